@@ -1,0 +1,1 @@
+"""Floor 0: states, parameters, models, points and random numbers."""

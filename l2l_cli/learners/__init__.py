@@ -1,0 +1,1 @@
+"""Floor 2: everything that learns within an episode."""

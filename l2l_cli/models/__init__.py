@@ -1,0 +1,1 @@
+"""Floor 1: the networks that tasks fit."""
