@@ -1,0 +1,71 @@
+"""A network as a function of its parameters, for E sets of parameters side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.func import functional_call, vmap
+
+from l2l_cli.core.random import normal, uniform
+from l2l_cli.core.types import Params
+
+Initializer = Callable[[str, tuple[int, ...], Generator], Tensor]
+"""Draws one parameter: (name, shape, rng) -> tensor of that shape."""
+
+
+class Model:
+    """A module whose parameters are an argument.  The only place of the project that uses ``vmap``.
+
+    Args:
+        module: The network; its own parameters serve as a template of names, shapes and dtypes alone.
+        initializer: Draws θ_0, one parameter at a time.
+    """
+
+    def __init__(self, module: nn.Module, initializer: Initializer) -> None:
+        self._module = module.requires_grad_(False)
+        self._initializer = initializer
+        self._batched = vmap(lambda params, inputs: functional_call(module, params, (inputs,)))
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each parameter of one model, by name."""
+        return {name: tuple(value.shape) for name, value in self._module.named_parameters()}
+
+    @property
+    def size(self) -> int:
+        """The number of parameters of one model."""
+        return sum(value.numel() for value in self._module.parameters())
+
+    def init(self, episodes: int, rng: Generator) -> Params:
+        """Draw θ_0 for each of E episodes; tensors are (E, ...)."""
+        return {name: self._initializer(name, (episodes, *shape), rng) for name, shape in self.shapes.items()}
+
+    def __call__(self, params: Params, inputs: Tensor) -> Tensor:
+        """Answer inputs (E, N, ...) with parameters (E, ...); outputs are (E, N, ...)."""
+        outputs: Tensor = self._batched(params, inputs)
+        return outputs
+
+
+def gaussian(sigma: float) -> Initializer:
+    """Return an initializer that draws every parameter from N(0, σ²)."""
+
+    def draw(name: str, shape: tuple[int, ...], rng: Generator) -> Tensor:
+        del name
+        return normal(shape, rng, sigma)
+
+    return draw
+
+
+def glorot(name: str, shape: tuple[int, ...], rng: Generator) -> Tensor:
+    """Draw matrices (E, out, in) from U(±√(6 / (in + out))) and set biases (E, out) to zero.
+
+    Source: Glorot and Bengio 2010, eq. 16.
+    """
+    del name
+    if len(shape) < 3:
+        return torch.zeros(shape)
+    bound = math.sqrt(6.0 / (shape[1] + math.prod(shape[2:])))
+    return uniform(shape, -bound, bound, rng)

@@ -1,0 +1,63 @@
+"""What a meta-training run is asked to do; plain values, so that reading a configuration loads no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass
+class MetaPlan:
+    """The schedule of a meta-training run.
+
+    Attributes:
+        updates: Updates of φ.
+        warmup: Updates over which the learning rate rises linearly to its full value.
+        schedule: "cosine" lets it fall to ``floor`` of that value afterwards; "constant" keeps it.
+        floor: Final learning rate as a fraction of the full one.
+        clip: Largest Euclidean norm of a meta-gradient; None does not clip.
+        average: Decay of a running mean of φ, which is then what is validated and kept; 0 keeps φ itself.
+        validate_every: Updates between validations.
+        patience: Validations without improvement after which training stops; None never stops early.
+        criterion: What validation minimises: the "mean" loss over an episode or its "final" one.
+        validation_episodes: Fresh meta-valid episodes, the same at each validation.
+        validation_steps: Their length; None is the task's horizon.
+        checkpoint_every: Seconds between checkpoints.
+    """
+
+    updates: int = 1000
+    warmup: int = 30
+    schedule: str = "cosine"
+    floor: float = 0.01
+    clip: float | None = 1.0
+    average: float = 0.0
+    validate_every: int = 100
+    patience: int | None = None
+    criterion: str = "mean"
+    validation_episodes: int = 128
+    validation_steps: int | None = None
+    checkpoint_every: float = 30.0
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            ValueError: Names the key and its range.
+        """
+        for name, low in {"updates": 1, "validate_every": 1, "validation_episodes": 1, "warmup": 0}.items():
+            if getattr(self, name) < low:
+                raise ValueError(f"meta.{name} must be at least {low}, not {getattr(self, name)}")
+        for name in ("patience", "validation_steps"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"meta.{name} must be at least 1 or null, not {value}")
+        for name, choices in {"schedule": ("cosine", "constant"), "criterion": ("mean", "final")}.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"meta.{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}")
+        if not 0 <= self.floor <= 1:
+            raise ValueError(f"meta.floor must lie in [0, 1], not {self.floor}")
+        if not 0 <= self.average < 1:
+            raise ValueError(f"meta.average must lie in [0, 1), not {self.average}")
+        if self.clip is not None and not self.clip > 0:
+            raise ValueError(f"meta.clip must be above 0 or null, not {self.clip}")
+        if not self.checkpoint_every > 0:
+            raise ValueError(f"meta.checkpoint_every must be above 0 seconds, not {self.checkpoint_every}")

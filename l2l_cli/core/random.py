@@ -1,0 +1,42 @@
+"""Random numbers by name: every draw is a pure function of a seed and of what it is for."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import Generator, Tensor
+
+
+def derive(seed: int, *labels: object) -> int:
+    """Return a 63-bit seed for a purpose, independent over labels.
+
+    A hash, not an addition: ``seed + 1`` for one purpose never meets ``seed`` for another.
+    """
+    text = "/".join([str(seed), *map(str, labels)])
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def generator(seed: int, *labels: object) -> Generator:
+    """Return a CPU generator for a purpose."""
+    return Generator("cpu").manual_seed(derive(seed, *labels))
+
+
+# The draws below are made on the CPU and then moved to torch's default device, so that one seed gives one
+# episode on every machine.
+
+
+def uniform(shape: tuple[int, ...], low: float, high: float, rng: Generator) -> Tensor:
+    """Draw uniform numbers in [low, high) in the default dtype."""
+    draw = torch.rand(shape, generator=rng, device="cpu") * (high - low) + low
+    return draw.to(torch.get_default_device())
+
+
+def normal(shape: tuple[int, ...], rng: Generator, scale: float = 1.0) -> Tensor:
+    """Draw from N(0, scale²) in the default dtype."""
+    return (torch.randn(shape, generator=rng, device="cpu") * scale).to(torch.get_default_device())
+
+
+def integers(shape: tuple[int, ...], high: int, rng: Generator) -> Tensor:
+    """Draw integers uniformly from 0 … high − 1."""
+    return torch.randint(high, shape, generator=rng, device="cpu").to(torch.get_default_device())

@@ -1,0 +1,56 @@
+"""The nouns that every floor shares: parameters, phases, splits and batches."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from torch import Tensor
+
+Params = dict[str, Tensor]
+"""Named parameters of E models side by side; each tensor is (E, ...)."""
+
+
+class Phase(StrEnum):
+    """What an episode is drawn for; the draws of two phases never coincide."""
+
+    META_TRAIN = "meta_train"
+    META_VALID = "meta_valid"
+    TUNE = "tune"
+    TEST = "test"
+
+
+class Split(StrEnum):
+    """The two data sets inside one episode: what is learned from, and what is held out."""
+
+    TRAIN = "train"
+    TEST = "test"
+
+
+class Batch(NamedTuple):
+    """N examples for each of E episodes: inputs (E, N, ...), targets (E, N, ...)."""
+
+    inputs: Tensor
+    targets: Tensor
+
+
+class Batches(NamedTuple):
+    """T consecutive batches: inputs (T, E, N, ...), targets (T, E, N, ...)."""
+
+    inputs: Tensor
+    targets: Tensor
+
+    def __len__(self) -> int:
+        """Count the steps T, not the two fields."""
+        return self.inputs.shape[0]
+
+    def at(self, step: int) -> Batch:
+        """Return the batch of one step."""
+        return Batch(self.inputs[step], self.targets[step])
+
+
+class Spec(NamedTuple):
+    """What a learner must know of a task before it sees data: the shapes of one example."""
+
+    inputs: tuple[int, ...]
+    targets: tuple[int, ...]

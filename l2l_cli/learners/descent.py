@@ -1,0 +1,52 @@
+"""An optimizer as a learner: it fits the task's model to the examples, one step a batch."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+from l2l_cli.core.point import Point
+from l2l_cli.core.types import Batch, Params
+from l2l_cli.learners.base import Learner
+from l2l_cli.optimizers.base import Optimizer
+from l2l_cli.tasks.base import Task
+
+
+class DescentState(NamedTuple):
+    """The model's parameters, (E, ...) each, and whatever the optimizer remembers."""
+
+    params: Params
+    memory: Any
+
+
+class Descent(Learner[DescentState]):
+    """Answer with the model as it stands, then let the optimizer move it.
+
+    Args:
+        task: Its model is what is fitted.
+        rule: Hand-made or learned; a learned rule's weights are this learner's φ.
+        second_order: Let meta-gradients flow through the gradients that the rule is shown (the paper: false).
+    """
+
+    def __init__(self, task: Task, rule: Optimizer[Any], second_order: bool = False) -> None:
+        super().__init__(task)
+        self.rule = rule
+        self.second_order = second_order
+
+    def init(self, episodes: int, rng: Generator) -> DescentState:
+        """Draw θ_0 for each episode."""
+        params = self.task.model.init(episodes, rng)
+        return DescentState(params, self.rule.init(params))
+
+    def step(self, state: DescentState, batch: Batch) -> tuple[DescentState, Tensor]:
+        """Answer with θ_t, then move to θ_{t+1}."""
+        point = Point(self.task.model, self.task.loss, state.params, batch, self.second_order)
+        params, memory = self.rule.step(point, state.memory)
+        answer = point.outputs if torch.is_grad_enabled() else point.outputs.detach()
+        return DescentState(params, memory), answer
+
+    def predict(self, state: DescentState, inputs: Tensor) -> Tensor:
+        """Answer with θ_t."""
+        return self.task.model(state.params, inputs)

@@ -1,0 +1,111 @@
+"""A recurrent network whose fixed weights are a learning algorithm and whose state does the learning.
+
+Source: Hochreiter, Younger and Conwell 2001, §2: at step t the network reads (x_t, y_{t−1}) and answers ŷ_t.
+Names: θ → ``parameters()``; the network's activations → ``InWeightsState``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Generator, Tensor, nn
+
+from l2l_cli.core.random import generator, uniform
+from l2l_cli.core.types import Batch, Batches
+from l2l_cli.learners.base import Learner
+from l2l_cli.tasks.base import Task
+
+
+class InWeightsState(NamedTuple):
+    """Hidden and cell activations, (layers, E, hidden) each, and the target seen last, (E, K)."""
+
+    hidden: Tensor
+    cell: Tensor
+    previous: Tensor
+
+
+class LSTM(Learner[InWeightsState]):
+    """A modern LSTM (forget gates) with a readout of its state and of the input.
+
+    Deviation: the paper's LSTM of 1997 has no forget gates, feeds gate activations back and is trained by a
+    truncated gradient.  This one is meant to be trained by full back-propagation through time.
+
+    Args:
+        task: Its targets must lie in [0, 1].
+        hidden: Units of each layer.
+        layers: LSTM layers.
+        readout: Hidden ReLU units between [h_t, x_t] and the answer; 0 reads h_t off linearly.
+        forget_bias: Initial bias of the forget gates.
+        initial_seed: Of the initial weights.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        hidden: int = 32,
+        layers: int = 1,
+        readout: int = 0,
+        forget_bias: float = 1.0,
+        initial_seed: int = 0,
+    ) -> None:
+        super().__init__(task)
+        if min(hidden, layers) < 1 or readout < 0:
+            raise ValueError(f"hidden and layers must be at least 1, readout 0; not {hidden}, {layers}, {readout}")
+        inputs, targets = math.prod(task.spec.inputs), math.prod(task.spec.targets)
+        self.cell = nn.LSTM(inputs + targets, hidden, layers)
+        self.readout = (
+            nn.Sequential(nn.Linear(hidden + inputs, readout), nn.ReLU(), nn.Linear(readout, targets))
+            if readout
+            else nn.Linear(hidden, targets)
+        )
+        self._reads_inputs = readout > 0
+        self._reset(forget_bias, initial_seed)
+
+    def _reset(self, forget_bias: float, seed: int) -> None:
+        rng = generator(seed, "lstm")
+        hidden = self.cell.hidden_size
+        with torch.no_grad():
+            for name, value in self.named_parameters():
+                fan_in = hidden if name.startswith("cell") or value.dim() < 2 else value.shape[1]
+                value.copy_(uniform(tuple(value.shape), -(fan_in**-0.5), fan_in**-0.5, rng))
+            for layer in range(self.cell.num_layers):
+                getattr(self.cell, f"bias_ih_l{layer}")[hidden : 2 * hidden] += forget_bias
+
+    def init(self, episodes: int, rng: Generator) -> InWeightsState:
+        """Start from zero activations and y_0 = 0."""
+        del rng
+        weight = self.cell.weight_ih_l0
+        zero = weight.new_zeros(self.cell.num_layers, episodes, self.cell.hidden_size)
+        return InWeightsState(zero, zero, weight.new_zeros(episodes, math.prod(self.task.spec.targets)))
+
+    def step(self, state: InWeightsState, batch: Batch) -> tuple[InWeightsState, Tensor]:
+        """Answer x_t given y_{t−1}, then keep y_t for the next step."""
+        state, answers = self.unroll(state, Batches(batch.inputs.unsqueeze(0), batch.targets.unsqueeze(0)))
+        return state, answers[0]
+
+    def predict(self, state: InWeightsState, inputs: Tensor) -> Tensor:
+        """Answer each of N inputs as if it came next, and forget that it was asked."""
+        episodes, count = inputs.shape[:2]
+        hidden, cell = (value.repeat_interleave(count, 1) for value in state[:2])
+        flat = inputs.reshape(1, episodes * count, -1)
+        answers, _ = self._answer(flat, state.previous.repeat_interleave(count, 0).unsqueeze(0), hidden, cell)
+        return answers.reshape(episodes, count, *self.task.spec.targets)
+
+    def unroll(self, state: InWeightsState, batches: Batches) -> tuple[InWeightsState, Tensor]:
+        """Run all steps in one call: the targets, which are data, are known beforehand."""
+        if batches.inputs.shape[2] != 1:
+            raise ValueError(f"learner lstm reads one example a step, not {batches.inputs.shape[2]}")
+        inputs, targets = batches.inputs.flatten(2), batches.targets.flatten(2)
+        previous = torch.cat([state.previous.unsqueeze(0), targets[:-1]])
+        answers, (hidden, cell) = self._answer(inputs, previous, state.hidden, state.cell)
+        return InWeightsState(hidden, cell, targets[-1]), answers.reshape(batches.targets.shape)
+
+    def _answer(
+        self, inputs: Tensor, previous: Tensor, hidden: Tensor, cell: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Run the cell over inputs (T, E, D) and previous targets (T, E, K); answers are (T, E, K)."""
+        activations, state = self.cell(torch.cat([inputs, previous], -1), (hidden, cell))
+        seen = torch.cat([activations, inputs], -1) if self._reads_inputs else activations
+        return torch.sigmoid(self.readout(seen)), state

@@ -1,0 +1,72 @@
+"""Scoring: run a learner through fresh episodes and keep every step's loss."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from l2l_cli.core.random import derive, generator
+from l2l_cli.core.types import Phase
+from l2l_cli.learners.base import Learner
+from l2l_cli.tasks.base import Task
+
+WINDOW = 256
+"""Steps whose data are in memory at once."""
+
+
+class Scores(NamedTuple):
+    """Loss of each step and episode, (T, E), and the task's further metrics, (T, E) each."""
+
+    losses: Tensor
+    metrics: dict[str, Tensor]
+
+
+def step_losses(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the loss of each step and episode, (T, E), of outputs (T, E, N, ...)."""
+    steps, episodes = outputs.shape[:2]
+    return task.loss(outputs.flatten(0, 1), targets.flatten(0, 1)).view(steps, episodes)
+
+
+@torch.no_grad()
+def score(
+    learner: Learner[Any], episodes: int, steps: int, seed: int, phase: Phase, chunk: int = 1024
+) -> Scores:
+    """Run a learner through E fresh episodes of T steps.
+
+    What is drawn depends on (seed, phase, episodes, chunk) alone, so every learner meets the same data.
+
+    Args:
+        learner: Who is scored, on its own task.
+        episodes: Number E of episodes.
+        steps: Number T of steps.
+        seed: Of the episodes and of the learner's own draws.
+        phase: Which of the four disjoint sources to draw from.
+        chunk: Episodes side by side; bounds the memory.
+    """
+    parts = [
+        _score_chunk(learner, min(chunk, episodes - start), steps, derive(seed, "chunk", start), phase)
+        for start in range(0, episodes, chunk)
+    ]
+    names = parts[0].metrics
+    return Scores(
+        torch.cat([part.losses for part in parts], 1),
+        {name: torch.cat([part.metrics[name] for part in parts], 1) for name in names},
+    )
+
+
+def _score_chunk(learner: Learner[Any], episodes: int, steps: int, seed: int, phase: Phase) -> Scores:
+    task = learner.task
+    episode = task.sample(episodes, seed, phase)
+    state = learner.init(episodes, generator(seed, "learner", phase))
+    losses: list[Tensor] = []
+    metrics: dict[str, list[Tensor]] = {}
+    for start in range(0, steps, WINDOW):
+        batches = episode.batches(start, min(start + WINDOW, steps))
+        state, outputs = learner.unroll(state, batches)
+        losses.append(step_losses(task, outputs, batches.targets))
+        flat = task.metrics(outputs.flatten(0, 1), batches.targets.flatten(0, 1))
+        for name, values in flat.items():
+            metrics.setdefault(name, []).append(values.view(len(batches), episodes))
+    return Scores(torch.cat(losses), {name: torch.cat(values) for name, values in metrics.items()})

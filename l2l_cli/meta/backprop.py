@@ -1,0 +1,51 @@
+"""Back-propagation through time, truncated or full."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from l2l_cli.core.tree import detach
+from l2l_cli.learners.rollout import step_losses
+from l2l_cli.learners.base import Learner
+from l2l_cli.meta.gradient import Estimate, Estimator, Progress
+from l2l_cli.meta.horizon import Horizon
+from l2l_cli.meta.loss import MetaLoss, Trajectory
+
+
+class Backprop(Estimator):
+    """Differentiate the meta-loss of a window; what was learned before it counts as a constant.
+
+    Source: Andrychowicz et al. 2016, §2 (windows of 20 steps); a window of the whole episode is exact.
+
+    Args:
+        episodes: Episodes side by side.
+        window: Steps of a window; None is the whole episode.
+        horizon: How long episodes are; None is the task's own horizon.
+        loss: The meta-loss; None is the mean along the trajectory.
+    """
+
+    def __init__(
+        self,
+        episodes: int = 32,
+        window: int | None = None,
+        horizon: Horizon | None = None,
+        loss: MetaLoss | None = None,
+    ) -> None:
+        super().__init__(episodes, window, horizon)
+        self.loss = loss if loss is not None else Trajectory()
+
+    def estimate(self, learner: Learner[Any], progress: Progress, done: float) -> tuple[Progress, Estimate]:
+        """Unroll one window and differentiate it."""
+        progress = self.resume(learner, progress, done)
+        start, horizon = int(progress.step), int(progress.horizon)
+        stop = horizon if self.window is None else min(start + self.window, horizon)
+        batches = self.episode(learner, progress).batches(start, stop)
+        state, outputs = learner.unroll(detach(progress.state), batches)
+        losses = step_losses(learner.task, outputs, batches.targets)
+        objective = self.loss(losses)
+        names, values = zip(*learner.named_parameters(), strict=True)
+        grads = torch.autograd.grad(objective, values, materialize_grads=True)
+        progress = progress._replace(step=torch.full_like(progress.step, stop), state=detach(state))
+        return progress, Estimate(dict(zip(names, grads, strict=True)), objective.detach(), losses.detach().mean())

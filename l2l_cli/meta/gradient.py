@@ -1,0 +1,90 @@
+"""What an estimator of meta-gradients is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from l2l_cli.core.random import derive, generator
+from l2l_cli.core.types import Params, Phase
+from l2l_cli.learners.base import Learner
+from l2l_cli.meta.horizon import Full, Horizon
+from l2l_cli.tasks.base import Episode
+
+
+class Progress(NamedTuple):
+    """Where meta-training stands within its present episodes; all that an estimator carries over.
+
+    ``seed``, ``count`` (episodes begun), ``step`` (the next one) and ``horizon`` are integer scalars, ``state`` is
+    the learner's state.  The data are no part of it: they are a function of (seed, count).
+    """
+
+    seed: Tensor
+    count: Tensor
+    step: Tensor
+    horizon: Tensor
+    state: Any
+
+
+class Estimate(NamedTuple):
+    """A meta-gradient, by φ's names; the objective it belongs to; and the mean loss of the window, both ()."""
+
+    grad: Params
+    objective: Tensor
+    loss: Tensor
+
+
+class Estimator(ABC):
+    """Estimates the gradient of the meta-loss with respect to φ, one window of an episode at a time.
+
+    Args:
+        episodes: Episodes side by side.
+        window: Steps of a window; None is the whole episode.
+        horizon: How long episodes are; None is the task's own horizon.
+    """
+
+    def __init__(self, episodes: int, window: int | None, horizon: Horizon | None) -> None:
+        if episodes < 1 or (window is not None and window < 1):
+            raise ValueError(f"episodes and window must be at least 1, not {episodes} and {window}")
+        self.episodes = episodes
+        self.window = window
+        self.horizon = horizon if horizon is not None else Full()
+        self._drawn: tuple[tuple[int, int], Episode] | None = None
+
+    @abstractmethod
+    def estimate(self, learner: Learner[Any], progress: Progress, done: float) -> tuple[Progress, Estimate]:
+        """Return the progress after one more window, and the window's meta-gradient.
+
+        Args:
+            learner: Whose φ is differentiated.
+            progress: Where the last estimate left off.
+            done: Share of the updates made so far, in [0, 1].
+        """
+
+    def init(self, learner: Learner[Any], seed: int) -> Progress:
+        """Begin the first episodes."""
+        return self.begin(learner, seed, 0, 0.0)
+
+    def begin(self, learner: Learner[Any], seed: int, count: int, done: float) -> Progress:
+        """Begin the ``count``-th episodes of a seed."""
+        horizon = self.horizon.draw(done, learner.task.horizon, generator(seed, "horizon", count))
+        state = learner.init(self.episodes, generator(seed, "learner", count))
+        numbers = (torch.tensor(number, device="cpu") for number in (seed, count, 0, horizon))
+        return Progress(*numbers, state)
+
+    def resume(self, learner: Learner[Any], progress: Progress, done: float) -> Progress:
+        """Return ``progress``, or the beginning of the next episodes if these are over."""
+        if progress.step < progress.horizon:
+            return progress
+        return self.begin(learner, int(progress.seed), int(progress.count) + 1, done)
+
+    def episode(self, learner: Learner[Any], progress: Progress) -> Episode:
+        """Return the present episodes; the windows of one draw share it."""
+        key = int(progress.seed), int(progress.count)
+        if self._drawn is None or self._drawn[0] != key:
+            seed = derive(key[0], "episode", key[1])
+            self._drawn = key, learner.task.sample(self.episodes, seed, Phase.META_TRAIN)
+        return self._drawn[1]

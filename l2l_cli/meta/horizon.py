@@ -1,0 +1,62 @@
+"""How long an episode of meta-training is, as training goes on."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Generator
+
+
+class Horizon(ABC):
+    """Draws the number of steps of each new episode."""
+
+    @abstractmethod
+    def draw(self, done: float, longest: int, rng: Generator) -> int:
+        """Return the steps of an episode.
+
+        Args:
+            done: Share of the updates made so far, in [0, 1].
+            longest: The task's own horizon.
+            rng: For random lengths.
+        """
+
+
+class Full(Horizon):
+    """Always the task's own horizon."""
+
+    def draw(self, done: float, longest: int, rng: Generator) -> int:
+        """Return ``longest``."""
+        del done, rng
+        return longest
+
+
+class Curriculum(Horizon):
+    """Short episodes first, then log-uniformly random lengths, then the task's own.
+
+    Source: Hochreiter et al. 2001, §3.3, meta-train the quadratics on 100 examples a function before 1000.
+    Deviation: the stretch of random lengths is ours.
+
+    Args:
+        short: Steps at first; the paper's 100.
+        until: Share of the updates after which lengths become random.
+        settled: Share of the updates after which every episode is long.
+    """
+
+    def __init__(self, short: int = 100, until: float = 0.5, settled: float = 0.8) -> None:
+        if short < 1 or not 0 <= until <= settled <= 1:
+            raise ValueError(
+                f"a curriculum needs short ≥ 1 and 0 ≤ until ≤ settled ≤ 1, not {short}, {until}, {settled}"
+            )
+        self.short = short
+        self.until = until
+        self.settled = settled
+
+    def draw(self, done: float, longest: int, rng: Generator) -> int:
+        """Return the steps that belong to this stretch."""
+        if self.short >= longest or done >= self.settled:
+            return longest
+        if done < self.until:
+            return self.short
+        share = torch.rand((), generator=rng, device="cpu").item()
+        return round(self.short * (longest / self.short) ** share)

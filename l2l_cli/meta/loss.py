@@ -1,0 +1,54 @@
+"""Meta-losses: what is asked of an episode as a whole."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor
+
+from l2l_cli.optimizers.base import positive
+
+
+class MetaLoss(ABC):
+    """Maps the losses of a window, (T, E), to the number that φ is to make small."""
+
+    @abstractmethod
+    def __call__(self, losses: Tensor) -> Tensor:
+        """Return a scalar."""
+
+
+class Trajectory(MetaLoss):
+    """The mean loss along the trajectory: every step counts alike.
+
+    Source: Andrychowicz et al. 2016, eq. 3 with all w_t = 1; Hochreiter et al. 2001, §2.
+    """
+
+    def __call__(self, losses: Tensor) -> Tensor:
+        """Average over steps and episodes."""
+        return losses.mean()
+
+
+class LogTrajectory(MetaLoss):
+    """The mean of log(loss + epsilon): late, small losses count as much as early, large ones.
+
+    Deviation: ours; under the plain mean a learned optimizer is hardly asked about the end of an episode.
+    """
+
+    def __init__(self, epsilon: float = 1e-3) -> None:
+        positive(epsilon=epsilon)
+        self.epsilon = epsilon
+
+    def __call__(self, losses: Tensor) -> Tensor:
+        """Average the logarithms over steps and episodes."""
+        return (losses + self.epsilon).log().mean()
+
+
+class LastStep(MetaLoss):
+    """The loss at the end of the window alone, w_t = 1[t = T].
+
+    Source: Andrychowicz et al. 2016, §2, as the objective that truncation makes hard to train.
+    """
+
+    def __call__(self, losses: Tensor) -> Tensor:
+        """Average the last step over episodes."""
+        return losses[-1].mean()

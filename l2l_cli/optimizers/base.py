@@ -1,0 +1,75 @@
+"""What an update rule is: shown a point on a loss surface, it returns the next parameters."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Generic, TypeVar
+
+from torch import Tensor, nn
+
+from l2l_cli.core.point import Point
+from l2l_cli.core.types import Params
+
+Memory = TypeVar("Memory")
+
+
+class Optimizer(nn.Module, ABC, Generic[Memory]):
+    """An update rule; its ``parameters()`` are φ if it is learned, and nothing if it is hand-made."""
+
+    @abstractmethod
+    def init(self, params: Params) -> Memory:
+        """Return the memory of a rule that has not moved yet."""
+
+    @abstractmethod
+    def step(self, point: Point, memory: Memory) -> tuple[Params, Memory]:
+        """Return the next parameters and memory."""
+
+
+class FirstOrder(Optimizer[Memory], ABC):
+    """A rule that asks for nothing but the gradient."""
+
+    @abstractmethod
+    def update(self, grad: Params, memory: Memory) -> tuple[Params, Memory]:
+        """Return the displacement to be added to the parameters, and the memory."""
+
+    def step(self, point: Point, memory: Memory) -> tuple[Params, Memory]:
+        """Move by the displacement."""
+        displacement, memory = self.update(point.grad, memory)
+        return {name: value + displacement[name] for name, value in point.params.items()}, memory
+
+
+def positive(**values: float) -> None:
+    """Refuse hyper-parameters that are not above zero.
+
+    Raises:
+        ValueError: Names the first offender.
+    """
+    for name, value in values.items():
+        if not value > 0:
+            raise ValueError(f"{name} must be above 0, not {value}")
+
+
+def fraction(**values: float) -> None:
+    """Refuse decay rates outside [0, 1).
+
+    Raises:
+        ValueError: Names the first offender.
+    """
+    for name, value in values.items():
+        if not 0 <= value < 1:
+            raise ValueError(f"{name} must lie in [0, 1), not {value}")
+
+
+def zeros(params: Params) -> Params:
+    """Return zeros shaped as the parameters."""
+    return {name: value.new_zeros(value.shape) for name, value in params.items()}
+
+
+def decayed(old: Params, new: Params, decay: float, gain: float) -> Params:
+    """Return decay · old + gain · new."""
+    return {name: decay * value + gain * new[name] for name, value in old.items()}
+
+
+def scaled(params: Params, factor: float | Tensor) -> Params:
+    """Return factor · params."""
+    return {name: factor * value for name, value in params.items()}

@@ -1,0 +1,110 @@
+"""The learned optimizer: one small LSTM, applied to every coordinate with a state of its own.
+
+Source: Andrychowicz et al. 2016, §2.1: θ_{t+1} = θ_t + g_t,  [g_t; h_{t+1}] = m(∇_t, h_t, φ).
+Names: φ → ``parameters()``; θ → ``params``; ∇ → ``grad``; h → ``LSTMStates``.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from l2l_cli.core.random import generator, uniform
+from l2l_cli.core.types import Params
+from l2l_cli.optimizers.base import FirstOrder, positive
+from l2l_cli.optimizers.preprocess import Identity, Preprocess
+
+
+class LSTMStates(NamedTuple):
+    """Hidden and cell activations of every layer and coordinate, (layers, coordinates, hidden) each."""
+
+    hidden: Tensor
+    cell: Tensor
+
+
+class CoordinatewiseLSTM(FirstOrder[LSTMStates]):
+    """A recurrent network with weights shared over coordinates and a linear head to the displacement.
+
+    All coordinates of all E problems form one batch of the cell: C = Σ E · coordinates.
+
+    Args:
+        hidden: Units of each layer; the paper's 20.
+        layers: LSTM layers; the paper's 2.
+        preprocess: What the cell sees of a gradient; None is the gradient itself (the paper, for quadratics).
+        output_scale: Factor on the head; the paper's 1 for quadratics and 0.1 for MNIST.
+        forget_bias: Initial bias of the forget gates (ours: 1, as in the authors' later code).
+        initial_seed: Of the initial weights.
+    """
+
+    def __init__(
+        self,
+        hidden: int = 20,
+        layers: int = 2,
+        preprocess: Preprocess | None = None,
+        output_scale: float = 1.0,
+        forget_bias: float = 1.0,
+        initial_seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if hidden < 1 or layers < 1:
+            raise ValueError(f"hidden and layers must be at least 1, not {hidden} and {layers}")
+        positive(output_scale=output_scale)
+        self.hidden = hidden
+        self.output_scale = output_scale
+        self.preprocess = preprocess if preprocess is not None else Identity()
+        widths = [self.preprocess.width] + [hidden] * (layers - 1)
+        self.cells = nn.ModuleList(LSTMCell(width, hidden) for width in widths)
+        self.head = nn.Linear(hidden, 1)
+        self._reset(forget_bias, initial_seed)
+
+    def _reset(self, forget_bias: float, seed: int) -> None:
+        rng = generator(seed, "coordinatewise_lstm")
+        bound = self.hidden**-0.5
+        with torch.no_grad():
+            for value in self.parameters():
+                value.copy_(uniform(tuple(value.shape), -bound, bound, rng))
+            for cell in self.cells:
+                cell.bias[self.hidden : 2 * self.hidden] += forget_bias
+
+    def init(self, params: Params) -> LSTMStates:
+        """Start every coordinate from a zero state."""
+        count = sum(value.numel() for value in params.values())
+        zero = self.head.weight.new_zeros(len(self.cells), count, self.hidden)
+        return LSTMStates(zero, zero)
+
+    def update(self, grad: Params, memory: LSTMStates) -> tuple[Params, LSTMStates]:
+        """Return g_t, shaped as the parameters."""
+        flat = torch.cat([value.flatten() for value in grad.values()])
+        below = self.preprocess(flat)
+        hidden, cell = [], []
+        for layer, unit in enumerate(self.cells):
+            below, content = unit(below, memory.hidden[layer], memory.cell[layer])
+            hidden.append(below)
+            cell.append(content)
+        moves = self.output_scale * self.head(below).squeeze(-1)
+        pieces = moves.split([value.numel() for value in grad.values()])
+        shaped = {name: piece.view_as(grad[name]) for name, piece in zip(grad, pieces, strict=True)}
+        return shaped, LSTMStates(torch.stack(hidden), torch.stack(cell))
+
+
+class LSTMCell(nn.Module):
+    """One LSTM layer with forget gates and a single bias vector; gates in the order input, forget, cell, output.
+
+    ``nn.LSTM`` carries two biases, one of them redundant: with it φ would not have the paper's size.
+    """
+
+    def __init__(self, inputs: int, hidden: int) -> None:
+        super().__init__()
+        self.input_weight = nn.Parameter(torch.empty(4 * hidden, inputs))
+        self.hidden_weight = nn.Parameter(torch.empty(4 * hidden, hidden))
+        self.bias = nn.Parameter(torch.empty(4 * hidden))
+
+    def forward(self, inputs: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the next hidden and cell activations, (C, hidden) each."""
+        gates = torch.addmm(self.bias, inputs, self.input_weight.T).addmm(hidden, self.hidden_weight.T)
+        into, forget, candidate, out = gates.chunk(4, -1)
+        # 2σ(2x) − 1 is tanh, several times faster in torch's CPU kernels.
+        cell = torch.sigmoid(forget) * cell + torch.sigmoid(into) * (2.0 * torch.sigmoid(2.0 * candidate) - 1.0)
+        return torch.sigmoid(out) * (2.0 * torch.sigmoid(2.0 * cell) - 1.0), cell

@@ -1,0 +1,58 @@
+"""How a gradient is presented to a learned rule.
+
+Source: Andrychowicz et al. 2016, appendix A.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from l2l_cli.optimizers.base import positive
+
+
+class Preprocess(nn.Module, ABC):
+    """Maps each gradient coordinate to ``width`` features."""
+
+    width: int
+
+    @abstractmethod
+    def forward(self, grad: Tensor) -> Tensor:
+        """Map gradients (C,) to features (C, width)."""
+
+
+class Identity(Preprocess):
+    """The gradient itself, times a constant; what the paper does for quadratics (scale 1)."""
+
+    width = 1
+
+    def __init__(self, scale: float = 1.0) -> None:
+        super().__init__()
+        positive(scale=scale)
+        self.scale = scale
+
+    def forward(self, grad: Tensor) -> Tensor:
+        """Return (C, 1)."""
+        return self.scale * grad.unsqueeze(-1)
+
+
+class LogAndSign(Preprocess):
+    """(log|g| / p, sign g) for |g| ≥ e^−p, else (−1, e^p · g); the paper's p = 10."""
+
+    width = 2
+
+    def __init__(self, p: float = 10.0) -> None:
+        super().__init__()
+        positive(p=p)
+        self.p = p
+
+    def forward(self, grad: Tensor) -> Tensor:
+        """Return (C, 2)."""
+        size = grad.abs()
+        large = size >= torch.exp(grad.new_tensor(-self.p))
+        # The clamp keeps the branch that is not taken finite: where() multiplies its gradient by zero.
+        magnitude = torch.where(large, size.clamp(min=torch.finfo(grad.dtype).tiny).log() / self.p, -1.0)
+        direction = torch.where(large, grad.sign(), torch.exp(grad.new_tensor(self.p)) * grad)
+        return torch.stack([magnitude, direction], -1)

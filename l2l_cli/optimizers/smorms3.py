@@ -1,0 +1,55 @@
+"""SMORMS3: an RMSprop whose memory shortens by itself where the signal is strong.
+
+Source: Funk 2015, "RMSprop loses to SMORMS3", the rule with which Bosc 2016 meta-trains.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+
+from l2l_cli.core.types import Params
+from l2l_cli.optimizers.base import FirstOrder, positive, zeros
+
+
+class Signal(NamedTuple):
+    """Means of gradients and squares over ``window`` steps, each shaped as the parameters."""
+
+    first: Params
+    second: Params
+    window: Params
+
+
+class Smorms3(FirstOrder[Signal]):
+    """θ ← θ − g · min(lr, q) / (√s + epsilon), where q = m² / (s + epsilon) is the share of signal in the gradient.
+
+    Args:
+        lr: Cap of the step, in units of normalised gradients; the source's 0.001.
+        epsilon: The source's 1e-16.
+    """
+
+    def __init__(self, lr: float = 1e-3, epsilon: float = 1e-16) -> None:
+        super().__init__()
+        positive(lr=lr, epsilon=epsilon)
+        self.lr = lr
+        self.epsilon = epsilon
+
+    def init(self, params: Params) -> Signal:
+        """Start with a window of one step."""
+        return Signal(zeros(params), zeros(params), {name: torch.ones_like(value) for name, value in params.items()})
+
+    def update(self, grad: Params, memory: Signal) -> tuple[Params, Signal]:
+        """Return −g · min(lr, q) / (√s + epsilon)."""
+        displacement: Params = {}
+        first: Params = {}
+        second: Params = {}
+        window: Params = {}
+        for name, value in grad.items():
+            rate = 1.0 / (memory.window[name] + 1.0)
+            first[name] = (1.0 - rate) * memory.first[name] + rate * value
+            second[name] = (1.0 - rate) * memory.second[name] + rate * value.square()
+            share = first[name].square() / (second[name] + self.epsilon)
+            displacement[name] = -value * share.clamp(max=self.lr) / (second[name].sqrt() + self.epsilon)
+            window[name] = 1.0 + memory.window[name] * (1.0 - share)
+        return displacement, Signal(first, second, window)

@@ -1,0 +1,58 @@
+"""What a task is: a distribution of episodes, the model fitted in them, and the loss that scores answers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from l2l_cli.core.model import Model
+from l2l_cli.core.types import Batch, Batches, Phase, Spec, Split
+
+
+class Episode(ABC):
+    """E parallel draws of a task, read by index: every reader of a step sees the same data."""
+
+    @abstractmethod
+    def batch(self, step: int, split: Split = Split.TRAIN) -> Batch:
+        """Return the data of one step, inputs (E, N, ...): a pure function of (seed, step, split)."""
+
+    def batches(self, start: int, stop: int, split: Split = Split.TRAIN) -> Batches:
+        """Return the steps start … stop − 1 stacked, inputs (T, E, N, ...); a fast path may override it."""
+        steps = [self.batch(step, split) for step in range(start, stop)]
+        return Batches(
+            torch.stack([batch.inputs for batch in steps]), torch.stack([batch.targets for batch in steps])
+        )
+
+
+class Task(ABC):
+    """A distribution of episodes.
+
+    Attributes:
+        model: What a gradient-fed learner fits within an episode; in-weights learners ignore it.
+        spec: The shapes of one example.
+        horizon: Steps of one episode, unless a command says otherwise.
+    """
+
+    model: Model
+    spec: Spec
+    horizon: int
+
+    @abstractmethod
+    def sample(self, episodes: int, seed: int, phase: Phase) -> Episode:
+        """Draw E episodes; different phases never share a draw."""
+
+    @abstractmethod
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Score answers (E, N, ...) against targets (E, N, ...); one number an episode, (E,)."""
+
+    def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Return further scores by name, (E,) each; none unless a task has some."""
+        del outputs, targets
+        return {}
+
+
+def mean_squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the squared error averaged over all axes but the first, (E,)."""
+    return (outputs - targets).square().flatten(1).mean(1)
