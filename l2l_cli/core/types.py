@@ -40,8 +40,9 @@ class Batches(NamedTuple):
     inputs: Tensor
     targets: Tensor
 
-    def __len__(self) -> int:
-        """Count the steps T, not the two fields."""
+    @property
+    def steps(self) -> int:
+        """The number of steps T."""
         return self.inputs.shape[0]
 
     def at(self, step: int) -> Batch:

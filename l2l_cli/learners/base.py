@@ -42,7 +42,7 @@ class Learner(nn.Module, ABC, Generic[State]):
     def unroll(self, state: State, batches: Batches) -> tuple[State, Tensor]:
         """Step through T batches; answers are (T, E, N, ...).  A fast path overrides it."""
         answers = []
-        for step in range(len(batches)):
+        for step in range(batches.steps):
             state, answer = self.step(state, batches.at(step))
             answers.append(answer)
         return state, torch.stack(answers)

@@ -158,7 +158,7 @@ class SemiLinearPosterior:
 class QuadraticPosterior:
     """The best linear predictor: mean and covariance of the six coefficients, conditioned on each example.
 
-    The prior's moments are those of 2¹⁸ drawn functions.  A Bayes learner would also use the higher moments,
+    The prior's moments are those of 2¹⁶ drawn functions.  A Bayes learner would also use the higher moments,
     so the error of this one bounds the best possible error from above.
     """
 
@@ -166,7 +166,7 @@ class QuadraticPosterior:
     jitter = 1e-13
 
     def __init__(self, task: QuadraticFunction) -> None:
-        coefficients = task.draw_coefficients(1 << 18, generator(0, "prior")).double()
+        coefficients = task.draw_coefficients(1 << 16, generator(0, "prior")).double()
         self._mean = coefficients.mean(0)
         self._covariance = torch.cov(coefficients.T)
 

@@ -68,5 +68,5 @@ def _score_chunk(learner: Learner[Any], episodes: int, steps: int, seed: int, ph
         losses.append(step_losses(task, outputs, batches.targets))
         flat = task.metrics(outputs.flatten(0, 1), batches.targets.flatten(0, 1))
         for name, values in flat.items():
-            metrics.setdefault(name, []).append(values.view(len(batches), episodes))
+            metrics.setdefault(name, []).append(values.view(batches.steps, episodes))
     return Scores(torch.cat(losses), {name: torch.cat(values) for name, values in metrics.items()})

@@ -73,6 +73,7 @@ class MetaTraining:
         self.skipped = 0
         self.best = math.inf
         self.stale = 0
+        self._validated = 0
 
     @property
     def done(self) -> bool:
@@ -82,10 +83,19 @@ class MetaTraining:
 
     def records(self) -> Iterator[Update | Validation]:
         """Yield a record after each update and each validation until training is done."""
-        while not self.done:
-            yield self._update()
-            if self.number % self.plan.validate_every == 0 or self.number == self.plan.updates:
+        while True:
+            # Asked before the next update, not after the last: a run may have been stopped between the two.
+            if self._owes_validation:
+                self._validated = self.number
                 yield self._validate()
+            if self.done:
+                return
+            yield self._update()
+
+    @property
+    def _owes_validation(self) -> bool:
+        due = self.number % self.plan.validate_every == 0 or self.number == self.plan.updates
+        return due and self.number > self._validated
 
     def finish(self) -> None:
         """Give the learner the best weights that validation has seen."""
@@ -94,7 +104,7 @@ class MetaTraining:
     def checkpoint(self) -> dict[str, Tensor]:
         """Return everything that a resumed run needs, by name."""
         counters = torch.tensor(
-            [self.number, self.skipped, self.best, self.stale], dtype=torch.float64, device="cpu"
+            [self.number, self.skipped, self.best, self.stale, self._validated], dtype=torch.float64, device="cpu"
         )
         return flatten(self._tree()) | {"counters": counters}
 
@@ -106,8 +116,8 @@ class MetaTraining:
         """
         phi, self._average, self._best, self._memory, self._progress = unflatten(self._tree(), saved).values()
         self._load(phi)
-        number, skipped, self.best, stale = saved["counters"].tolist()
-        self.number, self.skipped, self.stale = int(number), int(skipped), int(stale)
+        number, skipped, self.best, stale, validated = saved["counters"].tolist()
+        self.number, self.skipped, self.stale, self._validated = map(int, (number, skipped, stale, validated))
 
     def _tree(self) -> dict[str, Any]:
         return {

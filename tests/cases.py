@@ -1,0 +1,59 @@
+"""One table of tasks and learners, small enough for every contract to run over all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from l2l_cli.learners.base import Learner
+from l2l_cli.learners.bayes import Bayes
+from l2l_cli.learners.descent import Descent
+from l2l_cli.learners.in_weights import LSTM
+from l2l_cli.learners.logistic_regression import LogisticRegression
+from l2l_cli.optimizers.adam import Adam
+from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
+from l2l_cli.optimizers.preprocess import LogAndSign
+from l2l_cli.optimizers.rmsprop import RmsProp
+from l2l_cli.optimizers.sgd import Momentum, Nesterov, Sgd
+from l2l_cli.optimizers.smorms3 import Smorms3
+from l2l_cli.tasks.base import Task
+from l2l_cli.tasks.functions import Booleans, QuadraticFunction, SemiLinear
+from l2l_cli.tasks.quadratic import Quadratic
+
+TASKS: dict[str, Callable[[], Task]] = {
+    "b14": lambda: Booleans(xor=False, length=12),
+    "b16": lambda: Booleans(length=12),
+    "b16-fixed": lambda: Booleans(length=12, functions=5),
+    "semilinear": lambda: SemiLinear(length=12),
+    "quadratic_function": lambda: QuadraticFunction(length=12),
+    "quadratic_function-global": lambda: QuadraticFunction(scaling="global", length=12),
+    "quadratic": lambda: Quadratic(dimension=4, horizon=12),
+}
+
+LEARNERS: dict[str, Callable[[Task], Learner[Any]]] = {
+    "lstm": lambda task: LSTM(task, hidden=4),
+    "lstm-readout": lambda task: LSTM(task, hidden=3, layers=2, readout=8),
+    "coordinatewise_lstm": lambda task: Descent(task, CoordinatewiseLSTM(hidden=3)),
+    "coordinatewise_lstm-log": lambda task: Descent(
+        task, CoordinatewiseLSTM(hidden=3, layers=1, preprocess=LogAndSign(), output_scale=0.1)
+    ),
+    "coordinatewise_lstm-second-order": lambda task: Descent(task, CoordinatewiseLSTM(hidden=3), second_order=True),
+    "sgd": lambda task: Descent(task, Sgd(0.1)),
+    "momentum": lambda task: Descent(task, Momentum(0.1)),
+    "nesterov": lambda task: Descent(task, Nesterov(0.1)),
+    "rmsprop": lambda task: Descent(task, RmsProp(0.1)),
+    "adam": lambda task: Descent(task, Adam(0.1)),
+    "smorms3": lambda task: Descent(task, Smorms3(0.1)),
+    "logistic_regression": lambda task: LogisticRegression(task, growth=0.0),
+    "bayes": Bayes,
+}
+
+FUNCTION_TASKS = [name for name in TASKS if name != "quadratic"]
+ONLY_FUNCTIONS = {"lstm", "lstm-readout", "logistic_regression", "bayes"}
+LEARNED = [name for name in LEARNERS if "lstm" in name]
+PAIRS = [
+    (task, learner)
+    for task in TASKS
+    for learner in LEARNERS
+    if task in FUNCTION_TASKS or learner not in ONLY_FUNCTIONS
+]

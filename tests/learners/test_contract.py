@@ -1,0 +1,98 @@
+"""What every learner owes on every task (DESIGN: answer, then learn; state in, state out)."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from l2l_cli.core.random import generator
+from l2l_cli.core.tree import flatten, tree_map, unflatten
+from l2l_cli.core.types import Batch, Phase
+from tests.cases import LEARNERS, PAIRS, TASKS
+
+E, T = 3, 4
+
+
+@pytest.fixture(params=PAIRS, ids=["/".join(pair) for pair in PAIRS])
+def setting(request, double):
+    task = TASKS[request.param[0]]()
+    return task, LEARNERS[request.param[1]](task), task.sample(E, 7, Phase.TEST)
+
+
+def test_answers_have_the_targets_shape(setting):
+    task, learner, episode = setting
+    batch = episode.batch(0)
+    with torch.no_grad():
+        state, answer = learner.step(learner.init(E, generator(0)), batch)
+        assert answer.shape == batch.targets.shape
+        assert learner.predict(state, batch.inputs).shape == batch.targets.shape
+    assert task.loss(answer, batch.targets).shape == (E,)
+
+
+def test_the_answer_comes_before_the_targets(setting):
+    _, learner, episode = setting
+    batch = episode.batch(0)
+    other = Batch(batch.inputs, 1.0 - batch.targets)
+    with torch.no_grad():
+        state = learner.init(E, generator(0))
+        first = learner.step(state, batch)[1]
+        second = learner.step(state, other)[1]
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
+
+
+def test_step_leaves_its_state_alone_and_learns(setting):
+    _, learner, episode = setting
+    with torch.no_grad():
+        state, _ = learner.step(learner.init(E, generator(0)), episode.batch(0))
+        before = {name: value.clone() for name, value in flatten(state).items()}
+        after, _ = learner.step(state, episode.batch(1))
+    for name, value in flatten(state).items():
+        assert torch.equal(value, before[name]), name
+    changed = [
+        name for name, value in flatten(after).items() if name not in before or not torch.equal(value, before[name])
+    ]
+    assert changed
+
+
+def test_unroll_is_the_loop_over_step(setting):
+    _, learner, episode = setting
+    batches = episode.batches(0, T)
+    with torch.no_grad():
+        looped, answers = learner.init(E, generator(0)), []
+        for step in range(T):
+            looped, answer = learner.step(looped, episode.batch(step))
+            answers.append(answer)
+        unrolled, together = learner.unroll(learner.init(E, generator(0)), batches)
+    torch.testing.assert_close(together, torch.stack(answers), rtol=1e-10, atol=1e-12)
+    for name, value in flatten(looped).items():
+        torch.testing.assert_close(flatten(unrolled)[name], value, rtol=1e-8, atol=1e-10)
+
+
+def test_predict_answers_as_step_does(setting):
+    _, learner, episode = setting
+    with torch.no_grad():
+        state, _ = learner.unroll(learner.init(E, generator(0)), episode.batches(0, T))
+        batch = episode.batch(T)
+        torch.testing.assert_close(learner.predict(state, batch.inputs), learner.step(state, batch)[1])
+
+
+def test_episodes_do_not_influence_each_other(setting):
+    _, learner, episode = setting
+    batches = episode.batches(0, T)
+    altered = batches._replace(targets=batches.targets.clone(), inputs=batches.inputs.clone())
+    altered.targets[:, 0] = 1.0 - altered.targets[:, 0]
+    with torch.no_grad():
+        plain = learner.unroll(learner.init(E, generator(0)), batches)[1]
+        other = learner.unroll(learner.init(E, generator(0)), altered)[1]
+    torch.testing.assert_close(plain[:, 1:], other[:, 1:], rtol=1e-9, atol=1e-12)
+    assert not torch.allclose(plain[:, 0], other[:, 0])
+
+
+def test_state_survives_flattening(setting):
+    _, learner, episode = setting
+    with torch.no_grad():
+        state, _ = learner.step(learner.init(E, generator(0)), episode.batch(0))
+        saved = {name: value.clone() for name, value in flatten(state).items()}
+        revived = unflatten(tree_map(torch.zeros_like, state), saved)
+        batch = episode.batch(1)
+        torch.testing.assert_close(learner.step(revived, batch)[1], learner.step(state, batch)[1], rtol=0, atol=0)

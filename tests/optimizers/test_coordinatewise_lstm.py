@@ -1,0 +1,54 @@
+"""The learned optimizer against the paper's sizes and formulas."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM, LSTMCell
+from l2l_cli.optimizers.preprocess import Identity, LogAndSign
+
+
+@pytest.mark.parametrize(("preprocess", "size"), [(None, 5061), (LogAndSign(), 5141)])
+def test_it_has_the_papers_number_of_weights(preprocess, size):
+    rule = CoordinatewiseLSTM(preprocess=preprocess)
+    assert sum(value.numel() for value in rule.parameters()) == size
+
+
+def test_the_cell_is_torchs_lstm_cell(double):
+    ours, theirs = LSTMCell(3, 5), torch.nn.LSTMCell(3, 5)
+    with torch.no_grad():
+        ours.input_weight.copy_(theirs.weight_ih)
+        ours.hidden_weight.copy_(theirs.weight_hh)
+        ours.bias.copy_(theirs.bias_ih + theirs.bias_hh)
+    arguments = torch.randn(7, 3), torch.randn(7, 5), torch.randn(7, 5)
+    expected = theirs(arguments[0], arguments[1:])
+    for mine, other in zip(ours(*arguments), expected, strict=True):
+        torch.testing.assert_close(mine, other)
+
+
+def test_log_and_sign_is_appendix_a(double):
+    grad = torch.tensor([1.0, -math.exp(-5), math.exp(-10) / 2, 0.0, -1e-7], requires_grad=True)
+    features = LogAndSign(p=10)(grad)
+    expected = [[0.0, 1.0], [-0.5, -1.0], [-1.0, 0.5], [-1.0, 0.0], [-1.0, -1e-7 * math.exp(10)]]
+    torch.testing.assert_close(features, torch.tensor(expected))
+    features.sum().backward()
+    assert torch.isfinite(grad.grad).all()
+
+
+def test_coordinates_share_weights_and_nothing_else(double):
+    rule = CoordinatewiseLSTM(hidden=4)
+    grad = {"a": torch.randn(2, 3), "b": torch.randn(2, 5)}
+    moves, memory = rule.update(grad, rule.init(grad))
+    moves, memory = rule.update(grad, memory)
+    swapped = {"b": grad["b"], "a": grad["a"].flip(1)}
+    again, other = rule.update(swapped, rule.init(swapped))
+    again, other = rule.update(swapped, other)
+    torch.testing.assert_close(again["a"].flip(1), moves["a"])
+    torch.testing.assert_close(again["b"], moves["b"])
+
+
+def test_identity_scales():
+    assert Identity(3.0)(torch.tensor([2.0])).tolist() == [[6.0]]
