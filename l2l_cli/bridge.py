@@ -1,0 +1,171 @@
+"""From the command line to Hydra and back: Hydra composes and sweeps, this program talks."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from l2l_cli import __version__
+from l2l_cli.config import ConfigError, search_path, settings_from, usage_error
+from l2l_cli.core.errors import L2LError, RunFailed, UsageError
+from l2l_cli.groups import config_root
+from l2l_cli.schema import GROUPS
+
+QUIET = (
+    # Hydra itself writes nothing: a run's folder is named by its configuration, and made once that is valid.
+    "hydra.run.dir=.",
+    "hydra.output_subdir=null",
+    "hydra.sweep.subdir=.",
+    "hydra/job_logging=none",
+    "hydra/hydra_logging=none",
+)
+
+
+class Outcome(NamedTuple):
+    """How a job ended: what it returned, or one message and an exit code."""
+
+    row: dict[str, Any] | None
+    message: str | None = None
+    exit_code: int = 0
+
+
+@dataclass
+class Job:
+    """What Hydra calls with a composed configuration; it may be pickled to another process.
+
+    Attributes:
+        command: Whose module under l2l_cli.commands is run.
+        flags: The command's own, passed on to it.
+        config_dir: A folder with further configuration, also of Python modules.
+        argv: The real command line, for the run's records.
+        outcomes: Of the jobs that ran in this process.
+    """
+
+    command: str
+    flags: dict[str, Any]
+    config_dir: str | None
+    argv: list[str]
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    def __call__(self, cfg: DictConfig) -> None:
+        """Run the command on one configuration and note how that ended."""
+        search_path(self.config_dir)
+        runtime = HydraConfig.get()
+        outcome = self._run(cfg, runtime)
+        if runtime.mode == RunMode.MULTIRUN:
+            folder = Path(runtime.sweep.dir)
+            row = {"overrides": " ".join(runtime.overrides.task), "outcome": outcome._asdict()}
+            (folder / f"job-{int(runtime.job.num):04d}.json").write_text(json.dumps(row, default=str))
+        self.outcomes.append(outcome)
+
+    def _run(self, cfg: DictConfig, runtime: DictConfig) -> Outcome:
+        patched, sys.argv = sys.argv, self.argv
+        try:
+            choices = {group: runtime.runtime.choices.get(group) for group in GROUPS}
+            settings = settings_from(cfg, choices, list(runtime.overrides.task))
+            module = importlib.import_module(f"l2l_cli.commands.{self.command.replace('-', '_')}")
+            return Outcome(module.run(settings, **self.flags))
+        except L2LError as error:
+            return Outcome(None, f"error: {error}", error.exit_code)
+        except Exception:  # the boundary: whatever a job or a user's class raises ends this job, told in full
+            return Outcome(None, trimmed_traceback(), RunFailed.exit_code)
+        finally:
+            sys.argv = patched
+
+
+def launch(
+    command: str, overrides: Sequence[str], flags: dict[str, Any], hydra_flags: Sequence[str], config_dir: str | None
+) -> int:
+    """Compose and run a command; return its exit code.
+
+    Args:
+        command: Name of a file in conf/ and of a module in l2l_cli/commands.
+        overrides: As typed.
+        flags: Passed on to the command.
+        hydra_flags: ``-m``, ``--cfg`` and ``--info``, which stay Hydra's own.
+        config_dir: A folder with further configuration.
+
+    Raises:
+        UsageError: The configuration does not hold together.
+    """
+    multirun = "-m" in hydra_flags
+    if multirun and "WORLD_SIZE" in os.environ:
+        raise UsageError("-m under a distributed launcher would start every job on every rank; launch one sweep a rank")
+    job = Job(command, flags, config_dir, list(sys.argv))
+    output = next((item.split("=", 1)[1] for item in overrides if item.startswith("output=")), "outputs")
+    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
+    sweep = Path(output) / "multirun" / f"{stamp}-{os.getpid()}"
+    arguments = [*QUIET, f"hydra.sweep.dir={sweep}", *search_path(config_dir), *overrides, *hydra_flags]
+    try:
+        with _patched(arguments):
+            hydra.main(version_base="1.3", config_path=str(config_root()), config_name=command)(job)()
+    except ConfigError as error:
+        raise usage_error(error, overrides, config_dir) from error
+    return _finish_sweep(sweep) if multirun else _finish(job.outcomes)
+
+
+@contextmanager
+def _patched(arguments: Sequence[str]) -> Iterator[None]:
+    """Let Hydra read ``arguments`` as the command line, and raise its errors instead of printing them."""
+    argv, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    sys.argv = [argv[0], *arguments]
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    finally:
+        sys.argv = argv
+        GlobalHydra.instance().clear()
+        if full_error is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = full_error
+
+
+def _finish(outcomes: Sequence[Outcome]) -> int:
+    for outcome in outcomes:
+        if outcome.message:
+            print(outcome.message, file=sys.stderr)
+    return max((outcome.exit_code for outcome in outcomes), default=0)
+
+
+def _finish_sweep(sweep: Path) -> int:
+    """Print and write one table of all jobs."""
+    import pandas as pd
+    from rich.console import Console
+
+    from l2l_cli.results.report import frame_table
+
+    jobs = [json.loads(path.read_text()) for path in sorted(sweep.glob("job-*.json"))]
+    outcomes = [Outcome(**job["outcome"]) for job in jobs]
+    frame = pd.DataFrame(
+        [{"overrides": job["overrides"], **(job["outcome"]["row"] or {"status": "failed"})} for job in jobs]
+    )
+    frame.to_csv(sweep / "summary.csv", index=False)
+    Console().print(frame_table(frame.drop(columns="run", errors="ignore"), f"{len(jobs)} runs"))
+    print(f"summary: {sweep / 'summary.csv'}")
+    return _finish(outcomes)
+
+
+def trimmed_traceback() -> str:
+    """Return the present exception with the frames of this program and of the user's code alone."""
+    error = sys.exception() if hasattr(sys, "exception") else sys.exc_info()[1]
+    assert error is not None
+    shown = traceback.TracebackException.from_exception(error)
+    kept = [frame for frame in shown.stack if "site-packages" not in frame.filename and "lib/python" not in frame.filename]
+    lines = [f'  {Path(frame.filename).name}:{frame.lineno} in {frame.name}: {frame.line}' for frame in kept]
+    return "\n".join([f"error: l2l {__version__} failed: {type(error).__name__}: {error}", *lines])

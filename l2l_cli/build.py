@@ -1,0 +1,100 @@
+"""Objects from ``_target_`` nodes, their arguments checked against the class before it is called."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from l2l_cli.core.errors import UsageError, did_you_mean
+
+
+def build(node: Mapping[str, Any], path: str, trust: Sequence[str] | None = None, **given: Any) -> Any:
+    """Call a node's ``_target_`` with its other entries as arguments, nested nodes first.
+
+    A class's typed ``__init__`` is its schema: names and types are checked before it is called, and a ValueError
+    that it raises for a range is reported under the node's path.
+
+    Args:
+        node: A mapping with ``_target_``, a dotted path.
+        path: Where the node stands in the configuration, for messages.
+        trust: None calls any target, for what the user typed; otherwise only targets in l2l_cli and these packages.
+        given: Further arguments, as objects, that are not the configuration's to set.
+
+    Raises:
+        UsageError: The target, an argument's name, type or value is wrong, or the target is not trusted.
+    """
+    if "_target_" not in node:
+        raise UsageError(f"{path} has no _target_: name the class, as in {path}._target_=package.module.Class")
+    target = _locate(str(node["_target_"]), path, trust)
+    arguments = {
+        name: build(value, f"{path}.{name}", trust) if isinstance(value, Mapping) and "_target_" in value else value
+        for name, value in node.items()
+        if name != "_target_"
+    }
+    _check(target, arguments, given, path)
+    try:
+        return target(**arguments, **given)
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}") from error
+
+
+def _locate(dotted: str, path: str, trust: Sequence[str] | None) -> type[Any]:
+    module_name, _, name = dotted.rpartition(".")
+    package = module_name.split(".")[0]
+    if trust is not None and package not in ("l2l_cli", *trust):
+        raise UsageError(
+            f"the saved {path} names {dotted}, which is not part of l2l; pass --trust {package} if you trust that code"
+        )
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"{path}._target_: there is no module {module_name!r} ({error}); a module beside the files of "
+            "--config-dir is found by its name"
+        ) from error
+    if not inspect.isclass(getattr(module, name, None)):
+        known = [key for key, value in vars(module).items() if inspect.isclass(value)]
+        raise UsageError(f"{path}._target_: {module_name} has no class {name!r}{did_you_mean(name, known)}")
+    found: type[Any] = getattr(module, name)
+    return found
+
+
+def _check(target: type[Any], arguments: Mapping[str, Any], given: Mapping[str, Any], path: str) -> None:
+    parameters = dict(inspect.signature(target).parameters)
+    hints = typing.get_type_hints(target.__init__)
+    settable = [name for name in parameters if name not in given]
+    for name in arguments:
+        if name not in settable:
+            raise UsageError(
+                f"{path}.{name}: {target.__name__} has no such argument{did_you_mean(name, settable)} "
+                f"(it has {', '.join(settable) or 'none'})"
+            )
+    for name in settable:
+        if parameters[name].default is inspect.Parameter.empty and name not in arguments:
+            raise UsageError(f"{path}.{name} is missing: {target.__name__} needs it")
+    for name, value in arguments.items():
+        if name in hints:
+            _check_type(value, hints[name], f"{path}.{name}")
+
+
+def _check_type(value: Any, hint: Any, path: str) -> None:
+    # Strict: "3" is no number and true is no count; an integer does for a float.
+    config = ConfigDict(arbitrary_types_allowed=True, strict=True)
+    try:
+        TypeAdapter(_erased(hint), config=config).validate_python(value)
+    except ValidationError as error:
+        wanted = getattr(hint, "__name__", None) or str(hint)
+        wanted = str(hint) if typing.get_origin(hint) else wanted
+        reason = error.errors()[0]["msg"].lower()
+        raise UsageError(f"{path} must be of type {wanted}, not {value!r} ({reason})") from error
+
+
+def _erased(hint: Any) -> Any:
+    """Replace our generic classes by themselves without parameters, which is all that can be checked."""
+    origin = typing.get_origin(hint)
+    return origin if inspect.isclass(origin) and issubclass(origin, typing.Generic) else hint  # type: ignore[arg-type]

@@ -1,0 +1,213 @@
+"""The command line.  Loads Typer and nothing heavier until a command runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from l2l_cli import __version__
+from l2l_cli.core.errors import L2LError, UsageError, did_you_mean
+from l2l_cli.groups import options, papers
+from l2l_cli.schema import GROUPS, ReproduceRequest
+
+SCALES = ("smoke", "short", "paper")
+
+
+def _groups_help(*groups: str) -> str:
+    lines = [f"[bold]{group}[/]: {', '.join(options(group))}" for group in groups if options(group)]
+    return "Groups, set as in [cyan]task=quadratic[/]; any option as in [cyan]meta.updates=500[/].\n\n" + "\n\n".join(
+        lines
+    )
+
+
+def _complete_overrides(incomplete: str) -> list[str]:
+    """Complete ``group=option`` as whole words."""
+    group, equals, start = incomplete.partition("=")
+    if not equals:
+        return [f"{name}=" for name in GROUPS if name.startswith(group)]
+    return [f"{group}={name}" for name in options(group) if group in GROUPS and name.startswith(start)]
+
+
+def _complete_contenders(incomplete: str) -> list[str]:
+    return [name for name in options("learner") if name.startswith(incomplete)] + _complete_overrides(incomplete)
+
+
+def _complete_papers(incomplete: str) -> list[str]:
+    return [paper for paper in papers() if paper.startswith(incomplete)]
+
+
+def _complete_artefacts(context: typer.Context, incomplete: str) -> list[str]:
+    known = papers().get(context.params.get("paper") or "", [])
+    return [artefact for artefact in known if artefact.startswith(incomplete)]
+
+
+app = typer.Typer(
+    name="l2l",
+    help="Learning to learn: meta-train a learner, evaluate it, compare it fairly, reproduce the founding papers.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(help="Hydra overrides, as in task=b16 learner.hidden=12.", autocompletion=_complete_overrides),
+]
+Multirun = Annotated[
+    bool, typer.Option("--multirun", "-m", help="Sweep: one run for each combination of a=1,2 b=3,4.")
+]
+Cfg = Annotated[str | None, typer.Option(help="Print the configuration (job, hydra or all) and run nothing.")]
+Info = Annotated[str | None, typer.Option(help="Print how the configuration comes about, as in --info defaults.")]
+ConfigDir = Annotated[
+    str | None, typer.Option(help="A folder of your own task/, learner/, … files and of the modules that they name.")
+]
+Trust = Annotated[
+    list[str] | None, typer.Option(help="A package of yours that a saved run may name; l2l's own needs none.")
+]
+
+
+def _launch(
+    command: str,
+    overrides: list[str] | None,
+    config_dir: str | None,
+    multirun: bool,
+    cfg: str | None,
+    info: str | None,
+    **flags: object,
+) -> None:
+    from l2l_cli import bridge
+
+    hydra_flags = [
+        *(["-m"] if multirun else []),
+        *(["--cfg", cfg] if cfg else []),
+        *(["--info", info] if info else []),
+    ]
+    raise typer.Exit(bridge.launch(command, overrides or [], flags, hydra_flags, config_dir))
+
+
+@app.command("meta-train", epilog=_groups_help("task", "learner", "optimizer", "gradient", "hardware"))
+def meta_train(
+    overrides: Overrides = None,
+    multirun: Multirun = False,
+    resume: Annotated[str | None, typer.Option(help="Go on with this run's folder, under its own settings.")] = None,
+    cfg: Cfg = None,
+    info: Info = None,
+    config_dir: ConfigDir = None,
+    trust: Trust = None,
+) -> None:
+    """Meta-train a learner on a task, as in `l2l meta-train task=quadratic`."""
+    _launch("meta-train", overrides, config_dir, multirun, cfg, info, resume=resume, trust=trust or [])
+
+
+@app.command(epilog=_groups_help("task", "hardware"))
+def evaluate(
+    overrides: Overrides = None,
+    run: Annotated[str | None, typer.Option(help="Folder of a finished meta-train run.")] = None,
+    multirun: Multirun = False,
+    cfg: Cfg = None,
+    info: Info = None,
+    config_dir: ConfigDir = None,
+    trust: Trust = None,
+) -> None:
+    """Score a meta-trained learner on fresh episodes, longer horizons or another task."""
+    if run is None and not (cfg or info):
+        raise UsageError("evaluate needs --run FOLDER, a finished run; `l2l meta-train` prints it when it ends")
+    _launch("evaluate", overrides, config_dir, multirun, cfg, info, run_folder=run, trust=trust or [])
+
+
+@app.command(epilog=_groups_help("task", "learner", "hardware"))
+def compare(
+    contenders: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Learners by name, finished runs by folder, and overrides.", autocompletion=_complete_contenders
+        ),
+    ] = None,
+    multirun: Multirun = False,
+    cfg: Cfg = None,
+    info: Info = None,
+    config_dir: ConfigDir = None,
+    trust: Trust = None,
+) -> None:
+    """Set learners side by side on the same episodes, as in `l2l compare task=quadratic RUN adam sgd`.
+
+    Hand-made learners are tuned first, each with the same budget, on episodes of their own.
+    """
+    overrides, learners, runs = _sort(contenders or [], config_dir)
+    _launch("compare", overrides, config_dir, multirun, cfg, info, learners=learners, runs=runs, trust=trust or [])
+
+
+def _sort(words: list[str], config_dir: str | None) -> tuple[list[str], list[str], list[str]]:
+    """Tell overrides, learners and run folders apart."""
+    overrides = [word for word in words if "=" in word or word[0] in "~+"]
+    rest = [word for word in words if word not in overrides]
+    known = options("learner", config_dir)
+    for word in rest:
+        if word not in known and not Path(word).is_dir():
+            raise UsageError(
+                f"{word!r} is neither a learner nor a run folder{did_you_mean(word, known)} "
+                f"(learners: {', '.join(known)})"
+            )
+    learners = [word for word in rest if word in known]
+    return overrides, learners, [word for word in rest if word not in known]
+
+
+@app.command()
+def reproduce(
+    paper: Annotated[str | None, typer.Argument(help="Which paper.", autocompletion=_complete_papers)] = None,
+    artefacts: Annotated[
+        list[str] | None, typer.Argument(help="Which tables and figures; all by default.", autocompletion=_complete_artefacts)
+    ] = None,
+    scale: Annotated[str, typer.Option(help="smoke, short or paper.")] = "short",
+    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds of each row; by default the scale's.")] = None,
+    output: Annotated[str | None, typer.Option(help="Write the results right there.")] = None,
+    check: Annotated[bool, typer.Option(help="Exit 3 if a number lies outside what the preset promises.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="Show papers, artefacts and scales, with minutes.")] = False,
+    processes: Annotated[int | None, typer.Option(min=1, help="Runs side by side; by default one a core.")] = None,
+    config_dir: ConfigDir = None,
+) -> None:
+    """Run a paper's tables and figures and set them beside the published numbers and the limits."""
+    known = papers(config_dir)
+    if list_:
+        from l2l_cli.commands.reproduce import print_catalogue
+
+        raise typer.Exit(print_catalogue(known, config_dir))
+    if paper is None:
+        raise UsageError(f"which paper? known are {', '.join(known)}; `l2l reproduce --list` tells more")
+    if paper not in known:
+        raise UsageError(f"there is no preset for {paper!r}{did_you_mean(paper, known)} (papers: {', '.join(known)})")
+    for artefact in artefacts or []:
+        if artefact not in known[paper]:
+            raise UsageError(
+                f"{paper} has no artefact {artefact!r}{did_you_mean(artefact, known[paper])} "
+                f"(artefacts: {', '.join(known[paper])})"
+            )
+    if scale not in SCALES:
+        raise UsageError(f"there is no scale {scale!r}{did_you_mean(scale, SCALES)} (scales: {', '.join(SCALES)})")
+    from l2l_cli.commands import reproduce as command
+
+    request = ReproduceRequest(paper, tuple(artefacts or ()), scale, seeds, output, check, processes, config_dir)
+    raise typer.Exit(command.run(request))
+
+
+@app.callback(invoke_without_command=True)
+def root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    """Learning to learn: meta-train a learner, evaluate it, compare it fairly, reproduce the founding papers."""
+    if version:
+        print(f"l2l {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; every error that a user can mend is one line."""
+    try:
+        app()
+    except L2LError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,92 @@
+"""What several commands do alike: prepare the machine, build learners, load runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from l2l_cli.build import build
+from l2l_cli.config import settings_of_run
+from l2l_cli.core.errors import UsageError
+from l2l_cli.learners.base import Learner
+from l2l_cli.results.run import RunFolder
+from l2l_cli.schema import Hardware, Settings
+from l2l_cli.tasks.base import Task
+
+WEIGHTS = "weights.safetensors"
+"""The trained φ of a finished run, by the learner's own names."""
+
+
+def prepare(hardware: Hardware) -> None:
+    """Set threads, device and determinism of this process.
+
+    Raises:
+        UsageError: The device is not there.
+    """
+    torch.set_num_threads(hardware.threads)
+    torch.use_deterministic_algorithms(hardware.deterministic)
+    if hardware.device.startswith("cuda") and not torch.cuda.is_available():
+        raise UsageError("hardware.device=cuda, but torch finds no GPU; use hardware=cpu")
+    torch.set_default_device(hardware.device)
+
+
+def build_task(settings: Settings, trust: Sequence[str] | None = None) -> Task:
+    """Build the task of a configuration."""
+    task: Task = build(settings.task, "task", trust)
+    return task
+
+
+def build_learner(settings: Settings, task: Task, trust: Sequence[str] | None = None) -> Learner[Any]:
+    """Build the learner of a configuration for a task."""
+    learner: Learner[Any] = build(settings.learner, "learner", trust, task=task)
+    return learner
+
+
+def load_run(path: str, present: Settings) -> tuple[RunFolder, Settings]:
+    """Open a finished run that a user named.
+
+    Raises:
+        UsageError: It is no finished meta-training run.
+    """
+    run = RunFolder.load(Path(path))
+    if not (run.path / WEIGHTS).is_file():
+        raise UsageError(f"{path} is {run.status}, not done; go on with `l2l meta-train --resume {path}`")
+    return run, settings_of_run(run.config(), present)
+
+
+def load_learner(run: RunFolder, saved: Settings, task: Task, trust: Sequence[str]) -> Learner[Any]:
+    """Build a finished run's learner for a task, with its trained weights.
+
+    Raises:
+        UsageError: The weights do not fit: the task has other shapes than the run's.
+    """
+    learner = build_learner(saved, task, trust)
+    weights = load_file(run.path / WEIGHTS)
+    shapes = {name: tuple(value.shape) for name, value in learner.named_parameters()}
+    wrong = [name for name, value in weights.items() if shapes.get(name) != tuple(value.shape)]
+    if wrong or len(weights) != len(shapes):
+        raise UsageError(f"the weights of {run.path} do not fit this task: {', '.join(wrong) or 'some are missing'}")
+    learner.load_state_dict(weights, strict=False)
+    return learner
+
+
+def task_was_chosen(settings: Settings) -> bool:
+    """Say whether the user asked for a task, or for a change of one."""
+    return any(item.lstrip("+~").split("=")[0].split(".")[0] in ("task", "experiment") for item in settings.overrides)
+
+
+def run_facts(settings: Settings) -> dict[str, Any]:
+    """Return what run.json records of the machine's state."""
+    device = settings.hardware.device
+    name = torch.cuda.get_device_name() if device.startswith("cuda") else "cpu"
+    return {
+        "versions": {"torch": torch.__version__},
+        "device": name,
+        "threads": settings.hardware.threads,
+        "kernels": "reference",
+        "seeds": [settings.seed],
+    }

@@ -1,0 +1,75 @@
+"""Progress of long work: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+EVERY = 20.0
+"""Seconds between lines when the output is no terminal."""
+
+
+class Reporter:
+    """Counts steps of one piece of work and shows rate, time left and the latest loss.
+
+    Args:
+        title: What is being done.
+        total: Steps in all.
+        done: Steps done before, by an interrupted run.
+        quiet: Show nothing; for work in other processes.
+    """
+
+    def __init__(self, title: str, total: int, done: int = 0, quiet: bool = False) -> None:
+        self._title = title
+        self._total = total
+        self._done = self._before = done
+        self._quiet = quiet
+        self._console = Console(file=sys.stderr)
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+        self._began = self._said = time.monotonic()
+
+    def __enter__(self) -> Self:
+        """Show the bar."""
+        if self._console.is_terminal and not self._quiet:
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.completed}/{task.total} {task.fields[note]}"),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+            )
+            self._bar = Progress(*columns, console=self._console)
+            self._bar.start()
+            self._task = self._bar.add_task(self._title, total=self._total, completed=self._done, note="")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave the bar where it stands."""
+        if self._bar is not None:
+            self._bar.stop()
+
+    def advance(self, note: str, steps: int = 1) -> None:
+        """Count steps; ``note`` says how it goes, as in "loss 0.0123"."""
+        self._done += steps
+        elapsed = time.monotonic() - self._began
+        rate = (self._done - self._before) / max(elapsed, 1e-9)
+        text = f"{note} · {rate:.3g}/s"
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self._done, note=text)
+        elif not self._quiet and time.monotonic() - self._said > EVERY:
+            self._said = time.monotonic()
+            left = (self._total - self._done) / max(rate, 1e-9)
+            self.say(f"{self._title}: {self._done}/{self._total} {text} · {left:.0f} s left")
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        if not self._quiet:
+            self._console.print(text, highlight=False, soft_wrap=True)

@@ -1,0 +1,145 @@
+"""From overrides to settings, and from settings to objects.  Loads no torch."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from l2l_cli.core.errors import UsageError, did_you_mean
+from l2l_cli.groups import config_root, options
+from l2l_cli.schema import GROUPS, Settings
+
+ConfigError = (HydraException, OmegaConfBaseException)
+"""What Hydra and OmegaConf raise for a configuration that does not hold together."""
+
+ConfigStore.instance().store(name="schema", node=Settings)
+
+
+def compose(command: str, overrides: Sequence[str], config_dir: str | None = None) -> Settings:
+    """Compose a configuration as the command line would, from anywhere, also inside a running job.
+
+    Raises:
+        UsageError: The configuration does not hold together.
+    """
+    try:
+        with initialize_config_dir(str(config_root()), version_base="1.3", job_name="l2l"):
+            cfg = hydra_compose(command, [*overrides, *search_path(config_dir)], return_hydra_config=True)
+    except ConfigError as error:
+        raise usage_error(error, overrides, config_dir) from error
+    choices = {group: cfg.hydra.runtime.choices.get(group) for group in GROUPS}
+    return settings_from(cfg, choices, overrides)
+
+
+def search_path(config_dir: str | None) -> list[str]:
+    """Return the override that adds a folder of configuration, and let its modules be imported.
+
+    Raises:
+        UsageError: There is no such folder.
+    """
+    if config_dir is None:
+        return []
+    folder = Path(config_dir).resolve()
+    if not folder.is_dir():
+        raise UsageError(f"--config-dir {config_dir} is no folder; name one that holds task/, learner/, … files")
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    return [f"hydra.searchpath=[file://{folder}]"]
+
+
+def settings_from(cfg: DictConfig, choices: Mapping[str, Any], overrides: Sequence[str]) -> Settings:
+    """Turn a composed configuration into checked settings.
+
+    Raises:
+        UsageError: A value is missing, of the wrong type or out of range.
+    """
+    plain = OmegaConf.to_container(cfg, resolve=False)
+    assert isinstance(plain, dict)
+    plain.pop("hydra", None)
+    plain |= {"choices": dict(choices), "overrides": list(overrides)}
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(Settings), plain)
+        missing = sorted(OmegaConf.missing_keys(merged))
+        if missing:
+            raise UsageError(f"no value for {', '.join(missing)}; set it, as in {missing[0]}=…")
+        OmegaConf.resolve(merged)
+        settings = OmegaConf.to_object(merged)
+    except ConfigError as error:
+        raise usage_error(error, overrides) from error
+    except ValueError as error:  # a range check of the schema
+        raise UsageError(str(error)) from error
+    assert isinstance(settings, Settings)
+    return settings
+
+
+def identity_of(settings: Settings, *keys: str) -> dict[str, Any]:
+    """Return the part of the settings that decides a run's results, by the keys that its command reads."""
+    plain = asdict(settings)
+    return {key: plain[key] for key in ("name", "seed", "task", *keys)} | {"name": settings.run_name}
+
+
+def settings_of_run(config: Mapping[str, Any], hardware: Settings) -> Settings:
+    """Return the settings that a run folder's config.yaml holds, on the present hardware.
+
+    Raises:
+        UsageError: It is not what this version writes.
+    """
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(Settings), dict(config))
+        settings = OmegaConf.to_object(merged)
+    except (*ConfigError, ValueError) as error:
+        raise UsageError(f"the run's config.yaml cannot be read: {_first_line(error)}") from error
+    assert isinstance(settings, Settings)
+    settings.hardware, settings.output = hardware.hardware, hardware.output
+    return settings
+
+
+def usage_error(error: Exception, overrides: Sequence[str] = (), config_dir: str | None = None) -> UsageError:
+    """Say in one line what Hydra or OmegaConf found wrong: what was asked, what exists, the nearest match."""
+    text = str(error)
+    if found := re.search(r"Could not find '([\w-]+)/([^']+)'", text):
+        group, asked = found.groups()
+        known = options(group, config_dir)
+        return UsageError(f"there is no {group} {asked!r}{did_you_mean(asked, known)} ({group}: {', '.join(known)})")
+    if found := re.search(r"Could not (?:override|append to) '([^']+)'", text):
+        return UsageError(_unknown_key(found.group(1).split("@")[0], overrides, config_dir))
+    if found := re.search(r"Key '([^']+)' not in '(\w+)'", text):
+        return UsageError(_unknown_key(_full_key(text) or found.group(1), overrides, config_dir))
+    if found := re.search(r"Ambiguous value for argument '([^']+)'", text):
+        return UsageError(f"argument {found.group(1)!r} has two '='; quote its value")
+    key = _full_key(text)
+    first = _first_line(error)
+    return UsageError(f"{key}: {first}" if key and key not in first else first)
+
+
+def _unknown_key(key: str, overrides: Sequence[str], config_dir: str | None) -> str:
+    """Describe a key that does not exist by the keys that do."""
+    parent, _, leaf = key.rpartition(".")
+    chosen = [item for item in overrides if item.split("=")[0] in GROUPS and "." not in item.split("=")[0]]
+    node: Any = asdict(compose("meta-train", chosen, config_dir))
+    for part in parent.split(".") if parent else ():
+        node = node.get(part, {}) if isinstance(node, dict) else {}
+    internal = {"choices", "overrides"}
+    known = [name for name in node if not name.startswith("_") and name not in internal] if isinstance(node, dict) else []
+    place = f"under {parent}" if parent else "at the top"
+    listing = f" ({place}: {', '.join(known)})" if known else f"; there is nothing {place}"
+    return f"there is no option {key!r}{did_you_mean(leaf, known)}{listing}"
+
+
+def _full_key(text: str) -> str | None:
+    found = re.search(r"full_key: (\S+)", text)
+    return found.group(1) if found else None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0].strip()

@@ -1,0 +1,158 @@
+"""The closed part of the configuration: types and ranges.  The open groups are checked against their classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from l2l_cli.core.plan import MetaPlan
+
+GROUPS = ("task", "learner", "optimizer", "gradient", "hardware", "experiment")
+
+
+def _at_least(low: int, **values: int | None) -> None:
+    for name, value in values.items():
+        if value is not None and value < low:
+            raise ValueError(f"{name.replace('__', '.')} must be at least {low}, not {value}")
+
+
+@dataclass
+class Evaluation:
+    """How a learner is scored.
+
+    Attributes:
+        episodes: Fresh test episodes, the same for every contender.
+        steps: Length of an episode; null is the task's horizon.
+        stretch: ``evaluate`` also scores at these multiples of that length.
+        seeds: One set of test episodes each.
+        chunk: Episodes side by side; bounds the memory.
+    """
+
+    episodes: int = 256
+    steps: int | None = None
+    stretch: list[float] = field(default_factory=lambda: [1.0, 2.0])
+    seeds: list[int] = field(default_factory=lambda: [0])
+    chunk: int = 1024
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _at_least(1, evaluation__episodes=self.episodes, evaluation__steps=self.steps, evaluation__chunk=self.chunk)
+        if not self.seeds or min(self.seeds) < 0:
+            raise ValueError(f"evaluation.seeds must be a list of numbers from 0, not {self.seeds}")
+        if not self.stretch or min(self.stretch) <= 0:
+            raise ValueError(f"evaluation.stretch must be a list of numbers above 0, not {self.stretch}")
+
+
+@dataclass
+class Tune:
+    """How hand-made learners are tuned, each with the same budget, on the tune phase.
+
+    Attributes:
+        grid: Values by configuration key; a learner's own file sets it.
+        budget: Settings tried for each learner.
+        episodes: Tune episodes a setting is scored on.
+        criterion: "final" minimises the last step's loss, "mean" that of all steps; null follows meta.criterion.
+    """
+
+    grid: dict[str, Any] = field(default_factory=dict)
+    budget: int = 8
+    episodes: int = 64
+    criterion: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _at_least(1, tune__budget=self.budget, tune__episodes=self.episodes)
+        if self.criterion not in (None, "final", "mean"):
+            raise ValueError(f"tune.criterion must be final, mean or null, not {self.criterion!r}")
+
+
+@dataclass
+class Hardware:
+    """Where and how fast; never what.
+
+    Attributes:
+        device: "cpu" or "cuda".
+        threads: Of one process.
+        processes: That ``reproduce`` runs side by side; null is one a core.
+        deterministic: Refuse operations whose result depends on timing.
+    """
+
+    device: str = "cpu"
+    threads: int = 1
+    processes: int | None = None
+    deterministic: bool = True
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _at_least(1, hardware__threads=self.threads, hardware__processes=self.processes)
+        if self.device.split(":")[0] not in ("cpu", "cuda"):
+            raise ValueError(f"hardware.device must be cpu or cuda, not {self.device!r}")
+
+
+@dataclass
+class Settings:
+    """A resolved configuration.
+
+    Attributes:
+        task: Node with a ``_target_``; so are learner, optimizer and gradient.
+        choices: Which file of each group was chosen.
+        contenders: Lists of overrides by name, for ``compare``.
+        rows: Of an experiment: lists of overrides by name.
+        scales: Of an experiment: what each scale changes.
+        name: Of the run; by default "<task>-<learner>".
+        output: Folder of all results.
+    """
+
+    task: dict[str, Any] = field(default_factory=dict)
+    learner: dict[str, Any] = field(default_factory=dict)
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    gradient: dict[str, Any] = field(default_factory=dict)
+    meta: MetaPlan = field(default_factory=MetaPlan)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    tune: Tune = field(default_factory=Tune)
+    hardware: Hardware = field(default_factory=Hardware)
+    contenders: dict[str, Any] = field(default_factory=dict)
+    rows: dict[str, Any] = field(default_factory=dict)
+    scales: dict[str, Any] = field(default_factory=dict)
+    source: str | None = None
+    name: str | None = None
+    output: str = "outputs"
+    seed: int = 0
+    choices: dict[str, Any] = field(default_factory=dict)
+    overrides: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _at_least(0, seed=self.seed)
+        if self.name is not None and (not self.name or "/" in self.name):
+            raise ValueError(f"name must be a folder's name, not {self.name!r}")
+
+    @property
+    def run_name(self) -> str:
+        """The run's name."""
+        return self.name or f"{self.choices.get('task', 'task')}-{self.choices.get('learner', 'learner')}"
+
+
+@dataclass(frozen=True)
+class ReproduceRequest:
+    """What the reproduce command was asked.
+
+    Attributes:
+        paper: Folder under conf/experiment.
+        artefacts: Files in it; none is all.
+        scale: smoke, short or paper.
+        seeds: Overrides the scale's number of seeds.
+        output: Writes the results right there; None is outputs/<paper>-<scale>.
+        check: Fail if a number lies outside what the preset promises.
+        processes: Side by side; None is one a core.
+        config_dir: A folder with further configuration.
+    """
+
+    paper: str
+    artefacts: tuple[str, ...] = ()
+    scale: str = "short"
+    seeds: int | None = None
+    output: str | None = None
+    check: bool = False
+    processes: int | None = None
+    config_dir: str | None = None
