@@ -78,6 +78,7 @@ class Job:
         try:
             choices = {group: runtime.runtime.choices.get(group) for group in GROUPS}
             settings = settings_from(cfg, choices, list(runtime.overrides.task))
+            settings.config_dir = self.config_dir
             module = importlib.import_module(f"l2l_cli.commands.{self.command.replace('-', '_')}")
             return Outcome(module.run(settings, **self.flags))
         except L2LError as error:
@@ -146,8 +147,8 @@ def _finish(outcomes: Sequence[Outcome]) -> int:
 def _finish_sweep(sweep: Path) -> int:
     """Print and write one table of all jobs."""
     import pandas as pd
-    from rich.console import Console
 
+    from l2l_cli.commands.progress import console
     from l2l_cli.results.report import frame_table
 
     jobs = [json.loads(path.read_text()) for path in sorted(sweep.glob("job-*.json"))]
@@ -156,7 +157,7 @@ def _finish_sweep(sweep: Path) -> int:
         [{"overrides": job["overrides"], **(job["outcome"]["row"] or {"status": "failed"})} for job in jobs]
     )
     frame.to_csv(sweep / "summary.csv", index=False)
-    Console().print(frame_table(frame.drop(columns="run", errors="ignore"), f"{len(jobs)} runs"))
+    console().print(frame_table(frame.drop(columns="run", errors="ignore"), f"{len(jobs)} runs"))
     print(f"summary: {sweep / 'summary.csv'}")
     return _finish(outcomes)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -23,6 +25,9 @@ from l2l_cli.schema import GROUPS, Settings
 ConfigError = (HydraException, OmegaConfBaseException)
 """What Hydra and OmegaConf raise for a configuration that does not hold together."""
 
+INTERNAL = {"choices", "overrides", "config_dir"}
+"""Fields of the settings that the program fills in."""
+
 ConfigStore.instance().store(name="schema", node=Settings)
 
 
@@ -33,12 +38,26 @@ def compose(command: str, overrides: Sequence[str], config_dir: str | None = Non
         UsageError: The configuration does not hold together.
     """
     try:
-        with initialize_config_dir(str(config_root()), version_base="1.3", job_name="l2l"):
+        with _own_hydra():
             cfg = hydra_compose(command, [*overrides, *search_path(config_dir)], return_hydra_config=True)
     except ConfigError as error:
         raise usage_error(error, overrides, config_dir) from error
     choices = {group: cfg.hydra.runtime.choices.get(group) for group in GROUPS}
-    return settings_from(cfg, choices, overrides)
+    settings = settings_from(cfg, choices, overrides)
+    settings.config_dir = config_dir
+    return settings
+
+
+@contextmanager
+def _own_hydra() -> Iterator[None]:
+    """Use Hydra's global state for a moment and leave it as it was: a job may be running under it."""
+    state = GlobalHydra.instance()
+    running, state.hydra = state.hydra, None
+    try:
+        with initialize_config_dir(str(config_root()), version_base="1.3", job_name="l2l"):
+            yield
+    finally:
+        state.hydra = running
 
 
 def search_path(config_dir: str | None) -> list[str]:
@@ -106,34 +125,42 @@ def settings_of_run(config: Mapping[str, Any], hardware: Settings) -> Settings:
 
 def usage_error(error: Exception, overrides: Sequence[str] = (), config_dir: str | None = None) -> UsageError:
     """Say in one line what Hydra or OmegaConf found wrong: what was asked, what exists, the nearest match."""
-    text = str(error)
+    # Hydra wraps what OmegaConf found wrong with an override's value.
+    text = str(error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error)
     if found := re.search(r"Could not find '([\w-]+)/([^']+)'", text):
         group, asked = found.groups()
         known = options(group, config_dir)
         return UsageError(f"there is no {group} {asked!r}{did_you_mean(asked, known)} ({group}: {', '.join(known)})")
     if found := re.search(r"Could not (?:override|append to) '([^']+)'", text):
         return UsageError(_unknown_key(found.group(1).split("@")[0], overrides, config_dir))
-    if found := re.search(r"Key '([^']+)' not in '(\w+)'", text):
+    if found := re.search(r"Key '([^']+)' (?:is not in struct|not in '\w+')", text):
         return UsageError(_unknown_key(_full_key(text) or found.group(1), overrides, config_dir))
     if found := re.search(r"Ambiguous value for argument '([^']+)'", text):
         return UsageError(f"argument {found.group(1)!r} has two '='; quote its value")
     key = _full_key(text)
-    first = _first_line(error)
+    first = text.strip().splitlines()[0].strip()
     return UsageError(f"{key}: {first}" if key and key not in first else first)
 
 
 def _unknown_key(key: str, overrides: Sequence[str], config_dir: str | None) -> str:
     """Describe a key that does not exist by the keys that do."""
-    parent, _, leaf = key.rpartition(".")
-    chosen = [item for item in overrides if item.split("=")[0] in GROUPS and "." not in item.split("=")[0]]
-    node: Any = asdict(compose("meta-train", chosen, config_dir))
-    for part in parent.split(".") if parent else ():
-        node = node.get(part, {}) if isinstance(node, dict) else {}
-    internal = {"choices", "overrides"}
-    known = [name for name in node if not name.startswith("_") and name not in internal] if isinstance(node, dict) else []
+    parent, _, _ = key.rpartition(".")
+    chosen = [item for item in overrides if item.split("=")[0] in GROUPS]
+    known = list(_keys(asdict(compose("meta-train", chosen, config_dir))))
+    beside = [name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == parent]
     place = f"under {parent}" if parent else "at the top"
-    listing = f" ({place}: {', '.join(known)})" if known else f"; there is nothing {place}"
-    return f"there is no option {key!r}{did_you_mean(leaf, known)}{listing}"
+    listing = f" ({place}: {', '.join(beside)})" if beside else f"; there is nothing {place}"
+    return f"there is no option {key!r}{did_you_mean(key, known)}{listing}"
+
+
+def _keys(node: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield every dotted key that a user may set."""
+    for name, value in node.items():
+        if name.startswith("_") or (not prefix and name in INTERNAL):
+            continue
+        yield prefix + name
+        if isinstance(value, Mapping):
+            yield from _keys(value, f"{prefix}{name}.")
 
 
 def _full_key(text: str) -> str | None:

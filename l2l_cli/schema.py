@@ -51,7 +51,8 @@ class Tune:
         grid: Values by configuration key; a learner's own file sets it.
         budget: Settings tried for each learner.
         episodes: Tune episodes a setting is scored on.
-        criterion: "final" minimises the last step's loss, "mean" that of all steps; null follows meta.criterion.
+        criterion: "final" minimises the last step's loss, "mean" that of all steps; null follows the
+            first finished run that is compared, or else "mean".
     """
 
     grid: dict[str, Any] = field(default_factory=dict)
@@ -95,12 +96,14 @@ class Settings:
 
     Attributes:
         task: Node with a ``_target_``; so are learner, optimizer and gradient.
-        choices: Which file of each group was chosen.
         contenders: Lists of overrides by name, for ``compare``.
         rows: Of an experiment: lists of overrides by name.
         scales: Of an experiment: what each scale changes.
         name: Of the run; by default "<task>-<learner>".
         output: Folder of all results.
+        choices: Which file of each group was chosen.
+        overrides: As typed.
+        config_dir: The user's own folder of configuration.
     """
 
     task: dict[str, Any] = field(default_factory=dict)
@@ -120,6 +123,7 @@ class Settings:
     seed: int = 0
     choices: dict[str, Any] = field(default_factory=dict)
     overrides: list[str] = field(default_factory=list)
+    config_dir: str | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges."""

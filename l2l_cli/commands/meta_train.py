@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file
 from safetensors.torch import save as to_safetensors
 
 from l2l_cli.build import build
-from l2l_cli.commands.common import WEIGHTS, build_learner, build_task, prepare, run_facts
-from l2l_cli.commands.progress import Reporter
+from l2l_cli.runs import WEIGHTS, build_learner, build_task, prepare, run_facts
+from l2l_cli.commands.progress import Relay, Reporter
 from l2l_cli.config import identity_of, settings_of_run
 from l2l_cli.core.errors import L2LError, UsageError
 from l2l_cli.meta.train import MetaTraining, Update, Validation
@@ -51,7 +52,10 @@ def run(settings: Settings, resume: str | None = None, trust: list[str] | None =
 
 
 def train(
-    settings: Settings, trust: list[str] | None = None, claimed: RunFolder | None = None, quiet: bool = False
+    settings: Settings,
+    trust: list[str] | None = None,
+    claimed: RunFolder | None = None,
+    relay: Relay | None = None,
 ) -> RunFolder:
     """Meta-train one configuration, or find that it has been.
 
@@ -59,7 +63,7 @@ def train(
         settings: The whole configuration.
         trust: See ``build``.
         claimed: The run folder, if it is known already.
-        quiet: Show no progress.
+        relay: Is told of progress in place of the user.
 
     Raises:
         UsageError: The configuration does not build.
@@ -72,10 +76,10 @@ def train(
     folder = claimed or RunFolder.claim(root, settings.run_name, config, settings.overrides)
     with folder.lock():
         if folder.status == "done":
-            if not quiet:
+            if relay is None:
                 print(f"already done, reused: {folder.path}")
             return folder
-        _Session(settings, training, folder, quiet).run()
+        _Session(settings, training, folder, relay).run()
     return folder
 
 
@@ -96,7 +100,7 @@ class _Session:
     settings: Settings
     training: MetaTraining
     folder: RunFolder
-    quiet: bool
+    relay: Relay | None
 
     def run(self) -> None:
         self._restore()
@@ -138,7 +142,7 @@ class _Session:
     def _loop(self) -> None:
         plan, last = self.settings.meta, time.monotonic()
         title = f"meta-train {self.settings.run_name} seed {self.settings.seed}"
-        with Reporter(title, plan.updates, self.training.number, self.quiet) as reporter:
+        with Reporter(title, plan.updates, self.training.number, self.relay) as reporter:
             losses: list[float] = []
             for record in self.training.records():
                 if isinstance(record, Update):
@@ -173,8 +177,6 @@ class _Session:
         return [int(step) for step in frame[frame.metric == "skipped"].step]
 
     def _checkpoint(self) -> None:
-        import torch
-
         saved = {name: value.contiguous() for name, value in self.training.checkpoint().items()}
         saved[OFFSET] = torch.tensor(self._metrics.length(), device="cpu")
         atomic_write(self.folder.path / CHECKPOINT, to_safetensors(saved))

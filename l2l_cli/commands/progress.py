@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+Relay = Callable[[int, str], None]
+
 EVERY = 20.0
 """Seconds between lines when the output is no terminal."""
+
+
+def console() -> Console:
+    """Return the console for tables: as wide as the terminal, or wide enough where there is none."""
+    plain = Console()
+    return plain if plain.is_terminal else Console(width=150)
 
 
 class Reporter:
@@ -21,14 +30,15 @@ class Reporter:
         title: What is being done.
         total: Steps in all.
         done: Steps done before, by an interrupted run.
-        quiet: Show nothing; for work in other processes.
+        relay: Is told the steps and the note once a second, and nothing is shown; for work in other processes.
     """
 
-    def __init__(self, title: str, total: int, done: int = 0, quiet: bool = False) -> None:
+    def __init__(self, title: str, total: int, done: int = 0, relay: Relay | None = None) -> None:
         self._title = title
         self._total = total
         self._done = self._before = done
-        self._quiet = quiet
+        self._relay = relay
+        self._unsaid = done
         self._console = Console(file=sys.stderr)
         self._bar: Progress | None = None
         self._task = TaskID(0)
@@ -36,7 +46,7 @@ class Reporter:
 
     def __enter__(self) -> Self:
         """Show the bar."""
-        if self._console.is_terminal and not self._quiet:
+        if self._console.is_terminal and self._relay is None:
             columns = (
                 TextColumn("{task.description}"),
                 BarColumn(),
@@ -59,17 +69,23 @@ class Reporter:
     def advance(self, note: str, steps: int = 1) -> None:
         """Count steps; ``note`` says how it goes, as in "loss 0.0123"."""
         self._done += steps
+        if self._relay is not None:
+            self._unsaid += steps
+            if time.monotonic() - self._said > 1.0 or self._done == self._total:
+                self._relay(self._unsaid, note)
+                self._said, self._unsaid = time.monotonic(), 0
+            return
         elapsed = time.monotonic() - self._began
         rate = (self._done - self._before) / max(elapsed, 1e-9)
         text = f"{note} · {rate:.3g}/s"
         if self._bar is not None:
             self._bar.update(self._task, completed=self._done, note=text)
-        elif not self._quiet and time.monotonic() - self._said > EVERY:
+        elif time.monotonic() - self._said > EVERY:
             self._said = time.monotonic()
             left = (self._total - self._done) / max(rate, 1e-9)
             self.say(f"{self._title}: {self._done}/{self._total} {text} · {left:.0f} s left")
 
     def say(self, text: str) -> None:
         """Print a line."""
-        if not self._quiet:
+        if self._relay is None:
             self._console.print(text, highlight=False, soft_wrap=True)

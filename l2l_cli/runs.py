@@ -1,4 +1,4 @@
-"""What several commands do alike: prepare the machine, build learners, load runs."""
+"""Finished runs and fresh learners, from settings: what commands and papers both need."""
 
 from __future__ import annotations
 

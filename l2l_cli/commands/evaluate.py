@@ -1,0 +1,85 @@
+"""l2l evaluate: a finished run on fresh test episodes, at longer horizons, or on another task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from l2l_cli.runs import build_task, load_learner, load_run, prepare, run_facts, task_was_chosen
+from l2l_cli.commands.figures import horizon_figure
+from l2l_cli.commands.progress import console
+from l2l_cli.config import identity_of
+from l2l_cli.core.types import Phase
+from l2l_cli.evaluation.curves import rows_of
+from l2l_cli.learners.rollout import score
+from l2l_cli.results.frame import MetricsFile, bootstrap_interval
+from l2l_cli.results.report import Report, Section, frame_table
+from l2l_cli.results.run import RunFolder
+from l2l_cli.schema import Settings
+
+
+def run(settings: Settings, run_folder: str, trust: list[str]) -> dict[str, Any]:
+    """Run the command; the result is the evaluation's row in a sweep's summary."""
+    prepare(settings.hardware)
+    parent, saved = load_run(run_folder, settings)
+    chosen = task_was_chosen(settings)
+    task = build_task(settings if chosen else saved, None if chosen else trust)
+    learner = load_learner(parent, saved, task, trust)
+    settings.task = settings.task if chosen else saved.task
+    settings.choices["task"] = settings.choices["task"] if chosen else saved.choices["task"]
+    settings.choices["learner"] = saved.choices["learner"]
+    config = identity_of(settings, "evaluation") | {"run": parent.path.name}
+    folder = RunFolder.claim(Path(settings.output) / "evaluate", settings.run_name, config, settings.overrides)
+    with folder.lock():
+        folder.begin(parents=[str(parent.path)], **run_facts(settings))
+        metrics = MetricsFile(folder.path / "metrics.csv")
+        metrics.truncate(0)
+        table = []
+        base = settings.evaluation.steps or task.horizon
+        for stretch in settings.evaluation.stretch:
+            steps = max(1, round(base * stretch))
+            finals: list[float] = []
+            means: list[float] = []
+            for seed in settings.evaluation.seeds:
+                scores = score(
+                    learner, settings.evaluation.episodes, steps, seed, Phase.TEST, settings.evaluation.chunk
+                )
+                metrics.append(rows_of(scores, settings.choices["learner"], seed, f"test×{stretch:g}"))
+                finals += scores.losses[-1].tolist()
+                means += scores.losses.mean(0).tolist()
+            table.append(_row(steps, stretch, means, finals))
+        frame = pd.DataFrame(table)
+        _report(folder, settings, parent, frame, metrics.read())
+        folder.end("done")
+    console().print(frame_table(frame, f"{settings.run_name} on {len(means)} fresh test episodes"))
+    print(f"report: {folder.path / 'report.md'}")
+    return {"mean_loss": table[0]["mean loss"], "final_loss": table[0]["final loss"], "run": str(folder.path)}
+
+
+def _row(steps: int, stretch: float, means: list[float], finals: list[float]) -> dict[str, Any]:
+    mean, final = bootstrap_interval(means), bootstrap_interval(finals)
+    return {
+        "steps": steps,
+        "× trained horizon": float(stretch),
+        "mean loss": mean.value,
+        "95 % interval": f"{mean.low:.4g} … {mean.high:.4g}",
+        "final loss": final.value,
+        "95 % interval ": f"{final.low:.4g} … {final.high:.4g}",
+        "median final": float(pd.Series(finals).median()),
+    }
+
+
+def _report(folder: RunFolder, settings: Settings, parent: RunFolder, table: pd.DataFrame, frame: pd.DataFrame) -> None:
+    facts = parent.facts()
+    opening = [
+        f"Learner `{settings.choices['learner']}` of `{parent.path}` ({facts['updates']} meta-updates, "
+        f"{facts['skipped']} skipped, {facts['seconds']:.0f} s, {facts['meta_parameters']} meta-parameters), scored on "
+        f"{settings.evaluation.episodes} fresh test episodes a seed, seeds {settings.evaluation.seeds}.  The loss at "
+        "step t is that of the answer given before the t-th batch is learned from.  Intervals are bootstrapped over "
+        "episodes."
+    ]
+    figure = horizon_figure(frame, folder.path)
+    sections = [Section("Scores", tables=[table], figures=[figure])]
+    Report(f"Evaluation of {settings.run_name}", opening, sections).write(folder.path)
