@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -90,3 +91,18 @@ def run_facts(settings: Settings) -> dict[str, Any]:
         "kernels": "reference",
         "seeds": [settings.seed],
     }
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run, ready to be measured."""
+
+    learner: Learner[Any]
+    task: Task
+    settings: Settings
+
+
+def open_trained(run: RunFolder, settings: Settings) -> Trained:
+    """Load the learner that a run trained, on the run's own task."""
+    task = build_task(settings)
+    return Trained(load_learner(run, settings, task, []), task, settings)

@@ -97,6 +97,7 @@ class Settings:
     Attributes:
         task: Node with a ``_target_``; so are learner, optimizer and gradient.
         contenders: Lists of overrides by name, for ``compare``.
+        paper: Of an experiment: node of the class that judges and draws it.
         rows: Of an experiment: lists of overrides by name.
         scales: Of an experiment: what each scale changes.
         name: Of the run; by default "<task>-<learner>".
@@ -115,6 +116,7 @@ class Settings:
     tune: Tune = field(default_factory=Tune)
     hardware: Hardware = field(default_factory=Hardware)
     contenders: dict[str, Any] = field(default_factory=dict)
+    paper: dict[str, Any] = field(default_factory=dict)
     rows: dict[str, Any] = field(default_factory=dict)
     scales: dict[str, Any] = field(default_factory=dict)
     source: str | None = None

@@ -53,7 +53,11 @@ class RunFolder:
     @classmethod
     def claim(cls, root: Path, name: str, config: Mapping[str, Any], overrides: Sequence[str]) -> RunFolder:
         """Make or find the folder ``<root>/<name>-<hash>`` that belongs to a configuration."""
-        path = root / f"{name}-{identity(config)}"
+        return cls.make(root / f"{name}-{identity(config)}", config, overrides)
+
+    @classmethod
+    def make(cls, path: Path, config: Mapping[str, Any], overrides: Sequence[str]) -> RunFolder:
+        """Make or find a folder right at ``path``."""
         path.mkdir(parents=True, exist_ok=True)
         if not (path / "run.json").exists():
             atomic_write(path / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))

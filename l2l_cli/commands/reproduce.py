@@ -1,0 +1,169 @@
+"""l2l reproduce: a paper's tables and figures, from real runs, beside the published numbers and the limits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from l2l_cli import __version__
+from l2l_cli.build import build
+from l2l_cli.commands.jobs import Job, run_jobs
+from l2l_cli.commands.progress import console
+from l2l_cli.config import compose
+from l2l_cli.core.errors import PromiseBroken, UsageError
+from l2l_cli.papers.base import Artefact, Paper
+from l2l_cli.results.frame import RULE, Result, write_results
+from l2l_cli.results.report import Report, Section, frame_table, results_table, terminal_table, verdict_line
+from l2l_cli.results.run import RunFolder
+from l2l_cli.schema import ReproduceRequest, Settings
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One artefact at one scale: its experiment, and its jobs by row."""
+
+    name: str
+    settings: Settings
+    scale: dict[str, Any]
+    jobs: dict[str, list[Job]]
+
+
+def run(request: ReproduceRequest) -> int:
+    """Run the command; the result is its exit code.
+
+    Raises:
+        PromiseBroken: With ``check``, a number lies outside what the preset promises.
+    """
+    names = request.artefacts or tuple(_artefacts(request))
+    plans = [_plan(request, name) for name in names]
+    paper: Paper = build(plans[0].settings.paper, "paper")
+    folder, root = _folder(request, plans)
+    with folder.lock():
+        folder.begin(seeds=sorted({job.seed for plan in plans for jobs in plan.jobs.values() for job in jobs}))
+        unique = {job.key: job for plan in plans for jobs in plan.jobs.values() for job in jobs}
+        processes = request.processes or os.cpu_count() or 1
+        files = run_jobs(list(unique.values()), folder.path / "rows", root, processes, f"reproduce {request.paper}")
+        artefacts = [_artefact(paper, plan, files, folder.path) for plan in plans]
+        results = [result for artefact in artefacts for result in artefact.results]
+        write_results(folder.path / "results.csv", results)
+        folder.end("done")
+        _report(paper, request, plans, artefacts, folder).write(folder.path)
+    _show(paper, request, results, folder)
+    return _check(plans, results) if request.check else 0
+
+
+def _artefacts(request: ReproduceRequest) -> list[str]:
+    from l2l_cli.groups import papers
+
+    return papers(request.config_dir)[request.paper]
+
+
+def _plan(request: ReproduceRequest, name: str) -> Plan:
+    """Compose an artefact's experiment and list its runs."""
+    settings = compose("reproduce", [f"experiment={request.paper}/{name}"], request.config_dir)
+    scale = settings.scales.get(request.scale)
+    if scale is None:
+        raise UsageError(f"{request.paper} {name} has no scale {request.scale!r} (scales: {', '.join(settings.scales)})")
+    seeds = range(request.seeds or int(scale["seeds"]))
+    jobs = {
+        row: [
+            Job(settings.paper, row, seed, (*overrides, *scale["overrides"], *scale.get("rows", {}).get(row, [])), request.config_dir)
+            for seed in seeds
+        ]
+        for row, overrides in settings.rows.items()
+    }
+    return Plan(name, settings, scale, jobs)
+
+
+def _folder(request: ReproduceRequest, plans: Sequence[Plan]) -> tuple[RunFolder, Path]:
+    """Return where the report goes, and under which folder the runs are kept and found again."""
+    config = {
+        "name": request.paper,
+        "scale": request.scale,
+        "artefacts": {plan.name: {row: [job.overrides for job in jobs] for row, jobs in plan.jobs.items()} for plan in plans},
+    }
+    plain = yaml.safe_load(yaml.safe_dump(_listed(config)))
+    if request.output is None:
+        root = Path("outputs")
+        return RunFolder.claim(root / request.paper, request.scale, plain, []), root
+    path = Path(request.output)
+    return RunFolder.make(path, plain, []), path
+
+
+def _listed(node: Any) -> Any:
+    """Return a tree with its tuples as lists, which is all that YAML can say."""
+    if isinstance(node, dict):
+        return {key: _listed(value) for key, value in node.items()}
+    return [_listed(value) for value in node] if isinstance(node, list | tuple) else node
+
+
+def _artefact(paper: Paper, plan: Plan, files: dict[str, Path], folder: Path) -> Artefact:
+    rows = {row: pd.concat([pd.read_csv(files[job.key], dtype={"episode": str}) for job in jobs]) for row, jobs in plan.jobs.items()}
+    return paper.artefact(plan.name, rows, folder)
+
+
+def _report(
+    paper: Paper, request: ReproduceRequest, plans: Sequence[Plan], artefacts: Sequence[Artefact], folder: RunFolder
+) -> Report:
+    results = [result for artefact in artefacts for result in artefact.results]
+    facts = folder.facts()
+    opening = [
+        paper.citation,
+        f"Scale `{request.scale}`; {verdict_line(results)}.  {RULE}  Numbers are means over seeds ± their standard deviation.",
+    ]
+    if request.scale == "smoke":
+        opening.append("**This is a smoke run: it shows that everything runs.  Its numbers mean nothing.**")
+    sections = [Section("All numbers", tables=[results_table(results)])]
+    sections += [section for artefact in artefacts for section in artefact.sections]
+    deviations = "* " + "\n* ".join(paper.deviations())
+    sections.append(Section("Where this departs from the paper", [deviations]))
+    minutes = facts["seconds"] / 60
+    provenance = [
+        f"l2l {__version__}, commit {facts['commit'] or 'unknown'}, Python {facts['versions']['python']}, {facts['machine']}; "
+        f"{minutes:.1f} minutes, seeds {facts['seeds']}; command `{facts['command']}`.  Runs that were already done are reused "
+        "and not counted.",
+        "\n".join(["* " + f"{plan.name}: {plan.settings.source}" for plan in plans]),
+    ]
+    return Report(paper.title, opening, [*sections, Section("Provenance", provenance)])
+
+
+def _show(paper: Paper, request: ReproduceRequest, results: Sequence[Result], folder: RunFolder) -> None:
+    console().print(terminal_table(results, f"{paper.title} (scale {request.scale})"))
+    print(verdict_line(results))
+    print(f"report: {folder.path / 'report.md'}  (and report.html, results.csv, figures/)")
+
+
+def _check(plans: Sequence[Plan], results: Sequence[Result]) -> int:
+    broken = []
+    for plan in plans:
+        for row, promises in plan.scale.get("promises", {}).items():
+            for metric, bound in promises.items():
+                found = [item for item in results if (item.artefact, item.row, item.metric) == (plan.name, row, metric)]
+                broken += [f"{plan.name} {row} {metric} is {item.ours:.4g}, promised ≤ {bound:g}" for item in found if item.ours is None or item.ours > bound]
+    if broken:
+        raise PromiseBroken("; ".join(broken))
+    print("check: every promise is kept")
+    return 0
+
+
+def print_catalogue(known: dict[str, list[str]], config_dir: str | None) -> int:
+    """Print papers, artefacts and scales with the minutes that they are expected to take on two cores."""
+    rows = []
+    for paper, names in known.items():
+        for name in names:
+            settings = compose("reproduce", [f"experiment={paper}/{name}"], config_dir)
+            scales = {
+                scale: f"{facts['minutes']} min, {facts['seeds']} seed{'s' if facts['seeds'] > 1 else ''}"
+                for scale, facts in settings.scales.items()
+            }
+            rows.append({"preset": paper, "artefact": name, **scales, "rows": ", ".join(settings.rows), "source": settings.source})
+    console().print(frame_table(pd.DataFrame(rows), "l2l reproduce PAPER [ARTEFACT]… --scale SCALE (minutes on two cores; shared runs count once)"))
+    return 0
+
+
