@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import hydra
+from hydra.conf import HydraConf
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -73,7 +74,7 @@ class Job:
             (folder / f"job-{int(runtime.job.num):04d}.json").write_text(json.dumps(row, default=str))
         self.outcomes.append(outcome)
 
-    def _run(self, cfg: DictConfig, runtime: DictConfig) -> Outcome:
+    def _run(self, cfg: DictConfig, runtime: HydraConf) -> Outcome:
         patched, sys.argv = sys.argv, self.argv
         try:
             choices = {group: runtime.runtime.choices.get(group) for group in GROUPS}
@@ -167,6 +168,8 @@ def trimmed_traceback() -> str:
     error = sys.exception() if hasattr(sys, "exception") else sys.exc_info()[1]
     assert error is not None
     shown = traceback.TracebackException.from_exception(error)
-    kept = [frame for frame in shown.stack if "site-packages" not in frame.filename and "lib/python" not in frame.filename]
-    lines = [f'  {Path(frame.filename).name}:{frame.lineno} in {frame.name}: {frame.line}' for frame in kept]
+    kept = [
+        frame for frame in shown.stack if "site-packages" not in frame.filename and "lib/python" not in frame.filename
+    ]
+    lines = [f"  {Path(frame.filename).name}:{frame.lineno} in {frame.name}: {frame.line}" for frame in kept]
     return "\n".join([f"error: l2l {__version__} failed: {type(error).__name__}: {error}", *lines])

@@ -97,4 +97,4 @@ def _check_type(value: Any, hint: Any, path: str) -> None:
 def _erased(hint: Any) -> Any:
     """Replace our generic classes by themselves without parameters, which is all that can be checked."""
     origin = typing.get_origin(hint)
-    return origin if inspect.isclass(origin) and issubclass(origin, typing.Generic) else hint  # type: ignore[arg-type]
+    return origin if inspect.isclass(origin) and issubclass(origin, typing.Generic) else hint

@@ -56,9 +56,7 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(help="Hydra overrides, as in task=b16 learner.hidden=12.", autocompletion=_complete_overrides),
 ]
-Multirun = Annotated[
-    bool, typer.Option("--multirun", "-m", help="Sweep: one run for each combination of a=1,2 b=3,4.")
-]
+Multirun = Annotated[bool, typer.Option("--multirun", "-m", help="Sweep: one run for each combination of a=1,2 b=3,4.")]
 Cfg = Annotated[str | None, typer.Option(help="Print the configuration (job, hydra or all) and run nothing.")]
 Info = Annotated[str | None, typer.Option(help="Print how the configuration comes about, as in --info defaults.")]
 ConfigDir = Annotated[
@@ -159,7 +157,8 @@ def _sort(words: list[str], config_dir: str | None) -> tuple[list[str], list[str
 def reproduce(
     paper: Annotated[str | None, typer.Argument(help="Which paper.", autocompletion=_complete_papers)] = None,
     artefacts: Annotated[
-        list[str] | None, typer.Argument(help="Which tables and figures; all by default.", autocompletion=_complete_artefacts)
+        list[str] | None,
+        typer.Argument(help="Which tables and figures; all by default.", autocompletion=_complete_artefacts),
     ] = None,
     scale: Annotated[str, typer.Option(help="smoke, short or paper.")] = "short",
     seeds: Annotated[int | None, typer.Option(min=1, help="Seeds of each row; by default the scale's.")] = None,

@@ -52,8 +52,5 @@ FUNCTION_TASKS = [name for name in TASKS if name != "quadratic"]
 ONLY_FUNCTIONS = {"lstm", "lstm-readout", "logistic_regression", "bayes"}
 LEARNED = [name for name in LEARNERS if "lstm" in name]
 PAIRS = [
-    (task, learner)
-    for task in TASKS
-    for learner in LEARNERS
-    if task in FUNCTION_TASKS or learner not in ONLY_FUNCTIONS
+    (task, learner) for task in TASKS for learner in LEARNERS if task in FUNCTION_TASKS or learner not in ONLY_FUNCTIONS
 ]

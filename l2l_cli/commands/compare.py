@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 import torch
 
-from l2l_cli.runs import build_learner, build_task, load_learner, load_run, prepare, run_facts, task_was_chosen
 from l2l_cli.commands.figures import contenders_figure
 from l2l_cli.commands.progress import Reporter, console
 from l2l_cli.config import compose, identity_of
@@ -23,6 +22,7 @@ from l2l_cli.learners.rollout import score
 from l2l_cli.results.frame import MetricsFile, bootstrap_interval
 from l2l_cli.results.report import Report, Section, frame_table
 from l2l_cli.results.run import RunFolder
+from l2l_cli.runs import build_learner, build_task, load_learner, load_run, prepare, run_facts, task_was_chosen
 from l2l_cli.schema import Settings
 from l2l_cli.tasks.base import Task
 
@@ -74,7 +74,9 @@ def run(settings: Settings, learners: list[str], runs: list[str], trust: list[st
         contenders += [_tuned(name, setting, task, settings) for name, setting in prepared.items()]
         table = _score(folder, contenders, settings, task)
         folder.end("done", tuning={item.name: _trials(item) for item in contenders if item.tuning})
-    console().print(frame_table(table, f"{settings.choices['task']}: {settings.evaluation.episodes} test episodes a seed"))
+    console().print(
+        frame_table(table, f"{settings.choices['task']}: {settings.evaluation.episodes} test episodes a seed")
+    )
     for contender in contenders:
         if contender.tuning and contender.tuning.at_edge:
             print(f"warning: {contender.name}: best {', '.join(contender.tuning.at_edge)} lies at the edge of its grid")
@@ -125,13 +127,17 @@ def _tuned(name: str, setting: Settings, task: Task, settings: Settings) -> Cont
     criterion = settings.tune.criterion or "mean"
     with Reporter(f"tune {name}", len(points)) as reporter:
         tuning = tune(make, points, settings.tune.episodes, steps, settings.seed, criterion)
-        reporter.say(f"{name}: {len(points)} settings tried, best {_shown(tuning)} ({criterion} {tuning.best.loss:.4g})")
+        reporter.say(
+            f"{name}: {len(points)} settings tried, best {_shown(tuning)} ({criterion} {tuning.best.loss:.4g})"
+        )
     return Contender(name, make(tuning.best.setting), tuning, f"best of {len(points)}: {_shown(tuning)}")
 
 
 def _with(setting: Settings, point: dict[str, Any]) -> Settings:
     """Return settings with dotted keys replaced."""
-    return compose("compare", [*setting.overrides, *(f"{key}={value}" for key, value in point.items())], setting.config_dir)
+    return compose(
+        "compare", [*setting.overrides, *(f"{key}={value}" for key, value in point.items())], setting.config_dir
+    )
 
 
 def _shown(tuning: Tuning) -> str:
@@ -162,11 +168,11 @@ def _score(folder: RunFolder, contenders: list[Contender], settings: Settings, t
     figure = contenders_figure(metrics.read(), [contender.name for contender in contenders], folder.path)
     budget = (
         f"Hand-made learners got {settings.tune.budget} settings each, scored by their "
-        f"{settings.tune.criterion or 'mean'} loss on {settings.tune.episodes} episodes of the tune phase; nothing was chosen on the test episodes shown here."
+        f"{settings.tune.criterion or 'mean'} loss on {settings.tune.episodes} episodes of the tune phase; nothing was "
+        "chosen on the test episodes shown here."
     )
-    Report(f"Comparison on {settings.choices['task']}", [budget], [Section("Scores", tables=[table], figures=[figure])]).write(
-        folder.path
-    )
+    sections = [Section("Scores", tables=[table], figures=[figure])]
+    Report(f"Comparison on {settings.choices['task']}", [budget], sections).write(folder.path)
     return table
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from l2l_cli.runs import build_task, load_learner, load_run, prepare, run_facts, task_was_chosen
 from l2l_cli.commands.figures import horizon_figure
 from l2l_cli.commands.progress import console
 from l2l_cli.config import identity_of
@@ -17,6 +16,7 @@ from l2l_cli.learners.rollout import score
 from l2l_cli.results.frame import MetricsFile, bootstrap_interval
 from l2l_cli.results.report import Report, Section, frame_table
 from l2l_cli.results.run import RunFolder
+from l2l_cli.runs import build_task, load_learner, load_run, prepare, run_facts, task_was_chosen
 from l2l_cli.schema import Settings
 
 

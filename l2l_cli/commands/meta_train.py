@@ -12,13 +12,13 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_safetensors
 
 from l2l_cli.build import build
-from l2l_cli.runs import WEIGHTS, build_learner, build_task, prepare, run_facts
 from l2l_cli.commands.progress import Relay, Reporter
 from l2l_cli.config import identity_of, settings_of_run
 from l2l_cli.core.errors import L2LError, UsageError
 from l2l_cli.meta.train import MetaTraining, Update, Validation
 from l2l_cli.results.frame import Metric, MetricsFile
 from l2l_cli.results.run import RunFolder, atomic_write
+from l2l_cli.runs import WEIGHTS, build_learner, build_task, prepare, run_facts
 from l2l_cli.schema import Settings
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -87,7 +87,9 @@ def _build(settings: Settings, trust: list[str] | None) -> MetaTraining:
     learner = build_learner(settings, build_task(settings, trust), trust)
     if not learner.is_meta_trained:
         choice = settings.choices.get("learner")
-        raise UsageError(f"learner {choice} is hand-made, with nothing to meta-train; `l2l compare` tunes and scores it")
+        raise UsageError(
+            f"learner {choice} is hand-made, with nothing to meta-train; `l2l compare` tunes and scores it"
+        )
     estimator = build(settings.gradient, "gradient", trust)
     optimizer = build(settings.optimizer, "optimizer", trust)
     return MetaTraining(learner, estimator, optimizer, settings.meta, settings.seed)
@@ -143,26 +145,22 @@ class _Session:
         plan, last = self.settings.meta, time.monotonic()
         title = f"meta-train {self.settings.run_name} seed {self.settings.seed}"
         with Reporter(title, plan.updates, self.training.number, self.relay) as reporter:
-            losses: list[float] = []
             for record in self.training.records():
                 if isinstance(record, Update):
-                    losses.append(record.loss)
                     self._note_skip(record)
                     reporter.advance(f"loss {record.loss:.4g}")
                 else:
-                    self._note_validation(record, losses)
-                    losses = []
+                    self._note_validation(record)
                     if record.best:
-                        reporter.say(f"update {record.number}: validation {record.mean:.5g}, at its end {record.final:.5g}")
-                if time.monotonic() - last > plan.checkpoint_every and not losses:
+                        text = f"update {record.number}: validation {record.mean:.5g}, at its end {record.final:.5g}"
+                        reporter.say(text)
+                if time.monotonic() - last > plan.checkpoint_every:
                     self._checkpoint()
                     last = time.monotonic()
 
-    def _note_validation(self, record: Validation, losses: list[float]) -> None:
+    def _note_validation(self, record: Validation) -> None:
         rows = [("meta_valid", "mean_loss", record.mean), ("meta_valid", "final_loss", record.final)]
-        if losses:
-            rows.append(("meta_train", "mean_loss", sum(losses) / len(losses)))
-        self._append(record.number, rows)
+        self._append(record.number, [*rows, ("meta_train", "mean_loss", record.train)])
 
     def _note_skip(self, record: Update) -> None:
         if record.skipped:

@@ -61,7 +61,7 @@ def run(request: ReproduceRequest) -> int:
 def _artefacts(request: ReproduceRequest) -> list[str]:
     from l2l_cli.groups import papers
 
-    return papers(request.config_dir)[request.paper]
+    return sorted(papers(request.config_dir)[request.paper], key=lambda name: (not name.startswith("table"), name))
 
 
 def _plan(request: ReproduceRequest, name: str) -> Plan:
@@ -69,11 +69,19 @@ def _plan(request: ReproduceRequest, name: str) -> Plan:
     settings = compose("reproduce", [f"experiment={request.paper}/{name}"], request.config_dir)
     scale = settings.scales.get(request.scale)
     if scale is None:
-        raise UsageError(f"{request.paper} {name} has no scale {request.scale!r} (scales: {', '.join(settings.scales)})")
+        raise UsageError(
+            f"{request.paper} {name} has no scale {request.scale!r} (scales: {', '.join(settings.scales)})"
+        )
     seeds = range(request.seeds or int(scale["seeds"]))
     jobs = {
         row: [
-            Job(settings.paper, row, seed, (*overrides, *scale["overrides"], *scale.get("rows", {}).get(row, [])), request.config_dir)
+            Job(
+                settings.paper,
+                row,
+                seed,
+                (*overrides, *scale["overrides"], *scale.get("rows", {}).get(row, [])),
+                request.config_dir,
+            )
             for seed in seeds
         ]
         for row, overrides in settings.rows.items()
@@ -86,7 +94,9 @@ def _folder(request: ReproduceRequest, plans: Sequence[Plan]) -> tuple[RunFolder
     config = {
         "name": request.paper,
         "scale": request.scale,
-        "artefacts": {plan.name: {row: [job.overrides for job in jobs] for row, jobs in plan.jobs.items()} for plan in plans},
+        "artefacts": {
+            plan.name: {row: [job.overrides for job in jobs] for row, jobs in plan.jobs.items()} for plan in plans
+        },
     }
     plain = yaml.safe_load(yaml.safe_dump(_listed(config)))
     if request.output is None:
@@ -104,7 +114,10 @@ def _listed(node: Any) -> Any:
 
 
 def _artefact(paper: Paper, plan: Plan, files: dict[str, Path], folder: Path) -> Artefact:
-    rows = {row: pd.concat([pd.read_csv(files[job.key], dtype={"episode": str}) for job in jobs]) for row, jobs in plan.jobs.items()}
+    rows = {
+        row: pd.concat([pd.read_csv(files[job.key], dtype={"episode": str}) for job in jobs])
+        for row, jobs in plan.jobs.items()
+    }
     return paper.artefact(plan.name, rows, folder)
 
 
@@ -115,7 +128,8 @@ def _report(
     facts = folder.facts()
     opening = [
         paper.citation,
-        f"Scale `{request.scale}`; {verdict_line(results)}.  {RULE}  Numbers are means over seeds ± their standard deviation.",
+        f"Scale `{request.scale}`; {verdict_line(results)}.  {RULE}  Numbers are means over seeds ± their standard "
+        "deviation.",
     ]
     if request.scale == "smoke":
         opening.append("**This is a smoke run: it shows that everything runs.  Its numbers mean nothing.**")
@@ -123,11 +137,10 @@ def _report(
     sections += [section for artefact in artefacts for section in artefact.sections]
     deviations = "* " + "\n* ".join(paper.deviations())
     sections.append(Section("Where this departs from the paper", [deviations]))
-    minutes = facts["seconds"] / 60
     provenance = [
-        f"l2l {__version__}, commit {facts['commit'] or 'unknown'}, Python {facts['versions']['python']}, {facts['machine']}; "
-        f"{minutes:.1f} minutes, seeds {facts['seeds']}; command `{facts['command']}`.  Runs that were already done are reused "
-        "and not counted.",
+        f"l2l {__version__}, commit {facts['commit'] or 'unknown'}, Python {facts['versions']['python']}, "
+        f"{facts['machine']}; {facts['seconds'] / 60:.1f} minutes, seeds {facts['seeds']}; command "
+        f"`{facts['command']}`.  Runs that were already done are reused and not counted.",
         "\n".join(["* " + f"{plan.name}: {plan.settings.source}" for plan in plans]),
     ]
     return Report(paper.title, opening, [*sections, Section("Provenance", provenance)])
@@ -145,7 +158,11 @@ def _check(plans: Sequence[Plan], results: Sequence[Result]) -> int:
         for row, promises in plan.scale.get("promises", {}).items():
             for metric, bound in promises.items():
                 found = [item for item in results if (item.artefact, item.row, item.metric) == (plan.name, row, metric)]
-                broken += [f"{plan.name} {row} {metric} is {item.ours:.4g}, promised ≤ {bound:g}" for item in found if item.ours is None or item.ours > bound]
+                broken += [
+                    f"{plan.name} {row} {metric} is {item.ours:.4g}, promised ≤ {bound:g}"
+                    for item in found
+                    if item.ours is None or item.ours > bound
+                ]
     if broken:
         raise PromiseBroken("; ".join(broken))
     print("check: every promise is kept")
@@ -162,8 +179,19 @@ def print_catalogue(known: dict[str, list[str]], config_dir: str | None) -> int:
                 scale: f"{facts['minutes']} min, {facts['seeds']} seed{'s' if facts['seeds'] > 1 else ''}"
                 for scale, facts in settings.scales.items()
             }
-            rows.append({"preset": paper, "artefact": name, **scales, "rows": ", ".join(settings.rows), "source": settings.source})
-    console().print(frame_table(pd.DataFrame(rows), "l2l reproduce PAPER [ARTEFACT]… --scale SCALE (minutes on two cores; shared runs count once)"))
+            rows.append(
+                {
+                    "preset": paper,
+                    "artefact": name,
+                    **scales,
+                    "rows": ", ".join(settings.rows),
+                    "source": settings.source,
+                }
+            )
+    console().print(
+        frame_table(
+            pd.DataFrame(rows),
+            "l2l reproduce PAPER [ARTEFACT]… --scale SCALE (minutes on two cores; shared runs count once)",
+        )
+    )
     return 0
-
-

@@ -44,20 +44,18 @@ class MetaPlan:
             ValueError: Names the key and its range.
         """
         for name, low in {"updates": 1, "validate_every": 1, "validation_episodes": 1, "warmup": 0}.items():
-            if getattr(self, name) < low:
-                raise ValueError(f"meta.{name} must be at least {low}, not {getattr(self, name)}")
+            _require(getattr(self, name) >= low, name, f"at least {low}", self)
         for name in ("patience", "validation_steps"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"meta.{name} must be at least 1 or null, not {value}")
-        for name, choices in {"schedule": ("cosine", "constant"), "criterion": ("mean", "final")}.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"meta.{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}")
-        if not 0 <= self.floor <= 1:
-            raise ValueError(f"meta.floor must lie in [0, 1], not {self.floor}")
-        if not 0 <= self.average < 1:
-            raise ValueError(f"meta.average must lie in [0, 1), not {self.average}")
-        if self.clip is not None and not self.clip > 0:
-            raise ValueError(f"meta.clip must be above 0 or null, not {self.clip}")
-        if not self.checkpoint_every > 0:
-            raise ValueError(f"meta.checkpoint_every must be above 0 seconds, not {self.checkpoint_every}")
+            _require(value is None or value >= 1, name, "at least 1 or null", self)
+        _require(self.schedule in ("cosine", "constant"), "schedule", "cosine or constant", self)
+        _require(self.criterion in ("mean", "final"), "criterion", "mean or final", self)
+        _require(0 <= self.floor <= 1, "floor", "in [0, 1]", self)
+        _require(0 <= self.average < 1, "average", "in [0, 1)", self)
+        _require(self.clip is None or self.clip > 0, "clip", "above 0 or null", self)
+        _require(self.checkpoint_every > 0, "checkpoint_every", "above 0 seconds", self)
+
+
+def _require(holds: bool, name: str, wanted: str, plan: MetaPlan) -> None:
+    if not holds:
+        raise ValueError(f"meta.{name} must be {wanted}, not {getattr(plan, name)!r}")

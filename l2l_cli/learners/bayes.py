@@ -126,9 +126,7 @@ class SemiLinearPosterior:
 
     def prior(self, episodes: int) -> Knowledge:
         """No example yet."""
-        return Knowledge(
-            torch.zeros(episodes, 3, 4, dtype=torch.float64), torch.zeros(episodes, dtype=torch.float64)
-        )
+        return Knowledge(torch.zeros(episodes, 3, 4, dtype=torch.float64), torch.zeros(episodes, dtype=torch.float64))
 
     def mean(self, knowledge: Knowledge, inputs: Tensor) -> Tensor:
         """Integrate the logistic function over the slice of the cube that the examples leave."""

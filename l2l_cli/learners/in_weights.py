@@ -70,8 +70,9 @@ class LSTM(Learner[InWeightsState]):
             for name, value in self.named_parameters():
                 fan_in = hidden if name.startswith("cell") or value.dim() < 2 else value.shape[1]
                 value.copy_(uniform(tuple(value.shape), -(fan_in**-0.5), fan_in**-0.5, rng))
-            for layer in range(self.cell.num_layers):
-                getattr(self.cell, f"bias_ih_l{layer}")[hidden : 2 * hidden] += forget_bias
+            for name, value in self.cell.named_parameters():
+                if name.startswith("bias_ih"):
+                    value[hidden : 2 * hidden] += forget_bias
 
     def init(self, episodes: int, rng: Generator) -> InWeightsState:
         """Start from zero activations and y_0 = 0."""

@@ -30,9 +30,7 @@ def step_losses(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def score(
-    learner: Learner[Any], episodes: int, steps: int, seed: int, phase: Phase, chunk: int = 1024
-) -> Scores:
+def score(learner: Learner[Any], episodes: int, steps: int, seed: int, phase: Phase, chunk: int = 1024) -> Scores:
     """Run a learner through E fresh episodes of T steps.
 
     What is drawn depends on (seed, phase, episodes, chunk) alone, so every learner meets the same data.

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from l2l_cli.core.tree import detach
-from l2l_cli.learners.rollout import step_losses
 from l2l_cli.learners.base import Learner
+from l2l_cli.learners.rollout import step_losses
 from l2l_cli.meta.gradient import Estimate, Estimator, Progress
 from l2l_cli.meta.horizon import Horizon
 from l2l_cli.meta.loss import MetaLoss, Trajectory

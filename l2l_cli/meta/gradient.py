@@ -18,12 +18,12 @@ from l2l_cli.tasks.base import Episode
 class Progress(NamedTuple):
     """Where meta-training stands within its present episodes; all that an estimator carries over.
 
-    ``seed``, ``count`` (episodes begun), ``step`` (the next one) and ``horizon`` are integer scalars, ``state`` is
-    the learner's state.  The data are no part of it: they are a function of (seed, count).
+    ``seed``, ``draw`` (how many draws of E episodes came before), ``step`` (the next one) and ``horizon`` are integer
+    scalars, ``state`` is the learner's state.  The data are no part of it: they are a function of (seed, draw).
     """
 
     seed: Tensor
-    count: Tensor
+    draw: Tensor
     step: Tensor
     horizon: Tensor
     state: Any
@@ -68,22 +68,22 @@ class Estimator(ABC):
         """Begin the first episodes."""
         return self.begin(learner, seed, 0, 0.0)
 
-    def begin(self, learner: Learner[Any], seed: int, count: int, done: float) -> Progress:
-        """Begin the ``count``-th episodes of a seed."""
-        horizon = self.horizon.draw(done, learner.task.horizon, generator(seed, "horizon", count))
-        state = learner.init(self.episodes, generator(seed, "learner", count))
-        numbers = (torch.tensor(number, device="cpu") for number in (seed, count, 0, horizon))
-        return Progress(*numbers, state)
+    def begin(self, learner: Learner[Any], seed: int, draw: int, done: float) -> Progress:
+        """Begin the ``draw``-th E episodes of a seed."""
+        horizon = self.horizon.draw(done, learner.task.horizon, generator(seed, "horizon", draw))
+        state = learner.init(self.episodes, generator(seed, "learner", draw))
+        numbers = [torch.tensor(number, device="cpu") for number in (seed, draw, 0, horizon)]
+        return Progress(numbers[0], numbers[1], numbers[2], numbers[3], state)
 
     def resume(self, learner: Learner[Any], progress: Progress, done: float) -> Progress:
         """Return ``progress``, or the beginning of the next episodes if these are over."""
         if progress.step < progress.horizon:
             return progress
-        return self.begin(learner, int(progress.seed), int(progress.count) + 1, done)
+        return self.begin(learner, int(progress.seed), int(progress.draw) + 1, done)
 
     def episode(self, learner: Learner[Any], progress: Progress) -> Episode:
         """Return the present episodes; the windows of one draw share it."""
-        key = int(progress.seed), int(progress.count)
+        key = int(progress.seed), int(progress.draw)
         if self._drawn is None or self._drawn[0] != key:
             seed = derive(key[0], "episode", key[1])
             self._drawn = key, learner.task.sample(self.episodes, seed, Phase.META_TRAIN)

@@ -14,8 +14,8 @@ from l2l_cli.core.plan import MetaPlan
 from l2l_cli.core.random import derive
 from l2l_cli.core.tree import all_finite, flatten, global_norm, unflatten
 from l2l_cli.core.types import Params, Phase
-from l2l_cli.learners.rollout import score
 from l2l_cli.learners.base import Learner
+from l2l_cli.learners.rollout import score
 from l2l_cli.meta.gradient import Estimator
 from l2l_cli.optimizers.base import FirstOrder
 
@@ -33,9 +33,14 @@ class Update(NamedTuple):
 
 
 class Validation(NamedTuple):
-    """One validation: after which update, mean and final loss over the episodes, and whether it is the best yet."""
+    """One validation: after which update, and whether it is the best yet.
+
+    ``train`` is the mean loss of the updates since the last validation; ``mean`` and ``final`` are the loss over all
+    steps and at the last step of the meta-valid episodes.
+    """
 
     number: int
+    train: float
     mean: float
     final: float
     best: bool
@@ -74,6 +79,7 @@ class MetaTraining:
         self.best = math.inf
         self.stale = 0
         self._validated = 0
+        self._window = (0.0, 0)  # sum and number of the finite losses since the last validation
 
     @property
     def done(self) -> bool:
@@ -104,7 +110,9 @@ class MetaTraining:
     def checkpoint(self) -> dict[str, Tensor]:
         """Return everything that a resumed run needs, by name."""
         counters = torch.tensor(
-            [self.number, self.skipped, self.best, self.stale, self._validated], dtype=torch.float64, device="cpu"
+            [self.number, self.skipped, self.best, self.stale, self._validated, *self._window],
+            dtype=torch.float64,
+            device="cpu",
         )
         return flatten(self._tree()) | {"counters": counters}
 
@@ -116,8 +124,9 @@ class MetaTraining:
         """
         phi, self._average, self._best, self._memory, self._progress = unflatten(self._tree(), saved).values()
         self._load(phi)
-        number, skipped, self.best, stale, validated = saved["counters"].tolist()
+        number, skipped, self.best, stale, validated, total, count = saved["counters"].tolist()
         self.number, self.skipped, self.stale, self._validated = map(int, (number, skipped, stale, validated))
+        self._window = (total, int(count))
 
     def _tree(self) -> dict[str, Any]:
         return {
@@ -137,6 +146,7 @@ class MetaTraining:
         if not (math.isfinite(loss) and math.isfinite(float(norm)) and all_finite(progress.state)):
             return self._skip(loss, float(norm), done)
         self._progress = progress
+        self._window = (self._window[0] + loss, self._window[1] + 1)
         self._move(estimate.grad, norm)
         return Update(self.number, loss, float(norm), skipped=False)
 
@@ -148,8 +158,8 @@ class MetaTraining:
                 f"{self.skipped} of {self.number} updates had a non-finite loss or meta-gradient, the last one "
                 f"update {self.number}; lower optimizer.lr, gradient.window or meta.clip"
             )
-        seed, count = int(self._progress.seed), int(self._progress.count) + 1
-        self._progress = self._estimator.begin(self.learner, seed, count, done)
+        seed, draw = int(self._progress.seed), int(self._progress.draw) + 1
+        self._progress = self._estimator.begin(self.learner, seed, draw, done)
         return Update(self.number, loss, norm, skipped=True)
 
     @torch.no_grad()
@@ -162,7 +172,7 @@ class MetaTraining:
         # The mean forgets its start: without the ramp it would hold the initial weights for 1 / (1 − decay) updates.
         decay = min(self.plan.average, self.number / (self.number + 10.0))
         for name, value in self.learner.named_parameters():
-            value += rate * displacement[name]
+            value.add_(displacement[name], alpha=rate)
             self._average[name] = decay * self._average[name] + (1.0 - decay) * value
 
     def _rate(self) -> float:
@@ -191,7 +201,8 @@ class MetaTraining:
         else:
             self.stale += 1
         self._load(phi)
-        return Validation(self.number, mean, final, better)
+        train, self._window = self._window[0] / max(1, self._window[1]), (0.0, 0)
+        return Validation(self.number, train, mean, final, better)
 
     def _phi(self) -> Params:
         return {name: value.detach() for name, value in self.learner.named_parameters()}

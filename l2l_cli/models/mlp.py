@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -26,7 +27,7 @@ def mlp(
         raise ValueError(f"activation must be one of {', '.join(_ACTIVATIONS)}, not {activation!r}")
     widths = [inputs, *hidden]
     layers: list[nn.Module] = []
-    for fan_in, fan_out in zip(widths, widths[1:], strict=False):
+    for fan_in, fan_out in pairwise(widths):
         layers += [nn.Linear(fan_in, fan_out), _ACTIVATIONS[activation]()]
     layers.append(nn.Linear(widths[-1], outputs))
     if squash:

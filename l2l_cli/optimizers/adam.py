@@ -16,7 +16,7 @@ class Moments(NamedTuple):
 
     first: Params
     second: Params
-    count: Tensor
+    steps: Tensor
 
 
 class Adam(FirstOrder[Moments]):
@@ -41,14 +41,11 @@ class Adam(FirstOrder[Moments]):
 
     def update(self, grad: Params, memory: Moments) -> tuple[Params, Moments]:
         """Return −lr · m̂ / (√v̂ + epsilon)."""
-        count = memory.count + 1
+        steps = memory.steps + 1
         first = decayed(memory.first, grad, self.beta1, 1.0 - self.beta1)
         squares = {name: value.square() for name, value in grad.items()}
         second = decayed(memory.second, squares, self.beta2, 1.0 - self.beta2)
-        steps = count.item()
-        rate = -self.lr / (1.0 - self.beta1**steps)
-        correction = (1.0 - self.beta2**steps) ** 0.5
-        displacement = {
-            name: rate * first[name] / (second[name].sqrt() / correction + self.epsilon) for name in grad
-        }
-        return displacement, Moments(first, second, count)
+        rate = -self.lr / (1.0 - self.beta1 ** steps.item())
+        correction = (1.0 - self.beta2 ** steps.item()) ** 0.5
+        displacement = {name: rate * first[name] / (second[name].sqrt() / correction + self.epsilon) for name in grad}
+        return displacement, Moments(first, second, steps)

@@ -65,8 +65,9 @@ class CoordinatewiseLSTM(FirstOrder[LSTMStates]):
         with torch.no_grad():
             for value in self.parameters():
                 value.copy_(uniform(tuple(value.shape), -bound, bound, rng))
-            for cell in self.cells:
-                cell.bias[self.hidden : 2 * self.hidden] += forget_bias
+            for name, value in self.named_parameters():
+                if name.endswith("bias") and name.startswith("cells"):
+                    value[self.hidden : 2 * self.hidden] += forget_bias
 
     def init(self, params: Params) -> LSTMStates:
         """Start every coordinate from a zero state."""

@@ -35,10 +35,7 @@ class RmsProp(FirstOrder[MeanSquare]):
     def update(self, grad: Params, memory: MeanSquare) -> tuple[Params, MeanSquare]:
         """Return −lr · g / (√s + epsilon)."""
         square = {
-            name: self.decay * memory.square[name] + (1.0 - self.decay) * value.square()
-            for name, value in grad.items()
+            name: self.decay * memory.square[name] + (1.0 - self.decay) * value.square() for name, value in grad.items()
         }
-        displacement = {
-            name: -self.lr * value / (square[name].sqrt() + self.epsilon) for name, value in grad.items()
-        }
+        displacement = {name: -self.lr * value / (square[name].sqrt() + self.epsilon) for name, value in grad.items()}
         return displacement, MeanSquare(square)

@@ -59,5 +59,5 @@ class Paper(ABC):
             source = inspect.getsource(module)
             for found in re.finditer(r"Deviation: (.+?)(?=\n\s*(?:#\s*)?\n|\n\s*\w+:\n|\"\"\")", source, re.DOTALL):
                 text = re.sub(r"\s*\n\s*(?:#\s*)?", " ", found.group(1)).strip()
-                notes.append(f"{text} (`{module.__name__.removeprefix('l2l_cli.')}`)")
+                notes.append(f"{text[0].upper()}{text[1:]} (`{module.__name__.removeprefix('l2l_cli.')}`)")
         return notes

@@ -120,7 +120,9 @@ def _table2(rows: Mapping[str, pd.DataFrame], folder: Path) -> Artefact:
         results += _row_results(row, rows.get(row, pd.DataFrame()), published)
     run = {row: frame for row, frame in rows.items() if len(frame)}
     tests = [result for result in results if result.metric == "test_mse" and result.seeds]
-    sections = [Section("Table 2: error of five families", _table2_text(), figures=[_dots(tests, folder), _steps(run, folder)])]
+    sections = [
+        Section("Table 2: error of five families", _table2_text(), figures=[_dots(tests, folder), _steps(run, folder)])
+    ]
     misprinted = next((result for result in tests if result.row == "semilinear-64"), None)
     if misprinted is not None:
         sections.append(_misprint(misprinted))
@@ -132,7 +134,9 @@ def _row_results(row: str, frame: pd.DataFrame, published: Published) -> list[Re
     note = "printed value lies below the limit; see the section on the misprint" if impossible else ""
     bound = "limit: error of the best linear predictor, an upper bound of the best possible" if "quad" in row else ""
     results = [
-        summarise(("table2", row, f"{split}_mse"), _values(frame, "lstm", split), paper, _limit(frame, split), note or bound)
+        summarise(
+            ("table2", row, f"{split}_mse"), _values(frame, "lstm", split), paper, _limit(frame, split), note or bound
+        )
         for split, paper in (("train", published.train_mse), ("test", published.test_mse))
     ]
     threshold = published.subordinate_mse
@@ -165,11 +169,11 @@ def _table2_text() -> list[str]:
         "error averaged over all steps of all sequences.  `train` are sequences drawn as in meta-training (new "
         "functions every update, so there is nothing to memorise), `test` are sequences of the test phase.  The "
         "limit is the error of a learner that knows the prior and applies Bayes' rule, on the very same sequences.",
-        "`subordinate_steps` is the paper's \"train time subordinate\": the first step from which the mean error over "
-        "test sequences stays at or below the paper's \"train MSE subordinate\"; `subordinate_mse` is the largest mean "
-        "error from that step on.  The limit of the former is what the Bayes learner gives by the same definition; where it lies above the "
-        "printed number (the Booleans: some functions cannot be told apart until all four inputs have been seen), the "
-        "paper must have measured something else than the mean over functions.",
+        '`subordinate_steps` is the paper\'s "train time subordinate": the first step from which the mean error over '
+        'test sequences stays at or below the paper\'s "train MSE subordinate"; `subordinate_mse` is the largest mean '
+        "error from that step on.  The limit of the former is what the Bayes learner gives by the same "
+        "definition; where it lies above the printed number (the Booleans: some functions cannot be told apart until "
+        "all four inputs have been seen), the paper must have measured something else than the mean over functions.",
     ]
 
 
@@ -187,7 +191,7 @@ def _dots(results: Sequence[Result], folder: Path) -> Figure:
     figure, axes = panels(1, 1, height=2.7)
     dots(axes[0], results, {"paper": "paper, 2001", "ours": "ours", "limit": "limit (Bayes)"})
     decorate(axes[0], "Test MSEt, and ours as a multiple of the limit", "mean squared error per step", "", "x")
-    axes[0].legend(loc="lower right")
+    figure.legend(loc="outside lower center", ncols=3)
     save(figure, folder / "figures" / "table2")
     return Figure(folder / "figures" / "table2.png", "Test MSEt: paper, ours (bars: sd over seeds) and the limit.")
 
@@ -204,7 +208,10 @@ def _steps(rows: Mapping[str, pd.DataFrame], folder: Path) -> Figure:
     if rows:
         axes[0].legend()
     save(figure, folder / "figures" / "learning_curves")
-    caption = "Mean squared error at each example of a new function: the meta-trained LSTM (band: range over seeds) and the limit."
+    caption = (
+        "Mean squared error at each example of a new function: the meta-trained LSTM (band: range over seeds) and the "
+        "limit."
+    )
     return Figure(folder / "figures" / "learning_curves.png", caption)
 
 
@@ -215,7 +222,9 @@ def _figure2_rows(name: str, learner: Learner[Any], task: Task, seed: int) -> li
         errors = _in_a_row(learner, task, 200, derive(seed, "figure2"), reset=protocol == "told")
         for statistic, curve in (("0", errors[:, 0]), ("mean", errors.mean(1))):
             values = enumerate(curve.tolist(), start=1)
-            rows += [Metric(f"{name} {protocol}", seed, statistic, step, "test", "absolute_error", v) for step, v in values]
+            rows += [
+                Metric(f"{name} {protocol}", seed, statistic, step, "test", "absolute_error", v) for step, v in values
+            ]
     return rows
 
 
@@ -256,7 +265,9 @@ def _figure2(frame: pd.DataFrame, folder: Path) -> Artefact:
         values = [_settling(part[part.seed == seed], protocol) for seed in sorted(part.seed.unique())]
         limit = [_settling(part[part.seed == seed], protocol, "bayes") for seed in sorted(part.seed.unique())]
         note = "examples of a new function until the mean |y − o| stays below 0.1, worst of five functions"
-        results.append(summarise(("figure2", f"B16-256 {protocol}", "settling_steps"), values, None, float(np.mean(limit)), note))
+        results.append(
+            summarise(("figure2", f"B16-256 {protocol}", "settling_steps"), values, None, float(np.mean(limit)), note)
+        )
     text = [
         "Five test functions in a row, 256 examples each; dotted lines mark where a new function starts.  The paper's "
         "figure shows starts at 513, 770 and 1027, that is 256 examples and one reset step; ours leaves the reset step "
@@ -264,11 +275,18 @@ def _figure2(frame: pd.DataFrame, folder: Path) -> Artefact:
         "it that the function has changed, which it was never trained for.  The Bayes learner is always told."
     ]
     caption = "Absolute error against time on one test sequence (seed 0), B16 with 256 examples a function."
-    return Artefact(results, [Section("Figure 2: error against time", text, figures=[Figure(folder / "figures" / "figure2.png", caption)])])
+    return Artefact(
+        results,
+        [Section("Figure 2: error against time", text, figures=[Figure(folder / "figures" / "figure2.png", caption)])],
+    )
 
 
 def _settling(frame: pd.DataFrame, protocol: str, name: str = "lstm") -> float:
-    curve = frame[(frame.contender == f"{name} {protocol}") & (frame.episode == "mean")].sort_values("step").value.to_numpy()
+    curve = (
+        frame[(frame.contender == f"{name} {protocol}") & (frame.episode == "mean")]
+        .sort_values("step")
+        .value.to_numpy()
+    )
     return max(_plateau(part, 0.1)[0] for part in curve.reshape(FUNCTIONS, EXAMPLES)[1:])
 
 

@@ -105,7 +105,9 @@ def summarise(
     mean = float(np.mean(values))
     sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
     ratio = mean / limit if limit else None
-    return Result(*key, paper, mean, sd, len(values), limit, ratio, _verdict(mean, sd, values, paper, limit, tolerance), note)
+    return Result(
+        *key, paper, mean, sd, len(values), limit, ratio, _verdict(mean, sd, values, paper, limit, tolerance), note
+    )
 
 
 def _verdict(

@@ -20,7 +20,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7
 
 LIMIT = "#555555"
 
-_STYLE = {
+_STYLE: dict[str, Any] = {
     "font.size": 9.0,
     "axes.titlesize": 9.5,
     "axes.spines.top": False,
@@ -38,10 +38,12 @@ _STYLE = {
 
 def panels(rows: int, columns: int, width: float = 7.2, height: float = 2.6) -> tuple[Figure, list[Axes]]:
     """Return a figure of rows × columns axes, ``height`` inches a row."""
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(width, height * rows), layout="constrained")
-        FigureCanvasAgg(figure)
-        axes = figure.subplots(rows, columns, squeeze=False)
+    # The whole program draws in one style; a context would end before the labels and legends are made.
+    for key, value in _STYLE.items():
+        matplotlib.rcParams[key] = value  # type: ignore[index]
+    figure = Figure(figsize=(width, height * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, columns, squeeze=False)
     return figure, list(axes.flat)
 
 
@@ -51,8 +53,7 @@ def save(figure: Figure, path: Path) -> list[Path]:
     written = []
     for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None, "Producer": None})):
         target = path.with_suffix(suffix)
-        with matplotlib.rc_context(_STYLE):
-            figure.savefig(target, dpi=150, metadata=metadata)
+        figure.savefig(target, dpi=150, metadata=metadata)
         written.append(target)
     return written
 
@@ -74,9 +75,7 @@ def curves(axes: Axes, frame: pd.DataFrame, order: Sequence[str], styles: Mappin
         style |= (styles or {}).get(name, {})
         axes.plot(table.index, table.mean(axis=1), label=name, **style)
         if table.shape[1] > 1:
-            axes.fill_between(
-                table.index, table.min(axis=1), table.max(axis=1), color=style["color"], alpha=0.15, lw=0
-            )
+            axes.fill_between(table.index, table.min(axis=1), table.max(axis=1), color=style["color"], alpha=0.15, lw=0)
 
 
 def decorate(axes: Axes, title: str, x: str, y: str, log: str = "") -> None:
@@ -90,7 +89,9 @@ def decorate(axes: Axes, title: str, x: str, y: str, log: str = "") -> None:
         axes.set_yscale("log")
 
 
-def error_over_time(axes: Axes, errors: np.ndarray[Any, Any], floor: np.ndarray[Any, Any], switches: Sequence[int]) -> None:
+def error_over_time(
+    axes: Axes, errors: np.ndarray[Any, Any], floor: np.ndarray[Any, Any], switches: Sequence[int]
+) -> None:
     """Draw |y − o| against time with the limit's error below, and a line where each new function starts.
 
     Args:
@@ -116,20 +117,22 @@ def dots(axes: Axes, results: Sequence[Result], names: Mapping[str, str]) -> Non
         names: What to call paper, ours and limit in the legend.
     """
     for height, result in enumerate(reversed(results)):
+        label = height == 0
         marks = [value for value in (result.limit, result.ours, result.paper) if value]
         axes.plot([min(marks), max(marks)], [height, height], color="#dddddd", lw=2.5, zorder=1)
-        label = height == 0
-        if result.paper is not None:
-            axes.scatter(result.paper, height, marker="D", s=34, color=COLOURS[1], zorder=3, label=names["paper"] if label else None)
+        called = names if label else dict.fromkeys(names)
         if result.limit is not None:
-            axes.scatter(result.limit, height, marker="|", s=170, lw=2.4, color="black", zorder=2, label=names["limit"] if label else None)
+            axes.scatter(
+                result.limit, height, marker="|", s=170, lw=2.4, color="black", zorder=2, label=called["limit"]
+            )
         if result.ours is not None:
-            axes.errorbar(
-                result.ours, height, xerr=result.sd, fmt="o", ms=6.5, color=COLOURS[0], zorder=4,
-                label=names["ours"] if label else None,
-            )  # fmt: skip
+            style: dict[str, Any] = {"fmt": "o", "ms": 6.5, "color": COLOURS[0], "zorder": 4, "label": called["ours"]}
+            axes.errorbar(result.ours, height, xerr=result.sd, **style)
+        if result.paper is not None:
+            axes.scatter(result.paper, height, marker="D", s=34, color=COLOURS[1], zorder=3, label=called["paper"])
         if result.ratio_to_limit is not None:
-            axes.annotate(f"{result.ratio_to_limit:.2f} ×", (1.01, height), xycoords=("axes fraction", "data"), va="center")
+            place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center"}
+            axes.annotate(f"{result.ratio_to_limit:.2f} ×", (1.01, height), **place)
     axes.set_yticks(range(len(results)), [result.row for result in reversed(results)])
     axes.set_ylim(-0.6, len(results) - 0.4)
     axes.set_xscale("log")

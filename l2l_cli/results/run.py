@@ -81,7 +81,7 @@ class RunFolder:
         version = run.facts().get("versions", {}).get("l2l")
         if version != __version__:
             raise UsageError(
-                f"{path} was made by l2l {version}, this is {__version__}: meta-train it again, or install l2l {version}"
+                f"{path} was made by l2l {version}, this is {__version__}; meta-train it again or install that version"
             )
         return run
 

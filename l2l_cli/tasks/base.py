@@ -21,9 +21,7 @@ class Episode(ABC):
     def batches(self, start: int, stop: int, split: Split = Split.TRAIN) -> Batches:
         """Return the steps start … stop − 1 stacked, inputs (T, E, N, ...); a fast path may override it."""
         steps = [self.batch(step, split) for step in range(start, stop)]
-        return Batches(
-            torch.stack([batch.inputs for batch in steps]), torch.stack([batch.targets for batch in steps])
-        )
+        return Batches(torch.stack([batch.inputs for batch in steps]), torch.stack([batch.targets for batch in steps]))
 
 
 class Task(ABC):

@@ -115,7 +115,7 @@ def test_windows_walk_through_the_same_episode(name, double):
         losses.append(estimate.loss)
     torch.testing.assert_close(torch.stack(losses).mean(), full)
     progress, _ = parts.estimate(learner, progress, 0.0)
-    assert (int(progress.count), int(progress.step)) == (1, 4)
+    assert (int(progress.draw), int(progress.step)) == (1, 4)
 
 
 def test_a_curriculum_lengthens():
@@ -161,7 +161,7 @@ def test_training_improves_and_keeps_the_best():
     validations = [record for record in run.records() if isinstance(record, Validation)]
     assert validations[-1].mean < 0.8 * validations[0].mean
     assert run.best == min(record.mean for record in validations)
-    assert [record.best for record in validations][0]
+    assert validations[0].best
 
 
 def test_patience_ends_a_run_early():

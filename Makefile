@@ -1,0 +1,48 @@
+# Everything a fresh checkout needs is set up by the first target that needs it, in .venv, and not again.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install test test-slow check format smoke reproduce bench clean
+
+help: ## Show the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: $(READY) ## Make .venv with l2l in it: .venv/bin/l2l
+
+# torch first and pinned: a bare "torch" may bring gigabytes of GPU libraries that nothing here needs.
+$(READY): pyproject.toml constraints.txt
+	@echo "setting up .venv (once)"
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+reproduce: $(READY) ## Reproduce Hochreiter 2001 at its default scale (about 7 minutes on two cores)
+	$(BIN)/l2l reproduce hochreiter2001
+
+test: $(READY) ## Run the quick tests
+	$(BIN)/python -m pytest
+
+test-slow: $(READY) ## Run the slow tests too
+	$(BIN)/python -m pytest -m 'not gpu'
+
+check: $(READY) ## Lint, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY) ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+smoke: $(READY) ## Every preset at smoke scale, into a temporary folder
+	$(BIN)/l2l reproduce hochreiter2001 --scale smoke --output $$(mktemp -d)
+
+bench: $(READY) ## Timings: updates a second of each default meta-training
+	$(BIN)/python -m tests.bench.meta_step
+
+clean: ## Remove the environment and all caches; outputs stay
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
