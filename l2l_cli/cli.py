@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -83,7 +85,18 @@ def _launch(
         *(["--cfg", cfg] if cfg else []),
         *(["--info", info] if info else []),
     ]
-    raise typer.Exit(bridge.launch(command, overrides or [], flags, hydra_flags, config_dir))
+    with _interruptible():
+        raise typer.Exit(bridge.launch(command, overrides or [], flags, hydra_flags, config_dir))
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Tell the user of Ctrl-C what to do next."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
+        raise typer.Exit(130) from error
 
 
 @app.command("meta-train", epilog=_groups_help("task", "learner", "optimizer", "gradient", "hardware"))
@@ -189,7 +202,8 @@ def reproduce(
     from l2l_cli.commands import reproduce as command
 
     request = ReproduceRequest(paper, tuple(artefacts or ()), scale, seeds, output, check, processes, config_dir)
-    raise typer.Exit(command.run(request))
+    with _interruptible():
+        raise typer.Exit(command.run(request))
 
 
 @app.callback(invoke_without_command=True)
@@ -207,6 +221,3 @@ def main() -> None:
     except L2LError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
-        sys.exit(130)

@@ -67,7 +67,7 @@ def run(settings: Settings, learners: list[str], runs: list[str], trust: list[st
         Contender(_run_name(folder, saved, finished), load_learner(folder, saved, task, trust), None, str(folder.path))
         for folder, saved in finished
     ]
-    prepared = {name: _compose(settings, overrides) for name, overrides in wanted.items()}
+    prepared = {name: _composed(name, overrides, settings, task) for name, overrides in wanted.items()}
     folder = RunFolder.claim(Path(settings.output) / "compare", settings.run_name, config, settings.overrides)
     with folder.lock():
         folder.begin(parents=[str(run.path) for run, _ in finished], **run_facts(settings))
@@ -103,22 +103,22 @@ def _run_name(folder: RunFolder, saved: Settings, finished: list[tuple[RunFolder
     return f"{name} (meta-trained)" if len(alike) == 1 else f"{name} {folder.path.name.rpartition('-')[2]}"
 
 
-def _compose(settings: Settings, overrides: list[str]) -> Settings:
-    """Compose a contender's own settings: what the user typed, then the contender's overrides."""
+def _composed(name: str, overrides: list[str], settings: Settings, task: Task) -> Settings:
+    """Compose a contender's own settings, what the user typed before its own overrides, and see that they build."""
     typed = [item for item in settings.overrides if not item.startswith("contenders")]
-    return compose("compare", [*typed, *overrides], settings.config_dir)
+    composed = compose("compare", [*typed, *overrides], settings.config_dir)
+    if build_learner(composed, task).is_meta_trained:
+        raise UsageError(
+            f"learner {name} has weights to be meta-trained first; name its finished run's folder instead of {name!r}"
+        )
+    return composed
 
 
 def _tuned(name: str, setting: Settings, task: Task, settings: Settings) -> Contender:
     """Tune a hand-made learner on the tune phase and build it at its best."""
-    learner = build_learner(setting, task)
-    if learner.is_meta_trained:
-        raise UsageError(
-            f"learner {name} has weights to be meta-trained first; name its finished run's folder instead of {name!r}"
-        )
     points = settings_of(setting.tune.grid, settings.tune.budget)
     if points == [{}]:
-        return Contender(name, learner, None, "nothing to tune")
+        return Contender(name, build_learner(setting, task), None, "nothing to tune")
 
     def make(point: dict[str, Any]) -> Learner[Any]:
         return build_learner(_with(setting, point), task)

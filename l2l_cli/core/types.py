@@ -51,7 +51,8 @@ class Batches(NamedTuple):
 
 
 class Spec(NamedTuple):
-    """What a learner must know of a task before it sees data: the shapes of one example."""
+    """What a learner must know of a task before it sees data: one example's shapes, and the examples N of a step."""
 
     inputs: tuple[int, ...]
     targets: tuple[int, ...]
+    examples: int

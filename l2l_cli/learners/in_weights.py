@@ -53,6 +53,10 @@ class LSTM(Learner[InWeightsState]):
         super().__init__(task)
         if min(hidden, layers) < 1 or readout < 0:
             raise ValueError(f"hidden and layers must be at least 1, readout 0; not {hidden}, {layers}, {readout}")
+        if task.spec.examples != 1:
+            raise ValueError(
+                f"learner lstm reads one example a step; {type(task).__name__} gives {task.spec.examples} at once"
+            )
         inputs, targets = math.prod(task.spec.inputs), math.prod(task.spec.targets)
         self.cell = nn.LSTM(inputs + targets, hidden, layers)
         self.readout = (
@@ -77,7 +81,7 @@ class LSTM(Learner[InWeightsState]):
     def init(self, episodes: int, rng: Generator) -> InWeightsState:
         """Start from zero activations and y_0 = 0."""
         del rng
-        weight = self.cell.weight_ih_l0
+        weight = next(self.parameters())
         zero = weight.new_zeros(self.cell.num_layers, episodes, self.cell.hidden_size)
         return InWeightsState(zero, zero, weight.new_zeros(episodes, math.prod(self.task.spec.targets)))
 
@@ -96,8 +100,6 @@ class LSTM(Learner[InWeightsState]):
 
     def unroll(self, state: InWeightsState, batches: Batches) -> tuple[InWeightsState, Tensor]:
         """Run all steps in one call: the targets, which are data, are known beforehand."""
-        if batches.inputs.shape[2] != 1:
-            raise ValueError(f"learner lstm reads one example a step, not {batches.inputs.shape[2]}")
         inputs, targets = batches.inputs.flatten(2), batches.targets.flatten(2)
         previous = torch.cat([state.previous.unsqueeze(0), targets[:-1]])
         answers, (hidden, cell) = self._answer(inputs, previous, state.hidden, state.cell)

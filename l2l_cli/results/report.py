@@ -78,13 +78,13 @@ class Report:
 
 
 def number(value: object) -> str:
-    """Format a number with three significant digits, and anything else as it is."""
+    """Format a whole number as such, another with three significant digits, and anything else as it is."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
-    if isinstance(value, int) or value == 0:
-        return str(value)
+    if float(value).is_integer() and abs(value) < 1e6:
+        return str(int(value))
     return f"{value:#.3g}".rstrip(".") if 1e-3 <= abs(value) < 1e4 else f"{value:.2e}"
 
 

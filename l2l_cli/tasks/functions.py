@@ -79,7 +79,7 @@ class FunctionTask(Task):
         self.horizon = length
         self.functions = functions
         self.functions_seed = functions_seed
-        self.spec = Spec(inputs=(2,), targets=(1,))
+        self.spec = Spec(inputs=(2,), targets=(1,), examples=1)
         self.model = Model(mlp(2, [hidden], 1, "tanh", squash=True), glorot)
 
     @abstractmethod

@@ -46,7 +46,7 @@ class Quadratic(Task):
         self.dimension = dimension
         self.horizon = horizon
         self.model = Model(LinearMap(dimension), gaussian(start))
-        self.spec = Spec(inputs=(dimension,), targets=())
+        self.spec = Spec(inputs=(dimension,), targets=(), examples=dimension)
 
     def sample(self, episodes: int, seed: int, phase: Phase) -> QuadraticEpisode:
         """Draw E problems."""

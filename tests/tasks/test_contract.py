@@ -45,6 +45,7 @@ def test_the_model_answers_in_the_targets_shape(task):
     assert task.model(params, batch.inputs).shape == batch.targets.shape
     assert batch.inputs.shape[2:] == task.spec.inputs
     assert batch.targets.shape[2:] == task.spec.targets
+    assert batch.inputs.shape[1] == task.spec.examples
 
 
 @pytest.mark.parametrize("name", FUNCTION_TASKS)

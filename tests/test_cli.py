@@ -1,0 +1,162 @@
+"""The command line as a stranger meets it: every mistake is one line, and nothing is written before it is mended."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from l2l_cli.cli import main
+
+EXACT = {
+    "meta-train task=quadratc": "there is no task 'quadratc'; did you mean 'quadratic'?",
+    "meta-train learner=lsmt": "there is no learner 'lsmt'; did you mean 'lstm'?",
+    "meta-train optimizer=adamm": "there is no optimizer 'adamm'; did you mean 'adam'?",
+    "meta-train taks=b16": "there is no option 'taks'; did you mean 'task'?",
+    "meta-train meta.updats=4": "there is no option 'meta.updats'; did you mean 'meta.updates'?",
+    "meta-train learner.hiden=4": "did you mean 'learner.rule.hidden'?",
+    "meta-train meta.updates=abc": "meta.updates: Value 'abc'",
+    "meta-train learner.rule.hidden=big": "learner.rule.hidden must be of type int, not 'big'",
+    "meta-train learner.rule.hidden=true": "learner.rule.hidden must be of type int, not True",
+    "meta-train +learner.rule.depth=2": "CoordinatewiseLSTM has no such argument",
+    "meta-train meta.updates=0": "meta.updates must be at least 1, not 0",
+    "meta-train seed=-1": "seed must be at least 0, not -1",
+    "meta-train learner.rule.hidden=0": "learner.rule: hidden and layers must be at least 1",
+    "meta-train meta.schedule=linear": "meta.schedule must be cosine or constant, not 'linear'",
+    "meta-train hardware.threads=0": "hardware.threads must be at least 1",
+    "meta-train learner=adam": "learner adam is hand-made, with nothing to meta-train",
+    "meta-train task._target_=nowhere.Task": "there is no module 'nowhere'",
+    "meta-train task._target_=l2l_cli.tasks.quadratic.Quadratc": "has no class 'Quadratc'; did you mean 'Quadratic'?",
+    "meta-train learner=lstm task=quadratic": "learner: learner lstm reads one example a step; Quadratic gives 10",
+    "meta-train --resume nowhere": "there is no run folder nowhere",
+    "meta-train --config-dir nowhere": "--config-dir nowhere is no folder",
+    "evaluate": "evaluate needs --run FOLDER",
+    "evaluate --run nowhere": "there is no run folder nowhere",
+    "compare adaam": "'adaam' is neither a learner nor a run folder; did you mean 'adam'?",
+    "compare": "nobody to compare",
+    "compare coordinatewise_lstm": "has weights to be meta-trained first",
+    "compare task=quadratic bayes": "no Bayes learner is known for task Quadratic",
+    "reproduce": "which paper? known are",
+    "reproduce hochreiter2002": "did you mean 'hochreiter2001'?",
+    "reproduce hochreiter2001 tabel2": "did you mean 'table2'?",
+    "reproduce hochreiter2001 --scale shrot": "did you mean 'short'?",
+}
+
+
+def run(arguments: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["l2l", *arguments.split()])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    out, err = capsys.readouterr()
+    return int(ended.value.code or 0), out, err
+
+
+@pytest.mark.parametrize("arguments", EXACT)
+def test_a_mistake_is_one_line_and_writes_nothing(arguments, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run(arguments, monkeypatch, capsys)
+    assert code == 2
+    assert EXACT[arguments] in err
+    assert len(err.strip().splitlines()) == 1
+    assert err.startswith("error: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_is_light():
+    """No torch, pandas, numpy or hydra before a command runs."""
+    code = (
+        "import sys; sys.argv = ['l2l', '--help']\n"
+        "from l2l_cli.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'pandas', 'numpy', 'hydra', 'omegaconf', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", ["meta-train", "evaluate", "compare"])
+def test_help_lists_the_groups(command, monkeypatch, capsys):
+    code, out, _ = run(f"{command} --help", monkeypatch, capsys)
+    assert code == 0
+    assert "quadratic_function" in out
+    assert "b14" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("l2l meta-train task=qu", ["task=quadratic", "task=quadratic_function"]),
+        ("l2l meta-train opt", ["optimizer="]),
+        ("l2l compare nest", ["nesterov"]),
+        ("l2l reproduce hoch", ["hochreiter2001"]),
+        ("l2l reproduce hochreiter2001 fig", ["figure2"]),
+    ],
+)
+def test_completion_completes_whole_words(words, expected, monkeypatch):
+    environment = {
+        "_L2L_COMPLETE": "complete_bash",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split()) - 1),
+        "PATH": "/usr/bin:/bin",
+    }
+    code = "import sys; sys.argv = ['l2l']; from l2l_cli.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert done.stdout.split() == expected
+
+
+def test_the_configuration_can_be_looked_at(monkeypatch, capsys):
+    code, out, _ = run("meta-train --cfg job task=b16", monkeypatch, capsys)
+    assert code == 0
+    assert "_target_: l2l_cli.tasks.functions.Booleans" in out
+
+
+def test_version(monkeypatch, capsys):
+    assert run("--version", monkeypatch, capsys)[:2] == (0, "l2l 0.1.0\n")
+
+
+def test_the_catalogue_names_minutes(monkeypatch, capsys):
+    code, out, _ = run("reproduce --list", monkeypatch, capsys)
+    assert code == 0
+    assert "table2" in out
+    assert "8 min, 3 seeds" in out
+
+
+def test_a_programs_own_failure_is_told_with_its_place(monkeypatch, capsys, tmp_path):
+    (tmp_path / "broken.py").write_text(
+        "from l2l_cli.tasks.quadratic import Quadratic\n\n\n"
+        "class Broken(Quadratic):\n"
+        "    def loss(self, outputs, targets):\n"
+        "        raise RuntimeError('as expected')\n"
+    )
+    (tmp_path / "task").mkdir()
+    (tmp_path / "task" / "broken.yaml").write_text("_target_: broken.Broken\n")
+    arguments = f"meta-train --config-dir {tmp_path} task=broken meta.updates=2 output={tmp_path}"
+    code, _, err = run(arguments, monkeypatch, capsys)
+    assert code == 1
+    assert "RuntimeError: as expected" in err
+    assert "broken.py:6 in loss" in err
+    assert "site-packages" not in err
+
+
+def test_every_yaml_of_a_group_builds(capsys):
+    """A file that nobody can compose, or whose arguments its class refuses, is found here."""
+    from l2l_cli.build import build
+    from l2l_cli.config import compose
+    from l2l_cli.groups import options
+
+    conf = Path(__file__).resolve().parents[1] / "conf"
+    assert set(options("task")) == {path.stem for path in (conf / "task").glob("*.yaml")}
+    tasks = {name: compose("meta-train", [f"task={name}", "learner=lstm"]) for name in options("task")}
+    for settings in tasks.values():
+        build(settings.task, "task")
+    function = build(tasks["b16"].task, "task")
+    for name in options("learner"):
+        settings = compose("meta-train", [f"learner={name}", "task=b16"])
+        build(settings.learner, "learner", task=function)
+    for group in ("optimizer", "gradient"):
+        for name in options(group):
+            build(getattr(compose("meta-train", [f"{group}={name}"]), group), group)

@@ -1,0 +1,186 @@
+"""The four commands end to end, small, through the real command line."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from safetensors.torch import load_file
+
+from tests.test_cli import run
+
+SMALL = "meta.updates=40 meta.validate_every=10 meta.validation_episodes=8"
+LSTM = f"task=b14 task.length=12 learner=lstm learner.hidden=4 gradient.episodes=4 {SMALL}"
+RULE = f"task=quadratic learner.rule.hidden=4 gradient.episodes=4 {SMALL}"
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def only(pattern: str) -> Path:
+    (found,) = Path().glob(pattern)
+    return found
+
+
+@pytest.mark.parametrize("what", [LSTM, RULE], ids=["lstm", "coordinatewise_lstm"])
+def test_train_evaluate_and_compare(what, monkeypatch, capsys):
+    assert run(f"meta-train {what}", monkeypatch, capsys)[0] == 0
+    folder = only("outputs/meta-train/*")
+    facts = json.loads((folder / "run.json").read_text())
+    assert (facts["status"], facts["updates"], facts["skipped"], facts["kernels"]) == ("done", 40, 0, "reference")
+    code, out, _ = run(f"meta-train {what}", monkeypatch, capsys)
+    assert code == 0
+    assert "already done, reused" in out
+
+    arguments = f"evaluate --run {folder} evaluation.episodes=6 evaluation.stretch=[1,3]"
+    code, _, _ = run(arguments, monkeypatch, capsys)
+    assert code == 0
+    report = only("outputs/evaluate/*/report.md").read_text()
+    assert "| steps |" in report.replace("  ", "")
+    frame = pd.read_csv(only("outputs/evaluate/*/metrics.csv"))
+    assert set(frame.split) == {"test×1", "test×3"}
+    assert only("outputs/evaluate/*/figures/horizons.png").stat().st_size > 5000
+
+    others = "bayes logistic_regression adam" if what == LSTM else "sgd adam"
+    arguments = f"compare {folder} {others} evaluation.episodes=6 tune.episodes=4 tune.budget=3"
+    code, _, _ = run(arguments, monkeypatch, capsys)
+    assert code == 0
+    text = only("outputs/compare/*/report.md").read_text()
+    assert "3 settings each" in text
+    assert "best of 3: rule.lr=" in text
+    facts = json.loads(only("outputs/compare/*/run.json").read_text())
+    assert len(facts["tuning"]["adam"]) == 3
+    with only("outputs/compare/*/metrics.csv").open() as file:
+        header = next(csv.reader(file))
+    assert header == ["contender", "seed", "episode", "step", "split", "metric", "value"]
+
+
+def test_evaluate_says_when_weights_do_not_fit(monkeypatch, capsys):
+    run(f"meta-train {LSTM}", monkeypatch, capsys)
+    folder = only("outputs/meta-train/*")
+    code, _, err = run(f"evaluate --run {folder} task=quadratic", monkeypatch, capsys)
+    assert code == 2
+    assert "learner lstm reads one example a step; Quadratic gives 10 at once" in err
+    code, out, _ = run(f"evaluate --run {folder} task=b16 evaluation.episodes=4", monkeypatch, capsys)
+    assert code == 0
+    assert "b16-lstm" in out
+
+
+def test_a_run_of_another_version_is_refused(monkeypatch, capsys):
+    run(f"meta-train {LSTM}", monkeypatch, capsys)
+    path = only("outputs/meta-train/*/run.json")
+    facts = json.loads(path.read_text())
+    facts["versions"]["l2l"] = "0.0.1"
+    path.write_text(json.dumps(facts))
+    code, _, err = run(f"evaluate --run {path.parent}", monkeypatch, capsys)
+    assert code == 2
+    assert "was made by l2l 0.0.1, this is 0.1.0" in err
+
+
+@pytest.mark.parametrize("launcher", ["", "hydra/launcher=joblib"])
+def test_a_sweep_ends_in_one_table(launcher, monkeypatch, capsys):
+    arguments = f"meta-train -m {LSTM} learner.hidden=2,3 seed=0,1 {launcher}".replace("learner.hidden=4 ", "")
+    code, out, _ = run(arguments, monkeypatch, capsys)
+    assert code == 0
+    assert "4 runs" in out
+    summary = pd.read_csv(only("outputs/multirun/*/summary.csv"))
+    assert len(summary) == 4
+    assert summary.best_validation.notna().all()
+    assert len(list(Path("outputs/meta-train").iterdir())) == 4
+
+
+def test_a_job_that_fails_does_not_end_a_sweep(monkeypatch, capsys):
+    arguments = f"meta-train -m {LSTM} meta.schedule=cosine,linear"
+    code, out, err = run(arguments, monkeypatch, capsys)
+    assert code == 2
+    assert "meta.schedule must be cosine or constant" in err
+    assert "2 runs" in out
+    assert len(list(Path("outputs/meta-train").iterdir())) == 1
+
+
+def long_run(output: str) -> list[str]:
+    code = "import sys; sys.argv[0] = 'l2l'; from l2l_cli.cli import main; main()"
+    what = LSTM.replace("meta.updates=40", "meta.updates=1200").split()
+    return [sys.executable, "-c", code, "meta-train", *what, "meta.checkpoint_every=0.2", f"output={output}"]
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT], ids=["kill", "ctrl-c"])
+def test_a_killed_run_goes_on_as_if_never_killed(sent):
+    whole = subprocess.run(long_run("whole"), capture_output=True, text=True, check=True)
+    assert "1200 updates" in whole.stdout
+    process = subprocess.Popen(long_run("parts"), stderr=subprocess.PIPE, text=True)
+    began = time.monotonic()
+    while not list(Path().glob("parts/meta-train/*/checkpoint.safetensors")) and time.monotonic() - began < 60:
+        time.sleep(0.02)
+    os.kill(process.pid, sent)
+    _, err = process.communicate()
+    status = json.loads(only("parts/meta-train/*/run.json").read_text())["status"]
+    if sent == signal.SIGINT:
+        assert (process.returncode, status) == (130, "interrupted")
+        assert "interrupted" in err
+    else:
+        assert status == "running"
+    subprocess.run(long_run("parts"), capture_output=True, text=True, check=True)
+    rows = [only(f"{root}/meta-train/*/metrics.csv").read_bytes() for root in ("whole", "parts")]
+    assert rows[0] == rows[1]
+    one, other = (load_file(only(f"{root}/meta-train/*/weights.safetensors")) for root in ("whole", "parts"))
+    assert all((one[name] == other[name]).all() for name in one)
+
+
+def test_reproduce_at_smoke_scale(monkeypatch, capsys):
+    code, out, _ = run("reproduce hochreiter2001 --scale smoke --output here", monkeypatch, capsys)
+    assert code == 0
+    frame = pd.read_csv("here/results.csv")
+    columns = "artefact,row,metric,paper,ours,sd,seeds,limit,ratio_to_limit,verdict,note"
+    assert ",".join(frame.columns) == columns
+    table2 = frame[frame.artefact == "table2"]
+    assert list(dict.fromkeys(table2.row)) == [
+        "B14-64",
+        "B16-256",
+        "semilinear-64",
+        "semilinear-1000",
+        "quadratic-1000",
+    ]
+    assert set(table2.metric) == {"train_mse", "test_mse", "subordinate_steps", "subordinate_mse"}
+    assert set(frame.artefact) == {"table1", "table2", "figure2"}
+    report = Path("here/report.md").read_text()
+    assert "0.0758 / 64 = 0.00118" in report
+    assert "This is a smoke run" in report
+    for name in ("figure2", "table2", "learning_curves"):
+        assert Path(f"here/figures/{name}.png").stat().st_size > 5000
+        assert Path(f"here/figures/{name}.pdf").exists()
+        assert f"figures/{name}.png" in report
+    assert "data:image/png;base64" in Path("here/report.html").read_text()
+    # All runs are reused: the second call trains nothing.
+    began = time.monotonic()
+    assert run("reproduce hochreiter2001 --scale smoke --output here", monkeypatch, capsys)[0] == 0
+    assert time.monotonic() - began < 8
+
+
+def test_check_holds_the_numbers_to_the_preset(monkeypatch, capsys):
+    from l2l_cli.commands import reproduce
+
+    monkeypatch.setattr(reproduce, "_plan", promising(reproduce._plan))
+    code, _, err = run("reproduce hochreiter2001 table1 --scale smoke --check", monkeypatch, capsys)
+    assert code == 3
+    assert "table1 LSTM test_mse is" in err
+    assert "promised ≤ 1e-09" in err
+
+
+def promising(plan):
+    def promised(request, name):
+        found = plan(request, name)
+        found.scale["promises"] = {"LSTM": {"test_mse": 1e-9}}
+        return found
+
+    return promised
