@@ -138,7 +138,7 @@ def test_a_killed_run_goes_on_as_if_never_killed(sent):
 
 
 def test_reproduce_at_smoke_scale(monkeypatch, capsys):
-    code, out, _ = run("reproduce hochreiter2001 --scale smoke --output here", monkeypatch, capsys)
+    code, _, _ = run("reproduce hochreiter2001 --scale smoke --output here", monkeypatch, capsys)
     assert code == 0
     frame = pd.read_csv("here/results.csv")
     columns = "artefact,row,metric,paper,ours,sd,seeds,limit,ratio_to_limit,verdict,note"

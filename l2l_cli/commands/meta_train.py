@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_safetensors
 
 from l2l_cli.build import build
+from l2l_cli.commands.interrupt import Interrupt
 from l2l_cli.commands.progress import Relay, Reporter
 from l2l_cli.config import identity_of, settings_of_run
 from l2l_cli.core.errors import L2LError, UsageError
@@ -144,7 +145,8 @@ class _Session:
     def _loop(self) -> None:
         plan, last = self.settings.meta, time.monotonic()
         title = f"meta-train {self.settings.run_name} seed {self.settings.seed}"
-        with Reporter(title, plan.updates, self.training.number, self.relay) as reporter:
+        reporting = Reporter(title, plan.updates, self.training.number, self.relay)
+        with reporting as reporter, Interrupt() as interrupt:
             for record in self.training.records():
                 if isinstance(record, Update):
                     self._note_skip(record)
@@ -154,6 +156,7 @@ class _Session:
                     if record.best:
                         text = f"update {record.number}: validation {record.mean:.5g}, at its end {record.final:.5g}"
                         reporter.say(text)
+                interrupt.check()
                 if time.monotonic() - last > plan.checkpoint_every:
                     self._checkpoint()
                     last = time.monotonic()
