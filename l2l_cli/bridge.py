@@ -19,10 +19,10 @@ from hydra.conf import HydraConf
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from l2l_cli import __version__
-from l2l_cli.config import ConfigError, search_path, settings_from, usage_error
+from l2l_cli.config import ConfigError, quoted, search_path, settings_from, usage_error
 from l2l_cli.core.errors import L2LError, RunFailed, UsageError
 from l2l_cli.groups import config_root
 from l2l_cli.schema import GROUPS
@@ -70,7 +70,7 @@ class Job:
         outcome = self._run(cfg, runtime)
         if runtime.mode == RunMode.MULTIRUN:
             folder = Path(runtime.sweep.dir)
-            row = {"overrides": " ".join(runtime.overrides.task), "outcome": outcome._asdict()}
+            row = {"overrides": " ".join(_typed(runtime)), "outcome": outcome._asdict()}
             (folder / f"job-{int(runtime.job.num):04d}.json").write_text(json.dumps(row, default=str))
         self.outcomes.append(outcome)
 
@@ -78,7 +78,7 @@ class Job:
         patched, sys.argv = sys.argv, self.argv
         try:
             choices = {group: runtime.runtime.choices.get(group) for group in GROUPS}
-            settings = settings_from(cfg, choices, list(runtime.overrides.task))
+            settings = settings_from(cfg, choices, _typed(runtime))
             settings.config_dir = self.config_dir
             module = importlib.import_module(f"l2l_cli.commands.{self.command.replace('-', '_')}")
             return Outcome(module.run(settings, **self.flags))
@@ -108,17 +108,36 @@ def launch(
     multirun = "-m" in hydra_flags
     if multirun and "WORLD_SIZE" in os.environ:
         raise UsageError("-m under a distributed launcher would start every job on every rank; launch one sweep a rank")
+    search = search_path(config_dir)
     job = Job(command, flags, config_dir, list(sys.argv))
     output = next((item.split("=", 1)[1] for item in overrides if item.startswith("output=")), "outputs")
     stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
     sweep = Path(output) / "multirun" / f"{stamp}-{os.getpid()}"
-    arguments = [*QUIET, f"hydra.sweep.dir={sweep}", *search_path(config_dir), *overrides, *hydra_flags]
+    arguments = [*QUIET, f"hydra.sweep.dir={quoted(str(sweep))}", *search, *overrides, *hydra_flags]
+    fresh = [folder for folder in (sweep, *sweep.parents) if not folder.exists()]
     try:
         with _patched(arguments):
             hydra.main(version_base="1.3", config_path=str(config_root()), config_name=command)(job)()
     except ConfigError as error:
+        _discard(sweep, fresh)
         raise usage_error(error, overrides, config_dir) from error
     return _finish_sweep(sweep) if multirun else _finish(job.outcomes)
+
+
+def _typed(runtime: HydraConf) -> list[str]:
+    """Return the overrides as typed: reading them one by one would resolve a ``${…}`` in them."""
+    typed: Any = OmegaConf.to_container(runtime.overrides.task, resolve=False)
+    return [str(item) for item in typed]
+
+
+def _discard(sweep: Path, fresh: Sequence[Path]) -> None:
+    """Remove what Hydra wrote for a sweep before it found that a job's configuration does not hold together."""
+    if any(sweep.glob("job-*.json")):
+        return
+    (sweep / "multirun.yaml").unlink(missing_ok=True)
+    for folder in fresh:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 @contextmanager
@@ -168,8 +187,12 @@ def trimmed_traceback() -> str:
     error = sys.exception() if hasattr(sys, "exception") else sys.exc_info()[1]
     assert error is not None
     shown = traceback.TracebackException.from_exception(error)
-    kept = [
-        frame for frame in shown.stack if "site-packages" not in frame.filename and "lib/python" not in frame.filename
-    ]
+    kept = [frame for frame in shown.stack if _is_ours(frame.filename)]
     lines = [f"  {Path(frame.filename).name}:{frame.lineno} in {frame.name}: {frame.line}" for frame in kept]
     return "\n".join([f"error: l2l {__version__} failed: {type(error).__name__}: {error}", *lines])
+
+
+def _is_ours(filename: str) -> bool:
+    """Say whether a frame is this program's, wherever it is installed, or the user's."""
+    libraries = ("site-packages", "lib/python", "<frozen ")
+    return filename.startswith(str(Path(__file__).parent)) or not any(place in filename for place in libraries)

@@ -45,6 +45,8 @@ def build(node: Mapping[str, Any], path: str, trust: Sequence[str] | None = None
 
 def _locate(dotted: str, path: str, trust: Sequence[str] | None) -> type[Any]:
     module_name, _, name = dotted.rpartition(".")
+    if not all(part.isidentifier() for part in dotted.split(".")) or not module_name:
+        raise UsageError(f"{path}._target_ must be package.module.Class, not {dotted!r}")
     package = module_name.split(".")[0]
     if trust is not None and package not in ("l2l_cli", *trust):
         raise UsageError(
@@ -84,6 +86,8 @@ def _check(target: type[Any], arguments: Mapping[str, Any], given: Mapping[str, 
 
 def _check_type(value: Any, hint: Any, path: str) -> None:
     # Strict: "3" is no number and true is no count; an integer does for a float.
+    if isinstance(value, list) and _takes_tuple(hint):
+        value = tuple(value)  # YAML has no tuples
     config = ConfigDict(arbitrary_types_allowed=True, strict=True)
     try:
         TypeAdapter(_erased(hint), config=config).validate_python(value)
@@ -98,3 +102,7 @@ def _erased(hint: Any) -> Any:
     """Replace our generic classes by themselves without parameters, which is all that can be checked."""
     origin = typing.get_origin(hint)
     return origin if inspect.isclass(origin) and issubclass(origin, typing.Generic) else hint
+
+
+def _takes_tuple(hint: Any) -> bool:
+    return any(kind is tuple or typing.get_origin(kind) is tuple for kind in (hint, *typing.get_args(hint)))

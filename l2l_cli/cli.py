@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +16,11 @@ from l2l_cli.groups import options, papers
 from l2l_cli.schema import GROUPS, ReproduceRequest
 
 SCALES = ("smoke", "short", "paper")
+CFG = ("job", "hydra", "all")
+INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+
+# Typer gives the errors of its parser no public name; what they have in common is BadParameter's base.
+WRONG_USAGE: type[typer.BadParameter] = typer.BadParameter.__mro__[1]
 
 
 def _groups_help(*groups: str) -> str:
@@ -25,16 +30,32 @@ def _groups_help(*groups: str) -> str:
     )
 
 
-def _complete_overrides(incomplete: str) -> list[str]:
-    """Complete ``group=option`` as whole words."""
+def _complete_overrides(context: typer.Context, incomplete: str) -> list[str]:
+    """Complete ``group=option`` as whole words, and the option alone where the shell splits words at '='."""
+    if group := _split_off(context, incomplete):
+        return [name for name in _choices(group) if name.startswith(incomplete)]
     group, equals, start = incomplete.partition("=")
     if not equals:
         return [f"{name}=" for name in GROUPS if name.startswith(group)]
-    return [f"{group}={name}" for name in options(group) if group in GROUPS and name.startswith(start)]
+    return [f"{group}={name}" for name in _choices(group) if name.startswith(start)]
 
 
-def _complete_contenders(incomplete: str) -> list[str]:
-    return [name for name in options("learner") if name.startswith(incomplete)] + _complete_overrides(incomplete)
+def _split_off(context: typer.Context, incomplete: str) -> str | None:
+    """Return the group before the '=' that bash has made a word of its own; Typer turns a last '=' into nothing."""
+    words = context.params.get("overrides") or context.params.get("contenders") or []
+    group = words[-2:-1] if words[-1:] == ["="] else words[-1:] if not incomplete else []
+    return group[0] if group and group[0] in GROUPS else None
+
+
+def _choices(group: str) -> list[str]:
+    if group == "experiment":
+        return [f"{paper}/{artefact}" for paper, artefacts in papers().items() for artefact in artefacts]
+    return options(group) if group in GROUPS else []
+
+
+def _complete_contenders(context: typer.Context, incomplete: str) -> list[str]:
+    known = [] if _split_off(context, incomplete) else options("learner")
+    return [name for name in known if name.startswith(incomplete)] + _complete_overrides(context, incomplete)
 
 
 def _complete_papers(incomplete: str) -> list[str]:
@@ -78,6 +99,10 @@ def _launch(
     info: str | None,
     **flags: object,
 ) -> None:
+    _check_choice("--cfg", cfg, CFG)
+    _check_choice("--info", info, INFO)
+    if bool(multirun) + bool(cfg) + bool(info) > 1:
+        raise UsageError("-m runs, --cfg and --info only print; give one of them")
     from l2l_cli import bridge
 
     hydra_flags = [
@@ -97,6 +122,11 @@ def _interruptible() -> Iterator[None]:
     except KeyboardInterrupt as error:
         print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
         raise typer.Exit(130) from error
+
+
+def _check_choice(name: str, asked: str | None, known: Sequence[str]) -> None:
+    if asked is not None and asked not in known:
+        raise UsageError(f"there is no {name} {asked!r}{did_you_mean(asked, known)} ({name}: {', '.join(known)})")
 
 
 @app.command("meta-train", epilog=_groups_help("task", "learner", "optimizer", "gradient", "hardware"))
@@ -153,7 +183,7 @@ def compare(
 
 def _sort(words: list[str], config_dir: str | None) -> tuple[list[str], list[str], list[str]]:
     """Tell overrides, learners and run folders apart."""
-    overrides = [word for word in words if "=" in word or word[0] in "~+"]
+    overrides = [word for word in words if "=" in word or word.startswith(("~", "+"))]
     rest = [word for word in words if word not in overrides]
     known = options("learner", config_dir)
     for word in rest:
@@ -217,7 +247,13 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 def main() -> None:
     """Run the command line; every error that a user can mend is one line."""
     try:
-        app()
+        # Standalone, Typer would print its own errors over several lines.
+        sys.exit(app(standalone_mode=False))
     except L2LError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except WRONG_USAGE as error:
+        path, message = error.ctx.command_path if error.ctx else "l2l", " ".join(error.format_message().split())
+        if message:  # empty where `l2l` alone has printed its help
+            print(f"error: {message} (see `{path} --help`)", file=sys.stderr)
+        sys.exit(UsageError.exit_code)

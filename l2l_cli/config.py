@@ -14,16 +14,16 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from l2l_cli.core.errors import UsageError, did_you_mean
-from l2l_cli.groups import config_root, options
+from l2l_cli.groups import config_root, options, papers
 from l2l_cli.schema import GROUPS, Settings
 
-ConfigError = (HydraException, OmegaConfBaseException)
-"""What Hydra and OmegaConf raise for a configuration that does not hold together."""
+ConfigError = (HydraException, OmegaConfBaseException, ValueError)
+"""What Hydra and OmegaConf raise for a configuration that does not hold together; ValueError is for task=null."""
 
 INTERNAL = {"choices", "overrides", "config_dir"}
 """Fields of the settings that the program fills in."""
@@ -73,7 +73,12 @@ def search_path(config_dir: str | None) -> list[str]:
         raise UsageError(f"--config-dir {config_dir} is no folder; name one that holds task/, learner/, … files")
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
-    return [f"hydra.searchpath=[file://{folder}]"]
+    return [f"hydra.searchpath=[{quoted(f'file://{folder}')}]"]
+
+
+def quoted(text: str) -> str:
+    """Return text as a value that Hydra's override grammar takes as it is."""
+    return "'" + text.replace("'", "\\'") + "'"
 
 
 def settings_from(cfg: DictConfig, choices: Mapping[str, Any], overrides: Sequence[str]) -> Settings:
@@ -93,10 +98,8 @@ def settings_from(cfg: DictConfig, choices: Mapping[str, Any], overrides: Sequen
             raise UsageError(f"no value for {', '.join(missing)}; set it, as in {missing[0]}=…")
         OmegaConf.resolve(merged)
         settings = OmegaConf.to_object(merged)
-    except ConfigError as error:
+    except ConfigError as error:  # also a range check of the schema
         raise usage_error(error, overrides) from error
-    except ValueError as error:  # a range check of the schema
-        raise UsageError(str(error)) from error
     assert isinstance(settings, Settings)
     return settings
 
@@ -116,7 +119,7 @@ def settings_of_run(config: Mapping[str, Any], hardware: Settings) -> Settings:
     try:
         merged = OmegaConf.merge(OmegaConf.structured(Settings), dict(config))
         settings = OmegaConf.to_object(merged)
-    except (*ConfigError, ValueError) as error:
+    except ConfigError as error:
         raise UsageError(f"the run's config.yaml cannot be read: {_first_line(error)}") from error
     assert isinstance(settings, Settings)
     settings.hardware, settings.output = hardware.hardware, hardware.output
@@ -127,25 +130,46 @@ def usage_error(error: Exception, overrides: Sequence[str] = (), config_dir: str
     """Say in one line what Hydra or OmegaConf found wrong: what was asked, what exists, the nearest match."""
     # Hydra wraps what OmegaConf found wrong with an override's value.
     text = str(error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error)
-    if found := re.search(r"Could not find '([\w-]+)/([^']+)'", text):
-        group, asked = found.groups()
-        known = options(group, config_dir)
-        return UsageError(f"there is no {group} {asked!r}{did_you_mean(asked, known)} ({group}: {', '.join(known)})")
-    if found := re.search(r"Could not (?:override|append to) '([^']+)'", text):
+    if isinstance(error, OverrideParseException):
+        return UsageError(
+            f"cannot read {error.override!r} as KEY=VALUE; quote a value with signs, as in 'name=\"a=b\"'"
+        )
+    if found := re.search(r"Could not (?:find|load) '([^']+/[^']+)'", text):
+        return UsageError(_unknown_choice(found.group(1), text, config_dir))
+    if text.startswith("Config group override must be"):
+        return UsageError("a group takes the name of one of its files, as in task=quadratic, not null")
+    if found := re.search(r"Multiple values for ([^.]+)\.", text):
+        return UsageError(f"{found.group(1)} is chosen already; write {found.group(1)}=… without the '+'")
+    if found := re.search(r"Could not (?:override|append to|delete from config\.) '([^']+)'", text):
         return UsageError(_unknown_key(found.group(1).split("@")[0], overrides, config_dir))
     if found := re.search(r"Key '([^']+)' (?:is not in struct|not in '\w+')", text):
         return UsageError(_unknown_key(_full_key(text) or found.group(1), overrides, config_dir))
     if found := re.search(r"Ambiguous value for argument '([^']+)'", text):
-        return UsageError(f"argument {found.group(1)!r} has two '='; quote its value")
+        return UsageError(f"{found.group(1)!r} gives several values; add -m to sweep over them, or write a list [a,b]")
     key = _full_key(text)
     first = text.strip().splitlines()[0].strip()
     return UsageError(f"{key}: {first}" if key and key not in first else first)
 
 
+def _unknown_choice(asked: str, text: str, config_dir: str | None) -> str:
+    """Describe an option that a group does not have by those that it has; Hydra's ``text`` lists its own."""
+    found = re.search(r"Available options in '[^']+':\n((?:\t.+\n?)+)", text)
+    folder = asked.rpartition("/")[0]
+    group = folder if folder.startswith("hydra/") else folder.partition("/")[0]
+    known = [f"{folder}/{name}" for name in (found.group(1).split() if found else options(folder, config_dir))]
+    if not known and group == "experiment":
+        known = [f"{group}/{paper}/{name}" for paper, names in papers(config_dir).items() for name in names]
+    asked, *known = (name.removeprefix(f"{group}/") for name in [asked, *known])
+    return f"there is no {group} {asked!r}{did_you_mean(asked, known)} ({group}: {', '.join(known) or 'none'})"
+
+
 def _unknown_key(key: str, overrides: Sequence[str], config_dir: str | None) -> str:
     """Describe a key that does not exist by the keys that do."""
+    if key.startswith(("hydra.", "hydra/")):
+        return f"Hydra has no option {key!r}; `--cfg hydra` shows those that it has"
     parent, _, _ = key.rpartition(".")
-    chosen = [item for item in overrides if item.split("=")[0] in GROUPS]
+    # A sweep's choices are left out: there is no one configuration to compare with.
+    chosen = [item for item in overrides if item.split("=")[0] in GROUPS and "," not in item]
     known = list(_keys(asdict(compose("meta-train", chosen, config_dir))))
     beside = [name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == parent]
     place = f"under {parent}" if parent else "at the top"

@@ -5,20 +5,27 @@ from __future__ import annotations
 import json
 import multiprocessing
 import queue
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from l2l_cli.build import build
 from l2l_cli.commands.meta_train import train
 from l2l_cli.commands.progress import Reporter
 from l2l_cli.config import compose, identity_of
-from l2l_cli.results.frame import MetricsFile
+from l2l_cli.results.frame import Metric, MetricsFile
 from l2l_cli.results.run import identity
 from l2l_cli.runs import open_trained
 from l2l_cli.schema import Settings
+
+COST = "run"
+"""Contender under which a file of measurements keeps what the run itself cost."""
+
+COSTS = ("updates", "seconds", "skipped", "meta_parameters")
 
 
 @dataclass(frozen=True)
@@ -114,5 +121,25 @@ def _run_job(job: Job, root: Path, file: Path, news: Any) -> None:
     paper = build(job.paper, "paper")
     partial = file.with_suffix(".part")
     partial.unlink(missing_ok=True)
-    MetricsFile(partial).append(paper.measure(job.row, trained))
+    facts = folder.facts()
+    cost = [Metric(COST, job.seed, "all", 0, "meta_train", name, float(facts[name])) for name in COSTS]
+    MetricsFile(partial).append([*paper.measure(job.row, trained), *cost])
     partial.replace(file)
+
+
+def cost_table(rows: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return what each row's runs cost: means over seeds, skipped updates in sum."""
+    table = []
+    for row, frame in rows.items():
+        part = frame[frame.contender == COST].pivot_table(index="seed", columns="metric", values="value")
+        table.append(
+            {
+                "row": row,
+                "seeds": len(part),
+                "weights": part.meta_parameters.mean(),
+                "updates": part.updates.mean(),
+                "seconds a seed": part.seconds.mean(),
+                "skipped updates": part.skipped.sum(),
+            }
+        )
+    return pd.DataFrame(table)

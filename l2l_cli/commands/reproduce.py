@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from l2l_cli import __version__
 from l2l_cli.build import build
-from l2l_cli.commands.jobs import Job, run_jobs
+from l2l_cli.commands.jobs import Job, cost_table, run_jobs
 from l2l_cli.commands.progress import console
 from l2l_cli.config import compose
 from l2l_cli.core.errors import PromiseBroken, UsageError
+from l2l_cli.groups import papers
 from l2l_cli.papers.base import Artefact, Paper
 from l2l_cli.results.frame import RULE, Result, write_results
 from l2l_cli.results.report import Report, Section, frame_table, results_table, terminal_table, verdict_line
@@ -49,18 +50,19 @@ def run(request: ReproduceRequest) -> int:
         unique = {job.key: job for plan in plans for jobs in plan.jobs.values() for job in jobs}
         processes = request.processes or os.cpu_count() or 1
         files = run_jobs(list(unique.values()), folder.path / "rows", root, processes, f"reproduce {request.paper}")
-        artefacts = [_artefact(paper, plan, files, folder.path) for plan in plans]
+        rows = {plan.name: _rows(plan, files) for plan in plans}
+        artefacts = [paper.artefact(plan.name, rows[plan.name], folder.path) for plan in plans]
         results = [result for artefact in artefacts for result in artefact.results]
         write_results(folder.path / "results.csv", results)
         folder.end("done")
-        _report(paper, request, plans, artefacts, folder).write(folder.path)
+        costs = cost_table({row: frame for part in rows.values() for row, frame in part.items()})
+        _report(paper, request, plans, artefacts, costs, folder).write(folder.path)
     _show(paper, request, results, folder)
     return _check(plans, results) if request.check else 0
 
 
 def _artefacts(request: ReproduceRequest) -> list[str]:
-    from l2l_cli.groups import papers
-
+    """Return all of the paper's artefacts, tables first."""
     return sorted(papers(request.config_dir)[request.paper], key=lambda name: (not name.startswith("table"), name))
 
 
@@ -98,7 +100,7 @@ def _folder(request: ReproduceRequest, plans: Sequence[Plan]) -> tuple[RunFolder
             plan.name: {row: [job.overrides for job in jobs] for row, jobs in plan.jobs.items()} for plan in plans
         },
     }
-    plain = yaml.safe_load(yaml.safe_dump(_listed(config)))
+    plain = json.loads(json.dumps(config))  # lists for tuples, as config.yaml will say
     if request.output is None:
         root = Path("outputs")
         return RunFolder.claim(root / request.paper, request.scale, plain, []), root
@@ -106,23 +108,21 @@ def _folder(request: ReproduceRequest, plans: Sequence[Plan]) -> tuple[RunFolder
     return RunFolder.make(path, plain, []), path
 
 
-def _listed(node: Any) -> Any:
-    """Return a tree with its tuples as lists, which is all that YAML can say."""
-    if isinstance(node, dict):
-        return {key: _listed(value) for key, value in node.items()}
-    return [_listed(value) for value in node] if isinstance(node, list | tuple) else node
-
-
-def _artefact(paper: Paper, plan: Plan, files: dict[str, Path], folder: Path) -> Artefact:
-    rows = {
+def _rows(plan: Plan, files: dict[str, Path]) -> dict[str, pd.DataFrame]:
+    """Read the measurements of an artefact's rows, all seeds of a row together."""
+    return {
         row: pd.concat([pd.read_csv(files[job.key], dtype={"episode": str}) for job in jobs])
         for row, jobs in plan.jobs.items()
     }
-    return paper.artefact(plan.name, rows, folder)
 
 
 def _report(
-    paper: Paper, request: ReproduceRequest, plans: Sequence[Plan], artefacts: Sequence[Artefact], folder: RunFolder
+    paper: Paper,
+    request: ReproduceRequest,
+    plans: Sequence[Plan],
+    artefacts: Sequence[Artefact],
+    costs: pd.DataFrame,
+    folder: RunFolder,
 ) -> Report:
     results = [result for artefact in artefacts for result in artefact.results]
     facts = folder.facts()
@@ -143,7 +143,7 @@ def _report(
         f"`{facts['command']}`.  Runs that were already done are reused and not counted.",
         "\n".join(["* " + f"{plan.name}: {plan.settings.source}" for plan in plans]),
     ]
-    return Report(paper.title, opening, [*sections, Section("Provenance", provenance)])
+    return Report(paper.title, opening, [*sections, Section("Provenance", provenance, tables=[costs])])
 
 
 def _show(paper: Paper, request: ReproduceRequest, results: Sequence[Result], folder: RunFolder) -> None:
