@@ -111,7 +111,16 @@ def test_a_job_that_fails_does_not_end_a_sweep(monkeypatch, capsys):
 def long_run(output: str) -> list[str]:
     code = "import sys; sys.argv[0] = 'l2l'; from l2l_cli.cli import main; main()"
     what = LSTM.replace("meta.updates=40", "meta.updates=1200").split()
-    return [sys.executable, "-c", code, "meta-train", *what, "meta.checkpoint_every=0.2", "meta.patience=null", f"output={output}"]
+    return [
+        sys.executable,
+        "-c",
+        code,
+        "meta-train",
+        *what,
+        "meta.checkpoint_every=0.2",
+        "meta.patience=null",
+        f"output={output}",
+    ]
 
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT], ids=["kill", "ctrl-c"])

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from l2l_cli.core.errors import RunFailed, UsageError
 from l2l_cli.results.run import atomic_write
 
 
@@ -38,10 +40,11 @@ class MetricsFile:
         """Write rows at the end."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        if not self.path.exists() or self.path.stat().st_size == 0:
+        if self.length() == 0:
             writer.writerow(Metric._fields)
-        writer.writerows(row._replace(value=repr(float(row.value))) for row in rows)  # type: ignore[arg-type]
-        with self.path.open("a") as file:
+        # repr is the shortest text that reads back as the very same float.
+        writer.writerows((*row[:-1], repr(float(row.value))) for row in rows)
+        with self.path.open("a", encoding="utf-8", newline="") as file:
             file.write(text.getvalue())
 
     def length(self) -> int:
@@ -49,18 +52,48 @@ class MetricsFile:
         return self.path.stat().st_size if self.path.exists() else 0
 
     def truncate(self, length: int) -> None:
-        """Drop what was written after a checkpoint, so that the resumed run writes it again."""
+        """Drop what was written after a checkpoint, so that the resumed run writes it again.
+
+        Raises:
+            RunFailed: The file is shorter than the checkpoint says, so rows are lost.
+        """
+        if self.length() < length:
+            raise RunFailed(
+                f"{self.path} has {self.length()} bytes, its checkpoint says {length}: rows are lost; delete "
+                f"{self.path.parent} and run again"
+            )
         if self.path.exists():
             os.truncate(self.path, length)
 
     def read(self) -> pd.DataFrame:
-        """Read all rows."""
-        return pd.read_csv(self.path, dtype={"episode": str})
+        """Read all rows but a torn last one, which a killed run may leave behind."""
+        data = self.path.read_bytes() if self.path.exists() else b""
+        whole, _, _ = data.rpartition(b"\n")
+        text = whole.decode() or ",".join(Metric._fields)
+        # All as text at first: a name may look like a number or like nothing ("0", "None"), and pandas' own parser may
+        # miss the last digit of a float that was written to be read back exactly.
+        frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+        numbers = {"seed": int, "step": int, "value": float}
+        return frame.assign(**{name: np.array([*map(kind, frame[name])], kind) for name, kind in numbers.items()})
 
 
 @dataclass(frozen=True)
 class Result:
-    """One published number beside ours; the columns of results.csv in their order."""
+    """One published number beside ours; the columns of results.csv in their order.
+
+    Attributes:
+        artefact: Table or figure.
+        row: In the table.
+        metric: In the row.
+        paper: The published number.
+        ours: Mean over seeds.
+        sd: Standard deviation over seeds.
+        seeds: How many.
+        limit: The best that is possible.
+        ratio_to_limit: ``ours`` as a multiple of it.
+        verdict: See ``RULE``.
+        note: Whatever a reader must know.
+    """
 
     artefact: str
     row: str
@@ -75,11 +108,66 @@ class Result:
     note: str
 
 
+COLUMNS = tuple(field.name for field in fields(Result))
+"""Of results.csv."""
+
+_NUMBERS = ("paper", "ours", "sd", "limit", "ratio_to_limit")
+
+
+def write_results(path: Path, results: Sequence[Result]) -> None:
+    """Write results.csv; what is unknown is left empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(astuple(result) for result in results)
+    atomic_write(path, text.getvalue())
+
+
+def read_results(path: Path) -> list[Result]:
+    """Read results.csv.
+
+    Raises:
+        UsageError: It has other columns.
+    """
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        if tuple(reader.fieldnames or ()) != COLUMNS:
+            raise UsageError(f"{path} is no results.csv of this version: its columns are not {', '.join(COLUMNS)}")
+        return [_result(row) for row in reader]
+
+
+def frame_of(results: Sequence[Result]) -> pd.DataFrame:
+    """Return results as a frame with the columns of results.csv."""
+    return pd.DataFrame([astuple(result) for result in results], columns=list(COLUMNS))
+
+
+def _result(row: dict[str, str]) -> Result:
+    numbers = {name: float(row[name]) if row[name] else None for name in _NUMBERS}
+    return Result(
+        artefact=row["artefact"],
+        row=row["row"],
+        metric=row["metric"],
+        seeds=int(row["seeds"]),
+        verdict=row["verdict"],
+        note=row["note"],
+        **numbers,
+    )
+
+
+TOLERANCE = 0.10
+"""Relative distance from the published number that still counts as reproduced."""
+
+SLACK = 0.01
+"""Share of the limit by which a published number may pass it: the limit is itself measured on a sample."""
+
 RULE = (
-    "Verdicts: *reproduced* if the published number lies within 10 % of our mean, or within two standard errors of "
-    "it; otherwise *better* or *worse* by which side it lies on; *differs* if it lies where no learner can be, below "
-    "the limit; *not run* if this scale leaves it out."
+    f"Verdicts: *reproduced* if our mean lies within {100 * TOLERANCE:g} % of the published number, or that number "
+    "within two standard errors of our mean; otherwise *better* or *worse* by the side it lies on.  *differs* if there "
+    "is no better side, or if the published number lies where no learner can be, more than "
+    f"{100 * SLACK:g} % beyond the limit.  *not run* if this scale leaves it out; no verdict where nothing was "
+    "published."
 )
+"""How ``summarise`` judges, for reports."""
 
 
 def summarise(
@@ -88,59 +176,57 @@ def summarise(
     paper: float | None,
     limit: float | None = None,
     note: str = "",
-    tolerance: float = 0.10,
+    tolerance: float = TOLERANCE,
+    lower_is_better: bool | None = True,
 ) -> Result:
-    """Set the seeds' values beside the published number and judge.
+    """Set the seeds' values beside the published number and judge by ``RULE``.
+
+    A value that is not finite counts as infinitely bad: a diverged seed is not averaged away.
 
     Args:
         key: Artefact, row and metric.
-        values: One number a seed; smaller is better.
+        values: One number a seed.
         paper: The published number; None if there is none.
         limit: The best that is possible; None if it is not known.
         note: Whatever a reader must know.
-        tolerance: Relative distance that counts as reproduced.
+        tolerance: Relative distance from the published number that counts as reproduced.
+        lower_is_better: Which side of the published number is better; None if neither is.
     """
     if not values:
         return Result(*key, paper, None, None, 0, limit, None, "not run", note)
-    mean = float(np.mean(values))
-    sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    ratio = mean / limit if limit else None
-    return Result(
-        *key, paper, mean, sd, len(values), limit, ratio, _verdict(mean, sd, values, paper, limit, tolerance), note
-    )
+    notes = [note] if note else []
+    lost = sum(not math.isfinite(value) for value in values)
+    if lost:
+        mean, sd = -math.inf if lower_is_better is False else math.inf, None
+        notes.append(f"{lost} of {len(values)} seeds not finite")
+    else:
+        mean, sd = float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
+    ratio = mean / limit if limit and not lost else None
+    error = sd / len(values) ** 0.5 if sd is not None else 0.0
+    if _is_impossible(paper, limit, lower_is_better):
+        verdict = "differs"
+        if "the limit" not in note:  # a caller that explains the matter in its own words is not repeated
+            notes.append("the published number lies beyond the limit, where no learner can be")
+    else:
+        verdict = _verdict(mean, error, paper, tolerance, lower_is_better)
+    return Result(*key, paper, mean, sd, len(values), limit, ratio, verdict, "; ".join(notes))
 
 
-def _verdict(
-    mean: float, sd: float | None, values: Sequence[float], paper: float | None, limit: float | None, tolerance: float
-) -> str:
+def _is_impossible(paper: float | None, limit: float | None, lower_is_better: bool | None) -> bool:
+    if paper is None or limit is None or lower_is_better is None:
+        return False
+    beyond = limit - paper if lower_is_better else paper - limit
+    return beyond > SLACK * abs(limit)
+
+
+def _verdict(mean: float, error: float, paper: float | None, tolerance: float, lower_is_better: bool | None) -> str:
     if paper is None:
         return ""
-    if limit is not None and paper < 0.99 * limit:
-        return "differs"
-    error = 2.0 * sd / len(values) ** 0.5 if sd is not None else 0.0
-    if abs(mean - paper) <= max(tolerance * abs(paper), error):
+    if abs(mean - paper) <= max(tolerance * abs(paper), 2.0 * error):
         return "reproduced"
-    return "better" if mean < paper else "worse"
-
-
-def write_results(path: Path, results: Sequence[Result]) -> None:
-    """Write results.csv."""
-    atomic_write(path, frame_of(results).to_csv(index=False))
-
-
-def read_results(path: Path) -> list[Result]:
-    """Read results.csv."""
-    frame = pd.read_csv(path, keep_default_na=False, na_values={name: [""] for name in _NUMBERS})
-    rows = frame.astype(object).where(frame.notna(), None).itertuples(index=False)
-    return [Result(**dict(zip(frame.columns, row, strict=True))) for row in rows]
-
-
-def frame_of(results: Sequence[Result]) -> pd.DataFrame:
-    """Return results as a frame with the columns of results.csv."""
-    return pd.DataFrame([astuple(result) for result in results], columns=[field.name for field in fields(Result)])
-
-
-_NUMBERS = ("paper", "ours", "sd", "limit", "ratio_to_limit")
+    if lower_is_better is None:
+        return "differs"
+    return "better" if (mean < paper) == lower_is_better else "worse"
 
 
 class Interval(NamedTuple):
@@ -151,10 +237,45 @@ class Interval(NamedTuple):
     high: float
 
 
-def bootstrap_interval(values: Sequence[float], level: float = 0.95, draws: int = 2000, seed: int = 0) -> Interval:
-    """Return the mean with its percentile bootstrap interval."""
+Statistic = Callable[[np.ndarray[Any, Any]], Any]
+"""From values to one number, such as ``np.mean`` or ``np.median``."""
+
+
+def bootstrap_interval(
+    values: Sequence[float], statistic: Statistic = np.mean, level: float = 0.95, seed: int = 0, draws: int = 2000
+) -> Interval:
+    """Return a statistic with its percentile bootstrap interval; the same seed gives the same interval."""
     data = np.asarray(values, dtype=float)
+    return _interval(lambda index: float(statistic(data[index])), len(data), level, seed, draws)
+
+
+def paired_bootstrap(
+    a: Sequence[float],
+    b: Sequence[float],
+    statistic: Statistic = np.mean,
+    level: float = 0.95,
+    seed: int = 0,
+    draws: int = 2000,
+) -> Interval:
+    """Return statistic(a) − statistic(b) with its interval, where a and b were measured on the same episodes.
+
+    Each draw takes the same episodes of both, so what they share cancels; an interval without 0 is a difference that
+    the choice of episodes does not explain.
+    """
+    if len(a) != len(b):
+        raise ValueError(f"paired values come in pairs, not {len(a)} and {len(b)}")
+    first, second = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    return _interval(
+        lambda index: float(statistic(first[index])) - float(statistic(second[index])), len(first), level, seed, draws
+    )
+
+
+def _interval(
+    measure: Callable[[np.ndarray[Any, Any]], float], count: int, level: float, seed: int, draws: int
+) -> Interval:
+    if not count:
+        raise ValueError("no values to resample")
     rng = np.random.default_rng(seed)
-    means = data[rng.integers(len(data), size=(draws, len(data)))].mean(1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(data.mean()), float(low), float(high))
+    resampled = [measure(rng.integers(count, size=count)) for _ in range(draws)]
+    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(measure(np.arange(count)), float(low), float(high))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 import numpy as np
@@ -18,20 +18,35 @@ from l2l_cli.results.frame import Result
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f5539", "#000000")
 """Okabe and Ito's palette, which colour-blind readers tell apart."""
 
+STROKES = ("-", "--", "-.", ":")
+"""Of the lines, where there are more of them than colours."""
+
 LIMIT = "#555555"
 
+NAMES: Mapping[str, str] = {"paper": "paper", "ours": "ours", "limit": "limit"}
+
+Band = Literal["range", "sd", "quantiles"]
+
 _STYLE: dict[str, Any] = {
+    "font.family": "DejaVu Sans",  # comes with Matplotlib, so a figure looks the same on every machine
     "font.size": 9.0,
     "axes.titlesize": 9.5,
+    "axes.edgecolor": "#4d4d4d",
+    "axes.linewidth": 0.7,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "grid.color": "#e6e6e6",
     "grid.linewidth": 0.6,
     "axes.axisbelow": True,
+    "xtick.color": "#4d4d4d",
+    "ytick.color": "#4d4d4d",
+    "xtick.labelcolor": "black",
+    "ytick.labelcolor": "black",
     "lines.linewidth": 1.5,
     "legend.frameon": False,
     "legend.fontsize": 8.0,
+    "pdf.fonttype": 42,  # text stays text, to be searched and edited
     "svg.hashsalt": "l2l",
 }
 
@@ -52,30 +67,65 @@ def save(figure: Figure, path: Path) -> list[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     written = []
     for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None, "Producer": None})):
-        target = path.with_suffix(suffix)
+        target = path.with_name(path.name + suffix)  # a name may hold a dot, as in "lr0.1"
         figure.savefig(target, dpi=150, metadata=metadata)
         written.append(target)
     return written
 
 
-def curves(axes: Axes, frame: pd.DataFrame, order: Sequence[str], styles: Mapping[str, Any] | None = None) -> None:
-    """Draw value against step, one line a contender: the mean over seeds, with their range as a band.
+def curves(
+    axes: Axes,
+    frame: pd.DataFrame,
+    order: Sequence[str],
+    styles: Mapping[str, Any] | None = None,
+    *,
+    x: str = "step",
+    y: str = "value",
+    hue: str = "contender",
+    band: Band | None = "range",
+    limit: float | None = None,
+) -> None:
+    """Draw y against x, one line a contender: the centre over seeds, and their spread as a band.
 
     Args:
         axes: Where to draw.
-        frame: Columns contender, seed, step, value.
+        frame: Columns ``x``, ``y``, ``hue`` and seed.
         order: Contenders from first to last; the limit, if any, is called "bayes" and drawn dashed.
         styles: Further line properties by contender.
+        x: Column along the horizontal axis.
+        y: Column along the vertical axis.
+        hue: Column that tells contenders apart.
+        band: Mean with the seeds' range, mean ± sd, or median with quartiles; None for the mean alone.
+        limit: The best that is possible at every x, a dashed level.
     """
-    hues = iter(COLOURS)
+    hues = 0
     for name in order:
-        table = frame[frame.contender == name].pivot_table(index="step", columns="seed", values="value")
-        limit = name.startswith("bayes")
-        style: dict[str, Any] = {"color": LIMIT, "linestyle": "--"} if limit else {"color": next(hues)}
+        table = frame[frame[hue] == name].pivot_table(index=x, columns="seed", values=y)
+        style: dict[str, Any] = {"color": LIMIT, "linestyle": (0, (4, 2)), "zorder": 3}
+        if not name.startswith("bayes"):
+            round_, colour = divmod(hues, len(COLOURS))
+            style = {"color": COLOURS[colour], "linestyle": STROKES[round_ % len(STROKES)]}
+            hues += 1
         style |= (styles or {}).get(name, {})
-        axes.plot(table.index, table.mean(axis=1), label=name, **style)
-        if table.shape[1] > 1:
-            axes.fill_between(table.index, table.min(axis=1), table.max(axis=1), color=style["color"], alpha=0.15, lw=0)
+        centre, low, high = _spread(table, band)
+        axes.plot(table.index, centre, label=name, **style)
+        if band is not None and table.shape[1] > 1:
+            axes.fill_between(table.index, low, high, color=style["color"], alpha=0.15, lw=0)
+    if limit is not None:
+        axes.axhline(limit, color=LIMIT, linestyle=(0, (4, 2)), linewidth=1.2, label=NAMES["limit"])
+
+
+def _spread(table: pd.DataFrame, band: Band | None) -> tuple[Any, Any, Any]:
+    """Return centre, lower and upper edge over the columns."""
+    if band == "quantiles":
+        return table.median(axis=1), table.quantile(0.25, axis=1), table.quantile(0.75, axis=1)
+    mean = table.mean(axis=1)
+    if band == "sd":
+        sd = table.std(axis=1)
+        smallest, low = table.min(axis=1), mean - sd
+        # Where sd exceeds the mean of positive numbers, a logarithmic axis has no place for the edge.
+        return mean, low.where((low > 0) | (smallest <= 0), smallest), mean + sd
+    return mean, table.min(axis=1), table.max(axis=1)
 
 
 def decorate(axes: Axes, title: str, x: str, y: str, log: str = "") -> None:
@@ -90,25 +140,51 @@ def decorate(axes: Axes, title: str, x: str, y: str, log: str = "") -> None:
 
 
 def error_over_time(
-    axes: Axes, errors: np.ndarray[Any, Any], floor: np.ndarray[Any, Any], switches: Sequence[int]
+    axes: Axes,
+    errors: np.ndarray[Any, Any],
+    floor: np.ndarray[Any, Any] | None,
+    switches: Sequence[int],
+    names: tuple[str, str] = ("learned by the LSTM", "Bayes limit"),
 ) -> None:
     """Draw |y − o| against time with the limit's error below, and a line where each new function starts.
 
     Args:
         axes: Where to draw.
         errors: The learner's absolute error, (T,).
-        floor: The limit's, (T,).
+        floor: The limit's, (T,); None if it is not known.
         switches: First step of each new function, counted from 1.
+        names: What to call the learner and the limit.
     """
     time = np.arange(1, len(errors) + 1)
     for switch in switches:
-        axes.axvline(switch, color="#b0b0b0", linestyle=":", linewidth=1.0)
-    axes.plot(time, errors, color=COLOURS[0], linewidth=0.9, label="learned by the LSTM")
-    axes.plot(time, floor, color=COLOURS[1], linewidth=0.9, alpha=0.8, label="Bayes limit")
+        axes.axvline(switch, color="#9a9a9a", linestyle=(0, (1, 2)), linewidth=1.0, zorder=1)
+    axes.plot(time, errors, color=COLOURS[0], linewidth=1.0, label=names[0])
+    if floor is not None:
+        axes.plot(time, floor, color=COLOURS[1], linewidth=1.0, alpha=0.85, label=names[1])
     axes.set_xlim(1, len(errors))
+    axes.set_ylim(bottom=0.0)
+    if 1 < len(switches) <= 8:
+        axes.set_xticks(sorted(switches))
 
 
-def dots(axes: Axes, results: Sequence[Result], names: Mapping[str, str]) -> None:
+def ratio_chart(results: Sequence[Result], title: str, x: str, names: Mapping[str, str] = NAMES) -> Figure:
+    """Return the picture of a table: paper, ours and limit of each row, and the ratio to the limit at the right.
+
+    Args:
+        results: One a row, from top to bottom.
+        title: Of the figure.
+        x: What the numbers are, with their unit.
+        names: What to call paper, ours and limit in the legend.
+    """
+    figure, axes = panels(1, 1, height=1.15 + 0.31 * max(1, len(results)))
+    dots(axes[0], results, names)
+    decorate(axes[0], title, x, "", "x")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(names))
+    return figure
+
+
+def dots(axes: Axes, results: Sequence[Result], names: Mapping[str, str] = NAMES) -> None:
     """Draw paper, ours and limit of each row on a logarithmic axis, with the ratio to the limit at the right.
 
     Args:
@@ -116,24 +192,38 @@ def dots(axes: Axes, results: Sequence[Result], names: Mapping[str, str]) -> Non
         results: One a row, from top to bottom.
         names: What to call paper, ours and limit in the legend.
     """
-    for height, result in enumerate(reversed(results)):
-        label = height == 0
-        marks = [value for value in (result.limit, result.ours, result.paper) if value]
-        axes.plot([min(marks), max(marks)], [height, height], color="#dddddd", lw=2.5, zorder=1)
-        called = names if label else dict.fromkeys(names)
-        if result.limit is not None:
-            axes.scatter(
-                result.limit, height, marker="|", s=170, lw=2.4, color="black", zorder=2, label=called["limit"]
-            )
-        if result.ours is not None:
-            style: dict[str, Any] = {"fmt": "o", "ms": 6.5, "color": COLOURS[0], "zorder": 4, "label": called["ours"]}
-            axes.errorbar(result.ours, height, xerr=result.sd, **style)
-        if result.paper is not None:
-            axes.scatter(result.paper, height, marker="D", s=34, color=COLOURS[1], zorder=3, label=called["paper"])
-        if result.ratio_to_limit is not None:
-            place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center"}
-            axes.annotate(f"{result.ratio_to_limit:.2f} ×", (1.01, height), **place)
-    axes.set_yticks(range(len(results)), [result.row for result in reversed(results)])
-    axes.set_ylim(-0.6, len(results) - 0.4)
     axes.set_xscale("log")
+    beside: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center"}
+    axes.annotate("ours ÷ limit", (1.01, len(results) - 0.35), fontsize=7.5, color=LIMIT, **beside)
+    labels = dict(names)  # each is used up by the first row that has the mark
+    for height, result in enumerate(reversed(results)):
+        _marks(axes, height, result, labels)
+        if result.ratio_to_limit is not None:
+            axes.annotate(f"{result.ratio_to_limit:.2f} ×", (1.01, height), **beside)
+        elif result.ours is None:
+            axes.annotate("not run", (1.01, height), color=LIMIT, **beside)
+    axes.set_yticks(range(len(results)), [result.row for result in reversed(results)])
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.set_ylim(-0.6, len(results) - 0.4)
     axes.grid(axis="y", visible=False)
+
+
+def _marks(axes: Axes, height: int, result: Result, labels: dict[str, str]) -> None:
+    """Draw one row; take from ``labels`` those of the marks that it has."""
+    shown = [value for value in (result.limit, result.ours, result.paper) if value is not None and 0 < value < np.inf]
+    if shown:
+        axes.plot([min(shown), max(shown)], [height, height], color="#dddddd", lw=2.5, zorder=1)
+    if result.limit in shown:
+        style: dict[str, Any] = {"marker": "|", "s": 150, "lw": 2.4, "color": "black"}
+        axes.scatter(result.limit, height, zorder=2, label=labels.pop("limit", None), **style)
+    if result.paper in shown:
+        style = {"marker": "D", "s": 34, "color": COLOURS[1]}
+        axes.scatter(result.paper, height, zorder=3, label=labels.pop("paper", None), **style)
+    if result.ours in shown:
+        assert result.ours is not None
+        sd = result.sd or 0.0
+        # A bar to zero has no end on a logarithmic axis.
+        bar = [[min(sd, 0.9 * result.ours)], [sd]] if sd else None
+        style = {"fmt": "o", "ms": 6.5, "mec": "white", "mew": 0.8, "color": COLOURS[0]}
+        axes.errorbar(result.ours, height, xerr=bar, zorder=4, label=labels.pop("ours", None), **style)

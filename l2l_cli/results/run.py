@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
-import fcntl
+import difflib
 import hashlib
 import json
 import os
 import platform
-import resource
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 
 from l2l_cli import __version__
-from l2l_cli.core.errors import UsageError, did_you_mean
+from l2l_cli.core.errors import UsageError
+
+if sys.platform != "win32":
+    import fcntl
+    import resource
+
+RUN, CONFIG, OVERRIDES, LOCK = "run.json", "config.yaml", "overrides.txt", ".lock"
 
 
 def atomic_write(path: Path, content: bytes | str) -> None:
     """Replace a file so that a reader, or a crash, meets the old content or the new, never a part."""
     data = content.encode() if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def identity(config: Mapping[str, Any], version: str = __version__) -> str:
@@ -48,7 +58,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._began = time.monotonic()
+        self._since: float | None = None
 
     @classmethod
     def claim(cls, root: Path, name: str, config: Mapping[str, Any], overrides: Sequence[str]) -> RunFolder:
@@ -57,27 +67,31 @@ class RunFolder:
 
     @classmethod
     def make(cls, path: Path, config: Mapping[str, Any], overrides: Sequence[str]) -> RunFolder:
-        """Make or find a folder right at ``path``."""
+        """Make or find a folder right at ``path``.
+
+        One that held another configuration is named anew and counts as new; its other files are the caller's to judge.
+        """
+        run = cls(path)
         path.mkdir(parents=True, exist_ok=True)
-        if not (path / "run.json").exists():
-            atomic_write(path / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
-            atomic_write(path / "overrides.txt", "\n".join(overrides) + "\n")
-            atomic_write(path / "run.json", json.dumps({"status": "new", "versions": {"l2l": __version__}}))
-        return cls(path)
+        if run._holds(config) or run._is_locked():  # whoever is refused the lock must not have changed a thing
+            return run
+        atomic_write(path / CONFIG, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+        atomic_write(path / OVERRIDES, "".join(f"{override}\n" for override in overrides))
+        run._write({"status": "new", "versions": {"l2l": __version__}})
+        return run
 
     @classmethod
     def load(cls, path: Path) -> RunFolder:
         """Open a run folder that a user named.
 
         Raises:
-            UsageError: It does not exist, is no run folder, or was made by another version.
+            UsageError: It does not exist, is no run folder, is damaged, or was made by another version.
         """
         if not path.is_dir():
-            siblings = [str(other.parent) for other in path.parent.glob("*/run.json")] if path.parent.is_dir() else []
-            raise UsageError(f"there is no run folder {path}{did_you_mean(str(path), siblings)}")
+            raise UsageError(f"there is no run folder {path}{_nearest(path)}")
         run = cls(path)
-        if not (path / "run.json").is_file():
-            raise UsageError(f"{path} is no run folder: it has no run.json; meta-train makes one")
+        if not (path / RUN).is_file():
+            raise UsageError(f"{path} is no run folder: it has no {RUN}; meta-train makes one{_nearest(path)}")
         version = run.facts().get("versions", {}).get("l2l")
         if version != __version__:
             raise UsageError(
@@ -87,50 +101,67 @@ class RunFolder:
 
     @property
     def status(self) -> str:
-        """One of new, running, interrupted, failed, done; a killed run still says running."""
-        return str(self.facts()["status"])
+        """One of new, running, interrupted, failed, done; a run that was killed counts as interrupted."""
+        status = str(self.facts()["status"])
+        return "interrupted" if status == "running" and not self._is_locked() else status
 
     def facts(self) -> dict[str, Any]:
         """Read run.json.
 
         Raises:
-            UsageError: It is not readable as JSON.
+            UsageError: It cannot be read, or does not hold a run's facts.
         """
-        path = self.path / "run.json"
-        try:
-            facts: dict[str, Any] = json.loads(path.read_text())
-        except json.JSONDecodeError as error:
-            raise UsageError(f"{path} is damaged ({error}); delete {self.path} and run again") from error
+        facts = self._read(RUN, json.loads)
+        if "status" not in facts:
+            raise UsageError(f"{self.path / RUN} is damaged (no status); delete {self.path} and run again")
         return facts
 
     def config(self) -> dict[str, Any]:
-        """Read config.yaml."""
-        config: dict[str, Any] = yaml.safe_load((self.path / "config.yaml").read_text())
-        return config
+        """Read config.yaml.
+
+        Raises:
+            UsageError: It cannot be read, or does not hold a configuration.
+        """
+        return self._read(CONFIG, yaml.safe_load)
 
     def note(self, **facts: Any) -> None:
-        """Merge facts into run.json."""
-        atomic_write(self.path / "run.json", json.dumps(self.facts() | facts, indent=2, default=str) + "\n")
+        """Merge facts into run.json; while the run goes on, bring its seconds and peak memory up to date."""
+        self._write(self.facts() | self._spent() | facts)
 
     def begin(self, **facts: Any) -> None:
-        """Say that the run goes on, and under what."""
-        self._began = time.monotonic()
-        versions = {"l2l": __version__, "python": platform.python_version(), **facts.pop("versions", {})}
-        self.note(
-            status="running",
-            versions=versions,
-            commit=_commit(),
-            machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-            command=" ".join(["l2l", *sys.argv[1:]]),
-            **facts,
-        )
+        """Say that the run goes on, and under what; ``versions`` among the facts add to those known here."""
+        self._since = time.monotonic()
+        versions = {
+            "l2l": __version__,
+            "python": platform.python_version(),
+            "numpy": metadata.version("numpy"),
+            **facts.pop("versions", {}),
+        }
+        before = self.facts()
+        before.pop("message", None)  # the failure that this attempt is to mend
+        where = {
+            "commit": _commit(),
+            "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+            "command": " ".join(["l2l", *sys.argv[1:]]),
+        }
+        self._write(before | {"status": "running", "versions": versions} | where | facts)
+
+    def interrupt(self, **facts: Any) -> None:
+        """Say that the run stopped on request and can be resumed."""
+        self.end("interrupted", **facts)
+
+    def fail(self, message: str, **facts: Any) -> None:
+        """Say that the run failed, and why."""
+        self.end("failed", message=message, **facts)
+
+    def finish(self, **facts: Any) -> None:
+        """Say that the run is done."""
+        self.end("done", **facts)
 
     def end(self, status: str, **facts: Any) -> None:
         """Say how the run ended: done, interrupted or failed; seconds add up over resumptions."""
-        seconds = float(self.facts().get("seconds", 0.0)) + time.monotonic() - self._began
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        self.note(status=status, seconds=round(seconds, 3), peak_memory_bytes=peak, **facts)
-        self._began = time.monotonic()
+        self.note(status=status, **facts)
+        self._since = None
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -139,20 +170,93 @@ class RunFolder:
         Raises:
             UsageError: Another process holds it.
         """
-        with (self.path / ".lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise UsageError(f"{self.path} is being written by another l2l; wait for it or end it") from error
+        with (self.path / LOCK).open("w") as file:
+            if not _take(file):
+                raise UsageError(f"{self.path} is being written by another l2l; wait for it or end it")
             yield
+
+    def _is_locked(self) -> bool:
+        path = self.path / LOCK
+        if not path.exists():
+            return False
+        with path.open() as file:
+            return not _take(file)
+
+    def _holds(self, config: Mapping[str, Any]) -> bool:
+        """Say whether the folder belongs to this configuration already, and to this version."""
+        if not ((self.path / RUN).exists() and (self.path / CONFIG).exists()):
+            return False
+        version = str(self.facts().get("versions", {}).get("l2l"))
+        return identity(self.config(), version) == identity(config)
+
+    def _read(self, name: str, parse: Any) -> dict[str, Any]:
+        path = self.path / name
+        try:
+            content = parse(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            reason = " ".join(str(error).split())
+            raise UsageError(f"{path} is damaged ({reason}); delete {self.path} and run again") from error
+        if not isinstance(content, dict):
+            raise UsageError(f"{path} is damaged (not a mapping); delete {self.path} and run again")
+        return content
+
+    def _write(self, facts: Mapping[str, Any]) -> None:
+        atomic_write(self.path / RUN, json.dumps(facts, indent=2, default=str) + "\n")
+
+    def _spent(self) -> dict[str, Any]:
+        """Return what the run has cost so far, earlier attempts included."""
+        if self._since is None:
+            return {}
+        facts, now = self.facts(), time.monotonic()
+        seconds = float(facts.get("seconds", 0.0)) + now - self._since
+        self._since = now
+        return {
+            "seconds": round(seconds, 3),
+            "peak_memory_bytes": max(int(facts.get("peak_memory_bytes", 0)), _peak_memory()),
+        }
+
+
+def _take(file: IO[str]) -> bool:
+    """Try to lock an open file until it is closed; where the system has no such locks, say that it worked."""
+    if sys.platform == "win32":
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _peak_memory() -> int:
+    """Return the largest resident size that this process or one that it has waited for ever had, in bytes."""
+    if sys.platform == "win32":
+        return 0
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+
+
+def _nearest(path: Path) -> str:
+    """Return "; did you mean 'outputs/…/lstm-1a2b3c4d'?" or what run folders there are, or nothing."""
+    root = path
+    while not root.is_dir() and root != root.parent:
+        root = root.parent
+    if path.is_absolute() and root == Path(path.anchor):
+        return ""  # a search of the whole disk would help nobody
+    for depth in range(1, 4):
+        runs = {run.parent.name: str(run.parent) for run in sorted(root.glob("*/" * depth + RUN))}
+        if runs:
+            close = [repr(runs[name]) for name in difflib.get_close_matches(path.name, runs, n=3, cutoff=0.5)]
+            if close:
+                return f"; did you mean {' or '.join(close)}?"
+            return f"; run folders: {', '.join([*runs.values()][:3])}{', …' if len(runs) > 3 else ''}"
+    return ""
 
 
 def _commit() -> str | None:
-    """Return the commit of the checkout that the package runs from, if it is one."""
+    """Return the commit of the checkout that the package runs from, if it is one; "-dirty" if it was changed."""
     root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists():
+    git = shutil.which("git")
+    if git is None or not (root / ".git").exists():
         return None
-    done = subprocess.run(
-        ["git", "-C", str(root), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip() or None
+    question = [git, "-C", str(root), "describe", "--always", "--dirty", "--exclude=*"]
+    return subprocess.run(question, capture_output=True, text=True, check=False).stdout.strip() or None

@@ -1,0 +1,131 @@
+"""Figures: the same twice, not blank, and about what they were given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.image import imread
+
+from l2l_cli.results.frame import Metric, MetricsFile, Result, read_results, summarise, write_results
+from l2l_cli.results.plot import COLOURS, curves, decorate, dots, error_over_time, panels, ratio_chart, save
+
+
+@pytest.fixture(autouse=True)
+def _own_style():
+    with matplotlib.rc_context():
+        yield
+
+
+def frame(contenders=("lstm", "bayes"), seeds=2) -> pd.DataFrame:
+    rows = [
+        {"contender": name, "seed": seed, "step": step, "value": (1 + seed / 5) / step}
+        for name in contenders
+        for seed in range(seeds)
+        for step in range(1, 30)
+    ]
+    return pd.DataFrame(rows)
+
+
+RESULTS = [summarise(("t", f"row {i}", "mse"), [0.1, 0.12], 0.2, 0.05) for i in range(3)]
+
+
+def is_blank(path: Path) -> bool:
+    return float(np.std(imread(path)[..., :3])) < 0.02
+
+
+def test_figures_are_drawn_the_same_twice(tmp_path):
+    for name in ("one", "two"):
+        figure, axes = panels(1, 3)
+        curves(axes[0], frame(), ["lstm", "bayes"])
+        decorate(axes[0], "a", "step", "loss", "xy")
+        error_over_time(axes[1], np.linspace(1, 0, 20), np.zeros(20), [1, 11])
+        dots(axes[2], RESULTS, {"paper": "paper", "ours": "ours", "limit": "limit"})
+        assert save(figure, tmp_path / name) == [tmp_path / f"{name}.png", tmp_path / f"{name}.pdf"]
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+    assert (tmp_path / "one.pdf").read_bytes() == (tmp_path / "two.pdf").read_bytes()
+    assert not is_blank(tmp_path / "one.png")
+
+
+def test_a_blank_figure_is_told_from_a_drawn_one(tmp_path):
+    figure, axes = panels(1, 1)
+    axes[0].set_axis_off()
+    save(figure, tmp_path / "lr0.1")
+    assert is_blank(tmp_path / "lr0.1.png")
+
+
+@pytest.mark.parametrize(
+    ("band", "centre", "low", "high"),
+    [("range", 1.2, 1.0, 1.4), ("sd", 1.2, 1.0, 1.4), ("quantiles", 1.2, 1.1, 1.3), (None, 1.2, None, None)],
+)
+def test_bands_span_the_seeds(band, centre, low, high):
+    _, (axes,) = panels(1, 1)
+    curves(axes, frame(["lstm"], seeds=3), ["lstm"], band=band, limit=0.01)
+    line, level = axes.get_lines()
+    assert line.get_ydata()[0] == pytest.approx(centre)
+    assert level.get_ydata()[0] == 0.01
+    assert len(axes.collections) == (band is not None)
+    if band is not None:
+        edges = axes.collections[0].get_paths()[0].vertices
+        first = edges[edges[:, 0] == 1, 1]
+        assert (first.min(), first.max()) == pytest.approx((low, high))
+
+
+def test_curves_take_other_columns_and_more_contenders_than_colours():
+    names = [f"rule {index}" for index in range(len(COLOURS) + 1)]
+    data = frame(names, seeds=1).rename(columns={"contender": "who", "step": "t", "value": "loss"})
+    _, (axes,) = panels(1, 1)
+    curves(axes, data, names, x="t", y="loss", hue="who", styles={"rule 1": {"linewidth": 3.0}})
+    first, second, *_, last = axes.get_lines()
+    assert first.get_color() == last.get_color()
+    assert first.get_linestyle() != last.get_linestyle()
+    assert second.get_linewidth() == 3.0
+
+
+def test_new_functions_are_marked_and_the_floor_may_be_unknown():
+    _, (axes,) = panels(1, 1)
+    error_over_time(axes, np.linspace(1, 0, 20), None, [1, 11], names=("RNN", "limit"))
+    assert axes.get_xticks().tolist() == [1, 11]
+    assert axes.get_legend_handles_labels()[1] == ["RNN"]
+
+
+def test_a_row_lacks_what_is_not_known(tmp_path):
+    rows = [
+        Result("t", "not run", "m", 0.3, None, None, 0, 0.1, None, "not run", ""),
+        Result("t", "nothing", "m", None, None, None, 0, None, None, "not run", ""),
+        Result("t", "diverged", "m", 0.3, float("inf"), None, 2, 0.1, None, "worse", ""),
+        Result("t", "wide", "m", None, 0.2, 0.5, 2, 0.1, 2.0, "", ""),
+        Result("t", "exact", "m", 0.3, 0.0, None, 1, 0.0, None, "better", ""),
+    ]
+    figure = ratio_chart(rows, "Title", "error")
+    (axes,) = figure.axes
+    assert sorted(axes.get_legend_handles_labels()[1]) == ["limit", "ours", "paper"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == [row.row for row in reversed(rows)]
+    shown = [text.get_text() for text in axes.texts]
+    assert shown.count("not run") == 2
+    assert "2.00 ×" in shown
+    save(figure, tmp_path / "chart")
+    assert not is_blank(tmp_path / "chart.png")
+    save(ratio_chart([], "Nothing", "error"), tmp_path / "empty")
+
+
+def test_figures_are_remade_from_the_files_alone(tmp_path):
+    metrics = MetricsFile(tmp_path / "metrics.csv")
+    data = frame()
+    metrics.append(
+        Metric(row.contender, row.seed, "mean", row.step, "test", "loss", row.value) for row in data.itertuples()
+    )
+    write_results(tmp_path / "results.csv", RESULTS)
+    for name, rows, results in (
+        ("first", data, RESULTS),
+        ("again", metrics.read(), read_results(tmp_path / "results.csv")),
+    ):
+        figure, (axes,) = panels(1, 1)
+        curves(axes, rows, ["lstm", "bayes"])
+        save(figure, tmp_path / f"{name}-curves")
+        save(ratio_chart(results, "t", "x"), tmp_path / f"{name}-chart")
+    for kind in ("curves", "chart"):
+        assert (tmp_path / f"first-{kind}.png").read_bytes() == (tmp_path / f"again-{kind}.png").read_bytes()

@@ -1,0 +1,138 @@
+"""Reports: one content in two forms, and tables in the terminal."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from l2l_cli.results.frame import RULE, summarise
+from l2l_cli.results.plot import panels, save
+from l2l_cli.results.report import (
+    Figure,
+    Report,
+    Section,
+    frame_table,
+    markdown_table,
+    number,
+    terminal_table,
+    verdict_line,
+)
+
+KEY = ("table", "row", "mse")
+RESULTS = [
+    summarise(("t1", "B16 [told]", "mse"), [0.1, 0.12], 0.2, 0.05, "mean |y − o|"),
+    summarise(("t1", "other", "mse"), [], 0.5),
+]
+
+
+class Balance(HTMLParser):
+    """Every element that is opened is closed, in order; nothing is loaded from elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        assert tag not in ("script", "link")
+        assert not dict(attrs).get("src", "data:").startswith("http")
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@pytest.fixture
+def report(tmp_path):
+    figure, axes = panels(1, 1)
+    axes[0].plot([1, 2])
+    save(figure, tmp_path / "figures" / "f")
+    table = pd.DataFrame({"na|me": ["a|b", "c\nd"], "value": [0.00012345, 12.0], "share": [0.123, 0.5]})
+    text = ["* one\n* two", "with `code * x * y` & <tags>, *em*, **strong**, 2 * 3 * 4, [site](https://example.org/a)"]
+    section = Section("Part", text, [table], [Figure(tmp_path / "figures/f.png", "Cap")], {"share": ".1%"})
+    facts = {"command": "l2l reproduce x", "versions": {"l2l": "1", "torch": "2"}, "seconds": 512.34, "seeds": [0, 1]}
+    return Report("Title", ["Opening."], [section], RESULTS, ["the domain of `x`"], facts)
+
+
+def test_a_report_is_markdown(report, tmp_path):
+    report.write(tmp_path)
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "| na\\|me |" in text
+    assert "| a\\|b   |" in text
+    assert "| c d    |" in text
+    assert "12.3%" in text
+    assert "![Cap](figures/f.png)" in text
+    assert "mean \\|y − o\\|" in text
+    assert RULE in text
+    assert "* the domain of `x`" in text
+    assert "| versions | l2l 1, torch 2  |" in text
+    headings = [line[3:] for line in text.splitlines() if line.startswith("## ")]
+    assert headings == ["All numbers", "Part", "Where this departs from its source", "Provenance"]
+
+
+def test_a_report_is_one_page(report, tmp_path):
+    report.write(tmp_path)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    parser = Balance()
+    parser.feed(page)
+    assert parser.open == []
+    assert "<li>one</li><li>two</li>" in page
+    assert "with <code>code * x * y</code> &amp; &lt;tags&gt;, <em>em</em>, <strong>strong</strong>, 2 * 3 * 4" in page
+    assert '<a href="https://example.org/a">site</a>' in page
+    assert "data:image/png;base64," in page
+    assert "<td class=green>better</td>" in page
+    assert "<td class=n>1.23e-04</td>" in page
+    assert "prefers-color-scheme: dark" in page
+
+
+def test_what_is_not_given_has_no_section(tmp_path):
+    assert Report("Title", ["Opening."]).markdown(tmp_path) == "# Title\n\nOpening.\n"
+
+
+def test_numbers_have_three_digits():
+    values = (0.0147993, 1.23e-5, 6.0, 257, 1000.0, 999.96, 1234.5, 5061, 2.5e7, 0.0, np.int64(7), True, "x")
+    shown = [number(value) for value in values]
+    expected = ["0.0148", "1.23e-05", "6", "257", "1000", "1000", "1234", "5061", "2.50e+07", "0", "7", "True", "x"]
+    assert shown == expected
+    assert [number(value) for value in (None, float("nan"), pd.NA, float("inf"))] == ["–", "–", "–", "inf"]
+
+
+def test_tables_are_aligned():
+    lines = markdown_table(pd.DataFrame({"a": ["x", "long"], "b": [1, 22]})).splitlines()
+    assert len({len(line) for line in lines}) == 1
+    assert lines[1] == "| ---- | --: |"
+
+
+def test_verdicts_are_counted():
+    results = [summarise(KEY, [0.1], 0.1), summarise(KEY, [0.1], 0.5), summarise(KEY, [0.1], 0.6)]
+    assert verdict_line(results) == "3 published numbers: 2 better, 1 reproduced"
+    assert verdict_line([summarise(KEY, [0.1], None)]) == "no published number"
+
+
+def shown(table) -> str:
+    console = Console(width=140, color_system="truecolor", force_terminal=True)
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get()
+
+
+def test_the_terminal_shows_names_in_brackets_and_verdicts_in_colour():
+    text = shown(terminal_table(RESULTS, "Paper [scale short]"))
+    assert "Paper [scale short]" in text
+    assert "B16 [told]" in text
+    assert "\x1b[32mbetter" in text
+    assert "0.110 ± 0.0141" in text
+    assert "2.20" in text
+    assert "mean |y − o|" not in text
+
+
+def test_the_terminal_shows_any_frame():
+    frame = pd.DataFrame({"run [1]": ["[a]"], "loss": [0.12345]})
+    assert shown(terminal_table(frame, "t")) == shown(frame_table(frame, "t"))
+    assert "run [1]" in shown(frame_table(frame, "t"))
+    assert "0.123" in shown(frame_table(frame, "t"))
+    assert shown(terminal_table([], "nothing yet"))
