@@ -162,6 +162,9 @@ def test_reproduce_at_smoke_scale(monkeypatch, capsys):
     ]
     assert set(table2.metric) == {"train_mse", "test_mse", "subordinate_steps", "subordinate_mse"}
     assert set(frame.artefact) == {"table1", "table2", "figure2"}
+    unknown = frame[frame.verdict == "not run"]
+    assert set(unknown.row) == {"RTRL"}
+    assert unknown.ours.isna().all()
     report = Path("here/report.md").read_text()
     assert "0.0758 / 64 = 0.00118" in report
     assert "This is a smoke run" in report

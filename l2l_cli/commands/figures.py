@@ -34,7 +34,7 @@ def contenders_figure(frame: pd.DataFrame, order: Sequence[str], folder: Path) -
         start = frame[(frame.metric == "loss") & (frame.episode == "mean") & (frame.step == 1)].value.max()
         # A diverging contender or an exact one must not squeeze all the others into a line.
         panel.set_ylim(max(shown.min() * 0.7, start * 1e-5), min(shown.max(), 10 * start) * 1.3)
-    axes[1].legend(fontsize=7)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     save(figure, folder / "figures" / "contenders")
     return Figure(
         folder / "figures" / "contenders.png",
