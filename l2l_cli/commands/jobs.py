@@ -7,6 +7,7 @@ import multiprocessing
 import queue
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,9 +86,9 @@ def run_jobs(jobs: Sequence[Job], rows: Path, root: Path, processes: int, title:
             futures = {pool.submit(_run_job, job, root, files[job.key], news): job for job in open_jobs}
             try:
                 _watch(futures, news, reporter)
-            except BaseException:
+            finally:
+                # After a failure or Ctrl-C nothing new is begun; after success nothing is left.
                 pool.shutdown(wait=True, cancel_futures=True)
-                raise
     return files
 
 
@@ -96,12 +97,10 @@ def _watch(futures: dict[Future[None], Job], news: Any, reporter: Reporter) -> N
     pending = set(futures)
     while pending:
         done, pending = wait(pending, timeout=0.2, return_when=FIRST_EXCEPTION)
-        try:
+        with suppress(queue.Empty):
             while True:
                 steps, note = news.get_nowait()
                 reporter.advance(note, steps)
-        except queue.Empty:
-            pass  # nothing more to show at present
         for future in done:
             future.result()
             job = futures[future]

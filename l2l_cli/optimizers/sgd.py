@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 from l2l_cli.core.types import Params
@@ -36,47 +37,46 @@ class Sgd(FirstOrder[Empty]):
         return scaled(grad, -self.lr), memory
 
 
-class Momentum(FirstOrder[Velocity]):
-    """v ← momentum · v + g;  θ ← θ − lr · v.
+class _WithVelocity(FirstOrder[Velocity], ABC):
+    """What heavy ball and Nesterov share: v ← momentum · v + g."""
+
+    def __init__(self, lr: float = 0.01, momentum: float = 0.9) -> None:
+        super().__init__()
+        positive(lr=lr)
+        fraction(momentum=momentum)
+        self.lr = lr
+        self.momentum = momentum
+
+    def init(self, params: Params) -> Velocity:
+        """Start at rest."""
+        return Velocity(zeros(params))
+
+    def update(self, grad: Params, memory: Velocity) -> tuple[Params, Velocity]:
+        """Advance the velocity and return what it moves the parameters by."""
+        velocity = decayed(memory.velocity, grad, self.momentum, 1.0)
+        return self._displacement(grad, velocity), Velocity(velocity)
+
+    @abstractmethod
+    def _displacement(self, grad: Params, velocity: Params) -> Params:
+        """Return what is added to the parameters."""
+
+
+class Momentum(_WithVelocity):
+    """θ ← θ − lr · v.
 
     Source: Polyak 1964 (heavy ball).
     """
 
-    def __init__(self, lr: float = 0.01, momentum: float = 0.9) -> None:
-        super().__init__()
-        positive(lr=lr)
-        fraction(momentum=momentum)
-        self.lr = lr
-        self.momentum = momentum
-
-    def init(self, params: Params) -> Velocity:
-        """Start at rest."""
-        return Velocity(zeros(params))
-
-    def update(self, grad: Params, memory: Velocity) -> tuple[Params, Velocity]:
-        """Return −lr · v."""
-        velocity = decayed(memory.velocity, grad, self.momentum, 1.0)
-        return scaled(velocity, -self.lr), Velocity(velocity)
+    def _displacement(self, grad: Params, velocity: Params) -> Params:
+        del grad
+        return scaled(velocity, -self.lr)
 
 
-class Nesterov(FirstOrder[Velocity]):
-    """v ← momentum · v + g;  θ ← θ − lr · (g + momentum · v).
+class Nesterov(_WithVelocity):
+    """θ ← θ − lr · (g + momentum · v).
 
     Source: Nesterov 1983 in the form of Sutskever et al. 2013, whose parameters are the look-ahead ones.
     """
 
-    def __init__(self, lr: float = 0.01, momentum: float = 0.9) -> None:
-        super().__init__()
-        positive(lr=lr)
-        fraction(momentum=momentum)
-        self.lr = lr
-        self.momentum = momentum
-
-    def init(self, params: Params) -> Velocity:
-        """Start at rest."""
-        return Velocity(zeros(params))
-
-    def update(self, grad: Params, memory: Velocity) -> tuple[Params, Velocity]:
-        """Return −lr · (g + momentum · v)."""
-        velocity = decayed(memory.velocity, grad, self.momentum, 1.0)
-        return decayed(velocity, grad, -self.lr * self.momentum, -self.lr), Velocity(velocity)
+    def _displacement(self, grad: Params, velocity: Params) -> Params:
+        return decayed(velocity, grad, -self.lr * self.momentum, -self.lr)
