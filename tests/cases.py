@@ -10,6 +10,7 @@ from l2l_cli.learners.bayes import Bayes
 from l2l_cli.learners.descent import Descent
 from l2l_cli.learners.in_weights import LSTM
 from l2l_cli.learners.logistic_regression import LogisticRegression
+from l2l_cli.learners.lstm1997 import LSTM1997
 from l2l_cli.optimizers.adam import Adam
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
 from l2l_cli.optimizers.preprocess import LogAndSign
@@ -33,6 +34,8 @@ TASKS: dict[str, Callable[[], Task]] = {
 LEARNERS: dict[str, Callable[[Task], Learner[Any]]] = {
     "lstm": lambda task: LSTM(task, hidden=4),
     "lstm-readout": lambda task: LSTM(task, hidden=3, layers=2, readout=8),
+    "lstm1997": lambda task: LSTM1997(task, hidden=2, cells=2, second=2, truncated=False, spread=1.0),
+    "lstm1997-truncated": lambda task: LSTM1997(task, hidden=2, cells=2),
     "coordinatewise_lstm": lambda task: Descent(task, CoordinatewiseLSTM(hidden=3)),
     "coordinatewise_lstm-log": lambda task: Descent(
         task, CoordinatewiseLSTM(hidden=3, layers=1, preprocess=LogAndSign(), output_scale=0.1)
@@ -49,8 +52,8 @@ LEARNERS: dict[str, Callable[[Task], Learner[Any]]] = {
 }
 
 FUNCTION_TASKS = [name for name in TASKS if name != "quadratic"]
-ONLY_FUNCTIONS = {"lstm", "lstm-readout", "logistic_regression", "bayes"}
-LEARNED = [name for name in LEARNERS if "lstm" in name]
+ONLY_FUNCTIONS = {"lstm", "lstm-readout", "lstm1997", "lstm1997-truncated", "logistic_regression", "bayes"}
+LEARNED = [name for name in LEARNERS if "lstm" in name and "truncated" not in name]
 PAIRS = [
     (task, learner) for task in TASKS for learner in LEARNERS if task in FUNCTION_TASKS or learner not in ONLY_FUNCTIONS
 ]
