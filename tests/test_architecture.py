@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "l2l_cli"
 FLOORS = [
     {"core"},
-    {"results", "models", "groups", "schema", "build"},
+    {"results", "models", "groups", "schema", "build", "kernels"},
     {"optimizers", "tasks"},
     {"learners"},
     {"meta", "evaluation"},

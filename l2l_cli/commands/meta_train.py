@@ -16,7 +16,8 @@ from l2l_cli.commands.interrupt import Interrupt
 from l2l_cli.commands.progress import Relay, Reporter
 from l2l_cli.config import identity_of, settings_of_run
 from l2l_cli.core.errors import L2LError, UsageError
-from l2l_cli.meta.train import MetaTraining, Update, Validation
+from l2l_cli.meta.train import MetaTraining
+from l2l_cli.meta.training import Update, Validation
 from l2l_cli.results.frame import Metric, MetricsFile
 from l2l_cli.results.run import RunFolder, atomic_write
 from l2l_cli.runs import WEIGHTS, build_learner, build_task, prepare, run_facts

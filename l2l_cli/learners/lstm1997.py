@@ -11,15 +11,12 @@ Names: "6/6(1)" → ``hidden=6, cells=6``;  W → ``first``, ``second``, ``reado
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
 
-from l2l_cli.core.random import generator, uniform
-from l2l_cli.core.types import Batch
-from l2l_cli.learners.base import Learner
+from l2l_cli.learners.logistic_network import LogisticNetwork
 from l2l_cli.tasks.base import Task
 
 
@@ -35,7 +32,7 @@ class MemoryState(NamedTuple):
     previous: Tensor
 
 
-class LSTM1997(Learner[MemoryState]):
+class LSTM1997(LogisticNetwork[MemoryState]):
     """A network of conventional hidden units and memory cells of size 1.
 
     Args:
@@ -64,22 +61,14 @@ class LSTM1997(Learner[MemoryState]):
         super().__init__(task)
         if min(hidden, second) < 0 or cells < 1:
             raise ValueError(f"hidden and second must be at least 0 and cells 1, not {hidden}, {second} and {cells}")
-        if task.spec.examples != 1:
-            raise ValueError(
-                f"learner lstm1997 reads one example a step; {type(task).__name__} gives {task.spec.examples} at once"
-            )
         self.hidden, self.cells, self.truncated = hidden, cells, truncated
-        self._targets = math.prod(task.spec.targets)
-        external = math.prod(task.spec.inputs) + self._targets
         units = hidden + 3 * cells
-        self.first = nn.Parameter(torch.empty(units, external + 1 + units + second))
+        self.first = nn.Parameter(torch.empty(units, self.external + 1 + units + second))
         self.second = nn.Parameter(torch.empty(second, units + 1))
-        self.readout = nn.Parameter(torch.empty(self._targets, (second or units) + 1))
-        rng = generator(initial_seed, "lstm1997")
+        self.readout = nn.Parameter(torch.empty(self.targets, (second or units) + 1))
+        self.draw(spread, initial_seed)
         with torch.no_grad():
-            for value in self.parameters():
-                value.copy_(uniform(tuple(value.shape), -spread, spread, rng))
-            self.first[hidden + cells : hidden + 2 * cells, external] = input_bias
+            self.first[hidden + cells : hidden + 2 * cells, self.external] = input_bias
 
     def init(self, episodes: int, rng: Generator) -> MemoryState:
         """Start from zero activations, empty cells and y_0 = 0."""
@@ -89,22 +78,10 @@ class LSTM1997(Learner[MemoryState]):
             zero(episodes, self.first.shape[0]),
             zero(episodes, self.second.shape[0]),
             zero(episodes, self.cells),
-            zero(episodes, self._targets),
+            zero(episodes, self.targets),
         )
 
-    def step(self, state: MemoryState, batch: Batch) -> tuple[MemoryState, Tensor]:
-        """Answer x_t given y_{t−1}, then keep y_t for the next step."""
-        state, answer = self._advance(state, batch.inputs.flatten(1))
-        return state._replace(previous=batch.targets.flatten(1)), answer.view_as(batch.targets)
-
-    def predict(self, state: MemoryState, inputs: Tensor) -> Tensor:
-        """Answer each of N inputs as if it came next, and forget that it was asked."""
-        episodes, count = inputs.shape[:2]
-        repeated = MemoryState(*(value.repeat_interleave(count, 0) for value in state))
-        _, answers = self._advance(repeated, inputs.reshape(episodes * count, -1))
-        return answers.reshape(episodes, count, *self.task.spec.targets)
-
-    def _advance(self, state: MemoryState, inputs: Tensor) -> tuple[MemoryState, Tensor]:
+    def advance(self, state: MemoryState, inputs: Tensor) -> tuple[MemoryState, Tensor]:
         """Compute one step from inputs (E, D); the answer is (E, targets)."""
         recurrent = torch.cat([state.first, state.second], 1)
         if self.truncated:

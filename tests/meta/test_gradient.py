@@ -15,7 +15,8 @@ from l2l_cli.learners.rollout import step_losses
 from l2l_cli.meta.backprop import Backprop
 from l2l_cli.meta.horizon import Curriculum
 from l2l_cli.meta.loss import LastStep, LogTrajectory, Trajectory
-from l2l_cli.meta.train import MetaTraining, Update, Validation
+from l2l_cli.meta.train import MetaTraining
+from l2l_cli.meta.training import Update, Validation
 from l2l_cli.optimizers.adam import Adam
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
 from l2l_cli.optimizers.sgd import Sgd

@@ -1,0 +1,157 @@
+"""What every training of a learner's φ shares: records, validation, and a state that can be saved."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from l2l_cli.core.plan import MetaPlan
+from l2l_cli.core.random import derive
+from l2l_cli.core.tree import flatten, unflatten
+from l2l_cli.core.types import Params, Phase
+from l2l_cli.learners.base import Learner
+from l2l_cli.learners.rollout import score
+
+
+class Update(NamedTuple):
+    """One update of φ: its number from 1, its mean loss, and the meta-gradient's norm before clipping."""
+
+    number: int
+    loss: float
+    norm: float = math.nan
+    skipped: bool = False
+
+
+class Validation(NamedTuple):
+    """One validation: after which update, and whether it is the best yet.
+
+    ``train`` is the mean loss of the updates since the last validation; ``mean`` and ``final`` are the loss over all
+    steps and at the last step of the meta-valid episodes.
+    """
+
+    number: int
+    train: float
+    mean: float
+    final: float
+    best: bool
+
+
+class Training(ABC):
+    """Training of a learner's φ, which may be left and taken up again at every record.
+
+    Args:
+        learner: Whose ``parameters()`` are trained, in place.
+        plan: Number of updates, validation.
+        seed: Of every draw.
+
+    Attributes:
+        number: Updates made.
+        skipped: How many of them were left out for being non-finite.
+        best: The lowest validation loss.
+
+    Raises:
+        ValueError: The learner has no φ.
+    """
+
+    def __init__(self, learner: Learner[Any], plan: MetaPlan, seed: int) -> None:
+        if not learner.is_meta_trained:
+            raise ValueError(f"{type(learner).__name__} is hand-made: it has no weights to meta-train")
+        self.learner = learner
+        self.plan = plan
+        self.seed = seed
+        self.number = 0
+        self.skipped = 0
+        self.best = math.inf
+        self.stale = 0
+        self._validated = 0
+        self._window = (0.0, 0)  # sum and number of the finite losses since the last validation
+
+    @abstractmethod
+    def update(self) -> Update:
+        """Make one update."""
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Give the learner the weights to be kept."""
+
+    @abstractmethod
+    def tree(self) -> dict[str, Any]:
+        """Return all tensors that a resumed run needs, but the counters; a copy of φ is among them, as "phi"."""
+
+    @abstractmethod
+    def take(self, tree: dict[str, Any]) -> None:
+        """Take up the tensors of ``tree``; φ is set already."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the updates are spent or patience is at its end."""
+        impatient = self.plan.patience is not None and self.stale >= self.plan.patience
+        return self.number >= self.plan.updates or impatient
+
+    def records(self) -> Iterator[Update | Validation]:
+        """Yield a record after each update and each validation until training is done."""
+        while True:
+            # Asked before the next update, not after the last: a run may have been stopped between the two.
+            if self._owes_validation:
+                self._validated = self.number
+                yield self.validate()
+            if self.done:
+                return
+            yield self.update()
+
+    def validate(self) -> Validation:
+        """Score the learner as it stands on the meta-valid episodes."""
+        steps = self.plan.validation_steps or self.learner.task.horizon
+        seed = derive(self.seed, "validation")
+        losses = score(self.learner, self.plan.validation_episodes, steps, seed, Phase.META_VALID).losses
+        mean, final = losses.mean().item(), losses[-1].mean().item()
+        value = mean if self.plan.criterion == "mean" else final
+        better = value < self.best  # never true of a NaN
+        if better:
+            self.best, self.stale = value, 0
+        else:
+            self.stale += 1
+        train, self._window = self._window[0] / max(1, self._window[1]), (0.0, 0)
+        return Validation(self.number, train, mean, final, better)
+
+    def checkpoint(self) -> dict[str, Tensor]:
+        """Return everything that a resumed run needs, by name."""
+        values = [self.number, self.skipped, self.best, self.stale, self._validated, *self._window]
+        return flatten(self.tree()) | {"counters": torch.tensor(values, dtype=torch.float64, device="cpu")}
+
+    def restore(self, saved: Mapping[str, Tensor]) -> None:
+        """Take up where a checkpoint left off.
+
+        Raises:
+            KeyError: The checkpoint belongs to another learner or estimator.
+        """
+        tree = unflatten(self.tree(), saved)
+        self.load(tree["phi"])
+        self.take(tree)
+        number, skipped, self.best, stale, validated, total, count = saved["counters"].tolist()
+        self.number, self.skipped, self.stale, self._validated = map(int, (number, skipped, stale, validated))
+        self._window = (total, int(count))
+
+    def note(self, loss: float) -> None:
+        """Count a finite loss towards the mean that the next validation reports."""
+        self._window = (self._window[0] + loss, self._window[1] + 1)
+
+    def phi(self) -> Params:
+        """Return a copy of φ."""
+        return {name: value.detach().clone() for name, value in self.learner.named_parameters()}
+
+    @torch.no_grad()
+    def load(self, phi: Params) -> None:
+        """Set φ."""
+        for name, value in self.learner.named_parameters():
+            value.copy_(phi[name])
+
+    @property
+    def _owes_validation(self) -> bool:
+        due = self.number % self.plan.validate_every == 0 or self.number == self.plan.updates
+        return due and self.number > self._validated
