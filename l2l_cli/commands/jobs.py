@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from l2l_cli.build import build
-from l2l_cli.commands.meta_train import train
+from l2l_cli.commands.meta_train import expected_seconds, side_by_side, train_together
 from l2l_cli.commands.progress import Reporter
 from l2l_cli.config import compose, identity_of
 from l2l_cli.results.frame import Metric, MetricsFile
@@ -57,6 +57,20 @@ class Job:
         return compose("meta-train", [*self.overrides, f"seed={self.seed}", f"output={root}"], self.config_dir)
 
 
+@dataclass(frozen=True)
+class Group:
+    """Seeds of one row that one process trains side by side, and about how many seconds that takes."""
+
+    jobs: tuple[Job, ...]
+    work: float
+
+    @property
+    def name(self) -> str:
+        """Row and seeds."""
+        seeds = [job.seed for job in self.jobs]
+        return f"{self.jobs[0].row} seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+
+
 def run_jobs(jobs: Sequence[Job], rows: Path, root: Path, processes: int, title: str) -> dict[str, Path]:
     """Train and measure every job; return the file of measurements of each, by key.
 
@@ -70,20 +84,19 @@ def run_jobs(jobs: Sequence[Job], rows: Path, root: Path, processes: int, title:
     rows.mkdir(parents=True, exist_ok=True)
     settings = {job.key: job.settings(root) for job in jobs}
     files = {job.key: rows / _file_name(job, settings[job.key]) for job in jobs}
-    open_jobs = [job for job in jobs if not files[job.key].exists()]
-    if not open_jobs:
+    groups = _groups([job for job in jobs if not files[job.key].exists()], settings)
+    if not groups:
         return files
-    updates = {job.key: settings[job.key].meta.updates for job in open_jobs}
     # The longest first, or the last one would run alone.
-    open_jobs.sort(key=lambda job: -updates[job.key] * int(settings[job.key].task.get("length", 1)))
+    groups.sort(key=lambda group: -group.work)
     with multiprocessing.Manager() as manager:
         news: Any = manager.Queue()
         context = multiprocessing.get_context("spawn")
         with (
-            ProcessPoolExecutor(min(processes, len(open_jobs)), context) as pool,
-            Reporter(f"{title}: {len(open_jobs)} runs", sum(updates.values())) as reporter,
+            ProcessPoolExecutor(min(processes, len(groups)), context) as pool,
+            Reporter(title, sum(group.work for group in groups)) as reporter,
         ):
-            futures = {pool.submit(_run_job, job, root, files[job.key], news): job for job in open_jobs}
+            futures = {pool.submit(_run_group, group, root, files, news): group for group in groups}
             try:
                 _watch(futures, news, reporter)
             finally:
@@ -92,19 +105,31 @@ def run_jobs(jobs: Sequence[Job], rows: Path, root: Path, processes: int, title:
     return files
 
 
-def _watch(futures: dict[Future[None], Job], news: Any, reporter: Reporter) -> None:
+def _groups(jobs: Sequence[Job], settings: Mapping[str, Settings]) -> list[Group]:
+    """Put seeds of one row together, as many as can be trained side by side."""
+    rows: dict[tuple[str, tuple[str, ...]], list[Job]] = {}
+    for job in jobs:
+        rows.setdefault((job.row, job.overrides), []).append(job)
+    groups = []
+    for row in rows.values():
+        one = settings[row[0].key]
+        size, work = side_by_side(one), expected_seconds(one)
+        groups += [Group(tuple(row[start : start + size]), work) for start in range(0, len(row), size)]
+    return groups
+
+
+def _watch(futures: dict[Future[None], Group], news: Any, reporter: Reporter) -> None:
     """Show progress until all jobs are done; raise the first failure."""
     pending = set(futures)
     while pending:
         done, pending = wait(pending, timeout=0.2, return_when=FIRST_EXCEPTION)
         with suppress(queue.Empty):
             while True:
-                steps, note = news.get_nowait()
-                reporter.advance(note, steps)
+                share, note = news.get_nowait()
+                reporter.advance(note, share)
         for future in done:
             future.result()
-            job = futures[future]
-            reporter.say(f"done: {job.row} seed {job.seed}")
+            reporter.say(f"done: {futures[future].name}")
 
 
 def _file_name(job: Job, settings: Settings) -> str:
@@ -112,18 +137,21 @@ def _file_name(job: Job, settings: Settings) -> str:
     return f"{job.row}-seed{job.seed}-{identity(config)}.csv"
 
 
-def _run_job(job: Job, root: Path, file: Path, news: Any) -> None:
-    """Train one run, measure it and write the measurements; called in a process of its own."""
-    settings = job.settings(root)
-    folder = train(settings, relay=lambda steps, note: news.put((steps, f"{job.row} {note}")))
-    trained = open_trained(folder, settings)
-    paper = build(job.paper, "paper")
-    partial = file.with_suffix(".part")
-    partial.unlink(missing_ok=True)
-    facts = folder.facts()
-    cost = [Metric(COST, job.seed, "all", 0, "meta_train", name, float(facts[name])) for name in COSTS]
-    MetricsFile(partial).append([*paper.measure(job.row, trained), *cost])
-    partial.replace(file)
+def _run_group(group: Group, root: Path, files: Mapping[str, Path], news: Any) -> None:
+    """Train seeds side by side, measure each and write the measurements; called in a process of its own."""
+    settings = [job.settings(root) for job in group.jobs]
+    share = group.work / settings[0].meta.updates
+
+    def relay(updates: float, note: str) -> None:
+        news.put((updates * share, f"{group.jobs[0].row} {note}"))
+
+    for job, one, folder in zip(group.jobs, settings, train_together(settings, relay=relay), strict=True):
+        trained, paper, facts = open_trained(folder, one), build(job.paper, "paper"), folder.facts()
+        partial = files[job.key].with_suffix(".part")
+        partial.unlink(missing_ok=True)
+        cost = [Metric(COST, job.seed, "all", 0, "meta_train", name, float(facts[name])) for name in COSTS]
+        MetricsFile(partial).append([*paper.measure(job.row, trained), *cost])
+        partial.replace(files[job.key])
 
 
 def cost_table(rows: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

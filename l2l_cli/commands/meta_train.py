@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +19,10 @@ from l2l_cli.commands.interrupt import Interrupt
 from l2l_cli.commands.progress import Relay, Reporter
 from l2l_cli.config import identity_of, settings_of_run
 from l2l_cli.core.errors import L2LError, UsageError
+from l2l_cli.meta.online import OnlineTraining
+from l2l_cli.meta.rules import OnlineRule
 from l2l_cli.meta.train import MetaTraining
-from l2l_cli.meta.training import Update, Validation
+from l2l_cli.meta.training import Training, Update, Validation
 from l2l_cli.results.frame import Metric, MetricsFile
 from l2l_cli.results.run import RunFolder, atomic_write
 from l2l_cli.runs import WEIGHTS, build_learner, build_task, prepare, run_facts
@@ -71,53 +76,156 @@ def train(
         UsageError: The configuration does not build.
         RunFailed: Too many updates were not finite.
     """
-    prepare(settings.hardware)
-    training = _build(settings, trust)
-    config = identity_of(settings, "learner", "optimizer", "gradient", "meta", "choices")
-    root = Path(settings.output) / "meta-train"
-    folder = claimed or RunFolder.claim(root, settings.run_name, config, settings.overrides)
-    with folder.lock():
-        if folder.status == "done":
-            if relay is None:
+    return train_together([settings], trust, claimed, relay)[0]
+
+
+def train_together(
+    seeds: Sequence[Settings],
+    trust: list[str] | None = None,
+    claimed: RunFolder | None = None,
+    relay: Relay | None = None,
+) -> list[RunFolder]:
+    """Meta-train seeds of one configuration side by side, each into its own run folder; see ``train``."""
+    prepare(seeds[0].hardware)
+    trainings = [_build(settings, trust) for settings in seeds]
+    folders = [claimed or _claim(settings) for settings in seeds]
+    with ExitStack() as locks:
+        members = []
+        for settings, training, folder in zip(seeds, trainings, folders, strict=True):
+            locks.enter_context(folder.lock())
+            if folder.status != "done":
+                members.append(_Member(settings, training, folder))
+            elif relay is None:
                 print(f"already done, reused: {folder.path}")
-            return folder
-        _Session(settings, training, folder, relay).run()
-    return folder
+        for member in members:
+            member.restore()
+        # Seeds that were interrupted at different epochs cannot share a kernel's lanes.
+        members.sort(key=lambda member: member.training.number)
+        for _, company in groupby(members, key=lambda member: member.training.number):
+            _train(list(company), relay)
+    return folders
 
 
-def _build(settings: Settings, trust: list[str] | None) -> MetaTraining:
+def side_by_side(settings: Settings) -> int:
+    """Return how many seeds of a configuration are trained side by side at the price of one."""
+    gradient = build(settings.gradient, "gradient")
+    if not isinstance(gradient, OnlineRule):
+        return 1
+    return gradient.kernel(build_learner(settings, build_task(settings))).lanes
+
+
+def expected_seconds(settings: Settings) -> float:
+    """Return about how long one such group takes on one core; for the order of runs and the time left."""
+    task = build_task(settings)
+    gradient = build(settings.gradient, "gradient")
+    if isinstance(gradient, OnlineRule):
+        operations = gradient.operations(build_learner(settings, task))
+        return settings.meta.updates * operations * side_by_side(settings) / 2.5e10
+    return float(settings.meta.updates * gradient.episodes * task.horizon / 1e6)
+
+
+def _claim(settings: Settings) -> RunFolder:
+    config = identity_of(settings, "learner", "optimizer", "gradient", "meta", "choices")
+    return RunFolder.claim(Path(settings.output) / "meta-train", settings.run_name, config, settings.overrides)
+
+
+def _build(settings: Settings, trust: list[str] | None) -> Training:
     learner = build_learner(settings, build_task(settings, trust), trust)
     if not learner.is_meta_trained:
         choice = settings.choices.get("learner")
         raise UsageError(
             f"learner {choice} is hand-made, with nothing to meta-train; `l2l compare` tunes and scores it"
         )
-    estimator = build(settings.gradient, "gradient", trust)
+    gradient = build(settings.gradient, "gradient", trust)
     optimizer = build(settings.optimizer, "optimizer", trust)
-    return MetaTraining(learner, estimator, optimizer, settings.meta, settings.seed)
+    if not isinstance(gradient, OnlineRule):
+        return MetaTraining(learner, gradient, optimizer, settings.meta, settings.seed)
+    try:
+        return OnlineTraining(learner, gradient, optimizer, settings.meta, settings.seed)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _train(members: Sequence[_Member], relay: Relay | None) -> None:
+    """Train members that stand at the same update, from there to the end or an interruption."""
+    online = [member.training for member in members if isinstance(member.training, OnlineTraining)]
+    if online:
+        online[0].together_with(online)
+    for member in members:
+        member.folder.begin(**run_facts(member.settings))
+    try:
+        _loop(members, relay)
+    except KeyboardInterrupt:
+        for member in members:
+            member.checkpoint()
+            member.folder.end("interrupted", updates=member.training.number)
+        raise
+    except L2LError as error:
+        for member in members:
+            member.folder.end("failed", message=str(error), updates=member.training.number)
+        raise
+    for member in members:
+        member.finish()
+
+
+def _loop(members: Sequence[_Member], relay: Relay | None) -> None:
+    first, last = members[0], time.monotonic()
+    plan, seeds = first.settings.meta, ", ".join(str(member.settings.seed) for member in members)
+    title = f"meta-train {first.settings.run_name} seed{'s' if len(members) > 1 else ''} {seeds}"
+    reporting = Reporter(title, plan.updates, first.training.number, relay)
+    with reporting as reporter, Interrupt() as interrupt:
+        # Members stand at the same number throughout, so their records are of one kind, unless patience ends one.
+        for records in zip_longest(*(member.training.records() for member in members)):
+            met = [(member, record) for member, record in zip(members, records, strict=True) if record is not None]
+            for member, record in met:
+                member.note(record, reporter)
+            if isinstance(met[0][1], Update):
+                loss = sum(record.loss for _, record in met if isinstance(record, Update)) / len(met)
+                reporter.advance(f"loss {loss:.4g}")
+            interrupt.check()
+            if time.monotonic() - last > plan.checkpoint_every:
+                for member in members:
+                    member.checkpoint()
+                last = time.monotonic()
 
 
 @dataclass
-class _Session:
-    """One sitting of a run: from its checkpoint, if there is one, to its end or an interruption."""
+class _Member:
+    """One run: a training, and the folder that it is written to."""
 
     settings: Settings
-    training: MetaTraining
+    training: Training
     folder: RunFolder
-    relay: Relay | None
 
-    def run(self) -> None:
-        self._restore()
-        self.folder.begin(**run_facts(self.settings))
-        try:
-            self._loop()
-        except KeyboardInterrupt:
-            self._checkpoint()
-            self.folder.end("interrupted", updates=self.training.number)
-            raise
-        except L2LError as error:
-            self.folder.end("failed", message=str(error), updates=self.training.number)
-            raise
+    def restore(self) -> None:
+        """Take up the checkpoint, if there is one."""
+        path = self.folder.path / CHECKPOINT
+        if path.exists():
+            saved = load_file(path)
+            self._metrics.truncate(int(saved.pop(OFFSET)))
+            self.training.restore(saved)
+        else:
+            self._metrics.truncate(0)
+
+    def note(self, record: Update | Validation, reporter: Reporter) -> None:
+        """Write down what a record says."""
+        if isinstance(record, Update):
+            if record.skipped:
+                self._append(record.number, [("meta_train", "skipped", record.norm)])
+            return
+        rows = [("meta_valid", "mean_loss", record.mean), ("meta_valid", "final_loss", record.final)]
+        self._append(record.number, [*rows, ("meta_train", "mean_loss", record.train)])
+        if record.best:
+            reporter.say(f"update {record.number}: validation {record.mean:.5g}, at its end {record.final:.5g}")
+
+    def checkpoint(self) -> None:
+        """Save all that a resumed run needs."""
+        saved = {name: value.contiguous() for name, value in self.training.checkpoint().items()}
+        saved[OFFSET] = torch.tensor(self._metrics.length(), device="cpu")
+        atomic_write(self.folder.path / CHECKPOINT, to_safetensors(saved))
+
+    def finish(self) -> None:
+        """Write the trained weights and close the run."""
         self.training.finish()
         weights = {name: value.detach().cpu().contiguous() for name, value in self.training.learner.named_parameters()}
         atomic_write(self.folder.path / WEIGHTS, to_safetensors(weights))
@@ -134,42 +242,6 @@ class _Session:
     def _metrics(self) -> MetricsFile:
         return MetricsFile(self.folder.path / "metrics.csv")
 
-    def _restore(self) -> None:
-        path = self.folder.path / CHECKPOINT
-        if path.exists():
-            saved = load_file(path)
-            self._metrics.truncate(int(saved.pop(OFFSET)))
-            self.training.restore(saved)
-        else:
-            self._metrics.truncate(0)
-
-    def _loop(self) -> None:
-        plan, last = self.settings.meta, time.monotonic()
-        title = f"meta-train {self.settings.run_name} seed {self.settings.seed}"
-        reporting = Reporter(title, plan.updates, self.training.number, self.relay)
-        with reporting as reporter, Interrupt() as interrupt:
-            for record in self.training.records():
-                if isinstance(record, Update):
-                    self._note_skip(record)
-                    reporter.advance(f"loss {record.loss:.4g}")
-                else:
-                    self._note_validation(record)
-                    if record.best:
-                        text = f"update {record.number}: validation {record.mean:.5g}, at its end {record.final:.5g}"
-                        reporter.say(text)
-                interrupt.check()
-                if time.monotonic() - last > plan.checkpoint_every:
-                    self._checkpoint()
-                    last = time.monotonic()
-
-    def _note_validation(self, record: Validation) -> None:
-        rows = [("meta_valid", "mean_loss", record.mean), ("meta_valid", "final_loss", record.final)]
-        self._append(record.number, [*rows, ("meta_train", "mean_loss", record.train)])
-
-    def _note_skip(self, record: Update) -> None:
-        if record.skipped:
-            self._append(record.number, [("meta_train", "skipped", record.norm)])
-
     def _append(self, number: int, rows: list[tuple[str, str, float]]) -> None:
         name, seed = self.settings.run_name, self.settings.seed
         self._metrics.append(Metric(name, seed, "mean", number, split, metric, value) for split, metric, value in rows)
@@ -177,8 +249,3 @@ class _Session:
     def _skipped(self) -> list[int]:
         frame = self._metrics.read()
         return [int(step) for step in frame[frame.metric == "skipped"].step]
-
-    def _checkpoint(self) -> None:
-        saved = {name: value.contiguous() for name, value in self.training.checkpoint().items()}
-        saved[OFFSET] = torch.tensor(self._metrics.length(), device="cpu")
-        atomic_write(self.folder.path / CHECKPOINT, to_safetensors(saved))

@@ -11,7 +11,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-Relay = Callable[[int, str], None]
+Relay = Callable[[float, str], None]
 
 EVERY = 20.0
 """Seconds between lines when the output is no terminal."""
@@ -33,7 +33,7 @@ class Reporter:
         relay: Is told the steps and the note once a second, and nothing is shown; for work in other processes.
     """
 
-    def __init__(self, title: str, total: int, done: int = 0, relay: Relay | None = None) -> None:
+    def __init__(self, title: str, total: float, done: float = 0, relay: Relay | None = None) -> None:
         self._title = title
         self._total = total
         self._done = self._before = done
@@ -50,13 +50,14 @@ class Reporter:
             columns = (
                 TextColumn("{task.description}"),
                 BarColumn(),
-                TextColumn("{task.completed}/{task.total} {task.fields[note]}"),
+                TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[note]}"),
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
             )
             self._bar = Progress(*columns, console=self._console)
             self._bar.start()
-            self._task = self._bar.add_task(self._title, total=self._total, completed=self._done, note="")
+            self._task = self._bar.add_task(self._title, total=self._total, note="")
+            self._bar.update(self._task, completed=self._done)
         return self
 
     def __exit__(
@@ -66,7 +67,7 @@ class Reporter:
         if self._bar is not None:
             self._bar.stop()
 
-    def advance(self, note: str, steps: int = 1) -> None:
+    def advance(self, note: str, steps: float = 1) -> None:
         """Count steps; ``note`` says how it goes, as in "loss 0.0123"."""
         self._done += steps
         if self._relay is not None:
@@ -83,9 +84,16 @@ class Reporter:
         elif time.monotonic() - self._said > EVERY:
             self._said = time.monotonic()
             left = (self._total - self._done) / max(rate, 1e-9)
-            self.say(f"{self._title}: {self._done}/{self._total} {text} · {left:.0f} s left")
+            self.say(f"{self._title}: {self._done:.0f}/{self._total:.0f} {text} · {_duration(left)} left")
 
     def say(self, text: str) -> None:
         """Print a line."""
         if self._relay is None:
             self._console.print(text, highlight=False, soft_wrap=True)
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if minutes < 2:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"

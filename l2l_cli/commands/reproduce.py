@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,6 @@ def _plan(request: ReproduceRequest, name: str) -> Plan:
         raise UsageError(
             f"{request.paper} {name} has no scale {request.scale!r} (scales: {', '.join(settings.scales)})"
         )
-    seeds = range(request.seeds or int(scale["seeds"]))
     jobs = {
         row: [
             Job(
@@ -84,11 +84,18 @@ def _plan(request: ReproduceRequest, name: str) -> Plan:
                 (*overrides, *scale["overrides"], *scale.get("rows", {}).get(row, [])),
                 request.config_dir,
             )
-            for seed in seeds
+            for seed in range(request.seeds or _seeds(scale, row))
         ]
         for row, overrides in settings.rows.items()
+        if not any(fnmatch(row, pattern) for pattern in scale.get("without", []))
     }
     return Plan(name, settings, scale, jobs)
+
+
+def _seeds(scale: Mapping[str, Any], row: str) -> int:
+    """Return a row's number of seeds: that of the first pattern that fits it, or else the scale's."""
+    own = [seeds for pattern, seeds in scale.get("seeds_of", {}).items() if fnmatch(row, pattern)]
+    return int(own[0] if own else scale["seeds"])
 
 
 def _folder(request: ReproduceRequest, plans: Sequence[Plan]) -> tuple[RunFolder, Path]:
@@ -110,10 +117,11 @@ def _folder(request: ReproduceRequest, plans: Sequence[Plan]) -> tuple[RunFolder
 
 def _rows(plan: Plan, files: dict[str, Path]) -> dict[str, pd.DataFrame]:
     """Read the measurements of an artefact's rows, all seeds of a row together."""
-    return {
+    read = {
         row: pd.concat([pd.read_csv(files[job.key], dtype={"episode": str}) for job in jobs])
         for row, jobs in plan.jobs.items()
     }
+    return {row: read.get(row, pd.DataFrame()) for row in plan.settings.rows}
 
 
 def _report(

@@ -47,6 +47,11 @@ class Sizes(NamedTuple):
         sources = self.external + 1 + self.units + self.second
         return (self.units, sources), (self.second, self.units + 1), (1, (self.second or self.units) + 1)
 
+    @property
+    def operations(self) -> int:
+        """Multiply-adds of one step, about."""
+        return 4 * sum(rows * sources for rows, sources in self.shapes)
+
 
 class Net(NamedTuple):
     """Arrays (rows, padded positions, L) or (padded positions, L) of one network per lane."""

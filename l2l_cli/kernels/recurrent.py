@@ -27,6 +27,12 @@ class Sizes(NamedTuple):
         """(rows, sources) of hidden and readout, as the reference learner's parameters have them."""
         return (self.hidden, self.external + 1 + self.hidden), (1, self.hidden + 1)
 
+    @property
+    def operations(self) -> int:
+        """Multiply-adds of one step, about."""
+        weights = sum(rows * sources for rows, sources in self.shapes)
+        return (1 + 2 * self.depth) * weights if self.depth else self.hidden**2 * self.shapes[0][1] * self.hidden
+
 
 class Net(NamedTuple):
     """Arrays (rows, padded positions, L) or (padded positions, L) of one network per lane."""

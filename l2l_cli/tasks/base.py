@@ -41,6 +41,10 @@ class Task(ABC):
     def sample(self, episodes: int, seed: int, phase: Phase) -> Episode:
         """Draw E episodes; different phases never share a draw."""
 
+    def training_set(self) -> Episode | None:
+        """Return all meta-training episodes side by side, if they are a fixed set; None if every draw is new."""
+        return None
+
     @abstractmethod
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Score answers (E, N, ...) against targets (E, N, ...); one number an episode, (E,)."""

@@ -41,6 +41,10 @@ class FunctionEpisode(Episode):
         self._total = total
         self._blocks: dict[tuple[int, Split], Batches] = {}
 
+    def pick(self, rows: Tensor) -> FunctionEpisode:
+        """Return E of these sequences, by their numbers (E,)."""
+        return FunctionEpisode(self._task, self.coefficients[rows], self._seed, rows, self._total)
+
     def batch(self, step: int, split: Split = Split.TRAIN) -> Batch:
         """Return the example of one step: inputs (E, 1, 2), targets (E, 1, 1)."""
         return self._block(step // BLOCK, split).at(step % BLOCK)
@@ -96,14 +100,20 @@ class FunctionTask(Task):
 
     def sample(self, episodes: int, seed: int, phase: Phase) -> FunctionEpisode:
         """Draw E sequences; with a fixed training set, pick E of it."""
-        if phase is Phase.META_TRAIN and self.functions is not None:
-            root = derive(self.functions_seed, "fixed")
-            coefficients = self.draw_coefficients(self.functions, generator(root, "coefficients"))
-            rows = integers((episodes,), self.functions, generator(seed, "rows", phase))
-            return FunctionEpisode(self, coefficients[rows], root, rows, self.functions)
+        whole = self.training_set() if phase is Phase.META_TRAIN else None
+        if whole is not None:
+            return whole.pick(integers((episodes,), len(whole.coefficients), generator(seed, "rows", phase)))
         root = derive(seed, "functions", phase)
         coefficients = self.draw_coefficients(episodes, generator(root, "coefficients"))
         return FunctionEpisode(self, coefficients, root, None, episodes)
+
+    def training_set(self) -> FunctionEpisode | None:
+        """Return the fixed sequences, if ``functions`` asks for them."""
+        if self.functions is None:
+            return None
+        root = derive(self.functions_seed, "fixed")
+        coefficients = self.draw_coefficients(self.functions, generator(root, "coefficients"))
+        return FunctionEpisode(self, coefficients, root, None, self.functions)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the squared error, without a factor ½, (E,)."""

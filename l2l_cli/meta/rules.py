@@ -1,0 +1,153 @@
+"""The learning rules of 1997 to 2001: they move φ by themselves, step by step, so they are no gradient estimators.
+
+Source: Hochreiter, Younger and Conwell 2001, §3.1 and Table 1.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Literal, NamedTuple
+
+from l2l_cli.core.random import derive
+from l2l_cli.core.types import Phase
+from l2l_cli.kernels import layers, lstm1997, recurrent
+from l2l_cli.learners.base import Learner
+from l2l_cli.learners.logistic_network import LogisticNetwork, Recurrent
+from l2l_cli.learners.lstm1997 import LSTM1997
+from l2l_cli.meta.horizon import Full, Horizon
+from l2l_cli.tasks.base import Episode
+
+MODES = {"online": layers.ONLINE, "sequence": layers.SEQUENCE, "batch": layers.BATCH}
+
+
+SMALL = 1500
+"""Weights up to which eight seeds share the lanes."""
+
+
+class Kernel(NamedTuple):
+    """A module of ``l2l_cli.kernels`` (``network``, ``epoch``, ``move``), its sizes, and φ's names in its order."""
+
+    module: Any
+    sizes: Any
+    names: tuple[str, ...]
+
+    @property
+    def lanes(self) -> int:
+        """Seeds side by side, as many as is fastest: eight small networks fit the first-level cache.
+
+        It depends on the network alone: sums would round otherwise with another number of lanes, and a seed would
+        give other digits alone than in company.
+        """
+        return 8 if sum(rows * sources for rows, sources in self.sizes.shapes) <= SMALL else 1
+
+
+class OnlineRule(ABC):
+    """Presents a set of sequences once an epoch, the state reset before each, and descends as it goes.
+
+    Args:
+        update: Weights move after every step ("online", with traces that go on under the moving weights), after every
+            sequence, or after every epoch ("batch"); gradients are summed over steps and sequences, as the paper's
+            error is.
+        sequences: Presented in an epoch, where the task has no fixed set of its own.
+        half: Minimise ½e² rather than e², which halves the learning rate.
+        horizon: How long sequences are, by the share of the epochs done; None is the task's own length.
+    """
+
+    def __init__(
+        self,
+        update: Literal["online", "sequence", "batch"] = "online",
+        sequences: int = 128,
+        half: bool = False,
+        horizon: Horizon | None = None,
+    ) -> None:
+        if sequences < 1:
+            raise ValueError(f"sequences must be at least 1, not {sequences}")
+        self.update = update
+        self.sequences = sequences
+        self.half = half
+        self.horizon = horizon if horizon is not None else Full()
+
+    @abstractmethod
+    def kernel(self, learner: Learner[Any]) -> Kernel:
+        """Return the compiled loops for a learner.
+
+        Raises:
+            ValueError: The rule is another network's.
+        """
+
+    def operations(self, learner: Learner[Any]) -> int:
+        """Return about how many multiply-adds an epoch takes."""
+        fixed = getattr(learner.task, "functions", None)
+        return int(self.kernel(learner).sizes.operations) * (fixed or self.sequences) * learner.task.horizon
+
+    def presentation(self, learner: Learner[Any], seed: int, number: int) -> Episode:
+        """Return the sequences of an epoch: the task's fixed set, or new ones."""
+        fixed = learner.task.training_set()
+        if fixed is not None:
+            return fixed
+        return learner.task.sample(self.sequences, derive(seed, "epoch", number), Phase.META_TRAIN)
+
+
+class Truncated1997(OnlineRule):
+    """The rule of the LSTM of 1997: errors are cut at all recurrent inputs, traces carry the cells' derivatives."""
+
+    def kernel(self, learner: Learner[Any]) -> Kernel:
+        """Return the LSTM's."""
+        if not isinstance(learner, LSTM1997):
+            raise ValueError(_foreign("truncated1997", "lstm1997", learner))
+        sizes = lstm1997.Sizes(learner.hidden, learner.cells, len(learner.second), _one_output(learner))
+        return Kernel(lstm1997, sizes, ("first", "second", "readout"))
+
+
+class TruncatedBPTT(OnlineRule):
+    """Every step's error goes back through the last k activations of the hidden layer.
+
+    Args:
+        depth: k; 1 is Elman's rule, which takes the context for a mere input.
+        update: See ``OnlineRule``.
+        sequences: See ``OnlineRule``.
+        half: See ``OnlineRule``.
+        horizon: See ``OnlineRule``.
+    """
+
+    def __init__(
+        self,
+        depth: int = 2,
+        update: Literal["online", "sequence", "batch"] = "online",
+        sequences: int = 128,
+        half: bool = False,
+        horizon: Horizon | None = None,
+    ) -> None:
+        super().__init__(update, sequences, half, horizon)
+        if depth < 1:
+            raise ValueError(f"depth must be at least 1, not {depth}")
+        self.depth = depth
+
+    def kernel(self, learner: Learner[Any]) -> Kernel:
+        """Return the recurrent layer's."""
+        return _recurrent("bptt2", learner, self.depth)
+
+
+class RTRL(OnlineRule):
+    """Real-time recurrent learning: the exact gradient, by the derivatives of all activations carried forward."""
+
+    def kernel(self, learner: Learner[Any]) -> Kernel:
+        """Return the recurrent layer's."""
+        return _recurrent("rtrl", learner, 0)
+
+
+def _recurrent(rule: str, learner: Learner[Any], depth: int) -> Kernel:
+    if not isinstance(learner, Recurrent):
+        raise ValueError(_foreign(rule, "recurrent", learner))
+    return Kernel(recurrent, recurrent.Sizes(learner.hidden, _one_output(learner), depth), ("first", "readout"))
+
+
+def _one_output(learner: LogisticNetwork[Any]) -> int:
+    """Return the external inputs of a network with one output, which is all that the kernels can do."""
+    if learner.targets != 1:
+        raise ValueError(f"the rules of 1997 are compiled for one target, and this task has {learner.targets}")
+    return learner.external
+
+
+def _foreign(rule: str, owner: str, learner: Learner[Any]) -> str:
+    return f"gradient={rule} is the rule of learner={owner}, not of {type(learner).__name__}; try gradient=backprop"
