@@ -9,6 +9,7 @@ from l2l_cli.learners.base import Learner
 from l2l_cli.learners.bayes import Bayes
 from l2l_cli.learners.descent import Descent
 from l2l_cli.learners.in_weights import LSTM
+from l2l_cli.learners.logistic_network import Recurrent
 from l2l_cli.learners.logistic_regression import LogisticRegression
 from l2l_cli.learners.lstm1997 import LSTM1997
 from l2l_cli.optimizers.adam import Adam
@@ -20,11 +21,13 @@ from l2l_cli.optimizers.smorms3 import Smorms3
 from l2l_cli.tasks.base import Task
 from l2l_cli.tasks.functions import Booleans, QuadraticFunction, SemiLinear
 from l2l_cli.tasks.quadratic import Quadratic
+from l2l_cli.tasks.switching import Switching
 
 TASKS: dict[str, Callable[[], Task]] = {
     "b14": lambda: Booleans(xor=False, length=12),
     "b16": lambda: Booleans(length=12),
     "b16-fixed": lambda: Booleans(length=12, functions=5),
+    "b14-switching": lambda: Switching(Booleans(xor=False), every=5, length=12),
     "semilinear": lambda: SemiLinear(length=12),
     "quadratic_function": lambda: QuadraticFunction(length=12),
     "quadratic_function-global": lambda: QuadraticFunction(scaling="global", length=12),
@@ -35,6 +38,7 @@ LEARNERS: dict[str, Callable[[Task], Learner[Any]]] = {
     "lstm": lambda task: LSTM(task, hidden=4),
     "lstm-readout": lambda task: LSTM(task, hidden=3, layers=2, readout=8),
     "lstm1997": lambda task: LSTM1997(task, hidden=2, cells=2, second=2, truncated=False, spread=1.0),
+    "recurrent": lambda task: Recurrent(task, hidden=3, spread=1.0),
     "lstm1997-truncated": lambda task: LSTM1997(task, hidden=2, cells=2),
     "coordinatewise_lstm": lambda task: Descent(task, CoordinatewiseLSTM(hidden=3)),
     "coordinatewise_lstm-log": lambda task: Descent(
@@ -52,8 +56,9 @@ LEARNERS: dict[str, Callable[[Task], Learner[Any]]] = {
 }
 
 FUNCTION_TASKS = [name for name in TASKS if name != "quadratic"]
-ONLY_FUNCTIONS = {"lstm", "lstm-readout", "lstm1997", "lstm1997-truncated", "logistic_regression", "bayes"}
-LEARNED = [name for name in LEARNERS if "lstm" in name and "truncated" not in name]
+STATIONARY = [name for name in FUNCTION_TASKS if "switching" not in name]
+ONLY_FUNCTIONS = {"lstm", "lstm-readout", "lstm1997", "lstm1997-truncated", "recurrent", "logistic_regression", "bayes"}
+LEARNED = [name for name in LEARNERS if ("lstm" in name or name == "recurrent") and "truncated" not in name]
 PAIRS = [
     (task, learner) for task in TASKS for learner in LEARNERS if task in FUNCTION_TASKS or learner not in ONLY_FUNCTIONS
 ]

@@ -159,4 +159,4 @@ def test_every_yaml_of_a_group_builds(capsys):
         build(settings.learner, "learner", task=function)
     for group in ("optimizer", "gradient"):
         for name in options(group):
-            build(getattr(compose("meta-train", [f"{group}={name}"]), group), group)
+            build(getattr(compose("meta-train", ["learner=recurrent", f"{group}={name}"]), group), group)

@@ -19,6 +19,7 @@ from l2l_cli.learners.base import Learner
 from l2l_cli.learners.slices import cube_slice
 from l2l_cli.tasks.base import Task
 from l2l_cli.tasks.functions import Booleans, QuadraticFunction, SemiLinear, monomials
+from l2l_cli.tasks.switching import Switching
 
 
 class Knowledge(NamedTuple):
@@ -83,31 +84,45 @@ def posterior_of(task: Task) -> Posterior:
 
 @posterior_of.register(Booleans)
 class BooleanPosterior:
-    """Uniform over the truth tables that agree with all examples; ``first`` is (E, tables), 1 where it agrees."""
+    """The probability of each truth table; ``first`` is (E, tables).
+
+    Args:
+        task: Its family.
+        hazard: Probability with which another table takes over before each further example.
+    """
 
     exact = True
 
-    def __init__(self, task: Booleans) -> None:
+    def __init__(self, task: Booleans, hazard: float = 0.0) -> None:
         self._tables = task.tables.double()
+        self._hazard = hazard
 
     def prior(self, episodes: int) -> Knowledge:
-        """Every table is possible."""
-        possible = self._tables.new_ones(episodes, len(self._tables))
-        return Knowledge(possible, possible.new_zeros(episodes))
+        """Every table is as probable."""
+        tables = len(self._tables)
+        return Knowledge(self._tables.new_full((episodes, tables), 1.0 / tables), self._tables.new_zeros(episodes))
 
     def mean(self, knowledge: Knowledge, inputs: Tensor) -> Tensor:
-        """Return the share of the possible tables that answer 1."""
-        possible = knowledge.first.unsqueeze(1)
-        return (self._answers(inputs) * possible).sum(-1) / possible.sum(-1)
+        """Return the probability of the answer 1."""
+        return (self._answers(inputs) * knowledge.first.unsqueeze(1)).sum(-1)
 
     def observe(self, knowledge: Knowledge, inputs: Tensor, target: Tensor) -> Knowledge:
-        """Strike out the tables that answer otherwise."""
-        agrees = self._answers(inputs) == target.unsqueeze(-1)
-        return knowledge._replace(first=knowledge.first * agrees)
+        """Strike out the tables that answer otherwise; then any table may take over."""
+        left = knowledge.first * (self._answers(inputs) == target.unsqueeze(-1))
+        left = left / left.sum(1, keepdim=True)
+        return knowledge._replace(first=(1.0 - self._hazard) * left + self._hazard / len(self._tables))
 
     def _answers(self, inputs: Tensor) -> Tensor:
         index = (2 * inputs[..., 0] + inputs[..., 1]).long()
         return self._tables.T[index]
+
+
+@posterior_of.register(Switching)
+def _(task: Switching) -> Posterior:
+    """Return the Bayes learner with a change-point prior: it knows how often functions change, but not when."""
+    if not isinstance(task.family, Booleans):
+        raise ValueError(f"no Bayes learner is known for {type(task.family).__name__} that change; only for Booleans")
+    return BooleanPosterior(task.family, 1.0 / task.every)
 
 
 @posterior_of.register(SemiLinear)

@@ -96,7 +96,7 @@ class FunctionTask(Task):
 
     @abstractmethod
     def evaluate(self, coefficients: Tensor, inputs: Tensor) -> Tensor:
-        """Return f_e(x) in [0, 1], (..., E), for coefficients (E, K) and inputs (..., E, 2)."""
+        """Return f_e(x) in [0, 1], (..., E), for coefficients (E, K) or (..., E, K) and inputs (..., E, 2)."""
 
     def sample(self, episodes: int, seed: int, phase: Phase) -> FunctionEpisode:
         """Draw E sequences; with a fixed training set, pick E of it."""
@@ -178,7 +178,7 @@ class SemiLinear(FunctionTask):
 
     def evaluate(self, coefficients: Tensor, inputs: Tensor) -> Tensor:
         """Evaluate the logistic function of twice the argument, which ½(1 + tanh) is."""
-        return torch.sigmoid(2.0 * ((inputs * coefficients[:, :2]).sum(-1) + coefficients[:, 2]))
+        return torch.sigmoid(2.0 * ((inputs * coefficients[..., :2]).sum(-1) + coefficients[..., 2]))
 
 
 class QuadraticFunction(FunctionTask):
