@@ -146,9 +146,12 @@ class _Lanes:
         inputs, targets = self._sequences(steps)
         errors = np.zeros(targets.shape[::2], self._dtype)
         module, sizes, shape = self._kernel.module, self._kernel.sizes, shape_of(self._kernel.lanes, self._dtype)
+        # Saturated units have derivatives below the smallest normal number, with which processors take their time.
+        torch.set_flush_denormal(True)
         module.epoch(self._net, sizes, inputs, targets, self._rate, self._mode, self._rule.half, errors, shape)
         if self._mode == BATCH:
             module.move(self._net, self._rate, shape)
+        torch.set_flush_denormal(False)
         self._losses = errors.mean(0, dtype=np.float64) / steps
         self._number += 1
 

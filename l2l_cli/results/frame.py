@@ -86,7 +86,7 @@ class Result:
         row: In the table.
         metric: In the row.
         paper: The published number.
-        ours: Mean over seeds.
+        ours: Mean over seeds, or the median where the note says so.
         sd: Standard deviation over seeds.
         seeds: How many.
         limit: The best that is possible.
@@ -178,6 +178,7 @@ def summarise(
     note: str = "",
     tolerance: float = TOLERANCE,
     lower_is_better: bool | None = True,
+    median: bool = False,
 ) -> Result:
     """Set the seeds' values beside the published number and judge by ``RULE``.
 
@@ -191,17 +192,19 @@ def summarise(
         note: Whatever a reader must know.
         tolerance: Relative distance from the published number that counts as reproduced.
         lower_is_better: Which side of the published number is better; None if neither is.
+        median: Take the median over seeds for the mean, which one diverged seed does not move; the note says so.
     """
     if not values:
         return Result(*key, paper, None, None, 0, limit, None, "not run", note)
     notes = [note] if note else []
     lost = sum(not math.isfinite(value) for value in values)
+    worst = -math.inf if lower_is_better is False else math.inf
+    finite = [value if math.isfinite(value) else worst for value in values]
+    mean = float(np.median(finite) if median else np.mean(finite))
+    sd = float(np.std(values, ddof=1)) if len(values) > 1 and not lost else None
     if lost:
-        mean, sd = -math.inf if lower_is_better is False else math.inf, None
         notes.append(f"{lost} of {len(values)} seeds not finite")
-    else:
-        mean, sd = float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
-    ratio = mean / limit if limit and not lost else None
+    ratio = mean / limit if limit and math.isfinite(mean) else None
     error = sd / len(values) ** 0.5 if sd is not None else 0.0
     if _is_impossible(paper, limit, lower_is_better):
         verdict = "differs"
