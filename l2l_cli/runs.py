@@ -88,7 +88,6 @@ def run_facts(settings: Settings) -> dict[str, Any]:
         "versions": {"torch": torch.__version__},
         "device": name,
         "threads": settings.hardware.threads,
-        "kernels": "reference",
         "seeds": [settings.seed],
     }
 

@@ -152,7 +152,7 @@ def _train(members: Sequence[_Member], relay: Relay | None) -> None:
     if online:
         online[0].together_with(online)
     for member in members:
-        member.folder.begin(**run_facts(member.settings))
+        member.folder.begin(**run_facts(member.settings), kernels="numba" if online else "reference")
     try:
         _loop(members, relay)
     except KeyboardInterrupt:

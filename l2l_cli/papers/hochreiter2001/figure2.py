@@ -99,12 +99,12 @@ def _families(rows: Mapping[str, pd.DataFrame], folder: Path) -> Figure:
     for line, row in enumerate(TABLE2):
         floor = _mean_error(rows[row], "bayes told")
         for panel, name in zip(axes[2 * line : 2 * line + 2], (row + LITERAL, row), strict=True):
-            decorate(panel, name, "time step" if line == len(TABLE2) - 1 else "", "mean |y − o|", "y")
-            if not len(rows[name]):
+            if len(rows[name]):
+                errors = _mean_error(rows[name], "learner untold")
+                error_over_time(panel, errors, np.maximum(floor, 1e-4), _switches(len(errors)))
+            else:
                 panel.annotate("not run at this scale", (0.5, 0.5), xycoords="axes fraction", ha="center")
-                continue
-            errors = _mean_error(rows[name], "learner untold")
-            error_over_time(panel, errors, np.maximum(floor, 1e-4), _switches(len(errors)))
+            decorate(panel, name, "time step" if line == len(TABLE2) - 1 else "", "mean |y − o|", "y")
             panel.set_ylim(bottom=1e-4)
     handles, labels = axes[1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2)

@@ -109,7 +109,7 @@ def volume(rows: Mapping[str, pd.DataFrame], folder: Path) -> Artefact:
     axes[0].axhline(0.0, color="#555555", linewidth=0.8)
     decorate(axes[0], "Along a sequence (dotted: before)", "example", "log|det| per unit of state")
     _scatter(axes[1], run, list(best))
-    axes[0].legend()
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     save(figure, folder / "figures" / "volume")
     drawn = Figure(
         folder / "figures" / "volume.png",
