@@ -40,8 +40,9 @@ format: $(READY) ## Format the code
 smoke: $(READY) ## Every preset at smoke scale, into a temporary folder
 	$(BIN)/l2l reproduce hochreiter2001 --scale smoke --output $$(mktemp -d)
 
-bench: $(READY) ## Timings: updates a second of each default meta-training
+bench: $(READY) ## Timings: meta-training by gradients, and the compiled rules of 1997
 	$(BIN)/python -m tests.bench.meta_step
+	$(BIN)/python -m tests.bench.online_rules
 
 clean: ## Remove the environment and all caches; outputs stay
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache build dist

@@ -11,6 +11,7 @@ from l2l_cli.learners import in_weights, logistic_network, lstm1997
 from l2l_cli.learners.bayes import Bayes
 from l2l_cli.meta import horizon, online, rules
 from l2l_cli.papers.base import Artefact, Paper
+from l2l_cli.papers.hochreiter2001.budget import budget
 from l2l_cli.papers.hochreiter2001.drift import drift, drift_rows
 from l2l_cli.papers.hochreiter2001.figure2 import figure2, figure2_rows
 from l2l_cli.papers.hochreiter2001.measures import error_rows
@@ -52,7 +53,7 @@ class Hochreiter2001(Paper):
         return rows
 
     def artefact(self, name: str, rows: Mapping[str, pd.DataFrame], folder: Path) -> Artefact:
-        """Judge and draw table1, table2, figure2, volume or drift."""
+        """Judge and draw table1, table2, figure2, volume, drift or budget."""
         match name:
             case "table1":
                 return table1(rows)
@@ -64,4 +65,6 @@ class Hochreiter2001(Paper):
                 return volume(rows, folder)
             case "drift":
                 return drift(rows, folder)
+            case "budget":
+                return budget(rows, folder)
         raise KeyError(f"hochreiter2001 has no artefact {name!r}")
