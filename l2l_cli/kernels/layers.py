@@ -6,11 +6,33 @@ eight rows keeps as many sums in flight as the multipliers need.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from l2l_cli.kernels.compiled import kernel
 from l2l_cli.kernels.vectors import Array, Shape, fma, fold, load, sigmoid, splat, spread, store
 
 ANSWER, ONLINE, SEQUENCE, BATCH = range(4)
 """When weights move: never, after every step, after every sequence; BATCH leaves the gradient to the caller."""
+
+
+class Lesson(NamedTuple):
+    """What an epoch presents, and how the networks learn from it.
+
+    Attributes:
+        inputs: N sequences of T steps, (N, T, D, L), without y_{t−1}.
+        targets: (N, T, L).
+        rate: −rate, (1, L), by which ``SEQUENCE`` moves the weights.
+        mode: ``ANSWER``, ``ONLINE``, ``SEQUENCE`` or ``BATCH``.
+        half: Whether the loss is ½e² rather than e².
+        errors: Receives the sum of e² over each sequence, (N, L), as met before each move.
+    """
+
+    inputs: Array
+    targets: Array
+    rate: Array
+    mode: int
+    half: bool
+    errors: Array
 
 
 @kernel

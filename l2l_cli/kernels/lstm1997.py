@@ -13,7 +13,18 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from l2l_cli.kernels.compiled import kernel
-from l2l_cli.kernels.layers import ANSWER, SEQUENCE, add_scaled, copy, descend, dot, product, squash, transposed_product
+from l2l_cli.kernels.layers import (
+    ANSWER,
+    SEQUENCE,
+    Lesson,
+    add_scaled,
+    copy,
+    descend,
+    dot,
+    product,
+    squash,
+    transposed_product,
+)
 from l2l_cli.kernels.vectors import (
     Array,
     Shape,
@@ -101,47 +112,25 @@ def network(sizes: Sizes, lanes: int, dtype: type, in_place: bool) -> Net:
 
 
 @kernel
-def epoch(
-    net: Net,
-    sizes: Sizes,
-    inputs: Array,
-    targets: Array,
-    rate: Array,
-    mode: int,
-    half: bool,
-    errors: Array,
-    shape: Shape,
-) -> None:
-    """Present N sequences of T steps once, each from a zero state.
-
-    Args:
-        net: The networks; changed in place.
-        sizes: Theirs.
-        inputs: (N, T, D, L), without y_{t−1}.
-        targets: (N, T, L).
-        rate: (1, L), −rate, for ``SEQUENCE``.
-        mode: ``ANSWER``, ``ONLINE``, ``SEQUENCE`` or ``BATCH``.
-        half: Whether the loss is ½e² rather than e².
-        errors: Receives the sum of e² over each sequence, (N, L), met before each move.
-        shape: Registers.
-    """
+def epoch(net: Net, sizes: Sizes, lesson: Lesson, shape: Shape) -> None:
+    """Present every sequence of the lesson once, each from a zero state; the networks are changed in place."""
     lanes = shape.lanes
     hidden, cells, second, external = sizes
-    steps = targets.shape[1]
-    gain = splat(1.0 if half else 2.0, lanes)
-    for n in range(targets.shape[0]):
+    steps = lesson.targets.shape[1]
+    gain = splat(1.0 if lesson.half else 2.0, lanes)
+    for n in range(lesson.targets.shape[0]):
         _reset(net, sizes)
         total = splat(0.0, lanes)
         for t in range(steps):
             at = n * steps + t
             for i in range(external - 1):
-                store(net.lower, i, load(inputs, at * (external - 1) + i, lanes, lanes), lanes)
+                store(net.lower, i, load(lesson.inputs, at * (external - 1) + i, lanes, lanes), lanes)
             _first_layer(net, sizes, shape)
             answer = _layers_above(net, sizes, shape)
-            target = load(targets, at, lanes, lanes)
+            target = load(lesson.targets, at, lanes, lanes)
             error = answer - target
             total = fma(error, error, total)
-            if mode != ANSWER:
+            if lesson.mode != ANSWER:
                 delta = gain * error * answer * (1.0 - answer)
                 _learn_above(net, sizes, delta, shape)
                 _learn_first(net, sizes, shape)
@@ -149,9 +138,9 @@ def epoch(
             copy(net.lower, external + 1, net.middle, hidden + 3 * cells, shape)
             if second > 0:
                 copy(net.lower, external + 1 + hidden + 3 * cells, net.upper, second, shape)
-        store(errors, n, total, lanes)
-        if mode == SEQUENCE:
-            move(net, rate, shape)
+        store(lesson.errors, n, total, lanes)
+        if lesson.mode == SEQUENCE:
+            move(net, lesson.rate, shape)
 
 
 @kernel

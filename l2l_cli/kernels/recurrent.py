@@ -11,7 +11,18 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from l2l_cli.kernels.compiled import kernel
-from l2l_cli.kernels.layers import ANSWER, SEQUENCE, add_scaled, copy, descend, dot, product, squash, transposed_product
+from l2l_cli.kernels.layers import (
+    ANSWER,
+    SEQUENCE,
+    Lesson,
+    add_scaled,
+    copy,
+    descend,
+    dot,
+    product,
+    squash,
+    transposed_product,
+)
 from l2l_cli.kernels.vectors import Array, Shape, fma, load, padded, sigmoid, splat, spread, store, zeros
 
 
@@ -82,23 +93,13 @@ def network(sizes: Sizes, lanes: int, dtype: type, in_place: bool) -> Net:
 
 
 @kernel
-def epoch(
-    net: Net,
-    sizes: Sizes,
-    inputs: Array,
-    targets: Array,
-    rate: Array,
-    mode: int,
-    half: bool,
-    errors: Array,
-    shape: Shape,
-) -> None:
-    """Present N sequences of T steps once, each from a zero state; arguments as of ``lstm1997.epoch``."""
+def epoch(net: Net, sizes: Sizes, lesson: Lesson, shape: Shape) -> None:
+    """Present every sequence of the lesson once, each from a zero state; the networks are changed in place."""
     lanes = shape.lanes
     hidden, external, depth = sizes
-    steps = targets.shape[1]
-    gain = splat(1.0 if half else 2.0, lanes)
-    for n in range(targets.shape[0]):
+    steps = lesson.targets.shape[1]
+    gain = splat(1.0 if lesson.half else 2.0, lanes)
+    for n in range(lesson.targets.shape[0]):
         net.sources[:, external - 1] = 0.0
         net.sources[:, external + 1 :] = 0.0
         net.trace[:] = 0.0
@@ -106,15 +107,15 @@ def epoch(
         for t in range(steps):
             at = n * steps + t
             for i in range(external - 1):
-                store(net.sources, i, load(inputs, at * (external - 1) + i, lanes, lanes), lanes)
+                store(net.sources, i, load(lesson.inputs, at * (external - 1) + i, lanes, lanes), lanes)
             product(net.nets, net.first, net.sources, hidden, net.first.shape[1], shape)
             squash(net.nets, hidden, shape)
             copy(net.upper, 0, net.nets, hidden, shape)
             answer = sigmoid(dot(net.readout, 0, net.upper, net.upper.shape[0], shape))
-            target = load(targets, at, lanes, lanes)
+            target = load(lesson.targets, at, lanes, lanes)
             error = answer - target
             total = fma(error, error, total)
-            if mode != ANSWER:
+            if lesson.mode != ANSWER:
                 delta = gain * error * answer * (1.0 - answer)
                 if depth > 0:
                     _back_propagate(net, sizes, delta, min(depth, t + 1), shape)
@@ -126,9 +127,9 @@ def epoch(
                 net.sources[j] = net.sources[j - 1]
             store(net.sources, external - 1, target, lanes)
             copy(net.sources, external + 1, net.upper, hidden, shape)
-        store(errors, n, total, lanes)
-        if mode == SEQUENCE:
-            move(net, rate, shape)
+        store(lesson.errors, n, total, lanes)
+        if lesson.mode == SEQUENCE:
+            move(net, lesson.rate, shape)
 
 
 @kernel

@@ -13,7 +13,7 @@ from torch import Tensor
 from l2l_cli.core.plan import MetaPlan
 from l2l_cli.core.random import generator
 from l2l_cli.kernels.compiled import announce
-from l2l_cli.kernels.layers import BATCH, ONLINE
+from l2l_cli.kernels.layers import BATCH, ONLINE, Lesson
 from l2l_cli.kernels.vectors import Array, shape_of
 from l2l_cli.learners.base import Learner
 from l2l_cli.meta.rules import MODES, OnlineRule
@@ -148,7 +148,8 @@ class _Lanes:
         module, sizes, shape = self._kernel.module, self._kernel.sizes, shape_of(self._kernel.lanes, self._dtype)
         # Saturated units have derivatives below the smallest normal number, with which processors take their time.
         torch.set_flush_denormal(True)
-        module.epoch(self._net, sizes, inputs, targets, self._rate, self._mode, self._rule.half, errors, shape)
+        lesson = Lesson(inputs, targets, self._rate, self._mode, self._rule.half, errors)
+        module.epoch(self._net, sizes, lesson, shape)
         if self._mode == BATCH:
             module.move(self._net, self._rate, shape)
         torch.set_flush_denormal(False)

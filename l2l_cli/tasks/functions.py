@@ -22,7 +22,26 @@ BLOCK = 256
 """Examples drawn at once: a step beyond the horizon costs one more block, not the whole sequence again."""
 
 
-class FunctionEpisode(Episode):
+class BlockEpisode(Episode):
+    """Examples drawn a block at a time, one a step (N = 1)."""
+
+    @abstractmethod
+    def block(self, number: int, split: Split) -> Batches:
+        """Return the examples of the steps ``number`` · BLOCK … (``number`` + 1) · BLOCK − 1."""
+
+    def batch(self, step: int, split: Split = Split.TRAIN) -> Batch:
+        """Return the example of one step: inputs (E, 1, 2), targets (E, 1, 1)."""
+        return self.block(step // BLOCK, split).at(step % BLOCK)
+
+    def batches(self, start: int, stop: int, split: Split = Split.TRAIN) -> Batches:
+        """Return the examples of the steps start … stop − 1, without a loop over them."""
+        blocks = [self.block(number, split) for number in range(start // BLOCK, (stop - 1) // BLOCK + 1)]
+        first = start - (start // BLOCK) * BLOCK
+        inputs, targets = (torch.cat(parts)[first : first + stop - start] for parts in zip(*blocks, strict=True))
+        return Batches(inputs, targets)
+
+
+class FunctionEpisode(BlockEpisode):
     """Sequences of examples (x, f_e(x)) of E functions, one example a step (N = 1).
 
     Args:
@@ -45,25 +64,15 @@ class FunctionEpisode(Episode):
         """Return E of these sequences, by their numbers (E,)."""
         return FunctionEpisode(self._task, self.coefficients[rows], self._seed, rows, self._total)
 
-    def batch(self, step: int, split: Split = Split.TRAIN) -> Batch:
-        """Return the example of one step: inputs (E, 1, 2), targets (E, 1, 1)."""
-        return self._block(step // BLOCK, split).at(step % BLOCK)
-
-    def batches(self, start: int, stop: int, split: Split = Split.TRAIN) -> Batches:
-        """Return the examples of the steps start … stop − 1, without a loop over them."""
-        blocks = [self._block(block, split) for block in range(start // BLOCK, (stop - 1) // BLOCK + 1)]
-        first = start - (start // BLOCK) * BLOCK
-        inputs, targets = (torch.cat(parts)[first : first + stop - start] for parts in zip(*blocks, strict=True))
-        return Batches(inputs, targets)
-
-    def _block(self, block: int, split: Split) -> Batches:
-        if (block, split) not in self._blocks:
-            inputs = self._task.draw_inputs(BLOCK, self._total, generator(self._seed, "inputs", split, block))
+    def block(self, number: int, split: Split) -> Batches:
+        """Draw a block, or find it drawn."""
+        if (number, split) not in self._blocks:
+            inputs = self._task.draw_inputs(BLOCK, self._total, generator(self._seed, "inputs", split, number))
             if self._rows is not None:
                 inputs = inputs[:, self._rows]
             targets = self._task.evaluate(self.coefficients, inputs)
-            self._blocks[block, split] = Batches(inputs.unsqueeze(2), targets[:, :, None, None])
-        return self._blocks[block, split]
+            self._blocks[number, split] = Batches(inputs.unsqueeze(2), targets[:, :, None, None])
+        return self._blocks[number, split]
 
 
 class FunctionTask(Task):

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from l2l_cli.core.random import derive, generator, uniform
-from l2l_cli.core.types import Batch, Batches, Phase, Split
-from l2l_cli.tasks.base import Episode, Task
-from l2l_cli.tasks.functions import BLOCK, FunctionTask
+from l2l_cli.core.types import Batches, Phase, Split
+from l2l_cli.tasks.base import Task
+from l2l_cli.tasks.functions import BLOCK, BlockEpisode, FunctionTask
 
 
-class SwitchingEpisode(Episode):
+class SwitchingEpisode(BlockEpisode):
     """Sequences of examples of functions that are replaced, each step with the same probability.
 
     Args:
@@ -31,30 +31,20 @@ class SwitchingEpisode(Episode):
         self._functions: dict[int, tuple[Tensor, Tensor]] = {}
         self._blocks: dict[tuple[int, Split], Batches] = {}
 
-    def batch(self, step: int, split: Split = Split.TRAIN) -> Batch:
-        """Return the example of one step: inputs (E, 1, 2), targets (E, 1, 1)."""
-        return self._block(step // BLOCK, split).at(step % BLOCK)
-
-    def batches(self, start: int, stop: int, split: Split = Split.TRAIN) -> Batches:
-        """Return the examples of the steps start … stop − 1, without a loop over them."""
-        blocks = [self._block(block, split) for block in range(start // BLOCK, (stop - 1) // BLOCK + 1)]
-        first = start - (start // BLOCK) * BLOCK
-        inputs, targets = (torch.cat(parts)[first : first + stop - start] for parts in zip(*blocks, strict=True))
-        return Batches(inputs, targets)
-
     def age(self, start: int, stop: int) -> Tensor:
         """Return how many examples of the present function each step's sequence has seen, from 1 on, (T, E)."""
         blocks = [self._function(block)[1] for block in range(start // BLOCK, (stop - 1) // BLOCK + 1)]
         first = start - (start // BLOCK) * BLOCK
         return torch.cat(blocks)[first : first + stop - start]
 
-    def _block(self, block: int, split: Split) -> Batches:
-        if (block, split) not in self._blocks:
+    def block(self, number: int, split: Split) -> Batches:
+        """Draw a block, or find it drawn."""
+        if (number, split) not in self._blocks:
             family = self._task.family
-            inputs = family.draw_inputs(BLOCK, self._episodes, generator(self._seed, "inputs", split, block))
-            targets = family.evaluate(self._function(block)[0], inputs)
-            self._blocks[block, split] = Batches(inputs.unsqueeze(2), targets[:, :, None, None])
-        return self._blocks[block, split]
+            inputs = family.draw_inputs(BLOCK, self._episodes, generator(self._seed, "inputs", split, number))
+            targets = family.evaluate(self._function(number)[0], inputs)
+            self._blocks[number, split] = Batches(inputs.unsqueeze(2), targets[:, :, None, None])
+        return self._blocks[number, split]
 
     def _function(self, block: int) -> tuple[Tensor, Tensor]:
         """Return the coefficients in force at each step of a block, (BLOCK, E, K), and their age, (BLOCK, E)."""

@@ -9,7 +9,7 @@ import torch
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Phase
 from l2l_cli.kernels import lstm1997, recurrent
-from l2l_cli.kernels.layers import BATCH, ONLINE, SEQUENCE
+from l2l_cli.kernels.layers import BATCH, ONLINE, SEQUENCE, Lesson
 from l2l_cli.kernels.vectors import shape_of
 from l2l_cli.learners.logistic_network import Recurrent
 from l2l_cli.learners.lstm1997 import LSTM1997
@@ -48,7 +48,8 @@ def run(module, sizes, learners, mode, lanes=8, half=False):
     for lane, (x, y) in enumerate(drawn):
         inputs[..., lane], targets[..., lane] = x.transpose(0, 1).numpy(), y.T.numpy()
     errors = np.zeros((SEQUENCES, lanes))
-    module.epoch(net, sizes, inputs, targets, np.full((1, lanes), -RATE), mode, half, errors, shape_of(lanes, float))
+    lesson = Lesson(inputs, targets, np.full((1, lanes), -RATE), mode, half, errors)
+    module.epoch(net, sizes, lesson, shape_of(lanes, float))
     return net, errors
 
 
