@@ -87,9 +87,13 @@ def _plan(request: ReproduceRequest, name: str) -> Plan:
             for seed in range(request.seeds or _seeds(scale, row))
         ]
         for row, overrides in settings.rows.items()
-        if not any(fnmatch(row, pattern) for pattern in scale.get("without", []))
+        if _is_run(scale, row)
     }
     return Plan(name, settings, scale, jobs)
+
+
+def _is_run(scale: Mapping[str, Any], row: str) -> bool:
+    return not any(fnmatch(row, pattern) for pattern in scale.get("without", []))
 
 
 def _seeds(scale: Mapping[str, Any], row: str) -> int:
@@ -184,7 +188,7 @@ def print_catalogue(known: dict[str, list[str]], config_dir: str | None) -> int:
         for name in names:
             settings = compose("reproduce", [f"experiment={paper}/{name}"], config_dir)
             scales = {
-                scale: f"{facts['minutes']} min, {facts['seeds']} seed{'s' if facts['seeds'] > 1 else ''}"
+                scale: f"{facts['minutes']} min, {_seed_counts(facts, settings.rows)}"
                 for scale, facts in settings.scales.items()
             }
             rows.append(
@@ -203,3 +207,10 @@ def print_catalogue(known: dict[str, list[str]], config_dir: str | None) -> int:
         )
     )
     return 0
+
+
+def _seed_counts(scale: Mapping[str, Any], rows: Mapping[str, Any]) -> str:
+    counts = sorted({_seeds(scale, row) for row in rows if _is_run(scale, row)})
+    if counts == [1]:
+        return "1 seed"
+    return f"{counts[0]} to {counts[-1]} seeds" if len(counts) > 1 else f"{counts[0]} seeds"
