@@ -165,7 +165,7 @@ def cost_table(rows: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
                 "seeds": len(part),
                 "weights": part.meta_parameters.mean(),
                 "updates": part.updates.mean(),
-                "seconds a seed": part.seconds.mean(),
+                "seconds a run": part.seconds.mean(),
                 "skipped updates": part.skipped.sum(),
             }
         )

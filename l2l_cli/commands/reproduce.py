@@ -152,7 +152,8 @@ def _report(
     provenance = [
         f"l2l {__version__}, commit {facts['commit'] or 'unknown'}, Python {facts['versions']['python']}, "
         f"{facts['machine']}; {facts['seconds'] / 60:.1f} minutes, seeds {facts['seeds']}; command "
-        f"`{facts['command']}`.  Runs that were already done are reused and not counted.",
+        f"`{facts['command']}`.  Runs that were already done are reused and not counted; seeds that ran "
+        "side by side share the seconds of one run.",
         "\n".join(["* " + f"{plan.name}: {plan.settings.source}" for plan in plans]),
     ]
     return Report(paper.title, opening, [*sections, Section("Provenance", provenance, tables=[costs])])

@@ -35,7 +35,7 @@ class Curriculum(Horizon):
     """Short episodes first, then log-uniformly random lengths, then the task's own.
 
     Source: Hochreiter et al. 2001, §3.3, meta-train the quadratics on 100 examples a function before 1000.
-    Deviation: the stretch of random lengths is ours.
+    Deviation: the paper does not say when it switches; that is ours, and so is a stretch of random lengths.
 
     Args:
         short: Steps at first; the paper's 100.

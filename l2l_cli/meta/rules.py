@@ -1,6 +1,12 @@
 """The learning rules of 1997 to 2001: they move φ by themselves, step by step, so they are no gradient estimators.
 
 Source: Hochreiter, Younger and Conwell 2001, §3.1 and Table 1.
+
+Deviation: the paper does not say whether its learning rates are on e² or on ½e²; ours are on e².  It gives one for the
+LSTM on B14 alone, 0.001, which ours uses for every family.
+
+Deviation: the paper does not say what a batch update averages over; ours sums the gradient over steps and sequences,
+as its error is a sum.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ def test_volume_is_compared_with_success(tmp_path):
         "bptt2-batch-0.001": pd.DataFrame(),
     }
     artefact = volume(rows, tmp_path)
-    assert "-1.00 after meta-training" in artefact.sections[0].text[1]
+    assert "and -1.00 after (the theory predicts −1)" in artefact.sections[0].text[1]
     assert [item.row for item in artefact.results] == [row for row in rows if row != "bptt2-batch-0.001"]
     assert (tmp_path / "figures" / "volume.png").stat().st_size > 5000
 
