@@ -158,6 +158,8 @@ def cost_table(rows: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Return what each row's runs cost: means over seeds, skipped updates in sum."""
     table = []
     for row, frame in rows.items():
+        if not len(frame):  # left out at this scale
+            continue
         part = frame[frame.contender == COST].pivot_table(index="seed", columns="metric", values="value")
         table.append(
             {

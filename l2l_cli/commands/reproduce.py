@@ -145,7 +145,8 @@ def _report(
     ]
     if request.scale == "smoke":
         opening.append("**This is a smoke run: it shows that everything runs.  Its numbers mean nothing.**")
-    sections = [Section("All numbers", tables=[results_table(results)])]
+    shown, left_out = _run_and_left_out(results)
+    sections = [Section("All numbers", [left_out] if left_out else [], tables=[results_table(shown)])]
     sections += [section for artefact in artefacts for section in artefact.sections]
     deviations = "* " + "\n* ".join(paper.deviations())
     sections.append(Section("Where this departs from the paper", [deviations]))
@@ -160,9 +161,19 @@ def _report(
 
 
 def _show(paper: Paper, request: ReproduceRequest, results: Sequence[Result], folder: RunFolder) -> None:
-    console().print(terminal_table(results, f"{paper.title} (scale {request.scale})"))
+    shown, left_out = _run_and_left_out(results)
+    console().print(terminal_table(shown, f"{paper.title} (scale {request.scale})"))
     print(verdict_line(results))
+    if left_out:
+        print(left_out)
     print(f"report: {folder.path / 'report.md'}  (and report.html, results.csv, figures/)")
+
+
+def _run_and_left_out(results: Sequence[Result]) -> tuple[list[Result], str]:
+    """Return the results that were measured, and a sentence that names the other rows."""
+    rows = dict.fromkeys(item.row for item in results if item.verdict == "not run")
+    shown = [item for item in results if item.verdict != "not run"]
+    return shown, f"Not run at this scale: {', '.join(rows)}." if rows else ""
 
 
 def _check(plans: Sequence[Plan], results: Sequence[Result]) -> int:
