@@ -147,7 +147,7 @@ def _dots(results: Sequence[Result], folder: Path) -> Figure:
 
 def _steps(rows: Mapping[str, pd.DataFrame], folder: Path) -> Figure:
     figure, axes = panels(2, 3, height=2.4)
-    names = {"learner": "modern", "literal": "1997, to the letter", "bayes": "bayes"}
+    names = {"learner": "modern", "literal": "1997, to the letter", "bayes": "bayes limit"}
     for panel, row in zip(axes, TABLE2, strict=False):
         parts = [rows[row], rows[row + LITERAL].assign(contender="literal")]
         frame = pd.concat([part[(part.metric == "error") & (part.split == "test")] for part in parts if len(part)])
