@@ -122,7 +122,7 @@ def test_the_catalogue_names_minutes(monkeypatch, capsys):
     code, out, _ = run("reproduce --list", monkeypatch, capsys)
     assert code == 0
     assert "table2" in out
-    assert "8 min, 3 seeds" in out
+    assert "8 min, 3 to 8 seeds" in out
 
 
 def test_a_programs_own_failure_is_told_with_its_place(monkeypatch, capsys, tmp_path):
