@@ -1,0 +1,40 @@
+"""How the memory of a coordinatewise rule lies in the machine: by blocks of coordinates, unit by unit.
+
+A compiled rule takes a block through all its layers while the block is in the first-level cache; a learner's state
+keeps this layout, so that nothing is rearranged between steps.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+BLOCK = 64
+"""Coordinates of a block: four registers of 512 bits, so that sixteen sums are in flight."""
+
+
+def blocks_of(coordinates: int) -> int:
+    """Return the number of blocks that hold so many coordinates."""
+    return -(-coordinates // BLOCK)
+
+
+def blocked(values: Tensor) -> Tensor:
+    """Return (..., H, C) as (..., B, H, BLOCK), the last block padded by zeros."""
+    padded = torch.nn.functional.pad(values, (0, -values.shape[-1] % BLOCK))
+    return padded.view(*values.shape[:-1], -1, BLOCK).transpose(-3, -2).contiguous()
+
+
+def fill(target: Tensor, values: Tensor) -> None:
+    """Write (..., H, C) into (..., B, H, BLOCK) in place; the padding stays as it is."""
+    count = values.shape[-1]
+    whole = count - count % BLOCK
+    if whole:
+        blocks = values[..., :whole].reshape(*values.shape[:-1], -1, BLOCK)
+        target[..., : whole // BLOCK, :, :] = blocks.transpose(-3, -2)
+    if whole < count:
+        target[..., whole // BLOCK, :, : count - whole] = values[..., whole:]
+
+
+def unblocked(values: Tensor, coordinates: int) -> Tensor:
+    """Return (..., B, H, BLOCK) as (..., H, C), without the padding."""
+    return values.transpose(-3, -2).flatten(-2)[..., :coordinates]
