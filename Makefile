@@ -2,9 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
+PEERS := .venv-bench/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install test test-slow check format smoke reproduce bench clean
+.PHONY: help install test test-slow check format smoke reproduce bench bench-gpu clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,10 +41,21 @@ format: $(READY) ## Format the code
 smoke: $(READY) ## Every preset at smoke scale, into a temporary folder
 	$(BIN)/l2l reproduce hochreiter2001 --scale smoke --output $$(mktemp -d)
 
-bench: $(READY) ## Timings: meta-training by gradients, and the compiled rules of 1997
-	$(BIN)/python -m tests.bench.meta_step
-	$(BIN)/python -m tests.bench.online_rules
+bench: $(READY) $(PEERS) ## Timings in one table, beside other libraries, in outputs/bench: about eight minutes
+	$(BIN)/python -m tests.bench
 
-clean: ## Remove the environment and all caches; outputs stay
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache build dist
+bench-gpu: $(READY) ## On a machine with a GPU: check its kernel there, then time it
+	$(BIN)/python -m tests.bench.gpu
+
+# One package at a time: where one cannot be installed, its row of the table says so and the others are timed.
+$(PEERS): tests/bench/peers/requirements.txt constraints.txt
+	@echo "setting up .venv-bench (once)"
+	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch numpy
+	-grep '==' tests/bench/peers/requirements.txt | \
+		xargs -n 1 .venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+	@touch $@
+
+clean: ## Remove the environments and all caches; outputs stay
+	rm -rf .venv .venv-bench .pytest_cache .mypy_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,58 +1,166 @@
-"""Updates a second of each default meta-training, in interleaved rounds on one thread: medians, and their spread."""
+"""Meta-steps a second: ours compiled, ours as reference, and the same LSTM in other libraries."""
 
 from __future__ import annotations
 
-import platform
-import statistics
 import time
+from collections.abc import Callable
+from functools import partial
 
+import numpy as np
 import torch
 
-from l2l_cli.config import compose
-from l2l_cli.meta.train import MetaTraining
-from l2l_cli.runs import build_learner, build_task, prepare
+from l2l_cli.runs import prepare
+from l2l_cli.schema import Hardware
+from tests.bench.floors import meta_step_work
+from tests.bench.peers.client import Peer, PeerError
+from tests.bench.peers.problem import Array, Problem
+from tests.bench.peers.protocol import cpu_seconds
+from tests.bench.problems import STEPS, Setting, meta_step_setting
+from tests.bench.samples import Case, Measure
 
-CASES = {
-    "coordinatewise_lstm on quadratic": ["task=quadratic", "learner=coordinatewise_lstm"],
-    "lstm on b14, 64 steps": ["task=b14", "learner=lstm", "learner.hidden=16"],
-    "lstm on b16, 256 steps": ["task=b16", "learner=lstm", "learner.hidden=16"],
-    "lstm on quadratic_function, 1000 steps": ["task=quadratic_function", "learner=lstm", "learner.readout=40"],
+CASES = ("quadratic", "mlp")
+FAST, REFERENCE = "ours, fast", "ours, reference"
+PEERS = {
+    "higher": "tests.bench.peers.with_higher plain",
+    "higher, rearranged": "tests.bench.peers.with_higher",
+    "torchopt": "tests.bench.peers.with_torchopt plain",
+    "torchopt, rearranged": "tests.bench.peers.with_torchopt",
+    "jax": "tests.bench.peers.with_jax plain",
+    "jax, rearranged": "tests.bench.peers.with_jax",
 }
-ROUNDS, SECONDS = 5, 1.0
+TOLERANCE = 1e-3
+"""Of meta-gradients in float32, relative to the reference's norm."""
 
 
-def training(overrides: list[str]) -> MetaTraining:
-    from l2l_cli.build import build
-
-    settings = compose("meta-train", [*overrides, "meta.updates=1000000", "meta.validate_every=1000000"])
-    prepare(settings.hardware)
-    learner = build_learner(settings, build_task(settings))
-    return MetaTraining(
-        learner, build(settings.gradient, "gradient"), build(settings.optimizer, "optimizer"), settings.meta, 0
-    )
+class Disagreement(Exception):
+    """A contender computes something else, so that timing it would mean nothing."""
 
 
-def rate(run: MetaTraining) -> float:
-    """Updates a second over about a second."""
-    records, began, count = run.records(), time.perf_counter(), 0
-    while time.perf_counter() - began < SECONDS:
-        next(records)
-        count += 1
-    return count / (time.perf_counter() - began)
+class Ours:
+    """The project's learner as a contender."""
+
+    def __init__(self, setting: Setting, fast: bool) -> None:
+        self.setting = setting
+        self.setting.learner.fast = fast
+        self.phi = list(setting.rule.parameters())
+        self.adam = torch.optim.Adam(self.phi, lr=Problem.lr, fused=True)
+
+    def meta_loss(self) -> torch.Tensor:
+        """Return the mean of the losses over steps and episodes."""
+        return self.setting.learner.losses(self.setting.state, self.setting.batches)[1].mean()
+
+    def gradient(self) -> tuple[float, list[Array]]:
+        """Return the meta-loss and its gradient."""
+        loss = self.meta_loss()
+        return float(loss.detach()), [value.numpy() for value in torch.autograd.grad(loss, self.phi)]
+
+    def meta_step(self) -> None:
+        """Move φ once."""
+        self.adam.zero_grad()
+        self.meta_loss().backward()
+        self.adam.step()
 
 
-def main() -> None:
-    runs = {name: training(overrides) for name, overrides in CASES.items()}
-    rates: dict[str, list[float]] = {name: [] for name in runs}
-    for run in runs.values():
-        next(run.records())
-    for _ in range(ROUNDS):
-        for name, run in runs.items():
-            rates[name].append(rate(run))
-    print(f"{platform.processor() or platform.machine()}, torch {torch.__version__}, one thread, {ROUNDS} rounds")
-    for name, values in rates.items():
-        print(f"{name:42s} {statistics.median(values):8.1f} updates/s  ({min(values):.1f} … {max(values):.1f})")
+Seconds = Callable[[int], float]
+"""Takes so many meta-steps and returns the seconds."""
 
 
-if __name__ == "__main__":
-    main()
+def timed(seconds: Seconds, budget: float) -> Measure:
+    """Return the measure of one meta-step by as many as take about ``budget`` seconds, compiled and warm before."""
+    seconds(1)
+    count = max(1, round(budget / seconds(1)))
+    return lambda: {"ms": 1e3 * seconds(count) / count}
+
+
+def relative_difference(found: list[Array], wanted: list[Array]) -> float:
+    """Return ‖found − wanted‖ / ‖wanted‖ over all arrays; NaN counts as infinitely far."""
+    one, other = (np.concatenate([value.ravel() for value in values]).astype(float) for values in (found, wanted))
+    difference = float(np.linalg.norm(one - other) / np.linalg.norm(other))
+    return difference if np.isfinite(difference) else float("inf")
+
+
+def cases(budget: float) -> list[Case]:
+    """Return both problems, once all contenders' meta-gradients have been compared.
+
+    Raises:
+        Disagreement: Names the contender and the difference.
+    """
+    prepare(Hardware())
+    peers, absent = _started()
+    prepared = [_compared(name, peers, dict(absent)) for name in CASES]
+    for case, seconds in prepared:
+        case.contenders |= {name: timed(measure, budget) for name, measure in seconds.items()}
+    return [case for case, _ in prepared]
+
+
+def _started() -> tuple[dict[str, Peer], dict[str, str]]:
+    """Return the peers, which start side by side, and why others do not."""
+    peers: dict[str, Peer] = {}
+    absent: dict[str, str] = {}
+    for name, module in PEERS.items():
+        try:
+            peers[name] = Peer(module)
+        except PeerError as error:
+            absent[name] = str(error)
+    return peers, absent
+
+
+def _compared(name: str, peers: dict[str, Peer], absent: dict[str, str]) -> tuple[Case, dict[str, Seconds]]:
+    """Return a case without measures, and the clock of each contender; all of them agree with the reference."""
+    setting = meta_step_setting(name)
+    problem = setting.problem()
+    work = meta_step_work(setting.rule, problem.coordinates, STEPS)
+    case = Case("meta-step", name, {}, absent, work=dict.fromkeys([FAST, REFERENCE, *PEERS], work))
+    ours = {FAST: Ours(setting, fast=True), REFERENCE: Ours(meta_step_setting(name), fast=False)}
+    _, wanted = ours[REFERENCE].gradient()
+    case.notes[REFERENCE] = "the gradient to agree with"
+    case.notes[FAST] = check_agreement(name, FAST, ours[FAST].gradient()[1], wanted)
+    seconds: dict[str, Seconds] = {contender: partial(cpu_seconds, program) for contender, program in ours.items()}
+    for contender, peer in peers.items():
+        try:
+            peer.load(name, problem)
+            _, found = peer.gradient(name)
+        except PeerError as error:
+            absent[contender] = str(error)
+            continue
+        case.notes[contender] = check_agreement(name, contender, found, wanted)
+        seconds[contender] = partial(peer.seconds, name)
+    return case, seconds
+
+
+def check_agreement(case: str, contender: str, found: list[Array], wanted: list[Array]) -> str:
+    """Return how close a contender's meta-gradient is.
+
+    Raises:
+        Disagreement: It is not close enough to be the same computation.
+    """
+    difference = relative_difference(found, wanted)
+    if difference > TOLERANCE:
+        raise Disagreement(
+            f"{case}: the meta-gradient of {contender} is {difference:.2g} away from the reference's, relatively; "
+            f"more than {TOLERANCE:g} means that it computes something else, and nothing was timed"
+        )
+    return f"gradient within {difference:.0e}"
+
+
+def thread_cases(budget: float) -> list[Case]:
+    """Return both problems on one and on two threads, by the clock on the wall."""
+    return [_thread_case(name, budget) for name in CASES]
+
+
+def _thread_case(name: str, budget: float) -> Case:
+    program = Ours(meta_step_setting(name), fast=True)
+
+    def wall_seconds(count: int, threads: int) -> float:
+        prepare(Hardware(threads=threads))
+        began = time.perf_counter()
+        for _ in range(count):
+            program.meta_step()
+        seconds = time.perf_counter() - began
+        prepare(Hardware())
+        return seconds
+
+    def on(threads: int) -> Measure:
+        return timed(lambda count: wall_seconds(count, threads), budget)
+
+    return Case("threads", name, {"1 thread": on(1), "2 threads": on(2)})

@@ -1,0 +1,73 @@
+"""How the benchmark talks to a contender in another process: one line asks, one line answers.
+
+    load NAME FILE        read a problem, to be called by a name      -> ok
+    gradient NAME FILE    write its meta-gradient, as of ``phi``      -> ok META-LOSS
+    time NAME N           take N meta-steps, Adam's update included   -> ok SECONDS of this process's CPU time
+
+Whatever fails answers ``error MESSAGE``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Protocol
+
+import numpy as np
+
+from tests.bench.peers.problem import Array, Problem
+
+
+class Program(Protocol):
+    """A contender, with a problem in hand."""
+
+    def gradient(self) -> tuple[float, list[Array]]:
+        """Return the meta-loss and its gradient, in the order of ``Problem.phi``."""
+
+    def meta_step(self) -> None:
+        """Move φ once, and be done with it on return."""
+
+
+def cpu_seconds(program: Program, count: int) -> float:
+    """Return the CPU time of this process over so many meta-steps."""
+    began = time.process_time()
+    for _ in range(count):
+        program.meta_step()
+    return time.process_time() - began
+
+
+def serve(build: Callable[[Problem], Program]) -> None:
+    """Answer standard input on standard output until it ends."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # a library that prints must not be taken for an answer
+    reply_all(build, sys.stdin, answers)
+
+
+def reply_all(build: Callable[[Problem], Program], questions: IO[str], answers: IO[str]) -> None:
+    """Answer every line of ``questions``."""
+    programs: dict[str, Program] = {}
+    for line in questions:
+        try:
+            answer = _reply(build, programs, *line.strip().split(" ", 2))
+        except Exception as error:  # whatever a peer's libraries raise is the parent's to report
+            print(f"error {type(error).__name__}: {' '.join(str(error).split())}", file=answers, flush=True)
+        else:
+            print(f"ok {answer}".strip(), file=answers, flush=True)
+
+
+def _reply(
+    build: Callable[[Problem], Program], programs: dict[str, Program], command: str, name: str, argument: str
+) -> str:
+    if command == "load":
+        programs[name] = build(Problem.load(Path(argument)))
+        return ""
+    if command == "gradient":
+        loss, gradient = programs[name].gradient()
+        np.savez(argument, *gradient)
+        return repr(loss)
+    if command == "time":
+        return repr(cpu_seconds(programs[name], int(argument)))
+    raise ValueError(f"unknown command {command!r}")
