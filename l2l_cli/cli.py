@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -246,6 +247,8 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 def main() -> None:
     """Run the command line; every error that a user can mend is one line."""
+    # Read when torch is loaded: its idle threads would else keep the cores busy that our kernels' threads wait for.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         # Standalone, Typer would print its own errors over several lines.
         sys.exit(app(standalone_mode=False))

@@ -76,18 +76,26 @@ class Hardware:
         threads: Of one process.
         processes: That ``reproduce`` runs side by side; null is one a core.
         deterministic: Refuse operations whose result depends on timing.
+        precision: "bfloat16" halves the memory of a learned rule's states in the kernels of a GPU.
+        kernels: "auto" runs compiled kernels where there are some, "reference" never, "fast" refuses to do without.
     """
 
     device: str = "cpu"
     threads: int = 1
     processes: int | None = None
     deterministic: bool = True
+    kernels: str = "auto"
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         _at_least(1, hardware__threads=self.threads, hardware__processes=self.processes)
         if self.device.split(":")[0] not in ("cpu", "cuda"):
             raise ValueError(f"hardware.device must be cpu or cuda, not {self.device!r}")
+        if self.kernels not in ("auto", "reference", "fast"):
+            raise ValueError(f"hardware.kernels must be auto, reference or fast, not {self.kernels!r}")
+        if self.precision not in ("float32", "bfloat16"):
+            raise ValueError(f"hardware.precision must be float32 or bfloat16, not {self.precision!r}")
 
 
 @dataclass

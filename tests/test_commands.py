@@ -37,7 +37,7 @@ def test_train_evaluate_and_compare(what, monkeypatch, capsys):
     assert run(f"meta-train {what}", monkeypatch, capsys)[0] == 0
     folder = only("outputs/meta-train/*")
     facts = json.loads((folder / "run.json").read_text())
-    assert (facts["status"], facts["updates"], facts["skipped"], facts["kernels"]) == ("done", 40, 0, "reference")
+    assert (facts["status"], facts["updates"], facts["skipped"], facts["kernels"]) == ("done", 40, 0, "numba")
     code, out, _ = run(f"meta-train {what}", monkeypatch, capsys)
     assert code == 0
     assert "already done, reused" in out

@@ -89,6 +89,9 @@ def train_together(
     prepare(seeds[0].hardware)
     trainings = [_build(settings, trust) for settings in seeds]
     folders = [claimed or _claim(settings) for settings in seeds]
+    kernels = trainings[0].learner.kernels
+    if relay is None and ":" in kernels:
+        print(f"kernels: {kernels}")
     with ExitStack() as locks:
         members = []
         for settings, training, folder in zip(seeds, trainings, folders, strict=True):
@@ -138,8 +141,16 @@ def _build(settings: Settings, trust: list[str] | None) -> Training:
         )
     gradient = build(settings.gradient, "gradient", trust)
     optimizer = build(settings.optimizer, "optimizer", trust)
+    kernels = settings.hardware.kernels
     if not isinstance(gradient, OnlineRule):
+        if kernels == "fast" and not learner.is_compiled:
+            raise UsageError(
+                f"hardware.kernels=fast, but learner {settings.choices.get('learner')} has none here "
+                f"({learner.kernels}); use auto"
+            )
         return MetaTraining(learner, gradient, optimizer, settings.meta, settings.seed)
+    if kernels == "reference":
+        raise UsageError("hardware.kernels=reference, but the rules of 1997 run compiled alone; use auto")
     try:
         return OnlineTraining(learner, gradient, optimizer, settings.meta, settings.seed)
     except ValueError as error:
@@ -152,7 +163,10 @@ def _train(members: Sequence[_Member], relay: Relay | None) -> None:
     if online:
         online[0].together_with(online)
     for member in members:
-        member.folder.begin(**run_facts(member.settings), kernels="numba" if online else "reference")
+        member.folder.begin(
+            **run_facts(member.settings),
+            kernels="numba" if online else member.training.learner.kernels,
+        )
     try:
         _loop(members, relay)
     except KeyboardInterrupt:

@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from l2l_cli.kernels.compiled import kernel
-from l2l_cli.kernels.vectors import Array, Shape, fma, fold, load, sigmoid, splat, spread, store
+from l2l_cli.kernels.functions import sigmoid
+from l2l_cli.kernels.shuffles import fold, spread
+from l2l_cli.kernels.vectors import Array, Shape, fma, load, splat, store
 
 ANSWER, ONLINE, SEQUENCE, BATCH = range(4)
 """When weights move: never, after every step, after every sequence; BATCH leaves the gradient to the caller."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from l2l_cli.kernels.compiled import kernel
+from l2l_cli.kernels.functions import sigmoid
 from l2l_cli.kernels.layers import (
     ANSWER,
     SEQUENCE,
@@ -25,18 +26,8 @@ from l2l_cli.kernels.layers import (
     squash,
     transposed_product,
 )
-from l2l_cli.kernels.vectors import (
-    Array,
-    Shape,
-    fma,
-    load,
-    padded,
-    sigmoid,
-    splat,
-    spread,
-    store,
-    zeros,
-)
+from l2l_cli.kernels.shuffles import spread
+from l2l_cli.kernels.vectors import Array, Shape, fma, load, padded, splat, store, zeros
 
 
 class Sizes(NamedTuple):

@@ -18,9 +18,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+from llvmlite import binding as llvm
 from llvmlite import ir
-from numba.core import types
+from numba.core import config, types
 from numba.core.datamodel import models
+from numba.core.errors import TypingError
 from numba.extending import intrinsic as numba_intrinsic
 from numba.extending import overload, register_model
 from numpy.typing import NDArray
@@ -29,6 +31,18 @@ Array = NDArray[np.floating[Any]]
 
 WIDTH = 16
 """Numbers in a register: 512 bits of float32.  Narrower machines take two or four instructions for one."""
+
+
+def _has(feature: str) -> bool:
+    """Whether what is compiled may use one of the processor's features."""
+    chosen = config.CPU_FEATURES  # type: ignore[attr-defined]  # by the environment, as when a kernel is tried for another machine
+    if chosen is not None:
+        return f"+{feature}" in chosen.split(",")
+    return bool(llvm.get_host_cpu_features().get(feature, False))
+
+
+SIXTEEN_AT_ONCE = _has("avx512f") and _has("avx512dq")
+"""Whether an instruction takes 16 numbers of 32 bits, with 32 registers to choose from; else 8 at most, with 16."""
 
 
 class Shape(NamedTuple):
@@ -62,9 +76,16 @@ def zeros(shape: tuple[int, ...], dtype: Any) -> Array:
     return result
 
 
-def _intrinsic(function: Callable[..., Any]) -> Any:
+def intrinsic(function: Callable[..., Any]) -> Any:
     """Numba hands the first argument over itself, so callers pass one fewer: the result is not typed."""
-    return numba_intrinsic(function)
+    return numba_intrinsic(prefer_literal=True)(function)
+
+
+def count_of(kind: Any) -> int:
+    """Return how many numbers a type stands for: a constant's value, a tuple's length, or a register an integer."""
+    if isinstance(kind, types.Literal):
+        return int(kind.literal_value)
+    return int(kind.count) * (WIDTH if isinstance(kind.dtype, types.Integer) else 1)
 
 
 class Vec(types.Type):
@@ -95,16 +116,46 @@ class _VecModel(models.PrimitiveModel):
         super().__init__(manager, vec, vec.llvm)  # type: ignore[no-untyped-call]
 
 
-def _place(context: Any, builder: Any, kind: Any, array: Any, position: Any, lanes: Any, vec: Vec) -> Any:
-    data = context.make_array(kind)(context, builder, array).data
-    start = builder.mul(position, ir.Constant(position.type, lanes.count))
-    return builder.bitcast(builder.gep(data, [start]), vec.llvm.as_pointer())
+@intrinsic
+def pointer(typing: Any, array: Any, position: Any) -> Any:
+    """Return where a number of a C-contiguous array lies.
+
+    Numba counts who refers to an array, even in a loop's innermost call; nobody counts pointers.
+    """
+    if array.layout != "C":
+        raise TypingError(f"kernels read C-contiguous arrays, not {array}")
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _element(context, builder, signature.args[0], args[0], args[1])
+
+    kind = types.CPointer(array.dtype)  # type: ignore[no-untyped-call]
+    return kind(array, types.intp), code
 
 
-@_intrinsic
+@intrinsic
+def ahead(typing: Any, place: Any, count: Any) -> Any:
+    """Return the pointer that many numbers further on."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.gep(args[0], [args[1]])
+
+    return place(place, types.intp), code
+
+
+def _element(context: Any, builder: Any, kind: Any, place: Any, position: Any) -> Any:
+    data = place if isinstance(kind, types.CPointer) else context.make_array(kind)(context, builder, place).data
+    return builder.gep(data, [position])
+
+
+def _place(context: Any, builder: Any, kind: Any, place: Any, position: Any, lanes: Any, vec: Vec) -> Any:
+    start = builder.mul(position, ir.Constant(position.type, count_of(lanes)))
+    return builder.bitcast(_element(context, builder, kind, place, start), vec.llvm.as_pointer())
+
+
+@intrinsic
 def load(typing: Any, array: Any, position: Any, like: Any, lanes: Any) -> Any:
-    """Return the register that starts at a position; ``like`` says how long it is."""
-    vec = Vec(like.dtype, like.count)
+    """Return the register that starts at a position of an array or pointer; ``like`` says how long it is."""
+    vec = Vec(array.dtype, count_of(like))
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         place = _place(context, builder, signature.args[0], args[0], args[1], lanes, vec)
@@ -113,7 +164,7 @@ def load(typing: Any, array: Any, position: Any, like: Any, lanes: Any) -> Any:
     return vec(array, types.intp, like, lanes), code
 
 
-@_intrinsic
+@intrinsic
 def store(typing: Any, array: Any, position: Any, value: Any, lanes: Any) -> Any:
     """Write a register from a position on."""
 
@@ -125,53 +176,41 @@ def store(typing: Any, array: Any, position: Any, value: Any, lanes: Any) -> Any
     return types.void(array, types.intp, value, lanes), code
 
 
-@_intrinsic
-def splat(typing: Any, number: Any, like: Any) -> Any:
-    """Return a register that holds one number everywhere; ``like`` is a register or a tuple."""
-    vec = like if isinstance(like, Vec) else Vec(like.dtype, like.count)
+@intrinsic
+def repeat(typing: Any, array: Any, position: Any, like: Any) -> Any:
+    """Return a register that holds one number of an array or pointer everywhere."""
+    vec = Vec(array.dtype, count_of(like))
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        value = context.cast(builder, args[0], signature.args[0], vec.dtype)
-        first = builder.insert_element(vec.full(0.0), value, ir.Constant(ir.IntType(32), 0))
-        return builder.shuffle_vector(first, vec.full(0.0), _mask([0] * vec.lanes))
+        value = builder.load(_element(context, builder, signature.args[0], args[0], args[1]))
+        return _repeated(builder, vec, value)
+
+    return vec(array, types.intp, like), code
+
+
+@intrinsic
+def splat(typing: Any, number: Any, like: Any) -> Any:
+    """Return a register that holds one number everywhere; ``like`` is a register or a tuple."""
+    vec = like if isinstance(like, Vec) else Vec(like.dtype, count_of(like))
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _repeated(builder, vec, context.cast(builder, args[0], signature.args[0], vec.dtype))
 
     return vec(number, like), code
 
 
-@_intrinsic
-def spread(typing: Any, value: Any, like: Any) -> Any:
-    """Return the L lanes G times over, as factors of G positions."""
-    vec = Vec(like.dtype, like.count)
-
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        order = list(range(value.lanes)) * (vec.lanes // value.lanes)
-        return builder.shuffle_vector(args[0], value.full(0.0), _mask(order))
-
-    return vec(value, like), code
+def _repeated(builder: Any, vec: Vec, value: Any) -> Any:
+    first = builder.insert_element(vec.full(0.0), value, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(first, vec.full(0.0), mask([0] * vec.lanes))
 
 
-@_intrinsic
-def fold(typing: Any, value: Any, like: Any) -> Any:
-    """Return the sum over the G positions, lane by lane."""
-    vec = Vec(like.dtype, like.count)
-
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        total, size = args[0], value.lanes
-        while size > vec.lanes:
-            size //= 2
-            low, high = _mask(list(range(size))), _mask(list(range(size, 2 * size)))
-            halves = [builder.shuffle_vector(total, Vec(vec.dtype, 2 * size).full(0.0), mask) for mask in (low, high)]
-            total = builder.fadd(*halves)
-        return total
-
-    return vec(value, like), code
-
-
-def _mask(order: list[int]) -> Any:
+def mask(order: list[int]) -> Any:
+    """Return the constant that says which numbers of two registers a shuffle takes."""
     return ir.Constant(ir.VectorType(ir.IntType(32), len(order)), order)
 
 
-def _call(builder: Any, name: str, vec: Vec, *args: Any) -> Any:
+def call(builder: Any, name: str, vec: Vec, *args: Any) -> Any:
+    """Call one of LLVM's own functions on registers."""
     full_name = f"llvm.{name}.v{vec.lanes}f{vec.bits}"
     function = builder.module.globals.get(full_name)
     if function is None:
@@ -179,54 +218,20 @@ def _call(builder: Any, name: str, vec: Vec, *args: Any) -> Any:
     return builder.call(function, args)
 
 
-@_intrinsic
+@intrinsic
 def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
     """Return a · b + c."""
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _call(builder, "fma", a, *args)
+        return call(builder, "fma", a, *args)
 
     return a(a, a, a), code
-
-
-# Where e^r is cut: the remainder on |r| ≤ ½ ln 2 is below half a unit in the last place.
-_TERMS = {32: 7, 64: 13}
-# Beyond these the logistic function is 0 or 1 to the last bit, and 2^n stays a normal number.
-_CLAMP = {32: 87.0, 64: 700.0}
-_LN2 = {32: (0.693359375, -2.12194440e-4), 64: (0.693147180369123816490, 1.90821492927058770002e-10)}
-
-
-@_intrinsic
-def sigmoid(typing: Any, a: Any) -> Any:
-    """Return 1 / (1 + e^−a): 2^n by the exponent's bits, the rest by a polynomial.
-
-    A NaN stays a NaN.
-    """
-
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        clamp, terms, (high, low) = _CLAMP[a.bits], _TERMS[a.bits], _LN2[a.bits]
-        x = builder.fneg(args[0])
-        for sign, compare in ((1, ">"), (-1, "<")):
-            x = builder.select(builder.fcmp_ordered(compare, x, a.full(sign * clamp)), a.full(sign * clamp), x)
-        n = _call(builder, "rint", a, builder.fmul(x, a.full(1 / math.log(2))))
-        r = _call(builder, "fma", a, n, a.full(-low), _call(builder, "fma", a, n, a.full(-high), x))
-        e = a.full(1 / math.factorial(terms))
-        for k in range(terms - 1, -1, -1):
-            e = _call(builder, "fma", a, e, r, a.full(1 / math.factorial(k)))
-        mantissa, bias = (23, 127) if a.bits == 32 else (52, 1023)
-        whole = ir.VectorType(ir.IntType(a.bits), a.lanes)
-        power = builder.add(builder.fptosi(n, whole), ir.Constant(whole, [bias] * a.lanes))
-        power = builder.shl(power, ir.Constant(whole, [mantissa] * a.lanes))
-        e = builder.fmul(e, builder.bitcast(power, a.llvm))
-        return builder.fdiv(a.full(1.0), builder.fadd(a.full(1.0), e))
-
-    return a(a), code
 
 
 def _operator(symbol: Any, instruction: str) -> None:
     """Give registers an arithmetic operator, with a number on either side too."""
 
-    @_intrinsic
+    @intrinsic
     def both(typing: Any, a: Any, b: Any) -> Any:
         def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             return getattr(builder, instruction)(*args)

@@ -14,6 +14,12 @@ from l2l_cli.tasks.base import Task
 State = TypeVar("State")
 
 
+def step_losses(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the loss of each step and episode, (T, E), of outputs (T, E, N, ...)."""
+    steps, episodes = outputs.shape[:2]
+    return task.loss(outputs.flatten(0, 1), targets.flatten(0, 1)).view(steps, episodes)
+
+
 class Learner(nn.Module, ABC, Generic[State]):
     """Slow weights φ are ``parameters()``; all that is acquired inside an episode is a ``State``.
 
@@ -21,7 +27,14 @@ class Learner(nn.Module, ABC, Generic[State]):
 
     Args:
         task: Whose episodes are to be learned.
+
+    Attributes:
+        fast: Use a compiled path where there is one; it may change last digits, never meaning.
+        state_dtype: Of states in the memory of a GPU's kernels, float32 or bfloat16.
     """
+
+    fast: bool = True
+    state_dtype: torch.dtype = torch.float32
 
     def __init__(self, task: Task) -> None:
         super().__init__()
@@ -46,6 +59,21 @@ class Learner(nn.Module, ABC, Generic[State]):
             state, answer = self.step(state, batches.at(step))
             answers.append(answer)
         return state, torch.stack(answers)
+
+    def losses(self, state: State, batches: Batches) -> tuple[State, Tensor]:
+        """Step through T batches as ``unroll`` does and return their losses, (T, E), for meta-gradients."""
+        state, outputs = self.unroll(state, batches)
+        return state, step_losses(self.task, outputs, batches.targets)
+
+    @property
+    def kernels(self) -> str:
+        """What ``losses`` will run on: "reference", if need be with the reason after a colon, or a kind of kernels."""
+        return "reference"
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether ``losses`` will take a compiled path."""
+        return not self.kernels.startswith("reference")
 
     @property
     def is_meta_trained(self) -> bool:

@@ -8,9 +8,12 @@ import torch
 from torch import Generator, Tensor
 
 from l2l_cli.core.point import Point
-from l2l_cli.core.types import Batch, Params
+from l2l_cli.core.types import Batch, Batches, Params
 from l2l_cli.learners.base import Learner
+from l2l_cli.learners.unrolled import FastDescent
+from l2l_cli.learners.unrolled_cuda import CudaUnroll, can_unroll
 from l2l_cli.optimizers.base import Optimizer
+from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
 from l2l_cli.tasks.base import Task
 
 
@@ -34,6 +37,8 @@ class Descent(Learner[DescentState]):
         super().__init__(task)
         self.rule = rule
         self.second_order = second_order
+        self._fast = FastDescent(task, rule) if isinstance(rule, CoordinatewiseLSTM) else None
+        self._graphs: CudaUnroll | None = None
 
     def init(self, episodes: int, rng: Generator) -> DescentState:
         """Draw θ_0 for each episode."""
@@ -42,10 +47,35 @@ class Descent(Learner[DescentState]):
 
     def step(self, state: DescentState, batch: Batch) -> tuple[DescentState, Tensor]:
         """Answer with θ_t, then move to θ_{t+1}."""
+        if self._fast is not None and not torch.is_grad_enabled() and self.kernels == "numba":
+            after, answer = self._fast.step(*state, batch)
+            return DescentState(*after), answer
         point = Point(self.task.model, self.task.loss, state.params, batch, self.second_order)
         params, memory = self.rule.step(point, state.memory)
         answer = point.outputs if torch.is_grad_enabled() else point.outputs.detach()
         return DescentState(params, memory), answer
+
+    def losses(self, state: DescentState, batches: Batches) -> tuple[DescentState, Tensor]:
+        """Return the losses of T steps, by the compiled path if the rule has one and its gradient is stopped."""
+        if self._fast is None or not self.is_compiled:
+            return super().losses(state, batches)
+        path: FastDescent | CudaUnroll = self._fast
+        if self.kernels == "triton":
+            path = self._graphs = self._graphs or CudaUnroll(self.task, self._fast.rule, self.state_dtype)
+        after, losses = path.losses(*state, batches)
+        return DescentState(*after), losses
+
+    @property
+    def kernels(self) -> str:
+        """Compiled ones where the rule has some, is where they run, and its gradient is stopped."""
+        if not self.fast or self._fast is None:
+            return "reference"
+        if self.second_order:
+            return "reference: second_order=true differentiates the gradients too, which the kernels take as data"
+        value = next(self.rule.parameters())
+        if value.device.type == "cpu":
+            return "numba"
+        return "triton" if value.device.type == "cuda" and can_unroll(self._fast.rule) else "reference"
 
     def predict(self, state: DescentState, inputs: Tensor) -> Tensor:
         """Answer with θ_t."""

@@ -14,7 +14,8 @@ from torch import Generator, Tensor, nn
 
 from l2l_cli.core.random import generator, uniform
 from l2l_cli.core.types import Batch, Batches
-from l2l_cli.learners.base import Learner
+from l2l_cli.kernels.sequence import SequenceLSTM
+from l2l_cli.learners.base import Learner, step_losses
 from l2l_cli.tasks.base import Task
 
 
@@ -65,6 +66,7 @@ class LSTM(Learner[InWeightsState]):
             else nn.Linear(hidden, targets)
         )
         self._reads_inputs = readout > 0
+        self._fast = SequenceLSTM()
         self._reset(forget_bias, initial_seed)
 
     def _reset(self, forget_bias: float, seed: int) -> None:
@@ -100,15 +102,33 @@ class LSTM(Learner[InWeightsState]):
 
     def unroll(self, state: InWeightsState, batches: Batches) -> tuple[InWeightsState, Tensor]:
         """Run all steps in one call: the targets, which are data, are known beforehand."""
+        return self._sequence(state, batches, self.is_compiled and not torch.is_grad_enabled())
+
+    def losses(self, state: InWeightsState, batches: Batches) -> tuple[InWeightsState, Tensor]:
+        """Return the losses of T steps, from a state that counts as data if the path is compiled."""
+        state, outputs = self._sequence(state, batches, self.is_compiled)
+        return state, step_losses(self.task, outputs, batches.targets)
+
+    @property
+    def kernels(self) -> str:
+        """Compiled ones, where they run."""
+        return "numba" if self.fast and next(self.parameters()).device.type == "cpu" else "reference"
+
+    def _sequence(self, state: InWeightsState, batches: Batches, fast: bool) -> tuple[InWeightsState, Tensor]:
         inputs, targets = batches.inputs.flatten(2), batches.targets.flatten(2)
         previous = torch.cat([state.previous.unsqueeze(0), targets[:-1]])
-        answers, (hidden, cell) = self._answer(inputs, previous, state.hidden, state.cell)
+        answers, (hidden, cell) = self._answer(inputs, previous, state.hidden, state.cell, fast)
         return InWeightsState(hidden, cell, targets[-1]), answers.reshape(batches.targets.shape)
 
     def _answer(
-        self, inputs: Tensor, previous: Tensor, hidden: Tensor, cell: Tensor
+        self, inputs: Tensor, previous: Tensor, hidden: Tensor, cell: Tensor, fast: bool = False
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Run the cell over inputs (T, E, D) and previous targets (T, E, K); answers are (T, E, K)."""
-        activations, state = self.cell(torch.cat([inputs, previous], -1), (hidden, cell))
-        seen = torch.cat([activations, inputs], -1) if self._reads_inputs else activations
-        return torch.sigmoid(self.readout(seen)), state
+        seen = torch.cat([inputs, previous], -1)
+        if fast:
+            activations, state = self._fast(seen, hidden, cell, list(self.cell.parameters()))
+        else:
+            activations, state = self.cell(seen, (hidden, cell))
+        if self._reads_inputs:
+            activations = torch.cat([activations, inputs], -1)
+        return torch.sigmoid(self.readout(activations)), state

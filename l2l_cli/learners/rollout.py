@@ -9,8 +9,7 @@ from torch import Tensor
 
 from l2l_cli.core.random import derive, generator
 from l2l_cli.core.types import Phase
-from l2l_cli.learners.base import Learner
-from l2l_cli.tasks.base import Task
+from l2l_cli.learners.base import Learner, step_losses
 
 WINDOW = 256
 """Steps whose data are in memory at once."""
@@ -21,12 +20,6 @@ class Scores(NamedTuple):
 
     losses: Tensor
     metrics: dict[str, Tensor]
-
-
-def step_losses(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return the loss of each step and episode, (T, E), of outputs (T, E, N, ...)."""
-    steps, episodes = outputs.shape[:2]
-    return task.loss(outputs.flatten(0, 1), targets.flatten(0, 1)).view(steps, episodes)
 
 
 @torch.no_grad()

@@ -8,7 +8,6 @@ import torch
 
 from l2l_cli.core.tree import detach
 from l2l_cli.learners.base import Learner
-from l2l_cli.learners.rollout import step_losses
 from l2l_cli.meta.gradient import Estimate, Estimator, Progress
 from l2l_cli.meta.horizon import Horizon
 from l2l_cli.meta.loss import MetaLoss, Trajectory
@@ -42,8 +41,7 @@ class Backprop(Estimator):
         start, horizon = int(progress.step), int(progress.horizon)
         stop = horizon if self.window is None else min(start + self.window, horizon)
         batches = self.episode(learner, progress).batches(start, stop)
-        state, outputs = learner.unroll(detach(progress.state), batches)
-        losses = step_losses(learner.task, outputs, batches.targets)
+        state, losses = learner.losses(detach(progress.state), batches)
         objective = self.loss(losses)
         names, values = zip(*learner.named_parameters(), strict=True)
         grads = torch.autograd.grad(objective, values, materialize_grads=True)

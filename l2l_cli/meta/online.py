@@ -14,10 +14,11 @@ from l2l_cli.core.plan import MetaPlan
 from l2l_cli.core.random import generator
 from l2l_cli.kernels.compiled import announce
 from l2l_cli.kernels.layers import BATCH, ONLINE, Lesson
+from l2l_cli.kernels.team import flushed
 from l2l_cli.kernels.vectors import Array, shape_of
 from l2l_cli.learners.base import Learner
 from l2l_cli.meta.rules import MODES, OnlineRule
-from l2l_cli.meta.training import Training, Update
+from l2l_cli.meta.training import Training, Update, Validation
 from l2l_cli.optimizers.base import FirstOrder
 from l2l_cli.optimizers.sgd import Sgd
 
@@ -49,7 +50,6 @@ class OnlineTraining(Training):
         self.rule = rule
         self.kernel = rule.kernel(learner)
         self.rate = optimizer.lr
-        self._company: list[OnlineTraining] = [self]
         self._lanes: _Lanes | None = None
 
     def together_with(self, company: Sequence[OnlineTraining]) -> None:
@@ -78,7 +78,7 @@ class OnlineTraining(Training):
         """Give the learner its last weights."""
         self._sync()
 
-    def validate(self) -> Any:
+    def validate(self) -> Validation:
         """Score the present weights."""
         self._sync()
         return super().validate()
@@ -146,13 +146,11 @@ class _Lanes:
         inputs, targets = self._sequences(steps)
         errors = np.zeros(targets.shape[::2], self._dtype)
         module, sizes, shape = self._kernel.module, self._kernel.sizes, shape_of(self._kernel.lanes, self._dtype)
-        # Saturated units have derivatives below the smallest normal number, with which processors take their time.
-        torch.set_flush_denormal(True)
         lesson = Lesson(inputs, targets, self._rate, self._mode, self._rule.half, errors)
-        module.epoch(self._net, sizes, lesson, shape)
-        if self._mode == BATCH:
-            module.move(self._net, self._rate, shape)
-        torch.set_flush_denormal(False)
+        with flushed:
+            module.epoch(self._net, sizes, lesson, shape)
+            if self._mode == BATCH:
+                module.move(self._net, self._rate, shape)
         self._losses = errors.mean(0, dtype=np.float64) / steps
         self._number += 1
 

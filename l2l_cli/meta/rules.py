@@ -83,8 +83,9 @@ class OnlineRule(ABC):
 
     def operations(self, learner: Learner[Any]) -> int:
         """Return about how many multiply-adds an epoch takes."""
-        fixed = getattr(learner.task, "functions", None)
-        return int(self.kernel(learner).sizes.operations) * (fixed or self.sequences) * learner.task.horizon
+        fixed = learner.task.training_set()
+        sequences = self.sequences if fixed is None else len(fixed.batch(0).targets)
+        return int(self.kernel(learner).sizes.operations) * sequences * learner.task.horizon
 
     def presentation(self, learner: Learner[Any], seed: int, number: int) -> Episode:
         """Return the sequences of an epoch: the task's fixed set, or new ones."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from l2l_cli.core.errors import RunFailed
 from l2l_cli.core.plan import MetaPlan
 from l2l_cli.core.random import derive
-from l2l_cli.core.tree import all_finite, global_norm
+from l2l_cli.core.tree import all_finite
 from l2l_cli.core.types import Params
 from l2l_cli.learners.base import Learner
 from l2l_cli.meta.gradient import Estimator
@@ -23,7 +23,7 @@ SKIPPED_SHARE = 0.01
 
 
 class MetaTraining(Training):
-    """Training by an estimated meta-gradient and an optimizer that follows it.
+    """Training by an estimated meta-gradient and an optimizer that follows it; to that, φ is one vector.
 
     Args:
         learner: Whose ``parameters()`` are trained, in place.
@@ -43,13 +43,14 @@ class MetaTraining(Training):
         self._estimator = estimator
         self._optimizer = optimizer
         self._progress = estimator.init(learner, derive(seed, "meta_train"))
-        self._memory = optimizer.init(self.phi())
-        self._average = self.phi()
-        self._best = self.phi()
+        self._vector = _flat(self.phi())
+        self._memory = optimizer.init({"phi": self._vector})
+        self._average = self._vector.clone()
+        self._best = self._vector.clone()
 
     def finish(self) -> None:
         """Give the learner the best weights that validation has seen."""
-        self.load(self._best)
+        self._spread(self._best)
 
     def tree(self) -> dict[str, Any]:
         """Return φ, its running mean, the best of those, the optimizer's memory and the estimator's progress."""
@@ -63,31 +64,31 @@ class MetaTraining(Training):
 
     def take(self, tree: dict[str, Any]) -> None:
         """Take up all of ``tree``."""
-        _, self._average, self._best, self._memory, self._progress = tree.values()
+        phi, self._average, self._best, self._memory, self._progress = tree.values()
+        self._vector = _flat(phi)
 
     def validate(self) -> Validation:
         """Score the running mean of φ."""
-        phi = self.phi()
-        self.load(self._average)
+        self._spread(self._average)
         record = super().validate()
         if record.best:
-            self._best = self.phi()
-        self.load(phi)
+            self._best = self._average.clone()
+        self._spread(self._vector)
         return record
 
     def update(self) -> Update:
         """Estimate the meta-gradient of one window and move φ."""
         done = self.number / self.plan.updates
         progress, estimate = self._estimator.estimate(self.learner, self._progress, done)
-        norm = global_norm(estimate.grad)
+        grad = _flat(estimate.grad)
         self.number += 1
-        loss = float(estimate.loss)
-        if not (math.isfinite(loss) and math.isfinite(float(norm)) and all_finite(progress.state)):
-            return self._skip(loss, float(norm), done)
+        loss, norm = float(estimate.loss), float(grad.norm())
+        if not (math.isfinite(loss) and math.isfinite(norm) and all_finite(progress.state)):
+            return self._skip(loss, norm, done)
         self._progress = progress
         self.note(loss)
-        self._move(estimate.grad, norm)
-        return Update(self.number, loss, float(norm), skipped=False)
+        self._move(grad, norm)
+        return Update(self.number, loss, norm, skipped=False)
 
     def _skip(self, loss: float, norm: float, done: float) -> Update:
         """Leave φ as it is and begin new episodes: the present ones hold a state that is not finite."""
@@ -102,17 +103,23 @@ class MetaTraining(Training):
         return Update(self.number, loss, norm, skipped=True)
 
     @torch.no_grad()
-    def _move(self, grad: Params, norm: Tensor) -> None:
+    def _move(self, grad: Tensor, norm: float) -> None:
         clip = self.plan.clip
-        shrink = 1.0 if clip is None else min(1.0, clip / (float(norm) + 1e-12))
-        scaled = {name: shrink * value for name, value in grad.items()}
-        displacement, self._memory = self._optimizer.update(scaled, self._memory)
-        rate = self._rate()
+        shrink = 1.0 if clip is None else min(1.0, clip / (norm + 1e-12))
+        displacement, self._memory = self._optimizer.update({"phi": shrink * grad}, self._memory)
+        self._vector.add_(displacement["phi"], alpha=self._rate())
+        self._spread(self._vector)
         # The mean forgets its start: without the ramp it would hold the initial weights for 1 / (1 − decay) updates.
         decay = min(self.plan.average, self.number / (self.number + 10.0))
-        for name, value in self.learner.named_parameters():
-            value.add_(displacement[name], alpha=rate)
-            self._average[name] = decay * self._average[name] + (1.0 - decay) * value
+        self._average = decay * self._average + (1.0 - decay) * self._vector
+
+    @torch.no_grad()
+    def _spread(self, vector: Tensor) -> None:
+        """Give the learner the φ of a vector."""
+        values = list(self.learner.parameters())
+        pieces = torch.split(vector, [value.numel() for value in values])
+        for value, piece in zip(values, pieces, strict=True):
+            value.copy_(piece.view_as(value))
 
     def _rate(self) -> float:
         """Return the schedule's factor on the learning rate at this update."""
@@ -123,3 +130,7 @@ class MetaTraining(Training):
             return 1.0
         share = (self.number - plan.warmup) / max(1, plan.updates - plan.warmup)
         return plan.floor + (1.0 - plan.floor) * 0.5 * (1.0 + math.cos(math.pi * share))
+
+
+def _flat(phi: Params) -> Tensor:
+    return torch.cat([value.flatten() for value in phi.values()])

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from l2l_cli.core.blocks import BLOCK, blocked, blocks_of, unblocked
 from l2l_cli.core.random import generator, uniform
 from l2l_cli.core.types import Params
 from l2l_cli.optimizers.base import FirstOrder, positive
@@ -18,7 +19,7 @@ from l2l_cli.optimizers.preprocess import Identity, Preprocess
 
 
 class LSTMStates(NamedTuple):
-    """Hidden and cell activations of every layer and coordinate, (layers, coordinates, hidden) each."""
+    """Hidden and cell activations of every layer, unit and coordinate, (layers, B, H, BLOCK) each: ``core.blocks``."""
 
     hidden: Tensor
     cell: Tensor
@@ -71,8 +72,8 @@ class CoordinatewiseLSTM(FirstOrder[LSTMStates]):
 
     def init(self, params: Params) -> LSTMStates:
         """Start every coordinate from a zero state."""
-        count = sum(value.numel() for value in params.values())
-        zero = self.head.weight.new_zeros(len(self.cells), count, self.hidden)
+        blocks = blocks_of(sum(value.numel() for value in params.values()))
+        zero = self.head.weight.new_zeros(len(self.cells), blocks, self.hidden, BLOCK)
         return LSTMStates(zero, zero)
 
     def update(self, grad: Params, memory: LSTMStates) -> tuple[Params, LSTMStates]:
@@ -80,14 +81,14 @@ class CoordinatewiseLSTM(FirstOrder[LSTMStates]):
         flat = torch.cat([value.flatten() for value in grad.values()])
         below = self.preprocess(flat)
         hidden, cell = [], []
-        for layer, unit in enumerate(self.cells):
-            below, content = unit(below, memory.hidden[layer], memory.cell[layer])
+        for unit, *before in zip(self.cells, *(unblocked(part, flat.numel()) for part in memory), strict=True):
+            below, content = unit(below, *before)
             hidden.append(below)
             cell.append(content)
-        moves = self.output_scale * self.head(below).squeeze(-1)
+        moves = self.output_scale * (self.head.weight @ below + self.head.bias).squeeze(0)
         pieces = moves.split([value.numel() for value in grad.values()])
         shaped = {name: piece.view_as(grad[name]) for name, piece in zip(grad, pieces, strict=True)}
-        return shaped, LSTMStates(torch.stack(hidden), torch.stack(cell))
+        return shaped, LSTMStates(blocked(torch.stack(hidden)), blocked(torch.stack(cell)))
 
 
 class LSTMCell(nn.Module):
@@ -103,9 +104,9 @@ class LSTMCell(nn.Module):
         self.bias = nn.Parameter(torch.empty(4 * hidden))
 
     def forward(self, inputs: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the next hidden and cell activations, (C, hidden) each."""
-        gates = torch.addmm(self.bias, inputs, self.input_weight.T).addmm(hidden, self.hidden_weight.T)
-        into, forget, candidate, out = gates.chunk(4, -1)
+        """Return the next hidden and cell activations, (H, C) each, for inputs (K, C)."""
+        gates = torch.addmm(self.bias[:, None], self.input_weight, inputs).addmm(self.hidden_weight, hidden)
+        into, forget, candidate, out = gates.chunk(4)
         # 2σ(2x) − 1 is tanh, several times faster in torch's CPU kernels.
         cell = torch.sigmoid(forget) * cell + torch.sigmoid(into) * (2.0 * torch.sigmoid(2.0 * candidate) - 1.0)
         return torch.sigmoid(out) * (2.0 * torch.sigmoid(2.0 * cell) - 1.0), cell

@@ -20,7 +20,7 @@ class Preprocess(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, grad: Tensor) -> Tensor:
-        """Map gradients (C,) to features (C, width)."""
+        """Map gradients (C,) to features (width, C)."""
 
 
 class Identity(Preprocess):
@@ -34,8 +34,8 @@ class Identity(Preprocess):
         self.scale = scale
 
     def forward(self, grad: Tensor) -> Tensor:
-        """Return (C, 1)."""
-        return self.scale * grad.unsqueeze(-1)
+        """Return (1, C)."""
+        return self.scale * grad.unsqueeze(0)
 
 
 class LogAndSign(Preprocess):
@@ -49,10 +49,10 @@ class LogAndSign(Preprocess):
         self.p = p
 
     def forward(self, grad: Tensor) -> Tensor:
-        """Return (C, 2)."""
+        """Return (2, C)."""
         size = grad.abs()
         large = size >= torch.exp(grad.new_tensor(-self.p))
         # The clamp keeps the branch that is not taken finite: where() multiplies its gradient by zero.
         magnitude = torch.where(large, size.clamp(min=torch.finfo(grad.dtype).tiny).log() / self.p, -1.0)
         direction = torch.where(large, grad.sign(), torch.exp(grad.new_tensor(self.p)) * grad)
-        return torch.stack([magnitude, direction], -1)
+        return torch.stack([magnitude, direction])

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from l2l_cli.core.model import Model, gaussian
 from l2l_cli.core.random import generator, normal
-from l2l_cli.core.types import Batch, Phase, Spec, Split
+from l2l_cli.core.types import Batch, Batches, Phase, Spec, Split
 from l2l_cli.models.mlp import LinearMap
 from l2l_cli.tasks.base import Episode, Task, mean_squared_error
 
@@ -24,6 +24,12 @@ class QuadraticEpisode(Episode):
         """Return W as inputs (E, d, d) and y as targets (E, d)."""
         del step, split
         return self._batch
+
+    def batches(self, start: int, stop: int, split: Split = Split.TRAIN) -> Batches:
+        """Return the one batch T times over, as a view."""
+        del split
+        inputs, targets = (value.expand(stop - start, *value.shape) for value in self._batch)
+        return Batches(inputs, targets)
 
 
 class Quadratic(Task):

@@ -9,9 +9,9 @@ from l2l_cli.core.errors import RunFailed
 from l2l_cli.core.plan import MetaPlan
 from l2l_cli.core.random import derive, generator
 from l2l_cli.core.types import Phase
+from l2l_cli.learners.base import step_losses
 from l2l_cli.learners.descent import Descent
 from l2l_cli.learners.in_weights import LSTM
-from l2l_cli.learners.rollout import step_losses
 from l2l_cli.meta.backprop import Backprop
 from l2l_cli.meta.horizon import Curriculum
 from l2l_cli.meta.loss import LastStep, LogTrajectory, Trajectory
@@ -56,8 +56,9 @@ def shown_gradients(learner, steps):
         seen.append({name: value.detach().clone() for name, value in grad.items()})
         return update(grad, memory)
 
-    learner.rule.update = record
+    learner.rule.update, fast, learner.fast = record, learner.fast, False
     objective(learner, Trajectory(), steps)
+    learner.fast = fast
     del learner.rule.update
     return seen
 
@@ -74,11 +75,15 @@ def finite_difference(learner, value_of, direction, step=1e-5):
     return (values[0] - values[1]) / (2 * step)
 
 
+@pytest.mark.parametrize("fast", [False, True], ids=["reference", "fast"])
 @pytest.mark.parametrize("loss", [Trajectory(), LogTrajectory(), LastStep()], ids=lambda loss: type(loss).__name__)
 @pytest.mark.parametrize(("task", "name"), [pair for pair in PAIRS if pair[1] in LEARNED])
-def test_backprop_equals_finite_differences(task, name, loss, double):
+def test_backprop_equals_finite_differences(task, name, loss, fast, double):
     steps = 6
     learner = LEARNERS[name](TASKS[task]())
+    if fast and not learner.is_compiled:
+        pytest.skip("it has no compiled path")
+    learner.fast = fast
     learner.task.horizon = steps
     estimator = Backprop(episodes=2, window=None, loss=loss)
     _, estimate = estimator.estimate(learner, estimator.init(learner, 0), 0.0)

@@ -1,0 +1,48 @@
+"""φ of a coordinatewise LSTM as kernels are given it, and how they are to present a gradient to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Mode(IntEnum):
+    """Where features come from: elsewhere, or from the gradient as ``optimizers.preprocess`` has it.
+
+    The number of a known presentation is that of its features.
+    """
+
+    GIVEN = 0
+    IDENTITY = 1
+    LOG_AND_SIGN = 2
+
+
+class Presentation(NamedTuple):
+    """A mode and its constant: the identity's factor, or the p of log and sign."""
+
+    mode: Mode = Mode.IDENTITY
+    value: float = 1.0
+
+
+class Weights(NamedTuple):
+    """A rule's parameters where their owner keeps them, and what belongs to them.
+
+    Attributes:
+        layers: (4H, K) input weights, (4H, H) hidden weights and (4H,) biases of each layer.
+        head: (1, H) weights and (1,) bias of the displacement.
+        output_scale: Factor on the displacement.
+        presentation: What the first layer sees of a gradient.
+    """
+
+    layers: Sequence[Sequence[Tensor]]
+    head: tuple[Tensor, Tensor]
+    output_scale: float = 1.0
+    presentation: Presentation = Presentation()
+
+    @property
+    def features(self) -> int:
+        """The number of features of a coordinate."""
+        return self.layers[0][0].shape[1]

@@ -1,0 +1,156 @@
+"""The coordinatewise LSTM's kernels against the reference rule under automatic differentiation."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from l2l_cli.core.blocks import BLOCK, blocked, fill, unblocked
+from l2l_cli.core.random import generator
+from l2l_cli.core.types import Phase
+from l2l_cli.kernels.recycle import Recycler
+from l2l_cli.kernels.unroll import Unroll, apply
+from l2l_cli.learners.descent import Descent
+from l2l_cli.learners.unrolled import weights_of
+from l2l_cli.meta.backprop import Backprop
+from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM, LSTMStates
+from l2l_cli.optimizers.preprocess import Identity, LogAndSign, Preprocess
+from l2l_cli.tasks.functions import Booleans
+from l2l_cli.tasks.quadratic import Quadratic
+
+STEPS, COORDINATES = 11, 130  # more than one chunk of steps; three blocks, the last one almost empty
+SCALE = 0.7
+
+
+class Cubed(Preprocess):
+    """What a user may write: the kernels have never heard of it."""
+
+    width = 3
+
+    def forward(self, grad):
+        return torch.stack([grad, grad**2, grad**3])
+
+
+PREPROCESS = {"identity": Identity(0.5), "log": LogAndSign(), "users": Cubed()}
+
+
+@pytest.fixture(params=[1, 2])
+def threads(request):
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+def case(hidden, layers, preprocess):
+    """A rule, gradients with zeros and tiny ones among them, adjoints and a state to begin with."""
+    rule = CoordinatewiseLSTM(hidden, layers, PREPROCESS[preprocess], output_scale=SCALE)
+    rng = torch.Generator().manual_seed(0)
+    grads = torch.randn(STEPS, COORDINATES, generator=rng) * 10 ** torch.randn(STEPS, COORDINATES, generator=rng)
+    grads[:, 3], grads[:, 4], grads[2] = 0.0, 1e-7, 1e-5 * grads[2]
+    adjoint = torch.randn(STEPS, COORDINATES, generator=rng)
+    state = LSTMStates(*(blocked(torch.randn(layers, hidden, COORDINATES, generator=rng)) for _ in range(2)))
+    return rule, grads, adjoint, state
+
+
+def reference(rule, grads, adjoint, state):
+    """Parameters after every step, the last state, and ∂Σ adjoint · moves / ∂φ."""
+    moves = []
+    for grad in grads:
+        move, state = rule.update({"theta": grad}, state)
+        moves.append(move["theta"])
+    wanted = torch.autograd.grad((torch.stack(moves) * adjoint).sum(), list(rule.parameters()))
+    return torch.stack(moves).detach(), state, wanted
+
+
+@pytest.mark.parametrize("hidden", [3, 8])
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("preprocess", PREPROCESS)
+def test_moves_and_gradient_are_the_references(hidden, layers, preprocess, threads, double):
+    rule, grads, adjoint, state = case(hidden, layers, preprocess)
+    moves, last, wanted = reference(rule, grads, adjoint, state)
+    weights, buffers = weights_of(rule), Unroll()
+    buffers.begin(weights, state, torch.zeros(COORDINATES), STEPS)
+    buffers.gradients[:, :COORDINATES] = grads
+    buffers.adjoint[:, :COORDINATES] = adjoint
+    buffers.features[:] = torch.stack([blocked(rule.preprocess(grad)) for grad in grads])
+    for t in range(STEPS):
+        buffers.advance(t)
+    close = {"rtol": 1e-10, "atol": 1e-11}
+    torch.testing.assert_close(buffers.params[1:, :COORDINATES], moves.cumsum(0), **close)
+    for found, expected in zip(buffers.backward(), wanted, strict=True):
+        torch.testing.assert_close(found, expected, **close)
+    for found, expected in zip((buffers.hidden[-1], buffers.cell[-1]), last, strict=True):
+        torch.testing.assert_close(*(unblocked(value, COORDINATES) for value in (found, expected)), **close)
+
+
+@pytest.mark.parametrize("preprocess", PREPROCESS)
+def test_applied_without_a_graph_it_moves_alike(preprocess, threads):
+    rule, grads, _, state = case(20, 2, preprocess)
+    with torch.no_grad():
+        move, after = rule.update({"theta": grads[0]}, state)
+        features = rule.preprocess(grads[0]) if preprocess == "users" else None
+        theta = torch.zeros(COORDINATES)
+        hidden, cell, params = apply(weights_of(rule), grads[0], features, state, theta, Recycler())
+    torch.testing.assert_close(params, move["theta"], rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(unblocked(hidden, COORDINATES), unblocked(after.hidden, COORDINATES), rtol=0, atol=1e-6)
+    torch.testing.assert_close(unblocked(cell, COORDINATES), unblocked(after.cell, COORDINATES), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("task", [Quadratic(), Booleans(xor=True, length=20)], ids=["quadratic", "b16"])
+def test_single_precision_is_within_its_digits(task):
+    """Value to 1e-6 and meta-gradient to 1e-4, both relative, over a window that carries a state."""
+    found = {}
+    for fast in (False, True):
+        learner = Descent(task, CoordinatewiseLSTM(preprocess=LogAndSign(), output_scale=0.1))
+        learner.fast = fast
+        estimator = Backprop(episodes=8, window=10)
+        progress, _ = estimator.estimate(learner, estimator.init(learner, 0), 0.0)
+        found[fast] = estimator.estimate(learner, progress, 0.0)[1]
+    torch.testing.assert_close(found[True].loss, found[False].loss, rtol=1e-6, atol=0)
+    vectors = [torch.cat([value.flatten() for value in found[fast].grad.values()]) for fast in (False, True)]
+    assert (vectors[0] - vectors[1]).norm() < 1e-4 * vectors[0].norm()
+
+
+def test_a_window_must_be_differentiated_before_the_next():
+    learner = Descent(Quadratic(), CoordinatewiseLSTM(hidden=4))
+    state = learner.init(3, generator(0, "x"))
+    batches = learner.task.sample(3, 0, Phase.META_TRAIN).batches(0, 2)
+    state, losses = learner.losses(state, batches)
+    learner.losses(state, batches)
+    with pytest.raises(RuntimeError, match="differentiate one before the next"):
+        losses.sum().backward()
+
+
+def test_memory_is_used_again_when_nobody_holds_it():
+    recycler, like = Recycler(), torch.zeros(3, 4)
+    first = recycler.empty_like(like)
+    part, place = first[1:], first.data_ptr()
+    del first
+    assert recycler.empty_like(like).data_ptr() != place  # a view of it is held
+    part.fill_(7.0)
+    held = recycler.empty_like(like)
+    held.zero_()
+    assert part.min() == 7.0
+    del part
+    found = {recycler.empty_like(like).data_ptr() for _ in range(3)}
+    assert place in found
+    assert held.abs().max() == 0.0
+
+
+def test_second_derivatives_take_the_reference_path():
+    rule = CoordinatewiseLSTM(hidden=4)
+    assert Descent(Quadratic(), rule).kernels == "numba"
+    assert Descent(Quadratic(), rule, second_order=True).kernels.startswith("reference: second_order=true")
+
+
+def test_blocks_hold_what_they_are_given():
+    values = torch.randn(2, 3, BLOCK + 5)
+    assert blocked(values).shape == (2, 2, 3, BLOCK)
+    torch.testing.assert_close(unblocked(blocked(values), BLOCK + 5), values)
+    assert blocked(values)[:, 1, :, 5:].abs().max() == 0
+    into = torch.zeros(2, 2, 3, BLOCK)
+    fill(into, values)
+    torch.testing.assert_close(into, blocked(values))
+    fill(into, 2 * values[..., :7])
+    torch.testing.assert_close(unblocked(into, 7), 2 * values[..., :7])
