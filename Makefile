@@ -20,7 +20,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-reproduce: $(READY) ## Reproduce Hochreiter 2001 at its default scale (about ten minutes on two cores)
+reproduce: $(READY) ## Reproduce Hochreiter 2001 at its default scale (about six minutes on two cores)
 	$(BIN)/l2l reproduce hochreiter2001
 
 test: $(READY) ## Run the quick tests
@@ -41,7 +41,7 @@ format: $(READY) ## Format the code
 smoke: $(READY) ## Every preset at smoke scale, into a temporary folder
 	$(BIN)/l2l reproduce hochreiter2001 --scale smoke --output $$(mktemp -d)
 
-bench: $(READY) $(PEERS) ## Timings in one table, beside other libraries, in outputs/bench: about eight minutes
+bench: $(READY) $(PEERS) ## Timings in one table, beside other libraries, in outputs/bench: about six minutes
 	$(BIN)/python -m tests.bench
 
 bench-gpu: $(READY) ## On a machine with a GPU: check its kernel there, then time it

@@ -22,6 +22,10 @@ WEIGHTS = "weights.safetensors"
 """The trained φ of a finished run, by the learner's own names."""
 
 
+WORTH_COMPILING = 100
+"""Updates of φ from which on ``kernels=auto`` compiles what can be compiled: a trial run should not wait for it."""
+
+
 def prepare(hardware: Hardware) -> None:
     """Set threads, device and determinism of this process.
 
@@ -50,7 +54,8 @@ def build_task(settings: Settings, trust: Sequence[str] | None = None) -> Task:
 def build_learner(settings: Settings, task: Task, trust: Sequence[str] | None = None) -> Learner[Any]:
     """Build the learner of a configuration for a task."""
     learner: Learner[Any] = build(settings.learner, "learner", trust, task=task)
-    learner.fast = settings.hardware.kernels != "reference"
+    kernels = settings.hardware.kernels
+    learner.fast = kernels == "fast" or (kernels == "auto" and settings.meta.updates >= WORTH_COMPILING)
     learner.state_dtype = getattr(torch, settings.hardware.precision)
     return learner
 

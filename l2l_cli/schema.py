@@ -77,7 +77,8 @@ class Hardware:
         processes: That ``reproduce`` runs side by side; null is one a core.
         deterministic: Refuse operations whose result depends on timing.
         precision: "bfloat16" halves the memory of a learned rule's states in the kernels of a GPU.
-        kernels: "auto" runs compiled kernels where there are some, "reference" never, "fast" refuses to do without.
+        kernels: "auto" runs compiled kernels where there are some and 100 updates or more are to be made, "reference"
+            never, "fast" refuses to do without.
     """
 
     device: str = "cpu"

@@ -37,7 +37,7 @@ def test_train_evaluate_and_compare(what, monkeypatch, capsys):
     assert run(f"meta-train {what}", monkeypatch, capsys)[0] == 0
     folder = only("outputs/meta-train/*")
     facts = json.loads((folder / "run.json").read_text())
-    assert (facts["status"], facts["updates"], facts["skipped"], facts["kernels"]) == ("done", 40, 0, "numba")
+    assert (facts["status"], facts["updates"], facts["skipped"], facts["kernels"]) == ("done", 40, 0, "reference")
     code, out, _ = run(f"meta-train {what}", monkeypatch, capsys)
     assert code == 0
     assert "already done, reused" in out
@@ -63,6 +63,18 @@ def test_train_evaluate_and_compare(what, monkeypatch, capsys):
     with only("outputs/compare/*/metrics.csv").open() as file:
         header = next(csv.reader(file))
     assert header == ["contender", "seed", "episode", "step", "split", "metric", "value"]
+
+
+def test_what_runs_compiled_is_said(monkeypatch, capsys):
+    assert run(f"meta-train {RULE} hardware.kernels=fast", monkeypatch, capsys)[0] == 0
+    assert json.loads((only("outputs/meta-train/*") / "run.json").read_text())["kernels"] == "numba"
+    second = f"meta-train {RULE} learner.second_order=true"
+    code, out, _ = run(f"{second} meta.updates=100 meta.validate_every=100", monkeypatch, capsys)
+    assert code == 0
+    assert "kernels: reference: second_order=true differentiates the gradients too" in out
+    code, _, err = run(f"{second} hardware.kernels=fast", monkeypatch, capsys)
+    assert code == 2
+    assert "has none here" in err
 
 
 def test_evaluate_says_when_weights_do_not_fit(monkeypatch, capsys):
