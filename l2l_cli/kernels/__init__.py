@@ -1,1 +1,1 @@
-"""Floor 1: loops compiled by Numba, each beside the name of the reference that it must equal."""
+"""Floor 1: what is compiled, by Numba for processors and by Triton for GPUs, each beside the name of its reference."""
