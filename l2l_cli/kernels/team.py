@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from functools import cache
@@ -88,3 +89,7 @@ class Team:
 def team(threads: int) -> Team:
     """Return the process's team of that size."""
     return Team(threads)
+
+
+if hasattr(os, "register_at_fork"):  # a forked process has none of its parent's threads
+    os.register_at_fork(after_in_child=team.cache_clear)
