@@ -26,6 +26,7 @@ EXACT = {
     "meta-train learner.rule.hidden=0": "learner.rule: hidden and layers must be at least 1",
     "meta-train meta.schedule=linear": "meta.schedule must be cosine or constant, not 'linear'",
     "meta-train hardware.threads=0": "hardware.threads must be at least 1",
+    "meta-train hardware.precision=bfloat16": "hardware.precision=bfloat16 is for kernels on a GPU",
     "meta-train learner=adam": "learner adam is hand-made, with nothing to meta-train",
     "meta-train task._target_=nowhere.Task": "there is no module 'nowhere'",
     "meta-train task._target_=l2l_cli.tasks.quadratic.Quadratc": "has no class 'Quadratc'; did you mean 'Quadratic'?",

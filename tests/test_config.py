@@ -84,6 +84,8 @@ WRONG_OVERRIDES = {
     "evaluation.seeds=[-1]": "evaluation.seeds must be",
     "tune.budget=0": "tune.budget must be at least 1, not 0",
     "hardware.device=tpu": "hardware.device must be cpu or cuda, not 'tpu'",
+    "hardware.kernels=slow": "hardware.kernels must be auto, reference or fast, not 'slow'",
+    "hardware.precision=float16": "hardware.precision must be float32 or bfloat16, not 'float16'",
     "name=a/b": "name must be a folder's name",
 }
 
