@@ -42,7 +42,7 @@ def _ratios(axes: Axes, case: Case, samples: list[Sample]) -> None:
     axes.set_yticks(range(len(values)), list(reversed(values)))
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)
-    decorate(axes, f"meta-step, {case.name}; dashed: FLOP floor", "time ÷ ours, fast", "")
+    decorate(axes, f"meta-step, {case.name}", "time ÷ ours; dashed: floor", "")
     axes.set_xlim(0, 1.25 * axes.get_xlim()[1])
 
 
