@@ -127,7 +127,7 @@ def backward(
                 for n in range(layers - 1, -1, -1):
                     _slopes(cell, tape, room, n, t, s, t - start, filled)
                     _pull(cell, room, n, t - start, filled)
-            _collect(cell, tape, gradient, room, s, start, stop, filled)
+            _collect(tape, gradient, room, s, start, stop, filled)
             stop = start
 
 
@@ -221,9 +221,7 @@ def _deliver(room: Scratch, n: int, k: int, below: int, q: int, part: tuple[int,
 
 
 @kernel
-def _collect(
-    cell: Cell, tape: Tape, gradient: Gradient, room: Scratch, s: int, start: int, stop: int, filled: int
-) -> None:
+def _collect(tape: Tape, gradient: Gradient, room: Scratch, s: int, start: int, stop: int, filled: int) -> None:
     """Add a block's products of ∂/∂gates and sources over some steps to the gradient."""
     layers, blocks, hidden = tape.hidden.shape[1:4]
     begin, whole = 0, layers * blocks * hidden * BLOCK
