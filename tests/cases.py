@@ -20,6 +20,7 @@ from l2l_cli.optimizers.sgd import Momentum, Nesterov, Sgd
 from l2l_cli.optimizers.smorms3 import Smorms3
 from l2l_cli.tasks.base import Task
 from l2l_cli.tasks.functions import Booleans, QuadraticFunction, SemiLinear
+from l2l_cli.tasks.images import Images
 from l2l_cli.tasks.quadratic import Quadratic
 from l2l_cli.tasks.switching import Switching
 
@@ -32,6 +33,7 @@ TASKS: dict[str, Callable[[], Task]] = {
     "quadratic_function": lambda: QuadraticFunction(length=12),
     "quadratic_function-global": lambda: QuadraticFunction(scaling="global", length=12),
     "quadratic": lambda: Quadratic(dimension=4, horizon=12),
+    "digits": lambda: Images(hidden=[3], examples=5, horizon=12, start=0.3),
 }
 
 LEARNERS: dict[str, Callable[[Task], Learner[Any]]] = {
@@ -55,7 +57,7 @@ LEARNERS: dict[str, Callable[[Task], Learner[Any]]] = {
     "bayes": Bayes,
 }
 
-FUNCTION_TASKS = [name for name in TASKS if name != "quadratic"]
+FUNCTION_TASKS = [name for name in TASKS if name not in ("quadratic", "digits")]
 STATIONARY = [name for name in FUNCTION_TASKS if "switching" not in name]
 ONLY_FUNCTIONS = {"lstm", "lstm-readout", "lstm1997", "lstm1997-truncated", "recurrent", "logistic_regression", "bayes"}
 LEARNED = [name for name in LEARNERS if ("lstm" in name or name == "recurrent") and "truncated" not in name]
