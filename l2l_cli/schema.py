@@ -26,6 +26,8 @@ class Evaluation:
         stretch: ``evaluate`` also scores at these multiples of that length.
         seeds: One set of test episodes each.
         chunk: Episodes side by side; bounds the memory.
+        problems: Variations of the task to be scored on, by name: what changes in its node, as in
+            {wider: {hidden: [40]}}; empty is the task as it is.
     """
 
     episodes: int = 256
@@ -33,6 +35,7 @@ class Evaluation:
     stretch: list[float] = field(default_factory=lambda: [1.0, 2.0])
     seeds: list[int] = field(default_factory=lambda: [0])
     chunk: int = 1024
+    problems: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check the ranges."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
 import torch
 from torch import Generator, Tensor, nn
@@ -64,6 +65,12 @@ class Learner(nn.Module, ABC, Generic[State]):
         """Step through T batches as ``unroll`` does and return their losses, (T, E), for meta-gradients."""
         state, outputs = self.unroll(state, batches)
         return state, step_losses(self.task, outputs, batches.targets)
+
+    def on(self, task: Task) -> Self:
+        """Return this learner on another task whose answers have the same shape; both share φ."""
+        twin = copy.copy(self)
+        twin.task = task
+        return twin
 
     @property
     def kernels(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Generator, Tensor
@@ -37,13 +37,19 @@ class Descent(Learner[DescentState]):
         super().__init__(task)
         self.rule = rule
         self.second_order = second_order
-        self._fast = FastDescent(task, rule) if isinstance(rule, CoordinatewiseLSTM) else None
+        self._fast = _fast_path(task, rule)
         self._graphs: CudaUnroll | None = None
 
     def init(self, episodes: int, rng: Generator) -> DescentState:
         """Draw θ_0 for each episode."""
         params = self.task.model.init(episodes, rng)
         return DescentState(params, self.rule.init(params))
+
+    def on(self, task: Task) -> Self:
+        """Return this rule on another task's model, of whatever size."""
+        twin = super().on(task)
+        twin._fast, twin._graphs = _fast_path(task, self.rule), None
+        return twin
 
     def step(self, state: DescentState, batch: Batch) -> tuple[DescentState, Tensor]:
         """Answer with θ_t, then move to θ_{t+1}."""
@@ -80,3 +86,7 @@ class Descent(Learner[DescentState]):
     def predict(self, state: DescentState, inputs: Tensor) -> Tensor:
         """Answer with θ_t."""
         return self.task.model(state.params, inputs)
+
+
+def _fast_path(task: Task, rule: Optimizer[Any]) -> FastDescent | None:
+    return FastDescent(task, rule) if isinstance(rule, CoordinatewiseLSTM) else None

@@ -8,6 +8,9 @@ import torch
 from l2l_cli.core.random import generator
 from l2l_cli.core.tree import flatten, tree_map, unflatten
 from l2l_cli.core.types import Batch, Phase
+from l2l_cli.learners.descent import Descent
+from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
+from l2l_cli.tasks.quadratic import Quadratic
 from tests.cases import LEARNERS, PAIRS, TASKS
 
 E, T = 3, 4
@@ -96,3 +99,19 @@ def test_state_survives_flattening(setting):
         revived = unflatten(tree_map(torch.zeros_like, state), saved)
         batch = episode.batch(1)
         torch.testing.assert_close(learner.step(revived, batch)[1], learner.step(state, batch)[1], rtol=0, atol=0)
+
+
+def test_a_learner_on_another_task_shares_its_weights():
+    small, large = Quadratic(dimension=3), Quadratic(dimension=5)
+    learner = Descent(small, CoordinatewiseLSTM(hidden=3))
+    twin = learner.on(large)
+    assert next(twin.parameters()) is next(learner.parameters())
+    assert (learner.task, twin.task) == (small, large)
+    episode = large.sample(E, 7, Phase.TEST)
+    fresh = Descent(large, CoordinatewiseLSTM(hidden=3))
+    with torch.no_grad():
+        state, other = (one.init(E, generator(0)) for one in (twin, fresh))
+        for step in range(T):
+            state, answer = twin.step(state, episode.batch(step))
+            other, wanted = fresh.step(other, episode.batch(step))
+    torch.testing.assert_close(answer, wanted, rtol=0, atol=0)
