@@ -13,8 +13,10 @@ from l2l_cli.learners.logistic_network import Recurrent
 from l2l_cli.learners.logistic_regression import LogisticRegression
 from l2l_cli.learners.lstm1997 import LSTM1997
 from l2l_cli.optimizers.adam import Adam
+from l2l_cli.optimizers.averaging import GlobalAveragingLSTM
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
-from l2l_cli.optimizers.preprocess import LogAndSign
+from l2l_cli.optimizers.per_type import PerType
+from l2l_cli.optimizers.preprocess import ClippedLogAndSign, LogAndSign
 from l2l_cli.optimizers.rmsprop import RmsProp
 from l2l_cli.optimizers.sgd import Momentum, Nesterov, Sgd
 from l2l_cli.optimizers.smorms3 import Smorms3
@@ -47,6 +49,10 @@ LEARNERS: dict[str, Callable[[Task], Learner[Any]]] = {
         task, CoordinatewiseLSTM(hidden=3, layers=1, preprocess=LogAndSign(), output_scale=0.1)
     ),
     "coordinatewise_lstm-second-order": lambda task: Descent(task, CoordinatewiseLSTM(hidden=3), second_order=True),
+    "coordinatewise_lstm-per-type": lambda task: Descent(
+        task, PerType(CoordinatewiseLSTM(hidden=2), CoordinatewiseLSTM(hidden=3, preprocess=ClippedLogAndSign()))
+    ),
+    "coordinatewise_lstm-averaging": lambda task: Descent(task, GlobalAveragingLSTM(averaged=2, hidden=3)),
     "sgd": lambda task: Descent(task, Sgd(0.1)),
     "momentum": lambda task: Descent(task, Momentum(0.1)),
     "nesterov": lambda task: Descent(task, Nesterov(0.1)),

@@ -10,10 +10,11 @@ from torch import Generator, Tensor
 from l2l_cli.core.point import Point
 from l2l_cli.core.types import Batch, Batches, Params
 from l2l_cli.learners.base import Learner
-from l2l_cli.learners.unrolled import FastDescent
+from l2l_cli.learners.unrolled import FastDescent, can_compile
 from l2l_cli.learners.unrolled_cuda import CudaUnroll, can_unroll
+from l2l_cli.optimizers.averaging import GlobalAveragingLSTM
 from l2l_cli.optimizers.base import Optimizer
-from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
+from l2l_cli.optimizers.per_type import PerType
 from l2l_cli.tasks.base import Task
 
 
@@ -66,7 +67,7 @@ class Descent(Learner[DescentState]):
         if self._fast is None or not self.is_compiled:
             return super().losses(state, batches)
         path: FastDescent | CudaUnroll = self._fast
-        if self.kernels == "triton":
+        if self.kernels == "triton" and not isinstance(self._fast.rule, PerType):
             path = self._graphs = self._graphs or CudaUnroll(self.task, self._fast.rule, self.state_dtype)
         after, losses = path.losses(*state, batches)
         return DescentState(*after), losses
@@ -74,6 +75,8 @@ class Descent(Learner[DescentState]):
     @property
     def kernels(self) -> str:
         """Compiled ones where the rule has some, is where they run, and its gradient is stopped."""
+        if self.fast and any(isinstance(part, GlobalAveragingLSTM) for part in self.rule.modules()):
+            return "reference: global averaging cells mix coordinates, which the kernels take one by one"
         if not self.fast or self._fast is None:
             return "reference"
         if self.second_order:
@@ -81,6 +84,8 @@ class Descent(Learner[DescentState]):
         value = next(self.rule.parameters())
         if value.device.type == "cpu":
             return "numba"
+        if isinstance(self._fast.rule, PerType):
+            return "reference: the GPU's kernels know one LSTM for all parameters, not one for each type"
         return "triton" if value.device.type == "cuda" and can_unroll(self._fast.rule) else "reference"
 
     def predict(self, state: DescentState, inputs: Tensor) -> Tensor:
@@ -89,4 +94,4 @@ class Descent(Learner[DescentState]):
 
 
 def _fast_path(task: Task, rule: Optimizer[Any]) -> FastDescent | None:
-    return FastDescent(task, rule) if isinstance(rule, CoordinatewiseLSTM) else None
+    return FastDescent(task, rule) if can_compile(rule) else None

@@ -7,7 +7,8 @@ Reference: ``Descent.step`` under automatic differentiation (Andrychowicz et al.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -18,67 +19,149 @@ from l2l_cli.kernels.recycle import Recycler
 from l2l_cli.kernels.unroll import Unroll, apply
 from l2l_cli.kernels.weights import Mode, Presentation, Weights
 from l2l_cli.learners.surface import Surface
+from l2l_cli.optimizers.base import Optimizer
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM, LSTMStates
+from l2l_cli.optimizers.per_type import PerType
 from l2l_cli.optimizers.preprocess import Identity, LogAndSign
 from l2l_cli.tasks.base import Task
 
-State = tuple[Params, LSTMStates]
+State = tuple[Params, Any]
 """θ and what the rule remembers: the fields of a ``DescentState``."""
+
+CompiledRule = CoordinatewiseLSTM | PerType
+"""Rules that kernels can run: one LSTM, or one for each type of parameter."""
+
+
+def can_compile(rule: Optimizer[Any]) -> TypeGuard[CompiledRule]:
+    """Say whether kernels can run a rule; a subclass may do what they do not."""
+    if isinstance(rule, PerType):
+        return all(type(part) is CoordinatewiseLSTM for part in rule.rules.values())
+    return type(rule) is CoordinatewiseLSTM
 
 
 class FastDescent:
-    """Steps a coordinatewise LSTM on a task's model by compiled code.
+    """Steps a coordinatewise LSTM, or one for each type of parameter, on a task's model by compiled code.
+
+    θ is one vector, in which the coordinates of a type, a part, lie side by side; a single LSTM has one part.
 
     Args:
         task: Whose model is fitted.
-        rule: The learned rule.
+        rule: The learned rule, one that ``can_compile`` accepts.
     """
 
-    def __init__(self, task: Task, rule: CoordinatewiseLSTM) -> None:
+    def __init__(self, task: Task, rule: CompiledRule) -> None:
         self.rule = rule
+        rules = rule.rules if isinstance(rule, PerType) else {"": rule}
+        self._parts = {kind: _Part(part) for kind, part in rules.items() if isinstance(part, CoordinatewiseLSTM)}
         self.surface = Surface(task.model, task.loss)
-        self.buffers = Unroll()
-        self.recycler = Recycler()
         self.number = 0  # of unrolls so far: the buffers hold the last one alone
 
-    def step(self, params: Params, memory: LSTMStates, batch: Batch) -> tuple[State, Tensor]:
+    def step(self, params: Params, memory: Any, batch: Batch) -> tuple[State, Tensor]:
         """Return what is known after one step, and the answer (E, N, ...) before it."""
-        flat = torch.cat([value.flatten() for value in params.values()])
-        outputs, _, grad = self.surface(params, flat, *batch)
-        weights = weights_of(self.rule)
-        features = self.rule.preprocess(grad) if weights.presentation.mode == Mode.GIVEN else None
-        hidden, cell, flat = apply(weights, grad, features, (memory.hidden, memory.cell), flat, self.recycler)
-        return (shaped(flat, params), LSTMStates(hidden, cell)), outputs
+        groups = self._groups(params)
+        like, sizes = _joined(groups), [_size(group) for group in groups.values()]
+        flat = torch.cat([value.flatten() for value in like.values()])
+        outputs, _, grad = self.surface(like, flat, *batch)
+        pieces = zip(groups, torch.split(grad, sizes), torch.split(flat, sizes), strict=True)
+        found = {kind: self._parts[kind].step(self._memory(memory, kind), *piece) for kind, *piece in pieces}
+        return self._state(params, like, found), outputs
 
-    def losses(self, params: Params, memory: LSTMStates, batches: Batches) -> tuple[State, Tensor]:
+    def losses(self, params: Params, memory: Any, batches: Batches) -> tuple[State, Tensor]:
         """Return what is known after T steps, and their losses (T, E), differentiable in φ; the state is constant."""
         found: list[Any] = []
         losses = _Losses.apply(self, params, memory, batches, found, *self.rule.parameters())  # type: ignore[no-untyped-call]
         return (found[0], found[1]), losses
 
-    def unroll(self, params: Params, memory: LSTMStates, batches: Batches) -> tuple[State, Tensor]:
+    def unroll(self, params: Params, memory: Any, batches: Batches) -> tuple[State, Tensor]:
         """Run T steps, kept in the buffers, and return what is known after them, and the losses (T, E)."""
         self.number += 1
-        weights, buffers, losses = weights_of(self.rule), self.buffers, []
-        flat = torch.cat([value.flatten() for value in params.values()])
-        count = flat.numel()
-        buffers.begin(weights, (memory.hidden, memory.cell), flat, batches.steps)
-        thetas, gradients = buffers.params[:, :count].unbind(), buffers.gradients[:, :count].unbind()
+        groups, losses = self._groups(params), []
+        like, sizes = _joined(groups), [_size(group) for group in groups.values()]
+        flat = torch.cat([value.flatten() for value in like.values()])
+        parts = [self._parts[kind] for kind in groups]
+        for kind, piece in zip(groups, torch.split(flat, sizes), strict=True):
+            self._parts[kind].begin(self._memory(memory, kind), piece, batches.steps)
         data = list(zip(batches.inputs.unbind(), batches.targets.unbind(), strict=True))
-        surface = self.surface.program(params, flat, *data[0])
+        surface = self.surface.program(like, flat, *data[0])
         for t, batch in enumerate(data):
-            _, loss, grad = surface(thetas[t], *batch)
+            _, loss, grad = surface(_whole([part.thetas[t] for part in parts]), *batch)
             losses.append(loss)
-            gradients[t].copy_(grad)
-            if weights.presentation.mode == Mode.GIVEN:
-                fill(buffers.features[t], self.rule.preprocess(grad))
-            buffers.advance(t)
-        after = LSTMStates(buffers.hidden[-1].clone(), buffers.cell[-1].clone())
-        return (shaped(thetas[-1].clone(), params), after), torch.stack(losses)
+            for part, piece in zip(parts, torch.split(grad, sizes), strict=True):
+                part.advance(t, piece)
+        found = {kind: self._parts[kind].last() for kind in groups}
+        return self._state(params, like, found), torch.stack(losses)
 
     def backward(self, grad_losses: Tensor, params: Params) -> list[Tensor]:
         """Return the gradient of φ, in the order of the rule's parameters, from ∂objective/∂losses (T, E)."""
-        adjoint, gradients, start = self.buffers.adjoint, self.buffers.gradients, 0
+        groups, found = self._groups(params), []
+        for kind, part in self._parts.items():
+            if kind in groups:
+                found += part.backward(grad_losses, groups[kind])
+            else:  # the model has no parameters of the type
+                found += [torch.zeros_like(value) for value in part.rule.parameters()]
+        return found
+
+    def _groups(self, params: Params) -> dict[str, Params]:
+        """Return θ by part."""
+        return self.rule.split(params) if isinstance(self.rule, PerType) else {"": params}
+
+    def _memory(self, memory: Any, kind: str) -> LSTMStates:
+        """Return what a part remembers."""
+        found: LSTMStates = memory[kind] if isinstance(self.rule, PerType) else memory
+        return found
+
+    def _state(self, params: Params, like: Params, found: dict[str, tuple[Tensor, LSTMStates]]) -> State:
+        """Return θ, named and in order as before, and the rule's memory, from those of the parts."""
+        moved = shaped(_whole([flat for flat, _ in found.values()]), like)
+        memory = {kind: states for kind, (_, states) in found.items()}
+        return {name: moved[name] for name in params}, memory if isinstance(self.rule, PerType) else memory[""]
+
+
+class _Part:
+    """The coordinates that one LSTM moves, and the buffers of their steps.
+
+    Attributes:
+        rule: The LSTM.
+        thetas: The coordinates before and after every step, T + 1 of (C,).
+    """
+
+    thetas: Sequence[Tensor]
+
+    def __init__(self, rule: CoordinatewiseLSTM) -> None:
+        self.rule = rule
+        self._buffers = Unroll()
+        self._recycler = Recycler()
+
+    def step(self, memory: LSTMStates, grad: Tensor, flat: Tensor) -> tuple[Tensor, LSTMStates]:
+        """Return the coordinates (C,) and the memory after one step, of which nothing is kept."""
+        weights = weights_of(self.rule)
+        features = self.rule.preprocess(grad) if weights.presentation.mode == Mode.GIVEN else None
+        hidden, cell, after = apply(weights, grad, features, (memory.hidden, memory.cell), flat, self._recycler)
+        return after, LSTMStates(hidden, cell)
+
+    def begin(self, memory: LSTMStates, flat: Tensor, steps: int) -> None:
+        """Take up φ, a memory and coordinates (C,)."""
+        weights, buffers, count = weights_of(self.rule), self._buffers, flat.numel()
+        buffers.begin(weights, (memory.hidden, memory.cell), flat, steps)
+        self._given = weights.presentation.mode == Mode.GIVEN
+        self.thetas = buffers.params[:, :count].unbind()
+        self._gradients = buffers.gradients[:, :count].unbind()
+
+    def advance(self, t: int, grad: Tensor) -> None:
+        """Make step t, shown ∇_t (C,)."""
+        self._gradients[t].copy_(grad)
+        if self._given:
+            fill(self._buffers.features[t], self.rule.preprocess(grad))
+        self._buffers.advance(t)
+
+    def last(self) -> tuple[Tensor, LSTMStates]:
+        """Return the coordinates (C,) and the memory after the last step, apart from the buffers."""
+        states = LSTMStates(self._buffers.hidden[-1].clone(), self._buffers.cell[-1].clone())
+        return self.thetas[-1].clone(), states
+
+    def backward(self, grad_losses: Tensor, params: Params) -> list[Tensor]:
+        """Return the gradient of the LSTM's φ; ``params`` are the part's, for their shapes."""
+        adjoint, gradients, start = self._buffers.adjoint, self._buffers.gradients, 0
         steps, episodes = grad_losses.shape
         for value in params.values():
             stop = start + value.numel()
@@ -89,7 +172,21 @@ class FastDescent:
         adjoint[-1] = 0.0
         for t in range(steps - 2, 0, -1):  # a move shows in all later losses
             adjoint[t - 1] += adjoint[t]
-        return self.buffers.backward()
+        return self._buffers.backward()
+
+
+def _joined(groups: dict[str, Params]) -> Params:
+    """Return the parameters of all parts, part after part."""
+    return {name: value for group in groups.values() for name, value in group.items()}
+
+
+def _size(params: Params) -> int:
+    return sum(value.numel() for value in params.values())
+
+
+def _whole(pieces: Sequence[Tensor]) -> Tensor:
+    """Return vectors as one, without a copy if there is but one."""
+    return pieces[0] if len(pieces) == 1 else torch.cat(list(pieces))
 
 
 def weights_of(rule: CoordinatewiseLSTM) -> Weights:
@@ -118,7 +215,7 @@ class _Losses(torch.autograd.Function):
         ctx: Any,
         fast: FastDescent,
         params: Params,
-        memory: LSTMStates,
+        memory: Any,
         batches: Batches,
         found: list[Any],
         *phi: Tensor,

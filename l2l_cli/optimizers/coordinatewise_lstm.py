@@ -83,12 +83,18 @@ class CoordinatewiseLSTM(FirstOrder[LSTMStates]):
         hidden, cell = [], []
         for unit, *before in zip(self.cells, *(unblocked(part, flat.numel()) for part in memory), strict=True):
             below, content = unit(below, *before)
+            below = self.outgoing(below, grad)
             hidden.append(below)
             cell.append(content)
         moves = self.output_scale * (self.head.weight @ below + self.head.bias).squeeze(0)
         pieces = moves.split([value.numel() for value in grad.values()])
         shaped = {name: piece.view_as(grad[name]) for name, piece in zip(grad, pieces, strict=True)}
         return shaped, LSTMStates(blocked(torch.stack(hidden)), blocked(torch.stack(cell)))
+
+    def outgoing(self, hidden: Tensor, grad: Params) -> Tensor:
+        """Return what a layer passes on of its activations h (H, C), at ``grad``'s coordinates: here, h itself."""
+        del grad
+        return hidden
 
 
 class LSTMCell(nn.Module):

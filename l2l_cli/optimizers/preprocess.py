@@ -56,3 +56,24 @@ class LogAndSign(Preprocess):
         magnitude = torch.where(large, size.clamp(min=torch.finfo(grad.dtype).tiny).log() / self.p, -1.0)
         direction = torch.where(large, grad.sign(), torch.exp(grad.new_tensor(self.p)) * grad)
         return torch.stack([magnitude, direction])
+
+
+class ClippedLogAndSign(Preprocess):
+    """max(log(|g| + ε) / k, −1) and clip(e^k · g, −1, 1), without a branch; ε is the number type's epsilon.
+
+    The form of the authors' code, with its k = 5.  The branches of ``LogAndSign`` meet at e^−p, so that with p = k the
+    two differ by ε alone, at most by ε · e^k / k.
+    """
+
+    width = 2
+
+    def __init__(self, k: float = 5.0) -> None:
+        super().__init__()
+        positive(k=k)
+        self.k = k
+
+    def forward(self, grad: Tensor) -> Tensor:
+        """Return (2, C)."""
+        magnitude = (grad.abs() + torch.finfo(grad.dtype).eps).log() / self.k
+        direction = torch.exp(grad.new_tensor(self.k)) * grad
+        return torch.stack([magnitude.clamp(min=-1.0), direction.clamp(-1.0, 1.0)])

@@ -14,7 +14,7 @@ from l2l_cli.learners.descent import Descent
 from l2l_cli.learners.unrolled import weights_of
 from l2l_cli.meta.backprop import Backprop
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM, LSTMStates
-from l2l_cli.optimizers.preprocess import Identity, LogAndSign, Preprocess
+from l2l_cli.optimizers.preprocess import ClippedLogAndSign, Identity, LogAndSign, Preprocess
 from l2l_cli.tasks.functions import Booleans
 from l2l_cli.tasks.quadratic import Quadratic
 
@@ -31,7 +31,7 @@ class Cubed(Preprocess):
         return torch.stack([grad, grad**2, grad**3])
 
 
-PREPROCESS = {"identity": Identity(0.5), "log": LogAndSign(), "users": Cubed()}
+PREPROCESS = {"identity": Identity(0.5), "log": LogAndSign(), "clipped": ClippedLogAndSign(), "users": Cubed()}
 
 
 @pytest.fixture(params=[1, 2])
@@ -89,7 +89,7 @@ def test_applied_without_a_graph_it_moves_alike(preprocess, threads):
     rule, grads, _, state = case(20, 2, preprocess)
     with torch.no_grad():
         move, after = rule.update({"theta": grads[0]}, state)
-        features = rule.preprocess(grads[0]) if preprocess == "users" else None
+        features = rule.preprocess(grads[0]) if preprocess in ("clipped", "users") else None
         theta = torch.zeros(COORDINATES)
         hidden, cell, params = apply(weights_of(rule), grads[0], features, state, theta, Recycler())
     torch.testing.assert_close(params, move["theta"], rtol=1e-6, atol=1e-6)

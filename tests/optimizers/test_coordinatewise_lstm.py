@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM, LSTMCell
-from l2l_cli.optimizers.preprocess import Identity, LogAndSign
+from l2l_cli.optimizers.preprocess import ClippedLogAndSign, Identity, LogAndSign
 
 
 @pytest.mark.parametrize(("preprocess", "size"), [(None, 5061), (LogAndSign(), 5141)])
@@ -36,6 +36,31 @@ def test_log_and_sign_is_appendix_a(double):
     torch.testing.assert_close(features.T, torch.tensor(expected))
     features.sum().backward()
     assert torch.isfinite(grad.grad).all()
+
+
+def test_clipped_log_and_sign_is_the_authors_formula(double):
+    grad = torch.tensor([1.0, -math.exp(-3), math.exp(-5) / 2, 0.0, -1e-7, -40.0], requires_grad=True)
+    features = ClippedLogAndSign(k=5)(grad)
+    expected = [
+        [0.0, 1.0],
+        [-0.6, -1.0],
+        [-1.0, 0.5],
+        [-1.0, 0.0],
+        [-1.0, -1e-7 * math.exp(5)],
+        [0.2 * math.log(40), -1],
+    ]
+    torch.testing.assert_close(features.T, torch.tensor(expected), rtol=1e-12, atol=1e-12)
+    features.sum().backward()
+    assert torch.isfinite(grad.grad).all()
+
+
+@pytest.mark.parametrize("k", [1.0, 5.0, 10.0])
+def test_the_authors_form_differs_from_appendix_a_by_epsilon_alone(k):
+    grad = torch.logspace(-20, 3, 400) * torch.tensor([1.0, -1.0]).repeat(200)
+    bound = torch.finfo(grad.dtype).eps * math.exp(k) / k
+    difference = (ClippedLogAndSign(k)(grad) - LogAndSign(k)(grad)).abs()
+    assert difference[0].max() < bound + 1e-6
+    assert difference[1].max() < 1e-6
 
 
 def test_coordinates_share_weights_and_nothing_else(double):

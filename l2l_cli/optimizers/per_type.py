@@ -1,0 +1,56 @@
+"""Two learned optimizers for one network: weights are shared over coordinates of one type only.
+
+Source: Andrychowicz et al. 2016, §3.3: on CIFAR-10 one LSTM proposes updates for the convolutional layers, another one
+for the fully connected layers; a single LSTM was not enough.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from l2l_cli.core.types import Params
+from l2l_cli.optimizers.base import FirstOrder
+
+CONV_RANK = 5
+"""Axes (E, out, in, height, width) of E convolutions' filters; a parameter of fewer axes is of the other type."""
+
+
+class PerType(FirstOrder[dict[str, Any]]):
+    """One rule for the filters of convolutions, another one for all other parameters; its memory holds theirs by type.
+
+    A network without convolutions is moved by ``fc`` alone, and the meta-gradient of ``conv`` is zero there.
+    The paper leaves open which rule moves biases and batch-norm offsets; as in the authors' code it is ``fc``.
+
+    Args:
+        conv: Moves the filters of convolutions.
+        fc: Moves everything else.
+    """
+
+    def __init__(self, conv: FirstOrder[Any], fc: FirstOrder[Any]) -> None:
+        super().__init__()
+        self.conv = conv
+        self.fc = fc
+
+    @property
+    def rules(self) -> dict[str, FirstOrder[Any]]:
+        """The rules by type, in the order of φ."""
+        return {"conv": self.conv, "fc": self.fc}
+
+    def split(self, params: Params) -> dict[str, Params]:
+        """Return the parameters (E, ...) by type, in the order of φ; a type that does not occur is left out."""
+        conv = {name: value for name, value in params.items() if value.ndim >= CONV_RANK}
+        rest = {name: value for name, value in params.items() if value.ndim < CONV_RANK}
+        return {kind: group for kind, group in {"conv": conv, "fc": rest}.items() if group}
+
+    def init(self, params: Params) -> dict[str, Any]:
+        """Return the memories of the rules whose type occurs."""
+        return {kind: self.rules[kind].init(group) for kind, group in self.split(params).items()}
+
+    def update(self, grad: Params, memory: dict[str, Any]) -> tuple[Params, dict[str, Any]]:
+        """Return each rule's displacement of its own parameters."""
+        moves: Params = {}
+        after = {}
+        for kind, group in self.split(grad).items():
+            found, after[kind] = self.rules[kind].update(group, memory[kind])
+            moves |= found
+        return moves, after
