@@ -75,10 +75,12 @@ class Descent(Learner[DescentState]):
     @property
     def kernels(self) -> str:
         """Compiled ones where the rule has some, is where they run, and its gradient is stopped."""
-        if self.fast and any(isinstance(part, GlobalAveragingLSTM) for part in self.rule.modules()):
-            return "reference: global averaging cells mix coordinates, which the kernels take one by one"
-        if not self.fast or self._fast is None:
+        if not self.fast:
             return "reference"
+        if self._fast is None:
+            averaging = any(isinstance(part, GlobalAveragingLSTM) for part in self.rule.modules())
+            reason = ": global averaging cells mix coordinates, which the kernels take one by one"
+            return f"reference{reason if averaging else ''}"
         if self.second_order:
             return "reference: second_order=true differentiates the gradients too, which the kernels take as data"
         value = next(self.rule.parameters())
