@@ -38,6 +38,14 @@ class BatchNorm(nn.Module):
         return functional.batch_norm(inputs, None, None, scale, self.offset, training=True, eps=self.epsilon)
 
 
+class ChannelsLast(nn.Module):
+    """Lays a pixel's channels side by side in memory, where torch's layers take three quarters of the time on a CPU."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the same (N, channels, height, width), rearranged."""
+        return inputs.movedim(1, -1).contiguous().movedim(-1, 1)
+
+
 def convnet(
     shape: tuple[int, int, int],
     channels: Sequence[int],
@@ -67,7 +75,7 @@ def convnet(
     if kernel % 2 == 0:
         raise ValueError(f"kernel must be odd, so that a window has a middle, not {kernel}")
     before, height, width = shape
-    layers: list[nn.Module] = []
+    layers: list[nn.Module] = [ChannelsLast()]
     for count in channels:
         convolution = nn.Conv2d(before, count, kernel, padding=kernel // 2)
         layers += [convolution, BatchNorm(count, scale), nn.MaxPool2d(2, ceil_mode=True), nn.ReLU()]

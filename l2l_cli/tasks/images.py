@@ -96,7 +96,8 @@ class Images(Task):
             )
         if size is not None and min(size) < 1:
             raise ValueError(f"size must be a height and a width of at least 1, not {size}")
-        (channels, height, width), known = outline(dataset, size)
+        self.size = None if size is None else (size[0], size[1])  # a list, if it comes from a file
+        (channels, height, width), known = outline(dataset, self.size)
         if pool < 1 or height % pool or width % pool:
             raise ValueError(f"pool must divide the pictures' {height} × {width} pixels, which {pool} does not")
         labels = tuple(range(known)) if classes is None else tuple(classes)
@@ -106,7 +107,6 @@ class Images(Task):
         self.horizon = horizon
         self.classes = labels
         self.pool = pool
-        self.size = size
         self.shape = (channels, height // pool, width // pool)
 
     def sample(self, episodes: int, seed: int, phase: Phase) -> ImagesEpisode:

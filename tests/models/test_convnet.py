@@ -7,12 +7,16 @@ import torch
 from torch import nn
 
 from l2l_cli.core.model import Model
-from l2l_cli.core.random import generator
+from l2l_cli.core.point import Point
+from l2l_cli.core.random import generator, normal
+from l2l_cli.core.types import Batch
 from l2l_cli.learners.descent import Descent
+from l2l_cli.learners.surface import Surface
 from l2l_cli.meta.backprop import Backprop
 from l2l_cli.models.convnet import BatchNorm, convnet, gaussian_weights
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
 from l2l_cli.optimizers.preprocess import LogAndSign
+from l2l_cli.tasks.base import mean_squared_error
 from l2l_cli.tasks.images import ImagesConvNet
 
 
@@ -71,7 +75,19 @@ def test_episodes_in_turn_answer_as_side_by_side():
     torch.testing.assert_close(*found)
 
 
-def test_the_recorded_program_is_the_reference():
+def test_the_recorded_gradient_is_the_reference():
+    """Of coloured pictures, whose channels are rearranged in memory."""
+    model, rng = Model(convnet((3, 6, 6), [4, 2], 3, [3], 2), gaussian_weights(0.5), in_turn=True), generator(0)
+    surface = Surface(model, mean_squared_error)
+    for _ in range(2):
+        params, batch = model.init(2, rng), Batch(normal((2, 5, 3, 6, 6), rng), normal((2, 5, 2), rng))
+        found = surface(params, torch.cat([value.flatten() for value in params.values()]), *batch)
+        point = Point(model, mean_squared_error, params, batch)
+        torch.testing.assert_close(found.outputs, point.outputs.detach())
+        torch.testing.assert_close(found.gradient, torch.cat([value.flatten() for value in point.grad.values()]))
+
+
+def test_the_fast_path_is_the_reference():
     found = {}
     for fast in (False, True):
         task = ImagesConvNet("digits", [2, 3], 3, [4], examples=6, start=0.1, pool=2)

@@ -11,9 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
+from l2l_cli.build import build
+from l2l_cli.config import compose, settings_of_run
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Phase, Split
+from l2l_cli.runs import build_task
 from l2l_cli.tasks import datasets
 from l2l_cli.tasks.images import Images, ImagesConvNet, ImagesMLP
 
@@ -157,7 +160,8 @@ def test_pictures_are_made_alike_in_colour_and_on_demand_in_size(tmp_path):
     datasets._load.cache_clear()
     with pytest.raises(UsageError, match=r"9.png has 8 × 9 pixels, .*1.png has 4 × 6; give size="):
         datasets.load(str(tmp_path))
-    task = ImagesConvNet(str(tmp_path), size=(2, 4), channels=[2], kernel=3, dense=[], examples=40)
+    own = {"dataset": str(tmp_path), "size": [2, 4], "channels": [2], "kernel": 3, "dense": [], "examples": 40}
+    task = build({"_target_": "l2l_cli.tasks.images.ImagesConvNet", **own}, "task")
     assert task.spec.inputs == (3, 2, 4)
     pixels = (task.sample(1, 0, Phase.META_TRAIN).batch(0).inputs[0, :, :, 0, 0] * 255).round().int().tolist()
     assert [200, 100, 50] in pixels
@@ -247,6 +251,15 @@ def test_data_are_looked_for_where_one_says(tmp_path, monkeypatch):
         datasets.load("mnist")
     datasets.use(None)
     assert datasets.load("own").classes == 2
+
+
+def test_a_configuration_says_where_data_are_and_a_saved_one_does_not(tmp_path):
+    present = compose("meta-train", ["task=digits", f"data.dir={tmp_path}"])
+    build_task(present)
+    assert datasets.folder() == tmp_path
+    assert settings_of_run({"task": present.task}, present).data.dir == str(tmp_path)
+    build_task(compose("meta-train", ["task=digits"]))
+    assert datasets.folder() != tmp_path
 
 
 @pytest.mark.data
