@@ -110,8 +110,8 @@ def identity_of(settings: Settings, *keys: str) -> dict[str, Any]:
     return {key: plain[key] for key in ("name", "seed", "task", *keys)} | {"name": settings.run_name}
 
 
-def settings_of_run(config: Mapping[str, Any], hardware: Settings) -> Settings:
-    """Return the settings that a run folder's config.yaml holds, on the present hardware.
+def settings_of_run(config: Mapping[str, Any], present: Settings) -> Settings:
+    """Return the settings that a run folder's config.yaml holds, on the present hardware and folder of data.
 
     Raises:
         UsageError: It is not what this version writes.
@@ -122,7 +122,7 @@ def settings_of_run(config: Mapping[str, Any], hardware: Settings) -> Settings:
     except ConfigError as error:
         raise UsageError(f"the run's config.yaml cannot be read: {_first_line(error)}") from error
     assert isinstance(settings, Settings)
-    settings.hardware, settings.output = hardware.hardware, hardware.output
+    settings.hardware, settings.data, settings.output = present.hardware, present.data, present.output
     return settings
 
 

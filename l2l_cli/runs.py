@@ -16,6 +16,7 @@ from l2l_cli.core.errors import UsageError
 from l2l_cli.learners.base import Learner
 from l2l_cli.results.run import RunFolder
 from l2l_cli.schema import Hardware, Settings
+from l2l_cli.tasks import datasets
 from l2l_cli.tasks.base import Task
 
 WEIGHTS = "weights.safetensors"
@@ -46,7 +47,8 @@ def prepare(hardware: Hardware) -> None:
 
 
 def build_task(settings: Settings, trust: Sequence[str] | None = None) -> Task:
-    """Build the task of a configuration."""
+    """Build the task of a configuration; its data are looked for where ``data.dir`` says."""
+    datasets.use(settings.data.dir)
     task: Task = build(settings.task, "task", trust)
     return task
 

@@ -103,6 +103,17 @@ class Hardware:
 
 
 @dataclass
+class Data:
+    """Where data sets are; never which.
+
+    Attributes:
+        dir: Folder that they are looked for and kept in; null is $L2L_DATA, or else the user's cache.
+    """
+
+    dir: str | None = None
+
+
+@dataclass
 class Settings:
     """A resolved configuration.
 
@@ -127,6 +138,7 @@ class Settings:
     evaluation: Evaluation = field(default_factory=Evaluation)
     tune: Tune = field(default_factory=Tune)
     hardware: Hardware = field(default_factory=Hardware)
+    data: Data = field(default_factory=Data)
     contenders: dict[str, Any] = field(default_factory=dict)
     paper: dict[str, Any] = field(default_factory=dict)
     rows: dict[str, Any] = field(default_factory=dict)

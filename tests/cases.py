@@ -22,7 +22,7 @@ from l2l_cli.optimizers.sgd import Momentum, Nesterov, Sgd
 from l2l_cli.optimizers.smorms3 import Smorms3
 from l2l_cli.tasks.base import Task
 from l2l_cli.tasks.functions import Booleans, QuadraticFunction, SemiLinear
-from l2l_cli.tasks.images import Images
+from l2l_cli.tasks.images import ImagesConvNet, ImagesMLP
 from l2l_cli.tasks.quadratic import Quadratic
 from l2l_cli.tasks.switching import Switching
 
@@ -35,7 +35,10 @@ TASKS: dict[str, Callable[[], Task]] = {
     "quadratic_function": lambda: QuadraticFunction(length=12),
     "quadratic_function-global": lambda: QuadraticFunction(scaling="global", length=12),
     "quadratic": lambda: Quadratic(dimension=4, horizon=12),
-    "digits": lambda: Images(hidden=[3], examples=5, horizon=12, start=0.3),
+    "digits": lambda: ImagesMLP(hidden=[3], examples=5, horizon=12, start=0.3),
+    "digits-convnet": lambda: ImagesConvNet(
+        "digits", channels=[2, 2], kernel=3, dense=[3], examples=5, horizon=12, start=0.3, classes=[7, 2, 4], pool=2
+    ),
 }
 
 LEARNERS: dict[str, Callable[[Task], Learner[Any]]] = {
@@ -63,7 +66,7 @@ LEARNERS: dict[str, Callable[[Task], Learner[Any]]] = {
     "bayes": Bayes,
 }
 
-FUNCTION_TASKS = [name for name in TASKS if name not in ("quadratic", "digits")]
+FUNCTION_TASKS = [name for name in TASKS if name != "quadratic" and "digits" not in name]
 STATIONARY = [name for name in FUNCTION_TASKS if "switching" not in name]
 ONLY_FUNCTIONS = {"lstm", "lstm-readout", "lstm1997", "lstm1997-truncated", "recurrent", "logistic_regression", "bayes"}
 LEARNED = [name for name in LEARNERS if ("lstm" in name or name == "recurrent") and "truncated" not in name]

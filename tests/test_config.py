@@ -111,7 +111,9 @@ def test_later_wins_from_the_groups_to_the_command_line():
 
 def test_identity_leaves_the_machine_out():
     here = identity_of(compose("meta-train", []), "learner", "meta")
-    there = identity_of(compose("meta-train", ["hardware.threads=2", "output=elsewhere"]), "learner", "meta")
+    there = identity_of(
+        compose("meta-train", ["hardware.threads=2", "output=elsewhere", "data.dir=there"]), "learner", "meta"
+    )
     assert here == there
     assert here != identity_of(compose("meta-train", ["seed=1"]), "learner", "meta")
 

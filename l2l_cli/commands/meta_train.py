@@ -38,8 +38,8 @@ def run(settings: Settings, resume: str | None = None, trust: list[str] | None =
     if resume is None:
         folder = train(settings)
     else:
-        if settings.overrides:
-            raise UsageError(f"--resume goes on under the run's own settings; drop {' '.join(settings.overrides)}")
+        if changes := [item for item in settings.overrides if not item.startswith("data.")]:
+            raise UsageError(f"--resume goes on under the run's own settings; drop {' '.join(changes)}")
         found = RunFolder.load(Path(resume))
         saved = settings_of_run(found.config(), settings)
         folder = train(saved, trust=trust or [], claimed=found)

@@ -22,11 +22,14 @@ class Model:
     Args:
         module: The network; its own parameters serve as a template of names, shapes and dtypes alone.
         initializer: Draws θ_0, one parameter at a time.
+        in_turn: On a CPU, compute one episode after another: what a large network passes from layer to layer is
+            then still in the cache when it is needed.
     """
 
-    def __init__(self, module: nn.Module, initializer: Initializer) -> None:
+    def __init__(self, module: nn.Module, initializer: Initializer, in_turn: bool = False) -> None:
         self._module = module.requires_grad_(False)
         self._initializer = initializer
+        self._in_turn = in_turn
         self._batched = vmap(lambda params, inputs: functional_call(module, params, (inputs,)))
 
     @property
@@ -45,6 +48,10 @@ class Model:
 
     def __call__(self, params: Params, inputs: Tensor) -> Tensor:
         """Answer inputs (E, N, ...) with parameters (E, ...); outputs are (E, N, ...)."""
+        if self._in_turn and inputs.device.type == "cpu":
+            each = zip(*(value.unbind() for value in params.values()), strict=True)
+            own = (dict(zip(params, values, strict=True)) for values in each)
+            return torch.stack([functional_call(self._module, *pair) for pair in zip(own, inputs, strict=True)])
         outputs: Tensor = self._batched(params, inputs)
         return outputs
 

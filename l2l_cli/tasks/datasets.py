@@ -6,26 +6,25 @@ digits (Alpaydin and Kaynak 1998), which come with it and need no file at all.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import os
 import pickle
-import struct
 import tarfile
-import urllib.error
 import urllib.request
-from functools import cache
+from functools import lru_cache
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch.nn import functional
 
 from l2l_cli.core.errors import UsageError, did_you_mean
+from l2l_cli.tasks.pictures import Dataset, Pictures, Size, read_folder, read_idx
 
 ENVIRONMENT = "L2L_DATA"
-"""Names the folder of data sets; without it they are kept in the user's cache."""
+"""Names the folder of data sets, unless ``data.dir`` does; without either they are kept in the user's cache."""
 
 MNIST = {
     "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
@@ -47,107 +46,109 @@ CIFAR10_ARCHIVE = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 CIFAR10_MD5 = "c58f30108f718f92721af3b95e74349a"
 
 
-class Pictures(NamedTuple):
-    """Pictures (n, channels, height, width) of 8 bits, and their classes (n,), integers from 0."""
+class Outline(NamedTuple):
+    """Channels, height and width of a picture, and the number of classes."""
 
-    images: Tensor
-    labels: Tensor
-
-
-class Dataset(NamedTuple):
-    """A data set with its own division into training and test pictures."""
-
-    train: Pictures
-    test: Pictures
+    shape: tuple[int, int, int]
     classes: int
+
+
+_chosen: Path | None = None
+
+
+def use(place: str | None) -> None:
+    """Look for data sets in a folder from now on; None is ``$L2L_DATA``, or else the user's cache."""
+    global _chosen
+    _chosen = Path(place).expanduser() if place else None
 
 
 def folder() -> Path:
     """Return where data sets are looked for and kept."""
     cached = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "l2l" / "data"
-    return Path(os.environ.get(ENVIRONMENT) or cached)
+    return _chosen or Path(os.environ.get(ENVIRONMENT) or cached)
 
 
-def outline(name: str) -> tuple[int, int]:
-    """Return how many numbers a picture has and how many classes there are, without reading what is known.
+def outline(name: str, size: Size | None = None) -> Outline:
+    """Return what a data set's pictures are like, without reading what is known.
 
     Raises:
-        UsageError: There is no such data set.
+        UsageError: There is no such data set, or the pictures of a folder cannot be read.
     """
-    known = {"digits": (64, 10), "mnist": (784, 10), "cifar10": (3072, 10)}
-    if name in known:
-        return known[name]
-    found = load(name)
-    return found.train.images[0].numel(), found.classes
+    known = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "cifar10": (3, 32, 32)}
+    if name in known and size is None:
+        return Outline(known[name], 10)
+    found = load(name, size)
+    channels, height, width = found.train.images.shape[1:]
+    return Outline((channels, height, width), found.classes)
 
 
-@cache
-def load(name: str) -> Dataset:
-    """Return "digits", "mnist" or "cifar10", or what four IDX files in a folder of that path hold.
+def load(name: str, size: Size | None = None, pool: int = 1) -> Dataset:
+    """Return a data set, read once as long as the folder of data sets stays the same.
+
+    Args:
+        name: "digits", "mnist", "cifar10", or a folder of the user's, by its path or by its name in the folder of
+            data sets; see ``read_folder``.
+        size: For such a folder of pictures.
+        pool: Height and width of the windows of pixels that are replaced by their mean.
 
     Raises:
         UsageError: There is no such data set, or it is not here and cannot be downloaded.
     """
+    return _load(name, size, pool, folder())
+
+
+@lru_cache(maxsize=8)
+def _load(name: str, size: Size | None, pool: int, place: Path) -> Dataset:
+    if pool > 1:
+        whole = _load(name, size, 1, place)
+        return whole._replace(train=_pooled(whole.train, pool), test=_pooled(whole.test, pool))
     known = {"digits": _digits, "mnist": _mnist, "cifar10": _cifar10}
     if name in known:
-        return known[name]()
-    if Path(name).is_dir():
-        return _idx_folder(Path(name))
+        if size is not None:
+            raise UsageError(f"size is for folders of pictures; those of {name} have theirs: pool reduces them")
+        return known[name](place)
+    for path in (Path(name).expanduser(), place / name):
+        if path.is_dir():
+            return read_folder(path, size)
     raise UsageError(
-        f"there is no data set {name!r}; choose {', '.join(known)} or a folder of IDX files{did_you_mean(name, known)}"
+        f"there is no data set {name!r}; choose {', '.join(known)}, or a folder of IDX files or with a sub-folder of "
+        f"pictures for each class{did_you_mean(name, known)}"
     )
 
 
-def _digits() -> Dataset:
+def _pooled(pictures: Pictures, pool: int) -> Pictures:
+    # By parts: all pictures as floating-point numbers would take four times their memory.
+    parts = [functional.avg_pool2d(part.float(), pool) for part in torch.split(pictures.images, 1000)]
+    return Pictures(torch.cat(parts), pictures.labels)
+
+
+def _digits(place: Path) -> Dataset:
     """1797 digits of 8 × 8 pixels, every second one for test: fewer would be learned by heart within an episode."""
     from sklearn.datasets import load_digits
 
+    del place
     found = load_digits()
     images = torch.from_numpy((found.images * 255 / 16).round().astype(np.uint8))[:, None]
     labels = torch.from_numpy(found.target.astype(np.int64))
-    test = torch.arange(len(labels)) % 2 == 1
+    test = torch.arange(len(labels), device="cpu") % 2 == 1
     return Dataset(Pictures(images[~test], labels[~test]), Pictures(images[test], labels[test]), 10)
 
 
-def _mnist() -> Dataset:
-    place = folder() / "MNIST" / "raw"
+def _mnist(place: Path) -> Dataset:
+    raw = place / "MNIST" / "raw"
     for file, checksum in MNIST.items():
-        _ensure(place / file, MNIST_MIRROR + file, checksum)
-    return _idx_folder(place)
+        _ensure(raw / file, MNIST_MIRROR + file, checksum)
+    return read_idx(raw)
 
 
-def _idx_folder(place: Path) -> Dataset:
-    """Read a folder of files named as MNIST's, compressed or not."""
-    parts = []
-    for part in ("train", "t10k"):
-        images, labels = (_idx(place, f"{part}-{kind}") for kind in ("images-idx3-ubyte", "labels-idx1-ubyte"))
-        if len(images) != len(labels):
-            raise UsageError(f"{place}: {len(images)} pictures and {len(labels)} labels of {part}")
-        parts.append(Pictures(images[:, None], labels.long()))
-    return Dataset(parts[0], parts[1], int(max(part.labels.max() for part in parts)) + 1)
-
-
-def _idx(place: Path, name: str) -> Tensor:
-    """Read one IDX file of bytes: a magic number with the number of axes, their lengths, the values."""
-    found = next((path for path in (place / f"{name}.gz", place / name) if path.is_file()), None)
-    if found is None:
-        raise UsageError(f"{place} has neither {name} nor {name}.gz")
-    content = gzip.decompress(found.read_bytes()) if found.suffix == ".gz" else found.read_bytes()
-    zero, kind, axes = struct.unpack_from(">HBB", content)
-    shape = struct.unpack_from(f">{axes}I", content, 4)
-    if zero or kind != 8 or len(content) != 4 + 4 * axes + int(np.prod(shape)):
-        raise UsageError(f"{found} is no IDX file of bytes")
-    return torch.from_numpy(np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape).copy())
-
-
-def _cifar10() -> Dataset:
-    place = folder() / "cifar-10-batches-py"
-    if not all((place / file).is_file() for file in CIFAR10):
-        archive = folder() / "cifar-10-python.tar.gz"
+def _cifar10(place: Path) -> Dataset:
+    unpacked = place / "cifar-10-batches-py"
+    if not all((unpacked / file).is_file() for file in CIFAR10):
+        archive = place / "cifar-10-python.tar.gz"
         _ensure(archive, CIFAR10_ARCHIVE, CIFAR10_MD5)
         with tarfile.open(archive) as packed:
-            packed.extractall(folder(), filter="data")
-    batches = [_cifar_batch(place / file, checksum) for file, checksum in CIFAR10.items()]
+            packed.extractall(place, filter="data")
+    batches = [_cifar_batch(unpacked / file, checksum) for file, checksum in CIFAR10.items()]
     images, labels = (torch.cat(parts) for parts in zip(*batches[:-1], strict=True))
     return Dataset(Pictures(images, labels), batches[-1], 10)
 
@@ -157,7 +158,7 @@ def _cifar_batch(path: Path, checksum: str) -> Pictures:
     _verify(path, content, checksum)  # before it is unpickled, which would run whatever it says
     batch: dict[bytes, Any] = pickle.loads(content, encoding="bytes")
     images = torch.from_numpy(batch[b"data"].reshape(-1, 3, 32, 32))
-    return Pictures(images, torch.tensor(batch[b"labels"], dtype=torch.int64))
+    return Pictures(images, torch.tensor(batch[b"labels"], dtype=torch.int64, device="cpu"))
 
 
 def _ensure(path: Path, address: str, checksum: str) -> None:
@@ -166,10 +167,10 @@ def _ensure(path: Path, address: str, checksum: str) -> None:
         try:
             with urllib.request.urlopen(address, timeout=60) as response:
                 content: bytes = response.read()
-        except (urllib.error.URLError, TimeoutError) as error:
+        except (OSError, HTTPException) as error:
             raise UsageError(
-                f"{path} is not here and {address} cannot be reached ({error}); put the file there, "
-                f"or name another folder by the environment variable {ENVIRONMENT}"
+                f"{path} is not here and {address} cannot be had ({error}); put that file (MD5 {checksum}) there, or "
+                f"name the folder that has {path.relative_to(folder())} by data.dir=… or the variable {ENVIRONMENT}"
             ) from error
         _verify(path, content, checksum)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,23 +6,28 @@ import gzip
 import os
 import struct
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from l2l_cli.build import build
+from l2l_cli.config import compose, settings_of_run
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Phase, Split
-from l2l_cli.tasks import datasets, images
-from l2l_cli.tasks.images import Images
+from l2l_cli.runs import build_task
+from l2l_cli.tasks import datasets
+from l2l_cli.tasks.images import Images, ImagesConvNet, ImagesMLP
 
 DATA = os.environ.get("L2L_DATA")
 real = pytest.mark.skipif(DATA is None, reason="real data are looked for under L2L_DATA, which is not set")
 
 
 @pytest.fixture(autouse=True)
-def _fresh(monkeypatch):
-    datasets.load.cache_clear()
-    images._divided.cache_clear()
+def _found_as_before():
+    yield
+    datasets.use(None)
 
 
 def idx(path, values, compressed=True):
@@ -46,7 +51,7 @@ def test_a_folder_of_idx_files_is_a_data_set(tmp_path):
     assert found.classes == 3
     assert torch.equal(found.test.images, last[:, None])
     assert found.test.labels.tolist() == [0, 1, 2, 0]
-    batch = Images(str(tmp_path), hidden=[2], examples=7).sample(2, 0, Phase.TEST).batch(0)
+    batch = ImagesMLP(str(tmp_path), hidden=[2], examples=7).sample(2, 0, Phase.TEST).batch(0)
     assert batch.inputs.shape == (2, 7, 6)
     assert batch.targets.sum(-1).eq(1).all()
 
@@ -81,14 +86,14 @@ def test_only_the_test_phase_sees_test_pictures():
     found = datasets.load("digits")
     sources = {"train": found.train.images.flatten(1), "test": found.test.images.flatten(1)}
     for phase in Phase:
-        batch = Images(examples=40).sample(2, 3, phase).batch(0)
+        batch = ImagesMLP(examples=40).sample(2, 3, phase).batch(0)
         pictures = (batch.inputs * 255).round().to(torch.uint8).flatten(0, 1)
         source = sources["test" if phase == Phase.TEST else "train"]
         assert all((source == picture).all(1).any() for picture in pictures)
 
 
 def test_what_is_held_out_is_never_learned_from():
-    episode = Images(examples=200).sample(1, 0, Phase.META_TRAIN)
+    episode = ImagesMLP(examples=200).sample(1, 0, Phase.META_TRAIN)
     seen, held = (
         {tuple(row.tolist()) for step in range(20) for row in episode.batch(step, split).inputs[0]} for split in Split
     )
@@ -96,7 +101,7 @@ def test_what_is_held_out_is_never_learned_from():
 
 
 def test_the_loss_is_torchs_cross_entropy_and_accuracy_counts():
-    task = Images(hidden=[8], examples=16, start=0.5)
+    task = ImagesMLP(hidden=[8], examples=16, start=0.5)
     batch = task.sample(3, 0, Phase.TUNE).batch(4)
     outputs = task.model(task.model.init(3, generator(0)), batch.inputs)
     wanted = torch.nn.functional.cross_entropy(outputs[1], batch.targets[1].argmax(-1))
@@ -108,8 +113,153 @@ def test_the_papers_network_has_15910_parameters(tmp_path):
     for part in ("train", "t10k"):
         idx(tmp_path / f"{part}-images-idx3-ubyte.gz", torch.zeros(10, 28, 28, dtype=torch.uint8))
         idx(tmp_path / f"{part}-labels-idx1-ubyte.gz", torch.arange(10, dtype=torch.uint8))
-    sizes = [Images(str(tmp_path), hidden=hidden).model.size for hidden in ([20], [40], [20, 20])]
+    sizes = [ImagesMLP(str(tmp_path), hidden=hidden).model.size for hidden in ([20], [40], [20, 20])]
     assert sizes == [15_910, 31_810, 16_330]
+
+
+def paint(file, shade, size=(4, 6)):
+    """Write a picture of one shade or colour, so that it can be told by any of its pixels."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.empty((*size, *np.shape(shade)), np.uint8)
+    pixels[...] = shade
+    Image.fromarray(pixels).save(file)
+
+
+def painted(place, counts):
+    """A class's pictures are shades that begin at ten times its number."""
+    for number, (name, count) in enumerate(counts.items()):
+        for index in range(count):
+            paint(place / name / f"{index}.png", 10 * number + index)
+    return str(place)
+
+
+def shades(pictures):
+    return pictures.images[:, 0, 0, 0].tolist()
+
+
+def test_a_sub_folder_a_class_is_a_data_set(tmp_path):
+    found = datasets.load(painted(tmp_path, {"cat": 8, "ape": 2}))
+    assert datasets.outline(str(tmp_path)) == ((1, 4, 6), 2)
+    assert (shades(found.test), found.test.labels.tolist()) == ([10, 0, 6], [0, 1, 1])  # classes by name: ape, cat
+    assert (shades(found.train), found.train.labels.tolist()) == ([11, 1, 2, 3, 4, 5, 7], [0, 1, 1, 1, 1, 1, 1])
+
+
+@pytest.mark.parametrize("held", ["test", "val"])
+def test_a_folder_may_divide_its_pictures_itself(tmp_path, held):
+    (tmp_path / "train" / ".hidden").mkdir(parents=True)
+    painted(tmp_path / "train", {"ape": 2, "cat": 3})
+    painted(tmp_path / held, {"ape": 1, "cat": 2})
+    found = datasets.load(str(tmp_path))
+    assert (shades(found.train), shades(found.test)) == ([0, 1, 10, 11, 12], [0, 10, 11])
+
+
+def test_pictures_are_made_alike_in_colour_and_on_demand_in_size(tmp_path):
+    painted(tmp_path, {"ape": 3, "cat": 3})
+    assert datasets.load(str(tmp_path)).train.images.shape[1:] == (1, 4, 6)
+    paint(tmp_path / "cat" / "9.png", [200, 100, 50, 255], size=(8, 9))
+    datasets._load.cache_clear()
+    with pytest.raises(UsageError, match=r"9.png has 8 × 9 pixels, .*1.png has 4 × 6; give size="):
+        datasets.load(str(tmp_path))
+    own = {"dataset": str(tmp_path), "size": [2, 4], "channels": [2], "kernel": 3, "dense": [], "examples": 40}
+    task = build({"_target_": "l2l_cli.tasks.images.ImagesConvNet", **own}, "task")
+    assert task.spec.inputs == (3, 2, 4)
+    pixels = (task.sample(1, 0, Phase.META_TRAIN).batch(0).inputs[0, :, :, 0, 0] * 255).round().int().tolist()
+    assert [200, 100, 50] in pixels
+    assert all(red == green == blue for red, green, blue in pixels if red != 200)
+
+
+def test_what_is_wrong_with_a_folder_of_pictures_is_said(tmp_path):
+    def refused(match, size=None):
+        datasets._load.cache_clear()
+        with pytest.raises(UsageError, match=match):
+            datasets.load(str(tmp_path), size)
+
+    painted(tmp_path, {"ape": 2})
+    refused("has 1 sub-folders of pictures, one a class; two are the least")
+    (tmp_path / "cat").mkdir()
+    refused("cat holds no pictures")
+    (tmp_path / "cat" / "1.png").write_bytes((tmp_path / "ape" / "1.png").read_bytes())
+    refused("cat has one picture; two are the least")
+    whole = (tmp_path / "ape" / "1.png").read_bytes()
+    for broken in (b"no picture at all", whole[:-30], whole[:40]):
+        (tmp_path / "cat" / "2.png").write_bytes(broken)
+        refused("cat/2.png cannot be read as a picture")
+    Image.fromarray(np.full((4, 6), 3000, np.uint16)).save(tmp_path / "cat" / "2.png")
+    refused("cat/2.png has more than 8 bits a channel")
+    painted(tmp_path / "train", {"ape": 2, "cat": 2})
+    refused("has train, but neither test nor val beside it")
+    painted(tmp_path / "test", {"ape": 2, "cow": 2})
+    refused("must have the same classes; cat is in one of them alone")
+    with pytest.raises(UsageError, match="size is for folders of pictures; those of digits have theirs"):
+        ImagesMLP("digits", size=(4, 4))
+
+
+def test_a_subset_of_the_labels_is_numbered_anew():
+    digits = datasets.load("digits")
+    task = ImagesMLP("digits", hidden=[2], classes=[7, 2, 4], examples=60)
+    assert task.spec.targets == (3,)
+    for phase, source in ((Phase.META_TRAIN, digits.train), (Phase.TEST, digits.test)):
+        batch = task.sample(1, 0, phase).batch(0)
+        pixels = (batch.inputs[0] * 255).round().to(torch.uint8)
+        for picture, target in zip(pixels, batch.targets[0], strict=True):
+            same = (source.images.flatten(1) == picture).all(1)
+            assert source.labels[same].unique().tolist() == [(7, 2, 4)[target.argmax()]]
+
+
+def test_pooling_takes_means():
+    whole, pooled = (ImagesMLP("digits", examples=9, pool=pool).sample(2, 0, Phase.TUNE).batch(3) for pool in (1, 4))
+    wanted = whole.inputs.view(2, 9, 2, 4, 2, 4).mean((3, 5)).flatten(2)
+    torch.testing.assert_close(pooled.inputs, wanted)
+    assert torch.equal(pooled.targets, whole.targets)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"pool": 3}, "pool must divide the pictures' 8 × 8 pixels, which 3 does not"),
+        ({"classes": [1]}, "classes must be two or more labels of 0 … 9 in digits"),
+        ({"classes": [1, 1]}, "classes must be two or more labels"),
+        ({"classes": [1, 10]}, "classes must be two or more labels"),
+        ({"size": (0, 4)}, "size must be a height and a width of at least 1"),
+        ({"examples": 1}, "examples must be at least 2, since they are normalised together"),
+        ({"kernel": 4}, "kernel must be odd"),
+        ({"channels": [0]}, "every width must be at least 1"),
+    ],
+)
+def test_options_out_of_range_are_explained(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        ImagesConvNet(**{"dataset": "digits", **wrong})
+
+
+def test_the_base_is_abstract():
+    with pytest.raises(TypeError, match="abstract"):
+        Images("digits", 128, 100, 0.01, None, 1, None)
+
+
+def test_data_are_looked_for_where_one_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("L2L_DATA", str(tmp_path / "b"))
+    monkeypatch.setattr(datasets, "MNIST_MIRROR", f"file://{tmp_path}/nowhere/")
+    for name, classes in (("a", 3), ("b", 2)):
+        (tmp_path / name / "own").mkdir(parents=True)
+        idx_folder(tmp_path / name / "own", classes=classes)
+    assert datasets.load("own").classes == 2
+    datasets.use(str(tmp_path / "a"))
+    assert datasets.load("own").classes == 3  # what was read elsewhere is not found again
+    file = tmp_path / "a" / "MNIST" / "raw" / "train-images-idx3-ubyte.gz"
+    said = rf"{file} is not here .* put that file \(MD5 f68b\w+\) there, or name the folder that has MNIST/raw/train"
+    with pytest.raises(UsageError, match=said + r".* by data.dir=… or the variable L2L_DATA"):
+        datasets.load("mnist")
+    datasets.use(None)
+    assert datasets.load("own").classes == 2
+
+
+def test_a_configuration_says_where_data_are_and_a_saved_one_does_not(tmp_path):
+    present = compose("meta-train", ["task=digits", f"data.dir={tmp_path}"])
+    build_task(present)
+    assert datasets.folder() == tmp_path
+    assert settings_of_run({"task": present.task}, present).data.dir == str(tmp_path)
+    build_task(compose("meta-train", ["task=digits"]))
+    assert datasets.folder() != tmp_path
 
 
 @pytest.mark.data
@@ -121,5 +271,20 @@ def test_the_real_data_are_whole(name, shape, tests):
     found = datasets.load(name)
     assert tuple(found.train.images.shape) == shape
     assert len(found.test.labels) == tests
-    assert (found.train.images[0].numel(), found.classes) == datasets.outline(name)
+    assert datasets.outline(name) == (shape[1:], found.classes)
     assert found.train.labels.unique().tolist() == list(range(10))
+
+
+@pytest.mark.data
+@real
+def test_cifars_labels_are_divided_between_training_and_test():
+    sub, two = (ImagesConvNet(classes=classes, pool=4, examples=8) for classes in (range(2, 10), [0, 1]))
+    for task, phase, count in (
+        (sub, Phase.META_TRAIN, 40_000),
+        (two, Phase.META_TRAIN, 10_000),
+        (two, Phase.TEST, 2_000),
+    ):
+        episode = task.sample(1, 0, phase)
+        assert sum(len(rows) for rows in episode._rows.values()) == count
+        outputs = task.model(task.model.init(1, generator(0)), episode.batch(0).inputs)
+        assert outputs.shape == (1, 8, len(task.classes))
