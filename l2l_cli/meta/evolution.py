@@ -24,6 +24,9 @@ from l2l_cli.meta.horizon import Horizon
 from l2l_cli.meta.loss import MetaLoss, Trajectory
 from l2l_cli.optimizers.base import positive
 
+UNROLLS = 3
+"""That take as long as one unroll that is differentiated."""
+
 
 class Antithetic(Estimator, ABC):
     """Compares the losses of φ + ε and φ − ε, ε ~ N(0, σ²): what is even in ε cancels.
@@ -54,6 +57,7 @@ class Antithetic(Estimator, ABC):
         positive(sigma=sigma)
         self.pairs = pairs
         self.sigma = sigma
+        self.work = 2 * pairs / UNROLLS
         self.loss = loss if loss is not None else Trajectory()
 
     def noise(self, learner: Learner[Any], progress: Progress) -> Tensor:

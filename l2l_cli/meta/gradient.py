@@ -44,7 +44,12 @@ class Estimator(ABC):
         episodes: Episodes side by side.
         window: Steps of a window; None is the whole episode.
         horizon: How long episodes are; None is the task's own horizon.
+
+    Attributes:
+        work: Of an estimate, in back-propagations of the same window; for the time left.
     """
+
+    work: float = 1.0
 
     def __init__(self, episodes: int, window: int | None, horizon: Horizon | None) -> None:
         if episodes < 1 or (window is not None and window < 1):
