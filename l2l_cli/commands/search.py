@@ -80,7 +80,7 @@ def check(settings: Settings, make: Make) -> None:
         UsageError: It cannot.
     """
     for end in (0, 1) if settings.search.trials else ():
-        make(with_values(settings, {key: ends[end] for key, ends in settings.search.wanted.items()}))
+        make(with_values(settings, {key: float(ends[end]) for key, ends in settings.search.wanted.items()}))
 
 
 def searched(settings: Settings, folder: RunFolder, make: Make, relay: Relay | None) -> Settings:
