@@ -24,8 +24,8 @@ from l2l_cli.meta.horizon import Horizon
 from l2l_cli.meta.loss import MetaLoss, Trajectory
 from l2l_cli.optimizers.base import positive
 
-UNROLLS = 3
-"""That take as long as one unroll that is differentiated."""
+UNROLLS = 2
+"""That take about as long as one unroll that is differentiated, in the kernels and out of them."""
 
 
 class Antithetic(Estimator, ABC):
