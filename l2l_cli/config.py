@@ -110,6 +110,12 @@ def identity_of(settings: Settings, *keys: str) -> dict[str, Any]:
     return {key: plain[key] for key in ("name", "seed", "task", *keys)} | {"name": settings.run_name}
 
 
+def identity_of_training(settings: Settings, *keys: str) -> dict[str, Any]:
+    """Return the part of the settings that decides what meta-training comes to, and further keys."""
+    searched = ("search",) if settings.search.trials else ()
+    return identity_of(settings, "learner", "optimizer", "gradient", "meta", *searched, *keys)
+
+
 def settings_of_run(config: Mapping[str, Any], present: Settings) -> Settings:
     """Return the settings that a run folder's config.yaml holds, on the present hardware and folder of data.
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
 from l2l_cli.core.plan import MetaPlan
 
 GROUPS = ("task", "learner", "optimizer", "gradient", "hardware", "experiment")
+
+SEARCHED = ("optimizer", "gradient", "meta")
+"""What a search may change: how φ is trained, never what is evaluated."""
 
 
 def _at_least(low: int, **values: int | None) -> None:
@@ -68,6 +72,43 @@ class Tune:
         _at_least(1, tune__budget=self.budget, tune__episodes=self.episodes)
         if self.criterion not in (None, "final", "mean"):
             raise ValueError(f"tune.criterion must be final, mean or null, not {self.criterion!r}")
+
+
+@dataclass
+class Search:
+    """Random search for meta-training's own numbers, by short trials before the run itself.
+
+    Attributes:
+        trials: Number of them; 0 does not search.
+        updates: Of φ, in each.
+        ranges: Lowest and highest value by configuration key, between which trials draw log-uniformly; null leaves
+            a key out.  A key is added by a plus sign, as in +search.ranges={gradient.sigma: [0.001, 0.1]}.
+    """
+
+    trials: int = 0
+    updates: int = 300
+    ranges: dict[str, Any] = field(default_factory=lambda: {"optimizer.lr": [1e-3, 3e-2]})
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _at_least(0, search__trials=self.trials)
+        _at_least(1, search__updates=self.updates)
+        if self.trials and not self.wanted:
+            raise ValueError("search.trials needs search.ranges, as in {optimizer.lr: [1e-3, 3e-2]}")
+        for key, ends in self.wanted.items():
+            if key.split(".")[0] not in SEARCHED:
+                raise ValueError(f"search.ranges is for numbers under {', '.join(SEARCHED)}, not {key}")
+            if not (isinstance(ends, list) and len(ends) == 2 and all(map(_is_number, ends)) and 0 < ends[0] < ends[1]):
+                raise ValueError(f"search.ranges must give {key} as [low, high] with 0 < low < high, not {ends}")
+
+    @property
+    def wanted(self) -> dict[str, list[float]]:
+        """The ranges that are not null."""
+        return {str(key): ends for key, ends in self.ranges.items() if ends is not None}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 @dataclass
@@ -137,6 +178,7 @@ class Settings:
     meta: MetaPlan = field(default_factory=MetaPlan)
     evaluation: Evaluation = field(default_factory=Evaluation)
     tune: Tune = field(default_factory=Tune)
+    search: Search = field(default_factory=Search)
     hardware: Hardware = field(default_factory=Hardware)
     data: Data = field(default_factory=Data)
     contenders: dict[str, Any] = field(default_factory=dict)

@@ -15,9 +15,9 @@ from typing import Any
 import pandas as pd
 
 from l2l_cli.build import build
-from l2l_cli.commands.meta_train import expected_seconds, side_by_side, train_together
+from l2l_cli.commands.meta_train import expected_seconds, expected_updates, side_by_side, train_together
 from l2l_cli.commands.progress import Reporter
-from l2l_cli.config import compose, identity_of
+from l2l_cli.config import compose, identity_of_training
 from l2l_cli.results.frame import Metric, MetricsFile
 from l2l_cli.results.run import identity
 from l2l_cli.runs import open_trained
@@ -27,6 +27,9 @@ COST = "run"
 """Contender under which a file of measurements keeps what the run itself cost."""
 
 COSTS = ("updates", "seconds", "skipped", "meta_parameters")
+
+SEARCH_COST = "search_updates"
+"""Known of a run that searched for its settings; the seconds include them."""
 
 
 @dataclass(frozen=True)
@@ -133,14 +136,14 @@ def _watch(futures: dict[Future[None], Group], news: Any, reporter: Reporter) ->
 
 
 def _file_name(job: Job, settings: Settings) -> str:
-    config = identity_of(settings, "learner", "optimizer", "gradient", "meta", "evaluation")
+    config = identity_of_training(settings, "evaluation")
     return f"{job.row}-seed{job.seed}-{identity(config)}.csv"
 
 
 def _run_group(group: Group, root: Path, files: Mapping[str, Path], news: Any) -> None:
     """Train seeds side by side, measure each and write the measurements; called in a process of its own."""
     settings = [job.settings(root) for job in group.jobs]
-    share = group.work / settings[0].meta.updates
+    share = group.work / expected_updates(settings[0], len(settings))
 
     def relay(updates: float, note: str) -> None:
         news.put((updates * share, f"{group.jobs[0].row} {note}"))
@@ -149,7 +152,8 @@ def _run_group(group: Group, root: Path, files: Mapping[str, Path], news: Any) -
         trained, paper, facts = open_trained(folder, one), build(job.paper, "paper"), folder.facts()
         partial = files[job.key].with_suffix(".part")
         partial.unlink(missing_ok=True)
-        cost = [Metric(COST, job.seed, "all", 0, "meta_train", name, float(facts[name])) for name in COSTS]
+        known = [*COSTS, *(name for name in [SEARCH_COST] if name in facts)]
+        cost = [Metric(COST, job.seed, "all", 0, "meta_train", name, float(facts[name])) for name in known]
         MetricsFile(partial).append([*paper.measure(job.row, trained), *cost])
         partial.replace(files[job.key])
 
@@ -167,6 +171,7 @@ def cost_table(rows: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
                 "seeds": len(part),
                 "weights": part.meta_parameters.mean(),
                 "updates": part.updates.mean(),
+                **({"updates of its search": part[SEARCH_COST].mean()} if SEARCH_COST in part else {}),
                 "seconds a run": part.seconds.mean(),
                 "skipped updates": part.skipped.sum(),
             }

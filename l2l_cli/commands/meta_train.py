@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from safetensors.torch import save as to_safetensors
 from l2l_cli.build import build
 from l2l_cli.commands.interrupt import Interrupt
 from l2l_cli.commands.progress import Relay, Reporter
-from l2l_cli.config import identity_of, settings_of_run
+from l2l_cli.commands.search import check, searched, shown
+from l2l_cli.config import identity_of_training, settings_of_run
 from l2l_cli.core.errors import L2LError, UsageError
 from l2l_cli.meta.online import OnlineTraining
 from l2l_cli.meta.rules import OnlineRule
@@ -45,6 +47,8 @@ def run(settings: Settings, resume: str | None = None, trust: list[str] | None =
         folder = train(saved, trust=trust or [], claimed=found)
     facts = folder.facts()
     print(f"run: {folder.path}")
+    if "chosen" in facts:
+        print(f"search: {shown(facts['chosen'])}, best of {len(facts['search'])} trials")
     print(
         f"best validation loss ({settings.meta.criterion}): {facts['best_validation']:.6g} after {facts['updates']} "
         f"updates, {facts['skipped']} skipped, {facts['seconds']:.0f} s"
@@ -87,7 +91,9 @@ def train_together(
 ) -> list[RunFolder]:
     """Meta-train seeds of one configuration side by side, each into its own run folder; see ``train``."""
     prepare(seeds[0].hardware)
-    trainings = [_build(settings, trust) for settings in seeds]
+    make = partial(_build, trust=trust)
+    trainings = [make(settings) for settings in seeds]
+    check(seeds[0], make)
     folders = [claimed or _claim(settings) for settings in seeds]
     kernels = trainings[0].learner.kernels
     if relay is None and ":" in kernels:
@@ -97,7 +103,8 @@ def train_together(
         for settings, training, folder in zip(seeds, trainings, folders, strict=True):
             locks.enter_context(folder.lock())
             if folder.status != "done":
-                members.append(_Member(settings, training, folder))
+                best = searched(settings, folder, make, relay)
+                members.append(_Member(best, training if best is settings else make(best), folder))
             elif relay is None:
                 print(f"already done, reused: {folder.path}")
         for member in members:
@@ -117,18 +124,22 @@ def side_by_side(settings: Settings) -> int:
     return gradient.kernel(build_learner(settings, build_task(settings))).lanes
 
 
+def expected_updates(settings: Settings, seeds: int) -> int:
+    """Return how many updates so many seeds take, of which those of a search are one seed's after the other's."""
+    return settings.meta.updates + seeds * settings.search.trials * settings.search.updates
+
+
 def expected_seconds(settings: Settings) -> float:
     """Return about how long one such group takes on one core; for the order of runs and the time left."""
-    task = build_task(settings)
-    gradient = build(settings.gradient, "gradient")
+    task, seeds = build_task(settings), side_by_side(settings)
+    gradient, updates = build(settings.gradient, "gradient"), expected_updates(settings, seeds)
     if isinstance(gradient, OnlineRule):
-        operations = gradient.operations(build_learner(settings, task))
-        return settings.meta.updates * operations * side_by_side(settings) / 2.5e10
-    return float(settings.meta.updates * gradient.episodes * task.horizon / 1e6)
+        return updates * gradient.operations(build_learner(settings, task)) * seeds / 2.5e10
+    return float(updates * gradient.episodes * task.horizon * gradient.work / 1e6)
 
 
 def _claim(settings: Settings) -> RunFolder:
-    config = identity_of(settings, "learner", "optimizer", "gradient", "meta", "choices")
+    config = identity_of_training(settings, "choices")
     return RunFolder.claim(Path(settings.output) / "meta-train", settings.run_name, config, settings.overrides)
 
 
@@ -234,7 +245,8 @@ class _Member:
 
     def checkpoint(self) -> None:
         """Save all that a resumed run needs."""
-        saved = {name: value.contiguous() for name, value in self.training.checkpoint().items()}
+        # Copies: a new state may hold one tensor of zeros many times, and the format knows no shared memory.
+        saved = {name: value.clone().contiguous() for name, value in self.training.checkpoint().items()}
         saved[OFFSET] = torch.tensor(self._metrics.length(), device="cpu")
         atomic_write(self.folder.path / CHECKPOINT, to_safetensors(saved))
 

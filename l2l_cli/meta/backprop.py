@@ -38,12 +38,10 @@ class Backprop(Estimator):
     def estimate(self, learner: Learner[Any], progress: Progress, done: float) -> tuple[Progress, Estimate]:
         """Unroll one window and differentiate it."""
         progress = self.resume(learner, progress, done)
-        start, horizon = int(progress.step), int(progress.horizon)
-        stop = horizon if self.window is None else min(start + self.window, horizon)
-        batches = self.episode(learner, progress).batches(start, stop)
+        batches = self.window_of(learner, progress)
         state, losses = learner.losses(detach(progress.state), batches)
         objective = self.loss(losses)
         names, values = zip(*learner.named_parameters(), strict=True)
         grads = torch.autograd.grad(objective, values, materialize_grads=True)
-        progress = progress._replace(step=torch.full_like(progress.step, stop), state=detach(state))
+        progress = progress._replace(step=progress.step + batches.steps, state=detach(state))
         return progress, Estimate(dict(zip(names, grads, strict=True)), objective.detach(), losses.detach().mean())

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from l2l_cli.core.random import derive, generator
-from l2l_cli.core.types import Params, Phase
+from l2l_cli.core.types import Batches, Params, Phase
 from l2l_cli.learners.base import Learner
 from l2l_cli.meta.horizon import Full, Horizon
 from l2l_cli.tasks.base import Episode
@@ -44,7 +44,12 @@ class Estimator(ABC):
         episodes: Episodes side by side.
         window: Steps of a window; None is the whole episode.
         horizon: How long episodes are; None is the task's own horizon.
+
+    Attributes:
+        work: Of an estimate, in back-propagations of the same window; for the time left.
     """
+
+    work: float = 1.0
 
     def __init__(self, episodes: int, window: int | None, horizon: Horizon | None) -> None:
         if episodes < 1 or (window is not None and window < 1):
@@ -88,3 +93,9 @@ class Estimator(ABC):
             seed = derive(key[0], "episode", key[1])
             self._drawn = key, learner.task.sample(self.episodes, seed, Phase.META_TRAIN)
         return self._drawn[1]
+
+    def window_of(self, learner: Learner[Any], progress: Progress) -> Batches:
+        """Return the data of the next window: as many steps as it has, or as are left of the episode."""
+        start, horizon = int(progress.step), int(progress.horizon)
+        stop = horizon if self.window is None else min(start + self.window, horizon)
+        return self.episode(learner, progress).batches(start, stop)

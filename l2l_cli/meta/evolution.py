@@ -1,0 +1,176 @@
+"""Meta-gradients without back-propagation: φ is moved at random, and what that does to the losses is the slope.
+
+Nothing is differentiated, so a learner may do what has no derivative, and long unrolls cost no memory.  What is
+estimated is the gradient of the meta-loss smoothed by N(0, σ²); unlike ``Backprop`` of a ``Descent``, it includes how
+φ acts through the gradients that a rule is shown.
+"""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from l2l_cli.core.random import generator, normal
+from l2l_cli.core.tree import detach
+from l2l_cli.core.types import Batches
+from l2l_cli.learners.base import Learner
+from l2l_cli.meta.gradient import Estimate, Estimator, Progress
+from l2l_cli.meta.horizon import Horizon
+from l2l_cli.meta.loss import MetaLoss, Trajectory
+from l2l_cli.optimizers.base import positive
+
+UNROLLS = 2
+"""That take about as long as one unroll that is differentiated, in the kernels and out of them."""
+
+
+class Antithetic(Estimator, ABC):
+    """Compares the losses of φ + ε and φ − ε, ε ~ N(0, σ²): what is even in ε cancels.
+
+    Both of a pair meet the same episodes from the same start, so that they differ by ε alone.
+
+    Args:
+        episodes: Episodes side by side, the same for every pair.
+        pairs: Of perturbations.  With P weights, the cosine to the gradient is about √(pairs / (P + pairs)).
+        sigma: Standard deviation of ε, for every weight alike.
+        window: Steps of a window; None is the whole episode.
+        horizon: How long episodes are; None is the task's own horizon.
+        loss: The meta-loss of a window; None is the mean along the trajectory.
+    """
+
+    def __init__(
+        self,
+        episodes: int = 32,
+        pairs: int = 16,
+        sigma: float = 0.01,
+        window: int | None = None,
+        horizon: Horizon | None = None,
+        loss: MetaLoss | None = None,
+    ) -> None:
+        super().__init__(episodes, window, horizon)
+        if pairs < 1:
+            raise ValueError(f"pairs must be at least 1, not {pairs}")
+        positive(sigma=sigma)
+        self.pairs = pairs
+        self.sigma = sigma
+        self.work = 2 * pairs / UNROLLS
+        self.loss = loss if loss is not None else Trajectory()
+
+    def noise(self, learner: Learner[Any], progress: Progress) -> Tensor:
+        """Draw the next window's ε, (pairs, P): a pure function of (seed, draw, step)."""
+        rng = generator(int(progress.seed), "perturbation", int(progress.draw), int(progress.step))
+        return normal((self.pairs, _size(learner)), rng, self.sigma)
+
+    def unroll_at(
+        self, learner: Learner[Any], shift: Tensor, state: Any, batches: Batches
+    ) -> tuple[Any, Tensor, Tensor]:
+        """Return the state after a window at φ + shift, (P,), its objective and its mean loss, both ()."""
+        with torch.no_grad(), moved(learner, shift):
+            state, losses = learner.losses(state, batches)
+            return detach(state), self.loss(losses), losses.mean()
+
+    def estimate_from(self, learner: Learner[Any], shifts: Tensor, pairs: Tensor, mean: Tensor) -> Estimate:
+        """Return Σ shift · (L₊ − L₋) / (2 · pairs · σ²) by φ's names.
+
+        Args:
+            learner: Whose φ it is.
+            shifts: (pairs, P).
+            pairs: The objectives L₊ and L₋, (pairs, 2).
+            mean: Objective and mean loss that belong to φ, (2,).
+        """
+        vector = (pairs[:, 0] - pairs[:, 1]) @ shifts / (2 * self.pairs * self.sigma**2)
+        named = dict(learner.named_parameters())
+        pieces = torch.split(vector, [value.numel() for value in named.values()])
+        grad = {name: piece.view_as(named[name]) for name, piece in zip(named, pieces, strict=True)}
+        return Estimate(grad, mean[0], mean[1])
+
+
+class EvolutionStrategies(Antithetic):
+    """Perturbs φ anew in every window, from the one state that φ itself has come to.
+
+    What was learned before the window counts as a constant, so that a window shorter than the episode is as biased as
+    truncated back-propagation.  A window costs 2 · pairs + 1 unrolls.
+
+    Source: Salimans et al. 2017, "Evolution strategies as a scalable alternative to reinforcement learning"; truncated
+    as in Vicol et al. 2021, "Unbiased gradient estimation in unrolled computation graphs with persistent evolution
+    strategies", Algorithm 1.
+    """
+
+    def estimate(self, learner: Learner[Any], progress: Progress, done: float) -> tuple[Progress, Estimate]:
+        """Score all pairs on one window, then let φ itself go through it."""
+        progress = self.resume(learner, progress, done)
+        batches, shifts = self.window_of(learner, progress), self.noise(learner, progress)
+        pairs = [
+            self.unroll_at(learner, side, progress.state, batches)[1] for shift in shifts for side in (shift, -shift)
+        ]
+        state, *mean = self.unroll_at(learner, torch.zeros_like(shifts[0]), progress.state, batches)
+        progress = progress._replace(step=progress.step + batches.steps, state=state)
+        return progress, self.estimate_from(learner, shifts, torch.stack(pairs).view(-1, 2), torch.stack(mean))
+
+
+class Particles(NamedTuple):
+    """The learner's states of the pairs, (+, −) in turn, and Σ ε of each pair since the episode began, (pairs, P)."""
+
+    states: tuple[Any, ...]
+    shift: Tensor
+
+
+class PersistentES(Antithetic):
+    """Perturbs φ anew in every window, but each of a pair goes on from its own state.
+
+    A window's loss is credited to all perturbations of its episode so far.  That makes the sum of an episode's
+    estimates unbiased for the gradient of the sum of its windows' (smoothed) meta-losses, however short they are, as
+    long as φ is the same throughout; under ``Trajectory`` that sum is the episode's mean loss times its windows.  The
+    variance grows with the number of windows.  A window costs 2 · pairs unrolls; 2 · pairs states are kept.
+
+    Source: Vicol, Metz, Sohl-Dickstein 2021, "Unbiased gradient estimation in unrolled computation graphs with
+    persistent evolution strategies", Algorithm 2.
+    """
+
+    def begin(self, learner: Learner[Any], seed: int, draw: int, done: float) -> Progress:
+        """Begin the ``draw``-th E episodes of a seed, every particle from the same state."""
+        progress = super().begin(learner, seed, draw, done)
+        shift = torch.zeros_like(self.noise(learner, progress))
+        return progress._replace(state=Particles((progress.state,) * (2 * self.pairs), shift))
+
+    def estimate(self, learner: Learner[Any], progress: Progress, done: float) -> tuple[Progress, Estimate]:
+        """Take every particle through one window; objective and loss are means over the particles."""
+        progress = self.resume(learner, progress, done)
+        batches, noise = self.window_of(learner, progress), self.noise(learner, progress)
+        before: Particles = progress.state
+        sides = [side for shift in noise for side in (shift, -shift)]
+        found = [
+            self.unroll_at(learner, side, state, batches) for side, state in zip(sides, before.states, strict=True)
+        ]
+        states, objectives, losses = zip(*found, strict=True)
+        shift, pairs = before.shift + noise, torch.stack(objectives).view(-1, 2)
+        progress = progress._replace(step=progress.step + batches.steps, state=Particles(states, shift))
+        mean = torch.stack([pairs.mean(), torch.stack(losses).mean()])
+        return progress, self.estimate_from(learner, shift, pairs, mean)
+
+
+@contextmanager
+def moved(learner: Learner[Any], shift: Tensor) -> Iterator[None]:
+    """Have a learner stand at φ + shift, (P,), and at φ again, to the last bit, whatever happens meanwhile."""
+    values = list(learner.parameters())
+    kept = [value.detach().clone() for value in values]
+    pieces = torch.split(shift, [value.numel() for value in values])
+    try:
+        _set(values, [old + piece.view_as(old) for old, piece in zip(kept, pieces, strict=True)])
+        yield
+    finally:
+        _set(values, kept)
+
+
+@torch.no_grad()
+def _set(values: list[torch.nn.Parameter], news: list[Tensor]) -> None:
+    for value, new in zip(values, news, strict=True):
+        value.copy_(new)
+
+
+def _size(learner: Learner[Any]) -> int:
+    return sum(value.numel() for value in learner.parameters())
