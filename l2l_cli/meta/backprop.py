@@ -41,7 +41,7 @@ class Backprop(Estimator):
         start, horizon = int(progress.step), int(progress.horizon)
         stop = horizon if self.window is None else min(start + self.window, horizon)
         batches = self.episode(learner, progress).batches(start, stop)
-        state, losses = learner.losses(detach(progress.state), batches)
+        state, losses = self.at(learner, int(progress.seed), int(progress.draw)).losses(detach(progress.state), batches)
         objective = self.loss(losses)
         names, values = zip(*learner.named_parameters(), strict=True)
         grads = torch.autograd.grad(objective, values, materialize_grads=True)

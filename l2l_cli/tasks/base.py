@@ -45,6 +45,11 @@ class Task(ABC):
         """Return all meta-training episodes side by side, if they are a fixed set; None if every draw is new."""
         return None
 
+    def drawn(self, seed: int) -> Task:
+        """Return the task that a draw of meta-training episodes comes from: this one, unless its model varies."""
+        del seed
+        return self
+
     @abstractmethod
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Score answers (E, N, ...) against targets (E, N, ...); one number an episode, (E,)."""
