@@ -128,7 +128,8 @@ def expected_seconds(settings: Settings) -> float:
 
 
 def _claim(settings: Settings) -> RunFolder:
-    config = identity_of(settings, "learner", "optimizer", "gradient", "meta", "choices")
+    keys = ["learner", "optimizer", "gradient", "meta", "choices", *(["vary"] if settings.vary else [])]
+    config = identity_of(settings, *keys)
     return RunFolder.claim(Path(settings.output) / "meta-train", settings.run_name, config, settings.overrides)
 
 

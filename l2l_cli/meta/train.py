@@ -64,7 +64,7 @@ class MetaTraining(Training):
         }
 
     def restore(self, saved: Mapping[str, Tensor]) -> None:
-        """Take up where a checkpoint left off; the episodes that it stands in may be of another model than the first."""
+        """Take up where a checkpoint left off, in episodes that may be of another model than the first."""
         seed, draw = (int(saved[f"progress.{name}"]) for name in ("seed", "draw"))
         self._progress = self._estimator.begin(self.learner, seed, draw, 0.0)
         super().restore(saved)
