@@ -112,8 +112,9 @@ def identity_of(settings: Settings, *keys: str) -> dict[str, Any]:
 
 def identity_of_training(settings: Settings, *keys: str) -> dict[str, Any]:
     """Return the part of the settings that decides what meta-training comes to, and further keys."""
-    searched = ("search",) if settings.search.trials else ()
-    return identity_of(settings, "learner", "optimizer", "gradient", "meta", *searched, *keys)
+    used = {"search": settings.search.trials > 0, "vary": bool(settings.vary)}
+    given = [key for key, is_used in used.items() if is_used]
+    return identity_of(settings, "learner", "optimizer", "gradient", "meta", *given, *keys)
 
 
 def settings_of_run(config: Mapping[str, Any], present: Settings) -> Settings:

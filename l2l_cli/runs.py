@@ -18,6 +18,7 @@ from l2l_cli.results.run import RunFolder
 from l2l_cli.schema import Hardware, Settings
 from l2l_cli.tasks import datasets
 from l2l_cli.tasks.base import Task
+from l2l_cli.tasks.vary import Variations
 
 WEIGHTS = "weights.safetensors"
 """The trained φ of a finished run, by the learner's own names."""
@@ -47,9 +48,11 @@ def prepare(hardware: Hardware) -> None:
 
 
 def build_task(settings: Settings, trust: Sequence[str] | None = None) -> Task:
-    """Build the task of a configuration; its data are looked for where ``data.dir`` says."""
+    """Build the task of a configuration and its variations; its data are looked for where ``data.dir`` says."""
     datasets.use(settings.data.dir)
     task: Task = build(settings.task, "task", trust)
+    if settings.vary:
+        task.vary = Variations(settings.task, settings.vary, trust)
     return task
 
 

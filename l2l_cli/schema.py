@@ -160,6 +160,7 @@ class Settings:
 
     Attributes:
         task: Node with a ``_target_``; so are learner, optimizer and gradient.
+        vary: Of meta-training: lists of values for the task's arguments, drawn anew with each draw of episodes.
         contenders: Lists of overrides by name, for ``compare``.
         paper: Of an experiment: node of the class that judges and draws it.
         rows: Of an experiment: lists of overrides by name.
@@ -181,6 +182,7 @@ class Settings:
     search: Search = field(default_factory=Search)
     hardware: Hardware = field(default_factory=Hardware)
     data: Data = field(default_factory=Data)
+    vary: dict[str, Any] = field(default_factory=dict)
     contenders: dict[str, Any] = field(default_factory=dict)
     paper: dict[str, Any] = field(default_factory=dict)
     rows: dict[str, Any] = field(default_factory=dict)

@@ -38,6 +38,7 @@ class Backprop(Estimator):
     def estimate(self, learner: Learner[Any], progress: Progress, done: float) -> tuple[Progress, Estimate]:
         """Unroll one window and differentiate it."""
         progress = self.resume(learner, progress, done)
+        learner = self.present(learner, progress)
         batches = self.window_of(learner, progress)
         state, losses = learner.losses(detach(progress.state), batches)
         objective = self.loss(losses)

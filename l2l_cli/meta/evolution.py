@@ -103,6 +103,7 @@ class EvolutionStrategies(Antithetic):
     def estimate(self, learner: Learner[Any], progress: Progress, done: float) -> tuple[Progress, Estimate]:
         """Score all pairs on one window, then let φ itself go through it."""
         progress = self.resume(learner, progress, done)
+        learner = self.present(learner, progress)
         batches, shifts = self.window_of(learner, progress), self.noise(learner, progress)
         pairs = [
             self.unroll_at(learner, side, progress.state, batches)[1] for shift in shifts for side in (shift, -shift)
@@ -140,6 +141,7 @@ class PersistentES(Antithetic):
     def estimate(self, learner: Learner[Any], progress: Progress, done: float) -> tuple[Progress, Estimate]:
         """Take every particle through one window; objective and loss are means over the particles."""
         progress = self.resume(learner, progress, done)
+        learner = self.present(learner, progress)
         batches, noise = self.window_of(learner, progress), self.noise(learner, progress)
         before: Particles = progress.state
         sides = [side for shift in noise for side in (shift, -shift)]

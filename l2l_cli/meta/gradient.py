@@ -12,7 +12,7 @@ from l2l_cli.core.random import derive, generator
 from l2l_cli.core.types import Batches, Params, Phase
 from l2l_cli.learners.base import Learner
 from l2l_cli.meta.horizon import Full, Horizon
-from l2l_cli.tasks.base import Episode
+from l2l_cli.tasks.base import Episode, Task
 
 
 class Progress(NamedTuple):
@@ -58,6 +58,7 @@ class Estimator(ABC):
         self.window = window
         self.horizon = horizon if horizon is not None else Full()
         self._drawn: tuple[tuple[int, int], Episode] | None = None
+        self._learners: dict[Task, Learner[Any]] = {}
 
     @abstractmethod
     def estimate(self, learner: Learner[Any], progress: Progress, done: float) -> tuple[Progress, Estimate]:
@@ -75,10 +76,25 @@ class Estimator(ABC):
 
     def begin(self, learner: Learner[Any], seed: int, draw: int, done: float) -> Progress:
         """Begin the ``draw``-th E episodes of a seed."""
+        learner = self.at(learner, seed, draw)
         horizon = self.horizon.draw(done, learner.task.horizon, generator(seed, "horizon", draw))
         state = learner.init(self.episodes, generator(seed, "learner", draw))
         numbers = [torch.tensor(number, device="cpu") for number in (seed, draw, 0, horizon)]
         return Progress(numbers[0], numbers[1], numbers[2], numbers[3], state)
+
+    def at(self, learner: Learner[Any], seed: int, draw: int) -> Learner[Any]:
+        """Return the learner on the task of the ``draw``-th E episodes, the very same object each time."""
+        task = learner.task.drawn(derive(seed, "task", draw))
+        if task is learner.task:
+            return learner
+        # Kept: a learner has recorded programs and buffers for its task's model.
+        if task not in self._learners:
+            self._learners[task] = learner.on(task)
+        return self._learners[task]
+
+    def present(self, learner: Learner[Any], progress: Progress) -> Learner[Any]:
+        """Return the learner on the task of the present episodes."""
+        return self.at(learner, int(progress.seed), int(progress.draw))
 
     def resume(self, learner: Learner[Any], progress: Progress, done: float) -> Progress:
         """Return ``progress``, or the beginning of the next episodes if these are over."""
@@ -91,7 +107,8 @@ class Estimator(ABC):
         key = int(progress.seed), int(progress.draw)
         if self._drawn is None or self._drawn[0] != key:
             seed = derive(key[0], "episode", key[1])
-            self._drawn = key, learner.task.sample(self.episodes, seed, Phase.META_TRAIN)
+            task = self.at(learner, *key).task
+            self._drawn = key, task.sample(self.episodes, seed, Phase.META_TRAIN)
         return self._drawn[1]
 
     def window_of(self, learner: Learner[Any], progress: Progress) -> Batches:

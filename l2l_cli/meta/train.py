@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -61,6 +62,12 @@ class MetaTraining(Training):
             "memory": self._memory,
             "progress": self._progress,
         }
+
+    def restore(self, saved: Mapping[str, Tensor]) -> None:
+        """Take up where a checkpoint left off, in episodes that may be of another model than the first."""
+        seed, draw = (int(saved[f"progress.{name}"]) for name in ("seed", "draw"))
+        self._progress = self._estimator.begin(self.learner, seed, draw, 0.0)
+        super().restore(saved)
 
     def take(self, tree: dict[str, Any]) -> None:
         """Take up all of ``tree``."""

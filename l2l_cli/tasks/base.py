@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -31,11 +32,13 @@ class Task(ABC):
         model: What a gradient-fed learner fits within an episode; in-weights learners ignore it.
         spec: The shapes of one example.
         horizon: Steps of one episode, unless a command says otherwise.
+        vary: From a seed to a variation of this task, for meta-training; None if it has none.
     """
 
     model: Model
     spec: Spec
     horizon: int
+    vary: Callable[[int], Task] | None = None
 
     @abstractmethod
     def sample(self, episodes: int, seed: int, phase: Phase) -> Episode:
@@ -44,6 +47,10 @@ class Task(ABC):
     def training_set(self) -> Episode | None:
         """Return all meta-training episodes side by side, if they are a fixed set; None if every draw is new."""
         return None
+
+    def drawn(self, seed: int) -> Task:
+        """Return the task that a draw of meta-training episodes comes from: this one, or one of its variations."""
+        return self if self.vary is None else self.vary(seed)
 
     @abstractmethod
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
