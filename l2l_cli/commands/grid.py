@@ -196,7 +196,8 @@ def _against(settings: Settings, contests: Sequence[Contest], edges: Sequence[st
     text = (
         f"Each reference is tuned anew for each problem and each horizon, by its {criterion} loss on {tune.episodes} "
         "episodes of the tune phase; how many settings it got is said beside it.  The run itself is tuned for nothing "
-        "here.  The difference is paired: everybody meets the same episodes."
+        "here.  The best reference is the one with the lowest loss on the test episodes, which is in its favour.  The "
+        "difference is paired: everybody meets the same episodes."
     )
     duels = [_duel(contest) for contest in contests]
     scores = [_line(cell) for contest in contests for cell in (contest.own, *contest.references)]

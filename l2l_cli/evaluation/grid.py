@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -87,12 +88,12 @@ class Cell:
     diverged: float
     metrics: dict[str, float]
 
-    @property
+    @cached_property
     def mean(self) -> Interval:
         """Mean of the last losses over episodes."""
         return _interval(self.finals, np.mean)
 
-    @property
+    @cached_property
     def median(self) -> Interval:
         """Median of the last losses over episodes."""
         return _interval(self.finals, np.median)

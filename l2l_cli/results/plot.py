@@ -170,8 +170,12 @@ def heat_map(
         axes.text(column, row, texts[row][column], ha="center", va="center", color="white" if dark else "black")
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(rows)), rows)
-    axes.tick_params(length=0)
+    axes.set_xticks(np.arange(1, len(columns)) - 0.5, minor=True)
+    axes.set_yticks(np.arange(1, len(rows)) - 0.5, minor=True)
+    axes.tick_params(which="both", length=0)
     axes.grid(visible=False)
+    axes.grid(which="minor", color="white", linewidth=2.0)
+    axes.set_axisbelow(False)
     axes.spines[:].set_visible(False)
     return image
 
