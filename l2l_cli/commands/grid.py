@@ -16,13 +16,12 @@ from l2l_cli.config import identity_of
 from l2l_cli.core.types import Phase
 from l2l_cli.evaluation.curves import rows_of
 from l2l_cli.evaluation.grid import DIVERGED, Cell, Contest, cell_of, cut, variations
-from l2l_cli.evaluation.tune import Trial
 from l2l_cli.learners.base import Learner
 from l2l_cli.learners.rollout import Scores, score
 from l2l_cli.results.frame import Interval, MetricsFile
 from l2l_cli.results.report import Report, Section, frame_table, number
 from l2l_cli.results.run import RunFolder
-from l2l_cli.runs import Tuned, hand_made, load_learner, run_facts, tunable, tuned
+from l2l_cli.runs import Tuned, build_learner, hand_made, load_learner, run_facts, tunable, tuned
 from l2l_cli.schema import Settings
 
 
@@ -43,11 +42,7 @@ def run(
         name: load_learner(parent, saved, build(changed(settings.task, changes, "task"), "task", task_trust), trust)
         for name, changes in variations(evaluation.grid, evaluation.problems).items()
     }
-    first = next(iter(learners.values())).task
-    references = {name: hand_made(name, [f"learner={name}"], settings, first) for name in evaluation.against}
-    for reference in references.values():
-        reference.tune.criterion = settings.tune.criterion or "final"
-        tunable(reference)
+    references = {name: _reference(name, settings, list(learners.values())) for name in evaluation.against}
     config = identity_of(settings, "evaluation", "tune") | {"run": parent.path.name}
     folder = RunFolder.claim(Path(settings.output) / "evaluate", settings.run_name, config, settings.overrides)
     with folder.lock():
@@ -61,6 +56,16 @@ def run(
     print(f"report: {folder.path / 'report.md'}")
     better = sum(contest.shown() < 1.0 for contest in contests) if references else None
     return {"final_loss": contests[0].own.mean.value, "cells": len(contests), "better": better, "run": str(folder.path)}
+
+
+def _reference(name: str, settings: Settings, learners: Sequence[Learner[Any]]) -> Settings:
+    """Compose a reference's settings, and see that it builds for every problem before anything is scored."""
+    composed = hand_made(name, [f"learner={name}"], settings, learners[0].task)
+    composed.tune.criterion = settings.tune.criterion or "final"
+    tunable(composed)
+    for learner in learners[1:]:
+        build_learner(composed, learner.task)
+    return composed
 
 
 class _Play:
@@ -101,7 +106,7 @@ class _Play:
 
     def _reference(self, own: Cell, learner: Learner[Any], name: str, reporter: Reporter) -> Cell:
         """Tune a hand-made learner for one problem and horizon, and score it as the run was."""
-        found: Tuned = tuned(self._references[name], learner.task, own.steps, _quiet)
+        found: Tuned = tuned(self._references[name], learner.task, own.steps)
         scores = self._scores(found.learner, own.steps)
         chosen = found.chosen
         if found.tuning and found.tuning.at_edge:
@@ -123,10 +128,6 @@ class _Play:
         for seed, one in zip(self._evaluation.seeds, scores, strict=True):
             self._metrics.append(rows_of(one, name, seed, f"{problem} ×{stretch:g}"))
         return cell_of(problem, stretch, name, chosen, scores)
-
-
-def _quiet(trial: Trial) -> None:
-    del trial
 
 
 def _overview(contests: Sequence[Contest]) -> pd.DataFrame:
