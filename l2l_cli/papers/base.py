@@ -17,6 +17,10 @@ from l2l_cli.results.report import Section
 from l2l_cli.runs import Trained
 
 
+TRIALS = "trials"
+"""Metric by which a measurement says how many settings it tried."""
+
+
 @dataclass(frozen=True)
 class Artefact:
     """A table or figure reproduced: one result for each published number, and sections of the report."""
