@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import inspect
 import typing
@@ -41,6 +42,35 @@ def build(node: Mapping[str, Any], path: str, trust: Sequence[str] | None = None
         return target(**arguments, **given)
     except ValueError as error:
         raise UsageError(f"{path}: {error}") from error
+
+
+def changed(node: Mapping[str, Any], changes: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """Return a copy of a node with some of its entries changed; ``build`` checks their names and values.
+
+    Args:
+        node: A mapping with ``_target_``.
+        changes: New values by key relative to the node, as in ``rule.lr``; a mapping without a ``_target_`` of its own
+            changes what it names and leaves the rest.
+        path: Where the node stands in the configuration, for messages.
+
+    Raises:
+        UsageError: A dotted key leads through something that has no entries.
+    """
+    result = copy.deepcopy(dict(node))
+    for key, value in changes.items():
+        place, (*parents, last) = result, str(key).split(".")
+        for depth, parent in enumerate(parents, 1):
+            if not isinstance(place.get(parent), dict):
+                known = [name for name, entry in place.items() if isinstance(entry, dict)]
+                raise UsageError(
+                    f"there is nothing at {'.'.join([path, *parents[:depth]])} to set {key!r} in"
+                    f"{did_you_mean(parent, known)} (it has {', '.join(name for name in place if name != '_target_')})"
+                )
+            place = place[parent]
+        if isinstance(value, Mapping) and "_target_" not in value and isinstance(place.get(last), dict):
+            value = changed(place[last], value, f"{path}.{key}")
+        place[last] = copy.deepcopy(value)
+    return result
 
 
 def _locate(dotted: str, path: str, trust: Sequence[str] | None) -> type[Any]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load_file
 
-from l2l_cli.build import build
+from l2l_cli.build import build, changed
 from l2l_cli.config import settings_of_run
-from l2l_cli.core.errors import UsageError
+from l2l_cli.core.errors import UsageError, did_you_mean
+from l2l_cli.evaluation.tune import Trial, Tuning, settings_of, tune
 from l2l_cli.learners.base import Learner
 from l2l_cli.results.run import RunFolder
 from l2l_cli.schema import Hardware, Settings
@@ -51,13 +52,65 @@ def build_task(settings: Settings, trust: Sequence[str] | None = None) -> Task:
     return task
 
 
-def build_learner(settings: Settings, task: Task, trust: Sequence[str] | None = None) -> Learner[Any]:
-    """Build the learner of a configuration for a task."""
-    learner: Learner[Any] = build(settings.learner, "learner", trust, task=task)
+def build_learner(
+    settings: Settings, task: Task, trust: Sequence[str] | None = None, node: dict[str, Any] | None = None
+) -> Learner[Any]:
+    """Build the learner of a configuration for a task, or of another ``node`` in its place."""
+    learner: Learner[Any] = build(settings.learner if node is None else node, "learner", trust, task=task)
     kernels = settings.hardware.kernels
     learner.fast = kernels == "fast" or (kernels == "auto" and settings.meta.updates >= WORTH_COMPILING)
     learner.state_dtype = getattr(torch, settings.hardware.precision)
     return learner
+
+
+class Tuned(NamedTuple):
+    """A learner at its best setting, and the trials that chose it; None where there is nothing to tune."""
+
+    learner: Learner[Any]
+    tuning: Tuning | None
+
+    @property
+    def chosen(self) -> str:
+        """What was chosen and out of how many, for tables."""
+        return self.tuning.chosen if self.tuning else "nothing to tune"
+
+
+def tuned(settings: Settings, task: Task, steps: int, tell: Callable[[Trial], None] = lambda trial: None) -> Tuned:
+    """Tune a configuration's hand-made learner for a task on the tune phase, and build it at its best.
+
+    Args:
+        settings: Its ``tune`` says what is tried and what it is judged by; a criterion of null is the mean loss.
+        task: To be tuned for, which need not be the configuration's own.
+        steps: Length of the tune episodes, the horizon that the learner is tuned for.
+        tell: Is told of each trial when it is done.
+
+    Raises:
+        UsageError: A key to tune is not the learner's.
+        RunFailed: No setting gives a finite loss.
+    """
+    points = tunable(settings)
+    if points == [{}]:
+        return Tuned(build_learner(settings, task), None)
+
+    def make(point: dict[str, Any]) -> Learner[Any]:
+        changes = {key.removeprefix("learner."): value for key, value in point.items()}
+        return build_learner(settings, task, node=changed(settings.learner, changes, "learner"))
+
+    plan = settings.tune
+    tuning = tune(make, points, plan.episodes, steps, settings.seed, plan.criterion or "mean", tell)
+    return Tuned(make(tuning.best.setting), tuning)
+
+
+def tunable(settings: Settings) -> list[dict[str, Any]]:
+    """Return the settings that ``tuned`` tries, by configuration key; [{}] where there is nothing to tune.
+
+    Raises:
+        UsageError: A key is not under ``learner``.
+    """
+    for key in settings.tune.grid:
+        if not key.startswith("learner."):
+            raise UsageError(f"tune.grid: {key!r} is no key of the learner{did_you_mean(key, ['learner.' + key])}")
+    return settings_of(settings.tune.grid, settings.tune.budget)
 
 
 def load_run(path: str, present: Settings) -> tuple[RunFolder, Settings]:

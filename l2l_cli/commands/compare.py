@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,24 @@ from l2l_cli.config import compose, identity_of
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.types import Phase
 from l2l_cli.evaluation.curves import rows_of
-from l2l_cli.evaluation.tune import Tuning, settings_of, tune
+from l2l_cli.evaluation.tune import Trial, Tuning
 from l2l_cli.groups import options
 from l2l_cli.learners.base import Learner
 from l2l_cli.learners.rollout import score
 from l2l_cli.results.frame import MetricsFile, bootstrap_interval
 from l2l_cli.results.report import Report, Section, frame_table
 from l2l_cli.results.run import RunFolder
-from l2l_cli.runs import build_learner, build_task, load_learner, load_run, prepare, run_facts, task_was_chosen
+from l2l_cli.runs import (
+    build_learner,
+    build_task,
+    load_learner,
+    load_run,
+    prepare,
+    run_facts,
+    task_was_chosen,
+    tunable,
+    tuned,
+)
 from l2l_cli.schema import Settings
 from l2l_cli.tasks.base import Task
 
@@ -77,9 +88,8 @@ def run(settings: Settings, learners: list[str], runs: list[str], trust: list[st
     console().print(
         frame_table(table, f"{settings.choices['task']}: {settings.evaluation.episodes} test episodes a seed")
     )
-    for contender in contenders:
-        if contender.tuning and contender.tuning.at_edge:
-            print(f"warning: {contender.name}: best {', '.join(contender.tuning.at_edge)} lies at the edge of its grid")
+    for warning in _edges(contenders):
+        print(f"warning: {warning}")
     print(f"report: {folder.path / 'report.md'}")
     best = table.sort_values("final loss").iloc[0]
     return {"best": best["contender"], "final_loss": best["final loss"], "run": str(folder.path)}
@@ -116,37 +126,44 @@ def _composed(name: str, overrides: list[str], settings: Settings, task: Task) -
 
 def _tuned(name: str, setting: Settings, task: Task, settings: Settings) -> Contender:
     """Tune a hand-made learner on the tune phase and build it at its best."""
-    points = settings_of(setting.tune.grid, settings.tune.budget)
-    if points == [{}]:
-        return Contender(name, build_learner(setting, task), None, "nothing to tune")
+    setting.tune.criterion = settings.tune.criterion
+    with Reporter(f"tune {name}", len(tunable(setting))) as reporter:
 
-    def make(point: dict[str, Any]) -> Learner[Any]:
-        return build_learner(_with(setting, point), task)
+        def tell(trial: Trial) -> None:
+            reporter.advance(f"loss {trial.loss:.4g}")
 
-    steps = settings.evaluation.steps or task.horizon
-    criterion = settings.tune.criterion or "mean"
-    with Reporter(f"tune {name}", len(points)) as reporter:
-        tuning = tune(make, points, settings.tune.episodes, steps, settings.seed, criterion)
-        reporter.say(
-            f"{name}: {len(points)} settings tried, best {_shown(tuning)} ({criterion} {tuning.best.loss:.4g})"
-        )
-    return Contender(name, make(tuning.best.setting), tuning, f"best of {len(points)}: {_shown(tuning)}")
-
-
-def _with(setting: Settings, point: dict[str, Any]) -> Settings:
-    """Return settings with dotted keys replaced."""
-    return compose(
-        "compare", [*setting.overrides, *(f"{key}={value}" for key, value in point.items())], setting.config_dir
-    )
-
-
-def _shown(tuning: Tuning) -> str:
-    return ", ".join(f"{key.removeprefix('learner.')}={value:g}" for key, value in tuning.best.setting.items())
+        found = tuned(setting, task, settings.evaluation.steps or task.horizon, tell)
+        if found.tuning:
+            reporter.say(
+                f"{name}: {found.chosen} ({settings.tune.criterion or 'mean'} loss {found.tuning.best.loss:.4g})"
+            )
+    return Contender(name, found.learner, found.tuning, found.chosen)
 
 
 def _trials(contender: Contender) -> list[dict[str, Any]]:
     assert contender.tuning is not None
     return [{**trial.setting, "loss": trial.loss} for trial in contender.tuning.trials]
+
+
+def _edges(contenders: Sequence[Contender]) -> list[str]:
+    """Name the contenders that a wider grid might serve better."""
+    return [
+        f"{item.name}: best {', '.join(item.tuning.at_edge)} lies at the edge of what was tried"
+        for item in contenders
+        if item.tuning and item.tuning.at_edge
+    ]
+
+
+def _budget(contenders: Sequence[Contender], settings: Settings) -> str:
+    """Say how the hand-made ones were tuned, each with its budget where these differ."""
+    tried = {item.name: len(item.tuning.trials) for item in contenders if item.tuning}
+    budgets = set(tried.values()) or {settings.tune.budget}
+    own = ", ".join(f"{name} {count} settings" for name, count in tried.items())
+    return (
+        f"Hand-made learners got {own if len(budgets) > 1 else f'{budgets.pop()} settings each'}, scored by their "
+        f"{settings.tune.criterion or 'mean'} loss on {settings.tune.episodes} episodes of the tune phase; nothing was "
+        "chosen on the test episodes shown here."
+    )
 
 
 def _score(folder: RunFolder, contenders: list[Contender], settings: Settings, task: Task) -> pd.DataFrame:
@@ -166,13 +183,10 @@ def _score(folder: RunFolder, contenders: list[Contender], settings: Settings, t
             reporter.advance(contender.name)
     table = pd.DataFrame(rows)
     figure = contenders_figure(metrics.read(), [contender.name for contender in contenders], folder.path)
-    budget = (
-        f"Hand-made learners got {settings.tune.budget} settings each, scored by their "
-        f"{settings.tune.criterion or 'mean'} loss on {settings.tune.episodes} episodes of the tune phase; nothing was "
-        "chosen on the test episodes shown here."
-    )
+    warnings = [f"**{warning}**: a wider grid may serve it better." for warning in _edges(contenders)]
+    opening = [_budget(contenders, settings), *warnings]
     sections = [Section("Scores", tables=[table], figures=[figure])]
-    Report(f"Comparison on {settings.choices['task']}", [budget], sections).write(folder.path)
+    Report(f"Comparison on {settings.choices['task']}", opening, sections).write(folder.path)
     return table
 
 

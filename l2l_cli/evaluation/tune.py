@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from l2l_cli.core.errors import RunFailed
 from l2l_cli.core.types import Phase
 from l2l_cli.learners.base import Learner
 from l2l_cli.learners.rollout import score
@@ -25,6 +26,12 @@ class Tuning(NamedTuple):
     trials: list[Trial]
     best: Trial
     at_edge: list[str]
+
+    @property
+    def chosen(self) -> str:
+        """What was chosen and out of how many, as in "best of 8: rule.lr=0.1"."""
+        values = (f"{key.removeprefix('learner.')}={_short(value)}" for key, value in self.best.setting.items())
+        return f"best of {len(self.trials)}: {', '.join(values)}"
 
 
 def settings_of(grid: Mapping[str, Sequence[Any]], budget: int | None) -> list[dict[str, Any]]:
@@ -50,6 +57,7 @@ def tune(
     steps: int,
     seed: int,
     criterion: str,
+    tell: Callable[[Trial], None] = lambda trial: None,
 ) -> Tuning:
     """Score every setting on the same tune episodes and pick the best.
 
@@ -60,18 +68,21 @@ def tune(
         steps: Their length.
         seed: Of the episodes.
         criterion: "final" minimises the last step's loss (Andrychowicz et al. 2016), "mean" that of all steps.
+        tell: Is told of each trial when it is done.
 
     Raises:
-        ValueError: No setting gives a finite loss.
+        RunFailed: No setting gives a finite loss.
     """
     trials = []
     for setting in settings:
         losses = score(make(setting), episodes, steps, seed, Phase.TUNE).losses
         value = losses[-1].mean() if criterion == "final" else losses.mean()
         trials.append(Trial(setting, value.item()))
+        tell(trials[-1])
     finite = [trial for trial in trials if math.isfinite(trial.loss)]
     if not finite:
-        raise ValueError(f"no setting of the grid gives a finite loss: {[trial.setting for trial in trials]}")
+        tried = [trial.setting for trial in trials]
+        raise RunFailed(f"no setting gives a finite loss on the tune episodes, try others (tune.grid): {tried}")
     best = min(finite, key=lambda trial: trial.loss)
     return Tuning(trials, best, [key for key in best.setting if _ends(key, best, trials)])
 
@@ -80,3 +91,7 @@ def _ends(key: str, best: Trial, trials: Sequence[Trial]) -> bool:
     """Say whether the best value of a key is the smallest or largest that was tried."""
     values = sorted({trial.setting[key] for trial in trials if isinstance(trial.setting[key], int | float)})
     return len(values) > 1 and best.setting[key] in (values[0], values[-1])
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from l2l_cli.core.errors import RunFailed
 from l2l_cli.evaluation.tune import settings_of, tune
 from l2l_cli.learners.descent import Descent
 from l2l_cli.optimizers.sgd import Sgd
@@ -30,5 +31,5 @@ def test_the_best_is_found_and_the_edge_is_told():
     assert inner.at_edge == []
     outer = tune(make, settings_of({"lr": [1e-4, 1e-3]}, None), 8, 20, 0, "mean")
     assert outer.at_edge == ["lr"]
-    with pytest.raises(ValueError, match="no setting"):
+    with pytest.raises(RunFailed, match="no setting"):
         tune(make, settings_of({"lr": [1e30]}, None), 2, 20, 0, "final")
