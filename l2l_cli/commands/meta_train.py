@@ -19,6 +19,7 @@ from l2l_cli.commands.interrupt import Interrupt
 from l2l_cli.commands.progress import Relay, Reporter
 from l2l_cli.config import identity_of, settings_of_run
 from l2l_cli.core.errors import L2LError, UsageError
+from l2l_cli.learners.descent import Descent
 from l2l_cli.meta.online import OnlineTraining
 from l2l_cli.meta.rules import OnlineRule
 from l2l_cli.meta.train import MetaTraining
@@ -124,7 +125,10 @@ def expected_seconds(settings: Settings) -> float:
     if isinstance(gradient, OnlineRule):
         operations = gradient.operations(build_learner(settings, task))
         return settings.meta.updates * operations * side_by_side(settings) / 2.5e10
-    return float(settings.meta.updates * gradient.episodes * task.horizon / 1e6)
+    seconds = settings.meta.updates * gradient.episodes * task.horizon / 1e6
+    learner = build_learner(settings, task)
+    # A learned rule is applied to every parameter of the model; ten of them take about a microsecond.
+    return float(seconds * max(1.0, task.model.size / 10) if isinstance(learner, Descent) else seconds)
 
 
 def _claim(settings: Settings) -> RunFolder:

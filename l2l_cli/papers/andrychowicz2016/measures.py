@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from l2l_cli.build import build
+from l2l_cli.build import build, changed
 from l2l_cli.core.types import Phase
 from l2l_cli.evaluation.curves import rows_of
 from l2l_cli.evaluation.tune import Tuning
@@ -34,7 +34,8 @@ def problems_of(settings: Settings) -> dict[str, Task]:
     """Build the problems of an evaluation; without any, the task as it is."""
     problems = settings.evaluation.problems or {BASE: {}}
     return {
-        name: build({**settings.task, **changes}, f"evaluation.problems.{name}") for name, changes in problems.items()
+        name: build(changed(settings.task, changes, "task"), f"evaluation.problems.{name}")
+        for name, changes in problems.items()
     }
 
 
@@ -50,7 +51,7 @@ def problem_rows(row: str, trained: Trained) -> list[Metric]:
         if learner.is_meta_trained:
             learner = learner.on(task)
         else:
-            learner, tuning = tuned(settings, task, steps)
+            learner, tuning = tuned(settings, task, steps, trained.tell)
             rows += _tuning_rows(row, settings.seed, problem, tuning)
         rows += _score_rows(row, settings.seed, problem, _scores(learner, settings.evaluation, steps))
     return rows
@@ -136,13 +137,14 @@ def losses_of(rows: Mapping[str, pd.DataFrame]) -> Losses:
     problems: dict[str, None] = {}
     for row, frame in run.items():
         part = frame[(frame.metric == "loss") & frame.episode.astype(str).str.isdigit()]
-        for (problem, step), group in part.groupby(["split", "step"], sort=False):
-            problems.setdefault(str(problem))
+        for _, group in part.groupby(["split", "step"], sort=False):
+            problem, step = str(group.split.iloc[0]), int(group.step.iloc[0])
+            problems.setdefault(problem)
             table = group.assign(episode=group.episode.astype(int)).pivot_table(
                 index="seed", columns="episode", values="value", dropna=False
             )
             values = table.to_numpy(float)
-            at[row, str(problem), updates_at(int(step))] = np.where(np.isfinite(values), values, np.inf)
+            at[row, problem, updates_at(step)] = np.where(np.isfinite(values), values, np.inf)
     learned = [row for row, frame in run.items() if (frame[frame.metric == "meta_parameters"].value > 0).any()]
     return Losses(at, list(run), learned, list(problems))
 
