@@ -105,4 +105,11 @@ def fails(text: str, losses: Losses, problem: str, updates: int, start: float, l
         manner = "the rule learns, and remains behind the best tuned rule"
     else:
         manner = "the rule learns, and is ahead of every tuned rule"
-    return Claim(text, holds, f"{manner}; {against_the_best(losses, problem, updates, learned)}; first loss {start:.3g}")
+    return Claim(
+        text, holds, f"{manner}; {against_the_best(losses, problem, updates, learned)}; first loss {start:.3g}"
+    )
+
+
+def listed(claims: Sequence[Claim]) -> str:
+    """Return claims as a list for the report."""
+    return "* " + "\n* ".join(map(str, claims))

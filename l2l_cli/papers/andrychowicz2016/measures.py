@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -39,22 +39,35 @@ def problems_of(settings: Settings) -> dict[str, Task]:
     }
 
 
-def problem_rows(row: str, trained: Trained) -> list[Metric]:
-    """Score a contender on every problem; a hand-made one is tuned on each for the loss at its end.
+class Entry(NamedTuple):
+    """A contender on a problem, ready to be scored for so many steps; what tuned it, if it is hand-made."""
+
+    problem: str
+    learner: Learner[Any]
+    steps: int
+    tuning: Tuning | None
+
+
+def entries(trained: Trained) -> Iterator[Entry]:
+    """Yield a contender on every problem; a hand-made one is tuned on each for the loss at its end."""
+    settings = trained.settings
+    for problem, task in problems_of(settings).items():
+        steps = min(settings.evaluation.steps or task.horizon, task.horizon)
+        if trained.learner.is_meta_trained:
+            yield Entry(problem, trained.learner.on(task), steps, None)
+        else:
+            found = tuned(settings, task, steps, trained.tell)
+            yield Entry(problem, found.learner, steps, found.tuning)
+
+
+def entry_rows(row: str, entry: Entry, settings: Settings) -> list[Metric]:
+    """Score an entry, and say how it was tuned.
 
     Every contender and every seed of it meets the same test episodes, so comparisons are paired over episodes.
     """
-    settings, rows = trained.settings, []
-    for problem, task in problems_of(settings).items():
-        steps = min(settings.evaluation.steps or task.horizon, task.horizon)
-        learner = trained.learner
-        if learner.is_meta_trained:
-            learner = learner.on(task)
-        else:
-            learner, tuning = tuned(settings, task, steps, trained.tell)
-            rows += _tuning_rows(row, settings.seed, problem, tuning)
-        rows += _score_rows(row, settings.seed, problem, _scores(learner, settings.evaluation, steps))
-    return rows
+    scores = _scores(entry.learner, settings.evaluation, entry.steps)
+    tuning = _tuning_rows(row, settings.seed, entry.problem, entry.tuning)
+    return [*tuning, *_score_rows(row, settings.seed, entry.problem, scores)]
 
 
 def _scores(learner: Learner[Any], plan: Evaluation, steps: int) -> Scores:

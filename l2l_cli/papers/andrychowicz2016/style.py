@@ -64,7 +64,13 @@ def draw_curves(axes: Axes, frame: pd.DataFrame, contenders: Sequence[str], publ
     curves(axes, finite, shown, styles, x="updates")
     for name in shown:
         points = published.get(name, {})
-        mark = {"marker": "o", "markersize": 4.0, "markerfacecolor": "none", "linestyle": "none", "alpha": 0.8}
+        mark: dict[str, Any] = {
+            "marker": "o",
+            "markersize": 4.0,
+            "markerfacecolor": "none",
+            "linestyle": "none",
+            "alpha": 0.8,
+        }
         axes.plot(list(points), list(points.values()), color=styles[name]["color"], zorder=3, **mark)
     limit_axis(axes, finite, [value for name in shown for value in published.get(name, {}).values()])
 

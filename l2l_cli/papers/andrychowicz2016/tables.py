@@ -151,7 +151,9 @@ def edge_warning(table: pd.DataFrame) -> str:
     if not len(ends):
         return "No chosen setting lies at the edge of its grid."
     names = ", ".join(f"{row.contender} on {row.problem}" for row in ends.itertuples())
-    return f"**{len(ends)} of {len(table)} chosen settings lie at the edge of their grid** and might be better: {names}."
+    return (
+        f"**{len(ends)} of {len(table)} chosen settings lie at the edge of their grid** and might be better: {names}."
+    )
 
 
 def rivals_of(losses: Losses) -> list[str]:
