@@ -28,7 +28,19 @@ ConfigError = (HydraException, OmegaConfBaseException, ValueError)
 INTERNAL = {"choices", "overrides", "config_dir"}
 """Fields of the settings that the program fills in."""
 
-ConfigStore.instance().store(name="schema", node=Settings)
+OPEN = ("evaluation.grid", "evaluation.problems", "tune.grid", "tune.ranges", "contenders")
+"""Mappings whose keys are the user's to choose, so that a new one needs no "+"."""
+
+
+def _schema() -> DictConfig:
+    schema = OmegaConf.structured(Settings)
+    for key in OPEN:
+        OmegaConf.set_struct(OmegaConf.select(schema, key), False)
+    assert isinstance(schema, DictConfig)
+    return schema
+
+
+ConfigStore.instance().store(name="schema", node=_schema())
 
 
 def compose(command: str, overrides: Sequence[str], config_dir: str | None = None) -> Settings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from l2l_cli.build import build, changed
 from l2l_cli.config import settings_of_run
 from l2l_cli.core.errors import UsageError, did_you_mean
-from l2l_cli.evaluation.tune import Trial, Tuning, settings_of, tune
+from l2l_cli.evaluation.tune import Trial, Tuning, draws_of, settings_of, tune
 from l2l_cli.learners.base import Learner
 from l2l_cli.results.run import RunFolder
 from l2l_cli.schema import Hardware, Settings
@@ -97,7 +97,7 @@ def tuned(settings: Settings, task: Task, steps: int, tell: Callable[[Trial], No
         return build_learner(settings, task, node=changed(settings.learner, changes, "learner"))
 
     plan = settings.tune
-    tuning = tune(make, points, plan.episodes, steps, settings.seed, plan.criterion or "mean", tell)
+    tuning = tune(make, points, plan.episodes, steps, settings.seed, plan.criterion or "mean", tell, plan.ranges)
     return Tuned(make(tuning.best.setting), tuning)
 
 
@@ -105,12 +105,24 @@ def tunable(settings: Settings) -> list[dict[str, Any]]:
     """Return the settings that ``tuned`` tries, by configuration key; [{}] where there is nothing to tune.
 
     Raises:
-        UsageError: A key is not under ``learner``.
+        UsageError: A key is not under ``learner``, or a range is none.
     """
-    for key in settings.tune.grid:
+    plan = settings.tune
+    for key in (*plan.grid, *plan.ranges):
         if not key.startswith("learner."):
-            raise UsageError(f"tune.grid: {key!r} is no key of the learner{did_you_mean(key, ['learner.' + key])}")
-    return settings_of(settings.tune.grid, settings.tune.budget)
+            raise UsageError(
+                f"tune: {key!r} is no key of the learner{did_you_mean('learner.' + key, _keys(settings.learner))}"
+            )
+    try:
+        return draws_of(plan.ranges, plan.budget, settings.seed) if plan.ranges else settings_of(plan.grid, plan.budget)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _keys(node: Mapping[str, Any], path: str = "learner") -> list[str]:
+    """Return the dotted keys of a node."""
+    inner = [_keys(value, f"{path}.{name}") for name, value in node.items() if isinstance(value, Mapping)]
+    return [f"{path}.{name}" for name in node if name != "_target_"] + [key for keys in inner for key in keys]
 
 
 def load_run(path: str, present: Settings) -> tuple[RunFolder, Settings]:

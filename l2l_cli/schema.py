@@ -35,6 +35,7 @@ class Evaluation:
     stretch: list[float] = field(default_factory=lambda: [1.0, 2.0])
     seeds: list[int] = field(default_factory=lambda: [0])
     chunk: int = 1024
+    grid: dict[str, Any] = field(default_factory=dict)
     problems: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -48,17 +49,19 @@ class Evaluation:
 
 @dataclass
 class Tune:
-    """How hand-made learners are tuned, each with the same budget, on the tune phase.
+    """How hand-made learners are tuned, on the tune phase.
 
     Attributes:
-        grid: Values by configuration key; a learner's own file sets it.
-        budget: Settings tried for each learner.
+        grid: Values by configuration key; a learner's own file sets it,
+        ranges: or for several keys at once [low, high] by configuration key, for random search.
+        budget: Settings tried for each learner; a learner's own file may ask for more, and every table says so.
         episodes: Tune episodes a setting is scored on.
         criterion: "final" minimises the last step's loss, "mean" that of all steps; null follows the
             first finished run that is compared, or else "mean".
     """
 
     grid: dict[str, Any] = field(default_factory=dict)
+    ranges: dict[str, Any] = field(default_factory=dict)
     budget: int = 8
     episodes: int = 64
     criterion: str | None = None
@@ -66,6 +69,8 @@ class Tune:
     def __post_init__(self) -> None:
         """Check the ranges."""
         _at_least(1, tune__budget=self.budget, tune__episodes=self.episodes)
+        if self.grid and self.ranges:
+            raise ValueError("tune.grid and tune.ranges are two ways to tune one learner; give one of them")
         if self.criterion not in (None, "final", "mean"):
             raise ValueError(f"tune.criterion must be final, mean or null, not {self.criterion!r}")
 

@@ -13,7 +13,9 @@ from l2l_cli.learners.logistic_network import Recurrent
 from l2l_cli.learners.logistic_regression import LogisticRegression
 from l2l_cli.learners.lstm1997 import LSTM1997
 from l2l_cli.optimizers.adam import Adam
+from l2l_cli.optimizers.conjugate_gradient import ConjugateGradient
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
+from l2l_cli.optimizers.lbfgs import Lbfgs
 from l2l_cli.optimizers.preprocess import LogAndSign
 from l2l_cli.optimizers.rmsprop import RmsProp
 from l2l_cli.optimizers.sgd import Momentum, Nesterov, Sgd
@@ -52,6 +54,8 @@ LEARNERS: dict[str, Callable[[Task], Learner[Any]]] = {
     "nesterov": lambda task: Descent(task, Nesterov(0.1)),
     "rmsprop": lambda task: Descent(task, RmsProp(0.1)),
     "adam": lambda task: Descent(task, Adam(0.1)),
+    "lbfgs": lambda task: Descent(task, Lbfgs(history=3)),
+    "conjugate_gradient": lambda task: Descent(task, ConjugateGradient()),
     "smorms3": lambda task: Descent(task, Smorms3(0.1)),
     "logistic_regression": lambda task: LogisticRegression(task, growth=0.0),
     "bayes": Bayes,

@@ -174,14 +174,17 @@ def _score(folder: RunFolder, contenders: list[Contender], settings: Settings, t
     rows = []
     with Reporter("score", len(contenders)) as reporter:
         for contender in contenders:
-            losses = []
+            losses, looks = [], 0.0
             for seed in evaluation.seeds:
                 scores = score(contender.learner, evaluation.episodes, steps, seed, Phase.TEST, evaluation.chunk)
                 metrics.append(rows_of(scores, contender.name, seed, "test"))
                 losses.append(scores.losses)
-            rows.append(_row(contender, losses, steps))
+                looks += 0.0 if scores.looks is None else scores.looks.mean().item() / (steps * len(evaluation.seeds))
+            rows.append(_row(contender, losses, steps) | {"looks a step": 1.0 + looks})
             reporter.advance(contender.name)
     table = pd.DataFrame(rows)
+    if (table["looks a step"] == 1.0).all():
+        table = table.drop(columns="looks a step")
     figure = contenders_figure(metrics.read(), [contender.name for contender in contenders], folder.path)
     warnings = [f"**{warning}**: a wider grid may serve it better." for warning in _edges(contenders)]
     opening = [_budget(contenders, settings), *warnings]

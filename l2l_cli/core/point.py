@@ -65,6 +65,40 @@ class Point:
         )
         return dict(zip(self.params, values, strict=True))
 
+    @cached_property
+    def _slope(self) -> tuple[Params, Params]:
+        """Parameters, and the gradient at them with a graph of its own: what ``hessian`` differentiates."""
+        at = self.params
+        if not self._second_order:
+            at = {name: value.detach().requires_grad_() for name, value in at.items()}
+        with torch.enable_grad():
+            values = torch.autograd.grad(self.loss_at(at).sum(), list(at.values()), create_graph=True)
+        return at, dict(zip(at, values, strict=True))
+
+    def hessian(self, v: Params) -> Params:
+        """Return the product of each episode's Hessian with its ``v``, both shaped as the parameters.
+
+        Two backward passes, exact (Pearlmutter 1994, §3).  Meta-gradients flow through ``v``, and with
+        ``second_order`` through the Hessian.
+        """
+        at, slope = self._slope
+        bent = [name for name, value in slope.items() if value.requires_grad]
+        if not bent:  # a loss that is linear in the parameters
+            return {name: torch.zeros_like(value) for name, value in v.items()}
+        values = torch.autograd.grad(
+            [slope[name] for name in bent],
+            list(at.values()),
+            [v[name] for name in bent],
+            retain_graph=True,
+            create_graph=self._differentiable,
+            materialize_grads=True,
+        )
+        return dict(zip(at, values, strict=True))
+
+    def at(self, params: Params) -> Point:
+        """Return another point of the same surface: other parameters, the same batch."""
+        return Point(self._model, self._loss, params, self._batch, self._second_order)
+
     def loss_at(self, params: Params) -> Tensor:
         """Return the loss (E,) of other parameters on this point's batch."""
         return self._loss(self._model(params, self._batch.inputs), self._batch.targets)

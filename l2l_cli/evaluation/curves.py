@@ -17,6 +17,8 @@ POINTS = 400
 def rows_of(scores: Scores, contender: str, seed: int, split: str) -> Iterator[Metric]:
     """Yield mean, median and quartiles at each step, and each episode's mean and final loss.
 
+    A learner that looks at a batch more than once a step also has an episode's extra looks.
+
     Steps count from 1: step t is the answer that is given before the t-th batch is learned from.
     """
     for metric, values in {"loss": scores.losses, **scores.metrics}.items():
@@ -26,6 +28,8 @@ def rows_of(scores: Scores, contender: str, seed: int, split: str) -> Iterator[M
         column = scores.losses[:, episode]
         yield Metric(contender, seed, str(episode), steps, split, "mean_loss", column.mean().item())
         yield Metric(contender, seed, str(episode), steps, split, "final_loss", column[-1].item())
+        if scores.looks is not None:
+            yield Metric(contender, seed, str(episode), steps, split, "extra_looks", scores.looks[episode].item())
 
 
 def _curve(values: Tensor, contender: str, seed: int, split: str, metric: str) -> Iterator[Metric]:

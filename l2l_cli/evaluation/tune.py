@@ -1,4 +1,4 @@
-"""Tuning hand-made learners: the same number of trials for each, on the tune phase alone."""
+"""Tuning hand-made learners by grid or by random search, on the tune phase alone."""
 
 from __future__ import annotations
 
@@ -7,10 +7,19 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import torch
+
 from l2l_cli.core.errors import RunFailed
+from l2l_cli.core.random import generator
 from l2l_cli.core.types import Phase
 from l2l_cli.learners.base import Learner
 from l2l_cli.learners.rollout import score
+
+NEAR_ONE = ("momentum", "beta1", "beta2", "decay")
+"""Keys with these endings are drawn log-uniformly in 1 − value: what counts is over how many steps they average."""
+
+EDGE = 0.03
+"""Share of a range, on the scale that it is drawn on, that counts as its edge."""
 
 
 class Trial(NamedTuple):
@@ -21,7 +30,7 @@ class Trial(NamedTuple):
 
 
 class Tuning(NamedTuple):
-    """All trials in the order of the grid, the best of them, and the keys whose best value ends the grid."""
+    """All trials in their order, the best of them, and the keys whose best value lies at the edge of what was tried."""
 
     trials: list[Trial]
     best: Trial
@@ -50,6 +59,43 @@ def settings_of(grid: Mapping[str, Sequence[Any]], budget: int | None) -> list[d
     return [points[round(index * (len(points) - 1) / (budget - 1))] for index in range(budget)]
 
 
+def draws_of(ranges: Mapping[str, Sequence[float]], budget: int, seed: int) -> list[dict[str, Any]]:
+    """Return ``budget`` settings drawn log-uniformly from ranges; a smaller budget takes the first of the same draws.
+
+    Source: Bergstra and Bengio 2012: with several keys, as many different values of each are tried as there are trials.
+
+    Args:
+        ranges: (low, high) by key; see ``NEAR_ONE`` for its exception.
+        budget: Number of settings.
+        seed: Of the draws.
+
+    Raises:
+        ValueError: A range is no two numbers in order on which the logarithm is defined.
+    """
+    columns = {}
+    for key, ends in ranges.items():
+        if len(ends) != 2 or not ends[0] < ends[1] or not (0 <= ends[0] if _is_near_one(key) else 0 < ends[0]):
+            raise ValueError(f"tune.ranges: {key} must be [low, high] with 0 < low < high, not {list(ends)}")
+        if _is_near_one(key) and ends[1] >= 1:
+            raise ValueError(f"tune.ranges: {key} must end below 1, not at {ends[1]}")
+        low, high = _scale(key, ends[0]), _scale(key, ends[1])
+        shares = torch.rand(budget, generator=generator(seed, "tune", key), dtype=torch.float64, device="cpu")
+        columns[key] = [_unscale(key, low + share * (high - low)) for share in shares.tolist()]
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def _is_near_one(key: str) -> bool:
+    return key.endswith(NEAR_ONE)
+
+
+def _scale(key: str, value: float) -> float:
+    return -math.log(1.0 - value) if _is_near_one(key) else math.log(value)
+
+
+def _unscale(key: str, position: float) -> float:
+    return 1.0 - math.exp(-position) if _is_near_one(key) else math.exp(position)
+
+
 def tune(
     make: Callable[[dict[str, Any]], Learner[Any]],
     settings: Sequence[dict[str, Any]],
@@ -58,17 +104,19 @@ def tune(
     seed: int,
     criterion: str,
     tell: Callable[[Trial], None] = lambda trial: None,
+    ranges: Mapping[str, Sequence[float]] | None = None,
 ) -> Tuning:
     """Score every setting on the same tune episodes and pick the best.
 
     Args:
         make: Builds the learner of a setting.
-        settings: From ``settings_of``.
+        settings: From ``settings_of`` or ``draws_of``.
         episodes: Tune episodes, the same for each setting and each learner.
         steps: Their length.
         seed: Of the episodes.
         criterion: "final" minimises the last step's loss (Andrychowicz et al. 2016), "mean" that of all steps.
         tell: Is told of each trial when it is done.
+        ranges: What the settings were drawn from, if they were.
 
     Raises:
         RunFailed: No setting gives a finite loss.
@@ -82,13 +130,20 @@ def tune(
     finite = [trial for trial in trials if math.isfinite(trial.loss)]
     if not finite:
         tried = [trial.setting for trial in trials]
-        raise RunFailed(f"no setting gives a finite loss on the tune episodes, try others (tune.grid): {tried}")
+        raise RunFailed(
+            f"no setting gives a finite loss on the tune episodes, try others (tune.grid or tune.ranges): {tried}"
+        )
     best = min(finite, key=lambda trial: trial.loss)
-    return Tuning(trials, best, [key for key in best.setting if _ends(key, best, trials)])
+    edge = [key for key in best.setting if _ends(key, best, trials, (ranges or {}).get(key))]
+    return Tuning(trials, best, edge)
 
 
-def _ends(key: str, best: Trial, trials: Sequence[Trial]) -> bool:
-    """Say whether the best value of a key is the smallest or largest that was tried."""
+def _ends(key: str, best: Trial, trials: Sequence[Trial], ends: Sequence[float] | None) -> bool:
+    """Say whether the best value of a key is the smallest or largest of its grid, or near an end of its range."""
+    if ends is not None:
+        low, high = _scale(key, ends[0]), _scale(key, ends[1])
+        share = (_scale(key, best.setting[key]) - low) / (high - low)
+        return not EDGE <= share <= 1.0 - EDGE
     values = sorted({trial.setting[key] for trial in trials if isinstance(trial.setting[key], int | float)})
     return len(values) > 1 and best.setting[key] in (values[0], values[-1])
 

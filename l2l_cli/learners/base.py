@@ -66,6 +66,11 @@ class Learner(nn.Module, ABC, Generic[State]):
         state, outputs = self.unroll(state, batches)
         return state, step_losses(self.task, outputs, batches.targets)
 
+    def looks(self, state: State) -> Tensor | None:
+        """Return how often each episode's batches were looked at beyond once a step, (E,); None if never."""
+        del state
+        return None
+
     def on(self, task: Task) -> Self:
         """Return this learner on another task whose answers have the same shape; both share φ."""
         twin = copy.copy(self)

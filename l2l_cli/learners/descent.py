@@ -45,6 +45,10 @@ class Descent(Learner[DescentState]):
         params = self.task.model.init(episodes, rng)
         return DescentState(params, self.rule.init(params))
 
+    def looks(self, state: DescentState) -> Tensor | None:
+        """Return what the rule counts."""
+        return self.rule.looks(state.memory)
+
     def on(self, task: Task) -> Self:
         """Return this rule on another task's model, of whatever size."""
         twin = super().on(task)

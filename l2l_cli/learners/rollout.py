@@ -16,10 +16,14 @@ WINDOW = 256
 
 
 class Scores(NamedTuple):
-    """Loss of each step and episode, (T, E), and the task's further metrics, (T, E) each."""
+    """Loss of each step and episode, (T, E), and the task's further metrics, (T, E) each.
+
+    ``looks`` is how often the learner looked at each episode's batches beyond once a step, (E,); None if never.
+    """
 
     losses: Tensor
     metrics: dict[str, Tensor]
+    looks: Tensor | None = None
 
 
 @torch.no_grad()
@@ -41,9 +45,11 @@ def score(learner: Learner[Any], episodes: int, steps: int, seed: int, phase: Ph
         for start in range(0, episodes, chunk)
     ]
     names = parts[0].metrics
+    looks = [part.looks for part in parts if part.looks is not None]
     return Scores(
         torch.cat([part.losses for part in parts], 1),
         {name: torch.cat([part.metrics[name] for part in parts], 1) for name in names},
+        torch.cat(looks) if looks else None,
     )
 
 
@@ -60,4 +66,5 @@ def _score_chunk(learner: Learner[Any], episodes: int, steps: int, seed: int, ph
         flat = task.metrics(outputs.flatten(0, 1), batches.targets.flatten(0, 1))
         for name, values in flat.items():
             metrics.setdefault(name, []).append(values.view(batches.steps, episodes))
-    return Scores(torch.cat(losses), {name: torch.cat(values) for name, values in metrics.items()})
+    joined = {name: torch.cat(values) for name, values in metrics.items()}
+    return Scores(torch.cat(losses), joined, learner.looks(state))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from l2l_cli.core.errors import RunFailed
-from l2l_cli.evaluation.tune import settings_of, tune
+from l2l_cli.config import compose
+from l2l_cli.core.errors import RunFailed, UsageError
+from l2l_cli.evaluation.tune import draws_of, settings_of, tune
 from l2l_cli.learners.descent import Descent
 from l2l_cli.optimizers.sgd import Sgd
+from l2l_cli.runs import tuned
 from l2l_cli.tasks.quadratic import Quadratic
 
 
@@ -33,3 +37,66 @@ def test_the_best_is_found_and_the_edge_is_told():
     assert outer.at_edge == ["lr"]
     with pytest.raises(RunFailed, match="no setting"):
         tune(make, settings_of({"lr": [1e30]}, None), 2, 20, 0, "final")
+
+
+def test_draws_are_log_uniform_and_the_first_of_more():
+    ranges = {"rule.lr": [1e-4, 1.0], "rule.momentum": [0.0, 0.999]}
+    many = draws_of(ranges, 2000, 0)
+    assert many[:5] == draws_of(ranges, 5, 0)
+    assert many[:5] != draws_of(ranges, 5, 1)
+    rates, momenta = (sorted(draw[key] for draw in many) for key in ranges)
+    assert 1e-4 <= rates[0] < rates[-1] <= 1.0
+    assert math.log10(rates[1000]) == pytest.approx(-2.0, abs=0.2)
+    assert 0.0 <= momenta[0] < momenta[-1] <= 0.999
+    assert math.log10(1.0 - momenta[1000]) == pytest.approx(-1.5, abs=0.15)
+
+
+@pytest.mark.parametrize(
+    "ranges", [{"lr": [0.0, 1.0]}, {"lr": [1.0]}, {"lr": [1.0, 0.1]}, {"momentum": [0.5, 1.0]}], ids=str
+)
+def test_a_range_must_have_a_logarithm(ranges):
+    with pytest.raises(ValueError, match=r"tune\.ranges"):
+        draws_of(ranges, 4, 0)
+
+
+def test_the_edge_of_a_range_is_told():
+    task = Quadratic(dimension=3, horizon=20)
+    ranges = {"lr": [1e-4, 1e-3]}
+    found = tune(
+        lambda setting: Descent(task, Sgd(**setting)), draws_of(ranges, 60, 0), 8, 20, 0, "mean", ranges=ranges
+    )
+    assert found.at_edge == ["lr"]
+    assert found.chosen.startswith("best of 60: lr=0.000")
+
+
+def test_a_learner_is_tuned_for_any_task_and_horizon():
+    settings = compose("compare", ["learner=sgd", "tune.episodes=8", "tune.criterion=final"])
+    told = []
+    found = tuned(settings, Quadratic(dimension=3), 15, told.append)
+    assert [trial.setting["learner.rule.lr"] for trial in told] == settings.tune.grid["learner.rule.lr"]
+    assert found.learner.rule.lr == found.tuning.best.setting["learner.rule.lr"]
+    assert settings.learner["rule"]["lr"] == 0.1
+    assert found.chosen == f"best of 8: rule.lr={found.learner.rule.lr:g}"
+
+
+def test_every_hyper_parameter_can_be_tuned():
+    settings = compose("compare", ["learner=adam_all", "tune.episodes=2"])
+    found = tuned(settings, Quadratic(dimension=3), 5)
+    assert len(found.tuning.trials) == 32
+    assert {key.rpartition(".")[2] for key in found.tuning.best.setting} == {"lr", "beta1", "beta2", "epsilon"}
+    assert found.chosen.startswith("best of 32: rule.lr=")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("tune.grid={learner.rule.lrr:[0.1,1.0]}", "learner.rule.lrr: Sgd has no such argument; did you mean 'lr'?"),
+        ("tune.grid={rule.lr:[0.1,1.0]}", "'rule.lr' is no key of the learner; did you mean 'learner.rule.lr'?"),
+        ("tune.grid={learner.rle.lr:[0.1,1.0]}", "nothing at learner.rle to set 'rle.lr' in; did you mean 'rule'?"),
+        ("tune.ranges={learner.rule.lr:[0.1,1.0]}", "give one of them"),
+    ],
+)
+def test_a_key_that_cannot_be_tuned_is_explained(override, message):
+    with pytest.raises(UsageError) as told:
+        tuned(compose("compare", ["learner=sgd", override]), Quadratic(dimension=3), 2)
+    assert message in str(told.value)

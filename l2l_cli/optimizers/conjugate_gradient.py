@@ -1,0 +1,63 @@
+"""Conjugate gradients with exact steps: the limit of first-order methods on a quadratic."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from l2l_cli.core.point import Point
+from l2l_cli.core.types import Params
+from l2l_cli.optimizers.base import Optimizer
+from l2l_cli.optimizers.line_search import backtrack, dot, downhill, from_vectors, quotient, to_vectors
+
+
+class Conjugacy(NamedTuple):
+    """The last gradient and direction, (E, D) each, zero before the first step; looks so far, (E,)."""
+
+    grad: Tensor
+    direction: Tensor
+    looks: Tensor
+
+
+class ConjugateGradient(Optimizer[Conjugacy]):
+    """θ ← θ + α · p with p ← −g + β · p, and α where the second-order model of the loss along p is least.
+
+    On a quadratic, every first-order method that starts from θ_0 and adds multiples of the gradients it was shown is
+    after t steps somewhere in θ_0 plus the t-th Krylov space of Hessian and first gradient; this one is at the point of
+    least loss in that space, so none of them can be lower at any step: it is their limit, and after as many steps as
+    there are dimensions it is the exact solution, up to rounding.  A rule that gives each coordinate a rate of its own,
+    as Adam and learned rules do, may leave that space; for those it is a yardstick.
+
+    On other surfaces it is a nonlinear conjugate-gradient method, with safeguards that a quadratic never needs:
+    a β below 0 counts as 0 and a direction along which the loss does not fall is replaced by the steepest one; where
+    curvature is not positive, the line search starts from a step of length 1; and a step that makes the loss on its
+    batch larger is shortened.  It is never restarted otherwise.
+
+    A step looks at its batch more than once: one Hessian product and one loss or more.  ``looks`` counts them.  No
+    meta-gradient flows through a step.
+
+    Source: Hestenes and Stiefel 1952; β of Polak and Ribière 1969, cut at 0 as in Nocedal and Wright 2006, eq. 5.45.
+    """
+
+    def init(self, params: Params) -> Conjugacy:
+        """Remember nothing."""
+        none = torch.zeros_like(to_vectors(params))
+        return Conjugacy(none, none.clone(), none.new_zeros(len(none)))
+
+    @torch.no_grad()
+    def step(self, point: Point, memory: Conjugacy) -> tuple[Params, Conjugacy]:
+        """Move to the least loss along the next direction."""
+        grad = to_vectors(point.grad)
+        beta = quotient(dot(grad, grad - memory.grad), dot(memory.grad, memory.grad)).clamp(min=0.0)
+        direction = downhill(beta[:, None] * memory.direction - grad, grad)
+        curvature = dot(direction, to_vectors(point.hessian(from_vectors(direction, point.params))))
+        unknown = quotient(torch.ones_like(curvature), direction.norm(dim=1))
+        length = torch.where(curvature > 0, quotient(-dot(grad, direction), curvature), unknown)
+        moved = backtrack(point, direction, length)
+        return moved.params, Conjugacy(grad, direction, memory.looks + moved.looks + 1)
+
+    def looks(self, memory: Conjugacy) -> Tensor:
+        """Return the Hessian products and the losses of the line searches, (E,)."""
+        return memory.looks
