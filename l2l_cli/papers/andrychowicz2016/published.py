@@ -22,6 +22,12 @@ LONGER = "200 steps"
 PAPERS_OWN = ("LSTM", "SGD", "NAG", "RMSprop", "Adam")
 """The contenders that the paper has; all others are ours."""
 
+CG = "CG"
+"""Conjugate gradient: a limit and no rival."""
+
+SOLVERS = ("L-BFGS", CG)
+"""Contenders that look at a batch more than once in a step; they are shown, and compete with nobody."""
+
 
 def our_step(updates: int) -> int:
     """Return our step whose answer is given after so many updates; steps count from 1."""

@@ -16,7 +16,8 @@ from l2l_cli.results.report import Figure, Section
 
 WHO = (
     "Everybody meets the same test problems, so the lead is a paired difference, its interval bootstrapped over them.  "
-    "A learned rule's loss is the mean over its seeds."
+    "A learned rule's loss is the mean over its seeds.  L-BFGS and CG look at each batch more than once and do not "
+    "compete."
 )
 
 

@@ -11,11 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from l2l_cli.papers.andrychowicz2016.measures import Losses
-from l2l_cli.papers.andrychowicz2016.published import Curve
+from l2l_cli.papers.andrychowicz2016.published import CG, SOLVERS, Curve
 from l2l_cli.results.plot import COLOURS, LIMIT, curves
-
-CG = "CG"
-"""The contender that is a limit and no rival: conjugate gradient, the best in the Krylov space of a quadratic."""
 
 DASHES, DOTS, DASHDOTS = "--", ":", "-."
 
@@ -76,9 +73,9 @@ def draw_curves(axes: Axes, frame: pd.DataFrame, contenders: Sequence[str], publ
 
 
 def limit_axis(axes: Axes, frame: pd.DataFrame, points: Sequence[float]) -> None:
-    """Choose the range of a logarithmic loss axis: one that diverges or is exact must not squeeze all the others."""
+    """Choose the range of a logarithmic loss axis: one that diverges or solves must not squeeze all the others."""
     axes.set_yscale("log")
-    rivals = frame[frame.contender != CG]
+    rivals = frame[~frame.contender.isin(SOLVERS)]
     if not rivals.value.notna().any():
         return
     start = rivals[rivals.updates == rivals.updates.min()].value.median()
@@ -102,7 +99,7 @@ def draw_ecdf(axes: Axes, losses: Losses, contenders: Sequence[str], problem: st
     """Draw the share of test problems whose loss lies below, mean over seeds: a heavy tail is seen at the right."""
     styles = styles_of(contenders)
     for name in contenders:
-        if losses.has(name, problem, updates):
+        if name not in SOLVERS and losses.has(name, problem, updates):
             values = np.sort(losses.at[name, problem, updates].flatten())
             share = np.arange(1, len(values) + 1) / len(values)
             shown = np.isfinite(values) & (values > 0)

@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 
 from l2l_cli.papers.andrychowicz2016.measures import EDGE, TUNING, Losses
-from l2l_cli.papers.andrychowicz2016.published import BASE, PAPERS_OWN, Curve
-from l2l_cli.papers.andrychowicz2016.style import CG
+from l2l_cli.papers.andrychowicz2016.published import BASE, CG, PAPERS_OWN, SOLVERS, Curve
 from l2l_cli.papers.base import TRIALS
 from l2l_cli.results.frame import Result, bootstrap_interval, paired_bootstrap, summarise
 
@@ -62,7 +61,7 @@ def winners(losses: Losses, problem: str, marks: Sequence[int] | None = None) ->
     """
     table = []
     for updates in losses.marks(problem) if marks is None else marks:
-        scored = [name for name in losses.contenders if name != CG and losses.has(name, problem, updates)]
+        scored = [name for name in losses.contenders if name not in SOLVERS and losses.has(name, problem, updates)]
         order = sorted(scored, key=lambda name: losses.mean(name, problem, updates))
         if len(order) > 1:
             first, second = order[:2]
@@ -162,5 +161,5 @@ def rivals_of(losses: Losses) -> list[str]:
 
 
 def strongest_of(losses: Losses) -> list[str]:
-    """Return all hand-made contenders but the limit."""
-    return [name for name in losses.contenders if name not in losses.learned and name != CG]
+    """Return all hand-made contenders that look at a batch once."""
+    return [name for name in losses.contenders if name not in losses.learned and name not in SOLVERS]
