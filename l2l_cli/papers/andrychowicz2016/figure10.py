@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 import torch
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from l2l_cli.core.point import Point
@@ -34,7 +35,7 @@ from l2l_cli.tasks.base import Task
 COORDINATES = ("steepest", "typical")
 """The parameter with the largest mean square of its gradients along the way, and the one in the middle."""
 
-PROBES, HISTORY = 41, 50
+PROBES, HISTORY = 81, 50
 """Gradients that a rule is probed with, in place of the next one, after so many real ones."""
 
 WIDEST = 3.0
@@ -105,9 +106,9 @@ def figure10(rows: Mapping[str, pd.DataFrame], folder: Path) -> Artefact:
     for panel, (split, name) in zip(axes, [(s, n) for s in ("way", "probe") for n in COORDINATES], strict=True):
         first = pairs[(pairs.split == split) & (pairs.episode == name) & (pairs.seed == pairs.seed.min())]
         _draw(panel, first, order, split)
-        title = f"{name} parameter, {'along the way' if split == 'way' else f'probed after {HISTORY} gradients'}"
+        title = f"{name} parameter, {'along the way' if split == 'way' else 'probed'}"
         decorate(panel, title, "gradient", "proposed update")
-    legend(figure, axes, published=False)
+    legend(figure, axes[-1:], published=False)
     save(figure, folder / "figures" / "figure10")
     caption = "Proposed update against gradient for two parameters (seed 0); all rules see the same gradients."
     text = [*TEXT, *_steepness(pairs, order)]
@@ -124,6 +125,7 @@ def _draw(axes: Axes, pairs: pd.DataFrame, order: list[str], split: str) -> None
             axes.plot(part.gradient, part.move, "o", color=colour, markersize=2.5, alpha=0.6, label=name)
         else:
             axes.plot(part.gradient, part.move, label=name, **styles[name])
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.axhline(0.0, color="#999999", linewidth=0.6, zorder=1)
     axes.axvline(0.0, color="#999999", linewidth=0.6, zorder=1)
 

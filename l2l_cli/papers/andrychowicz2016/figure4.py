@@ -67,7 +67,7 @@ def figure4_mnist(rows: Mapping[str, pd.DataFrame], folder: Path) -> Artefact:
     if not losses.contenders:
         return Artefact(results)
     path = folder / "figures" / "figure4_mnist"
-    shown = [(BASE, "mean", "100 steps"), (LONGER, "mean", "200 steps; the LSTM was meta-trained for 100")]
+    shown = [(BASE, "mean", "100 steps"), (LONGER, "mean", "200 steps (meta-trained for 100)")]
     curve_panels(rows, losses.contenders, shown, FIGURE4_MNIST, path)
     claims = [
         beats(

@@ -71,7 +71,7 @@ def curve_panels(
 
     The paper's points, which are means, are drawn in the panels of means.
     """
-    figure, axes = panels(-(-len(shown) // columns), columns, height=2.9)
+    figure, axes = panels(-(-len(shown) // columns), columns, height=3.1)
     for panel, (problem, statistic, title) in zip(axes, shown, strict=False):
         points = published.get(problem, {}) if statistic == "mean" else {}
         draw_curves(panel, curves_of(rows, problem, statistic), contenders, points)
