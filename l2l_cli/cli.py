@@ -154,7 +154,7 @@ def evaluate(
     config_dir: ConfigDir = None,
     trust: Trust = None,
 ) -> None:
-    """Score a meta-trained learner on fresh episodes, longer horizons or another task."""
+    """Score a meta-trained learner on fresh episodes, longer horizons, another task or a grid of them."""
     if run is None and not (cfg or info):
         raise UsageError("evaluate needs --run FOLDER, a finished run; `l2l meta-train` prints it when it ends")
     _launch("evaluate", overrides, config_dir, multirun, cfg, info, run_folder=run, trust=trust or [])

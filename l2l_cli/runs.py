@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from l2l_cli.build import build, changed
-from l2l_cli.config import settings_of_run
+from l2l_cli.config import compose, settings_of_run
 from l2l_cli.core.errors import UsageError, did_you_mean
 from l2l_cli.evaluation.tune import Trial, Tuning, draws_of, settings_of, tune
 from l2l_cli.learners.base import Learner
@@ -61,6 +61,21 @@ def build_learner(
     learner.fast = kernels == "fast" or (kernels == "auto" and settings.meta.updates >= WORTH_COMPILING)
     learner.state_dtype = getattr(torch, settings.hardware.precision)
     return learner
+
+
+def hand_made(name: str, overrides: Sequence[str], settings: Settings, task: Task) -> Settings:
+    """Compose a hand-made learner's own settings, what the user typed before its own, and see that it builds.
+
+    Raises:
+        UsageError: There is no such learner, it does not fit the task, or it would have to be meta-trained first.
+    """
+    typed = [item for item in settings.overrides if not item.startswith("contenders")]
+    composed = compose("compare", [*typed, *overrides], settings.config_dir)
+    if build_learner(composed, task).is_meta_trained:
+        raise UsageError(
+            f"learner {name} has weights to be meta-trained first; name its finished run's folder instead of {name!r}"
+        )
+    return composed
 
 
 class Tuned(NamedTuple):

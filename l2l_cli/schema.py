@@ -26,8 +26,12 @@ class Evaluation:
         stretch: ``evaluate`` also scores at these multiples of that length.
         seeds: One set of test episodes each.
         chunk: Episodes side by side; bounds the memory.
-        problems: Variations of the task to be scored on, by name: what changes in its node, as in
-            {wider: {hidden: [40]}}; empty is the task as it is.
+        grid: Lists of values by key of the task's node, as in {activation: [sigmoid, relu]}: ``evaluate`` scores on the
+            task with each combination of them,
+        problems: with each of these variations by name: what changes in its node, as in {wider: {hidden: [40]}};
+            empty is the task as it is.
+        against: Hand-made learners by name; ``evaluate`` tunes them for every problem and horizon and shows the run's
+            loss as a multiple of the best one's.
     """
 
     episodes: int = 256
@@ -37,6 +41,7 @@ class Evaluation:
     chunk: int = 1024
     grid: dict[str, Any] = field(default_factory=dict)
     problems: dict[str, Any] = field(default_factory=dict)
+    against: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Check the ranges."""

@@ -12,7 +12,7 @@ import torch
 
 from l2l_cli.commands.figures import contenders_figure
 from l2l_cli.commands.progress import Reporter, console
-from l2l_cli.config import compose, identity_of
+from l2l_cli.config import identity_of
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.types import Phase
 from l2l_cli.evaluation.curves import rows_of
@@ -24,8 +24,8 @@ from l2l_cli.results.frame import MetricsFile, bootstrap_interval
 from l2l_cli.results.report import Report, Section, frame_table
 from l2l_cli.results.run import RunFolder
 from l2l_cli.runs import (
-    build_learner,
     build_task,
+    hand_made,
     load_learner,
     load_run,
     prepare,
@@ -78,7 +78,7 @@ def run(settings: Settings, learners: list[str], runs: list[str], trust: list[st
         Contender(_run_name(folder, saved, finished), load_learner(folder, saved, task, trust), None, str(folder.path))
         for folder, saved in finished
     ]
-    prepared = {name: _composed(name, overrides, settings, task) for name, overrides in wanted.items()}
+    prepared = {name: hand_made(name, overrides, settings, task) for name, overrides in wanted.items()}
     folder = RunFolder.claim(Path(settings.output) / "compare", settings.run_name, config, settings.overrides)
     with folder.lock():
         folder.begin(parents=[str(run.path) for run, _ in finished], **run_facts(settings))
@@ -111,17 +111,6 @@ def _run_name(folder: RunFolder, saved: Settings, finished: list[tuple[RunFolder
     name = str(saved.choices.get("learner"))
     alike = [other for _, other in finished if other.choices.get("learner") == name]
     return f"{name} (meta-trained)" if len(alike) == 1 else f"{name} {folder.path.name.rpartition('-')[2]}"
-
-
-def _composed(name: str, overrides: list[str], settings: Settings, task: Task) -> Settings:
-    """Compose a contender's own settings, what the user typed before its own overrides, and see that they build."""
-    typed = [item for item in settings.overrides if not item.startswith("contenders")]
-    composed = compose("compare", [*typed, *overrides], settings.config_dir)
-    if build_learner(composed, task).is_meta_trained:
-        raise UsageError(
-            f"learner {name} has weights to be meta-trained first; name its finished run's folder instead of {name!r}"
-        )
-    return composed
 
 
 def _tuned(name: str, setting: Settings, task: Task, settings: Settings) -> Contender:

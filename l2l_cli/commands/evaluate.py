@@ -1,4 +1,4 @@
-"""l2l evaluate: a finished run on fresh test episodes, at longer horizons, or on another task."""
+"""l2l evaluate: a finished run on fresh test episodes, at longer horizons, on another task, or on a grid of tasks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from l2l_cli.commands import grid
 from l2l_cli.commands.figures import horizon_figure
 from l2l_cli.commands.progress import console
 from l2l_cli.config import identity_of
@@ -26,10 +27,12 @@ def run(settings: Settings, run_folder: str, trust: list[str]) -> dict[str, Any]
     parent, saved = load_run(run_folder, settings)
     chosen = task_was_chosen(settings)
     task = build_task(settings if chosen else saved, None if chosen else trust)
-    learner = load_learner(parent, saved, task, trust)
     settings.task = settings.task if chosen else saved.task
     settings.choices["task"] = settings.choices["task"] if chosen else saved.choices["task"]
     settings.choices["learner"] = saved.choices["learner"]
+    if settings.evaluation.grid or settings.evaluation.problems or settings.evaluation.against:
+        return grid.run(settings, parent, saved, None if chosen else trust, trust)
+    learner = load_learner(parent, saved, task, trust)
     config = identity_of(settings, "evaluation") | {"run": parent.path.name}
     folder = RunFolder.claim(Path(settings.output) / "evaluate", settings.run_name, config, settings.overrides)
     with folder.lock():

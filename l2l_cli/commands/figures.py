@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from l2l_cli.results.plot import curves, decorate, panels, save
-from l2l_cli.results.report import Figure
+from l2l_cli.evaluation.grid import Contest
+from l2l_cli.results.plot import curves, decorate, heat_map, panels, save
+from l2l_cli.results.report import Figure, number
 
 
 def horizon_figure(frame: pd.DataFrame, folder: Path) -> Figure:
@@ -40,3 +44,72 @@ def contenders_figure(frame: pd.DataFrame, order: Sequence[str], folder: Path) -
         folder / "figures" / "contenders.png",
         "Loss against step on the same fresh test episodes; bands span the evaluation seeds.",
     )
+
+
+def grid_figure(contests: Sequence[Contest], folder: Path) -> Figure:
+    """Draw problems × horizons as a heat map: the loss, or its ratio to the best reference's, of mean and median."""
+    rows = list(dict.fromkeys(contest.own.problem for contest in contests))
+    columns = [name.replace(" (", "\n").removesuffix(")") for name in horizon_names(contests).values()]
+    ratio = bool(contests[0].references)
+    figure, axes = panels(1, 2, max(7.2, 2.6 + 1.6 * len(columns)), 1.3 + 0.36 * len(rows))
+    tables = {
+        statistic: np.array([contest.shown(statistic) for contest in contests]).reshape(len(rows), len(columns))
+        for statistic in ("mean", "median")
+    }
+    limits = _limits(np.concatenate(list(tables.values())), ratio)
+    for panel, (statistic, values) in zip(axes, tables.items(), strict=True):
+        texts = [[_cell(value, ratio) for value in row] for row in values]
+        image = heat_map(panel, values, rows, columns, texts, ratio, limits)
+        decorate(panel, f"{statistic} over episodes", "", "")
+    axes[1].set_yticklabels([])
+    best = " and ".join(dict.fromkeys(cell.contender for cell in contests[0].references))
+    label = f"run ÷ {'best of ' if len(contests[0].references) > 1 else ''}{best}" if ratio else "loss at the last step"
+    bar = figure.colorbar(image, ax=axes, label=label, extend=_beyond(np.concatenate(list(tables.values())), limits))
+    bar.outline.set_visible(False)
+    powers = [power for power in (1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8) if limits[0] <= power <= limits[1]]
+    shares = [f"1/{1 / power:.0f}" if power < 1 else f"{power:.0f}" for power in powers]
+    levels = np.geomspace(*limits, 4).tolist()
+    bar.set_ticks(powers if ratio else levels, labels=shares if ratio else [*map(number, levels)])
+    bar.ax.minorticks_off()
+    save(figure, folder / "figures" / "grid")
+    caption = "Loss at the last step on fresh test episodes, by problem and horizon" + (
+        ", as a multiple of the best reference's, which is tuned for that problem and horizon; below 1 (blue) the run "
+        "is better."
+        if ratio
+        else "."
+    )
+    return Figure(folder / "figures" / "grid.png", caption)
+
+
+def horizon_names(contests: Sequence[Contest]) -> dict[float, str]:
+    """Name the columns by their stretch, with the steps where all problems have the same."""
+    names = {}
+    for stretch in dict.fromkeys(contest.own.stretch for contest in contests):
+        steps = {contest.own.steps for contest in contests if contest.own.stretch == stretch}
+        names[stretch] = f"×{stretch:g}" + (f" ({steps.pop()} steps)" if len(steps) == 1 else "")
+    return names
+
+
+def _limits(values: np.ndarray[Any, Any], ratio: bool) -> tuple[float, float]:
+    """Return the ends of the colours: for ratios as far below 1 as above it, and no further than a factor of 8."""
+    shown = values[np.isfinite(values) & (values > 0)]
+    if not len(shown):
+        return 0.5, 2.0
+    if ratio:
+        reach = 8.0 if (values == math.inf).any() else float(min(8.0, max(2.0, shown.max(), 1 / shown.min())))
+        return 1 / reach, reach
+    return float(shown.min()) / 1.1, float(shown.max()) * 1.1
+
+
+def _beyond(values: np.ndarray[Any, Any], limits: tuple[float, float]) -> str:
+    """Say at which ends of the colours there are numbers beyond: what Matplotlib calls "extend"."""
+    below, above = bool((values < limits[0]).any()), bool((values > limits[1]).any())
+    return {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[below, above]
+
+
+def _cell(value: float, ratio: bool) -> str:
+    if math.isnan(value) or math.isinf(value):
+        return "–" if math.isnan(value) else "∞"
+    if not ratio or not 0.005 <= value < 1000:
+        return number(value)
+    return f"{value:.2f}" if value < 9.995 else f"{value:.0f}"

@@ -41,6 +41,9 @@ class ConjugateGradient(Optimizer[Conjugacy]):
     Source: Hestenes and Stiefel 1952; β of Polak and Ribière 1969, cut at 0 as in Nocedal and Wright 2006, eq. 5.45.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+
     def init(self, params: Params) -> Conjugacy:
         """Remember nothing."""
         none = torch.zeros_like(to_vectors(params))

@@ -49,7 +49,8 @@ class Move(NamedTuple):
 def backtrack(point: Point, direction: Tensor, length: Tensor) -> Move:
     """Go along a direction, for each episode half as far until its loss on this batch falls enough (Armijo's rule).
 
-    An episode whose loss does not fall enough in ``TRIES`` tries stays where it is.
+    An episode whose loss does not fall enough in ``TRIES`` tries, or before its step is lost in the parameters' own
+    rounding, stays where it is.
 
     Args:
         point: Where to start.
@@ -58,13 +59,17 @@ def backtrack(point: Point, direction: Tensor, length: Tensor) -> Move:
     """
     before, slope = point.loss.detach(), dot(to_vectors(point.grad), direction)
     # At a minimum the promised decrease is smaller than the loss's own rounding.
-    rounding = 4 * torch.finfo(before.dtype).eps * before.abs()
+    epsilon = torch.finfo(before.dtype).eps
+    rounding = 4 * epsilon * before.abs()
+    shortest = quotient(epsilon * to_vectors(point.params).detach().norm(dim=1), direction.norm(dim=1))
     accepted, looks = torch.zeros_like(before, dtype=torch.bool), torch.zeros_like(before)
+    lost = torch.zeros_like(accepted)
     for _ in range(TRIES):
         loss = point.loss_at(_moved(point, direction, length))
-        looks = looks + ~accepted
-        accepted = accepted | (loss <= before + SUFFICIENT * length * slope + rounding)
-        if accepted.all():
+        looks = looks + ~(accepted | lost)
+        accepted = accepted | (~lost & (loss <= before + SUFFICIENT * length * slope + rounding))
+        lost = ~accepted & (SHRINK * length < shortest)
+        if (accepted | lost).all():
             break
         length = torch.where(accepted, length, SHRINK * length)
     length = torch.where(accepted, length, 0.0)

@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from l2l_cli.results.frame import Result
 
@@ -137,6 +139,45 @@ def decorate(axes: Axes, title: str, x: str, y: str, log: str = "") -> None:
         axes.set_xscale("log")
     if "y" in log:
         axes.set_yscale("log")
+
+
+def heat_map(
+    axes: Axes,
+    values: np.ndarray[Any, Any],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    texts: Sequence[Sequence[str]],
+    ratio: bool,
+    limits: tuple[float, float],
+) -> AxesImage:
+    """Draw a table of positive numbers as colours, with a text in each cell, and return what a colour bar is made of.
+
+    Args:
+        axes: Where to draw.
+        values: (rows, columns); NaN is grey.
+        rows: Names, from top to bottom.
+        columns: Names.
+        texts: Of the cells.
+        ratio: Blue below 1, white at 1, red above; otherwise the darker the larger.
+        limits: The numbers at the ends of the colours; the scale between them is logarithmic.
+    """
+    colours = matplotlib.colormaps["RdBu_r" if ratio else "YlGnBu"].with_extremes(bad="#dddddd")
+    shown = np.clip(values, *limits)
+    image = axes.imshow(shown, cmap=colours, norm=LogNorm(*limits), aspect="auto")
+    for row, column in np.ndindex(values.shape):
+        red, green, blue, _ = image.to_rgba(shown)[row, column] if np.isfinite(shown[row, column]) else (1, 1, 1, 1)
+        dark = 0.3 * red + 0.59 * green + 0.11 * blue < 0.5
+        axes.text(column, row, texts[row][column], ha="center", va="center", color="white" if dark else "black")
+    axes.set_xticks(range(len(columns)), columns)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.set_xticks(np.arange(1, len(columns)) - 0.5, minor=True)
+    axes.set_yticks(np.arange(1, len(rows)) - 0.5, minor=True)
+    axes.tick_params(which="both", length=0)
+    axes.grid(visible=False)
+    axes.grid(which="minor", color="white", linewidth=2.0)
+    axes.set_axisbelow(False)
+    axes.spines[:].set_visible(False)
+    return image
 
 
 def error_over_time(
