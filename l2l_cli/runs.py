@@ -212,7 +212,7 @@ def open_trained(run: RunFolder, settings: Settings) -> Trained:
     return Trained(load_learner(run, settings, task, []), task, settings)
 
 
-def hand_made(settings: Settings, tell: Callable[[Trial], None]) -> Trained:
+def untrained(settings: Settings, tell: Callable[[Trial], None]) -> Trained:
     """Build a hand-made learner as its file says; whoever measures it tunes it (``tuned``) for what is measured."""
     task = build_task(settings)
     return Trained(build_learner(settings, task), task, settings, tell)

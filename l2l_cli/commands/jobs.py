@@ -23,7 +23,7 @@ from l2l_cli.evaluation.tune import Trial
 from l2l_cli.papers.base import TRIALS, Paper
 from l2l_cli.results.frame import Metric, MetricsFile
 from l2l_cli.results.run import identity
-from l2l_cli.runs import build_learner, build_task, hand_made, open_trained, prepare, tunable
+from l2l_cli.runs import build_learner, build_task, open_trained, prepare, tunable, untrained
 from l2l_cli.schema import Settings
 
 COST = "run"
@@ -188,7 +188,7 @@ def _tune_and_measure(group: Group, settings: Sequence[Settings], news: Any) -> 
             news.put((share, f"{group.jobs[0].row} tuned: loss {trial.loss:.4g}"))
 
         paper: Paper = build(job.paper, "paper")
-        rows = paper.measure(job.row, hand_made(one, tell))
+        rows = paper.measure(job.row, untrained(one, tell))
         tried = sum(row.value for row in rows if row.metric == TRIALS)
         yield [*rows, *_costs(job.seed, {"updates": tried, "seconds": time.monotonic() - began})]
 
