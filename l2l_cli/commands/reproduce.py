@@ -234,6 +234,8 @@ def print_catalogue(known: dict[str, list[str]], config_dir: str | None) -> int:
 
 def _seed_counts(scale: Mapping[str, Any], rows: Mapping[str, Any]) -> str:
     counts = sorted({_seeds(scale, row) for row in rows if _is_run(scale, row)})
+    if not counts:
+        return "left out"
     if counts == [1]:
         return "1 seed"
     return f"{counts[0]} to {counts[-1]} seeds" if len(counts) > 1 else f"{counts[0]} seeds"

@@ -10,7 +10,7 @@ import pandas as pd
 from l2l_cli.papers.andrychowicz2016.measures import Losses, losses_of
 from l2l_cli.papers.andrychowicz2016.published import BASE, FIGURE4_MNIST, FIGURE5
 from l2l_cli.papers.andrychowicz2016.sections import curve_panels, what_was_chosen, who_wins
-from l2l_cli.papers.andrychowicz2016.style import legend, styles_of
+from l2l_cli.papers.andrychowicz2016.style import legend, plain_numbers, styles_of
 from l2l_cli.papers.andrychowicz2016.tables import lead, rivals_of, row_name
 from l2l_cli.papers.base import Artefact
 from l2l_cli.results.frame import Result, summarise
@@ -101,6 +101,7 @@ def _ratios(losses: Losses, table: pd.DataFrame, folder: Path) -> Figure:
     axes[0].set_yticks([-index for index in range(len(problems))], problems)
     axes[0].set_ylim(-len(problems) + 0.4, 0.6)
     decorate(axes[0], "Left of the line a learned rule is ahead", "final loss ÷ best tuned rule's", "", "x")
+    plain_numbers(axes[0].xaxis)
     legend(figure, axes, published=False)
     save(figure, folder / "figures" / "beyond_ratios")
     caption = "Final loss of every learned rule as a multiple of the best tuned rule's, by problem."

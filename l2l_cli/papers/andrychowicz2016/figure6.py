@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullLocator
 
 from l2l_cli.papers.andrychowicz2016.claims import against_the_best
 from l2l_cli.papers.andrychowicz2016.measures import Losses, losses_of
 from l2l_cli.papers.andrychowicz2016.sections import what_was_chosen
-from l2l_cli.papers.andrychowicz2016.style import legend, styles_of
+from l2l_cli.papers.andrychowicz2016.style import legend, plain_numbers, styles_of
 from l2l_cli.papers.andrychowicz2016.tables import rivals_of, row_name
 from l2l_cli.papers.base import Artefact
 from l2l_cli.results.frame import Result, summarise
@@ -36,6 +37,9 @@ def figure6(rows: Mapping[str, pd.DataFrame], folder: Path) -> Artefact:
     figure, axes = panels(1, len(depths), height=3.0)
     for panel, depth in zip(axes, depths, strict=True):
         _panel(panel, losses, depth, updates)
+    ranges = [panel.get_ylim() for panel in axes]
+    for panel in axes:
+        panel.set_ylim(min(low for low, _ in ranges), max(high for _, high in ranges))
     legend(figure, axes, published=False)
     save(figure, folder / "figures" / "figure6")
     caption = f"Loss after {updates} updates by width, one panel a depth; dashed: the network of meta-training."
@@ -81,7 +85,8 @@ def _panel(axes: Axes, losses: Losses, depth: int, updates: int) -> None:
     decorate(axes, title, "units of each layer", f"loss after {updates} updates" if depth == 1 else "", "xy")
     units = sorted({widths(problem)[0] for problem in problems})
     axes.set_xticks(units, [str(unit) for unit in units])
-    axes.minorticks_off()
+    axes.xaxis.set_minor_locator(NullLocator())
+    plain_numbers(axes.yaxis)
 
 
 def _table(losses: Losses, updates: int) -> pd.DataFrame:

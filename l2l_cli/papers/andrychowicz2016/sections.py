@@ -72,10 +72,12 @@ def curve_panels(
     The paper's points, which are means, are drawn in the panels of means.
     """
     figure, axes = panels(-(-len(shown) // columns), columns, height=3.1)
-    for panel, (problem, statistic, title) in zip(axes, shown, strict=False):
+    for index, (panel, (problem, statistic, title)) in enumerate(zip(axes, shown, strict=False)):
         points = published.get(problem, {}) if statistic == "mean" else {}
         draw_curves(panel, curves_of(rows, problem, statistic), contenders, points)
-        decorate(panel, title, "updates", f"loss, {statistic}", "y")
+        # Where panels are narrow, those of one line share the name of their axis.
+        name = f"loss, {statistic}" if columns < 3 or index % columns == 0 else ""
+        decorate(panel, title, "updates", name)
     for panel in axes[len(shown) :]:
         panel.set_axis_off()
     legend(figure, axes, any(published.get(problem) for problem, _, _ in shown))

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from l2l_cli.papers.andrychowicz2016.measures import Losses
 from l2l_cli.papers.andrychowicz2016.published import CG, SOLVERS, Curve
@@ -75,12 +77,20 @@ def draw_curves(axes: Axes, frame: pd.DataFrame, contenders: Sequence[str], publ
 def limit_axis(axes: Axes, frame: pd.DataFrame, points: Sequence[float]) -> None:
     """Choose the range of a logarithmic loss axis: one that diverges or solves must not squeeze all the others."""
     axes.set_yscale("log")
+    plain_numbers(axes.yaxis)
     rivals = frame[~frame.contender.isin(SOLVERS)]
     if not rivals.value.notna().any():
         return
     start = rivals[rivals.updates == rivals.updates.min()].value.median()
     high = min(max([rivals.value.max(), *points]), max([3 * start, *points]))
     axes.set_ylim(max(min([rivals.value.min(), *points]), start * 1e-4) * 0.75, high * 1.3)
+
+
+def plain_numbers(axis: Axis) -> None:
+    """Label a logarithmic axis at 1, 2 and 5 times the powers of ten, as plain numbers where they are short."""
+    axis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
+    for set_formatter in (axis.set_major_formatter, axis.set_minor_formatter):
+        set_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def legend(figure: Figure, panels: Sequence[Axes], published: bool, columns: int = 5) -> None:
