@@ -71,7 +71,6 @@ def _results(rows: Mapping[str, pd.DataFrame], losses: Losses, updates: int) -> 
 
 
 def _panel(axes: Axes, losses: Losses, depth: int, updates: int) -> None:
-
     problems = [problem for problem in losses.problems if len(widths(problem)) == depth]
     styles = styles_of(losses.contenders)
     for name in losses.contenders:
