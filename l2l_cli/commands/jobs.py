@@ -9,14 +9,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from l2l_cli.build import build
-from l2l_cli.commands.meta_train import expected_seconds, side_by_side, train_together
+from l2l_cli.commands.meta_train import expected_seconds, side_by_side, train_together, training_of
 from l2l_cli.commands.progress import Reporter
 from l2l_cli.config import compose, identity_of
 from l2l_cli.evaluation.tune import Trial
@@ -91,16 +91,15 @@ def run_jobs(jobs: Sequence[Job], rows: Path, root: Path, processes: int, title:
     groups = _groups([job for job in jobs if not files[job.key].exists()], settings)
     if not groups:
         return files
-    # The longest first, or the last one would run alone.
-    groups.sort(key=lambda group: -group.work)
+    chains = _chains(groups, settings)
     with multiprocessing.Manager() as manager:
         news: Any = manager.Queue()
         context = multiprocessing.get_context("spawn")
         with (
-            ProcessPoolExecutor(min(processes, len(groups)), context) as pool,
-            Reporter(title, sum(group.work for group in groups)) as reporter,
+            ProcessPoolExecutor(min(processes, len(chains)), context) as pool,
+            Reporter(title, sum(group.work for chain in chains for group in chain)) as reporter,
         ):
-            futures = {pool.submit(_run_group, group, root, files, news): group for group in groups}
+            futures = {pool.submit(_run_chain, chain, root, files, news): chain for chain in chains}
             try:
                 _watch(futures, news, reporter)
             finally:
@@ -122,7 +121,20 @@ def _groups(jobs: Sequence[Job], settings: Mapping[str, Settings]) -> list[Group
     return groups
 
 
-def _watch(futures: dict[Future[None], Group], news: Any, reporter: Reporter) -> None:
+def _chains(groups: Sequence[Group], settings: Mapping[str, Settings]) -> list[list[Group]]:
+    """Put groups that share a training into one chain, which one process runs in turn; the longest chain first."""
+    chains: dict[str, list[Group]] = {}
+    for group in groups:
+        key = group.jobs[0].key
+        if _is_trained(settings[key]):
+            key = identity(training_of(settings[key]))
+        chain = chains.setdefault(key, [])
+        chain.append(replace(group, work=0.0) if chain else group)  # trained by the first
+    # The last one would run alone.
+    return sorted(chains.values(), key=lambda chain: -chain[0].work)
+
+
+def _watch(futures: dict[Future[None], list[Group]], news: Any, reporter: Reporter) -> None:
     """Show progress until all jobs are done; raise the first failure."""
     pending = set(futures)
     while pending:
@@ -133,7 +145,8 @@ def _watch(futures: dict[Future[None], Group], news: Any, reporter: Reporter) ->
                 reporter.advance(note, share)
         for future in done:
             future.result()
-            reporter.say(f"done: {futures[future].name}")
+            for group in futures[future]:
+                reporter.say(f"done: {group.name}")
 
 
 def _file_name(job: Job, settings: Settings) -> str:
@@ -153,8 +166,14 @@ def _seconds_to_tune(settings: Settings) -> float:
     return steps * (3e-4 + plan.episodes * task.model.size * task.spec.examples * 6e-10)
 
 
+def _run_chain(chain: Sequence[Group], root: Path, files: Mapping[str, Path], news: Any) -> None:
+    """Run groups in turn; called in a process of its own."""
+    for group in chain:
+        _run_group(group, root, files, news)
+
+
 def _run_group(group: Group, root: Path, files: Mapping[str, Path], news: Any) -> None:
-    """Train or tune seeds of one row, measure each and write the measurements; called in a process of its own."""
+    """Train or tune seeds of one row, measure each and write the measurements."""
     settings = [job.settings(root) for job in group.jobs]
     write = _train_and_measure if _is_trained(settings[0]) else _tune_and_measure
     for job, rows in zip(group.jobs, write(group, settings, news), strict=True):

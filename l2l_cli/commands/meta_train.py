@@ -131,8 +131,13 @@ def expected_seconds(settings: Settings) -> float:
     return float(seconds * max(1.0, task.model.size / 10) if isinstance(learner, Descent) else seconds)
 
 
+def training_of(settings: Settings) -> dict[str, Any]:
+    """Return what decides a training: configurations in which it is the same share one run."""
+    return identity_of(settings, "learner", "optimizer", "gradient", "meta", "choices")
+
+
 def _claim(settings: Settings) -> RunFolder:
-    config = identity_of(settings, "learner", "optimizer", "gradient", "meta", "choices")
+    config = training_of(settings)
     return RunFolder.claim(Path(settings.output) / "meta-train", settings.run_name, config, settings.overrides)
 
 

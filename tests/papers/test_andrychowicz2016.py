@@ -211,6 +211,16 @@ def test_a_hand_made_row_needs_no_training_and_says_what_it_cost(tmp_path):
     assert not (tmp_path / "meta-train").exists()
 
 
+def test_artefacts_that_share_a_training_run_one_after_the_other(tmp_path):
+    request = ReproduceRequest(PRESET, scale="smoke")
+    rows = [reproduce._plan(request, name).jobs for name in ("figure4_mnist", "figure5", "figure10")]
+    distinct = {job.key: job for by_row in rows for name in ("LSTM", "SGD") for job in by_row[name]}
+    settings = {key: job.settings(tmp_path) for key, job in distinct.items()}
+    chains = jobs._chains(jobs._groups(list(distinct.values()), settings), settings)
+    assert sorted((chain[0].jobs[0].row, len(chain)) for chain in chains) == [("LSTM", 2), ("SGD", 1), ("SGD", 1)]
+    assert [group.work > 0 for chain in chains for group in chain].count(False) == 1
+
+
 @pytest.mark.slow
 def test_smoke_through_the_command_line(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
