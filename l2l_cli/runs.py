@@ -190,16 +190,34 @@ def run_facts(settings: Settings) -> dict[str, Any]:
     }
 
 
+def _silent(trial: Trial) -> None:
+    del trial
+
+
 @dataclass(frozen=True)
 class Trained:
-    """A finished run, ready to be measured."""
+    """A learner, ready to be measured: a finished run's, or a hand-made one that is still to be tuned.
+
+    Attributes:
+        learner: As it was trained, or as its file says.
+        task: It was trained on.
+        settings: The whole configuration.
+        tell: Is told of each trial, where the learner is hand-made.
+    """
 
     learner: Learner[Any]
     task: Task
     settings: Settings
+    tell: Callable[[Trial], None] = _silent
 
 
 def open_trained(run: RunFolder, settings: Settings) -> Trained:
     """Load the learner that a run trained, on the run's own task."""
     task = build_task(settings)
     return Trained(load_learner(run, settings, task, []), task, settings)
+
+
+def untrained(settings: Settings, tell: Callable[[Trial], None]) -> Trained:
+    """Build a hand-made learner as its file says; whoever measures it tunes it (``tuned``) for what is measured."""
+    task = build_task(settings)
+    return Trained(build_learner(settings, task), task, settings, tell)

@@ -21,6 +21,7 @@ from l2l_cli.commands.progress import Relay, Reporter
 from l2l_cli.commands.search import check, searched, shown
 from l2l_cli.config import identity_of_training, settings_of_run
 from l2l_cli.core.errors import L2LError, UsageError
+from l2l_cli.learners.descent import Descent
 from l2l_cli.meta.online import OnlineTraining
 from l2l_cli.meta.rules import OnlineRule
 from l2l_cli.meta.train import MetaTraining
@@ -135,11 +136,19 @@ def expected_seconds(settings: Settings) -> float:
     gradient, updates = build(settings.gradient, "gradient"), expected_updates(settings, seeds)
     if isinstance(gradient, OnlineRule):
         return updates * gradient.operations(build_learner(settings, task)) * seeds / 2.5e10
-    return float(updates * gradient.episodes * task.horizon * gradient.work / 1e6)
+    seconds = updates * gradient.episodes * task.horizon * gradient.work / 1e6
+    learner = build_learner(settings, task)
+    # A learned rule is applied to every parameter of the model; ten of them take about a microsecond.
+    return float(seconds * max(1.0, task.model.size / 10) if isinstance(learner, Descent) else seconds)
+
+
+def training_of(settings: Settings) -> dict[str, Any]:
+    """Return what decides a training: configurations in which it is the same share one run."""
+    return identity_of_training(settings, "choices")
 
 
 def _claim(settings: Settings) -> RunFolder:
-    config = identity_of_training(settings, "choices")
+    config = training_of(settings)
     return RunFolder.claim(Path(settings.output) / "meta-train", settings.run_name, config, settings.overrides)
 
 

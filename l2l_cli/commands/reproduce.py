@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -56,7 +57,7 @@ def run(request: ReproduceRequest) -> int:
         results = [result for artefact in artefacts for result in artefact.results]
         write_results(folder.path / "results.csv", results)
         folder.end("done")
-        costs = cost_table({row: frame for part in rows.values() for row, frame in part.items()})
+        costs = cost_table(_distinct(plans, rows))
         _report(paper, request, plans, artefacts, costs, folder).write(folder.path)
     _show(paper, request, results, folder)
     return _check(plans, results) if request.check else 0
@@ -126,6 +127,16 @@ def _rows(plan: Plan, files: dict[str, Path]) -> dict[str, pd.DataFrame]:
         for row, jobs in plan.jobs.items()
     }
     return {row: read.get(row, pd.DataFrame()) for row in plan.settings.rows}
+
+
+def _distinct(plans: Sequence[Plan], rows: Mapping[str, Mapping[str, pd.DataFrame]]) -> dict[str, pd.DataFrame]:
+    """Return the measurements of distinct runs by row, and by artefact where different runs have one row's name."""
+    found = {
+        tuple(job.key for job in jobs): (plan.name, row) for plan in plans[::-1] for row, jobs in plan.jobs.items()
+    }
+    names = Counter(row for _, row in found.values())
+    ordered = [(plan.name, row) for plan in plans for row in plan.jobs if (plan.name, row) in found.values()]
+    return {row if names[row] == 1 else f"{row} ({plan})": rows[plan][row] for plan, row in ordered}
 
 
 def _report(
@@ -223,6 +234,8 @@ def print_catalogue(known: dict[str, list[str]], config_dir: str | None) -> int:
 
 def _seed_counts(scale: Mapping[str, Any], rows: Mapping[str, Any]) -> str:
     counts = sorted({_seeds(scale, row) for row in rows if _is_run(scale, row)})
+    if not counts:
+        return "left out"
     if counts == [1]:
         return "1 seed"
     return f"{counts[0]} to {counts[-1]} seeds" if len(counts) > 1 else f"{counts[0]} seeds"

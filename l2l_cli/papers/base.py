@@ -16,6 +16,9 @@ from l2l_cli.results.frame import Metric, Result
 from l2l_cli.results.report import Section
 from l2l_cli.runs import Trained
 
+TRIALS = "trials"
+"""Metric by which a measurement says how many settings it tried."""
+
 
 @dataclass(frozen=True)
 class Artefact:

@@ -1,0 +1,115 @@
+"""The paper's claims, each judged by our numbers: who beats whom, and what a learned rule cannot do.
+
+Source: Andrychowicz et al. 2016, §3; no claim there has a criterion, so each is ours and is said with its verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from l2l_cli.papers.andrychowicz2016.measures import Losses
+from l2l_cli.papers.andrychowicz2016.tables import lead, rivals_of
+
+LEARNS = 0.9
+"""A rule learns if it brings the loss below this share of the first one."""
+
+ALIKE = 0.25
+"""Relative distance from their mean within which losses count as about equal."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the paper says, whether it holds here (None: not run), and the numbers."""
+
+    text: str
+    holds: bool | None
+    evidence: str
+
+    def __str__(self) -> str:
+        """Return a sentence for the report."""
+        verdict = {True: "This holds", False: "**This does not hold**", None: "Not run at this scale"}[self.holds]
+        return f"{self.text}: {verdict}{': ' if self.evidence else ''}{self.evidence}."
+
+
+def beats(
+    text: str, losses: Losses, problem: str, marks: Sequence[int], learned: str = "LSTM", rivals: Sequence[str] = ()
+) -> Claim:
+    """Judge whether a learned rule has a lower mean loss than every rival at every mark.
+
+    Args:
+        text: The claim.
+        losses: Of all contenders.
+        problem: On which.
+        marks: Numbers of updates; those that were not run are passed over.
+        learned: The rule.
+        rivals: Those to be beaten; by default the paper's four that were run.
+    """
+    rivals = list(rivals) or rivals_of(losses)
+    run = [step for step in marks if losses.has(learned, problem, step) and losses.best(list(rivals), problem, step)]
+    if not run:
+        return Claim(text, None, "")
+    lost = []
+    for step in run:
+        best = losses.best(list(rivals), problem, step)
+        assert best is not None
+        if not losses.mean(learned, problem, step) < losses.mean(best, problem, step):
+            lost.append(f"{step} (to {best})")
+    evidence = f"lowest mean loss at {len(run) - len(lost)} of {len(run)} numbers of updates"
+    evidence += f", behind at {', '.join(lost)}" if lost else ""
+    return Claim(text, not lost, f"{evidence}; {against_the_best(losses, problem, run[-1], learned, rivals)}")
+
+
+def against_the_best(
+    losses: Losses, problem: str, updates: int, learned: str = "LSTM", rivals: Sequence[str] = ()
+) -> str:
+    """Return a learned rule's loss beside that of the best rival, and the difference with its paired interval."""
+    best = losses.best(list(rivals) or rivals_of(losses), problem, updates)
+    ours = losses.mean(learned, problem, updates)
+    if best is None:
+        return f"{ours:.3g} after {updates} updates"
+    theirs = losses.mean(best, problem, updates)
+    difference = lead(losses, learned, best, problem, updates)
+    return f"after {updates} updates {ours:.3g} against {theirs:.3g} of the best rival, {best}; difference {difference}"
+
+
+def alike(text: str, losses: Losses, problem: str, updates: int, contenders: Sequence[str]) -> Claim:
+    """Judge whether contenders end about equally: each within ``ALIKE`` of their mean."""
+    if not all(losses.has(name, problem, updates) for name in contenders):
+        return Claim(text, None, "")
+    values = {name: losses.mean(name, problem, updates) for name in contenders}
+    mean = sum(values.values()) / len(values)
+    shown = ", ".join(f"{name} {value:.3g}" for name, value in values.items())
+    return Claim(text, all(abs(value - mean) <= ALIKE * mean for value in values.values()), shown)
+
+
+def fails(text: str, losses: Losses, problem: str, updates: int, start: float, learned: str = "LSTM") -> Claim:
+    """Judge whether a rule learns nothing on a problem: the loss stays above ``LEARNS`` of the first one.
+
+    Args:
+        text: The claim.
+        losses: Of all contenders.
+        problem: On which.
+        updates: When.
+        start: The loss before the first update, in nats.
+        learned: The rule.
+    """
+    if not losses.has(learned, problem, updates):
+        return Claim(text, None, "")
+    loss = losses.mean(learned, problem, updates)
+    best = losses.best(rivals_of(losses), problem, updates)
+    holds = not loss < LEARNS * start
+    if holds:
+        manner = "the rule learns nothing"
+    elif best is not None and loss > losses.mean(best, problem, updates):
+        manner = "the rule learns, and remains behind the best tuned rule"
+    else:
+        manner = "the rule learns, and is ahead of every tuned rule"
+    return Claim(
+        text, holds, f"{manner}; {against_the_best(losses, problem, updates, learned)}; first loss {start:.3g}"
+    )
+
+
+def listed(claims: Sequence[Claim]) -> str:
+    """Return claims as a list for the report."""
+    return "* " + "\n* ".join(map(str, claims))

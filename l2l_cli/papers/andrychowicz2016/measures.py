@@ -1,0 +1,176 @@
+"""What is measured of a contender: its losses on every problem of an artefact, tuned on each if it is hand-made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+
+from l2l_cli.build import build, changed
+from l2l_cli.core.types import Phase
+from l2l_cli.evaluation.curves import rows_of
+from l2l_cli.evaluation.tune import Tuning
+from l2l_cli.learners.base import Learner
+from l2l_cli.learners.rollout import Scores, score
+from l2l_cli.papers.andrychowicz2016.published import BASE, MARKS, our_step, updates_at
+from l2l_cli.papers.base import TRIALS
+from l2l_cli.results.frame import Metric
+from l2l_cli.runs import Trained, tuned
+from l2l_cli.schema import Evaluation, Settings
+from l2l_cli.tasks.base import Task
+
+TUNING = "tuning"
+"""Stands for the episode in rows that say what was chosen."""
+
+EDGE = "edge "
+"""Begins the metric that says whether a chosen value ends its grid, 1 or 0; the key follows."""
+
+
+def problems_of(settings: Settings) -> dict[str, Task]:
+    """Build the problems of an evaluation; without any, the task as it is."""
+    problems = settings.evaluation.problems or {BASE: {}}
+    return {
+        name: build(changed(settings.task, changes, "task"), f"evaluation.problems.{name}")
+        for name, changes in problems.items()
+    }
+
+
+class Entry(NamedTuple):
+    """A contender on a problem, ready to be scored for so many steps; what tuned it, if it is hand-made."""
+
+    problem: str
+    learner: Learner[Any]
+    steps: int
+    tuning: Tuning | None
+
+
+def entries(trained: Trained) -> Iterator[Entry]:
+    """Yield a contender on every problem; a hand-made one is tuned on each for the loss at its end."""
+    settings = trained.settings
+    for problem, task in problems_of(settings).items():
+        steps = min(settings.evaluation.steps or task.horizon, task.horizon)
+        if trained.learner.is_meta_trained:
+            yield Entry(problem, trained.learner.on(task), steps, None)
+        else:
+            found = tuned(settings, task, steps, trained.tell)
+            yield Entry(problem, found.learner, steps, found.tuning)
+
+
+def entry_rows(row: str, entry: Entry, settings: Settings) -> list[Metric]:
+    """Score an entry, and say how it was tuned.
+
+    Every contender and every seed of it meets the same test episodes, so comparisons are paired over episodes.
+    """
+    scores = _scores(entry.learner, settings.evaluation, entry.steps)
+    tuning = _tuning_rows(row, settings.seed, entry.problem, entry.tuning)
+    return [*tuning, *_score_rows(row, settings.seed, entry.problem, scores)]
+
+
+def _scores(learner: Learner[Any], plan: Evaluation, steps: int) -> Scores:
+    """Score on the episodes of all evaluation seeds, side by side on the episodes' axis."""
+    parts = [score(learner, plan.episodes, steps, seed, Phase.TEST, plan.chunk) for seed in plan.seeds]
+    names = parts[0].metrics
+    return Scores(
+        torch.cat([part.losses for part in parts], 1),
+        {name: torch.cat([part.metrics[name] for part in parts], 1) for name in names},
+    )
+
+
+def _score_rows(row: str, seed: int, problem: str, scores: Scores) -> Iterator[Metric]:
+    """Yield statistics at each step, and each episode's loss at the marks and at the end."""
+    yield from rows_of(scores, row, seed, problem)
+    last = len(scores.losses)
+    for step in sorted({our_step(mark) for mark in MARKS if our_step(mark) < last} | {last}):
+        for episode, value in enumerate(scores.losses[step - 1].tolist()):
+            yield Metric(row, seed, str(episode), step, problem, "loss", value)
+
+
+def _tuning_rows(row: str, seed: int, problem: str, tuning: Tuning | None) -> Iterator[Metric]:
+    """Yield the number of trials and, by key, the value chosen and whether it ends its grid."""
+    if tuning is None:
+        return
+    yield Metric(row, seed, TUNING, 0, problem, TRIALS, float(len(tuning.trials)))
+    for key, value in tuning.best.setting.items():
+        yield Metric(row, seed, TUNING, 0, problem, key, float(value))
+        yield Metric(row, seed, TUNING, 0, problem, EDGE + key, float(key in tuning.at_edge))
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Every contender's losses on every problem, read back.
+
+    Attributes:
+        at: Arrays (seeds, episodes) by contender, problem and number of updates; what is not finite is infinite.
+        contenders: Those that were run, in the order of the experiment.
+        learned: Those among them that were meta-trained.
+        problems: In the order of the experiment.
+    """
+
+    at: Mapping[tuple[str, str, int], np.ndarray[Any, Any]]
+    contenders: list[str]
+    learned: list[str]
+    problems: list[str]
+
+    def marks(self, problem: str) -> list[int]:
+        """Return the numbers of updates at which somebody's losses on a problem are known."""
+        return sorted({updates for _, name, updates in self.at if name == problem})
+
+    def has(self, contender: str, problem: str, updates: int) -> bool:
+        """Say whether a contender was scored there."""
+        return (contender, problem, updates) in self.at
+
+    def seeds(self, contender: str, problem: str, updates: int) -> list[float]:
+        """Return the mean over episodes of each seed."""
+        values = self.at.get((contender, problem, updates))
+        return [] if values is None else [float(value) for value in values.mean(1)]
+
+    def mean(self, contender: str, problem: str, updates: int) -> float:
+        """Return the mean over seeds and episodes."""
+        return float(self.at[contender, problem, updates].mean())
+
+    def episodes(self, contender: str, problem: str, updates: int) -> np.ndarray[Any, Any]:
+        """Return each episode's loss, the mean over seeds: (episodes,)."""
+        values: np.ndarray[Any, Any] = self.at[contender, problem, updates].mean(0)
+        return values
+
+    def best(self, contenders: list[str], problem: str, updates: int) -> str | None:
+        """Return who has the lowest mean among those that were scored there."""
+        scored = [name for name in contenders if self.has(name, problem, updates)]
+        return min(scored, key=lambda name: self.mean(name, problem, updates), default=None)
+
+
+def losses_of(rows: Mapping[str, pd.DataFrame]) -> Losses:
+    """Read the losses of all rows that were run."""
+    run = {row: frame for row, frame in rows.items() if len(frame)}
+    at: dict[tuple[str, str, int], np.ndarray[Any, Any]] = {}
+    problems: dict[str, None] = {}
+    for row, frame in run.items():
+        part = frame[(frame.metric == "loss") & frame.episode.astype(str).str.isdigit()]
+        for _, group in part.groupby(["split", "step"], sort=False):
+            problem, step = str(group.split.iloc[0]), int(group.step.iloc[0])
+            problems.setdefault(problem)
+            table = group.assign(episode=group.episode.astype(int)).pivot_table(
+                index="seed", columns="episode", values="value", dropna=False
+            )
+            values = table.to_numpy(float)
+            at[row, problem, updates_at(step)] = np.where(np.isfinite(values), values, np.inf)
+    learned = [row for row, frame in run.items() if (frame[frame.metric == "meta_parameters"].value > 0).any()]
+    return Losses(at, list(run), learned, list(problems))
+
+
+def curves_of(rows: Mapping[str, pd.DataFrame], problem: str, statistic: str = "mean") -> pd.DataFrame:
+    """Return the loss on a problem of all rows that were run: columns updates, value, contender and seed."""
+    parts = [
+        frame[(frame.metric == "loss") & (frame.split == problem) & (frame.episode == statistic)]
+        for frame in rows.values()
+        if len(frame)
+    ]
+    columns = ["contender", "seed", "updates", "value"]
+    if not parts:
+        return pd.DataFrame(columns=columns)
+    found = pd.concat(parts)
+    return found.assign(updates=found.step.map(updates_at))[columns]
