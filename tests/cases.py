@@ -18,7 +18,7 @@ from l2l_cli.optimizers.conjugate_gradient import ConjugateGradient
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
 from l2l_cli.optimizers.lbfgs import Lbfgs
 from l2l_cli.optimizers.per_type import PerType
-from l2l_cli.optimizers.preprocess import ClippedLogAndSign, LogAndSign
+from l2l_cli.optimizers.preprocess import ClippedLogAndSign, LogAndSign, Momenta
 from l2l_cli.optimizers.rmsprop import RmsProp
 from l2l_cli.optimizers.sgd import Momentum, Nesterov, Sgd
 from l2l_cli.optimizers.smorms3 import Smorms3
@@ -52,6 +52,9 @@ LEARNERS: dict[str, Callable[[Task], Learner[Any]]] = {
     "coordinatewise_lstm": lambda task: Descent(task, CoordinatewiseLSTM(hidden=3)),
     "coordinatewise_lstm-log": lambda task: Descent(
         task, CoordinatewiseLSTM(hidden=3, layers=1, preprocess=LogAndSign(), output_scale=0.1)
+    ),
+    "coordinatewise_lstm-momenta": lambda task: Descent(
+        task, CoordinatewiseLSTM(hidden=3, preprocess=Momenta(), output_scale=0.1)
     ),
     "coordinatewise_lstm-second-order": lambda task: Descent(task, CoordinatewiseLSTM(hidden=3), second_order=True),
     "coordinatewise_lstm-per-type": lambda task: Descent(

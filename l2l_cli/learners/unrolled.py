@@ -134,16 +134,17 @@ class _Part:
 
     def step(self, memory: LSTMStates, grad: Tensor, flat: Tensor) -> tuple[Tensor, LSTMStates]:
         """Return the coordinates (C,) and the memory after one step, of which nothing is kept."""
-        weights = weights_of(self.rule)
-        features = self.rule.preprocess(grad) if weights.presentation.mode == Mode.GIVEN else None
+        weights, features, seen = weights_of(self.rule), None, memory.seen
+        if weights.presentation.mode == Mode.GIVEN:
+            features, seen = self.rule.preprocess.show(grad, seen)
         hidden, cell, after = apply(weights, grad, features, (memory.hidden, memory.cell), flat, self._recycler)
-        return after, LSTMStates(hidden, cell)
+        return after, LSTMStates(hidden, cell, seen)
 
     def begin(self, memory: LSTMStates, flat: Tensor, steps: int) -> None:
         """Take up φ, a memory and coordinates (C,)."""
         weights, buffers, count = weights_of(self.rule), self._buffers, flat.numel()
         buffers.begin(weights, (memory.hidden, memory.cell), flat, steps)
-        self._given = weights.presentation.mode == Mode.GIVEN
+        self._given, self._seen = weights.presentation.mode == Mode.GIVEN, memory.seen
         self.thetas = buffers.params[:, :count].unbind()
         self._gradients = buffers.gradients[:, :count].unbind()
 
@@ -151,12 +152,13 @@ class _Part:
         """Make step t, shown ∇_t (C,)."""
         self._gradients[t].copy_(grad)
         if self._given:
-            fill(self._buffers.features[t], self.rule.preprocess(grad))
+            features, self._seen = self.rule.preprocess.show(grad, self._seen)
+            fill(self._buffers.features[t], features)
         self._buffers.advance(t)
 
     def last(self) -> tuple[Tensor, LSTMStates]:
         """Return the coordinates (C,) and the memory after the last step, apart from the buffers."""
-        states = LSTMStates(self._buffers.hidden[-1].clone(), self._buffers.cell[-1].clone())
+        states = LSTMStates(self._buffers.hidden[-1].clone(), self._buffers.cell[-1].clone(), self._seen)
         return self.thetas[-1].clone(), states
 
     def backward(self, grad_losses: Tensor, params: Params) -> list[Tensor]:

@@ -82,7 +82,7 @@ class Data(NamedTuple):
 
     def tensors(self) -> list[Tensor]:
         """Return all of it as a list."""
-        return [*self.params.values(), *self.memory, *self.batches]
+        return [*self.params.values(), *self.memory[:2], *self.batches]
 
     def clone(self) -> Data:
         """Return a copy, detached."""
@@ -146,7 +146,7 @@ class Recorded:
         """Take T steps: a gradient from torch, a move from the kernel."""
         params, memory, batches = self.data
         flat = torch.cat([value.flatten() for value in params.values()])
-        hidden, cell = (unblocked(value, flat.numel()) for value in memory)
+        hidden, cell = (unblocked(value, flat.numel()) for value in memory[:2])
         self._unroll.begin(hidden, cell, batches.steps)
         for t in range(batches.steps):
             point = Point(self.task.model, self.task.loss, shaped(flat, params), batches.at(t))

@@ -66,12 +66,12 @@ class Antithetic(Estimator, ABC):
         return normal((self.pairs, _size(learner)), rng, self.sigma)
 
     def unroll_at(
-        self, learner: Learner[Any], shift: Tensor, state: Any, batches: Batches
+        self, learner: Learner[Any], shift: Tensor, state: Any, batches: Batches, reached: float
     ) -> tuple[Any, Tensor, Tensor]:
         """Return the state after a window at φ + shift, (P,), its objective and its mean loss, both ()."""
         with torch.no_grad(), moved(learner, shift):
             state, losses = learner.losses(state, batches)
-            return detach(state), self.loss(losses), losses.mean()
+            return detach(state), self.loss(losses, reached), losses.mean()
 
     def estimate_from(self, learner: Learner[Any], shifts: Tensor, pairs: Tensor, mean: Tensor) -> Estimate:
         """Return Σ shift · (L₊ − L₋) / (2 · pairs · σ²) by φ's names.
@@ -105,10 +105,13 @@ class EvolutionStrategies(Antithetic):
         progress = self.resume(learner, progress, done)
         learner = self.present(learner, progress)
         batches, shifts = self.window_of(learner, progress), self.noise(learner, progress)
+        reached = self.reached(progress, batches)
         pairs = [
-            self.unroll_at(learner, side, progress.state, batches)[1] for shift in shifts for side in (shift, -shift)
+            self.unroll_at(learner, side, progress.state, batches, reached)[1]
+            for shift in shifts
+            for side in (shift, -shift)
         ]
-        state, *mean = self.unroll_at(learner, torch.zeros_like(shifts[0]), progress.state, batches)
+        state, *mean = self.unroll_at(learner, torch.zeros_like(shifts[0]), progress.state, batches, reached)
         progress = progress._replace(step=progress.step + batches.steps, state=state)
         return progress, self.estimate_from(learner, shifts, torch.stack(pairs).view(-1, 2), torch.stack(mean))
 
@@ -143,10 +146,12 @@ class PersistentES(Antithetic):
         progress = self.resume(learner, progress, done)
         learner = self.present(learner, progress)
         batches, noise = self.window_of(learner, progress), self.noise(learner, progress)
+        reached = self.reached(progress, batches)
         before: Particles = progress.state
         sides = [side for shift in noise for side in (shift, -shift)]
         found = [
-            self.unroll_at(learner, side, state, batches) for side, state in zip(sides, before.states, strict=True)
+            self.unroll_at(learner, side, state, batches, reached)
+            for side, state in zip(sides, before.states, strict=True)
         ]
         states, objectives, losses = zip(*found, strict=True)
         shift, pairs = before.shift + noise, torch.stack(objectives).view(-1, 2)

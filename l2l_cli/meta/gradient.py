@@ -116,3 +116,7 @@ class Estimator(ABC):
         start, horizon = int(progress.step), int(progress.horizon)
         stop = horizon if self.window is None else min(start + self.window, horizon)
         return self.episode(learner, progress).batches(start, stop)
+
+    def reached(self, progress: Progress, batches: Batches) -> float:
+        """Return the share of the episode that is over after a window."""
+        return (int(progress.step) + batches.steps) / int(progress.horizon)

@@ -13,8 +13,8 @@ class MetaLoss(ABC):
     """Maps the losses of a window, (T, E), to the number that φ is to make small."""
 
     @abstractmethod
-    def __call__(self, losses: Tensor) -> Tensor:
-        """Return a scalar."""
+    def __call__(self, losses: Tensor, reached: float) -> Tensor:
+        """Return a scalar; ``reached`` is the share of the episode that is over at the window's end, in (0, 1]."""
 
 
 class Trajectory(MetaLoss):
@@ -23,8 +23,9 @@ class Trajectory(MetaLoss):
     Source: Andrychowicz et al. 2016, eq. 3 with all w_t = 1; Hochreiter et al. 2001, §2.
     """
 
-    def __call__(self, losses: Tensor) -> Tensor:
+    def __call__(self, losses: Tensor, reached: float) -> Tensor:
         """Average over steps and episodes."""
+        del reached
         return losses.mean()
 
 
@@ -32,15 +33,21 @@ class LogTrajectory(MetaLoss):
     """The mean of log(loss + epsilon): late, small losses count as much as early, large ones.
 
     Deviation: ours; under the plain mean a learned optimizer is hardly asked about the end of an episode.
+
+    Args:
+        epsilon: Added to losses.
+        rising: Weigh a window by the share of the episode that is over at its end (Andrychowicz et al. 2016, eq. 3 with
+            w_t rising): a truncated window does not know what its moves are good for later, and that hurts most early.
     """
 
-    def __init__(self, epsilon: float = 1e-3) -> None:
+    def __init__(self, epsilon: float = 1e-3, rising: bool = False) -> None:
         positive(epsilon=epsilon)
         self.epsilon = epsilon
+        self.rising = rising
 
-    def __call__(self, losses: Tensor) -> Tensor:
+    def __call__(self, losses: Tensor, reached: float) -> Tensor:
         """Average the logarithms over steps and episodes."""
-        return (losses + self.epsilon).log().mean()
+        return (reached if self.rising else 1.0) * (losses + self.epsilon).log().mean()
 
 
 class LastStep(MetaLoss):
@@ -49,6 +56,7 @@ class LastStep(MetaLoss):
     Source: Andrychowicz et al. 2016, §2, as the objective that truncation makes hard to train.
     """
 
-    def __call__(self, losses: Tensor) -> Tensor:
+    def __call__(self, losses: Tensor, reached: float) -> Tensor:
         """Average the last step over episodes."""
+        del reached
         return losses[-1].mean()

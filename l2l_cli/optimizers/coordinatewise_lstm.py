@@ -6,7 +6,7 @@ Names: φ → ``parameters()``; θ → ``params``; ∇ → ``grad``; h → ``LST
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +19,14 @@ from l2l_cli.optimizers.preprocess import Identity, Preprocess
 
 
 class LSTMStates(NamedTuple):
-    """Hidden and cell activations of every layer, unit and coordinate, (layers, B, H, BLOCK) each: ``core.blocks``."""
+    """Hidden and cell activations of every layer, unit and coordinate, (layers, B, H, BLOCK) each: ``core.blocks``.
+
+    ``seen`` is what the pre-processing remembers; most remember nothing.
+    """
 
     hidden: Tensor
     cell: Tensor
+    seen: Any = ()
 
 
 class CoordinatewiseLSTM(FirstOrder[LSTMStates]):
@@ -72,24 +76,24 @@ class CoordinatewiseLSTM(FirstOrder[LSTMStates]):
 
     def init(self, params: Params) -> LSTMStates:
         """Start every coordinate from a zero state."""
-        blocks = blocks_of(sum(value.numel() for value in params.values()))
-        zero = self.head.weight.new_zeros(len(self.cells), blocks, self.hidden, BLOCK)
-        return LSTMStates(zero, zero)
+        count = sum(value.numel() for value in params.values())
+        zero = self.head.weight.new_zeros(len(self.cells), blocks_of(count), self.hidden, BLOCK)
+        return LSTMStates(zero, zero, self.preprocess.begin(self.head.weight.new_zeros(count)))
 
     def update(self, grad: Params, memory: LSTMStates) -> tuple[Params, LSTMStates]:
         """Return g_t, shaped as the parameters."""
         flat = torch.cat([value.flatten() for value in grad.values()])
-        below = self.preprocess(flat)
+        below, seen = self.preprocess.show(flat, memory.seen)
         hidden, cell = [], []
-        for unit, *before in zip(self.cells, *(unblocked(part, flat.numel()) for part in memory), strict=True):
+        for unit, *before in zip(self.cells, *(unblocked(part, flat.numel()) for part in memory[:2]), strict=True):
             below, content = unit(below, *before)
             below = self.outgoing(below, grad)
             hidden.append(below)
             cell.append(content)
         moves = self.output_scale * (self.head.weight @ below + self.head.bias).squeeze(0)
-        pieces = moves.split([value.numel() for value in grad.values()])
+        pieces = torch.split(moves, [value.numel() for value in grad.values()])
         shaped = {name: piece.view_as(grad[name]) for name, piece in zip(grad, pieces, strict=True)}
-        return shaped, LSTMStates(blocked(torch.stack(hidden)), blocked(torch.stack(cell)))
+        return shaped, LSTMStates(blocked(torch.stack(hidden)), blocked(torch.stack(cell)), seen)
 
     def outgoing(self, hidden: Tensor, grad: Params) -> Tensor:
         """Return what a layer passes on of its activations h (H, C), at ``grad``'s coordinates: here, h itself."""

@@ -6,11 +6,13 @@ Source: Andrychowicz et al. 2016, appendix A.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from l2l_cli.optimizers.base import positive
+from l2l_cli.optimizers.base import fraction, positive
 
 
 class Preprocess(nn.Module, ABC):
@@ -21,6 +23,15 @@ class Preprocess(nn.Module, ABC):
     @abstractmethod
     def forward(self, grad: Tensor) -> Tensor:
         """Map gradients (C,) to features (width, C)."""
+
+    def begin(self, like: Tensor) -> Any:
+        """Return what is remembered of past gradients before the first; ``like`` (C,) says how many there are."""
+        del like
+        return ()
+
+    def show(self, grad: Tensor, seen: Any) -> tuple[Tensor, Any]:
+        """Map gradients (C,) and what is remembered to features (width, C) and what is remembered next."""
+        return self(grad), seen
 
 
 class Identity(Preprocess):
@@ -77,3 +88,61 @@ class ClippedLogAndSign(Preprocess):
         magnitude = (grad.abs() + torch.finfo(grad.dtype).eps).log() / self.k
         direction = torch.exp(grad.new_tensor(self.k)) * grad
         return torch.stack([magnitude.clamp(min=-1.0), direction.clamp(-1.0, 1.0)])
+
+
+class Seen(NamedTuple):
+    """Decayed means of gradients (K, C), one row a decay, and of their squares (C,), and the steps so far ()."""
+
+    first: Tensor
+    second: Tensor
+    steps: Tensor
+
+
+class Momenta(Preprocess):
+    """``LogAndSign``, and gradient and momenta in units of their root mean square: g / √v̂ and m̂ / √v̂.
+
+    v̂ and the m̂, one for each decay, are bias-corrected as in Adam, which is −lr · m̂ / √v̂: what a rule is to find
+    out about scales and time it need not spend its few cells on.
+
+    Source: Lv, Jiang and Li 2017, "Learning gradient descent: better generalization and longer horizons", eq. 3, for
+    m̂ / √v̂ and g / √v̂; Metz et al. 2019, "Understanding and correcting pathologies in the training of learned
+    optimizers", for several decays.
+
+    Args:
+        decays: Of the momenta.
+        square: Decay of v.
+        p: Of ``LogAndSign``.
+        epsilon: Added to √v̂.
+    """
+
+    def __init__(
+        self, decays: Sequence[float] = (0.5, 0.9, 0.95), square: float = 0.95, p: float = 10.0, epsilon: float = 1e-8
+    ) -> None:
+        super().__init__()
+        fraction(square=square, **{f"decays[{index}]": decay for index, decay in enumerate(decays)})
+        positive(epsilon=epsilon)
+        self.square = square
+        self.epsilon = epsilon
+        self.sizes = LogAndSign(p)
+        self.width = 3 + len(decays)
+        self.decays = tuple(decays)
+
+    def begin(self, like: Tensor) -> Seen:
+        """Start from zero moments."""
+        zero = torch.zeros_like(like)
+        return Seen(like.new_zeros(len(self.decays), len(like)), zero, torch.zeros((), dtype=torch.float64))
+
+    def forward(self, grad: Tensor) -> Tensor:
+        """Return the features of a first gradient, (width, C)."""
+        return self.show(grad, self.begin(grad))[0]
+
+    def show(self, grad: Tensor, seen: Seen) -> tuple[Tensor, Seen]:
+        """Return the features, (width, C), and the moments that hold this gradient too."""
+        decays = grad.new_tensor(self.decays)[:, None]
+        steps = seen.steps + 1
+        first = decays * seen.first + (1.0 - decays) * grad
+        second = self.square * seen.second + (1.0 - self.square) * grad.square()
+        size = (second / (1.0 - self.square ** steps.item())).sqrt() + self.epsilon
+        momenta = first / (1.0 - decays ** steps.item())
+        features = torch.cat([grad[None] / size, momenta / size, self.sizes(grad)])
+        return features, Seen(first, second, steps)

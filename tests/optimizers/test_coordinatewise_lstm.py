@@ -7,8 +7,9 @@ import math
 import pytest
 import torch
 
+from l2l_cli.optimizers.adam import Adam
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM, LSTMCell
-from l2l_cli.optimizers.preprocess import ClippedLogAndSign, Identity, LogAndSign
+from l2l_cli.optimizers.preprocess import ClippedLogAndSign, Identity, LogAndSign, Momenta
 
 
 @pytest.mark.parametrize(("preprocess", "size"), [(None, 5061), (LogAndSign(), 5141)])
@@ -77,3 +78,28 @@ def test_coordinates_share_weights_and_nothing_else(double):
 
 def test_identity_scales():
     assert Identity(3.0)(torch.tensor([2.0])).tolist() == [[6.0]]
+
+
+def test_momenta_hold_what_adam_would_do(double):
+    adam, show = Adam(lr=1.0, beta1=0.9, beta2=0.95), Momenta(decays=[0.5, 0.9], square=0.95)
+    memory, seen = adam.init({"x": torch.zeros(5)}), show.begin(torch.zeros(5))
+    for step in range(4):
+        grad = torch.randn(5) * 10.0 ** torch.arange(-2, 3)
+        moved, memory = adam.update({"x": grad}, memory)
+        features, seen = show.show(grad, seen)
+        assert features.shape == (show.width, 5)
+        torch.testing.assert_close(-features[2], moved["x"])
+        torch.testing.assert_close(features[3:], LogAndSign()(grad))
+        if step == 0:
+            torch.testing.assert_close(features[:3], grad.sign().expand(3, -1), rtol=1e-5, atol=0)
+
+
+def test_momenta_do_not_depend_on_the_scale_of_gradients(double):
+    show, grads = Momenta(epsilon=1e-30), torch.randn(6, 5)
+    found = []
+    for scale in (1.0, 1e-6):
+        seen = show.begin(torch.zeros(5))
+        for grad in grads:
+            features, seen = show.show(scale * grad, seen)
+        found.append(features[:4])
+    torch.testing.assert_close(*found)
