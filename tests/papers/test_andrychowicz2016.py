@@ -26,7 +26,7 @@ from l2l_cli.papers.andrychowicz2016.tables import chosen, edge_warning, spread,
 from l2l_cli.results.frame import Metric
 from l2l_cli.results.report import Report
 from l2l_cli.runs import untrained
-from l2l_cli.schema import ReproduceRequest
+from l2l_cli.schema import Evaluation, ReproduceRequest
 from l2l_cli.tasks.quadratic import Quadratic
 from tests.test_cli import run
 
@@ -160,7 +160,7 @@ def test_artefacts_judge_and_draw_made_up_runs(name, tmp_path):
 
 def test_sgd_proposes_what_its_formula_says(tmp_path):
     task = Quadratic(dimension=4)
-    entry = Entry("base", Descent(task, Sgd(lr=0.5)), 6, None)
+    entry = Entry("base", Descent(task, Sgd(lr=0.5)), 6, None, Evaluation())
     frame = pd.DataFrame(figure10.update_rows("SGD", entry, 0))
     pairs = frame.pivot_table(index=["episode", "split", "step"], columns="metric", values="value")
     assert len(pairs) == 2 * (6 + figure10.PROBES)

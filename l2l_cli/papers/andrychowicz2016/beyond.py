@@ -20,6 +20,9 @@ from l2l_cli.results.report import Figure, Section
 PAPER = {problem: curves["LSTM"][99] for problem, curves in {BASE: FIGURE4_MNIST[BASE], **FIGURE5}.items()}
 """The paper's LSTM on its own problems after 99 updates; a problem that goes on longer begins with the same name."""
 
+LONG = ("base, 1000 steps", "ReLU, 1000 steps")
+"""Ten times the steps of meta-training."""
+
 TEXT = (
     "One rule for all of the paper's MNIST networks, ReLU among them, and for ten times the steps.  The hand-made "
     "rules are tuned on each problem and for each horizon; a learned rule is what it is everywhere.  A ratio below 1 "

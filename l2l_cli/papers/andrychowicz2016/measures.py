@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,18 +46,32 @@ class Entry(NamedTuple):
     learner: Learner[Any]
     steps: int
     tuning: Tuning | None
+    plan: Evaluation
 
 
 def entries(trained: Trained) -> Iterator[Entry]:
-    """Yield a contender on every problem; a hand-made one is tuned on each for the loss at its end."""
-    settings = trained.settings
-    for problem, task in problems_of(settings).items():
-        steps = min(settings.evaluation.steps or task.horizon, task.horizon)
+    """Yield a contender on every problem; a hand-made one is tuned on each for the loss at its end.
+
+    Deviation: a problem longer than the others is tuned and scored on as many fewer episodes, two at least.
+    """
+    for problem, task in problems_of(trained.settings).items():
+        steps = min(trained.settings.evaluation.steps or task.horizon, task.horizon)
+        settings = _shortened(trained.settings, trained.task.horizon / task.horizon)
         if trained.learner.is_meta_trained:
-            yield Entry(problem, trained.learner.on(task), steps, None)
+            yield Entry(problem, trained.learner.on(task), steps, None, settings.evaluation)
         else:
             found = tuned(settings, task, steps, trained.tell)
-            yield Entry(problem, found.learner, steps, found.tuning)
+            yield Entry(problem, found.learner, steps, found.tuning, settings.evaluation)
+
+
+def _shortened(settings: Settings, share: float) -> Settings:
+    """Return settings with a share of the episodes, if it is less than all."""
+
+    def some(episodes: int) -> int:
+        return min(episodes, max(2, round(episodes * share)))
+
+    evaluation = replace(settings.evaluation, episodes=some(settings.evaluation.episodes))
+    return replace(settings, evaluation=evaluation, tune=replace(settings.tune, episodes=some(settings.tune.episodes)))
 
 
 def entry_rows(row: str, entry: Entry, settings: Settings) -> list[Metric]:
@@ -65,7 +79,7 @@ def entry_rows(row: str, entry: Entry, settings: Settings) -> list[Metric]:
 
     Every contender and every seed of it meets the same test episodes, so comparisons are paired over episodes.
     """
-    scores = _scores(entry.learner, settings.evaluation, entry.steps)
+    scores = _scores(entry.learner, entry.plan, entry.steps)
     tuning = _tuning_rows(row, settings.seed, entry.problem, entry.tuning)
     return [*tuning, *_score_rows(row, settings.seed, entry.problem, scores)]
 
@@ -160,6 +174,12 @@ def losses_of(rows: Mapping[str, pd.DataFrame]) -> Losses:
             at[row, problem, updates_at(step)] = np.where(np.isfinite(values), values, np.inf)
     learned = [row for row, frame in run.items() if (frame[frame.metric == "meta_parameters"].value > 0).any()]
     return Losses(at, list(run), learned, list(problems))
+
+
+def restricted(rows: Mapping[str, pd.DataFrame], problems: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """Return all rows with their measurements on some problems, and what they cost."""
+    costs = "meta_train"
+    return {row: frame[frame.split.isin([*problems, costs])] if len(frame) else frame for row, frame in rows.items()}
 
 
 def curves_of(rows: Mapping[str, pd.DataFrame], problem: str, statistic: str = "mean") -> pd.DataFrame:

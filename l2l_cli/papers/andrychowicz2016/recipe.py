@@ -10,7 +10,7 @@ import pandas as pd
 from l2l_cli.meta import loss
 from l2l_cli.optimizers import coordinatewise_lstm, preprocess
 from l2l_cli.papers.andrychowicz2016 import beyond, figure4, figure5, figure6, figure7, figure10, published
-from l2l_cli.papers.andrychowicz2016.measures import entries, entry_rows
+from l2l_cli.papers.andrychowicz2016.measures import entries, entry_rows, restricted
 from l2l_cli.papers.base import Artefact, Paper
 from l2l_cli.results.frame import Metric
 from l2l_cli.runs import Trained
@@ -25,6 +25,13 @@ ARTEFACTS: Mapping[str, Callable[[Mapping[str, pd.DataFrame], Path], Artefact]] 
     "figure10": figure10.figure10,
     "beyond": beyond.beyond,
 }
+
+PROBLEMS = {
+    "figure4_mnist": (published.BASE, published.LONGER),
+    "figure5": (*published.FIGURE5, *figure5.WIDER_START),
+    "beyond": (published.BASE, *published.FIGURE5, *beyond.LONG),
+}
+"""What an artefact shows of the problems of MNIST, on all of which a row is measured at once."""
 
 
 class Andrychowicz2016(Paper):
@@ -49,4 +56,5 @@ class Andrychowicz2016(Paper):
 
     def artefact(self, name: str, rows: Mapping[str, pd.DataFrame], folder: Path) -> Artefact:
         """Judge and draw one of ``ARTEFACTS``."""
-        return ARTEFACTS[name](rows, folder)
+        shown = PROBLEMS.get(name)
+        return ARTEFACTS[name](rows if shown is None else restricted(rows, shown), folder)
