@@ -28,6 +28,7 @@ class GlobalAveragingLSTM(CoordinatewiseLSTM):
         preprocess: What the cell sees of a gradient.
         output_scale: Factor on the head.
         forget_bias: Initial bias of the forget gates.
+        initial_head: Factor on the head's initial weights.
         initial_seed: Of the initial weights.
     """
 
@@ -39,9 +40,10 @@ class GlobalAveragingLSTM(CoordinatewiseLSTM):
         preprocess: Preprocess | None = None,
         output_scale: float = 1.0,
         forget_bias: float = 1.0,
+        initial_head: float = 1.0,
         initial_seed: int = 0,
     ) -> None:
-        super().__init__(hidden, layers, preprocess, output_scale, forget_bias, initial_seed)
+        super().__init__(hidden, layers, preprocess, output_scale, forget_bias, initial_head, initial_seed)
         if not 0 <= averaged <= hidden:
             raise ValueError(f"averaged must lie between 0 and the {hidden} hidden units of a layer, not {averaged}")
         self.averaged = averaged

@@ -40,6 +40,8 @@ class CoordinatewiseLSTM(FirstOrder[LSTMStates]):
         preprocess: What the cell sees of a gradient; None is the gradient itself (the paper, for quadratics).
         output_scale: Factor on the head; the paper's 1 for quadratics and 0.1 for MNIST.
         forget_bias: Initial bias of the forget gates (ours: 1, as in the authors' later code).
+        initial_head: Factor on the head's initial weights.  A rule that first moves at random learns to be still, and
+            a still one is told little about where to go; small weights let it begin almost still, but undecided.
         initial_seed: Of the initial weights.
     """
 
@@ -50,21 +52,22 @@ class CoordinatewiseLSTM(FirstOrder[LSTMStates]):
         preprocess: Preprocess | None = None,
         output_scale: float = 1.0,
         forget_bias: float = 1.0,
+        initial_head: float = 1.0,
         initial_seed: int = 0,
     ) -> None:
         super().__init__()
         if hidden < 1 or layers < 1:
             raise ValueError(f"hidden and layers must be at least 1, not {hidden} and {layers}")
-        positive(output_scale=output_scale)
+        positive(output_scale=output_scale, initial_head=initial_head)
         self.hidden = hidden
         self.output_scale = output_scale
         self.preprocess = preprocess if preprocess is not None else Identity()
         widths = [self.preprocess.width] + [hidden] * (layers - 1)
         self.cells = nn.ModuleList(LSTMCell(width, hidden) for width in widths)
         self.head = nn.Linear(hidden, 1)
-        self._reset(forget_bias, initial_seed)
+        self._reset(forget_bias, initial_head, initial_seed)
 
-    def _reset(self, forget_bias: float, seed: int) -> None:
+    def _reset(self, forget_bias: float, head: float, seed: int) -> None:
         rng = generator(seed, "coordinatewise_lstm")
         bound = self.hidden**-0.5
         with torch.no_grad():
@@ -73,6 +76,8 @@ class CoordinatewiseLSTM(FirstOrder[LSTMStates]):
             for name, value in self.named_parameters():
                 if name.endswith("bias") and name.startswith("cells"):
                     value[self.hidden : 2 * self.hidden] += forget_bias
+            for value in self.head.parameters():
+                value.mul_(head)
 
     def init(self, params: Params) -> LSTMStates:
         """Start every coordinate from a zero state."""

@@ -44,7 +44,7 @@ def objective(learner, loss, steps, frozen_grads=None):
                 move, memory = learner.rule.update(frozen_grads[step], memory)
                 params = {name: value + move[name] for name, value in params.items()}
             outputs = torch.stack(answers)
-        return loss(step_losses(task, outputs, episode.batches(0, steps).targets))
+        return loss(step_losses(task, outputs, episode.batches(0, steps).targets), 1.0)
 
 
 def shown_gradients(learner, steps):

@@ -213,7 +213,7 @@ def test_a_hand_made_row_needs_no_training_and_says_what_it_cost(tmp_path):
 
 def test_artefacts_that_share_a_training_run_one_after_the_other(tmp_path):
     request = ReproduceRequest(PRESET, scale="smoke")
-    rows = [reproduce._plan(request, name).jobs for name in ("figure4_mnist", "figure5", "figure10")]
+    rows = [reproduce._plan(request, name).jobs for name in ("figure4_mnist", "figure5", "figure6")]
     distinct = {job.key: job for by_row in rows for name in ("LSTM", "SGD") for job in by_row[name]}
     settings = {key: job.settings(tmp_path) for key, job in distinct.items()}
     chains = jobs._chains(jobs._groups(list(distinct.values()), settings), settings)
