@@ -18,7 +18,7 @@ from l2l_cli.groups import papers
 from l2l_cli.learners.descent import Descent
 from l2l_cli.optimizers.sgd import Sgd
 from l2l_cli.papers.andrychowicz2016 import figure10, tables
-from l2l_cli.papers.andrychowicz2016.claims import alike, beats, fails
+from l2l_cli.papers.andrychowicz2016.claims import alike, beats, fails, one_for_all, sane
 from l2l_cli.papers.andrychowicz2016.measures import Entry, losses_of
 from l2l_cli.papers.andrychowicz2016.published import FIGURE4_MNIST, FIGURE4_QUADRATICS, FIGURE5, MARKS, our_step
 from l2l_cli.papers.andrychowicz2016.recipe import ARTEFACTS, Andrychowicz2016
@@ -104,6 +104,23 @@ def test_claims_hold_or_do_not():
     assert not fails("x", ahead, "ReLU", 99, start=2.3).holds
     assert "learns, and remains behind" in str(fails("x", behind, "ReLU", 99, start=2.3))
     assert fails("x", ahead, "ReLU", 99, start=0.01).holds
+
+
+def test_one_rule_for_all_is_held_to_each_problems_best():
+    rows = contenders("base", "ReLU")
+    found = one_for_all("all", losses_of(rows), "LSTM", ["base", "ReLU", "never run"], 99)
+    assert found.holds
+    assert "base 0.36, ReLU 0.36" in found.evidence  # 1.05, the mean of two seeds, to Adam's 2.9
+    worse = pd.concat([made_up("LSTM", ["base"], 1.0, learned=True), made_up("LSTM", ["ReLU"], 3.0, learned=True)])
+    assert one_for_all("all", losses_of(rows | {"LSTM": worse}), "LSTM", ["base", "ReLU"], 99).holds is False
+    assert one_for_all("all", losses_of(rows), "LSTM", ["never run"], 99).holds is None
+
+
+def test_a_rule_is_sane_if_it_ends_no_higher_than_it_was():
+    rows = contenders("long", last=999)
+    assert sane("sane", losses_of(rows), "LSTM", ["long"], 999, 99).holds
+    assert sane("sane", losses_of(rows), "LSTM", ["long"], 1, 99).holds is False
+    assert sane("sane", losses_of(rows), "LSTM", ["short"], 999, 99).holds is None
 
 
 def test_a_loss_that_is_not_finite_loses_and_breaks_nothing(tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from l2l_cli.papers.andrychowicz2016.claims import listed, one_for_all, sane
 from l2l_cli.papers.andrychowicz2016.measures import Losses, losses_of
 from l2l_cli.papers.andrychowicz2016.published import BASE, FIGURE4_MNIST, FIGURE5
 from l2l_cli.papers.andrychowicz2016.sections import curve_panels, what_was_chosen, who_wins
@@ -43,8 +44,13 @@ def beyond(rows: Mapping[str, pd.DataFrame], folder: Path) -> Artefact:
     table = _table(losses)
     if len(table):
         drawn.insert(0, _ratios(losses, table, folder))
+    problems = [problem for problem in PAPER if problem in losses.problems]
+    claims = []
+    for name in losses.learned:
+        claims.append(one_for_all(f"{name}, one rule for {len(problems)} networks", losses, name, problems, 99))
+        claims.append(sane(f"{name}, sane after 999 updates", losses, name, LONG, 999, 99))
     sections = [
-        Section(title, [TEXT], [table], drawn),
+        Section(title, [TEXT, listed(claims)], [table], drawn),
         *who_wins(title, losses, losses.problems),
         *what_was_chosen(title, rows),
     ]

@@ -110,6 +110,40 @@ def fails(text: str, losses: Losses, problem: str, updates: int, start: float, l
     )
 
 
+def one_for_all(text: str, losses: Losses, learned: str, problems: Sequence[str], updates: int) -> Claim:
+    """Judge whether a rule is at or below the best of the paper's four, each tuned on the problem, on all problems."""
+    ratios = {}
+    for problem in problems:
+        best = losses.best(rivals_of(losses), problem, updates)
+        if best is not None and losses.has(learned, problem, updates):
+            ratios[problem] = losses.mean(learned, problem, updates) / losses.mean(best, problem, updates)
+    if not ratios:
+        return Claim(text, None, "")
+    shown = ", ".join(f"{problem} {ratio:.2f}" for problem, ratio in ratios.items())
+    return Claim(text, max(ratios.values()) <= 1.0, f"its loss as a multiple of the best tuned rule's: {shown}")
+
+
+def sane(text: str, losses: Losses, learned: str, problems: Sequence[str], updates: int, after: int) -> Claim:
+    """Judge whether a rule goes on learning long after what it was meta-trained for.
+
+    Args:
+        text: The claim.
+        losses: Of all contenders.
+        learned: The rule.
+        problems: The long ones.
+        updates: At the end.
+        after: How many updates a problem had in meta-training; the loss may not be higher at the end than then.
+    """
+    run = [problem for problem in problems if losses.has(learned, problem, updates)]
+    if not run:
+        return Claim(text, None, "")
+    pairs = {problem: [losses.mean(learned, problem, step) for step in (after, updates)] for problem in run}
+    shown = ", ".join(
+        f"{problem}: {before:.3g} after {after}, {end:.3g} then" for problem, (before, end) in pairs.items()
+    )
+    return Claim(text, all(end <= before for before, end in pairs.values()), shown)
+
+
 def listed(claims: Sequence[Claim]) -> str:
     """Return claims as a list for the report."""
     return "* " + "\n* ".join(map(str, claims))
