@@ -88,7 +88,7 @@ class Data(NamedTuple):
         """Return a copy, detached."""
         return Data(
             {name: value.detach().clone() for name, value in self.params.items()},
-            LSTMStates(*(value.detach().clone() for value in self.memory)),
+            LSTMStates(*(value.detach().clone() for value in self.memory[:2])),
             Batches(*(value.detach().clone() for value in self.batches)),
         )
 
