@@ -14,6 +14,12 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def _same_draws() -> None:
+    """A test that draws without a seed of its own draws the same every time."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture
 def double() -> Iterator[None]:
     """Draw and compute in float64."""

@@ -28,17 +28,23 @@ class Split(StrEnum):
 
 
 class Batch(NamedTuple):
-    """N examples for each of E episodes: inputs (E, N, ...), targets (E, N, ...)."""
+    """N examples for each of E episodes: inputs (E, N, ...), targets (E, N, ...).
+
+    ``shown`` says whose targets may be learned from, (E,) of 0 and 1; None: all.  A hidden target serves the score
+    alone, and once an episode's targets are hidden they stay so (the separator flag of Bosc 2016).
+    """
 
     inputs: Tensor
     targets: Tensor
+    shown: Tensor | None = None
 
 
 class Batches(NamedTuple):
-    """T consecutive batches: inputs (T, E, N, ...), targets (T, E, N, ...)."""
+    """T consecutive batches: inputs (T, E, N, ...), targets (T, E, N, ...); ``shown`` is (T, E) or None."""
 
     inputs: Tensor
     targets: Tensor
+    shown: Tensor | None = None
 
     @property
     def steps(self) -> int:
@@ -47,12 +53,16 @@ class Batches(NamedTuple):
 
     def at(self, step: int) -> Batch:
         """Return the batch of one step."""
-        return Batch(self.inputs[step], self.targets[step])
+        return Batch(self.inputs[step], self.targets[step], None if self.shown is None else self.shown[step])
 
 
 class Spec(NamedTuple):
-    """What a learner must know of a task before it sees data: one example's shapes, and the examples N of a step."""
+    """What a learner must know of a task before it sees data.
+
+    One example's shapes, the examples N of a step, and whether an episode hides its later targets.
+    """
 
     inputs: tuple[int, ...]
     targets: tuple[int, ...]
     examples: int
+    hides: bool = False

@@ -61,7 +61,7 @@ class FastDescent:
         groups = self._groups(params)
         like, sizes = _joined(groups), [_size(group) for group in groups.values()]
         flat = torch.cat([value.flatten() for value in like.values()])
-        outputs, _, grad = self.surface(like, flat, *batch)
+        outputs, _, grad = self.surface(like, flat, *batch[:2])
         pieces = zip(groups, torch.split(grad, sizes), torch.split(flat, sizes), strict=True)
         found = {kind: self._parts[kind].step(self._memory(memory, kind), *piece) for kind, *piece in pieces}
         return self._state(params, like, found), outputs
@@ -84,7 +84,7 @@ class FastDescent:
         data = list(zip(batches.inputs.unbind(), batches.targets.unbind(), strict=True))
         surface = self.surface.program(like, flat, *data[0])
         for t, batch in enumerate(data):
-            _, loss, grad = surface(_whole([part.thetas[t] for part in parts]), *batch)
+            _, loss, grad = surface(_whole([part.thetas[t] for part in parts]), *batch[:2])
             losses.append(loss)
             for part, piece in zip(parts, torch.split(grad, sizes), strict=True):
                 part.advance(t, piece)

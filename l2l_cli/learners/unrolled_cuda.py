@@ -54,7 +54,7 @@ class CudaUnroll:
 
     def losses(self, params: Params, memory: LSTMStates, batches: Batches) -> tuple[State, Tensor]:
         """Return what is known after T steps, and their losses (T, E), differentiable in φ; the state is constant."""
-        inputs, targets = batches
+        inputs, targets = batches[:2]
         key = (inputs.shape, inputs.dtype, targets.shape, targets.dtype, *((k, v.shape) for k, v in params.items()))
         if key not in self._recorded:
             self._recorded[key] = Recorded(self.task, self.rule, Data(params, memory, batches), self._options)
@@ -82,14 +82,14 @@ class Data(NamedTuple):
 
     def tensors(self) -> list[Tensor]:
         """Return all of it as a list."""
-        return [*self.params.values(), *self.memory[:2], *self.batches]
+        return [*self.params.values(), *self.memory[:2], *self.batches[:2]]
 
     def clone(self) -> Data:
         """Return a copy, detached."""
         return Data(
             {name: value.detach().clone() for name, value in self.params.items()},
             LSTMStates(*(value.detach().clone() for value in self.memory[:2])),
-            Batches(*(value.detach().clone() for value in self.batches)),
+            Batches(*(value.detach().clone() for value in self.batches[:2])),
         )
 
 

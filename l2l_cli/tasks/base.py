@@ -22,7 +22,12 @@ class Episode(ABC):
     def batches(self, start: int, stop: int, split: Split = Split.TRAIN) -> Batches:
         """Return the steps start … stop − 1 stacked, inputs (T, E, N, ...); a fast path may override it."""
         steps = [self.batch(step, split) for step in range(start, stop)]
-        return Batches(torch.stack([batch.inputs for batch in steps]), torch.stack([batch.targets for batch in steps]))
+        shown = [batch.shown for batch in steps if batch.shown is not None]
+        return Batches(
+            torch.stack([batch.inputs for batch in steps]),
+            torch.stack([batch.targets for batch in steps]),
+            torch.stack(shown) if shown else None,
+        )
 
 
 class Task(ABC):

@@ -28,7 +28,7 @@ class QuadraticEpisode(Episode):
     def batches(self, start: int, stop: int, split: Split = Split.TRAIN) -> Batches:
         """Return the one batch T times over, as a view."""
         del split
-        inputs, targets = (value.expand(stop - start, *value.shape) for value in self._batch)
+        inputs, targets = (value.expand(stop - start, *value.shape) for value in self._batch[:2])
         return Batches(inputs, targets)
 
 
