@@ -20,7 +20,7 @@ from l2l_cli.kernels.functions import sigmoid_and_inverse
 from l2l_cli.kernels.lstm import Cell, gates
 from l2l_cli.kernels.outer import outer, total
 from l2l_cli.kernels.team import team
-from l2l_cli.kernels.vectors import WIDTH, Array, ahead, fma, load, pointer, repeat, splat, store, zeros
+from l2l_cli.kernels.vectors import WIDTH, Array, IntArray, ahead, fma, load, pointer, repeat, splat, store, zeros
 
 CHUNK = 4
 """Steps whose errors are kept at once: 2 · 4 · 80 · 64 numbers are 160 KiB, a part of a second-level cache."""
@@ -71,7 +71,9 @@ class Workspace:
     def __init__(self) -> None:
         self._rooms: list[Scratch] = []
 
-    def gradient(self, cell: Cell, head: Array, tape: Tape, columns: int) -> tuple[list[Tensor], Tensor]:
+    def gradient(
+        self, cell: Cell, head: Array, tape: Tape, columns: int, visited: IntArray | None = None
+    ) -> tuple[list[Tensor], Tensor]:
         """Return ∂objective/∂(input weights, hidden weights, bias) of each layer in turn, and of the head (H + 1,).
 
         Args:
@@ -79,6 +81,7 @@ class Workspace:
             head: (H + 1,), or (0,) if there is none.
             tape: Of the forward pass, with what is asked of it filled in.
             columns: How many there are, padding left out.
+            visited: Numbers of the blocks that are asked for anything; None is all.
         """
         crew, dtype = team(torch.get_num_threads()), tape.hidden.dtype
         _, layers, blocks, hidden, _ = tape.hidden.shape
@@ -95,9 +98,10 @@ class Workspace:
             Gradient(np.zeros(4 * hidden * sum(widths), dtype), np.zeros(hidden + 1, dtype))
             for _ in range(crew.threads)
         ]
+        order = np.arange(blocks) if visited is None else visited
         crew.each(
-            blocks,
-            lambda k, first, last: backward(cell, head, tape, parts[k], self._rooms[k], columns, first, last),
+            len(order),
+            lambda k, first, last: backward(cell, head, tape, parts[k], self._rooms[k], columns, order[first:last]),
         )
         whole, of_head = (torch.from_numpy(np.sum(values, 0)) for values in zip(*parts, strict=True))
         result: list[Tensor] = []
@@ -111,11 +115,11 @@ class Workspace:
 
 @kernel
 def backward(
-    cell: Cell, head: Array, tape: Tape, gradient: Gradient, room: Scratch, columns: int, first: int, last: int
+    cell: Cell, head: Array, tape: Tape, gradient: Gradient, room: Scratch, columns: int, visited: IntArray
 ) -> None:
-    """Add the gradient of the blocks ``first`` … ``last`` − 1, of ``columns`` in all."""
+    """Add the gradient of the blocks that are visited, of ``columns`` in all."""
     steps, layers = tape.features.shape[0], tape.hidden.shape[1]
-    for s in range(first, last):
+    for s in visited:
         filled = min(BLOCK, columns - s * BLOCK)
         room.of_hidden[:] = 0.0
         room.of_cell[:] = 0.0

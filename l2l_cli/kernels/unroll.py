@@ -90,9 +90,14 @@ class Unroll:
         crew = team(torch.get_num_threads())
         crew.each(step.hidden.shape[1], lambda _, first, last: forward(rule, step, first, last))
 
-    def backward(self) -> list[Tensor]:
-        """Return ∂objective/∂φ: of each layer's three tensors in turn, of the head's weight and of its bias."""
-        layers, head = self._workspace.gradient(self._rule.cell, self._rule.head, self._tape, self._count)
+    def backward(self, visited: Tensor | None = None) -> list[Tensor]:
+        """Return ∂objective/∂φ: of each layer's three tensors in turn, of the head's weight and of its bias.
+
+        Args:
+            visited: Numbers of the blocks whose adjoint is not zero, (V,); None is all.
+        """
+        order = None if visited is None else visited.numpy()
+        layers, head = self._workspace.gradient(self._rule.cell, self._rule.head, self._tape, self._count, order)
         head = self._weights.output_scale * head
         return [*layers, head[None, :-1], head[-1:]]
 

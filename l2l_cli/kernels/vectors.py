@@ -28,6 +28,7 @@ from numba.extending import overload, register_model
 from numpy.typing import NDArray
 
 Array = NDArray[np.floating[Any]]
+IntArray = NDArray[np.integer[Any]]
 
 WIDTH = 16
 """Numbers in a register: 512 bits of float32.  Narrower machines take two or four instructions for one."""

@@ -11,13 +11,15 @@ from collections.abc import Sequence
 from typing import Any, TypeGuard
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
-from l2l_cli.core.blocks import fill
+from l2l_cli.core.blocks import BLOCK, fill
+from l2l_cli.core.random import generator
 from l2l_cli.core.types import Batch, Batches, Params
 from l2l_cli.kernels.recycle import Recycler
 from l2l_cli.kernels.unroll import Unroll, apply
 from l2l_cli.kernels.weights import Mode, Presentation, Weights
+from l2l_cli.learners.sampling import all_that_matter, sample
 from l2l_cli.learners.surface import Surface
 from l2l_cli.optimizers.base import Optimizer
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM, LSTMStates
@@ -47,10 +49,12 @@ class FastDescent:
     Args:
         task: Whose model is fitted.
         rule: The learned rule, one that ``can_compile`` accepts.
+        share: Of the blocks of coordinates, which the backward pass visits; None is all.
     """
 
-    def __init__(self, task: Task, rule: CompiledRule) -> None:
+    def __init__(self, task: Task, rule: CompiledRule, share: float | None = None) -> None:
         self.rule = rule
+        self._share = share
         rules = rule.rules if isinstance(rule, PerType) else {"": rule}
         self._parts = {kind: _Part(part) for kind, part in rules.items() if isinstance(part, CoordinatewiseLSTM)}
         self.surface = Surface(task.model, task.loss)
@@ -94,9 +98,11 @@ class FastDescent:
     def backward(self, grad_losses: Tensor, params: Params) -> list[Tensor]:
         """Return the gradient of φ, in the order of the rule's parameters, from ∂objective/∂losses (T, E)."""
         groups, found = self._groups(params), []
+        # Drawn by what is differentiated: a resumed run draws the same without anything to remember.
+        rng = generator(0, "visits", grad_losses.numpy().tobytes().hex())
         for kind, part in self._parts.items():
             if kind in groups:
-                found += part.backward(grad_losses, groups[kind])
+                found += part.backward(grad_losses, groups[kind], self._share, rng)
             else:  # the model has no parameters of the type
                 found += [torch.zeros_like(value) for value in part.rule.parameters()]
         return found
@@ -161,7 +167,7 @@ class _Part:
         states = LSTMStates(self._buffers.hidden[-1].clone(), self._buffers.cell[-1].clone(), self._seen)
         return self.thetas[-1].clone(), states
 
-    def backward(self, grad_losses: Tensor, params: Params) -> list[Tensor]:
+    def backward(self, grad_losses: Tensor, params: Params, share: float | None, rng: Generator) -> list[Tensor]:
         """Return the gradient of the LSTM's φ; ``params`` are the part's, for their shapes."""
         adjoint, gradients, start = self._buffers.adjoint, self._buffers.gradients, 0
         steps, episodes = grad_losses.shape
@@ -174,7 +180,9 @@ class _Part:
         adjoint[-1] = 0.0
         for t in range(steps - 2, 0, -1):  # a move shows in all later losses
             adjoint[t - 1] += adjoint[t]
-        return self._buffers.backward()
+        visits = all_that_matter(adjoint) if share is None else sample(adjoint, share, rng)
+        adjoint.view(steps, -1, BLOCK)[:, visits.blocks] *= visits.factors[:, None]
+        return self._buffers.backward(visits.blocks)
 
 
 def _joined(groups: dict[str, Params]) -> Params:
