@@ -23,8 +23,8 @@ $(READY): pyproject.toml constraints.txt
 reproduce: $(READY) ## Reproduce Hochreiter 2001 at its default scale (about six minutes on two cores)
 	$(BIN)/l2l reproduce hochreiter2001
 
-test: $(READY) ## Run the quick tests
-	$(BIN)/python -m pytest
+test: $(READY) ## Run the quick tests, on all cores
+	$(BIN)/python -m pytest -n auto
 
 test-slow: $(READY) ## Run the slow tests too
 	$(BIN)/python -m pytest -m 'not gpu'

@@ -184,7 +184,7 @@ def _run_and_left_out(results: Sequence[Result]) -> tuple[list[Result], str]:
     """Return the results that were measured, and a sentence that names the other rows."""
     rows = dict.fromkeys(item.row for item in results if item.verdict == "not run")
     shown = [item for item in results if item.verdict != "not run"]
-    return shown, f"Not run at this scale: {', '.join(rows)}." if rows else ""
+    return shown, f"Not run at this scale: {'; '.join(rows)}." if rows else ""
 
 
 def _check(plans: Sequence[Plan], results: Sequence[Result]) -> int:

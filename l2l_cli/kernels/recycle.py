@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import weakref
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from l2l_cli.kernels.vectors import Array
+from l2l_cli.kernels.vectors import Array, zeros
 
 
 class Recycler:
@@ -30,3 +32,24 @@ class Recycler:
 
     def _free_again(self, memory: Array) -> None:
         self._free.append(memory)
+
+
+class Arena:
+    """Memory that one unroll after another uses, of models of several sizes: there is room for the largest alone.
+
+    Attributes:
+        holder: Whose numbers it holds at present.
+        turns: How often somebody took it up.
+    """
+
+    def __init__(self) -> None:
+        self.holder: object = None
+        self.turns = 0
+        self._kept: dict[str, Array] = {}
+
+    def take(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Return an array, contiguous and on a cache line, with whatever was left in it."""
+        size = math.prod(shape)
+        if name not in self._kept or self._kept[name].size < size or self._kept[name].dtype != dtype:
+            self._kept[name] = zeros((size,), dtype)
+        return self._kept[name][:size].reshape(shape)

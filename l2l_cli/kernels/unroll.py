@@ -10,7 +10,7 @@ from l2l_cli.kernels.compiled import announce
 from l2l_cli.kernels.coordinatewise import Rule, Step, forward
 from l2l_cli.kernels.lstm import pack
 from l2l_cli.kernels.lstm_backward import Tape, Workspace
-from l2l_cli.kernels.recycle import Recycler
+from l2l_cli.kernels.recycle import Arena, Recycler
 from l2l_cli.kernels.team import team
 from l2l_cli.kernels.vectors import zeros
 from l2l_cli.kernels.weights import Weights
@@ -55,7 +55,10 @@ def apply(
 
 
 class Unroll:
-    """T steps of C coordinates, forward step by step and then all the way back; buffers are used again.
+    """T steps of C coordinates, forward step by step and then all the way back.
+
+    Args:
+        arena: Where the buffers below are, until somebody else takes it up.
 
     Attributes:
         params: θ before and after every step, (T + 1, B · BLOCK).
@@ -73,7 +76,9 @@ class Unroll:
     cell: Tensor
     adjoint: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, arena: Arena) -> None:
+        self._arena = arena
+        self._workspace = Workspace()
         self._shape: tuple[object, ...] = ()
 
     def begin(self, weights: Weights, memory: tuple[Tensor, Tensor], params: Tensor, steps: int) -> None:
@@ -103,17 +108,19 @@ class Unroll:
 
     def _allocate(self, weights: Weights, hidden: Tensor, steps: int) -> None:
         shape = (steps, weights.features, hidden.shape, hidden.dtype)
-        if shape == self._shape:
+        self._arena.turns += 1
+        if self._arena.holder is self and shape == self._shape:
             return
         announce(forward, "coordinatewise LSTM")
-        self._shape, dtype = shape, hidden.numpy().dtype
-        columns = hidden.shape[1] * BLOCK
-        features = zeros((steps, hidden.shape[1], weights.features, BLOCK), dtype)
-        h, c = (zeros((steps + 1, *hidden.shape), dtype) for _ in range(2))
-        gradients, adjoint = (zeros((steps, columns), dtype) for _ in range(2))
-        params = zeros((steps + 1, columns), dtype)
+        self._arena.holder, self._shape, dtype = self, shape, hidden.numpy().dtype
+        columns, take = hidden.shape[1] * BLOCK, self._arena.take
+        features = take("features", (steps, hidden.shape[1], weights.features, BLOCK), dtype)
+        h, c = (take(name, (steps + 1, *hidden.shape), dtype) for name in ("h", "c"))
+        gradients, adjoint = (take(name, (steps, columns), dtype) for name in ("gradients", "adjoint"))
+        params = take("params", (steps + 1, columns), dtype)
+        for shown in (features, gradients, adjoint):
+            shown[:] = 0.0  # the padding, which nobody writes, may hold another model's numbers
         self._tape = Tape(features, h, c, adjoint, zeros((0, 0, 0, 0), dtype))
-        self._workspace = Workspace()
         self._steps = [
             Step(gradients[t], features[t], h[t], c[t], h[t + 1], c[t + 1], params[t], params[t + 1])
             for t in range(steps)

@@ -46,7 +46,7 @@ class Descent(Learner[DescentState]):
         self.rule = rule
         self.second_order = second_order
         self.visited = visited
-        self._fast = _fast_path(task, rule, visited)
+        self._fast = FastDescent(task, rule, visited) if can_compile(rule) else None
         self._graphs: CudaUnroll | None = None
 
     def init(self, episodes: int, rng: Generator) -> DescentState:
@@ -61,7 +61,9 @@ class Descent(Learner[DescentState]):
     def on(self, task: Task) -> Self:
         """Return this rule on another task's model, of whatever size."""
         twin = super().on(task)
-        twin._fast, twin._graphs = _fast_path(task, self.rule, self.visited), None
+        twin._graphs = None
+        if self._fast is not None:
+            twin._fast = FastDescent(task, self._fast.rule, self.visited, self._fast.arenas)
         return twin
 
     def step(self, state: DescentState, batch: Batch) -> tuple[DescentState, Tensor]:
@@ -105,7 +107,3 @@ class Descent(Learner[DescentState]):
     def predict(self, state: DescentState, inputs: Tensor) -> Tensor:
         """Answer with θ_t."""
         return self.task.model(state.params, inputs)
-
-
-def _fast_path(task: Task, rule: Optimizer[Any], visited: float | None) -> FastDescent | None:
-    return FastDescent(task, rule, visited) if can_compile(rule) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -12,7 +13,10 @@ from l2l_cli.core.types import Phase
 from l2l_cli.learners.base import Learner, step_losses
 
 WINDOW = 256
-"""Steps whose data are in memory at once."""
+"""Steps whose data are in memory at once, at most."""
+
+NUMBERS = 1 << 22
+"""Numbers of inputs in memory at once: what leaves the cache before it is used costs more than the steps."""
 
 
 class Scores(NamedTuple):
@@ -59,8 +63,9 @@ def _score_chunk(learner: Learner[Any], episodes: int, steps: int, seed: int, ph
     state = learner.init(episodes, generator(seed, "learner", phase))
     losses: list[Tensor] = []
     metrics: dict[str, list[Tensor]] = {}
-    for start in range(0, steps, WINDOW):
-        batches = episode.batches(start, min(start + WINDOW, steps))
+    window = max(1, min(WINDOW, NUMBERS // (episodes * task.spec.examples * math.prod(task.spec.inputs))))
+    for start in range(0, steps, window):
+        batches = episode.batches(start, min(start + window, steps))
         state, outputs = learner.unroll(state, batches)
         losses.append(step_losses(task, outputs, batches.targets))
         flat = task.metrics(outputs.flatten(0, 1), batches.targets.flatten(0, 1))

@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 from l2l_cli.core.blocks import BLOCK, fill
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Batch, Batches, Params
-from l2l_cli.kernels.recycle import Recycler
+from l2l_cli.kernels.recycle import Arena, Recycler
 from l2l_cli.kernels.unroll import Unroll, apply
 from l2l_cli.kernels.weights import Mode, Presentation, Weights
 from l2l_cli.learners.sampling import all_that_matter, sample
@@ -50,15 +50,20 @@ class FastDescent:
         task: Whose model is fitted.
         rule: The learned rule, one that ``can_compile`` accepts.
         share: Of the blocks of coordinates, which the backward pass visits; None is all.
+        arenas: Memory to use, by part, of another task's unrolls.
     """
 
-    def __init__(self, task: Task, rule: CompiledRule, share: float | None = None) -> None:
+    def __init__(
+        self, task: Task, rule: CompiledRule, share: float | None = None, arenas: dict[str, Arena] | None = None
+    ) -> None:
         self.rule = rule
         self._share = share
         rules = rule.rules if isinstance(rule, PerType) else {"": rule}
-        self._parts = {kind: _Part(part) for kind, part in rules.items() if isinstance(part, CoordinatewiseLSTM)}
+        self.arenas = arenas if arenas is not None else {kind: Arena() for kind in rules}
+        self._parts = {
+            kind: _Part(part, self.arenas[kind]) for kind, part in rules.items() if isinstance(part, CoordinatewiseLSTM)
+        }
         self.surface = Surface(task.model, task.loss)
-        self.number = 0  # of unrolls so far: the buffers hold the last one alone
 
     def step(self, params: Params, memory: Any, batch: Batch) -> tuple[State, Tensor]:
         """Return what is known after one step, and the answer (E, N, ...) before it."""
@@ -78,7 +83,6 @@ class FastDescent:
 
     def unroll(self, params: Params, memory: Any, batches: Batches) -> tuple[State, Tensor]:
         """Run T steps, kept in the buffers, and return what is known after them, and the losses (T, E)."""
-        self.number += 1
         groups, losses = self._groups(params), []
         like, sizes = _joined(groups), [_size(group) for group in groups.values()]
         flat = torch.cat([value.flatten() for value in like.values()])
@@ -107,6 +111,11 @@ class FastDescent:
                 found += [torch.zeros_like(value) for value in part.rule.parameters()]
         return found
 
+    @property
+    def turns(self) -> list[int]:
+        """How often each part's memory was taken up: it holds the last unroll alone."""
+        return [arena.turns for arena in self.arenas.values()]
+
     def _groups(self, params: Params) -> dict[str, Params]:
         """Return θ by part."""
         return self.rule.split(params) if isinstance(self.rule, PerType) else {"": params}
@@ -133,9 +142,9 @@ class _Part:
 
     thetas: Sequence[Tensor]
 
-    def __init__(self, rule: CoordinatewiseLSTM) -> None:
+    def __init__(self, rule: CoordinatewiseLSTM, arena: Arena) -> None:
         self.rule = rule
-        self._buffers = Unroll()
+        self._buffers = Unroll(arena)
         self._recycler = Recycler()
 
     def step(self, memory: LSTMStates, grad: Tensor, flat: Tensor) -> tuple[Tensor, LSTMStates]:
@@ -233,11 +242,11 @@ class _Losses(torch.autograd.Function):
         del phi
         state, losses = fast.unroll(params, memory, batches)
         found += state
-        ctx.fast, ctx.params, ctx.number = fast, params, fast.number
+        ctx.fast, ctx.params, ctx.turns = fast, params, fast.turns
         return losses
 
     @staticmethod
     def backward(ctx: Any, grad_losses: Tensor) -> Any:
-        if ctx.number != ctx.fast.number:
+        if ctx.turns != ctx.fast.turns:
             raise RuntimeError("another window was unrolled since: differentiate one before the next is begun")
         return (None, None, None, None, None, *ctx.fast.backward(grad_losses, ctx.params))

@@ -8,14 +8,15 @@ import torch
 from l2l_cli.core.blocks import BLOCK, blocked, fill, unblocked
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Phase
-from l2l_cli.kernels.recycle import Recycler
+from l2l_cli.kernels.recycle import Arena, Recycler
 from l2l_cli.kernels.unroll import Unroll, apply
 from l2l_cli.learners.descent import Descent
 from l2l_cli.learners.unrolled import weights_of
 from l2l_cli.meta.backprop import Backprop
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM, LSTMStates
-from l2l_cli.optimizers.preprocess import ClippedLogAndSign, Identity, LogAndSign, Preprocess
+from l2l_cli.optimizers.preprocess import ClippedLogAndSign, Identity, LogAndSign, Momenta, Preprocess
 from l2l_cli.tasks.functions import Booleans
+from l2l_cli.tasks.images import ImagesMLP
 from l2l_cli.tasks.quadratic import Quadratic
 
 STEPS, COORDINATES = 11, 130  # more than one chunk of steps; three blocks, the last one almost empty
@@ -69,7 +70,7 @@ def reference(rule, grads, adjoint, state):
 def test_moves_and_gradient_are_the_references(hidden, layers, preprocess, threads, double):
     rule, grads, adjoint, state = case(hidden, layers, preprocess)
     moves, last, wanted = reference(rule, grads, adjoint, state)
-    weights, buffers = weights_of(rule), Unroll()
+    weights, buffers = weights_of(rule), Unroll(Arena())
     buffers.begin(weights, state[:2], torch.zeros(COORDINATES), STEPS)
     buffers.gradients[:, :COORDINATES] = grads
     buffers.adjoint[:, :COORDINATES] = adjoint
@@ -154,3 +155,26 @@ def test_blocks_hold_what_they_are_given():
     torch.testing.assert_close(into, blocked(values))
     fill(into, 2 * values[..., :7])
     torch.testing.assert_close(unblocked(into, 7), 2 * values[..., :7])
+
+
+def test_models_of_several_sizes_take_turns_in_one_memory(double):
+    rule = CoordinatewiseLSTM(hidden=3, preprocess=Momenta())
+    tasks = [ImagesMLP(hidden=[width], examples=5, start=0.3) for width in (5, 2, 3)]
+    shared = Descent(tasks[0], rule)
+    for task in [*tasks, tasks[0]]:
+        found = []
+        for learner in (shared.on(task), Descent(task, rule)):
+            batches = task.sample(2, 0, Phase.META_TRAIN).batches(0, 4)
+            _, losses = learner.losses(learner.init(2, generator(0)), batches)
+            found.append(torch.autograd.grad(losses.mean(), list(rule.parameters())))
+        torch.testing.assert_close(*found, rtol=0, atol=0)
+
+
+def test_a_window_whose_memory_was_taken_over_cannot_be_differentiated():
+    task = ImagesMLP(hidden=[2], examples=5)
+    learner = Descent(task, CoordinatewiseLSTM(hidden=2))
+    batches = task.sample(2, 0, Phase.META_TRAIN).batches(0, 2)
+    _, losses = learner.losses(learner.init(2, generator(0)), batches)
+    learner.on(task).losses(learner.init(2, generator(0)), batches)
+    with pytest.raises(RuntimeError, match="another window was unrolled since"):
+        losses.sum().backward()
