@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from l2l_cli.kernels.compiled import announce
 from l2l_cli.kernels.team import flushed
-from l2l_cli.kernels.vectors import SIXTEEN_AT_ONCE, WIDTH, zeros
+from l2l_cli.kernels.vectors import SIXTEEN_AT_ONCE, WIDTH, Array, zeros
 from l2l_cli.kernels.weights_in_cell_steps import advance, mask, retreat
 
 
@@ -24,16 +25,58 @@ class Tape(NamedTuple):
     """What T steps of E data sets leave behind; E is padded to whole registers.
 
     Attributes:
-        layers: u_t, then the activations of each layer, (T, n + 1, E); the last row is 1.
+        features: u_t, (T, D + 4, E); the last row is 1.
         gates: f, i and c̃, (T, 3P, E); after the backward pass ∂objective/∂(what is squashed).
         weights: θ before each step and after the last, (T + 1, P, E).
         hidden: Activations of the model's hidden layer, (T, H, E).
     """
 
-    layers: list[Tensor]
-    gates: Tensor
-    weights: Tensor
-    hidden: Tensor
+    features: Array
+    gates: Array
+    weights: Array
+    hidden: Array
+
+
+class Room(NamedTuple):
+    """The tape of sequences of one shape, and what products read and write of it; views are made once.
+
+    Attributes:
+        tape: Of the last sequence.
+        columns: Data sets, padding left out.
+        part: Registers that are taken at once, as zeros.
+        layers: For each step u_t, and the activations (n + 1, E) of each layer, the last row 1.
+        gates: For each step (3P, E).
+        activations: Those of the layers in the same memory, (T, n + 1, E) each.
+        errors: ∂objective/∂(u_t, then a layer's activations), (n + 1, E) each.
+    """
+
+    tape: Tape
+    columns: int
+    part: tuple[int, ...]
+    layers: list[tuple[Tensor, ...]]
+    gates: tuple[Tensor, ...]
+    activations: list[Array]
+    errors: list[Tensor]
+
+
+def room_for(inputs: Tensor, matrices: Sequence[Tensor]) -> Room:
+    """Make room for inputs (T, E, D) and the matrices of the layers and of the gates, (n, …) with the bias."""
+    steps, columns, width = inputs.shape
+    wide = 2 * WIDTH if SIXTEEN_AT_ONCE and columns > WIDTH else WIDTH
+    lanes = -(-columns // wide) * wide
+    size = matrices[-1].shape[0] // 3
+    rows = [matrix.shape[1] for matrix in matrices]
+    activations = [zeros((steps, count, lanes), inputs.numpy().dtype) for count in rows]
+    for layer in activations:
+        layer[:, -1] = 1.0
+    shapes = (steps, 3 * size, lanes), (steps + 1, size, lanes), (steps, (size - 1) // (width + 2), lanes)
+    gates, weights, hidden = (zeros(shape, activations[0].dtype) for shape in shapes)
+    layers = list(zip(*(torch.from_numpy(layer).unbind() for layer in activations), strict=True))
+    errors = [torch.empty_like(layer) for layer in layers[0]]
+    tape = Tape(activations[0], gates, weights, hidden)
+    return Room(
+        tape, columns, (0,) * (wide // WIDTH), layers, torch.from_numpy(gates).unbind(), activations, errors
+    )
 
 
 class WeightsInCellKernel:
@@ -68,74 +111,55 @@ class WeightsInCellKernel:
     ) -> tuple[Tensor, Tensor]:
         """Run all steps, kept in the buffers."""
         self.number += 1
-        steps, episodes, width = inputs.shape
-        matrices = [torch.cat([phi[k], phi[k + 1].unsqueeze(1)], 1) for k in range(0, len(phi), 2)]
-        self._matrices, self._episodes = matrices, episodes
-        tape = self._allocate(inputs, matrices)
-        features = tape.layers[0]
-        features[:, :width, :episodes] = inputs.transpose(1, 2)
-        features[:, width, :episodes] = targets * shown
-        features[:, width + 2, :episodes] = shown
-        tape.weights[0, :, :episodes] = start.T
-        arrays = self._arrays(tape)
+        matrices = self._matrices = [torch.cat([phi[k], phi[k + 1].unsqueeze(1)], 1) for k in range(0, len(phi), 2)]
+        room = self._allocate(inputs, matrices)
+        width, columns, tape = inputs.shape[2], room.columns, room.tape
+        features, weights = torch.from_numpy(tape.features), torch.from_numpy(tape.weights)
+        features[:, :width, :columns] = inputs.transpose(1, 2)
+        features[:, width, :columns] = targets * shown
+        features[:, width + 2, :columns] = shown
+        weights[0, :, :columns] = start.T
+        outputs = [[above[:-1] for above in layers[1:]] for layers in room.layers]
         with flushed:
-            advance(*arrays, -1, self._frozen, self._part)
-            for t in range(steps):
-                for below, above, matrix in zip(tape.layers, tape.layers[1:], matrices, strict=False):
-                    torch.mm(matrix, below[t], out=above[t, :-1]).relu_()
-                torch.mm(matrices[-1], tape.layers[-1][t], out=tape.gates[t])
-                advance(*arrays, t, self._frozen, self._part)
-        return features[:, width + 1, :episodes].clone(), tape.weights[-1, :, :episodes].T.contiguous()
+            advance(*tape, -1, self._frozen, room.part)
+            for t, (layers, above, gates) in enumerate(zip(room.layers, outputs, room.gates, strict=True)):
+                for k, output in enumerate(above):
+                    torch.mm(matrices[k], layers[k], out=output).relu_()
+                torch.mm(matrices[-1], layers[-1], out=gates)
+                advance(*tape, t, self._frozen, room.part)
+        return features[:, width + 1, :columns].clone(), weights[-1, :, :columns].T.contiguous()
 
     def backward(self, of_answers: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return the gradients of ``start``, (E, P), and of φ, from ∂objective/∂answers (T, E)."""
-        tape, matrices = self._tape, self._matrices
+        room, matrices = self._room, self._matrices
         sums = [torch.zeros_like(matrix) for matrix in matrices]
-        errors = [torch.empty_like(layer[0]) for layer in tape.layers]
-        of_weights = torch.zeros_like(tape.weights[0])
-        asked = torch.zeros_like(tape.layers[0][:, 0])
-        asked[:, : self._episodes] = of_answers
-        carried = errors[0], of_weights, asked
-        arrays = (*self._arrays(tape), *(value.numpy() for value in carried))
-        activations = [layer.numpy() for layer in tape.layers]
-        steps = len(asked)
+        transposed = [matrix.T for matrix in matrices]
+        above = [error[:-1] for error in room.errors]
+        arrays = [error.numpy() for error in room.errors]
+        of_weights = np.zeros_like(room.tape.weights[0])
+        asked = np.zeros_like(room.tape.features[:, 0])
+        asked[:, : room.columns] = of_answers.numpy()
+        carried = (*room.tape, arrays[0], of_weights, asked)
         with flushed:
-            retreat(*arrays, steps, self._frozen, self._part)
-            for t in range(steps - 1, -1, -1):
-                error = tape.gates[t]
+            retreat(*carried, len(asked), self._frozen, room.part)
+            for t in range(len(asked) - 1, -1, -1):
+                error, layers = room.gates[t], room.layers[t]
                 for k in range(len(matrices) - 1, -1, -1):
-                    sums[k].addmm_(error, tape.layers[k][t].T)
-                    torch.mm(matrices[k].T, error, out=errors[k])
+                    sums[k].addmm_(error, layers[k].T)
+                    torch.mm(transposed[k], error, out=room.errors[k])
                     if k > 0:
-                        mask(errors[k].numpy(), activations[k], t, self._part)
-                        error = errors[k][:-1]
-                retreat(*arrays, t, self._frozen, self._part)
+                        mask(arrays[k], room.activations[k], t, room.part)
+                        error = above[k]
+                retreat(*carried, t, self._frozen, room.part)
         parts = [part for total in sums for part in (total[:, :-1], total[:, -1])]
-        return of_weights[:, : self._episodes].T, parts
+        return torch.from_numpy(of_weights)[:, : room.columns].T, parts
 
-    @staticmethod
-    def _arrays(tape: Tape) -> tuple[Any, ...]:
-        return tuple(value.numpy() for value in (tape.layers[0], tape.gates, tape.weights, tape.hidden))
-
-    def _allocate(self, inputs: Tensor, matrices: list[Tensor]) -> Tape:
-        steps, episodes, _ = inputs.shape
+    def _allocate(self, inputs: Tensor, matrices: list[Tensor]) -> Room:
         key = (inputs.shape, inputs.dtype, *(matrix.shape for matrix in matrices))
         if key != self._key:
             announce(advance, "weights in cell")
-            wide = 2 * WIDTH if SIXTEEN_AT_ONCE and episodes > WIDTH else WIDTH
-            self._key, self._part = key, (0,) * (wide // WIDTH)
-            lanes = -(-episodes // wide) * wide
-            dtype = inputs.numpy().dtype
-            rows = [matrix.shape[1] for matrix in matrices]
-            size = matrices[-1].shape[0] // 3
-            width = inputs.shape[2]
-            shapes = [(steps, count, lanes) for count in rows]
-            shapes += [(steps, 3 * size, lanes), (steps + 1, size, lanes), (steps, (size - 1) // (width + 2), lanes)]
-            *layers, gates, weights, hidden = (torch.from_numpy(zeros(shape, dtype)) for shape in shapes)
-            for layer in layers:
-                layer[:, -1] = 1.0
-            self._tape = Tape(layers, gates, weights, hidden)
-        return self._tape
+            self._key, self._room = key, room_for(inputs, matrices)
+        return self._room
 
 
 class _Cell(torch.autograd.Function):
