@@ -74,9 +74,7 @@ def room_for(inputs: Tensor, matrices: Sequence[Tensor]) -> Room:
     layers = list(zip(*(torch.from_numpy(layer).unbind() for layer in activations), strict=True))
     errors = [torch.empty_like(layer) for layer in layers[0]]
     tape = Tape(activations[0], gates, weights, hidden)
-    return Room(
-        tape, columns, (0,) * (wide // WIDTH), layers, torch.from_numpy(gates).unbind(), activations, errors
-    )
+    return Room(tape, columns, (0,) * (wide // WIDTH), layers, torch.from_numpy(gates).unbind(), activations, errors)
 
 
 class WeightsInCellKernel:

@@ -15,9 +15,7 @@ Part = tuple[int, ...]
 
 
 @kernel
-def advance(
-    features: Array, gates: Array, weights: Array, hidden: Array, t: int, frozen: bool, part: Part
-) -> None:
+def advance(features: Array, gates: Array, weights: Array, hidden: Array, t: int, frozen: bool, part: Part) -> None:
     """Move θ_t by the gates of step t, which are squashed in place, and answer step t + 1; t = −1 only answers."""
     if t >= 0:
         _move(features, gates, weights, t, frozen, part)
@@ -101,12 +99,14 @@ def retreat(
 
 
 @kernel
-def _slopes(
-    features: Array, gates: Array, weights: Array, of_weights: Array, t: int, frozen: bool, part: Part
-) -> None:
+def _slopes(features: Array, gates: Array, weights: Array, of_weights: Array, t: int, frozen: bool, part: Part) -> None:
     size, lanes = weights.shape[1:]
     flag = pointer(features, (t * features.shape[1] + features.shape[1] - 2) * lanes)
-    table, old, errors = pointer(gates, t * 3 * size * lanes), pointer(weights, t * size * lanes), pointer(of_weights, 0)
+    table, old, errors = (
+        pointer(gates, t * 3 * size * lanes),
+        pointer(weights, t * size * lanes),
+        pointer(of_weights, 0),
+    )
     for p in range(size):
         for q in range(0, lanes, WIDTH * len(part)):
             at = p * lanes + q

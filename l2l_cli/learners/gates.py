@@ -70,9 +70,7 @@ class FactoredGates(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the gates of features (E, n), (E, 3P): all f, then all i, then all c̃."""
-        rows, columns = (
-            layer(features).view(len(features), 3, self.rank, -1) for layer in (self.rows, self.columns)
-        )
+        rows, columns = (layer(features).view(len(features), 3, self.rank, -1) for layer in (self.rows, self.columns))
         pairs = zip(
             torch.split(rows, [out for out, _ in self._sides], 3),
             torch.split(columns, [into for _, into in self._sides], 3),

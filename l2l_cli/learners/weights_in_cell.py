@@ -44,8 +44,8 @@ class WeightsInCell(Learner[CellState]):
     and sets the gates f_t, i_t (logistic) and c̃_t (tanh); I_t is 0 where the target is hidden.  It does not see θ.
 
     In Hochreiter's order (2001, §2), x_t comes with what followed x_{t−1}: the network reads [x_t, x_{t−1},
-    I_{t−1}·y_{t−1}, ŷ_{t−1}, I_{t−1}], moves θ, and the moved weights answer x_t.  x_{t−1} is there because these gates,
-    unlike paper 1's network, remember nothing but θ, which they do not see; the first step finds zeros.
+    I_{t−1}·y_{t−1}, ŷ_{t−1}, I_{t−1}], moves θ, and the moved weights answer x_t.  x_{t−1} is there because these
+    gates, unlike paper 1's network, remember nothing but θ, which they do not see; the first step finds zeros.
 
     Deviation: the layers' sizes are lost, and so is how φ begins.  Ours are 64 units, weights as He et al. (2015) draw
     them, forget gates that are nearly open and input gates that are nearly shut, and the model's own θ_0.
@@ -126,7 +126,7 @@ class WeightsInCell(Learner[CellState]):
         del rng
         width = self._example if self.order == "hochreiter" else 0
         params = self.start.detach().expand(episodes, -1).clone()
-        return CellState(params, torch.zeros((), dtype=torch.long), params.new_zeros(episodes, width))
+        return CellState(params, torch.zeros((), dtype=torch.long, device="cpu"), params.new_zeros(episodes, width))
 
     def step(self, state: CellState, batch: Batch) -> tuple[CellState, Tensor]:
         """Answer with θ_{t−1}, then move it; in Hochreiter's order the other way round."""
@@ -232,9 +232,7 @@ class WeightsInCell(Learner[CellState]):
         return gradient * example[:, -1:]
 
 
-def _check(
-    task: Task, hidden: Sequence[int], order: str, after_separator: str, rank: int | None, sees: str
-) -> None:
+def _check(task: Task, hidden: Sequence[int], order: str, after_separator: str, rank: int | None, sees: str) -> None:
     if task.spec.examples != 1:
         raise ValueError(
             f"learner weights_in_cell reads one example a step; {type(task).__name__} gives {task.spec.examples} "
@@ -264,4 +262,4 @@ def _is_known(model: Model) -> bool:
     kinds = (nn.Linear, nn.ReLU, nn.Linear, nn.Sigmoid)
     if not isinstance(module, nn.Sequential) or tuple(map(type, module)) != kinds:
         return False
-    return module[2].out_features == 1 and len(model.shapes) == 4
+    return bool(module[2].out_features == 1) and len(model.shapes) == 4
