@@ -133,7 +133,7 @@ class WeightsInCell(Learner[CellState]):
         theta, previous = self._theta(state), state.previous
         if self.order == "hochreiter":
             theta = self._moved(theta, torch.cat([batch.inputs.flatten(1), previous], 1), previous)
-        answer = self.task.model(self._named(theta), batch.inputs)
+        answer = self.task.model(self.named(theta), batch.inputs)
         shown = answer.new_ones(len(answer)) if batch.shown is None else batch.shown.to(answer)
         flag = shown.unsqueeze(1)
         # Selected, not multiplied: whatever stands in the place of a hidden target, even a NaN, is not read.
@@ -148,12 +148,12 @@ class WeightsInCell(Learner[CellState]):
         """Answer with θ as it stands; in Hochreiter's order each input as if it came next."""
         theta = self._theta(state)
         if self.order == "predict_then_update":
-            return self.task.model(self._named(theta), inputs)
+            return self.task.model(self.named(theta), inputs)
         episodes, count = inputs.shape[:2]
         theta, previous = (value.repeat_interleave(count, 0) for value in (theta, state.previous))
         singly = inputs.flatten(0, 1).unsqueeze(1)
         theta = self._moved(theta, torch.cat([singly.flatten(1), previous], 1), previous)
-        answers = self.task.model(self._named(theta), singly)
+        answers = self.task.model(self.named(theta), singly)
         return answers.view(episodes, count, *answers.shape[2:])
 
     def unroll(self, state: CellState, batches: Batches) -> tuple[CellState, Tensor]:
@@ -198,7 +198,7 @@ class WeightsInCell(Learner[CellState]):
         """Return θ, (E, P): before the first step it is a part of φ and can be differentiated."""
         return self.start.expand(len(state.params), -1) if int(state.steps) == 0 else state.params
 
-    def _named(self, theta: Tensor) -> Params:
+    def named(self, theta: Tensor) -> Params:
         """Return θ (E, P) as the model's parameters."""
         shapes = self.task.model.shapes
         pieces = torch.split(theta, [math.prod(shape) for shape in shapes.values()], 1)
@@ -227,7 +227,7 @@ class WeightsInCell(Learner[CellState]):
             example[:, :inputs].reshape(-1, 1, *spec.inputs),
             example[:, inputs : inputs + targets].reshape(-1, 1, *spec.targets),
         )
-        point = Point(self.task.model, self.task.loss, self._named(theta), batch, second_order=True)
+        point = Point(self.task.model, self.task.loss, self.named(theta), batch, second_order=True)
         gradient = torch.cat([value.flatten(1) for value in point.grad.values()], 1)
         return gradient * example[:, -1:]
 

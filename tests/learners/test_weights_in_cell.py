@@ -99,7 +99,7 @@ def test_in_hochreiters_order_the_input_moves_the_weights_that_answer_it(double)
     state = learner.init(4, generator(0))
     batches = task.sample(4, 1, Phase.TEST).batches(0, 2)
     moved, answer = learner.step(state, batches.at(0))
-    torch.testing.assert_close(task.model(learner._named(moved.params), batches.inputs[0]), answer)
+    torch.testing.assert_close(task.model(learner.named(moved.params), batches.inputs[0]), answer)
     assert not torch.allclose(moved.params, learner.start.expand(4, -1))
     # The target of step 0 shows in the weights of step 1, not before.
     other = batches.at(0)._replace(targets=1.0 - batches.targets[0])
