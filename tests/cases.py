@@ -24,6 +24,7 @@ from l2l_cli.optimizers.sgd import Momentum, Nesterov, Sgd
 from l2l_cli.optimizers.smorms3 import Smorms3
 from l2l_cli.tasks.base import Task
 from l2l_cli.tasks.functions import Booleans, QuadraticFunction, SemiLinear
+from l2l_cli.tasks.halfplanes import Halfplanes
 from l2l_cli.tasks.images import ImagesConvNet, ImagesMLP
 from l2l_cli.tasks.quadratic import Quadratic
 from l2l_cli.tasks.switching import Switching
@@ -41,6 +42,8 @@ TASKS: dict[str, Callable[[], Task]] = {
     "digits-convnet": lambda: ImagesConvNet(
         "digits", channels=[2, 2], kernel=3, dense=[3], examples=5, horizon=12, start=0.3, classes=[7, 2, 4], pool=2
     ),
+    "halfplanes": lambda: Halfplanes(dimension=3, samples=12, hidden=[4], share=[0.2, 0.6]),
+    "halfplanes-interleaved": lambda: Halfplanes(dimension=2, samples=12, hidden=[3], interleaved=True, data_sets=6),
 }
 
 LEARNERS: dict[str, Callable[[Task], Learner[Any]]] = {
@@ -73,10 +76,11 @@ LEARNERS: dict[str, Callable[[Task], Learner[Any]]] = {
     "bayes": Bayes,
 }
 
-FUNCTION_TASKS = [name for name in TASKS if name != "quadratic" and "digits" not in name]
+FUNCTION_TASKS = [name for name in TASKS if name != "quadratic" and not name.startswith(("digits", "halfplanes"))]
 STATIONARY = [name for name in FUNCTION_TASKS if "switching" not in name]
 ONLY_FUNCTIONS = {"lstm", "lstm-readout", "lstm1997", "lstm1997-truncated", "recurrent", "logistic_regression", "bayes"}
 LEARNED = [name for name in LEARNERS if ("lstm" in name or name == "recurrent") and "truncated" not in name]
+HIDING = ["halfplanes", "halfplanes-interleaved"]
 PAIRS = [
     (task, learner) for task in TASKS for learner in LEARNERS if task in FUNCTION_TASKS or learner not in ONLY_FUNCTIONS
 ]

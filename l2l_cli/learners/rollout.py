@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import derive, generator
 from l2l_cli.core.types import Phase
 from l2l_cli.learners.base import Learner, step_losses
+from l2l_cli.tasks.base import Task
 
 WINDOW = 256
 """Steps whose data are in memory at once."""
@@ -19,11 +21,46 @@ class Scores(NamedTuple):
     """Loss of each step and episode, (T, E), and the task's further metrics, (T, E) each.
 
     ``looks`` is how often the learner looked at each episode's batches beyond once a step, (E,); None if never.
+    ``shown`` says whose targets could be learned from, (T, E); None if the task hides nothing.
     """
 
     losses: Tensor
     metrics: dict[str, Tensor]
     looks: Tensor | None = None
+    shown: Tensor | None = None
+
+    @property
+    def held_out(self) -> Tensor | None:
+        """The mean loss of each episode over its hidden steps, (E,), NaN where it has none; None: nothing is hidden."""
+        return self.over_hidden(self.losses)
+
+    def over_hidden(self, values: Tensor) -> Tensor | None:
+        """Return the mean of (T, E) over each episode's hidden steps, (E,); see ``held_out``."""
+        if self.shown is None:
+            return None
+        hidden = 1.0 - self.shown
+        return (values * hidden).sum(0) / hidden.sum(0)
+
+    def by(self, criterion: str) -> float:
+        """Return the mean over episodes of their "mean", "final" or "held_out" loss.
+
+        Raises:
+            UsageError: Held-out losses are asked for, and not every episode has hidden some target.
+        """
+        if criterion != "held_out":
+            return (self.losses[-1] if criterion == "final" else self.losses).mean().item()
+        if self.held_out is None or self.shown is None or self.shown.all(0).any():
+            why = "the task hides nothing" if self.shown is None else f"some episodes hide none of {len(self.losses)}"
+            raise UsageError(
+                f"criterion held_out is the loss over steps whose targets are hidden, but {why}; use criterion mean or "
+                "final, or more steps"
+            )
+        return self.held_out.mean().item()
+
+
+def criterion_for(task: Task, asked: str | None) -> str:
+    """Return what a learner is judged by on a task, unless something else is asked for."""
+    return asked or ("held_out" if task.spec.hides else "mean")
 
 
 @torch.no_grad()
@@ -46,10 +83,12 @@ def score(learner: Learner[Any], episodes: int, steps: int, seed: int, phase: Ph
     ]
     names = parts[0].metrics
     looks = [part.looks for part in parts if part.looks is not None]
+    shown = [part.shown for part in parts if part.shown is not None]
     return Scores(
         torch.cat([part.losses for part in parts], 1),
         {name: torch.cat([part.metrics[name] for part in parts], 1) for name in names},
         torch.cat(looks) if looks else None,
+        torch.cat(shown, 1) if shown else None,
     )
 
 
@@ -59,12 +98,14 @@ def _score_chunk(learner: Learner[Any], episodes: int, steps: int, seed: int, ph
     state = learner.init(episodes, generator(seed, "learner", phase))
     losses: list[Tensor] = []
     metrics: dict[str, list[Tensor]] = {}
+    shown: list[Tensor] = []
     for start in range(0, steps, WINDOW):
         batches = episode.batches(start, min(start + WINDOW, steps))
         state, outputs = learner.unroll(state, batches)
         losses.append(step_losses(task, outputs, batches.targets))
+        shown += [] if batches.shown is None else [batches.shown]
         flat = task.metrics(outputs.flatten(0, 1), batches.targets.flatten(0, 1))
         for name, values in flat.items():
             metrics.setdefault(name, []).append(values.view(batches.steps, episodes))
     joined = {name: torch.cat(values) for name, values in metrics.items()}
-    return Scores(torch.cat(losses), joined, learner.looks(state))
+    return Scores(torch.cat(losses), joined, learner.looks(state), torch.cat(shown) if shown else None)
