@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import minimize
 from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel
@@ -38,16 +39,27 @@ class GaussianProcess(Refit):
         count = inputs.shape[1]
         length = np.full(count, count**0.5) if self.separate else count**0.5
         kernel = ConstantKernel(1.0, (1e-2, 1e3)) * RBF(length, (1e-1, 1e2))
-        model = GaussianProcessClassifier(kernel, optimizer=self._maximise, copy_X_train=False)
-        model.fit(inputs, classes_of(targets))
+        classes = classes_of(targets)
+        best = self._most_likely(_at(kernel, inputs, classes), kernel)
+        model = _at(kernel.clone_with_theta(best), inputs, classes)
         return lambda asked: np.asarray(model.predict_proba(asked)[:, 1])
 
-    def _maximise(self, negative: Any, start: Array, bounds: Array) -> tuple[Array, float]:
-        """Return the best logarithms of (v, ℓ) that are found, and the negative logarithm of their likelihood.
+    def _most_likely(self, model: GaussianProcessClassifier, kernel: Any) -> Array:
+        """Return the logarithms of (v, ℓ) of the largest marginal likelihood that is found.
 
-        A maximum at a bound is as good as any: data without a signal want v = 0, or ℓ = ∞.
+        A maximum at a bound is as good as any, data without a signal want v = 0 or ℓ = ∞; scikit-learn's own search
+        would warn of it.
         """
-        found = minimize(
-            negative, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": self.iterations}
-        )
-        return found.x, float(found.fun)
+
+        def negative(theta: Array) -> tuple[float, Array]:
+            value, slope = model.log_marginal_likelihood(theta, eval_gradient=True, clone_kernel=False)
+            return -value, -slope
+
+        options = {"maxiter": self.iterations}
+        found = minimize(negative, kernel.theta, jac=True, method="L-BFGS-B", bounds=kernel.bounds, options=options)
+        return np.asarray(found.x)
+
+
+def _at(kernel: Any, inputs: Array, classes: NDArray[np.int64]) -> GaussianProcessClassifier:
+    """Return the process with v and ℓ as they are in a kernel."""
+    return GaussianProcessClassifier(kernel, optimizer=None).fit(inputs, classes)
