@@ -43,7 +43,9 @@ TASKS: dict[str, Callable[[], Task]] = {
         "digits", channels=[2, 2], kernel=3, dense=[3], examples=5, horizon=12, start=0.3, classes=[7, 2, 4], pool=2
     ),
     "halfplanes": lambda: Halfplanes(dimension=3, samples=12, hidden=[4], share=[0.2, 0.6]),
-    "halfplanes-interleaved": lambda: Halfplanes(dimension=2, samples=12, hidden=[3], interleaved=True, data_sets=6),
+    "halfplanes-interleaved": lambda: Halfplanes(
+        dimension=2, samples=12, hidden=[3], activation="tanh", interleaved=True, data_sets=6
+    ),
 }
 
 LEARNERS: dict[str, Callable[[Task], Learner[Any]]] = {

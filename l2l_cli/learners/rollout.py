@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -30,32 +31,34 @@ class Scores(NamedTuple):
     shown: Tensor | None = None
 
     @property
-    def held_out(self) -> Tensor | None:
-        """The mean loss of each episode over its hidden steps, (E,), NaN where it has none; None: nothing is hidden."""
+    def hides(self) -> bool:
+        """Whether every episode hides some of its targets, so that there are held-out losses."""
+        return self.shown is not None and not bool(self.shown.all(0).any())
+
+    @property
+    def held_out(self) -> Tensor:
+        """The mean loss of each episode over the steps whose targets are hidden, (E,); see ``over_hidden``."""
         return self.over_hidden(self.losses)
 
-    def over_hidden(self, values: Tensor) -> Tensor | None:
-        """Return the mean of (T, E) over each episode's hidden steps, (E,); see ``held_out``."""
-        if self.shown is None:
-            return None
+    def over_hidden(self, values: Tensor) -> Tensor:
+        """Return the mean of (T, E) over each episode's hidden steps, (E,).
+
+        Raises:
+            UsageError: Not every episode hides some.
+        """
+        if self.shown is None or not self.hides:
+            why = "the task hides nothing" if self.shown is None else f"some episodes hide none of {len(self.losses)}"
+            raise UsageError(
+                f"held_out is the loss over steps whose targets are hidden, but {why}; use criterion mean or final, or "
+                "more steps"
+            )
         hidden = 1.0 - self.shown
         return (values * hidden).sum(0) / hidden.sum(0)
 
     def by(self, criterion: str) -> float:
-        """Return the mean over episodes of their "mean", "final" or "held_out" loss.
-
-        Raises:
-            UsageError: Held-out losses are asked for, and not every episode has hidden some target.
-        """
-        if criterion != "held_out":
-            return (self.losses[-1] if criterion == "final" else self.losses).mean().item()
-        if self.held_out is None or self.shown is None or self.shown.all(0).any():
-            why = "the task hides nothing" if self.shown is None else f"some episodes hide none of {len(self.losses)}"
-            raise UsageError(
-                f"criterion held_out is the loss over steps whose targets are hidden, but {why}; use criterion mean or "
-                "final, or more steps"
-            )
-        return self.held_out.mean().item()
+        """Return the mean over episodes of their "mean", "final" or "held_out" loss."""
+        values = {"mean": lambda: self.losses, "final": lambda: self.losses[-1], "held_out": lambda: self.held_out}
+        return values[criterion]().mean().item()
 
 
 def criterion_for(task: Task, asked: str | None) -> str:
@@ -64,6 +67,18 @@ def criterion_for(task: Task, asked: str | None) -> str:
 
 
 @torch.no_grad()
+def side_by_side(parts: Sequence[Scores]) -> Scores:
+    """Join scores over as many steps along the axis of episodes."""
+    looks = [part.looks for part in parts if part.looks is not None]
+    shown = [part.shown for part in parts if part.shown is not None]
+    return Scores(
+        torch.cat([part.losses for part in parts], 1),
+        {name: torch.cat([part.metrics[name] for part in parts], 1) for name in parts[0].metrics},
+        torch.cat(looks) if looks else None,
+        torch.cat(shown, 1) if shown else None,
+    )
+
+
 def score(learner: Learner[Any], episodes: int, steps: int, seed: int, phase: Phase, chunk: int = 1024) -> Scores:
     """Run a learner through E fresh episodes of T steps.
 
@@ -81,15 +96,7 @@ def score(learner: Learner[Any], episodes: int, steps: int, seed: int, phase: Ph
         _score_chunk(learner, min(chunk, episodes - start), steps, derive(seed, "chunk", start), phase)
         for start in range(0, episodes, chunk)
     ]
-    names = parts[0].metrics
-    looks = [part.looks for part in parts if part.looks is not None]
-    shown = [part.shown for part in parts if part.shown is not None]
-    return Scores(
-        torch.cat([part.losses for part in parts], 1),
-        {name: torch.cat([part.metrics[name] for part in parts], 1) for name in names},
-        torch.cat(looks) if looks else None,
-        torch.cat(shown, 1) if shown else None,
-    )
+    return side_by_side(parts)
 
 
 def _score_chunk(learner: Learner[Any], episodes: int, steps: int, seed: int, phase: Phase) -> Scores:

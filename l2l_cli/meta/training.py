@@ -112,7 +112,7 @@ class Training(ABC):
         scores = score(self.learner, self.plan.validation_episodes, steps, seed, Phase.META_VALID)
         mean, final = scores.by("mean"), scores.by("final")
         value = scores.by(criterion_for(self.learner.task, self.plan.criterion))
-        held_out = None if scores.held_out is None else scores.held_out.mean().item()
+        held_out = scores.by("held_out") if scores.hides else None
         better = value < self.best  # never true of a NaN
         if better:
             self.best, self.stale = value, 0

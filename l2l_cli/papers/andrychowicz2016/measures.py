@@ -8,14 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
 
 from l2l_cli.build import build, changed
 from l2l_cli.core.types import Phase
 from l2l_cli.evaluation.curves import rows_of
 from l2l_cli.evaluation.tune import Tuning
 from l2l_cli.learners.base import Learner
-from l2l_cli.learners.rollout import Scores, score
+from l2l_cli.learners.rollout import Scores, score, side_by_side
 from l2l_cli.papers.andrychowicz2016.published import BASE, MARKS, our_step, updates_at
 from l2l_cli.papers.base import TRIALS
 from l2l_cli.results.frame import Metric
@@ -87,11 +86,7 @@ def entry_rows(row: str, entry: Entry, settings: Settings) -> list[Metric]:
 def _scores(learner: Learner[Any], plan: Evaluation, steps: int) -> Scores:
     """Score on the episodes of all evaluation seeds, side by side on the episodes' axis."""
     parts = [score(learner, plan.episodes, steps, seed, Phase.TEST, plan.chunk) for seed in plan.seeds]
-    names = parts[0].metrics
-    return Scores(
-        torch.cat([part.losses for part in parts], 1),
-        {name: torch.cat([part.metrics[name] for part in parts], 1) for name in names},
-    )
+    return side_by_side(parts)
 
 
 def _score_rows(row: str, seed: int, problem: str, scores: Scores) -> Iterator[Metric]:
