@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 from l2l_cli.learners.base import Learner
 from l2l_cli.learners.bayes import Bayes
 from l2l_cli.learners.descent import Descent
@@ -12,6 +14,7 @@ from l2l_cli.learners.in_weights import LSTM
 from l2l_cli.learners.logistic_network import Recurrent
 from l2l_cli.learners.logistic_regression import LogisticRegression
 from l2l_cli.learners.lstm1997 import LSTM1997
+from l2l_cli.learners.weights_in_cell import WeightsInCell
 from l2l_cli.optimizers.adam import Adam
 from l2l_cli.optimizers.averaging import GlobalAveragingLSTM
 from l2l_cli.optimizers.conjugate_gradient import ConjugateGradient
@@ -48,12 +51,32 @@ TASKS: dict[str, Callable[[], Task]] = {
     ),
 }
 
+
+def weights_in_cell(**options: Any) -> Callable[[Task], Learner[Any]]:
+    """With gates that are half open, so that everything matters, and no ReLU unit exactly at its kink."""
+
+    def made(task: Task) -> Learner[Any]:
+        learner = WeightsInCell(task, hidden=[4, 3], forget_bias=1.0, input_bias=0.0, gate_scale=2.0, **options)
+        with torch.no_grad():
+            for name, value in learner.layers.named_parameters():
+                value += 0.2 * name.endswith("bias")
+        return learner
+
+    return made
+
+
 LEARNERS: dict[str, Callable[[Task], Learner[Any]]] = {
     "lstm": lambda task: LSTM(task, hidden=4),
     "lstm-readout": lambda task: LSTM(task, hidden=3, layers=2, readout=8),
     "lstm1997": lambda task: LSTM1997(task, hidden=2, cells=2, second=2, truncated=False, spread=1.0),
     "recurrent": lambda task: Recurrent(task, hidden=3, spread=1.0),
     "lstm1997-truncated": lambda task: LSTM1997(task, hidden=2, cells=2),
+    "weights_in_cell": weights_in_cell(),
+    "weights_in_cell-hochreiter": weights_in_cell(order="hochreiter"),
+    "weights_in_cell-frozen": weights_in_cell(after_separator="frozen"),
+    "weights_in_cell-factored": weights_in_cell(rank=2),
+    "weights_in_cell-sees-weights": weights_in_cell(sees="weights"),
+    "weights_in_cell-sees-gradient": weights_in_cell(sees="gradient", order="hochreiter"),
     "coordinatewise_lstm": lambda task: Descent(task, CoordinatewiseLSTM(hidden=3)),
     "coordinatewise_lstm-log": lambda task: Descent(
         task, CoordinatewiseLSTM(hidden=3, layers=1, preprocess=LogAndSign(), output_scale=0.1)
@@ -81,8 +104,19 @@ LEARNERS: dict[str, Callable[[Task], Learner[Any]]] = {
 FUNCTION_TASKS = [name for name in TASKS if name != "quadratic" and not name.startswith(("digits", "halfplanes"))]
 STATIONARY = [name for name in FUNCTION_TASKS if "switching" not in name]
 ONLY_FUNCTIONS = {"lstm", "lstm-readout", "lstm1997", "lstm1997-truncated", "recurrent", "logistic_regression", "bayes"}
-LEARNED = [name for name in LEARNERS if ("lstm" in name or name == "recurrent") and "truncated" not in name]
-HIDING = ["halfplanes", "halfplanes-interleaved"]
-PAIRS = [
-    (task, learner) for task in TASKS for learner in LEARNERS if task in FUNCTION_TASKS or learner not in ONLY_FUNCTIONS
+LEARNED = [
+    name for name in LEARNERS if name.startswith(("lstm", "recurrent", "weights", "coord")) and "truncated" not in name
 ]
+HIDING = ["halfplanes", "halfplanes-interleaved"]
+
+
+def fits(task: str, learner: str) -> bool:
+    """Whether a learner can learn a task, and is not merely another learner's option on it."""
+    if learner.startswith("weights_in_cell-"):
+        return task == "halfplanes"
+    if learner == "weights_in_cell":
+        return task in FUNCTION_TASKS + HIDING
+    return task in FUNCTION_TASKS or learner not in ONLY_FUNCTIONS
+
+
+PAIRS = [(task, learner) for task in TASKS for learner in LEARNERS if fits(task, learner)]
