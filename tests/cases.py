@@ -73,7 +73,6 @@ LEARNERS: dict[str, Callable[[Task], Learner[Any]]] = {
     "weights_in_cell-hochreiter": weights_in_cell(order="hochreiter"),
     "weights_in_cell-frozen": weights_in_cell(after_separator="frozen"),
     "weights_in_cell-factored": weights_in_cell(rank=2),
-    "weights_in_cell-activations": weights_in_cell(reads="activations"),
     "weights_in_cell-sees-weights": weights_in_cell(sees="weights"),
     "weights_in_cell-sees-gradient": weights_in_cell(sees="gradient", order="hochreiter"),
     "coordinatewise_lstm": lambda task: Descent(task, CoordinatewiseLSTM(hidden=3)),

@@ -1,8 +1,7 @@
 """What lies between the products of ``kernels.weights_in_cell``: gates, the cell, and the model that it holds.
 
 A row holds one number of all data sets.  With a model of D inputs and H hidden units, the rows of θ are its H · D
-hidden weights, H hidden biases, H output weights and its output bias; those of u are x, I·y, ŷ, I, if the learner
-reads them the H hidden activations, and 1.
+hidden weights, H hidden biases, H output weights and its output bias; those of u are x, I·y, ŷ, I and 1.
 """
 
 from __future__ import annotations
@@ -16,24 +15,18 @@ Part = tuple[int, ...]
 
 
 @kernel
-def inputs_of(weights: Array, hidden: Array) -> int:
-    """Return the model's number D of inputs."""
-    return int((weights.shape[1] - 1) // hidden.shape[1] - 2)
-
-
-@kernel
 def advance(features: Array, gates: Array, weights: Array, hidden: Array, t: int, frozen: bool, part: Part) -> None:
     """Move θ_t by the gates of step t, which are squashed in place, and answer step t + 1; t = −1 only answers."""
     if t >= 0:
-        _move(features, gates, weights, hidden, t, frozen, part)
+        _move(features, gates, weights, t, frozen, part)
     if t + 1 < features.shape[0]:
         _answer(features, weights, hidden, t + 1, part)
 
 
 @kernel
-def _move(features: Array, gates: Array, weights: Array, hidden: Array, t: int, frozen: bool, part: Part) -> None:
+def _move(features: Array, gates: Array, weights: Array, t: int, frozen: bool, part: Part) -> None:
     size, lanes = weights.shape[1:]
-    flag = pointer(features, (t * features.shape[1] + inputs_of(weights, hidden) + 2) * lanes)
+    flag = pointer(features, (t * features.shape[1] + features.shape[1] - 2) * lanes)
     table, old = pointer(gates, t * 3 * size * lanes), pointer(weights, t * size * lanes)
     new = pointer(weights, (t + 1) * size * lanes)
     for p in range(size):
@@ -56,8 +49,7 @@ def _move(features: Array, gates: Array, weights: Array, hidden: Array, t: int, 
 def _answer(features: Array, weights: Array, hidden: Array, t: int, part: Part) -> None:
     """Answer x_t with θ_t; keep ŷ_t and the hidden activations."""
     size, lanes = weights.shape[1:]
-    count, width = hidden.shape[1], inputs_of(weights, hidden)
-    reads = features.shape[1] > width + 4
+    count, width = hidden.shape[1], features.shape[1] - 4
     x = pointer(features, t * features.shape[1] * lanes)
     theta, kept = pointer(weights, t * size * lanes), pointer(hidden, t * count * lanes)
     bias, out = count * width * lanes, count * (width + 1) * lanes
@@ -69,8 +61,6 @@ def _answer(features: Array, weights: Array, hidden: Array, t: int, part: Part) 
                 z = fma(load(theta, (j * width + k) * lanes + q, part, 1), load(x, k * lanes + q, part, 1), z)
             a = at_least(z, splat(0.0, z))
             store(kept, j * lanes + q, a, 1)
-            if reads:
-                store(x, (width + 3 + j) * lanes + q, a, 1)
             answer = fma(load(theta, out + j * lanes + q, part, 1), a, answer)
         store(x, (width + 1) * lanes + q, sigmoid(answer), 1)
 
@@ -105,15 +95,13 @@ def retreat(
     if t < features.shape[0]:
         _pull(features, weights, hidden, of_features, of_weights, of_answers, t, part)
     if t > 0:
-        _slopes(features, gates, weights, hidden, of_weights, t - 1, frozen, part)
+        _slopes(features, gates, weights, of_weights, t - 1, frozen, part)
 
 
 @kernel
-def _slopes(
-    features: Array, gates: Array, weights: Array, hidden: Array, of_weights: Array, t: int, frozen: bool, part: Part
-) -> None:
+def _slopes(features: Array, gates: Array, weights: Array, of_weights: Array, t: int, frozen: bool, part: Part) -> None:
     size, lanes = weights.shape[1:]
-    flag = pointer(features, (t * features.shape[1] + inputs_of(weights, hidden) + 2) * lanes)
+    flag = pointer(features, (t * features.shape[1] + features.shape[1] - 2) * lanes)
     table, old, errors = (
         pointer(gates, t * 3 * size * lanes),
         pointer(weights, t * size * lanes),
@@ -148,8 +136,7 @@ def _pull(
 ) -> None:
     """Add to ∂/∂θ_t what comes by way of ŷ_t: from the losses and from the learner that reads it."""
     size, lanes = weights.shape[1:]
-    count, width = hidden.shape[1], inputs_of(weights, hidden)
-    reads = features.shape[1] > width + 4
+    count, width = hidden.shape[1], features.shape[1] - 4
     x = pointer(features, t * features.shape[1] * lanes)
     theta, kept, errors = pointer(weights, t * size * lanes), pointer(hidden, t * count * lanes), pointer(of_weights, 0)
     asked, read = pointer(of_answers, t * lanes), pointer(of_features, (width + 1) * lanes)
@@ -161,10 +148,7 @@ def _pull(
         for j in range(count):
             a = load(kept, j * lanes + q, part, 1)
             _add(errors, out + j * lanes + q, error * a, part)
-            inner = error * load(theta, out + j * lanes + q, part, 1)
-            if reads:
-                inner = inner + load(read, (2 + j) * lanes + q, part, 1)
-            inner = where_positive(a, inner)
+            inner = where_positive(a, error * load(theta, out + j * lanes + q, part, 1))
             _add(errors, bias + j * lanes + q, inner, part)
             for k in range(width):
                 _add(errors, (j * width + k) * lanes + q, inner * load(x, k * lanes + q, part, 1), part)

@@ -15,7 +15,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from l2l_cli.core.errors import UsageError
-from l2l_cli.core.model import Model, glorot
+from l2l_cli.core.model import Model
 from l2l_cli.core.point import Point
 from l2l_cli.core.random import generator, normal
 from l2l_cli.core.types import Batch, Batches, Params
@@ -56,8 +56,6 @@ class WeightsInCell(Learner[CellState]):
         order: When the weights move.
         after_separator: Whether they move, or are frozen, at examples whose target is hidden (the paper: moves).
         rank: Of gates that are factored, see ``FactoredGates``; None gives every gate weights of its own (the paper).
-        reads: What the network reads: the example as above (the paper), or besides it the activations of the model's
-            last hidden layer.  Deviation: ours; what an example does to θ can then depend on what θ makes of it.
         sees: What else each gate reads of its own weight, by a factor that is learned: its value, or the gradient of
             the example's loss, zero if the target is hidden.  Deviation: ours; the paper's sees none.
         forget_bias: Initial bias of f.
@@ -74,27 +72,16 @@ class WeightsInCell(Learner[CellState]):
         after_separator: Literal["moves", "frozen"] = "moves",
         rank: int | None = None,
         sees: Literal["none", "weights", "gradient"] = "none",
-        reads: Literal["example", "activations"] = "example",
         forget_bias: float = 5.0,
         input_bias: float = -4.0,
         gate_scale: float = 0.5,
         initial_seed: int = 0,
     ) -> None:
         super().__init__(task)
-        _check(task, hidden, rank)
-        for name, value, known in (
-            ("order", order, ("predict_then_update", "hochreiter")),
-            ("after_separator", after_separator, ("moves", "frozen")),
-            ("sees", sees, ("none", "weights", "gradient")),
-            ("reads", reads, ("example", "activations")),
-        ):
-            if value not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}")
+        _check(task, hidden, order, after_separator, rank, sees)
         self.order, self.after_separator, self.rank, self.sees = order, after_separator, rank, sees
         inputs = math.prod(task.spec.inputs)
-        self._trunk = trunk_of(task.model) if reads == "activations" else None
-        self._flag = inputs + math.prod(task.spec.targets) + _width(task.model, task)
-        self._example = self._flag + 1 + (_width(self._trunk, task) if self._trunk is not None else 0)
+        self._example = inputs + math.prod(task.spec.targets) + _answers(task) + 1
         widths = [self._example + (inputs if order == "hochreiter" else 0), *hidden]
         self.layers = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(widths))
         size, shapes = task.model.size, task.model.shapes
@@ -151,10 +138,7 @@ class WeightsInCell(Learner[CellState]):
         flag = shown.unsqueeze(1)
         # Selected, not multiplied: whatever stands in the place of a hidden target, even a NaN, is not read.
         targets = torch.where(flag > 0, batch.targets.flatten(1).to(answer), 0.0)
-        parts = [batch.inputs.flatten(1), targets, answer.flatten(1), flag]
-        if self._trunk is not None:
-            parts.append(self._trunk(self.named(theta, self._trunk), batch.inputs).flatten(1))
-        example = torch.cat(parts, 1)
+        example = torch.cat([batch.inputs.flatten(1), targets, answer.flatten(1), flag], 1)
         if self.order == "hochreiter":
             return CellState(theta, state.steps + 1, example), answer
         theta = self._moved(theta, example, example)
@@ -214,12 +198,11 @@ class WeightsInCell(Learner[CellState]):
         """Return θ, (E, P): before the first step it is a part of φ and can be differentiated."""
         return self.start.expand(len(state.params), -1) if int(state.steps) == 0 else state.params
 
-    def named(self, theta: Tensor, model: Model | None = None) -> Params:
-        """Return θ (E, P) as the parameters of the task's model, or of a part of it."""
+    def named(self, theta: Tensor) -> Params:
+        """Return θ (E, P) as the model's parameters."""
         shapes = self.task.model.shapes
         pieces = torch.split(theta, [math.prod(shape) for shape in shapes.values()], 1)
-        whole = {name: piece.view(-1, *shapes[name]) for name, piece in zip(shapes, pieces, strict=True)}
-        return whole if model is None else {name: whole[name] for name in model.shapes}
+        return {name: piece.view(-1, *shapes[name]) for name, piece in zip(shapes, pieces, strict=True)}
 
     def _moved(self, theta: Tensor, features: Tensor, example: Tensor) -> Tensor:
         """Return f ⊙ θ + i ⊙ c̃ for features (E, n) and the example that they are of, (E, D + K + A + 1)."""
@@ -232,7 +215,7 @@ class WeightsInCell(Learner[CellState]):
         moved = torch.sigmoid(forget) * theta + torch.sigmoid(entrance) * torch.tanh(content)
         if self.after_separator == "moves":
             return moved
-        return torch.where(example[:, self._flag : self._flag + 1] > 0, moved, theta)
+        return torch.where(example[:, -1:] > 0, moved, theta)
 
     def _seen(self, theta: Tensor, example: Tensor) -> Tensor:
         """Return what each gate sees of its own weight, (E, P)."""
@@ -246,10 +229,10 @@ class WeightsInCell(Learner[CellState]):
         )
         point = Point(self.task.model, self.task.loss, self.named(theta), batch, second_order=True)
         gradient = torch.cat([value.flatten(1) for value in point.grad.values()], 1)
-        return gradient * example[:, self._flag : self._flag + 1]
+        return gradient * example[:, -1:]
 
 
-def _check(task: Task, hidden: Sequence[int], rank: int | None) -> None:
+def _check(task: Task, hidden: Sequence[int], order: str, after_separator: str, rank: int | None, sees: str) -> None:
     if task.spec.examples != 1:
         raise ValueError(
             f"learner weights_in_cell reads one example a step; {type(task).__name__} gives {task.spec.examples} "
@@ -257,27 +240,20 @@ def _check(task: Task, hidden: Sequence[int], rank: int | None) -> None:
         )
     if not hidden or min(hidden) < 1 or (rank is not None and rank < 1):
         raise ValueError(f"hidden and rank must be at least 1, and hidden not empty; not {list(hidden)} and {rank}")
+    for name, value, known in (
+        ("order", order, ("predict_then_update", "hochreiter")),
+        ("after_separator", after_separator, ("moves", "frozen")),
+        ("sees", sees, ("none", "weights", "gradient")),
+    ):
+        if value not in known:
+            raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}")
 
 
-def _width(model: Model, task: Task) -> int:
-    """Return how many numbers a model answers an example with."""
+def _answers(task: Task) -> int:
+    """Return how many numbers the model answers an example with."""
     with torch.no_grad():
-        answer = model(model.init(1, generator(0)), torch.zeros(1, 1, *task.spec.inputs))
+        answer = task.model(task.model.init(1, generator(0)), torch.zeros(1, 1, *task.spec.inputs))
     return answer.numel()
-
-
-def trunk_of(model: Model) -> Model:
-    """Return a model without its last affine layer and what follows: its answers are the last hidden activations.
-
-    Raises:
-        ValueError: It is no sequence of layers, or has none before the last affine one.
-    """
-    module = model.module
-    layers = list(module) if isinstance(module, nn.Sequential) else []
-    last = max((k for k, layer in enumerate(layers) if isinstance(layer, nn.Linear)), default=0)
-    if last == 0:
-        raise ValueError("reads=activations needs a task whose model is a sequence of layers with a hidden one")
-    return Model(nn.Sequential(*layers[:last]), glorot)
 
 
 def _is_known(model: Model) -> bool:

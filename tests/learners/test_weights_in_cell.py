@@ -20,7 +20,6 @@ OPTIONS = [
     {"order": "hochreiter"},
     {"after_separator": "frozen"},
     {"after_separator": "frozen", "order": "hochreiter"},
-    {"reads": "activations"},
     {"rank": 1},
     {"sees": "weights"},
     {"sees": "gradient"},
@@ -135,22 +134,12 @@ def test_it_says_why_it_is_not_compiled(options, reason):
         ({"rank": 0}, "rank must be at least 1"),
         ({"order": "later"}, "order must be one of predict_then_update, hochreiter, not 'later'"),
         ({"after_separator": "stops"}, "after_separator must be one of moves, frozen"),
-        ({"reads": "all"}, "reads must be one of example, activations"),
         ({"sees": "all"}, "sees must be one of none, weights, gradient"),
     ],
 )
 def test_wrong_options_are_explained(options, message):
     with pytest.raises(ValueError, match=message):
         WeightsInCell(Halfplanes(), **options)
-
-
-def test_activations_are_read_of_a_model_that_has_some():
-    task = Halfplanes(dimension=2, hidden=[5, 4])
-    learner = WeightsInCell(task, reads="activations")
-    assert learner.layers[0].in_features == 2 + 3 + 4
-    task.model = Halfplanes(dimension=2, hidden=[]).model
-    with pytest.raises(ValueError, match="a sequence of layers with a hidden one"):
-        WeightsInCell(task, reads="activations")
 
 
 def test_it_needs_one_example_a_step_and_the_model_it_was_made_for():
