@@ -10,10 +10,14 @@ import torch
 from l2l_cli.learners.base import Learner
 from l2l_cli.learners.bayes import Bayes
 from l2l_cli.learners.descent import Descent
+from l2l_cli.learners.gaussian_process import GaussianProcess
 from l2l_cli.learners.in_weights import LSTM
+from l2l_cli.learners.learned_init import LearnedInit
 from l2l_cli.learners.logistic_network import Recurrent
-from l2l_cli.learners.logistic_regression import LogisticRegression
+from l2l_cli.learners.logistic_regression import CrossValidatedLogisticRegression, LogisticRegression
 from l2l_cli.learners.lstm1997 import LSTM1997
+from l2l_cli.learners.many_epochs import ManyEpochs
+from l2l_cli.learners.svm import Svm
 from l2l_cli.learners.weights_in_cell import WeightsInCell
 from l2l_cli.optimizers.adam import Adam
 from l2l_cli.optimizers.averaging import GlobalAveragingLSTM
@@ -97,24 +101,41 @@ LEARNERS: dict[str, Callable[[Task], Learner[Any]]] = {
     "lbfgs": lambda task: Descent(task, Lbfgs(history=3)),
     "conjugate_gradient": lambda task: Descent(task, ConjugateGradient()),
     "smorms3": lambda task: Descent(task, Smorms3(0.1)),
+    "learned_init": lambda task: LearnedInit(task, 0.3),
+    "learned_init-first-order": lambda task: LearnedInit(task, 0.3, "shared", second_order=False),
+    "learned_init-fixed": lambda task: LearnedInit(task, 0.3, "fixed"),
     "logistic_regression": lambda task: LogisticRegression(task, growth=0.0),
+    "logistic_regression_cv": lambda task: CrossValidatedLogisticRegression(task, strengths=[0.1, 10.0], growth=0.0),
+    "linear_svm": lambda task: Svm(task, "linear", strengths=[1.0], growth=0.0),
+    "rbf_svm": lambda task: Svm(task, strengths=[0.1, 10.0], growth=0.0),
+    "gaussian_process": lambda task: GaussianProcess(task, iterations=3, growth=0.0),
+    "mlp_epochs": lambda task: ManyEpochs(task, Adam(0.1), epochs=5, folds=3, growth=0.0),
     "bayes": Bayes,
 }
 
 FUNCTION_TASKS = [name for name in TASKS if name != "quadratic" and not name.startswith(("digits", "halfplanes"))]
 STATIONARY = [name for name in FUNCTION_TASKS if "switching" not in name]
-ONLY_FUNCTIONS = {"lstm", "lstm-readout", "lstm1997", "lstm1997-truncated", "recurrent", "logistic_regression", "bayes"}
+ONLY_FUNCTIONS = {"lstm1997", "lstm1997-truncated", "recurrent", "bayes"}
+ONLY_VECTORS = {"lstm", "lstm-readout", "logistic_regression", "weights_in_cell"}
+ONLY_CLASSES = {"logistic_regression_cv", "linear_svm", "rbf_svm", "gaussian_process", "mlp_epochs"}
 LEARNED = [
-    name for name in LEARNERS if name.startswith(("lstm", "recurrent", "weights", "coord")) and "truncated" not in name
+    name
+    for name in LEARNERS
+    if name.startswith(("lstm", "recurrent", "weights", "coord", "learned"))
+    and not name.endswith(("truncated", "first-order"))
 ]
 HIDING = ["halfplanes", "halfplanes-interleaved"]
 
 
 def fits(task: str, learner: str) -> bool:
     """Whether a learner can learn a task, and is not merely another learner's option on it."""
-    if learner.startswith("weights_in_cell-"):
+    if learner.startswith(("weights_in_cell-", "learned_init-")):
         return task == "halfplanes"
-    if learner == "weights_in_cell":
+    if learner == "learned_init" and task == "digits-convnet":
+        return False  # as any other model to it; finite differences of second order meet the kinks of its ReLUs
+    if learner in ONLY_CLASSES:
+        return task in ["b14", *HIDING]
+    if learner in ONLY_VECTORS:
         return task in FUNCTION_TASKS + HIDING
     return task in FUNCTION_TASKS or learner not in ONLY_FUNCTIONS
 

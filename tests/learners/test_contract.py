@@ -11,7 +11,7 @@ from l2l_cli.core.types import Batch, Phase
 from l2l_cli.learners.descent import Descent
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
 from l2l_cli.tasks.quadratic import Quadratic
-from tests.cases import LEARNERS, PAIRS, TASKS
+from tests.cases import HIDING, LEARNERS, PAIRS, TASKS
 
 E, T = 3, 4
 
@@ -99,6 +99,21 @@ def test_state_survives_flattening(setting):
         revived = unflatten(tree_map(torch.zeros_like, state), saved)
         batch = episode.batch(1)
         torch.testing.assert_close(learner.step(revived, batch)[1], learner.step(state, batch)[1], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("task", "learner"), [pair for pair in PAIRS if pair[0] in HIDING])
+def test_answers_do_not_depend_on_hidden_targets(task, learner, double):
+    task = TASKS[task]()
+    learner, batches = LEARNERS[learner](task), task.sample(E, 7, Phase.TEST).batches(0, 12)
+    altered = torch.where(batches.shown[..., None, None] > 0, batches.targets, 1.0 - batches.targets)
+    asked = task.sample(E, 8, Phase.TEST).batch(0).inputs
+    with torch.no_grad():
+        found = []
+        for targets in (batches.targets, altered):
+            state, answers = learner.unroll(learner.init(E, generator(0)), batches._replace(targets=targets))
+            found.append(torch.cat([answers, learner.predict(state, asked)[None]]))
+    assert not torch.equal(batches.targets, altered)
+    torch.testing.assert_close(*found, rtol=0, atol=0)
 
 
 def test_a_learner_on_another_task_shares_its_weights():
