@@ -15,6 +15,7 @@ from l2l_cli.config import compose, settings_of_run
 from l2l_cli.core.errors import UsageError, did_you_mean
 from l2l_cli.evaluation.tune import Trial, Tuning, draws_of, settings_of, tune
 from l2l_cli.learners.base import Learner
+from l2l_cli.learners.rollout import criterion_for
 from l2l_cli.results.run import RunFolder
 from l2l_cli.schema import Hardware, Settings
 from l2l_cli.tasks import datasets
@@ -99,7 +100,7 @@ def tuned(settings: Settings, task: Task, steps: int, tell: Callable[[Trial], No
     """Tune a configuration's hand-made learner for a task on the tune phase, and build it at its best.
 
     Args:
-        settings: Its ``tune`` says what is tried and what it is judged by; a criterion of null is the mean loss.
+        settings: Its ``tune`` says what is tried and what it is judged by; null: see ``criterion_for``.
         task: To be tuned for, which need not be the configuration's own.
         steps: Length of the tune episodes, the horizon that the learner is tuned for.
         tell: Is told of each trial when it is done.
@@ -117,7 +118,8 @@ def tuned(settings: Settings, task: Task, steps: int, tell: Callable[[Trial], No
         return build_learner(settings, task, node=changed(settings.learner, changes, "learner"))
 
     plan = settings.tune
-    tuning = tune(make, points, plan.episodes, steps, settings.seed, plan.criterion or "mean", tell, plan.ranges)
+    criterion = criterion_for(task, plan.criterion)
+    tuning = tune(make, points, plan.episodes, steps, settings.seed, criterion, tell, plan.ranges)
     return Tuned(make(tuning.best.setting), tuning)
 
 

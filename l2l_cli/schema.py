@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from l2l_cli.core.plan import MetaPlan
+from l2l_cli.core.plan import CRITERIA, MetaPlan
 
 GROUPS = ("task", "learner", "optimizer", "gradient", "hardware", "experiment")
 
@@ -65,8 +65,9 @@ class Tune:
         ranges: or for several keys at once [low, high] by configuration key, for random search.
         budget: Settings tried for each learner; a learner's own file may ask for more, and every table says so.
         episodes: Tune episodes a setting is scored on.
-        criterion: "final" minimises the last step's loss, "mean" that of all steps; null follows the
-            first finished run that is compared, or else "mean".
+        criterion: "final" minimises the last step's loss, "mean" that of all steps, "held_out" that of the steps whose
+            targets are hidden; null follows the first finished run that is compared, or else is held_out for a task
+            that hides some and mean for all others.
     """
 
     grid: dict[str, Any] = field(default_factory=dict)
@@ -80,8 +81,8 @@ class Tune:
         _at_least(1, tune__budget=self.budget, tune__episodes=self.episodes)
         if self.grid and self.ranges:
             raise ValueError("tune.grid and tune.ranges are two ways to tune one learner; give one of them")
-        if self.criterion not in (None, "final", "mean"):
-            raise ValueError(f"tune.criterion must be final, mean or null, not {self.criterion!r}")
+        if self.criterion not in (None, *CRITERIA):
+            raise ValueError(f"tune.criterion must be null, {', '.join(CRITERIA)}, not {self.criterion!r}")
 
 
 @dataclass

@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 from l2l_cli.learners.base import Learner
 from l2l_cli.learners.bayes import Bayes
 from l2l_cli.learners.descent import Descent
+from l2l_cli.learners.gaussian_process import GaussianProcess
 from l2l_cli.learners.in_weights import LSTM
+from l2l_cli.learners.learned_init import LearnedInit
 from l2l_cli.learners.logistic_network import Recurrent
-from l2l_cli.learners.logistic_regression import LogisticRegression
+from l2l_cli.learners.logistic_regression import CrossValidatedLogisticRegression, LogisticRegression
 from l2l_cli.learners.lstm1997 import LSTM1997
+from l2l_cli.learners.many_epochs import ManyEpochs
+from l2l_cli.learners.svm import Svm
+from l2l_cli.learners.weights_in_cell import WeightsInCell
 from l2l_cli.optimizers.adam import Adam
 from l2l_cli.optimizers.averaging import GlobalAveragingLSTM
 from l2l_cli.optimizers.conjugate_gradient import ConjugateGradient
@@ -24,6 +31,7 @@ from l2l_cli.optimizers.sgd import Momentum, Nesterov, Sgd
 from l2l_cli.optimizers.smorms3 import Smorms3
 from l2l_cli.tasks.base import Task
 from l2l_cli.tasks.functions import Booleans, QuadraticFunction, SemiLinear
+from l2l_cli.tasks.halfplanes import Halfplanes
 from l2l_cli.tasks.images import ImagesConvNet, ImagesMLP
 from l2l_cli.tasks.quadratic import Quadratic
 from l2l_cli.tasks.switching import Switching
@@ -41,7 +49,25 @@ TASKS: dict[str, Callable[[], Task]] = {
     "digits-convnet": lambda: ImagesConvNet(
         "digits", channels=[2, 2], kernel=3, dense=[3], examples=5, horizon=12, start=0.3, classes=[7, 2, 4], pool=2
     ),
+    "halfplanes": lambda: Halfplanes(dimension=3, samples=12, hidden=[4], share=[0.2, 0.6]),
+    "halfplanes-interleaved": lambda: Halfplanes(
+        dimension=2, samples=12, hidden=[3], activation="tanh", interleaved=True, data_sets=6
+    ),
 }
+
+
+def weights_in_cell(**options: Any) -> Callable[[Task], Learner[Any]]:
+    """With gates that are half open, so that everything matters, and no ReLU unit exactly at its kink."""
+
+    def made(task: Task) -> Learner[Any]:
+        learner = WeightsInCell(task, hidden=[4, 3], forget_bias=1.0, input_bias=0.0, gate_scale=2.0, **options)
+        with torch.no_grad():
+            for name, value in learner.layers.named_parameters():
+                value += 0.2 * name.endswith("bias")
+        return learner
+
+    return made
+
 
 LEARNERS: dict[str, Callable[[Task], Learner[Any]]] = {
     "lstm": lambda task: LSTM(task, hidden=4),
@@ -49,6 +75,12 @@ LEARNERS: dict[str, Callable[[Task], Learner[Any]]] = {
     "lstm1997": lambda task: LSTM1997(task, hidden=2, cells=2, second=2, truncated=False, spread=1.0),
     "recurrent": lambda task: Recurrent(task, hidden=3, spread=1.0),
     "lstm1997-truncated": lambda task: LSTM1997(task, hidden=2, cells=2),
+    "weights_in_cell": weights_in_cell(),
+    "weights_in_cell-hochreiter": weights_in_cell(order="hochreiter"),
+    "weights_in_cell-frozen": weights_in_cell(after_separator="frozen"),
+    "weights_in_cell-factored": weights_in_cell(rank=2),
+    "weights_in_cell-sees-weights": weights_in_cell(sees="weights"),
+    "weights_in_cell-sees-gradient": weights_in_cell(sees="gradient", order="hochreiter"),
     "coordinatewise_lstm": lambda task: Descent(task, CoordinatewiseLSTM(hidden=3)),
     "coordinatewise_lstm-log": lambda task: Descent(
         task, CoordinatewiseLSTM(hidden=3, layers=1, preprocess=LogAndSign(), output_scale=0.1)
@@ -69,14 +101,43 @@ LEARNERS: dict[str, Callable[[Task], Learner[Any]]] = {
     "lbfgs": lambda task: Descent(task, Lbfgs(history=3)),
     "conjugate_gradient": lambda task: Descent(task, ConjugateGradient()),
     "smorms3": lambda task: Descent(task, Smorms3(0.1)),
+    "learned_init": lambda task: LearnedInit(task, 0.3),
+    "learned_init-first-order": lambda task: LearnedInit(task, 0.3, "shared", second_order=False),
+    "learned_init-fixed": lambda task: LearnedInit(task, 0.3, "fixed"),
     "logistic_regression": lambda task: LogisticRegression(task, growth=0.0),
+    "logistic_regression_cv": lambda task: CrossValidatedLogisticRegression(task, strengths=[0.1, 10.0], growth=0.0),
+    "linear_svm": lambda task: Svm(task, "linear", strengths=[1.0], growth=0.0),
+    "rbf_svm": lambda task: Svm(task, strengths=[0.1, 10.0], growth=0.0),
+    "gaussian_process": lambda task: GaussianProcess(task, iterations=3, growth=0.0),
+    "mlp_epochs": lambda task: ManyEpochs(task, Adam(0.1), epochs=5, folds=3, growth=0.0),
     "bayes": Bayes,
 }
 
-FUNCTION_TASKS = [name for name in TASKS if name != "quadratic" and "digits" not in name]
+FUNCTION_TASKS = [name for name in TASKS if name != "quadratic" and not name.startswith(("digits", "halfplanes"))]
 STATIONARY = [name for name in FUNCTION_TASKS if "switching" not in name]
-ONLY_FUNCTIONS = {"lstm", "lstm-readout", "lstm1997", "lstm1997-truncated", "recurrent", "logistic_regression", "bayes"}
-LEARNED = [name for name in LEARNERS if ("lstm" in name or name == "recurrent") and "truncated" not in name]
-PAIRS = [
-    (task, learner) for task in TASKS for learner in LEARNERS if task in FUNCTION_TASKS or learner not in ONLY_FUNCTIONS
+ONLY_FUNCTIONS = {"lstm1997", "lstm1997-truncated", "recurrent", "bayes"}
+ONLY_VECTORS = {"lstm", "lstm-readout", "logistic_regression", "weights_in_cell"}
+ONLY_CLASSES = {"logistic_regression_cv", "linear_svm", "rbf_svm", "gaussian_process", "mlp_epochs"}
+LEARNED = [
+    name
+    for name in LEARNERS
+    if name.startswith(("lstm", "recurrent", "weights", "coord", "learned"))
+    and not name.endswith(("truncated", "first-order"))
 ]
+HIDING = ["halfplanes", "halfplanes-interleaved"]
+
+
+def fits(task: str, learner: str) -> bool:
+    """Whether a learner can learn a task, and is not merely another learner's option on it."""
+    if learner.startswith(("weights_in_cell-", "learned_init-")):
+        return task == "halfplanes"
+    if learner == "learned_init" and task == "digits-convnet":
+        return False  # as any other model to it; finite differences of second order meet the kinks of its ReLUs
+    if learner in ONLY_CLASSES:
+        return task in ["b14", *HIDING]
+    if learner in ONLY_VECTORS:
+        return task in FUNCTION_TASKS + HIDING
+    return task in FUNCTION_TASKS or learner not in ONLY_FUNCTIONS
+
+
+PAIRS = [(task, learner) for task in TASKS for learner in LEARNERS if fits(task, learner)]

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 
+from l2l_cli.commands import held_out
 from l2l_cli.commands.figures import contenders_figure
 from l2l_cli.commands.progress import Reporter, console
 from l2l_cli.config import identity_of
@@ -19,7 +19,7 @@ from l2l_cli.evaluation.curves import rows_of
 from l2l_cli.evaluation.tune import Trial, Tuning
 from l2l_cli.groups import options
 from l2l_cli.learners.base import Learner
-from l2l_cli.learners.rollout import score
+from l2l_cli.learners.rollout import Scores, criterion_for, score, side_by_side
 from l2l_cli.results.frame import MetricsFile, bootstrap_interval
 from l2l_cli.results.report import Report, Section, frame_table
 from l2l_cli.results.run import RunFolder
@@ -91,8 +91,10 @@ def run(settings: Settings, learners: list[str], runs: list[str], trust: list[st
     for warning in _edges(contenders):
         print(f"warning: {warning}")
     print(f"report: {folder.path / 'report.md'}")
-    best = table.sort_values("final loss").iloc[0]
-    return {"best": best["contender"], "final_loss": best["final loss"], "run": str(folder.path)}
+    column = held_out.COLUMN if task.spec.hides else "final loss"
+    best = table.sort_values(column).iloc[0]
+    key = column.replace(" ", "_").replace("-", "_")
+    return {"best": best["contender"], key: best[column], "run": str(folder.path)}
 
 
 def _wanted(settings: Settings, learners: list[str], has_runs: bool) -> dict[str, list[str]]:
@@ -123,9 +125,8 @@ def _tuned(name: str, setting: Settings, task: Task, settings: Settings) -> Cont
 
         found = tuned(setting, task, settings.evaluation.steps or task.horizon, tell)
         if found.tuning:
-            reporter.say(
-                f"{name}: {found.chosen} ({settings.tune.criterion or 'mean'} loss {found.tuning.best.loss:.4g})"
-            )
+            criterion = criterion_for(task, settings.tune.criterion)
+            reporter.say(f"{name}: {found.chosen} ({criterion} loss {found.tuning.best.loss:.4g})")
     return Contender(name, found.learner, found.tuning, found.chosen)
 
 
@@ -143,15 +144,15 @@ def _edges(contenders: Sequence[Contender]) -> list[str]:
     ]
 
 
-def _budget(contenders: Sequence[Contender], settings: Settings) -> str:
+def _budget(contenders: Sequence[Contender], settings: Settings, task: Task) -> str:
     """Say how the hand-made ones were tuned, each with its budget where these differ."""
     tried = {item.name: len(item.tuning.trials) for item in contenders if item.tuning}
     budgets = set(tried.values()) or {settings.tune.budget}
     own = ", ".join(f"{name} {count} settings" for name, count in tried.items())
     return (
         f"Hand-made learners got {own if len(budgets) > 1 else f'{budgets.pop()} settings each'}, scored by their "
-        f"{settings.tune.criterion or 'mean'} loss on {settings.tune.episodes} episodes of the tune phase; nothing was "
-        "chosen on the test episodes shown here."
+        f"{criterion_for(task, settings.tune.criterion)} loss on {settings.tune.episodes} episodes of the tune phase; "
+        "nothing was chosen on the test episodes shown here."
     )
 
 
@@ -160,35 +161,40 @@ def _score(folder: RunFolder, contenders: list[Contender], settings: Settings, t
     metrics = MetricsFile(folder.path / "metrics.csv")
     metrics.truncate(0)
     evaluation, steps = settings.evaluation, settings.evaluation.steps or task.horizon
-    rows = []
+    rows, every = [], {}
     with Reporter("score", len(contenders)) as reporter:
         for contender in contenders:
-            losses, looks = [], 0.0
+            parts = []
             for seed in evaluation.seeds:
                 scores = score(contender.learner, evaluation.episodes, steps, seed, Phase.TEST, evaluation.chunk)
                 metrics.append(rows_of(scores, contender.name, seed, "test"))
-                losses.append(scores.losses)
-                looks += 0.0 if scores.looks is None else scores.looks.mean().item() / (steps * len(evaluation.seeds))
-            rows.append(_row(contender, losses, steps) | {"looks a step": 1.0 + looks})
+                parts.append(scores)
+            joined = every[contender.name] = side_by_side(parts)
+            looks = 0.0 if joined.looks is None else joined.looks.mean().item() / steps
+            rows.append(_row(contender, joined, steps) | {"looks a step": 1.0 + looks})
             reporter.advance(contender.name)
     table = pd.DataFrame(rows)
     if (table["looks a step"] == 1.0).all():
         table = table.drop(columns="looks a step")
+    opening = [_budget(contenders, settings, task)]
+    if task.spec.hides:
+        table["less the lowest, paired"] = held_out.against_the_best(every)
+        opening.append(held_out.MEANING)
     figure = contenders_figure(metrics.read(), [contender.name for contender in contenders], folder.path)
     warnings = [f"**{warning}**: a wider grid may serve it better." for warning in _edges(contenders)]
-    opening = [_budget(contenders, settings), *warnings]
     sections = [Section("Scores", tables=[table], figures=[figure])]
-    Report(f"Comparison on {settings.choices['task']}", opening, sections).write(folder.path)
+    Report(f"Comparison on {settings.choices['task']}", [*opening, *warnings], sections).write(folder.path)
     return table
 
 
-def _row(contender: Contender, losses: list[Any], steps: int) -> dict[str, Any]:
-    joined = torch.cat(losses, 1)
+def _row(contender: Contender, scores: Scores, steps: int) -> dict[str, Any]:
+    joined, who = scores.losses, {"contender": contender.name, "chosen": contender.origin}
+    if scores.shown is not None:
+        return who | held_out.row(scores) | {"mean loss": joined.mean().item()}
     final = bootstrap_interval(joined[-1].tolist())
     shown = sorted({max(1, round(share * steps)) for share in CHECKPOINTS[:-1]})
     return {
-        "contender": contender.name,
-        "chosen": contender.origin,
+        **who,
         **{f"loss@{step}": joined[step - 1].mean().item() for step in shown},
         "final loss": final.value,
         "95 % interval": f"{final.low:.3g} … {final.high:.3g}",

@@ -7,13 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from l2l_cli.commands import grid
+from l2l_cli.commands import grid, held_out
 from l2l_cli.commands.figures import horizon_figure
 from l2l_cli.commands.progress import console
 from l2l_cli.config import identity_of
 from l2l_cli.core.types import Phase
 from l2l_cli.evaluation.curves import rows_of
-from l2l_cli.learners.rollout import score
+from l2l_cli.learners.rollout import Scores, score, side_by_side
 from l2l_cli.results.frame import MetricsFile, bootstrap_interval
 from l2l_cli.results.report import Report, Section, frame_table
 from l2l_cli.results.run import RunFolder
@@ -43,26 +43,30 @@ def run(settings: Settings, run_folder: str, trust: list[str]) -> dict[str, Any]
         base = settings.evaluation.steps or task.horizon
         for stretch in settings.evaluation.stretch:
             steps = max(1, round(base * stretch))
-            finals: list[float] = []
-            means: list[float] = []
+            parts = []
             for seed in settings.evaluation.seeds:
                 scores = score(
                     learner, settings.evaluation.episodes, steps, seed, Phase.TEST, settings.evaluation.chunk
                 )
                 metrics.append(rows_of(scores, settings.choices["learner"], seed, f"test×{stretch:g}"))
-                finals += scores.losses[-1].tolist()
-                means += scores.losses.mean(0).tolist()
-            table.append(_row(steps, stretch, means, finals))
+                parts.append(scores)
+            table.append(_row(steps, stretch, side_by_side(parts)))
         frame = pd.DataFrame(table)
         _report(folder, settings, parent, frame, metrics.read())
         folder.end("done")
-    console().print(frame_table(frame, f"{settings.run_name} on {len(means)} fresh test episodes"))
+    episodes = settings.evaluation.episodes * len(settings.evaluation.seeds)
+    console().print(frame_table(frame, f"{settings.run_name} on {episodes} fresh test episodes"))
     print(f"report: {folder.path / 'report.md'}")
-    return {"mean_loss": table[0]["mean loss"], "final_loss": table[0]["final loss"], "run": str(folder.path)}
+    told = {"mean loss": "mean_loss", "final loss": "final_loss", held_out.COLUMN: "held_out_loss"}
+    return {key: table[0][name] for name, key in told.items() if name in table[0]} | {"run": str(folder.path)}
 
 
-def _row(steps: int, stretch: float, means: list[float], finals: list[float]) -> dict[str, Any]:
-    mean, final = bootstrap_interval(means), bootstrap_interval(finals)
+def _row(steps: int, stretch: float, scores: Scores) -> dict[str, Any]:
+    if scores.shown is not None:
+        horizon = {"steps": steps, "× trained horizon": float(stretch)}
+        return horizon | held_out.row(scores) | {"mean loss": scores.by("mean")}
+    finals = scores.losses[-1].tolist()
+    mean, final = bootstrap_interval(scores.losses.mean(0).tolist()), bootstrap_interval(finals)
     return {
         "steps": steps,
         "× trained horizon": float(stretch),
@@ -83,6 +87,8 @@ def _report(folder: RunFolder, settings: Settings, parent: RunFolder, table: pd.
         "step t is that of the answer given before the t-th batch is learned from.  Intervals are bootstrapped over "
         "episodes."
     ]
+    if held_out.COLUMN in table:
+        opening.append(held_out.MEANING)
     figure = horizon_figure(frame, folder.path)
     sections = [Section("Scores", tables=[table], figures=[figure])]
     Report(f"Evaluation of {settings.run_name}", opening, sections).write(folder.path)

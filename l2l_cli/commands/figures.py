@@ -63,7 +63,8 @@ def grid_figure(contests: Sequence[Contest], folder: Path) -> Figure:
         decorate(panel, f"{statistic} over episodes", "", "")
     axes[1].set_yticklabels([])
     best = " and ".join(dict.fromkeys(cell.contender for cell in contests[0].references))
-    label = f"run ÷ {'best of ' if len(contests[0].references) > 1 else ''}{best}" if ratio else "loss at the last step"
+    where = contests[0].own.where
+    label = f"run ÷ {'best of ' if len(contests[0].references) > 1 else ''}{best}" if ratio else f"loss {where}"
     bar = figure.colorbar(image, ax=axes, label=label, extend=_beyond(np.concatenate(list(tables.values())), limits))
     bar.outline.set_visible(False)
     powers = [power for power in (1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8) if limits[0] <= power <= limits[1]]
@@ -72,7 +73,7 @@ def grid_figure(contests: Sequence[Contest], folder: Path) -> Figure:
     bar.set_ticks(powers if ratio else levels, labels=shares if ratio else [*map(number, levels)])
     bar.ax.minorticks_off()
     save(figure, folder / "figures" / "grid")
-    caption = "Loss at the last step on fresh test episodes, by problem and horizon" + (
+    caption = f"Loss {where} on fresh test episodes, by problem and horizon" + (
         ", as a multiple of the best reference's, which is tuned for that problem and horizon; below 1 (blue) the run "
         "is better."
         if ratio

@@ -61,7 +61,7 @@ def run(
 def _reference(name: str, settings: Settings, learners: Sequence[Learner[Any]]) -> Settings:
     """Compose a reference's settings, and see that it builds for every problem before anything is scored."""
     composed = hand_made(name, [f"learner={name}"], settings, learners[0].task)
-    composed.tune.criterion = settings.tune.criterion or "final"
+    composed.tune.criterion = settings.tune.criterion or ("held_out" if learners[0].task.spec.hides else "final")
     tunable(composed)
     for learner in learners[1:]:
         build_learner(composed, learner.task)
@@ -142,7 +142,7 @@ def _overview(contests: Sequence[Contest]) -> pd.DataFrame:
 
 def _meaning(contests: Sequence[Contest]) -> str:
     ratio = ", and as a multiple of the best reference's mean" if contests[0].references else ""
-    return f"mean / median loss at the last step{ratio}; {len(contests[0].own.finals)} fresh test episodes"
+    return f"mean / median loss {contests[0].own.where}{ratio}; {len(contests[0].own.finals)} fresh test episodes"
 
 
 def _table(contests: Sequence[Contest], what: str, text: Callable[[Contest], Any]) -> pd.DataFrame:
@@ -156,7 +156,7 @@ def _table(contests: Sequence[Contest], what: str, text: Callable[[Contest], Any
 
 
 def _metric_table(contests: Sequence[Contest], name: str) -> pd.DataFrame:
-    return _table(contests, f"{name} at the last step", lambda contest: number(contest.own.metrics.get(name)))
+    return _table(contests, f"{name} {contests[0].own.where}", lambda contest: number(contest.own.metrics.get(name)))
 
 
 def _within(interval: Interval) -> str:
@@ -176,13 +176,14 @@ def _report(
         f"Learner `{settings.choices['learner']}` of `{parent.path}` ({facts['updates']} meta-updates, "
         f"{facts['seconds']:.0f} s, {facts['meta_parameters']} meta-parameters), scored on {plan.episodes} fresh test "
         f"episodes a seed, seeds {plan.seeds}, of every problem at every horizon.  The loss at step t is that of the "
-        "answer given before the t-th batch is learned from; shown is the last one.  Intervals are 95 %, bootstrapped "
+        f"answer given before the t-th batch is learned from; shown is the one {contests[0].own.where}.  Intervals are "
+        "95 %, bootstrapped "
         f"over episodes.  An episode has diverged if its last loss is more than {DIVERGED:g} times its first, or not "
         "finite."
     ]
     tables = [
-        _table(contests, "mean loss at the last step", lambda contest: _within(contest.own.mean)),
-        _table(contests, "median loss at the last step", lambda contest: _within(contest.own.median)),
+        _table(contests, f"mean loss {contests[0].own.where}", lambda contest: _within(contest.own.mean)),
+        _table(contests, f"median loss {contests[0].own.where}", lambda contest: _within(contest.own.median)),
         _table(contests, "diverged episodes", lambda contest: f"{contest.own.diverged:.1%}"),
         *(_metric_table(contests, name) for name in contests[0].own.metrics),
     ]
@@ -193,7 +194,7 @@ def _report(
 
 
 def _against(settings: Settings, contests: Sequence[Contest], edges: Sequence[str]) -> list[Section]:
-    criterion, tune = settings.tune.criterion or "final", settings.tune
+    criterion, tune = settings.tune.criterion or contests[0].own.criterion, settings.tune
     text = (
         f"Each reference is tuned anew for each problem and each horizon, by its {criterion} loss on {tune.episodes} "
         "episodes of the tune phase; how many settings it got is said beside it.  The run itself is tuned for nothing "

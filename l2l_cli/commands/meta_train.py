@@ -22,6 +22,7 @@ from l2l_cli.commands.search import check, searched, shown
 from l2l_cli.config import identity_of_training, settings_of_run
 from l2l_cli.core.errors import L2LError, UsageError
 from l2l_cli.learners.descent import Descent
+from l2l_cli.learners.rollout import criterion_for
 from l2l_cli.meta.online import OnlineTraining
 from l2l_cli.meta.rules import OnlineRule
 from l2l_cli.meta.train import MetaTraining
@@ -51,8 +52,8 @@ def run(settings: Settings, resume: str | None = None, trust: list[str] | None =
     if "chosen" in facts:
         print(f"search: {shown(facts['chosen'])}, best of {len(facts['search'])} trials")
     print(
-        f"best validation loss ({settings.meta.criterion}): {facts['best_validation']:.6g} after {facts['updates']} "
-        f"updates, {facts['skipped']} skipped, {facts['seconds']:.0f} s"
+        f"best validation loss ({facts.get('criterion', settings.meta.criterion)}): {facts['best_validation']:.6g} "
+        f"after {facts['updates']} updates, {facts['skipped']} skipped, {facts['seconds']:.0f} s"
     )
     return {
         "best_validation": facts["best_validation"],
@@ -248,9 +249,12 @@ class _Member:
                 self._append(record.number, [("meta_train", "skipped", record.norm)])
             return
         rows = [("meta_valid", "mean_loss", record.mean), ("meta_valid", "final_loss", record.final)]
+        if record.held_out is not None:
+            rows.append(("meta_valid", "held_out", record.held_out))
         self._append(record.number, [*rows, ("meta_train", "mean_loss", record.train)])
         if record.best:
-            reporter.say(f"update {record.number}: validation {record.mean:.5g}, at its end {record.final:.5g}")
+            end = f"at its end {record.final:.5g}" if record.held_out is None else f"held out {record.held_out:.5g}"
+            reporter.say(f"update {record.number}: validation {record.mean:.5g}, {end}")
 
     def checkpoint(self) -> None:
         """Save all that a resumed run needs."""
@@ -270,6 +274,7 @@ class _Member:
             skipped=self.training.skipped,
             skipped_updates=self._skipped(),
             best_validation=self.training.best,
+            criterion=criterion_for(self.training.learner.task, self.training.plan.criterion),
             meta_parameters=sum(value.numel() for value in weights.values()),
         )
 

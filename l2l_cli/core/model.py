@@ -33,6 +33,11 @@ class Model:
         self._batched = vmap(lambda params, inputs: functional_call(module, params, (inputs,)))
 
     @property
+    def module(self) -> nn.Module:
+        """The network itself, for kernels that ask whether they know it; its parameters mean nothing."""
+        return self._module
+
+    @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of each parameter of one model, by name."""
         return {name: tuple(value.shape) for name, value in self._module.named_parameters()}

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+CRITERIA = ("mean", "final", "held_out")
+"""Of an episode's loss: over all steps, at the last one, over those whose targets are hidden."""
+
 
 @dataclass
 class MetaPlan:
@@ -18,7 +21,8 @@ class MetaPlan:
         average: Decay of a running mean of φ, which is then what is validated and kept; 0 keeps φ itself.
         validate_every: Updates between validations.
         patience: Validations without improvement after which training stops; None never stops early.
-        criterion: What validation minimises: the "mean" loss over an episode or its "final" one.
+        criterion: What validation minimises: the "mean" loss over an episode, its "final" one, or that of its
+            "held_out" steps, whose targets are hidden; None is held_out for a task that hides some, or else mean.
         validation_episodes: Fresh meta-valid episodes, the same at each validation.
         validation_steps: Their length; None is the task's horizon.
         checkpoint_every: Seconds between checkpoints.
@@ -32,7 +36,7 @@ class MetaPlan:
     average: float = 0.0
     validate_every: int = 100
     patience: int | None = None
-    criterion: str = "mean"
+    criterion: str | None = None
     validation_episodes: int = 128
     validation_steps: int | None = None
     checkpoint_every: float = 30.0
@@ -49,7 +53,7 @@ class MetaPlan:
             value = getattr(self, name)
             _require(value is None or value >= 1, name, "at least 1 or null", self)
         _require(self.schedule in ("cosine", "constant"), "schedule", "cosine or constant", self)
-        _require(self.criterion in ("mean", "final"), "criterion", "mean or final", self)
+        _require(self.criterion in (None, *CRITERIA), "criterion", f"null, {', '.join(CRITERIA)}", self)
         _require(0 <= self.floor <= 1, "floor", "in [0, 1]", self)
         _require(0 <= self.average < 1, "average", "in [0, 1)", self)
         _require(self.clip is None or self.clip > 0, "clip", "above 0 or null", self)

@@ -22,7 +22,7 @@ class Point:
         model: The network that is fitted.
         loss: The task's loss.
         params: Where the optimizer stands; (E, ...) each.
-        batch: The data that defines the surface at this step.
+        batch: The data that defines the surface at this step; where its targets are hidden, the surface is flat.
         second_order: Let meta-gradients flow through ``grad``.  This is the one place of the project where
             the gradient is stopped (Andrychowicz et al. 2016, §2: ∂∇_t/∂φ = 0 when false).
     """
@@ -47,9 +47,9 @@ class Point:
 
     @cached_property
     def loss(self) -> Tensor:
-        """The loss of each episode, (E,)."""
+        """The loss of each episode, (E,); 0 where its targets are hidden."""
         with torch.enable_grad():
-            return self._loss(self.outputs, self._batch.targets)
+            return self._scored(self.outputs)
 
     @cached_property
     def grad(self) -> Params:
@@ -101,4 +101,8 @@ class Point:
 
     def loss_at(self, params: Params) -> Tensor:
         """Return the loss (E,) of other parameters on this point's batch."""
-        return self._loss(self._model(params, self._batch.inputs), self._batch.targets)
+        return self._scored(self._model(params, self._batch.inputs))
+
+    def _scored(self, outputs: Tensor) -> Tensor:
+        losses, shown = self._loss(outputs, self._batch.targets), self._batch.shown
+        return losses if shown is None else torch.where(shown > 0, losses, 0.0)

@@ -30,8 +30,8 @@ class Split(StrEnum):
 class Batch(NamedTuple):
     """N examples for each of E episodes: inputs (E, N, ...), targets (E, N, ...).
 
-    ``shown`` says whose targets may be learned from, (E,) of 0 and 1; None: all.  A hidden target serves the score
-    alone, and once an episode's targets are hidden they stay so (the separator flag of Bosc 2016).
+    ``shown`` says whose targets may be learned from at this step, (E,) of 0 and 1; None: all.  A hidden target serves
+    the score alone (the separator flag of Bosc 2016).  Targets may be hidden and later ones shown again.
     """
 
     inputs: Tensor

@@ -17,13 +17,18 @@ POINTS = 400
 def rows_of(scores: Scores, contender: str, seed: int, split: str) -> Iterator[Metric]:
     """Yield mean, median and quartiles at each step, and each episode's mean and final loss.
 
-    A learner that looks at a batch more than once a step also has an episode's extra looks.
+    A learner that looks at a batch more than once a step also has an episode's extra looks.  Where targets are hidden,
+    an episode also has its means over the hidden steps, of the loss as "held_out", of a metric as "held_out_<metric>".
 
     Steps count from 1: step t is the answer that is given before the t-th batch is learned from.
     """
     for metric, values in {"loss": scores.losses, **scores.metrics}.items():
         yield from _curve(values, contender, seed, split, metric)
     steps, episodes = scores.losses.shape
+    named = {"held_out": scores.losses} | {f"held_out_{name}": values for name, values in scores.metrics.items()}
+    for metric, values in named.items() if scores.hides else ():
+        for episode, value in enumerate(scores.over_hidden(values).tolist()):
+            yield Metric(contender, seed, str(episode), steps, split, metric, value)
     for episode in range(episodes):
         column = scores.losses[:, episode]
         yield Metric(contender, seed, str(episode), steps, split, "mean_loss", column.mean().item())

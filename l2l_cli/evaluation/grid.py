@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from l2l_cli.core.errors import UsageError
-from l2l_cli.learners.rollout import Scores
+from l2l_cli.learners.rollout import Scores, side_by_side
 from l2l_cli.results.frame import Interval, Statistic, bootstrap_interval, paired_bootstrap
 
 DIVERGED = 2.0
@@ -74,9 +74,10 @@ class Cell:
         steps: The horizon.
         contender: Who.
         chosen: How its setting was chosen; empty if there was nothing to choose.
-        finals: The last step's loss of each episode, inf where it is not finite, (episodes,).
+        finals: The last step's loss of each episode, or its held-out loss, inf where it is not finite, (episodes,).
         diverged: Share of the episodes that diverged; see ``DIVERGED``.
-        metrics: The task's further scores at the last step, means over episodes.
+        metrics: The task's further scores there, means over episodes.
+        criterion: Which loss this is, "final" or "held_out".
     """
 
     problem: str
@@ -87,6 +88,12 @@ class Cell:
     finals: np.ndarray[Any, Any]
     diverged: float
     metrics: dict[str, float]
+    criterion: str = "final"
+
+    @property
+    def where(self) -> str:
+        """Which loss this is, in words."""
+        return {"final": "at the last step", "held_out": "over hidden steps"}[self.criterion]
 
     @cached_property
     def mean(self) -> Interval:
@@ -115,17 +122,30 @@ class Cell:
 
 
 def cell_of(problem: str, stretch: float, contender: str, chosen: str, scores: Sequence[Scores]) -> Cell:
-    """Return the cell of some scores, one an evaluation seed, each (T, E)."""
-    losses = torch.cat([one.losses for one in scores], 1).double()
-    finals = torch.where(losses[-1].isfinite(), losses[-1], math.inf)
-    metrics = {name: torch.cat([one.metrics[name][-1] for one in scores]).mean().item() for name in scores[0].metrics}
-    diverged = 1.0 - (finals <= DIVERGED * losses[0]).double().mean().item()
-    return Cell(problem, stretch, len(losses), contender, chosen, finals.cpu().numpy(), diverged, metrics)
+    """Return the cell of some scores, one an evaluation seed, each (T, E).
+
+    Where a task hides targets, the loss over the hidden steps stands for that of the last step throughout, and the
+    mean first loss for an episode's own, which is that of one sample.
+    """
+    joined = side_by_side(scores)
+    losses = joined.losses.double()
+    last = losses[-1] if joined.shown is None else joined.held_out.double()
+    first = losses[0] if joined.shown is None else losses[0].mean()
+    ends = {
+        name: values[-1] if joined.shown is None else joined.over_hidden(values)
+        for name, values in joined.metrics.items()
+    }
+    finals = torch.where(last.isfinite(), last, math.inf)
+    metrics = {name: values.mean().item() for name, values in ends.items()}
+    diverged = 1.0 - (finals <= DIVERGED * first).double().mean().item()
+    criterion = "final" if joined.shown is None else "held_out"
+    return Cell(problem, stretch, len(losses), contender, chosen, finals.cpu().numpy(), diverged, metrics, criterion)
 
 
 def cut(scores: Scores, steps: int) -> Scores:
     """Return the first steps of longer scores: what a learner does at step t does not depend on what comes later."""
-    return Scores(scores.losses[:steps], {name: values[:steps] for name, values in scores.metrics.items()})
+    shown = None if scores.shown is None else scores.shown[:steps]
+    return Scores(scores.losses[:steps], {name: values[:steps] for name, values in scores.metrics.items()}, None, shown)
 
 
 def _interval(values: np.ndarray[Any, Any], statistic: Statistic) -> Interval:

@@ -114,7 +114,8 @@ def tune(
         episodes: Tune episodes, the same for each setting and each learner.
         steps: Their length.
         seed: Of the episodes.
-        criterion: "final" minimises the last step's loss (Andrychowicz et al. 2016), "mean" that of all steps.
+        criterion: "final" minimises the last step's loss (Andrychowicz et al. 2016), "mean" that of all steps,
+            "held_out" that of the steps whose targets are hidden.
         tell: Is told of each trial when it is done.
         ranges: What the settings were drawn from, if they were.
 
@@ -123,9 +124,8 @@ def tune(
     """
     trials = []
     for setting in settings:
-        losses = score(make(setting), episodes, steps, seed, Phase.TUNE).losses
-        value = losses[-1].mean() if criterion == "final" else losses.mean()
-        trials.append(Trial(setting, value.item()))
+        value = score(make(setting), episodes, steps, seed, Phase.TUNE).by(criterion)
+        trials.append(Trial(setting, value))
         tell(trials[-1])
     finite = [trial for trial in trials if math.isfinite(trial.loss)]
     if not finite:

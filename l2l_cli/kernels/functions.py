@@ -177,3 +177,13 @@ def _limit(name: str, compare: str, text: str) -> Any:
 
 at_least = _limit("at_least", "<", "Return a, but no less than b; a NaN in a stays.")
 at_most = _limit("at_most", ">", "Return a, but no more than b; a NaN in a stays.")
+
+
+@intrinsic
+def where_positive(typing: Any, a: Any, b: Any) -> Any:
+    """Return b where a > 0, and elsewhere 0."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.select(builder.fcmp_ordered(">", args[0], a.full(0.0)), args[1], a.full(0.0))
+
+    return a(a, b), code

@@ -28,6 +28,9 @@ class DescentState(NamedTuple):
 class Descent(Learner[DescentState]):
     """Answer with the model as it stands, then let the optimizer move it.
 
+    Where targets are hidden the parameters stay, whatever the optimizer would do.  To the optimizer the surface is flat
+    there, so that its memory never depends on a hidden target; time goes on for it, as in a decaying velocity.
+
     Args:
         task: Its model is what is fitted.
         rule: Hand-made or learned; a learned rule's weights are this learner's φ.
@@ -73,6 +76,8 @@ class Descent(Learner[DescentState]):
             return DescentState(*after), answer
         point = Point(self.task.model, self.task.loss, state.params, batch, self.second_order)
         params, memory = self.rule.step(point, state.memory)
+        if batch.shown is not None:
+            params = {name: _where(batch.shown, value, point.params[name]) for name, value in params.items()}
         answer = point.outputs if torch.is_grad_enabled() else point.outputs.detach()
         return DescentState(params, memory), answer
 
@@ -95,6 +100,8 @@ class Descent(Learner[DescentState]):
             averaging = any(isinstance(part, GlobalAveragingLSTM) for part in self.rule.modules())
             reason = ": global averaging cells mix coordinates, which the kernels take one by one"
             return f"reference{reason if averaging else ''}"
+        if self.task.spec.hides:
+            return "reference: the task hides targets, and to the kernels every step shows them"
         if self.second_order:
             return "reference: second_order=true differentiates the gradients too, which the kernels take as data"
         value = next(self.rule.parameters())
@@ -107,3 +114,8 @@ class Descent(Learner[DescentState]):
     def predict(self, state: DescentState, inputs: Tensor) -> Tensor:
         """Answer with θ_t."""
         return self.task.model(state.params, inputs)
+
+
+def _where(shown: Tensor, moved: Tensor, old: Tensor) -> Tensor:
+    """Return the moved parameters (E, ...) of the episodes that are shown their targets, and the old ones of others."""
+    return torch.where(shown.view(-1, *[1] * (old.dim() - 1)) > 0, moved, old)

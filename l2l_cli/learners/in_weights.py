@@ -20,7 +20,11 @@ from l2l_cli.tasks.base import Task
 
 
 class InWeightsState(NamedTuple):
-    """Hidden and cell activations, (layers, E, hidden) each, and the target seen last, (E, K)."""
+    """Hidden and cell activations, (layers, E, hidden) each, and the target seen last, (E, K).
+
+    If the task hides targets, the last of the K + 1 is a flag: 1 after a target that was shown, 0 after a hidden one,
+    which counts as zero, and at the start.
+    """
 
     hidden: Tensor
     cell: Tensor
@@ -34,7 +38,7 @@ class LSTM(Learner[InWeightsState]):
     truncated gradient.  This one is meant to be trained by full back-propagation through time.
 
     Args:
-        task: Its targets must lie in [0, 1].
+        task: Its targets must lie in [0, 1]; if it hides some, the network also reads whether the last was shown.
         hidden: Units of each layer.
         layers: LSTM layers.
         readout: Hidden ReLU units between [h_t, x_t] and the answer; 0 reads h_t off linearly.
@@ -59,7 +63,8 @@ class LSTM(Learner[InWeightsState]):
                 f"learner lstm reads one example a step; {type(task).__name__} gives {task.spec.examples} at once"
             )
         inputs, targets = math.prod(task.spec.inputs), math.prod(task.spec.targets)
-        self.cell = nn.LSTM(inputs + targets, hidden, layers)
+        self._seen = targets + task.spec.hides
+        self.cell = nn.LSTM(inputs + self._seen, hidden, layers)
         self.readout = (
             nn.Sequential(nn.Linear(hidden + inputs, readout), nn.ReLU(), nn.Linear(readout, targets))
             if readout
@@ -85,11 +90,12 @@ class LSTM(Learner[InWeightsState]):
         del rng
         weight = next(self.parameters())
         zero = weight.new_zeros(self.cell.num_layers, episodes, self.cell.hidden_size)
-        return InWeightsState(zero, zero, weight.new_zeros(episodes, math.prod(self.task.spec.targets)))
+        return InWeightsState(zero, zero, weight.new_zeros(episodes, self._seen))
 
     def step(self, state: InWeightsState, batch: Batch) -> tuple[InWeightsState, Tensor]:
         """Answer x_t given y_{t−1}, then keep y_t for the next step."""
-        state, answers = self.unroll(state, Batches(batch.inputs.unsqueeze(0), batch.targets.unsqueeze(0)))
+        shown = None if batch.shown is None else batch.shown.unsqueeze(0)
+        state, answers = self.unroll(state, Batches(batch.inputs.unsqueeze(0), batch.targets.unsqueeze(0), shown))
         return state, answers[0]
 
     def predict(self, state: InWeightsState, inputs: Tensor) -> Tensor:
@@ -115,15 +121,23 @@ class LSTM(Learner[InWeightsState]):
         return "numba" if self.fast and next(self.parameters()).device.type == "cpu" else "reference"
 
     def _sequence(self, state: InWeightsState, batches: Batches, fast: bool) -> tuple[InWeightsState, Tensor]:
-        inputs, targets = batches.inputs.flatten(2), batches.targets.flatten(2)
-        previous = torch.cat([state.previous.unsqueeze(0), targets[:-1]])
+        inputs, seen = batches.inputs.flatten(2), self._shown(batches)
+        previous = torch.cat([state.previous.unsqueeze(0), seen[:-1]])
         answers, (hidden, cell) = self._answer(inputs, previous, state.hidden, state.cell, fast)
-        return InWeightsState(hidden, cell, targets[-1]), answers.reshape(batches.targets.shape)
+        return InWeightsState(hidden, cell, seen[-1]), answers.reshape(batches.targets.shape)
+
+    def _shown(self, batches: Batches) -> Tensor:
+        """Return what may be known of each step's targets afterwards, (T, E, K), or with the flag (T, E, K + 1)."""
+        targets = batches.targets.flatten(2)
+        if not self.task.spec.hides:
+            return targets
+        flag = torch.ones_like(targets[..., :1]) if batches.shown is None else batches.shown.unsqueeze(-1).to(targets)
+        return torch.cat([torch.where(flag > 0, targets, 0.0), flag], -1)
 
     def _answer(
         self, inputs: Tensor, previous: Tensor, hidden: Tensor, cell: Tensor, fast: bool = False
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Run the cell over inputs (T, E, D) and previous targets (T, E, K); answers are (T, E, K)."""
+        """Run the cell over inputs (T, E, D) and what was seen before, (T, E, K or K + 1); answers are (T, E, K)."""
         seen = torch.cat([inputs, previous], -1)
         if fast:
             activations, state = self._fast(seen, hidden, cell, list(self.cell.parameters()))

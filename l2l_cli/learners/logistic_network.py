@@ -39,6 +39,11 @@ class LogisticNetwork(Learner[State]):
                 f"{type(self).__name__} reads one example a step; {type(task).__name__} gives {task.spec.examples} "
                 "at once"
             )
+        if task.spec.hides:
+            raise ValueError(
+                f"{type(self).__name__} reads every target, as in 2001, and {type(task).__name__} hides some; "
+                "choose learner=lstm, which reads whether a target is shown"
+            )
         self.targets = math.prod(task.spec.targets)
         self.external = math.prod(task.spec.inputs) + self.targets
 

@@ -1,85 +1,196 @@
-"""Learners that fit a classical model anew to all examples seen so far."""
+"""Learners that fit a classical model anew to all examples shown so far."""
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from l2l_cli.core.types import Batch
+from l2l_cli.core.errors import UsageError
+from l2l_cli.core.types import Batch, Batches
 from l2l_cli.learners.base import Learner
 from l2l_cli.tasks.base import Task
 
 Array = NDArray[np.float64]
 
+Predictor = Callable[[Array], Array]
+"""A fit: the answers (N,) to inputs (N, D)."""
+
+REMEMBERED = 2048
+"""Fits that are kept; which examples a fit belongs to is in the state, so a forgotten one is made again."""
+
 
 class Examples(NamedTuple):
-    """Examples seen, (E, n, D) and (E, n), the fit so far (E, F), and how many examples it has seen ()."""
+    """Examples shown, (E, n, D) and (E, n), zero where an episode has fewer than n.
+
+    ``known`` is how many an episode has, and ``fitted`` how many of them the fit has seen with which it answers, (E,).
+    """
 
     inputs: Tensor
     targets: Tensor
-    fit: Tensor
+    known: Tensor
     fitted: Tensor
 
 
 class Refit(Learner[Examples], ABC):
-    """Answer with the fit so far, append the examples, fit again.
+    """Answer with the fit so far, append the examples that are shown, fit again.
+
+    A fit is a pure function of its examples, which are in the state; the fit itself is not, for it may be no vector.
+    Examples of one class say nothing but that: the answer is then (k + 1) / (n + 2), Laplace's rule of succession for
+    k ones among n, and ½ without examples.
 
     Args:
         task: One target in [0, 1] an example.
-        growth: Refit when the examples have grown by this share; 0 refits at every step.
+        growth: Refit when the examples have grown by this share; 0 refits at every step.  It saves fits where examples
+            are shown: a hidden one, and ``predict``, is answered with a fit to all.  None fits then alone, and answers
+            ½ until then.
+
+    Raises:
+        ValueError: The task has other shapes; growth is negative, or None where nothing is hidden.
     """
 
-    def __init__(self, task: Task, growth: float) -> None:
+    together: int = 1
+    """Fits that ``fit_all`` makes side by side."""
+
+    def __init__(self, task: Task, growth: float | None) -> None:
         super().__init__(task)
         if len(task.spec.inputs) != 1 or task.spec.targets != (1,):
             raise ValueError(
                 f"{type(self).__name__} needs vectors with one target each; {type(task).__name__} has inputs "
                 f"{task.spec.inputs} and targets {task.spec.targets}"
             )
-        if growth < 0:
+        if growth is None and not task.spec.hides:
+            raise ValueError(
+                f"growth=null fits where targets become hidden, and {type(task).__name__} hides none; give the share "
+                "by which examples grow until the next fit, as in growth=0.1"
+            )
+        if growth is not None and growth < 0:
             raise ValueError(f"growth must not be negative, not {growth}")
         self.growth = growth
+        self._fits: OrderedDict[bytes, Predictor] = OrderedDict()
 
     @abstractmethod
-    def blank(self, features: int) -> Array:
-        """Return the fit to no example, (F,)."""
+    def fit(self, inputs: Array, targets: Array) -> Predictor:
+        """Fit to inputs (n, D) and targets (n,), among which are both classes."""
 
-    @abstractmethod
-    def fit(self, inputs: Array, targets: Array) -> Array:
-        """Fit to inputs (n, D) and targets (n,); the result is (F,)."""
+    def fit_all(self, examples: Sequence[tuple[Array, Array]]) -> list[Predictor]:
+        """Fit to each of several sets of examples."""
+        return [self.fit(*pair) for pair in examples]
 
-    @abstractmethod
-    def answer(self, fit: Tensor, inputs: Tensor) -> Tensor:
-        """Answer inputs (E, N, D) with fits (E, F), (E, N)."""
+    def on(self, task: Task) -> Self:
+        """Return this learner on another task, with no fit."""
+        twin = super().on(task)
+        twin._fits = OrderedDict()
+        return twin
 
     def init(self, episodes: int, rng: Generator) -> Examples:
         """Start without examples."""
         del rng
+        none = torch.zeros(episodes, dtype=torch.int64)
         features = self.task.spec.inputs[0]
-        return Examples(
-            torch.empty(episodes, 0, features),
-            torch.empty(episodes, 0),
-            torch.from_numpy(self.blank(features)).repeat(episodes, 1),
-            torch.zeros((), dtype=torch.int64),
-        )
+        return Examples(torch.empty(episodes, 0, features), torch.empty(episodes, 0), none, none.clone())
 
     def step(self, state: Examples, batch: Batch) -> tuple[Examples, Tensor]:
         """Answer, append, refit if it is due."""
-        answers = self.predict(state, batch.inputs)
-        inputs = torch.cat([state.inputs, batch.inputs], 1)
-        targets = torch.cat([state.targets, batch.targets[..., 0]], 1)
-        fit, fitted, seen = state.fit, state.fitted, inputs.shape[1]
-        if seen > fitted.item() * (1.0 + self.growth):
-            pairs = zip(inputs.double().cpu().numpy(), targets.double().cpu().numpy(), strict=True)
-            fit = torch.from_numpy(np.stack([self.fit(x, y) for x, y in pairs])).to(inputs.device)
-            fitted = torch.full_like(fitted, seen)
-        return Examples(inputs, targets, fit, fitted), answers
+        shown = None if batch.shown is None else batch.shown[None]
+        state, answers = self.unroll(state, Batches(batch.inputs[None], batch.targets[None], shown))
+        return state, answers[0]
+
+    @torch.no_grad()
+    def unroll(self, state: Examples, batches: Batches) -> tuple[Examples, Tensor]:
+        """Make each fit of the window once, and answer all of its steps with it."""
+        steps, episodes, size = batches.inputs.shape[:3]
+        shown = torch.ones(steps, episodes) if batches.shown is None else batches.shown
+        shown = shown.to(device=state.known.device, dtype=torch.bool)
+        used, fitted, seen = [], state.fitted, state.known
+        for now in shown:
+            fitted = torch.where(now, fitted, seen)
+            used.append(fitted)
+            seen = seen + size * now
+            if self.growth is not None:
+                fitted = torch.where(now & (seen > fitted * (1.0 + self.growth)), seen, fitted)
+        inputs, targets = _appended(state, batches, shown, seen)
+        after = Examples(inputs, targets, seen, fitted)
+        return after, self._answers(after, torch.stack(used), batches.inputs)
 
     def predict(self, state: Examples, inputs: Tensor) -> Tensor:
-        """Answer with the fit so far, (E, N, 1)."""
-        return self.answer(state.fit, inputs.double()).to(inputs.dtype).unsqueeze(-1)
+        """Answer with a fit to all examples, (E, N, 1)."""
+        return self._answers(state, state.known[None], inputs[None])[0]
+
+    def _answers(self, state: Examples, used: Tensor, inputs: Tensor) -> Tensor:
+        """Answer inputs (T, E, N, D) with fits to the first ``used`` (T, E) examples of each episode, (T, E, N, 1)."""
+        asked, basis = inputs.double().cpu().numpy(), used.cpu().numpy()
+        x, y = (value.double().cpu().numpy() for value in state[:2])
+        answers = np.zeros(asked.shape[:3])
+        # By size: fits that are made side by side are then as long as one another.
+        jobs = sorted((n, row) for row, column in enumerate(basis.T) for n in np.unique(column))
+        for first in range(0, len(jobs), self.together):
+            some = jobs[first : first + self.together]
+            fits = self._predictors([(x[row, :n], y[row, :n]) for n, row in some])
+            for (n, row), fit in zip(some, fits, strict=True):
+                at = basis[:, row] == n
+                these = asked[at, row]
+                answers[at, row] = fit(these.reshape(-1, these.shape[-1])).reshape(these.shape[:2])
+        return torch.from_numpy(answers).to(inputs).unsqueeze(-1)
+
+    def _predictors(self, examples: list[tuple[Array, Array]]) -> list[Predictor]:
+        """Return a fit to each set of examples, made now or before."""
+        keys = [hashlib.blake2b(x.tobytes() + b"/" + y.tobytes()).digest() for x, y in examples]
+        found = {key: self._fits[key] for key in keys if key in self._fits}
+        found |= {key: share(y) for key, (_, y) in zip(keys, examples, strict=True) if not _has_both(y)}
+        missing = {key: pair for key, pair in zip(keys, examples, strict=True) if key not in found}
+        if missing:
+            found |= zip(missing, self.fit_all(list(missing.values())), strict=True)
+        for key in keys:
+            self._fits[key] = found[key]
+            self._fits.move_to_end(key)
+        while len(self._fits) > REMEMBERED:
+            self._fits.popitem(last=False)
+        return [found[key] for key in keys]
+
+
+def classes_of(targets: Array) -> NDArray[np.int64]:
+    """Return targets as classes, (n,).
+
+    Raises:
+        UsageError: One of them is neither 0 nor 1.
+    """
+    classes = targets.astype(np.int64)
+    if (classes != targets).any():
+        raise UsageError(
+            f"this learner tells two classes apart and met the target {targets[classes != targets][0]:.3g}; choose a "
+            "task whose targets are 0 or 1, or learner=logistic_regression"
+        )
+    return classes
+
+
+def _has_both(targets: Array) -> bool:
+    """Say whether there is something of both classes among targets in [0, 1]."""
+    return len(targets) > 0 and targets.max() > 0 and targets.min() < 1
+
+
+def share(targets: Array) -> Predictor:
+    """Return Laplace's rule of succession."""
+    value = (targets.sum() + 1.0) / (len(targets) + 2.0)
+    return lambda inputs: np.full(len(inputs), value)
+
+
+def _appended(state: Examples, batches: Batches, shown: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """Return inputs (E, n, D) and targets (E, n), those that a window shows, (T, E), at the end of each episode's."""
+    episodes, held, features = state.inputs.shape
+    fresh = max(0, int(known.max()) - held)
+    inputs = torch.cat([state.inputs, state.inputs.new_zeros(episodes, fresh, features)], 1)
+    targets = torch.cat([state.targets, state.targets.new_zeros(episodes, fresh)], 1)
+    given = shown.T.repeat_interleave(batches.inputs.shape[2], 1)
+    row, step = given.nonzero(as_tuple=True)
+    place = (state.known[:, None] + given.cumsum(1) - 1)[row, step]
+    inputs[row, place] = batches.inputs.transpose(0, 1).flatten(1, 2)[row, step].to(inputs)
+    targets[row, place] = batches.targets[..., 0].transpose(0, 1).flatten(1, 2)[row, step].to(targets)
+    return inputs, targets

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import derive, generator
 from l2l_cli.core.types import Phase
 from l2l_cli.learners.base import Learner, step_losses
+from l2l_cli.tasks.base import Task
 
 WINDOW = 256
 """Steps whose data are in memory at once, at most."""
@@ -23,14 +26,63 @@ class Scores(NamedTuple):
     """Loss of each step and episode, (T, E), and the task's further metrics, (T, E) each.
 
     ``looks`` is how often the learner looked at each episode's batches beyond once a step, (E,); None if never.
+    ``shown`` says whose targets could be learned from, (T, E); None if the task hides nothing.
     """
 
     losses: Tensor
     metrics: dict[str, Tensor]
     looks: Tensor | None = None
+    shown: Tensor | None = None
+
+    @property
+    def hides(self) -> bool:
+        """Whether every episode hides some of its targets, so that there are held-out losses."""
+        return self.shown is not None and not bool(self.shown.all(0).any())
+
+    @property
+    def held_out(self) -> Tensor:
+        """The mean loss of each episode over the steps whose targets are hidden, (E,); see ``over_hidden``."""
+        return self.over_hidden(self.losses)
+
+    def over_hidden(self, values: Tensor) -> Tensor:
+        """Return the mean of (T, E) over each episode's hidden steps, (E,).
+
+        Raises:
+            UsageError: Not every episode hides some.
+        """
+        if self.shown is None or not self.hides:
+            why = "the task hides nothing" if self.shown is None else f"some episodes hide none of {len(self.losses)}"
+            raise UsageError(
+                f"held_out is the loss over steps whose targets are hidden, but {why}; use criterion mean or final, or "
+                "more steps"
+            )
+        hidden = 1.0 - self.shown
+        return (values * hidden).sum(0) / hidden.sum(0)
+
+    def by(self, criterion: str) -> float:
+        """Return the mean over episodes of their "mean", "final" or "held_out" loss."""
+        values = {"mean": lambda: self.losses, "final": lambda: self.losses[-1], "held_out": lambda: self.held_out}
+        return values[criterion]().mean().item()
+
+
+def criterion_for(task: Task, asked: str | None) -> str:
+    """Return what a learner is judged by on a task, unless something else is asked for."""
+    return asked or ("held_out" if task.spec.hides else "mean")
 
 
 @torch.no_grad()
+def side_by_side(parts: Sequence[Scores]) -> Scores:
+    """Join scores over as many steps along the axis of episodes."""
+    looks = [part.looks for part in parts if part.looks is not None]
+    shown = [part.shown for part in parts if part.shown is not None]
+    return Scores(
+        torch.cat([part.losses for part in parts], 1),
+        {name: torch.cat([part.metrics[name] for part in parts], 1) for name in parts[0].metrics},
+        torch.cat(looks) if looks else None,
+        torch.cat(shown, 1) if shown else None,
+    )
+
+
 def score(learner: Learner[Any], episodes: int, steps: int, seed: int, phase: Phase, chunk: int = 1024) -> Scores:
     """Run a learner through E fresh episodes of T steps.
 
@@ -48,13 +100,7 @@ def score(learner: Learner[Any], episodes: int, steps: int, seed: int, phase: Ph
         _score_chunk(learner, min(chunk, episodes - start), steps, derive(seed, "chunk", start), phase)
         for start in range(0, episodes, chunk)
     ]
-    names = parts[0].metrics
-    looks = [part.looks for part in parts if part.looks is not None]
-    return Scores(
-        torch.cat([part.losses for part in parts], 1),
-        {name: torch.cat([part.metrics[name] for part in parts], 1) for name in names},
-        torch.cat(looks) if looks else None,
-    )
+    return side_by_side(parts)
 
 
 def _score_chunk(learner: Learner[Any], episodes: int, steps: int, seed: int, phase: Phase) -> Scores:
@@ -63,13 +109,15 @@ def _score_chunk(learner: Learner[Any], episodes: int, steps: int, seed: int, ph
     state = learner.init(episodes, generator(seed, "learner", phase))
     losses: list[Tensor] = []
     metrics: dict[str, list[Tensor]] = {}
+    shown: list[Tensor] = []
     window = max(1, min(WINDOW, NUMBERS // (episodes * task.spec.examples * math.prod(task.spec.inputs))))
     for start in range(0, steps, window):
         batches = episode.batches(start, min(start + window, steps))
         state, outputs = learner.unroll(state, batches)
         losses.append(step_losses(task, outputs, batches.targets))
+        shown += [] if batches.shown is None else [batches.shown]
         flat = task.metrics(outputs.flatten(0, 1), batches.targets.flatten(0, 1))
         for name, values in flat.items():
             metrics.setdefault(name, []).append(values.view(batches.steps, episodes))
     joined = {name: torch.cat(values) for name, values in metrics.items()}
-    return Scores(torch.cat(losses), joined, learner.looks(state))
+    return Scores(torch.cat(losses), joined, learner.looks(state), torch.cat(shown) if shown else None)

@@ -41,7 +41,7 @@ class Backprop(Estimator):
         learner = self.present(learner, progress)
         batches = self.window_of(learner, progress)
         state, losses = learner.losses(detach(progress.state), batches)
-        objective = self.loss(losses, self.reached(progress, batches))
+        objective = self.loss(losses, self.reached(progress, batches), batches.shown)
         names, values = zip(*learner.named_parameters(), strict=True)
         grads = torch.autograd.grad(objective, values, materialize_grads=True)
         progress = progress._replace(step=progress.step + batches.steps, state=detach(state))

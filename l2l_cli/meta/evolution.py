@@ -71,7 +71,7 @@ class Antithetic(Estimator, ABC):
         """Return the state after a window at φ + shift, (P,), its objective and its mean loss, both ()."""
         with torch.no_grad(), moved(learner, shift):
             state, losses = learner.losses(state, batches)
-            return detach(state), self.loss(losses, reached), losses.mean()
+            return detach(state), self.loss(losses, reached, batches.shown), losses.mean()
 
     def estimate_from(self, learner: Learner[Any], shifts: Tensor, pairs: Tensor, mean: Tensor) -> Estimate:
         """Return Σ shift · (L₊ − L₋) / (2 · pairs · σ²) by φ's names.

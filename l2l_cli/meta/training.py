@@ -15,7 +15,7 @@ from l2l_cli.core.random import derive
 from l2l_cli.core.tree import flatten, unflatten
 from l2l_cli.core.types import Params, Phase
 from l2l_cli.learners.base import Learner
-from l2l_cli.learners.rollout import score
+from l2l_cli.learners.rollout import criterion_for, score
 
 
 class Update(NamedTuple):
@@ -31,7 +31,7 @@ class Validation(NamedTuple):
     """One validation: after which update, and whether it is the best yet.
 
     ``train`` is the mean loss of the updates since the last validation; ``mean`` and ``final`` are the loss over all
-    steps and at the last step of the meta-valid episodes.
+    steps and at the last step of the meta-valid episodes, ``held_out`` that of their hidden steps, None without any.
     """
 
     number: int
@@ -39,6 +39,7 @@ class Validation(NamedTuple):
     mean: float
     final: float
     best: bool
+    held_out: float | None = None
 
 
 class Training(ABC):
@@ -108,16 +109,17 @@ class Training(ABC):
         """Score the learner as it stands on the meta-valid episodes."""
         steps = self.plan.validation_steps or self.learner.task.horizon
         seed = derive(self.seed, "validation")
-        losses = score(self.learner, self.plan.validation_episodes, steps, seed, Phase.META_VALID).losses
-        mean, final = losses.mean().item(), losses[-1].mean().item()
-        value = mean if self.plan.criterion == "mean" else final
+        scores = score(self.learner, self.plan.validation_episodes, steps, seed, Phase.META_VALID)
+        mean, final = scores.by("mean"), scores.by("final")
+        value = scores.by(criterion_for(self.learner.task, self.plan.criterion))
+        held_out = scores.by("held_out") if scores.hides else None
         better = value < self.best  # never true of a NaN
         if better:
             self.best, self.stale = value, 0
         else:
             self.stale += 1
         train, self._window = self._window[0] / max(1, self._window[1]), (0.0, 0)
-        return Validation(self.number, train, mean, final, better)
+        return Validation(self.number, train, mean, final, better, held_out)
 
     def checkpoint(self) -> dict[str, Tensor]:
         """Return everything that a resumed run needs, by name."""

@@ -37,7 +37,7 @@ class BlockEpisode(Episode):
         """Return the examples of the steps start … stop − 1, without a loop over them."""
         blocks = [self.block(number, split) for number in range(start // BLOCK, (stop - 1) // BLOCK + 1)]
         first = start - (start // BLOCK) * BLOCK
-        parts = zip(*(block[:2] for block in blocks), strict=True)
+        parts = ([block.inputs for block in blocks], [block.targets for block in blocks])
         inputs, targets = (torch.cat(part)[first : first + stop - start] for part in parts)
         return Batches(inputs, targets)
 

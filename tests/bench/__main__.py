@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import applying, figures, floors, growth, meta_step, online_rules, table
+from tests.bench import applying, cells, figures, floors, growth, meta_step, online_rules, table
 from tests.bench.samples import Case, Sample, interleaved, write_csv
 
 OUTPUT = Path("outputs", "bench")
@@ -19,6 +19,7 @@ QUICK_BUDGET = 0.05
 BENCHES: dict[str, Callable[[float], list[Case]]] = {
     "meta-step": meta_step.cases,
     "threads": meta_step.thread_cases,
+    "cells": cells.cases,
     "applying": applying.cases,
     "online": online_rules.cases,
     "growth": lambda budget: growth.cases(thinned=budget <= QUICK_BUDGET),

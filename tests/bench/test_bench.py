@@ -11,6 +11,8 @@ import pytest
 
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
 from l2l_cli.optimizers.preprocess import LogAndSign
+from l2l_cli.tasks.halfplanes import Halfplanes
+from tests.bench.cells import cell_setting, cell_work
 from tests.bench.floors import Floors, backward_flops, forward_bytes, forward_flops, meta_step_work
 from tests.bench.meta_step import FAST, REFERENCE, Disagreement, Ours, check_agreement
 from tests.bench.peers.client import Peer, PeerError
@@ -131,3 +133,17 @@ def test_both_of_our_paths_agree_on_a_bowl():
     }
     assert gradients[FAST][0] == pytest.approx(gradients[REFERENCE][0])
     check_agreement("bowl", FAST, gradients[FAST][1], gradients[REFERENCE][1])
+
+
+def test_both_of_our_paths_agree_on_a_network_in_anothers_memory():
+    settings = [cell_setting(Halfplanes(dimension=2, samples=8, hidden=[3]), 5, hidden=[4, 3]) for _ in range(2)]
+    (_, found), (_, wanted) = (
+        Ours(setting, fast).gradient() for setting, fast in zip(settings, (True, False), strict=True)
+    )
+    check_agreement("cells", FAST, found, wanted)
+
+
+def test_the_papers_meta_step_costs_six_operations_a_weight_and_sample():
+    work = cell_work(cell_setting(Halfplanes(), 1).learner, 1, 1)
+    matrices = 7 * 64 + 64 * 64 + 3 * 193 * 64
+    assert work.flops == 6 * matrices - 2 * 7 * 64 + 6 * 193

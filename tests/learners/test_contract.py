@@ -11,7 +11,7 @@ from l2l_cli.core.types import Batch, Phase
 from l2l_cli.learners.descent import Descent
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
 from l2l_cli.tasks.quadratic import Quadratic
-from tests.cases import LEARNERS, PAIRS, TASKS
+from tests.cases import HIDING, LEARNERS, PAIRS, TASKS
 
 E, T = 3, 4
 
@@ -91,6 +91,25 @@ def test_episodes_do_not_influence_each_other(setting):
     assert not torch.allclose(plain[:, 0], other[:, 0])
 
 
+@pytest.mark.parametrize(("task", "name"), [pair for pair in PAIRS if pair[0] in HIDING])
+def test_answers_never_depend_on_hidden_targets(task, name, double):
+    learner = LEARNERS[name](TASKS[task]())
+    batches = learner.task.sample(E, 7, Phase.TEST).batches(0, 12)
+    hidden = batches.shown[:, :, None, None] == 0
+    altered = batches._replace(targets=torch.where(hidden, 1.0 - batches.targets, batches.targets))
+    assert not torch.equal(altered.targets, batches.targets)
+    with torch.no_grad():
+        state, plain = learner.unroll(learner.init(E, generator(0)), batches)
+        other, answers = learner.unroll(learner.init(E, generator(0)), altered)
+        torch.testing.assert_close(answers, plain, rtol=0, atol=0)
+        inputs = batches.inputs[3]
+        torch.testing.assert_close(learner.predict(other, inputs), learner.predict(state, inputs), rtol=0, atol=0)
+        stepped = learner.init(E, generator(0))
+        for step in range(12):
+            stepped, answer = learner.step(stepped, altered.at(step))
+            torch.testing.assert_close(answer, plain[step], rtol=1e-9, atol=1e-12)
+
+
 def test_state_survives_flattening(setting):
     _, learner, episode = setting
     with torch.no_grad():
@@ -99,6 +118,21 @@ def test_state_survives_flattening(setting):
         revived = unflatten(tree_map(torch.zeros_like, state), saved)
         batch = episode.batch(1)
         torch.testing.assert_close(learner.step(revived, batch)[1], learner.step(state, batch)[1], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("task", "learner"), [pair for pair in PAIRS if pair[0] in HIDING])
+def test_answers_do_not_depend_on_hidden_targets(task, learner, double):
+    task = TASKS[task]()
+    learner, batches = LEARNERS[learner](task), task.sample(E, 7, Phase.TEST).batches(0, 12)
+    altered = torch.where(batches.shown[..., None, None] > 0, batches.targets, 1.0 - batches.targets)
+    asked = task.sample(E, 8, Phase.TEST).batch(0).inputs
+    with torch.no_grad():
+        found = []
+        for targets in (batches.targets, altered):
+            state, answers = learner.unroll(learner.init(E, generator(0)), batches._replace(targets=targets))
+            found.append(torch.cat([answers, learner.predict(state, asked)[None]]))
+    assert not torch.equal(batches.targets, altered)
+    torch.testing.assert_close(*found, rtol=0, atol=0)
 
 
 def test_a_learner_on_another_task_shares_its_weights():

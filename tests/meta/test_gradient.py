@@ -42,6 +42,9 @@ def objective(learner, loss, steps, frozen_grads=None):
             for step in range(steps):
                 answers.append(task.model(params, episode.batch(step).inputs))
                 move, memory = learner.rule.update(frozen_grads[step], memory)
+                shown = episode.batch(step).shown
+                if shown is not None:  # where targets are hidden, parameters stay
+                    move = {name: torch.einsum("e,e...->e...", shown, value) for name, value in move.items()}
                 params = {name: value + move[name] for name, value in params.items()}
             outputs = torch.stack(answers)
         return loss(step_losses(task, outputs, episode.batches(0, steps).targets), 1.0)

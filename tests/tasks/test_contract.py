@@ -7,7 +7,7 @@ import torch
 
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Phase, Split
-from tests.cases import FUNCTION_TASKS, STATIONARY, TASKS
+from tests.cases import FUNCTION_TASKS, HIDING, STATIONARY, TASKS
 
 
 @pytest.fixture(params=TASKS)
@@ -48,7 +48,24 @@ def test_the_model_answers_in_the_targets_shape(task):
     assert batch.inputs.shape[1] == task.spec.examples
 
 
-@pytest.mark.parametrize("name", FUNCTION_TASKS)
+def test_a_task_that_hides_says_so_at_every_step(task):
+    episode = task.sample(3, 0, Phase.TEST)
+    batches = episode.batches(2, 12)
+    assert (batches.shown is not None) == (episode.batch(2).shown is not None) == task.spec.hides
+    if batches.shown is not None:
+        assert batches.shown.shape == (10, 3)
+        assert torch.equal(batches.shown[4], episode.batch(6).shown)
+        assert set(batches.shown.unique().tolist()) <= {0.0, 1.0}
+
+
+@pytest.mark.parametrize("name", HIDING)
+def test_every_episode_shows_some_targets_and_hides_some(name):
+    shown = TASKS[name]().sample(50, 0, Phase.TEST).batches(0, 12).shown
+    assert (shown.sum(0) > 0).all()
+    assert (shown.sum(0) < 12).all()
+
+
+@pytest.mark.parametrize("name", FUNCTION_TASKS + HIDING)
 def test_episodes_go_on_past_the_horizon(name, double):
     task = TASKS[name]()
     episode = task.sample(2, 0, Phase.TEST)

@@ -1,0 +1,188 @@
+"""A network in another network's memory, through T steps and back: products by BLAS, all else between them compiled.
+
+Reference: ``learners.weights_in_cell``, for a model of one hidden layer of ReLU units and one logistic unit.  A row of
+every array holds one number of all data sets, which lie side by side in the vector registers; the products, nine
+tenths of the operations, are those of (gates, features) and (features, data sets), at which BLAS is near its peak
+already.  Biases are weights of a row of ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from l2l_cli.kernels.compiled import announce
+from l2l_cli.kernels.team import flushed
+from l2l_cli.kernels.vectors import SIXTEEN_AT_ONCE, WIDTH, Array, zeros
+from l2l_cli.kernels.weights_in_cell_steps import advance, mask, retreat
+
+
+class Tape(NamedTuple):
+    """What T steps of E data sets leave behind; E is padded to whole registers.
+
+    Attributes:
+        features: u_t, (T, D + 4, E), or (T, 2D + 4, E) with the next x in it; the last row is 1.
+        gates: f, i and c̃, (T, 3P, E); after the backward pass ∂objective/∂(what is squashed).
+        weights: θ before each step and after the last, (T + 1, P, E).
+        hidden: Activations of the model's hidden layer, (T, H, E).
+    """
+
+    features: Array
+    gates: Array
+    weights: Array
+    hidden: Array
+
+
+class Room(NamedTuple):
+    """The tape of sequences of one shape, and what products read and write of it; views are made once.
+
+    Attributes:
+        tape: Of the last sequence.
+        columns: Data sets, padding left out.
+        part: Registers that are taken at once, as zeros.
+        layers: For each step u_t, and the activations (n + 1, E) of each layer, the last row 1.
+        gates: For each step (3P, E).
+        activations: Those of the layers in the same memory, (T, n + 1, E) each.
+        errors: ∂objective/∂(u_t, then a layer's activations), (n + 1, E) each.
+    """
+
+    tape: Tape
+    columns: int
+    part: tuple[int, ...]
+    layers: list[tuple[Tensor, ...]]
+    gates: tuple[Tensor, ...]
+    activations: list[Array]
+    errors: list[Tensor]
+
+
+def room_for(inputs: Tensor, matrices: Sequence[Tensor]) -> Room:
+    """Make room for inputs (T, E, D) and the matrices of the layers and of the gates, (n, …) with the bias."""
+    steps, columns, width = inputs.shape
+    wide = 2 * WIDTH if SIXTEEN_AT_ONCE and columns > WIDTH else WIDTH
+    lanes = -(-columns // wide) * wide
+    size = matrices[-1].shape[0] // 3
+    rows = [matrix.shape[1] for matrix in matrices]
+    activations = [zeros((steps, count, lanes), inputs.numpy().dtype) for count in rows]
+    for layer in activations:
+        layer[:, -1] = 1.0
+    shapes = (steps, 3 * size, lanes), (steps + 1, size, lanes), (steps, (size - 1) // (width + 2), lanes)
+    gates, weights, hidden = (zeros(shape, activations[0].dtype) for shape in shapes)
+    layers = list(zip(*(torch.from_numpy(layer).unbind() for layer in activations), strict=True))
+    errors = [torch.empty_like(layer) for layer in layers[0]]
+    tape = Tape(activations[0], gates, weights, hidden)
+    return Room(tape, columns, (0,) * (wide // WIDTH), layers, torch.from_numpy(gates).unbind(), activations, errors)
+
+
+class WeightsInCellKernel:
+    """Runs and differentiates whole sequences of the learner; buffers are used again.
+
+    Args:
+        frozen: Whether weights stay as they are where targets are hidden.
+        waits: Whether an example moves the weights only when the next x is there, which is then read with it.
+    """
+
+    def __init__(self, frozen: bool = False, waits: bool = False) -> None:
+        self._frozen = frozen
+        self._waits = waits
+        self._key: tuple[object, ...] = ()
+        self.number = 0  # of sequences so far: the buffers hold the last one alone
+
+    def __call__(
+        self, start: Tensor, inputs: Tensor, targets: Tensor, shown: Tensor, phi: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Return the answers, (T, E), and the weights after the last step, (E, P), as constants.
+
+        If an example waits for the next, the weights are those that answered the last one.
+
+        Args:
+            start: θ before the first step, (E, P): the model's hidden weights, hidden biases, output weights, bias.
+            inputs: x, (T, E, D).
+            targets: y, (T, E).
+            shown: I, (T, E).
+            phi: Weights (n, …) and biases (n,) of each layer in turn, and at last of the gates f, i, c̃: (3P, n).
+        """
+        result: tuple[Tensor, Tensor] = _Cell.apply(self, start, inputs, targets, shown, *phi)  # type: ignore[no-untyped-call]
+        return result
+
+    def forward(
+        self, start: Tensor, inputs: Tensor, targets: Tensor, shown: Tensor, phi: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Run all steps, kept in the buffers."""
+        self.number += 1
+        matrices = self._matrices = [torch.cat([phi[k], phi[k + 1].unsqueeze(1)], 1) for k in range(0, len(phi), 2)]
+        room = self._allocate(inputs, matrices)
+        width, columns, tape = inputs.shape[2], room.columns, room.tape
+        features, weights = torch.from_numpy(tape.features), torch.from_numpy(tape.weights)
+        features[:, :width, :columns] = inputs.transpose(1, 2)
+        features[:, width, :columns] = targets * shown
+        features[:, width + 2, :columns] = shown
+        if self._waits:  # after the last step zeros: what moves then is not returned
+            features[:-1, width + 3 : -1, :columns] = inputs[1:].transpose(1, 2)
+        weights[0, :, :columns] = start.T
+        outputs = [[above[:-1] for above in layers[1:]] for layers in room.layers]
+        with flushed:
+            advance(*tape, -1, self._frozen, room.part)
+            for t, (layers, above, gates) in enumerate(zip(room.layers, outputs, room.gates, strict=True)):
+                for k, output in enumerate(above):
+                    torch.mm(matrices[k], layers[k], out=output).relu_()
+                torch.mm(matrices[-1], layers[-1], out=gates)
+                advance(*tape, t, self._frozen, room.part)
+        last = weights[-2 if self._waits else -1, :, :columns]
+        return features[:, width + 1, :columns].clone(), last.T.contiguous()
+
+    def backward(self, of_answers: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the gradients of ``start``, (E, P), and of φ, from ∂objective/∂answers (T, E)."""
+        room, matrices = self._room, self._matrices
+        sums = [torch.zeros_like(matrix) for matrix in matrices]
+        transposed = [matrix.T for matrix in matrices]
+        above = [error[:-1] for error in room.errors]
+        arrays = [error.numpy() for error in room.errors]
+        of_weights = np.zeros_like(room.tape.weights[0])
+        asked = np.zeros_like(room.tape.features[:, 0])
+        asked[:, : room.columns] = of_answers.numpy()
+        carried = (*room.tape, arrays[0], of_weights, asked)
+        with flushed:
+            retreat(*carried, len(asked), self._frozen, room.part)
+            for t in range(len(asked) - 1, -1, -1):
+                error, layers = room.gates[t], room.layers[t]
+                for k in range(len(matrices) - 1, -1, -1):
+                    sums[k].addmm_(error, layers[k].T)
+                    torch.mm(transposed[k], error, out=room.errors[k])
+                    if k > 0:
+                        mask(arrays[k], room.activations[k], t, room.part)
+                        error = above[k]
+                retreat(*carried, t, self._frozen, room.part)
+        parts = [part for total in sums for part in (total[:, :-1], total[:, -1])]
+        return torch.from_numpy(of_weights)[:, : room.columns].T, parts
+
+    def _allocate(self, inputs: Tensor, matrices: list[Tensor]) -> Room:
+        key = (inputs.shape, inputs.dtype, *(matrix.shape for matrix in matrices))
+        if key != self._key:
+            announce(advance, "weights in cell")
+            self._key, self._room = key, room_for(inputs, matrices)
+        return self._room
+
+
+class _Cell(torch.autograd.Function):
+    """Answers as a function of the first weights and of φ."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, runner: WeightsInCellKernel, start: Tensor, inputs: Tensor, targets: Tensor, shown: Tensor, *phi: Any
+    ) -> tuple[Tensor, Tensor]:
+        answers, weights = runner.forward(start, inputs, targets, shown, phi)
+        ctx.runner, ctx.number = runner, runner.number
+        ctx.mark_non_differentiable(weights)
+        return answers, weights
+
+    @staticmethod
+    def backward(ctx: Any, of_answers: Tensor, _: Tensor) -> Any:
+        if ctx.number != ctx.runner.number:
+            raise RuntimeError("another sequence was run since: differentiate one before the next is begun")
+        ctx.runner.number += 1  # the tape is used up
+        of_start, of_phi = ctx.runner.backward(of_answers)
+        return (None, of_start, None, None, None, *of_phi)

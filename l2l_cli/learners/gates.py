@@ -1,0 +1,80 @@
+"""From the features of an example to three gates for each weight of a model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Generator, Tensor, nn
+
+from l2l_cli.core.random import uniform
+
+
+def initial_biases(size: int, forget: float, entrance: float) -> Tensor:
+    """Return the biases of f, i and c̃ for P weights, (3P,)."""
+    return torch.tensor([forget, entrance, 0.0]).repeat_interleave(size)
+
+
+class Gates(nn.Linear):
+    """Gates that are affine in the features, each with weights of its own: 3P · (n + 1) numbers.
+
+    Source: Bosc 2016, §2.
+
+    Args:
+        features: n.
+        size: P.
+    """
+
+    def __init__(self, features: int, size: int) -> None:
+        super().__init__(features, 3 * size)
+
+    @torch.no_grad()
+    def reset(self, biases: Tensor, scale: float, rng: Generator) -> None:
+        """Draw weights of standard deviation ``scale`` / √n."""
+        bound = scale * math.sqrt(3.0 / self.in_features)
+        self.weight.copy_(uniform(tuple(self.weight.shape), -bound, bound, rng))
+        self.bias.copy_(biases)
+
+
+class FactoredGates(nn.Module):
+    """Gates of low rank: for a matrix of weights (out, in) they are Σ_r a_r b_rᵀ / √rank, and a bias each.
+
+    a (out) and b (in) are affine in the features; so a step costs P · rank operations and (out + in) · n · rank in
+    place of P · n, and φ has as many numbers.  A vector of weights (out,) is a matrix of one column, and of a
+    convolution's weights the first axis is set against the others.
+
+    Args:
+        features: n.
+        shapes: Of the model's parameters.
+        rank: Products in a sum.
+    """
+
+    def __init__(self, features: int, shapes: Mapping[str, tuple[int, ...]], rank: int) -> None:
+        super().__init__()
+        self.rank = rank
+        self._sides = [(shape[0], math.prod(shape[1:])) for shape in shapes.values()]
+        rows, columns = (sum(counts) for counts in zip(*self._sides, strict=True))
+        self.rows = nn.Linear(features, 3 * rank * rows)
+        self.columns = nn.Linear(features, 3 * rank * columns)
+        self.bias = nn.Parameter(torch.empty(3 * sum(out * into for out, into in self._sides)))
+
+    @torch.no_grad()
+    def reset(self, biases: Tensor, scale: float, rng: Generator) -> None:
+        """Begin with b ≈ 1, where gates depend on the features as if each unit's weights had one gate."""
+        for layer, size, middle in ((self.rows, scale, 0.0), (self.columns, 1.0, 1.0)):
+            bound = size * math.sqrt(3.0 / layer.in_features)
+            layer.weight.copy_(uniform(tuple(layer.weight.shape), -bound, bound, rng))
+            layer.bias.fill_(middle)
+        self.bias.copy_(biases)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the gates of features (E, n), (E, 3P): all f, then all i, then all c̃."""
+        rows, columns = (layer(features).view(len(features), 3, self.rank, -1) for layer in (self.rows, self.columns))
+        pairs = zip(
+            torch.split(rows, [out for out, _ in self._sides], 3),
+            torch.split(columns, [into for _, into in self._sides], 3),
+            strict=True,
+        )
+        products = [torch.einsum("egro,egri->egoi", *pair).flatten(2) for pair in pairs]
+        return torch.cat(products, 2).flatten(1) / math.sqrt(self.rank) + self.bias

@@ -1,0 +1,115 @@
+"""The task's own network by gradient descent, from a start and at rates that are meta-learned.
+
+Names: θ_0 → ``start``; α → exp(``log_rates``).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple, Self
+
+import torch
+from torch import Generator, Tensor, nn
+
+from l2l_cli.core.errors import UsageError
+from l2l_cli.core.point import Point
+from l2l_cli.core.random import generator
+from l2l_cli.core.types import Batch, Batches, Params
+from l2l_cli.learners.adaptation import Adaptation, named
+from l2l_cli.learners.base import Learner
+from l2l_cli.optimizers.base import positive
+from l2l_cli.tasks.base import Task
+
+
+class Adapted(NamedTuple):
+    """How far each episode's parameters have come from θ_0, (E, P)."""
+
+    displacement: Tensor
+
+
+class LearnedInit(Learner[Adapted]):
+    """Answer with the task's model, then take a step of gradient descent: θ ← θ − α ⊙ ∇loss, from a learned θ_0.
+
+    Where targets are hidden the parameters stay.
+
+    Source: Finn, Abbeel and Levine 2017 (MAML: θ_0); Li, Zhou, Chen and Li 2017 (Meta-SGD: α of each parameter).
+    Deviation: one pass over the examples, one at a time, as everybody learns here, in place of steps on whole data
+    sets; and α stays positive, being learned by its logarithm.
+
+    Args:
+        task: Its model is what is fitted.
+        lr: α at the start of meta-training.
+        rates: "fixed" learns θ_0 alone, "shared" also one α for all parameters, "separate" one for each.
+        second_order: Let meta-gradients flow through the gradients; without, it is first-order MAML.
+        initial_seed: Of θ_0 at the start of meta-training, which the task's model draws.
+    """
+
+    log_rates: Tensor
+
+    def __init__(
+        self,
+        task: Task,
+        lr: float = 0.1,
+        rates: Literal["fixed", "shared", "separate"] = "separate",
+        second_order: bool = True,
+        initial_seed: int = 0,
+    ) -> None:
+        super().__init__(task)
+        positive(lr=lr)
+        drawn = task.model.init(1, generator(initial_seed, "learned_init"))
+        self.start = nn.Parameter(torch.cat([value.flatten() for value in drawn.values()]))
+        sizes = {"fixed": 1, "shared": 1, "separate": self.start.numel()}
+        log_rates = torch.full((sizes[rates],), math.log(lr))
+        if rates == "fixed":  # no part of φ
+            self.register_buffer("log_rates", log_rates)
+        else:
+            self.log_rates = nn.Parameter(log_rates)
+        self.second_order = second_order
+        self._fast = Adaptation(task, second_order)
+
+    def init(self, episodes: int, rng: Generator) -> Adapted:
+        """Start from θ_0, which is the same for all."""
+        del rng
+        return Adapted(self.start.new_zeros(episodes, self.start.numel()))
+
+    def on(self, task: Task) -> Self:
+        """Return this learner on another task with a model of the same shapes.
+
+        Raises:
+            UsageError: The model has other shapes, of which there is no θ_0.
+        """
+        if task.model.shapes != self.task.model.shapes:
+            raise UsageError(
+                f"learner learned_init knows the start of one model, {self.task.model.shapes}, and "
+                f"{type(task).__name__} has another, {task.model.shapes}; meta-train on that"
+            )
+        twin = super().on(task)
+        twin._fast = Adaptation(task, self.second_order)
+        return twin
+
+    def step(self, state: Adapted, batch: Batch) -> tuple[Adapted, Tensor]:
+        """Answer with θ_t, then descend."""
+        model = self.task.model
+        point = Point(model, self.task.loss, self._params(state), batch, self.second_order)
+        grad = torch.cat([value.flatten(1) for value in point.grad.values()], 1)
+        after = state.displacement - self.log_rates.exp() * grad
+        return Adapted(after), point.outputs if torch.is_grad_enabled() else point.outputs.detach()
+
+    def losses(self, state: Adapted, batches: Batches) -> tuple[Adapted, Tensor]:
+        """Return the losses of T steps, by the recorded path unless it is not wanted."""
+        if not self.is_compiled:
+            return super().losses(state, batches)
+        after, losses = self._fast(self.start, self.log_rates.exp(), state.displacement, batches)
+        return Adapted(after), losses
+
+    @property
+    def kernels(self) -> str:
+        """The recorded path, which knows the Hessian products that back-propagation needs."""
+        return "recorded" if self.fast else "reference"
+
+    def predict(self, state: Adapted, inputs: Tensor) -> Tensor:
+        """Answer with θ_t."""
+        return self.task.model(self._params(state), inputs)
+
+    def _params(self, state: Adapted) -> Params:
+        return named(self.task.model, self.start + state.displacement)

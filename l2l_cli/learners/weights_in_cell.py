@@ -1,0 +1,274 @@
+"""A network whose memory cells are the weights of another network, which answers.
+
+Source: Bosc 2016, §2.  Names: θ_t → ``CellState.params``; the paper's separator flag I_t → ``Batch.shown``;
+φ → ``parameters()``, among which θ_0 is ``start``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal, NamedTuple, Self
+
+import torch
+from torch import Generator, Tensor, nn
+
+from l2l_cli.core.errors import UsageError
+from l2l_cli.core.model import Model
+from l2l_cli.core.point import Point
+from l2l_cli.core.random import generator, normal
+from l2l_cli.core.types import Batch, Batches, Params
+from l2l_cli.kernels.weights_in_cell import WeightsInCellKernel
+from l2l_cli.learners.base import Learner, step_losses
+from l2l_cli.learners.gates import FactoredGates, Gates, initial_biases
+from l2l_cli.tasks.base import Task
+
+
+class CellState(NamedTuple):
+    """The model's weights (E, P), each parameter flattened in turn; the steps so far (); the last example.
+
+    Before the first step θ is φ's own ``start``, whatever ``params`` holds.  ``previous`` is [x, I·y, ŷ, I] in
+    Hochreiter's order, (E, D + K + A + 1), and else (E, 0).
+    """
+
+    params: Tensor
+    steps: Tensor
+    previous: Tensor
+
+
+class WeightsInCell(Learner[CellState]):
+    """θ_t = f_t ⊙ θ_{t−1} + i_t ⊙ c̃_t: a memory cell without output gate for each weight θ of the task's model.
+
+    The model answers x_t with θ_{t−1}.  Then a feed-forward network of ReLU layers reads u_t = [x_t, I_t·y_t, ŷ_t, I_t]
+    and sets the gates f_t, i_t (logistic) and c̃_t (tanh); I_t is 0 where the target is hidden.  It does not see θ.
+
+    In Hochreiter's order (2001, §2) the network reads x_t with what followed x_{t−1}: [x_{t−1}, I_{t−1}·y_{t−1},
+    ŷ_{t−1}, I_{t−1}, x_t] moves θ, and the moved weights answer x_t; θ_0 answers the first.  x_{t−1} is there because
+    these gates, unlike paper 1's network, remember nothing but θ, which they do not see.
+
+    Deviation: the layers' sizes are lost, and so is how φ begins.  Ours are 64 units, weights as He et al. (2015) draw
+    them, forget gates that are nearly open and input gates that are nearly shut, and the model's own θ_0.
+
+    Args:
+        task: It shows one example a step.
+        hidden: Units of the ReLU layers.
+        order: When the weights move.
+        after_separator: Whether they move, or are frozen, at examples whose target is hidden (the paper: moves).
+        rank: Of gates that are factored, see ``FactoredGates``; None gives every gate weights of its own (the paper).
+        sees: What else each gate reads of its own weight, by a factor that is learned: its value, or the gradient of
+            the example's loss, zero if the target is hidden.  Deviation: ours; the paper's sees none.
+        forget_bias: Initial bias of f.
+        input_bias: Initial bias of i.
+        gate_scale: Initial standard deviation of what the features, of unit size, add to a gate.
+        initial_seed: Of φ.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        hidden: Sequence[int] = (64, 64),
+        order: Literal["predict_then_update", "hochreiter"] = "predict_then_update",
+        after_separator: Literal["moves", "frozen"] = "moves",
+        rank: int | None = None,
+        sees: Literal["none", "weights", "gradient"] = "none",
+        forget_bias: float = 5.0,
+        input_bias: float = -4.0,
+        gate_scale: float = 0.5,
+        initial_seed: int = 0,
+    ) -> None:
+        super().__init__(task)
+        _check(task, hidden, order, after_separator, rank, sees)
+        self.order, self.after_separator, self.rank, self.sees = order, after_separator, rank, sees
+        inputs = math.prod(task.spec.inputs)
+        self._width = inputs + math.prod(task.spec.targets) + _answers(task) + 1
+        widths = [self._width + (inputs if order == "hochreiter" else 0), *hidden]
+        self.layers = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(widths))
+        size, shapes = task.model.size, task.model.shapes
+        self.gates: Gates | FactoredGates = (
+            Gates(widths[-1], size) if rank is None else FactoredGates(widths[-1], shapes, rank)
+        )
+        self.start = nn.Parameter(torch.empty(size))
+        # A factor on what a gate sees begins at zero: as the paper's.
+        self.sight = nn.Parameter(torch.zeros(3 * size)) if sees != "none" else None
+        self._kernel = self._new_kernel()
+        self._reset(initial_biases(size, forget_bias, input_bias), gate_scale, initial_seed)
+
+    @torch.no_grad()
+    def _reset(self, biases: Tensor, scale: float, seed: int) -> None:
+        rng = generator(seed, "weights_in_cell")
+        for layer in self.layers:
+            assert isinstance(layer, nn.Linear)
+            layer.weight.copy_(normal(tuple(layer.weight.shape), rng, math.sqrt(2.0 / layer.in_features)))
+            layer.bias.zero_()
+        self.gates.reset(biases, scale, rng)
+        start = self.task.model.init(1, rng)
+        self.start.copy_(torch.cat([value.flatten() for value in start.values()]))
+
+    def on(self, task: Task) -> Self:
+        """Return this learner on another task with the same model.
+
+        Raises:
+            UsageError: The task's model has other weights than those that the cells are for.
+        """
+        if task.model.shapes != self.task.model.shapes:
+            raise UsageError(
+                f"weights_in_cell has a cell for each weight of the model that it was made for, "
+                f"{self.task.model.size} in all; that of {type(task).__name__} has {task.model.size}, or others: "
+                "meta-train a learner on it"
+            )
+        twin = super().on(task)
+        twin._kernel = self._new_kernel()
+        return twin
+
+    def _new_kernel(self) -> WeightsInCellKernel:
+        return WeightsInCellKernel(frozen=self.after_separator == "frozen", waits=self.order == "hochreiter")
+
+    def init(self, episodes: int, rng: Generator) -> CellState:
+        """Start from θ_0."""
+        del rng
+        width = self._width if self.order == "hochreiter" else 0
+        params = self.start.detach().expand(episodes, -1).clone()
+        return CellState(params, torch.zeros((), dtype=torch.long, device="cpu"), params.new_zeros(episodes, width))
+
+    def step(self, state: CellState, batch: Batch) -> tuple[CellState, Tensor]:
+        """Answer with θ_{t−1}, then move it; in Hochreiter's order the other way round."""
+        theta = self._met(self._theta(state), state, batch.inputs)
+        answer = self.task.model(self.named(theta), batch.inputs)
+        example = _example(batch, answer)
+        if self.order == "hochreiter":
+            return CellState(theta, state.steps + 1, example), answer
+        return CellState(self._moved(theta, example, example), state.steps + 1, state.previous), answer
+
+    def predict(self, state: CellState, inputs: Tensor) -> Tensor:
+        """Answer with θ as it stands; in Hochreiter's order each input as if it came next."""
+        if self.order == "predict_then_update":
+            return self.task.model(self.named(self._theta(state)), inputs)
+        episodes, count = inputs.shape[:2]
+        theta, previous = (value.repeat_interleave(count, 0) for value in (self._theta(state), state.previous))
+        singly = inputs.flatten(0, 1).unsqueeze(1)
+        theta = self._met(theta, state._replace(previous=previous), singly)
+        answers = self.task.model(self.named(theta), singly)
+        return answers.view(episodes, count, *answers.shape[2:])
+
+    def unroll(self, state: CellState, batches: Batches) -> tuple[CellState, Tensor]:
+        """Step through T batches, by compiled code where nothing is to be differentiated."""
+        if torch.is_grad_enabled() or not self.is_compiled:
+            return super().unroll(state, batches)
+        return self._compiled(state, batches)
+
+    def losses(self, state: CellState, batches: Batches) -> tuple[CellState, Tensor]:
+        """Return the losses of T steps, from a state that counts as data; the θ_0 of the first step does not."""
+        if not self.is_compiled:
+            return super().losses(state, batches)
+        state, outputs = self._compiled(state, batches)
+        return state, step_losses(self.task, outputs, batches.targets)
+
+    @property
+    def kernels(self) -> str:
+        """Compiled ones for the paper's learner and a model of its kind."""
+        if not self.fast:
+            return "reference"
+        reasons = {f"rank={self.rank}": self.rank is not None, f"sees={self.sees}": self.sees != "none"}
+        if any(reasons.values()):
+            asked = ", ".join(name for name, holds in reasons.items() if holds)
+            return f"reference: the kernels have no {asked}"
+        if not _is_known(self.task.model):
+            return "reference: the kernels know models of one ReLU layer and one logistic output alone"
+        return "numba" if self.start.device.type == "cpu" else "reference"
+
+    def _compiled(self, state: CellState, batches: Batches) -> tuple[CellState, Tensor]:
+        inputs, targets = batches.inputs.flatten(2), batches.targets.flatten(1)
+        shown = torch.ones_like(targets) if batches.shown is None else batches.shown.to(targets)
+        phi = [value for layer in (*self.layers, self.gates) for value in layer.parameters()]
+        theta = self._met(self._theta(state), state, batches.inputs[0])
+        answers, params = self._kernel(theta, inputs, torch.where(shown > 0, targets, 0.0), shown, phi)
+        outputs, last = answers.view_as(batches.targets), state.previous
+        if self.order == "hochreiter":
+            last = _example(batches.at(-1), outputs[-1])
+        return CellState(params, state.steps + batches.steps, last), outputs
+
+    def _theta(self, state: CellState) -> Tensor:
+        """Return θ, (E, P): before the first step it is a part of φ and can be differentiated."""
+        return self.start.expand(len(state.params), -1) if int(state.steps) == 0 else state.params
+
+    def named(self, theta: Tensor) -> Params:
+        """Return θ (E, P) as the model's parameters."""
+        shapes = self.task.model.shapes
+        pieces = torch.split(theta, [math.prod(shape) for shape in shapes.values()], 1)
+        return {name: piece.view(-1, *shapes[name]) for name, piece in zip(shapes, pieces, strict=True)}
+
+    def _met(self, theta: Tensor, state: CellState, inputs: Tensor) -> Tensor:
+        """Return θ as it meets inputs (E, 1, ...): in Hochreiter's order the last example moves it only now."""
+        if self.order == "predict_then_update" or int(state.steps) == 0:
+            return theta
+        return self._moved(theta, torch.cat([state.previous, inputs.flatten(1)], 1), state.previous)
+
+    def _moved(self, theta: Tensor, features: Tensor, example: Tensor) -> Tensor:
+        """Return f ⊙ θ + i ⊙ c̃ for features (E, n) and the example that they are of, (E, D + K + A + 1)."""
+        for layer in self.layers:
+            features = torch.relu(layer(features))
+        gates = self.gates(features)
+        if self.sight is not None:
+            gates = gates + self.sight * self._seen(theta, example).repeat(1, 3)
+        forget, entrance, content = gates.chunk(3, 1)
+        moved = torch.sigmoid(forget) * theta + torch.sigmoid(entrance) * torch.tanh(content)
+        if self.after_separator == "moves":
+            return moved
+        return torch.where(example[:, -1:] > 0, moved, theta)
+
+    def _seen(self, theta: Tensor, example: Tensor) -> Tensor:
+        """Return what each gate sees of its own weight, (E, P)."""
+        if self.sees == "weights":
+            return theta
+        spec = self.task.spec
+        inputs, targets = math.prod(spec.inputs), math.prod(spec.targets)
+        batch = Batch(
+            example[:, :inputs].reshape(-1, 1, *spec.inputs),
+            example[:, inputs : inputs + targets].reshape(-1, 1, *spec.targets),
+        )
+        point = Point(self.task.model, self.task.loss, self.named(theta), batch, second_order=True)
+        gradient = torch.cat([value.flatten(1) for value in point.grad.values()], 1)
+        return gradient * example[:, -1:]
+
+
+def _check(task: Task, hidden: Sequence[int], order: str, after_separator: str, rank: int | None, sees: str) -> None:
+    if task.spec.examples != 1:
+        raise ValueError(
+            f"learner weights_in_cell reads one example a step; {type(task).__name__} gives {task.spec.examples} "
+            "at once"
+        )
+    if not hidden or min(hidden) < 1 or (rank is not None and rank < 1):
+        raise ValueError(f"hidden and rank must be at least 1, and hidden not empty; not {list(hidden)} and {rank}")
+    for name, value, known in (
+        ("order", order, ("predict_then_update", "hochreiter")),
+        ("after_separator", after_separator, ("moves", "frozen")),
+        ("sees", sees, ("none", "weights", "gradient")),
+    ):
+        if value not in known:
+            raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}")
+
+
+def _example(batch: Batch, answer: Tensor) -> Tensor:
+    """Return [x, I·y, ŷ, I] of one step, (E, D + K + A + 1)."""
+    shown = answer.new_ones(len(answer)) if batch.shown is None else batch.shown.to(answer)
+    flag = shown.unsqueeze(1)
+    # Selected, not multiplied: whatever stands in the place of a hidden target, even a NaN, is not read.
+    targets = torch.where(flag > 0, batch.targets.flatten(1).to(answer), 0.0)
+    return torch.cat([batch.inputs.flatten(1), targets, answer.flatten(1), flag], 1)
+
+
+def _answers(task: Task) -> int:
+    """Return how many numbers the model answers an example with."""
+    with torch.no_grad():
+        answer = task.model(task.model.init(1, generator(0)), torch.zeros(1, 1, *task.spec.inputs))
+    return answer.numel()
+
+
+def _is_known(model: Model) -> bool:
+    """Whether the kernels have this model: affine, ReLU, affine to one number, logistic."""
+    module = model.module
+    kinds = (nn.Linear, nn.ReLU, nn.Linear, nn.Sigmoid)
+    if not isinstance(module, nn.Sequential) or tuple(map(type, module)) != kinds:
+        return False
+    return bool(module[2].out_features == 1) and len(model.shapes) == 4
