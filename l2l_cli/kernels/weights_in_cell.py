@@ -25,7 +25,7 @@ class Tape(NamedTuple):
     """What T steps of E data sets leave behind; E is padded to whole registers.
 
     Attributes:
-        features: u_t, (T, D + 4, E); the last row is 1.
+        features: u_t, (T, D + 4, E), or (T, 2D + 4, E) with the next x in it; the last row is 1.
         gates: f, i and c̃, (T, 3P, E); after the backward pass ∂objective/∂(what is squashed).
         weights: θ before each step and after the last, (T + 1, P, E).
         hidden: Activations of the model's hidden layer, (T, H, E).
@@ -82,10 +82,12 @@ class WeightsInCellKernel:
 
     Args:
         frozen: Whether weights stay as they are where targets are hidden.
+        waits: Whether an example moves the weights only when the next x is there, which is then read with it.
     """
 
-    def __init__(self, frozen: bool = False) -> None:
+    def __init__(self, frozen: bool = False, waits: bool = False) -> None:
         self._frozen = frozen
+        self._waits = waits
         self._key: tuple[object, ...] = ()
         self.number = 0  # of sequences so far: the buffers hold the last one alone
 
@@ -93,6 +95,8 @@ class WeightsInCellKernel:
         self, start: Tensor, inputs: Tensor, targets: Tensor, shown: Tensor, phi: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor]:
         """Return the answers, (T, E), and the weights after the last step, (E, P), as constants.
+
+        If an example waits for the next, the weights are those that answered the last one.
 
         Args:
             start: θ before the first step, (E, P): the model's hidden weights, hidden biases, output weights, bias.
@@ -116,6 +120,8 @@ class WeightsInCellKernel:
         features[:, :width, :columns] = inputs.transpose(1, 2)
         features[:, width, :columns] = targets * shown
         features[:, width + 2, :columns] = shown
+        if self._waits:  # after the last step zeros: what moves then is not returned
+            features[:-1, width + 3 : -1, :columns] = inputs[1:].transpose(1, 2)
         weights[0, :, :columns] = start.T
         outputs = [[above[:-1] for above in layers[1:]] for layers in room.layers]
         with flushed:
@@ -125,7 +131,8 @@ class WeightsInCellKernel:
                     torch.mm(matrices[k], layers[k], out=output).relu_()
                 torch.mm(matrices[-1], layers[-1], out=gates)
                 advance(*tape, t, self._frozen, room.part)
-        return features[:, width + 1, :columns].clone(), weights[-1, :, :columns].T.contiguous()
+        last = weights[-2 if self._waits else -1, :, :columns]
+        return features[:, width + 1, :columns].clone(), last.T.contiguous()
 
     def backward(self, of_answers: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return the gradients of ``start``, (E, P), and of φ, from ∂objective/∂answers (T, E)."""

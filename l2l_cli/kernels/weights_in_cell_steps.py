@@ -1,7 +1,8 @@
 """What lies between the products of ``kernels.weights_in_cell``: gates, the cell, and the model that it holds.
 
 A row holds one number of all data sets.  With a model of D inputs and H hidden units, the rows of θ are its H · D
-hidden weights, H hidden biases, H output weights and its output bias; those of u are x, I·y, ŷ, I and 1.
+hidden weights, H hidden biases, H output weights and its output bias; those of u are x, I·y, ŷ, I, if it has them
+those of the next x, and 1.
 """
 
 from __future__ import annotations
@@ -15,18 +16,24 @@ Part = tuple[int, ...]
 
 
 @kernel
+def inputs_of(weights: Array, hidden: Array) -> int:
+    """Return the model's number D of inputs."""
+    return int((weights.shape[1] - 1) // hidden.shape[1] - 2)
+
+
+@kernel
 def advance(features: Array, gates: Array, weights: Array, hidden: Array, t: int, frozen: bool, part: Part) -> None:
     """Move θ_t by the gates of step t, which are squashed in place, and answer step t + 1; t = −1 only answers."""
     if t >= 0:
-        _move(features, gates, weights, t, frozen, part)
+        _move(features, gates, weights, hidden, t, frozen, part)
     if t + 1 < features.shape[0]:
         _answer(features, weights, hidden, t + 1, part)
 
 
 @kernel
-def _move(features: Array, gates: Array, weights: Array, t: int, frozen: bool, part: Part) -> None:
+def _move(features: Array, gates: Array, weights: Array, hidden: Array, t: int, frozen: bool, part: Part) -> None:
     size, lanes = weights.shape[1:]
-    flag = pointer(features, (t * features.shape[1] + features.shape[1] - 2) * lanes)
+    flag = pointer(features, (t * features.shape[1] + inputs_of(weights, hidden) + 2) * lanes)
     table, old = pointer(gates, t * 3 * size * lanes), pointer(weights, t * size * lanes)
     new = pointer(weights, (t + 1) * size * lanes)
     for p in range(size):
@@ -49,7 +56,7 @@ def _move(features: Array, gates: Array, weights: Array, t: int, frozen: bool, p
 def _answer(features: Array, weights: Array, hidden: Array, t: int, part: Part) -> None:
     """Answer x_t with θ_t; keep ŷ_t and the hidden activations."""
     size, lanes = weights.shape[1:]
-    count, width = hidden.shape[1], features.shape[1] - 4
+    count, width = hidden.shape[1], inputs_of(weights, hidden)
     x = pointer(features, t * features.shape[1] * lanes)
     theta, kept = pointer(weights, t * size * lanes), pointer(hidden, t * count * lanes)
     bias, out = count * width * lanes, count * (width + 1) * lanes
@@ -85,7 +92,7 @@ def retreat(
         gates: Those of step t − 1 become ∂/∂(what is squashed).
         weights: θ.
         hidden: The model's.
-        of_features: ∂/∂u_t by way of the learner, (D + 4, E).
+        of_features: ∂/∂u_t by way of the learner, shaped as a step of ``features``.
         of_weights: ∂/∂θ_t, then ∂/∂θ_{t−1}, by way of what came later, (P, E).
         of_answers: ∂/∂ŷ by way of the losses, (T, E).
         t: T only carries through the last move.
@@ -95,13 +102,15 @@ def retreat(
     if t < features.shape[0]:
         _pull(features, weights, hidden, of_features, of_weights, of_answers, t, part)
     if t > 0:
-        _slopes(features, gates, weights, of_weights, t - 1, frozen, part)
+        _slopes(features, gates, weights, hidden, of_weights, t - 1, frozen, part)
 
 
 @kernel
-def _slopes(features: Array, gates: Array, weights: Array, of_weights: Array, t: int, frozen: bool, part: Part) -> None:
+def _slopes(
+    features: Array, gates: Array, weights: Array, hidden: Array, of_weights: Array, t: int, frozen: bool, part: Part
+) -> None:
     size, lanes = weights.shape[1:]
-    flag = pointer(features, (t * features.shape[1] + features.shape[1] - 2) * lanes)
+    flag = pointer(features, (t * features.shape[1] + inputs_of(weights, hidden) + 2) * lanes)
     table, old, errors = (
         pointer(gates, t * 3 * size * lanes),
         pointer(weights, t * size * lanes),
@@ -136,7 +145,7 @@ def _pull(
 ) -> None:
     """Add to ∂/∂θ_t what comes by way of ŷ_t: from the losses and from the learner that reads it."""
     size, lanes = weights.shape[1:]
-    count, width = hidden.shape[1], features.shape[1] - 4
+    count, width = hidden.shape[1], inputs_of(weights, hidden)
     x = pointer(features, t * features.shape[1] * lanes)
     theta, kept, errors = pointer(weights, t * size * lanes), pointer(hidden, t * count * lanes), pointer(of_weights, 0)
     asked, read = pointer(of_answers, t * lanes), pointer(of_features, (width + 1) * lanes)

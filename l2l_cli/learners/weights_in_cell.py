@@ -43,9 +43,9 @@ class WeightsInCell(Learner[CellState]):
     The model answers x_t with θ_{t−1}.  Then a feed-forward network of ReLU layers reads u_t = [x_t, I_t·y_t, ŷ_t, I_t]
     and sets the gates f_t, i_t (logistic) and c̃_t (tanh); I_t is 0 where the target is hidden.  It does not see θ.
 
-    In Hochreiter's order (2001, §2), x_t comes with what followed x_{t−1}: the network reads [x_t, x_{t−1},
-    I_{t−1}·y_{t−1}, ŷ_{t−1}, I_{t−1}], moves θ, and the moved weights answer x_t.  x_{t−1} is there because these
-    gates, unlike paper 1's network, remember nothing but θ, which they do not see; the first step finds zeros.
+    In Hochreiter's order (2001, §2) the network reads x_t with what followed x_{t−1}: [x_{t−1}, I_{t−1}·y_{t−1},
+    ŷ_{t−1}, I_{t−1}, x_t] moves θ, and the moved weights answer x_t; θ_0 answers the first.  x_{t−1} is there because
+    these gates, unlike paper 1's network, remember nothing but θ, which they do not see.
 
     Deviation: the layers' sizes are lost, and so is how φ begins.  Ours are 64 units, weights as He et al. (2015) draw
     them, forget gates that are nearly open and input gates that are nearly shut, and the model's own θ_0.
@@ -81,8 +81,8 @@ class WeightsInCell(Learner[CellState]):
         _check(task, hidden, order, after_separator, rank, sees)
         self.order, self.after_separator, self.rank, self.sees = order, after_separator, rank, sees
         inputs = math.prod(task.spec.inputs)
-        self._example = inputs + math.prod(task.spec.targets) + _answers(task) + 1
-        widths = [self._example + (inputs if order == "hochreiter" else 0), *hidden]
+        self._width = inputs + math.prod(task.spec.targets) + _answers(task) + 1
+        widths = [self._width + (inputs if order == "hochreiter" else 0), *hidden]
         self.layers = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(widths))
         size, shapes = task.model.size, task.model.shapes
         self.gates: Gates | FactoredGates = (
@@ -91,7 +91,7 @@ class WeightsInCell(Learner[CellState]):
         self.start = nn.Parameter(torch.empty(size))
         # A factor on what a gate sees begins at zero: as the paper's.
         self.sight = nn.Parameter(torch.zeros(3 * size)) if sees != "none" else None
-        self._kernel = WeightsInCellKernel(frozen=after_separator == "frozen")
+        self._kernel = self._new_kernel()
         self._reset(initial_biases(size, forget_bias, input_bias), gate_scale, initial_seed)
 
     @torch.no_grad()
@@ -118,42 +118,37 @@ class WeightsInCell(Learner[CellState]):
                 "meta-train a learner on it"
             )
         twin = super().on(task)
-        twin._kernel = WeightsInCellKernel(frozen=self.after_separator == "frozen")
+        twin._kernel = self._new_kernel()
         return twin
+
+    def _new_kernel(self) -> WeightsInCellKernel:
+        return WeightsInCellKernel(frozen=self.after_separator == "frozen", waits=self.order == "hochreiter")
 
     def init(self, episodes: int, rng: Generator) -> CellState:
         """Start from θ_0."""
         del rng
-        width = self._example if self.order == "hochreiter" else 0
+        width = self._width if self.order == "hochreiter" else 0
         params = self.start.detach().expand(episodes, -1).clone()
         return CellState(params, torch.zeros((), dtype=torch.long, device="cpu"), params.new_zeros(episodes, width))
 
     def step(self, state: CellState, batch: Batch) -> tuple[CellState, Tensor]:
         """Answer with θ_{t−1}, then move it; in Hochreiter's order the other way round."""
-        theta, previous = self._theta(state), state.previous
-        if self.order == "hochreiter":
-            theta = self._moved(theta, torch.cat([batch.inputs.flatten(1), previous], 1), previous)
-        answer = self.task.model(self._named(theta), batch.inputs)
-        shown = answer.new_ones(len(answer)) if batch.shown is None else batch.shown.to(answer)
-        flag = shown.unsqueeze(1)
-        # Selected, not multiplied: whatever stands in the place of a hidden target, even a NaN, is not read.
-        targets = torch.where(flag > 0, batch.targets.flatten(1).to(answer), 0.0)
-        example = torch.cat([batch.inputs.flatten(1), targets, answer.flatten(1), flag], 1)
+        theta = self._met(self._theta(state), state, batch.inputs)
+        answer = self.task.model(self.named(theta), batch.inputs)
+        example = _example(batch, answer)
         if self.order == "hochreiter":
             return CellState(theta, state.steps + 1, example), answer
-        theta = self._moved(theta, example, example)
-        return CellState(theta, state.steps + 1, previous), answer
+        return CellState(self._moved(theta, example, example), state.steps + 1, state.previous), answer
 
     def predict(self, state: CellState, inputs: Tensor) -> Tensor:
         """Answer with θ as it stands; in Hochreiter's order each input as if it came next."""
-        theta = self._theta(state)
         if self.order == "predict_then_update":
-            return self.task.model(self._named(theta), inputs)
+            return self.task.model(self.named(self._theta(state)), inputs)
         episodes, count = inputs.shape[:2]
-        theta, previous = (value.repeat_interleave(count, 0) for value in (theta, state.previous))
+        theta, previous = (value.repeat_interleave(count, 0) for value in (self._theta(state), state.previous))
         singly = inputs.flatten(0, 1).unsqueeze(1)
-        theta = self._moved(theta, torch.cat([singly.flatten(1), previous], 1), previous)
-        answers = self.task.model(self._named(theta), singly)
+        theta = self._met(theta, state._replace(previous=previous), singly)
+        answers = self.task.model(self.named(theta), singly)
         return answers.view(episodes, count, *answers.shape[2:])
 
     def unroll(self, state: CellState, batches: Batches) -> tuple[CellState, Tensor]:
@@ -174,11 +169,7 @@ class WeightsInCell(Learner[CellState]):
         """Compiled ones for the paper's learner and a model of its kind."""
         if not self.fast:
             return "reference"
-        reasons = {
-            "order=hochreiter": self.order == "hochreiter",
-            f"rank={self.rank}": self.rank is not None,
-            f"sees={self.sees}": self.sees != "none",
-        }
+        reasons = {f"rank={self.rank}": self.rank is not None, f"sees={self.sees}": self.sees != "none"}
         if any(reasons.values()):
             asked = ", ".join(name for name, holds in reasons.items() if holds)
             return f"reference: the kernels have no {asked}"
@@ -190,19 +181,28 @@ class WeightsInCell(Learner[CellState]):
         inputs, targets = batches.inputs.flatten(2), batches.targets.flatten(1)
         shown = torch.ones_like(targets) if batches.shown is None else batches.shown.to(targets)
         phi = [value for layer in (*self.layers, self.gates) for value in layer.parameters()]
-        answers, params = self._kernel(self._theta(state), inputs, torch.where(shown > 0, targets, 0.0), shown, phi)
-        after = CellState(params, state.steps + batches.steps, state.previous)
-        return after, answers.view_as(batches.targets)
+        theta = self._met(self._theta(state), state, batches.inputs[0])
+        answers, params = self._kernel(theta, inputs, torch.where(shown > 0, targets, 0.0), shown, phi)
+        outputs, last = answers.view_as(batches.targets), state.previous
+        if self.order == "hochreiter":
+            last = _example(batches.at(-1), outputs[-1])
+        return CellState(params, state.steps + batches.steps, last), outputs
 
     def _theta(self, state: CellState) -> Tensor:
         """Return θ, (E, P): before the first step it is a part of φ and can be differentiated."""
         return self.start.expand(len(state.params), -1) if int(state.steps) == 0 else state.params
 
-    def _named(self, theta: Tensor) -> Params:
+    def named(self, theta: Tensor) -> Params:
         """Return θ (E, P) as the model's parameters."""
         shapes = self.task.model.shapes
         pieces = torch.split(theta, [math.prod(shape) for shape in shapes.values()], 1)
         return {name: piece.view(-1, *shapes[name]) for name, piece in zip(shapes, pieces, strict=True)}
+
+    def _met(self, theta: Tensor, state: CellState, inputs: Tensor) -> Tensor:
+        """Return θ as it meets inputs (E, 1, ...): in Hochreiter's order the last example moves it only now."""
+        if self.order == "predict_then_update" or int(state.steps) == 0:
+            return theta
+        return self._moved(theta, torch.cat([state.previous, inputs.flatten(1)], 1), state.previous)
 
     def _moved(self, theta: Tensor, features: Tensor, example: Tensor) -> Tensor:
         """Return f ⊙ θ + i ⊙ c̃ for features (E, n) and the example that they are of, (E, D + K + A + 1)."""
@@ -227,7 +227,7 @@ class WeightsInCell(Learner[CellState]):
             example[:, :inputs].reshape(-1, 1, *spec.inputs),
             example[:, inputs : inputs + targets].reshape(-1, 1, *spec.targets),
         )
-        point = Point(self.task.model, self.task.loss, self._named(theta), batch, second_order=True)
+        point = Point(self.task.model, self.task.loss, self.named(theta), batch, second_order=True)
         gradient = torch.cat([value.flatten(1) for value in point.grad.values()], 1)
         return gradient * example[:, -1:]
 
@@ -247,6 +247,15 @@ def _check(task: Task, hidden: Sequence[int], order: str, after_separator: str, 
     ):
         if value not in known:
             raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}")
+
+
+def _example(batch: Batch, answer: Tensor) -> Tensor:
+    """Return [x, I·y, ŷ, I] of one step, (E, D + K + A + 1)."""
+    shown = answer.new_ones(len(answer)) if batch.shown is None else batch.shown.to(answer)
+    flag = shown.unsqueeze(1)
+    # Selected, not multiplied: whatever stands in the place of a hidden target, even a NaN, is not read.
+    targets = torch.where(flag > 0, batch.targets.flatten(1).to(answer), 0.0)
+    return torch.cat([batch.inputs.flatten(1), targets, answer.flatten(1), flag], 1)
 
 
 def _answers(task: Task) -> int:

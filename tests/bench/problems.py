@@ -80,7 +80,7 @@ class BowlEpisode(Episode):
     def batches(self, start: int, stop: int, split: Split = Split.TRAIN) -> Batches:
         """Return the steps as views of one."""
         del split
-        return Batches(*(value.expand(stop - start, *value.shape) for value in self._batch))
+        return Batches(*(value.expand(stop - start, *value.shape) for value in self._batch[:2]))
 
 
 class Bowl(Task):

@@ -28,13 +28,12 @@ def found(fast, episodes, steps, masked=True, **options):
 
 
 @pytest.mark.parametrize("masked", [True, False], ids=["hidden", "shown"])
+@pytest.mark.parametrize("order", ["predict_then_update", "hochreiter"])
 @pytest.mark.parametrize("after_separator", ["moves", "frozen"])
 @pytest.mark.parametrize(("episodes", "steps"), [(5, 12), (16, 12), (32, 12), (40, 9), (3, 1), (33, 2)])
-def test_losses_and_gradients_are_the_references(episodes, steps, after_separator, masked, double):
-    pairs = zip(
-        *(found(fast, episodes, steps, masked, after_separator=after_separator) for fast in (True, False)), strict=True
-    )
-    for one, other in pairs:
+def test_losses_and_gradients_are_the_references(episodes, steps, after_separator, order, masked, double):
+    options = {"order": order, "after_separator": after_separator}
+    for one, other in zip(*(found(fast, episodes, steps, masked, **options) for fast in (True, False)), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
 
 
@@ -57,9 +56,10 @@ def test_saturated_gates_stay_numbers(scale):
         assert torch.isfinite(value).all()
 
 
-def test_windows_go_on_where_the_last_one_ended(double):
+@pytest.mark.parametrize("order", ["predict_then_update", "hochreiter"])
+def test_windows_go_on_where_the_last_one_ended(order, double):
     task = Halfplanes(dimension=3, samples=12, hidden=[5])
-    learner = WeightsInCell(task, hidden=[7, 6], forget_bias=1.0, input_bias=0.0)
+    learner = WeightsInCell(task, hidden=[7, 6], order=order, forget_bias=1.0, input_bias=0.0)
     batches = task.sample(4, 1, Phase.META_TRAIN).batches(0, 12)
     with torch.no_grad():
         _, whole = learner.losses(learner.init(4, generator(0)), batches)

@@ -91,6 +91,25 @@ def test_episodes_do_not_influence_each_other(setting):
     assert not torch.allclose(plain[:, 0], other[:, 0])
 
 
+@pytest.mark.parametrize(("task", "name"), [pair for pair in PAIRS if pair[0] in HIDING])
+def test_answers_never_depend_on_hidden_targets(task, name, double):
+    learner = LEARNERS[name](TASKS[task]())
+    batches = learner.task.sample(E, 7, Phase.TEST).batches(0, 12)
+    hidden = batches.shown[:, :, None, None] == 0
+    altered = batches._replace(targets=torch.where(hidden, 1.0 - batches.targets, batches.targets))
+    assert not torch.equal(altered.targets, batches.targets)
+    with torch.no_grad():
+        state, plain = learner.unroll(learner.init(E, generator(0)), batches)
+        other, answers = learner.unroll(learner.init(E, generator(0)), altered)
+        torch.testing.assert_close(answers, plain, rtol=0, atol=0)
+        inputs = batches.inputs[3]
+        torch.testing.assert_close(learner.predict(other, inputs), learner.predict(state, inputs), rtol=0, atol=0)
+        stepped = learner.init(E, generator(0))
+        for step in range(12):
+            stepped, answer = learner.step(stepped, altered.at(step))
+            torch.testing.assert_close(answer, plain[step], rtol=1e-9, atol=1e-12)
+
+
 def test_state_survives_flattening(setting):
     _, learner, episode = setting
     with torch.no_grad():

@@ -96,17 +96,17 @@ def test_frozen_weights_stay_after_the_separator(order, fast, double):
 def test_in_hochreiters_order_the_input_moves_the_weights_that_answer_it(double):
     task = TASKS["halfplanes"]()
     learner = weights_in_cell(order="hochreiter")(task)
-    state = learner.init(4, generator(0))
     batches = task.sample(4, 1, Phase.TEST).batches(0, 2)
-    moved, answer = learner.step(state, batches.at(0))
-    torch.testing.assert_close(task.model(learner._named(moved.params), batches.inputs[0]), answer)
-    assert not torch.allclose(moved.params, learner.start.expand(4, -1))
-    # The target of step 0 shows in the weights of step 1, not before.
-    other = batches.at(0)._replace(targets=1.0 - batches.targets[0])
-    same, _ = learner.step(state, other)
-    torch.testing.assert_close(same.params, moved.params, rtol=0, atol=0)
-    pair = [learner.step(one, batches.at(1))[0].params for one in (moved, same)]
-    assert not torch.allclose(*pair)
+    first, _ = learner.step(learner.init(4, generator(0)), batches.at(0))
+    torch.testing.assert_close(first.params, learner.start.expand(4, -1))  # no example has been seen
+    second, answer = learner.step(first, batches.at(1))
+    torch.testing.assert_close(task.model(learner.named(second.params), batches.inputs[1]), answer)
+    for altered in (
+        batches.at(1)._replace(inputs=batches.inputs[1] + 1.0),
+        batches.at(1)._replace(targets=1.0 - batches.targets[1]),
+    ):
+        params = learner.step(first, altered)[0].params
+        assert torch.equal(params, second.params) == torch.equal(altered.inputs, batches.inputs[1])
 
 
 def test_every_answer_of_a_model_of_several_is_read():
@@ -119,7 +119,7 @@ def test_every_answer_of_a_model_of_several_is_read():
 
 @pytest.mark.parametrize(
     ("options", "reason"),
-    [({"rank": 3}, "rank=3"), ({"order": "hochreiter", "sees": "weights"}, "order=hochreiter, sees=weights")],
+    [({"rank": 3}, "rank=3"), ({"rank": 3, "sees": "weights"}, "rank=3, sees=weights")],
 )
 def test_it_says_why_it_is_not_compiled(options, reason):
     learner = WeightsInCell(Halfplanes(), **options)

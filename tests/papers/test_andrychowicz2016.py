@@ -22,7 +22,8 @@ from l2l_cli.papers.andrychowicz2016.claims import alike, beats, fails, one_for_
 from l2l_cli.papers.andrychowicz2016.measures import Entry, losses_of
 from l2l_cli.papers.andrychowicz2016.published import FIGURE4_MNIST, FIGURE4_QUADRATICS, FIGURE5, MARKS, our_step
 from l2l_cli.papers.andrychowicz2016.recipe import ARTEFACTS, Andrychowicz2016
-from l2l_cli.papers.andrychowicz2016.tables import chosen, edge_warning, spread, winners
+from l2l_cli.papers.andrychowicz2016.tables import spread, winners
+from l2l_cli.papers.shared import chosen, edge_warning
 from l2l_cli.results.frame import Metric
 from l2l_cli.results.report import Report
 from l2l_cli.runs import untrained

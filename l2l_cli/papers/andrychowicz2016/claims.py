@@ -6,30 +6,16 @@ Source: Andrychowicz et al. 2016, §3; no claim there has a criterion, so each i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from l2l_cli.papers.andrychowicz2016.measures import Losses
 from l2l_cli.papers.andrychowicz2016.tables import lead, rivals_of
+from l2l_cli.papers.shared import Claim
 
 LEARNS = 0.9
 """A rule learns if it brings the loss below this share of the first one."""
 
 ALIKE = 0.25
 """Relative distance from their mean within which losses count as about equal."""
-
-
-@dataclass(frozen=True)
-class Claim:
-    """What the paper says, whether it holds here (None: not run), and the numbers."""
-
-    text: str
-    holds: bool | None
-    evidence: str
-
-    def __str__(self) -> str:
-        """Return a sentence for the report."""
-        verdict = {True: "This holds", False: "**This does not hold**", None: "Not run at this scale"}[self.holds]
-        return f"{self.text}: {verdict}{': ' if self.evidence else ''}{self.evidence}."
 
 
 def beats(
@@ -142,8 +128,3 @@ def sane(text: str, losses: Losses, learned: str, problems: Sequence[str], updat
         f"{problem}: {before:.3g} after {after}, {end:.3g} then" for problem, (before, end) in pairs.items()
     )
     return Claim(text, all(end <= before for before, end in pairs.values()), shown)
-
-
-def listed(claims: Sequence[Claim]) -> str:
-    """Return claims as a list for the report."""
-    return "* " + "\n* ".join(map(str, claims))

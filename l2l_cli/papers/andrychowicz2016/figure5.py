@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from l2l_cli.papers.andrychowicz2016.claims import beats, fails, listed
+from l2l_cli.papers.andrychowicz2016.claims import beats, fails
 from l2l_cli.papers.andrychowicz2016.measures import losses_of
 from l2l_cli.papers.andrychowicz2016.published import FIGURE5, MARKS, Curve
 from l2l_cli.papers.andrychowicz2016.sections import curve_panels, what_was_chosen, who_wins
 from l2l_cli.papers.andrychowicz2016.tables import results_of
 from l2l_cli.papers.base import Artefact
+from l2l_cli.papers.shared import listed
 from l2l_cli.results.report import Figure, Section
 
 WIDER_START = {"40 units, θ₀ 0.1": "40 units", "2 layers, θ₀ 0.1": "2 layers"}

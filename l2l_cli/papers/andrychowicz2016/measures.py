@@ -9,33 +9,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from l2l_cli.build import build, changed
 from l2l_cli.core.types import Phase
 from l2l_cli.evaluation.curves import rows_of
 from l2l_cli.evaluation.tune import Tuning
 from l2l_cli.learners.base import Learner
 from l2l_cli.learners.rollout import Scores, score, side_by_side
-from l2l_cli.papers.andrychowicz2016.published import BASE, MARKS, our_step, updates_at
-from l2l_cli.papers.base import TRIALS
+from l2l_cli.papers.andrychowicz2016.published import MARKS, our_step, updates_at
+from l2l_cli.papers.shared import problems_of, tuning_rows
 from l2l_cli.results.frame import Metric
 from l2l_cli.runs import Trained, tuned
 from l2l_cli.schema import Evaluation, Settings
-from l2l_cli.tasks.base import Task
-
-TUNING = "tuning"
-"""Stands for the episode in rows that say what was chosen."""
-
-EDGE = "edge "
-"""Begins the metric that says whether a chosen value ends its grid, 1 or 0; the key follows."""
-
-
-def problems_of(settings: Settings) -> dict[str, Task]:
-    """Build the problems of an evaluation; without any, the task as it is."""
-    problems = settings.evaluation.problems or {BASE: {}}
-    return {
-        name: build(changed(settings.task, changes, "task"), f"evaluation.problems.{name}")
-        for name, changes in problems.items()
-    }
 
 
 class Entry(NamedTuple):
@@ -79,7 +62,7 @@ def entry_rows(row: str, entry: Entry, settings: Settings) -> list[Metric]:
     Every contender and every seed of it meets the same test episodes, so comparisons are paired over episodes.
     """
     scores = _scores(entry.learner, entry.plan, entry.steps)
-    tuning = _tuning_rows(row, settings.seed, entry.problem, entry.tuning)
+    tuning = tuning_rows(row, settings.seed, entry.problem, entry.tuning)
     return [*tuning, *_score_rows(row, settings.seed, entry.problem, scores)]
 
 
@@ -96,16 +79,6 @@ def _score_rows(row: str, seed: int, problem: str, scores: Scores) -> Iterator[M
     for step in sorted({our_step(mark) for mark in MARKS if our_step(mark) < last} | {last}):
         for episode, value in enumerate(scores.losses[step - 1].tolist()):
             yield Metric(row, seed, str(episode), step, problem, "loss", value)
-
-
-def _tuning_rows(row: str, seed: int, problem: str, tuning: Tuning | None) -> Iterator[Metric]:
-    """Yield the number of trials and, by key, the value chosen and whether it ends its grid."""
-    if tuning is None:
-        return
-    yield Metric(row, seed, TUNING, 0, problem, TRIALS, float(len(tuning.trials)))
-    for key, value in tuning.best.setting.items():
-        yield Metric(row, seed, TUNING, 0, problem, key, float(value))
-        yield Metric(row, seed, TUNING, 0, problem, EDGE + key, float(key in tuning.at_edge))
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from l2l_cli.papers import shared
+
 Curve = Mapping[int, float]
 """Loss by number of updates made."""
 
-BASE = "base"
+BASE = shared.BASE
 """Name of the problem that the rules are meta-trained on."""
 
 LONGER = "200 steps"

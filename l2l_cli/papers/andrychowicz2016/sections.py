@@ -10,7 +10,8 @@ import pandas as pd
 from l2l_cli.papers.andrychowicz2016.measures import Losses, curves_of
 from l2l_cli.papers.andrychowicz2016.published import Curve
 from l2l_cli.papers.andrychowicz2016.style import draw_curves, draw_ecdf, legend
-from l2l_cli.papers.andrychowicz2016.tables import chosen, edge_warning, spread, winners
+from l2l_cli.papers.andrychowicz2016.tables import spread, winners
+from l2l_cli.papers.shared import tuning_sections
 from l2l_cli.results.plot import decorate, panels, save
 from l2l_cli.results.report import Figure, Section
 
@@ -49,14 +50,11 @@ def how_they_spread(title: str, losses: Losses, problem: str, updates: int, fold
 
 def what_was_chosen(title: str, rows: Mapping[str, pd.DataFrame]) -> list[Section]:
     """Return what tuning chose, with a warning for settings at the edge of their grid."""
-    table = chosen(rows)
-    if not len(table):
-        return []
     text = (
         "Hand-made rules are tuned on each problem, on tune episodes alone, for the loss at its end, as in the paper; "
         "the number of settings tried is stated."
     )
-    return [Section(f"{title}: what tuning chose", [text, edge_warning(table)], [table])]
+    return tuning_sections(title, rows, text)
 
 
 def curve_panels(

@@ -1,4 +1,4 @@
-"""Tables and verdicts: paper beside ours, who wins when, how losses spread over problems, what tuning chose."""
+"""Tables and verdicts: paper beside ours, who wins when, how losses spread over problems."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from l2l_cli.papers.andrychowicz2016.measures import EDGE, TUNING, Losses
+from l2l_cli.papers.andrychowicz2016.measures import Losses
 from l2l_cli.papers.andrychowicz2016.published import BASE, CG, PAPERS_OWN, SOLVERS, Curve
-from l2l_cli.papers.base import TRIALS
 from l2l_cli.results.frame import Result, bootstrap_interval, paired_bootstrap, summarise
 
 SOLVED = 1e-6
@@ -115,44 +114,6 @@ def _interval(values: np.ndarray[Any, Any], statistic: Any) -> str:
 
 def _quantile(values: np.ndarray[Any, Any], share: float) -> float:
     return float(np.quantile(values, share, method="higher"))  # an order statistic: no mean with an infinite loss
-
-
-def chosen(rows: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return what tuning chose for each hand-made contender and problem, out of how many, and what ends its grid."""
-    table = []
-    for row, frame in rows.items():
-        part = frame[frame.episode == TUNING] if len(frame) else frame
-        for problem, group in part.groupby("split", sort=False) if len(part) else ():
-            found = dict(zip(group.metric, group.value, strict=True))
-            keys = [name for name in found if name != TRIALS and not name.startswith(EDGE)]
-            edges = [_short(key) for key in keys if found.get(EDGE + key)]
-            table.append(
-                {
-                    "contender": row,
-                    "problem": problem,
-                    "trials": int(found.get(TRIALS, 0)),
-                    "chosen": ", ".join(f"{_short(key)}={found[key]:.3g}" for key in keys),
-                    "at the edge of its grid": ", ".join(edges) or "–",
-                }
-            )
-    return pd.DataFrame(table)
-
-
-def _short(key: str) -> str:
-    return key.rpartition(".")[2]
-
-
-def edge_warning(table: pd.DataFrame) -> str:
-    """Return a sentence that counts the settings at the edge of their grid, where a wider one might do better."""
-    if not len(table):
-        return "Nothing was tuned."
-    ends = table[table["at the edge of its grid"] != "–"]
-    if not len(ends):
-        return "No chosen setting lies at the edge of its grid."
-    names = ", ".join(f"{row.contender} on {row.problem}" for row in ends.itertuples())
-    return (
-        f"**{len(ends)} of {len(table)} chosen settings lie at the edge of their grid** and might be better: {names}."
-    )
 
 
 def rivals_of(losses: Losses) -> list[str]:
