@@ -70,7 +70,6 @@ def criterion_for(task: Task, asked: str | None) -> str:
     return asked or ("held_out" if task.spec.hides else "mean")
 
 
-@torch.no_grad()
 def side_by_side(parts: Sequence[Scores]) -> Scores:
     """Join scores over as many steps along the axis of episodes."""
     looks = [part.looks for part in parts if part.looks is not None]
@@ -83,6 +82,7 @@ def side_by_side(parts: Sequence[Scores]) -> Scores:
     )
 
 
+@torch.no_grad()
 def score(learner: Learner[Any], episodes: int, steps: int, seed: int, phase: Phase, chunk: int = 1024) -> Scores:
     """Run a learner through E fresh episodes of T steps.
 
