@@ -104,7 +104,7 @@ def _check(target: type[Any], arguments: Mapping[str, Any], given: Mapping[str, 
         if name not in settable:
             raise UsageError(
                 f"{path}.{name}: {target.__name__} has no such argument{did_you_mean(name, settable)} "
-                f"(it has {', '.join(settable) or 'none'})"
+                f"(it has {', '.join(settable) or 'none'}); if a file sets it, take it out: ~{path}.{name}"
             )
     for name in settable:
         if parameters[name].default is inspect.Parameter.empty and name not in arguments:
