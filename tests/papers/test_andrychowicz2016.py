@@ -16,9 +16,11 @@ from l2l_cli.config import compose
 from l2l_cli.core.errors import UsageError
 from l2l_cli.groups import papers
 from l2l_cli.learners.descent import Descent
+from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
 from l2l_cli.optimizers.sgd import Sgd
 from l2l_cli.papers.andrychowicz2016 import figure10, tables
 from l2l_cli.papers.andrychowicz2016.claims import alike, beats, fails, one_for_all, sane
+from l2l_cli.papers.andrychowicz2016.ends import end_rows, end_sections
 from l2l_cli.papers.andrychowicz2016.measures import Entry, losses_of
 from l2l_cli.papers.andrychowicz2016.published import FIGURE4_MNIST, FIGURE4_QUADRATICS, FIGURE5, MARKS, our_step
 from l2l_cli.papers.andrychowicz2016.recipe import ARTEFACTS, Andrychowicz2016
@@ -28,6 +30,7 @@ from l2l_cli.results.frame import Metric
 from l2l_cli.results.report import Report
 from l2l_cli.runs import untrained
 from l2l_cli.schema import Evaluation, ReproduceRequest
+from l2l_cli.tasks.images import ImagesMLP
 from l2l_cli.tasks.quadratic import Quadratic
 from tests.test_cli import run
 
@@ -257,3 +260,25 @@ def test_smoke_through_the_command_line(tmp_path, monkeypatch, capsys):
     written = {path: path.stat().st_mtime_ns for path in Path("here/rows").iterdir()}
     assert run(f"reproduce {PRESET} --scale smoke --output here", monkeypatch, capsys)[0] == 0
     assert {path: path.stat().st_mtime_ns for path in Path("here/rows").iterdir()} == written
+
+
+def test_gradient_descent_moves_along_the_gradient_by_its_rate():
+    task = ImagesMLP(hidden=[3], examples=5, start=0.3)
+    entry = Entry("base", Descent(task, Sgd(0.1)), 7, None, Evaluation(seeds=[1]))
+    found = pd.DataFrame(list(end_rows("SGD", entry, 0)))
+    assert set(found.step) == {1, 4, 7}
+    table = found.pivot_table(index="step", columns="metric", values="value")
+    np.testing.assert_allclose(table.along, 1.0, rtol=1e-5)
+    np.testing.assert_allclose(table.move, 0.1 * table.gradient, rtol=1e-3)
+
+
+def test_where_a_rule_ends_is_drawn(tmp_path):
+    task = ImagesMLP(hidden=[3], examples=5, start=0.3)
+    rows = {}
+    for name, rule in (("SGD", Sgd(0.1)), ("LSTM", CoordinatewiseLSTM(hidden=3))):
+        entry = Entry("base", Descent(task, rule), 7, None, Evaluation(seeds=[1]))
+        rows[name] = pd.DataFrame(list(end_rows(name, entry, 0)))
+    assert rows["LSTM"][rows["LSTM"].metric == "saturated"].value.between(0, 1).all()
+    (section,) = end_sections(rows, ["base"], tmp_path)
+    assert list(section.tables[0].contender) == ["SGD", "LSTM"]
+    assert section.figures[0].path.exists()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from l2l_cli.papers.andrychowicz2016.claims import one_for_all, sane
+from l2l_cli.papers.andrychowicz2016.ends import end_sections
 from l2l_cli.papers.andrychowicz2016.measures import Losses, losses_of
 from l2l_cli.papers.andrychowicz2016.published import BASE, FIGURE4_MNIST, FIGURE5
 from l2l_cli.papers.andrychowicz2016.sections import curve_panels, what_was_chosen, who_wins
@@ -52,6 +53,7 @@ def beyond(rows: Mapping[str, pd.DataFrame], folder: Path) -> Artefact:
         claims.append(sane(f"{name}, sane after 999 updates", losses, name, LONG, 999, 99))
     sections = [
         Section(title, [TEXT, listed(claims)], [table], drawn),
+        *end_sections(rows, problems, folder),
         *who_wins(title, losses, losses.problems),
         *what_was_chosen(title, rows),
     ]

@@ -9,7 +9,7 @@ import pandas as pd
 
 from l2l_cli.meta import loss
 from l2l_cli.optimizers import coordinatewise_lstm, preprocess
-from l2l_cli.papers.andrychowicz2016 import beyond, figure4, figure5, figure6, figure7, figure10, published
+from l2l_cli.papers.andrychowicz2016 import beyond, ends, figure4, figure5, figure6, figure7, figure10, published
 from l2l_cli.papers.andrychowicz2016.measures import entries, entry_rows, restricted
 from l2l_cli.papers.base import Artefact, Paper
 from l2l_cli.results.frame import Metric
@@ -52,6 +52,8 @@ class Andrychowicz2016(Paper):
             rows += entry_rows(row, entry, trained.settings)
             if entry.problem == published.BASE:
                 rows += figure10.update_rows(row, entry, trained.settings.seed)
+            if entry.problem in beyond.PAPER:
+                rows += ends.end_rows(row, entry, trained.settings.seed)
         return rows
 
     def artefact(self, name: str, rows: Mapping[str, pd.DataFrame], folder: Path) -> Artefact:
