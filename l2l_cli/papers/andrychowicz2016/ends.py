@@ -33,8 +33,9 @@ MOVE, ALONG, FULL, GRADIENT = "move", "along", "saturated", "gradient"
 
 TEXT = (
     f"Root mean squares over the coordinates that have a gradient, means over {EPISODES} test problems.  *Along* is "
-    "the cosine between a move and the gradient just shown, downhill: near 1 a rule follows each minibatch and its noise, "
-    f"lower it averages over many.  *Saturated* is the share of the last layer's cells with |tanh c| > {SATURATED}."
+    "the cosine between a move and the gradient just shown, downhill: near 1 a rule follows each minibatch and its "
+    "noise, lower it averages over many.  *Saturated* is the share of the last layer's cells with |tanh c| > "
+    f"{SATURATED}."
 )
 
 
