@@ -79,7 +79,7 @@ class Svm(Refit):
     def _machine(self, strength: float, inputs: Array, classes: NDArray[np.int64]) -> SVC | LinearSVC:
         if self.kernel == "linear":
             # It penalises the offset too; as the weight of an input of 10 it is all but free.
-            model = LinearSVC(C=strength, dual=False, intercept_scaling=10.0, max_iter=10000)
+            model = LinearSVC(C=strength, dual=False, intercept_scaling=10.0, tol=1e-3, max_iter=100_000)
             return model.fit(inputs, classes)
         return SVC(C=strength, gamma=self.gamma).fit(inputs, classes)
 
