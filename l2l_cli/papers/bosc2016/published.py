@@ -15,9 +15,12 @@ from typing import NamedTuple
 LEARNED = "weights in cell"
 """The row of the paper's learner, meta-trained by our recipe."""
 
+LONGER = "weights in cell, five times as long"
+"""The same with as many more updates."""
+
 LOGISTIC, LINEAR_SVM, RBF_SVM = "logistic regression", "linear SVM", "RBF SVM"
 
-GAUSSIAN_PROCESS = "Gaussian process"
+GAUSSIAN_PROCESS, EPOCHS = "Gaussian process", "MLP, many epochs"
 
 ONLINE = ("MLP, online SGD", "MLP, online Adam")
 """The same network, moved once a sample by a tuned hand-made rule."""

@@ -24,8 +24,8 @@ ALIKE = 0.01
 """Nats that make no difference."""
 
 TEXT = (
-    "The learner of the table and its variants, each meta-trained for the same, smaller number of updates, but for "
-    "the paper's own recipe: SMORMS3 at 0.001 (its default, the paper's rate is lost), one data set an update.  Mixed "
+    "The learner of the table and its variants, each meta-trained for the same number of updates, but for the "
+    "paper's own recipe: SMORMS3 at 0.001 (its default, the paper's rate is lost), one data set an update.  Mixed "
     "samples are scored with training and test samples mixed at random as well.  The difference is the variant's loss "
     "less that of the learner as it is, paired over data sets, seeds averaged."
 )
