@@ -37,15 +37,15 @@ def augmented(pictures: Tensor, how: Augment, rng: Generator) -> Tensor:
 
 
 def _shifted(pictures: Tensor, rng: Generator) -> Tensor:
-    count, _, height, width = pictures.shape
+    count, channels, height, width = pictures.shape
     down, right = height // PADDING, width // PADDING
     padded = functional.pad(pictures, (right, right, down, down))
     top, left, flip = (torch.randint(high, (count, 1), generator=rng) for high in (2 * down + 1, 2 * right + 1, 2))
     rows, columns = top + torch.arange(height), torch.arange(width).expand(count, -1)
     columns = left + torch.where(flip > 0, columns.flip(1), columns)
-    # One pixel after another, its channels side by side: that is how convolutions like them.
-    each = torch.arange(count).view(-1, 1, 1)
-    return padded[each, :, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
+    # One gather over pixels in a row takes a quarter of the time of an index for each axis.
+    places = (rows[:, :, None] * padded.shape[-1] + columns[:, None, :]).view(count, 1, -1)
+    return padded.flatten(2).gather(2, places.expand(-1, channels, -1)).view_as(pictures)
 
 
 def _zoomed(pictures: Tensor, rng: Generator) -> Tensor:
@@ -77,17 +77,17 @@ def middle_frames(count: int) -> Tensor:
     return torch.tensor([ZOOM[0], 0.5, 0.5, 0.0], device="cpu").expand(count, -1)
 
 
-def standardised(pictures: Tensor, how: Standardise) -> Tensor:
-    """Return pictures (n, channels, height, width), numbers from 0 to 255, on a scale for networks.
+def rescale_(pictures: Tensor, how: Standardise) -> Tensor:
+    """Bring pictures (n, channels, height, width), numbers from 0 to 255, to a scale for networks, in place.
 
     "none" gives 0 … 1; "picture" gives each picture mean 0 and standard deviation 1 over all its numbers;
     "channels" takes ImageNet's mean colour away and leaves the unit.
     """
-    if how == "channels":
-        return pictures - pictures.new_tensor(MEAN_COLOUR).view(3, 1, 1)
-    if how == "picture":
-        axes, count = (1, 2, 3), pictures[0].numel()
-        deviations = pictures - pictures.mean(axes, keepdim=True)
-        # The floor is TensorFlow's, for pictures of one colour.
-        return deviations / deviations.square().mean(axes, keepdim=True).sqrt().clamp(min=count**-0.5)
-    return pictures / 255.0
+    if how == "none":
+        return pictures.div_(255.0)
+    if how == "channels":  # from a picture in the same order in memory, which takes a third of the time
+        return pictures.sub_(torch.empty_like(pictures[0]).copy_(pictures.new_tensor(MEAN_COLOUR).view(3, 1, 1)))
+    axes, share = (1, 2, 3), pictures[0].numel() ** -0.5
+    pictures.sub_(pictures.mean(axes, keepdim=True))
+    deviation = torch.linalg.vector_norm(pictures, dim=axes, keepdim=True) * share
+    return pictures.div_(deviation.clamp(min=share))  # TensorFlow's floor, for pictures of one colour

@@ -18,7 +18,7 @@ from l2l_cli.core.model import Model
 from l2l_cli.core.random import derive, generator
 from l2l_cli.core.types import Batch, Phase, Spec, Split
 from l2l_cli.models.resnet import resnet, resnet_weights
-from l2l_cli.tasks.augment import Standardise, draw_frames, middle_frames, standardised
+from l2l_cli.tasks.augment import Standardise, draw_frames, middle_frames, rescale_
 from l2l_cli.tasks.base import Classification, Episode
 from l2l_cli.tasks.images import divided, spread
 from l2l_cli.tasks.photos import Photos, count_classes, decode, find_photos
@@ -67,7 +67,7 @@ class PhotosEpisode(Episode):
         self._ahead = {(step + 1, split): self._ask(step + 1, split)}
         device, dtype = torch.get_default_device(), torch.get_default_dtype()
         pictures = decoded.movedim(-1, 1).to(device).to(dtype)
-        inputs = standardised(pictures, self._standardise).view(*shape, *spec.inputs)
+        inputs = rescale_(pictures, self._standardise).view(*shape, *spec.inputs)
         targets = functional.one_hot(self._photos.labels[chosen].view(shape), *spec.targets)
         return Batch(inputs, targets.to(device, dtype))
 
@@ -102,7 +102,7 @@ class PhotosResNet(Classification):
         augment: Resize, crop and flip the photos that are learned from at random; else the middle is shown, the
             shorter side being 8/7 of the crop's.
         augment_test: Also in the phase ``test``.  What is held out is never changed.
-        standardise: The scale of the inputs; see ``standardised``.
+        standardise: The scale of the inputs; see ``rescale_``.
 
     Raises:
         ValueError: A number is out of range.

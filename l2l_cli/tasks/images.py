@@ -20,7 +20,7 @@ from l2l_cli.core.random import derive, generator
 from l2l_cli.core.types import Batch, Phase, Spec, Split
 from l2l_cli.models.convnet import convnet, gaussian_weights
 from l2l_cli.models.mlp import Activation, mlp
-from l2l_cli.tasks.augment import Augment, Standardise, augmented, standardised
+from l2l_cli.tasks.augment import Augment, Standardise, augmented, rescale_
 from l2l_cli.tasks.base import Classification, Episode
 from l2l_cli.tasks.datasets import load, outline
 from l2l_cli.tasks.pictures import Pictures, Size
@@ -66,7 +66,7 @@ class ImagesEpisode(Episode):
         chosen = rows[torch.randint(len(rows), shape, generator=rng, device="cpu").flatten()]
         device, dtype = torch.get_default_device(), torch.get_default_dtype()
         pictures = augmented(self._pictures.images[chosen], self._augment[split], rng).to(device, dtype)
-        inputs = standardised(pictures, self._standardise).reshape(*shape, *spec.inputs)
+        inputs = rescale_(pictures, self._standardise).reshape(*shape, *spec.inputs)
         targets = functional.one_hot(self._pictures.labels[chosen].view(shape), *spec.targets)
         return Batch(inputs, targets.to(device, dtype))
 
@@ -88,7 +88,7 @@ class Images(Classification):
         images: How many training pictures of these classes are used, evenly spaced; None is all of them.
         augment: How the pictures that are learned from are changed at random, each time anew; see ``augmented``.
         augment_test: Also in the phase ``test``.  What is held out is never changed.
-        standardise: The scale of the inputs; "none" is 0 … 1, see ``standardised``.
+        standardise: The scale of the inputs; "none" is 0 … 1, see ``rescale_``.
 
     Raises:
         ValueError: A number is out of range.

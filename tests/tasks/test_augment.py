@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from l2l_cli.core.random import generator
-from l2l_cli.tasks.augment import augmented, draw_frames, middle_frames, standardised
+from l2l_cli.tasks.augment import augmented, draw_frames, middle_frames, rescale_
 
 
 def numbered(count=200, channels=3, height=8, width=16):
@@ -73,10 +73,10 @@ def test_frames_cover_their_ranges_and_the_middle_is_one_of_them():
 
 def test_scales_are_what_they_say():
     pictures = torch.randint(256, (5, 3, 4, 6)).float()
-    torch.testing.assert_close(standardised(pictures, "none"), pictures / 255)
-    each = standardised(pictures, "picture")
+    torch.testing.assert_close(rescale_(pictures.clone(), "none"), pictures / 255)
+    each = rescale_(pictures.clone(), "picture")
     torch.testing.assert_close(each.mean((1, 2, 3)), torch.zeros(5), atol=1e-6, rtol=0)
     torch.testing.assert_close(each.flatten(1).std(1, correction=0), torch.ones(5))
     colour = torch.tensor([123.68, 116.78, 103.94])
-    torch.testing.assert_close(standardised(pictures, "channels")[2, :, 1, 1], pictures[2, :, 1, 1] - colour)
-    assert standardised(torch.full((1, 3, 4, 4), 7.0), "picture").eq(0).all()
+    torch.testing.assert_close(rescale_(pictures.clone(), "channels")[2, :, 1, 1], pictures[2, :, 1, 1] - colour)
+    assert rescale_(torch.full((1, 3, 4, 4), 7.0), "picture").eq(0).all()
