@@ -33,7 +33,8 @@ class ResidualBlock(nn.Module):
         channels: Of the outputs.
         stride: Of the first convolution and of the projection.
         projects: The shortcut is a 1 × 1 convolution of the first ReLU's output; else it is x itself.
-        recompute: Keep x alone for the backward pass, which computes the rest again.
+        recompute: Keep x alone for the backward pass, which computes the rest again.  For ``autograd``, in either mode
+            and several times over; a recorded program keeps all, and ``torch.func.vjp`` refuses.
     """
 
     project: nn.Conv2d | None
