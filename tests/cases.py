@@ -172,7 +172,7 @@ def fits(task: str, learner: str) -> bool:
     if learner.startswith(("weights_in_cell-", "learned_init-")):
         return task == "halfplanes"
     if task in CONVOLUTIONAL:  # to a learner they are models as digits-convnet is
-        return learner in ("sgd", "adam", "coordinatewise_lstm", "coordinatewise_lstm-second-order")
+        return learner in ("sgd", "coordinatewise_lstm-second-order")
     if learner == "learned_init" and task == "digits-convnet":
         return False  # as any other model to it; finite differences of second order meet the kinks of its ReLUs
     if learner in ONLY_CLASSES:

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.autograd import forward_ad
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional
 
@@ -105,6 +106,7 @@ def test_recomputation_changes_nothing_but_memory(double):
     assert held[1] < held[0] / 2
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")  # torch's own rule for batch_norm
 def test_recomputation_serves_several_backward_passes_and_forward_mode(double):
     inputs = normal((2, 5, 3, 8, 8), generator(0))
     found = []
@@ -116,7 +118,11 @@ def test_recomputation_serves_several_backward_passes_and_forward_mode(double):
             torch.autograd.grad(outputs, list(params.values()), seed, retain_graph=True)
             for seed in (outputs.detach(), outputs.detach().square())
         ]
-        found.append([outputs, *grads[0], *grads[1]])
+        with forward_ad.dual_level():
+            duals = {name: forward_ad.make_dual(value, value.detach().cos()) for name, value in params.items()}
+            tangent = forward_ad.unpack_dual(model(duals, inputs)).tangent
+        assert tangent.abs().sum() > 0
+        found.append([outputs, tangent, *grads[0], *grads[1]])
     torch.testing.assert_close(*found, rtol=0, atol=0)
 
 
