@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 
 from l2l_cli.learners.base import Learner
 from l2l_cli.learners.bayes import Bayes
@@ -30,11 +35,34 @@ from l2l_cli.optimizers.rmsprop import RmsProp
 from l2l_cli.optimizers.sgd import Momentum, Nesterov, Sgd
 from l2l_cli.optimizers.smorms3 import Smorms3
 from l2l_cli.tasks.base import Task
+from l2l_cli.tasks.convolutional import ImagesCudaConvNet, ImagesResNet
 from l2l_cli.tasks.functions import Booleans, QuadraticFunction, SemiLinear
 from l2l_cli.tasks.halfplanes import Halfplanes
+from l2l_cli.tasks.imagenet import PhotosResNet
 from l2l_cli.tasks.images import ImagesConvNet, ImagesMLP
 from l2l_cli.tasks.quadratic import Quadratic
 from l2l_cli.tasks.switching import Switching
+
+
+def photo_folder(place: Path, classes: int = 2, noise: bool = False) -> str:
+    """Write tiny photos in ILSVRC2012's layout: 7 to train on and 6 in val of each class, its colour theirs."""
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 7), ("val", 6)):
+        for label in range(classes):
+            (place / part / f"n{label}").mkdir(parents=True)
+            for index in range(count):
+                pixels = np.full((18 + index, 20, 3), (100 * label % 256, 30 * index, 10 * label + index), np.uint8)
+                pixels += rng.integers(60 if noise else 1, size=pixels.shape, dtype=np.uint8)
+                Image.fromarray(pixels).save(place / part / f"n{label}" / f"{index}.JPEG", quality=95)
+    return str(place)
+
+
+@cache
+def _photos() -> tuple[tempfile.TemporaryDirectory[str], str]:
+    """A folder of photos for all tests of this process; it goes when the process does."""
+    made = tempfile.TemporaryDirectory()
+    return made, photo_folder(Path(made.name), noise=True)
+
 
 TASKS: dict[str, Callable[[], Task]] = {
     "b14": lambda: Booleans(xor=False, length=12),
@@ -48,6 +76,15 @@ TASKS: dict[str, Callable[[], Task]] = {
     "digits": lambda: ImagesMLP(hidden=[3], examples=5, horizon=12, start=0.3),
     "digits-convnet": lambda: ImagesConvNet(
         "digits", channels=[2, 2], kernel=3, dense=[3], examples=5, horizon=12, start=0.3, classes=[7, 2, 4], pool=2
+    ),
+    "digits-cudaconvnet": lambda: ImagesCudaConvNet(
+        "digits", channels=[2, 2], kernel=3, dense=[3], examples=5, horizon=12, images=40, augment_test=True
+    ),
+    "digits-resnet": lambda: ImagesResNet(
+        "digits", channels=[2, 3], blocks=[1, 1], recompute=True, examples=5, horizon=12, pool=2
+    ),
+    "photos": lambda: PhotosResNet(
+        _photos()[1], channels=[2], blocks=[1], side=8, examples=4, horizon=12, augment_test=True
     ),
     "halfplanes": lambda: Halfplanes(dimension=3, samples=12, hidden=[4], share=[0.2, 0.6]),
     "halfplanes-interleaved": lambda: Halfplanes(
@@ -113,7 +150,10 @@ LEARNERS: dict[str, Callable[[Task], Learner[Any]]] = {
     "bayes": Bayes,
 }
 
-FUNCTION_TASKS = [name for name in TASKS if name != "quadratic" and not name.startswith(("digits", "halfplanes"))]
+CONVOLUTIONAL = ["digits-cudaconvnet", "digits-resnet", "photos"]
+FUNCTION_TASKS = [
+    name for name in TASKS if name != "quadratic" and not name.startswith(("digits", "photos", "halfplanes"))
+]
 STATIONARY = [name for name in FUNCTION_TASKS if "switching" not in name]
 ONLY_FUNCTIONS = {"lstm1997", "lstm1997-truncated", "recurrent", "bayes"}
 ONLY_VECTORS = {"lstm", "lstm-readout", "logistic_regression", "weights_in_cell"}
@@ -131,6 +171,8 @@ def fits(task: str, learner: str) -> bool:
     """Whether a learner can learn a task, and is not merely another learner's option on it."""
     if learner.startswith(("weights_in_cell-", "learned_init-")):
         return task == "halfplanes"
+    if task in CONVOLUTIONAL:  # to a learner they are models as digits-convnet is
+        return learner in ("sgd", "coordinatewise_lstm-second-order")
     if learner == "learned_init" and task == "digits-convnet":
         return False  # as any other model to it; finite differences of second order meet the kinks of its ReLUs
     if learner in ONLY_CLASSES:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Generator, Tensor, nn
@@ -22,11 +23,12 @@ class Model:
     Args:
         module: The network; its own parameters serve as a template of names, shapes and dtypes alone.
         initializer: Draws θ_0, one parameter at a time.
-        in_turn: On a CPU, compute one episode after another: what a large network passes from layer to layer is
-            then still in the cache when it is needed.
+        in_turn: Compute one episode after another.  "cpu": on a CPU alone, where what a large network passes from
+            layer to layer is then still in the cache when it is needed; True: everywhere, for networks that fill a
+            GPU one by one, or that ``vmap`` refuses.
     """
 
-    def __init__(self, module: nn.Module, initializer: Initializer, in_turn: bool = False) -> None:
+    def __init__(self, module: nn.Module, initializer: Initializer, in_turn: bool | Literal["cpu"] = False) -> None:
         self._module = module.requires_grad_(False)
         self._initializer = initializer
         self._in_turn = in_turn
@@ -53,7 +55,7 @@ class Model:
 
     def __call__(self, params: Params, inputs: Tensor) -> Tensor:
         """Answer inputs (E, N, ...) with parameters (E, ...); outputs are (E, N, ...)."""
-        if self._in_turn and inputs.device.type == "cpu":
+        if self._in_turn is True or self._in_turn == inputs.device.type:
             each = zip(*(value.unbind() for value in params.values()), strict=True)
             own = (dict(zip(params, values, strict=True)) for values in each)
             return torch.stack([functional_call(self._module, *pair) for pair in zip(own, inputs, strict=True)])
@@ -62,7 +64,13 @@ class Model:
 
 
 def gaussian(sigma: float) -> Initializer:
-    """Return an initializer that draws every parameter from N(0, σ²)."""
+    """Return an initializer that draws every parameter from N(0, σ²).
+
+    Raises:
+        ValueError: σ is negative.
+    """
+    if sigma < 0:
+        raise ValueError(f"start must not be negative, being a standard deviation, not {sigma}")
 
     def draw(name: str, shape: tuple[int, ...], rng: Generator) -> Tensor:
         del name

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import math
 
 import torch
 from torch import Generator, Tensor
+
+TRUNCATED = 0.8796256610342398
+"""Standard deviation of N(0, 1) cut at ± 2: √(1 − 4 ϕ(2) / (2 Φ(2) − 1))."""
 
 
 def derive(seed: int, *labels: object) -> int:
@@ -35,6 +39,13 @@ def uniform(shape: tuple[int, ...], low: float, high: float, rng: Generator) -> 
 def normal(shape: tuple[int, ...], rng: Generator, scale: float = 1.0) -> Tensor:
     """Draw from N(0, scale²) in the default dtype."""
     return (torch.randn(shape, generator=rng, device="cpu") * scale).to(torch.get_default_device())
+
+
+def truncated_normal(shape: tuple[int, ...], rng: Generator, scale: float = 1.0) -> Tensor:
+    """Draw from a normal distribution cut at ± 2 of its standard deviations; what is drawn has variance ``scale``²."""
+    edge = math.erf(math.sqrt(2.0))
+    draw = torch.erfinv((2.0 * torch.rand(shape, generator=rng, device="cpu") - 1.0) * edge)
+    return (draw * (math.sqrt(2.0) * scale / TRUNCATED)).to(torch.get_default_device())
 
 
 def integers(shape: tuple[int, ...], high: int, rng: Generator) -> Tensor:

@@ -1,4 +1,4 @@
-"""Small convolutional networks with batch normalisation, as modules to be wrapped by ``core.model.Model``."""
+"""Small convolutional networks, normalised by the batch or not, as modules to be wrapped by ``core.model.Model``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from l2l_cli.core.model import Initializer, gaussian
+from l2l_cli.core.random import normal
 
 
 class BatchNorm(nn.Module):
@@ -53,6 +54,7 @@ def convnet(
     dense: Sequence[int],
     outputs: int,
     scale: bool = False,
+    normalised: bool = True,
 ) -> nn.Sequential:
     """Build [convolution, normalisation, 2 × 2 maximum, ReLU] …, [dense, normalisation, ReLU] …, dense.
 
@@ -66,6 +68,7 @@ def convnet(
         dense: Units of each dense layer before the last.
         outputs: Units of the last.
         scale: See ``BatchNorm``.
+        normalised: Whether there are normalisations at all.
 
     Raises:
         ValueError: A width is below 1, or the kernel is even.
@@ -78,12 +81,14 @@ def convnet(
     layers: list[nn.Module] = [ChannelsLast()]
     for count in channels:
         convolution = nn.Conv2d(before, count, kernel, padding=kernel // 2)
-        layers += [convolution, BatchNorm(count, scale), nn.MaxPool2d(2, ceil_mode=True), nn.ReLU()]
+        norm = [BatchNorm(count, scale)] if normalised else []
+        layers += [convolution, *norm, nn.MaxPool2d(2, ceil_mode=True), nn.ReLU()]
         before, height, width = count, -(-height // 2), -(-width // 2)
     layers.append(nn.Flatten())
     before *= height * width
     for units in dense:
-        layers += [nn.Linear(before, units), BatchNorm(units, scale), nn.ReLU()]
+        norm = [BatchNorm(units, scale)] if normalised else []
+        layers += [nn.Linear(before, units), *norm, nn.ReLU()]
         before = units
     return nn.Sequential(*layers, nn.Linear(before, outputs))
 
@@ -95,5 +100,26 @@ def gaussian_weights(sigma: float) -> Initializer:
     def draw(name: str, shape: tuple[int, ...], rng: Generator) -> Tensor:
         fixed = {"offset": 0.0, "scale": 1.0}.get(name.rpartition(".")[2])
         return draw_weight(name, shape, rng) if fixed is None else torch.full(shape, fixed)
+
+    return draw
+
+
+def cuda_convnet_weights(network: nn.Sequential) -> Initializer:
+    """Return an initializer of a ``convnet`` without normalisation: weights Gaussian, biases constant, layer by layer.
+
+    Convolutions N(0, 0.05²) and 0, dense layers N(0, 0.04²) and 0.1, the last one N(0, 1/n²) of its n inputs and 0.
+    Source: Chen and Lu 2018, their code; n is 192 there.
+    """
+    rules: dict[str, tuple[float, float]] = {}
+    for name, layer in network.named_children():
+        if isinstance(layer, nn.Linear):
+            rules[name] = (1 / layer.in_features, 0.0) if layer is network[-1] else (0.04, 0.1)
+        else:
+            rules[name] = (0.05, 0.0)
+
+    def draw(name: str, shape: tuple[int, ...], rng: Generator) -> Tensor:
+        layer, _, kind = name.partition(".")
+        sigma, bias = rules[layer]
+        return normal(shape, rng, sigma) if kind == "weight" else torch.full(shape, bias)
 
     return draw

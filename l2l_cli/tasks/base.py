@@ -70,6 +70,19 @@ class Task(ABC):
         return {}
 
 
+class Classification(Task, ABC):
+    """A task whose answers are logits (E, N, classes) and whose targets are one-hot."""
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean cross-entropy, (E,) in nats."""
+        return -(targets * outputs.log_softmax(-1)).sum(-1).flatten(1).mean(1)
+
+    def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Return the share of examples that are classified rightly, (E,)."""
+        right = outputs.argmax(-1) == targets.argmax(-1)
+        return {"accuracy": right.to(outputs.dtype).flatten(1).mean(1)}
+
+
 def mean_squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
     """Return the squared error averaged over all axes but the first, (E,)."""
     return (outputs - targets).square().flatten(1).mean(1)

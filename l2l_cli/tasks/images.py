@@ -20,7 +20,8 @@ from l2l_cli.core.random import derive, generator
 from l2l_cli.core.types import Batch, Phase, Spec, Split
 from l2l_cli.models.convnet import convnet, gaussian_weights
 from l2l_cli.models.mlp import Activation, mlp
-from l2l_cli.tasks.base import Episode, Task
+from l2l_cli.tasks.augment import Augment, Standardise, augmented, rescale_
+from l2l_cli.tasks.base import Classification, Episode
 from l2l_cli.tasks.datasets import load, outline
 from l2l_cli.tasks.pictures import Pictures, Size
 
@@ -37,28 +38,40 @@ class ImagesEpisode(Episode):
         rows: Which of them are for ``Split.TRAIN`` and ``Split.TEST``.
         episodes: Number E of sequences.
         seed: Of the minibatches.
+        augment: How those of ``Split.TRAIN`` are changed; see ``augmented``.
     """
 
-    def __init__(self, task: Images, pictures: Pictures, rows: dict[Split, Tensor], episodes: int, seed: int) -> None:
+    def __init__(
+        self,
+        task: Images,
+        pictures: Pictures,
+        rows: dict[Split, Tensor],
+        episodes: int,
+        seed: int,
+        augment: Augment,
+    ) -> None:
         self._spec = task.spec
+        self._standardise: Standardise = task.standardise
         self._pictures = pictures
         self._rows = rows
         self._episodes = episodes
         self._seed = seed
+        self._augment: dict[Split, Augment] = {Split.TRAIN: augment, Split.TEST: "none"}
 
     def batch(self, step: int, split: Split = Split.TRAIN) -> Batch:
-        """Draw N pictures for each sequence: inputs (E, N, …) in [0, 1], targets (E, N, classes), one-hot."""
+        """Draw N pictures for each sequence: inputs (E, N, …), in [0, 1] or standardised, one-hot targets."""
         spec, rows = self._spec, self._rows[split]
         rng = generator(derive(self._seed, split, step))
         shape = (self._episodes, spec.examples)
         chosen = rows[torch.randint(len(rows), shape, generator=rng, device="cpu").flatten()]
         device, dtype = torch.get_default_device(), torch.get_default_dtype()
-        inputs = self._pictures.images[chosen].to(device, dtype).div_(255.0).view(*shape, *spec.inputs)
+        pictures = augmented(self._pictures.images[chosen], self._augment[split], rng).to(device, dtype)
+        inputs = rescale_(pictures, self._standardise).reshape(*shape, *spec.inputs)
         targets = functional.one_hot(self._pictures.labels[chosen].view(shape), *spec.targets)
         return Batch(inputs, targets.to(device, dtype))
 
 
-class Images(Task):
+class Images(Classification):
     """Classification of pictures by some network.
 
     The phase ``test`` fits networks to the data set's test pictures, all other phases to its training pictures, each
@@ -69,10 +82,13 @@ class Images(Task):
             with ``train/<class>`` and ``test/<class>`` or just ``<class>`` in it, of which every 6th is for test then.
         examples: Pictures of a minibatch N; the paper's 128.
         horizon: Optimization steps of an episode; the paper's 100.
-        start: Standard deviation of θ_0 (ours; the paper says Gaussian and no more, its code 0.01).
         classes: Labels whose pictures are used, numbered anew in this order; None is all of them.
         pool: Height and width of the windows of pixels that are replaced by their mean; 1 leaves pictures as they are.
         size: Height and width that a folder's pictures are resized to; None if they are all of one size.
+        images: How many training pictures of these classes are used, evenly spaced; None is all of them.
+        augment: How the pictures that are learned from are changed at random, each time anew; see ``augmented``.
+        augment_test: Also in the phase ``test``.  What is held out is never changed.
+        standardise: The scale of the inputs; "none" is 0 … 1, see ``rescale_``.
 
     Raises:
         ValueError: A number is out of range.
@@ -85,15 +101,16 @@ class Images(Task):
         dataset: str,
         examples: int,
         horizon: int,
-        start: float,
         classes: Sequence[int] | None,
         pool: int,
         size: Size | None,
+        images: int | None,
+        augment: Augment,
+        augment_test: bool,
+        standardise: Standardise,
     ) -> None:
-        if examples < 1 or horizon < 1 or start < 0:
-            raise ValueError(
-                f"examples and horizon must be at least 1 and start not negative, not {examples}, {horizon}, {start}"
-            )
+        if examples < 1 or horizon < 1:
+            raise ValueError(f"examples and horizon must be at least 1, not {examples}, {horizon}")
         if size is not None and min(size) < 1:
             raise ValueError(f"size must be a height and a width of at least 1, not {size}")
         self.size = None if size is None else (size[0], size[1])  # a list, if it comes from a file
@@ -103,34 +120,50 @@ class Images(Task):
         labels = tuple(range(known)) if classes is None else tuple(classes)
         if len(labels) < 2 or len(set(labels)) < len(labels) or not set(labels) <= set(range(known)):
             raise ValueError(f"classes must be two or more labels of 0 … {known - 1} in {dataset}, not {list(labels)}")
-        self.dataset = dataset
-        self.horizon = horizon
+        if images is not None and images < 2:
+            raise ValueError(f"images must be at least 2, one to learn and one to hold out, not {images}")
+        if standardise == "channels" and channels != 3:
+            raise ValueError(f"standardise=channels takes a mean colour away, but {dataset} is grey")
+        self.dataset, self.images, self.horizon = dataset, images, horizon
         self.classes = labels
         self.pool = pool
         self.shape = (channels, height // pool, width // pool)
+        self.augment, self.augment_test, self.standardise = augment, augment_test, standardise
 
     def sample(self, episodes: int, seed: int, phase: Phase) -> ImagesEpisode:
         """Draw E sequences of minibatches."""
         found = load(self.dataset, self.size, self.pool)
-        images, labels = found.test if phase == Phase.TEST else found.train
+        testing = phase == Phase.TEST
+        images, labels = found.test if testing else found.train
         numbers = torch.full((found.classes,), -1, device="cpu")
         numbers[list(self.classes)] = torch.arange(len(self.classes), device="cpu")
         labels = numbers[labels]
         used = (labels >= 0).nonzero().flatten()
         if len(used) < 2:
             raise UsageError(f"{self.dataset} has {len(used)} pictures of the classes {list(self.classes)} for {phase}")
-        held = torch.arange(len(used), device="cpu") % HELD_OUT == 0
-        rows = {Split.TRAIN: used[~held], Split.TEST: used[held]}
-        return ImagesEpisode(self, Pictures(images, labels), rows, episodes, derive(seed, "images", phase))
+        rows = divided(used if testing else spread(used, self.images, self.dataset))
+        augment: Augment = "none" if testing and not self.augment_test else self.augment
+        seed = derive(seed, "images", phase)
+        return ImagesEpisode(self, Pictures(images, labels), rows, episodes, seed, augment)
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean cross-entropy, (E,) in nats, of logits (E, N, classes)."""
-        return -(targets * outputs.log_softmax(-1)).sum(-1).flatten(1).mean(1)
 
-    def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Return the share of pictures that are classified rightly, (E,)."""
-        right = outputs.argmax(-1) == targets.argmax(-1)
-        return {"accuracy": right.to(outputs.dtype).flatten(1).mean(1)}
+def spread(rows: Tensor, count: int | None, name: str) -> Tensor:
+    """Return so many of the training pictures, evenly spaced; None is all.
+
+    Raises:
+        UsageError: There are fewer.
+    """
+    if count is None:
+        return rows
+    if count > len(rows):
+        raise UsageError(f"images={count}, but {name} has {len(rows)} training pictures; images=null takes them all")
+    return rows[torch.arange(count, device="cpu") * len(rows) // count]
+
+
+def divided(rows: Tensor) -> dict[Split, Tensor]:
+    """Return which pictures are learned from and which are held out."""
+    held = torch.arange(len(rows), device="cpu") % HELD_OUT == 0
+    return {Split.TRAIN: rows[~held], Split.TEST: rows[held]}
 
 
 class ImagesMLP(Images):
@@ -142,10 +175,14 @@ class ImagesMLP(Images):
         activation: Of the hidden units; the paper's sigmoid.
         examples: Pictures of a minibatch N.
         horizon: Optimization steps of an episode.
-        start: Standard deviation of θ_0.
+        start: Standard deviation of θ_0 (ours; the paper says Gaussian and no more, its code 0.01).
         classes: Labels that are used.
         pool: Side of the windows of pixels that are averaged.
         size: Height and width of a folder's pictures.
+        images: How many training pictures are used.
+        augment: Random changes of the pictures that are learned from.
+        augment_test: Also in the phase ``test``.
+        standardise: The scale of the inputs.
     """
 
     def __init__(
@@ -159,8 +196,12 @@ class ImagesMLP(Images):
         classes: Sequence[int] | None = None,
         pool: int = 1,
         size: Size | None = None,
+        images: int | None = None,
+        augment: Augment = "none",
+        augment_test: bool = False,
+        standardise: Standardise = "none",
     ) -> None:
-        super().__init__(dataset, examples, horizon, start, classes, pool, size)
+        super().__init__(dataset, examples, horizon, classes, pool, size, images, augment, augment_test, standardise)
         pixels, outputs = math.prod(self.shape), len(self.classes)
         self.model = Model(mlp(pixels, hidden, outputs, activation), gaussian(start))
         self.spec = Spec(inputs=(pixels,), targets=(outputs,), examples=examples)
@@ -183,6 +224,10 @@ class ImagesConvNet(Images):
         classes: Labels that are used.
         pool: Side of the windows of pixels that are averaged.
         size: Height and width of a folder's pictures.
+        images: How many training pictures are used.
+        augment: Random changes of the pictures that are learned from.
+        augment_test: Also in the phase ``test``.
+        standardise: The scale of the inputs.
     """
 
     def __init__(
@@ -198,10 +243,14 @@ class ImagesConvNet(Images):
         classes: Sequence[int] | None = None,
         pool: int = 1,
         size: Size | None = None,
+        images: int | None = None,
+        augment: Augment = "none",
+        augment_test: bool = False,
+        standardise: Standardise = "none",
     ) -> None:
         if examples < 2:
             raise ValueError(f"examples must be at least 2, since they are normalised together, not {examples}")
-        super().__init__(dataset, examples, horizon, start, classes, pool, size)
+        super().__init__(dataset, examples, horizon, classes, pool, size, images, augment, augment_test, standardise)
         network = convnet(self.shape, channels, kernel, dense, len(self.classes), scale)
-        self.model = Model(network, gaussian_weights(start), in_turn=True)
+        self.model = Model(network, gaussian_weights(start), in_turn="cpu")
         self.spec = Spec(inputs=self.shape, targets=(len(self.classes),), examples=examples)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import struct
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -113,16 +113,25 @@ def _decoded(train: dict[str, list[Path]], test: dict[str, list[Path]], size: Si
 
 def _decode(file: Path, size: Size | None) -> NDArray[np.uint8]:
     """Return a picture (height, width, 1 or 3)."""
+    flat = opened(file)
+    if size is not None:
+        flat = flat.resize(size[::-1], Image.Resampling.BILINEAR)
+    return np.asarray(flat).reshape(flat.height, flat.width, -1)
+
+
+def opened(file: str | Path) -> Image.Image:
+    """Return a file's picture in Pillow's mode L or RGB.
+
+    Raises:
+        UsageError: It is no picture, or not one of 8 bits a channel.
+    """
     try:
         with Image.open(file) as picture:
             if picture.mode not in GREY + COLOUR:
                 raise UsageError(f"{file} has more than 8 bits a channel (Pillow's mode {picture.mode}): convert it")
-            flat: Any = picture.convert("L" if picture.mode in GREY else "RGB")
+            return picture.convert("L" if picture.mode in GREY else "RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UsageError(f"{file} cannot be read as a picture ({error}); mend it or take it away") from error
-    if size is not None:
-        flat = flat.resize(size[::-1], Image.Resampling.BILINEAR)
-    return np.asarray(flat).reshape(flat.height, flat.width, -1)
 
 
 def read_idx(place: Path) -> Dataset:

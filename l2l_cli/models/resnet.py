@@ -1,0 +1,134 @@
+"""Residual networks with full pre-activation, as modules to be wrapped by ``core.model.Model``.
+
+Source: He et al. 2016, "Identity mappings in deep residual networks"; sizes, projections and the draw of θ_0 as in
+TensorFlow's official models, on which the code of Chen and Lu 2018 is built.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from l2l_cli.core.model import glorot
+from l2l_cli.core.random import truncated_normal
+from l2l_cli.models.convnet import BatchNorm, ChannelsLast
+
+Stem = Literal["cifar", "imagenet"]
+EPSILON = 1e-5
+"""Added to the variance of a batch."""
+
+
+class ResidualBlock(nn.Module):
+    """x ↦ shortcut + conv(relu(norm(conv(relu(norm(x)))))), 3 × 3 windows, no biases.
+
+    Args:
+        before: Channels of the inputs.
+        channels: Of the outputs.
+        stride: Of the first convolution and of the projection.
+        projects: The shortcut is a 1 × 1 convolution of the first ReLU's output; else it is x itself.
+        recompute: Keep x alone for the backward pass, which computes the rest again.  For ``autograd``, in either mode
+            and several times over; a recorded program keeps all, and ``torch.func.vjp`` refuses.
+    """
+
+    project: nn.Conv2d | None
+
+    def __init__(self, before: int, channels: int, stride: int, projects: bool, recompute: bool = False) -> None:
+        super().__init__()
+        self.norm1 = norm(before)
+        self.project = nn.Conv2d(before, channels, 1, stride, bias=False) if projects else None
+        self.conv1 = nn.Conv2d(before, channels, 3, stride, padding=1, bias=False)
+        self.norm2 = norm(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.recompute = recompute
+
+    def forward(self, inputs: Tensor, again: bool = False) -> Tensor:
+        """Answer (N, before, height, width) by (N, channels, ...); ``again`` is the computation that is repeated."""
+        if self.recompute and not again and torch.is_grad_enabled():
+            # By the backward pass the module has forgotten whose parameters it had, so they are arguments.
+            names, values = zip(*self.named_parameters(), strict=True)
+
+            def answer(inputs: Tensor, *values: Tensor) -> Tensor:
+                outputs: Tensor = functional_call(self, dict(zip(names, values, strict=True)), (inputs, True))
+                return outputs
+
+            outputs: Tensor = checkpoint(answer, inputs, *values, use_reentrant=False, preserve_rng_state=False)
+            return outputs
+        entry = functional.relu(self.norm1(inputs))
+        shortcut = inputs if self.project is None else self.project(entry)
+        residual: Tensor = self.conv2(functional.relu(self.norm2(self.conv1(entry))))
+        return shortcut + residual
+
+
+class GlobalMean(nn.Module):
+    """Averages each channel over height and width."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return (N, channels) of (N, channels, height, width)."""
+        return inputs.mean((2, 3))
+
+
+def norm(channels: int) -> BatchNorm:
+    """Return a normalisation by the batch at hand, with scale γ and offset β.
+
+    Deviation: there are no running means; a held-out batch is normalised by its own.  The paper's curves are training
+    losses, which never use them.
+    """
+    return BatchNorm(channels, scale=True, epsilon=EPSILON)
+
+
+def resnet(
+    inputs: int, stem: Stem, channels: Sequence[int], blocks: Sequence[int], outputs: int, recompute: bool = False
+) -> nn.Sequential:
+    """Build a residual network for pictures of any height and width.
+
+    The stem is a 3 × 3 convolution ("cifar"), or one of 7 × 7 and a maximum of 3 × 3, each of stride 2 ("imagenet");
+    it has as many channels as the first stage.  The first block of each stage projects its shortcut, that of every
+    stage but the first halves height and width.  Then normalisation, ReLU, mean over all pixels, dense layer.
+
+    Args:
+        inputs: Channels of a picture.
+        stem: Which.
+        channels: Of each stage; 16, 32, 64 or 64, 128, 256, 512.
+        blocks: Of each stage; 3, 3, 3 or 2, 2, 2, 2.
+        outputs: Units of the last layer.
+        recompute: See ``ResidualBlock``.
+
+    Raises:
+        ValueError: A number is below 1, or channels and blocks are not of one length.
+    """
+    if not channels or len(channels) != len(blocks):
+        raise ValueError(f"channels and blocks must have one entry a stage, not {list(channels)} and {list(blocks)}")
+    if min(inputs, outputs, *channels, *blocks) < 1:
+        raise ValueError(f"channels and blocks must be at least 1, not {list(channels)} and {list(blocks)}")
+    before = channels[0]
+    layers: list[nn.Module] = [ChannelsLast()]
+    if stem == "cifar":
+        layers.append(nn.Conv2d(inputs, before, 3, padding=1, bias=False))
+    else:  # the maximum pads below and to the right alone, as TensorFlow does
+        layers += [nn.Conv2d(inputs, before, 7, 2, padding=3, bias=False), nn.MaxPool2d(3, 2, ceil_mode=True)]
+    for stage, (width, depth) in enumerate(zip(channels, blocks, strict=True)):
+        for block in range(depth):
+            stride = 2 if stage and not block else 1
+            layers.append(ResidualBlock(before, width, stride, projects=not block, recompute=recompute))
+            before = width
+    return nn.Sequential(*layers, norm(before), nn.ReLU(), GlobalMean(), nn.Linear(before, outputs))
+
+
+def resnet_weights(name: str, shape: tuple[int, ...], rng: Generator) -> Tensor:
+    """Draw one of a ``resnet``'s parameters: the variance of a filter is one over its number of inputs.
+
+    Filters (E, out, in, height, width) from a normal distribution cut at two standard deviations, the dense layer
+    after Glorot, its biases and the offsets 0, the scales 1.
+    """
+    if name.endswith("scale"):
+        return torch.ones(shape)
+    if len(shape) == 5:
+        return truncated_normal(shape, rng, math.prod(shape[2:]) ** -0.5)
+    return glorot(name, shape, rng)
