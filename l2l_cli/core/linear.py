@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from l2l_cli.core.normal import LinearNormalisation
 from l2l_cli.core.program import NotPure, Stages, record_stages
 from l2l_cli.core.types import Params
 
@@ -45,7 +46,7 @@ class _Outputs(torch.autograd.Function):
         return at.outputs.view_as(at.outputs)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, u: Tensor) -> tuple[Tensor | None, ...]:
         return None, *ctx.at.pull(u).values()
 
@@ -102,7 +103,8 @@ class Linearizer:
         """Return the same by automatic differentiation; J·v is the derivative of the linear Jᵀ·w in w."""
         at = {name: value.detach().requires_grad_() for name, value in params.items()}
         with torch.enable_grad():
-            outputs = self._answer(at, inputs)
+            with LinearNormalisation():
+                outputs = self._answer(at, inputs)
             w = torch.zeros_like(outputs).requires_grad_()
             pulled = torch.autograd.grad(outputs, list(at.values()), w, create_graph=True, materialize_grads=True)
 
