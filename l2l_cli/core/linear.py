@@ -74,11 +74,12 @@ class Linearizer:
         (outputs,), kept = stages.first(*given)
         forward, backward = stages.later
 
+        # What is recorded holds for one layout in memory.
         def push(v: Params) -> Tensor:
-            return forward(kept, *(v[name] for name in names))[0]
+            return forward(kept, *(v[name].contiguous() for name in names))[0]
 
         def pull(u: Tensor) -> Params:
-            return dict(zip(names, backward(kept, u), strict=True))
+            return dict(zip(names, backward(kept, u.contiguous()), strict=True))
 
         return Linearization(outputs, push, pull, params)
 
@@ -95,7 +96,8 @@ class Linearizer:
 
         try:
             # What is recorded tells its inputs apart by their identity.
-            return record_stages(products, given, [value.clone() for value in given[:count]], [like])
+            apart = [value.clone(memory_format=torch.contiguous_format) for value in (*given[:count], like)]
+            return record_stages(products, given, apart[:-1], apart[-1:])
         except NotPure:
             return None
 

@@ -138,7 +138,8 @@ class LevenbergMarquardt(HessianFree):
         slope = dot(grad, found.x)
         curvature = slope - dot(found.residual, found.x) - damping * dot(found.x, found.x)
         promised = self.lr * slope - 0.5 * self.lr**2 * curvature
-        share = quotient(point.loss.detach() - point.loss_at(params), promised)
+        # The last solution may lead uphill on this batch: nothing is promised then.
+        share = quotient(point.loss.detach() - point.loss_at(params), promised.clamp(min=0.0))
         moved = torch.where(share < POOR, damping / self.factor, damping)
         moved = torch.where(share > GOOD, damping * self.factor, moved)
         return torch.where(promised == 0, damping, moved.clamp(self.lowest, self.highest)), 1.0
