@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.func import functional_call, vmap
 
+from l2l_cli.core.linear import Linearization, Linearizer
 from l2l_cli.core.random import normal, uniform
 from l2l_cli.core.types import Params
 
@@ -32,6 +33,7 @@ class Model:
         self._module = module.requires_grad_(False)
         self._initializer = initializer
         self._in_turn = in_turn
+        self._linearizer = Linearizer(self)
         self._batched = vmap(lambda params, inputs: functional_call(module, params, (inputs,)))
 
     @property
@@ -61,6 +63,10 @@ class Model:
             return torch.stack([functional_call(self._module, *pair) for pair in zip(own, inputs, strict=True)])
         outputs: Tensor = self._batched(params, inputs)
         return outputs
+
+    def linearize(self, params: Params, inputs: Tensor) -> Linearization:
+        """Answer, and keep what products with the Jacobian at these parameters need; detached from all graphs."""
+        return self._linearizer(params, inputs)
 
 
 def gaussian(sigma: float) -> Initializer:
