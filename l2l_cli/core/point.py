@@ -6,9 +6,10 @@ from collections.abc import Callable
 from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
-from l2l_cli.core.model import Model
+from l2l_cli.core.layers import Fisher, LayerTrace, seeds
+from l2l_cli.core.model import Model, Trace
 from l2l_cli.core.types import Batch, Params
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -42,6 +43,8 @@ class Point:
     @cached_property
     def outputs(self) -> Tensor:
         """The model's answer to the batch, (E, N, ...)."""
+        if self._is_traced:
+            return self._trace.outputs
         with torch.enable_grad():
             return self._model(self.params, self._batch.inputs)
 
@@ -61,7 +64,7 @@ class Point:
             total,
             list(self.params.values()),
             create_graph=self._second_order and self._differentiable,
-            retain_graph=self._differentiable,
+            retain_graph=self._differentiable or self._is_traced,
         )
         return dict(zip(self.params, values, strict=True))
 
@@ -94,6 +97,40 @@ class Point:
             materialize_grads=True,
         )
         return dict(zip(at, values, strict=True))
+
+    @cached_property
+    def _trace(self) -> Trace:
+        with torch.enable_grad():
+            return self._model.trace(self.params, self._batch.inputs)
+
+    @property
+    def _is_traced(self) -> bool:
+        """Whether a pass was looked into, so that it serves for all else as well."""
+        return "_trace" in self.__dict__
+
+    def layers(self, rng: Generator, fisher: Fisher = "sampled") -> dict[str, LayerTrace]:
+        """Return what each module with parameters of its own was given, and the curvature's vectors at its outputs.
+
+        Asked before all else, it shares one forward pass with the other quantities.  No meta-gradient flows through it.
+
+        Args:
+            rng: Of what is random in the vectors.
+            fisher: Which curvature; see ``seeds``.
+
+        Raises:
+            UsageError: Such a module is called twice in a pass.
+        """
+        trace = self._trace
+        vectors = seeds(self._scored, trace.outputs, rng, fisher)
+        each = [
+            torch.autograd.grad(trace.outputs, list(trace.shifts.values()), vector, retain_graph=True)
+            for vector in vectors
+        ]
+        modules = dict(self._model.module.named_modules())
+        return {
+            name: LayerTrace(modules[name], trace.inputs[name].detach(), torch.stack(gradients))
+            for name, gradients in zip(trace.shifts, zip(*each, strict=True), strict=True)
+        }
 
     def at(self, params: Params) -> Point:
         """Return another point of the same surface: other parameters, the same batch."""
