@@ -92,7 +92,7 @@ def seeds(loss: Callable[[Tensor], Tensor], outputs: Tensor, rng: Generator, fis
 
     Back-propagated, the first two give the generalised Gauss–Newton matrix.  For cross-entropy of logits and for
     squared errors H does not depend on the targets, and that matrix is the Fisher matrix of the model's own predictive
-    distribution (Martens 2020, §9.2).
+    distribution (Martens 2020, §9.2).  For cross-entropy of probabilities it does depend, and all three are the same.
 
     Source: the signs, Martens, Sutskever and Swersky 2012 (curvature propagation).
 
@@ -126,8 +126,10 @@ def _curvature(slope: Tensor, at: Tensor) -> Tensor:
     rows = slope.flatten(2) if slope.dim() > 2 else slope[..., None]
     if not slope.requires_grad:  # a loss that is linear in the outputs
         return rows.new_zeros(*rows.shape, rows.shape[-1])
-    each = [torch.autograd.grad(row.sum(), at, retain_graph=True)[0].reshape(rows.shape) for row in rows.unbind(-1)]
-    return torch.stack(each, -2)
+    answers = rows.shape[-1]
+    each = torch.eye(answers).to(rows).view(answers, 1, 1, answers).expand(answers, *rows.shape)
+    (curvature,) = torch.autograd.grad(slope, at, each.reshape(answers, *slope.shape), is_grads_batched=True)
+    return curvature.reshape(each.shape).movedim(0, -2)
 
 
 def _root(matrix: Tensor) -> Tensor:
