@@ -132,7 +132,9 @@ def test_saturated_and_concave_losses():
 def test_a_layer_that_is_called_twice_is_refused():
     shared = nn.Linear(2, 2)
     model = Model(nn.Sequential(shared, nn.Tanh(), shared), gaussian(1.0))
-    point = Point(model, mean_squared_error, model.init(E, generator(0)), Batch(torch.ones(E, 4, 2), torch.ones(E, 4, 2)))
+    point = Point(
+        model, mean_squared_error, model.init(E, generator(0)), Batch(torch.ones(E, 4, 2), torch.ones(E, 4, 2))
+    )
     with pytest.raises(UsageError, match=r"0 \(Linear\) is called twice"):
         point.layers(generator(0))
     assert not shared._forward_hooks
