@@ -65,7 +65,7 @@ class Model:
 
     def __call__(self, params: Params, inputs: Tensor) -> Tensor:
         """Answer inputs (E, N, ...) with parameters (E, ...); outputs are (E, N, ...)."""
-        if self._in_turn and inputs.device.type == "cpu":
+        if self._goes_in_turn(inputs):
             each = zip(*(value.unbind() for value in params.values()), strict=True)
             own = (dict(zip(params, values, strict=True)) for values in each)
             return torch.stack([functional_call(self._module, *pair) for pair in zip(own, inputs, strict=True)])
@@ -80,12 +80,15 @@ class Model:
             self._returned[inputs.shape[1:]] = {name: value.shape for name, value in seen.returned.items()}
         shapes = self._returned[inputs.shape[1:]]
         shifts = {name: inputs.new_zeros(len(inputs), *shape).requires_grad_() for name, shape in shapes.items()}
-        if not self._in_turn or inputs.device.type != "cpu":
+        if not self._goes_in_turn(inputs):
             outputs, given, _ = self._watched(params, inputs, shifts)
             return Trace(outputs, given, shifts)
         each = [watch(self._module, _of(params, e), inputs[e], _of(shifts, e)) for e in range(len(inputs))]
         given = {name: torch.stack([seen.given[name] for seen in each]) for name in shapes}
         return Trace(torch.stack([seen.outputs for seen in each]), given, shifts)
+
+    def _goes_in_turn(self, inputs: Tensor) -> bool:
+        return self._in_turn and inputs.device.type == "cpu"
 
 
 def _of(params: Params, episode: int) -> Params:
