@@ -14,6 +14,9 @@ from l2l_cli.core.types import Params
 from l2l_cli.optimizers.base import Optimizer, decayed, fraction, positive, zeros
 from l2l_cli.optimizers.factors import Factors, averaged, blank, inverted, measure, times
 
+EARLY = 3
+"""Batches that are always observed and inverted (Martens and Grosse 2015, algorithm 2)."""
+
 
 class KFacMemory(NamedTuple):
     """Running means of the factors, their damped inverses as last computed, and the decayed sum of past steps.
@@ -49,7 +52,9 @@ class KFac(Optimizer[KFacMemory]):
         damping: λ, added to F by factored Tikhonov damping.
         decay: Of the factors' running means; at the t-th batch at most 1 − 1/t, so that they begin as plain means.
         momentum: Of the velocity.
-        every: Steps from one inversion of the factors to the next; the first three batches are always inverted.
+        observe: Steps from one batch whose curvature is taken into the means to the next.
+        every: Steps from one inversion of the factors to the next; until three batches were observed, both are done at
+            every step.
         norm: Largest lr²·gᵀF⁻¹g of a step, which is shortened to it; null does not bound it (Ba, Grosse and Martens
             2017, §5).
         fisher: "sampled" takes one random vector an example and one backward pass, "exact" one for each output,
@@ -66,12 +71,13 @@ class KFac(Optimizer[KFacMemory]):
         damping: float = 1e-3,
         decay: float = 0.9,
         momentum: float = 0.9,
+        observe: int = 1,
         every: int = 1,
         norm: float | None = None,
         fisher: Fisher = "sampled",
     ) -> None:
         super().__init__()
-        positive(lr=lr, damping=damping, every=every, **({} if norm is None else {"norm": norm}))
+        positive(lr=lr, damping=damping, observe=observe, every=every, **({} if norm is None else {"norm": norm}))
         fraction(decay=decay, momentum=momentum)
         if fisher not in get_args(Fisher):
             raise ValueError(f"fisher must be one of {', '.join(get_args(Fisher))}, not {fisher!r}")
@@ -79,6 +85,7 @@ class KFac(Optimizer[KFacMemory]):
         self.damping = damping
         self.decay = decay
         self.momentum = momentum
+        self.observe = observe
         self.every = every
         self.norm = norm
         self.fisher = fisher
@@ -91,20 +98,28 @@ class KFac(Optimizer[KFacMemory]):
 
     @torch.no_grad()
     def step(self, point: Point, memory: KFacMemory) -> tuple[Params, KFacMemory]:
-        """Take the batch's curvature into the means, then move."""
+        """Take the batch's curvature into the means if it is due, then move."""
         steps = int(memory.steps)
+        # The means change fastest at first.
+        early = bool((memory.seen < EARLY).any())
+        if early or steps % self.observe == 0:
+            memory = self._observed(point, memory, steps)
+        if early or steps % self.every == 0:
+            memory = memory._replace(inverses=inverted(memory.factors, self.damping))
+        natural = self._bounded(times(memory.inverses, point.grad), point.grad)
+        velocity = decayed(memory.velocity, natural, self.momentum, 1.0)
+        params = {name: value - self.lr * velocity[name] for name, value in point.params.items()}
+        return params, memory._replace(velocity=velocity, steps=memory.steps + 1)
+
+    def _observed(self, point: Point, memory: KFacMemory, steps: int) -> KFacMemory:
+        """Take the batch's curvature into the means of the episodes where it has any."""
         layers = point.layers(generator(steps, "kfac"), self.fisher)
         fresh = measure(layers, point.params)
         bent = torch.stack([value.flatten(1).any(1) for value in (fresh.outputs | fresh.diagonal).values()]).any(0)
         seen = memory.seen + bent
         share = (1.0 / seen.clamp(min=1.0)).clamp(min=1.0 - self.decay) * bent
-        factors = averaged(memory.factors, fresh, share)
-        due = steps % self.every == 0 or bool((bent & (seen <= 3)).any())
-        inverses = inverted(factors, self.damping) if due else memory.inverses
-        velocity = decayed(memory.velocity, self._bounded(times(inverses, point.grad), point.grad), self.momentum, 1.0)
-        params = {name: value - self.lr * velocity[name] for name, value in point.params.items()}
         looks = memory.looks + len(next(iter(layers.values())).gradients)
-        return params, KFacMemory(factors, inverses, velocity, seen, looks, memory.steps + 1)
+        return memory._replace(factors=averaged(memory.factors, fresh, share), seen=seen, looks=looks)
 
     def looks(self, memory: KFacMemory) -> Tensor:
         """Return the backward passes for the curvature, (E,)."""

@@ -173,15 +173,19 @@ def test_running_means_begin_as_plain_means_and_then_forget(double):
     assert memory.seen.tolist() == [4.0] * E
 
 
-def test_factors_are_inverted_at_first_and_then_every_so_often():
-    task, rule = TASKS["digits"](), KFac(1e-3, every=3)
+def test_factors_are_observed_and_inverted_at_first_and_then_every_so_often():
+    task, rule = TASKS["digits"](), KFac(1e-3, observe=2, every=3)
     episode, params = task.sample(E, 1, Phase.TUNE), task.model.init(E, generator(0))
-    memory, news = rule.init(params), []
+    memory, observed, inverted_at = rule.init(params), [], []
     for step in range(10):
-        before = memory.inverses.inputs["0"]
+        before = memory
         params, memory = rule.step(Point(task.model, task.loss, params, episode.batch(step)), memory)
-        news.append(not torch.equal(memory.inverses.inputs["0"], before))
-    assert [step for step, new in enumerate(news) if new] == [0, 1, 2, 3, 6, 9]
+        if not torch.equal(memory.factors.inputs["0"], before.factors.inputs["0"]):
+            observed.append(step)
+        if not torch.equal(memory.inverses.inputs["0"], before.inverses.inputs["0"]):
+            inverted_at.append(step)
+    assert (observed, inverted_at) == ([0, 1, 2, 4, 6, 8], [0, 1, 2, 3, 6, 9])
+    assert memory.looks.tolist() == memory.seen.tolist() == [6.0] * E
 
 
 def test_a_batch_with_hidden_targets_leaves_the_curvature_alone():
