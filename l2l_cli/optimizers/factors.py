@@ -15,8 +15,8 @@ from l2l_cli.core.layers import LayerTrace
 from l2l_cli.core.types import Params
 from l2l_cli.models.convnet import BatchNorm
 
-NUMBERS = 1 << 22
-"""Numbers of a convolution's patches in memory at once: there are as many of each pixel as a window has pixels."""
+NUMBERS = {"cpu": 1 << 19, "cuda": 1 << 28}
+"""Numbers of a convolution's patches in memory at once: what a CPU's cache holds, a gigabyte of a GPU's memory."""
 
 
 class Factors(NamedTuple):
@@ -162,7 +162,9 @@ def _second_moment(values: Tensor, bias: bool) -> Tensor:
 def _patches_moment(module: nn.Conv2d, inputs: Tensor) -> Tensor:
     """Return ``_second_moment`` of what windows saw in inputs (E, N, C, H, W), a few examples at a time."""
     episodes, examples = inputs.shape[:2]
-    at_once = max(1, NUMBERS // (inputs[:, 0].numel() * math.prod(module.kernel_size)))
+    # A pixel is in as many patches as a window has pixels, if the stride is 1.
+    numbers = inputs[:, 0].numel() * math.prod(module.kernel_size)
+    at_once = max(1, NUMBERS.get(inputs.device.type, NUMBERS["cuda"]) // numbers)
     total = inputs.new_zeros(())
     for part in torch.split(inputs, at_once, 1):
         # torch's own form of the padding, whether given as numbers or as "same".

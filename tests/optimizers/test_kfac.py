@@ -16,7 +16,7 @@ from l2l_cli.learners.descent import Descent
 from l2l_cli.learners.rollout import score
 from l2l_cli.models.convnet import BatchNorm
 from l2l_cli.optimizers.adam import Adam
-from l2l_cli.optimizers.factors import Factors, blank, inverted, measure, times
+from l2l_cli.optimizers.factors import NUMBERS, Factors, blank, inverted, measure, times
 from l2l_cli.optimizers.kfac import KFac
 from l2l_cli.tasks.base import mean_squared_error
 from tests.cases import TASKS
@@ -105,7 +105,7 @@ def test_strong_damping_is_gradient_descent(double):
     "options", [{"padding": 1}, {"padding": "same", "dilation": 2}, {"stride": 2, "padding": (2, 0)}], ids=str
 )
 def test_a_convolutions_factors_against_loops(options, bias, double, monkeypatch):
-    monkeypatch.setattr("l2l_cli.optimizers.factors.NUMBERS", 2 * E * 2 * 7 * 6 * 9)  # two examples at a time
+    monkeypatch.setitem(NUMBERS, "cpu", 2 * E * 2 * 7 * 6 * 9)  # two examples at a time
     module = nn.Conv2d(2, 4, 3, bias=bias, **options)
     inputs = draw(E, N - 1, 2, 7, 6)
     given = module(inputs.flatten(0, 1)).shape[1:]
