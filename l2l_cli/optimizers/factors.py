@@ -34,16 +34,15 @@ class Factors(NamedTuple):
 
 def blank(params: Params) -> Factors:
     """Return zeros for parameters (E, ...) of these names and shapes."""
-    inputs, outputs, diagonal = {}, {}, {}
+    inputs, outputs = {}, {}
     for name, value in params.items():
-        owner = _owner(name)
-        if _is_factored(name, value):
-            width = value[0, 0].numel() + (_join(owner, "bias") in params)
-            inputs[owner] = value.new_zeros(len(value), width, width)
-            outputs[owner] = value.new_zeros(len(value), value.shape[1], value.shape[1])
-        elif owner not in inputs:
-            diagonal[name] = value.new_zeros(value.shape)
-    return Factors(inputs, outputs, diagonal)
+        if name.rpartition(".")[2] == "weight" and value.dim() > 2:
+            owner, (episodes, width) = _owner(name), value.shape[:2]
+            given = value[0, 0].numel() + (_join(owner, "bias") in params)
+            inputs[owner] = value.new_zeros(episodes, given, given)
+            outputs[owner] = value.new_zeros(episodes, width, width)
+    left = {name: value.new_zeros(value.shape) for name, value in params.items() if _owner(name) not in inputs}
+    return Factors(inputs, outputs, left)
 
 
 def measure(layers: Mapping[str, LayerTrace], params: Params) -> Factors:
@@ -100,7 +99,7 @@ def inverted(factors: Factors, damping: float) -> Factors:
 
     π² is the ratio of A's mean eigenvalue to G's, so that damping is the same share of both.
 
-    Source: Martens and Grosse 2015, §6.3 and eq. of π with traces (factored Tikhonov damping).
+    Source: Martens and Grosse 2015, §6.3 (factored Tikhonov damping, π by traces).
     """
     inputs, outputs = {}, {}
     for name, given in factors.inputs.items():
@@ -132,10 +131,6 @@ def _owner(name: str) -> str:
 
 def _join(owner: str, name: str) -> str:
     return f"{owner}.{name}" if owner else name
-
-
-def _is_factored(name: str, value: Tensor) -> bool:
-    return name.rpartition(".")[2] == "weight" and value.dim() > 2
 
 
 def _like(share: Tensor, value: Tensor) -> Tensor:
