@@ -23,6 +23,7 @@ from l2l_cli.optimizers.adam import Adam
 from l2l_cli.optimizers.averaging import GlobalAveragingLSTM
 from l2l_cli.optimizers.conjugate_gradient import ConjugateGradient
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
+from l2l_cli.optimizers.hessian_free import HessianFree, LevenbergMarquardt
 from l2l_cli.optimizers.kfac import KFac
 from l2l_cli.optimizers.lbfgs import Lbfgs
 from l2l_cli.optimizers.per_type import PerType
@@ -100,6 +101,8 @@ LEARNERS: dict[str, Callable[[Task], Learner[Any]]] = {
     "rmsprop": lambda task: Descent(task, RmsProp(0.1)),
     "adam": lambda task: Descent(task, Adam(0.1)),
     "lbfgs": lambda task: Descent(task, Lbfgs(history=3)),
+    "hessian_free": lambda task: Descent(task, HessianFree(iterations=2)),
+    "hessian_free-lm": lambda task: Descent(task, LevenbergMarquardt(0.3, iterations=2)),
     "conjugate_gradient": lambda task: Descent(task, ConjugateGradient()),
     "kfac": lambda task: Descent(task, KFac(0.05, every=2)),
     "smorms3": lambda task: Descent(task, Smorms3(0.1)),

@@ -79,10 +79,17 @@ def _called(name: str, module: nn.Module) -> str:
     return f"{name or 'the network'} ({type(module).__name__})"
 
 
-def seeds(loss: Callable[[Tensor], Tensor], outputs: Tensor, rng: Generator, fisher: Fisher) -> Tensor:
+def seeds(
+    loss: Callable[[Tensor, Tensor], Tensor],
+    curvature: Callable[[Tensor, Tensor, Tensor], Tensor],
+    outputs: Tensor,
+    targets: Tensor,
+    rng: Generator,
+    fisher: Fisher,
+) -> Tensor:
     """Return K vectors for each example, (K, E, N, ...), whose outer products sum to the loss's curvature in outputs.
 
-    With H the Hessian of an example's share of the loss in its outputs, of root R (R·Rᵀ = H):
+    With H the part of an example's outputs in the curvature, of root R (R·Rᵀ = H):
 
     * "sampled": one vector R·s with random signs s, whose outer product has the mean H; one backward pass in all.
     * "exact": the columns of R, one backward pass for each output.  They have random signs, too, so that examples which
@@ -90,25 +97,26 @@ def seeds(loss: Callable[[Tensor], Tensor], outputs: Tensor, rng: Generator, fis
     * "empirical": the gradient at the targets, as one vector, scaled so that the sum over examples is the mean of their
       gradients' outer products.  Not a curvature of the loss, but of the right order near a good fit.
 
-    Back-propagated, the first two give the generalised Gauss–Newton matrix.  For cross-entropy of logits and for
-    squared errors H does not depend on the targets, and that matrix is the Fisher matrix of the model's own predictive
-    distribution (Martens 2020, §9.2).  For cross-entropy of probabilities it does depend, and all three are the same.
+    Back-propagated, the first two give the matrix that ``Point.ggn`` multiplies by: of cross-entropy, the Fisher matrix
+    of the model's own predictive distribution.
 
     Source: the signs, Martens, Sutskever and Swersky 2012 (curvature propagation).
 
     Args:
-        loss: Of outputs (E, N, ...), (E,); a sum over examples of convex functions of an example's outputs.  Where one
-            is not convex, its negative curvature counts as none.
+        loss: A mean, or sum, over examples: (outputs, targets) -> (E,).
+        curvature: (outputs, targets, u) -> its curvature in the outputs times u.  Negative curvature counts as none.
         outputs: (E, N, ...).
+        targets: (E, N, ...).
         rng: Of the signs.
         fisher: Which of the three.
     """
-    at = outputs.detach().requires_grad_()
-    with torch.enable_grad():
-        (slope,) = torch.autograd.grad(loss(at).sum(), at, create_graph=True)
-        if fisher == "empirical":
-            return slope.detach()[None] * math.sqrt(outputs.shape[1])
-        root = _root(_curvature(slope, at))
+    outputs = outputs.detach()
+    if fisher == "empirical":
+        with torch.enable_grad():
+            at = outputs.requires_grad_()
+            (slope,) = torch.autograd.grad(loss(at, targets).sum(), at)
+        return slope[None] * math.sqrt(outputs.shape[1])
+    root = _root(_blocks(curvature, outputs, targets))
     examples, answers = root.shape[:2], root.shape[2]
     if fisher == "sampled":
         vectors = root @ _signs((*examples, answers, 1), rng).to(root)
@@ -121,15 +129,14 @@ def _signs(shape: tuple[int, ...], rng: Generator) -> Tensor:
     return 2 * integers(shape, 2, rng) - 1
 
 
-def _curvature(slope: Tensor, at: Tensor) -> Tensor:
-    """Return the Hessian (E, N, C, C) of each example's share of a loss, whose gradient in the outputs is given."""
-    rows = slope.flatten(2) if slope.dim() > 2 else slope[..., None]
-    if not slope.requires_grad:  # a loss that is linear in the outputs
-        return rows.new_zeros(*rows.shape, rows.shape[-1])
-    answers = rows.shape[-1]
-    each = torch.eye(answers).to(rows).view(answers, 1, 1, answers).expand(answers, *rows.shape)
-    (curvature,) = torch.autograd.grad(slope, at, each.reshape(answers, *slope.shape), is_grads_batched=True)
-    return curvature.reshape(each.shape).movedim(0, -2)
+def _blocks(curvature: Callable[[Tensor, Tensor, Tensor], Tensor], outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return each example's own block of the curvature in the outputs, (E, N, C, C)."""
+    answers = math.prod(outputs.shape[2:])
+    units = torch.eye(answers).to(outputs).view(answers, 1, 1, *outputs.shape[2:]).expand(answers, *outputs.shape)
+    # The unit vectors are as many episodes more, so that one product is all.
+    again, given = (value.expand(answers, *value.shape).flatten(0, 1) for value in (outputs, targets))
+    columns = curvature(again, given, units.flatten(0, 1)).detach()
+    return columns.reshape(answers, *outputs.shape[:2], answers).movedim(0, -1)
 
 
 def _root(matrix: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Generator, Tensor, nn
 from torch.func import functional_call, vmap
 
 from l2l_cli.core.layers import watch
+from l2l_cli.core.linear import Linearization, Linearizer
 from l2l_cli.core.random import normal, uniform
 from l2l_cli.core.types import Params
 
@@ -40,6 +41,7 @@ class Model:
         self._module = module.requires_grad_(False)
         self._initializer = initializer
         self._in_turn = in_turn
+        self._linearizer = Linearizer(self)
         self._batched = vmap(lambda params, inputs: functional_call(module, params, (inputs,)))
         self._watched = vmap(lambda params, inputs, shifts: watch(module, params, inputs, shifts))
         self._returned: dict[torch.Size, dict[str, torch.Size]] = {}  # shapes, by the inputs' shape
@@ -71,6 +73,10 @@ class Model:
             return torch.stack([functional_call(self._module, *pair) for pair in zip(own, inputs, strict=True)])
         outputs: Tensor = self._batched(params, inputs)
         return outputs
+
+    def linearize(self, params: Params, inputs: Tensor) -> Linearization:
+        """Answer, and keep what products with the Jacobian at these parameters need; detached from all graphs."""
+        return self._linearizer(params, inputs)
 
     def trace(self, params: Params, inputs: Tensor) -> Trace:
         """Answer as a call does, and look into the pass; see ``watch`` for what is seen and what is refused."""

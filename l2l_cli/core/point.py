@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
 from l2l_cli.core.layers import Fisher, LayerTrace, seeds
+from l2l_cli.core.linear import Linearization
 from l2l_cli.core.model import Model, Trace
 from l2l_cli.core.types import Batch, Params
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(outputs (E, N, ...), targets (E, N, ...)) -> loss (E,)."""
+
+Curvature = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(outputs, targets, u (E, N, ...) each) -> the loss's Hessian in the outputs times u, (E, N, ...)."""
+
+
+def output_hessian(loss: Loss, outputs: Tensor, targets: Tensor, u: Tensor) -> Tensor:
+    """Return the Hessian of a loss in its outputs times u, (E, N, ...), by differentiating twice; constant in both."""
+    at = outputs.detach().requires_grad_()
+    with torch.enable_grad():
+        (slope,) = torch.autograd.grad(loss(at, targets).sum(), at, create_graph=True)
+        if not slope.requires_grad:  # a loss that is linear in the outputs
+            return torch.zeros_like(u)
+        return torch.autograd.grad(slope, at, u)[0]
 
 
 class Point:
@@ -26,11 +41,21 @@ class Point:
         batch: The data that defines the surface at this step; where its targets are hidden, the surface is flat.
         second_order: Let meta-gradients flow through ``grad``.  This is the one place of the project where
             the gradient is stopped (Andrychowicz et al. 2016, §2: ∂∇_t/∂φ = 0 when false).
+        curvature: The loss's in the outputs; None differentiates the loss.
     """
 
-    def __init__(self, model: Model, loss: Loss, params: Params, batch: Batch, second_order: bool = False) -> None:
+    def __init__(
+        self,
+        model: Model,
+        loss: Loss,
+        params: Params,
+        batch: Batch,
+        second_order: bool = False,
+        curvature: Curvature | None = None,
+    ) -> None:
         self._model = model
         self._loss = loss
+        self._curvature = curvature or partial(output_hessian, loss)
         self._batch = batch
         self._second_order = second_order
         self._differentiable = torch.is_grad_enabled()
@@ -46,6 +71,8 @@ class Point:
         if self._is_traced:
             return self._trace.outputs
         with torch.enable_grad():
+            if "linear" in self.__dict__ and not self._second_order:  # its forward pass serves for all
+                return self.linear.differentiable()
             return self._model(self.params, self._batch.inputs)
 
     @cached_property
@@ -67,6 +94,28 @@ class Point:
             retain_graph=self._differentiable or self._is_traced,
         )
         return dict(zip(self.params, values, strict=True))
+
+    @cached_property
+    def linear(self) -> Linearization:
+        """The model's first-order change here; ask for it before all else, and its forward pass is the only one."""
+        return self._model.linearize(self.params, self._batch.inputs)
+
+    def ggn(self, v: Params) -> Params:
+        """Return the product of each episode's generalised Gauss-Newton matrix with its ``v``, shaped as that.
+
+        The matrix is Jᵀ·H·J, with J = ∂outputs/∂θ and H the loss's Hessian in the outputs; 0 where targets are hidden.
+        To meta-gradients it is constant and symmetric: they flow through ``v`` alone, by the same product.
+
+        Source: Schraudolph 2002, §3; Chen and Lu 2018, eq. 3 and its backward pass.
+        """
+        values = _Symmetric.apply(self._times_ggn, *(v[name] for name in self.params))  # type: ignore[no-untyped-call]
+        return dict(zip(self.params, values, strict=True))
+
+    def _times_ggn(self, *values: Tensor) -> tuple[Tensor, ...]:
+        linear = self.linear
+        u = linear.push(dict(zip(self.params, values, strict=True)))
+        u = self._curvature(linear.outputs, self._batch.targets, u)
+        return tuple(linear.pull(self._where_shown(u)).values())
 
     @cached_property
     def _slope(self) -> tuple[Params, Params]:
@@ -121,9 +170,11 @@ class Point:
             UsageError: Such a module is called twice in a pass.
         """
         trace = self._trace
-        vectors = seeds(self._scored, trace.outputs, rng, fisher)
+        vectors = seeds(self._loss, self._curvature, trace.outputs, self._batch.targets, rng, fisher)
         each = [
-            torch.autograd.grad(trace.outputs, list(trace.shifts.values()), vector, retain_graph=True)
+            torch.autograd.grad(
+                trace.outputs, list(trace.shifts.values()), self._where_shown(vector), retain_graph=True
+            )
             for vector in vectors
         ]
         modules = dict(self._model.module.named_modules())
@@ -134,12 +185,29 @@ class Point:
 
     def at(self, params: Params) -> Point:
         """Return another point of the same surface: other parameters, the same batch."""
-        return Point(self._model, self._loss, params, self._batch, self._second_order)
+        return Point(self._model, self._loss, params, self._batch, self._second_order, self._curvature)
 
     def loss_at(self, params: Params) -> Tensor:
         """Return the loss (E,) of other parameters on this point's batch."""
         return self._scored(self._model(params, self._batch.inputs))
 
     def _scored(self, outputs: Tensor) -> Tensor:
-        losses, shown = self._loss(outputs, self._batch.targets), self._batch.shown
-        return losses if shown is None else torch.where(shown > 0, losses, 0.0)
+        return self._where_shown(self._loss(outputs, self._batch.targets))
+
+    def _where_shown(self, values: Tensor) -> Tensor:
+        """Return values (E, ...) with 0 for the episodes whose targets are hidden."""
+        shown = self._batch.shown
+        return values if shown is None else torch.where(shown.view(-1, *[1] * (values.dim() - 1)) > 0, values, 0.0)
+
+
+class _Symmetric(torch.autograd.Function):
+    """A constant symmetric linear map, whose derivative is the map itself."""
+
+    @staticmethod
+    def forward(ctx: Any, product: Callable[..., tuple[Tensor, ...]], *v: Tensor) -> tuple[Tensor, ...]:
+        ctx.product = product
+        return product(*v)
+
+    @staticmethod
+    def backward(ctx: Any, *u: Tensor) -> tuple[Tensor | None, ...]:
+        return None, *_Symmetric.apply(ctx.product, *u)  # type: ignore[no-untyped-call]

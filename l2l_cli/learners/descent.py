@@ -74,7 +74,7 @@ class Descent(Learner[DescentState]):
         if self._fast is not None and not torch.is_grad_enabled() and self.kernels == "numba":
             after, answer = self._fast.step(*state, batch)
             return DescentState(*after), answer
-        point = Point(self.task.model, self.task.loss, state.params, batch, self.second_order)
+        point = Point(self.task.model, self.task.loss, state.params, batch, self.second_order, self.task.curvature)
         params, memory = self.rule.step(point, state.memory)
         if batch.shown is not None:
             params = {name: _where(batch.shown, value, point.params[name]) for name, value in params.items()}

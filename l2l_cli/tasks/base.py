@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from l2l_cli.core.model import Model
+from l2l_cli.core.point import output_hessian
 from l2l_cli.core.types import Batch, Batches, Phase, Spec, Split
 
 FLOOR = 1e-6
@@ -64,6 +65,13 @@ class Task(ABC):
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Score answers (E, N, ...) against targets (E, N, ...); one number an episode, (E,)."""
 
+    def curvature(self, outputs: Tensor, targets: Tensor, u: Tensor) -> Tensor:
+        """Return the loss's Hessian in the outputs times u, (E, N, ...); a closed form may override it.
+
+        Of a convex loss it is positive semidefinite.
+        """
+        return output_hessian(self.loss, outputs, targets, u)
+
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Return further scores by name, (E,) each; none unless a task has some."""
         del outputs, targets
@@ -73,6 +81,31 @@ class Task(ABC):
 def mean_squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
     """Return the squared error averaged over all axes but the first, (E,)."""
     return (outputs - targets).square().flatten(1).mean(1)
+
+
+def mean_squared_curvature(u: Tensor) -> Tensor:
+    """Return the Hessian of ``mean_squared_error`` times u, (E, ...)."""
+    return u * (2.0 / u[0].numel())
+
+
+def softmax_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the cross-entropy of logits, in nats, averaged over all axes but the first and the last, (E,).
+
+    Args:
+        outputs: Logits, (E, ..., classes).
+        targets: Probabilities, or one-hot, (E, ..., classes).
+    """
+    return -(targets * outputs.log_softmax(-1)).sum(-1).flatten(1).mean(1)
+
+
+def softmax_curvature(outputs: Tensor, u: Tensor) -> Tensor:
+    """Return the Hessian of ``softmax_cross_entropy`` in the logits times u, (E, ..., classes).
+
+    It is π∘(u − ⟨π, u⟩) over the number of examples, π the softmax, whatever the targets, if they sum to 1.
+    """
+    p = outputs.softmax(-1)
+    pu = p * u
+    return (pu - p * pu.sum(-1, keepdim=True)) * (u.shape[-1] / u[0].numel())
 
 
 def binary_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -87,3 +120,16 @@ def binary_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     """
     right = FLOOR + (1.0 - 2.0 * FLOOR) * (outputs * targets + (1.0 - outputs) * (1.0 - targets))
     return -right.log().flatten(1).mean(1)
+
+
+def binary_curvature(outputs: Tensor, u: Tensor) -> Tensor:
+    """Return the Hessian of ``binary_cross_entropy`` in the probabilities times u, (E, ...).
+
+    The mean over targets that are drawn from the probabilities themselves, so that the Gauss-Newton matrix is Fisher's:
+    if the model's last layer is a sigmoid, what it is for the logits before it.
+
+    Source: Chen and Lu 2018, eq. 1: the metric takes the model's answers for targets.
+    """
+    scale = 1.0 - 2.0 * FLOOR
+    right, wrong = FLOOR + scale * outputs, FLOOR + scale * (1.0 - outputs)
+    return (outputs / right.square() + (1.0 - outputs) / wrong.square()) * u * (scale**2 / u[0].numel())

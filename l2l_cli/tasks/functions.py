@@ -16,7 +16,7 @@ from l2l_cli.core.model import Model, glorot
 from l2l_cli.core.random import derive, generator, integers, uniform
 from l2l_cli.core.types import Batch, Batches, Phase, Spec, Split
 from l2l_cli.models.mlp import mlp
-from l2l_cli.tasks.base import Episode, Task, mean_squared_error
+from l2l_cli.tasks.base import Episode, Task, mean_squared_curvature, mean_squared_error
 
 BLOCK = 256
 """Examples drawn at once: a step beyond the horizon costs one more block, not the whole sequence again."""
@@ -128,6 +128,11 @@ class FunctionTask(Task):
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the squared error, without a factor ½, (E,)."""
         return mean_squared_error(outputs, targets)
+
+    def curvature(self, outputs: Tensor, targets: Tensor, u: Tensor) -> Tensor:
+        """Return the loss's Hessian in the outputs times u."""
+        del outputs, targets
+        return mean_squared_curvature(u)
 
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Return the absolute error |y − o| that Figure 2 shows, (E,)."""

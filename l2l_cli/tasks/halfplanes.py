@@ -16,7 +16,7 @@ from l2l_cli.core.random import derive, generator, integers, normal, uniform
 from l2l_cli.core.tree import tree_map
 from l2l_cli.core.types import Batch, Batches, Phase, Spec, Split
 from l2l_cli.models.mlp import Activation, mlp
-from l2l_cli.tasks.base import Episode, Task, binary_cross_entropy
+from l2l_cli.tasks.base import Episode, Task, binary_cross_entropy, binary_curvature
 
 ATTEMPTS = 100
 """Draws of candidates after which a minority share counts as out of reach."""
@@ -179,6 +179,11 @@ class Halfplanes(Task):
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the cross-entropy in nats, (E,)."""
         return binary_cross_entropy(outputs, targets)
+
+    def curvature(self, outputs: Tensor, targets: Tensor, u: Tensor) -> Tensor:
+        """Return the loss's Hessian in the outputs times u."""
+        del targets
+        return binary_curvature(outputs, u)
 
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Return the share of answers on the right side of ½, (E,)."""

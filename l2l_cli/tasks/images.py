@@ -20,7 +20,7 @@ from l2l_cli.core.random import derive, generator
 from l2l_cli.core.types import Batch, Phase, Spec, Split
 from l2l_cli.models.convnet import convnet, gaussian_weights
 from l2l_cli.models.mlp import Activation, mlp
-from l2l_cli.tasks.base import Episode, Task
+from l2l_cli.tasks.base import Episode, Task, softmax_cross_entropy, softmax_curvature
 from l2l_cli.tasks.datasets import load, outline
 from l2l_cli.tasks.pictures import Pictures, Size
 
@@ -125,7 +125,12 @@ class Images(Task):
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the mean cross-entropy, (E,) in nats, of logits (E, N, classes)."""
-        return -(targets * outputs.log_softmax(-1)).sum(-1).flatten(1).mean(1)
+        return softmax_cross_entropy(outputs, targets)
+
+    def curvature(self, outputs: Tensor, targets: Tensor, u: Tensor) -> Tensor:
+        """Return the loss's Hessian in the outputs times u."""
+        del targets
+        return softmax_curvature(outputs, u)
 
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Return the share of pictures that are classified rightly, (E,)."""

@@ -11,7 +11,7 @@ from l2l_cli.core.model import Model, gaussian
 from l2l_cli.core.random import generator, normal
 from l2l_cli.core.types import Batch, Batches, Phase, Spec, Split
 from l2l_cli.models.mlp import LinearMap
-from l2l_cli.tasks.base import Episode, Task, mean_squared_error
+from l2l_cli.tasks.base import Episode, Task, mean_squared_curvature, mean_squared_error
 
 
 class QuadraticEpisode(Episode):
@@ -63,3 +63,8 @@ class Quadratic(Task):
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the mean squared residual, (E,)."""
         return mean_squared_error(outputs, targets)
+
+    def curvature(self, outputs: Tensor, targets: Tensor, u: Tensor) -> Tensor:
+        """Return the loss's Hessian in the outputs times u."""
+        del outputs, targets
+        return mean_squared_curvature(u)

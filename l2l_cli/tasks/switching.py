@@ -93,6 +93,10 @@ class Switching(Task):
         """Return the family's loss, (E,)."""
         return self.family.loss(outputs, targets)
 
+    def curvature(self, outputs: Tensor, targets: Tensor, u: Tensor) -> Tensor:
+        """Return the loss's Hessian in the outputs times u."""
+        return self.family.curvature(outputs, targets, u)
+
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Return the family's further scores."""
         return self.family.metrics(outputs, targets)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -9,7 +11,7 @@ from torch import nn
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.layers import seeds
 from l2l_cli.core.model import Model, gaussian
-from l2l_cli.core.point import Point
+from l2l_cli.core.point import Point, output_hessian
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Batch, Phase
 from l2l_cli.tasks.base import mean_squared_error
@@ -22,7 +24,7 @@ E = 3
 def stand(name="digits", shown=None):
     task = TASKS[name]()
     batch = task.sample(E, 1, Phase.TUNE).batch(0)._replace(shown=shown)
-    return Point(task.model, task.loss, task.model.init(E, generator(0)), batch)
+    return Point(task.model, task.loss, task.model.init(E, generator(0)), batch, curvature=task.curvature)
 
 
 def gauss_newton(point, episode, weight):
@@ -57,6 +59,17 @@ def test_exact_vectors_give_the_gauss_newton_matrix(name, weights, double):
             torch.testing.assert_close(
                 found[episode], gauss_newton(point, episode, f"{weight}.weight"), rtol=1e-9, atol=1e-12
             )
+
+
+@pytest.mark.parametrize("name", ["digits", "quadratic_function", "halfplanes"])
+def test_it_is_what_ggn_multiplies_by(name, double):
+    point = stand(name)
+    for weight, layer in point.layers(generator(0), "exact").items():
+        value = point.params[f"{weight}.weight"]
+        v = {other: torch.zeros_like(given) for other, given in point.params.items()}
+        v[f"{weight}.weight"] = torch.randn(value.shape, generator=generator(1))
+        wanted = point.ggn(v)[f"{weight}.weight"].flatten(1)
+        torch.testing.assert_close((blocks(layer) @ v[f"{weight}.weight"].flatten(1)[..., None])[..., 0], wanted)
 
 
 def test_sampled_vectors_give_it_in_the_mean(double):
@@ -118,15 +131,16 @@ def test_hidden_targets_bend_nothing():
 def test_saturated_and_concave_losses():
     task, rng = TASKS["digits"](), generator(0)
     targets = torch.eye(10)[None, :7]
-    for spread in (1.0, 10.0, 30.0, 100.0, 1e4):
-        found = seeds(lambda at: task.loss(at, targets), spread * torch.randn(1, 7, 10, generator=rng), rng, "exact")
-        assert found.isfinite().all()
-        assert found.abs().max() <= 1
-    bent = torch.tensor([2.0, -3.0])
-    outputs = torch.ones(1, 4, 2)
-    found = seeds(lambda at: (bent * at.square()).sum((1, 2)), outputs, rng, "exact")
-    torch.testing.assert_close(found.square().sum(0), torch.tensor([4.0, 0.0]).expand(1, 4, 2))
-    assert (seeds(lambda at: at.sum((1, 2)), outputs, rng, "sampled") == 0).all()
+    for curvature in (task.curvature, partial(output_hessian, task.loss)):
+        for spread in (1.0, 10.0, 30.0, 100.0, 1e4):
+            outputs = spread * torch.randn(1, 7, 10, generator=rng)
+            found = seeds(task.loss, curvature, outputs, targets, rng, "exact")
+            assert found.isfinite().all()
+            assert found.abs().max() <= 1
+    outputs, bent = torch.ones(1, 4, 2), torch.tensor([2.0, -3.0])
+    found = seeds(task.loss, lambda outputs, targets, u: bent * u, outputs, outputs, rng, "exact")
+    torch.testing.assert_close(found.square().sum(0), torch.tensor([2.0, 0.0]).expand(1, 4, 2))
+    assert (seeds(task.loss, lambda outputs, targets, u: 0 * u, outputs, outputs, rng, "sampled") == 0).all()
 
 
 def test_a_layer_that_is_called_twice_is_refused():

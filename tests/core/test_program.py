@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.func import functional_call, vmap
 
-from l2l_cli.core.program import NotPure, record
+from l2l_cli.core.program import NotPure, record, record_stages
 
 
 def gradient_of(module, loss):
@@ -92,3 +92,50 @@ def test_several_results_and_constants_of_the_function():
 def test_a_function_that_looks_at_numbers_is_refused():
     with pytest.raises(NotPure):
         record(lambda x: (x if x.sum() > 0 else -x,), torch.randn(3))
+
+
+def test_later_stages_repeat_nothing_that_the_first_can_do():
+    calls = []
+
+    def work(x, v, u):
+        calls.append(x)
+        bent = x.exp()
+        return (x + 1,), (bent * v, x.sin() + v), (bent + u,)
+
+    x, v, u = torch.rand(3), torch.rand(3), torch.rand(3)
+    stages = record_stages(work, [x], [v], [u])
+    for _ in range(2):
+        x, v, u = torch.rand(3), torch.rand(3), torch.rand(3)
+        outputs, kept = stages.first(x)
+        assert len(kept) == 2  # the exponential and the sine
+        found = outputs, stages.later[0](kept, v), stages.later[1](kept, u)
+        for one, other in zip(found, work(x, v, u), strict=True):
+            torch.testing.assert_close(tuple(one), other)
+    assert len(calls) == 3
+
+
+def test_stages_hold_no_change_in_place():
+    """A change of a tensor that nobody else sees is a new tensor; any other is refused."""
+
+    def alone(x, v):
+        total = x * 2
+        total.add_(1)
+        share = v.exp().div_(4)
+        return (total,), (share.mul_(total),)
+
+    stages = record_stages(alone, [torch.rand(3)], [torch.rand(3)])
+    x, v = torch.rand(3), torch.rand(3)
+    (total,), kept = stages.first(x)
+    for _ in range(2):
+        torch.testing.assert_close(stages.later[0](kept, v)[0], v.exp() / 4 * (2 * x + 1))
+    torch.testing.assert_close(total, 2 * x + 1)
+
+    def seen(x, v):
+        product = x * v
+        first = product[0]
+        product.add_(1)
+        return (x.exp(),), (first,)
+
+    for work in (seen, lambda x, v: ((x.exp(),), (v.add_(x),))):
+        with pytest.raises(NotPure, match="in place"):
+            record_stages(work, [torch.rand(3)], [torch.rand(3)])
