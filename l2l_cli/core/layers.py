@@ -59,8 +59,8 @@ def watch(module: nn.Module, params: Params, inputs: Tensor, shifts: Params) -> 
         def hook(part: nn.Module, arguments: tuple[Any, ...], result: Tensor) -> Tensor:
             if name in given:
                 raise UsageError(
-                    f"{_called(name, part)} is called twice in a pass, and curvature by layers knows one input of each "
-                    "module; use hessian_free or a first-order rule, or give each call a module of its own"
+                    f"{name} ({type(part).__name__}) is called twice in a pass, and curvature by layers knows one input "
+                    "of each module; use hessian_free or a first-order rule, or give each call a module of its own"
                 )
             given[name] = arguments[0]
             returned[name] = result + shifts[name] if shifts else result
@@ -73,10 +73,6 @@ def watch(module: nn.Module, params: Params, inputs: Tensor, shifts: Params) -> 
             if next(part.parameters(recurse=False), None) is not None:
                 hooks.callback(part.register_forward_hook(at(name)).remove)
         return Watched(functional_call(module, params, (inputs,)), given, returned)
-
-
-def _called(name: str, module: nn.Module) -> str:
-    return f"{name or 'the network'} ({type(module).__name__})"
 
 
 def seeds(
