@@ -59,8 +59,8 @@ def watch(module: nn.Module, params: Params, inputs: Tensor, shifts: Params) -> 
         def hook(part: nn.Module, arguments: tuple[Any, ...], result: Tensor) -> Tensor:
             if name in given:
                 raise UsageError(
-                    f"{name} ({type(part).__name__}) is called twice in a pass, and curvature by layers knows one input "
-                    "of each module; use hessian_free or a first-order rule, or give each call a module of its own"
+                    f"{name} ({type(part).__name__}) is called twice in a pass, and curvature by layers knows one "
+                    "input of each module; use hessian_free or a first-order rule, or one module for each call"
                 )
             given[name] = arguments[0]
             returned[name] = result + shifts[name] if shifts else result
