@@ -29,6 +29,7 @@ from l2l_cli.optimizers.averaging import GlobalAveragingLSTM
 from l2l_cli.optimizers.conjugate_gradient import ConjugateGradient
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
 from l2l_cli.optimizers.hessian_free import HessianFree, LevenbergMarquardt
+from l2l_cli.optimizers.kfac import KFac
 from l2l_cli.optimizers.lbfgs import Lbfgs
 from l2l_cli.optimizers.per_type import PerType
 from l2l_cli.optimizers.preprocess import ClippedLogAndSign, LogAndSign, Momenta
@@ -140,6 +141,7 @@ LEARNERS: dict[str, Callable[[Task], Learner[Any]]] = {
     "hessian_free": lambda task: Descent(task, HessianFree(iterations=2)),
     "hessian_free-lm": lambda task: Descent(task, LevenbergMarquardt(0.3, iterations=2)),
     "conjugate_gradient": lambda task: Descent(task, ConjugateGradient()),
+    "kfac": lambda task: Descent(task, KFac(0.05, every=2)),
     "smorms3": lambda task: Descent(task, Smorms3(0.1)),
     "learned_init": lambda task: LearnedInit(task, 0.3),
     "learned_init-first-order": lambda task: LearnedInit(task, 0.3, "shared", second_order=False),
@@ -178,6 +180,8 @@ def fits(task: str, learner: str) -> bool:
         return learner in ("sgd", "coordinatewise_lstm-second-order")
     if learner == "learned_init" and task == "digits-convnet":
         return False  # as any other model to it; finite differences of second order meet the kinks of its ReLUs
+    if learner == "kfac" and task == "quadratic":
+        return False  # its model is no layer that kfac knows, and it says so
     if learner in ONLY_CLASSES:
         return task in ["b14", *HIDING]
     if learner in ONLY_VECTORS:

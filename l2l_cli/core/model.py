@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.func import functional_call, vmap
 
+from l2l_cli.core.layers import watch
 from l2l_cli.core.linear import Linearization, Linearizer
 from l2l_cli.core.random import normal, uniform
 from l2l_cli.core.types import Params
 
 Initializer = Callable[[str, tuple[int, ...], Generator], Tensor]
 """Draws one parameter: (name, shape, rng) -> tensor of that shape."""
+
+
+class Trace(NamedTuple):
+    """Answers (E, N, ...), what each module with parameters was given, and the zeros added to what it returned."""
+
+    outputs: Tensor
+    inputs: Params
+    shifts: Params
 
 
 class Model:
@@ -35,6 +44,8 @@ class Model:
         self._in_turn = in_turn
         self._linearizer = Linearizer(self)
         self._batched = vmap(lambda params, inputs: functional_call(module, params, (inputs,)))
+        self._watched = vmap(lambda params, inputs, shifts: watch(module, params, inputs, shifts))
+        self._returned: dict[torch.Size, dict[str, torch.Size]] = {}  # shapes, by the inputs' shape
 
     @property
     def module(self) -> nn.Module:
@@ -57,7 +68,7 @@ class Model:
 
     def __call__(self, params: Params, inputs: Tensor) -> Tensor:
         """Answer inputs (E, N, ...) with parameters (E, ...); outputs are (E, N, ...)."""
-        if self._in_turn is True or self._in_turn == inputs.device.type:
+        if self._goes_in_turn(inputs):
             each = zip(*(value.unbind() for value in params.values()), strict=True)
             own = (dict(zip(params, values, strict=True)) for values in each)
             return torch.stack([functional_call(self._module, *pair) for pair in zip(own, inputs, strict=True)])
@@ -67,6 +78,29 @@ class Model:
     def linearize(self, params: Params, inputs: Tensor) -> Linearization:
         """Answer, and keep what products with the Jacobian at these parameters need; detached from all graphs."""
         return self._linearizer(params, inputs)
+
+    def trace(self, params: Params, inputs: Tensor) -> Trace:
+        """Answer as a call does, and look into the pass; see ``watch`` for what is seen and what is refused."""
+        if inputs.shape[1:] not in self._returned:
+            with torch.no_grad():
+                seen = watch(self._module, _of(params, 0), inputs[0], {})
+            self._returned[inputs.shape[1:]] = {name: value.shape for name, value in seen.returned.items()}
+        shapes = self._returned[inputs.shape[1:]]
+        shifts = {name: inputs.new_zeros(len(inputs), *shape).requires_grad_() for name, shape in shapes.items()}
+        if not self._goes_in_turn(inputs):
+            outputs, given, _ = self._watched(params, inputs, shifts)
+            return Trace(outputs, given, shifts)
+        each = [watch(self._module, _of(params, e), inputs[e], _of(shifts, e)) for e in range(len(inputs))]
+        given = {name: torch.stack([seen.given[name] for seen in each]) for name in shapes}
+        return Trace(torch.stack([seen.outputs for seen in each]), given, shifts)
+
+    def _goes_in_turn(self, inputs: Tensor) -> bool:
+        return self._in_turn is True or self._in_turn == inputs.device.type
+
+
+def _of(params: Params, episode: int) -> Params:
+    """Return one episode's own parameters."""
+    return {name: value[episode] for name, value in params.items()}
 
 
 def gaussian(sigma: float) -> Initializer:

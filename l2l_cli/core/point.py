@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
+from l2l_cli.core.layers import Fisher, LayerTrace, seeds
 from l2l_cli.core.linear import Linearization
-from l2l_cli.core.model import Model
+from l2l_cli.core.model import Model, Trace
 from l2l_cli.core.types import Batch, Params
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -54,7 +55,7 @@ class Point:
     ) -> None:
         self._model = model
         self._loss = loss
-        self._curvature = curvature
+        self._curvature = curvature or partial(output_hessian, loss)
         self._batch = batch
         self._second_order = second_order
         self._differentiable = torch.is_grad_enabled()
@@ -67,6 +68,8 @@ class Point:
     @cached_property
     def outputs(self) -> Tensor:
         """The model's answer to the batch, (E, N, ...)."""
+        if self._is_traced:
+            return self._trace.outputs
         with torch.enable_grad():
             if "linear" in self.__dict__ and not self._second_order:  # its forward pass serves for all
                 return self.linear.differentiable()
@@ -88,7 +91,7 @@ class Point:
             total,
             list(self.params.values()),
             create_graph=self._second_order and self._differentiable,
-            retain_graph=self._differentiable,
+            retain_graph=self._differentiable or self._is_traced,
         )
         return dict(zip(self.params, values, strict=True))
 
@@ -109,15 +112,10 @@ class Point:
         return dict(zip(self.params, values, strict=True))
 
     def _times_ggn(self, *values: Tensor) -> tuple[Tensor, ...]:
-        batch, linear = self._batch, self.linear
+        linear = self.linear
         u = linear.push(dict(zip(self.params, values, strict=True)))
-        if self._curvature is None:
-            u = output_hessian(self._loss, linear.outputs, batch.targets, u)
-        else:
-            u = self._curvature(linear.outputs, batch.targets, u)
-        if batch.shown is not None:
-            u = torch.where(batch.shown.view(-1, *[1] * (u.dim() - 1)) > 0, u, 0.0)
-        return tuple(linear.pull(u).values())
+        u = self._curvature(linear.outputs, self._batch.targets, u)
+        return tuple(linear.pull(self._where_shown(u)).values())
 
     @cached_property
     def _slope(self) -> tuple[Params, Params]:
@@ -149,6 +147,42 @@ class Point:
         )
         return dict(zip(at, values, strict=True))
 
+    @cached_property
+    def _trace(self) -> Trace:
+        with torch.enable_grad():
+            return self._model.trace(self.params, self._batch.inputs)
+
+    @property
+    def _is_traced(self) -> bool:
+        """Whether a pass was looked into, so that it serves for all else as well."""
+        return "_trace" in self.__dict__
+
+    def layers(self, rng: Generator, fisher: Fisher = "sampled") -> dict[str, LayerTrace]:
+        """Return what each module with parameters of its own was given, and the curvature's vectors at its outputs.
+
+        Asked before all else, it shares one forward pass with the other quantities.  No meta-gradient flows through it.
+
+        Args:
+            rng: Of what is random in the vectors.
+            fisher: Which curvature; see ``seeds``.
+
+        Raises:
+            UsageError: Such a module is called twice in a pass.
+        """
+        trace = self._trace
+        vectors = seeds(self._loss, self._curvature, trace.outputs, self._batch.targets, rng, fisher)
+        each = [
+            torch.autograd.grad(
+                trace.outputs, list(trace.shifts.values()), self._where_shown(vector), retain_graph=True
+            )
+            for vector in vectors
+        ]
+        modules = dict(self._model.module.named_modules())
+        return {
+            name: LayerTrace(modules[name], trace.inputs[name].detach(), torch.stack(gradients))
+            for name, gradients in zip(trace.shifts, zip(*each, strict=True), strict=True)
+        }
+
     def at(self, params: Params) -> Point:
         """Return another point of the same surface: other parameters, the same batch."""
         return Point(self._model, self._loss, params, self._batch, self._second_order, self._curvature)
@@ -158,8 +192,12 @@ class Point:
         return self._scored(self._model(params, self._batch.inputs))
 
     def _scored(self, outputs: Tensor) -> Tensor:
-        losses, shown = self._loss(outputs, self._batch.targets), self._batch.shown
-        return losses if shown is None else torch.where(shown > 0, losses, 0.0)
+        return self._where_shown(self._loss(outputs, self._batch.targets))
+
+    def _where_shown(self, values: Tensor) -> Tensor:
+        """Return values (E, ...) with 0 for the episodes whose targets are hidden."""
+        shown = self._batch.shown
+        return values if shown is None else torch.where(shown.view(-1, *[1] * (values.dim() - 1)) > 0, values, 0.0)
 
 
 class _Symmetric(torch.autograd.Function):

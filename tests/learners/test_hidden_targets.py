@@ -14,7 +14,7 @@ E = 3
 
 
 @pytest.mark.parametrize(
-    "name", ["sgd", "adam", "lbfgs", "conjugate_gradient", "hessian_free-lm", "coordinatewise_lstm"]
+    "name", ["sgd", "adam", "lbfgs", "conjugate_gradient", "hessian_free-lm", "kfac", "coordinatewise_lstm"]
 )
 @pytest.mark.parametrize("task", ["halfplanes", "halfplanes-interleaved"])
 def test_parameters_stay_where_targets_are_hidden(task, name, double):

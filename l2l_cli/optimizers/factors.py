@@ -1,0 +1,199 @@
+"""A network's curvature as one Kronecker product a layer: second moments, their running means and their inverses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from l2l_cli.core.errors import UsageError
+from l2l_cli.core.layers import LayerTrace
+from l2l_cli.core.types import Params
+from l2l_cli.models.convnet import BatchNorm
+
+NUMBERS = {"cpu": 1 << 19, "cuda": 1 << 28}
+"""Numbers of a convolution's patches in memory at once: what a CPU's cache holds, a gigabyte of a GPU's memory."""
+
+
+class Factors(NamedTuple):
+    """Curvature, or its inverse, by blocks.
+
+    For a module with a weight (out, in, ...), by its name: ``inputs`` A (E, D, D) and ``outputs`` G (E, out, out), of
+    which the block is the product A ⊗ G; D are the weights of one output, and its bias as the last.  For any other
+    parameter, by its own name: the ``diagonal``, shaped as itself.
+    """
+
+    inputs: Params
+    outputs: Params
+    diagonal: Params
+
+
+def blank(params: Params) -> Factors:
+    """Return zeros for parameters (E, ...) of these names and shapes."""
+    inputs, outputs = {}, {}
+    for name, value in params.items():
+        if name.rpartition(".")[2] == "weight" and value.dim() > 2:
+            owner, (episodes, width) = _owner(name), value.shape[:2]
+            given = value[0, 0].numel() + (_join(owner, "bias") in params)
+            inputs[owner] = value.new_zeros(episodes, given, given)
+            outputs[owner] = value.new_zeros(episodes, width, width)
+    left = {name: value.new_zeros(value.shape) for name, value in params.items() if _owner(name) not in inputs}
+    return Factors(inputs, outputs, left)
+
+
+def measure(layers: Mapping[str, LayerTrace], params: Params) -> Factors:
+    """Return the factors of one batch.
+
+    Linear layers: A = mean of a·aᵀ and G = sum of g·gᵀ over examples (Martens and Grosse 2015, §3); the vectors g have
+    the mean's 1/N in them.  Where a layer is used at T places of an example, as a convolution's windows are, A sums
+    over the places and G averages over them (Grosse and Martens 2016, §3).  Batch normalisation: the sum of squares of
+    each example's own derivative.
+
+    Args:
+        layers: From ``Point.layers``.
+        params: The parameters (E, ...) that are to be covered.
+
+    Raises:
+        UsageError: A module is of another kind, or a parameter belongs to none that was called.
+    """
+    found = Factors({}, {}, {})
+    for name, layer in layers.items():
+        match layer.module:
+            case nn.Linear() as linear:
+                found.inputs[name] = _second_moment(_places_last(layer.inputs, 2), linear.bias is not None)
+                found.outputs[name] = _slopes(_places_last(layer.gradients, 3))
+            case nn.Conv2d(groups=1, padding_mode="zeros") as convolution:
+                found.inputs[name] = _patches_moment(convolution, layer.inputs)
+                found.outputs[name] = _slopes(layer.gradients.flatten(4))
+            case BatchNorm() as normalisation:
+                found.diagonal.update(_affine(name, normalisation, layer))
+            case module:
+                raise UsageError(_cannot(f"{name or 'the network itself'} ({type(module).__name__})"))
+    for name in params:
+        if _owner(name) not in found.inputs and name not in found.diagonal:
+            raise UsageError(_cannot(f"{name}, whose module is never called"))
+    return found
+
+
+def _cannot(what: str) -> str:
+    return (
+        f"kfac cannot factor the curvature of {what}; it knows Linear, Conv2d in one group with zero padding, and this "
+        "project's BatchNorm; use hessian_free or a first-order rule, or another task"
+    )
+
+
+def averaged(old: Factors, new: Factors, share: Tensor) -> Factors:
+    """Return old + share · (new − old) with a share (E,) for each episode."""
+    return Factors(
+        *({name: value + _like(share, value) * (after[name] - value) for name, value in before.items()}
+          for before, after in zip(old, new, strict=True))
+    )  # fmt: skip
+
+
+def inverted(factors: Factors, damping: float) -> Factors:
+    """Return (A + π·√λ·I)⁻¹, (G + √λ/π·I)⁻¹ and 1 / (diagonal + λ); all not a number where there is no inverse.
+
+    π² is the ratio of A's mean eigenvalue to G's, so that damping is the same share of both.
+
+    Source: Martens and Grosse 2015, §6.3 (factored Tikhonov damping, π by traces).
+    """
+    inputs, outputs = {}, {}
+    for name, given in factors.inputs.items():
+        slopes = factors.outputs[name]
+        ratio = _mean_eigenvalue(given) / _mean_eigenvalue(slopes)
+        # Without any curvature on one side, neither has a share.
+        balance = torch.where((ratio > 0) & ratio.isfinite(), ratio, 1.0).sqrt()
+        inputs[name] = _inverse(given, math.sqrt(damping) * balance)
+        outputs[name] = _inverse(slopes, math.sqrt(damping) / balance)
+    return Factors(inputs, outputs, {name: 1.0 / (value + damping) for name, value in factors.diagonal.items()})
+
+
+def times(factors: Factors, vectors: Params) -> Params:
+    """Return the product of the blocks and vectors that are shaped as the parameters."""
+    result = {name: factors.diagonal[name] * vectors[name] for name in factors.diagonal}
+    for name, given in factors.inputs.items():
+        weight, bias = vectors[_join(name, "weight")], vectors.get(_join(name, "bias"))
+        rows = weight.flatten(2) if bias is None else torch.cat([weight.flatten(2), bias[..., None]], 2)
+        product = factors.outputs[name] @ rows @ given
+        result[_join(name, "weight")] = product[..., : weight[0, 0].numel()].reshape(weight.shape)
+        if bias is not None:
+            result[_join(name, "bias")] = product[..., -1]
+    return {name: result[name] for name in vectors}
+
+
+def _owner(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def _join(owner: str, name: str) -> str:
+    return f"{owner}.{name}" if owner else name
+
+
+def _like(share: Tensor, value: Tensor) -> Tensor:
+    return share.view(-1, *[1] * (value.dim() - 1))
+
+
+def _places_last(values: Tensor, axes: int) -> Tensor:
+    """Return (..., T, width), or (..., width), as (..., width, T), after so many leading axes."""
+    return values.reshape(*values.shape[:axes], -1, values.shape[-1]).mT
+
+
+def _second_moment(values: Tensor, bias: bool) -> Tensor:
+    """Return the mean over examples of Σ_t a_t·a_tᵀ, (E, D, D), of values (E, N, in, T); with a bias a ends in 1."""
+    examples, places = values.shape[1], values.shape[3]
+    rows = values.transpose(1, 2).flatten(2)
+    moment = rows @ rows.mT / examples
+    if not bias:
+        return moment
+    sums = rows.sum(-1, keepdim=True) / examples
+    corner = sums.new_full((len(sums), 1, 1), places)
+    return torch.cat([torch.cat([moment, sums], 2), torch.cat([sums.mT, corner], 2)], 1)
+
+
+def _patches_moment(module: nn.Conv2d, inputs: Tensor) -> Tensor:
+    """Return ``_second_moment`` of what windows saw in inputs (E, N, C, H, W), a few examples at a time."""
+    episodes, examples = inputs.shape[:2]
+    # A pixel is in as many patches as a window has pixels, if the stride is 1.
+    numbers = inputs[:, 0].numel() * math.prod(module.kernel_size)
+    at_once = max(1, NUMBERS.get(inputs.device.type, NUMBERS["cuda"]) // numbers)
+    total = inputs.new_zeros(())
+    for part in torch.split(inputs, at_once, 1):
+        # torch's own form of the padding, whether given as numbers or as "same".
+        images = functional.pad(part.flatten(0, 1), module._reversed_padding_repeated_twice)
+        patches = functional.unfold(images, module.kernel_size, module.dilation, 0, module.stride)
+        moment = _second_moment(patches.view(episodes, -1, *patches.shape[1:]), module.bias is not None)
+        total = total + part.shape[1] / examples * moment
+    return total
+
+
+def _slopes(gradients: Tensor) -> Tensor:
+    """Return the sum over vectors and examples of g·gᵀ, averaged over places, (E, out, out), of (K, E, N, out, T)."""
+    rows = gradients.permute(1, 3, 0, 2, 4).flatten(2)
+    return rows @ rows.mT / gradients.shape[-1]
+
+
+def _affine(name: str, module: BatchNorm, layer: LayerTrace) -> Params:
+    """Return the diagonal for what a normalisation adds and, if it does, multiplies by."""
+    slopes = layer.gradients.unsqueeze(-1).flatten(4)  # (K, E, N, channels, places)
+    diagonal = {_join(name, "offset"): slopes.sum(-1).square().sum((0, 2))}
+    if module.scale is not None:
+        values = layer.inputs.unsqueeze(-1).flatten(3)
+        variance, mean = torch.var_mean(values, (1, 3), correction=0, keepdim=True)
+        normal = (values - mean) / (variance + module.epsilon).sqrt()
+        diagonal[_join(name, "scale")] = (slopes * normal).sum(-1).square().sum((0, 2))
+    return diagonal
+
+
+def _mean_eigenvalue(matrix: Tensor) -> Tensor:
+    return matrix.diagonal(dim1=1, dim2=2).mean(1)
+
+
+def _inverse(matrix: Tensor, damping: Tensor) -> Tensor:
+    """Return (M + damping·I)⁻¹ for matrices (E, D, D) and damping (E,)."""
+    identity = torch.eye(matrix.shape[-1]).to(matrix)
+    root, failed = torch.linalg.cholesky_ex(matrix + _like(damping, matrix) * identity)
+    return torch.where(_like(failed, matrix) > 0, torch.nan, torch.cholesky_inverse(root))
