@@ -6,12 +6,13 @@ import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from PIL import Image
 
+from l2l_cli.core.model import Kind
 from l2l_cli.learners.base import Learner
 from l2l_cli.learners.bayes import Bayes
 from l2l_cli.learners.descent import Descent
@@ -31,6 +32,7 @@ from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
 from l2l_cli.optimizers.hessian_free import HessianFree, LevenbergMarquardt
 from l2l_cli.optimizers.kfac import KFac
 from l2l_cli.optimizers.lbfgs import Lbfgs
+from l2l_cli.optimizers.mlhf import MLHF
 from l2l_cli.optimizers.per_type import PerType
 from l2l_cli.optimizers.preprocess import ClippedLogAndSign, LogAndSign, Momenta
 from l2l_cli.optimizers.rmsprop import RmsProp
@@ -108,6 +110,8 @@ def weights_in_cell(**options: Any) -> Callable[[Task], Learner[Any]]:
     return made
 
 
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
 LEARNERS: dict[str, Callable[[Task], Learner[Any]]] = {
     "lstm": lambda task: LSTM(task, hidden=4),
     "lstm-readout": lambda task: LSTM(task, hidden=3, layers=2, readout=8),
@@ -138,6 +142,10 @@ LEARNERS: dict[str, Callable[[Task], Learner[Any]]] = {
     "rmsprop": lambda task: Descent(task, RmsProp(0.1)),
     "adam": lambda task: Descent(task, Adam(0.1)),
     "lbfgs": lambda task: Descent(task, Lbfgs(history=3)),
+    "mlhf": lambda task: Descent(task, MLHF(iterations=2, kinds=KINDS)),
+    "mlhf-log": lambda task: Descent(
+        task, MLHF(0.3, iterations=1, kinds=KINDS, hidden=2, preprocess=LogAndSign(), preconditioner="jacobi")
+    ),
     "hessian_free": lambda task: Descent(task, HessianFree(iterations=2)),
     "hessian_free-lm": lambda task: Descent(task, LevenbergMarquardt(0.3, iterations=2)),
     "conjugate_gradient": lambda task: Descent(task, ConjugateGradient()),

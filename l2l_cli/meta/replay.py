@@ -84,8 +84,8 @@ class Replay:
         """Return empty slots for parameters (E, ...); those of "initial" hold these."""
         size = self.capacity if self.store != "initial" else 1
         slots = tree_map(lambda value: value.new_zeros(size, *value.shape), params)
-        none = torch.zeros(size, dtype=torch.int64, device="cpu")
-        empty = Slots(slots, none, none, none.sum(), *(torch.zeros(n, device="cpu").squeeze() for n in (2, 1)))
+        draw, age, stored = (torch.zeros(shape, dtype=torch.int64, device="cpu") for shape in (size, size, ()))
+        empty = Slots(slots, draw, age, stored, torch.zeros(2, device="cpu"), torch.zeros((), device="cpu"))
         return self._put(empty, params, 0, 0) if self.store == "initial" else empty
 
     def goes_on(self, rng: Generator) -> bool:

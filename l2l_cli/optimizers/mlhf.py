@@ -206,19 +206,19 @@ class MLHF(Optimizer[Curved]):
         """Solve the system of this batch, and go along its solution."""
         found = self.solve(point, memory)
         moves = from_vectors(-self.lr * found.x, found.like)
-        return {name: value.detach() + moves[name] for name, value in point.params.items()}, found.memory
+        return {name: value + moves[name] for name, value in point.params.items()}, found.memory
 
     def solve(self, point: Point, memory: Curved) -> Solved:
         """Solve the system of this batch.
 
-        φ's gradients flow through the networks, their states and the iterations; the last step's solution and residual
-        are constants, as g and G are.
+        φ's gradients flow through the networks, their states, the iterations and all that is remembered; g and G are
+        constants.
 
         Raises:
             UsageError: The optimizee has a kind of parameter without networks.
         """
         like, spans = self._sorted(point)
-        start, last = memory.solution.detach(), memory.residual.detach()
+        start, last = memory.solution, memory.residual
 
         def bent(vectors: Tensor) -> Tensor:
             return _in_order(point.ggn(from_vectors(vectors, like)), like)
