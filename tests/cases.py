@@ -45,6 +45,7 @@ from l2l_cli.tasks.halfplanes import Halfplanes
 from l2l_cli.tasks.imagenet import PhotosResNet
 from l2l_cli.tasks.images import ImagesConvNet, ImagesMLP
 from l2l_cli.tasks.quadratic import Quadratic
+from l2l_cli.tasks.recurrent import ImagesLSTM
 from l2l_cli.tasks.switching import Switching
 
 
@@ -87,6 +88,7 @@ TASKS: dict[str, Callable[[], Task]] = {
     "digits-resnet": lambda: ImagesResNet(
         "digits", channels=[2, 3], blocks=[1, 1], recompute=True, examples=5, horizon=12, pool=2
     ),
+    "digits-lstm": lambda: ImagesLSTM(units=3, examples=5, horizon=12, pool=2),
     "photos": lambda: PhotosResNet(
         _photos()[1], channels=[2], blocks=[1], side=8, examples=4, horizon=12, augment_test=True
     ),
@@ -163,7 +165,7 @@ LEARNERS: dict[str, Callable[[Task], Learner[Any]]] = {
     "bayes": Bayes,
 }
 
-CONVOLUTIONAL = ["digits-cudaconvnet", "digits-resnet", "photos"]
+OTHER_NETWORKS = ["digits-cudaconvnet", "digits-resnet", "digits-lstm", "photos"]
 FUNCTION_TASKS = [
     name for name in TASKS if name != "quadratic" and not name.startswith(("digits", "photos", "halfplanes"))
 ]
@@ -184,7 +186,7 @@ def fits(task: str, learner: str) -> bool:
     """Whether a learner can learn a task, and is not merely another learner's option on it."""
     if learner.startswith(("weights_in_cell-", "learned_init-")):
         return task == "halfplanes"
-    if task in CONVOLUTIONAL:  # to a learner they are models as digits-convnet is
+    if task in OTHER_NETWORKS:  # to a learner they are models as digits-convnet is
         return learner in ("sgd", "coordinatewise_lstm-second-order")
     if learner == "learned_init" and task == "digits-convnet":
         return False  # as any other model to it; finite differences of second order meet the kinks of its ReLUs
