@@ -55,7 +55,9 @@ def test_the_residual_is_that_of_the_damped_system(double):
     rule, params = MLHF(iterations=2), task.model.init(2, generator(0))
     memory = rule.init(params)
     for step in range(3):
-        point = Point(task.model, task.loss, params, task.sample(2, 0, Phase.TUNE).batch(step), curvature=task.curvature)
+        point = Point(
+            task.model, task.loss, params, task.sample(2, 0, Phase.TUNE).batch(step), curvature=task.curvature
+        )
         found = rule.solve(point, memory)
         x = dict(zip(found.like, from_columns(found), strict=True))
         bent = point.ggn({name: x[name] for name in params})
@@ -82,7 +84,10 @@ def test_each_kind_has_networks_of_277_weights():
 def test_kinds_are_told_apart():
     kinds = TASKS["digits-resnet"]().model.kinds
     assert set(kinds.values()) == {"conv_weight", "dense_weight", "dense_bias", "norm_scale", "norm_offset"}
-    assert all(kind.startswith("norm") == ("norm" in name or name[-5:] == "scale" or name[-6:] == "offset") for name, kind in kinds.items())
+    assert all(
+        kind.startswith("norm") == ("norm" in name or name[-5:] == "scale" or name[-6:] == "offset")
+        for name, kind in kinds.items()
+    )
     assert set(TASKS["digits-cudaconvnet"]().model.kinds.values()) == {
         "conv_weight",
         "conv_bias",
