@@ -5,7 +5,6 @@ Source: Chen and Lu 2018, §4.3 and algorithm 3; what the text leaves out is the
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -88,6 +87,8 @@ class StoppedBackprop(Estimator):
         decay: float = 2e-7,
         reach: float = 0.25,
         jitter: float = 0.02,
+        credit: int = 1,
+        own: float = 0.5,
     ) -> None:
         super().__init__(episodes, window, horizon)
         if window < 2:
@@ -103,6 +104,8 @@ class StoppedBackprop(Estimator):
         self.decay = decay
         self.reach = reach
         self.jitter = jitter
+        self.credit = credit
+        self.own = own
 
     def begin(self, learner: Learner[Any], seed: int, draw: int, done: float) -> Progress:
         """Begin the first episodes, or begin anew with nothing stored.
@@ -132,7 +135,7 @@ class StoppedBackprop(Estimator):
         batches = self.episode(learner, progress).batches(number * self.steps, (number + 1) * self.steps)
         rng = generator(int(progress.seed), "jitter", number)
         state, steps = self._unroll(learner, rule, detach(present.state), batches, rng)
-        solving, moving = solver_objective(steps), move_objective(steps)
+        solving, moving = solver_objective(steps), move_objective(steps, self.credit, self.own)
         grad = self._gradient(learner, rule, solving, moving)
         loss = torch.stack([step.loss for step in steps]).mean()
         slots = present.slots
@@ -171,7 +174,7 @@ class StoppedBackprop(Estimator):
                 learner.task.model, learner.task.loss, params, batches.at(t), curvature=learner.task.curvature
             )
             found = rule.solve(point, memory)
-            move = self._move(rule.lr, found, rng)
+            move = self._move(found, rng)
             after = point.at(_moved(found.like, move.detach()))
             own_grad = to_vectors({name: after.grad[name] for name in found.like})
             steps.append(Step(found, move, point.loss.detach(), after.loss.detach(), own_grad))
@@ -180,9 +183,9 @@ class StoppedBackprop(Estimator):
             memory = found.memory._replace(solution=x, residual=residual)
         return DescentState(params, memory), steps
 
-    def _move(self, lr: float, found: Solved, rng: Generator) -> Tensor:
+    def _move(self, found: Solved, rng: Generator) -> Tensor:
         """Return the step, not too long and a little at random."""
-        move = -lr * found.x
+        move = found.move
         longest = self.reach * to_vectors(found.like).detach().norm(dim=1, keepdim=True)
         move = move * (longest / move.norm(dim=1, keepdim=True).clamp(min=1e-30)).clamp(max=1.0)
         drawn = torch.rand(move.shape, generator=rng, device="cpu").to(move)
@@ -214,13 +217,16 @@ def solver_objective(steps: list[Step]) -> Tensor:
     return torch.stack(each).mean()
 
 
-def move_objective(steps: list[Step]) -> Tensor:
+def move_objective(steps: list[Step], credit: int = 1, share: float = 0.5) -> Tensor:
     """Return Σ_t w_t·½⟨∇ℓ_{t+1} + ∇ℓ_t, move⟩ at θ_{t+1}, (), whose gradient is that of l_s, constants held."""
     with torch.no_grad():
         before = torch.stack([step.loss for step in steps])
         own = torch.stack([step.own_loss for step in steps])
         weights = (0.5 * (before[1:] + own[:-1]) - before[:-1]).softmax(0)
-    slopes = [0.5 * dot(after.found.grad + step.own_grad, step.move) for step, after in pairwise(steps)]
+    slopes = []
+    for t, step in enumerate(steps[:-1], 1):
+        ahead = torch.stack([later.found.grad for later in steps[t : t + credit]]).mean(0)
+        slopes.append(dot((1.0 - share) * ahead + share * step.own_grad, step.move))
     return (weights * torch.stack(slopes)).sum(0).mean()
 
 
