@@ -66,8 +66,6 @@ def build_task(settings: Settings, trust: Sequence[str] | None = None) -> Task:
                 f"hardware.replicas={replicas} divides each batch, and this task's have {task.spec.examples} examples; "
                 "use fewer replicas, or more examples"
             )
-        if settings.vary:
-            raise UsageError(f"vary changes the model in one process; use hardware.replicas=1, not {replicas}")
         task.model = Replicated(task.model, replicas, task.spec.inputs)
     if settings.vary:
         task.vary = Variations(settings.task, settings.vary, trust)

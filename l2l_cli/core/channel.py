@@ -29,17 +29,18 @@ class Outbox:
     """The memories that a process writes into; each is used again by what has the same purpose and layout."""
 
     def __init__(self) -> None:
-        self._letters: dict[tuple[str, Layout], Letter] = {}
+        self._written: dict[tuple[str, Layout], tuple[Letter, list[Tensor]]] = {}
 
     def put(self, purpose: str, tensors: Sequence[Tensor]) -> Letter:
         """Copy tensors from any device; what was put for this purpose before must have been read."""
         layout = tuple((value.shape, value.dtype) for value in tensors)
-        letter = self._letters.get((purpose, layout))
-        if letter is None:
+        if (purpose, layout) not in self._written:
             size = max(ALIGNED, sum(map(_bytes, layout)))  # there is no shared memory of no bytes
             memory = torch.empty(size, dtype=torch.uint8, device="cpu").share_memory_()  # type: ignore[no-untyped-call]
-            letter = self._letters[purpose, layout] = Letter(len(self._letters), layout, memory)
-        for place, value in zip(_views(letter), tensors, strict=True):
+            fresh = Letter(len(self._written), layout, memory)
+            self._written[purpose, layout] = fresh, _views(fresh)
+        letter, places = self._written[purpose, layout]
+        for place, value in zip(places, tensors, strict=True):
             place.copy_(value.detach())
         return letter
 
@@ -54,7 +55,7 @@ class Channel:
     def __init__(self, connection: Connection[Any, Any]) -> None:
         self.connection = connection
         self._sent: set[int] = set()
-        self._received: dict[int, Letter] = {}
+        self._received: dict[int, list[Tensor]] = {}
 
     def send(self, words: Any, *letters: Letter) -> None:
         """Send words, and letters out of one and the same outbox; a memory itself goes through the pipe once."""
@@ -69,8 +70,8 @@ class Channel:
             EOFError: The other end is closed, or its process has ended.
         """
         words, numbers, new = self.connection.recv()
-        self._received |= {letter.number: letter for letter in new}
-        return words, [_views(self._received[number]) for number in numbers]
+        self._received |= {letter.number: _views(letter) for letter in new}
+        return words, [self._received[number] for number in numbers]
 
 
 def _bytes(entry: tuple[torch.Size, torch.dtype]) -> int:

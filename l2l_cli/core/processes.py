@@ -8,6 +8,7 @@ import signal
 import traceback
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any, Literal, NamedTuple, Self, TypeVar
 
@@ -176,7 +177,8 @@ class _Setting(NamedTuple):
         torch.set_default_dtype(self.dtype)
         torch.use_deterministic_algorithms(self.deterministic)
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-        torch.set_default_device(self.device)
+        if self.device != "cpu":  # a default device is asked for by every operation
+            torch.set_default_device(self.device)
 
 
 def _serve(connection: Connection[Any, Any], module: nn.Module, in_turn: Any, setting: _Setting) -> None:
@@ -185,16 +187,15 @@ def _serve(connection: Connection[Any, Any], module: nn.Module, in_turn: Any, se
     setting.take()
     member = _Member(Model(module.to(setting.device), gaussian(0.0), in_turn), torch.device(setting.device))
     channel, outbox = Channel(connection), Outbox()
-    while True:
-        try:
+    with suppress(EOFError, OSError):
+        while True:
             words, letters = channel.receive()
-        except EOFError:
-            return
-        try:
-            result = member.do(*words, *letters)
-            channel.send(None, outbox.put("result", result))
-        except Exception as error:  # it is the asking process's to report
-            channel.send((f"{type(error).__name__}: {error}", traceback.format_exc()))
+            try:
+                result = member.do(*words, *letters)
+            except Exception as error:  # it is the asking process's to report
+                channel.send((f"{type(error).__name__}: {error}", traceback.format_exc()))
+            else:
+                channel.send(None, outbox.put("result", result))
 
 
 class _Member:

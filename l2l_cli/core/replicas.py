@@ -19,6 +19,9 @@ from l2l_cli.core.processes import Team, What
 from l2l_cli.core.random import generator, normal
 from l2l_cli.core.types import Params
 
+ASKED = 8
+"""Examples whose outputs tell whether they are mixed; of a single one all units might be dead."""
+
 
 class Replicated(Model):
     """The same network, each batch of which is answered by R processes, an equal part by each.
@@ -136,7 +139,7 @@ class _Answer(torch.autograd.Function):
 
 @torch.no_grad()
 def mixes_examples(model: Model, example: tuple[int, ...]) -> bool:
-    """Say whether an example's outputs depend on the others in its batch, by asking for them in two batches.
+    """Say whether an example's outputs depend on the others in its batch, by asking for some in two batches.
 
     Args:
         model: The network; it is asked at random parameters, at which nothing is degenerate.
@@ -144,8 +147,6 @@ def mixes_examples(model: Model, example: tuple[int, ...]) -> bool:
     """
     rng = generator(0, "replicas")
     params = {name: value + normal(value.shape, rng, 0.1) for name, value in model.init(1, rng).items()}
-    first = normal((1, 1, *example), rng)
-    one, other = (
-        model(params, torch.cat([first, normal((1, 3, *example), rng)], 1))[:, 0].to(torch.float64) for _ in range(2)
-    )
+    kept = normal((1, ASKED, *example), rng)
+    one, other = (model(params, torch.cat([kept, normal((1, ASKED, *example), rng)], 1))[:, :ASKED] for _ in range(2))
     return not torch.allclose(one, other, rtol=0.0, atol=1e-3 * one.abs().max().item(), equal_nan=True)
