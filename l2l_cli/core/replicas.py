@@ -35,8 +35,7 @@ class Replicated(Model):
     The calling process answers the first part itself; the others start when they are first needed, and end with it.
     They are on this machine: numbers go by shared memory, on GPUs by way of the host's.
 
-    Deviation: what is computed from one example at a time, as layers' traces or second derivatives, is refused; batches
-    of fewer examples than processes are answered by the caller alone.
+    Traces of layers and second derivatives are refused.  A batch of fewer examples than processes is the caller's alone.
 
     Args:
         model: The network.
