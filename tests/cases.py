@@ -6,12 +6,13 @@ import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from PIL import Image
 
+from l2l_cli.core.model import Kind
 from l2l_cli.learners.base import Learner
 from l2l_cli.learners.bayes import Bayes
 from l2l_cli.learners.descent import Descent
@@ -31,6 +32,7 @@ from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
 from l2l_cli.optimizers.hessian_free import HessianFree, LevenbergMarquardt
 from l2l_cli.optimizers.kfac import KFac
 from l2l_cli.optimizers.lbfgs import Lbfgs
+from l2l_cli.optimizers.mlhf import MLHF
 from l2l_cli.optimizers.per_type import PerType
 from l2l_cli.optimizers.preprocess import ClippedLogAndSign, LogAndSign, Momenta
 from l2l_cli.optimizers.rmsprop import RmsProp
@@ -43,6 +45,7 @@ from l2l_cli.tasks.halfplanes import Halfplanes
 from l2l_cli.tasks.imagenet import PhotosResNet
 from l2l_cli.tasks.images import ImagesConvNet, ImagesMLP
 from l2l_cli.tasks.quadratic import Quadratic
+from l2l_cli.tasks.recurrent import ImagesLSTM
 from l2l_cli.tasks.switching import Switching
 
 
@@ -85,6 +88,7 @@ TASKS: dict[str, Callable[[], Task]] = {
     "digits-resnet": lambda: ImagesResNet(
         "digits", channels=[2, 3], blocks=[1, 1], recompute=True, examples=5, horizon=12, pool=2
     ),
+    "digits-lstm": lambda: ImagesLSTM(units=3, examples=5, horizon=12, pool=2),
     "photos": lambda: PhotosResNet(
         _photos()[1], channels=[2], blocks=[1], side=8, examples=4, horizon=12, augment_test=True
     ),
@@ -107,6 +111,8 @@ def weights_in_cell(**options: Any) -> Callable[[Task], Learner[Any]]:
 
     return made
 
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 LEARNERS: dict[str, Callable[[Task], Learner[Any]]] = {
     "lstm": lambda task: LSTM(task, hidden=4),
@@ -138,6 +144,10 @@ LEARNERS: dict[str, Callable[[Task], Learner[Any]]] = {
     "rmsprop": lambda task: Descent(task, RmsProp(0.1)),
     "adam": lambda task: Descent(task, Adam(0.1)),
     "lbfgs": lambda task: Descent(task, Lbfgs(history=3)),
+    "mlhf": lambda task: Descent(task, MLHF(iterations=2, kinds=KINDS)),
+    "mlhf-log": lambda task: Descent(
+        task, MLHF(0.3, iterations=1, kinds=KINDS, hidden=2, preprocess=LogAndSign(), preconditioner="jacobi")
+    ),
     "hessian_free": lambda task: Descent(task, HessianFree(iterations=2)),
     "hessian_free-lm": lambda task: Descent(task, LevenbergMarquardt(0.3, iterations=2)),
     "conjugate_gradient": lambda task: Descent(task, ConjugateGradient()),
@@ -155,7 +165,7 @@ LEARNERS: dict[str, Callable[[Task], Learner[Any]]] = {
     "bayes": Bayes,
 }
 
-CONVOLUTIONAL = ["digits-cudaconvnet", "digits-resnet", "photos"]
+OTHER_NETWORKS = ["digits-cudaconvnet", "digits-resnet", "digits-lstm", "photos"]
 FUNCTION_TASKS = [
     name for name in TASKS if name != "quadratic" and not name.startswith(("digits", "photos", "halfplanes"))
 ]
@@ -176,7 +186,7 @@ def fits(task: str, learner: str) -> bool:
     """Whether a learner can learn a task, and is not merely another learner's option on it."""
     if learner.startswith(("weights_in_cell-", "learned_init-")):
         return task == "halfplanes"
-    if task in CONVOLUTIONAL:  # to a learner they are models as digits-convnet is
+    if task in OTHER_NETWORKS:  # to a learner they are models as digits-convnet is
         return learner in ("sgd", "coordinatewise_lstm-second-order")
     if learner == "learned_init" and task == "digits-convnet":
         return False  # as any other model to it; finite differences of second order meet the kinks of its ReLUs

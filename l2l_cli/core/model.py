@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 import torch
@@ -17,6 +18,10 @@ from l2l_cli.core.types import Params
 
 Initializer = Callable[[str, tuple[int, ...], Generator], Tensor]
 """Draws one parameter: (name, shape, rng) -> tensor of that shape."""
+
+
+Kind = Literal["conv_weight", "conv_bias", "dense_weight", "dense_bias", "norm_scale", "norm_offset"]
+"""Of a parameter: of a convolution, of a normalisation, or of anything else."""
 
 
 class Trace(NamedTuple):
@@ -57,6 +62,15 @@ class Model:
         """The shape of each parameter of one model, by name."""
         return {name: tuple(value.shape) for name, value in self._module.named_parameters()}
 
+    @cached_property
+    def kinds(self) -> dict[str, Kind]:
+        """The kind of each parameter, by name; a normalisation's own are called scale and offset."""
+        return {
+            f"{path}.{name}" if path else name: _kind(module, name)
+            for path, module in self._module.named_modules()
+            for name, _ in module.named_parameters(recurse=False)
+        }
+
     @property
     def size(self) -> int:
         """The number of parameters of one model."""
@@ -96,6 +110,14 @@ class Model:
 
     def _goes_in_turn(self, inputs: Tensor) -> bool:
         return self.in_turn is True or self.in_turn == inputs.device.type
+
+
+def _kind(module: nn.Module, name: str) -> Kind:
+    if name in ("scale", "offset"):
+        return "norm_scale" if name == "scale" else "norm_offset"
+    if isinstance(module, nn.Conv2d):
+        return "conv_bias" if name == "bias" else "conv_weight"
+    return "dense_bias" if name.endswith("bias") else "dense_weight"
 
 
 def _of(params: Params, episode: int) -> Params:

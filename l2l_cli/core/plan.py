@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+DROPS = (0.6, 0.76, 0.88)
+"""Shares of the updates after which the schedule "steps" takes a tenth: epochs 150, 190 and 220 of 250."""
+
 CRITERIA = ("mean", "final", "held_out")
 """Of an episode's loss: over all steps, at the last one, over those whose targets are hidden."""
 
@@ -15,9 +18,11 @@ class MetaPlan:
     Attributes:
         updates: Updates of φ.
         warmup: Updates over which the learning rate rises linearly to its full value.
-        schedule: "cosine" lets it fall to ``floor`` of that value afterwards; "constant" keeps it.
-        floor: Final learning rate as a fraction of the full one.
+        schedule: "cosine" lets it fall to ``floor`` of that value afterwards; "constant" keeps it; "steps" takes a
+            tenth of it after 60 %, 76 % and 88 % of the updates each (Chen and Lu 2018, their code).
+        floor: Final learning rate as a fraction of the full one, by "cosine".
         clip: Largest Euclidean norm of a meta-gradient; None does not clip.
+        clip_relative: ``clip`` is in multiples of φ's own norm.
         average: Decay of a running mean of φ, which is then what is validated and kept; 0 keeps φ itself.
         validate_every: Updates between validations.
         patience: Validations without improvement after which training stops; None never stops early.
@@ -33,6 +38,7 @@ class MetaPlan:
     schedule: str = "cosine"
     floor: float = 0.01
     clip: float | None = 1.0
+    clip_relative: bool = False
     average: float = 0.0
     validate_every: int = 100
     patience: int | None = None
@@ -52,7 +58,7 @@ class MetaPlan:
         for name in ("patience", "validation_steps"):
             value = getattr(self, name)
             _require(value is None or value >= 1, name, "at least 1 or null", self)
-        _require(self.schedule in ("cosine", "constant"), "schedule", "cosine or constant", self)
+        _require(self.schedule in ("cosine", "constant", "steps"), "schedule", "cosine, constant or steps", self)
         _require(self.criterion in (None, *CRITERIA), "criterion", f"null, {', '.join(CRITERIA)}", self)
         _require(0 <= self.floor <= 1, "floor", "in [0, 1]", self)
         _require(0 <= self.average < 1, "average", "in [0, 1)", self)

@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from l2l_cli.core.layers import Fisher, LayerTrace, seeds
 from l2l_cli.core.linear import Linearization
-from l2l_cli.core.model import Model, Trace
+from l2l_cli.core.model import Kind, Model, Trace
 from l2l_cli.core.types import Batch, Params
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -64,6 +64,11 @@ class Point:
             name: value if value.requires_grad and self._differentiable else value.detach().requires_grad_()
             for name, value in params.items()
         }
+
+    @property
+    def kinds(self) -> dict[str, Kind]:
+        """The kind of each parameter."""
+        return self._model.kinds
 
     @cached_property
     def outputs(self) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from l2l_cli.core.errors import RunFailed
-from l2l_cli.core.plan import MetaPlan
+from l2l_cli.core.plan import DROPS, MetaPlan
 from l2l_cli.core.random import derive
 from l2l_cli.core.tree import all_finite
 from l2l_cli.core.types import Params
@@ -112,6 +112,8 @@ class MetaTraining(Training):
     @torch.no_grad()
     def _move(self, grad: Tensor, norm: float) -> None:
         clip = self.plan.clip
+        if clip is not None and self.plan.clip_relative:
+            clip *= float(self._vector.norm())
         shrink = 1.0 if clip is None else min(1.0, clip / (norm + 1e-12))
         displacement, self._memory = self._optimizer.update({"phi": shrink * grad}, self._memory)
         self._vector.add_(displacement["phi"], alpha=self._rate())
@@ -135,6 +137,8 @@ class MetaTraining(Training):
             return self.number / plan.warmup
         if plan.schedule == "constant":
             return 1.0
+        if plan.schedule == "steps":
+            return 0.1 ** sum(self.number > drop * plan.updates for drop in DROPS)
         share = (self.number - plan.warmup) / max(1, plan.updates - plan.warmup)
         return plan.floor + (1.0 - plan.floor) * 0.5 * (1.0 + math.cos(math.pi * share))
 

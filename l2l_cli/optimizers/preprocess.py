@@ -49,6 +49,21 @@ class Identity(Preprocess):
         return self.scale * grad.unsqueeze(0)
 
 
+class Squash(Preprocess):
+    """tanh of the number times a constant, which is 1 in the code of Chen and Lu 2018."""
+
+    width = 1
+
+    def __init__(self, scale: float = 1.0) -> None:
+        super().__init__()
+        positive(scale=scale)
+        self.scale = scale
+
+    def forward(self, grad: Tensor) -> Tensor:
+        """Return (1, C)."""
+        return (self.scale * grad).tanh().unsqueeze(0)
+
+
 class LogAndSign(Preprocess):
     """(log|g| / p, sign g) for |g| ≥ e^−p, else (−1, e^p · g); the paper's p = 10."""
 

@@ -13,6 +13,7 @@ from l2l_cli.core.types import Spec
 from l2l_cli.models.convnet import convnet, cuda_convnet_weights
 from l2l_cli.models.resnet import Stem, resnet, resnet_weights
 from l2l_cli.tasks.augment import Augment, Standardise
+from l2l_cli.tasks.division import Division
 from l2l_cli.tasks.images import Images
 from l2l_cli.tasks.pictures import Size
 
@@ -32,9 +33,10 @@ class ImagesCudaConvNet(Images):
         classes: Labels that are used.
         pool: Side of the windows of pixels that are averaged.
         size: Height and width of a folder's pictures.
+        division: Which pictures each phase fits to.
         images: How many training pictures are used.
         augment: Random changes of the pictures that are learned from.
-        augment_test: Also in the phase ``test``.
+        augment_test: Also of test pictures.
         standardise: The scale of the inputs.
     """
 
@@ -49,12 +51,15 @@ class ImagesCudaConvNet(Images):
         classes: Sequence[int] | None = None,
         pool: int = 1,
         size: Size | None = None,
+        division: Division = "phases",
         images: int | None = None,
         augment: Augment = "cifar",
         augment_test: bool = False,
         standardise: Standardise = "picture",
     ) -> None:
-        super().__init__(dataset, examples, horizon, classes, pool, size, images, augment, augment_test, standardise)
+        super().__init__(
+            dataset, examples, horizon, classes, pool, size, division, images, augment, augment_test, standardise
+        )
         network = convnet(self.shape, channels, kernel, dense, len(self.classes), normalised=False)
         self.model = Model(network, cuda_convnet_weights(network), in_turn=True)
         self.spec = Spec(inputs=self.shape, targets=(len(self.classes),), examples=examples)
@@ -76,9 +81,10 @@ class ImagesResNet(Images):
         classes: Labels that are used.
         pool: Side of the windows of pixels that are averaged.
         size: Height and width of a folder's pictures.
+        division: Which pictures each phase fits to.
         images: How many training pictures are used.
         augment: Random changes of the pictures that are learned from.
-        augment_test: Also in the phase ``test``.
+        augment_test: Also of test pictures.
         standardise: The scale of the inputs.
     """
 
@@ -94,6 +100,7 @@ class ImagesResNet(Images):
         classes: Sequence[int] | None = None,
         pool: int = 1,
         size: Size | None = None,
+        division: Division = "phases",
         images: int | None = None,
         augment: Augment = "cifar",
         augment_test: bool = False,
@@ -101,7 +108,9 @@ class ImagesResNet(Images):
     ) -> None:
         if examples < 2:
             raise ValueError(f"examples must be at least 2, since they are normalised together, not {examples}")
-        super().__init__(dataset, examples, horizon, classes, pool, size, images, augment, augment_test, standardise)
+        super().__init__(
+            dataset, examples, horizon, classes, pool, size, division, images, augment, augment_test, standardise
+        )
         network = resnet(self.shape[0], stem, channels, blocks, len(self.classes), recompute)
         self.model = Model(network, resnet_weights, in_turn=True)
         self.spec = Spec(inputs=self.shape, targets=(len(self.classes),), examples=examples)

@@ -20,7 +20,7 @@ from l2l_cli.core.types import Batch, Phase, Spec, Split
 from l2l_cli.models.resnet import resnet, resnet_weights
 from l2l_cli.tasks.augment import Standardise, draw_frames, middle_frames, rescale_
 from l2l_cli.tasks.base import Classification, Episode
-from l2l_cli.tasks.images import divided, spread
+from l2l_cli.tasks.division import Division, Share, divide, fits_to_test
 from l2l_cli.tasks.photos import Photos, count_classes, decode, find_photos
 
 _Asked = tuple[Tensor, list["Future[Any]"]]
@@ -32,8 +32,7 @@ class PhotosEpisode(Episode):
 
     Args:
         task: Says what a minibatch is like.
-        photos: Of the phase.
-        rows: Which of them are for ``Split.TRAIN`` and ``Split.TEST``.
+        shares: The photos of each split.
         episodes: Number E of sequences.
         seed: Of the minibatches.
         augment: Whether those of ``Split.TRAIN`` are cropped and flipped at random.
@@ -42,16 +41,14 @@ class PhotosEpisode(Episode):
     def __init__(
         self,
         task: PhotosResNet,
-        photos: Photos,
-        rows: dict[Split, Tensor],
+        shares: dict[Split, Share[Photos]],
         episodes: int,
         seed: int,
         augment: bool,
     ) -> None:
         self._spec = task.spec
         self._standardise: Standardise = task.standardise
-        self._photos = photos
-        self._rows = rows
+        self._shares = shares
         self._episodes = episodes
         self._seed = seed
         self._augment = augment
@@ -68,25 +65,25 @@ class PhotosEpisode(Episode):
         device, dtype = torch.get_default_device(), torch.get_default_dtype()
         pictures = decoded.movedim(-1, 1).to(device).to(dtype)
         inputs = rescale_(pictures, self._standardise).view(*shape, *spec.inputs)
-        targets = functional.one_hot(self._photos.labels[chosen].view(shape), *spec.targets)
+        targets = functional.one_hot(self._shares[split].source.labels[chosen].view(shape), *spec.targets)
         return Batch(inputs, targets.to(device, dtype))
 
     def _ask(self, step: int, split: Split) -> _Asked:
-        rows, count = self._rows[split], self._episodes * self._spec.examples
+        (photos, rows), count = self._shares[split], self._episodes * self._spec.examples
         rng = generator(derive(self._seed, split, step))
         chosen = rows[torch.randint(len(rows), (count,), generator=rng, device="cpu")]
         changed = self._augment and split == Split.TRAIN
         frames = draw_frames(count, rng) if changed else middle_frames(count)
-        files, side = self._photos.files, self._spec.inputs[-1]
+        side = self._spec.inputs[-1]
         pairs = zip(chosen.tolist(), frames.tolist(), strict=True)
-        return chosen, [self._threads.submit(decode, files[row], side, frame) for row, frame in pairs]
+        return chosen, [self._threads.submit(decode, photos.files[row], side, frame) for row, frame in pairs]
 
 
 class PhotosResNet(Classification):
     """Classification of photos by a residual network with full pre-activation; as it stands, ResNet-18 v2.
 
-    The phase ``test`` fits networks to the photos in ``val``, all other phases to those in ``train``.  One thread of
-    the run decodes them, or as many as ``hardware.threads`` says.
+    The photos in ``train`` are its training pictures, those in ``val`` its test pictures; ``division`` says which of
+    them each phase fits networks to.  One thread of the run decodes them, or as many as ``hardware.threads`` says.
 
     Args:
         dataset: A folder in ILSVRC2012's layout, ``train/<class>/*.JPEG`` and ``val/<class>/*.JPEG``, by its path or
@@ -98,10 +95,12 @@ class PhotosResNet(Classification):
         side: Height and width of the crops; the shorter side of a photo is resized to 8/7 … 16/7 of it, 256 … 512.
         examples: Photos of a minibatch N, at least 2: they are normalised together.
         horizon: Optimization steps of an episode (ours).
-        images: How many training photos are used, evenly spaced; None is all of them.
+        division: Which photos each phase fits networks to, and which it holds out; see ``divide``.
+        images: How many of a phase's training photos are used, evenly spaced; None is all of them.
         augment: Resize, crop and flip the photos that are learned from at random; else the middle is shown, the
             shorter side being 8/7 of the crop's.
-        augment_test: Also in the phase ``test``.  What is held out is never changed.
+        augment_test: Also where the phase ``test`` fits to photos in ``val``, which is in the division "phases".  What
+            is held out is never changed.
         standardise: The scale of the inputs; see ``rescale_``.
 
     Raises:
@@ -119,6 +118,7 @@ class PhotosResNet(Classification):
         side: int = 224,
         examples: int = 64,
         horizon: int = 1000,
+        division: Division = "phases",
         images: int | None = None,
         augment: Literal["none", "imagenet"] = "imagenet",
         augment_test: bool = False,
@@ -134,16 +134,14 @@ class PhotosResNet(Classification):
         if images is not None and images < 2:
             raise ValueError(f"images must be at least 2, one to learn and one to hold out, not {images}")
         units = classes if outputs is None else outputs
-        self.dataset, self.images, self.horizon = dataset, images, horizon
+        self.dataset, self.division, self.images, self.horizon = dataset, division, images, horizon
         self.augment, self.augment_test, self.standardise = augment, augment_test, standardise
         self.model = Model(resnet(3, "imagenet", channels, blocks, units, recompute), resnet_weights, in_turn=True)
         self.spec = Spec(inputs=(3, side, side), targets=(units,), examples=examples)
 
     def sample(self, episodes: int, seed: int, phase: Phase) -> PhotosEpisode:
         """Draw E sequences of minibatches."""
-        found, testing = find_photos(self.dataset), phase == Phase.TEST
-        photos = found.test if testing else found.train
-        every = torch.arange(len(photos.files), device="cpu")
-        rows = divided(every if testing else spread(every, self.images, self.dataset))
-        augment = self.augment == "imagenet" and (self.augment_test or not testing)
-        return PhotosEpisode(self, photos, rows, episodes, derive(seed, "photos", phase), augment)
+        found = find_photos(self.dataset)
+        shares = divide(found.train, found.test, self.division, phase, self.images, self.dataset)
+        augment = self.augment == "imagenet" and (self.augment_test or not fits_to_test(self.division, phase))
+        return PhotosEpisode(self, shares, episodes, derive(seed, "photos", phase), augment)

@@ -11,10 +11,8 @@ from abc import abstractmethod
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 from torch.nn import functional
 
-from l2l_cli.core.errors import UsageError
 from l2l_cli.core.model import Model, gaussian
 from l2l_cli.core.random import derive, generator
 from l2l_cli.core.types import Batch, Phase, Spec, Split
@@ -23,10 +21,8 @@ from l2l_cli.models.mlp import Activation, mlp
 from l2l_cli.tasks.augment import Augment, Standardise, augmented, rescale_
 from l2l_cli.tasks.base import Classification, Episode
 from l2l_cli.tasks.datasets import load, outline
+from l2l_cli.tasks.division import Division, Share, divide, fits_to_test
 from l2l_cli.tasks.pictures import Pictures, Size
-
-HELD_OUT = 6
-"""One in so many pictures is for ``Split.TEST``."""
 
 
 class ImagesEpisode(Episode):
@@ -34,8 +30,7 @@ class ImagesEpisode(Episode):
 
     Args:
         task: Says what a minibatch is like.
-        pictures: With the task's numbers of the classes.
-        rows: Which of them are for ``Split.TRAIN`` and ``Split.TEST``.
+        shares: The pictures of each split, with the task's numbers of the classes.
         episodes: Number E of sequences.
         seed: Of the minibatches.
         augment: How those of ``Split.TRAIN`` are changed; see ``augmented``.
@@ -44,38 +39,35 @@ class ImagesEpisode(Episode):
     def __init__(
         self,
         task: Images,
-        pictures: Pictures,
-        rows: dict[Split, Tensor],
+        shares: dict[Split, Share[Pictures]],
         episodes: int,
         seed: int,
         augment: Augment,
     ) -> None:
         self._spec = task.spec
         self._standardise: Standardise = task.standardise
-        self._pictures = pictures
-        self._rows = rows
+        self._shares = shares
         self._episodes = episodes
         self._seed = seed
         self._augment: dict[Split, Augment] = {Split.TRAIN: augment, Split.TEST: "none"}
 
     def batch(self, step: int, split: Split = Split.TRAIN) -> Batch:
         """Draw N pictures for each sequence: inputs (E, N, …), in [0, 1] or standardised, one-hot targets."""
-        spec, rows = self._spec, self._rows[split]
+        spec, (source, rows) = self._spec, self._shares[split]
         rng = generator(derive(self._seed, split, step))
         shape = (self._episodes, spec.examples)
         chosen = rows[torch.randint(len(rows), shape, generator=rng, device="cpu").flatten()]
         device, dtype = torch.get_default_device(), torch.get_default_dtype()
-        pictures = augmented(self._pictures.images[chosen], self._augment[split], rng).to(device, dtype)
+        pictures = augmented(source.images[chosen], self._augment[split], rng).to(device, dtype)
         inputs = rescale_(pictures, self._standardise).reshape(*shape, *spec.inputs)
-        targets = functional.one_hot(self._pictures.labels[chosen].view(shape), *spec.targets)
+        targets = functional.one_hot(source.labels[chosen].view(shape), *spec.targets)
         return Batch(inputs, targets.to(device, dtype))
 
 
 class Images(Classification):
     """Classification of pictures by some network.
 
-    The phase ``test`` fits networks to the data set's test pictures, all other phases to its training pictures, each
-    with draws of θ_0 and of minibatches of its own.
+    Each phase has draws of θ_0 and of minibatches of its own; ``division`` says of which pictures.
 
     Args:
         dataset: "digits" (in scikit-learn, 8 × 8), "mnist", "cifar10", a folder of IDX files, or a folder of pictures
@@ -85,9 +77,11 @@ class Images(Classification):
         classes: Labels whose pictures are used, numbered anew in this order; None is all of them.
         pool: Height and width of the windows of pixels that are replaced by their mean; 1 leaves pictures as they are.
         size: Height and width that a folder's pictures are resized to; None if they are all of one size.
-        images: How many training pictures of these classes are used, evenly spaced; None is all of them.
+        division: Which pictures each phase fits networks to, and which it holds out; see ``divide``.
+        images: How many of a phase's training pictures of these classes are used, evenly spaced; None is all of them.
         augment: How the pictures that are learned from are changed at random, each time anew; see ``augmented``.
-        augment_test: Also in the phase ``test``.  What is held out is never changed.
+        augment_test: Also where the phase ``test`` fits to test pictures, which is in the division "phases".  What is
+            held out is never changed.
         standardise: The scale of the inputs; "none" is 0 … 1, see ``rescale_``.
 
     Raises:
@@ -104,6 +98,7 @@ class Images(Classification):
         classes: Sequence[int] | None,
         pool: int,
         size: Size | None,
+        division: Division,
         images: int | None,
         augment: Augment,
         augment_test: bool,
@@ -124,7 +119,7 @@ class Images(Classification):
             raise ValueError(f"images must be at least 2, one to learn and one to hold out, not {images}")
         if standardise == "channels" and channels != 3:
             raise ValueError(f"standardise=channels takes a mean colour away, but {dataset} is grey")
-        self.dataset, self.images, self.horizon = dataset, images, horizon
+        self.dataset, self.division, self.images, self.horizon = dataset, division, images, horizon
         self.classes = labels
         self.pool = pool
         self.shape = (channels, height // pool, width // pool)
@@ -133,37 +128,13 @@ class Images(Classification):
     def sample(self, episodes: int, seed: int, phase: Phase) -> ImagesEpisode:
         """Draw E sequences of minibatches."""
         found = load(self.dataset, self.size, self.pool)
-        testing = phase == Phase.TEST
-        images, labels = found.test if testing else found.train
         numbers = torch.full((found.classes,), -1, device="cpu")
         numbers[list(self.classes)] = torch.arange(len(self.classes), device="cpu")
-        labels = numbers[labels]
-        used = (labels >= 0).nonzero().flatten()
-        if len(used) < 2:
-            raise UsageError(f"{self.dataset} has {len(used)} pictures of the classes {list(self.classes)} for {phase}")
-        rows = divided(used if testing else spread(used, self.images, self.dataset))
-        augment: Augment = "none" if testing and not self.augment_test else self.augment
+        train, test = (Pictures(part.images, numbers[part.labels]) for part in (found.train, found.test))
+        shares = divide(train, test, self.division, phase, self.images, self.dataset)
+        changed = self.augment_test or not fits_to_test(self.division, phase)
         seed = derive(seed, "images", phase)
-        return ImagesEpisode(self, Pictures(images, labels), rows, episodes, seed, augment)
-
-
-def spread(rows: Tensor, count: int | None, name: str) -> Tensor:
-    """Return so many of the training pictures, evenly spaced; None is all.
-
-    Raises:
-        UsageError: There are fewer.
-    """
-    if count is None:
-        return rows
-    if count > len(rows):
-        raise UsageError(f"images={count}, but {name} has {len(rows)} training pictures; images=null takes them all")
-    return rows[torch.arange(count, device="cpu") * len(rows) // count]
-
-
-def divided(rows: Tensor) -> dict[Split, Tensor]:
-    """Return which pictures are learned from and which are held out."""
-    held = torch.arange(len(rows), device="cpu") % HELD_OUT == 0
-    return {Split.TRAIN: rows[~held], Split.TEST: rows[held]}
+        return ImagesEpisode(self, shares, episodes, seed, self.augment if changed else "none")
 
 
 class ImagesMLP(Images):
@@ -179,9 +150,10 @@ class ImagesMLP(Images):
         classes: Labels that are used.
         pool: Side of the windows of pixels that are averaged.
         size: Height and width of a folder's pictures.
+        division: Which pictures each phase fits to.
         images: How many training pictures are used.
         augment: Random changes of the pictures that are learned from.
-        augment_test: Also in the phase ``test``.
+        augment_test: Also of test pictures.
         standardise: The scale of the inputs.
     """
 
@@ -196,12 +168,15 @@ class ImagesMLP(Images):
         classes: Sequence[int] | None = None,
         pool: int = 1,
         size: Size | None = None,
+        division: Division = "phases",
         images: int | None = None,
         augment: Augment = "none",
         augment_test: bool = False,
         standardise: Standardise = "none",
     ) -> None:
-        super().__init__(dataset, examples, horizon, classes, pool, size, images, augment, augment_test, standardise)
+        super().__init__(
+            dataset, examples, horizon, classes, pool, size, division, images, augment, augment_test, standardise
+        )
         pixels, outputs = math.prod(self.shape), len(self.classes)
         self.model = Model(mlp(pixels, hidden, outputs, activation), gaussian(start))
         self.spec = Spec(inputs=(pixels,), targets=(outputs,), examples=examples)
@@ -224,9 +199,10 @@ class ImagesConvNet(Images):
         classes: Labels that are used.
         pool: Side of the windows of pixels that are averaged.
         size: Height and width of a folder's pictures.
+        division: Which pictures each phase fits to.
         images: How many training pictures are used.
         augment: Random changes of the pictures that are learned from.
-        augment_test: Also in the phase ``test``.
+        augment_test: Also of test pictures.
         standardise: The scale of the inputs.
     """
 
@@ -243,6 +219,7 @@ class ImagesConvNet(Images):
         classes: Sequence[int] | None = None,
         pool: int = 1,
         size: Size | None = None,
+        division: Division = "phases",
         images: int | None = None,
         augment: Augment = "none",
         augment_test: bool = False,
@@ -250,7 +227,9 @@ class ImagesConvNet(Images):
     ) -> None:
         if examples < 2:
             raise ValueError(f"examples must be at least 2, since they are normalised together, not {examples}")
-        super().__init__(dataset, examples, horizon, classes, pool, size, images, augment, augment_test, standardise)
+        super().__init__(
+            dataset, examples, horizon, classes, pool, size, division, images, augment, augment_test, standardise
+        )
         network = convnet(self.shape, channels, kernel, dense, len(self.classes), scale)
         self.model = Model(network, gaussian_weights(start), in_turn="cpu")
         self.spec = Spec(inputs=self.shape, targets=(len(self.classes),), examples=examples)

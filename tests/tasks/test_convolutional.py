@@ -64,7 +64,9 @@ def test_a_number_of_pictures_is_all_that_is_used_and_is_spread_evenly():
     assert held == {tuple(found[row]) for row in rows[::6]}
     assert learned == {tuple(found[row]) for row in rows} - held
     assert len(shown(task, Phase.TEST)) > 500  # the test pictures are all used
-    with pytest.raises(UsageError, match="images=5000, but digits has 899 training pictures; images=null takes"):
+    with pytest.raises(
+        UsageError, match="images=5000, but digits has 899 training pictures for tune; images=null takes"
+    ):
         ImagesMLP(images=5000).sample(1, 0, Phase.TUNE)
 
 

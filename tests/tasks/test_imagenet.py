@@ -69,10 +69,10 @@ def test_batches_are_pure_functions_and_hold_out(tmp_path):
     assert torch.equal(one.batch(1, Split.TEST).inputs, other.batch(1, Split.TEST).inputs)
     assert batches.inputs.shape == (3, 2, 6, 3, 14, 14)
     assert not torch.equal(batches.inputs[0], batches.inputs[1])
-    held, learned = one._rows[Split.TEST].tolist(), one._rows[Split.TRAIN].tolist()
+    held, learned = one._shares[Split.TEST].rows.tolist(), one._shares[Split.TRAIN].rows.tolist()
     assert sorted(held + learned) == list(range(14))
     assert held == [0, 6, 12]
-    assert len(task(tmp_path, images=6).sample(1, 0, Phase.TUNE)._rows[Split.TRAIN]) == 5
+    assert len(task(tmp_path, images=6).sample(1, 0, Phase.TUNE)._shares[Split.TRAIN].rows) == 5
 
 
 def test_each_photo_keeps_its_class_and_colour(tmp_path):

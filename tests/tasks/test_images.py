@@ -285,6 +285,6 @@ def test_cifars_labels_are_divided_between_training_and_test():
         (two, Phase.TEST, 2_000),
     ):
         episode = task.sample(1, 0, phase)
-        assert sum(len(rows) for rows in episode._rows.values()) == count
+        assert sum(len(share.rows) for share in episode._shares.values()) == count
         outputs = task.model(task.model.init(1, generator(0)), episode.batch(0).inputs)
         assert outputs.shape == (1, 8, len(task.classes))

@@ -1,0 +1,77 @@
+"""A recurrent network that reads a picture row by row, as a module to be wrapped by ``core.model.Model``."""
+
+from __future__ import annotations
+
+from torch import Generator, Tensor, nn
+
+from l2l_cli.core.model import Initializer
+from l2l_cli.core.random import uniform
+
+FORGET_BIAS = 1.0
+"""Added to what is drawn for the forget gates (Jozefowicz, Zaremba and Sutskever 2015, §5)."""
+
+
+class Rows(nn.Module):
+    """Lays a picture out as the sequence of its rows, from top to bottom, each with all its channels."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return (height, N, channels · width) of (N, channels, height, width)."""
+        return inputs.movedim(-2, 0).flatten(2)
+
+
+class LSTM(nn.Module):
+    """One layer of LSTM cells that begins at zero and answers by its last hidden state.
+
+    Gates are in the order input, forget, output, candidate: three of one non-linearity, then the fourth.
+
+    Source: Hochreiter and Schmidhuber 1997, with the forget gates of Gers, Schmidhuber and Cummins 2000.
+
+    Args:
+        features: Numbers of one step of the sequence.
+        units: Cells.
+    """
+
+    def __init__(self, features: int, units: int) -> None:
+        super().__init__()
+        self.units = units
+        self.input = nn.Linear(features, 4 * units)
+        self.hidden = nn.Linear(units, 4 * units, bias=False)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the last hidden state (N, units) of sequences (steps, N, features)."""
+        hidden = cell = inputs.new_zeros(inputs.shape[1], self.units)
+        for shown in self.input(inputs).unbind():  # one product for all steps
+            gates, candidate = (shown + self.hidden(hidden)).split((3 * self.units, self.units), -1)
+            into, forget, out = gates.sigmoid().chunk(3, -1)
+            cell = forget * cell + into * candidate.tanh()
+            hidden = out * cell.tanh()
+        return hidden
+
+
+def row_reader(shape: tuple[int, int, int], units: int, outputs: int) -> nn.Sequential:
+    """Build rows of a picture → LSTM → dense layer on its last state.
+
+    Args:
+        shape: Channels, height and width of a picture.
+        units: Cells of the LSTM.
+        outputs: Units of the dense layer.
+
+    Raises:
+        ValueError: A width is below 1.
+    """
+    if min(units, outputs, *shape) < 1:
+        raise ValueError(f"every width must be at least 1, not {[*shape, units, outputs]}")
+    return nn.Sequential(Rows(), LSTM(shape[0] * shape[2], units), nn.Linear(units, outputs))
+
+
+def row_reader_weights(units: int) -> Initializer:
+    """Return an initializer of a ``row_reader``: all from U(±1/√units), the forget gates' biases 1 above that."""
+    bound = units**-0.5
+
+    def draw(name: str, shape: tuple[int, ...], rng: Generator) -> Tensor:
+        drawn = uniform(shape, -bound, bound, rng)
+        if name.endswith("input.bias"):
+            drawn[:, units : 2 * units] += FORGET_BIAS
+        return drawn
+
+    return draw
