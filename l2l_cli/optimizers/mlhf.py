@@ -135,6 +135,13 @@ class KindRNNs(nn.Module):
         self.kinds = nn.ModuleDict(networks)
         self._shape = layers, hidden
 
+    @torch.no_grad()
+    def begin_at_one(self) -> None:
+        """Let the numbers be near 1 before there is any training."""
+        for network in self.kinds.values():
+            assert isinstance(network, CoordinateRNN)
+            network.head.bias.fill_(ONE)
+
     def init(self, like: Tensor) -> States:
         """Start every coordinate of (E, D) from a zero state."""
         zero = like.new_zeros(*self._shape, *like[:, : None if self.kinds else 0].shape)
@@ -204,9 +211,7 @@ class MLHF(Optimizer[Curved]):
         learned = kinds if preconditioner == "learned" else none
         self.precondition = KindRNNs(learned, inputs, hidden, layers, initial_seed + 104_729)
         self.pace = KindRNNs(kinds if pace == "learned" else none, inputs, hidden, layers, initial_seed + 1_299_709)
-        with torch.no_grad():
-            for network in self.pace.kinds.values():
-                network.head.bias.fill_(ONE)
+        self.pace.begin_at_one()
 
     def init(self, params: Params) -> Curved:
         """Remember nothing."""
