@@ -35,7 +35,7 @@ class Replicated(Model):
     The calling process answers the first part itself; the others start when they are first needed, and end with it.
     They are on this machine: numbers go by shared memory, on GPUs by way of the host's.
 
-    Traces of layers and second derivatives are refused.  A batch of fewer examples than processes is the caller's alone.
+    Traces of layers and second derivatives are refused; a batch of fewer examples than processes stays whole.
 
     Args:
         model: The network.

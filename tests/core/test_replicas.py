@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -20,11 +21,13 @@ from l2l_cli.core.replicas import Replicated, mixes_examples
 from l2l_cli.core.types import Phase
 from l2l_cli.learners.descent import Descent
 from l2l_cli.learners.surface import Surface
+from l2l_cli.meta.mlhf import StoppedBackprop
 from l2l_cli.optimizers.adam import Adam
 from l2l_cli.optimizers.conjugate_gradient import ConjugateGradient
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
 from l2l_cli.optimizers.hessian_free import HessianFree, LevenbergMarquardt
 from l2l_cli.optimizers.kfac import KFac
+from l2l_cli.optimizers.mlhf import MLHF
 from l2l_cli.tasks.base import Task
 from tests.cases import TASKS
 from tests.test_cli import run
@@ -127,6 +130,17 @@ def test_the_meta_gradient_of_a_learned_rule(pair):
     same(found[1], found[0])
 
 
+def test_mlhf_and_its_meta_training(pair):
+    rule, gradient = MLHF(lr=0.5, iterations=3, base_damping=0.05), StoppedBackprop(window=3)
+    found = []
+    for task in pair:
+        learner = Descent(task, rule)
+        progress, estimate = gradient.estimate(learner, gradient.begin(learner, 1, 0, 0.0), 0.0)
+        found.append((estimate.grad, estimate.loss, progress.state.state.params))
+    assert all(value.any() for value in found[0][0].values())
+    same(found[1], found[0])
+
+
 def test_a_batch_that_cannot_be_divided_stays_whole(pair):
     one, two = pair
     params, inputs = one.model.init(E, generator(0)), one.sample(E, 1, Phase.TUNE).batch(0).inputs[:, :1]
@@ -209,16 +223,14 @@ SMALL = "task=digits task.hidden=[3] task.examples=7 task.horizon=6"
 
 def test_a_comparison_is_the_same(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
-    meta = "meta.updates=1 meta.validate_every=1 meta.validation_episodes=1 gradient.episodes=1"
-    small = f"{SMALL} learner=coordinatewise_lstm learner.rule.hidden=2"
-    assert run(f"meta-train {small} {meta}", monkeypatch, capsys)[0] == 0
-    (trained,) = Path().glob("outputs/meta-train/*")
     tables = []
     for replicas in (1, 2):
-        command = f"compare {trained} hessian_free {SMALL} tune.budget=2 tune.episodes=1 evaluation.episodes=2"
+        command = f"compare hessian_free {SMALL} tune.budget=2 tune.episodes=1 evaluation.episodes=2"
         code, _, err = run(f"{command} output=out{replicas} hardware.replicas={replicas}", monkeypatch, capsys)
         assert code == 0, err
-        tables.append(pd.read_csv(next(Path(f"out{replicas}").glob("compare/*/metrics.csv"))))
+        (folder,) = Path(f"out{replicas}").glob("compare/*")
+        assert json.loads((folder / "run.json").read_text())["replicas"] == replicas
+        tables.append(pd.read_csv(folder / "metrics.csv"))
     assert len(tables[0]) > 0
     pd.testing.assert_frame_equal(*tables, rtol=1e-4, atol=1e-6)
 
