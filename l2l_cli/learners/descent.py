@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from l2l_cli.core.point import Point
+from l2l_cli.core.replicas import Replicated
 from l2l_cli.core.types import Batch, Batches, Params
 from l2l_cli.learners.base import Learner
 from l2l_cli.learners.unrolled import FastDescent, can_compile
@@ -100,6 +101,8 @@ class Descent(Learner[DescentState]):
             averaging = any(isinstance(part, GlobalAveragingLSTM) for part in self.rule.modules())
             reason = ": global averaging cells mix coordinates, which the kernels take one by one"
             return f"reference{reason if averaging else ''}"
+        if isinstance(self.task.model, Replicated):
+            return "reference: hardware.replicas divide the batch, and the kernels answer it in one process"
         if self.task.spec.hides:
             return "reference: the task hides targets, and to the kernels every step shows them"
         if self.second_order:
