@@ -173,13 +173,22 @@ def load_run(path: str, present: Settings) -> tuple[RunFolder, Settings]:
     return run, settings_of_run(run.config(), present)
 
 
-def load_learner(run: RunFolder, saved: Settings, task: Task, trust: Sequence[str]) -> Learner[Any]:
+def load_learner(
+    run: RunFolder, saved: Settings, task: Task, trust: Sequence[str], changes: Mapping[str, Any] | None = None
+) -> Learner[Any]:
     """Build a finished run's learner for a task, with its trained weights.
 
+    Args:
+        run: The run,
+        saved: and its settings.
+        task: To be learned.
+        trust: See ``build``.
+        changes: New values by key of the learner's node, as in ``rule.lr``.
+
     Raises:
-        UsageError: The weights do not fit: the task has other shapes than the run's.
+        UsageError: The weights do not fit: the task has other shapes than the run's, or the learner was changed so.
     """
-    learner = build_learner(saved, task, trust)
+    learner = build_learner(saved, task, trust, changed(saved.learner, changes or {}, "learner"))
     weights = load_file(run.path / WEIGHTS)
     shapes = {name: tuple(value.shape) for name, value in learner.named_parameters()}
     wrong = [name for name, value in weights.items() if shapes.get(name) != tuple(value.shape)]

@@ -34,6 +34,8 @@ class Evaluation:
             task with each combination of them,
         problems: with each of these variations by name: what changes in its node, as in {wider: {hidden: [40]}};
             empty is the task as it is.
+        learner: What changes in the nodes of finished runs' learners before they are scored, as in {rule.lr: 0.5};
+            their φ must still fit.
         against: Hand-made learners by name; ``evaluate`` tunes them for every problem and horizon and shows the run's
             loss as a multiple of the best one's.
     """
@@ -45,6 +47,7 @@ class Evaluation:
     chunk: int = 1024
     grid: dict[str, Any] = field(default_factory=dict)
     problems: dict[str, Any] = field(default_factory=dict)
+    learner: dict[str, Any] = field(default_factory=dict)
     against: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:

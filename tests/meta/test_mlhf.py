@@ -321,7 +321,7 @@ def test_meta_training_makes_the_optimizer_better():
 
 def test_what_does_not_fit_is_refused():
     hidden = Descent(Halfplanes(dimension=3, samples=12, hidden=[4], share=[0.2, 0.6]), MLHF())
-    with pytest.raises(UsageError, match="hidden"):
+    with pytest.raises(UsageError, match="shows all targets"):
         StoppedBackprop().init(hidden, 0)
     with pytest.raises(UsageError, match="learner=mlhf"):
         StoppedBackprop().init(Descent(small(), Adam(0.1)), 0)
