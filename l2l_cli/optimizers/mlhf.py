@@ -28,10 +28,6 @@ INPUTS = 3
 """What a network sees of a coordinate: the gradient, a residual and a solution."""
 
 
-ONE = math.log(math.e - 1.0)
-"""Softplus of it is 1."""
-
-
 class States(NamedTuple):
     """Hidden and cell activations of every layer, unit, episode and coordinate, (layers, H, E, D) each."""
 
@@ -136,11 +132,11 @@ class KindRNNs(nn.Module):
         self._shape = layers, hidden
 
     @torch.no_grad()
-    def begin_at_one(self) -> None:
-        """Let the numbers be near 1 before there is any training."""
+    def begin_at(self, value: float) -> None:
+        """Let the numbers be near a value before there is any training."""
         for network in self.kinds.values():
             assert isinstance(network, CoordinateRNN)
-            network.head.bias.fill_(ONE)
+            network.head.bias.fill_(math.log(math.expm1(value)))
 
     def init(self, like: Tensor) -> States:
         """Start every coordinate of (E, D) from a zero state."""
@@ -178,6 +174,8 @@ class MLHF(Optimizer[Curved]):
         base_damping: Added to what RNN_s infers; 2e-5.
         preconditioner: "learned"; "none" is P = 1 (the paper's ablation); "jacobi" is P = 1 / ŝ, a control that is
             ours: it takes the damping for the whole of the matrix.
+        initial_damping: What RNN_s infers at first; None leaves it to the initial weights (the paper), which give about
+            0.7.
         pace: "learned": a third network for each kind sees g, r_n and x_n and multiplies each coordinate's step; ours.
         initial_seed: Of the initial weights.
 
@@ -195,6 +193,7 @@ class MLHF(Optimizer[Curved]):
         preprocess: Preprocess | None = None,
         base_damping: float = 2e-5,
         preconditioner: Literal["learned", "none", "jacobi"] = "learned",
+        initial_damping: float | None = None,
         pace: Literal["fixed", "learned"] = "fixed",
         initial_seed: int = 0,
     ) -> None:
@@ -211,7 +210,10 @@ class MLHF(Optimizer[Curved]):
         learned = kinds if preconditioner == "learned" else none
         self.precondition = KindRNNs(learned, inputs, hidden, layers, initial_seed + 104_729)
         self.pace = KindRNNs(kinds if pace == "learned" else none, inputs, hidden, layers, initial_seed + 1_299_709)
-        self.pace.begin_at_one()
+        self.pace.begin_at(1.0)
+        if initial_damping is not None:
+            positive(initial_damping=initial_damping)
+            self.damping.begin_at(initial_damping)
 
     def init(self, params: Params) -> Curved:
         """Remember nothing."""
