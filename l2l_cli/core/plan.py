@@ -26,9 +26,9 @@ class MetaPlan:
         average: Decay of a running mean of φ, which is then what is validated and kept; 0 keeps φ itself.
         validate_every: Updates between validations.
         patience: Validations without improvement after which training stops; None never stops early.
-        criterion: What validation minimises: the "mean" loss over an episode or over its "end", the last tenth, its "final"
-            one, or that of its "held_out" steps, whose targets are hidden; None is held_out for a task that hides some,
-            or else mean.
+        criterion: What validation minimises: the "mean" loss over an episode or its "end", the last tenth, the
+            "final" one, or that of its "held_out" steps, whose targets are hidden; None is held_out for a task that
+            hides some, or else mean.
         validation_episodes: Fresh meta-valid episodes, the same at each validation.
         validation_steps: Their length; None is the task's horizon.
         checkpoint_every: Seconds between checkpoints.
