@@ -52,14 +52,12 @@ def figure1(rows: Mapping[str, pd.DataFrame], folder: Path) -> Artefact:
     """Judge and draw the curves, held-out pictures beside them."""
     contenders = contenders_of(rows)
     losses, title = losses_of(contenders), "Figure 1: CUDA-convnet on CIFAR-10"
-    results = [*end_results("figure1", list(rows), losses, PROBLEM), *_ratios(losses)]
+    results = [*end_results("figure1", contenders, losses, PROBLEM), *_ratios(losses)]
     if not losses.contenders:
         return Artefact(results)
     path = folder / "figures" / "figure1"
     loss_panels(contenders, PROBLEM, path, held=True)
-    caption = (
-        "Training cross-entropy, mean over episodes, against samples (a) and seconds (b); below, held-out pictures."
-    )
+    caption = "Training cross-entropy against samples (a) and seconds (b); below, held-out pictures."
     judged = [*paper_claims(contenders, losses, PROBLEM, "convnet"), *_marks(losses)]
     text = [TEXT, listed(judged), who_is_quick(contenders, PROBLEM)]
     sections = [

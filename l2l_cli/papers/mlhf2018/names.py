@@ -11,7 +11,7 @@ MLHF, LOG = "MLHF", "MLHF, log inputs"
 """The paper's rule, whose networks see tanh of each number; and ours, whose networks see its logarithm and sign."""
 
 AT_ONE, AT_RATIO, TUNED = "lr 1", "batch ratio", "lr tuned"
-"""The paper's learning rate, that of its second version (evaluated ÷ meta-trained pictures of a batch), and a tuned one."""
+"""The paper's learning rate, that of its second version (a batch's size ÷ that of meta-training), and a tuned one."""
 
 FIRST_ORDER = ("SGD", "SGD(m)", "RMSprop", "Adam")
 HF, LM, KFAC, L2L = "Hessian-free", "Hessian-free, LM", "K-FAC", "L2L"

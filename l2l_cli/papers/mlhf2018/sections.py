@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +16,12 @@ from l2l_cli.papers.mlhf2018.measures import last_of, table_of
 from l2l_cli.papers.mlhf2018.style import are_mlhf
 from l2l_cli.papers.shared import tuning_sections
 from l2l_cli.results.frame import Result, summarise
-from l2l_cli.results.plot import COLOURS, STROKES, decorate, panels, save
+from l2l_cli.results.plot import COLOURS, decorate, panels, save
 from l2l_cli.results.report import Figure, Section
 
 WHO = (
     "Mean training cross-entropy over each tenth of the run.  Everybody meets the same θ₀ and minibatches, so the lead "
-    "is a paired difference, its interval bootstrapped over episodes.  A learned rule's loss is the mean over its seeds."
+    "is a paired difference, its interval bootstrapped over episodes.  A learned rule's loss is the mean over seeds."
 )
 
 ENDS = (
@@ -37,10 +37,12 @@ INSIDE = (
 )
 
 
-def end_results(artefact: str, rows: Sequence[str], losses: Losses, problem: str, suffix: str = "") -> list[Result]:
+def end_results(
+    artefact: str, contenders: Mapping[str, pd.DataFrame], losses: Losses, problem: str, suffix: str = ""
+) -> list[Result]:
     """Return one result a contender: its loss over the last tenth of a run."""
     run = [name for name in losses.contenders if losses.has(name, problem, end_of(losses, problem))]
-    names = [*run, *(row for row in rows if not any(name.startswith(row) for name in losses.contenders))]
+    names = [*run, *(row for row, frame in contenders.items() if not len(frame))]
     return [
         summarise((artefact, f"{name}{suffix}", "loss"), losses.seeds(name, problem, end_of(losses, problem)), None)
         for name in names
@@ -142,8 +144,7 @@ def _draw_damping(forms: Mapping[str, pd.DataFrame], problem: str, path: Path) -
         for index, kind in enumerate(table.kind.unique()):
             part = table[table.kind == kind]
             low, mid, high = (part.loc[share].groupby("updates").value.mean() for share in SHARES)
-            style = {"color": COLOURS[index], "linestyle": STROKES[0]}
-            panel.plot(mid.index, mid, label=kind, **style)
+            panel.plot(mid.index, mid, label=kind, color=COLOURS[index])
             panel.fill_between(mid.index, low, high, color=COLOURS[index], alpha=0.2, lw=0)
         decorate(panel, name, "updates", "damping", "y")
         plain_numbers(panel.yaxis)

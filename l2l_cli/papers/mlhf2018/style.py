@@ -56,7 +56,8 @@ ABOVE = 1.15
 
 def styles_of(contenders: Sequence[str]) -> dict[str, Mapping[str, Any]]:
     """Return line properties by contender."""
-    return {name: _mlhf(name) if is_mlhf(name) else STYLES.get(name, {"color": LIMIT}) for name in contenders}
+    found = {name: _mlhf(name) if is_mlhf(name) else STYLES.get(name, {"color": LIMIT}) for name in contenders}
+    return {name: {"linestyle": STROKES[0], **style} for name, style in found.items()}
 
 
 def _mlhf(name: str) -> Mapping[str, Any]:

@@ -123,7 +123,8 @@ def ends(steps: int, count: int) -> list[int]:
 
 def looked_at(steps: int) -> set[int]:
     """Return the steps, counted from 0, that are looked into, evenly spaced."""
-    return {index * steps // LOOKS for index in range(min(LOOKS, steps))}
+    count = min(LOOKS, steps)
+    return {index * steps // count for index in range(count)}
 
 
 def track_rows(name: str, seed: int, problem: str, track: Track) -> Iterator[Metric]:
