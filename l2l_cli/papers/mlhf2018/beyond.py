@@ -95,7 +95,7 @@ def long(rows: Mapping[str, pd.DataFrame], folder: Path) -> Artefact:
     draw(axes[0], contenders, LONG, log=True)
     axes[0].axvline(end_of(losses, LONG) / 10, color="#555555", linestyle=":", linewidth=1.0)
     decorate(axes[0], "Ten times the horizon of meta-training", "updates", "training cross-entropy")
-    legend(figure, axes, published=False)
+    legend(figure, axes, published=False, columns=3)
     save(figure, path)
     judged = [goes_on(f"Claim 3, {name}, progress continues", losses, name, LONG) for name in forms]
     judged.append(stays_finite("Ours, no step is not finite", contenders, forms))

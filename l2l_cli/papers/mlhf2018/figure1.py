@@ -42,9 +42,8 @@ TEXT = (
 )
 
 SECONDS = (
-    "**Against seconds {verdict} ahead.**  Seconds are of the process, accumulated over the steps alone; the report's "
-    "end names the machine.  The paper's seconds are those of a GPU, where a step of little arithmetic costs about as "
-    "much as a longer one."
+    "**Against seconds {verdict} ahead.**  Seconds are those that the process spent on its CPU, on a GPU those on the "
+    "wall, accumulated over the steps alone; the paper's are those of a GPU."
 )
 
 

@@ -95,7 +95,7 @@ def _draw(configurations: Mapping[str, pd.DataFrame], path: Path) -> None:
     save(figure, path)
 
 
-FORMATS = {"l_p": ".3f", "efficiency": ".3f", "loss": ".3f", "÷ default": ".2f"}
+FORMATS = {"l_p": ".3f", "efficiency": ".3f", "loss": ".3f", "seconds ÷ default's": ".2f"}
 """Of the table."""
 
 

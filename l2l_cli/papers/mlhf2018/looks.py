@@ -20,6 +20,8 @@ from l2l_cli.optimizers.solvers import conjugate_gradient
 CONVERGED = 60
 """Iterations, preconditioned by 1 / ŝ, that stand for an exact solution."""
 
+TINY = 1e-30
+
 SHARES = (0.1, 0.5, 0.9)
 """Quantiles of the damping inferred for coordinates of one kind."""
 
@@ -80,7 +82,9 @@ def _converged(point: Point, found: Solved, start: Tensor) -> Tensor:
         bent = point.ggn(from_vectors(vectors, found.like))
         return to_vectors({name: bent[name] for name in found.like}) + found.damping * vectors
 
-    end = conjugate_gradient(product, start, found.grad - product(start), 1.0 / found.damping, CONVERGED)
+    residual = found.grad - product(start)
+    # The floors of the paper's iterations would end these early where gradients are small.
+    end = conjugate_gradient(product, start, residual, 1.0 / found.damping, CONVERGED, TINY, TINY)
     return solver_loss(found.grad, end.x, end.residual)
 
 

@@ -69,18 +69,18 @@ def entries(row: str, trained: Trained) -> Iterator[Entry]:
 
 
 def _at_rates(row: str, trained: Trained, problem: str, task: Task, steps: int) -> Iterator[Entry]:
-    """Yield one meta-trained MLHF at the learning rate of its training, at the batches' ratio, and tuned."""
+    """Yield one meta-trained MLHF at the learning rate of its training, and if it is tuned so and at the ratio."""
     settings, ratio = trained.settings, task.spec.examples / trained.task.spec.examples
     yield Entry(variant(row, AT_ONE), problem, trained.learner.on(task), steps, None)
-    if ratio != 1:
-        yield Entry(variant(row, AT_RATIO), problem, _at_rate(trained, task, ratio), steps, None)
     points = tunable(settings)
     if points == [{}]:
         return
-    if len(points) == 1:  # asked for, not tuned
+    if len(points) == 1:  # asked for in place of the others, not tuned
         rate = float(points[0]["learner.rule.lr"])
         yield Entry(variant(row, f"lr {rate:g}"), problem, _at_rate(trained, task, rate), steps, None)
         return
+    if ratio != 1:
+        yield Entry(variant(row, AT_RATIO), problem, _at_rate(trained, task, ratio), steps, None)
     found = tuned(settings, task, steps, trained.tell, trained.learner)
     yield Entry(variant(row, TUNED), problem, found.learner, steps, found.tuning)
 

@@ -101,15 +101,13 @@ def draw(
             axes.set_ylim(low - 0.05 * (start - low) if not log else low * 0.9, ABOVE * start)
 
 
-def loss_panels(
-    contenders: Mapping[str, pd.DataFrame], problem: str, path: Path, held: bool, cuda: bool = False
-) -> None:
+def loss_panels(contenders: Mapping[str, pd.DataFrame], problem: str, path: Path, held: bool) -> None:
     """Draw training loss against updates and seconds, and if asked for held-out loss and accuracy."""
     figure, axes = panels(2 if held else 1, 2, height=3.0)
     draw(axes[0], contenders, problem)
     decorate(axes[0], "(a) against samples", "updates", "training cross-entropy")
     draw(axes[1], contenders, problem, against="seconds")
-    decorate(axes[1], "(b) against seconds", "seconds" if cuda else "CPU seconds", "", "x")
+    decorate(axes[1], "(b) against seconds", "seconds", "", "x")
     if held:
         draw(axes[2], contenders, problem, "held_out_loss")
         decorate(axes[2], "ours: held-out pictures", "updates", "cross-entropy")
