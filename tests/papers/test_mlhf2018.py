@@ -119,7 +119,10 @@ def test_figure1_says_who_is_ahead_and_what_is_promised(tmp_path):
     ("judge", "problems"),
     [
         (figure2.figure2, ["larger"]),
-        (beyond.mlp, ["mlp"]),
+        pytest.param(beyond.mlp, ["mlp"], marks=pytest.mark.slow),
+        pytest.param(beyond.rnn, ["rnn"], marks=pytest.mark.slow),
+        pytest.param(figure2.transfer, ["larger"], marks=pytest.mark.slow),
+        pytest.param(figure2.figure2, ["larger", "ImageNet"], marks=pytest.mark.slow),
         (beyond.long, ["long"]),
     ],
 )
