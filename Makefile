@@ -42,6 +42,7 @@ smoke: $(READY) ## Every preset at smoke scale, into a temporary folder
 	$(BIN)/l2l reproduce hochreiter2001 --scale smoke --output $$(mktemp -d)
 	$(BIN)/l2l reproduce andrychowicz2016 --scale smoke --output $$(mktemp -d)
 	$(BIN)/l2l reproduce bosc2016 --scale smoke --output $$(mktemp -d)
+	$(BIN)/l2l reproduce mlhf2018 --scale smoke --output $$(mktemp -d)
 
 bench: $(READY) $(PEERS) ## Timings in one table, beside other libraries, in outputs/bench: about six minutes
 	$(BIN)/python -m tests.bench

@@ -110,7 +110,13 @@ class Tuned(NamedTuple):
         return self.tuning.chosen if self.tuning else "nothing to tune"
 
 
-def tuned(settings: Settings, task: Task, steps: int, tell: Callable[[Trial], None] = lambda trial: None) -> Tuned:
+def tuned(
+    settings: Settings,
+    task: Task,
+    steps: int,
+    tell: Callable[[Trial], None] = lambda trial: None,
+    learned: Learner[Any] | None = None,
+) -> Tuned:
     """Tune a configuration's hand-made learner for a task on the tune phase, and build it at its best.
 
     Args:
@@ -118,19 +124,23 @@ def tuned(settings: Settings, task: Task, steps: int, tell: Callable[[Trial], No
         task: To be tuned for, which need not be the configuration's own.
         steps: Length of the tune episodes, the horizon that the learner is tuned for.
         tell: Is told of each trial when it is done.
+        learned: Where the learner is not hand-made: whose φ it takes, while numbers beside φ are tuned.
 
     Raises:
         UsageError: A key to tune is not the learner's.
         RunFailed: No setting gives a finite loss.
     """
     points = tunable(settings)
-    if points == [{}]:
-        return Tuned(build_learner(settings, task), None)
 
     def make(point: dict[str, Any]) -> Learner[Any]:
         changes = {key.removeprefix("learner."): value for key, value in point.items()}
-        return build_learner(settings, task, node=changed(settings.learner, changes, "learner"))
+        learner = build_learner(settings, task, node=changed(settings.learner, changes, "learner"))
+        if learned is not None:
+            learner.load_state_dict(learned.state_dict())
+        return learner
 
+    if points == [{}]:
+        return Tuned(make({}), None)
     plan = settings.tune
     criterion = criterion_for(task, plan.criterion)
     tuning = tune(make, points, plan.episodes, steps, settings.seed, criterion, tell, plan.ranges)

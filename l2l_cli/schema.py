@@ -68,9 +68,9 @@ class Tune:
         ranges: or for several keys at once [low, high] by configuration key, for random search.
         budget: Settings tried for each learner; a learner's own file may ask for more, and every table says so.
         episodes: Tune episodes a setting is scored on.
-        criterion: "final" minimises the last step's loss, "mean" that of all steps, "held_out" that of the steps whose
-            targets are hidden; null follows the first finished run that is compared, or else is held_out for a task
-            that hides some and mean for all others.
+        criterion: "final" minimises the last step's loss, "end" that of the last tenth of the steps, "mean" that of
+            all, "held_out" that of the steps whose targets are hidden; null follows the first finished run that is
+            compared, or else is held_out for a task that hides some and mean for all others.
     """
 
     grid: dict[str, Any] = field(default_factory=dict)

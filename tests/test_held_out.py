@@ -42,7 +42,7 @@ def test_the_meta_loss_averages_each_episode_first():
 
 def test_scores_by_criterion():
     assert SCORES.held_out.tolist() == [4.0, 6.0]
-    assert [SCORES.by(name) for name in ("mean", "final", "held_out")] == [3.5, 5.5, 5.0]
+    assert [SCORES.by(name) for name in ("mean", "end", "final", "held_out")] == [3.5, 5.5, 5.5, 5.0]
     early = cut(SCORES, 2)
     assert not early.hides
     for scores in (early, Scores(LOSSES, {})):

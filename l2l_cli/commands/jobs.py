@@ -163,7 +163,7 @@ def _watch(futures: dict[Future[None], list[Group]], news: Any, reporter: Report
 
 def _file_name(job: Job, settings: Settings) -> str:
     trained = _is_trained(settings)
-    config = identity_of_training(settings, "evaluation") if trained else identity_of(settings, *MEASURED)
+    config = identity_of_training(settings, "evaluation", "tune") if trained else identity_of(settings, *MEASURED)
     return f"{job.row}-seed{job.seed}-{identity(config)}.csv"
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 DROPS = (0.6, 0.76, 0.88)
 """Shares of the updates after which the schedule "steps" takes a tenth: epochs 150, 190 and 220 of 250."""
 
-CRITERIA = ("mean", "final", "held_out")
-"""Of an episode's loss: over all steps, at the last one, over those whose targets are hidden."""
+CRITERIA = ("mean", "end", "final", "held_out")
+"""Of an episode's loss: over all steps, their last tenth, at the last one, over those whose targets are hidden."""
 
 
 @dataclass
@@ -26,8 +26,9 @@ class MetaPlan:
         average: Decay of a running mean of φ, which is then what is validated and kept; 0 keeps φ itself.
         validate_every: Updates between validations.
         patience: Validations without improvement after which training stops; None never stops early.
-        criterion: What validation minimises: the "mean" loss over an episode, its "final" one, or that of its
-            "held_out" steps, whose targets are hidden; None is held_out for a task that hides some, or else mean.
+        criterion: What validation minimises: the "mean" loss over an episode or its "end", the last tenth, the
+            "final" one, or that of its "held_out" steps, whose targets are hidden; None is held_out for a task that
+            hides some, or else mean.
         validation_episodes: Fresh meta-valid episodes, the same at each validation.
         validation_steps: Their length; None is the task's horizon.
         checkpoint_every: Seconds between checkpoints.

@@ -114,8 +114,8 @@ def tune(
         episodes: Tune episodes, the same for each setting and each learner.
         steps: Their length.
         seed: Of the episodes.
-        criterion: "final" minimises the last step's loss (Andrychowicz et al. 2016), "mean" that of all steps,
-            "held_out" that of the steps whose targets are hidden.
+        criterion: "final" minimises the last step's loss (Andrychowicz et al. 2016), "end" that of the last tenth of
+            the steps, "mean" that of all, "held_out" that of the steps whose targets are hidden.
         tell: Is told of each trial when it is done.
         ranges: What the settings were drawn from, if they were.
 

@@ -59,9 +59,19 @@ class Scores(NamedTuple):
         hidden = 1.0 - self.shown
         return (values * hidden).sum(0) / hidden.sum(0)
 
+    @property
+    def end(self) -> Tensor:
+        """The mean loss of each episode over the last tenth of its steps, at least one, (E,)."""
+        return self.losses[-max(1, len(self.losses) // 10) :].mean(0)
+
     def by(self, criterion: str) -> float:
-        """Return the mean over episodes of their "mean", "final" or "held_out" loss."""
-        values = {"mean": lambda: self.losses, "final": lambda: self.losses[-1], "held_out": lambda: self.held_out}
+        """Return the mean over episodes of their "mean", "end", "final" or "held_out" loss."""
+        values = {
+            "mean": lambda: self.losses,
+            "end": lambda: self.end,
+            "final": lambda: self.losses[-1],
+            "held_out": lambda: self.held_out,
+        }
         return values[criterion]().mean().item()
 
 

@@ -45,10 +45,15 @@ def listed(claims: Sequence[Claim]) -> str:
 
 
 def problems_of(settings: Settings) -> dict[str, Task]:
-    """Build the problems of an evaluation; without any, the task as it is."""
+    """Build the problems of an evaluation; without any, the task as it is.
+
+    One that names a ``_target_`` is a task of its own, of another class; others say what changes in the task.
+    """
     problems = settings.evaluation.problems or {BASE: {}}
     return {
-        name: build(changed(settings.task, changes, "task"), f"evaluation.problems.{name}")
+        name: build(
+            changes if "_target_" in changes else changed(settings.task, changes, "task"), f"evaluation.problems.{name}"
+        )
         for name, changes in problems.items()
     }
 

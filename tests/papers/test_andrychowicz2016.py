@@ -18,6 +18,7 @@ from l2l_cli.groups import papers
 from l2l_cli.learners.descent import Descent
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
 from l2l_cli.optimizers.sgd import Sgd
+from l2l_cli.papers import losses
 from l2l_cli.papers.andrychowicz2016 import figure10, tables
 from l2l_cli.papers.andrychowicz2016.claims import alike, beats, fails, one_for_all, sane
 from l2l_cli.papers.andrychowicz2016.ends import end_rows, end_sections
@@ -40,8 +41,8 @@ EPISODES = 12
 
 @pytest.fixture(autouse=True)
 def _few_draws(monkeypatch):
-    for name in ("paired_bootstrap", "bootstrap_interval"):
-        monkeypatch.setattr(tables, name, partial(getattr(tables, name), draws=200))
+    for module, name in ((losses, "paired_bootstrap"), (tables, "bootstrap_interval")):
+        monkeypatch.setattr(module, name, partial(getattr(module, name), draws=200))
 
 
 def made_up(row, problems, factor, seeds=1, learned=False, last=99):

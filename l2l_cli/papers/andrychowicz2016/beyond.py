@@ -9,12 +9,14 @@ import pandas as pd
 
 from l2l_cli.papers.andrychowicz2016.claims import one_for_all, sane
 from l2l_cli.papers.andrychowicz2016.ends import end_sections
-from l2l_cli.papers.andrychowicz2016.measures import Losses, losses_of
+from l2l_cli.papers.andrychowicz2016.measures import losses_of
 from l2l_cli.papers.andrychowicz2016.published import BASE, FIGURE4_MNIST, FIGURE5
 from l2l_cli.papers.andrychowicz2016.sections import curve_panels, what_was_chosen, who_wins
-from l2l_cli.papers.andrychowicz2016.style import legend, plain_numbers, styles_of
-from l2l_cli.papers.andrychowicz2016.tables import lead, rivals_of, row_name
+from l2l_cli.papers.andrychowicz2016.style import styles_of
+from l2l_cli.papers.andrychowicz2016.tables import rivals_of, row_name
 from l2l_cli.papers.base import Artefact
+from l2l_cli.papers.drawing import legend, plain_numbers
+from l2l_cli.papers.losses import Losses, lead
 from l2l_cli.papers.shared import listed
 from l2l_cli.results.frame import Result, summarise
 from l2l_cli.results.plot import decorate, panels, save

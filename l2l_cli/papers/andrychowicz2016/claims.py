@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from l2l_cli.papers.andrychowicz2016.measures import Losses
-from l2l_cli.papers.andrychowicz2016.tables import lead, rivals_of
+from l2l_cli.papers.andrychowicz2016.tables import rivals_of
+from l2l_cli.papers.losses import Losses, lead
 from l2l_cli.papers.shared import Claim
 
 LEARNS = 0.9

@@ -18,7 +18,8 @@ from l2l_cli.core.types import Params, Phase
 from l2l_cli.learners.descent import Descent
 from l2l_cli.optimizers.coordinatewise_lstm import LSTMStates
 from l2l_cli.papers.andrychowicz2016.measures import Entry
-from l2l_cli.papers.andrychowicz2016.style import legend, plain_numbers, styles_of
+from l2l_cli.papers.andrychowicz2016.style import styles_of
+from l2l_cli.papers.drawing import legend, plain_numbers
 from l2l_cli.results.frame import Metric
 from l2l_cli.results.plot import curves, decorate, panels, save
 from l2l_cli.results.report import Figure, Section

@@ -25,8 +25,9 @@ from l2l_cli.learners.descent import Descent
 from l2l_cli.optimizers.base import FirstOrder
 from l2l_cli.optimizers.sgd import Nesterov
 from l2l_cli.papers.andrychowicz2016.measures import Entry
-from l2l_cli.papers.andrychowicz2016.style import legend, styles_of
+from l2l_cli.papers.andrychowicz2016.style import styles_of
 from l2l_cli.papers.base import Artefact
+from l2l_cli.papers.drawing import legend
 from l2l_cli.results.frame import Metric
 from l2l_cli.results.plot import decorate, panels, save
 from l2l_cli.results.report import Figure, Section

@@ -12,11 +12,12 @@ from pathlib import Path
 import pandas as pd
 
 from l2l_cli.papers.andrychowicz2016.claims import alike, beats
-from l2l_cli.papers.andrychowicz2016.measures import Losses, losses_of
+from l2l_cli.papers.andrychowicz2016.measures import losses_of
 from l2l_cli.papers.andrychowicz2016.published import BASE, FIGURE4_MNIST, FIGURE4_QUADRATICS, LONGER, MARKS
 from l2l_cli.papers.andrychowicz2016.sections import curve_panels, how_they_spread, what_was_chosen, who_wins
 from l2l_cli.papers.andrychowicz2016.tables import results_of, strongest_of
 from l2l_cli.papers.base import Artefact
+from l2l_cli.papers.losses import Losses
 from l2l_cli.papers.shared import Claim, listed
 from l2l_cli.results.report import Figure, Section
 

@@ -13,11 +13,13 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
 from l2l_cli.papers.andrychowicz2016.claims import against_the_best
-from l2l_cli.papers.andrychowicz2016.measures import Losses, losses_of
+from l2l_cli.papers.andrychowicz2016.measures import losses_of
 from l2l_cli.papers.andrychowicz2016.sections import what_was_chosen
-from l2l_cli.papers.andrychowicz2016.style import legend, plain_numbers, styles_of
+from l2l_cli.papers.andrychowicz2016.style import styles_of
 from l2l_cli.papers.andrychowicz2016.tables import rivals_of, row_name
 from l2l_cli.papers.base import Artefact
+from l2l_cli.papers.drawing import legend, plain_numbers
+from l2l_cli.papers.losses import Losses
 from l2l_cli.results.frame import Result, summarise
 from l2l_cli.results.plot import decorate, panels, save
 from l2l_cli.results.report import Figure, Section

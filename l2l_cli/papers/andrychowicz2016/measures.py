@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from l2l_cli.core.types import Phase
@@ -14,7 +13,9 @@ from l2l_cli.evaluation.curves import rows_of
 from l2l_cli.evaluation.tune import Tuning
 from l2l_cli.learners.base import Learner
 from l2l_cli.learners.rollout import Scores, score, side_by_side
+from l2l_cli.papers import losses
 from l2l_cli.papers.andrychowicz2016.published import MARKS, our_step, updates_at
+from l2l_cli.papers.losses import Losses
 from l2l_cli.papers.shared import problems_of, tuning_rows
 from l2l_cli.results.frame import Metric
 from l2l_cli.runs import Trained, tuned
@@ -81,67 +82,9 @@ def _score_rows(row: str, seed: int, problem: str, scores: Scores) -> Iterator[M
             yield Metric(row, seed, str(episode), step, problem, "loss", value)
 
 
-@dataclass(frozen=True)
-class Losses:
-    """Every contender's losses on every problem, read back.
-
-    Attributes:
-        at: Arrays (seeds, episodes) by contender, problem and number of updates; what is not finite is infinite.
-        contenders: Those that were run, in the order of the experiment.
-        learned: Those among them that were meta-trained.
-        problems: In the order of the experiment.
-    """
-
-    at: Mapping[tuple[str, str, int], np.ndarray[Any, Any]]
-    contenders: list[str]
-    learned: list[str]
-    problems: list[str]
-
-    def marks(self, problem: str) -> list[int]:
-        """Return the numbers of updates at which somebody's losses on a problem are known."""
-        return sorted({updates for _, name, updates in self.at if name == problem})
-
-    def has(self, contender: str, problem: str, updates: int) -> bool:
-        """Say whether a contender was scored there."""
-        return (contender, problem, updates) in self.at
-
-    def seeds(self, contender: str, problem: str, updates: int) -> list[float]:
-        """Return the mean over episodes of each seed."""
-        values = self.at.get((contender, problem, updates))
-        return [] if values is None else [float(value) for value in values.mean(1)]
-
-    def mean(self, contender: str, problem: str, updates: int) -> float:
-        """Return the mean over seeds and episodes."""
-        return float(self.at[contender, problem, updates].mean())
-
-    def episodes(self, contender: str, problem: str, updates: int) -> np.ndarray[Any, Any]:
-        """Return each episode's loss, the mean over seeds: (episodes,)."""
-        values: np.ndarray[Any, Any] = self.at[contender, problem, updates].mean(0)
-        return values
-
-    def best(self, contenders: list[str], problem: str, updates: int) -> str | None:
-        """Return who has the lowest mean among those that were scored there."""
-        scored = [name for name in contenders if self.has(name, problem, updates)]
-        return min(scored, key=lambda name: self.mean(name, problem, updates), default=None)
-
-
 def losses_of(rows: Mapping[str, pd.DataFrame]) -> Losses:
     """Read the losses of all rows that were run."""
-    run = {row: frame for row, frame in rows.items() if len(frame)}
-    at: dict[tuple[str, str, int], np.ndarray[Any, Any]] = {}
-    problems: dict[str, None] = {}
-    for row, frame in run.items():
-        part = frame[(frame.metric == "loss") & frame.episode.astype(str).str.isdigit()]
-        for _, group in part.groupby(["split", "step"], sort=False):
-            problem, step = str(group.split.iloc[0]), int(group.step.iloc[0])
-            problems.setdefault(problem)
-            table = group.assign(episode=group.episode.astype(int)).pivot_table(
-                index="seed", columns="episode", values="value", dropna=False
-            )
-            values = table.to_numpy(float)
-            at[row, problem, updates_at(step)] = np.where(np.isfinite(values), values, np.inf)
-    learned = [row for row, frame in run.items() if (frame[frame.metric == "meta_parameters"].value > 0).any()]
-    return Losses(at, list(run), learned, list(problems))
+    return losses.losses_of(rows, updates_at)
 
 
 def restricted(rows: Mapping[str, pd.DataFrame], problems: Sequence[str]) -> dict[str, pd.DataFrame]:
@@ -152,13 +95,4 @@ def restricted(rows: Mapping[str, pd.DataFrame], problems: Sequence[str]) -> dic
 
 def curves_of(rows: Mapping[str, pd.DataFrame], problem: str, statistic: str = "mean") -> pd.DataFrame:
     """Return the loss on a problem of all rows that were run: columns updates, value, contender and seed."""
-    parts = [
-        frame[(frame.metric == "loss") & (frame.split == problem) & (frame.episode == statistic)]
-        for frame in rows.values()
-        if len(frame)
-    ]
-    columns = ["contender", "seed", "updates", "value"]
-    if not parts:
-        return pd.DataFrame(columns=columns)
-    found = pd.concat(parts)
-    return found.assign(updates=found.step.map(updates_at))[columns]
+    return losses.curves_of(rows, problem, updates_at, statistic)

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from l2l_cli.papers.andrychowicz2016.measures import Losses, curves_of
+from l2l_cli.papers.andrychowicz2016.measures import curves_of
 from l2l_cli.papers.andrychowicz2016.published import Curve
-from l2l_cli.papers.andrychowicz2016.style import draw_curves, draw_ecdf, legend
+from l2l_cli.papers.andrychowicz2016.style import draw_curves, draw_ecdf
 from l2l_cli.papers.andrychowicz2016.tables import spread, winners
+from l2l_cli.papers.drawing import legend
+from l2l_cli.papers.losses import Losses
 from l2l_cli.papers.shared import tuning_sections
 from l2l_cli.results.plot import decorate, panels, save
 from l2l_cli.results.report import Figure, Section

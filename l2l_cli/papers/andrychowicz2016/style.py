@@ -8,12 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator
 
-from l2l_cli.papers.andrychowicz2016.measures import Losses
 from l2l_cli.papers.andrychowicz2016.published import CG, SOLVERS, Curve
+from l2l_cli.papers.drawing import plain_numbers
+from l2l_cli.papers.losses import Losses
 from l2l_cli.results.plot import COLOURS, LIMIT, curves
 
 DASHES, DOTS, DASHDOTS = "--", ":", "-."
@@ -84,25 +82,6 @@ def limit_axis(axes: Axes, frame: pd.DataFrame, points: Sequence[float]) -> None
     start = rivals[rivals.updates == rivals.updates.min()].value.median()
     high = min(max([rivals.value.max(), *points]), max([3 * start, *points]))
     axes.set_ylim(max(min([rivals.value.min(), *points]), start * 1e-4) * 0.75, high * 1.3)
-
-
-def plain_numbers(axis: Axis) -> None:
-    """Label a logarithmic axis at 1, 2 and 5 times the powers of ten, as plain numbers where they are short."""
-    axis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
-    for set_formatter in (axis.set_major_formatter, axis.set_minor_formatter):
-        set_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-
-
-def legend(figure: Figure, panels: Sequence[Axes], published: bool, columns: int = 5) -> None:
-    """Name every line once, below the panels, and say what hollow marks are."""
-    found: dict[str, Any] = {}
-    for axes in panels:
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, handle)
-    if published:
-        (mark,) = panels[0].plot([], [], "o", markerfacecolor="none", color="#777777", markersize=4.0)
-        found["paper (digitised)"] = mark
-    figure.legend(list(found.values()), list(found), loc="outside lower center", ncols=columns)
 
 
 def draw_ecdf(axes: Axes, losses: Losses, contenders: Sequence[str], problem: str, updates: int) -> None:

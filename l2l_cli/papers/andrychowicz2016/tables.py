@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from l2l_cli.papers.andrychowicz2016.measures import Losses
 from l2l_cli.papers.andrychowicz2016.published import BASE, CG, PAPERS_OWN, SOLVERS, Curve
-from l2l_cli.results.frame import Result, bootstrap_interval, paired_bootstrap, summarise
+from l2l_cli.papers.losses import Losses
+from l2l_cli.papers.losses import winners as everybody
+from l2l_cli.results.frame import Result, bootstrap_interval, summarise
 
 SOLVED = 1e-6
 """A limit below this is given as 0: a ratio to rounding errors says nothing."""
@@ -54,36 +55,8 @@ def _limit(losses: Losses, problem: str, step: int) -> float | None:
 
 
 def winners(losses: Losses, problem: str, marks: Sequence[int] | None = None) -> pd.DataFrame:
-    """Return who has the lowest mean loss after so many updates, and by how much it leads the runner-up.
-
-    The lead is the difference of means, its 95 % interval bootstrapped over pairs: both met the same test problems.
-    """
-    table = []
-    for updates in losses.marks(problem) if marks is None else marks:
-        scored = [name for name in losses.contenders if name not in SOLVERS and losses.has(name, problem, updates)]
-        order = sorted(scored, key=lambda name: losses.mean(name, problem, updates))
-        if len(order) > 1:
-            first, second = order[:2]
-            table.append(
-                {
-                    "updates": updates,
-                    "winner": first,
-                    "loss": losses.mean(first, problem, updates),
-                    "runner-up": second,
-                    "its loss": losses.mean(second, problem, updates),
-                    "winner − runner-up, 95 % interval": lead(losses, first, second, problem, updates),
-                }
-            )
-    return pd.DataFrame(table)
-
-
-def lead(losses: Losses, first: str, second: str, problem: str, updates: int) -> str:
-    """Return the difference of two means with its paired interval, as text."""
-    a, b = (losses.episodes(name, problem, updates) for name in (first, second))
-    if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        return "a loss is not finite"
-    found = paired_bootstrap(a.tolist(), b.tolist())
-    return f"{found.value:+.3g} [{found.low:+.3g}, {found.high:+.3g}]"
+    """Return who has the lowest mean loss after so many updates, solvers left out; see ``papers.losses.winners``."""
+    return everybody(losses, problem, marks, SOLVERS)
 
 
 def spread(losses: Losses, problem: str, updates: int) -> pd.DataFrame:
