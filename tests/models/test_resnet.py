@@ -20,8 +20,8 @@ from l2l_cli.models.resnet import ResidualBlock, resnet, resnet_weights
 from l2l_cli.tasks.base import mean_squared_error
 
 
-def small(recompute=False):
-    return resnet(3, "cifar", [4, 6], [2, 1], 2, recompute)
+def small(bottleneck=False):
+    return resnet(3, "cifar", [4, 6], [2, 1], 2, bottleneck)
 
 
 def size(network):
@@ -97,7 +97,7 @@ def test_recomputation_changes_nothing_but_memory(double):
     rng = generator(0)
     inputs, found, held = normal((2, 8, 3, 8, 8), rng), [], []
     for recompute in (False, True):
-        model = Model(small(recompute), resnet_weights, in_turn=True)
+        model = Model(small(), resnet_weights, in_turn=True, recompute=recompute)
         params = {name: value.requires_grad_() for name, value in model.init(2, generator(1)).items()}
         values, total = answers(model, params, inputs)
         found.append(values)
@@ -111,7 +111,7 @@ def test_recomputation_serves_several_backward_passes_and_forward_mode(double):
     inputs = normal((2, 5, 3, 8, 8), generator(0))
     found = []
     for recompute in (False, True):
-        model = Model(small(recompute), resnet_weights, in_turn=True)
+        model = Model(small(), resnet_weights, in_turn=True, recompute=recompute)
         params = {name: value.requires_grad_() for name, value in model.init(2, generator(1)).items()}
         outputs = model(params, inputs)
         grads = [
@@ -138,7 +138,7 @@ def test_episodes_in_turn_answer_as_side_by_side(double):
 
 @pytest.mark.parametrize("recompute", [False, True])
 def test_the_recorded_gradient_is_the_reference(recompute):
-    model, rng = Model(small(recompute), resnet_weights, in_turn=True), generator(0)
+    model, rng = Model(small(), resnet_weights, in_turn=True, recompute=recompute), generator(0)
     surface = Surface(model, mean_squared_error)
     for _ in range(2):
         params, batch = model.init(2, rng), Batch(normal((2, 5, 3, 8, 8), rng), normal((2, 5, 2), rng))
