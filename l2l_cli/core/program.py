@@ -168,8 +168,12 @@ class _Writer:
             last = {name for name in (*line.sets, *line.reads) if name.startswith("v")} - seen
             seen |= last
             text.append(f"    {line.text}" + (f"; del {', '.join(sorted(last))}" if last else ""))
-        exec("\n".join([f"def program({', '.join(inputs)}):", *reversed(text)]), self._room)
-        return self._room.pop("program")
+        room = dict(self._room)
+        exec("\n".join([f"def program({', '.join(inputs)}):", *reversed(text)]), room)
+        program = room.pop("program")
+        for name in room.keys() - {*program.__code__.co_names}:  # constants may be as large as activations
+            del room[name]
+        return program
 
     def _write(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:
         tensors = [value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
