@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from l2l_cli.core.normal import LinearNormalisation
+from l2l_cli.core.pooling import LeanPooling
 from l2l_cli.core.program import NotPure, Stages, record_stages
 from l2l_cli.core.types import Params
 
@@ -124,7 +125,7 @@ class Linearizer:
         """Return the same by automatic differentiation; J·v is the derivative of the linear Jᵀ·w in w."""
         at = {name: value.detach().requires_grad_() for name, value in params.items()}
         with torch.enable_grad():
-            with LinearNormalisation():
+            with LinearNormalisation(), LeanPooling():
                 outputs = self._answer(at, inputs)
             w = torch.zeros_like(outputs).requires_grad_()
             pulled = torch.autograd.grad(outputs, list(at.values()), w, create_graph=True, materialize_grads=True)
