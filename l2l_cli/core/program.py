@@ -171,7 +171,8 @@ class _Writer:
         room = dict(self._room)
         exec("\n".join([f"def program({', '.join(inputs)}):", *reversed(text)]), room)
         program = room.pop("program")
-        for name in room.keys() - {*program.__code__.co_names}:  # constants may be as large as activations
+        # Constants may be as large as activations; torch itself may import something, which takes the builtins.
+        for name in room.keys() - {"__builtins__", *program.__code__.co_names}:
             del room[name]
         return program
 
