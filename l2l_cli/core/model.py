@@ -54,8 +54,9 @@ class Model:
         recompute: bool = False,
     ) -> None:
         self._module = module.requires_grad_(False)
-        self._initializer = initializer
-        self._in_turn = in_turn
+        self.initializer = initializer
+        self.in_turn = in_turn
+        self.recompute = recompute
         parts = segments(module)
         self._one = Chain(parts, _called, recompute)
         self._side_by_side = Chain(parts, lambda part: vmap(_called(part)), recompute)
@@ -88,7 +89,7 @@ class Model:
 
     def init(self, episodes: int, rng: Generator) -> Params:
         """Draw θ_0 for each of E episodes; tensors are (E, ...)."""
-        return {name: self._initializer(name, (episodes, *shape), rng) for name, shape in self.shapes.items()}
+        return {name: self.initializer(name, (episodes, *shape), rng) for name, shape in self.shapes.items()}
 
     def __call__(self, params: Params, inputs: Tensor) -> Tensor:
         """Answer inputs (E, N, ...) with parameters (E, ...); outputs are (E, N, ...)."""
@@ -119,7 +120,7 @@ class Model:
         return Trace(torch.stack([seen.outputs for seen in each]), given, shifts)
 
     def _goes_in_turn(self, inputs: Tensor) -> bool:
-        return self._in_turn is True or self._in_turn == inputs.device.type
+        return self.in_turn is True or self.in_turn == inputs.device.type
 
 
 def _kind(module: nn.Module, name: str) -> Kind:

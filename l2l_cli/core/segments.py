@@ -104,8 +104,6 @@ class Chain:
         for segment in self._segments:
             parts.append(segment.linearize(params, inputs, begins=not parts, recompute=self._recompute))
             inputs = parts[-1].outputs
-        if len(parts) == 1:
-            return parts[0]
 
         def push(v: Params) -> Tensor:
             moved = None

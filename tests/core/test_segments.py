@@ -106,6 +106,18 @@ def test_one_option_serves_the_gradient_and_the_curvature(in_turn, double):
     torch.testing.assert_close(found[0][1], found[0][3])
 
 
+@pytest.mark.parametrize("network", [resnet(3, "cifar", [4], [1], 3), convnet((3, 8, 8), [2], 3, [], 3)])
+def test_parameters_may_come_in_any_order(network, double):
+    model = Model(network, gaussian(0.3), in_turn=True)
+    params, inputs = model.init(E, generator(0)), normal((E, N, 3, 8, 8), generator(1))
+    turned = dict(reversed(params.items()))
+    one, other = model.linearize(params, inputs), model.linearize(turned, inputs)
+    torch.testing.assert_close(other.push(turned), one.push(params))
+    pulled = other.pull(one.outputs)
+    assert list(pulled) == list(turned)
+    torch.testing.assert_close({name: pulled[name] for name in params}, one.pull(one.outputs))
+
+
 def held(recompute, depth):
     """Bytes that a linearization holds, and those at most while it is recorded, of a network of equal blocks."""
     model = Model(resnet(3, "cifar", [4], [depth], 2), resnet_weights, in_turn=True, recompute=recompute)
