@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Literal, NamedTuple
 
@@ -12,8 +12,9 @@ from torch import Generator, Tensor, nn
 from torch.func import functional_call, vmap
 
 from l2l_cli.core.layers import watch
-from l2l_cli.core.linear import Linearization, Linearizer
+from l2l_cli.core.linear import Answer, Linearization
 from l2l_cli.core.random import normal, uniform
+from l2l_cli.core.segments import Chain, segments, side_by_side
 from l2l_cli.core.types import Params
 
 Initializer = Callable[[str, tuple[int, ...], Generator], Tensor]
@@ -41,14 +42,24 @@ class Model:
         in_turn: Compute one episode after another.  "cpu": on a CPU alone, where what a large network passes from
             layer to layer is then still in the cache when it is needed; True: everywhere, for networks that fill a
             GPU one by one, or that ``vmap`` refuses.
+        recompute: Keep of a network what enters each of its ``segments``, and compute the rest again for gradients and
+            Jacobian products: less memory, at most one forward pass more for each.  ``torch.func.vjp`` refuses then.
     """
 
-    def __init__(self, module: nn.Module, initializer: Initializer, in_turn: bool | Literal["cpu"] = False) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        initializer: Initializer,
+        in_turn: bool | Literal["cpu"] = False,
+        recompute: bool = False,
+    ) -> None:
         self._module = module.requires_grad_(False)
         self.initializer = initializer
         self.in_turn = in_turn
-        self._linearizer = Linearizer(self)
-        self._batched = vmap(lambda params, inputs: functional_call(module, params, (inputs,)))
+        self.recompute = recompute
+        parts = segments(module)
+        self._one = Chain(parts, _called, recompute)
+        self._side_by_side = Chain(parts, lambda part: vmap(_called(part)), recompute)
         self._watched = vmap(lambda params, inputs, shifts: watch(module, params, inputs, shifts))
         self._returned: dict[torch.Size, dict[str, torch.Size]] = {}  # shapes, by the inputs' shape
 
@@ -83,15 +94,15 @@ class Model:
     def __call__(self, params: Params, inputs: Tensor) -> Tensor:
         """Answer inputs (E, N, ...) with parameters (E, ...); outputs are (E, N, ...)."""
         if self._goes_in_turn(inputs):
-            each = zip(*(value.unbind() for value in params.values()), strict=True)
-            own = (dict(zip(params, values, strict=True)) for values in each)
-            return torch.stack([functional_call(self._module, *pair) for pair in zip(own, inputs, strict=True)])
-        outputs: Tensor = self._batched(params, inputs)
-        return outputs
+            return torch.stack([self._one(*pair) for pair in zip(_each(params), inputs, strict=True)])
+        return self._side_by_side(params, inputs)
 
     def linearize(self, params: Params, inputs: Tensor) -> Linearization:
         """Answer, and keep what products with the Jacobian at these parameters need; detached from all graphs."""
-        return self._linearizer(params, inputs)
+        at = {name: value.detach() for name, value in params.items()}
+        if self._goes_in_turn(inputs):
+            return side_by_side([self._one.linearize(*pair) for pair in zip(_each(at), inputs, strict=True)])
+        return self._side_by_side.linearize(at, inputs)
 
     def trace(self, params: Params, inputs: Tensor) -> Trace:
         """Answer as a call does, and look into the pass; see ``watch`` for what is seen and what is refused."""
@@ -118,6 +129,17 @@ def _kind(module: nn.Module, name: str) -> Kind:
     if isinstance(module, nn.Conv2d):
         return "conv_bias" if name == "bias" else "conv_weight"
     return "dense_bias" if name.endswith("bias") else "dense_weight"
+
+
+def _called(module: nn.Module) -> Answer:
+    """Return a module as a function of its parameters."""
+    return lambda params, inputs: functional_call(module, params, (inputs,))
+
+
+def _each(params: Params) -> Iterator[Params]:
+    """Return each episode's own parameters in turn."""
+    for values in zip(*(value.unbind() for value in params.values()), strict=True):
+        yield dict(zip(params, values, strict=True))
 
 
 def _of(params: Params, episode: int) -> Params:

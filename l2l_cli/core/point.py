@@ -81,7 +81,7 @@ class Point:
             return self._trace.outputs
         with torch.enable_grad():
             if "linear" in self.__dict__ and self._second_order is not True:  # its forward pass serves for all
-                return self.linear.differentiable()
+                return self.linear.differentiable(self.params)
             return self._model(self.params, self._batch.inputs)
 
     @cached_property

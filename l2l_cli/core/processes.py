@@ -98,7 +98,7 @@ class Team:
         module = copy.deepcopy(self._model.module).to("cpu")
         for rank in range(1, self._replicas):
             here, there = context.Pipe()
-            arguments = there, module, self._model.in_turn, _Setting.of(rank)
+            arguments = there, module, self._model.in_turn, self._model.recompute, _Setting.of(rank)
             process = context.Process(target=_serve, args=arguments, daemon=True)
             try:
                 process.start()
@@ -181,11 +181,13 @@ class _Setting(NamedTuple):
             torch.set_default_device(self.device)
 
 
-def _serve(connection: Connection[Any, Any], module: nn.Module, in_turn: Any, setting: _Setting) -> None:
+def _serve(
+    connection: Connection[Any, Any], module: nn.Module, in_turn: Any, recompute: bool, setting: _Setting
+) -> None:
     """Do what is asked for until the pipe breaks: the other process has closed it, or has ended, in whatever way."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the one who asks decides what comes of it
     setting.take()
-    member = _Member(Model(module.to(setting.device), gaussian(0.0), in_turn), torch.device(setting.device))
+    member = _Member(Model(module.to(setting.device), gaussian(0.0), in_turn, recompute), torch.device(setting.device))
     channel, outbox = Channel(connection), Outbox()
     with suppress(EOFError, OSError):
         while True:

@@ -34,10 +34,12 @@ class Stages(NamedTuple):
     Attributes:
         first: Its inputs -> its outputs, and what it leaves the others.
         later: What the first left, and their own inputs -> their outputs; each as often as wanted.
+        alone: The first's inputs, and their own -> the later ones' outputs, for callers that keep nothing.
     """
 
     first: Callable[..., tuple[list[Tensor], list[Any]]]
     later: list[Callable[..., list[Tensor]]]
+    alone: list[Callable[..., list[Tensor]]]
 
 
 def record(function: Callable[..., tuple[Tensor, ...]], *inputs: Tensor) -> Callable[..., list[Tensor]]:
@@ -148,7 +150,8 @@ class _Writer:
             later.append(self._compiled(["kept", *own], [unpack, *lines], wanted, _listed(wanted)))
         found = [*outputs[0], *kept]
         result = f"{_listed(outputs[0])}, {_listed(kept)}"
-        return Stages(self._compiled(inputs[0], self._needed(found), found, result), later)
+        alone = [self.program([*inputs[0], *own], wanted) for own, wanted in zip(inputs[1:], outputs[1:], strict=True)]
+        return Stages(self._compiled(inputs[0], self._needed(found), found, result), later, alone)
 
     def _needed(self, outputs: Iterable[str]) -> list[_Line]:
         needed, kept = set(outputs), []
@@ -165,8 +168,13 @@ class _Writer:
             last = {name for name in (*line.sets, *line.reads) if name.startswith("v")} - seen
             seen |= last
             text.append(f"    {line.text}" + (f"; del {', '.join(sorted(last))}" if last else ""))
-        exec("\n".join([f"def program({', '.join(inputs)}):", *reversed(text)]), self._room)
-        return self._room.pop("program")
+        room = dict(self._room)
+        exec("\n".join([f"def program({', '.join(inputs)}):", *reversed(text)]), room)
+        program = room.pop("program")
+        # Constants may be as large as activations; torch itself may import something, which takes the builtins.
+        for name in room.keys() - {"__builtins__", *program.__code__.co_names}:
+            del room[name]
+        return program
 
     def _write(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:
         tensors = [value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)]

@@ -47,7 +47,7 @@ class Replicated(Model):
     """
 
     def __init__(self, model: Model, replicas: int, example: tuple[int, ...]) -> None:
-        super().__init__(model.module, model.initializer, model.in_turn)
+        super().__init__(model.module, model.initializer, model.in_turn, model.recompute)
         if mixes_examples(model, example):
             raise UsageError(
                 f"hardware.replicas={replicas} divides each batch, but this task's model mixes the examples of one, as "
@@ -95,7 +95,7 @@ class Replicated(Model):
                 total = {name: total[name] + value.to(u.device) for name, value in zip(params, other, strict=True)}
             return total
 
-        linear = Linearization(outputs, push, pull, params)
+        linear = Linearization(outputs, push, pull)
         self._team.until_gone(linear, number)
         return linear
 

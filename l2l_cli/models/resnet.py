@@ -12,9 +12,7 @@ from typing import Literal
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.func import functional_call
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 
 from l2l_cli.core.model import glorot
 from l2l_cli.core.random import truncated_normal
@@ -23,6 +21,8 @@ from l2l_cli.models.convnet import BatchNorm, ChannelsLast
 Stem = Literal["cifar", "imagenet"]
 EPSILON = 1e-5
 """Added to the variance of a batch."""
+WIDENING = 4
+"""Channels that leave a bottleneck for each that passes through its windows."""
 
 
 class ResidualBlock(nn.Module):
@@ -33,36 +33,55 @@ class ResidualBlock(nn.Module):
         channels: Of the outputs.
         stride: Of the first convolution and of the projection.
         projects: The shortcut is a 1 × 1 convolution of the first ReLU's output; else it is x itself.
-        recompute: Keep x alone for the backward pass, which computes the rest again.  For ``autograd``, in either mode
-            and several times over; a recorded program keeps all, and ``torch.func.vjp`` refuses.
     """
 
     project: nn.Conv2d | None
 
-    def __init__(self, before: int, channels: int, stride: int, projects: bool, recompute: bool = False) -> None:
+    def __init__(self, before: int, channels: int, stride: int, projects: bool) -> None:
         super().__init__()
         self.norm1 = norm(before)
         self.project = nn.Conv2d(before, channels, 1, stride, bias=False) if projects else None
         self.conv1 = nn.Conv2d(before, channels, 3, stride, padding=1, bias=False)
         self.norm2 = norm(channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.recompute = recompute
 
-    def forward(self, inputs: Tensor, again: bool = False) -> Tensor:
-        """Answer (N, before, height, width) by (N, channels, ...); ``again`` is the computation that is repeated."""
-        if self.recompute and not again and torch.is_grad_enabled():
-            # By the backward pass the module has forgotten whose parameters it had, so they are arguments.
-            names, values = zip(*self.named_parameters(), strict=True)
-
-            def answer(inputs: Tensor, *values: Tensor) -> Tensor:
-                outputs: Tensor = functional_call(self, dict(zip(names, values, strict=True)), (inputs, True))
-                return outputs
-
-            outputs: Tensor = checkpoint(answer, inputs, *values, use_reentrant=False, preserve_rng_state=False)
-            return outputs
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Answer (N, before, height, width) by (N, channels, ...)."""
         entry = functional.relu(self.norm1(inputs))
         shortcut = inputs if self.project is None else self.project(entry)
         residual: Tensor = self.conv2(functional.relu(self.norm2(self.conv1(entry))))
+        return shortcut + residual
+
+
+class Bottleneck(nn.Module):
+    """x ↦ shortcut + a 1 × 1, a 3 × 3 and a 1 × 1 convolution of four times the channels, after norm and ReLU each.
+
+    Args:
+        before: Channels of the inputs.
+        channels: Of what passes through the windows; the outputs have ``WIDENING`` times as many.
+        stride: Of the second convolution and of the projection.
+        projects: The shortcut is a 1 × 1 convolution of the first ReLU's output; else it is x itself.
+    """
+
+    project: nn.Conv2d | None
+
+    def __init__(self, before: int, channels: int, stride: int, projects: bool) -> None:
+        super().__init__()
+        after = WIDENING * channels
+        self.norm1 = norm(before)
+        self.project = nn.Conv2d(before, after, 1, stride, bias=False) if projects else None
+        self.conv1 = nn.Conv2d(before, channels, 1, bias=False)
+        self.norm2 = norm(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, stride, padding=1, bias=False)
+        self.norm3 = norm(channels)
+        self.conv3 = nn.Conv2d(channels, after, 1, bias=False)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Answer (N, before, height, width) by (N, 4 · channels, ...)."""
+        entry = functional.relu(self.norm1(inputs))
+        shortcut = inputs if self.project is None else self.project(entry)
+        inner = functional.relu(self.norm2(self.conv1(entry)))
+        residual: Tensor = self.conv3(functional.relu(self.norm3(self.conv2(inner))))
         return shortcut + residual
 
 
@@ -84,7 +103,7 @@ def norm(channels: int) -> BatchNorm:
 
 
 def resnet(
-    inputs: int, stem: Stem, channels: Sequence[int], blocks: Sequence[int], outputs: int, recompute: bool = False
+    inputs: int, stem: Stem, channels: Sequence[int], blocks: Sequence[int], outputs: int, bottleneck: bool = False
 ) -> nn.Sequential:
     """Build a residual network for pictures of any height and width.
 
@@ -96,9 +115,9 @@ def resnet(
         inputs: Channels of a picture.
         stem: Which.
         channels: Of each stage; 16, 32, 64 or 64, 128, 256, 512.
-        blocks: Of each stage; 3, 3, 3 or 2, 2, 2, 2.
+        blocks: Of each stage; 3, 3, 3 or 2, 2, 2, 2, with bottlenecks 3, 4, 6, 3.
         outputs: Units of the last layer.
-        recompute: See ``ResidualBlock``.
+        bottleneck: The blocks are ``Bottleneck``s, as from 50 layers on.
 
     Raises:
         ValueError: A number is below 1, or channels and blocks are not of one length.
@@ -113,11 +132,12 @@ def resnet(
         layers.append(nn.Conv2d(inputs, before, 3, padding=1, bias=False))
     else:  # the maximum pads below and to the right alone, as TensorFlow does
         layers += [nn.Conv2d(inputs, before, 7, 2, padding=3, bias=False), nn.MaxPool2d(3, 2, ceil_mode=True)]
+    kind = Bottleneck if bottleneck else ResidualBlock
     for stage, (width, depth) in enumerate(zip(channels, blocks, strict=True)):
         for block in range(depth):
             stride = 2 if stage and not block else 1
-            layers.append(ResidualBlock(before, width, stride, projects=not block, recompute=recompute))
-            before = width
+            layers.append(kind(before, width, stride, projects=not block))
+            before = WIDENING * width if bottleneck else width
     return nn.Sequential(*layers, norm(before), nn.ReLU(), GlobalMean(), nn.Linear(before, outputs))
 
 

@@ -75,7 +75,7 @@ class ImagesResNet(Images):
         stem: "cifar", a 3 × 3 convolution, or "imagenet", which leaves a quarter of the height and width.
         channels: Of each stage.
         blocks: Of each stage.
-        recompute: Keep a block's input alone for the backward pass: less memory, one forward pass more.
+        recompute: Keep what enters a block alone: less memory, one forward pass more for a gradient or a product.
         examples: Pictures of a minibatch N, at least 2: they are normalised together.
         horizon: Optimization steps of an episode (ours).
         classes: Labels that are used.
@@ -111,6 +111,6 @@ class ImagesResNet(Images):
         super().__init__(
             dataset, examples, horizon, classes, pool, size, division, images, augment, augment_test, standardise
         )
-        network = resnet(self.shape[0], stem, channels, blocks, len(self.classes), recompute)
-        self.model = Model(network, resnet_weights, in_turn=True)
+        network = resnet(self.shape[0], stem, channels, blocks, len(self.classes))
+        self.model = Model(network, resnet_weights, in_turn=True, recompute=recompute)
         self.spec = Spec(inputs=self.shape, targets=(len(self.classes),), examples=examples)

@@ -90,8 +90,9 @@ class PhotosResNet(Classification):
             its name in the folder of data sets.
         channels: Of each stage.
         blocks: Of each stage.
+        bottleneck: Of three convolutions each, the second of them narrow; see ``models.resnet.Bottleneck``.
         outputs: Units of the last layer; None is one a class.  The authors' code has 1001, of which one is never right.
-        recompute: Keep a block's input alone for the backward pass: less memory, one forward pass more.
+        recompute: Keep what enters a block alone: less memory, one forward pass more for a gradient or a product.
         side: Height and width of the crops; the shorter side of a photo is resized to 8/7 … 16/7 of it, 256 … 512.
         examples: Photos of a minibatch N, at least 2: they are normalised together.
         horizon: Optimization steps of an episode (ours).
@@ -113,6 +114,7 @@ class PhotosResNet(Classification):
         dataset: str = "imagenet",
         channels: Sequence[int] = (64, 128, 256, 512),
         blocks: Sequence[int] = (2, 2, 2, 2),
+        bottleneck: bool = False,
         outputs: int | None = None,
         recompute: bool = False,
         side: int = 224,
@@ -136,7 +138,8 @@ class PhotosResNet(Classification):
         units = classes if outputs is None else outputs
         self.dataset, self.division, self.images, self.horizon = dataset, division, images, horizon
         self.augment, self.augment_test, self.standardise = augment, augment_test, standardise
-        self.model = Model(resnet(3, "imagenet", channels, blocks, units, recompute), resnet_weights, in_turn=True)
+        network = resnet(3, "imagenet", channels, blocks, units, bottleneck)
+        self.model = Model(network, resnet_weights, in_turn=True, recompute=recompute)
         self.spec = Spec(inputs=(3, side, side), targets=(units,), examples=examples)
 
     def sample(self, episodes: int, seed: int, phase: Phase) -> PhotosEpisode:

@@ -64,6 +64,14 @@ def test_what_never_changes_is_computed_once():
     torch.testing.assert_close(program(torch.ones(4))[0], torch.full((4,), 3.0).exp())
 
 
+def test_a_program_holds_nothing_but_what_it_reads():
+    large = torch.rand(1000)
+    program = record(lambda x: (x + 1, (large * x.sum()).sum())[:1], torch.randn(4))
+    tensors = [value for value in program.__globals__.values() if isinstance(value, torch.Tensor)]
+    assert all(value.numel() < 1000 for value in tensors)
+    assert "__builtins__" in program.__globals__  # an operation may import
+
+
 def test_changes_in_place_are_made_every_time():
     def count(x):
         total = torch.zeros_like(x)

@@ -73,13 +73,14 @@ def test_gauss_newton_products_are_the_explicit_matrix(double):
 
 def test_its_products_are_recorded_and_serve_other_numbers(double):
     model = reader()
+    recorded = Linearizer(model)
     for seed in range(2):
         params, batch = drawn(model, seed)
         v = {name: normal(value.shape, generator(seed, "v")) for name, value in params.items()}
-        one, other = model.linearize(params, batch.inputs), Linearizer(model)._reference(params, batch.inputs)
+        one, other = recorded(params, batch.inputs), recorded._reference(params, batch.inputs)
         torch.testing.assert_close(one.push(v), other.push(v))
         torch.testing.assert_close(one.pull(one.outputs), other.pull(one.outputs))
-    assert None not in model._linearizer._stages.values()
+    assert None not in recorded._programs.values()
     found = Surface(model, softmax_cross_entropy)(params, torch.cat([p.flatten() for p in params.values()]), *batch[:2])
     grads = Point(model, softmax_cross_entropy, params, batch).grad.values()
     torch.testing.assert_close(found.gradient, torch.cat([value.flatten() for value in grads]))

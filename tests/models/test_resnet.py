@@ -16,12 +16,12 @@ from l2l_cli.core.point import Point
 from l2l_cli.core.random import generator, normal
 from l2l_cli.core.types import Batch
 from l2l_cli.learners.surface import Surface
-from l2l_cli.models.resnet import ResidualBlock, resnet, resnet_weights
+from l2l_cli.models.resnet import Bottleneck, ResidualBlock, resnet, resnet_weights
 from l2l_cli.tasks.base import mean_squared_error
 
 
-def small(recompute=False):
-    return resnet(3, "cifar", [4, 6], [2, 1], 2, recompute)
+def small():
+    return resnet(3, "cifar", [4, 6], [2, 1], 2)
 
 
 def size(network):
@@ -31,6 +31,34 @@ def size(network):
 def test_the_papers_networks_have_their_numbers_of_parameters():
     assert size(resnet(3, "cifar", [16, 32, 64], [3, 3, 3], 10)) == 272_538
     assert size(resnet(3, "imagenet", [64, 128, 256, 512], [2, 2, 2, 2], 1001)) == 11_692_329
+
+
+def test_resnet50_has_the_parameters_of_the_closed_form():
+    """Stem, and for each block of c windows and b inputs its convolutions and norms; the head."""
+    total, before = 7 * 7 * 3 * 64, 64
+    for width, depth in zip([64, 128, 256, 512], [3, 4, 6, 3], strict=True):
+        total += before * 4 * width  # the projection
+        for _ in range(depth):
+            total += before * width + 9 * width**2 + 4 * width**2 + 2 * (before + 2 * width)
+            before = 4 * width
+    total += 2 * before + (before + 1) * 1001
+    assert total == 25_551_401
+    assert size(resnet(3, "imagenet", [64, 128, 256, 512], [3, 4, 6, 3], 1001, bottleneck=True)) == total
+
+
+def test_a_bottleneck_is_narrow_in_its_middle():
+    """Identity mappings in deep residual networks, Fig. 1 (b) with three convolutions, the stride on the second."""
+    block, inputs = Bottleneck(6, 2, 2, projects=True), torch.randn(5, 6, 6, 6)
+    normed = lambda values: functional.batch_norm(values, None, None, training=True).relu()  # noqa: E731
+    entry = normed(inputs)
+    inner = functional.conv2d(normed(functional.conv2d(entry, block.conv1.weight)), block.conv2.weight, None, 2, 1)
+    wanted = functional.conv2d(normed(inner), block.conv3.weight)
+    wanted = wanted + functional.conv2d(entry, block.project.weight, stride=2)
+    assert wanted.shape == (5, 8, 3, 3)
+    torch.testing.assert_close(block(inputs), wanted)
+    same = Bottleneck(8, 2, 1, projects=False)
+    assert same(wanted).shape == wanted.shape
+    assert sum(value.numel() for value in same.parameters()) == 8 * 2 + 9 * 4 + 2 * 8 + 2 * (8 + 2 + 2)
 
 
 def test_the_stages_halve_the_pictures():
@@ -97,7 +125,7 @@ def test_recomputation_changes_nothing_but_memory(double):
     rng = generator(0)
     inputs, found, held = normal((2, 8, 3, 8, 8), rng), [], []
     for recompute in (False, True):
-        model = Model(small(recompute), resnet_weights, in_turn=True)
+        model = Model(small(), resnet_weights, in_turn=True, recompute=recompute)
         params = {name: value.requires_grad_() for name, value in model.init(2, generator(1)).items()}
         values, total = answers(model, params, inputs)
         found.append(values)
@@ -111,7 +139,7 @@ def test_recomputation_serves_several_backward_passes_and_forward_mode(double):
     inputs = normal((2, 5, 3, 8, 8), generator(0))
     found = []
     for recompute in (False, True):
-        model = Model(small(recompute), resnet_weights, in_turn=True)
+        model = Model(small(), resnet_weights, in_turn=True, recompute=recompute)
         params = {name: value.requires_grad_() for name, value in model.init(2, generator(1)).items()}
         outputs = model(params, inputs)
         grads = [
@@ -138,7 +166,7 @@ def test_episodes_in_turn_answer_as_side_by_side(double):
 
 @pytest.mark.parametrize("recompute", [False, True])
 def test_the_recorded_gradient_is_the_reference(recompute):
-    model, rng = Model(small(recompute), resnet_weights, in_turn=True), generator(0)
+    model, rng = Model(small(), resnet_weights, in_turn=True, recompute=recompute), generator(0)
     surface = Surface(model, mean_squared_error)
     for _ in range(2):
         params, batch = model.init(2, rng), Batch(normal((2, 5, 3, 8, 8), rng), normal((2, 5, 2), rng))
