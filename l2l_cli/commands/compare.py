@@ -74,20 +74,12 @@ def run(settings: Settings, learners: list[str], runs: list[str], trust: list[st
         "runs": [folder.path.name for folder, _ in finished],
     }
     settings.choices["learner"] = "contenders"
-    contenders = [
-        Contender(
-            _run_name(folder, saved, finished),
-            load_learner(folder, saved, task, trust, settings.evaluation.learner),
-            None,
-            str(folder.path),
-        )
-        for folder, saved in finished
-    ]
+    learners_of_runs = _meta_trained(finished, settings, task, trust)
     prepared = {name: hand_made(name, overrides, settings, task) for name, overrides in wanted.items()}
     folder = RunFolder.claim(Path(settings.output) / "compare", settings.run_name, config, settings.overrides)
     with folder.lock():
         folder.begin(parents=[str(run.path) for run, _ in finished], **run_facts(settings))
-        contenders += [_tuned(name, setting, task, settings) for name, setting in prepared.items()]
+        contenders = learners_of_runs + [_tuned(name, own, task, settings) for name, own in prepared.items()]
         table = _score(folder, contenders, settings, task)
         folder.end("done", tuning={item.name: _trials(item) for item in contenders if item.tuning})
     console().print(
@@ -111,6 +103,21 @@ def _wanted(settings: Settings, learners: list[str], has_runs: bool) -> dict[str
             f"nobody to compare: name finished runs and learners (learners: {', '.join(options('learner'))})"
         )
     return wanted
+
+
+def _meta_trained(
+    finished: list[tuple[RunFolder, Settings]], settings: Settings, task: Task, trust: list[str]
+) -> list[Contender]:
+    """Load what finished runs trained."""
+    return [
+        Contender(
+            _run_name(folder, saved, finished),
+            load_learner(folder, saved, task, trust, settings.evaluation.learner),
+            None,
+            str(folder.path),
+        )
+        for folder, saved in finished
+    ]
 
 
 def _run_name(folder: RunFolder, saved: Settings, finished: list[tuple[RunFolder, Settings]]) -> str:

@@ -177,6 +177,7 @@ class MLHF(Optimizer[Curved]):
         initial_damping: What RNN_s infers at first; None leaves it to the initial weights (the paper), which give about
             0.7.
         pace: "learned": a third network for each kind sees g, r_n and x_n and multiplies each coordinate's step; ours.
+        initial_pace: By what it does so at first.
         initial_seed: Of the initial weights.
 
     Raises:
@@ -195,10 +196,12 @@ class MLHF(Optimizer[Curved]):
         preconditioner: Literal["learned", "none", "jacobi"] = "learned",
         initial_damping: float | None = None,
         pace: Literal["fixed", "learned"] = "fixed",
+        initial_pace: float = 1.0,
         initial_seed: int = 0,
     ) -> None:
         super().__init__()
         positive(lr=lr, iterations=iterations, hidden=hidden, layers=layers, base_damping=base_damping)
+        positive(initial_pace=initial_pace)
         self.lr = lr
         self.iterations = iterations
         self.preprocess = preprocess if preprocess is not None else Squash()
@@ -210,7 +213,7 @@ class MLHF(Optimizer[Curved]):
         learned = kinds if preconditioner == "learned" else none
         self.precondition = KindRNNs(learned, inputs, hidden, layers, initial_seed + 104_729)
         self.pace = KindRNNs(kinds if pace == "learned" else none, inputs, hidden, layers, initial_seed + 1_299_709)
-        self.pace.begin_at(1.0)
+        self.pace.begin_at(initial_pace)
         if initial_damping is not None:
             positive(initial_damping=initial_damping)
             self.damping.begin_at(initial_damping)

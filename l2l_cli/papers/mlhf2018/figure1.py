@@ -37,8 +37,10 @@ AHEAD, LEVEL = 0.90, 1.05
 TEXT = (
     "MLHF is meta-trained once a seed, at learning rate 1 and half the batch, and then runs at that rate (*lr 1*, the "
     "paper's first version), at the ratio of the two batches (*batch ratio*, its second) and at a rate tuned like the "
-    "others'.  *Log inputs* is ours: the networks see log and sign of each number in place of its tanh.  *L2L* is the "
-    "coordinatewise LSTM, which the paper could not train on this network; it too is meta-trained here."
+    "others'.  *Trajectories* is ours: meta-trained on the evaluation's batch, by back-propagating the loss along ten "
+    "steps through solutions and gradients (by the Gauss-Newton matrix), with a third network that multiplies each "
+    "coordinate's step, log and sign of each number as inputs, and a start near a tuned Hessian-free rule.  *L2L* is "
+    "the coordinatewise LSTM, which the paper could not train on this network; it too is meta-trained here."
 )
 
 SECONDS = (

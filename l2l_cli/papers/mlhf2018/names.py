@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-MLHF, LOG = "MLHF", "MLHF, log inputs"
-"""The paper's rule, whose networks see tanh of each number; and ours, whose networks see its logarithm and sign."""
+MLHF, OURS = "MLHF", "MLHF, trajectories"
+"""The paper's rule, and ours, which is meta-trained by whole trajectories and learns its pace."""
 
 AT_ONE, AT_RATIO, TUNED = "lr 1", "batch ratio", "lr tuned"
 """The paper's learning rate, that of its second version (a batch's size ÷ that of meta-training), and a tuned one."""

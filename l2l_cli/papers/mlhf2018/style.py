@@ -22,8 +22,8 @@ from l2l_cli.papers.mlhf2018.names import (
     KFAC,
     L2L,
     LM,
-    LOG,
     MLHF,
+    OURS,
     PLAIN,
     SHORT,
     TUNED,
@@ -62,7 +62,7 @@ def styles_of(contenders: Sequence[str]) -> dict[str, Mapping[str, Any]]:
 
 def _mlhf(name: str) -> Mapping[str, Any]:
     stroke = next((stroke for rate, stroke in RATE_STROKES.items() if name.endswith(rate)), STROKES[2])
-    return {"color": COLOURS[7] if name.startswith(LOG) else COLOURS[0], "linestyle": stroke, "zorder": 4}
+    return {"color": COLOURS[7] if name.startswith(OURS) else COLOURS[0], "linestyle": stroke, "zorder": 4}
 
 
 def draw(
