@@ -18,6 +18,7 @@ from l2l_cli.core.model import Kind
 from l2l_cli.core.point import Point
 from l2l_cli.core.random import generator, uniform
 from l2l_cli.core.types import Params
+from l2l_cli.kernels.kinds import KindKernels
 from l2l_cli.optimizers.base import Optimizer, positive
 from l2l_cli.optimizers.coordinatewise_lstm import LSTMCell
 from l2l_cli.optimizers.line_search import from_vectors, to_vectors
@@ -127,14 +128,21 @@ class KindRNNs(nn.Module):
         }
         self.kinds = nn.ModuleDict(networks)
         self._shape = layers, hidden
+        self._kernels = KindKernels()
 
     def init(self, like: Tensor) -> States:
         """Start every coordinate of (E, D) from a zero state."""
         zero = like.new_zeros(*self._shape, *like.shape)
         return States(zero, zero)
 
-    def forward(self, features: Tensor, states: States, spans: dict[Kind, slice]) -> tuple[Tensor, States]:
+    def forward(
+        self, features: Tensor, states: States, spans: dict[Kind, slice], compiled: bool = False
+    ) -> tuple[Tensor, States]:
         """Return a positive number for each coordinate, (E, D), for features (K, E, D); and the next states."""
+        if compiled:
+            weights = [list(self.kinds[kind].parameters()) for kind in spans]
+            values, *after = self._kernels(features, *states, list(spans.values()), weights)
+            return values, States(*after)
         found = []
         for kind, span in spans.items():
             shape = features[0, :, span].shape
@@ -193,6 +201,11 @@ class MLHF(Optimizer[Curved]):
         self.damping = KindRNNs(kinds, inputs, hidden, layers, initial_seed)
         learned = kinds if preconditioner == "learned" else ()
         self.precondition = KindRNNs(learned, inputs, hidden, layers, initial_seed + 104_729)
+
+    @property
+    def kernels(self) -> str:
+        """What the networks run on."""
+        return "numba" if self.fast and next(self.parameters()).device.type == "cpu" else "reference"
 
     def init(self, params: Params) -> Curved:
         """Remember nothing."""
