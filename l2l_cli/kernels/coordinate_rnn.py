@@ -6,9 +6,10 @@ first-level cache, taken through all layers, and put back; for the backward pass
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from l2l_cli.core.blocks import BLOCK
 from l2l_cli.kernels.compiled import kernel
@@ -25,7 +26,7 @@ class Networks(NamedTuple):
     bias: Array
     back: Array
     head: Array
-    starts: IntArray
+    starts: NDArray[np.int64]
     part: tuple[int, ...]
 
 
@@ -78,7 +79,7 @@ class Room(NamedTuple):
     scratch: Scratch
 
 
-def room(features: int, layers: int, hidden: int, dtype: np.dtype[np.floating]) -> Room:  # type: ignore[type-arg]
+def room(features: int, layers: int, hidden: int, dtype: Any) -> Room:
     """Return an empty room."""
     h, c = (zeros((2, layers, 1, hidden, BLOCK), dtype) for _ in range(2))
     tape = Tape(zeros((1, 1, features, BLOCK), dtype), h, c, zeros((1, BLOCK), dtype), zeros((0, 0, 0, 0), dtype))
@@ -114,25 +115,26 @@ def forward(networks: Networks, step: Step, place: Room, first: int, last: int) 
 
 @kernel
 def backward(
-    networks: Networks, step: Step, errors: Errors, layers_sink: Array, head_sink: Array, place: Room, blocks: IntArray
+    networks: Networks, step: Step, errors: Errors, sink: Array, head_sink: Array, place: Room, first: int, last: int
 ) -> None:
-    """Write the errors of the blocks ``blocks[0]`` … ``blocks[1]`` − 1, and add their gradient of the weights.
+    """Write the errors of the blocks ``first`` … ``last`` − 1, and add their gradient of the weights.
 
     Args:
         networks: Weights.
         step: As it was made.
         errors: Of it.
-        layers_sink: As ``Gradient.layers``; leading axis: the kind.
+        sink: As ``Gradient.layers``; leading axis: the kind.
         head_sink: As ``Gradient.head``, alike.
         place: Room for a block.
-        blocks: The first one and the one after the last.
+        first: Of the blocks.
+        last: The one after them.
     """
     layers, hidden, columns = step.hidden.shape
     rows, part, tape, scratch = layers * hidden, networks.part, place.tape, place.scratch
-    for s in range(blocks[0], blocks[1]):
+    for s in range(first, last):
         kind, at, filled = _where(step.runs, s)
         _recall(step, errors, place, at, filled, part)
-        cell, gradient = _cell(networks, kind), Gradient(layers_sink[kind], head_sink[kind])
+        cell, gradient = _cell(networks, kind), Gradient(sink[kind], head_sink[kind])
         ask(cell, networks.head[kind], tape, scratch, 0, 0)
         for n in range(layers - 1, -1, -1):
             slopes(cell, tape, scratch, n, 0, 0, 0, filled)

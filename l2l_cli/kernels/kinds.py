@@ -38,7 +38,12 @@ class KindKernels:
         self._rooms: dict[Any, list[Room]] = {}
 
     def __call__(
-        self, features: Tensor, hidden: Tensor, cell: Tensor, spans: Sequence[slice], weights: Sequence[Sequence[Tensor]]
+        self,
+        features: Tensor,
+        hidden: Tensor,
+        cell: Tensor,
+        spans: Sequence[slice],
+        weights: Sequence[Sequence[Tensor]],
     ) -> Answer:
         """Return numbers and the next states.
 
@@ -77,27 +82,25 @@ class KindKernels:
         announce(backward, "coordinatewise network's backward")
         values, hidden = answer[0], given[1]
         of_sums = errors[0] * -torch.expm1(-values)  # the softplus's slope, by its value
-        asked = [of_sums, *(value.contiguous() for value in errors[1:])]
+        asked = [value.contiguous() for value in errors[1:]]
         found = [torch.empty_like(value) for value in given]
         networks, step = _packed(weights, len(spans), hidden), _step(spans, *given, *answer)
         of_features = _rows(found[0]) if with_features else np.zeros((0, 0), found[0].numpy().dtype)
-        asked_rows = _flat(asked[0]), *map(_columns, asked[1:])
-        table = Errors(*asked_rows, of_features, *map(_columns, found[1:]))
+        of_hidden, of_cell = map(_columns, found[1:])
+        table = Errors(_flat(of_sums), _columns(asked[0]), _columns(asked[1]), of_features, of_hidden, of_cell)
         units, crew = hidden.shape[1], team(torch.get_num_threads())
         size = sum(4 * units * (int(below) + units + 1) for below in networks.starts[:, 2])
-        sinks = [
-            [np.zeros((len(spans), width), of_features.dtype) for width in (size, units + 1)]
-            for _ in range(crew.threads)
-        ]
+        sinks, heads = (
+            [np.zeros((len(spans), width), of_features.dtype) for _ in range(crew.threads)]
+            for width in (size, units + 1)
+        )
         self._each(
             step,
-            lambda place, first, last, k: backward(
-                networks, step, table, *sinks[k], place, np.array((first, last), np.int64)
-            ),
+            lambda place, first, last, k: backward(networks, step, table, sinks[k], heads[k], place, first, last),
         )
-        whole, heads = (torch.from_numpy(np.sum(parts, 0)) for parts in zip(*sinks, strict=True))
+        whole, of_heads = (torch.from_numpy(np.sum(parts, 0)) for parts in (sinks, heads))
         of_weights: list[Tensor] = []
-        for own, head in zip(whole, heads, strict=True):
+        for own, head in zip(whole, of_heads, strict=True):
             of_weights += [*by_weight(own, networks.starts, units), head[None, :-1], head[-1:]]
         return [found[0] if with_features else None, *found[1:], *of_weights]
 
@@ -105,9 +108,7 @@ class KindKernels:
         """Have all blocks done, each thread in a room of its own."""
         crew, (layers, units, _) = team(torch.get_num_threads()), step.hidden.shape
         rooms = self._rooms.setdefault((len(step.features), layers, units, step.hidden.dtype), [])
-        rooms += [
-            room(len(step.features), layers, units, step.hidden.dtype) for _ in range(crew.threads - len(rooms))
-        ]
+        rooms += [room(len(step.features), layers, units, step.hidden.dtype) for _ in range(crew.threads - len(rooms))]
         *_, (first, _, count, _) = step.runs
         crew.each(first + blocks_of(count), lambda k, begin, end: work(rooms[k], begin, end, k))
 
@@ -139,7 +140,9 @@ class _Step(torch.autograd.Function):
         return None, None, *found
 
 
-def _step(spans: Sequence[slice], features: Tensor, hidden: Tensor, cell: Tensor, values: Tensor, *after: Tensor) -> Step:
+def _step(
+    spans: Sequence[slice], features: Tensor, hidden: Tensor, cell: Tensor, values: Tensor, *after: Tensor
+) -> Step:
     """Return a step's memory as kernels read it."""
     episodes, size = values.shape
     runs, first = [], 0
@@ -147,8 +150,8 @@ def _step(spans: Sequence[slice], features: Tensor, hidden: Tensor, cell: Tensor
         for kind, span in enumerate(spans):
             runs.append((first, episode * size + span.start, span.stop - span.start, kind))
             first += blocks_of(span.stop - span.start)
-    states = [_columns(value) for value in (hidden, cell, *after)]
-    return Step(np.array(runs, np.int64), _rows(features), *states[:2], _flat(values), *states[2:])
+    before, content, above, kept = (_columns(value) for value in (hidden, cell, *after))
+    return Step(np.array(runs, np.int64), _rows(features), before, content, _flat(values), above, kept)
 
 
 def _packed(weights: Sequence[Tensor], kinds: int, like: Tensor) -> Networks:
@@ -157,8 +160,8 @@ def _packed(weights: Sequence[Tensor], kinds: int, like: Tensor) -> Networks:
     table = torch.cat([value.detach().flatten() for value in weights]).view(kinds, -1)
     order = _order(weights[0].shape[1], layers, units)
     values = functional.pad(table, (1, 0)).numpy()  # what is padded in a packed cell is number 0
-    packed = [np.take(values, part.astype(np.int64), 1) for part in order[:3]]
-    return Networks(*packed, np.ascontiguousarray(values[:, -units - 1 :]), order.starts, order.part)
+    gates, bias, back = (np.take(values, part.astype(np.int64), 1) for part in order[:3])
+    return Networks(gates, bias, back, np.ascontiguousarray(values[:, -units - 1 :]), order.starts, order.part)
 
 
 @cache

@@ -204,8 +204,12 @@ class MLHF(Optimizer[Curved]):
 
     @property
     def kernels(self) -> str:
-        """What the networks run on."""
+        """What the networks run on: "numba" or "reference"."""
         return "numba" if self.fast and next(self.parameters()).device.type == "cpu" else "reference"
+
+    @property
+    def _is_compiled(self) -> bool:
+        return self.kernels == "numba"
 
     def init(self, params: Params) -> Curved:
         """Remember nothing."""
@@ -238,12 +242,18 @@ class MLHF(Optimizer[Curved]):
 
         first = bent(start)  # before the gradient, so that one forward pass serves for all
         grad = _in_order(point.grad, like)
-        inferred, damping_states = self.damping(self._features(grad, last, start), memory.damping, spans)
+        shown, at_start = self._shown(grad), self._shown(start)
+        features = torch.cat([shown, self._shown(last), at_start])
+        inferred, damping_states = self.damping(features, memory.damping, spans, self._is_compiled)
         damping = inferred + self.base_damping
-        residual = grad - first - damping * start
-        precondition, states = self._precondition(grad, residual, start, damping, memory.precondition, spans)
+        residual = torch.addcmul(grad - first, damping, start, value=-1.0)
+        precondition, states = self._precondition(shown, residual, at_start, damping, memory.precondition, spans)
         found = conjugate_gradient(
-            lambda vectors: bent(vectors) + damping * vectors, start, residual, precondition, self.iterations
+            lambda vectors: torch.addcmul(bent(vectors), damping, vectors),
+            start,
+            residual,
+            precondition,
+            self.iterations,
         )
         memory = Curved(found.x, found.residual, damping_states, states, memory.looks + 1 + found.products)
         return Solved(like, grad, found.x, found.residual, damping, found.norms, memory)
@@ -253,18 +263,27 @@ class MLHF(Optimizer[Curved]):
         return memory.looks
 
     def _precondition(
-        self, grad: Tensor, residual: Tensor, start: Tensor, damping: Tensor, states: States, spans: dict[Kind, slice]
+        self,
+        shown: Tensor,
+        residual: Tensor,
+        at_start: Tensor,
+        damping: Tensor,
+        states: States,
+        spans: dict[Kind, slice],
     ) -> tuple[Tensor | None, States]:
+        """Return P, (E, D), for a residual and what the networks see of g and x_0; and the next states."""
         if self.preconditioner == "none":
             return None, states
         if self.preconditioner == "jacobi":
             return 1.0 / damping, states
-        values: tuple[Tensor, States] = self.precondition(self._features(grad, residual, start), states, spans)
+        features = torch.cat([shown, self._shown(residual), at_start])
+        values: tuple[Tensor, States] = self.precondition(features, states, spans, self._is_compiled)
         return values
 
-    def _features(self, *numbers: Tensor) -> Tensor:
-        """Return what the networks see of numbers (E, D) each, (K, E, D)."""
-        return torch.cat([self.preprocess(part.flatten()).unflatten(-1, part.shape) for part in numbers])
+    def _shown(self, numbers: Tensor) -> Tensor:
+        """Return what the networks see of numbers (E, D), (K / 3, E, D)."""
+        shown: Tensor = self.preprocess(numbers.flatten()).unflatten(-1, numbers.shape)
+        return shown
 
     def _sorted(self, point: Point) -> tuple[Params, dict[Kind, slice]]:
         """Return the parameters with those of one kind side by side, and where each kind is among the coordinates."""

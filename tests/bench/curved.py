@@ -27,7 +27,15 @@ from tests.bench.samples import Case, Measure, Sample, by_round, ratios, spread
 BENCH = "curved"
 ITERATIONS = 4
 EXAMPLES = 128
-SGD, PUSH, PULL, FREE, LEARNED, NETWORKS, META = "SGD", "J·v", "Jᵀ·u", "Hessian-free", "MLHF", "its networks", "meta-step"
+SGD, PUSH, PULL, FREE, LEARNED, NETWORKS, META = (
+    "SGD",
+    "J·v",
+    "Jᵀ·u",
+    "Hessian-free",
+    "MLHF",
+    "its networks",
+    "meta-step",
+)
 SHORTEST = 0.02
 """Seconds that a turn of a contender lasts at least."""
 
