@@ -16,7 +16,7 @@ from l2l_cli.kernels.compiled import kernel
 from l2l_cli.kernels.functions import softplus
 from l2l_cli.kernels.lstm import Cell, climb
 from l2l_cli.kernels.lstm_backward import CHUNK, Gradient, Scratch, Tape, ask, collect, pull, slopes
-from l2l_cli.kernels.vectors import WIDTH, Array, IntArray, ahead, fma, load, pointer, repeat, splat, store, zeros
+from l2l_cli.kernels.vectors import WIDTH, Array, IntArray, fma, load, pointer, repeat, splat, store, zeros
 
 
 class Networks(NamedTuple):
