@@ -28,7 +28,7 @@ ConfigError = (HydraException, OmegaConfBaseException, ValueError)
 INTERNAL = {"choices", "overrides", "config_dir"}
 """Fields of the settings that the program fills in."""
 
-OPEN = ("evaluation.grid", "evaluation.problems", "tune.grid", "tune.ranges", "contenders")
+OPEN = ("evaluation.grid", "evaluation.problems", "evaluation.learner", "tune.grid", "tune.ranges", "contenders")
 """Mappings whose keys are the user's to choose, so that a new one needs no "+"."""
 
 

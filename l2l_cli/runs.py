@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from l2l_cli.build import build, changed
 from l2l_cli.config import compose, settings_of_run
 from l2l_cli.core.errors import UsageError, did_you_mean
+from l2l_cli.core.replicas import Replicated
 from l2l_cli.evaluation.tune import Trial, Tuning, draws_of, settings_of, tune
 from l2l_cli.learners.base import Learner
 from l2l_cli.learners.rollout import criterion_for
@@ -42,6 +43,8 @@ def prepare(hardware: Hardware) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if hardware.device.startswith("cuda") and not torch.cuda.is_available():
         raise UsageError("hardware.device=cuda, but torch finds no GPU; use hardware=cpu")
+    if hardware.device.startswith("cuda") and hardware.replicas > (found := torch.cuda.device_count()):
+        raise UsageError(f"hardware.replicas={hardware.replicas} takes a GPU each, but torch finds {found}")
     if hardware.precision != "float32" and not hardware.device.startswith("cuda"):
         raise UsageError(
             f"hardware.precision={hardware.precision} is for kernels on a GPU; use float32 or hardware=cuda"
@@ -50,9 +53,20 @@ def prepare(hardware: Hardware) -> None:
 
 
 def build_task(settings: Settings, trust: Sequence[str] | None = None) -> Task:
-    """Build the task of a configuration and its variations; its data are looked for where ``data.dir`` says."""
+    """Build the task of a configuration and its variations; its data are looked for where ``data.dir`` says.
+
+    Raises:
+        UsageError: The configuration does not build, or its batches cannot be divided over ``hardware.replicas``.
+    """
     datasets.use(settings.data.dir)
     task: Task = build(settings.task, "task", trust)
+    if (replicas := settings.hardware.replicas) > 1:
+        if task.spec.examples < replicas:
+            raise UsageError(
+                f"hardware.replicas={replicas} divides each batch, and this task's have {task.spec.examples} examples; "
+                "use fewer replicas, or more examples"
+            )
+        task.model = Replicated(task.model, replicas, task.spec.inputs)
     if settings.vary:
         task.vary = Variations(settings.task, settings.vary, trust)
     return task
@@ -159,13 +173,22 @@ def load_run(path: str, present: Settings) -> tuple[RunFolder, Settings]:
     return run, settings_of_run(run.config(), present)
 
 
-def load_learner(run: RunFolder, saved: Settings, task: Task, trust: Sequence[str]) -> Learner[Any]:
+def load_learner(
+    run: RunFolder, saved: Settings, task: Task, trust: Sequence[str], changes: Mapping[str, Any] | None = None
+) -> Learner[Any]:
     """Build a finished run's learner for a task, with its trained weights.
 
+    Args:
+        run: The run,
+        saved: and its settings.
+        task: To be learned.
+        trust: See ``build``.
+        changes: New values by key of the learner's node, as in ``rule.lr``.
+
     Raises:
-        UsageError: The weights do not fit: the task has other shapes than the run's.
+        UsageError: The weights do not fit: the task has other shapes than the run's, or the learner was changed so.
     """
-    learner = build_learner(saved, task, trust)
+    learner = build_learner(saved, task, trust, changed(saved.learner, changes or {}, "learner"))
     weights = load_file(run.path / WEIGHTS)
     shapes = {name: tuple(value.shape) for name, value in learner.named_parameters()}
     wrong = [name for name, value in weights.items() if shapes.get(name) != tuple(value.shape)]
@@ -188,6 +211,7 @@ def run_facts(settings: Settings) -> dict[str, Any]:
         "versions": {"torch": torch.__version__},
         "device": name,
         "threads": settings.hardware.threads,
+        "replicas": settings.hardware.replicas,
         "seeds": [settings.seed],
     }
 

@@ -34,6 +34,8 @@ class Evaluation:
             task with each combination of them,
         problems: with each of these variations by name: what changes in its node, as in {wider: {hidden: [40]}};
             empty is the task as it is.
+        learner: What changes in the nodes of finished runs' learners before they are scored, as in {rule.lr: 0.5};
+            their φ must still fit.
         against: Hand-made learners by name; ``evaluate`` tunes them for every problem and horizon and shows the run's
             loss as a multiple of the best one's.
     """
@@ -45,6 +47,7 @@ class Evaluation:
     chunk: int = 1024
     grid: dict[str, Any] = field(default_factory=dict)
     problems: dict[str, Any] = field(default_factory=dict)
+    learner: dict[str, Any] = field(default_factory=dict)
     against: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -129,6 +132,9 @@ class Hardware:
     Attributes:
         device: "cpu" or "cuda".
         threads: Of one process.
+        replicas: Processes that share the work of each step, a part of the batch for each; for learners that fit the
+            task's model by gradients or Gauss-Newton products, as ``hessian_free``, on models without batch
+            normalisation.  Each has so many ``threads``, and on CUDA a GPU of its own.
         processes: That ``reproduce`` runs side by side; null is one a core.
         deterministic: Refuse operations whose result depends on timing.
         precision: "bfloat16" halves the memory of a learned rule's states in the kernels of a GPU.
@@ -138,6 +144,7 @@ class Hardware:
 
     device: str = "cpu"
     threads: int = 1
+    replicas: int = 1
     processes: int | None = None
     deterministic: bool = True
     kernels: str = "auto"
@@ -145,7 +152,9 @@ class Hardware:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        _at_least(1, hardware__threads=self.threads, hardware__processes=self.processes)
+        _at_least(
+            1, hardware__threads=self.threads, hardware__replicas=self.replicas, hardware__processes=self.processes
+        )
         if self.device.split(":")[0] not in ("cpu", "cuda"):
             raise ValueError(f"hardware.device must be cpu or cuda, not {self.device!r}")
         if self.kernels not in ("auto", "reference", "fast"):

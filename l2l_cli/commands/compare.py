@@ -75,7 +75,12 @@ def run(settings: Settings, learners: list[str], runs: list[str], trust: list[st
     }
     settings.choices["learner"] = "contenders"
     contenders = [
-        Contender(_run_name(folder, saved, finished), load_learner(folder, saved, task, trust), None, str(folder.path))
+        Contender(
+            _run_name(folder, saved, finished),
+            load_learner(folder, saved, task, trust, settings.evaluation.learner),
+            None,
+            str(folder.path),
+        )
         for folder, saved in finished
     ]
     prepared = {name: hand_made(name, overrides, settings, task) for name, overrides in wanted.items()}

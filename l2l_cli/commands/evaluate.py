@@ -32,7 +32,7 @@ def run(settings: Settings, run_folder: str, trust: list[str]) -> dict[str, Any]
     settings.choices["learner"] = saved.choices["learner"]
     if settings.evaluation.grid or settings.evaluation.problems or settings.evaluation.against:
         return grid.run(settings, parent, saved, None if chosen else trust, trust)
-    learner = load_learner(parent, saved, task, trust)
+    learner = load_learner(parent, saved, task, trust, settings.evaluation.learner)
     config = identity_of(settings, "evaluation") | {"run": parent.path.name}
     folder = RunFolder.claim(Path(settings.output) / "evaluate", settings.run_name, config, settings.overrides)
     with folder.lock():

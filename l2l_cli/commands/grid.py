@@ -39,7 +39,9 @@ def run(
     """
     evaluation = settings.evaluation
     learners = {
-        name: load_learner(parent, saved, build(changed(settings.task, changes, "task"), "task", task_trust), trust)
+        name: load_learner(
+            parent, saved, build(changed(settings.task, changes, "task"), "task", task_trust), trust, evaluation.learner
+        )
         for name, changes in variations(evaluation.grid, evaluation.problems).items()
     }
     references = {name: _reference(name, settings, list(learners.values())) for name in evaluation.against}

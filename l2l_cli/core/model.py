@@ -45,8 +45,8 @@ class Model:
 
     def __init__(self, module: nn.Module, initializer: Initializer, in_turn: bool | Literal["cpu"] = False) -> None:
         self._module = module.requires_grad_(False)
-        self._initializer = initializer
-        self._in_turn = in_turn
+        self.initializer = initializer
+        self.in_turn = in_turn
         self._linearizer = Linearizer(self)
         self._batched = vmap(lambda params, inputs: functional_call(module, params, (inputs,)))
         self._watched = vmap(lambda params, inputs, shifts: watch(module, params, inputs, shifts))
@@ -78,7 +78,7 @@ class Model:
 
     def init(self, episodes: int, rng: Generator) -> Params:
         """Draw θ_0 for each of E episodes; tensors are (E, ...)."""
-        return {name: self._initializer(name, (episodes, *shape), rng) for name, shape in self.shapes.items()}
+        return {name: self.initializer(name, (episodes, *shape), rng) for name, shape in self.shapes.items()}
 
     def __call__(self, params: Params, inputs: Tensor) -> Tensor:
         """Answer inputs (E, N, ...) with parameters (E, ...); outputs are (E, N, ...)."""
@@ -109,7 +109,7 @@ class Model:
         return Trace(torch.stack([seen.outputs for seen in each]), given, shifts)
 
     def _goes_in_turn(self, inputs: Tensor) -> bool:
-        return self._in_turn is True or self._in_turn == inputs.device.type
+        return self.in_turn is True or self.in_turn == inputs.device.type
 
 
 def _kind(module: nn.Module, name: str) -> Kind:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Generator, Tensor
@@ -16,6 +16,9 @@ from l2l_cli.core.types import Batch, Params
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(outputs (E, N, ...), targets (E, N, ...)) -> loss (E,)."""
+
+SecondOrder = bool | Literal["ggn"]
+"""See ``Point``."""
 
 Curvature = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(outputs, targets, u (E, N, ...) each) -> the loss's Hessian in the outputs times u, (E, N, ...)."""
@@ -39,8 +42,9 @@ class Point:
         loss: The task's loss.
         params: Where the optimizer stands; (E, ...) each.
         batch: The data that defines the surface at this step; where its targets are hidden, the surface is flat.
-        second_order: Let meta-gradients flow through ``grad``.  This is the one place of the project where
-            the gradient is stopped (Andrychowicz et al. 2016, §2: ∂∇_t/∂φ = 0 when false).
+        second_order: Let meta-gradients flow through ``grad``; "ggn" takes the Gauss-Newton matrix for the Hessian.
+            This is the one place of the project where the gradient is stopped (Andrychowicz et al. 2016, §2:
+            ∂∇_t/∂φ = 0 when false).
         curvature: The loss's in the outputs; None differentiates the loss.
     """
 
@@ -50,7 +54,7 @@ class Point:
         loss: Loss,
         params: Params,
         batch: Batch,
-        second_order: bool = False,
+        second_order: SecondOrder = False,
         curvature: Curvature | None = None,
     ) -> None:
         self._model = model
@@ -76,7 +80,7 @@ class Point:
         if self._is_traced:
             return self._trace.outputs
         with torch.enable_grad():
-            if "linear" in self.__dict__ and not self._second_order:  # its forward pass serves for all
+            if "linear" in self.__dict__ and self._second_order is not True:  # its forward pass serves for all
                 return self.linear.differentiable()
             return self._model(self.params, self._batch.inputs)
 
@@ -95,9 +99,11 @@ class Point:
         values = torch.autograd.grad(
             total,
             list(self.params.values()),
-            create_graph=self._second_order and self._differentiable,
+            create_graph=self._second_order is True and self._differentiable,
             retain_graph=self._differentiable or self._is_traced,
         )
+        if self._second_order == "ggn" and self._differentiable:
+            values = _Bent.apply(self._times_ggn, *self.params.values(), *values)  # type: ignore[no-untyped-call]
         return dict(zip(self.params, values, strict=True))
 
     @cached_property
@@ -126,7 +132,7 @@ class Point:
     def _slope(self) -> tuple[Params, Params]:
         """Parameters, and the gradient at them with a graph of its own: what ``hessian`` differentiates."""
         at = self.params
-        if not self._second_order:
+        if self._second_order is not True:
             at = {name: value.detach().requires_grad_() for name, value in at.items()}
         with torch.enable_grad():
             values = torch.autograd.grad(self.loss_at(at).sum(), list(at.values()), create_graph=True)
@@ -216,3 +222,16 @@ class _Symmetric(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *u: Tensor) -> tuple[Tensor | None, ...]:
         return None, *_Symmetric.apply(ctx.product, *u)  # type: ignore[no-untyped-call]
+
+
+class _Bent(torch.autograd.Function):
+    """Gradients, constant, whose derivative in the parameters is to be a symmetric product."""
+
+    @staticmethod
+    def forward(ctx: Any, product: Callable[..., tuple[Tensor, ...]], *given: Tensor) -> tuple[Tensor, ...]:
+        ctx.product = product
+        return tuple(value.clone() for value in given[len(given) // 2 :])
+
+    @staticmethod
+    def backward(ctx: Any, *u: Tensor) -> tuple[Tensor | None, ...]:
+        return None, *ctx.product(*u), *(None for _ in u)

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Generator, Tensor
 
-from l2l_cli.core.point import Point
+from l2l_cli.core.point import Point, SecondOrder
+from l2l_cli.core.replicas import Replicated
 from l2l_cli.core.types import Batch, Batches, Params
 from l2l_cli.learners.base import Learner
 from l2l_cli.learners.unrolled import FastDescent, can_compile
@@ -35,14 +36,15 @@ class Descent(Learner[DescentState]):
     Args:
         task: Its model is what is fitted.
         rule: Hand-made or learned; a learned rule's weights are this learner's φ.
-        second_order: Let meta-gradients flow through the gradients that the rule is shown (the paper: false).
+        second_order: Let meta-gradients flow through the gradients that the rule is shown (the paper: false); "ggn"
+            takes the Gauss-Newton matrix for the Hessian.
         visited: Share of the blocks of 64 coordinates that the CPU's kernels back-propagate through, drawn anew for
             each window so that the meta-gradient is unbiased; None is all.  Deviation: ours; with thousands of
             coordinates their sum hardly suffers, and the backward pass is three quarters of the work.
     """
 
     def __init__(
-        self, task: Task, rule: Optimizer[Any], second_order: bool = False, visited: float | None = None
+        self, task: Task, rule: Optimizer[Any], second_order: SecondOrder = False, visited: float | None = None
     ) -> None:
         super().__init__(task)
         if visited is not None and not 0 < visited <= 1:
@@ -113,10 +115,12 @@ class Descent(Learner[DescentState]):
             averaging = any(isinstance(part, GlobalAveragingLSTM) for part in self.rule.modules())
             reason = ": global averaging cells mix coordinates, which the kernels take one by one"
             return f"reference{reason if averaging else ''}"
+        if isinstance(self.task.model, Replicated):
+            return "reference: hardware.replicas divide the batch, and the kernels answer it in one process"
         if self.task.spec.hides:
             return "reference: the task hides targets, and to the kernels every step shows them"
         if self.second_order:
-            return "reference: second_order=true differentiates the gradients too, which the kernels take as data"
+            return "reference: second_order differentiates the gradients too, which the kernels take as data"
         value = next(self.rule.parameters())
         if value.device.type == "cpu":
             return "numba"

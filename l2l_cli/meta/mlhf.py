@@ -5,7 +5,6 @@ Source: Chen and Lu 2018, §4.3 and algorithm 3; what the text leaves out is the
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -13,28 +12,19 @@ from torch import Generator, Tensor
 
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.point import Point
-from l2l_cli.core.random import derive, generator
+from l2l_cli.core.random import generator
 from l2l_cli.core.tree import detach
 from l2l_cli.core.types import Batches, Params
 from l2l_cli.learners.base import Learner
 from l2l_cli.learners.descent import Descent, DescentState
-from l2l_cli.meta.gradient import Estimate, Estimator, Progress
+from l2l_cli.meta.gradient import Estimate, Progress
 from l2l_cli.meta.horizon import Horizon
-from l2l_cli.meta.replay import Replay, Slots
+from l2l_cli.meta.replay import Present, Replay, Replayed
 from l2l_cli.optimizers.line_search import dot, from_vectors, to_vectors
 from l2l_cli.optimizers.mlhf import MLHF, Solved
 
 CURVATURE_FLOOR = 1e-12
 """Of ⟨x, Ĥx⟩ before its root is taken."""
-
-
-class Present(NamedTuple):
-    """Where meta-training stands: the learner's state, stored parameters, windows so far () and the last loss ()."""
-
-    state: DescentState
-    slots: Slots
-    windows: Tensor
-    loss: Tensor
 
 
 class Step(NamedTuple):
@@ -55,7 +45,7 @@ class Step(NamedTuple):
     own_grad: Tensor
 
 
-class StoppedBackprop(Estimator):
+class StoppedBackprop(Replayed):
     """l_p trains RNN_p and l_s trains RNN_s, by back-propagation through a window's states and iterations alone.
 
     l_p is the mean over a window of −⟨g, x⟩ / √⟨x, Ĥx⟩, least where x is along Ĥ⁻¹g, whatever its length.  l_s is the
@@ -68,6 +58,9 @@ class StoppedBackprop(Estimator):
         horizon: How old parameters may become before their episode ends; None is the task's own horizon.
         replay: What follows an episode; None is ``Replay``'s defaults.
         scale: Factor on l_s; 10.
+        credit: K, the later batches of the window whose losses judge a move, each at the parameters that it then meets;
+            the paper's 1.  Their mean takes the place of ℓ_{t+1}: what is good for one step only need not be for ten.
+        own: Share of the move's own batch in that judgement; ½ in the paper.
         decay: Of φ: the factor on ½‖φ‖² in either objective; 2e-7.
         reach: Largest norm of a step while meta-training, in multiples of ‖θ‖; 0.25.
         jitter: While meta-training a coordinate's step is multiplied by what is drawn from 1 ± this; 0.02.
@@ -85,11 +78,15 @@ class StoppedBackprop(Estimator):
         horizon: Horizon | None = None,
         replay: Replay | None = None,
         scale: float = 10.0,
+        credit: int = 1,
+        own: float = 0.5,
         decay: float = 2e-7,
         reach: float = 0.25,
         jitter: float = 0.02,
     ) -> None:
-        super().__init__(episodes, window, horizon)
+        super().__init__(episodes, window, horizon, replay)
+        if credit < 1 or not 0 <= own <= 1:
+            raise ValueError(f"credit must be at least 1 and own in [0, 1], not {credit} and {own}")
         if window < 2:
             raise ValueError(f"window must be at least 2, since a move is judged by the batch after it, not {window}")
         if scale <= 0 or reach <= 0 or decay < 0 or not 0 <= jitter < 1:
@@ -97,69 +94,38 @@ class StoppedBackprop(Estimator):
                 f"scale and reach must be above 0, decay not below, jitter in [0, 1), not {scale}, {reach}, {decay}, "
                 f"{jitter}"
             )
-        self.steps = window
-        self.replay = replay if replay is not None else Replay()
         self.scale = scale
         self.decay = decay
         self.reach = reach
         self.jitter = jitter
+        self.credit = credit
+        self.own = own
 
     def begin(self, learner: Learner[Any], seed: int, draw: int, done: float) -> Progress:
         """Begin the first episodes, or begin anew with nothing stored.
 
         Raises:
-            UsageError: The learner is not MLHF, or its task hides targets or varies.
+            UsageError: The learner is not MLHF, or see ``Replayed``.
         """
         if not (isinstance(learner, Descent) and isinstance(learner.rule, MLHF)):
             raise UsageError("gradient=mlhf is for learner=mlhf; other learners take gradient=backprop, es or pes")
-        if learner.task.spec.hides or learner.task.vary is not None:
-            raise UsageError(
-                "gradient=mlhf stores networks of one task that shows its targets; take out vary, or hidden"
-            )
-        progress = super().begin(learner, seed, draw, done)
-        slots = self.replay.init(progress.state.params)
-        zero = torch.zeros((), device="cpu")
-        return progress._replace(state=Present(progress.state, slots, zero.to(torch.int64), zero))
+        return super().begin(learner, seed, draw, done)
 
     def estimate(self, learner: Learner[Any], progress: Progress, done: float) -> tuple[Progress, Estimate]:
         """Unroll one window, and differentiate either objective for its network."""
         assert isinstance(learner, Descent)
         rule = learner.rule
         assert isinstance(rule, MLHF)
-        progress = self._replayed(learner, progress, done)
+        progress = self.replayed(learner, progress, done)
         present: Present = progress.state
-        number = int(present.windows)
-        batches = self.episode(learner, progress).batches(number * self.steps, (number + 1) * self.steps)
+        number, batches = int(present.windows), self.window_of(learner, progress)
         rng = generator(int(progress.seed), "jitter", number)
         state, steps = self._unroll(learner, rule, detach(present.state), batches, rng)
-        solving, moving = solver_objective(steps), move_objective(steps)
+        solving, moving = solver_objective(steps), move_objective(steps, self.credit, self.own)
         grad = self._gradient(learner, rule, solving, moving)
         loss = torch.stack([step.loss for step in steps]).mean()
-        slots = present.slots
-        if not number:
-            slots = slots._replace(chance=steps[0].loss.mean().cpu())
-        present = Present(detach(state), slots, present.windows + 1, steps[-1].own_loss.mean().cpu())
-        progress = progress._replace(step=progress.step + self.steps, state=present)
-        return progress, Estimate(grad, (solving + self.scale * moving).detach(), loss)
-
-    def _replayed(self, learner: Learner[Any], progress: Progress, done: float) -> Progress:
-        """Go on, or store θ and take up another one, with networks that remember nothing."""
-        present: Present = progress.state
-        seed, number = int(progress.seed), int(present.windows)
-        rng = generator(seed, "replay", number)
-        if not number or (self.replay.goes_on(rng) and progress.step < progress.horizon):
-            return progress
-        draw, age = int(progress.draw), int(progress.step)
-        slots = self.replay.put(present.slots, present.state.params, draw, age, float(present.loss))
-        found = self.replay.take(slots, rng)
-        if found is None or found.age >= int(progress.horizon):
-            newest = derive(seed, "fresh", number) % (1 << 40)
-            fresh = super().begin(learner, seed, newest, done)
-            return fresh._replace(state=present._replace(state=fresh.state, slots=slots))
-        assert isinstance(learner, Descent)
-        state = DescentState(found.params, learner.rule.init(found.params))
-        place = [torch.tensor(value, device="cpu") for value in (found.draw, found.age)]
-        return progress._replace(draw=place[0], step=place[1], state=present._replace(state=state, slots=slots))
+        first, last = steps[0].loss.mean(), steps[-1].own_loss.mean()
+        return self.after(progress, state, first, last), Estimate(grad, (solving + self.scale * moving).detach(), loss)
 
     def _unroll(
         self, learner: Descent, rule: MLHF, state: DescentState, batches: Batches, rng: Generator
@@ -171,7 +137,7 @@ class StoppedBackprop(Estimator):
                 learner.task.model, learner.task.loss, params, batches.at(t), curvature=learner.task.curvature
             )
             found = rule.solve(point, memory)
-            move = self._move(rule.lr, found, rng)
+            move = self._move(found, rng)
             after = point.at(_moved(found.like, move.detach()))
             own_grad = to_vectors({name: after.grad[name] for name in found.like})
             steps.append(Step(found, move, point.loss.detach(), after.loss.detach(), own_grad))
@@ -180,9 +146,9 @@ class StoppedBackprop(Estimator):
             memory = found.memory._replace(solution=x, residual=residual)
         return DescentState(params, memory), steps
 
-    def _move(self, lr: float, found: Solved, rng: Generator) -> Tensor:
+    def _move(self, found: Solved, rng: Generator) -> Tensor:
         """Return the step, not too long and a little at random."""
-        move = -lr * found.x
+        move = found.move
         longest = self.reach * to_vectors(found.like).detach().norm(dim=1, keepdim=True)
         move = move * (longest / move.norm(dim=1, keepdim=True).clamp(min=1e-30)).clamp(max=1.0)
         drawn = torch.rand(move.shape, generator=rng, device="cpu").to(move)
@@ -214,13 +180,19 @@ def solver_objective(steps: list[Step]) -> Tensor:
     return torch.stack(each).mean()
 
 
-def move_objective(steps: list[Step]) -> Tensor:
-    """Return Σ_t w_t·½⟨∇ℓ_{t+1} + ∇ℓ_t, move⟩ at θ_{t+1}, (), whose gradient is that of l_s, constants held."""
+def move_objective(steps: list[Step], credit: int, own: float) -> Tensor:
+    """Return Σ_t w_t·½⟨∇ℓ_{t+1} + ∇ℓ_t, move⟩ at θ_{t+1}, (), whose gradient is that of l_s, constants held.
+
+    With more credit ∇ℓ_{t+1} is the mean of ∇ℓ_{t+k} at θ_{t+k}, as far as the window goes; ``own`` is for ½.
+    """
     with torch.no_grad():
         before = torch.stack([step.loss for step in steps])
-        own = torch.stack([step.own_loss for step in steps])
-        weights = (0.5 * (before[1:] + own[:-1]) - before[:-1]).softmax(0)
-    slopes = [0.5 * dot(after.found.grad + step.own_grad, step.move) for step, after in pairwise(steps)]
+        after = torch.stack([step.own_loss for step in steps])
+        weights = (0.5 * (before[1:] + after[:-1]) - before[:-1]).softmax(0)
+    slopes = []
+    for t, step in enumerate(steps[:-1], 1):
+        ahead = torch.stack([later.found.grad for later in steps[t : t + credit]]).mean(0)
+        slopes.append(dot((1.0 - own) * ahead + own * step.own_grad, step.move))
     return (weights * torch.stack(slopes)).sum(0).mean()
 
 

@@ -5,13 +5,21 @@ Source: Chen and Lu 2018, algorithm 3.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from abc import ABC
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Generator, Tensor
 
-from l2l_cli.core.tree import tree_map
-from l2l_cli.core.types import Params
+from l2l_cli.core.errors import UsageError
+from l2l_cli.core.random import derive, generator
+from l2l_cli.core.tree import detach, tree_map
+from l2l_cli.core.types import Batches, Params
+from l2l_cli.learners.base import Learner
+from l2l_cli.learners.descent import Descent, DescentState
+from l2l_cli.meta.gradient import Estimate, Estimator, Progress
+from l2l_cli.meta.horizon import Horizon
+from l2l_cli.meta.loss import MetaLoss, Trajectory
 from l2l_cli.optimizers.base import fraction
 
 GROWTH = 1.2
@@ -36,6 +44,18 @@ class Slots(NamedTuple):
     stored: Tensor
     best: Tensor
     chance: Tensor
+
+
+class Present(NamedTuple):
+    """Where meta-training with replay stands.
+
+    ``state`` is the learner's, ``windows`` counts those so far, (), and ``loss`` is the last one, ().
+    """
+
+    state: DescentState
+    slots: Slots
+    windows: Tensor
+    loss: Tensor
 
 
 class Found(NamedTuple):
@@ -122,3 +142,107 @@ class Replay:
 
 def _chance(rng: Generator) -> float:
     return torch.rand((), generator=rng, device="cpu").item()
+
+
+class Replayed(Estimator, ABC):
+    """An estimator whose episodes go on from parameters of others; its progress carries a ``Present``.
+
+    Every window sees batches of its own, also of an episode that is taken up again.
+
+    Args:
+        episodes: Optimizations side by side.
+        window: Steps of a window.
+        horizon: How old parameters may become before their episode ends; None is the task's own horizon.
+        replay: What follows an episode; None is ``Replay``'s defaults.
+    """
+
+    def __init__(self, episodes: int, window: int, horizon: Horizon | None, replay: Replay | None) -> None:
+        super().__init__(episodes, window, horizon)
+        self.steps = window
+        self.replay = replay if replay is not None else Replay()
+
+    def begin(self, learner: Learner[Any], seed: int, draw: int, done: float) -> Progress:
+        """Begin the first episodes, or begin anew with nothing stored.
+
+        Raises:
+            UsageError: The learner descends on no model, or its task hides targets or varies.
+        """
+        if not isinstance(learner, Descent):
+            raise UsageError("replay stores the parameters of a model; learners that fit none take gradient=backprop")
+        if learner.task.spec.hides or learner.task.vary is not None:
+            raise UsageError("replay is for one task that shows all targets; take out vary, or take gradient=backprop")
+        progress = super().begin(learner, seed, draw, done)
+        slots = self.replay.init(progress.state.params)
+        zero = torch.zeros((), device="cpu")
+        return progress._replace(state=Present(progress.state, slots, zero.to(torch.int64), zero))
+
+    def replayed(self, learner: Learner[Any], progress: Progress, done: float) -> Progress:
+        """Go on, or store θ and take up another one, with a rule that remembers nothing."""
+        present: Present = progress.state
+        seed, number = int(progress.seed), int(present.windows)
+        rng = generator(seed, "replay", number)
+        if not number or (self.replay.goes_on(rng) and progress.step < progress.horizon):
+            return progress
+        draw, age = int(progress.draw), int(progress.step)
+        slots = self.replay.put(present.slots, present.state.params, draw, age, float(present.loss))
+        found = self.replay.take(slots, rng)
+        if found is None or found.age >= int(progress.horizon):
+            newest = derive(seed, "fresh", number) % (1 << 40)
+            fresh = super().begin(learner, seed, newest, done)
+            return fresh._replace(state=present._replace(state=fresh.state, slots=slots))
+        assert isinstance(learner, Descent)
+        state = DescentState(found.params, learner.rule.init(found.params))
+        place = [torch.tensor(value, device="cpu") for value in (found.draw, found.age)]
+        return progress._replace(draw=place[0], step=place[1], state=present._replace(state=state, slots=slots))
+
+    def window_of(self, learner: Learner[Any], progress: Progress) -> Batches:
+        """Return the data of the next window."""
+        start = int(progress.state.windows) * self.steps
+        return self.episode(learner, progress).batches(start, start + self.steps)
+
+    def after(self, progress: Progress, state: DescentState, first: Tensor, last: Tensor) -> Progress:
+        """Return the progress after a window.
+
+        Args:
+            progress: Before it.
+            state: The learner's after it.
+            first: The window's first loss, ().
+            last: Its last one, ().
+        """
+        present: Present = progress.state
+        slots = present.slots if int(present.windows) else present.slots._replace(chance=first.detach().cpu())
+        present = Present(detach(state), slots, present.windows + 1, last.detach().cpu())
+        return progress._replace(step=progress.step + self.steps, state=present)
+
+
+class ReplayedBackprop(Replayed):
+    """``Backprop`` with replay, for any rule.
+
+    Args:
+        episodes: Optimizations side by side.
+        window: Steps of a window.
+        horizon: How old parameters may become before their episode ends; None is the task's own horizon.
+        loss: The meta-loss; None is the mean along the trajectory.
+        replay: What follows an episode; None is ``Replay``'s defaults.
+    """
+
+    def __init__(
+        self,
+        episodes: int = 1,
+        window: int = 20,
+        horizon: Horizon | None = None,
+        loss: MetaLoss | None = None,
+        replay: Replay | None = None,
+    ) -> None:
+        super().__init__(episodes, window, horizon, replay)
+        self.loss = loss if loss is not None else Trajectory()
+
+    def estimate(self, learner: Learner[Any], progress: Progress, done: float) -> tuple[Progress, Estimate]:
+        """Unroll one window and differentiate it."""
+        progress = self.replayed(learner, progress, done)
+        state, losses = learner.losses(detach(progress.state.state), self.window_of(learner, progress))
+        objective = self.loss(losses, min(1.0, (int(progress.step) + self.steps) / int(progress.horizon)))
+        names, values = zip(*learner.named_parameters(), strict=True)
+        grads = torch.autograd.grad(objective, values, materialize_grads=True)
+        progress = self.after(progress, state, losses[0].mean(), losses[-1].mean())
+        return progress, Estimate(dict(zip(names, grads, strict=True)), objective.detach(), losses.detach().mean())

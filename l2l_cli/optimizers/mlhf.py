@@ -29,6 +29,10 @@ INPUTS = 3
 """What a network sees of a coordinate: the gradient, a residual and a solution."""
 
 
+ONE = math.log(math.e - 1.0)
+"""Softplus of it is 1."""
+
+
 class States(NamedTuple):
     """Hidden and cell activations of every layer, unit, episode and coordinate, (layers, H, E, D) each."""
 
@@ -47,6 +51,7 @@ class Curved(NamedTuple):
     residual: Tensor
     damping: States
     precondition: States
+    pace: States
     looks: Tensor
 
 
@@ -60,6 +65,7 @@ class Solved(NamedTuple):
         residual: g − Ĥ·x, (E, D).
         damping: ŝ, (E, D).
         norms: Of the residuals before each iteration and after the last, (I + 1, E).
+        move: θ_{t+1} − θ_t, (E, D).
         memory: For the next step.
     """
 
@@ -69,6 +75,7 @@ class Solved(NamedTuple):
     residual: Tensor
     damping: Tensor
     norms: Tensor
+    move: Tensor
     memory: Curved
 
 
@@ -130,9 +137,16 @@ class KindRNNs(nn.Module):
         self._shape = layers, hidden
         self._kernels = KindKernels()
 
+    @torch.no_grad()
+    def begin_at_one(self) -> None:
+        """Let the numbers be near 1 before there is any training."""
+        for network in self.kinds.values():
+            assert isinstance(network, CoordinateRNN)
+            network.head.bias.fill_(ONE)
+
     def init(self, like: Tensor) -> States:
         """Start every coordinate of (E, D) from a zero state."""
-        zero = like.new_zeros(*self._shape, *like.shape)
+        zero = like.new_zeros(*self._shape, *like[:, : None if self.kinds else 0].shape)
         return States(zero, zero)
 
     def forward(
@@ -172,10 +186,11 @@ class MLHF(Optimizer[Curved]):
         base_damping: Added to what RNN_s infers; 2e-5.
         preconditioner: "learned"; "none" is P = 1 (the paper's ablation); "jacobi" is P = 1 / ŝ, a control that is
             ours: it takes the damping for the whole of the matrix.
+        pace: "learned": a third network for each kind sees g, r_n and x_n and multiplies each coordinate's step; ours.
         initial_seed: Of the initial weights.
 
     Raises:
-        ValueError: A number is out of range, or a kind unknown.
+        ValueError: A number is out of range.
     """
 
     def __init__(
@@ -188,6 +203,7 @@ class MLHF(Optimizer[Curved]):
         preprocess: Preprocess | None = None,
         base_damping: float = 2e-5,
         preconditioner: Literal["learned", "none", "jacobi"] = "learned",
+        pace: Literal["fixed", "learned"] = "fixed",
         initial_seed: int = 0,
     ) -> None:
         super().__init__()
@@ -199,8 +215,11 @@ class MLHF(Optimizer[Curved]):
         self.preconditioner = preconditioner
         inputs = INPUTS * self.preprocess.width
         self.damping = KindRNNs(kinds, inputs, hidden, layers, initial_seed)
-        learned = kinds if preconditioner == "learned" else ()
+        none: Sequence[Kind] = ()
+        learned = kinds if preconditioner == "learned" else none
         self.precondition = KindRNNs(learned, inputs, hidden, layers, initial_seed + 104_729)
+        self.pace = KindRNNs(kinds if pace == "learned" else none, inputs, hidden, layers, initial_seed + 1_299_709)
+        self.pace.begin_at_one()
 
     @property
     def kernels(self) -> str:
@@ -214,15 +233,13 @@ class MLHF(Optimizer[Curved]):
     def init(self, params: Params) -> Curved:
         """Remember nothing."""
         none = torch.zeros_like(to_vectors(params))
-        conditioned = none if self.preconditioner == "learned" else none[:, :0]
-        return Curved(
-            none, none, self.damping.init(none), self.precondition.init(conditioned), none.new_zeros(len(none))
-        )
+        damping, precondition, pace = (part.init(none) for part in (self.damping, self.precondition, self.pace))
+        return Curved(none, none, damping, precondition, pace, none.new_zeros(len(none)))
 
     def step(self, point: Point, memory: Curved) -> tuple[Params, Curved]:
         """Solve the system of this batch, and go along its solution."""
         found = self.solve(point, memory)
-        moves = from_vectors(-self.lr * found.x, found.like)
+        moves = from_vectors(found.move, found.like)
         return {name: value + moves[name] for name, value in point.params.items()}, found.memory
 
     def solve(self, point: Point, memory: Curved) -> Solved:
@@ -255,8 +272,13 @@ class MLHF(Optimizer[Curved]):
             precondition,
             self.iterations,
         )
-        memory = Curved(found.x, found.residual, damping_states, states, memory.looks + 1 + found.products)
-        return Solved(like, grad, found.x, found.residual, damping, found.norms, memory)
+        move, pace = -self.lr * found.x, memory.pace
+        if self.pace.kinds:
+            factor, pace = self.pace(self._features(grad, found.residual, found.x), pace, spans)
+            move = factor * move
+        looks = memory.looks + 1 + found.products
+        memory = Curved(found.x, found.residual, damping_states, states, pace, looks)
+        return Solved(like, grad, found.x, found.residual, damping, found.norms, move, memory)
 
     def looks(self, memory: Curved) -> Tensor:
         """Return the products with G, (E,)."""

@@ -201,67 +201,6 @@ def test_a_move_is_no_longer_than_its_reach_and_jitters():
         assert gone <= (0.1 + 0.1 * 1.1) * (1.0 + spread) + 1e-5
 
 
-def run(replay, windows=30, horizon=60):
-    learner = learner_of(ImagesMLP(hidden=[3], examples=5, start=0.3, pool=4, horizon=horizon))
-    estimator = StoppedBackprop(1, 2, replay=replay)
-    progress = estimator.init(learner, 0)
-    seen = []
-    for _ in range(windows):
-        progress, _ = estimator.estimate(learner, progress, 0.0)
-        seen.append(progress)
-    return learner, seen
-
-
-def test_recent_parameters_grow_old_and_new_ones_come():
-    _, seen = run(Replay(keep=0.6, fresh=0.2), 60)
-    ages = [int(progress.step) for progress in seen]
-    assert max(ages) > 8
-    assert ages.count(2) > 1
-    assert len({int(progress.draw) for progress in seen}) > 2
-    assert int(seen[-1].state.slots.stored) > 3
-
-
-def test_no_parameters_grow_older_than_the_horizon():
-    _, seen = run(Replay(keep=0.99, fresh=0.0), 40, horizon=8)
-    assert max(int(progress.step) for progress in seen) == 8
-
-
-def test_the_released_code_goes_back_to_the_first_parameters():
-    learner, seen = run(Replay(keep=0.3, fresh=0.0, store="initial"), 12)
-    first = learner.init(1, generator(0, "learner", 0)).params
-    slots = seen[-1].state.slots
-    assert int(slots.stored) == 1
-    assert all(torch.equal(slots.params[name][0], value) for name, value in first.items())
-    ages = [int(progress.step) for progress in seen]
-    assert all(age in (2, before + 2) for before, age in pairwise(ages))
-    assert 2 in ages[1:]
-
-
-def test_the_paper_keeps_the_best_and_no_larger_ones():
-    replay = Replay(store="best", capacity=2)
-    params = {"w": torch.ones(1, 4)}
-    slots = replay.init(params)
-    slots = replay.put(slots, params, 3, 10, 2.0)
-    assert int(slots.stored) == 1
-    assert int(replay.put(slots, params, 0, 20, 2.1).stored) == 1
-    assert int(replay.put(slots, {"w": 1.3 * params["w"]}, 0, 20, 1.9).stored) == 1
-    slots = replay.put(slots, {"w": 1.1 * params["w"]}, 4, 20, 1.9)
-    assert slots.best.tolist() == pytest.approx([1.9, 2.2])
-    found = [replay.take(slots, generator(seed)) for seed in range(40)]
-    assert {one.draw for one in found if one is not None} == {3, 4}
-
-
-def test_a_ring_forgets_the_oldest():
-    replay = Replay(capacity=2, fresh=0.0)
-    slots = replay.init({"w": torch.zeros(1, 1)})._replace(chance=torch.tensor(1.0))
-    for age in (10, 20, 30):
-        slots = replay.put(slots, {"w": torch.full((1, 1), float(age))}, age, age, 0.5)
-    assert int(replay.put(slots, {"w": torch.zeros(1, 1)}, 9, 9, 1.5).stored) == 3
-    found = [replay.take(slots, generator(seed)) for seed in range(20)]
-    assert {one.age for one in found} == {20, 30}
-    assert all(float(one.params["w"]) == one.age == one.draw for one in found)
-
-
 def test_training_can_be_left_and_taken_up(tmp_path):
     def training():
         learner = learner_of()
@@ -321,14 +260,12 @@ def test_meta_training_makes_the_optimizer_better():
 
 def test_what_does_not_fit_is_refused():
     hidden = Descent(Halfplanes(dimension=3, samples=12, hidden=[4], share=[0.2, 0.6]), MLHF())
-    with pytest.raises(UsageError, match="hidden"):
+    with pytest.raises(UsageError, match="shows all targets"):
         StoppedBackprop().init(hidden, 0)
     with pytest.raises(UsageError, match="learner=mlhf"):
         StoppedBackprop().init(Descent(small(), Adam(0.1)), 0)
     with pytest.raises(ValueError, match="window"):
         StoppedBackprop(window=1)
-    with pytest.raises(ValueError, match="keep"):
-        Replay(keep=1.0)
     learner = learner_of(kinds=["dense_weight"])
     with pytest.raises(UsageError, match=r"no networks for dense_bias.*kinds=\[dense_weight,dense_bias\]"):
         score(learner, 1, 2, 0, Phase.TEST)
