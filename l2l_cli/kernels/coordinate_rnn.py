@@ -1,6 +1,6 @@
 """One step of small LSTMs shared by coordinates, one for each kind of coordinate: the networks of MLHF.
 
-Reference: ``optimizers.mlhf.CoordinateRNN``.  All kinds are one call.  A block of coordinates is fetched into the
+Reference: ``optimizers.kind_rnns.CoordinateRNN``.  All kinds are one call.  A block of coordinates is fetched into the
 first-level cache, taken through all layers, and put back; for the backward pass its gates are computed again.
 """
 

@@ -1,6 +1,6 @@
 """Networks shared by the coordinates of one kind, on the CPU: their kernels, and threads over the blocks.
 
-Reference: ``optimizers.mlhf.KindRNNs``, in value and in derivative: of the weights, the states and the features.
+Reference: ``optimizers.kind_rnns.KindRNNs``, in value and in derivative: of the weights, the states and the features.
 """
 
 from __future__ import annotations

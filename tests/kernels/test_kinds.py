@@ -6,7 +6,11 @@ import pytest
 import torch
 
 from l2l_cli.core.random import generator, normal
-from l2l_cli.optimizers.mlhf import KindRNNs, States
+from l2l_cli.core.types import Phase
+from l2l_cli.learners.descent import Descent
+from l2l_cli.optimizers.kind_rnns import KindRNNs, States
+from l2l_cli.optimizers.mlhf import MLHF
+from l2l_cli.tasks.images import ImagesMLP
 from tests.cases import KINDS
 
 SPANS = {"conv_weight": slice(0, 130), "conv_bias": slice(130, 133), "dense_weight": slice(133, 197)}
@@ -65,3 +69,17 @@ def test_single_precision_is_within_its_digits():
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
     for one, other in zip(found[1], wanted[1], strict=True):
         assert (one - other).norm() <= 1e-4 * other.norm()
+
+
+def test_the_learner_says_which_path_its_networks_take():
+    learner = Descent(ImagesMLP(hidden=[3], examples=5, start=0.3, pool=4), MLHF(pace="learned"))
+    assert learner.kernels == learner.rule.kernels == "numba"
+    state = learner.init(1, generator(0))
+    batch = learner.task.sample(1, 0, Phase.TUNE).batch(0)
+    found = []
+    for fast in (True, False):
+        learner.fast = fast
+        found.append(learner.step(state, batch)[0].memory)
+    assert learner.kernels == learner.rule.kernels == "reference"
+    for one, other in zip(found[0].damping + found[0].pace, found[1].damping + found[1].pace, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
