@@ -103,7 +103,7 @@ class Point:
             retain_graph=self._differentiable or self._is_traced,
         )
         if self._second_order == "ggn" and self._differentiable:
-            values = _Bent.apply(self._times_ggn, *self.params.values(), *values)  # type: ignore[no-untyped-call]
+            values = _Bent.apply(self._curved, *self.params.values(), *values)  # type: ignore[no-untyped-call]
         return dict(zip(self.params, values, strict=True))
 
     @cached_property
@@ -119,14 +119,19 @@ class Point:
 
         Source: Schraudolph 2002, §3; Chen and Lu 2018, eq. 3 and its backward pass.
         """
-        values = _Symmetric.apply(self._times_ggn, *(v[name] for name in self.params))  # type: ignore[no-untyped-call]
+        values = _Symmetric.apply(self._curved, *(v[name] for name in self.params))  # type: ignore[no-untyped-call]
         return dict(zip(self.params, values, strict=True))
 
-    def _times_ggn(self, *values: Tensor) -> tuple[Tensor, ...]:
-        linear = self.linear
-        u = linear.push(dict(zip(self.params, values, strict=True)))
-        u = self._curvature(linear.outputs, self._batch.targets, u)
-        return tuple(linear.pull(self._where_shown(u)).values())
+    @cached_property
+    def _curved(self) -> Callable[..., tuple[Tensor, ...]]:
+        """The product of ``ggn``; graphs hold it, so it must not hold this point, whose gradient may hold a graph."""
+        linear, curvature, (_, targets, shown), names = self.linear, self._curvature, self._batch, list(self.params)
+
+        def product(*v: Tensor) -> tuple[Tensor, ...]:
+            u = curvature(linear.outputs, targets, linear.push(dict(zip(names, v, strict=True))))
+            return tuple(linear.pull(where_shown(shown, u)).values())
+
+        return product
 
     @cached_property
     def _slope(self) -> tuple[Params, Params]:
@@ -206,9 +211,12 @@ class Point:
         return self._where_shown(self._loss(outputs, self._batch.targets))
 
     def _where_shown(self, values: Tensor) -> Tensor:
-        """Return values (E, ...) with 0 for the episodes whose targets are hidden."""
-        shown = self._batch.shown
-        return values if shown is None else torch.where(shown.view(-1, *[1] * (values.dim() - 1)) > 0, values, 0.0)
+        return where_shown(self._batch.shown, values)
+
+
+def where_shown(shown: Tensor | None, values: Tensor) -> Tensor:
+    """Return values (E, ...) with 0 for the episodes whose targets are hidden."""
+    return values if shown is None else torch.where(shown.view(-1, *[1] * (values.dim() - 1)) > 0, values, 0.0)
 
 
 class _Symmetric(torch.autograd.Function):

@@ -17,9 +17,6 @@ from l2l_cli.core.random import generator, uniform
 from l2l_cli.kernels.kinds import KindKernels
 from l2l_cli.optimizers.coordinatewise_lstm import LSTMCell
 
-ONE = math.log(math.e - 1.0)
-"""Softplus of it is 1."""
-
 
 class States(NamedTuple):
     """Hidden and cell activations of every layer, unit, episode and coordinate, (layers, H, E, D) each."""
@@ -87,11 +84,11 @@ class KindRNNs(nn.Module):
         self._kernels = KindKernels()
 
     @torch.no_grad()
-    def begin_at_one(self) -> None:
-        """Let the numbers be near 1 before there is any training."""
+    def begin_at(self, value: float) -> None:
+        """Let the numbers be near a value before there is any training."""
         for network in self.kinds.values():
             assert isinstance(network, CoordinateRNN)
-            network.head.bias.fill_(ONE)
+            network.head.bias.fill_(math.log(math.expm1(value)))
 
     def init(self, like: Tensor) -> States:
         """Start every coordinate of (E, D) from a zero state."""

@@ -85,6 +85,8 @@ class MLHF(Optimizer[Curved]):
         base_damping: Added to what RNN_s infers; 2e-5.
         preconditioner: "learned"; "none" is P = 1 (the paper's ablation); "jacobi" is P = 1 / ŝ, a control that is
             ours: it takes the damping for the whole of the matrix.
+        initial_damping: What RNN_s infers at first; None leaves it to the initial weights (the paper), which give about
+            0.7.
         pace: "learned": a third network for each kind sees g, r_n and x_n and multiplies each coordinate's step; ours.
         initial_seed: Of the initial weights.
 
@@ -102,6 +104,7 @@ class MLHF(Optimizer[Curved]):
         preprocess: Preprocess | None = None,
         base_damping: float = 2e-5,
         preconditioner: Literal["learned", "none", "jacobi"] = "learned",
+        initial_damping: float | None = None,
         pace: Literal["fixed", "learned"] = "fixed",
         initial_seed: int = 0,
     ) -> None:
@@ -118,7 +121,10 @@ class MLHF(Optimizer[Curved]):
         learned = kinds if preconditioner == "learned" else none
         self.precondition = KindRNNs(learned, inputs, hidden, layers, initial_seed + 104_729)
         self.pace = KindRNNs(kinds if pace == "learned" else none, inputs, hidden, layers, initial_seed + 1_299_709)
-        self.pace.begin_at_one()
+        self.pace.begin_at(1.0)
+        if initial_damping is not None:
+            positive(initial_damping=initial_damping)
+            self.damping.begin_at(initial_damping)
 
     @property
     def kernels(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from functools import partial
 from itertools import pairwise
 
@@ -142,3 +144,26 @@ def test_what_does_not_fit_is_refused():
         ReplayedBackprop().init(LSTM(Booleans(length=12), hidden=3), 0)
     with pytest.raises(ValueError, match="keep"):
         Replay(keep=1.0)
+
+
+@pytest.mark.parametrize("second_order", [False, "ggn"])
+def test_a_window_is_forgotten_when_it_is_over(second_order):
+    """A graph that held what holds it would stay for ever: windows of large networks fill the memory."""
+    task = ImagesMLP(hidden=[3], examples=5, start=0.3, pool=4, horizon=60)
+    learner = Descent(task, rule(), second_order)
+    estimator = ReplayedBackprop(1, 3)
+    progress = estimator.init(learner, 0)
+    gone = []
+    for _ in range(3):
+        progress, _ = estimator.estimate(learner, progress, 0.0)
+        step = learner.rule.step
+
+        def watched(point, memory, step=step):
+            gone.append(weakref.ref(point))
+            return step(point, memory)
+
+        learner.rule.step = watched
+    del learner.rule.step
+    gc.collect()
+    assert len(gone) > 3
+    assert all(point() is None for point in gone)
