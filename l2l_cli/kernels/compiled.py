@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -47,8 +48,9 @@ def kernel(function: F) -> F:
     return cast("F", compile_it(function))
 
 
+@cache
 def announce(function: Callable[..., Any], name: str) -> None:
-    """Say so, if a kernel will have to be compiled first."""
+    """Say so, if a kernel will have to be compiled first; asked once a process, for it looks through a folder."""
     folder = Path(os.environ["NUMBA_CACHE_DIR"])
     if not list(folder.rglob(f"*{Path(function.__code__.co_filename).stem}.{function.__name__}-*.nbi")):
         print(f"compiling the {name} kernel for this machine, once: about ten seconds", file=sys.stderr)

@@ -23,6 +23,7 @@ _CLAMP = {32: 125.5, 64: 1000.0}
 # Terms after which the remainder is below a unit in the last place.
 _EXP_TERMS = {32: 5, 64: 12}
 _LOG_TERMS = {32: 7, 64: 17}
+_SOFT_TERMS = {32: 8, 64: 17}
 
 
 def _coefficients(function: Callable[[Any], Any], degree: int, low: float, high: float) -> list[float]:
@@ -160,6 +161,23 @@ def log_size(typing: Any, a: Any) -> Any:
         series = [2.0 / (2 * k + 1) for k in range(_LOG_TERMS[a.bits])]
         value = builder.fmul(ratio, _horner(builder, a, series, builder.fmul(ratio, ratio)))
         return call(builder, "fma", a, builder.sitofp(exponent, a.llvm), a.full(math.log(2)), value)
+
+    return a(a), code
+
+
+@intrinsic
+def softplus(typing: Any, a: Any) -> Any:
+    """Return log(1 + e^a), to the last digits where it is tiny too."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        size = call(builder, "fabs", a, args[0])
+        power = _power(builder, a, builder.fmul(size, a.full(-1.0 / math.log(2))))
+        # log(1 + y) = 2 artanh(y / (2 + y)), by its series; y is e^−|a|.
+        ratio = builder.fdiv(power, builder.fadd(power, a.full(2.0)))
+        series = [2.0 / (2 * k + 1) for k in range(_SOFT_TERMS[a.bits])]
+        value = builder.fmul(ratio, _horner(builder, a, series, builder.fmul(ratio, ratio)))
+        positive = builder.select(builder.fcmp_ordered("<", args[0], a.full(0.0)), a.full(0.0), args[0])
+        return builder.fadd(positive, value)
 
     return a(a), code
 

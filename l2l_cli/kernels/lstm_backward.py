@@ -58,11 +58,13 @@ class Scratch(NamedTuple):
         of_hidden: ∂/∂h, (layers, H + 3, BLOCK): sources go by fours.
         of_cell: ∂/∂c, (layers, H, BLOCK).
         of_gates: ∂/∂gates, (layers, CHUNK, 4H, BLOCK).
+        of_features: ∂/∂features, (F, BLOCK), or (0, BLOCK): features are data.
     """
 
     of_hidden: Array
     of_cell: Array
     of_gates: Array
+    of_features: Array
 
 
 class Workspace:
@@ -91,6 +93,7 @@ class Workspace:
                     zeros((layers, hidden + 3, BLOCK), dtype),
                     zeros((layers, hidden, BLOCK), dtype),
                     zeros((layers, CHUNK, 4 * hidden, BLOCK), dtype),
+                    zeros((0, BLOCK), dtype),
                 )
             )
         widths = [int(below) + hidden + 1 for below in cell.starts[:, 2]]
@@ -104,13 +107,17 @@ class Workspace:
             lambda k, first, last: backward(cell, head, tape, parts[k], self._rooms[k], columns, order[first:last]),
         )
         whole, of_head = (torch.from_numpy(np.sum(values, 0)) for values in zip(*parts, strict=True))
-        result: list[Tensor] = []
-        for table in torch.split(whole, [4 * hidden * width for width in widths]):
-            result += torch.split(
-                table.view(4 * hidden, -1), [table.numel() // (4 * hidden) - hidden - 1, hidden, 1], 1
-            )
-            result[-1] = result[-1].squeeze(1)
-        return result, of_head
+        return by_weight(whole, cell.starts, hidden), of_head
+
+
+def by_weight(gradient: Tensor, starts: IntArray, hidden: int) -> list[Tensor]:
+    """Return ∂objective/∂(input weights, hidden weights, bias) of each layer in turn, of a ``Gradient.layers``."""
+    result: list[Tensor] = []
+    widths = [int(below) + hidden + 1 for below in starts[:, 2]]
+    for table, width in zip(torch.split(gradient, [4 * hidden * width for width in widths]), widths, strict=True):
+        below, own, bias = torch.split(table.view(4 * hidden, width), [width - hidden - 1, hidden, 1], 1)
+        result += [below, own, bias.squeeze(1)]
+    return result
 
 
 @kernel
@@ -127,16 +134,16 @@ def backward(
         while stop > 0:
             start = max(0, stop - CHUNK)
             for t in range(stop - 1, start - 1, -1):
-                _ask(cell, head, tape, room, t, s)
+                ask(cell, head, tape, room, t, s)
                 for n in range(layers - 1, -1, -1):
-                    _slopes(cell, tape, room, n, t, s, t - start, filled)
-                    _pull(cell, room, n, t - start, filled)
-            _collect(tape, gradient, room, s, start, stop, filled)
+                    slopes(cell, tape, room, n, t, s, t - start, filled)
+                    pull(cell, room, n, t - start, filled)
+            collect(tape, gradient, room, s, start, stop, filled)
             stop = start
 
 
 @kernel
-def _ask(cell: Cell, head: Array, tape: Tape, room: Scratch, t: int, s: int) -> None:
+def ask(cell: Cell, head: Array, tape: Tape, room: Scratch, t: int, s: int) -> None:
     """Add what is asked of the top layer's h at step t."""
     layers, blocks, hidden = tape.hidden.shape[1:4]
     top, part = pointer(room.of_hidden, (layers - 1) * (hidden + 3) * BLOCK), cell.part
@@ -152,7 +159,7 @@ def _ask(cell: Cell, head: Array, tape: Tape, room: Scratch, t: int, s: int) -> 
 
 
 @kernel
-def _slopes(cell: Cell, tape: Tape, room: Scratch, n: int, t: int, s: int, slot: int, filled: int) -> None:
+def slopes(cell: Cell, tape: Tape, room: Scratch, n: int, t: int, s: int, slot: int, filled: int) -> None:
     """Compute a layer's gates again and turn ∂/∂h and ∂/∂c into ∂/∂gates; ∂/∂c becomes that of step t − 1."""
     hidden = tape.hidden.shape[3]
     below, count, own, content, above = _sources(tape, n, t, s)
@@ -191,11 +198,11 @@ def _sources(tape: Tape, n: int, t: int, s: int):  # type: ignore[no-untyped-def
 
 
 @kernel
-def _pull(cell: Cell, room: Scratch, n: int, slot: int, filled: int) -> None:
+def pull(cell: Cell, room: Scratch, n: int, slot: int, filled: int) -> None:
     """Carry ∂/∂gates to what is below, to be added there, and to h_{t−1}, which ∂/∂h becomes; four sources at once."""
     hidden, below, part = room.of_cell.shape[1], cell.starts[n, 2], cell.part
     errors = pointer(room.of_gates, (n * CHUNK + slot) * 4 * hidden * BLOCK)
-    skip = below if n == 0 else 0  # features are data
+    skip = below if n == 0 and room.of_features.shape[0] == 0 else 0
     for k in range(skip - skip % 4, below + hidden, 4):
         weights = pointer(cell.back, cell.starts[n, 1] + k * 4 * hidden)
         for q in range(0, filled, WIDTH * len(part)):
@@ -222,10 +229,12 @@ def _deliver(room: Scratch, n: int, k: int, below: int, q: int, part: tuple[int,
     elif k < below and n > 0:
         under = pointer(room.of_hidden, ((n - 1) * (hidden + 3) + k) * BLOCK)
         store(under, q, load(under, q, part, 1) + value, 1)
+    elif k < min(below, room.of_features.shape[0]):
+        store(pointer(room.of_features, k * BLOCK), q, value, 1)
 
 
 @kernel
-def _collect(tape: Tape, gradient: Gradient, room: Scratch, s: int, start: int, stop: int, filled: int) -> None:
+def collect(tape: Tape, gradient: Gradient, room: Scratch, s: int, start: int, stop: int, filled: int) -> None:
     """Add a block's products of ∂/∂gates and sources over some steps to the gradient."""
     layers, blocks, hidden = tape.hidden.shape[1:4]
     begin, whole = 0, layers * blocks * hidden * BLOCK

@@ -15,6 +15,7 @@ from l2l_cli.learners.unrolled import FastDescent, can_compile
 from l2l_cli.learners.unrolled_cuda import CudaUnroll, can_unroll
 from l2l_cli.optimizers.averaging import GlobalAveragingLSTM
 from l2l_cli.optimizers.base import Optimizer
+from l2l_cli.optimizers.mlhf import MLHF
 from l2l_cli.optimizers.per_type import PerType
 from l2l_cli.tasks.base import Task
 
@@ -49,6 +50,7 @@ class Descent(Learner[DescentState]):
         if visited is not None and not 0 < visited <= 1:
             raise ValueError(f"visited must be a share in (0, 1] or null, not {visited}")
         self.rule = rule
+        self.fast = True
         self.second_order = second_order
         self.visited = visited
         self._fast = FastDescent(task, rule, visited) if can_compile(rule) else None
@@ -94,10 +96,21 @@ class Descent(Learner[DescentState]):
         return DescentState(*after), losses
 
     @property
+    def fast(self) -> bool:
+        """As every learner's; the rule is told."""
+        return self.rule.fast
+
+    @fast.setter
+    def fast(self, value: bool) -> None:
+        self.rule.fast = value
+
+    @property
     def kernels(self) -> str:
         """Compiled ones where the rule has some, is where they run, and its gradient is stopped."""
         if not self.fast:
             return "reference"
+        if isinstance(self.rule, MLHF):
+            return self.rule.kernels
         if self._fast is None:
             averaging = any(isinstance(part, GlobalAveragingLSTM) for part in self.rule.modules())
             reason = ": global averaging cells mix coordinates, which the kernels take one by one"

@@ -14,7 +14,13 @@ Memory = TypeVar("Memory")
 
 
 class Optimizer(nn.Module, ABC, Generic[Memory]):
-    """An update rule; its ``parameters()`` are φ if it is learned, and nothing if it is hand-made."""
+    """An update rule; its ``parameters()`` are φ if it is learned, and nothing if it is hand-made.
+
+    Attributes:
+        fast: As that of the learner whose rule it is, which sets it.
+    """
+
+    fast: bool = True
 
     @abstractmethod
     def init(self, params: Params) -> Memory:

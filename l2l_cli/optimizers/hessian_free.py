@@ -68,7 +68,7 @@ class HessianFree(Optimizer[Solved]):
 
         def product(vectors: Tensor) -> Tensor:
             bent = to_vectors(point.ggn(from_vectors(vectors, point.params)))
-            return bent + memory.damping[:, None] * vectors
+            return torch.addcmul(bent, memory.damping[:, None], vectors)
 
         start = self.decay * memory.solution
         bent = product(start)

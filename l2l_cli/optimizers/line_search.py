@@ -30,7 +30,8 @@ def from_vectors(vectors: Tensor, like: Params) -> Params:
 
 def dot(one: Tensor, other: Tensor) -> Tensor:
     """Return the inner product of each episode's vectors, (E,)."""
-    return (one * other).sum(-1)
+    product: Tensor = torch.linalg.vecdot(one, other)
+    return product
 
 
 def quotient(above: Tensor, below: Tensor) -> Tensor:

@@ -6,33 +6,24 @@ what the text leaves out is their code's.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.model import Kind
 from l2l_cli.core.point import Point
-from l2l_cli.core.random import generator, uniform
 from l2l_cli.core.types import Params
 from l2l_cli.optimizers.base import Optimizer, positive
-from l2l_cli.optimizers.coordinatewise_lstm import LSTMCell
+from l2l_cli.optimizers.kind_rnns import KindRNNs, States
 from l2l_cli.optimizers.line_search import from_vectors, to_vectors
 from l2l_cli.optimizers.preprocess import Preprocess, Squash
 from l2l_cli.optimizers.solvers import conjugate_gradient
 
 INPUTS = 3
 """What a network sees of a coordinate: the gradient, a residual and a solution."""
-
-
-class States(NamedTuple):
-    """Hidden and cell activations of every layer, unit, episode and coordinate, (layers, H, E, D) each."""
-
-    hidden: Tensor
-    cell: Tensor
 
 
 class Curved(NamedTuple):
@@ -72,86 +63,6 @@ class Solved(NamedTuple):
     norms: Tensor
     move: Tensor
     memory: Curved
-
-
-class CoordinateRNN(nn.Module):
-    """LSTM layers shared by coordinates, and a linear head whose softplus is a positive number for each.
-
-    Args:
-        inputs: Features of a coordinate.
-        hidden: Units of each layer.
-        layers: Number of layers.
-        initial_seed: Of the weights: Glorot's, biases 0, those of forget gates 1.
-    """
-
-    def __init__(self, inputs: int, hidden: int, layers: int, initial_seed: int) -> None:
-        super().__init__()
-        self.cells = nn.ModuleList(LSTMCell(width, hidden) for width in [inputs] + [hidden] * (layers - 1))
-        self.head = nn.Linear(hidden, 1)
-        rng = generator(initial_seed, "mlhf")
-        with torch.no_grad():
-            for cell in self.cells:
-                assert isinstance(cell, LSTMCell)
-                # TensorFlow draws both matrices of a cell as one.
-                bound = math.sqrt(6.0 / (cell.input_weight.shape[1] + 5 * hidden))
-                for weight in (cell.input_weight, cell.hidden_weight):
-                    weight.copy_(uniform(tuple(weight.shape), -bound, bound, rng))
-                cell.bias.zero_()[hidden : 2 * hidden] = 1.0
-            bound = math.sqrt(6.0 / (hidden + 1))
-            self.head.weight.copy_(uniform((1, hidden), -bound, bound, rng))
-            self.head.bias.zero_()
-
-    def forward(self, features: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return numbers (C,) and the next activations for features (K, C) and activations (layers, H, C)."""
-        below, kept = features, []
-        for unit, own, content in zip(self.cells, hidden, cell, strict=True):
-            below, content = unit(below, own, content)
-            kept.append((below, content))
-        values = nn.functional.softplus(self.head.weight @ below + self.head.bias).squeeze(0)
-        above, contents = zip(*kept, strict=True)
-        return values, torch.stack(above), torch.stack(contents)
-
-
-class KindRNNs(nn.Module):
-    """A ``CoordinateRNN`` for each kind of parameter.
-
-    Args:
-        kinds: Of parameters.
-        inputs: Features of a coordinate.
-        hidden: Units of each layer.
-        layers: Number of layers.
-        initial_seed: Of the weights.
-    """
-
-    def __init__(self, kinds: Sequence[Kind], inputs: int, hidden: int, layers: int, initial_seed: int) -> None:
-        super().__init__()
-        networks: dict[str, nn.Module] = {
-            kind: CoordinateRNN(inputs, hidden, layers, initial_seed + 7919 * i) for i, kind in enumerate(kinds)
-        }
-        self.kinds = nn.ModuleDict(networks)
-        self._shape = layers, hidden
-
-    @torch.no_grad()
-    def begin_at(self, value: float) -> None:
-        """Let the numbers be near a value before there is any training."""
-        for network in self.kinds.values():
-            assert isinstance(network, CoordinateRNN)
-            network.head.bias.fill_(math.log(math.expm1(value)))
-
-    def init(self, like: Tensor) -> States:
-        """Start every coordinate of (E, D) from a zero state."""
-        zero = like.new_zeros(*self._shape, *like[:, : None if self.kinds else 0].shape)
-        return States(zero, zero)
-
-    def forward(self, features: Tensor, states: States, spans: dict[Kind, slice]) -> tuple[Tensor, States]:
-        """Return a positive number for each coordinate, (E, D), for features (K, E, D); and the next states."""
-        found = []
-        for kind, span in spans.items():
-            shape = features[0, :, span].shape
-            given = (part[..., span].flatten(-2) for part in (features, *states))
-            found.append([part.unflatten(-1, shape) for part in self.kinds[kind](*given)])
-        values, hidden, cell = (torch.cat(parts, -1) for parts in zip(*found, strict=True))
-        return values, States(hidden, cell)
 
 
 class MLHF(Optimizer[Curved]):
@@ -218,6 +129,15 @@ class MLHF(Optimizer[Curved]):
             positive(initial_damping=initial_damping)
             self.damping.begin_at(initial_damping)
 
+    @property
+    def kernels(self) -> str:
+        """What the networks run on: "numba" or "reference"."""
+        return "numba" if self.fast and next(self.parameters()).device.type == "cpu" else "reference"
+
+    @property
+    def _is_compiled(self) -> bool:
+        return self.kernels == "numba"
+
     def init(self, params: Params) -> Curved:
         """Remember nothing."""
         none = torch.zeros_like(to_vectors(params))
@@ -247,16 +167,23 @@ class MLHF(Optimizer[Curved]):
 
         first = bent(start)  # before the gradient, so that one forward pass serves for all
         grad = _in_order(point.grad, like)
-        inferred, damping_states = self.damping(self._features(grad, last, start), memory.damping, spans)
+        shown, at_start = self._shown(grad), self._shown(start)
+        features = torch.cat([shown, self._shown(last), at_start])
+        inferred, damping_states = self.damping(features, memory.damping, spans, self._is_compiled)
         damping = inferred + self.base_damping
-        residual = grad - first - damping * start
-        precondition, states = self._precondition(grad, residual, start, damping, memory.precondition, spans)
+        residual = torch.addcmul(grad - first, damping, start, value=-1.0)
+        precondition, states = self._precondition(shown, residual, at_start, damping, memory.precondition, spans)
         found = conjugate_gradient(
-            lambda vectors: bent(vectors) + damping * vectors, start, residual, precondition, self.iterations
+            lambda vectors: torch.addcmul(bent(vectors), damping, vectors),
+            start,
+            residual,
+            precondition,
+            self.iterations,
         )
         move, pace = -self.lr * found.x, memory.pace
         if self.pace.kinds:
-            factor, pace = self.pace(self._features(grad, found.residual, found.x), pace, spans)
+            features = torch.cat([shown, self._shown(found.residual), self._shown(found.x)])
+            factor, pace = self.pace(features, pace, spans, self._is_compiled)
             move = factor * move
         looks = memory.looks + 1 + found.products
         memory = Curved(found.x, found.residual, damping_states, states, pace, looks)
@@ -267,18 +194,27 @@ class MLHF(Optimizer[Curved]):
         return memory.looks
 
     def _precondition(
-        self, grad: Tensor, residual: Tensor, start: Tensor, damping: Tensor, states: States, spans: dict[Kind, slice]
+        self,
+        shown: Tensor,
+        residual: Tensor,
+        at_start: Tensor,
+        damping: Tensor,
+        states: States,
+        spans: dict[Kind, slice],
     ) -> tuple[Tensor | None, States]:
+        """Return P, (E, D), for a residual and what the networks see of g and x_0; and the next states."""
         if self.preconditioner == "none":
             return None, states
         if self.preconditioner == "jacobi":
             return 1.0 / damping, states
-        values: tuple[Tensor, States] = self.precondition(self._features(grad, residual, start), states, spans)
+        features = torch.cat([shown, self._shown(residual), at_start])
+        values: tuple[Tensor, States] = self.precondition(features, states, spans, self._is_compiled)
         return values
 
-    def _features(self, *numbers: Tensor) -> Tensor:
-        """Return what the networks see of numbers (E, D) each, (K, E, D)."""
-        return torch.cat([self.preprocess(part.flatten()).unflatten(-1, part.shape) for part in numbers])
+    def _shown(self, numbers: Tensor) -> Tensor:
+        """Return what the networks see of numbers (E, D), (K / 3, E, D)."""
+        shown: Tensor = self.preprocess(numbers.flatten()).unflatten(-1, numbers.shape)
+        return shown
 
     def _sorted(self, point: Point) -> tuple[Params, dict[Kind, slice]]:
         """Return the parameters with those of one kind side by side, and where each kind is among the coordinates."""

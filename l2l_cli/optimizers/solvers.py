@@ -64,9 +64,10 @@ def conjugate_gradient(
         products = products + active
         along = product(direction)
         length = torch.where(active, strength / dot(direction, along).clamp(min=floor), 0.0)[:, None]
-        x, residual = x + length * direction, residual - length * along
+        # One pass and no temporary tensor: a million coordinates are memory traffic, not arithmetic.
+        x, residual = torch.addcmul(x, length, direction), torch.addcmul(residual, length, along, value=-1.0)
         norms.append(residual.detach().norm(dim=1))
         conditioned = residual if precondition is None else precondition * residual
         before, strength = strength, dot(residual, conditioned)
-        direction = conditioned + (strength / before.clamp(min=floor))[:, None] * direction
+        direction = torch.addcmul(conditioned, (strength / before.clamp(min=floor))[:, None], direction)
     return Solution(x, residual, torch.stack(norms), products)

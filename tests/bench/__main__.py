@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import applying, cells, figures, floors, growth, meta_step, online_rules, table
+from tests.bench import applying, cells, curved, figures, floors, growth, meta_step, online_rules, table
 from tests.bench.samples import Case, Sample, interleaved, write_csv
 
 OUTPUT = Path("outputs", "bench")
@@ -21,6 +21,7 @@ BENCHES: dict[str, Callable[[float], list[Case]]] = {
     "threads": meta_step.thread_cases,
     "cells": cells.cases,
     "applying": applying.cases,
+    "curved": curved.cases,
     "online": online_rules.cases,
     "growth": lambda budget: growth.cases(thinned=budget <= QUICK_BUDGET),
 }

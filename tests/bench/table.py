@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tests.bench import curved
 from tests.bench.floors import Floors
 from tests.bench.growth import LABELS, SIZES
 from tests.bench.peers.client import versions
@@ -62,6 +63,9 @@ def build(cases: Sequence[Case], samples: list[Sample], rounds: int) -> Table:
     for bench, group in groupby(cases, lambda case: case.bench):
         if bench in ("machine", "1997 rules"):
             _single_rows(table, bench, list(group), samples)
+        elif bench == curved.BENCH:
+            for case in group:
+                _curved_rows(table, case, samples)
         elif not bench.startswith("growth"):
             for case in group:
                 _case_rows(table, case, samples, floors)
@@ -99,6 +103,17 @@ def _case_rows(table: Table, case: Case, samples: list[Sample], floors: Floors) 
         table.add_row(f"  {contender}", shown(spread(values.values())), ratio, *floor, case.notes.get(contender, ""))
     for contender, why in case.absent.items():
         table.add_row(f"  {contender}", "not run", "", "", "", escape(why))
+
+
+def _curved_rows(table: Table, case: Case, samples: list[Sample]) -> None:
+    """Add a case whose floor is made of its own contenders."""
+    table.add_section()
+    table.add_row(f"[bold]{case.bench}: {case.name}", "ms", "", "÷ floor")
+    least = curved.floor(samples, case)
+    found = {name: by_round(samples, case.bench, case.name, name, "ms") for name in case.contenders}
+    for name, values in [*found.items(), (curved.FLOOR, least)]:
+        of_sgd, of_floor = (shown(spread(ratios(values, base)), " ×") for base in (found[curved.SGD], least))
+        table.add_row(f"  {name}", shown(spread(values.values())), of_sgd, of_floor)
 
 
 def _floor_cells(work: Work, values: dict[int, float], floors: Floors) -> list[str]:

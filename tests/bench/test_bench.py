@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
 from l2l_cli.optimizers.preprocess import LogAndSign
 from l2l_cli.tasks.halfplanes import Halfplanes
+from tests.bench import curved
 from tests.bench.cells import cell_setting, cell_work
 from tests.bench.floors import Floors, backward_flops, forward_bytes, forward_flops, meta_step_work
 from tests.bench.meta_step import FAST, REFERENCE, Disagreement, Ours, check_agreement
@@ -147,3 +149,21 @@ def test_the_papers_meta_step_costs_six_operations_a_weight_and_sample():
     work = cell_work(cell_setting(Halfplanes(), 1).learner, 1, 1)
     matrices = 7 * 64 + 64 * 64 + 3 * 193 * 64
     assert work.flops == 6 * matrices - 2 * 7 * 64 + 6 * 193
+
+
+def test_the_floor_of_a_curved_step_is_sgds_and_five_products():
+    case = Case(curved.BENCH, "c", {})
+    values = {curved.SGD: 3.0, curved.PUSH: 2.0, curved.PULL: 1.0}
+    samples = [Sample(curved.BENCH, "c", name, 0, value, "ms") for name, value in values.items()]
+    assert curved.floor(samples, case) == {0: 18.0}
+
+
+@torch.no_grad()
+def test_every_contender_of_a_curved_step_can_be_made():
+    steps = curved.Steps(curved.TASKS["mlp"]())
+    assert set(steps.of) == {curved.SGD, curved.PUSH, curved.PULL, curved.FREE, curved.LEARNED, curved.NETWORKS}
+    for step in steps.of.values():
+        step()
+    assert steps._states[curved.LEARNED].memory.looks.tolist() == [curved.ITERATIONS + 1]
+    sizes = {name: task().model.size for name, task in curved.TASKS.items()}
+    assert sizes == {"mlp": 15_910, "c16": 12_378, "conv32": 36_954, "cuda-convnet": 1_756_426}

@@ -13,8 +13,9 @@ from l2l_cli.core.types import Phase
 from l2l_cli.learners.descent import Descent
 from l2l_cli.learners.rollout import score
 from l2l_cli.optimizers.hessian_free import HessianFree
+from l2l_cli.optimizers.kind_rnns import CoordinateRNN
 from l2l_cli.optimizers.line_search import to_vectors
-from l2l_cli.optimizers.mlhf import MLHF, CoordinateRNN
+from l2l_cli.optimizers.mlhf import MLHF
 from l2l_cli.tasks.images import ImagesMLP
 from tests.cases import KINDS, TASKS
 
