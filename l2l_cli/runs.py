@@ -59,7 +59,26 @@ def build_task(settings: Settings, trust: Sequence[str] | None = None) -> Task:
         UsageError: The configuration does not build, or its batches cannot be divided over ``hardware.replicas``.
     """
     datasets.use(settings.data.dir)
-    task: Task = build(settings.task, "task", trust)
+    task = variation(settings, {}, "task", trust)
+    if settings.vary:
+        task.vary = Variations(settings.task, settings.vary, trust)
+    return task
+
+
+def variation(settings: Settings, changes: Mapping[str, Any], path: str, trust: Sequence[str] | None = None) -> Task:
+    """Build the task of a configuration with some of its arguments changed.
+
+    Args:
+        settings: The configuration.
+        changes: New values by key of the task's node; with a ``_target_`` they are a task of their own.
+        path: Where the changes stand in the configuration, for messages.
+        trust: See ``build``.
+
+    Raises:
+        UsageError: See ``build_task``.
+    """
+    node = changes if "_target_" in changes else changed(settings.task, changes, "task")
+    task: Task = build(node, path, trust)
     if (replicas := settings.hardware.replicas) > 1:
         if task.spec.examples < replicas:
             raise UsageError(
@@ -67,8 +86,6 @@ def build_task(settings: Settings, trust: Sequence[str] | None = None) -> Task:
                 "use fewer replicas, or more examples"
             )
         task.model = Replicated(task.model, replicas, task.spec.inputs)
-    if settings.vary:
-        task.vary = Variations(settings.task, settings.vary, trust)
     return task
 
 

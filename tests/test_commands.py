@@ -238,3 +238,27 @@ def promising(plan):
         return found
 
     return promised
+
+
+def test_a_finished_rule_is_evaluated_at_another_learning_rate(monkeypatch, capsys):
+    small = (
+        "task=digits task.hidden=[3] task.pool=4 task.examples=8 learner=mlhf meta.updates=2 meta.validate_every=2 "
+        "meta.validation_steps=4 gradient.window=3"
+    )
+    assert run(f"meta-train {small}", monkeypatch, capsys)[0] == 0
+    folder = only("outputs/meta-train/*")
+    losses = {}
+    for rate in ("1.0", "0.01"):
+        arguments = f"evaluate --run {folder} evaluation.episodes=2 evaluation.steps=8 evaluation.stretch=[1]"
+        assert run(f"{arguments} evaluation.learner.rule.lr={rate}", monkeypatch, capsys)[0] == 0
+        frame = pd.read_csv(
+            sorted(Path("outputs/evaluate").glob("*/metrics.csv"), key=lambda path: path.stat().st_mtime)[-1]
+        )
+        losses[rate] = frame[(frame.metric == "loss") & (frame.step == 8)].value.mean()
+    assert losses["1.0"] != losses["0.01"]
+    code, _, error = run(f"evaluate --run {folder} evaluation.learner.rule.rate=1.0", monkeypatch, capsys)
+    assert code == 2
+    assert "rule.rate" in error
+    code, _, error = run(f"evaluate --run {folder} evaluation.learner.rule.hidden=5", monkeypatch, capsys)
+    assert code == 2
+    assert "do not fit" in error

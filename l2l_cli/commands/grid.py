@@ -9,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 
-from l2l_cli.build import build, changed
 from l2l_cli.commands.figures import grid_figure, horizon_names
 from l2l_cli.commands.progress import Reporter, console
 from l2l_cli.config import identity_of
@@ -21,7 +20,7 @@ from l2l_cli.learners.rollout import Scores, score
 from l2l_cli.results.frame import Interval, MetricsFile
 from l2l_cli.results.report import Report, Section, frame_table, number
 from l2l_cli.results.run import RunFolder
-from l2l_cli.runs import Tuned, build_learner, hand_made, load_learner, run_facts, tunable, tuned
+from l2l_cli.runs import Tuned, build_learner, hand_made, load_learner, run_facts, tunable, tuned, variation
 from l2l_cli.schema import Settings
 
 
@@ -39,9 +38,7 @@ def run(
     """
     evaluation = settings.evaluation
     learners = {
-        name: load_learner(
-            parent, saved, build(changed(settings.task, changes, "task"), "task", task_trust), trust, evaluation.learner
-        )
+        name: load_learner(parent, saved, variation(settings, changes, "task", task_trust), trust, evaluation.learner)
         for name, changes in variations(evaluation.grid, evaluation.problems).items()
     }
     references = {name: _reference(name, settings, list(learners.values())) for name in evaluation.against}

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from l2l_cli.build import build, changed
 from l2l_cli.evaluation.tune import Tuning
 from l2l_cli.papers.base import TRIALS
 from l2l_cli.results.frame import Metric
 from l2l_cli.results.report import Section
+from l2l_cli.runs import variation
 from l2l_cli.schema import Settings
 from l2l_cli.tasks.base import Task
 
@@ -50,12 +50,7 @@ def problems_of(settings: Settings) -> dict[str, Task]:
     One that names a ``_target_`` is a task of its own, of another class; others say what changes in the task.
     """
     problems = settings.evaluation.problems or {BASE: {}}
-    return {
-        name: build(
-            changes if "_target_" in changes else changed(settings.task, changes, "task"), f"evaluation.problems.{name}"
-        )
-        for name, changes in problems.items()
-    }
+    return {name: variation(settings, changes, f"evaluation.problems.{name}") for name, changes in problems.items()}
 
 
 def tuning_rows(row: str, seed: int, problem: str, tuning: Tuning | None) -> Iterator[Metric]:

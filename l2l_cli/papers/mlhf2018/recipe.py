@@ -11,7 +11,7 @@ from l2l_cli.meta import mlhf as meta
 from l2l_cli.meta import replay
 from l2l_cli.optimizers import hessian_free, mlhf
 from l2l_cli.papers.base import Artefact, Paper
-from l2l_cli.papers.mlhf2018 import beyond, figure1, figure2, figure3, track
+from l2l_cli.papers.mlhf2018 import beyond, figure1, figure2, figure3, parallel, track
 from l2l_cli.papers.mlhf2018.measures import measure_rows
 from l2l_cli.results.frame import Metric
 from l2l_cli.runs import Trained
@@ -24,6 +24,7 @@ ARTEFACTS: Mapping[str, Callable[[Mapping[str, pd.DataFrame], Path], Artefact]] 
     "mlp": beyond.mlp,
     "rnn": beyond.rnn,
     "long": beyond.long,
+    "parallel": parallel.parallel,
 }
 
 
@@ -35,7 +36,7 @@ class Mlhf2018(Paper):
         "Boyu Chen, Wenlian Lu and Ernest Fokoue: Meta-learning with Hessian-free approach in deep neural nets "
         "training.  2018, arXiv 1805.08462."
     )
-    modules = (mlhf, meta, replay, hessian_free, track, figure1, figure2, figure3, beyond)
+    modules = (mlhf, meta, replay, hessian_free, track, figure1, figure2, figure3, beyond, parallel)
 
     def measure(self, row: str, trained: Trained) -> list[Metric]:
         """Measure every contender of a row on every problem."""
