@@ -156,8 +156,8 @@ def tuned(
             learner.load_state_dict(learned.state_dict())
         return learner
 
-    if points == [{}]:
-        return Tuned(make({}), None)
+    if len(points) == 1:  # nothing to choose from
+        return Tuned(make(points[0]), None)
     plan = settings.tune
     criterion = criterion_for(task, plan.criterion)
     tuning = tune(make, points, plan.episodes, steps, settings.seed, criterion, tell, plan.ranges)
