@@ -27,8 +27,8 @@ from l2l_cli.results.report import Figure, Section
 LONG = "long"
 
 LONG_TEXT = (
-    "Meta-training meets no parameters older than a tenth of this run.  *lr 1* is the paper's learning rate; nothing is "
-    "tuned here.  Hessian-free stands beside it at what Figure 1 chooses for it."
+    "Meta-training meets no parameters older than a tenth of this run.  *lr 1* is the paper's learning rate; nothing "
+    "is tuned here.  Hessian-free stands beside it at what Figure 1 chooses for it."
 )
 
 TEXTS = {
