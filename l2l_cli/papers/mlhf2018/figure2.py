@@ -95,6 +95,5 @@ def _claims(contenders: Mapping[str, pd.DataFrame], losses: Losses, problem: str
         judged.append(per_sample(f"Claim 2, {name}, best per sample", losses, name, FIRST_ORDER, problem))
         judged.append(per_second(f"Claim 2, {name}, best per second", contenders, name, FIRST_ORDER, problem))
         judged.append(goes_on(f"Claim 3, {name}, progress continues", losses, name, problem))
-    for name in at(losses.contenders, TUNED):
         judged.append(within(f"Ours, {name} is 15 % below tuned Adam", losses, name, ["Adam"], problem, TRANSFER))
     return judged
