@@ -221,6 +221,7 @@ def test_a_model_that_cannot_be_sent_is_refused():
 SMALL = "task=digits task.hidden=[3] task.examples=7 task.horizon=6"
 
 
+@pytest.mark.slow
 def test_a_comparison_is_the_same(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     tables = []

@@ -20,7 +20,7 @@ from l2l_cli.learners.descent import Descent
 from l2l_cli.learners.rollout import Scores
 from l2l_cli.optimizers.mlhf import MLHF
 from l2l_cli.papers import losses
-from l2l_cli.papers.mlhf2018 import beyond, figure1, figure2, figure3, looks
+from l2l_cli.papers.mlhf2018 import beyond, figure1, figure2, figure3, looks, parallel
 from l2l_cli.papers.mlhf2018.claims import goes_on, per_sample, per_second, stays_finite, within
 from l2l_cli.papers.mlhf2018.looks import DOWNHILL, EFFICIENCY, RELATIVE, RESIDUAL, SOLVER, look, solver_loss
 from l2l_cli.papers.mlhf2018.measures import contenders_of, entries, losses_of, measure_rows
@@ -268,6 +268,19 @@ def test_a_problem_may_be_a_task_of_its_own():
         "other": {"_target_": "l2l_cli.tasks.images.ImagesMLP", "dataset": "digits", "hidden": [3]}
     }
     assert problems_of(ready.settings)["other"].model.size == 64 * 3 + 3 + 3 * 10 + 10
+
+
+@pytest.mark.parametrize(("factor", "holds"), [(1.0 + 1e-6, True), (1.1, False)])
+def test_two_processes_are_held_to_one(factor, holds, tmp_path):
+    rows = {
+        "MLHF, one process": made_up(["MLHF, one process, lr 1"], "parallel", 8.0),
+        "MLHF, two processes": made_up(["MLHF, two processes, lr 1"], "parallel", 8.0 * factor),
+    }
+    artefact = parallel.parallel(rows, tmp_path)
+    by_name = {(result.row, result.metric): result.ours for result in artefact.results}
+    assert by_name["MLHF, two processes, lr 1", "difference"] == pytest.approx(factor - 1, rel=1e-3)
+    assert ("**This does not hold**" not in artefact.sections[0].text[1]) == holds
+    assert (tmp_path / "figures" / "parallel.png").stat().st_size > 5000
 
 
 def test_every_artefact_has_its_experiment_and_departures_are_listed():

@@ -60,7 +60,7 @@ def _compared(artefact: str, title: str, rows: Mapping[str, pd.DataFrame], folde
     if not losses.contenders:
         return Artefact(results)
     path = folder / "figures" / artefact
-    loss_panels(contenders, problem, path, held=True)
+    loss_panels(contenders, problem, path, held=True, log=True)
     judged = []
     for name in names:
         judged.append(per_sample(f"{name}, below every first-order rule", losses, name, FIRST_ORDER, problem))

@@ -10,6 +10,9 @@ from collections.abc import Sequence
 MLHF, OURS = "MLHF", "MLHF, trajectories"
 """The paper's rule, and ours, which is meta-trained by whole trajectories and learns its pace."""
 
+TWO = "MLHF, two processes"
+"""The run whose batches are divided."""
+
 AT_ONE, AT_RATIO, TUNED = "lr 1", "batch ratio", "lr tuned"
 """The paper's learning rate, that of its second version (a batch's size ÷ that of meta-training), and a tuned one."""
 

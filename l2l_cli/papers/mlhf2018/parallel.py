@@ -37,16 +37,17 @@ def parallel(rows: Mapping[str, pd.DataFrame], folder: Path) -> Artefact:
     """Judge and draw a run on one process and on two."""
     contenders = contenders_of(rows)
     table = table_of(contenders, "loss", PROBLEM)
-    curves = {name: part.set_index("updates").value for name, part in table.groupby("contender", sort=False)}
+    curves = {str(name): part.set_index("updates").value for name, part in table.groupby("contender", sort=False)}
     if len(curves) < 2:
         return Artefact([summarise(("parallel", name, "difference"), [], None) for name in rows])
-    (one, two), title = curves.values(), "Beyond the paper: MLHF on several processes"
+    (_, one), (name, two) = curves.items()
+    title = "Beyond the paper: MLHF on several processes"
     apart = (two - one).abs() / one
     early = apart[apart.index <= max(apart.index) // 10]
     first = float(early.max()) if len(early) else float(apart.iloc[0])
     results = [
-        summarise(("parallel", "two processes", "difference"), [first], None, None, "relative, first tenth of the run"),
-        summarise(("parallel", "two processes", "difference at the end"), [float(apart.iloc[-1])], None),
+        summarise(("parallel", name, "difference"), [first], None, None, "relative, over the first tenth of the run"),
+        summarise(("parallel", name, "difference at the end"), [float(apart.iloc[-1])], None),
     ]
     seconds = last_of(contenders, "seconds", PROBLEM)
     each = ", ".join(f"{name} {1000 * value / max(apart.index):.3g} ms a step" for name, value in seconds.items())

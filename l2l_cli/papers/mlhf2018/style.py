@@ -27,6 +27,7 @@ from l2l_cli.papers.mlhf2018.names import (
     PLAIN,
     SHORT,
     TUNED,
+    TWO,
     is_mlhf,
 )
 from l2l_cli.results.plot import COLOURS, LIMIT, STROKES, curves, decorate, panels, save
@@ -62,6 +63,8 @@ def styles_of(contenders: Sequence[str]) -> dict[str, Mapping[str, Any]]:
 
 def _mlhf(name: str) -> Mapping[str, Any]:
     stroke = next((stroke for rate, stroke in RATE_STROKES.items() if name.endswith(rate)), STROKES[2])
+    if name.startswith(TWO):  # over one process's line, which it is to be
+        return {"color": COLOURS[1], "linestyle": STROKES[2], "zorder": 5}
     return {"color": COLOURS[7] if name.startswith(OURS) else COLOURS[0], "linestyle": stroke, "zorder": 4}
 
 
@@ -101,12 +104,14 @@ def draw(
             axes.set_ylim(low - 0.05 * (start - low) if not log else low * 0.9, ABOVE * start)
 
 
-def loss_panels(contenders: Mapping[str, pd.DataFrame], problem: str, path: Path, held: bool) -> None:
-    """Draw training loss against updates and seconds, and if asked for held-out loss and accuracy."""
+def loss_panels(
+    contenders: Mapping[str, pd.DataFrame], problem: str, path: Path, held: bool, log: bool = False
+) -> None:
+    """Draw training loss, on a logarithmic axis if asked for, and held-out loss and accuracy, if asked for."""
     figure, axes = panels(2 if held else 1, 2, height=3.0)
-    draw(axes[0], contenders, problem)
+    draw(axes[0], contenders, problem, log=log)
     decorate(axes[0], "(a) against samples", "updates", "training cross-entropy")
-    draw(axes[1], contenders, problem, against="seconds")
+    draw(axes[1], contenders, problem, against="seconds", log=log)
     decorate(axes[1], "(b) against seconds", "seconds", "", "x")
     if held:
         draw(axes[2], contenders, problem, "held_out_loss")

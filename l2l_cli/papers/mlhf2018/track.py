@@ -23,7 +23,7 @@ from l2l_cli.results.frame import Metric
 from l2l_cli.tasks.base import Episode
 
 POINTS, MARKS, LOOKS = 50, 10, 30
-"""Points of a curve; of them, how many are kept for every episode; and how often is looked inside."""
+"""Points of a curve, at most; of them, how many are kept for every episode; and how often is looked inside."""
 
 HELD = 4
 """Minibatches of held-out pictures, the same for all."""
@@ -130,7 +130,7 @@ def looked_at(steps: int) -> set[int]:
 def track_rows(name: str, seed: int, problem: str, track: Track) -> Iterator[Metric]:
     """Yield means over windows of steps, by episode at ten of them; held-out scores and looks where they were taken."""
     steps, losses, begin = len(track.losses), track.losses.double().cpu(), 0
-    for end in ends(steps, POINTS):
+    for end in ends(steps, steps // -(-steps // POINTS)):
         yield Metric(name, seed, "mean", end, problem, "loss", losses[begin:end].mean().item())
         yield Metric(name, seed, "mean", end, problem, "seconds", track.seconds[end - 1])
         if track.longest:
