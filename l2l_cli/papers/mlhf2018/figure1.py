@@ -39,9 +39,9 @@ TEXT = (
     "paper's first version), at the ratio of the two batches (*batch ratio*, its second) and at a rate tuned like the "
     "others'.  *Trajectories* is ours: meta-trained on the evaluation's batch, by back-propagating the loss along ten "
     "steps through solutions and gradients (by the Gauss-Newton matrix), with a third network that multiplies each "
-    "coordinate's step, log and sign of each number as inputs, and a start near a tuned Hessian-free rule; its learning "
-    "rate is 1, untuned.  *L2L* is "
-    "the coordinatewise LSTM, which the paper could not train on this network; it too is meta-trained here."
+    "coordinate's step, log and sign of each number as inputs, and a start near a tuned Hessian-free rule; its "
+    "learning rate is 1, untuned.  *L2L* is the coordinatewise LSTM, which the paper could "
+    "not train on this network; it too is meta-trained here."
 )
 
 SECONDS = (
