@@ -5,6 +5,7 @@ Source: Chen and Lu 2018, §4.3 and algorithm 3; what the text leaves out is the
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -58,9 +59,6 @@ class StoppedBackprop(Replayed):
         horizon: How old parameters may become before their episode ends; None is the task's own horizon.
         replay: What follows an episode; None is ``Replay``'s defaults.
         scale: Factor on l_s; 10.
-        credit: K, the later batches of the window whose losses judge a move, each at the parameters that it then meets;
-            the paper's 1.  Their mean takes the place of ℓ_{t+1}: what is good for one step only need not be for ten.
-        own: Share of the move's own batch in that judgement; ½ in the paper.
         decay: Of φ: the factor on ½‖φ‖² in either objective; 2e-7.
         reach: Largest norm of a step while meta-training, in multiples of ‖θ‖; 0.25.
         jitter: While meta-training a coordinate's step is multiplied by what is drawn from 1 ± this; 0.02.
@@ -78,15 +76,11 @@ class StoppedBackprop(Replayed):
         horizon: Horizon | None = None,
         replay: Replay | None = None,
         scale: float = 10.0,
-        credit: int = 1,
-        own: float = 0.5,
         decay: float = 2e-7,
         reach: float = 0.25,
         jitter: float = 0.02,
     ) -> None:
         super().__init__(episodes, window, horizon, replay)
-        if credit < 1 or not 0 <= own <= 1:
-            raise ValueError(f"credit must be at least 1 and own in [0, 1], not {credit} and {own}")
         if window < 2:
             raise ValueError(f"window must be at least 2, since a move is judged by the batch after it, not {window}")
         if scale <= 0 or reach <= 0 or decay < 0 or not 0 <= jitter < 1:
@@ -98,8 +92,6 @@ class StoppedBackprop(Replayed):
         self.decay = decay
         self.reach = reach
         self.jitter = jitter
-        self.credit = credit
-        self.own = own
 
     def begin(self, learner: Learner[Any], seed: int, draw: int, done: float) -> Progress:
         """Begin the first episodes, or begin anew with nothing stored.
@@ -121,7 +113,7 @@ class StoppedBackprop(Replayed):
         number, batches = int(present.windows), self.window_of(learner, progress)
         rng = generator(int(progress.seed), "jitter", number)
         state, steps = self._unroll(learner, rule, detach(present.state), batches, rng)
-        solving, moving = solver_objective(steps), move_objective(steps, self.credit, self.own)
+        solving, moving = solver_objective(steps), move_objective(steps)
         grad = self._gradient(learner, rule, solving, moving)
         loss = torch.stack([step.loss for step in steps]).mean()
         first, last = steps[0].loss.mean(), steps[-1].own_loss.mean()
@@ -180,19 +172,13 @@ def solver_objective(steps: list[Step]) -> Tensor:
     return torch.stack(each).mean()
 
 
-def move_objective(steps: list[Step], credit: int, own: float) -> Tensor:
-    """Return Σ_t w_t·½⟨∇ℓ_{t+1} + ∇ℓ_t, move⟩ at θ_{t+1}, (), whose gradient is that of l_s, constants held.
-
-    With more credit ∇ℓ_{t+1} is the mean of ∇ℓ_{t+k} at θ_{t+k}, as far as the window goes; ``own`` is for ½.
-    """
+def move_objective(steps: list[Step]) -> Tensor:
+    """Return Σ_t w_t·½⟨∇ℓ_{t+1} + ∇ℓ_t, move⟩ at θ_{t+1}, (), whose gradient is that of l_s, constants held."""
     with torch.no_grad():
         before = torch.stack([step.loss for step in steps])
-        after = torch.stack([step.own_loss for step in steps])
-        weights = (0.5 * (before[1:] + after[:-1]) - before[:-1]).softmax(0)
-    slopes = []
-    for t, step in enumerate(steps[:-1], 1):
-        ahead = torch.stack([later.found.grad for later in steps[t : t + credit]]).mean(0)
-        slopes.append(dot((1.0 - own) * ahead + own * step.own_grad, step.move))
+        own = torch.stack([step.own_loss for step in steps])
+        weights = (0.5 * (before[1:] + own[:-1]) - before[:-1]).softmax(0)
+    slopes = [0.5 * dot(after.found.grad + step.own_grad, step.move) for step, after in pairwise(steps)]
     return (weights * torch.stack(slopes)).sum(0).mean()
 
 
