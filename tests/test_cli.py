@@ -24,7 +24,7 @@ EXACT = {
     "meta-train meta.updates=0": "meta.updates must be at least 1, not 0",
     "meta-train seed=-1": "seed must be at least 0, not -1",
     "meta-train learner.rule.hidden=0": "learner.rule: hidden and layers must be at least 1",
-    "meta-train meta.schedule=linear": "meta.schedule must be cosine or constant, not 'linear'",
+    "meta-train meta.schedule=linear": "meta.schedule must be cosine, constant or steps, not 'linear'",
     "meta-train hardware.threads=0": "hardware.threads must be at least 1",
     "meta-train hardware.precision=bfloat16": "hardware.precision=bfloat16 is for kernels on a GPU",
     "meta-train learner=adam": "learner adam is hand-made, with nothing to meta-train",

@@ -115,7 +115,7 @@ def test_a_job_that_fails_does_not_end_a_sweep(monkeypatch, capsys):
     arguments = f"meta-train -m {LSTM} meta.schedule=cosine,linear"
     code, out, err = run(arguments, monkeypatch, capsys)
     assert code == 2
-    assert "meta.schedule must be cosine or constant" in err
+    assert "meta.schedule must be cosine, constant or steps" in err
     assert "2 runs" in out
     assert len(list(Path("outputs/meta-train").iterdir())) == 1
 
