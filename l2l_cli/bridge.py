@@ -22,10 +22,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from l2l_cli import __version__
-from l2l_cli.config import ConfigError, quoted, search_path, settings_from, usage_error
+from l2l_cli.config.compose import ConfigError, quoted, search_path, settings_from, usage_error
+from l2l_cli.config.groups import config_root
+from l2l_cli.config.schema import GROUPS
 from l2l_cli.core.errors import L2LError, RunFailed, UsageError
-from l2l_cli.groups import config_root
-from l2l_cli.schema import GROUPS
 
 QUIET = (
     # Hydra itself writes nothing: a run's folder is named by its configuration, and made once that is valid.
@@ -168,8 +168,8 @@ def _finish_sweep(sweep: Path) -> int:
     """Print and write one table of all jobs."""
     import pandas as pd
 
-    from l2l_cli.commands.progress import console
     from l2l_cli.results.report import frame_table
+    from l2l_cli.runs.progress import console
 
     jobs = [json.loads(path.read_text()) for path in sorted(sweep.glob("job-*.json"))]
     outcomes = [Outcome(**job["outcome"]) for job in jobs]

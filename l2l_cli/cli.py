@@ -12,9 +12,9 @@ from typing import Annotated
 import typer
 
 from l2l_cli import __version__
+from l2l_cli.config.groups import options, papers
+from l2l_cli.config.schema import GROUPS, ReproduceRequest
 from l2l_cli.core.errors import L2LError, UsageError, did_you_mean
-from l2l_cli.groups import options, papers
-from l2l_cli.schema import GROUPS, ReproduceRequest
 
 SCALES = ("smoke", "short", "paper")
 CFG = ("job", "hydra", "all")

@@ -12,19 +12,19 @@ import numpy as np
 import torch
 from PIL import Image
 
-from l2l_cli.core.model import Kind
 from l2l_cli.learners.base import Learner
-from l2l_cli.learners.bayes import Bayes
+from l2l_cli.learners.bayes.posterior import Bayes
 from l2l_cli.learners.descent import Descent
-from l2l_cli.learners.gaussian_process import GaussianProcess
 from l2l_cli.learners.in_weights import LSTM
 from l2l_cli.learners.learned_init import LearnedInit
 from l2l_cli.learners.logistic_network import Recurrent
-from l2l_cli.learners.logistic_regression import CrossValidatedLogisticRegression, LogisticRegression
 from l2l_cli.learners.lstm1997 import LSTM1997
-from l2l_cli.learners.many_epochs import ManyEpochs
-from l2l_cli.learners.svm import Svm
+from l2l_cli.learners.refit.gaussian_process import GaussianProcess
+from l2l_cli.learners.refit.logistic_regression import CrossValidatedLogisticRegression, LogisticRegression
+from l2l_cli.learners.refit.many_epochs import ManyEpochs
+from l2l_cli.learners.refit.svm import Svm
 from l2l_cli.learners.weights_in_cell import WeightsInCell
+from l2l_cli.models.model import Kind
 from l2l_cli.optimizers.adam import Adam
 from l2l_cli.optimizers.averaging import GlobalAveragingLSTM
 from l2l_cli.optimizers.conjugate_gradient import ConjugateGradient

@@ -145,9 +145,9 @@ def test_a_programs_own_failure_is_told_with_its_place(monkeypatch, capsys, tmp_
 
 def test_every_yaml_of_a_group_builds(capsys):
     """A file that nobody can compose, or whose arguments its class refuses, is found here."""
-    from l2l_cli.build import build
-    from l2l_cli.config import compose
-    from l2l_cli.groups import options
+    from l2l_cli.config.build import build
+    from l2l_cli.config.compose import compose
+    from l2l_cli.config.groups import options
 
     conf = Path(__file__).resolve().parents[1] / "conf"
     assert set(options("task")) == {path.stem for path in (conf / "task").glob("*.yaml")}

@@ -137,8 +137,8 @@ def long_run(output: str) -> list[str]:
 
 def test_seeds_side_by_side_are_the_seeds_alone(monkeypatch, capsys):
     """And one that was interrupted goes on beside one that was not begun."""
-    from l2l_cli.commands.meta_train import train, train_together
-    from l2l_cli.config import compose
+    from l2l_cli.config.compose import compose
+    from l2l_cli.runs.training import train, train_together
 
     what = "task=b14 task.length=12 task.functions=5 learner=lstm1997 gradient=truncated1997 optimizer=sgd"
     plan = "meta.updates=6 meta.validate_every=2 meta.validation_episodes=4 optimizer.lr=0.1"
@@ -147,7 +147,7 @@ def test_seeds_side_by_side_are_the_seeds_alone(monkeypatch, capsys):
         return compose("meta-train", [*what.split(), *plan.split(), f"seed={seed}", f"output={root}"])
 
     alone = [train(settings(seed, "alone"), relay=lambda *_: None) for seed in range(3)]
-    from l2l_cli.meta.online import OnlineTraining
+    from l2l_cli.meta.online_training import OnlineTraining
 
     update, calls = OnlineTraining.update, []
 

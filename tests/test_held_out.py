@@ -10,17 +10,17 @@ import pytest
 import torch
 
 from l2l_cli.core.errors import UsageError
-from l2l_cli.core.plan import MetaPlan
 from l2l_cli.core.types import Phase
 from l2l_cli.evaluation.curves import rows_of
 from l2l_cli.evaluation.grid import cell_of, cut
+from l2l_cli.evaluation.score import Scores, criterion_for, score
 from l2l_cli.evaluation.tune import tune
 from l2l_cli.learners.descent import Descent
-from l2l_cli.learners.rollout import Scores, criterion_for, score
 from l2l_cli.meta.backprop import Backprop
 from l2l_cli.meta.evolution import EvolutionStrategies
+from l2l_cli.meta.gradient_training import MetaTraining
 from l2l_cli.meta.loss import HeldOut
-from l2l_cli.meta.train import MetaTraining
+from l2l_cli.meta.plan import MetaPlan
 from l2l_cli.meta.training import Validation
 from l2l_cli.optimizers.adam import Adam
 from l2l_cli.optimizers.sgd import Sgd

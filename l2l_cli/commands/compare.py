@@ -11,30 +11,22 @@ import pandas as pd
 
 from l2l_cli.commands import held_out
 from l2l_cli.commands.figures import contenders_figure
-from l2l_cli.commands.progress import Reporter, console
-from l2l_cli.config import identity_of
+from l2l_cli.config.compose import identity_of
+from l2l_cli.config.groups import options
+from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.types import Phase
 from l2l_cli.evaluation.curves import rows_of
+from l2l_cli.evaluation.score import Scores, criterion_for, score, side_by_side
 from l2l_cli.evaluation.tune import Trial, Tuning
-from l2l_cli.groups import options
 from l2l_cli.learners.base import Learner
-from l2l_cli.learners.rollout import Scores, criterion_for, score, side_by_side
 from l2l_cli.results.frame import MetricsFile, bootstrap_interval
 from l2l_cli.results.report import Report, Section, frame_table
 from l2l_cli.results.run import RunFolder
-from l2l_cli.runs import (
-    build_task,
-    hand_made,
-    load_learner,
-    load_run,
-    prepare,
-    run_facts,
-    task_was_chosen,
-    tunable,
-    tuned,
-)
-from l2l_cli.schema import Settings
+from l2l_cli.runs.building import build_task, prepare, run_facts
+from l2l_cli.runs.loading import load_learner, load_run, task_was_chosen
+from l2l_cli.runs.progress import Reporter, console
+from l2l_cli.runs.tuning import hand_made, tunable, tuned
 from l2l_cli.tasks.base import Task
 
 CHECKPOINTS = (0.05, 0.2, 0.5, 1.0)

@@ -9,16 +9,17 @@ import pandas as pd
 
 from l2l_cli.commands import grid, held_out
 from l2l_cli.commands.figures import horizon_figure
-from l2l_cli.commands.progress import console
-from l2l_cli.config import identity_of
+from l2l_cli.config.compose import identity_of
+from l2l_cli.config.schema import Settings
 from l2l_cli.core.types import Phase
 from l2l_cli.evaluation.curves import rows_of
-from l2l_cli.learners.rollout import Scores, score, side_by_side
+from l2l_cli.evaluation.score import Scores, score, side_by_side
 from l2l_cli.results.frame import MetricsFile, bootstrap_interval
 from l2l_cli.results.report import Report, Section, frame_table
 from l2l_cli.results.run import RunFolder
-from l2l_cli.runs import build_task, load_learner, load_run, prepare, run_facts, task_was_chosen
-from l2l_cli.schema import Settings
+from l2l_cli.runs.building import build_task, prepare, run_facts
+from l2l_cli.runs.loading import load_learner, load_run, task_was_chosen
+from l2l_cli.runs.progress import console
 
 
 def run(settings: Settings, run_folder: str, trust: list[str]) -> dict[str, Any]:

@@ -10,18 +10,20 @@ from typing import Any
 import pandas as pd
 
 from l2l_cli.commands.figures import grid_figure, horizon_names
-from l2l_cli.commands.progress import Reporter, console
-from l2l_cli.config import identity_of
+from l2l_cli.config.compose import identity_of
+from l2l_cli.config.schema import Settings
 from l2l_cli.core.types import Phase
 from l2l_cli.evaluation.curves import rows_of
 from l2l_cli.evaluation.grid import DIVERGED, Cell, Contest, cell_of, cut, variations
+from l2l_cli.evaluation.score import Scores, score
 from l2l_cli.learners.base import Learner
-from l2l_cli.learners.rollout import Scores, score
 from l2l_cli.results.frame import Interval, MetricsFile
 from l2l_cli.results.report import Report, Section, frame_table, number
 from l2l_cli.results.run import RunFolder
-from l2l_cli.runs import Tuned, build_learner, hand_made, load_learner, run_facts, tunable, tuned, variation
-from l2l_cli.schema import Settings
+from l2l_cli.runs.building import build_learner, run_facts, variation
+from l2l_cli.runs.loading import load_learner
+from l2l_cli.runs.progress import Reporter, console
+from l2l_cli.runs.tuning import Tuned, hand_made, tunable, tuned
 
 
 def run(

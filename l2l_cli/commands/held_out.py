@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from l2l_cli.learners.rollout import Scores
+from l2l_cli.evaluation.score import Scores
 from l2l_cli.results.frame import bootstrap_interval, paired_bootstrap
 
 COLUMN = "held-out loss"

@@ -14,17 +14,17 @@ from typing import Any
 import pandas as pd
 
 from l2l_cli import __version__
-from l2l_cli.build import build
-from l2l_cli.commands.jobs import Job, cost_table, run_jobs
-from l2l_cli.commands.progress import console
-from l2l_cli.config import compose
+from l2l_cli.config.build import build
+from l2l_cli.config.compose import compose
+from l2l_cli.config.groups import papers
+from l2l_cli.config.schema import ReproduceRequest, Settings
 from l2l_cli.core.errors import PromiseBroken, UsageError
-from l2l_cli.groups import papers
 from l2l_cli.papers.base import Artefact, Paper
+from l2l_cli.papers.jobs import Job, cost_table, run_jobs
 from l2l_cli.results.frame import RULE, Result, write_results
 from l2l_cli.results.report import Report, Section, frame_table, results_table, terminal_table, verdict_line
 from l2l_cli.results.run import RunFolder
-from l2l_cli.schema import ReproduceRequest, Settings
+from l2l_cli.runs.progress import console
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from torch import Tensor
 
-from l2l_cli.learners.rollout import Scores
+from l2l_cli.evaluation.score import Scores
 from l2l_cli.results.frame import Metric
 
 POINTS = 400

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from l2l_cli.core.errors import UsageError
-from l2l_cli.learners.rollout import Scores, side_by_side
+from l2l_cli.evaluation.score import Scores, side_by_side
 from l2l_cli.results.frame import Interval, Statistic, bootstrap_interval, paired_bootstrap
 
 DIVERGED = 2.0

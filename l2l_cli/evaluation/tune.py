@@ -12,8 +12,8 @@ import torch
 from l2l_cli.core.errors import RunFailed
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Phase
+from l2l_cli.evaluation.score import score
 from l2l_cli.learners.base import Learner
-from l2l_cli.learners.rollout import score
 
 NEAR_ONE = ("momentum", "beta1", "beta2", "decay")
 """Keys with these endings are drawn log-uniformly in 1 − value: what counts is over how many steps they average."""

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from l2l_cli.core.blocks import BLOCK, blocks_of, fill, unblocked
-from l2l_cli.kernels.compiled import announce, kernel
-from l2l_cli.kernels.lstm import Cell, climb, pack
-from l2l_cli.kernels.lstm_backward import Tape, Workspace
-from l2l_cli.kernels.team import team
-from l2l_cli.kernels.vectors import pointer, zeros
+from l2l_cli.kernels.blocks import BLOCK, blocks_of, fill, unblocked
+from l2l_cli.kernels.columns.lstm import Cell, climb, pack
+from l2l_cli.kernels.columns.lstm_backward import Tape, Workspace
+from l2l_cli.kernels.simd.compiled import announce, kernel
+from l2l_cli.kernels.simd.registers import pointer, zeros
+from l2l_cli.kernels.threads import team
 
 
 @kernel

@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from l2l_cli.core.blocks import BLOCK, blocked
-from l2l_cli.kernels.compiled import announce
-from l2l_cli.kernels.coordinatewise import Rule, Step, forward
-from l2l_cli.kernels.lstm import pack
-from l2l_cli.kernels.lstm_backward import Tape, Workspace
-from l2l_cli.kernels.recycle import Arena, Recycler
-from l2l_cli.kernels.team import team
-from l2l_cli.kernels.vectors import zeros
+from l2l_cli.kernels.blocks import BLOCK, blocked
+from l2l_cli.kernels.columns.coordinatewise import Rule, Step, forward
+from l2l_cli.kernels.columns.lstm import pack
+from l2l_cli.kernels.columns.lstm_backward import Tape, Workspace
+from l2l_cli.kernels.memory_pool import Arena, Recycler
+from l2l_cli.kernels.simd.compiled import announce
+from l2l_cli.kernels.simd.registers import zeros
+from l2l_cli.kernels.threads import team
 from l2l_cli.kernels.weights import Weights
 
 

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from l2l_cli.kernels.compiled import announce
-from l2l_cli.kernels.team import flushed
-from l2l_cli.kernels.vectors import SIXTEEN_AT_ONCE, WIDTH, Array, zeros
-from l2l_cli.kernels.weights_in_cell_steps import advance, mask, retreat
+from l2l_cli.kernels.columns.weights_in_cell_steps import advance, mask, retreat
+from l2l_cli.kernels.simd.compiled import announce
+from l2l_cli.kernels.simd.registers import SIXTEEN_AT_ONCE, WIDTH, Array, zeros
+from l2l_cli.kernels.threads import flushed
 
 
 class Tape(NamedTuple):

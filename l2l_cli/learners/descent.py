@@ -7,16 +7,16 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Generator, Tensor
 
-from l2l_cli.core.point import Point, SecondOrder
-from l2l_cli.core.replicas import Replicated
 from l2l_cli.core.types import Batch, Batches, Params
 from l2l_cli.learners.base import Learner
-from l2l_cli.learners.unrolled import FastDescent, can_compile
-from l2l_cli.learners.unrolled_cuda import CudaUnroll, can_unroll
+from l2l_cli.learners.fast.unroll_cpu import FastDescent, can_compile
+from l2l_cli.learners.fast.unroll_cuda import CudaUnroll, can_unroll
+from l2l_cli.models.point import Point, SecondOrder
 from l2l_cli.optimizers.averaging import GlobalAveragingLSTM
 from l2l_cli.optimizers.base import Optimizer
 from l2l_cli.optimizers.mlhf import MLHF
 from l2l_cli.optimizers.per_type import PerType
+from l2l_cli.parallel.replicated import Replicated
 from l2l_cli.tasks.base import Task
 
 

@@ -12,11 +12,11 @@ import torch
 from torch import Generator, Tensor, nn
 
 from l2l_cli.core.errors import UsageError
-from l2l_cli.core.point import Point
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Batch, Batches, Params
-from l2l_cli.learners.adaptation import Adaptation, named
 from l2l_cli.learners.base import Learner
+from l2l_cli.learners.fast.adaptation import Adaptation, named
+from l2l_cli.models.point import Point
 from l2l_cli.optimizers.base import positive
 from l2l_cli.tasks.base import Task
 

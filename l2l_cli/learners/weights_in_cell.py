@@ -15,13 +15,13 @@ import torch
 from torch import Generator, Tensor, nn
 
 from l2l_cli.core.errors import UsageError
-from l2l_cli.core.model import Model
-from l2l_cli.core.point import Point
 from l2l_cli.core.random import generator, normal
 from l2l_cli.core.types import Batch, Batches, Params
 from l2l_cli.kernels.weights_in_cell import WeightsInCellKernel
 from l2l_cli.learners.base import Learner, step_losses
 from l2l_cli.learners.gates import FactoredGates, Gates, initial_biases
+from l2l_cli.models.model import Model
+from l2l_cli.models.point import Point
 from l2l_cli.tasks.base import Task
 
 

@@ -12,7 +12,6 @@ import torch
 from torch import Generator, Tensor
 
 from l2l_cli.core.errors import UsageError
-from l2l_cli.core.point import Point
 from l2l_cli.core.random import generator
 from l2l_cli.core.tree import detach
 from l2l_cli.core.types import Batches, Params
@@ -21,6 +20,7 @@ from l2l_cli.learners.descent import Descent, DescentState
 from l2l_cli.meta.gradient import Estimate, Progress
 from l2l_cli.meta.horizon import Horizon
 from l2l_cli.meta.replay import Present, Replay, Replayed
+from l2l_cli.models.point import Point
 from l2l_cli.optimizers.line_search import dot, from_vectors, to_vectors
 from l2l_cli.optimizers.mlhf import MLHF, Solved
 

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 
 from l2l_cli.core.random import derive
 from l2l_cli.core.types import Phase
-from l2l_cli.kernels import layers, lstm1997, recurrent
+from l2l_cli.kernels.seeds import layers, lstm1997, recurrent
 from l2l_cli.learners.base import Learner
 from l2l_cli.learners.logistic_network import LogisticNetwork, Recurrent
 from l2l_cli.learners.lstm1997 import LSTM1997

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from l2l_cli.core.plan import MetaPlan
 from l2l_cli.core.random import derive
 from l2l_cli.core.tree import flatten, unflatten
 from l2l_cli.core.types import Params, Phase
+from l2l_cli.evaluation.score import criterion_for, score
 from l2l_cli.learners.base import Learner
-from l2l_cli.learners.rollout import criterion_for, score
+from l2l_cli.meta.plan import MetaPlan
 
 
 class Update(NamedTuple):

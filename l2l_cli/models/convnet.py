@@ -1,4 +1,4 @@
-"""Small convolutional networks, normalised by the batch or not, as modules to be wrapped by ``core.model.Model``."""
+"""Small convolutional networks, normalised by the batch or not, as modules to be wrapped by ``models.model.Model``."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from l2l_cli.core.model import Initializer, gaussian
 from l2l_cli.core.random import normal
+from l2l_cli.models.model import Initializer, gaussian
 
 
 class BatchNorm(nn.Module):

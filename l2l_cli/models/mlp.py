@@ -1,4 +1,4 @@
-"""Multi-layer perceptrons and affine maps, as modules to be wrapped by ``core.model.Model``."""
+"""Multi-layer perceptrons and affine maps, as modules to be wrapped by ``models.model.Model``."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""A recurrent network that reads a picture row by row, as a module to be wrapped by ``core.model.Model``."""
+"""A recurrent network that reads a picture row by row, as a module to be wrapped by ``models.model.Model``."""
 
 from __future__ import annotations
 
 from torch import Generator, Tensor, nn
 
-from l2l_cli.core.model import Initializer
 from l2l_cli.core.random import uniform
+from l2l_cli.models.model import Initializer
 
 FORGET_BIAS = 1.0
 """Added to what is drawn for the forget gates (Jozefowicz, Zaremba and Sutskever 2015, §5)."""

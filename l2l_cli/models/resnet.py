@@ -1,4 +1,4 @@
-"""Residual networks with full pre-activation, as modules to be wrapped by ``core.model.Model``.
+"""Residual networks with full pre-activation, as modules to be wrapped by ``models.model.Model``.
 
 Source: He et al. 2016, "Identity mappings in deep residual networks"; sizes, projections and the draw of θ_0 as in
 TensorFlow's official models, on which the code of Chen and Lu 2018 is built.
@@ -14,9 +14,9 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from l2l_cli.core.model import glorot
 from l2l_cli.core.random import truncated_normal
 from l2l_cli.models.convnet import BatchNorm, ChannelsLast
+from l2l_cli.models.model import glorot
 
 Stem = Literal["cifar", "imagenet"]
 EPSILON = 1e-5

@@ -7,8 +7,8 @@ from typing import Generic, TypeVar
 
 from torch import Tensor, nn
 
-from l2l_cli.core.point import Point
 from l2l_cli.core.types import Params
+from l2l_cli.models.point import Point
 
 Memory = TypeVar("Memory")
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from l2l_cli.core.point import Point
 from l2l_cli.core.types import Params
+from l2l_cli.models.point import Point
 from l2l_cli.optimizers.base import Optimizer
 from l2l_cli.optimizers.line_search import backtrack, dot, downhill, from_vectors, quotient, to_vectors
 

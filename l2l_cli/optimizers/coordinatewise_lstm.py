@@ -11,15 +11,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from l2l_cli.core.blocks import BLOCK, blocked, blocks_of, unblocked
 from l2l_cli.core.random import generator, uniform
 from l2l_cli.core.types import Params
+from l2l_cli.kernels.blocks import BLOCK, blocked, blocks_of, unblocked
 from l2l_cli.optimizers.base import FirstOrder, positive
 from l2l_cli.optimizers.preprocess import Identity, Preprocess
 
 
 class LSTMStates(NamedTuple):
-    """Hidden and cell activations of every layer, unit and coordinate, (layers, B, H, BLOCK) each: ``core.blocks``.
+    """Hidden and cell activations of every layer, unit and coordinate, (layers, B, H, BLOCK) each: ``kernels.blocks``.
 
     ``seen`` is what the pre-processing remembers; most remember nothing.
     """

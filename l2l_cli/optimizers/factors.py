@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from l2l_cli.autodiff.layer_traces import LayerTrace
 from l2l_cli.core.errors import UsageError
-from l2l_cli.core.layers import LayerTrace
 from l2l_cli.core.types import Params
 from l2l_cli.models.convnet import BatchNorm
 

@@ -7,10 +7,10 @@ from typing import NamedTuple, get_args
 import torch
 from torch import Tensor
 
-from l2l_cli.core.layers import Fisher
-from l2l_cli.core.point import Point
+from l2l_cli.autodiff.layer_traces import Fisher
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Params
+from l2l_cli.models.point import Point
 from l2l_cli.optimizers.base import Optimizer, decayed, fraction, positive, zeros
 from l2l_cli.optimizers.factors import Factors, averaged, blank, inverted, measure, times
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from l2l_cli.core.point import Point
 from l2l_cli.core.types import Params
+from l2l_cli.models.point import Point
 
 SUFFICIENT = 1e-4
 """Share of the decrease that the slope promises which a step must reach (Nocedal and Wright 2006, §3.1)."""

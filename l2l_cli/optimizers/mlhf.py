@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 
 from l2l_cli.core.errors import UsageError
-from l2l_cli.core.model import Kind
-from l2l_cli.core.point import Point
 from l2l_cli.core.types import Params
+from l2l_cli.models.model import Kind
+from l2l_cli.models.point import Point
 from l2l_cli.optimizers.base import Optimizer, positive
-from l2l_cli.optimizers.kind_rnns import KindRNNs, States
 from l2l_cli.optimizers.line_search import from_vectors, to_vectors
 from l2l_cli.optimizers.preprocess import Preprocess, Squash
 from l2l_cli.optimizers.solvers import conjugate_gradient
+from l2l_cli.optimizers.type_rnns import KindRNNs, States
 
 INPUTS = 3
 """What a network sees of a coordinate: the gradient, a residual and a solution."""

@@ -14,7 +14,7 @@ import pandas as pd
 
 from l2l_cli.results.frame import Metric, Result
 from l2l_cli.results.report import Section
-from l2l_cli.runs import Trained
+from l2l_cli.runs.loading import Trained
 
 TRIALS = "trials"
 """Metric by which a measurement says how many settings it tried."""

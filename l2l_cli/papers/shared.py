@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from l2l_cli.config.schema import Settings
 from l2l_cli.evaluation.tune import Tuning
 from l2l_cli.papers.base import TRIALS
 from l2l_cli.results.frame import Metric
 from l2l_cli.results.report import Section
-from l2l_cli.runs import variation
-from l2l_cli.schema import Settings
+from l2l_cli.runs.building import variation
 from l2l_cli.tasks.base import Task
 
 BASE = "base"

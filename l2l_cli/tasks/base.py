@@ -8,9 +8,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from l2l_cli.core.model import Model
-from l2l_cli.core.point import output_hessian
 from l2l_cli.core.types import Batch, Batches, Phase, Spec, Split
+from l2l_cli.models.model import Model
+from l2l_cli.models.point import output_hessian
 
 FLOOR = 1e-6
 """Smallest probability that a cross-entropy lets an answer have, above the 6e-8 to which float32 rounds 1."""

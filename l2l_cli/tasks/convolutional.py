@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from l2l_cli.core.model import Model
 from l2l_cli.core.types import Spec
 from l2l_cli.models.convnet import convnet, cuda_convnet_weights
+from l2l_cli.models.model import Model
 from l2l_cli.models.resnet import Stem, resnet, resnet_weights
 from l2l_cli.tasks.augment import Augment, Standardise
 from l2l_cli.tasks.division import Division

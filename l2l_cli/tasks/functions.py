@@ -12,10 +12,10 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
-from l2l_cli.core.model import Model, glorot
 from l2l_cli.core.random import derive, generator, integers, uniform
 from l2l_cli.core.types import Batch, Batches, Phase, Spec, Split
 from l2l_cli.models.mlp import mlp
+from l2l_cli.models.model import Model, glorot
 from l2l_cli.tasks.base import Episode, Task, mean_squared_curvature, mean_squared_error
 
 BLOCK = 256

@@ -11,11 +11,11 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from l2l_cli.core.model import Model, glorot
 from l2l_cli.core.random import derive, generator, integers, normal, uniform
 from l2l_cli.core.tree import tree_map
 from l2l_cli.core.types import Batch, Batches, Phase, Spec, Split
 from l2l_cli.models.mlp import Activation, mlp
+from l2l_cli.models.model import Model, glorot
 from l2l_cli.tasks.base import Episode, Task, binary_cross_entropy, binary_curvature
 
 ATTEMPTS = 100

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from l2l_cli.core.model import Model
 from l2l_cli.core.random import derive, generator
 from l2l_cli.core.types import Batch, Phase, Spec, Split
+from l2l_cli.models.model import Model
 from l2l_cli.models.resnet import resnet, resnet_weights
 from l2l_cli.tasks.augment import Standardise, draw_frames, middle_frames, rescale_
 from l2l_cli.tasks.base import Classification, Episode

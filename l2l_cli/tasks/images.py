@@ -13,11 +13,11 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional
 
-from l2l_cli.core.model import Model, gaussian
 from l2l_cli.core.random import derive, generator
 from l2l_cli.core.types import Batch, Phase, Spec, Split
 from l2l_cli.models.convnet import convnet, gaussian_weights
 from l2l_cli.models.mlp import Activation, mlp
+from l2l_cli.models.model import Model, gaussian
 from l2l_cli.tasks.augment import Augment, Standardise, augmented, rescale_
 from l2l_cli.tasks.base import Classification, Episode
 from l2l_cli.tasks.datasets import load, outline

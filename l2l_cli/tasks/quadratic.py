@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from l2l_cli.core.model import Model, gaussian
 from l2l_cli.core.random import generator, normal
 from l2l_cli.core.types import Batch, Batches, Phase, Spec, Split
 from l2l_cli.models.mlp import LinearMap
+from l2l_cli.models.model import Model, gaussian
 from l2l_cli.tasks.base import Episode, Task, mean_squared_curvature, mean_squared_error
 
 

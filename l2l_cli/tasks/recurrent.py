@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from l2l_cli.core.model import Model
 from l2l_cli.core.types import Spec
+from l2l_cli.models.model import Model
 from l2l_cli.models.recurrent import row_reader, row_reader_weights
 from l2l_cli.tasks.augment import Augment, Standardise
 from l2l_cli.tasks.division import Division

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from l2l_cli.build import build
+from l2l_cli.config.build import build
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import generator, integers
 from l2l_cli.tasks.base import Task

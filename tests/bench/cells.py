@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from l2l_cli.config.schema import Hardware
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Batches, Phase
 from l2l_cli.learners.weights_in_cell import CellState, WeightsInCell
-from l2l_cli.runs import prepare
-from l2l_cli.schema import Hardware
+from l2l_cli.runs.building import prepare
 from l2l_cli.tasks.halfplanes import Halfplanes
 from tests.bench.floors import FLOAT
 from tests.bench.meta_step import FAST, REFERENCE, Ours, check_agreement, timed

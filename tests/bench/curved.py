@@ -9,18 +9,18 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from l2l_cli.core.model import Initializer, Model, gaussian
-from l2l_cli.core.point import Point
+from l2l_cli.config.schema import Hardware
 from l2l_cli.core.random import generator, integers, normal
 from l2l_cli.core.types import Batch, Phase, Spec, Split
 from l2l_cli.learners.descent import Descent, DescentState
 from l2l_cli.models.convnet import convnet, cuda_convnet_weights
 from l2l_cli.models.mlp import mlp
+from l2l_cli.models.model import Initializer, Model, gaussian
+from l2l_cli.models.point import Point
 from l2l_cli.optimizers.hessian_free import HessianFree
 from l2l_cli.optimizers.mlhf import MLHF
 from l2l_cli.optimizers.sgd import Sgd
-from l2l_cli.runs import prepare
-from l2l_cli.schema import Hardware
+from l2l_cli.runs.building import prepare
 from l2l_cli.tasks.base import Classification, Episode
 from tests.bench.samples import Case, Measure, Sample, by_round
 

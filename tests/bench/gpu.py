@@ -22,8 +22,8 @@ from rich.table import Table
 from l2l_cli.core.random import generator, normal
 from l2l_cli.core.types import Phase
 from l2l_cli.learners.descent import Descent
-from l2l_cli.learners.unrolled import weights_of
-from l2l_cli.learners.unrolled_cuda import CudaUnroll
+from l2l_cli.learners.fast.unroll_cpu import weights_of
+from l2l_cli.learners.fast.unroll_cuda import CudaUnroll
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
 from l2l_cli.optimizers.preprocess import LogAndSign
 from l2l_cli.tasks.quadratic import Quadratic
@@ -127,7 +127,7 @@ def applying(peak: float) -> Iterator[Row]:
 
 
 def rule_on_device(rule: CoordinatewiseLSTM, dtype: torch.dtype) -> Any:
-    from l2l_cli.kernels.coordinatewise_triton import TritonUnroll
+    from l2l_cli.kernels.gpu.coordinatewise import TritonUnroll
 
     return TritonUnroll(weights_of(rule), dtype)
 

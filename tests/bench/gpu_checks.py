@@ -8,14 +8,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from l2l_cli.core.blocks import blocked, unblocked
 from l2l_cli.core.random import generator, normal
 from l2l_cli.core.tree import detach
 from l2l_cli.core.types import Phase
-from l2l_cli.kernels.coordinatewise_triton import TritonUnroll
+from l2l_cli.kernels.blocks import blocked, unblocked
+from l2l_cli.kernels.gpu.coordinatewise import TritonUnroll
 from l2l_cli.learners.descent import Descent
-from l2l_cli.learners.unrolled import weights_of
-from l2l_cli.learners.unrolled_cuda import CudaUnroll
+from l2l_cli.learners.fast.unroll_cpu import weights_of
+from l2l_cli.learners.fast.unroll_cuda import CudaUnroll
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM, LSTMStates
 from l2l_cli.optimizers.preprocess import Identity, LogAndSign, Preprocess
 from l2l_cli.tasks.quadratic import Quadratic

@@ -16,9 +16,9 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
+from l2l_cli.config.schema import Hardware
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
-from l2l_cli.runs import prepare
-from l2l_cli.schema import Hardware
+from l2l_cli.runs.building import prepare
 from l2l_cli.tasks.quadratic import Quadratic
 from tests.bench.meta_step import FAST, REFERENCE, Ours
 from tests.bench.problems import Bowl, Setting

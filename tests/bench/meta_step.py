@@ -9,8 +9,8 @@ from functools import partial
 import numpy as np
 import torch
 
-from l2l_cli.runs import prepare
-from l2l_cli.schema import Hardware
+from l2l_cli.config.schema import Hardware
+from l2l_cli.runs.building import prepare
 from tests.bench.floors import meta_step_work
 from tests.bench.peers.client import Peer, PeerError
 from tests.bench.peers.problem import Array, Problem

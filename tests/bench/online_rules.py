@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-from l2l_cli.build import build
-from l2l_cli.config import compose
-from l2l_cli.meta.online import OnlineTraining
-from l2l_cli.runs import build_learner, build_task, prepare
+from l2l_cli.config.build import build
+from l2l_cli.config.compose import compose
+from l2l_cli.meta.online_training import OnlineTraining
+from l2l_cli.runs.building import build_learner, build_task, prepare
 from tests.bench.meta_step import FAST
 from tests.bench.samples import Case, Measure
 

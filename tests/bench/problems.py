@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from l2l_cli.core.model import Model, gaussian, glorot
 from l2l_cli.core.random import generator, integers, normal, uniform
 from l2l_cli.core.types import Batch, Batches, Phase, Spec, Split
 from l2l_cli.learners.descent import Descent
 from l2l_cli.models.mlp import mlp
+from l2l_cli.models.model import Model, gaussian, glorot
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
 from l2l_cli.optimizers.preprocess import LogAndSign
 from l2l_cli.tasks.base import Episode, Task, mean_squared_error

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from l2l_cli.build import changed
 from l2l_cli.commands.figures import grid_figure
+from l2l_cli.config.build import changed
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.types import Phase
 from l2l_cli.evaluation.grid import PLAIN, Cell, Contest, cell_of, cut, variations
+from l2l_cli.evaluation.score import Scores, score
 from l2l_cli.learners.descent import Descent
-from l2l_cli.learners.rollout import Scores, score
 from l2l_cli.optimizers.adam import Adam
 from tests.cases import TASKS
 from tests.results.test_plot import is_blank

@@ -6,12 +6,12 @@ import math
 
 import pytest
 
-from l2l_cli.config import compose
+from l2l_cli.config.compose import compose
 from l2l_cli.core.errors import RunFailed, UsageError
 from l2l_cli.evaluation.tune import draws_of, settings_of, tune
 from l2l_cli.learners.descent import Descent
 from l2l_cli.optimizers.sgd import Sgd
-from l2l_cli.runs import tuned
+from l2l_cli.runs.tuning import tuned
 from l2l_cli.tasks.quadratic import Quadratic
 
 

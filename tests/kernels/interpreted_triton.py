@@ -8,14 +8,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from l2l_cli.core.blocks import blocked, unblocked
 from l2l_cli.core.random import generator
 from l2l_cli.core.tree import detach
 from l2l_cli.core.types import Phase
-from l2l_cli.kernels.coordinatewise_triton import TritonUnroll
+from l2l_cli.kernels.blocks import blocked, unblocked
+from l2l_cli.kernels.gpu.coordinatewise import TritonUnroll
 from l2l_cli.learners.descent import Descent
-from l2l_cli.learners.unrolled import weights_of
-from l2l_cli.learners.unrolled_cuda import CudaUnroll
+from l2l_cli.learners.fast.unroll_cpu import weights_of
+from l2l_cli.learners.fast.unroll_cuda import CudaUnroll
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM, LSTMStates
 from l2l_cli.optimizers.preprocess import Identity, LogAndSign
 from l2l_cli.tasks.quadratic import Quadratic
@@ -99,7 +99,7 @@ def test_products_may_wait_for_any_number_of_steps(monkeypatch):
     grads, params, adjoint, state = draw(2, 8)
     gradients = []
     for wait in (1, 2, STEPS):
-        monkeypatch.setattr("l2l_cli.kernels.coordinatewise_triton.SLOPES_BYTES", wait * 4 * 2 * 8 * 128 * 4)
+        monkeypatch.setattr("l2l_cli.kernels.gpu.coordinatewise.SLOPES_BYTES", wait * 4 * 2 * 8 * 128 * 4)
         unroll = TritonUnroll(weights_of(rule), precision="ieee")
         run(unroll, grads, state, params)
         gradients.append([value.clone() for value in unroll.backward(adjoint)])

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from l2l_cli.core.blocks import BLOCK, blocked, fill, unblocked
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Phase
-from l2l_cli.kernels.recycle import Arena, Recycler
+from l2l_cli.kernels.blocks import BLOCK, blocked, fill, unblocked
+from l2l_cli.kernels.memory_pool import Arena, Recycler
 from l2l_cli.kernels.unroll import Unroll, apply
 from l2l_cli.learners.descent import Descent
-from l2l_cli.learners.unrolled import weights_of
+from l2l_cli.learners.fast.unroll_cpu import weights_of
 from l2l_cli.meta.backprop import Backprop
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM, LSTMStates
 from l2l_cli.optimizers.preprocess import ClippedLogAndSign, Identity, LogAndSign, Momenta, Preprocess

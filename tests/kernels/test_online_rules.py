@@ -8,9 +8,9 @@ import torch
 
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Phase
-from l2l_cli.kernels import lstm1997, recurrent
-from l2l_cli.kernels.layers import BATCH, ONLINE, SEQUENCE, Lesson
-from l2l_cli.kernels.vectors import shape_of
+from l2l_cli.kernels.seeds import lstm1997, recurrent
+from l2l_cli.kernels.seeds.layers import BATCH, ONLINE, SEQUENCE, Lesson
+from l2l_cli.kernels.simd.registers import shape_of
 from l2l_cli.learners.logistic_network import Recurrent
 from l2l_cli.learners.lstm1997 import LSTM1997
 from l2l_cli.tasks.functions import SemiLinear

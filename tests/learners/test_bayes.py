@@ -9,9 +9,9 @@ import torch
 
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Phase
-from l2l_cli.learners.bayes import Bayes
-from l2l_cli.learners.rollout import score
-from l2l_cli.learners.slices import cube_slice
+from l2l_cli.evaluation.score import score
+from l2l_cli.learners.bayes.cube_quadrature import cube_slice
+from l2l_cli.learners.bayes.posterior import Bayes
 from l2l_cli.tasks.functions import Booleans, QuadraticFunction, SemiLinear
 from l2l_cli.tasks.quadratic import Quadratic
 

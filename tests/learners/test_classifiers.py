@@ -13,9 +13,9 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.svm import SVC
 
-from l2l_cli.learners.gaussian_process import GaussianProcess
-from l2l_cli.learners.logistic_regression import CrossValidatedLogisticRegression
-from l2l_cli.learners.svm import Svm, platt
+from l2l_cli.learners.refit.gaussian_process import GaussianProcess
+from l2l_cli.learners.refit.logistic_regression import CrossValidatedLogisticRegression
+from l2l_cli.learners.refit.svm import Svm, platt
 from l2l_cli.tasks.halfplanes import Halfplanes
 
 TASK = Halfplanes(dimension=3)

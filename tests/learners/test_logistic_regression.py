@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from l2l_cli.core.types import Phase
-from l2l_cli.learners.logistic_regression import LogisticRegression
-from l2l_cli.learners.rollout import score
+from l2l_cli.evaluation.score import score
+from l2l_cli.learners.refit.logistic_regression import LogisticRegression
 from l2l_cli.tasks.functions import SemiLinear
 
 

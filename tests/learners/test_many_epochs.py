@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from l2l_cli.learners.many_epochs import ManyEpochs
+from l2l_cli.learners.refit.many_epochs import ManyEpochs
 from l2l_cli.optimizers.adam import Adam
 from l2l_cli.optimizers.sgd import Sgd
 from l2l_cli.tasks.halfplanes import Halfplanes

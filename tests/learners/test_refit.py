@@ -9,8 +9,8 @@ import torch
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Batches, Phase
-from l2l_cli.learners.logistic_regression import CrossValidatedLogisticRegression, LogisticRegression
-from l2l_cli.learners.refit import Refit
+from l2l_cli.learners.refit.base import Refit
+from l2l_cli.learners.refit.logistic_regression import CrossValidatedLogisticRegression, LogisticRegression
 from l2l_cli.tasks.functions import SemiLinear
 from l2l_cli.tasks.halfplanes import Halfplanes
 from tests.cases import TASKS

@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from l2l_cli.core.plan import MetaPlan
 from l2l_cli.core.tree import flatten, unflatten
 from l2l_cli.core.types import Batch
 from l2l_cli.learners.base import Learner
 from l2l_cli.meta.backprop import Backprop
 from l2l_cli.meta.evolution import EvolutionStrategies, PersistentES, moved
+from l2l_cli.meta.gradient_training import MetaTraining
 from l2l_cli.meta.loss import LastStep, LogTrajectory
-from l2l_cli.meta.train import MetaTraining
+from l2l_cli.meta.plan import MetaPlan
 from l2l_cli.optimizers.adam import Adam
 from l2l_cli.tasks.base import Episode, Task
 from tests.cases import LEARNED, LEARNERS, PAIRS, TASKS

@@ -6,16 +6,16 @@ import pytest
 import torch
 
 from l2l_cli.core.errors import RunFailed
-from l2l_cli.core.plan import MetaPlan
 from l2l_cli.core.random import derive, generator
 from l2l_cli.core.types import Phase
 from l2l_cli.learners.base import step_losses
 from l2l_cli.learners.descent import Descent
 from l2l_cli.learners.in_weights import LSTM
 from l2l_cli.meta.backprop import Backprop
+from l2l_cli.meta.gradient_training import MetaTraining
 from l2l_cli.meta.horizon import Curriculum
 from l2l_cli.meta.loss import LastStep, LogTrajectory, Trajectory
-from l2l_cli.meta.train import MetaTraining
+from l2l_cli.meta.plan import MetaPlan
 from l2l_cli.meta.training import Update, Validation
 from l2l_cli.optimizers.adam import Adam
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM

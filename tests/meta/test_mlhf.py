@@ -10,16 +10,16 @@ import pytest
 import torch
 
 from l2l_cli.core.errors import UsageError
-from l2l_cli.core.plan import MetaPlan
-from l2l_cli.core.point import Point
 from l2l_cli.core.random import derive, generator, normal
 from l2l_cli.core.tree import flatten
 from l2l_cli.core.types import Phase
+from l2l_cli.evaluation.score import score
 from l2l_cli.learners.descent import Descent
-from l2l_cli.learners.rollout import score
+from l2l_cli.meta.gradient_training import MetaTraining
 from l2l_cli.meta.mlhf import StoppedBackprop, solver_objective
+from l2l_cli.meta.plan import MetaPlan
 from l2l_cli.meta.replay import Replay
-from l2l_cli.meta.train import MetaTraining
+from l2l_cli.models.point import Point
 from l2l_cli.optimizers.adam import Adam
 from l2l_cli.optimizers.line_search import dot, from_vectors, to_vectors
 from l2l_cli.optimizers.mlhf import MLHF

@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from l2l_cli.core.model import Model
-from l2l_cli.core.point import Point
 from l2l_cli.core.random import generator, normal
 from l2l_cli.core.types import Batch
 from l2l_cli.learners.descent import Descent
-from l2l_cli.learners.surface import Surface
+from l2l_cli.learners.fast.recorded_loss import Surface
 from l2l_cli.meta.backprop import Backprop
 from l2l_cli.models.convnet import BatchNorm, convnet, gaussian_weights
+from l2l_cli.models.model import Model
+from l2l_cli.models.point import Point
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
 from l2l_cli.optimizers.preprocess import LogAndSign
 from l2l_cli.tasks.base import mean_squared_error

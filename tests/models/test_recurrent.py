@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import nn
 
+from l2l_cli.autodiff.linearize import Linearizer
 from l2l_cli.core.errors import UsageError
-from l2l_cli.core.linear import Linearizer
-from l2l_cli.core.model import Model
-from l2l_cli.core.point import Point
 from l2l_cli.core.random import generator, normal
 from l2l_cli.core.types import Batch, Phase
-from l2l_cli.learners.surface import Surface
+from l2l_cli.learners.fast.recorded_loss import Surface
+from l2l_cli.models.model import Model
+from l2l_cli.models.point import Point
 from l2l_cli.models.recurrent import Rows, row_reader, row_reader_weights
 from l2l_cli.tasks.base import softmax_cross_entropy
 from l2l_cli.tasks.recurrent import ImagesLSTM

@@ -11,11 +11,11 @@ from torch.autograd import forward_ad
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional
 
-from l2l_cli.core.model import Model
-from l2l_cli.core.point import Point
 from l2l_cli.core.random import generator, normal
 from l2l_cli.core.types import Batch
-from l2l_cli.learners.surface import Surface
+from l2l_cli.learners.fast.recorded_loss import Surface
+from l2l_cli.models.model import Model
+from l2l_cli.models.point import Point
 from l2l_cli.models.resnet import Bottleneck, ResidualBlock, resnet, resnet_weights
 from l2l_cli.tasks.base import mean_squared_error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from l2l_cli.core.blocks import unblocked
+from l2l_cli.kernels.blocks import unblocked
 from l2l_cli.learners.descent import Descent
 from l2l_cli.optimizers.averaging import GlobalAveragingLSTM
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM

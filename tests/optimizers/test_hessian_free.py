@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from l2l_cli.core.point import Point
 from l2l_cli.core.random import generator, normal
 from l2l_cli.core.types import Batch, Phase
+from l2l_cli.evaluation.score import score
 from l2l_cli.learners.descent import Descent
-from l2l_cli.learners.rollout import score
+from l2l_cli.models.point import Point
 from l2l_cli.optimizers.hessian_free import HessianFree, LevenbergMarquardt
 from l2l_cli.optimizers.sgd import Sgd
 from l2l_cli.optimizers.solvers import conjugate_gradient

@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch import nn
 
+from l2l_cli.autodiff.layer_traces import LayerTrace
 from l2l_cli.core.errors import UsageError
-from l2l_cli.core.layers import LayerTrace
-from l2l_cli.core.model import Model, gaussian
-from l2l_cli.core.point import Point
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Batch, Phase
+from l2l_cli.evaluation.score import score
 from l2l_cli.learners.descent import Descent
-from l2l_cli.learners.rollout import score
 from l2l_cli.models.convnet import BatchNorm
+from l2l_cli.models.model import Model, gaussian
+from l2l_cli.models.point import Point
 from l2l_cli.optimizers.adam import Adam
 from l2l_cli.optimizers.factors import NUMBERS, Factors, blank, inverted, measure, times
 from l2l_cli.optimizers.kfac import KFac

@@ -7,15 +7,15 @@ import math
 import pytest
 import torch
 
-from l2l_cli.core.point import Point
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Phase
+from l2l_cli.evaluation.score import score
 from l2l_cli.learners.descent import Descent
-from l2l_cli.learners.rollout import score
+from l2l_cli.models.point import Point
 from l2l_cli.optimizers.hessian_free import HessianFree
-from l2l_cli.optimizers.kind_rnns import CoordinateRNN
 from l2l_cli.optimizers.line_search import to_vectors
 from l2l_cli.optimizers.mlhf import MLHF
+from l2l_cli.optimizers.type_rnns import CoordinateRNN
 from l2l_cli.tasks.images import ImagesMLP
 from tests.cases import KINDS, TASKS
 

@@ -6,16 +6,16 @@ import pytest
 import torch
 from torch import nn
 
-from l2l_cli.core.blocks import unblocked
-from l2l_cli.core.model import Model, gaussian
-from l2l_cli.core.plan import MetaPlan
 from l2l_cli.core.random import derive, generator, normal
 from l2l_cli.core.tree import detach, flatten
 from l2l_cli.core.types import Batch, Phase, Spec, Split
+from l2l_cli.kernels.blocks import unblocked
 from l2l_cli.learners.descent import Descent
 from l2l_cli.meta.backprop import Backprop
+from l2l_cli.meta.gradient_training import MetaTraining
 from l2l_cli.meta.loss import LogTrajectory
-from l2l_cli.meta.train import MetaTraining
+from l2l_cli.meta.plan import MetaPlan
+from l2l_cli.models.model import Model, gaussian
 from l2l_cli.optimizers.adam import Adam
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
 from l2l_cli.optimizers.per_type import PerType

@@ -11,14 +11,15 @@ import pandas as pd
 import pytest
 import torch
 
-from l2l_cli.commands import jobs, reproduce
-from l2l_cli.config import compose
+from l2l_cli.commands import reproduce
+from l2l_cli.config.compose import compose
+from l2l_cli.config.groups import papers
+from l2l_cli.config.schema import Evaluation, ReproduceRequest
 from l2l_cli.core.errors import UsageError
-from l2l_cli.groups import papers
 from l2l_cli.learners.descent import Descent
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
 from l2l_cli.optimizers.sgd import Sgd
-from l2l_cli.papers import losses
+from l2l_cli.papers import jobs, losses
 from l2l_cli.papers.andrychowicz2016 import figure10, tables
 from l2l_cli.papers.andrychowicz2016.claims import alike, beats, fails, one_for_all, sane
 from l2l_cli.papers.andrychowicz2016.ends import end_rows, end_sections
@@ -29,8 +30,7 @@ from l2l_cli.papers.andrychowicz2016.tables import spread, winners
 from l2l_cli.papers.shared import chosen, edge_warning
 from l2l_cli.results.frame import Metric
 from l2l_cli.results.report import Report
-from l2l_cli.runs import untrained
-from l2l_cli.schema import Evaluation, ReproduceRequest
+from l2l_cli.runs.loading import untrained
 from l2l_cli.tasks.images import ImagesMLP
 from l2l_cli.tasks.quadratic import Quadratic
 from tests.test_cli import run

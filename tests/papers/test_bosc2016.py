@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from l2l_cli.commands import reproduce
-from l2l_cli.config import compose
-from l2l_cli.groups import papers
-from l2l_cli.learners.rollout import Scores
+from l2l_cli.config.compose import compose
+from l2l_cli.config.groups import papers
+from l2l_cli.config.schema import ReproduceRequest
+from l2l_cli.evaluation.score import Scores
 from l2l_cli.learners.weights_in_cell import WeightsInCell
 from l2l_cli.papers.bosc2016 import figure, moves
 from l2l_cli.papers.bosc2016.measures import DRAWS, losses_of, p_text, paired_p, score_rows
@@ -21,8 +22,8 @@ from l2l_cli.papers.bosc2016.recipe import ARTEFACTS, Bosc2016
 from l2l_cli.papers.bosc2016.table import claims, table
 from l2l_cli.papers.bosc2016.variants import BY_TEST, HOCHREITER, PLAIN, variants
 from l2l_cli.results.frame import Metric
-from l2l_cli.runs import Trained, build_learner, build_task
-from l2l_cli.schema import ReproduceRequest
+from l2l_cli.runs.building import build_learner, build_task
+from l2l_cli.runs.loading import Trained
 from l2l_cli.tasks.halfplanes import Halfplanes
 from tests.test_cli import run
 

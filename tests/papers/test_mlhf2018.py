@@ -11,13 +11,14 @@ import pytest
 import torch
 
 from l2l_cli.commands import reproduce
-from l2l_cli.config import compose
-from l2l_cli.core.point import Point
+from l2l_cli.config.compose import compose
+from l2l_cli.config.groups import papers
+from l2l_cli.config.schema import ReproduceRequest
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Phase, Split
-from l2l_cli.groups import papers
+from l2l_cli.evaluation.score import Scores
 from l2l_cli.learners.descent import Descent
-from l2l_cli.learners.rollout import Scores
+from l2l_cli.models.point import Point
 from l2l_cli.optimizers.mlhf import MLHF
 from l2l_cli.papers import losses
 from l2l_cli.papers.mlhf2018 import beyond, figure1, figure2, figure3, looks, parallel
@@ -29,8 +30,8 @@ from l2l_cli.papers.mlhf2018.recipe import ARTEFACTS, Mlhf2018
 from l2l_cli.papers.mlhf2018.track import ends, follow, track_rows
 from l2l_cli.papers.shared import problems_of
 from l2l_cli.results.frame import Metric
-from l2l_cli.runs import Trained, build_learner, build_task, untrained
-from l2l_cli.schema import ReproduceRequest
+from l2l_cli.runs.building import build_learner, build_task
+from l2l_cli.runs.loading import Trained, untrained
 from l2l_cli.tasks.convolutional import ImagesCudaConvNet
 from tests.test_cli import run
 

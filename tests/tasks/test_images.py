@@ -11,12 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from l2l_cli.build import build
-from l2l_cli.config import compose, settings_of_run
+from l2l_cli.config.build import build
+from l2l_cli.config.compose import compose, settings_of_run
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Phase, Split
-from l2l_cli.runs import build_task
+from l2l_cli.runs.building import build_task
 from l2l_cli.tasks import datasets
 from l2l_cli.tasks.images import Images, ImagesConvNet, ImagesMLP
 

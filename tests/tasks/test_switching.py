@@ -9,7 +9,7 @@ import torch
 
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Batches, Phase
-from l2l_cli.learners.bayes import Bayes
+from l2l_cli.learners.bayes.posterior import Bayes
 from l2l_cli.tasks.functions import Booleans, SemiLinear
 from l2l_cli.tasks.switching import Switching
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from l2l_cli.core.errors import UsageError
-from l2l_cli.core.plan import MetaPlan
 from l2l_cli.learners.descent import Descent
 from l2l_cli.meta.backprop import Backprop
 from l2l_cli.meta.evolution import PersistentES
-from l2l_cli.meta.train import MetaTraining
+from l2l_cli.meta.gradient_training import MetaTraining
+from l2l_cli.meta.plan import MetaPlan
 from l2l_cli.optimizers.adam import Adam
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
 from l2l_cli.tasks.images import ImagesMLP

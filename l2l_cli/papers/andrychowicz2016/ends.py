@@ -11,11 +11,11 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from l2l_cli.core.blocks import unblocked
-from l2l_cli.core.point import Point
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Params, Phase
+from l2l_cli.kernels.blocks import unblocked
 from l2l_cli.learners.descent import Descent
+from l2l_cli.models.point import Point
 from l2l_cli.optimizers.coordinatewise_lstm import LSTMStates
 from l2l_cli.papers.andrychowicz2016.measures import Entry
 from l2l_cli.papers.andrychowicz2016.style import styles_of

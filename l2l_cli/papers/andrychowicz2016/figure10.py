@@ -18,10 +18,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from l2l_cli.core.point import Point
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Phase
 from l2l_cli.learners.descent import Descent
+from l2l_cli.models.point import Point
 from l2l_cli.optimizers.base import FirstOrder
 from l2l_cli.optimizers.sgd import Nesterov
 from l2l_cli.papers.andrychowicz2016.measures import Entry

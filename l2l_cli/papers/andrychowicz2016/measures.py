@@ -8,18 +8,19 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from l2l_cli.config.schema import Evaluation, Settings
 from l2l_cli.core.types import Phase
 from l2l_cli.evaluation.curves import rows_of
+from l2l_cli.evaluation.score import Scores, score, side_by_side
 from l2l_cli.evaluation.tune import Tuning
 from l2l_cli.learners.base import Learner
-from l2l_cli.learners.rollout import Scores, score, side_by_side
 from l2l_cli.papers import losses
 from l2l_cli.papers.andrychowicz2016.published import MARKS, our_step, updates_at
 from l2l_cli.papers.losses import Losses
 from l2l_cli.papers.shared import problems_of, tuning_rows
 from l2l_cli.results.frame import Metric
-from l2l_cli.runs import Trained, tuned
-from l2l_cli.schema import Evaluation, Settings
+from l2l_cli.runs.loading import Trained
+from l2l_cli.runs.tuning import tuned
 
 
 class Entry(NamedTuple):

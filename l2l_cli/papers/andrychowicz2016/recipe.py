@@ -13,7 +13,7 @@ from l2l_cli.papers.andrychowicz2016 import beyond, ends, figure4, figure5, figu
 from l2l_cli.papers.andrychowicz2016.measures import entries, entry_rows, restricted
 from l2l_cli.papers.base import Artefact, Paper
 from l2l_cli.results.frame import Metric
-from l2l_cli.runs import Trained
+from l2l_cli.runs.loading import Trained
 from l2l_cli.tasks import images, quadratic
 
 ARTEFACTS: Mapping[str, Callable[[Mapping[str, pd.DataFrame], Path], Artefact]] = {

@@ -22,7 +22,7 @@ from l2l_cli.papers.shared import Claim, listed
 from l2l_cli.results.frame import Metric, Result, summarise
 from l2l_cli.results.plot import COLOURS, LIMIT, decorate, panels, save
 from l2l_cli.results.report import Figure, Section
-from l2l_cli.runs import Trained
+from l2l_cli.runs.loading import Trained
 from l2l_cli.tasks.base import Task
 
 SMALL = "2–4–1"

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from l2l_cli.config.schema import Evaluation
 from l2l_cli.core.types import Phase
+from l2l_cli.evaluation.score import Scores, score, side_by_side
 from l2l_cli.learners.base import Learner
-from l2l_cli.learners.rollout import Scores, score, side_by_side
 from l2l_cli.papers.shared import BASE, problems_of, tuning_rows
 from l2l_cli.results.frame import Interval, Metric, paired_bootstrap
-from l2l_cli.runs import Trained, tuned
-from l2l_cli.schema import Evaluation
+from l2l_cli.runs.loading import Trained
+from l2l_cli.runs.tuning import tuned
 
 HELD_OUT, ACCURACY, LATE = "held_out", "held_out_accuracy", "late"
 """Means over a data set's hidden steps; and over its second half, where the training part ends before."""

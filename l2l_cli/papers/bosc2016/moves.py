@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from l2l_cli.build import build, changed
+from l2l_cli.config.build import build, changed
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Phase
 from l2l_cli.learners.weights_in_cell import WeightsInCell
@@ -26,7 +26,8 @@ from l2l_cli.papers.shared import BASE, Claim, listed
 from l2l_cli.results.frame import Metric, Result, summarise
 from l2l_cli.results.plot import COLOURS, LIMIT, decorate, panels, save
 from l2l_cli.results.report import Figure, Section
-from l2l_cli.runs import Trained, build_learner
+from l2l_cli.runs.building import build_learner
+from l2l_cli.runs.loading import Trained
 from l2l_cli.tasks.base import Task
 
 SETS = 200

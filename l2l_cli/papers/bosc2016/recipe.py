@@ -12,7 +12,7 @@ from l2l_cli.papers.base import Artefact, Paper
 from l2l_cli.papers.bosc2016 import beyond, curves, figure, moves, published, table, variants
 from l2l_cli.papers.bosc2016.measures import loss_rows
 from l2l_cli.results.frame import Metric
-from l2l_cli.runs import Trained
+from l2l_cli.runs.loading import Trained
 from l2l_cli.tasks import halfplanes
 
 ARTEFACTS: Mapping[str, Callable[[Mapping[str, pd.DataFrame], Path], Artefact]] = {

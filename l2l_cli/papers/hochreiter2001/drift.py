@@ -11,15 +11,16 @@ import pandas as pd
 
 from l2l_cli.core.random import derive
 from l2l_cli.core.types import Phase
+from l2l_cli.evaluation.score import score
 from l2l_cli.learners.base import Learner
-from l2l_cli.learners.bayes import Bayes
-from l2l_cli.learners.rollout import score
+from l2l_cli.learners.bayes.posterior import Bayes
 from l2l_cli.papers.base import Artefact
 from l2l_cli.papers.hochreiter2001.measures import values_of
 from l2l_cli.results.frame import Metric, Result, summarise
 from l2l_cli.results.plot import curves, decorate, panels, save
 from l2l_cli.results.report import Figure, Section
-from l2l_cli.runs import Trained, build_learner
+from l2l_cli.runs.building import build_learner
+from l2l_cli.runs.loading import Trained
 from l2l_cli.tasks.functions import Booleans
 from l2l_cli.tasks.switching import Switching
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from l2l_cli.core.random import derive, generator
 from l2l_cli.core.types import Phase
 from l2l_cli.learners.base import Learner
-from l2l_cli.learners.bayes import Bayes
+from l2l_cli.learners.bayes.posterior import Bayes
 from l2l_cli.papers.base import Artefact
 from l2l_cli.papers.hochreiter2001.measures import plateau
 from l2l_cli.papers.hochreiter2001.published import LITERAL, TABLE2

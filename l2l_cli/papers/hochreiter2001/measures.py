@@ -11,10 +11,10 @@ from torch import Tensor
 
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Phase
+from l2l_cli.evaluation.score import score
 from l2l_cli.learners.base import Learner, step_losses
-from l2l_cli.learners.rollout import score
 from l2l_cli.results.frame import Metric
-from l2l_cli.runs import Trained
+from l2l_cli.runs.loading import Trained
 
 
 def error_rows(name: str, learner: Learner[Any], trained: Trained) -> list[Metric]:

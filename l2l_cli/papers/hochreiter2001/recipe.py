@@ -8,8 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from l2l_cli.learners import in_weights, logistic_network, lstm1997
-from l2l_cli.learners.bayes import Bayes
-from l2l_cli.meta import horizon, online, rules
+from l2l_cli.learners.bayes.posterior import Bayes
+from l2l_cli.meta import horizon, rules
+from l2l_cli.meta import online_training as online
 from l2l_cli.papers.base import Artefact, Paper
 from l2l_cli.papers.hochreiter2001.budget import budget
 from l2l_cli.papers.hochreiter2001.drift import drift, drift_rows
@@ -20,7 +21,7 @@ from l2l_cli.papers.hochreiter2001.table1 import table1
 from l2l_cli.papers.hochreiter2001.table2 import table2
 from l2l_cli.papers.hochreiter2001.volume import volume, volume_rows
 from l2l_cli.results.frame import Metric
-from l2l_cli.runs import Trained
+from l2l_cli.runs.loading import Trained
 from l2l_cli.tasks import functions, switching
 from l2l_cli.tasks.functions import Booleans, FunctionTask
 

@@ -26,7 +26,8 @@ from l2l_cli.papers.hochreiter2001.published import network_of
 from l2l_cli.results.frame import Metric, Result, summarise
 from l2l_cli.results.plot import COLOURS, decorate, panels, save
 from l2l_cli.results.report import Figure, Section
-from l2l_cli.runs import Trained, build_learner
+from l2l_cli.runs.building import build_learner
+from l2l_cli.runs.loading import Trained
 
 SEQUENCES = 16
 """Over which log|det| is averaged."""

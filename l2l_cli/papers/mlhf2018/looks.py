@@ -8,11 +8,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from l2l_cli.core.model import Kind
-from l2l_cli.core.point import Point
 from l2l_cli.core.types import Batch, Params
 from l2l_cli.learners.descent import Descent, DescentState
 from l2l_cli.meta.mlhf import CURVATURE_FLOOR
+from l2l_cli.models.model import Kind
+from l2l_cli.models.point import Point
 from l2l_cli.optimizers.line_search import dot, from_vectors, to_vectors
 from l2l_cli.optimizers.mlhf import MLHF, Solved
 from l2l_cli.optimizers.solvers import conjugate_gradient

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from l2l_cli.build import changed
+from l2l_cli.config.build import changed
 from l2l_cli.evaluation.tune import Tuning
 from l2l_cli.learners.base import Learner
 from l2l_cli.learners.descent import Descent
@@ -18,7 +18,9 @@ from l2l_cli.papers.mlhf2018.names import AT_ONE, AT_RATIO, TUNED, variant
 from l2l_cli.papers.mlhf2018.track import follow, track_rows
 from l2l_cli.papers.shared import problems_of, tuning_rows
 from l2l_cli.results.frame import Metric
-from l2l_cli.runs import Trained, build_learner, tunable, tuned
+from l2l_cli.runs.building import build_learner
+from l2l_cli.runs.loading import Trained
+from l2l_cli.runs.tuning import tunable, tuned
 from l2l_cli.tasks.base import Task
 
 ABLATION = "ablation"

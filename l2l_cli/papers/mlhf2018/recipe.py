@@ -14,7 +14,7 @@ from l2l_cli.papers.base import Artefact, Paper
 from l2l_cli.papers.mlhf2018 import beyond, figure1, figure2, figure3, parallel, track
 from l2l_cli.papers.mlhf2018.measures import measure_rows
 from l2l_cli.results.frame import Metric
-from l2l_cli.runs import Trained
+from l2l_cli.runs.loading import Trained
 
 ARTEFACTS: Mapping[str, Callable[[Mapping[str, pd.DataFrame], Path], Artefact]] = {
     "figure1": figure1.figure1,

@@ -1,0 +1,1 @@
+"""Automatic differentiation beyond torch's own: recorded programs, Jacobian products, layer traces."""

@@ -1,0 +1,215 @@
+"""From overrides to settings, and from settings to objects.  Loads no torch."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from l2l_cli.config.groups import config_root, options, papers
+from l2l_cli.config.schema import GROUPS, Settings
+from l2l_cli.core.errors import UsageError, did_you_mean
+
+ConfigError = (HydraException, OmegaConfBaseException, ValueError)
+"""What Hydra and OmegaConf raise for a configuration that does not hold together; ValueError is for task=null."""
+
+INTERNAL = {"choices", "overrides", "config_dir"}
+"""Fields of the settings that the program fills in."""
+
+OPEN = ("evaluation.grid", "evaluation.problems", "evaluation.learner", "tune.grid", "tune.ranges", "contenders")
+"""Mappings whose keys are the user's to choose, so that a new one needs no "+"."""
+
+
+def _schema() -> DictConfig:
+    schema = OmegaConf.structured(Settings)
+    for key in OPEN:
+        OmegaConf.set_struct(OmegaConf.select(schema, key), False)
+    assert isinstance(schema, DictConfig)
+    return schema
+
+
+ConfigStore.instance().store(name="schema", node=_schema())
+
+
+def compose(command: str, overrides: Sequence[str], config_dir: str | None = None) -> Settings:
+    """Compose a configuration as the command line would, from anywhere, also inside a running job.
+
+    Raises:
+        UsageError: The configuration does not hold together.
+    """
+    try:
+        with _own_hydra():
+            cfg = hydra_compose(command, [*overrides, *search_path(config_dir)], return_hydra_config=True)
+    except ConfigError as error:
+        raise usage_error(error, overrides, config_dir) from error
+    choices = {group: cfg.hydra.runtime.choices.get(group) for group in GROUPS}
+    settings = settings_from(cfg, choices, overrides)
+    settings.config_dir = config_dir
+    return settings
+
+
+@contextmanager
+def _own_hydra() -> Iterator[None]:
+    """Use Hydra's global state for a moment and leave it as it was: a job may be running under it."""
+    state = GlobalHydra.instance()
+    running, state.hydra = state.hydra, None
+    try:
+        with initialize_config_dir(str(config_root()), version_base="1.3", job_name="l2l"):
+            yield
+    finally:
+        state.hydra = running
+
+
+def search_path(config_dir: str | None) -> list[str]:
+    """Return the override that adds a folder of configuration, and let its modules be imported.
+
+    Raises:
+        UsageError: There is no such folder.
+    """
+    if config_dir is None:
+        return []
+    folder = Path(config_dir).resolve()
+    if not folder.is_dir():
+        raise UsageError(f"--config-dir {config_dir} is no folder; name one that holds task/, learner/, … files")
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    return [f"hydra.searchpath=[{quoted(f'file://{folder}')}]"]
+
+
+def quoted(text: str) -> str:
+    """Return text as a value that Hydra's override grammar takes as it is."""
+    return "'" + text.replace("'", "\\'") + "'"
+
+
+def settings_from(cfg: DictConfig, choices: Mapping[str, Any], overrides: Sequence[str]) -> Settings:
+    """Turn a composed configuration into checked settings.
+
+    Raises:
+        UsageError: A value is missing, of the wrong type or out of range.
+    """
+    plain = OmegaConf.to_container(cfg, resolve=False)
+    assert isinstance(plain, dict)
+    plain.pop("hydra", None)
+    plain |= {"choices": dict(choices), "overrides": list(overrides)}
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(Settings), plain)
+        missing = sorted(OmegaConf.missing_keys(merged))
+        if missing:
+            raise UsageError(f"no value for {', '.join(missing)}; set it, as in {missing[0]}=…")
+        OmegaConf.resolve(merged)
+        settings = OmegaConf.to_object(merged)
+    except ConfigError as error:  # also a range check of the schema
+        raise usage_error(error, overrides) from error
+    assert isinstance(settings, Settings)
+    return settings
+
+
+def identity_of(settings: Settings, *keys: str) -> dict[str, Any]:
+    """Return the part of the settings that decides a run's results, by the keys that its command reads."""
+    plain = asdict(settings)
+    return {key: plain[key] for key in ("name", "seed", "task", *keys)} | {"name": settings.run_name}
+
+
+def identity_of_training(settings: Settings, *keys: str) -> dict[str, Any]:
+    """Return the part of the settings that decides what meta-training comes to, and further keys."""
+    used = {"search": settings.search.trials > 0, "vary": bool(settings.vary)}
+    given = [key for key, is_used in used.items() if is_used]
+    return identity_of(settings, "learner", "optimizer", "gradient", "meta", *given, *keys)
+
+
+def settings_of_run(config: Mapping[str, Any], present: Settings) -> Settings:
+    """Return the settings that a run folder's config.yaml holds, on the present hardware and folder of data.
+
+    Raises:
+        UsageError: It is not what this version writes.
+    """
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(Settings), dict(config))
+        settings = OmegaConf.to_object(merged)
+    except ConfigError as error:
+        raise UsageError(f"the run's config.yaml cannot be read: {_first_line(error)}") from error
+    assert isinstance(settings, Settings)
+    settings.hardware, settings.data, settings.output = present.hardware, present.data, present.output
+    return settings
+
+
+def usage_error(error: Exception, overrides: Sequence[str] = (), config_dir: str | None = None) -> UsageError:
+    """Say in one line what Hydra or OmegaConf found wrong: what was asked, what exists, the nearest match."""
+    # Hydra wraps what OmegaConf found wrong with an override's value.
+    text = str(error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error)
+    if isinstance(error, OverrideParseException):
+        return UsageError(
+            f"cannot read {error.override!r} as KEY=VALUE; quote a value with signs, as in 'name=\"a=b\"'"
+        )
+    if found := re.search(r"Could not (?:find|load) '([^']+/[^']+)'", text):
+        return UsageError(_unknown_choice(found.group(1), text, config_dir))
+    if text.startswith("Config group override must be"):
+        return UsageError("a group takes the name of one of its files, as in task=quadratic, not null")
+    if found := re.search(r"Multiple values for ([^.]+)\.", text):
+        return UsageError(f"{found.group(1)} is chosen already; write {found.group(1)}=… without the '+'")
+    if found := re.search(r"Could not (?:override|append to|delete from config\.) '([^']+)'", text):
+        return UsageError(_unknown_key(found.group(1).split("@")[0], overrides, config_dir))
+    if found := re.search(r"Key '([^']+)' (?:is not in struct|not in '\w+')", text):
+        return UsageError(_unknown_key(_full_key(text) or found.group(1), overrides, config_dir))
+    if found := re.search(r"Ambiguous value for argument '([^']+)'", text):
+        return UsageError(f"{found.group(1)!r} gives several values; add -m to sweep over them, or write a list [a,b]")
+    key = _full_key(text)
+    first = text.strip().splitlines()[0].strip()
+    return UsageError(f"{key}: {first}" if key and key not in first else first)
+
+
+def _unknown_choice(asked: str, text: str, config_dir: str | None) -> str:
+    """Describe an option that a group does not have by those that it has; Hydra's ``text`` lists its own."""
+    found = re.search(r"Available options in '[^']+':\n((?:\t.+\n?)+)", text)
+    folder = asked.rpartition("/")[0]
+    group = folder if folder.startswith("hydra/") else folder.partition("/")[0]
+    known = [f"{folder}/{name}" for name in (found.group(1).split() if found else options(folder, config_dir))]
+    if not known and group == "experiment":
+        known = [f"{group}/{paper}/{name}" for paper, names in papers(config_dir).items() for name in names]
+    asked, *known = (name.removeprefix(f"{group}/") for name in [asked, *known])
+    return f"there is no {group} {asked!r}{did_you_mean(asked, known)} ({group}: {', '.join(known) or 'none'})"
+
+
+def _unknown_key(key: str, overrides: Sequence[str], config_dir: str | None) -> str:
+    """Describe a key that does not exist by the keys that do."""
+    if key.startswith(("hydra.", "hydra/")):
+        return f"Hydra has no option {key!r}; `--cfg hydra` shows those that it has"
+    parent, _, _ = key.rpartition(".")
+    # A sweep's choices are left out: there is no one configuration to compare with.
+    chosen = [item for item in overrides if item.split("=")[0] in GROUPS and "," not in item]
+    known = list(_keys(asdict(compose("meta-train", chosen, config_dir))))
+    beside = [name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == parent]
+    place = f"under {parent}" if parent else "at the top"
+    listing = f" ({place}: {', '.join(beside)})" if beside else f"; there is nothing {place}"
+    return f"there is no option {key!r}{did_you_mean(key, known)}{listing}"
+
+
+def _keys(node: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield every dotted key that a user may set."""
+    for name, value in node.items():
+        if name.startswith("_") or (not prefix and name in INTERNAL):
+            continue
+        yield prefix + name
+        if isinstance(value, Mapping):
+            yield from _keys(value, f"{prefix}{name}.")
+
+
+def _full_key(text: str) -> str | None:
+    found = re.search(r"full_key: (\S+)", text)
+    return found.group(1) if found else None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0].strip()

@@ -1,0 +1,25 @@
+"""What configuration there is to choose from, by listing files: quick enough for help and completion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def config_root() -> Path:
+    """Return the folder of the configuration: beside the package in a checkout, inside it in a wheel."""
+    package = Path(__file__).resolve().parents[1]
+    checkout = package.parent / "conf"
+    return checkout if (package.parent / "pyproject.toml").is_file() else package / "conf"
+
+
+def options(group: str, config_dir: str | None = None) -> list[str]:
+    """Return the names that a group can take."""
+    roots = [config_root(), *([Path(config_dir)] if config_dir else [])]
+    return sorted({path.stem for root in roots for path in (root / group).glob("*.yaml")})
+
+
+def papers(config_dir: str | None = None) -> dict[str, list[str]]:
+    """Return the artefacts of each paper that can be reproduced."""
+    roots = [config_root(), *([Path(config_dir)] if config_dir else [])]
+    folders = sorted({path.parent.name for root in roots for path in (root / "experiment").glob("*/*.yaml")})
+    return {folder: options(f"experiment/{folder}", config_dir) for folder in folders}

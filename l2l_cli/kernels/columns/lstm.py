@@ -1,0 +1,118 @@
+"""LSTM layers over blocks of columns that share their weights: coordinates of a learned rule, or episodes side by side.
+
+Reference: ``optimizers.coordinatewise_lstm.LSTMCell`` and ``torch.nn.LSTM``; gates in the order input, forget, cell,
+output.  A register holds one activation of several columns: four gates of one unit are summed at once, and their
+squashing follows while they are still in registers.  No activation but h and c is ever written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l2l_cli.kernels.blocks import BLOCK
+from l2l_cli.kernels.simd.compiled import kernel
+from l2l_cli.kernels.simd.functions import sigmoid, tanh
+from l2l_cli.kernels.simd.registers import SIXTEEN_AT_ONCE, WIDTH, Array, ahead, fma, load, pointer, repeat, store
+
+
+class Cell(NamedTuple):
+    """Weights, packed so that each inner loop reads them in order.
+
+    Attributes:
+        gates: Of each layer (H, K + H, 4): by unit, by source (what is below, then h_{t−1}), by gate.
+        bias: Of each layer (H, 4).
+        back: Of each layer (⌈(K + H) / 4⌉, 4H, 4): by four sources at once, padded by zeros; by gate, then unit.
+        starts: Where each layer begins in ``gates`` and in ``back``, and its number K of sources below, (layers, 3).
+        part: As many zeros as registers that one sum fills: see ``part``.
+    """
+
+    gates: Array
+    bias: Array
+    back: Array
+    starts: NDArray[np.int64]
+    part: tuple[int, ...]
+
+
+def part(columns: int) -> tuple[int, ...]:
+    """Return how many columns are summed at once, as zeros that stand for ``WIDTH`` each.
+
+    With four gates, a source and a weight they fill the registers; a single block that is half empty is left so.
+    """
+    if not SIXTEEN_AT_ONCE:
+        return (0,)
+    return (0,) * (2 if columns <= BLOCK // 2 else BLOCK // WIDTH)
+
+
+def pack(layers: Sequence[Sequence[Array]], columns: int) -> Cell:
+    """Pack weights.
+
+    Args:
+        layers: (4H, K) input weights, (4H, H) hidden weights and (4H,) biases of each layer.
+        columns: How many there will be.
+    """
+    gates, back, starts, begin = [], [], [], [0, 0]
+    for below, own, _ in layers:
+        rows, sources = own.shape[0], below.shape[1] + own.shape[1]
+        weights = np.zeros((rows, sources + -sources % 4), own.dtype)
+        weights[:, : below.shape[1]], weights[:, below.shape[1] : sources] = below, own
+        gates.append(weights[:, :sources].reshape(4, rows // 4, sources).transpose(1, 2, 0).ravel())
+        back.append(weights.reshape(rows, -1, 4).transpose(1, 0, 2).ravel())
+        starts.append((*begin, below.shape[1]))
+        begin = [begin[0] + rows * sources, begin[1] + weights.size]
+    bias = np.concatenate([values.reshape(4, -1).T.ravel() for _, _, values in layers])
+    return Cell(np.concatenate(gates), bias, np.concatenate(back), np.array(starts, np.int64), part(columns))
+
+
+@kernel
+def climb(cell: Cell, below, own, content, above, kept, plane: int, hidden: int, filled: int):  # type: ignore[no-untyped-def]
+    """Take a block through all layers by one step; return where the last one's h_t begins.
+
+    Args:
+        cell: Weights.
+        below: Features, (K, BLOCK).
+        own: The first layer's h_{t−1}, (H, BLOCK); the next layer's is ``plane`` numbers further on.
+        content: Its c_{t−1}, alike.
+        above: Its h_t, which is written.
+        kept: Its c_t, which is written.
+        plane: Numbers between one layer and the next.
+        hidden: H.
+        filled: Columns that matter; more may be written.
+    """
+    for n in range(cell.starts.shape[0]):
+        weights, bias = pointer(cell.gates, cell.starts[n, 0]), pointer(cell.bias, n * 4 * hidden)
+        count, at = cell.starts[n, 2], n * plane
+        for j in range(hidden):
+            for q in range(0, filled, WIDTH * len(cell.part)):
+                i, f, g, o = gates(weights, bias, j, ahead(below, q), count, ahead(own, at + q), hidden, cell.part)
+                c = f * load(content, at + j * BLOCK + q, cell.part, 1) + i * g
+                store(kept, at + j * BLOCK + q, c, 1)
+                store(above, at + j * BLOCK + q, sigmoid(o) * tanh(c), 1)
+        below = ahead(above, at)
+    return below
+
+
+@kernel
+def gates(weights, bias, j: int, below, count: int, own, hidden: int, part: tuple[int, ...]):  # type: ignore[no-untyped-def]
+    """Return i, f, g of unit j, of ``count`` sources below and H of h_{t−1} at ``own``; and o before it is squashed."""
+    w = ahead(weights, 4 * j * (count + hidden))
+    i, f = repeat(bias, 4 * j, part), repeat(bias, 4 * j + 1, part)
+    g, o = repeat(bias, 4 * j + 2, part), repeat(bias, 4 * j + 3, part)
+    i, f, g, o = _add(w, below, count, i, f, g, o, part)
+    i, f, g, o = _add(ahead(w, 4 * count), own, hidden, i, f, g, o, part)
+    return sigmoid(i), sigmoid(f), tanh(g), o
+
+
+@kernel
+def _add(weights, sources, count: int, i, f, g, o, part: tuple[int, ...]):  # type: ignore[no-untyped-def]
+    """Return the four sums with ``count`` sources added."""
+    for k in range(count):
+        x = load(sources, k * BLOCK, part, 1)
+        i = fma(repeat(weights, 4 * k, part), x, i)
+        f = fma(repeat(weights, 4 * k + 1, part), x, f)
+        g = fma(repeat(weights, 4 * k + 2, part), x, g)
+        o = fma(repeat(weights, 4 * k + 3, part), x, o)
+    return i, f, g, o

@@ -1,0 +1,265 @@
+"""Unrolling the coordinatewise LSTM on a GPU: one kernel a step forward, one backward, and products for ∂/∂φ.
+
+Reference: ``optimizers.coordinatewise_lstm.CoordinatewiseLSTM`` under automatic differentiation.
+Source: Andrychowicz et al. 2016, §2.1, with the gradient that the rule is shown taken as data.
+
+What bounds a step is the state's way through memory, so a step reads and writes it once.  Between the passes only h, c
+and the features are kept.  All buffers are allocated by the first ``begin`` of a size and stay where they are, and
+nothing waits for the device, so that whole unrolls can be captured in a CUDA graph.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from l2l_cli.kernels.weights import Mode, Weights
+
+PITCH = 128
+"""Rows are padded to multiples of this many coordinates: whole blocks, aligned for the widest loads."""
+
+MOST_UNITS = 64
+"""Units of a layer that a program has room for."""
+
+SLOPES_BYTES = 2**30
+"""Memory (bytes) for ∂/∂gates: as many steps as fit wait for one product with their sources."""
+
+
+class _Packed(NamedTuple):
+    """Weights as the kernels read them, padded by zeros to U units.
+
+    Attributes:
+        squares: (layers, 4, 4, U, U): by gate, the weights of what is below, of h_{t−1}, and both transposed.
+        bias: (layers, 4, U).
+        head: (U + 1,): weights and bias of the displacement.
+    """
+
+    squares: Tensor
+    bias: Tensor
+    head: Tensor
+
+
+class _Tape(NamedTuple):
+    """Buffers of S steps (T if recorded, else one) over P ≥ C coordinates.
+
+    Attributes:
+        hidden: h of every layer, (S + 1, layers, H, P).
+        cell: c, alike.
+        features: What the first layer sees, (S, F, P).
+        moved: θ after each step, (S + 1, P).
+    """
+
+    hidden: Tensor
+    cell: Tensor
+    features: Tensor
+    moved: Tensor
+
+
+class _Errors(NamedTuple):
+    """What the backward pass works in.
+
+    Attributes:
+        hidden: ∂/∂h, (2, layers, H, P): a step reads one half and writes the other, because the threads that
+            write a place are not those that read it.
+        cell: ∂/∂c, alike.
+        slopes: ∂/∂gates of the steps that wait for their product, (S, layers, 4H, P).
+        adjoint: ∂objective/∂moves, (T, P).
+    """
+
+    hidden: Tensor
+    cell: Tensor
+    slopes: Tensor
+    adjoint: Tensor
+
+
+def padded(count: int) -> int:
+    """Return the length of a row of C coordinates in memory."""
+    return -(-count // PITCH) * PITCH
+
+
+class TritonUnroll:
+    """T steps of a coordinatewise LSTM on C coordinates, and the gradient of φ.
+
+    Args:
+        weights: φ.
+        state_dtype: Of h, c, features, ∂/∂gates and packed weights in memory, float32 or bfloat16; the latter halves
+            the bytes of large steps, and drops additions to c below 2⁻⁹ of it.  Sums are float32.
+        precision: Of float32 products: "tf32" (and squashing to the same 2⁻¹¹), "tf32x3" or "ieee".
+    """
+
+    def __init__(
+        self,
+        weights: Weights,
+        state_dtype: torch.dtype = torch.float32,
+        precision: str = "tf32",
+    ) -> None:
+        hidden = weights.layers[0][1].shape[1]
+        if hidden > MOST_UNITS:
+            raise ValueError(f"the Triton kernel has room for {MOST_UNITS} units, not {hidden}; use kernels=reference")
+        if weights.head[0].dtype != torch.float32:
+            raise ValueError(
+                f"the Triton kernel computes in float32, not {weights.head[0].dtype}; use kernels=reference"
+            )
+        self.weights = weights
+        if weights.presentation.mode == Mode.GIVEN:
+            raise ValueError("the Triton kernel makes its features itself; use kernels=reference")
+        self.output_scale = float(weights.output_scale)  # an int would be a kernel of its own
+        self.presentation = weights.presentation
+        self.state_dtype = state_dtype
+        self.precision = precision
+        self._layers, self._hidden = len(weights.layers), hidden
+        self._units = max(16, 1 << (hidden - 1).bit_length())
+        self._size = (-1, -1, False)  # coordinates, steps and whether they are recorded
+        device = weights.head[0].device
+        square = (self._layers, 4, 4, self._units, self._units)
+        self._packed = _Packed(
+            torch.zeros(square, dtype=state_dtype, device=device),
+            torch.zeros(square[:2] + square[-1:], dtype=torch.float32, device=device),
+            torch.zeros(self._units + 1, dtype=torch.float32, device=device),
+        )
+        every = [value for layer in weights.layers for value in layer] + list(weights.head)
+        self._gradient = torch.zeros(sum(value.numel() for value in every), dtype=torch.float32, device=device)
+        pieces = torch.split(self._gradient, [value.numel() for value in every])
+        self._gradients = [piece.view_as(value) for piece, value in zip(pieces, every, strict=True)]
+        self._tape: _Tape
+        self._errors: _Errors
+
+    def begin(self, hidden: Tensor, cell: Tensor, steps: int, record: bool = True) -> None:
+        """Take over φ and a state as they are now.
+
+        Args:
+            hidden: (layers, H, C), taken as a constant.
+            cell: Alike.
+            steps: T.
+            record: Whether ``backward`` will follow; without it memory does not grow with T.
+        """
+        count = hidden.shape[2]
+        if self._size != (count, steps, record):
+            self._allocate(count, steps, record)
+        self._pack()
+        self._tape.hidden[0, :, :, :count].copy_(hidden)
+        self._tape.cell[0, :, :, :count].copy_(cell)
+        self._now = 0
+
+    def advance(self, t: int, gradient: Tensor, params: Tensor) -> Tensor:
+        """Run step t: from ∇_t (C,) and θ_t (C,) to θ_{t+1} (C,), a view of a buffer that steps take in turn."""
+        from l2l_cli.kernels.gpu import coordinatewise_steps as kernels
+
+        count, _, record = self._size
+        tape, value = self._tape, self.presentation.value
+        old, new, slot = (t, t + 1, t) if record else (t % 2, (t + 1) % 2, 0)
+        kernels.forward[self._forward.grid(count)](
+            *self._packed, gradient, params, tape.hidden[old], tape.cell[old], tape.hidden[new], tape.cell[new],
+            tape.features[slot], tape.moved[new], count, tape.moved.shape[1],
+            self.output_scale, VALUE=value, SMALL=max(math.exp(-value), 2.0**-126), RECORD=record,
+            BLOCK=self._forward.block, **self._shared, **self._forward.options,
+        )  # fmt: skip
+        self._now = new
+        return tape.moved[new, :count]
+
+    def state(self) -> tuple[Tensor, Tensor]:
+        """Return h and c after the last step, (layers, H, C) views of ``state_dtype`` that later steps overwrite."""
+        count = self._size[0]
+        return self._tape.hidden[self._now, :, :, :count], self._tape.cell[self._now, :, :, :count]
+
+    def backward(self, adjoint: Tensor) -> list[Tensor]:
+        """Differentiate a recorded unroll.
+
+        Args:
+            adjoint: ∂objective/∂moves, (T, C).
+
+        Returns:
+            The gradients of W, U and b of each layer and of the head's weight and bias, overwritten by the next call.
+        """
+        from l2l_cli.kernels.gpu import coordinatewise_steps as kernels
+
+        count, steps, _ = self._size
+        tape, errors, pitch = self._tape, self._errors, self._tape.moved.shape[1]
+        errors.adjoint[:, :count].copy_(adjoint)
+        errors.hidden[steps % 2].zero_()
+        errors.cell[steps % 2].zero_()
+        self._gradient.zero_()
+        wait = len(errors.slopes)
+        for t in range(steps - 1, -1, -1):
+            after, before = (t + 1) % 2, t % 2
+            kernels.backward[self._backward.grid(count)](
+                *self._packed, errors.adjoint[t], tape.features[t], tape.hidden[t], tape.cell[t], tape.hidden[t + 1],
+                errors.hidden[after], errors.cell[after], errors.hidden[before], errors.cell[before],
+                errors.slopes[t % wait], pitch, self.output_scale,
+                BLOCK=self._backward.block, **self._shared, **self._backward.options,
+            )  # fmt: skip
+            if t % wait == 0:
+                self._collect(t, min(t + wait, steps))
+        self._collect_head()
+        return self._gradients
+
+    def _collect(self, first: int, last: int) -> None:
+        """Add the products of ∂/∂gates and sources of the steps ``first`` … ``last`` − 1."""
+        tape = self._tape
+        for n in range(self._layers):
+            slopes = self._errors.slopes[: last - first, n]
+            below = tape.features[first:last] if n == 0 else tape.hidden[first + 1 : last + 1, n - 1]
+            of_below, of_own, of_bias = self._gradients[3 * n : 3 * n + 3]
+            of_below += torch.bmm(slopes, below.mT).sum(0, dtype=torch.float32)
+            of_own += torch.bmm(slopes, tape.hidden[first:last, n].mT).sum(0, dtype=torch.float32)
+            of_bias += slopes.sum((0, 2), dtype=torch.float32)
+
+    def _collect_head(self) -> None:
+        of_weight, of_bias = self._gradients[-2:]
+        adjoint, top = self._errors.adjoint, self._tape.hidden[1:, -1]
+        of_weight += self.output_scale * torch.bmm(adjoint.to(top.dtype)[:, None], top.mT).sum(0, dtype=torch.float32)
+        of_bias += self.output_scale * adjoint.sum()
+
+    def _pack(self) -> None:
+        """Copy φ to where the kernels read it."""
+        size = self._hidden
+        for n, (below, own, bias) in enumerate(self.weights.layers):
+            for part, matrix in enumerate((below, own)):
+                squares, values = self._packed.squares[n], matrix.detach().view(4, size, -1)
+                squares[:, part, :size, : matrix.shape[1]].copy_(values)
+                squares[:, part + 2, : matrix.shape[1], :size].copy_(values.mT)
+            self._packed.bias[n, :, :size].copy_(bias.detach().view(4, size))
+        weight, bias = self.weights.head
+        self._packed.head[:size].copy_(weight.detach().flatten())
+        self._packed.head[-1:].copy_(bias.detach())
+
+    def _allocate(self, count: int, steps: int, record: bool) -> None:
+        pitch = padded(count)
+        if self._units * pitch >= 2**31:
+            raise ValueError(f"{count} coordinates are beyond 32-bit addresses: unroll parts of them")
+        device, slots = self._packed.head.device, steps if record else 1
+        rows = (self._layers, self._hidden, pitch)
+
+        def buffer(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+            return torch.zeros(shape, dtype=dtype, device=device)  # what lies beyond C stays zero
+
+        self._tape = _Tape(
+            buffer(slots + 1, *rows, dtype=self.state_dtype),
+            buffer(slots + 1, *rows, dtype=self.state_dtype),
+            buffer(slots, int(self.presentation.mode), pitch, dtype=self.state_dtype),
+            buffer(slots + 1, pitch),
+        )
+        if record:
+            step = 4 * self._layers * self._hidden * pitch
+            wait = max(1, min(steps, SLOPES_BYTES // (step * self.state_dtype.itemsize)))
+            self._errors = _Errors(
+                buffer(2, *rows),
+                buffer(2, *rows),
+                buffer(wait, self._layers, 4 * self._hidden, pitch, dtype=self.state_dtype),
+                buffer(steps, pitch),
+            )
+        self._size = (count, steps, record)
+        self._shared = {
+            "LAYERS": self._layers,
+            "HIDDEN": self._hidden,
+            "UNITS": self._units,
+            "MODE": int(self.presentation.mode),
+            "PRECISION": self.precision,
+            "APPROXIMATE": self.precision == "tf32" and device.type == "cuda",
+        }
+        from l2l_cli.kernels.gpu.coordinatewise_steps import programs
+
+        self._forward, self._backward = programs(count, self._units, device)

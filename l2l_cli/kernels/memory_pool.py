@@ -1,0 +1,55 @@
+"""Large arrays used again once nobody holds them: fresh memory costs a page fault for every 4 KiB."""
+
+from __future__ import annotations
+
+import math
+import weakref
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from l2l_cli.kernels.simd.registers import Array, zeros
+
+
+class Recycler:
+    """Hands out uninitialised tensors, and takes their memory back when the last reference to it is gone."""
+
+    def __init__(self) -> None:
+        self._free: list[Array] = []
+
+    def empty_like(self, value: Tensor) -> Tensor:
+        """Return a tensor shaped as another, on the CPU."""
+        array = value.numpy()
+        fitting = [k for k, found in enumerate(self._free) if (found.shape, found.dtype) == (array.shape, array.dtype)]
+        memory = self._free.pop(fitting[0]) if fitting else np.empty_like(array)
+        self._free = self._free[-1:]  # what fits no more is given back
+        # The tensor holds the view, and the view the memory: where the view ends, the memory is free.
+        view = memory[...]
+        weakref.finalize(view, self._free_again, memory).atexit = False
+        return torch.from_numpy(view)
+
+    def _free_again(self, memory: Array) -> None:
+        self._free.append(memory)
+
+
+class Arena:
+    """Memory that one unroll after another uses, of models of several sizes: there is room for the largest alone.
+
+    Attributes:
+        holder: Whose numbers it holds at present.
+        turns: How often somebody took it up.
+    """
+
+    def __init__(self) -> None:
+        self.holder: object = None
+        self.turns = 0
+        self._kept: dict[str, Array] = {}
+
+    def take(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Return an array, contiguous and on a cache line, with whatever was left in it."""
+        size = math.prod(shape)
+        if name not in self._kept or self._kept[name].size < size or self._kept[name].dtype != dtype:
+            self._kept[name] = zeros((size,), dtype)
+        return self._kept[name][:size].reshape(shape)

@@ -1,0 +1,192 @@
+"""Networks shared by the coordinates of one kind, on the CPU: their kernels, and threads over the blocks.
+
+Reference: ``optimizers.type_rnns.KindRNNs``, in value and in derivative: of the weights, the states and the features.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from l2l_cli.kernels.blocks import BLOCK, blocks_of
+from l2l_cli.kernels.columns.coordinate_rnn import Errors, Networks, Room, Step, backward, forward, room
+from l2l_cli.kernels.columns.lstm import Cell, pack
+from l2l_cli.kernels.columns.lstm_backward import by_weight
+from l2l_cli.kernels.memory_pool import Recycler
+from l2l_cli.kernels.simd.compiled import announce
+from l2l_cli.kernels.threads import team
+
+Answer = tuple[Tensor, Tensor, Tensor]
+"""Numbers (E, D), and the next h and c, (layers, H, E, D) each."""
+
+
+class KindKernels:
+    """Steps the networks of all kinds in one call.
+
+    Memory of the states is used again: 10⁶ coordinates have 64 MB of them a network, new at every step.
+    """
+
+    def __init__(self) -> None:
+        self._recycler = Recycler()
+        self._rooms: dict[Any, list[Room]] = {}
+
+    def __call__(
+        self,
+        features: Tensor,
+        hidden: Tensor,
+        cell: Tensor,
+        spans: Sequence[slice],
+        weights: Sequence[Sequence[Tensor]],
+    ) -> Answer:
+        """Return numbers and the next states.
+
+        Args:
+            features: (K, E, D).
+            hidden: h before the step, (layers, H, E, D).
+            cell: c, alike.
+            spans: Where each kind is among the D coordinates.
+            weights: Of each kind: input weights, hidden weights and bias of each layer in turn, and those of the head.
+        """
+        flat = [value for own in weights for value in own]
+        found: Answer = _Step.apply(self, spans, features, hidden, cell, *flat)  # type: ignore[no-untyped-call]
+        return found
+
+    def forward(
+        self, spans: Sequence[slice], features: Tensor, hidden: Tensor, cell: Tensor, weights: Sequence[Tensor]
+    ) -> Answer:
+        """Make a step, of which nothing is kept."""
+        announce(forward, "coordinatewise network")
+        values = torch.empty_like(features[0])
+        after = [self._recycler.empty_like(value) for value in (hidden, cell)]
+        networks, step = _packed(weights, len(spans), hidden), _step(spans, features, hidden, cell, values, *after)
+        self._each(step, lambda place, first, last, _: forward(networks, step, place, first, last))
+        return values, after[0], after[1]
+
+    def backward(
+        self,
+        spans: Sequence[slice],
+        given: tuple[Tensor, Tensor, Tensor],
+        answer: Answer,
+        errors: Sequence[Tensor],
+        weights: Sequence[Tensor],
+        with_features: bool,
+    ) -> list[Tensor | None]:
+        """Return ∂objective/∂features, if it is wanted, ∂/∂hidden, ∂/∂cell, and of the weights."""
+        announce(backward, "coordinatewise network's backward")
+        values, hidden = answer[0], given[1]
+        of_sums = errors[0] * -torch.expm1(-values)  # the softplus's slope, by its value
+        asked = [value.contiguous() for value in errors[1:]]
+        found = [torch.empty_like(value) for value in given]
+        networks, step = _packed(weights, len(spans), hidden), _step(spans, *given, *answer)
+        of_features = _rows(found[0]) if with_features else np.zeros((0, 0), found[0].numpy().dtype)
+        of_hidden, of_cell = map(_columns, found[1:])
+        table = Errors(_flat(of_sums), _columns(asked[0]), _columns(asked[1]), of_features, of_hidden, of_cell)
+        units, crew = hidden.shape[1], team(torch.get_num_threads())
+        size = sum(4 * units * (int(below) + units + 1) for below in networks.starts[:, 2])
+        sinks, heads = (
+            [np.zeros((len(spans), width), of_features.dtype) for _ in range(crew.threads)]
+            for width in (size, units + 1)
+        )
+        self._each(
+            step,
+            lambda place, first, last, k: backward(networks, step, table, sinks[k], heads[k], place, first, last),
+        )
+        whole, of_heads = (torch.from_numpy(np.sum(parts, 0)) for parts in (sinks, heads))
+        of_weights: list[Tensor] = []
+        for own, head in zip(whole, of_heads, strict=True):
+            of_weights += [*by_weight(own, networks.starts, units), head[None, :-1], head[-1:]]
+        return [found[0] if with_features else None, *found[1:], *of_weights]
+
+    def _each(self, step: Step, work: Callable[[Room, int, int, int], None]) -> None:
+        """Have all blocks done, each thread in a room of its own."""
+        crew, (layers, units, _) = team(torch.get_num_threads()), step.hidden.shape
+        rooms = self._rooms.setdefault((len(step.features), layers, units, step.hidden.dtype), [])
+        rooms += [room(len(step.features), layers, units, step.hidden.dtype) for _ in range(crew.threads - len(rooms))]
+        *_, (first, _, count, _) = step.runs
+        crew.each(first + blocks_of(count), lambda k, begin, end: work(rooms[k], begin, end, k))
+
+
+class _Step(torch.autograd.Function):
+    """One step as a function of features, states and weights."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        kernels: KindKernels,
+        spans: Sequence[slice],
+        features: Tensor,
+        hidden: Tensor,
+        cell: Tensor,
+        *weights: Tensor,
+    ) -> Answer:
+        given = features.contiguous(), hidden.contiguous(), cell.contiguous()
+        answer = kernels.forward(spans, *given, weights)
+        ctx.kernels, ctx.spans = kernels, spans
+        ctx.save_for_backward(*given, *answer, *weights)
+        return answer
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *errors: Tensor) -> Any:
+        saved, wanted = ctx.saved_tensors, ctx.needs_input_grad[2]
+        found = ctx.kernels.backward(ctx.spans, saved[:3], saved[3:6], errors, saved[6:], wanted)
+        return None, None, *found
+
+
+def _step(
+    spans: Sequence[slice], features: Tensor, hidden: Tensor, cell: Tensor, values: Tensor, *after: Tensor
+) -> Step:
+    """Return a step's memory as kernels read it."""
+    episodes, size = values.shape
+    runs, first = [], 0
+    for episode in range(episodes):
+        for kind, span in enumerate(spans):
+            runs.append((first, episode * size + span.start, span.stop - span.start, kind))
+            first += blocks_of(span.stop - span.start)
+    before, content, above, kept = (_columns(value) for value in (hidden, cell, *after))
+    return Step(np.array(runs, np.int64), _rows(features), before, content, _flat(values), above, kept)
+
+
+def _packed(weights: Sequence[Tensor], kinds: int, like: Tensor) -> Networks:
+    """Return the weights of all kinds as kernels read them."""
+    layers, units = like.shape[:2]
+    table = torch.cat([value.detach().flatten() for value in weights]).view(kinds, -1)
+    order = _order(weights[0].shape[1], layers, units)
+    values = functional.pad(table, (1, 0)).numpy()  # what is padded in a packed cell is number 0
+    gates, bias, back = (np.take(values, part.astype(np.int64), 1) for part in order[:3])
+    return Networks(gates, bias, back, np.ascontiguousarray(values[:, -units - 1 :]), order.starts, order.part)
+
+
+@cache
+def _order(inputs: int, layers: int, units: int) -> Cell:
+    """Return a packed cell of the weights' numbers, counted from 1, in place of the weights."""
+    numbered, begin = [], 1
+    for below in [inputs] + [units] * (layers - 1):
+        parts = []
+        for shape in ((4 * units, below), (4 * units, units), (4 * units,)):
+            parts.append(np.arange(begin, begin + math.prod(shape), dtype=np.float64).reshape(shape))
+            begin += math.prod(shape)
+        numbered.append(parts)
+    return pack(numbered, BLOCK)
+
+
+def _rows(value: Tensor) -> np.ndarray[Any, Any]:
+    """Return (K, E, D) as (K, C)."""
+    return value.numpy().reshape(len(value), -1)
+
+
+def _columns(value: Tensor) -> np.ndarray[Any, Any]:
+    """Return (layers, H, E, D) as (layers, H, C)."""
+    return value.numpy().reshape(*value.shape[:2], -1)
+
+
+def _flat(value: Tensor) -> np.ndarray[Any, Any]:
+    """Return (E, D) as (C,)."""
+    return value.numpy().reshape(-1)

@@ -1,0 +1,1 @@
+"""Kernels whose vector lanes are seeds of one configuration."""

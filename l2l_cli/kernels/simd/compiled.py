@@ -1,0 +1,56 @@
+"""How kernels are compiled, and where the machine code is kept: once per machine and version of the kernels."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numba
+from numba.core import config
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# nnan and ninf are left out: a run that diverges must show as NaN, not as undefined behaviour.
+_FASTMATH = {"contract", "reassoc", "arcp", "nsz", "afn"}
+
+
+def _cache() -> Path:
+    """Return the folder of machine code, named after the kernels' sources.
+
+    Numba looks at the file of the function alone, so that a change in one of the other files would go unnoticed.
+    """
+    sources = sorted(Path(__file__).parents[1].rglob("*.py"))
+    content = b"".join(path.read_bytes() for path in sources) + numba.__version__.encode()
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    try:
+        folder = home / "l2l" / f"kernels-{hashlib.sha256(content).hexdigest()[:12]}"
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError:  # a home that cannot be written to: compiled anew in every process
+        return Path(tempfile.mkdtemp(prefix="l2l-kernels-"))
+
+
+if "NUMBA_CACHE_DIR" not in os.environ:
+    os.environ["NUMBA_CACHE_DIR"] = str(_cache())
+    config.reload_config()  # type: ignore[no-untyped-call]
+
+
+def kernel(function: F) -> F:
+    """Compile with the options that all kernels share; inlined, because a call would copy every array's header."""
+    compile_it = numba.njit(cache=True, fastmath=_FASTMATH, error_model="numpy", nogil=True, forceinline=True)
+    return cast("F", compile_it(function))
+
+
+@cache
+def announce(function: Callable[..., Any], name: str) -> None:
+    """Say so, if a kernel will have to be compiled first; asked once a process, for it looks through a folder."""
+    folder = Path(os.environ["NUMBA_CACHE_DIR"])
+    if not list(folder.rglob(f"*{Path(function.__code__.co_filename).stem}.{function.__name__}-*.nbi")):
+        print(f"compiling the {name} kernel for this machine, once: about ten seconds", file=sys.stderr)

@@ -1,0 +1,207 @@
+"""Functions of registers, element by element: the logistic function, tanh, the natural logarithm.
+
+LLVM turns calls of the C library's functions into vectors only where it is linked with one of the vector libraries,
+so these are spelt out: shifts of exponent bits, and polynomials that interpolate at Chebyshev's points.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba.core import types
+from numpy.polynomial import Chebyshev, Polynomial
+
+from l2l_cli.kernels.simd.registers import SIXTEEN_AT_ONCE, WIDTH, Vec, call, intrinsic, mask
+
+_MANTISSA = {32: 23, 64: 52}
+# Beyond these powers of two the logistic function is 0 or 1 to the last bit, and 2^n stays a normal number.
+_CLAMP = {32: 125.5, 64: 1000.0}
+# Terms after which the remainder is below a unit in the last place.
+_EXP_TERMS = {32: 5, 64: 12}
+_LOG_TERMS = {32: 7, 64: 17}
+_SOFT_TERMS = {32: 8, 64: 17}
+
+
+def _coefficients(function: Callable[[Any], Any], degree: int, low: float, high: float) -> list[float]:
+    """Return the interpolating polynomial's coefficients, constant first."""
+    fitted = Chebyshev.interpolate(function, degree, [low, high])
+    return [float(value) for value in fitted.convert(kind=Polynomial).coef]
+
+
+def _horner(builder: Any, vec: Vec, coefficients: list[float], x: Any) -> Any:
+    value = vec.full(coefficients[-1])
+    for coefficient in reversed(coefficients[:-1]):
+        value = call(builder, "fma", vec, value, x, vec.full(coefficient))
+    return value
+
+
+def _whole(vec: Vec) -> Any:
+    """The integers of the same width."""
+    return ir.VectorType(ir.IntType(vec.bits), vec.lanes)
+
+
+def _integer(vec: Vec, value: int) -> Any:
+    return ir.Constant(_whole(vec), [value] * vec.lanes)
+
+
+def _power(builder: Any, vec: Vec, x: Any) -> Any:
+    """Return 2^x for x within the clamp: the whole part by the exponent's bits, the rest by a polynomial."""
+    for sign, compare in ((1, ">"), (-1, "<")):
+        limit = vec.full(sign * _CLAMP[vec.bits])
+        x = builder.select(builder.fcmp_ordered(compare, x, limit), limit, x)
+    n = call(builder, "rint", vec, x)
+    rest = builder.fsub(x, n)
+    value = _horner(builder, vec, _coefficients(np.exp2, _EXP_TERMS[vec.bits], -0.5, 0.5), rest)
+    shift = builder.shl(builder.fptosi(n, _whole(vec)), _integer(vec, _MANTISSA[vec.bits]))
+    return builder.bitcast(builder.add(builder.bitcast(value, _whole(vec)), shift), vec.llvm)
+
+
+def _reciprocal(builder: Any, vec: Vec, x: Any) -> Any:
+    """Return 1 / x for x from 1 to 2^126; a division unit would be busy with 16 numbers for as many cycles."""
+    if vec.bits == 64:
+        return builder.fdiv(vec.full(1.0), x)
+    # The exponent's bits negated, with the constant that leaves the least error, 12 %; each round cubes it.
+    guess = builder.bitcast(builder.sub(_integer(vec, 0x7EF311C7), builder.bitcast(x, _whole(vec))), vec.llvm)
+    for _ in range(2):
+        error = call(builder, "fma", vec, builder.fneg(x), guess, vec.full(1.0))
+        guess = call(builder, "fma", vec, guess, call(builder, "fma", vec, error, error, error), guess)
+    return guess
+
+
+def _logistic(builder: Any, vec: Vec, x: Any, rate: float) -> tuple[Any, Any]:
+    """Return 1 / (1 + e^(−rate · x)), and what is below the line; a NaN stays a NaN."""
+    power = builder.fmul(x, vec.full(-rate / math.log(2)))
+    if SIXTEEN_AT_ONCE and vec.bits == 32 and vec.lanes % WIDTH == 0:
+        return _logistic_by_16(builder, vec, power)
+    total = builder.fadd(_power(builder, vec, power), vec.full(1.0))
+    return _reciprocal(builder, vec, total), total
+
+
+def _logistic_by_16(builder: Any, vec: Vec, x: Any) -> tuple[Any, Any]:
+    """Do the same for 2^x by AVX-512's own instructions for exponents and first guesses, in two thirds of the time."""
+    limit = vec.full(_CLAMP[32])
+    x = builder.select(builder.fcmp_ordered(">", x, limit), limit, x)
+    every, exact = ir.Constant(ir.IntType(16), -1), ir.Constant(ir.IntType(32), 4)
+    none = ir.Constant(ir.VectorType(ir.FloatType(), WIDTH), [0.0] * WIDTH)
+    down = ir.Constant(ir.IntType(32), 1)
+    rest = _by_16(builder, vec, "mask.reduce.ps.512", [x], [down, none, every, exact])  # x less its whole part
+    value = _horner(builder, vec, _coefficients(np.exp2, _EXP_TERMS[32], 0.0, 1.0), rest)
+    power = _by_16(builder, vec, "mask.scalef.ps.512", [value, x], [none, every, exact])
+    total = builder.fadd(power, vec.full(1.0))
+    guess = _by_16(builder, vec, "rcp14.ps.512", [total], [none, every])
+    error = call(builder, "fma", vec, builder.fneg(total), guess, vec.full(1.0))
+    return call(builder, "fma", vec, guess, error, guess), total
+
+
+def _by_16(builder: Any, vec: Vec, name: str, values: list[Any], constants: list[Any]) -> Any:
+    """Apply one of AVX-512's instructions to registers, 16 numbers at a time."""
+    part = ir.VectorType(ir.FloatType(), WIDTH)
+    kind = ir.FunctionType(part, [part] * len(values) + [value.type for value in constants])
+    name = f"llvm.x86.avx512.{name}"
+    function = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+    found = []
+    for start in range(0, vec.lanes, WIDTH):
+        order = mask(list(range(start, start + WIDTH)))
+        pieces = [builder.shuffle_vector(value, vec.full(0.0), order) for value in values]
+        found.append(builder.call(function, [*pieces, *constants]))
+    while len(found) > 1:
+        whole = mask(list(range(2 * found[0].type.count)))
+        found = [builder.shuffle_vector(a, b, whole) for a, b in zip(found[::2], found[1::2], strict=True)]
+    return found[0]
+
+
+@intrinsic
+def sigmoid(typing: Any, a: Any) -> Any:
+    """Return 1 / (1 + e^−a)."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _logistic(builder, a, args[0], 1.0)[0]
+
+    return a(a), code
+
+
+@intrinsic
+def sigmoid_and_inverse(typing: Any, a: Any) -> Any:
+    """Return 1 / (1 + e^−a) and 1 + e^−a."""
+    both = types.UniTuple(a, 2)  # type: ignore[no-untyped-call]
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return context.make_tuple(builder, both, _logistic(builder, a, args[0], 1.0))
+
+    return both(a), code
+
+
+@intrinsic
+def tanh(typing: Any, a: Any) -> Any:
+    """Return the hyperbolic tangent, 2 σ(2a) − 1."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return call(builder, "fma", a, a.full(2.0), _logistic(builder, a, args[0], 2.0)[0], a.full(-1.0))
+
+    return a(a), code
+
+
+@intrinsic
+def log_size(typing: Any, a: Any) -> Any:
+    """Return log |a| for normal numbers; for zero and what is smaller, something below the smallest of those."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        mantissa = _MANTISSA[a.bits]
+        bits = builder.and_(builder.bitcast(args[0], _whole(a)), _integer(a, (1 << (a.bits - 1)) - 1))
+        # Counted from √½: what is left of the number lies between √½ and √2, around the logarithm's zero.
+        half = int(np.sqrt(0.5).astype(f"f{a.bits // 8}").view(f"i{a.bits // 8}"))
+        exponent = builder.ashr(builder.sub(bits, _integer(a, half)), _integer(a, mantissa))
+        rest = builder.bitcast(builder.sub(bits, builder.shl(exponent, _integer(a, mantissa))), a.llvm)
+        ratio = builder.fdiv(builder.fsub(rest, a.full(1.0)), builder.fadd(rest, a.full(1.0)))
+        # log x = 2 artanh((x − 1) / (x + 1)), by its series.
+        series = [2.0 / (2 * k + 1) for k in range(_LOG_TERMS[a.bits])]
+        value = builder.fmul(ratio, _horner(builder, a, series, builder.fmul(ratio, ratio)))
+        return call(builder, "fma", a, builder.sitofp(exponent, a.llvm), a.full(math.log(2)), value)
+
+    return a(a), code
+
+
+@intrinsic
+def softplus(typing: Any, a: Any) -> Any:
+    """Return log(1 + e^a), to the last digits where it is tiny too."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        size = call(builder, "fabs", a, args[0])
+        power = _power(builder, a, builder.fmul(size, a.full(-1.0 / math.log(2))))
+        # log(1 + y) = 2 artanh(y / (2 + y)), by its series; y is e^−|a|.
+        ratio = builder.fdiv(power, builder.fadd(power, a.full(2.0)))
+        series = [2.0 / (2 * k + 1) for k in range(_SOFT_TERMS[a.bits])]
+        value = builder.fmul(ratio, _horner(builder, a, series, builder.fmul(ratio, ratio)))
+        positive = builder.select(builder.fcmp_ordered("<", args[0], a.full(0.0)), a.full(0.0), args[0])
+        return builder.fadd(positive, value)
+
+    return a(a), code
+
+
+def _limit(name: str, compare: str, text: str) -> Any:
+    def limit(typing: Any, a: Any, b: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.select(builder.fcmp_ordered(compare, *args), args[1], args[0])
+
+        return a(a, b), code
+
+    limit.__name__, limit.__doc__ = name, text
+    return intrinsic(limit)
+
+
+at_least = _limit("at_least", "<", "Return a, but no less than b; a NaN in a stays.")
+at_most = _limit("at_most", ">", "Return a, but no more than b; a NaN in a stays.")
+
+
+@intrinsic
+def where_positive(typing: Any, a: Any, b: Any) -> Any:
+    """Return b where a > 0, and elsewhere 0."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.select(builder.fcmp_ordered(">", args[0], a.full(0.0)), args[1], a.full(0.0))
+
+    return a(a, b), code

@@ -1,0 +1,76 @@
+"""Registers taken apart and put together: sums over what lies beside each other, parts, repetitions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba.core import cgutils
+
+from l2l_cli.kernels.simd.registers import Vec, count_of, intrinsic, mask
+
+
+@intrinsic
+def spread(typing: Any, value: Any, like: Any) -> Any:
+    """Return the L lanes G times over, as factors of G positions."""
+    vec = Vec(value.dtype, count_of(like))
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        order = list(range(value.lanes)) * (vec.lanes // value.lanes)
+        return builder.shuffle_vector(args[0], value.full(0.0), mask(order))
+
+    return vec(value, like), code
+
+
+@intrinsic
+def fold(typing: Any, value: Any, like: Any) -> Any:
+    """Return the sum over the G positions, lane by lane."""
+    vec = Vec(value.dtype, count_of(like))
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        total, size = args[0], value.lanes
+        while size > vec.lanes:
+            size //= 2
+            low, high = mask(list(range(size))), mask(list(range(size, 2 * size)))
+            halves = [builder.shuffle_vector(total, Vec(vec.dtype, 2 * size).full(0.0), mask) for mask in (low, high)]
+            total = builder.fadd(*halves)
+        return total
+
+    return vec(value, like), code
+
+
+@intrinsic
+def sums(typing: Any, values: Any) -> Any:
+    """Return a register of the sums over each of a tuple of registers, as many as they are long or a multiple.
+
+    All at once: halves of two registers are added in one, and so on down, an addition for each sum in place of four.
+    """
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        vec = values.dtype
+        found, width = cgutils.unpack_tuple(builder, args[0]), vec.lanes  # type: ignore[no-untyped-call]
+        while width > 1:
+            order = [k for k in range(2 * vec.lanes) if k % width < width // 2]
+            low, high = mask(order), mask([k + width // 2 for k in order])
+            pairs = zip(found[::2], found[1::2], strict=True)
+            found = [
+                builder.fadd(builder.shuffle_vector(a, b, low), builder.shuffle_vector(a, b, high)) for a, b in pairs
+            ]
+            width //= 2
+        while len(found) > 1:
+            whole = mask(list(range(2 * found[0].type.count)))
+            found = [builder.shuffle_vector(a, b, whole) for a, b in zip(found[::2], found[1::2], strict=True)]
+        return found[0]
+
+    return Vec(values.dtype.dtype, values.count)(values), code
+
+
+@intrinsic
+def piece(typing: Any, value: Any, start: Any, count: Any) -> Any:
+    """Return that many numbers of a register, both constants."""
+    vec = Vec(value.dtype, count_of(count))
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        order = list(range(start.literal_value, start.literal_value + vec.lanes))
+        return builder.shuffle_vector(args[0], value.full(0.0), mask(order))
+
+    return vec(value, start, count), code

@@ -1,0 +1,1 @@
+"""The best that is possible: learners that know the task's prior."""

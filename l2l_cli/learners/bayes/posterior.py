@@ -1,0 +1,202 @@
+"""The best that is possible: learners that know the task's prior and apply Bayes' rule.
+
+Under squared error the best answer is the posterior mean.  For the Booleans it is a count, for the semi-linear
+functions an integral over what few observations leave open, and for the quadratics we take the best *linear*
+predictor, whose error bounds the best possible error from above.
+"""
+
+from __future__ import annotations
+
+from functools import singledispatch
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Generator, Tensor
+
+from l2l_cli.core.random import generator
+from l2l_cli.core.types import Batch
+from l2l_cli.learners.base import Learner
+from l2l_cli.learners.bayes.cube_quadrature import cube_slice
+from l2l_cli.tasks.base import Task
+from l2l_cli.tasks.functions import Booleans, QuadraticFunction, SemiLinear, monomials
+from l2l_cli.tasks.switching import Switching
+
+
+class Knowledge(NamedTuple):
+    """What has been learned: the posterior's tensors, float64, each with a leading axis E."""
+
+    first: Tensor
+    second: Tensor
+
+
+class Posterior(Protocol):
+    """A prior over functions with its update; ``exact`` is false if its error only bounds the best from above."""
+
+    exact: bool
+
+    def prior(self, episodes: int) -> Knowledge:
+        """Return what is known before the first example."""
+
+    def mean(self, knowledge: Knowledge, inputs: Tensor) -> Tensor:
+        """Return E[f(x) | data], (E, N), for inputs (E, N, 2)."""
+
+    def observe(self, knowledge: Knowledge, inputs: Tensor, target: Tensor) -> Knowledge:
+        """Condition on f(x) = y for inputs (E, 2) and targets (E,)."""
+
+
+class Bayes(Learner[Knowledge]):
+    """Answer with the posterior mean.
+
+    Raises:
+        ValueError: No such learner is known for the task.
+    """
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
+        self.posterior = posterior_of(task)
+
+    def init(self, episodes: int, rng: Generator) -> Knowledge:
+        """Start from the prior."""
+        del rng
+        return self.posterior.prior(episodes)
+
+    def step(self, state: Knowledge, batch: Batch) -> tuple[Knowledge, Tensor]:
+        """Answer, then condition on each of the N examples."""
+        answer = self.predict(state, batch.inputs)
+        for index in range(batch.inputs.shape[1]):
+            inputs, target = batch.inputs[:, index].double(), batch.targets[:, index, 0].double()
+            state = self.posterior.observe(state, inputs, target)
+        return state, answer
+
+    def predict(self, state: Knowledge, inputs: Tensor) -> Tensor:
+        """Return the posterior mean, (E, N, 1)."""
+        return self.posterior.mean(state, inputs.double()).unsqueeze(-1).to(inputs.dtype)
+
+
+@singledispatch
+def posterior_of(task: Task) -> Posterior:
+    """Return the posterior that belongs to a task."""
+    raise ValueError(
+        f"no Bayes learner is known for task {type(task).__name__}; there is one for Booleans, SemiLinear and "
+        "QuadraticFunction"
+    )
+
+
+@posterior_of.register(Booleans)
+class BooleanPosterior:
+    """The probability of each truth table; ``first`` is (E, tables).
+
+    Args:
+        task: Its family.
+        hazard: Probability with which another table takes over before each further example.
+    """
+
+    exact = True
+
+    def __init__(self, task: Booleans, hazard: float = 0.0) -> None:
+        self._tables = task.tables.double()
+        self._hazard = hazard
+
+    def prior(self, episodes: int) -> Knowledge:
+        """Every table is as probable."""
+        tables = len(self._tables)
+        return Knowledge(self._tables.new_full((episodes, tables), 1.0 / tables), self._tables.new_zeros(episodes))
+
+    def mean(self, knowledge: Knowledge, inputs: Tensor) -> Tensor:
+        """Return the probability of the answer 1."""
+        return (self._answers(inputs) * knowledge.first.unsqueeze(1)).sum(-1)
+
+    def observe(self, knowledge: Knowledge, inputs: Tensor, target: Tensor) -> Knowledge:
+        """Strike out the tables that answer otherwise; then any table may take over."""
+        left = knowledge.first * (self._answers(inputs) == target.unsqueeze(-1))
+        left = left / left.sum(1, keepdim=True)
+        return knowledge._replace(first=(1.0 - self._hazard) * left + self._hazard / len(self._tables))
+
+    def _answers(self, inputs: Tensor) -> Tensor:
+        index = (2 * inputs[..., 0] + inputs[..., 1]).long()
+        return self._tables.T[index]
+
+
+@posterior_of.register(Switching)
+def _(task: Switching) -> Posterior:
+    """Return the Bayes learner with a change-point prior: it knows how often functions change, but not when."""
+    if not isinstance(task.family, Booleans):
+        raise ValueError(f"no Bayes learner is known for {type(task.family).__name__} that change; only for Booleans")
+    return BooleanPosterior(task.family, 1.0 / task.every)
+
+
+@posterior_of.register(SemiLinear)
+class SemiLinearPosterior:
+    """Uniform over the part of the cube [−1, 1]³ in which the weights must lie.
+
+    There is no noise, so each example pins one linear function of the weights: w·(x, 1) = artanh(2y − 1).  After
+    0, 1 or 2 examples the weights lie in the cube, a polygon or a segment; after 3 they are known.
+    ``first`` holds up to three rows (x, 1) with their values, (E, 3, 4), and ``second`` their number, (E,).
+    """
+
+    exact = True
+
+    def __init__(self, task: SemiLinear) -> None:
+        del task
+
+    def prior(self, episodes: int) -> Knowledge:
+        """No example yet."""
+        return Knowledge(torch.zeros(episodes, 3, 4, dtype=torch.float64), torch.zeros(episodes, dtype=torch.float64))
+
+    def mean(self, knowledge: Knowledge, inputs: Tensor) -> Tensor:
+        """Integrate the logistic function over the slice of the cube that the examples leave."""
+        count = int(knowledge.second.max())
+        extended = torch.cat([inputs, torch.ones_like(inputs[..., :1])], -1)
+        if count == 0:
+            # The prior is symmetric in w and the function odd about ½.
+            return torch.full_like(inputs[..., 0], 0.5)
+        points, weights = cube_slice(knowledge.first[:, :count, :3], knowledge.first[:, :count, 3])
+        values = torch.sigmoid(2.0 * torch.einsum("eni,epi->enp", extended, points))
+        return (values * weights.unsqueeze(1)).sum(-1)
+
+    def observe(self, knowledge: Knowledge, inputs: Tensor, target: Tensor) -> Knowledge:
+        """Keep the first three examples; they determine the weights."""
+        count = int(knowledge.second.max())
+        if count == 3:
+            return knowledge
+        # float32 targets near 0 and 1 lose digits, so the argument is bounded to its known range of ±3.
+        value = (0.5 * torch.logit(target, eps=1e-12)).clamp(-3.0, 3.0)
+        row = torch.cat([inputs, torch.ones_like(inputs[:, :1]), value.unsqueeze(1)], 1)
+        rows = knowledge.first.clone()
+        rows[:, count] = row
+        return Knowledge(rows, knowledge.second + 1)
+
+
+@posterior_of.register(QuadraticFunction)
+class QuadraticPosterior:
+    """The best linear predictor: mean and covariance of the six coefficients, conditioned on each example.
+
+    The prior's moments are those of 2¹⁶ drawn functions.  A Bayes learner would also use the higher moments,
+    so the error of this one bounds the best possible error from above.
+    """
+
+    exact = False
+    jitter = 1e-13
+
+    def __init__(self, task: QuadraticFunction) -> None:
+        coefficients = task.draw_coefficients(1 << 16, generator(0, "prior")).double()
+        self._mean = coefficients.mean(0)
+        self._covariance = torch.cov(coefficients.T)
+
+    def prior(self, episodes: int) -> Knowledge:
+        """Return the prior's mean (E, 6) and covariance (E, 6, 6)."""
+        return Knowledge(self._mean.repeat(episodes, 1), self._covariance.repeat(episodes, 1, 1))
+
+    def mean(self, knowledge: Knowledge, inputs: Tensor) -> Tensor:
+        """Evaluate the mean function."""
+        return torch.einsum("enk,ek->en", monomials(inputs), knowledge.first)
+
+    def observe(self, knowledge: Knowledge, inputs: Tensor, target: Tensor) -> Knowledge:
+        """Condition the Gaussian of the same moments on one noise-free value."""
+        features = monomials(inputs)
+        spread = torch.einsum("ekl,el->ek", knowledge.second, features)
+        variance = (spread * features).sum(-1, keepdim=True) + self.jitter
+        gain = spread / variance
+        surprise = target.unsqueeze(1) - (features * knowledge.first).sum(-1, keepdim=True)
+        covariance = knowledge.second - gain.unsqueeze(2) * spread.unsqueeze(1)
+        return Knowledge(knowledge.first + gain * surprise, covariance)

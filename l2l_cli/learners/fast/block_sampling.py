@@ -1,0 +1,65 @@
+"""Which blocks of coordinates a backward pass visits: all that matter, or a sample of them that is right on average."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+from l2l_cli.kernels.blocks import BLOCK
+
+
+class Visits(NamedTuple):
+    """Numbers of blocks in their order, (V,), and the factor by which each one's adjoint counts, (V,)."""
+
+    blocks: Tensor
+    factors: Tensor
+
+
+def all_that_matter(adjoint: Tensor) -> Visits:
+    """Return the blocks of an adjoint (T, B · BLOCK) that are not zero: the others add nothing to a gradient."""
+    blocks = _sizes(adjoint).nonzero()[:, 0]
+    return Visits(blocks, torch.ones_like(blocks, dtype=adjoint.dtype))
+
+
+def sample(adjoint: Tensor, share: float, rng: Generator) -> Visits:
+    """Draw ``share`` of the blocks that matter, without replacement, so that the gradient is unbiased.
+
+    A block is visited with a probability p that grows with the norm of its adjoint, to which its part of the gradient
+    is about proportional, and then counts 1 / p times (Horvitz and Thompson 1952).  The draw is systematic: one
+    uniform number for all blocks.
+
+    Args:
+        adjoint: ∂objective/∂moves, (T, B · BLOCK).
+        share: In (0, 1].
+        rng: Of the draw.
+    """
+    sizes = _sizes(adjoint).double()
+    matter = sizes > 0
+    wanted = share * int(matter.sum())
+    # The tenth that is the same for all keeps 1 / p bounded where the norm misjudges a block.
+    chances = _inclusion(torch.where(matter, 0.9 * sizes + 0.1 * sizes.sum() / matter.sum().clamp(min=1), 0.0), wanted)
+    ends = chances.cumsum(0) + torch.rand((), generator=rng, dtype=torch.float64, device="cpu")
+    starts = torch.cat([ends[:1] - chances[:1], ends[:-1]])
+    blocks = (ends.floor() > starts.floor()).nonzero()[:, 0]
+    return Visits(blocks, (1.0 / chances[blocks]).to(adjoint.dtype))
+
+
+def _sizes(adjoint: Tensor) -> Tensor:
+    """Return the norm of each block, (B,)."""
+    return adjoint.view(len(adjoint), -1, BLOCK).square().sum((0, 2)).sqrt()
+
+
+def _inclusion(weights: Tensor, wanted: float) -> Tensor:
+    """Return probabilities proportional to weights (B,), but none above 1, that sum to ``wanted``."""
+    certain = torch.zeros_like(weights, dtype=torch.bool)
+    while True:
+        left = wanted - int(certain.sum())
+        rest = weights.masked_fill(certain, 0.0)
+        total = float(rest.sum())
+        chances = torch.where(certain, 1.0, rest * (left / total) if total > 0 else rest)
+        above = chances > 1.0
+        if not bool(above.any()):
+            return chances
+        certain |= above

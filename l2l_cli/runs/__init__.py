@@ -1,0 +1,1 @@
+"""What happens between a command and the mathematics: building, loading, tuning, training, progress."""

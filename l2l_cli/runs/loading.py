@@ -1,0 +1,99 @@
+"""Finished runs, and what they trained, ready to be measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+
+from l2l_cli.config.build import changed
+from l2l_cli.config.compose import settings_of_run
+from l2l_cli.config.schema import Settings
+from l2l_cli.core.errors import UsageError
+from l2l_cli.evaluation.tune import Trial
+from l2l_cli.learners.base import Learner
+from l2l_cli.results.run import RunFolder
+from l2l_cli.runs.building import build_learner, build_task
+from l2l_cli.tasks.base import Task
+
+WEIGHTS = "weights.safetensors"
+
+"""The trained φ of a finished run, by the learner's own names."""
+
+
+def load_run(path: str, present: Settings) -> tuple[RunFolder, Settings]:
+    """Open a finished run that a user named.
+
+    Raises:
+        UsageError: It is no finished meta-training run.
+    """
+    run = RunFolder.load(Path(path))
+    if not (run.path / WEIGHTS).is_file():
+        raise UsageError(f"{path} is {run.status}, not done; go on with `l2l meta-train --resume {path}`")
+    return run, settings_of_run(run.config(), present)
+
+
+def load_learner(
+    run: RunFolder, saved: Settings, task: Task, trust: Sequence[str], changes: Mapping[str, Any] | None = None
+) -> Learner[Any]:
+    """Build a finished run's learner for a task, with its trained weights.
+
+    Args:
+        run: The run,
+        saved: and its settings.
+        task: To be learned.
+        trust: See ``build``.
+        changes: New values by key of the learner's node, as in ``rule.lr``.
+
+    Raises:
+        UsageError: The weights do not fit: the task has other shapes than the run's, or the learner was changed so.
+    """
+    learner = build_learner(saved, task, trust, changed(saved.learner, changes or {}, "learner"))
+    weights = load_file(run.path / WEIGHTS)
+    shapes = {name: tuple(value.shape) for name, value in learner.named_parameters()}
+    wrong = [name for name, value in weights.items() if shapes.get(name) != tuple(value.shape)]
+    if wrong or len(weights) != len(shapes):
+        raise UsageError(f"the weights of {run.path} do not fit this task: {', '.join(wrong) or 'some are missing'}")
+    learner.load_state_dict(weights, strict=False)
+    return learner
+
+
+def task_was_chosen(settings: Settings) -> bool:
+    """Say whether the user asked for a task, or for a change of one."""
+    return any(item.lstrip("+~").split("=")[0].split(".")[0] in ("task", "experiment") for item in settings.overrides)
+
+
+def _silent(trial: Trial) -> None:
+    del trial
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A learner, ready to be measured: a finished run's, or a hand-made one that is still to be tuned.
+
+    Attributes:
+        learner: As it was trained, or as its file says.
+        task: It was trained on.
+        settings: The whole configuration.
+        tell: Is told of each trial, where the learner is hand-made.
+    """
+
+    learner: Learner[Any]
+    task: Task
+    settings: Settings
+    tell: Callable[[Trial], None] = _silent
+
+
+def open_trained(run: RunFolder, settings: Settings) -> Trained:
+    """Load the learner that a run trained, on the run's own task."""
+    task = build_task(settings)
+    return Trained(load_learner(run, settings, task, []), task, settings)
+
+
+def untrained(settings: Settings, tell: Callable[[Trial], None]) -> Trained:
+    """Build a hand-made learner as its file says; whoever measures it tunes it (``tuned``) for what is measured."""
+    task = build_task(settings)
+    return Trained(build_learner(settings, task), task, settings, tell)

@@ -1,0 +1,152 @@
+"""Random search before a meta-training run: short trials, and the run itself at the values of the best one.
+
+Source: Andrychowicz et al. 2016, §3 ("the learning rate is chosen by random search").
+Deviation: the paper states neither ranges nor budget; both are ours, and part of the run's configuration.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from l2l_cli.config.schema import SEARCHED, Search, Settings
+from l2l_cli.core.errors import L2LError, RunFailed, UsageError, did_you_mean
+from l2l_cli.core.random import generator
+from l2l_cli.meta.training import Training, Update
+from l2l_cli.results.run import RunFolder
+from l2l_cli.runs.building import run_facts
+from l2l_cli.runs.interrupt import Interrupt
+from l2l_cli.runs.progress import Relay, Reporter
+
+Make = Callable[[Settings], Training]
+"""Builds the training of a configuration."""
+
+
+def draws(search: Search, seed: int) -> list[dict[str, float]]:
+    """Return the values of each trial, log-uniform in their ranges: a pure function of the run's seed."""
+    return [
+        {key: _log_uniform(low, high, seed, key, trial) for key, (low, high) in search.wanted.items()}
+        for trial in range(search.trials)
+    ]
+
+
+def _log_uniform(low: float, high: float, seed: int, *labels: object) -> float:
+    share = torch.rand((), generator=generator(seed, "search", *labels), dtype=torch.float64, device="cpu").item()
+    return float(low * (high / low) ** share)
+
+
+def with_values(settings: Settings, values: Mapping[str, float]) -> Settings:
+    """Return a copy of the settings in which some keys have other values.
+
+    Raises:
+        UsageError: There is no such number, or it is out of range.
+    """
+    changed = copy.deepcopy(settings)
+    places = {key: node for group in SEARCHED for key, node in _places(vars(changed)[group], group)}
+    for key, value in values.items():
+        if key not in places:
+            raise UsageError(
+                f"search.ranges: there is no number {key!r}{did_you_mean(key, places)} (numbers: {', '.join(places)})"
+            )
+        places[key][key.rpartition(".")[2]] = value
+    try:
+        changed.meta = replace(changed.meta)  # checks the ranges
+    except ValueError as error:
+        raise UsageError(f"search.ranges: {error}") from error
+    return changed
+
+
+def _places(node: Any, prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each number's key and the mapping that holds it."""
+    # In the plan a whole number is a count; in an open node it may be a rate that was typed without a point.
+    kinds = int | float if isinstance(node, dict) else float
+    inside = node if isinstance(node, dict) else vars(node)
+    for name, value in inside.items():
+        if isinstance(value, dict):
+            yield from _places(value, f"{prefix}.{name}")
+        elif isinstance(value, kinds) and not isinstance(value, bool):
+            yield f"{prefix}.{name}", inside
+
+
+def check(settings: Settings, make: Make) -> None:
+    """See that a run can be made at both ends of every range, before anything is written.
+
+    Raises:
+        UsageError: It cannot.
+    """
+    for end in (0, 1) if settings.search.trials else ():
+        make(with_values(settings, {key: float(ends[end]) for key, ends in settings.search.wanted.items()}))
+
+
+def searched(settings: Settings, folder: RunFolder, make: Make, relay: Relay | None) -> Settings:
+    """Return the settings with the best trial's values; run.json keeps all trials.
+
+    A trial is ``search.updates`` updates under the whole schedule, scored by its best validation.  Trials that
+    run.json holds already are not run again.
+
+    Raises:
+        RunFailed: No trial came to a finite validation loss.
+    """
+    if not settings.search.trials:
+        return settings
+    folder.begin(**run_facts(settings))
+    try:
+        trials = _trials(settings, folder, make, relay)
+        finite = [trial for trial in trials if trial["validation"] is not None]
+        if not finite:
+            raise RunFailed(f"none of the search's {len(trials)} trials can be used; lower search.ranges")
+    except KeyboardInterrupt:
+        folder.end("interrupted", updates=0)
+        raise
+    except L2LError as error:
+        folder.end("failed", message=str(error), updates=0)
+        raise
+    best = min(finite, key=lambda trial: float(trial["validation"]))
+    chosen = {key: best[key] for key in settings.search.wanted}
+    folder.note(chosen=chosen, search_updates=sum(trial["updates"] for trial in trials))
+    return with_values(settings, chosen)
+
+
+def _trials(settings: Settings, folder: RunFolder, make: Make, relay: Relay | None) -> list[dict[str, Any]]:
+    """Run the trials that are still to be run, and write down each as it ends."""
+    search, drawn = settings.search, draws(settings.search, settings.seed)
+    trials: list[dict[str, Any]] = folder.facts().get("search", [])
+    title = f"search {settings.run_name} seed {settings.seed}"
+    total, before = search.trials * search.updates, len(trials) * search.updates
+    with Reporter(title, total, before, relay) as reporter, Interrupt() as interrupt:
+        for values in drawn[len(trials) :]:
+            asked = with_values(settings, values)
+            asked.meta = replace(asked.meta, updates=search.updates)
+            trials.append(values | _trial(make(asked), search.updates, reporter, interrupt))
+            folder.note(search=trials)
+            reporter.say(f"trial {len(trials)} of {len(drawn)}, {shown(values)}: {_outcome(trials[-1])}")
+    return trials
+
+
+def _trial(training: Training, updates: int, reporter: Reporter, interrupt: Interrupt) -> dict[str, Any]:
+    """Return how a trial ended: its best validation loss, null for one that diverged, and the updates that it took."""
+    best: float | None = None
+    try:
+        for record in training.records():
+            if isinstance(record, Update):
+                reporter.advance(f"loss {record.loss:.4g}")
+            interrupt.check()
+        best = training.best if math.isfinite(training.best) else None
+    except RunFailed as error:
+        reporter.say(str(error))
+    reporter.advance("trial over", updates - training.number)  # patience, or divergence, saved the rest
+    return {"validation": best, "updates": training.number}
+
+
+def _outcome(trial: Mapping[str, Any]) -> str:
+    return "diverged" if trial["validation"] is None else f"validation {trial['validation']:.5g}"
+
+
+def shown(values: Mapping[str, float]) -> str:
+    """Return "optimizer.lr=0.00812" for a person to read."""
+    return ", ".join(f"{key}={value:.4g}" for key, value in values.items())

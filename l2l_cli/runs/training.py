@@ -1,0 +1,265 @@
+"""Meta-training a configuration, resumably, into a run folder; seeds of it side by side."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby, zip_longest
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from safetensors.torch import save as to_safetensors
+
+from l2l_cli.config.build import build
+from l2l_cli.config.compose import identity_of_training
+from l2l_cli.config.schema import Settings
+from l2l_cli.core.errors import L2LError, UsageError
+from l2l_cli.evaluation.score import criterion_for
+from l2l_cli.learners.descent import Descent
+from l2l_cli.meta.gradient_training import MetaTraining
+from l2l_cli.meta.online_training import OnlineTraining
+from l2l_cli.meta.rules import OnlineRule
+from l2l_cli.meta.training import Training, Update, Validation
+from l2l_cli.results.frame import Metric, MetricsFile
+from l2l_cli.results.run import RunFolder, atomic_write
+from l2l_cli.runs.building import build_learner, build_task, prepare, run_facts
+from l2l_cli.runs.interrupt import Interrupt
+from l2l_cli.runs.loading import WEIGHTS
+from l2l_cli.runs.progress import Relay, Reporter
+from l2l_cli.runs.search import check, searched
+
+CHECKPOINT = "checkpoint.safetensors"
+OFFSET = "metrics_bytes"
+"""Under this name the checkpoint keeps how long metrics.csv was when it was written."""
+
+
+def train(
+    settings: Settings,
+    trust: list[str] | None = None,
+    claimed: RunFolder | None = None,
+    relay: Relay | None = None,
+) -> RunFolder:
+    """Meta-train one configuration, or find that it has been.
+
+    Args:
+        settings: The whole configuration.
+        trust: See ``build``.
+        claimed: The run folder, if it is known already.
+        relay: Is told of progress in place of the user.
+
+    Raises:
+        UsageError: The configuration does not build.
+        RunFailed: Too many updates were not finite.
+    """
+    return train_together([settings], trust, claimed, relay)[0]
+
+
+def train_together(
+    seeds: Sequence[Settings],
+    trust: list[str] | None = None,
+    claimed: RunFolder | None = None,
+    relay: Relay | None = None,
+) -> list[RunFolder]:
+    """Meta-train seeds of one configuration side by side, each into its own run folder; see ``train``."""
+    prepare(seeds[0].hardware)
+    make = partial(_build, trust=trust)
+    trainings = [make(settings) for settings in seeds]
+    check(seeds[0], make)
+    folders = [claimed or _claim(settings) for settings in seeds]
+    kernels = trainings[0].learner.kernels
+    if relay is None and ":" in kernels:
+        print(f"kernels: {kernels}")
+    with ExitStack() as locks:
+        members = []
+        for settings, training, folder in zip(seeds, trainings, folders, strict=True):
+            locks.enter_context(folder.lock())
+            if folder.status != "done":
+                best = searched(settings, folder, make, relay)
+                members.append(_Member(best, training if best is settings else make(best), folder))
+            elif relay is None:
+                print(f"already done, reused: {folder.path}")
+        for member in members:
+            member.restore()
+        # Seeds that were interrupted at different epochs cannot share a kernel's lanes.
+        members.sort(key=lambda member: member.training.number)
+        for _, company in groupby(members, key=lambda member: member.training.number):
+            _train(list(company), relay)
+    return folders
+
+
+def side_by_side(settings: Settings) -> int:
+    """Return how many seeds of a configuration are trained side by side at the price of one."""
+    gradient = build(settings.gradient, "gradient")
+    if not isinstance(gradient, OnlineRule):
+        return 1
+    return gradient.kernel(build_learner(settings, build_task(settings))).lanes
+
+
+def expected_updates(settings: Settings, seeds: int) -> int:
+    """Return how many updates so many seeds take, of which those of a search are one seed's after the other's."""
+    return settings.meta.updates + seeds * settings.search.trials * settings.search.updates
+
+
+def expected_seconds(settings: Settings) -> float:
+    """Return about how long one such group takes on one core; for the order of runs and the time left."""
+    task, seeds = build_task(settings), side_by_side(settings)
+    gradient, updates = build(settings.gradient, "gradient"), expected_updates(settings, seeds)
+    if isinstance(gradient, OnlineRule):
+        return updates * gradient.operations(build_learner(settings, task)) * seeds / 2.5e10
+    seconds = updates * gradient.episodes * task.horizon * gradient.work / 1e6
+    learner = build_learner(settings, task)
+    # A learned rule is applied to every parameter of the model; ten of them take about a microsecond.
+    return float(seconds * max(1.0, task.model.size / 10) if isinstance(learner, Descent) else seconds)
+
+
+def training_of(settings: Settings) -> dict[str, Any]:
+    """Return what decides a training: configurations in which it is the same share one run."""
+    return identity_of_training(settings, "choices")
+
+
+def _claim(settings: Settings) -> RunFolder:
+    config = training_of(settings)
+    return RunFolder.claim(Path(settings.output) / "meta-train", settings.run_name, config, settings.overrides)
+
+
+def _build(settings: Settings, trust: list[str] | None) -> Training:
+    learner = build_learner(settings, build_task(settings, trust), trust)
+    if not learner.is_meta_trained:
+        choice = settings.choices.get("learner")
+        raise UsageError(
+            f"learner {choice} is hand-made, with nothing to meta-train; `l2l compare` tunes and scores it"
+        )
+    gradient = build(settings.gradient, "gradient", trust)
+    optimizer = build(settings.optimizer, "optimizer", trust)
+    kernels = settings.hardware.kernels
+    if not isinstance(gradient, OnlineRule):
+        if kernels == "fast" and not learner.is_compiled:
+            raise UsageError(
+                f"hardware.kernels=fast, but learner {settings.choices.get('learner')} has none here "
+                f"({learner.kernels}); use auto"
+            )
+        return MetaTraining(learner, gradient, optimizer, settings.meta, settings.seed)
+    if kernels == "reference":
+        raise UsageError("hardware.kernels=reference, but the rules of 1997 run compiled alone; use auto")
+    try:
+        return OnlineTraining(learner, gradient, optimizer, settings.meta, settings.seed)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _train(members: Sequence[_Member], relay: Relay | None) -> None:
+    """Train members that stand at the same update, from there to the end or an interruption."""
+    online = [member.training for member in members if isinstance(member.training, OnlineTraining)]
+    if online:
+        online[0].together_with(online)
+    for member in members:
+        member.folder.begin(
+            **run_facts(member.settings),
+            kernels="numba" if online else member.training.learner.kernels,
+        )
+    try:
+        _loop(members, relay)
+    except KeyboardInterrupt:
+        for member in members:
+            member.checkpoint()
+            member.folder.end("interrupted", updates=member.training.number)
+        raise
+    except L2LError as error:
+        for member in members:
+            member.folder.end("failed", message=str(error), updates=member.training.number)
+        raise
+    for member in members:
+        member.finish()
+
+
+def _loop(members: Sequence[_Member], relay: Relay | None) -> None:
+    first, last = members[0], time.monotonic()
+    plan, seeds = first.settings.meta, ", ".join(str(member.settings.seed) for member in members)
+    title = f"meta-train {first.settings.run_name} seed{'s' if len(members) > 1 else ''} {seeds}"
+    reporting = Reporter(title, plan.updates, first.training.number, relay)
+    with reporting as reporter, Interrupt() as interrupt:
+        # Members stand at the same number throughout, so their records are of one kind, unless patience ends one.
+        for records in zip_longest(*(member.training.records() for member in members)):
+            met = [(member, record) for member, record in zip(members, records, strict=True) if record is not None]
+            for member, record in met:
+                member.note(record, reporter)
+            if isinstance(met[0][1], Update):
+                loss = sum(record.loss for _, record in met if isinstance(record, Update)) / len(met)
+                reporter.advance(f"loss {loss:.4g}")
+            interrupt.check()
+            if time.monotonic() - last > plan.checkpoint_every:
+                for member in members:
+                    member.checkpoint()
+                last = time.monotonic()
+
+
+@dataclass
+class _Member:
+    """One run: a training, and the folder that it is written to."""
+
+    settings: Settings
+    training: Training
+    folder: RunFolder
+
+    def restore(self) -> None:
+        """Take up the checkpoint, if there is one."""
+        path = self.folder.path / CHECKPOINT
+        if path.exists():
+            saved = load_file(path)
+            self._metrics.truncate(int(saved.pop(OFFSET)))
+            self.training.restore(saved)
+        else:
+            self._metrics.truncate(0)
+
+    def note(self, record: Update | Validation, reporter: Reporter) -> None:
+        """Write down what a record says."""
+        if isinstance(record, Update):
+            if record.skipped:
+                self._append(record.number, [("meta_train", "skipped", record.norm)])
+            return
+        rows = [("meta_valid", "mean_loss", record.mean), ("meta_valid", "final_loss", record.final)]
+        if record.held_out is not None:
+            rows.append(("meta_valid", "held_out", record.held_out))
+        self._append(record.number, [*rows, ("meta_train", "mean_loss", record.train)])
+        if record.best:
+            end = f"at its end {record.final:.5g}" if record.held_out is None else f"held out {record.held_out:.5g}"
+            reporter.say(f"update {record.number}: validation {record.mean:.5g}, {end}")
+
+    def checkpoint(self) -> None:
+        """Save all that a resumed run needs."""
+        # Copies: a new state may hold one tensor of zeros many times, and the format knows no shared memory.
+        saved = {name: value.clone().contiguous() for name, value in self.training.checkpoint().items()}
+        saved[OFFSET] = torch.tensor(self._metrics.length(), device="cpu")
+        atomic_write(self.folder.path / CHECKPOINT, to_safetensors(saved))
+
+    def finish(self) -> None:
+        """Write the trained weights and close the run."""
+        self.training.finish()
+        weights = {name: value.detach().cpu().contiguous() for name, value in self.training.learner.named_parameters()}
+        atomic_write(self.folder.path / WEIGHTS, to_safetensors(weights))
+        self.folder.end(
+            "done",
+            updates=self.training.number,
+            skipped=self.training.skipped,
+            skipped_updates=self._skipped(),
+            best_validation=self.training.best,
+            criterion=criterion_for(self.training.learner.task, self.training.plan.criterion),
+            meta_parameters=sum(value.numel() for value in weights.values()),
+        )
+
+    @property
+    def _metrics(self) -> MetricsFile:
+        return MetricsFile(self.folder.path / "metrics.csv")
+
+    def _append(self, number: int, rows: list[tuple[str, str, float]]) -> None:
+        name, seed = self.settings.run_name, self.settings.seed
+        self._metrics.append(Metric(name, seed, "mean", number, split, metric, value) for split, metric, value in rows)
+
+    def _skipped(self) -> list[int]:
+        frame = self._metrics.read()
+        return [int(step) for step in frame[frame.metric == "skipped"].step]

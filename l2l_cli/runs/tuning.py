@@ -1,0 +1,104 @@
+"""Hand-made learners from settings: composed, and tuned for a task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from l2l_cli.config.build import changed
+from l2l_cli.config.compose import compose
+from l2l_cli.config.schema import Settings
+from l2l_cli.core.errors import UsageError, did_you_mean
+from l2l_cli.evaluation.score import criterion_for
+from l2l_cli.evaluation.tune import Trial, Tuning, draws_of, settings_of, tune
+from l2l_cli.learners.base import Learner
+from l2l_cli.runs.building import build_learner
+from l2l_cli.tasks.base import Task
+
+
+def hand_made(name: str, overrides: Sequence[str], settings: Settings, task: Task) -> Settings:
+    """Compose a hand-made learner's own settings, what the user typed before its own, and see that it builds.
+
+    Raises:
+        UsageError: There is no such learner, it does not fit the task, or it would have to be meta-trained first.
+    """
+    typed = [item for item in settings.overrides if not item.startswith("contenders")]
+    composed = compose("compare", [*typed, *overrides], settings.config_dir)
+    if build_learner(composed, task).is_meta_trained:
+        raise UsageError(
+            f"learner {name} has weights to be meta-trained first; name its finished run's folder instead of {name!r}"
+        )
+    return composed
+
+
+class Tuned(NamedTuple):
+    """A learner at its best setting, and the trials that chose it; None where there is nothing to tune."""
+
+    learner: Learner[Any]
+    tuning: Tuning | None
+
+    @property
+    def chosen(self) -> str:
+        """What was chosen and out of how many, for tables."""
+        return self.tuning.chosen if self.tuning else "nothing to tune"
+
+
+def tuned(
+    settings: Settings,
+    task: Task,
+    steps: int,
+    tell: Callable[[Trial], None] = lambda trial: None,
+    learned: Learner[Any] | None = None,
+) -> Tuned:
+    """Tune a configuration's hand-made learner for a task on the tune phase, and build it at its best.
+
+    Args:
+        settings: Its ``tune`` says what is tried and what it is judged by; null: see ``criterion_for``.
+        task: To be tuned for, which need not be the configuration's own.
+        steps: Length of the tune episodes, the horizon that the learner is tuned for.
+        tell: Is told of each trial when it is done.
+        learned: Where the learner is not hand-made: whose φ it takes, while numbers beside φ are tuned.
+
+    Raises:
+        UsageError: A key to tune is not the learner's.
+        RunFailed: No setting gives a finite loss.
+    """
+    points = tunable(settings)
+
+    def make(point: dict[str, Any]) -> Learner[Any]:
+        changes = {key.removeprefix("learner."): value for key, value in point.items()}
+        learner = build_learner(settings, task, node=changed(settings.learner, changes, "learner"))
+        if learned is not None:
+            learner.load_state_dict(learned.state_dict())
+        return learner
+
+    if len(points) == 1:  # nothing to choose from
+        return Tuned(make(points[0]), None)
+    plan = settings.tune
+    criterion = criterion_for(task, plan.criterion)
+    tuning = tune(make, points, plan.episodes, steps, settings.seed, criterion, tell, plan.ranges)
+    return Tuned(make(tuning.best.setting), tuning)
+
+
+def tunable(settings: Settings) -> list[dict[str, Any]]:
+    """Return the settings that ``tuned`` tries, by configuration key; [{}] where there is nothing to tune.
+
+    Raises:
+        UsageError: A key is not under ``learner``, or a range is none.
+    """
+    plan = settings.tune
+    for key in (*plan.grid, *plan.ranges):
+        if not key.startswith("learner."):
+            raise UsageError(
+                f"tune: {key!r} is no key of the learner{did_you_mean('learner.' + key, _keys(settings.learner))}"
+            )
+    try:
+        return draws_of(plan.ranges, plan.budget, settings.seed) if plan.ranges else settings_of(plan.grid, plan.budget)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _keys(node: Mapping[str, Any], path: str = "learner") -> list[str]:
+    """Return the dotted keys of a node."""
+    inner = [_keys(value, f"{path}.{name}") for name, value in node.items() if isinstance(value, Mapping)]
+    return [f"{path}.{name}" for name in node if name != "_target_"] + [key for keys in inner for key in keys]
