@@ -14,34 +14,52 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from l2l_cli.core.errors import UsageError, did_you_mean
 
 
-def build(node: Mapping[str, Any], path: str, trust: Sequence[str] | None = None, **given: Any) -> Any:
-    """Call a node's ``_target_`` with its other entries as arguments, nested nodes first.
+class Builder:
+    """Calls a node's ``_target_`` with its other entries as arguments, nested nodes first.
 
     A class's typed ``__init__`` is its schema: names and types are checked before it is called, and a ValueError
     that it raises for a range is reported under the node's path.
 
     Args:
-        node: A mapping with ``_target_``, a dotted path.
-        path: Where the node stands in the configuration, for messages.
         trust: None calls any target, for what the user typed; otherwise only targets in l2l_cli and these packages.
-        given: Further arguments, as objects, that are not the configuration's to set.
-
-    Raises:
-        UsageError: The target, an argument's name, type or value is wrong, or the target is not trusted.
+        offered: Objects that a class may ask for by the name of a parameter; the configuration cannot set them.
     """
-    if "_target_" not in node:
-        raise UsageError(f"{path} has no _target_: name the class, as in {path}._target_=package.module.Class")
-    target = _locate(str(node["_target_"]), path, trust)
-    arguments = {
-        name: build(value, f"{path}.{name}", trust) if isinstance(value, Mapping) and "_target_" in value else value
-        for name, value in node.items()
-        if name != "_target_"
-    }
-    _check(target, arguments, given, path)
-    try:
-        return target(**arguments, **given)
-    except ValueError as error:
-        raise UsageError(f"{path}: {error}") from error
+
+    def __init__(self, trust: Sequence[str] | None = None, **offered: object) -> None:
+        self.trust = trust
+        self.offered = offered
+
+    def __call__(self, node: Mapping[str, Any], path: str, **given: object) -> Any:
+        """Build a node.
+
+        Args:
+            node: A mapping with ``_target_``, a dotted path.
+            path: Where the node stands in the configuration, for messages.
+            given: Further arguments of this node's class, as objects; like ``offered``, but it must take them.
+
+        Raises:
+            UsageError: The target, an argument's name, type or value is wrong, or the target is not trusted.
+        """
+        if "_target_" not in node:
+            raise UsageError(f"{path} has no _target_: name the class, as in {path}._target_=package.module.Class")
+        target = _locate(str(node["_target_"]), path, self.trust)
+        parameters = inspect.signature(target).parameters
+        given = {name: value for name, value in self.offered.items() if name in parameters} | given
+        arguments = {
+            name: self(value, f"{path}.{name}") if isinstance(value, Mapping) and "_target_" in value else value
+            for name, value in node.items()
+            if name != "_target_"
+        }
+        _check(target, arguments, given, path)
+        try:
+            return target(**arguments, **given)
+        except ValueError as error:
+            raise UsageError(f"{path}: {error}") from error
+
+
+def build(node: Mapping[str, Any], path: str, trust: Sequence[str] | None = None, **given: Any) -> Any:
+    """Build one node; see ``Builder``."""
+    return Builder(trust)(node, path, **given)
 
 
 def changed(node: Mapping[str, Any], changes: Mapping[str, Any], path: str) -> dict[str, Any]:

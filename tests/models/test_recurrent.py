@@ -16,7 +16,7 @@ from l2l_cli.models.point import Point
 from l2l_cli.models.recurrent import Rows, row_reader, row_reader_weights
 from l2l_cli.tasks.base import softmax_cross_entropy
 from l2l_cli.tasks.recurrent import ImagesLSTM
-from tests.core.test_ggn import E, explicit, matrix_of
+from tests.models.test_ggn import E, explicit, matrix_of
 
 SHAPE = (2, 3, 2)
 

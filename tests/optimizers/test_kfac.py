@@ -19,8 +19,8 @@ from l2l_cli.optimizers.adam import Adam
 from l2l_cli.optimizers.factors import NUMBERS, Factors, blank, inverted, measure, times
 from l2l_cli.optimizers.kfac import KFac
 from l2l_cli.tasks.base import mean_squared_error
+from tests.autodiff.test_layer_traces import blocks
 from tests.cases import TASKS
-from tests.core.test_layers import blocks
 
 E, N = 3, 6
 
