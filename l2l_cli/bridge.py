@@ -168,7 +168,7 @@ def _finish_sweep(sweep: Path) -> int:
     """Print and write one table of all jobs."""
     import pandas as pd
 
-    from l2l_cli.results.report import frame_table
+    from l2l_cli.results.tables import frame_table
     from l2l_cli.runs.progress import console
 
     jobs = [json.loads(path.read_text()) for path in sorted(sweep.glob("job-*.json"))]

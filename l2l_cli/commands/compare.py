@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,69 +15,56 @@ from l2l_cli.config.compose import identity_of
 from l2l_cli.config.groups import options
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError
-from l2l_cli.core.types import Phase
+from l2l_cli.evaluation.contest import Contender, Problem, ScoreStore, Standing, play
 from l2l_cli.evaluation.curves import rows_of
-from l2l_cli.evaluation.score import Scores, criterion_for, score, side_by_side
+from l2l_cli.evaluation.score import criterion_for
 from l2l_cli.evaluation.tune import Trial, Tuning
 from l2l_cli.learners.base import Learner
-from l2l_cli.results.frame import MetricsFile, bootstrap_interval
-from l2l_cli.results.report import Report, Section, frame_table
+from l2l_cli.results import report
+from l2l_cli.results.content import Report, Section
+from l2l_cli.results.metrics import MetricsFile
 from l2l_cli.results.run import RunFolder
+from l2l_cli.results.statistics import bootstrap_interval
+from l2l_cli.results.tables import frame_table
 from l2l_cli.runs.building import build_task, prepare, run_facts
+from l2l_cli.runs.contenders import hand_made_contender, learned_contender, plan_of
 from l2l_cli.runs.loading import load_learner, load_run, task_was_chosen
 from l2l_cli.runs.progress import Reporter, console
-from l2l_cli.runs.tuning import hand_made, tunable, tuned
+from l2l_cli.runs.tuning import hand_made, tunable
 from l2l_cli.tasks.base import Task
 
 CHECKPOINTS = (0.05, 0.2, 0.5, 1.0)
 """Shares of the horizon at which the table shows the loss."""
 
-
-@dataclass
-class Contender:
-    """Somebody who is compared.
-
-    Attributes:
-        name: In tables and figures.
-        learner: Ready to be scored.
-        tuning: The trials that chose its setting; None for a meta-trained learner or one with nothing to tune.
-        origin: Where it comes from, for the report.
-    """
-
-    name: str
-    learner: Learner[Any]
-    tuning: Tuning | None
-    origin: str
+EVALUATIONS = "evaluations per step"
 
 
 def run(settings: Settings, learners: list[str], runs: list[str], trust: list[str]) -> dict[str, Any]:
     """Run the command; the result is the comparison's row in a sweep's summary."""
     prepare(settings.hardware)
     finished = [load_run(path, settings) for path in runs]
-    if finished and not task_was_chosen(settings):
-        settings.task, settings.choices["task"] = finished[0][1].task, finished[0][1].choices["task"]
-    if settings.tune.criterion is None and finished:
-        # Hand-made rules are tuned for what the first meta-trained one was selected by.
-        settings.tune.criterion = finished[0][1].meta.criterion
-    task = build_task(settings, trust if finished and not task_was_chosen(settings) else None)
+    ours = finished and not task_was_chosen(settings)
+    settings = _completed(settings, [saved for _, saved in finished])
+    task = build_task(settings, trust if ours else None)
     wanted = _wanted(settings, learners, bool(runs))
     config = identity_of(settings, "evaluation", "tune", "meta") | {
         "contenders": wanted,
         "runs": [folder.path.name for folder, _ in finished],
     }
-    settings.choices["learner"] = "contenders"
-    learners_of_runs = _meta_trained(finished, settings, task, trust)
+    learned = _meta_trained(finished, settings, task, trust)
     prepared = {name: hand_made(name, overrides, settings, task) for name, overrides in wanted.items()}
     folder = RunFolder.claim(Path(settings.output) / "compare", settings.run_name, config, settings.overrides)
     with folder.lock():
+        store = ScoreStore(folder.path / "scores")
+        if folder.status == "done":
+            store.clear()
         folder.begin(parents=[str(run.path) for run, _ in finished], **run_facts(settings))
-        contenders = learners_of_runs + [_tuned(name, own, task, settings) for name, own in prepared.items()]
-        table = _score(folder, contenders, settings, task)
-        folder.end("done", tuning={item.name: _trials(item) for item in contenders if item.tuning})
-    console().print(
-        frame_table(table, f"{settings.choices['task']}: {settings.evaluation.episodes} test episodes a seed")
-    )
-    for warning in _edges(contenders):
+        contenders = [*learned, *(_hand_made(name, one, settings) for name, one in prepared.items())]
+        standings, table = _score(folder, contenders, settings, task, store)
+        folder.end("done", tuning={name: _trials(one) for name, one in standings.items() if one.entry.tuning})
+    title = f"{settings.choices['task']}: {settings.evaluation.episodes} test episodes a seed"
+    console().print(frame_table(table, title))
+    for warning in _edges(standings):
         print(f"warning: {warning}")
     print(f"report: {folder.path / 'report.md'}")
     column = held_out.COLUMN if task.spec.hides else "final loss"
@@ -86,121 +73,140 @@ def run(settings: Settings, learners: list[str], runs: list[str], trust: list[st
     return {"best": best["contender"], key: best[column], "run": str(folder.path)}
 
 
+def _completed(settings: Settings, saved: Sequence[Settings]) -> Settings:
+    """Return the settings with what finished runs say where the user said nothing: the task, and how to tune."""
+    choices = settings.choices | {"learner": "contenders"}
+    task, tune = settings.task, settings.tune
+    if saved and not task_was_chosen(settings):
+        task, choices["task"] = saved[0].task, saved[0].choices["task"]
+    if saved and tune.criterion is None:
+        # Hand-made rules are tuned for what the first meta-trained one was selected by.
+        tune = replace(tune, criterion=saved[0].meta.criterion)
+    return replace(settings, task=task, tune=tune, choices=choices)
+
+
 def _wanted(settings: Settings, learners: list[str], has_runs: bool) -> dict[str, list[str]]:
-    """Return the contenders' overrides by name: as configured, as named, or every hand-made rule that applies."""
+    """Return the hand-made contenders' overrides by name, as configured or as named.
+
+    Raises:
+        UsageError: There is nobody to compare.
+    """
     wanted = {str(name): [str(item) for item in items] for name, items in settings.contenders.items()}
     wanted |= {name: [f"learner={name}"] for name in learners}
     if not wanted and not has_runs:
         raise UsageError(
-            f"nobody to compare: name finished runs and learners (learners: {', '.join(options('learner'))})"
+            "nothing to compare: give at least one run folder or learner name "
+            f"(learners: {', '.join(options('learner'))})"
         )
     return wanted
 
 
 def _meta_trained(
-    finished: list[tuple[RunFolder, Settings]], settings: Settings, task: Task, trust: list[str]
+    finished: Sequence[tuple[RunFolder, Settings]], settings: Settings, task: Task, trust: list[str]
 ) -> list[Contender]:
     """Load what finished runs trained."""
-    return [
-        Contender(
-            _run_name(folder, saved, finished),
-            load_learner(folder, saved, task, trust, settings.evaluation.learner),
-            None,
-            str(folder.path),
-        )
-        for folder, saved in finished
-    ]
+    contenders = []
+    for folder, saved in finished:
+        learner = load_learner(folder, saved, task, trust, settings.evaluation.learner)
+        name = str(saved.choices.get("learner"))
+        alike = [other for _, other in finished if other.choices.get("learner") == name]
+        # A run is named by its learner, and by its folder where that is not enough.
+        title = f"{name} (meta-trained)" if len(alike) == 1 else f"{name} {folder.path.name.rpartition('-')[2]}"
+        contenders.append(learned_contender(title, learner, saved))
+    return contenders
 
 
-def _run_name(folder: RunFolder, saved: Settings, finished: list[tuple[RunFolder, Settings]]) -> str:
-    """Name a run by its learner, and by its folder where that is not enough."""
-    name = str(saved.choices.get("learner"))
-    alike = [other for _, other in finished if other.choices.get("learner") == name]
-    return f"{name} (meta-trained)" if len(alike) == 1 else f"{name} {folder.path.name.rpartition('-')[2]}"
+def _hand_made(name: str, prepared: Settings, settings: Settings) -> Contender:
+    """Return a hand-made contender that shows how its tuning goes on."""
+    prepared = replace(prepared, tune=replace(prepared.tune, criterion=settings.tune.criterion))
+
+    def prepare(problem: Problem) -> tuple[Learner[Any], Tuning | None]:
+        with Reporter(f"tune {name}", len(tunable(prepared))) as reporter:
+
+            def tell(trial: Trial) -> None:
+                reporter.advance(f"loss {trial.loss:.4g}")
+
+            learner, tuning = hand_made_contender(name, prepared, tell).prepare(problem)
+            if tuning:
+                criterion = criterion_for(problem.task, settings.tune.criterion)
+                reporter.say(f"{name}: {tuning.chosen} ({criterion} loss {tuning.best.loss:.4g})")
+        return learner, tuning
+
+    return Contender(name, prepare, {"learner": prepared.learner})
 
 
-def _tuned(name: str, setting: Settings, task: Task, settings: Settings) -> Contender:
-    """Tune a hand-made learner on the tune phase and build it at its best."""
-    setting.tune.criterion = settings.tune.criterion
-    with Reporter(f"tune {name}", len(tunable(setting))) as reporter:
-
-        def tell(trial: Trial) -> None:
-            reporter.advance(f"loss {trial.loss:.4g}")
-
-        found = tuned(setting, task, settings.evaluation.steps or task.horizon, tell)
-        if found.tuning:
-            criterion = criterion_for(task, settings.tune.criterion)
-            reporter.say(f"{name}: {found.chosen} ({criterion} loss {found.tuning.best.loss:.4g})")
-    return Contender(name, found.learner, found.tuning, found.chosen)
+def _trials(standing: Standing) -> list[dict[str, Any]]:
+    assert standing.entry.tuning is not None
+    return [{**trial.setting, "loss": trial.loss} for trial in standing.entry.tuning.trials]
 
 
-def _trials(contender: Contender) -> list[dict[str, Any]]:
-    assert contender.tuning is not None
-    return [{**trial.setting, "loss": trial.loss} for trial in contender.tuning.trials]
-
-
-def _edges(contenders: Sequence[Contender]) -> list[str]:
+def _edges(standings: Mapping[str, Standing]) -> list[str]:
     """Name the contenders that a wider grid might serve better."""
     return [
-        f"{item.name}: best {', '.join(item.tuning.at_edge)} lies at the edge of what was tried"
-        for item in contenders
-        if item.tuning and item.tuning.at_edge
+        f"{name}: best {', '.join(one.entry.tuning.at_edge)} lies at the edge of what was tried"
+        for name, one in standings.items()
+        if one.entry.tuning and one.entry.tuning.at_edge
     ]
 
 
-def _budget(contenders: Sequence[Contender], settings: Settings, task: Task) -> str:
-    """Say how the hand-made ones were tuned, each with its budget where these differ."""
-    tried = {item.name: len(item.tuning.trials) for item in contenders if item.tuning}
+def _budget(standings: Mapping[str, Standing], settings: Settings, task: Task) -> str:
+    """Say how the hand-made contenders were tuned, each with its budget where these differ."""
+    tried = {name: len(one.entry.tuning.trials) for name, one in standings.items() if one.entry.tuning}
     budgets = set(tried.values()) or {settings.tune.budget}
-    own = ", ".join(f"{name} {count} settings" for name, count in tried.items())
+    each = ", ".join(f"{name} {count} settings" for name, count in tried.items())
     return (
-        f"Hand-made learners got {own if len(budgets) > 1 else f'{budgets.pop()} settings each'}, scored by their "
+        f"Hand-made learners got {each if len(budgets) > 1 else f'{budgets.pop()} settings each'}, scored by their "
         f"{criterion_for(task, settings.tune.criterion)} loss on {settings.tune.episodes} episodes of the tune phase; "
         "nothing was chosen on the test episodes shown here."
     )
 
 
-def _score(folder: RunFolder, contenders: list[Contender], settings: Settings, task: Task) -> pd.DataFrame:
+def _score(
+    folder: RunFolder, contenders: Sequence[Contender], settings: Settings, task: Task, store: ScoreStore
+) -> tuple[dict[str, Standing], pd.DataFrame]:
     """Score everybody on the test phase, draw the curves and write the report."""
     metrics = MetricsFile(folder.path / "metrics.csv")
     metrics.truncate(0)
-    evaluation, steps = settings.evaluation, settings.evaluation.steps or task.horizon
-    rows, every = [], {}
+    steps = settings.evaluation.steps or task.horizon
+    problem = Problem("", task, steps, plan_of(settings), {"task": settings.task})
+    standings: dict[str, Standing] = {}
     with Reporter("score", len(contenders)) as reporter:
-        for contender in contenders:
-            parts = []
-            for seed in evaluation.seeds:
-                scores = score(contender.learner, evaluation.episodes, steps, seed, Phase.TEST, evaluation.chunk)
-                metrics.append(rows_of(scores, contender.name, seed, "test"))
-                parts.append(scores)
-            joined = every[contender.name] = side_by_side(parts)
-            looks = 0.0 if joined.looks is None else joined.looks.mean().item() / steps
-            rows.append(_row(contender, joined, steps) | {"looks a step": 1.0 + looks})
-            reporter.advance(contender.name)
-    table = pd.DataFrame(rows)
-    if (table["looks a step"] == 1.0).all():
-        table = table.drop(columns="looks a step")
-    opening = [_budget(contenders, settings, task)]
+        for standing in play(contenders, [problem], store):
+            name = standing.entry.contender
+            standings[name] = standing
+            for seed, scores in zip(settings.evaluation.seeds, standing.scores, strict=True):
+                metrics.append(rows_of(scores, name, seed))
+            reporter.advance(name)
+    table = pd.DataFrame([_row(name, standing) for name, standing in standings.items()])
+    if (table[EVALUATIONS] == 1.0).all():
+        table = table.drop(columns=EVALUATIONS)
+    opening = [_budget(standings, settings, task)]
     if task.spec.hides:
-        table["less the lowest, paired"] = held_out.against_the_best(every)
+        table["difference from the lowest, paired"] = held_out.against_the_best(standings)
         opening.append(held_out.MEANING)
-    figure = contenders_figure(metrics.read(), [contender.name for contender in contenders], folder.path)
-    warnings = [f"**{warning}**: a wider grid may serve it better." for warning in _edges(contenders)]
+    figure = contenders_figure(metrics.read(), list(standings), folder.path)
+    warnings = [f"**{warning}**: a wider grid may serve it better." for warning in _edges(standings)]
     sections = [Section("Scores", tables=[table], figures=[figure])]
-    Report(f"Comparison on {settings.choices['task']}", [*opening, *warnings], sections).write(folder.path)
-    return table
+    title = f"Comparison on {settings.choices['task']}"
+    report.write(Report(title, [*opening, *warnings], sections), folder.path)
+    return standings, table
 
 
-def _row(contender: Contender, scores: Scores, steps: int) -> dict[str, Any]:
-    joined, who = scores.losses, {"contender": contender.name, "chosen": contender.origin}
-    if scores.shown is not None:
-        return who | held_out.row(scores) | {"mean loss": joined.mean().item()}
-    final = bootstrap_interval(joined[-1].tolist())
+def _row(name: str, standing: Standing) -> dict[str, Any]:
+    joined, tuning, steps = standing.joined, standing.entry.tuning, standing.entry.problem.steps
+    chosen = (
+        tuning.chosen if tuning else "meta-trained" if standing.entry.learner.is_meta_trained else "nothing to tune"
+    )
+    who = {"contender": name, "chosen": tuning.chosen if tuning else untuned}
+    rest = {"mean loss": joined.losses.mean().item(), EVALUATIONS: standing.evaluations}
+    if joined.visible is not None:
+        return who | held_out.row(joined) | rest
+    final = bootstrap_interval(joined.losses[-1].tolist())
     shown = sorted({max(1, round(share * steps)) for share in CHECKPOINTS[:-1]})
     return {
         **who,
-        **{f"loss@{step}": joined[step - 1].mean().item() for step in shown},
+        **{f"loss@{step}": joined.losses[step - 1].mean().item() for step in shown},
         "final loss": final.value,
         "95 % interval": f"{final.low:.3g} … {final.high:.3g}",
-        "mean loss": joined.mean().item(),
+        **rest,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,19 @@ from l2l_cli.commands import grid, held_out
 from l2l_cli.commands.figures import horizon_figure
 from l2l_cli.config.compose import identity_of
 from l2l_cli.config.schema import Settings
-from l2l_cli.core.types import Phase
+from l2l_cli.evaluation.contest import Problem, Standing, play
 from l2l_cli.evaluation.curves import rows_of
-from l2l_cli.evaluation.score import Scores, score, side_by_side
-from l2l_cli.results.frame import MetricsFile, bootstrap_interval
-from l2l_cli.results.report import Report, Section, frame_table
+from l2l_cli.results import report
+from l2l_cli.results.content import Report, Section
+from l2l_cli.results.metrics import MetricsFile
 from l2l_cli.results.run import RunFolder
+from l2l_cli.results.statistics import bootstrap_interval
+from l2l_cli.results.tables import frame_table
 from l2l_cli.runs.building import build_task, prepare, run_facts
+from l2l_cli.runs.contenders import learned_contender, plan_of
 from l2l_cli.runs.loading import load_learner, load_run, task_was_chosen
 from l2l_cli.runs.progress import console
+from l2l_cli.tasks.base import Task
 
 
 def run(settings: Settings, run_folder: str, trust: list[str]) -> dict[str, Any]:
@@ -27,12 +32,14 @@ def run(settings: Settings, run_folder: str, trust: list[str]) -> dict[str, Any]
     prepare(settings.hardware)
     parent, saved = load_run(run_folder, settings)
     chosen = task_was_chosen(settings)
-    task = build_task(settings if chosen else saved, None if chosen else trust)
-    settings.task = settings.task if chosen else saved.task
-    settings.choices["task"] = settings.choices["task"] if chosen else saved.choices["task"]
-    settings.choices["learner"] = saved.choices["learner"]
+    choices = settings.choices | {"learner": saved.choices["learner"]}
+    if not chosen:
+        choices["task"] = saved.choices["task"]
+    settings = replace(settings, task=settings.task if chosen else saved.task, choices=choices)
+    task_trust = None if chosen else trust
     if settings.evaluation.grid or settings.evaluation.problems or settings.evaluation.against:
-        return grid.run(settings, parent, saved, None if chosen else trust, trust)
+        return grid.run(settings, parent, saved, task_trust, trust)
+    task = build_task(settings if chosen else saved, task_trust)
     learner = load_learner(parent, saved, task, trust, settings.evaluation.learner)
     config = identity_of(settings, "evaluation") | {"run": parent.path.name}
     folder = RunFolder.claim(Path(settings.output) / "evaluate", settings.run_name, config, settings.overrides)
@@ -40,42 +47,46 @@ def run(settings: Settings, run_folder: str, trust: list[str]) -> dict[str, Any]
         folder.begin(parents=[str(parent.path)], **run_facts(settings))
         metrics = MetricsFile(folder.path / "metrics.csv")
         metrics.truncate(0)
+        contender = learned_contender(str(settings.choices["learner"]), learner, saved)
+        problems = _horizons(task, settings)
         table = []
-        base = settings.evaluation.steps or task.horizon
-        for stretch in settings.evaluation.stretch:
-            steps = max(1, round(base * stretch))
-            parts = []
-            for seed in settings.evaluation.seeds:
-                scores = score(
-                    learner, settings.evaluation.episodes, steps, seed, Phase.TEST, settings.evaluation.chunk
-                )
-                metrics.append(rows_of(scores, settings.choices["learner"], seed, f"test×{stretch:g}"))
-                parts.append(scores)
-            table.append(_row(steps, stretch, side_by_side(parts)))
+        for standing, stretch in zip(play([contender], problems), settings.evaluation.stretch, strict=True):
+            for seed, scores in zip(settings.evaluation.seeds, standing.scores, strict=True):
+                metrics.append(rows_of(scores, contender.name, seed, standing.entry.problem.name))
+            table.append(_row(standing, stretch))
         frame = pd.DataFrame(table)
         _report(folder, settings, parent, frame, metrics.read())
         folder.end("done")
     episodes = settings.evaluation.episodes * len(settings.evaluation.seeds)
     console().print(frame_table(frame, f"{settings.run_name} on {episodes} fresh test episodes"))
     print(f"report: {folder.path / 'report.md'}")
-    told = {"mean loss": "mean_loss", "final loss": "final_loss", held_out.COLUMN: "held_out_loss"}
-    return {key: table[0][name] for name, key in told.items() if name in table[0]} | {"run": str(folder.path)}
+    keys = {"mean loss": "mean_loss", "final loss": "final_loss", held_out.COLUMN: "held_out_loss"}
+    return {key: table[0][name] for name, key in keys.items() if name in table[0]} | {"run": str(folder.path)}
 
 
-def _row(steps: int, stretch: float, scores: Scores) -> dict[str, Any]:
-    if scores.shown is not None:
-        horizon = {"steps": steps, "× trained horizon": float(stretch)}
+def _horizons(task: Task, settings: Settings) -> list[Problem]:
+    """Return the task at each horizon."""
+    base, identity = settings.evaluation.steps or task.horizon, {"task": settings.task}
+    return [
+        Problem(f"×{stretch:g}", task, max(1, round(base * stretch)), plan_of(settings), identity)
+        for stretch in settings.evaluation.stretch
+    ]
+
+
+def _row(standing: Standing, stretch: float) -> dict[str, Any]:
+    scores = standing.joined
+    horizon = {"steps": standing.entry.problem.steps, "× trained horizon": float(stretch)}
+    if scores.visible is not None:
         return horizon | held_out.row(scores) | {"mean loss": scores.by("mean")}
-    finals = scores.losses[-1].tolist()
-    mean, final = bootstrap_interval(scores.losses.mean(0).tolist()), bootstrap_interval(finals)
+    ends = scores.losses[-1].tolist()
+    mean, final = bootstrap_interval(scores.losses.mean(0).tolist()), bootstrap_interval(ends)
     return {
-        "steps": steps,
-        "× trained horizon": float(stretch),
+        **horizon,
         "mean loss": mean.value,
-        "95 % interval": f"{mean.low:.4g} … {mean.high:.4g}",
+        "95 % of the mean": f"{mean.low:.4g} … {mean.high:.4g}",
         "final loss": final.value,
-        "95 % interval ": f"{final.low:.4g} … {final.high:.4g}",
-        "median final": float(pd.Series(finals).median()),
+        "95 % of the final": f"{final.low:.4g} … {final.high:.4g}",
+        "median final": float(pd.Series(ends).median()),
     }
 
 
@@ -92,4 +103,4 @@ def _report(folder: RunFolder, settings: Settings, parent: RunFolder, table: pd.
         opening.append(held_out.MEANING)
     figure = horizon_figure(frame, folder.path)
     sections = [Section("Scores", tables=[table], figures=[figure])]
-    Report(f"Evaluation of {settings.run_name}", opening, sections).write(folder.path)
+    report.write(Report(f"Evaluation of {settings.run_name}", opening, sections), folder.path)

@@ -10,18 +10,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from l2l_cli.evaluation.grid import Contest
+from l2l_cli.commands.cells import Comparison
+from l2l_cli.results.content import Figure
 from l2l_cli.results.plot import curves, decorate, heat_map, panels, save
-from l2l_cli.results.report import Figure, number
+from l2l_cli.results.tables import number
 
 
 def horizon_figure(frame: pd.DataFrame, folder: Path) -> Figure:
     """Draw the loss at each horizon that was scored, mean and median over episodes."""
     figure, axes = panels(1, 2)
-    order = list(dict.fromkeys(frame.split))
+    order = list(dict.fromkeys(frame.problem))
     for panel, statistic in zip(axes, ("mean", "median"), strict=True):
-        part = frame[(frame.metric == "loss") & (frame.episode == statistic)]
-        curves(panel, part.assign(contender=part.split), order)
+        part = frame[(frame.metric == "loss") & (frame.statistic == statistic)]
+        curves(panel, part.assign(contender=part.problem), order)
         decorate(panel, f"{statistic} over episodes", "step", "loss", "xy")
     axes[0].legend()
     save(figure, folder / "figures" / "horizons")
@@ -32,10 +33,10 @@ def contenders_figure(frame: pd.DataFrame, order: Sequence[str], folder: Path) -
     """Draw every contender's loss against step, mean and median over episodes."""
     figure, axes = panels(1, 2, height=3.2)
     for panel, statistic in zip(axes, ("mean", "median"), strict=True):
-        curves(panel, frame[(frame.metric == "loss") & (frame.episode == statistic)], order)
+        curves(panel, frame[(frame.metric == "loss") & (frame.statistic == statistic)], order)
         decorate(panel, f"{statistic} over episodes", "step", "loss", "xy")
-        shown = frame[(frame.metric == "loss") & (frame.episode == statistic) & (frame.value > 0)].value
-        start = frame[(frame.metric == "loss") & (frame.episode == "mean") & (frame.step == 1)].value.max()
+        shown = frame[(frame.metric == "loss") & (frame.statistic == statistic) & (frame.value > 0)].value
+        start = frame[(frame.metric == "loss") & (frame.statistic == "mean") & (frame.step == 1)].value.max()
         # A diverging contender or an exact one must not squeeze all the others into a line.
         panel.set_ylim(max(shown.min() * 0.7, start * 1e-5), min(shown.max(), 10 * start) * 1.3)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
@@ -46,14 +47,14 @@ def contenders_figure(frame: pd.DataFrame, order: Sequence[str], folder: Path) -
     )
 
 
-def grid_figure(contests: Sequence[Contest], folder: Path) -> Figure:
-    """Draw problems × horizons as a heat map: the loss, or its ratio to the best reference's, of mean and median."""
-    rows = list(dict.fromkeys(contest.own.problem for contest in contests))
-    columns = [name.replace(" (", "\n").removesuffix(")") for name in horizon_names(contests).values()]
-    ratio = bool(contests[0].references)
+def grid_figure(comparisons: Sequence[Comparison], folder: Path) -> Figure:
+    """Draw problems × horizons as a heat map: the loss, or its ratio to the best rival's, of mean and median."""
+    rows = list(dict.fromkeys(one.run.problem for one in comparisons))
+    columns = [name.replace(" (", "\n").removesuffix(")") for name in horizon_names(comparisons).values()]
+    ratio = bool(comparisons[0].rivals)
     figure, axes = panels(1, 2, max(7.2, 2.6 + 1.6 * len(columns)), 1.3 + 0.36 * len(rows))
     tables = {
-        statistic: np.array([contest.shown(statistic) for contest in contests]).reshape(len(rows), len(columns))
+        statistic: np.array([one.ratio(statistic) for one in comparisons]).reshape(len(rows), len(columns))
         for statistic in ("mean", "median")
     }
     limits = _limits(np.concatenate(list(tables.values())), ratio)
@@ -62,9 +63,9 @@ def grid_figure(contests: Sequence[Contest], folder: Path) -> Figure:
         image = heat_map(panel, values, rows, columns, texts, ratio, limits)
         decorate(panel, f"{statistic} over episodes", "", "")
     axes[1].set_yticklabels([])
-    best = " and ".join(dict.fromkeys(cell.contender for cell in contests[0].references))
-    where = contests[0].own.where
-    label = f"run ÷ {'best of ' if len(contests[0].references) > 1 else ''}{best}" if ratio else f"loss {where}"
+    best = " and ".join(dict.fromkeys(cell.contender for cell in comparisons[0].rivals))
+    where = comparisons[0].run.where
+    label = f"run ÷ {'best of ' if len(comparisons[0].rivals) > 1 else ''}{best}" if ratio else f"loss {where}"
     bar = figure.colorbar(image, ax=axes, label=label, extend=_beyond(np.concatenate(list(tables.values())), limits))
     bar.outline.set_visible(False)
     powers = [power for power in (1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8) if limits[0] <= power <= limits[1]]
@@ -74,7 +75,7 @@ def grid_figure(contests: Sequence[Contest], folder: Path) -> Figure:
     bar.ax.minorticks_off()
     save(figure, folder / "figures" / "grid")
     caption = f"Loss {where} on fresh test episodes, by problem and horizon" + (
-        ", as a multiple of the best reference's, which is tuned for that problem and horizon; below 1 (blue) the run "
+        ", as a multiple of the best rival's, which is tuned for that problem and horizon; below 1 (blue) the run "
         "is better."
         if ratio
         else "."
@@ -82,11 +83,11 @@ def grid_figure(contests: Sequence[Contest], folder: Path) -> Figure:
     return Figure(folder / "figures" / "grid.png", caption)
 
 
-def horizon_names(contests: Sequence[Contest]) -> dict[float, str]:
+def horizon_names(comparisons: Sequence[Comparison]) -> dict[float, str]:
     """Name the columns by their stretch, with the steps where all problems have the same."""
     names = {}
-    for stretch in dict.fromkeys(contest.own.stretch for contest in contests):
-        steps = {contest.own.steps for contest in contests if contest.own.stretch == stretch}
+    for stretch in dict.fromkeys(one.run.stretch for one in comparisons):
+        steps = {one.run.steps for one in comparisons if one.run.stretch == stretch}
         names[stretch] = f"×{stretch:g}" + (f" ({steps.pop()} steps)" if len(steps) == 1 else "")
     return names
 

@@ -1,29 +1,33 @@
-"""The generalisation grid of ``l2l evaluate``: every problem at every horizon, beside references tuned for each."""
+"""The generalisation grid of ``l2l evaluate``: every problem at every horizon, beside rivals tuned for each."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from l2l_cli.commands.cells import Cell, Comparison
 from l2l_cli.commands.figures import grid_figure, horizon_names
 from l2l_cli.config.compose import identity_of
 from l2l_cli.config.schema import Settings
-from l2l_cli.core.types import Phase
+from l2l_cli.evaluation.contest import DIVERGED, Contender, Entry, Problem, ScoreStore, Standing, scored
 from l2l_cli.evaluation.curves import rows_of
-from l2l_cli.evaluation.grid import DIVERGED, Cell, Contest, cell_of, cut, variations
-from l2l_cli.evaluation.score import Scores, score
-from l2l_cli.learners.base import Learner
-from l2l_cli.results.frame import Interval, MetricsFile
-from l2l_cli.results.report import Report, Section, frame_table, number
+from l2l_cli.results import report
+from l2l_cli.results.content import Report, Section
+from l2l_cli.results.metrics import MetricsFile
 from l2l_cli.results.run import RunFolder
+from l2l_cli.results.statistics import Interval
+from l2l_cli.results.tables import frame_table, number
 from l2l_cli.runs.building import build_learner, run_facts, variation
+from l2l_cli.runs.contenders import digest, hand_made_contender, plan_of, variations
 from l2l_cli.runs.loading import load_learner
 from l2l_cli.runs.progress import Reporter, console
-from l2l_cli.runs.tuning import Tuned, hand_made, tunable, tuned
+from l2l_cli.runs.tuning import hand_made, tunable
+from l2l_cli.tasks.base import Task
 
 
 def run(
@@ -32,132 +36,118 @@ def run(
     """Score a finished run on the grid; the result is its row in a sweep's summary.
 
     Args:
-        settings: Whose task node is varied.
-        parent: The finished run,
-        saved: and its settings.
-        task_trust: See ``build``; for the task's classes.
-        trust: For the run's own.
+        settings: Settings whose task node is varied.
+        parent: Folder of the finished run.
+        saved: Settings of the finished run.
+        task_trust: Packages that the task's node may name; see ``Builder``.
+        trust: Packages that the run's own node may name.
     """
     evaluation = settings.evaluation
-    learners = {
-        name: load_learner(parent, saved, variation(settings, changes, "task", task_trust), trust, evaluation.learner)
-        for name, changes in variations(evaluation.grid, evaluation.problems).items()
-    }
-    references = {name: _reference(name, settings, list(learners.values())) for name in evaluation.against}
+    changes = variations(evaluation.grid, evaluation.problems)
+    tasks = {name: variation(settings, change, "task", task_trust) for name, change in changes.items()}
+    entries = []
+    for name, task in tasks.items():
+        learner = load_learner(parent, saved, task, trust, evaluation.learner)
+        identity = {"learner": saved.learner, "weights": digest(learner)}
+        steps = evaluation.steps or task.horizon
+        problem = Problem(name, task, steps, plan_of(settings), {"task": settings.task, "changes": changes[name]})
+        entries.append(Entry(str(settings.choices["learner"]), problem, learner, None, identity))
+    rivals = [_rival(name, settings, list(tasks.values())) for name in evaluation.against]
     config = identity_of(settings, "evaluation", "tune") | {"run": parent.path.name}
     folder = RunFolder.claim(Path(settings.output) / "evaluate", settings.run_name, config, settings.overrides)
     with folder.lock():
+        store = ScoreStore(folder.path / "scores")
+        if folder.status == "done":
+            store.clear()
         folder.begin(parents=[str(parent.path)], **run_facts(settings))
-        contests, edges = _Play(folder, settings, references).all(learners)
-        _report(folder, settings, parent, contests, edges)
+        comparisons = list(_play(entries, rivals, settings, folder, store))
+        _report(folder, settings, parent, comparisons)
         folder.end("done")
-    console().print(frame_table(_overview(contests), f"{settings.run_name}: {_meaning(contests)}"))
-    for edge in edges:
+    console().print(frame_table(_overview(comparisons), f"{settings.run_name}: {_meaning(comparisons)}"))
+    for edge in _edges(comparisons):
         print(f"warning: {edge}")
     print(f"report: {folder.path / 'report.md'}")
-    better = sum(contest.shown() < 1.0 for contest in contests) if references else None
-    return {"final_loss": contests[0].own.mean.value, "cells": len(contests), "better": better, "run": str(folder.path)}
+    better = sum(one.ratio() < 1.0 for one in comparisons) if rivals else None
+    first = comparisons[0].run.mean.value
+    return {"final_loss": first, "cells": len(comparisons), "better": better, "run": str(folder.path)}
 
 
-def _reference(name: str, settings: Settings, learners: Sequence[Learner[Any]]) -> Settings:
-    """Compose a reference's settings, and see that it builds for every problem before anything is scored."""
-    composed = hand_made(name, [f"learner={name}"], settings, learners[0].task)
-    composed.tune.criterion = settings.tune.criterion or ("held_out" if learners[0].task.spec.hides else "final")
+def _rival(name: str, settings: Settings, tasks: Sequence[Task]) -> Contender:
+    """Compose a rival's settings, and see that it builds for every problem before anything is scored."""
+    composed = hand_made(name, [f"learner={name}"], settings, tasks[0])
+    criterion = settings.tune.criterion or ("held_out" if tasks[0].spec.hides else "final")
+    composed = replace(composed, tune=replace(composed.tune, criterion=criterion))
     tunable(composed)
-    for learner in learners[1:]:
-        build_learner(composed, learner.task)
-    return composed
+    for task in tasks[1:]:
+        build_learner(composed, task)
+    return hand_made_contender(name, composed)
 
 
-class _Play:
-    """Scores everybody and writes metrics.csv.
+def _play(
+    entries: Sequence[Entry], rivals: Sequence[Contender], settings: Settings, folder: RunFolder, store: ScoreStore
+) -> Iterator[Comparison]:
+    """Score everybody and write metrics.csv; yield the comparison of every problem and horizon."""
+    metrics = MetricsFile(folder.path / "metrics.csv")
+    metrics.truncate(0)
+    stretches = settings.evaluation.stretch
 
-    Args:
-        folder: Of the run.
-        settings: Of the command.
-        references: Settings of the hand-made learners by name.
-    """
+    def cell(standing: Standing, stretch: float) -> Cell:
+        entry = standing.entry
+        for seed, scores in zip(settings.evaluation.seeds, standing.scores, strict=True):
+            metrics.append(rows_of(scores, entry.contender, seed, f"{entry.problem.name} ×{stretch:g}"))
+        return Cell(standing, stretch)
 
-    def __init__(self, folder: RunFolder, settings: Settings, references: Mapping[str, Settings]) -> None:
-        self._settings = settings
-        self._evaluation = settings.evaluation
-        self._references = references
-        self._metrics = MetricsFile(folder.path / "metrics.csv")
-        self._metrics.truncate(0)
-        self._edges: list[str] = []
-
-    def all(self, learners: Mapping[str, Learner[Any]]) -> tuple[list[Contest], list[str]]:
-        """Return every cell's contest, problem by problem, and the settings that lie at the edge of what was tried."""
-        cells = len(learners) * len(self._evaluation.stretch)
-        with Reporter("evaluate", cells * (1 + len(self._references))) as reporter:
-            contests = []
-            for problem, learner in learners.items():
-                base = self._evaluation.steps or learner.task.horizon
-                steps = {stretch: max(1, round(base * stretch)) for stretch in self._evaluation.stretch}
-                # The shorter horizons are the beginning of the longest: the learner is the same for all of them.
-                longest = self._scores(learner, max(steps.values()))
-                for stretch, horizon in steps.items():
-                    name = self._settings.choices["learner"]
-                    scores = [cut(one, horizon) for one in longest]
-                    own = self._cell(problem, stretch, name, "", scores)
-                    reporter.advance(f"{problem} ×{stretch:g}: loss {own.mean.value:.4g}")
-                    found = [self._reference(own, learner, other, reporter) for other in self._references]
-                    contests.append(Contest(own, found))
-        return contests, self._edges
-
-    def _reference(self, own: Cell, learner: Learner[Any], name: str, reporter: Reporter) -> Cell:
-        """Tune a hand-made learner for one problem and horizon, and score it as the run was."""
-        found: Tuned = tuned(self._references[name], learner.task, own.steps)
-        scores = self._scores(found.learner, own.steps)
-        chosen = found.chosen
-        if found.tuning and found.tuning.at_edge:
-            keys = ", ".join(found.tuning.at_edge)
-            self._edges.append(
-                f"{name} on {own.problem} ×{own.stretch:g}: best {keys} lies at the edge of what was tried"
-            )
-        looks = [one.looks.mean().item() for one in scores if one.looks is not None]
-        if looks:
-            chosen += f"; {1 + sum(looks) / len(looks) / own.steps:.3g} looks a step"
-        reporter.advance(f"{own.problem} ×{own.stretch:g} {name}")
-        return self._cell(own.problem, own.stretch, name, chosen, scores)
-
-    def _scores(self, learner: Learner[Any], steps: int) -> list[Scores]:
-        plan = self._evaluation
-        return [score(learner, plan.episodes, steps, seed, Phase.TEST, plan.chunk) for seed in plan.seeds]
-
-    def _cell(self, problem: str, stretch: float, name: str, chosen: str, scores: Sequence[Scores]) -> Cell:
-        for seed, one in zip(self._evaluation.seeds, scores, strict=True):
-            self._metrics.append(rows_of(one, name, seed, f"{problem} ×{stretch:g}"))
-        return cell_of(problem, stretch, name, chosen, scores)
+    with Reporter("evaluate", len(entries) * len(stretches) * (1 + len(rivals))) as reporter:
+        for entry in entries:
+            problem = entry.problem
+            steps = {stretch: max(1, round(problem.steps * stretch)) for stretch in stretches}
+            # The shorter horizons are the beginning of the longest: the learner is the same for all of them.
+            longest = scored(entry._replace(problem=problem._replace(steps=max(steps.values()))), store)
+            for stretch, horizon in steps.items():
+                one = cell(longest.cut(horizon), stretch)
+                reporter.advance(f"{problem.name} ×{stretch:g}: loss {one.mean.value:.4g}")
+                tuned = []
+                for rival in rivals:
+                    tuned.append(cell(scored(rival.enter(problem._replace(steps=horizon)), store), stretch))
+                    reporter.advance(f"{problem.name} ×{stretch:g} {rival.name}")
+                yield Comparison(one, tuned)
 
 
-def _overview(contests: Sequence[Contest]) -> pd.DataFrame:
-    """Return one row a problem, one column a horizon: mean / median, and the ratio to the best reference."""
-
-    def text(contest: Contest) -> str:
-        ratio = f"  ({number(contest.shown())} ×)" if contest.references else ""
-        return f"{number(contest.own.mean.value)} / {number(contest.own.median.value)}{ratio}"
-
-    return _table(contests, "problem", text)
-
-
-def _meaning(contests: Sequence[Contest]) -> str:
-    ratio = ", and as a multiple of the best reference's mean" if contests[0].references else ""
-    return f"mean / median loss {contests[0].own.where}{ratio}; {len(contests[0].own.finals)} fresh test episodes"
+def _edges(comparisons: Sequence[Comparison]) -> list[str]:
+    """Name the rivals' settings that lie at the edge of what was tried."""
+    cells = [cell for comparison in comparisons for cell in comparison.rivals]
+    return [
+        f"{cell.contender} on {cell.problem} ×{cell.stretch:g}: best {', '.join(tuning.at_edge)} lies at the edge of "
+        "what was tried"
+        for cell in cells
+        if (tuning := cell.standing.entry.tuning) and tuning.at_edge
+    ]
 
 
-def _table(contests: Sequence[Contest], what: str, text: Callable[[Contest], Any]) -> pd.DataFrame:
+def _overview(comparisons: Sequence[Comparison]) -> pd.DataFrame:
+    """Return one row a problem, one column a horizon: mean / median, and the ratio to the best rival."""
+
+    def text(one: Comparison) -> str:
+        ratio = f"  ({number(one.ratio())} ×)" if one.rivals else ""
+        return f"{number(one.run.mean.value)} / {number(one.run.median.value)}{ratio}"
+
+    return _table(comparisons, "problem", text)
+
+
+def _meaning(comparisons: Sequence[Comparison]) -> str:
+    ratio = ", and as a multiple of the best rival's mean" if comparisons[0].rivals else ""
+    run = comparisons[0].run
+    return f"mean / median loss {run.where}{ratio}; {len(run.ends)} fresh test episodes"
+
+
+def _table(comparisons: Sequence[Comparison], what: str, text: Callable[[Comparison], str]) -> pd.DataFrame:
     """Return one row a problem, one column a horizon; the first column's header says what the cells are."""
-    names = horizon_names(contests)
-    rows: dict[str, dict[str, Any]] = {}
-    for contest in contests:
-        row = rows.setdefault(contest.own.problem, {what: contest.own.problem})
-        row[names[contest.own.stretch]] = text(contest)
+    names = horizon_names(comparisons)
+    rows: dict[str, dict[str, str]] = {}
+    for one in comparisons:
+        row = rows.setdefault(one.run.problem, {what: one.run.problem})
+        row[names[one.run.stretch]] = text(one)
     return pd.DataFrame(list(rows.values()))
-
-
-def _metric_table(contests: Sequence[Contest], name: str) -> pd.DataFrame:
-    return _table(contests, f"{name} {contests[0].own.where}", lambda contest: number(contest.own.metrics.get(name)))
 
 
 def _within(interval: Interval) -> str:
@@ -166,61 +156,63 @@ def _within(interval: Interval) -> str:
     return f"{number(interval.value)} ({number(interval.low)} … {number(interval.high)})"
 
 
-def _report(
-    folder: RunFolder, settings: Settings, parent: RunFolder, contests: Sequence[Contest], edges: Sequence[str]
-) -> None:
-    pd.DataFrame([cell.row() for contest in contests for cell in (contest.own, *contest.references)]).to_csv(
-        folder.path / "grid.csv", index=False
-    )
-    facts, plan = parent.facts(), settings.evaluation
+def _report(folder: RunFolder, settings: Settings, parent: RunFolder, comparisons: Sequence[Comparison]) -> None:
+    cells = [cell for one in comparisons for cell in (one.run, *one.rivals)]
+    pd.DataFrame([cell.row() for cell in cells]).to_csv(folder.path / "grid.csv", index=False)
+    facts, plan, run = parent.facts(), settings.evaluation, comparisons[0].run
     opening = [
         f"Learner `{settings.choices['learner']}` of `{parent.path}` ({facts['updates']} meta-updates, "
         f"{facts['seconds']:.0f} s, {facts['meta_parameters']} meta-parameters), scored on {plan.episodes} fresh test "
         f"episodes a seed, seeds {plan.seeds}, of every problem at every horizon.  The loss at step t is that of the "
-        f"answer given before the t-th batch is learned from; shown is the one {contests[0].own.where}.  Intervals are "
-        "95 %, bootstrapped "
-        f"over episodes.  An episode has diverged if its last loss is more than {DIVERGED:g} times its first, or not "
-        "finite."
+        f"answer given before the t-th batch is learned from; shown is the one {run.where}.  Intervals are 95 %, "
+        f"bootstrapped over episodes.  An episode has diverged if its last loss is more than {DIVERGED:g} times its "
+        "first, or not finite."
     ]
     tables = [
-        _table(contests, f"mean loss {contests[0].own.where}", lambda contest: _within(contest.own.mean)),
-        _table(contests, f"median loss {contests[0].own.where}", lambda contest: _within(contest.own.median)),
-        _table(contests, "diverged episodes", lambda contest: f"{contest.own.diverged:.1%}"),
-        *(_metric_table(contests, name) for name in contests[0].own.metrics),
+        _table(comparisons, f"mean loss {run.where}", lambda one: _within(one.run.mean)),
+        _table(comparisons, f"median loss {run.where}", lambda one: _within(one.run.median)),
+        _table(comparisons, "diverged episodes", lambda one: f"{one.run.diverged:.1%}"),
+        *(_metric_table(comparisons, name) for name in run.metrics),
     ]
-    sections = [Section("The run", tables=tables, figures=[grid_figure(contests, folder.path)])]
-    if contests[0].references:
-        sections += _against(settings, contests, edges)
-    Report(f"Generalisation of {settings.run_name}", opening, sections).write(folder.path)
+    sections = [Section("The run", tables=tables, figures=[grid_figure(comparisons, folder.path)])]
+    if comparisons[0].rivals:
+        sections += _against(settings, comparisons)
+    report.write(Report(f"Generalisation of {settings.run_name}", opening, sections), folder.path)
 
 
-def _against(settings: Settings, contests: Sequence[Contest], edges: Sequence[str]) -> list[Section]:
-    criterion, tune = settings.tune.criterion or contests[0].own.criterion, settings.tune
+def _metric_table(comparisons: Sequence[Comparison], name: str) -> pd.DataFrame:
+    where = comparisons[0].run.where
+    return _table(comparisons, f"{name} {where}", lambda one: number(one.run.metrics.get(name)))
+
+
+def _against(settings: Settings, comparisons: Sequence[Comparison]) -> list[Section]:
+    criterion, tune = settings.tune.criterion or comparisons[0].run.criterion, settings.tune
     text = (
-        f"Each reference is tuned anew for each problem and each horizon, by its {criterion} loss on {tune.episodes} "
+        f"Each rival is tuned anew for each problem and each horizon, by its {criterion} loss on {tune.episodes} "
         "episodes of the tune phase; how many settings it got is said beside it.  The run itself is tuned for nothing "
-        "here.  The best reference is the one with the lowest loss on the test episodes, which is in its favour.  The "
+        "here.  The best rival is the one with the lowest loss on the test episodes, which is in its favour.  The "
         "difference is paired: everybody meets the same episodes."
     )
-    duels = [_duel(contest) for contest in contests]
-    scores = [_line(cell) for contest in contests for cell in (contest.own, *contest.references)]
+    differences = [_difference(one) for one in comparisons]
+    scores = [_line(cell) for one in comparisons for cell in (one.run, *one.rivals)]
+    warnings = [f"**{edge}**." for edge in _edges(comparisons)]
     return [
-        Section("Against the best reference", [text, *(f"**{edge}**." for edge in edges)], [pd.DataFrame(duels)]),
+        Section("Against the best rival", [text, *warnings], [pd.DataFrame(differences)]),
         Section("All scores", tables=[pd.DataFrame(scores)]),
     ]
 
 
-def _duel(contest: Contest) -> dict[str, Any]:
-    best = contest.best()
+def _difference(one: Comparison) -> dict[str, Any]:
+    best = one.best()
     return {
-        "problem": contest.own.problem,
-        "steps": contest.own.steps,
-        "run": contest.own.mean.value,
-        "best reference": f"{best.contender} ({best.chosen})",
+        "problem": one.run.problem,
+        "steps": one.run.steps,
+        "run": one.run.mean.value,
+        "best rival": f"{best.contender} ({best.chosen})",
         "its loss": best.mean.value,
-        "ratio of means": contest.shown(),
-        "ratio of medians": contest.shown("median"),
-        "difference of means": _within(contest.difference()),
+        "ratio of means": one.ratio(),
+        "ratio of medians": one.ratio("median"),
+        "difference of means": _within(one.difference()),
     }
 
 
@@ -233,5 +225,4 @@ def _line(cell: Cell) -> dict[str, Any]:
         "mean": _within(cell.mean),
         "median": number(cell.median.value),
         "diverged": f"{cell.diverged:.1%}",
-        **cell.metrics,
     }

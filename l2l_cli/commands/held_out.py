@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from l2l_cli.evaluation.contest import Standing
 from l2l_cli.evaluation.score import Scores
-from l2l_cli.results.frame import bootstrap_interval, paired_bootstrap
+from l2l_cli.results.statistics import bootstrap_interval, paired_bootstrap
 
 COLUMN = "held-out loss"
 
@@ -16,24 +16,24 @@ MEANING = (
 )
 
 
-def row(scores: Scores) -> dict[str, Any]:
+def row(scores: Scores) -> dict[str, float | str]:
     """Return mean and standard deviation over episodes, the mean's interval, and the task's metrics."""
     values = scores.held_out
-    found = bootstrap_interval(values.tolist())
+    mean = bootstrap_interval(values.tolist())
     return {
-        COLUMN: found.value,
+        COLUMN: mean.value,
         "sd": values.std().item(),
-        "95 % interval": f"{found.low:.4g} … {found.high:.4g}",
+        "95 % interval": f"{mean.low:.4g} … {mean.high:.4g}",
         **{f"held-out {name}": scores.over_hidden(each).mean().item() for name, each in scores.metrics.items()},
     }
 
 
-def against_the_best(scores: Mapping[str, Scores]) -> Sequence[str]:
-    """Return each contender's mean held-out loss less the lowest one's, with its paired interval."""
-    values = {name: one.held_out.tolist() for name, one in scores.items()}
-    best = min(scores, key=lambda name: scores[name].by("held_out"))
+def against_the_best(standings: Mapping[str, Standing]) -> Sequence[str]:
+    """Return each contender's mean held-out loss less the lowest one, with its paired interval."""
+    values = {name: one.joined.held_out for name, one in standings.items()}
+    best = min(values, key=lambda name: values[name].mean().item())
     texts = []
-    for name, own in values.items():
-        found = paired_bootstrap(own, values[best])
-        texts.append("–" if name == best else f"{found.value:+.4f} ({found.low:+.4f} … {found.high:+.4f})")
+    for name, losses in values.items():
+        difference = paired_bootstrap(losses.tolist(), values[best].tolist())
+        texts.append("–" if name == best else "{:+.4f} ({:+.4f} … {:+.4f})".format(*difference))
     return texts

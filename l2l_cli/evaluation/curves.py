@@ -2,51 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from l2l_cli.evaluation.score import Scores
-from l2l_cli.results.frame import Metric
+from l2l_cli.results.metrics import Metric
 
 POINTS = 400
 """Steps of a curve that are written; a longer one is thinned, evenly in log(step)."""
 
 
-def rows_of(scores: Scores, contender: str, seed: int, split: str) -> Iterator[Metric]:
+def rows_of(
+    scores: Scores, contender: str, seed: int, problem: str = "", split: str = "test", marks: Sequence[int] = ()
+) -> Iterator[Metric]:
     """Yield mean, median and quartiles at each step, and each episode's mean and final loss.
 
-    A learner that looks at a batch more than once a step also has an episode's extra looks.  Where targets are hidden,
-    an episode also has its means over the hidden steps, of the loss as "held_out", of a metric as "held_out_<metric>".
+    A learner that evaluates a batch more than once per step also has an episode's extra evaluations.  Where targets
+    are hidden, an episode also has its means over the hidden steps, of the loss as "held_out", of a metric as
+    "held_out_<metric>".
 
-    Steps count from 1: step t is the answer that is given before the t-th batch is learned from.
+    Args:
+        scores: Scores of one seed, or of several side by side.
+        contender: Name of the contender.
+        seed: Seed by which the rows are told apart.
+        problem: Name of the problem.
+        split: Phase of the episodes.
+        marks: Steps at which every episode's loss is kept, counted from 1: step t is the answer that is given before
+            the t-th batch is learned from.
     """
+    row = partial(Metric, contender, seed, problem=problem, split=split)
     for metric, values in {"loss": scores.losses, **scores.metrics}.items():
-        yield from _curve(values, contender, seed, split, metric)
-    steps, episodes = scores.losses.shape
-    named = {"held_out": scores.losses} | {f"held_out_{name}": values for name, values in scores.metrics.items()}
-    for metric, values in named.items() if scores.hides else ():
-        for episode, value in enumerate(scores.over_hidden(values).tolist()):
-            yield Metric(contender, seed, str(episode), steps, split, metric, value)
-    for episode in range(episodes):
-        column = scores.losses[:, episode]
-        yield Metric(contender, seed, str(episode), steps, split, "mean_loss", column.mean().item())
-        yield Metric(contender, seed, str(episode), steps, split, "final_loss", column[-1].item())
-        if scores.looks is not None:
-            yield Metric(contender, seed, str(episode), steps, split, "extra_looks", scores.looks[episode].item())
+        for step, statistic, value in _statistics(values):
+            yield row(metric, value, step, statistic=statistic)
+    steps = len(scores.losses)
+    for metric, values in _summaries(scores):
+        for episode, value in enumerate(values.tolist()):
+            yield row(metric, value, steps, episode)
+    for step in marks:
+        for episode, value in enumerate(scores.losses[step - 1].tolist()):
+            yield row("loss", value, step, episode)
 
 
-def _curve(values: Tensor, contender: str, seed: int, split: str, metric: str) -> Iterator[Metric]:
+def _summaries(scores: Scores) -> Iterator[tuple[str, Tensor]]:
+    """Yield one number for each episode by metric, (E,)."""
+    if scores.hides:
+        yield "held_out", scores.held_out
+        for name, values in scores.metrics.items():
+            yield f"held_out_{name}", scores.over_hidden(values)
+    # One episode at a time: a mean along an axis sums in an order that depends on the number of episodes.
+    yield "mean_loss", torch.stack([column.mean() for column in scores.losses.unbind(1)])
+    yield "final_loss", scores.losses[-1]
+    if scores.extra_evaluations is not None:
+        yield "extra_evaluations", scores.extra_evaluations
+
+
+def _statistics(values: Tensor) -> Iterator[tuple[int, str, float]]:
+    """Yield step, name and value of each statistic over episodes of (T, E)."""
     data = values.double().cpu().numpy()
     statistics = {"mean": data.mean(1), "median": np.median(data, 1)}
     statistics |= {name: np.quantile(data, share, 1) for name, share in (("q25", 0.25), ("q75", 0.75))}
-    for step in shown_steps(len(data)):
+    for step in steps_kept(len(data)):
         for name, curve in statistics.items():
-            yield Metric(contender, seed, name, step, split, metric, float(curve[step - 1]))
+            yield step, name, float(curve[step - 1])
 
 
-def shown_steps(steps: int) -> list[int]:
+def steps_kept(steps: int) -> list[int]:
     """Return at most ``POINTS`` steps from 1 to the last, all of them if they are few."""
     if steps <= POINTS:
         return list(range(1, steps + 1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -25,19 +25,38 @@ NUMBERS = 1 << 22
 class Scores(NamedTuple):
     """Loss of each step and episode, (T, E), and the task's further metrics, (T, E) each.
 
-    ``looks`` is how often the learner looked at each episode's batches beyond once a step, (E,); None if never.
-    ``shown`` says whose targets could be learned from, (T, E); None if the task hides nothing.
+    ``extra_evaluations`` counts evaluations of the loss, its gradient or a Hessian product beyond one per step, (E,);
+    None if there are none.  ``visible`` says whose targets could be learned from, (T, E); None if none are hidden.
     """
 
     losses: Tensor
     metrics: dict[str, Tensor]
-    looks: Tensor | None = None
-    shown: Tensor | None = None
+    extra_evaluations: Tensor | None = None
+    visible: Tensor | None = None
+
+    def cut(self, steps: int) -> Scores:
+        """Return the scores of the first steps; evaluations are not known for a part of an episode."""
+        visible = None if self.visible is None else self.visible[:steps]
+        return Scores(self.losses[:steps], {name: each[:steps] for name, each in self.metrics.items()}, None, visible)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all tensors by name, as ``of`` reads them."""
+        named = {"losses": self.losses, "extra_evaluations": self.extra_evaluations, "visible": self.visible}
+        metrics = {f"metrics.{name}": values for name, values in self.metrics.items()}
+        kept = {name: values for name, values in named.items() if values is not None} | metrics
+        return {name: values.cpu().contiguous() for name, values in kept.items()}
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor]) -> Scores:
+        """Return the scores that ``tensors`` wrote."""
+        start = "metrics."
+        metrics = {name.removeprefix(start): values for name, values in tensors.items() if name.startswith(start)}
+        return cls(tensors["losses"], metrics, tensors.get("extra_evaluations"), tensors.get("visible"))
 
     @property
     def hides(self) -> bool:
         """Whether every episode hides some of its targets, so that there are held-out losses."""
-        return self.shown is not None and not bool(self.shown.all(0).any())
+        return self.visible is not None and not bool(self.visible.all(0).any())
 
     @property
     def held_out(self) -> Tensor:
@@ -50,13 +69,13 @@ class Scores(NamedTuple):
         Raises:
             UsageError: Not every episode hides some.
         """
-        if self.shown is None or not self.hides:
-            why = "the task hides nothing" if self.shown is None else f"some episodes hide none of {len(self.losses)}"
+        if self.visible is None or not self.hides:
+            why = "the task hides nothing" if self.visible is None else f"some episodes hide none of {len(self.losses)}"
             raise UsageError(
                 f"held_out is the loss over steps whose targets are hidden, but {why}; use criterion mean or final, or "
                 "more steps"
             )
-        hidden = 1.0 - self.shown
+        hidden = 1.0 - self.visible
         return (values * hidden).sum(0) / hidden.sum(0)
 
     @property
@@ -82,13 +101,13 @@ def criterion_for(task: Task, asked: str | None) -> str:
 
 def side_by_side(parts: Sequence[Scores]) -> Scores:
     """Join scores over as many steps along the axis of episodes."""
-    looks = [part.looks for part in parts if part.looks is not None]
-    shown = [part.shown for part in parts if part.shown is not None]
+    extra = [part.extra_evaluations for part in parts if part.extra_evaluations is not None]
+    visible = [part.visible for part in parts if part.visible is not None]
     return Scores(
         torch.cat([part.losses for part in parts], 1),
         {name: torch.cat([part.metrics[name] for part in parts], 1) for name in parts[0].metrics},
-        torch.cat(looks) if looks else None,
-        torch.cat(shown, 1) if shown else None,
+        torch.cat(extra) if extra else None,
+        torch.cat(visible, 1) if visible else None,
     )
 
 
@@ -119,15 +138,15 @@ def _score_chunk(learner: Learner[Any], episodes: int, steps: int, seed: int, ph
     state = learner.init(episodes, generator(seed, "learner", phase))
     losses: list[Tensor] = []
     metrics: dict[str, list[Tensor]] = {}
-    shown: list[Tensor] = []
+    visible: list[Tensor] = []
     window = max(1, min(WINDOW, NUMBERS // (episodes * task.spec.examples * math.prod(task.spec.inputs))))
     for start in range(0, steps, window):
         batches = episode.batches(start, min(start + window, steps))
         state, outputs = learner.unroll(state, batches)
         losses.append(step_losses(task, outputs, batches.targets))
-        shown += [] if batches.shown is None else [batches.shown]
+        visible += [] if batches.shown is None else [batches.shown]
         flat = task.metrics(outputs.flatten(0, 1), batches.targets.flatten(0, 1))
         for name, values in flat.items():
             metrics.setdefault(name, []).append(values.view(batches.steps, episodes))
     joined = {name: torch.cat(values) for name, values in metrics.items()}
-    return Scores(torch.cat(losses), joined, learner.looks(state), torch.cat(shown) if shown else None)
+    return Scores(torch.cat(losses), joined, learner.looks(state), torch.cat(visible) if visible else None)

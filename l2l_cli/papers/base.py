@@ -1,66 +1,145 @@
-"""What a paper's recipe is: published numbers, what to measure of each run, and how to judge and draw it."""
+"""What a paper is made of: what is measured of each run, and artefacts that judge and draw the measurements."""
 
 from __future__ import annotations
 
-import inspect
-import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import ModuleType
+from typing import Any, ClassVar
 
-import pandas as pd
-
-from l2l_cli.results.frame import Metric, Result
-from l2l_cli.results.report import Section
-from l2l_cli.runs.loading import Trained
-
-TRIALS = "trials"
-"""Metric by which a measurement says how many settings it tried."""
-
+from l2l_cli.config.schema import Row, Settings
+from l2l_cli.core.errors import UsageError, did_you_mean
+from l2l_cli.evaluation.contest import Contender, Entry, ScoreStore, scored
+from l2l_cli.evaluation.curves import rows_of
+from l2l_cli.evaluation.tune import Trial, Tuning
+from l2l_cli.learners.base import Learner
+from l2l_cli.papers.measured import CHOSEN, EDGE, TRIALS, TUNE, Measured
+from l2l_cli.results.content import Section
+from l2l_cli.results.metrics import Metric
+from l2l_cli.results.verdicts import Result
+from l2l_cli.runs.contenders import hand_made_contender, learned_contender, problems_of
+from l2l_cli.tasks.base import Task
 
 @dataclass(frozen=True)
-class Artefact:
-    """A table or figure reproduced: one result for each published number, and sections of the report."""
+class Subject:
+    """The learner of one row and seed, ready to be measured: a finished run's, or a hand-made one still to be tuned.
 
-    results: Sequence[Result]
-    sections: Sequence[Section] = field(default_factory=list)
+    Attributes:
+        name: Name of the row.
+        row: What the row says of itself.
+        learner: Learner as it was trained, or as its file says.
+        task: Task that it was trained on.
+        settings: Whole configuration.
+        store: Folder in which scores are kept.
+        tell: Function that is told of each trial, where the learner is hand-made.
+    """
+
+    name: str
+    row: Row
+    learner: Learner[Any]
+    task: Task
+    settings: Settings
+    store: ScoreStore | None = None
+    tell: Callable[[Trial], None] = lambda trial: None
+
+    @property
+    def seed(self) -> int:
+        """Seed of all that was drawn for the learner."""
+        return self.settings.seed
+
+    def contender(self) -> Contender:
+        """Return the learner as a contender: transferred to each problem, or tuned for it."""
+        if self.learner.is_meta_trained:
+            return learned_contender(self.name, self.learner, self.settings)
+        return hand_made_contender(self.name, self.settings, self.tell)
+
+    def entries(self, shorten: bool = False) -> Iterator[Entry]:
+        """Yield the learner on every problem of its evaluation.
+
+        Args:
+            shorten: Whether problems that are longer than the task get as many fewer episodes.
+        """
+        contender = self.contender()
+        for problem in problems_of(self.settings, self.task.horizon if shorten else None):
+            yield contender.enter(problem)
+
+    def scores(self, entry: Entry, marks: Sequence[int] = (), variant: str = "") -> Iterator[Metric]:
+        """Score an entry and yield its curves, each episode's losses at some steps, and how it was tuned.
+
+        Every contender and every seed of it meets the same test episodes, so comparisons are paired over episodes.
+
+        Args:
+            entry: Learner on a problem.
+            marks: Steps at which every episode's loss is kept, the last one besides; later ones are left out.
+            variant: Way in which the learner was run.
+        """
+        problem = entry.problem.name
+        joined = scored(entry, self.store).joined
+        kept = sorted({mark for mark in marks if mark < entry.problem.steps} | {entry.problem.steps})
+        rows = rows_of(joined, self.name, self.seed, problem, marks=kept)
+        yield from (row._replace(variant=variant) for row in rows)
+        yield from self.tuning(entry.tuning, problem, variant)
+
+    def tuning(self, tuning: Tuning | None, problem: str, variant: str = "") -> Iterator[Metric]:
+        """Yield the number of trials and, by key, the value chosen and whether it lies at the edge of its grid."""
+        if tuning is None:
+            return
+        where = {"problem": problem, "split": TUNE, "variant": variant}
+        yield Metric(self.name, self.seed, TRIALS, float(len(tuning.trials)), **where)
+        for key, value in tuning.best.setting.items():
+            yield Metric(self.name, self.seed, key, float(value), part=CHOSEN, **where)
+            yield Metric(self.name, self.seed, key, float(key in tuning.at_edge), part=EDGE, **where)
 
 
 class Paper(ABC):
     """One paper.
 
     Attributes:
-        title: Of the report.
-        citation: Authors, title, venue.
-        modules: Whose ``Deviation:`` notes the report lists.
+        title: Title of the report.
+        citation: Authors, title and venue.
     """
 
-    title: str
-    citation: str
-    modules: Sequence[ModuleType]
+    title: ClassVar[str]
+    citation: ClassVar[str]
 
     @abstractmethod
-    def measure(self, row: str, trained: Trained) -> list[Metric]:
-        """Measure one trained run; all that tables and figures will need, as tidy rows."""
+    def measure(self, subject: Subject) -> Iterator[Metric]:
+        """Yield all that tables and figures will need of one learner, as tidy rows."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What an artefact came to.
+
+    Attributes:
+        results: One result for each published number, and others of ours.
+        sections: Sections of the report.
+    """
+
+    results: Sequence[Result]
+    sections: Sequence[Section] = field(default_factory=list)
+
+
+class Artefact(ABC):
+    """A table or figure; its constructor's arguments are options of the experiment's file."""
+
+    def refers_to(self) -> Collection[str]:
+        """Return the rows that the artefact cannot do without."""
+        return ()
 
     @abstractmethod
-    def artefact(self, name: str, rows: Mapping[str, pd.DataFrame], folder: Path) -> Artefact:
-        """Judge and draw one artefact from the measurements of its rows.
+    def judge(self, measured: Measured) -> Findings:
+        """Judge and draw the artefact from the measurements of its rows."""
 
-        Args:
-            name: Of the artefact.
-            rows: Measurements of all seeds by row; empty frames for rows that were not run.
-            folder: Of the report; figures go into its ``figures``.
+    def check(self, name: str, rows: Collection[str]) -> None:
+        """See that every row that the artefact refers to is there.
+
+        Raises:
+            UsageError: One is not.
         """
-
-    def deviations(self) -> list[str]:
-        """Return every departure from the paper that the code notes."""
-        notes = []
-        for module in self.modules:
-            source = inspect.getsource(module)
-            for found in re.finditer(r"Deviation: (.+?)(?=\n\s*(?:#\s*)?\n|\n\s*\w+:\n|\"\"\")", source, re.DOTALL):
-                text = re.sub(r"\s*\n\s*(?:#\s*)?", " ", found.group(1)).strip()
-                notes.append(f"{text[0].upper()}{text[1:]} (`{module.__name__.removeprefix('l2l_cli.')}`)")
-        return notes
+        for row in self.refers_to():
+            if row not in rows:
+                raise UsageError(
+                    f"{name} refers to row {row!r}, which its experiment does not have{did_you_mean(row, rows)} "
+                    f"(rows: {', '.join(rows)})"
+                )

@@ -15,7 +15,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from l2l_cli.results.frame import Result
+from l2l_cli.results.verdicts import Result
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f5539", "#000000")
 """Okabe and Ito's palette, which colour-blind readers tell apart."""
@@ -206,23 +206,6 @@ def error_over_time(
     axes.set_ylim(bottom=0.0)
     if 1 < len(switches) <= 8:
         axes.set_xticks(sorted(switches))
-
-
-def ratio_chart(results: Sequence[Result], title: str, x: str, names: Mapping[str, str] = NAMES) -> Figure:
-    """Return the picture of a table: paper, ours and limit of each row, and the ratio to the limit at the right.
-
-    Args:
-        results: One a row, from top to bottom.
-        title: Of the figure.
-        x: What the numbers are, with their unit.
-        names: What to call paper, ours and limit in the legend.
-    """
-    figure, axes = panels(1, 1, height=1.15 + 0.31 * max(1, len(results)))
-    dots(axes[0], results, names)
-    decorate(axes[0], title, x, "", "x")
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(names))
-    return figure
 
 
 def dots(axes: Axes, results: Sequence[Result], names: Mapping[str, str] = NAMES) -> None:

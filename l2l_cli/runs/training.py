@@ -25,7 +25,7 @@ from l2l_cli.meta.gradient_training import MetaTraining
 from l2l_cli.meta.online_training import OnlineTraining
 from l2l_cli.meta.rules import OnlineRule
 from l2l_cli.meta.training import Training, Update, Validation
-from l2l_cli.results.frame import Metric, MetricsFile
+from l2l_cli.results.metrics import Metric, MetricsFile
 from l2l_cli.results.run import RunFolder, atomic_write
 from l2l_cli.runs.building import build_learner, build_task, prepare, run_facts
 from l2l_cli.runs.interrupt import Interrupt
@@ -258,7 +258,9 @@ class _Member:
 
     def _append(self, number: int, rows: list[tuple[str, str, float]]) -> None:
         name, seed = self.settings.run_name, self.settings.seed
-        self._metrics.append(Metric(name, seed, "mean", number, split, metric, value) for split, metric, value in rows)
+        self._metrics.append(
+            Metric(name, seed, metric, value, number, statistic="mean", split=split) for split, metric, value in rows
+        )
 
     def _skipped(self) -> list[int]:
         frame = self._metrics.read()

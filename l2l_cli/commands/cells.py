@@ -1,0 +1,145 @@
+"""The cells of the generalisation grid: a standing with its intervals, and a run beside its rivals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from l2l_cli.evaluation.contest import Standing
+from l2l_cli.results.statistics import Array, Interval, Statistic, bootstrap_interval, paired_bootstrap
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One contender on one problem at one horizon.
+
+    Attributes:
+        standing: Scores of the contender there.
+        stretch: Column of the grid: the horizon as a multiple of the problem's.
+    """
+
+    standing: Standing
+    stretch: float
+
+    @property
+    def contender(self) -> str:
+        """Name of the contender."""
+        return self.standing.entry.contender
+
+    @property
+    def problem(self) -> str:
+        """Name of the problem, the row of the grid."""
+        return self.standing.entry.problem.name
+
+    @property
+    def steps(self) -> int:
+        """Horizon in steps."""
+        return self.standing.entry.problem.steps
+
+    @property
+    def chosen(self) -> str:
+        """How the setting was chosen; empty for a meta-trained learner."""
+        if self.standing.entry.learner.is_meta_trained:
+            return ""
+        tuning, per_step = self.standing.entry.tuning, self.standing.evaluations
+        chosen = tuning.chosen if tuning else "nothing to tune"
+        return chosen if per_step == 1.0 else f"{chosen}; {per_step:.3g} evaluations per step"
+
+    @property
+    def criterion(self) -> str:
+        """Which loss the cell holds: "final" or "held_out"."""
+        return "held_out" if self.standing.entry.learner.task.spec.hides else "final"
+
+    @property
+    def where(self) -> str:
+        """Which loss the cell holds, in words."""
+        return {"final": "at the last step", "held_out": "over hidden steps"}[self.criterion]
+
+    @cached_property
+    def ends(self) -> Array:
+        """Loss of each episode, infinite where it is not finite, (episodes,)."""
+        values: Array = self.standing.ends.cpu().numpy()
+        return values
+
+    @cached_property
+    def mean(self) -> Interval:
+        """Mean over episodes."""
+        return _interval(self.ends, np.mean)
+
+    @cached_property
+    def median(self) -> Interval:
+        """Median over episodes."""
+        return _interval(self.ends, np.median)
+
+    @cached_property
+    def diverged(self) -> float:
+        """Share of the episodes that diverged."""
+        return self.standing.diverged
+
+    @cached_property
+    def metrics(self) -> dict[str, float]:
+        """The task's further metrics, means over episodes."""
+        return self.standing.metrics
+
+    def row(self) -> dict[str, Any]:
+        """Return the cell as a row of grid.csv."""
+        return {
+            "problem": self.problem,
+            "stretch": float(self.stretch),
+            "steps": self.steps,
+            "contender": self.contender,
+            "chosen": self.chosen,
+            "episodes": len(self.ends),
+            **{f"mean{end}": value for end, value in zip(("", "_low", "_high"), self.mean, strict=True)},
+            **{f"median{end}": value for end, value in zip(("", "_low", "_high"), self.median, strict=True)},
+            "diverged": self.diverged,
+            **self.metrics,
+        }
+
+
+def _interval(values: Array, statistic: Statistic) -> Interval:
+    if not np.isfinite(values).all():  # there is no mean to resample, and the median's interval might not end
+        return Interval(float(statistic(values)), math.nan, math.nan)
+    return bootstrap_interval(values.tolist(), statistic)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A finished run beside its rivals on one problem at one horizon.
+
+    Attributes:
+        run: Cell of the run.
+        rivals: Cells of the hand-made learners.
+    """
+
+    run: Cell
+    rivals: Sequence[Cell]
+
+    def best(self, statistic: str = "mean") -> Cell:
+        """Return the best rival by "mean" or "median"."""
+        return min(self.rivals, key=lambda cell: getattr(cell, statistic).value)
+
+    def ratio(self, statistic: str = "mean") -> float:
+        """Return the run's loss as a multiple of the best rival's, or alone where there is none.
+
+        NaN where both are zero or both infinite.
+        """
+        ours: float = getattr(self.run, statistic).value
+        if not self.rivals:
+            return ours
+        best: float = getattr(self.best(statistic), statistic).value
+        if ours == best:
+            return 1.0 if 0.0 < ours < math.inf else math.nan
+        return ours / best if best else math.inf
+
+    def difference(self) -> Interval:
+        """Return the run's mean loss less the best rival's, on the same episodes; NaN if one is not finite."""
+        ours, best = self.run.ends, self.best().ends
+        if not (np.isfinite(ours).all() and np.isfinite(best).all()):
+            return Interval(math.nan, math.nan, math.nan)
+        return paired_bootstrap(ours.tolist(), best.tolist())

@@ -1,0 +1,163 @@
+"""The measurements of an artefact's rows, read back: who was run, numbers by seed, curves and standings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure as Drawing
+
+from l2l_cli.config.schema import Row
+from l2l_cli.papers.palette import Style, styles_of
+from l2l_cli.results.content import Figure
+from l2l_cli.results.plot import save
+from l2l_cli.results.standings import Standings, curves_of, standings_of
+from l2l_cli.results.verdicts import Result, summarise
+
+TUNE, COST = "tune", "cost"
+"""Splits of the measurements of tuning, and of what a run cost."""
+
+TRIALS, CHOSEN, EDGE = "trials", "chosen", "at the edge"
+"""Metric of the number of settings tried; parts that hold the value of a setting, and whether it ends its grid."""
+
+COSTS = ("updates", "seconds", "skipped", "meta_parameters")
+"""Metrics of what a run cost; the trials of tuning stand for updates of φ where there are none."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured for one artefact.
+
+    Attributes:
+        artefact: Name of the artefact.
+        rows: What each row says of itself, in the order of the experiment.
+        frames: Measurements of all seeds by row; an empty frame for a row that was not run.
+        folder: Folder of the report.
+        published: Published numbers by problem, row and metric.
+        problems: What changes in the task, by name of the problem, over all rows.
+    """
+
+    artefact: str
+    rows: Mapping[str, Row]
+    frames: Mapping[str, pd.DataFrame]
+    folder: Path
+    published: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
+    problems: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def run(self) -> list[str]:
+        """Rows that were run."""
+        return [row for row in self.rows if len(self.frames[row])]
+
+    def restricted(self, problems: Iterable[str]) -> Measured:
+        """Return the measurements on some problems alone, with those that belong to no problem."""
+        kept = {*problems, ""}
+        frames = {row: frame[frame.problem.isin(kept)] if len(frame) else frame for row, frame in self.frames.items()}
+        return Measured(self.artefact, self.rows, frames, self.folder, self.published, self.problems)
+
+    @property
+    def contenders(self) -> dict[str, pd.DataFrame]:
+        """Measurements by contender: each row's learner, once for each way in which it was run."""
+        result = {}
+        for row in self.run:
+            frame = self.frames[row]
+            frame = frame[(frame.contender == row) & (frame.split != COST)]
+            for variant, part in frame.groupby("variant", sort=False):
+                result[name_of(row, str(variant))] = part
+        return result
+
+    def names(self, *roles: str, variant: str | None = None) -> list[str]:
+        """Return the contenders that were run, of some roles and run in one way."""
+        return [
+            name
+            for row in self.run
+            for each in self.variants(row)
+            if (not roles or self.rows[row].role in roles) and variant in (None, each)
+            for name in [name_of(row, each)]
+        ]
+
+    def variants(self, row: str) -> list[str]:
+        """Return the ways in which a row's learner was run."""
+        frame = self.frames[row]
+        if not len(frame):
+            return []
+        return [str(name) for name in frame.variant[(frame.contender == row) & (frame.split != COST)].unique()]
+
+    def row_of(self, contender: str) -> Row:
+        """Return what the row of a contender says of itself."""
+        return self.rows[self.origin[contender]]
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """Name of the row of each contender that was run."""
+        return {name_of(row, variant): row for row in self.run for variant in self.variants(row)}
+
+    def styles(self) -> dict[str, Style]:
+        """Return line properties by contender."""
+        return styles_of({name: self.rows[row] for name, row in self.origin.items()}, self.origin)
+
+    def select(self, row: str, metric: str, contender: str | None = None, **where: object) -> pd.DataFrame:
+        """Return the measurements of one metric of a row.
+
+        Args:
+            row: Name of the row.
+            metric: Name of the metric.
+            contender: Learner that was measured for the row; None is the row's own.
+            where: Values of other columns.
+        """
+        frame = self.frames[row]
+        if not len(frame):
+            return frame
+        kept = (frame.metric == metric) & (frame.contender == (row if contender is None else contender))
+        for column, value in where.items():
+            kept &= frame[column] == value
+        return frame[kept]
+
+    def values(self, row: str, metric: str, contender: str | None = None, **where: object) -> list[float]:
+        """Return one number for each seed, the mean over what is selected; nothing if the row was not run."""
+        part = self.select(row, metric, contender, **where)
+        return [float(value) for value in part.groupby("seed").value.mean()] if len(part) else []
+
+    def curve(self, row: str, metric: str, contender: str | None = None, **where: object) -> pd.DataFrame:
+        """Return what is selected by step and seed: one column a seed, indexed by step."""
+        part = self.select(row, metric, contender, **where)
+        return part.pivot_table(index="step", columns="seed", values="value") if len(part) else pd.DataFrame()
+
+    def cost(self, row: str, metric: str) -> float:
+        """Return what a row's runs cost: the mean over seeds of one of ``COSTS``."""
+        return float(self.select(row, metric, split=COST).value.mean())
+
+    def standings(self, metric: str = "loss", mark: Callable[[int], int] = lambda step: step) -> Standings:
+        """Return every contender's losses on every problem; see ``standings_of``."""
+        return standings_of(self.contenders, metric, mark)
+
+    def curves(
+        self, problem: str, metric: str = "loss", statistic: str = "mean", mark: Callable[[int], int] = lambda step: step
+    ) -> pd.DataFrame:
+        """Return one statistic of a metric along the steps, of every contender; see ``curves_of``."""
+        return curves_of(self.contenders, problem, metric, statistic, mark)
+
+    def result(
+        self, row: str, metric: str, values: Sequence[float], paper: float | None = None, *args: Any, **options: Any
+    ) -> Result:
+        """Return a result of this artefact; see ``summarise``."""
+        return summarise((self.artefact, row, metric), values, paper, *args, **options)
+
+    def save(self, drawing: Drawing, caption: str, suffix: str = "") -> Figure:
+        """Write a figure under the artefact's name and return it for the report."""
+        path = self.folder / "figures" / f"{self.artefact}{suffix}"
+        save(drawing, path)
+        return Figure(path.with_name(f"{path.name}.png"), caption)
+
+
+def name_of(row: str, variant: str) -> str:
+    """Return what a row's learner is called that was run in some way."""
+    return f"{row}, {variant}" if variant else row
+
+
+def on_problem(contender: str, problem: str, base: str = "") -> str:
+    """Return what a contender's result is called: with the problem, unless that is the base."""
+    return contender if problem in ("", base) else f"{contender}, {problem}"

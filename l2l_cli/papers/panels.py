@@ -1,0 +1,93 @@
+"""Panels that the figures of several papers share: loss curves, distributions, and the legend below them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator
+
+from l2l_cli.papers.palette import Style
+from l2l_cli.results.plot import curves
+from l2l_cli.results.standings import Standings
+
+
+def plain_numbers(axis: Axis) -> None:
+    """Label a logarithmic axis at 1, 2 and 5 times the powers of ten, as plain numbers where they are short."""
+    axis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
+    for set_formatter in (axis.set_major_formatter, axis.set_minor_formatter):
+        set_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def legend(figure: Figure, axes: Sequence[Axes], published: bool = False, columns: int = 5) -> None:
+    """Name every line once, below the panels, and say what hollow marks are."""
+    handles: dict[str, Any] = {}
+    for panel in axes:
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    if published:
+        (mark,) = axes[0].plot([], [], "o", markerfacecolor="none", color="#777777", markersize=4.0)
+        handles["paper (digitised)"] = mark
+    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=columns)
+
+
+def loss_curves(
+    axes: Axes,
+    frame: pd.DataFrame,
+    styles: Mapping[str, Style],
+    published: Mapping[str, Mapping[int, float]] | None = None,
+    unlimited: Collection[str] = (),
+    x: str = "updates",
+) -> None:
+    """Draw loss against updates on a logarithmic axis, the paper's points as hollow marks of the same colour.
+
+    Args:
+        axes: Where to draw.
+        frame: Curves, from ``Measured.curves``.
+        styles: Line properties by contender, in the order in which they are drawn.
+        published: Published points by contender and number of updates.
+        unlimited: Contenders that do not decide the range of the axis, such as solvers.
+        x: Column along the horizontal axis.
+    """
+    # A loss that diverged has no place on the axis, and one of exactly 0 none on a logarithmic one.
+    finite = frame.assign(value=frame.value.where(np.isfinite(frame.value) & (frame.value > 0)))
+    names = [name for name in styles if finite[finite.contender == name].value.notna().any()]
+    curves(axes, finite, names, styles, x=x)
+    points = {name: dict((published or {}).get(name, {})) for name in names}
+    for name, values in points.items():
+        mark: dict[str, Any] = {"marker": "o", "markersize": 4.0, "markerfacecolor": "none", "linestyle": "none"}
+        axes.plot(list(values), list(values.values()), color=styles[name]["color"], zorder=3, alpha=0.8, **mark)
+    axes.set_yscale("log")
+    plain_numbers(axes.yaxis)
+    _limit(axes, finite[~finite.contender.isin(list(unlimited))], [v for each in points.values() for v in each.values()])
+
+
+def _limit(axes: Axes, rivals: pd.DataFrame, points: Sequence[float]) -> None:
+    """Choose the range of a logarithmic loss axis: one that diverges or solves must not squeeze all the others."""
+    if not rivals.value.notna().any():
+        return
+    start = rivals[rivals.updates == rivals.updates.min()].value.median()
+    high = min(max([rivals.value.max(), *points]), max([3 * start, *points]))
+    axes.set_ylim(max(min([rivals.value.min(), *points]), start * 1e-4) * 0.75, high * 1.3)
+
+
+def ecdf(
+    axes: Axes,
+    standings: Standings,
+    contenders: Sequence[str],
+    styles: Mapping[str, Style],
+    problem: str,
+    mark: int,
+) -> None:
+    """Draw the share of test episodes whose loss lies below, mean over seeds: a heavy tail is seen at the right."""
+    for name in standings.scored(contenders, problem, mark):
+        values = np.sort(standings.losses[name, problem, mark].flatten())
+        share = np.arange(1, len(values) + 1) / len(values)
+        kept = np.isfinite(values) & (values > 0)
+        axes.plot(values[kept], share[kept], label=name, **{"drawstyle": "steps-post", **styles[name]})
+    axes.set_ylim(0.0, 1.02)

@@ -1,0 +1,183 @@
+"""Sections that the reports of several artefacts share: results, who leads, how losses spread, what tuning chose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from l2l_cli.papers.measured import CHOSEN, EDGE, TRIALS, TUNE, Measured, on_problem
+from l2l_cli.papers.panels import ecdf, legend
+from l2l_cli.results.content import Section
+from l2l_cli.results.plot import decorate, panels
+from l2l_cli.results.standings import Standings
+from l2l_cli.results.statistics import Array, Statistic, bootstrap_interval
+from l2l_cli.results.verdicts import Result
+
+PAIRED = (
+    "Everybody meets the same test episodes, so the lead is a paired difference, its interval bootstrapped over them.  "
+    "A learned rule's loss is the mean over its seeds.  Solvers, which evaluate each batch more than once per step, do "
+    "not compete."
+)
+
+COMPETING = ("learned", "rival", "control")
+"""Roles of the rows that compete."""
+
+SOLVED = 1e-6
+"""A limit below this is given as 0: a ratio to rounding errors says nothing."""
+
+
+def loss_results(
+    measured: Measured,
+    standings: Standings,
+    problems: Collection[str],
+    marks: Callable[[str, str], Sequence[int]],
+    base: str = "",
+    note: str = "",
+) -> list[Result]:
+    """Return the loss of every row at some marks of every problem, beside the published one where there is one.
+
+    Args:
+        measured: Measurements.
+        standings: Standings of the same measurements.
+        problems: Problems, in their order.
+        marks: Function from a row and a problem to the marks.
+        base: Problem that needs no mention.
+        note: Note of all of them.
+    """
+    results = []
+    limits = measured.names("limit")
+    names = [*measured.names(), *(row for row in measured.rows if row not in measured.run)]
+    order = {row: index for index, row in enumerate(measured.rows)}
+    names.sort(key=lambda name: order[measured.origin.get(name, name)])
+    for problem in problems:
+        published = measured.published.get(problem, {})
+        for name in names:
+            if measured.rows[measured.origin.get(name, name)].role == "limit":
+                continue
+            for mark in marks(name, problem):
+                metric = f"loss@{mark}"
+                paper = published.get(name, {}).get(metric)
+                limit = _limit(standings, limits, problem, mark)
+                values = standings.seeds(name, problem, mark)
+                results.append(measured.result(on_problem(name, problem, base), metric, values, paper, limit, note))
+    return results
+
+
+def _limit(standings: Standings, limits: Sequence[str], problem: str, mark: int) -> float | None:
+    best = standings.best(limits, problem, mark)
+    if best is None:
+        return None
+    value = standings.mean(best, problem, mark)
+    return value if value > SOLVED else 0.0
+
+
+def ratio_result(
+    measured: Measured, standings: Standings, who: str, rivals: Collection[str], what: str, problem: str, row: str = ""
+) -> Result:
+    """Return a contender's loss at the end, seed by seed, as a multiple of its best rival's; metric "÷ what"."""
+    mark = standings.last(problem)
+    best = standings.best(rivals, problem, mark)
+    row, metric = row or who, f"÷ {what}"
+    if best is None:
+        return measured.result(row, metric, [])
+    bar = standings.mean(best, problem, mark)
+    values = [value / bar for value in standings.seeds(who, problem, mark)]
+    return measured.result(row, metric, values, note=f"÷ {best}, {bar:.4g}")
+
+
+def who_leads(title: str, measured: Measured, standings: Standings, problems: Collection[str]) -> list[Section]:
+    """Return one section a problem: the leader after every number of updates."""
+    competing = measured.names(*COMPETING)
+    tables = {problem: standings.winners(problem, competing) for problem in problems}
+    return [
+        Section(f"{title}: who leads when{f', {problem}' if len(tables) > 1 else ''}", [PAIRED], [table])
+        for problem, table in tables.items()
+        if len(table)
+    ]
+
+
+def how_they_spread(title: str, measured: Measured, standings: Standings, problem: str, mark: int) -> list[Section]:
+    """Return mean, median and tail of the losses over test episodes, as a table and as their distribution."""
+    table = _spread(standings, problem, mark)
+    if not len(table):
+        return []
+    figure, axes = panels(1, 1, height=3.4)
+    competing = [name for name in measured.names() if measured.row_of(name).role in COMPETING]
+    ecdf(axes[0], standings, competing, measured.styles(), problem, mark)
+    label = f"loss after {mark} updates"
+    decorate(axes[0], f"{title}: spread over test problems", label, "share of problems below", "x")
+    legend(figure, axes)
+    drawn = measured.save(figure, f"Distribution of the {label} over test problems.", "_spread")
+    text = "Intervals are bootstrapped over test problems.  Where mean and median part, few problems make the mean."
+    return [Section(f"{title}: spread over test problems", [text], [table], [drawn])]
+
+
+def _spread(standings: Standings, problem: str, mark: int) -> pd.DataFrame:
+    table = []
+    for name in standings.scored(standings.contenders, problem, mark):
+        values = standings.episodes(name, problem, mark)
+        table.append(
+            {
+                "contender": name,
+                "problems": len(values),
+                "mean [95 %]": _interval(values, np.mean),
+                "median [95 %]": _interval(values, np.median),
+                **{f"{share:.0%} below": _quantile(values, share) for share in (0.1, 0.75, 0.9, 0.99)},
+                "largest": float(values.max()),
+            }
+        )
+    return pd.DataFrame(table)
+
+
+def _interval(values: Array, statistic: Statistic) -> str:
+    if not np.isfinite(values).all():
+        return f"{float(statistic(values)):.3g}"
+    return "{:.3g} [{:.3g}, {:.3g}]".format(*bootstrap_interval(values.tolist(), statistic))
+
+
+def _quantile(values: Array, share: float) -> float:
+    return float(np.quantile(values, share, method="higher"))  # an order statistic: no mean with an infinite loss
+
+
+def what_tuning_chose(title: str, measured: Measured, text: str) -> list[Section]:
+    """Return what tuning chose, with a warning for settings at the edge of their grid; nothing if nothing was tuned."""
+    table = _chosen(measured.contenders)
+    return [Section(f"{title}: what tuning chose", [text, _edge_warning(table)], [table])] if len(table) else []
+
+
+def _chosen(contenders: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    table = []
+    for name, frame in contenders.items():
+        tuned = frame[frame.split == TUNE]
+        for problem, group in tuned.groupby("problem", sort=False):
+            values, edges = (
+                dict(zip(part.metric.map(_short), part.value, strict=True))
+                for part in (group[group.part == CHOSEN], group[group.part == EDGE])
+            )
+            table.append(
+                {
+                    "contender": name,
+                    "problem": problem or "–",
+                    "trials": int(group[group.metric == TRIALS].value.iloc[0]),
+                    "chosen": ", ".join(f"{key}={value:.3g}" for key, value in values.items()),
+                    "at the edge of its grid": ", ".join(key for key, edge in edges.items() if edge) or "–",
+                }
+            )
+    return pd.DataFrame(table)
+
+
+def _short(key: str) -> str:
+    return key.rpartition(".")[2]
+
+
+def _edge_warning(table: pd.DataFrame) -> str:
+    """Return a sentence that counts the settings at the edge of their grid, where a wider one might do better."""
+    ends = table[table["at the edge of its grid"] != "–"]
+    if not len(ends):
+        return "No chosen setting lies at the edge of its grid."
+    names = ", ".join(f"{row.contender}{f' on {row.problem}' if row.problem != '–' else ''}" for row in ends.itertuples())
+    return (
+        f"**{len(ends)} of {len(table)} chosen settings lie at the edge of their grid** and might be better: {names}."
+    )

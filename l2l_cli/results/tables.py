@@ -1,0 +1,119 @@
+"""Tables of reports: numbers as text, results as a frame, and frames in the terminal."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+from rich.table import Table
+from rich.text import Text
+
+from l2l_cli.results.verdicts import Result
+
+VERDICT_STYLE = {"better": "green", "reproduced": "green", "worse": "red", "differs": "yellow", "not run": "dim"}
+
+
+def number(value: object) -> str:
+    """Format a whole number as such, another with three significant digits, and anything else as it is."""
+    if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return str(value)
+    size = abs(float(value))
+    if isinstance(value, numbers.Integral):
+        return str(value)
+    if size < 1e6 and float(value).is_integer():
+        return str(int(float(value)))
+    if 99.95 <= size < 99999.5:
+        return f"{float(value):.0f}"  # "1.23e+03" would be harder to read than its fourth digit
+    return f"{float(value):#.3g}" if 1e-3 <= size < 1e4 else f"{float(value):.2e}"
+
+
+def results_table(results: Sequence[Result]) -> pd.DataFrame:
+    """Return results as the table that a reader sees."""
+    return pd.DataFrame(
+        [
+            {
+                "artefact": result.artefact,
+                "row": result.row,
+                "metric": result.metric,
+                "paper": number(result.paper),
+                "ours": _ours(result),
+                "seeds": result.seeds,
+                "limit": number(result.limit),
+                "ours ÷ limit": "–" if result.ratio_to_limit is None else f"{result.ratio_to_limit:#.3g}",
+                "verdict": result.verdict,
+                "note": result.note,
+            }
+            for result in results
+        ]
+    )
+
+
+def terminal_table(results: Sequence[Result], title: str) -> Table:
+    """Return results as a rich table; their notes are left to the report."""
+    frame = results_table(results).drop(columns="note", errors="ignore")
+    table = _rich_table(title, {name: name not in ("artefact", "row", "metric", "verdict") for name in frame.columns})
+    for row in frame.itertuples(index=False):
+        *cells, verdict = map(str, row)
+        style = VERDICT_STYLE.get(verdict, "")
+        # Text, for a name in brackets would be read as markup and vanish.
+        texts = [Text(cell, style="dim" if style == "dim" else "") for cell in cells]
+        table.add_row(*texts, Text(verdict, style=style))
+    return table
+
+
+def frame_table(frame: pd.DataFrame, title: str) -> Table:
+    """Return any frame as a rich table."""
+    table = _rich_table(title, are_numeric(frame))
+    for row in frame.itertuples(index=False):
+        table.add_row(*(Text(number(cell)) for cell in row))
+    return table
+
+
+def _rich_table(title: str, numeric: Mapping[str, bool]) -> Table:
+    table = Table(title=Text(title), title_justify="left", header_style="bold")
+    for name, right in numeric.items():
+        table.add_column(Text(name), justify="right" if right else "left")
+    return table
+
+
+def verdict_line(results: Sequence[Result]) -> str:
+    """Count the verdicts: "14 published numbers: 9 better, 3 reproduced, 2 differs"."""
+    counts = Counter(result.verdict for result in results if result.verdict)
+    judged = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
+    total = sum(counts.values())
+    return f"{total} published number{'s' if total > 1 else ''}: {judged}" if counts else "no published number"
+
+
+def cells_of(frame: pd.DataFrame, formats: Mapping[str, str] | None) -> list[list[str]]:
+    """Return the text of each cell, row by row."""
+    chosen = [(formats or {}).get(str(column)) for column in frame.columns]
+    return [
+        [
+            format(cell, form) if form is not None and isinstance(cell, numbers.Real) and cell == cell else number(cell)
+            for cell, form in zip(row, chosen, strict=True)
+        ]
+        for row in frame.itertuples(index=False)
+    ]
+
+
+def are_numeric(frame: pd.DataFrame) -> dict[str, bool]:
+    """Say of each column whether it is set to the right: numbers, and numbers that are formatted already."""
+
+    def looks(cell: object) -> bool:
+        return isinstance(cell, str) and re.fullmatch(r"–|[-−]?[\d.]+(e[-+]\d+)?( ± \S+)?", cell) is not None
+
+    return {
+        str(name): pd.api.types.is_numeric_dtype(column) or (len(column) > 0 and all(map(looks, column)))
+        for name, column in frame.items()
+    }
+
+
+def _ours(result: Result) -> str:
+    spread = f" ± {number(result.sd)}" if result.sd is not None else ""
+    return number(result.ours) + spread
