@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from l2l_cli import __version__
-from l2l_cli.config.groups import options, papers
+from l2l_cli.config.groups import options, papers, recipes
 from l2l_cli.config.schema import GROUPS, ReproduceRequest
 from l2l_cli.core.errors import L2LError, UsageError, did_you_mean
 
@@ -51,6 +51,8 @@ def _split_off(context: typer.Context, incomplete: str) -> str | None:
 def _choices(group: str) -> list[str]:
     if group == "experiment":
         return [f"{paper}/{artefact}" for paper, artefacts in papers().items() for artefact in artefacts]
+    if group == "recipe":
+        return recipes()
     return options(group) if group in GROUPS else []
 
 

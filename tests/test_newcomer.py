@@ -14,9 +14,9 @@ README = Path(__file__).resolve().parents[1] / "README.md"
 
 
 def blocks() -> dict[str, str]:
-    """The README's code blocks that begin with a comment naming their file."""
-    found = re.findall(r"```\w+\n# (\S+\.(?:py|yaml))\n(.*?)```", README.read_text(), re.DOTALL)
-    return dict(found)
+    """The README's code blocks, whole, by the file that their first line names."""
+    found = re.findall(r"```\w+\n(# (\S+\.(?:py|yaml))\n.*?)```", README.read_text(), re.DOTALL)
+    return {name: text for text, name in found}
 
 
 @pytest.fixture
@@ -50,4 +50,13 @@ def test_a_learner_of_ones_own(own, monkeypatch, capsys):
     arguments = "compare --config-dir my task=quadratic sign_descent sgd evaluation.episodes=4 tune.episodes=4"
     code, out, err = run(arguments, monkeypatch, capsys)
     assert code == 0, err
+    assert "best of 6: rule.lr=" in only("outputs/compare/*/report.md").read_text()
     assert "sign_descent" in out
+
+
+def test_a_learner_file_may_be_its_node_alone(own, monkeypatch, capsys):
+    node = "_target_: l2l_cli.learners.descent.Descent\nrule: {_target_: sign_descent.SignDescent}\n"
+    Path("my/learner/plain.yaml").write_text(f"# my/learner/plain.yaml\n{node}")
+    code, _, err = run("compare --config-dir my task=quadratic plain evaluation.episodes=4", monkeypatch, capsys)
+    assert code == 0, err
+    assert "nothing to tune" in only("outputs/compare/*/report.md").read_text()

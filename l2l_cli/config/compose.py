@@ -18,8 +18,9 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from l2l_cli.config.groups import config_root, options, papers
+from l2l_cli.config.groups import config_root, options, papers, recipes
 from l2l_cli.config.schema import GROUPS, Settings
+from l2l_cli.config.user_folder import UserFolder
 from l2l_cli.core.errors import UsageError, did_you_mean
 
 ConfigError = (HydraException, OmegaConfBaseException, ValueError)
@@ -85,7 +86,7 @@ def search_path(config_dir: str | None) -> list[str]:
         raise UsageError(f"--config-dir {config_dir} is no folder; name one that holds task/, learner/, … files")
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
-    return [f"hydra.searchpath=[{quoted(f'file://{folder}')}]"]
+    return [f"hydra.searchpath=[{quoted(f'{UserFolder.scheme()}://{folder}')}]"]
 
 
 def quoted(text: str) -> str:
@@ -126,7 +127,9 @@ def identity_of_training(settings: Settings, *keys: str) -> dict[str, Any]:
     """Return the part of the settings that decides what meta-training comes to, and further keys."""
     used = {"search": settings.search.trials > 0, "vary": bool(settings.vary)}
     given = [key for key, is_used in used.items() if is_used]
-    return identity_of(settings, "learner", "optimizer", "gradient", "meta", *given, *keys)
+    # Of the choices the names alone: two recipes that come to the same settings are one training.
+    names = {group: settings.choices.get(group) for group in ("task", "learner")}
+    return identity_of(settings, "learner", "optimizer", "gradient", "meta", *given, *keys) | {"choices": names}
 
 
 def settings_of_run(config: Mapping[str, Any], present: Settings) -> Settings:
@@ -178,6 +181,8 @@ def _unknown_choice(asked: str, text: str, config_dir: str | None) -> str:
     known = [f"{folder}/{name}" for name in (found.group(1).split() if found else options(folder, config_dir))]
     if not known and group == "experiment":
         known = [f"{group}/{paper}/{name}" for paper, names in papers(config_dir).items() for name in names]
+    if group == "recipe":
+        known = [f"{group}/{name}" for name in recipes(config_dir)]
     asked, *known = (name.removeprefix(f"{group}/") for name in [asked, *known])
     return f"there is no {group} {asked!r}{did_you_mean(asked, known)} ({group}: {', '.join(known) or 'none'})"
 

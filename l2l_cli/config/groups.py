@@ -13,9 +13,17 @@ def config_root() -> Path:
 
 
 def options(group: str, config_dir: str | None = None) -> list[str]:
-    """Return the names that a group can take."""
+    """Return the names that a group can take; files whose names begin with an underscore are parts of others."""
     roots = [config_root(), *([Path(config_dir)] if config_dir else [])]
-    return sorted({path.stem for root in roots for path in (root / group).glob("*.yaml")})
+    names = {path.stem for root in roots for path in (root / group).glob("*.yaml")}
+    return sorted(name for name in names if not name.startswith("_"))
+
+
+def recipes(config_dir: str | None = None) -> list[str]:
+    """Return the recipes of all papers, as in ``bosc2016/cell``."""
+    roots = [root / "recipe" for root in (config_root(), *([Path(config_dir)] if config_dir else []))]
+    files = [path.relative_to(root).with_suffix("") for root in roots for path in root.rglob("*.yaml")]
+    return sorted({path.as_posix() for path in files if path.parts[0] not in ("learner", "pair")})
 
 
 def papers(config_dir: str | None = None) -> dict[str, list[str]]:

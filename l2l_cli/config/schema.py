@@ -8,7 +8,7 @@ from typing import Any
 
 from l2l_cli.meta.plan import CRITERIA, MetaPlan
 
-GROUPS = ("task", "learner", "optimizer", "gradient", "hardware", "experiment")
+GROUPS = ("task", "learner", "optimizer", "gradient", "hardware", "tune", "recipe", "experiment")
 
 SEARCHED = ("optimizer", "gradient", "meta")
 """What a search may change: how φ is trained, never what is evaluated."""

@@ -119,7 +119,7 @@ def expected_seconds(settings: Settings) -> float:
 
 def training_of(settings: Settings) -> dict[str, Any]:
     """Return what decides a training: configurations in which it is the same share one run."""
-    return identity_of_training(settings, "choices")
+    return identity_of_training(settings)
 
 
 def _claim(settings: Settings) -> RunFolder:

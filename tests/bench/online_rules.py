@@ -35,7 +35,7 @@ def company(recipe: str) -> list[OnlineTraining]:
     """Return as many seeds as run side by side, on a small training set, so that a round is a fraction of a second."""
     runs: list[OnlineTraining] = []
     while not runs or len(runs) < runs[0].kernel.lanes:
-        experiment = f"experiment=hochreiter2001/recipe/literal/{recipe}"
+        experiment = f"recipe=hochreiter2001/literal/{recipe}"
         settings = compose("meta-train", [experiment, f"seed={len(runs)}", f"task.functions={SEQUENCES}"])
         prepare(settings.hardware)
         rule, optimizer = build(settings.gradient, "gradient"), build(settings.optimizer, "optimizer")

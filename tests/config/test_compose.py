@@ -65,7 +65,7 @@ WRONG_OVERRIDES = {
     "experiment=hochreiter2001/tabel2": "there is no experiment 'hochreiter2001/tabel2'; did you mean "
     "'hochreiter2001/table2'?",
     "experiment=hochreiter2002/table2": "did you mean 'hochreiter2001/table2'?",
-    "experiment=hochreiter2001/recipe/B14-46": "did you mean 'hochreiter2001/recipe/B14-64'?",
+    "recipe=hochreiter2001/B14-46": "did you mean 'hochreiter2001/B14-64'?",
     "+task=b16": "task is chosen already; write task=… without the '+'",
     "task=null": "a group takes the name of one of its files",
     "~meta.updats": "there is no option 'meta.updats'; did you mean 'meta.updates'?",
@@ -73,6 +73,7 @@ WRONG_OVERRIDES = {
     "foo": "cannot read 'foo' as KEY=VALUE",
     "a=b=c": "cannot read 'a=b=c' as KEY=VALUE",
     "meta.updates=[1": "cannot read 'meta.updates=[1' as KEY=VALUE",
+    "recipe=null": "a group takes the name of one of its files",
     "seed=0,1": "'seed=0,1' gives several values; add -m",
     "seed=${nowhere}": "Interpolation key 'nowhere' not found",
     "task.horizon=???": "no value for task.horizon",
@@ -101,11 +102,11 @@ def test_a_wrong_override_is_explained(override):
 def test_later_wins_from_the_groups_to_the_command_line():
     own = compose("meta-train", ["learner=coordinatewise_lstm"])
     assert (own.meta.criterion, own.optimizer["_target_"]) == ("final", "l2l_cli.optimizers.adam.Adam")
-    recipe = compose("meta-train", ["experiment=hochreiter2001/recipe/B14-64"])
+    recipe = compose("meta-train", ["recipe=hochreiter2001/B14-64"])
     assert (recipe.choices["task"], recipe.choices["learner"], recipe.run_name) == ("b14", "lstm", "b14-lstm")
     plain = compose("meta-train", ["task=b14", "learner=lstm"])
     assert recipe.meta.updates != plain.meta.updates
-    typed = compose("meta-train", ["experiment=hochreiter2001/recipe/B14-64", "meta.updates=7", "name=mine"])
+    typed = compose("meta-train", ["recipe=hochreiter2001/B14-64", "meta.updates=7", "name=mine"])
     assert (typed.meta.updates, typed.run_name) == (7, "mine")
 
 

@@ -111,7 +111,7 @@ def test_the_late_loss_is_of_a_second_half_that_is_hidden():
 
 @pytest.fixture
 def small() -> Trained:
-    settings = compose("reproduce", ["experiment=bosc2016/recipe/small", "task.samples=20", "learner.hidden=[5]"])
+    settings = compose("reproduce", ["recipe=bosc2016/small", "task.samples=20", "learner.hidden=[5]"])
     settings.evaluation.episodes = 3
     task = build_task(settings)
     return Trained(build_learner(settings, task), task, settings)

@@ -178,8 +178,8 @@ def trained(*overrides):
     settings = compose(
         "reproduce",
         [
-            "experiment=mlhf2018/recipe/mlhf",
-            "+experiment/mlhf2018/problems=convnet",
+            "recipe=mlhf2018/mlhf",
+            "experiment=mlhf2018/problems/convnet",
             "task.dataset=digits",
             "task.channels=[2,2]",
             "task.dense=[5]",
