@@ -194,9 +194,7 @@ def _score(
 
 def _row(name: str, standing: Standing) -> dict[str, Any]:
     joined, tuning, steps = standing.joined, standing.entry.tuning, standing.entry.problem.steps
-    chosen = (
-        tuning.chosen if tuning else "meta-trained" if standing.entry.learner.is_meta_trained else "nothing to tune"
-    )
+    untuned = "meta-trained" if standing.entry.learner.is_meta_trained else "nothing to tune"
     who = {"contender": name, "chosen": tuning.chosen if tuning else untuned}
     rest = {"mean loss": joined.losses.mean().item(), EVALUATIONS: standing.evaluations}
     if joined.visible is not None:

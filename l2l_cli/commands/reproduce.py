@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatch
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +14,23 @@ import pandas as pd
 from l2l_cli import __version__
 from l2l_cli.config.build import build
 from l2l_cli.config.compose import compose
-from l2l_cli.config.groups import papers
-from l2l_cli.config.schema import ReproduceRequest, Settings
-from l2l_cli.core.errors import PromiseBroken, UsageError
-from l2l_cli.papers.base import Artefact, Paper
-from l2l_cli.papers.jobs import Job, cost_table, run_jobs
-from l2l_cli.results.frame import RULE, Result, write_results
-from l2l_cli.results.report import Report, Section, frame_table, results_table, terminal_table, verdict_line
+from l2l_cli.config.schema import ReproduceRequest, Row
+from l2l_cli.core.errors import PromiseBroken
+from l2l_cli.papers.base import Findings, Paper
+from l2l_cli.papers.experiments import Experiment, broken_promises, cost_table, experiments, is_run, seeds_of
+from l2l_cli.papers.jobs import run_jobs
+from l2l_cli.results import report
+from l2l_cli.results.content import Report, Section, listed
 from l2l_cli.results.run import RunFolder
+from l2l_cli.results.tables import frame_table, results_table, terminal_table, verdict_line
+from l2l_cli.results.verdicts import RULE, Result, write_results
 from l2l_cli.runs.progress import console
 
+OUTPUT = "outputs"
+"""Folder of all results, unless another is asked for."""
 
-@dataclass(frozen=True)
-class Plan:
-    """One artefact at one scale: its experiment, and its jobs by row."""
-
-    name: str
-    settings: Settings
-    scale: dict[str, Any]
-    jobs: dict[str, list[Job]]
+FREE = ("hardware", "data")
+"""Keys that change where and how fast, never what: they do not mark a report as changed."""
 
 
 def run(request: ReproduceRequest) -> int:
@@ -43,132 +39,96 @@ def run(request: ReproduceRequest) -> int:
     Raises:
         PromiseBroken: With ``check``, a number lies outside what the preset promises.
     """
-    names = request.artefacts or tuple(_artefacts(request))
-    plans = [_plan(request, name) for name in names]
-    paper: Paper = build(plans[0].settings.paper, "paper")
-    folder, root = _folder(request, plans)
+    asked = experiments(request)
+    paper: Paper = build(asked[0].settings.paper, "paper")
+    folder, root = _folder(request, asked)
     with folder.lock():
-        folder.begin(seeds=sorted({job.seed for plan in plans for jobs in plan.jobs.values() for job in jobs}))
-        unique = {job.key: job for plan in plans for jobs in plan.jobs.values() for job in jobs}
+        jobs = {job.key: job for one in asked for row in one.jobs.values() for job in row}
+        folder.begin(seeds=sorted({job.seed for job in jobs.values()}))
         processes = request.processes or os.cpu_count() or 1
-        files = run_jobs(list(unique.values()), folder.path / "rows", root, processes, f"reproduce {request.paper}")
-        rows = {plan.name: _rows(plan, files) for plan in plans}
-        artefacts = [paper.artefact(plan.name, rows[plan.name], folder.path) for plan in plans]
-        results = [result for artefact in artefacts for result in artefact.results]
+        files = run_jobs(list(jobs.values()), folder.path, root, processes, f"reproduce {request.paper}")
+        measured = [one.measured(files, folder.path) for one in asked]
+        findings = [one.artefact.judge(each) for one, each in zip(asked, measured, strict=True)]
+        results = [result for each in findings for result in each.results]
         write_results(folder.path / "results.csv", results)
         folder.end("done")
-        costs = cost_table(_distinct(plans, rows))
-        _report(paper, request, plans, artefacts, costs, folder).write(folder.path)
+        costs = cost_table(asked, measured)
+        report.write(_report(paper, request, asked, findings, costs, folder), folder.path)
     _show(paper, request, results, folder)
-    return _check(plans, results) if request.check else 0
+    return _check(asked, results) if request.check else 0
 
 
-def _artefacts(request: ReproduceRequest) -> list[str]:
-    """Return all of the paper's artefacts, tables first."""
-    return sorted(papers(request.config_dir)[request.paper], key=lambda name: (not name.startswith("table"), name))
-
-
-def _plan(request: ReproduceRequest, name: str) -> Plan:
-    """Compose an artefact's experiment and list its runs."""
-    settings = compose("reproduce", [f"experiment={request.paper}/{name}"], request.config_dir)
-    scale = settings.scales.get(request.scale)
-    if scale is None:
-        raise UsageError(
-            f"{request.paper} {name} has no scale {request.scale!r} (scales: {', '.join(settings.scales)})"
-        )
-    jobs = {
-        row: [
-            Job(
-                settings.paper,
-                row,
-                seed,
-                (*overrides, *scale["overrides"], *scale.get("rows", {}).get(row, [])),
-                request.config_dir,
-            )
-            for seed in range(request.seeds or _seeds(scale, row))
-        ]
-        for row, overrides in settings.rows.items()
-        if _is_run(scale, row)
-    }
-    return Plan(name, settings, scale, jobs)
-
-
-def _is_run(scale: Mapping[str, Any], row: str) -> bool:
-    return not any(fnmatch(row, pattern) for pattern in scale.get("without", []))
-
-
-def _seeds(scale: Mapping[str, Any], row: str) -> int:
-    """Return a row's number of seeds: that of the first pattern that fits it, or else the scale's."""
-    own = [seeds for pattern, seeds in scale.get("seeds_of", {}).items() if fnmatch(row, pattern)]
-    return int(own[0] if own else scale["seeds"])
-
-
-def _folder(request: ReproduceRequest, plans: Sequence[Plan]) -> tuple[RunFolder, Path]:
+def _folder(request: ReproduceRequest, asked: Sequence[Experiment]) -> tuple[RunFolder, Path]:
     """Return where the report goes, and under which folder the runs are kept and found again."""
     config = {
         "name": request.paper,
         "scale": request.scale,
         "artefacts": {
-            plan.name: {row: [job.overrides for job in jobs] for row, jobs in plan.jobs.items()} for plan in plans
+            one.name: {row: [job.overrides for job in jobs] for row, jobs in one.jobs.items()} for one in asked
         },
     }
     plain = json.loads(json.dumps(config))  # lists for tuples, as config.yaml will say
     if request.output is None:
-        root = Path("outputs")
+        root = Path(OUTPUT)
         return RunFolder.claim(root / request.paper, request.scale, plain, []), root
     path = Path(request.output)
     return RunFolder.make(path, plain, []), path
 
 
-def _rows(plan: Plan, files: dict[str, Path]) -> dict[str, pd.DataFrame]:
-    """Read the measurements of an artefact's rows, all seeds of a row together."""
-    read = {
-        row: pd.concat([pd.read_csv(files[job.key], dtype={"episode": str}) for job in jobs])
-        for row, jobs in plan.jobs.items()
-    }
-    return {row: read.get(row, pd.DataFrame()) for row in plan.settings.rows}
-
-
-def _distinct(plans: Sequence[Plan], rows: Mapping[str, Mapping[str, pd.DataFrame]]) -> dict[str, pd.DataFrame]:
-    """Return the measurements of distinct runs by row, and by artefact where different runs have one row's name."""
-    found = {
-        tuple(job.key for job in jobs): (plan.name, row) for plan in plans[::-1] for row, jobs in plan.jobs.items()
-    }
-    names = Counter(row for _, row in found.values())
-    ordered = [(plan.name, row) for plan in plans for row in plan.jobs if (plan.name, row) in found.values()]
-    return {row if names[row] == 1 else f"{row} ({plan})": rows[plan][row] for plan, row in ordered}
-
-
 def _report(
     paper: Paper,
     request: ReproduceRequest,
-    plans: Sequence[Plan],
-    artefacts: Sequence[Artefact],
+    asked: Sequence[Experiment],
+    findings: Sequence[Findings],
     costs: pd.DataFrame,
     folder: RunFolder,
 ) -> Report:
-    results = [result for artefact in artefacts for result in artefact.results]
-    facts = folder.facts()
+    results = [result for each in findings for result in each.results]
     opening = [
         paper.citation,
         f"Scale `{request.scale}`; {verdict_line(results)}.  {RULE}  Numbers are means over seeds ± their standard "
         "deviation.",
+        *_marks(request),
     ]
-    if request.scale == "smoke":
-        opening.append("**This is a smoke run: it shows that everything runs.  Its numbers mean nothing.**")
     shown, left_out = _run_and_left_out(results)
     sections = [Section("All numbers", [left_out] if left_out else [], tables=[results_table(shown)])]
-    sections += [section for artefact in artefacts for section in artefact.sections]
-    deviations = "* " + "\n* ".join(paper.deviations())
-    sections.append(Section("Where this departs from the paper", [deviations]))
-    provenance = [
+    for one, each in zip(asked, findings, strict=True):
+        sections += _with_question(request, one, each.sections)
+    sections.append(_provenance(asked, costs, folder))
+    return Report(paper.title, opening, sections)
+
+
+def _marks(request: ReproduceRequest) -> list[str]:
+    """Return what a reader must know before any number."""
+    marks = []
+    if request.scale == "smoke":
+        marks.append("**This is a smoke run: it shows that everything runs.  Its numbers mean nothing.**")
+    changed = [item for item in request.overrides if item.lstrip("+~").split(".")[0].split("=")[0] not in FREE]
+    if changed:
+        marks.append(f"**The preset was changed: `{'`, `'.join(changed)}`.  These are not the preset's numbers.**")
+    return marks
+
+
+def _with_question(request: ReproduceRequest, one: Experiment, sections: Sequence[Section]) -> list[Section]:
+    """Give an artefact's first section its question, and its last one the command that makes it anew."""
+    sections = list(sections)
+    if sections:
+        sections[0] = replace(sections[0], question=one.settings.question)
+        command = f"l2l reproduce {request.paper} {one.name} --scale {request.scale}"
+        sections[-1] = replace(sections[-1], command=" ".join([command, *request.overrides]))
+    return sections
+
+
+def _provenance(asked: Sequence[Experiment], costs: pd.DataFrame, folder: RunFolder) -> Section:
+    facts = folder.facts()
+    text = [
         f"l2l {__version__}, commit {facts['commit'] or 'unknown'}, Python {facts['versions']['python']}, "
         f"{facts['machine']}; {facts['seconds'] / 60:.1f} minutes, seeds {facts['seeds']}; command "
         f"`{facts['command']}`.  Runs that were already done are reused and not counted; seeds that ran "
         "side by side share the seconds of one run.",
-        "\n".join(["* " + f"{plan.name}: {plan.settings.source}" for plan in plans]),
+        listed(f"{one.name}: {one.settings.source}" for one in asked),
     ]
-    return Report(paper.title, opening, [*sections, Section("Provenance", provenance, tables=[costs])])
+    return Section("Provenance", text, tables=[costs])
 
 
 def _show(paper: Paper, request: ReproduceRequest, results: Sequence[Result], folder: RunFolder) -> None:
@@ -187,17 +147,11 @@ def _run_and_left_out(results: Sequence[Result]) -> tuple[list[Result], str]:
     return shown, f"Not run at this scale: {'; '.join(rows)}." if rows else ""
 
 
-def _check(plans: Sequence[Plan], results: Sequence[Result]) -> int:
-    broken = []
-    for plan in plans:
-        for row, promises in plan.scale.get("promises", {}).items():
-            for metric, bound in promises.items():
-                found = [item for item in results if (item.artefact, item.row, item.metric) == (plan.name, row, metric)]
-                broken += [
-                    f"{plan.name} {row} {metric} is {item.ours:.4g}, promised ≤ {bound:g}"
-                    for item in found
-                    if item.ours is None or item.ours > bound
-                ]
+def _check(asked: Sequence[Experiment], results: Sequence[Result]) -> int:
+    broken: list[str] = []
+    for one in asked:
+        values = {(item.row, item.metric): item.ours for item in results if item.artefact == one.name}
+        broken += broken_promises(one, values)
     if broken:
         raise PromiseBroken("; ".join(broken))
     print("check: every promise is kept")
@@ -206,7 +160,7 @@ def _check(plans: Sequence[Plan], results: Sequence[Result]) -> int:
 
 def print_catalogue(known: dict[str, list[str]], config_dir: str | None) -> int:
     """Print papers, artefacts and scales with the minutes that they are expected to take on two cores."""
-    rows = []
+    table = []
     for paper, names in known.items():
         for name in names:
             settings = compose("reproduce", [f"experiment={paper}/{name}"], config_dir)
@@ -214,26 +168,15 @@ def print_catalogue(known: dict[str, list[str]], config_dir: str | None) -> int:
                 scale: f"{facts['minutes']} min, {_seed_counts(facts, settings.rows)}"
                 for scale, facts in settings.scales.items()
             }
-            rows.append(
-                {
-                    "preset": paper,
-                    "artefact": name,
-                    **scales,
-                    "rows": ", ".join(settings.rows),
-                    "source": settings.source,
-                }
-            )
-    console().print(
-        frame_table(
-            pd.DataFrame(rows),
-            "l2l reproduce PAPER [ARTEFACT]… --scale SCALE (minutes on two cores; shared runs count once)",
-        )
-    )
+            row = {"preset": paper, "artefact": name, **scales, "rows": ", ".join(settings.rows)}
+            table.append(row | {"source": settings.source})
+    title = "l2l reproduce PAPER [ARTEFACT]… --scale SCALE (minutes on two cores; shared runs count once)"
+    console().print(frame_table(pd.DataFrame(table), title))
     return 0
 
 
-def _seed_counts(scale: Mapping[str, Any], rows: Mapping[str, Any]) -> str:
-    counts = sorted({_seeds(scale, row) for row in rows if _is_run(scale, row)})
+def _seed_counts(scale: Mapping[str, Any], rows: Mapping[str, Row]) -> str:
+    counts = sorted({seeds_of(scale, name, row) for name, row in rows.items() if is_run(scale, name)})
     if not counts:
         return "left out"
     if counts == [1]:

@@ -174,6 +174,35 @@ class Data:
     dir: str | None = None
 
 
+ROLES = ("learned", "rival", "solver", "control", "limit")
+
+
+@dataclass
+class Row:
+    """One contender of an experiment: what its configuration is, and what it is there for.
+
+    Attributes:
+        use: Overrides that make its configuration, after those that all rows of the experiment have in ``common``.
+        role: Reason why it is there: "learned" is meta-trained, "rival" hand-made and tuned, "solver" a rival that
+            evaluates each batch more than once per step and does not compete, "control" explains another row, "limit"
+            is the best that is possible.
+        group: Family of rows that it belongs to, such as those that share an update rule.
+        ours: Whether it goes beyond the paper's own rows.
+        x: Values along the horizontal axes of figures, by name of the axis.
+    """
+
+    use: list[str] = field(default_factory=list)
+    role: str = "rival"
+    group: str = ""
+    ours: bool = False
+    x: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check the role."""
+        if self.role not in ROLES:
+            raise ValueError(f"a row's role must be {', '.join(ROLES)}, not {self.role!r}")
+
+
 @dataclass
 class Settings:
     """A resolved configuration.
@@ -182,9 +211,14 @@ class Settings:
         task: Node with a ``_target_``; so are learner, optimizer and gradient.
         vary: Of meta-training: lists of values for the task's arguments, drawn anew with each draw of episodes.
         contenders: Lists of overrides by name, for ``compare``.
-        paper: Of an experiment: node of the class that judges and draws it.
-        rows: Of an experiment: lists of overrides by name.
-        scales: Of an experiment: what each scale changes.
+        paper: Node of the class that says what is measured of an experiment's rows.
+        artefact: Node of the class that judges and draws an experiment.
+        common: Overrides that all rows of an experiment have in common.
+        rows: Rows of an experiment by name.
+        published: Published numbers by problem, row and metric.
+        scales: Changes of an experiment by scale.
+        question: What an experiment asks, in one sentence.
+        source: Place in the paper that an experiment reproduces.
         name: Of the run; by default "<task>-<learner>".
         output: Folder of all results.
         choices: Which file of each group was chosen.
@@ -205,8 +239,12 @@ class Settings:
     vary: dict[str, Any] = field(default_factory=dict)
     contenders: dict[str, Any] = field(default_factory=dict)
     paper: dict[str, Any] = field(default_factory=dict)
-    rows: dict[str, Any] = field(default_factory=dict)
+    artefact: dict[str, Any] = field(default_factory=dict)
+    common: list[str] = field(default_factory=list)
+    rows: dict[str, Row] = field(default_factory=dict)
+    published: dict[str, Any] = field(default_factory=dict)
     scales: dict[str, Any] = field(default_factory=dict)
+    question: str = ""
     source: str | None = None
     name: str | None = None
     output: str = "outputs"
@@ -240,6 +278,7 @@ class ReproduceRequest:
         check: Fail if a number lies outside what the preset promises.
         processes: Side by side; None is one a core.
         config_dir: A folder with further configuration.
+        overrides: Overrides of every row's configuration, as typed.
     """
 
     paper: str
@@ -250,3 +289,4 @@ class ReproduceRequest:
     check: bool = False
     processes: int | None = None
     config_dir: str | None = None
+    overrides: tuple[str, ...] = ()

@@ -20,6 +20,7 @@ from l2l_cli.results.verdicts import Result
 from l2l_cli.runs.contenders import hand_made_contender, learned_contender, problems_of
 from l2l_cli.tasks.base import Task
 
+
 @dataclass(frozen=True)
 class Subject:
     """The learner of one row and seed, ready to be measured: a finished run's, or a hand-made one still to be tuned.

@@ -28,9 +28,7 @@ def against_the_best(standings: Standings, who: str, rivals: Collection[str], pr
     if best is None:
         return f"{ours:.4g} after {mark} updates"
     theirs, difference = standings.mean(best, problem, mark), standings.lead(who, best, problem, mark)
-    return (
-        f"after {mark} updates {ours:.4g} against {theirs:.4g} of the best rival, {best}; difference {difference}"
-    )
+    return f"after {mark} updates {ours:.4g} against {theirs:.4g} of the best rival, {best}; difference {difference}"
 
 
 def below(

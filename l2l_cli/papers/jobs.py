@@ -9,30 +9,24 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from l2l_cli.config.build import build
 from l2l_cli.config.compose import compose, identity_of, identity_of_training
-from l2l_cli.config.schema import Settings
+from l2l_cli.config.schema import Row, Settings
+from l2l_cli.evaluation.contest import ScoreStore
 from l2l_cli.evaluation.tune import Trial
-from l2l_cli.papers.base import TRIALS, Paper
-from l2l_cli.results.frame import Metric, MetricsFile
+from l2l_cli.papers.base import Paper, Subject
+from l2l_cli.papers.measured import COST, COSTS, TRIALS
+from l2l_cli.results.metrics import Metric, MetricsFile
 from l2l_cli.results.run import identity
 from l2l_cli.runs.building import build_learner, build_task, prepare
-from l2l_cli.runs.loading import open_trained, untrained
+from l2l_cli.runs.loading import load_learner
 from l2l_cli.runs.progress import Reporter
 from l2l_cli.runs.training import expected_seconds, expected_updates, side_by_side, train_together, training_of
 from l2l_cli.runs.tuning import tunable
-
-COST = "run"
-"""Contender under which a file of measurements keeps what the run itself cost."""
-
-COSTS = ("updates", "seconds", "skipped", "meta_parameters")
-"""Updates of φ, or the trials of tuning where there is none."""
 
 MEASURED = ("learner", "tune", "evaluation")
 """What decides the measurements of a hand-made learner, beside its task."""
@@ -43,26 +37,33 @@ SEARCH_COST = "search_updates"
 
 @dataclass(frozen=True)
 class Job:
-    """One row of a table for one seed.
+    """One row of an experiment for one seed.
 
     Attributes:
         paper: Node of the class that measures it.
-        row: Name in the table.
-        seed: Of everything drawn.
-        overrides: That make the run's configuration.
-        config_dir: A folder with further configuration.
+        name: Name of the row.
+        row: What the row says of itself.
+        seed: Seed of everything that is drawn.
+        overrides: Overrides that make the run's configuration.
+        config_dir: Folder with further configuration.
     """
 
     paper: dict[str, Any]
-    row: str
+    name: str
+    row: Row
     seed: int
     overrides: tuple[str, ...]
     config_dir: str | None
 
     @property
+    def facts(self) -> dict[str, Any]:
+        """What the row says of itself, beside its overrides."""
+        return {name: value for name, value in asdict(self.row).items() if name != "use"}
+
+    @property
     def key(self) -> str:
-        """What tells jobs apart."""
-        return json.dumps([self.row, self.seed, self.overrides])
+        """Text that two jobs share only if they are the same."""
+        return json.dumps([self.paper, self.name, self.facts, self.seed, self.overrides])
 
     def settings(self, root: Path) -> Settings:
         """Compose the run's configuration."""
@@ -80,26 +81,42 @@ class Group:
     def name(self) -> str:
         """Row and seeds."""
         seeds = [job.seed for job in self.jobs]
-        return f"{self.jobs[0].row} seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+        return f"{self.jobs[0].name} seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
 
 
-def run_jobs(jobs: Sequence[Job], rows: Path, root: Path, processes: int, title: str) -> dict[str, Path]:
+@dataclass(frozen=True)
+class Bench:
+    """Where the jobs of one reproduction put what they make.
+
+    Attributes:
+        root: Folder under which the runs are kept.
+        scores: Folder of the scores.
+        files: File of measurements of each job, by key.
+    """
+
+    root: Path
+    scores: Path
+    files: Mapping[str, Path]
+
+
+def run_jobs(jobs: Sequence[Job], folder: Path, root: Path, processes: int, title: str) -> dict[str, Path]:
     """Train or tune, and measure, every job; return the file of measurements of each, by key.
 
     Args:
-        jobs: Distinct ones.
-        rows: Folder of the measurements.
+        jobs: Distinct jobs.
+        folder: Folder of the report, under which the measurements are kept.
         root: Folder under which the runs are kept.
-        processes: Side by side.
-        title: Of the progress bar.
+        processes: Number of processes side by side.
+        title: Title of the progress bar.
     """
+    rows = folder / "rows"
     rows.mkdir(parents=True, exist_ok=True)
     settings = {job.key: job.settings(root) for job in jobs}
     files = {job.key: rows / _file_name(job, settings[job.key]) for job in jobs}
     groups = _groups([job for job in jobs if not files[job.key].exists()], settings)
     if not groups:
         return files
-    chains = _chains(groups, settings)
+    chains, bench = _chains(groups, settings), Bench(root, folder / "scores", files)
     with multiprocessing.Manager() as manager:
         news: Any = manager.Queue()
         context = multiprocessing.get_context("spawn")
@@ -107,7 +124,7 @@ def run_jobs(jobs: Sequence[Job], rows: Path, root: Path, processes: int, title:
             ProcessPoolExecutor(min(processes, len(chains)), context) as pool,
             Reporter(title, sum(group.work for chain in chains for group in chain)) as reporter,
         ):
-            futures = {pool.submit(_run_chain, chain, root, files, news): chain for chain in chains}
+            futures = {pool.submit(_run_chain, chain, bench, news): chain for chain in chains}
             try:
                 _watch(futures, news, reporter)
             finally:
@@ -120,7 +137,7 @@ def _groups(jobs: Sequence[Job], settings: Mapping[str, Settings]) -> list[Group
     """Put seeds of one row together, as many as can be trained side by side."""
     rows: dict[tuple[str, tuple[str, ...]], list[Job]] = {}
     for job in jobs:
-        rows.setdefault((job.row, job.overrides), []).append(job)
+        rows.setdefault((job.name, job.overrides), []).append(job)
     groups = []
     for row in rows.values():
         one = settings[row[0].key]
@@ -160,7 +177,7 @@ def _watch(futures: dict[Future[None], list[Group]], news: Any, reporter: Report
 def _file_name(job: Job, settings: Settings) -> str:
     trained = _is_trained(settings)
     config = identity_of_training(settings, "evaluation", "tune") if trained else identity_of(settings, *MEASURED)
-    return f"{job.row}-seed{job.seed}-{identity(config)}.csv"
+    return f"{job.name}-seed{job.seed}-{identity(config | {'row': job.facts})}.csv"
 
 
 def _is_trained(settings: Settings) -> bool:
@@ -175,37 +192,39 @@ def _seconds_to_tune(settings: Settings) -> float:
     return steps * (3e-4 + plan.episodes * task.model.size * task.spec.examples * 6e-10)
 
 
-def _run_chain(chain: Sequence[Group], root: Path, files: Mapping[str, Path], news: Any) -> None:
+def _run_chain(chain: Sequence[Group], bench: Bench, news: Any) -> None:
     """Run groups in turn; called in a process of its own."""
     for group in chain:
-        _run_group(group, root, files, news)
+        _run_group(group, bench, news)
 
 
-def _run_group(group: Group, root: Path, files: Mapping[str, Path], news: Any) -> None:
+def _run_group(group: Group, bench: Bench, news: Any) -> None:
     """Train or tune seeds of one row, measure each and write the measurements."""
-    settings = [job.settings(root) for job in group.jobs]
-    write = _train_and_measure if _is_trained(settings[0]) else _tune_and_measure
-    for job, rows in zip(group.jobs, write(group, settings, news), strict=True):
-        partial = files[job.key].with_suffix(".part")
+    settings = [job.settings(bench.root) for job in group.jobs]
+    measure = _train_and_measure if _is_trained(settings[0]) else _tune_and_measure
+    for job, rows in zip(group.jobs, measure(group, settings, bench, news), strict=True):
+        file = bench.files[job.key]
+        partial = file.with_suffix(".part")
         partial.unlink(missing_ok=True)
         MetricsFile(partial).append(rows)
-        partial.replace(files[job.key])
+        partial.replace(file)
 
 
-def _train_and_measure(group: Group, settings: Sequence[Settings], news: Any) -> Iterator[list[Metric]]:
+def _train_and_measure(group: Group, settings: Sequence[Settings], bench: Bench, news: Any) -> Iterator[list[Metric]]:
     """Yield the measurements of each seed, all trained side by side."""
     share = group.work / expected_updates(settings[0], len(settings))
 
     def relay(updates: float, note: str) -> None:
-        news.put((updates * share, f"{group.jobs[0].row} {note}"))
+        news.put((updates * share, f"{group.jobs[0].name} {note}"))
 
     for job, one, folder in zip(group.jobs, settings, train_together(settings, relay=relay), strict=True):
-        paper: Paper = build(job.paper, "paper")
-        facts = folder.facts()
-        yield [*paper.measure(job.row, open_trained(folder, one)), *_costs(job.seed, facts)]
+        task = build_task(one)
+        learner = load_learner(folder, one, task, [])
+        subject = Subject(job.name, job.row, learner, task, one, ScoreStore(bench.scores))
+        yield [*_paper(job).measure(subject), *_costs(job, folder.facts())]
 
 
-def _tune_and_measure(group: Group, settings: Sequence[Settings], news: Any) -> Iterator[list[Metric]]:
+def _tune_and_measure(group: Group, settings: Sequence[Settings], bench: Bench, news: Any) -> Iterator[list[Metric]]:
     """Yield the measurements of each seed of a hand-made learner, which is tuned as it is measured."""
     for job, one in zip(group.jobs, settings, strict=True):
         began = time.monotonic()
@@ -213,35 +232,20 @@ def _tune_and_measure(group: Group, settings: Sequence[Settings], news: Any) -> 
         trials = len(tunable(one)) * max(1, len(one.evaluation.problems))
 
         def tell(trial: Trial, share: float = group.work / len(settings) / trials) -> None:
-            news.put((share, f"{group.jobs[0].row} tuned: loss {trial.loss:.4g}"))
+            news.put((share, f"{group.jobs[0].name} tuned: loss {trial.loss:.4g}"))
 
-        paper: Paper = build(job.paper, "paper")
-        rows = paper.measure(job.row, untrained(one, tell))
+        task = build_task(one)
+        subject = Subject(job.name, job.row, build_learner(one, task), task, one, ScoreStore(bench.scores), tell)
+        rows = list(_paper(job).measure(subject))
         tried = sum(row.value for row in rows if row.metric == TRIALS)
-        yield [*rows, *_costs(job.seed, {"updates": tried, "seconds": time.monotonic() - began})]
+        yield [*rows, *_costs(job, {"updates": tried, "seconds": time.monotonic() - began})]
 
 
-def _costs(seed: int, facts: Mapping[str, Any]) -> list[Metric]:
+def _paper(job: Job) -> Paper:
+    paper: Paper = build(job.paper, "paper")
+    return paper
+
+
+def _costs(job: Job, facts: Mapping[str, Any]) -> list[Metric]:
     known = [*COSTS, *(name for name in [SEARCH_COST] if name in facts)]
-    return [Metric(COST, seed, "all", 0, "meta_train", name, float(facts.get(name, 0))) for name in known]
-
-
-def cost_table(rows: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return what each row's runs cost: means over seeds, skipped updates in sum."""
-    table = []
-    for row, frame in rows.items():
-        if not len(frame):  # left out at this scale
-            continue
-        part = frame[frame.contender == COST].pivot_table(index="seed", columns="metric", values="value")
-        table.append(
-            {
-                "row": row,
-                "seeds": len(part),
-                "weights": part.meta_parameters.mean(),
-                "updates or trials": part.updates.mean(),
-                **({"updates of its search": part[SEARCH_COST].mean()} if SEARCH_COST in part else {}),
-                "seconds a run": part.seconds.mean(),
-                "skipped updates": part.skipped.sum(),
-            }
-        )
-    return pd.DataFrame(table)
+    return [Metric(job.name, job.seed, name, float(facts.get(name, 0)), split=COST) for name in known]

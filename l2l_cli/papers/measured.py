@@ -135,7 +135,11 @@ class Measured:
         return standings_of(self.contenders, metric, mark)
 
     def curves(
-        self, problem: str, metric: str = "loss", statistic: str = "mean", mark: Callable[[int], int] = lambda step: step
+        self,
+        problem: str,
+        metric: str = "loss",
+        statistic: str = "mean",
+        mark: Callable[[int], int] = lambda step: step,
     ) -> pd.DataFrame:
         """Return one statistic of a metric along the steps, of every contender; see ``curves_of``."""
         return curves_of(self.contenders, problem, metric, statistic, mark)

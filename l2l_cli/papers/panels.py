@@ -64,7 +64,9 @@ def loss_curves(
         axes.plot(list(values), list(values.values()), color=styles[name]["color"], zorder=3, alpha=0.8, **mark)
     axes.set_yscale("log")
     plain_numbers(axes.yaxis)
-    _limit(axes, finite[~finite.contender.isin(list(unlimited))], [v for each in points.values() for v in each.values()])
+    _limit(
+        axes, finite[~finite.contender.isin(list(unlimited))], [v for each in points.values() for v in each.values()]
+    )
 
 
 def _limit(axes: Axes, rivals: pd.DataFrame, points: Sequence[float]) -> None:

@@ -177,7 +177,9 @@ def _edge_warning(table: pd.DataFrame) -> str:
     ends = table[table["at the edge of its grid"] != "–"]
     if not len(ends):
         return "No chosen setting lies at the edge of its grid."
-    names = ", ".join(f"{row.contender}{f' on {row.problem}' if row.problem != '–' else ''}" for row in ends.itertuples())
+    names = ", ".join(
+        f"{row.contender}{f' on {row.problem}' if row.problem != '–' else ''}" for row in ends.itertuples()
+    )
     return (
         f"**{len(ends)} of {len(table)} chosen settings lie at the edge of their grid** and might be better: {names}."
     )

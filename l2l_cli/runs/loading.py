@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,9 @@ from l2l_cli.config.build import changed
 from l2l_cli.config.compose import settings_of_run
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError
-from l2l_cli.evaluation.tune import Trial
 from l2l_cli.learners.base import Learner
 from l2l_cli.results.run import RunFolder
-from l2l_cli.runs.building import build_learner, build_task
+from l2l_cli.runs.building import build_learner
 from l2l_cli.tasks.base import Task
 
 WEIGHTS = "weights.safetensors"
@@ -64,36 +62,3 @@ def load_learner(
 def task_was_chosen(settings: Settings) -> bool:
     """Say whether the user asked for a task, or for a change of one."""
     return any(item.lstrip("+~").split("=")[0].split(".")[0] in ("task", "experiment") for item in settings.overrides)
-
-
-def _silent(trial: Trial) -> None:
-    del trial
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A learner, ready to be measured: a finished run's, or a hand-made one that is still to be tuned.
-
-    Attributes:
-        learner: As it was trained, or as its file says.
-        task: It was trained on.
-        settings: The whole configuration.
-        tell: Is told of each trial, where the learner is hand-made.
-    """
-
-    learner: Learner[Any]
-    task: Task
-    settings: Settings
-    tell: Callable[[Trial], None] = _silent
-
-
-def open_trained(run: RunFolder, settings: Settings) -> Trained:
-    """Load the learner that a run trained, on the run's own task."""
-    task = build_task(settings)
-    return Trained(load_learner(run, settings, task, []), task, settings)
-
-
-def untrained(settings: Settings, tell: Callable[[Trial], None]) -> Trained:
-    """Build a hand-made learner as its file says; whoever measures it tunes it (``tuned``) for what is measured."""
-    task = build_task(settings)
-    return Trained(build_learner(settings, task), task, settings, tell)

@@ -1,0 +1,165 @@
+"""Experiments: an artefact of a paper at one scale, its rows as jobs, and their measurements read back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from l2l_cli.config.build import build
+from l2l_cli.config.compose import compose
+from l2l_cli.config.groups import papers
+from l2l_cli.config.schema import ReproduceRequest, Row, Settings
+from l2l_cli.core.errors import UsageError, did_you_mean
+from l2l_cli.papers.base import Artefact
+from l2l_cli.papers.jobs import SEARCH_COST, Job
+from l2l_cli.papers.measured import COST, Measured
+from l2l_cli.results.metrics import MetricsFile
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One artefact at one scale.
+
+    Attributes:
+        name: Name of the artefact.
+        settings: Composed configuration of the experiment.
+        scale: What the scale changes, and what it promises.
+        artefact: What judges and draws the measurements.
+        jobs: Jobs by row; rows that the scale leaves out have none.
+    """
+
+    name: str
+    settings: Settings
+    scale: Mapping[str, Any]
+    artefact: Artefact
+    jobs: Mapping[str, list[Job]]
+
+    def measured(self, files: Mapping[str, Path], folder: Path) -> Measured:
+        """Read the measurements of all rows, all seeds of a row together."""
+        frames = {
+            row: pd.concat([MetricsFile(files[job.key]).read() for job in self.jobs[row]])
+            if row in self.jobs
+            else pd.DataFrame()
+            for row in self.settings.rows
+        }
+        problems: dict[str, Any] = {}
+        for jobs in self.jobs.values():
+            problems |= jobs[0].settings(folder).evaluation.problems
+        return Measured(self.name, self.settings.rows, frames, folder, self.settings.published, problems)
+
+
+def experiments(request: ReproduceRequest) -> list[Experiment]:
+    """Compose the experiments that were asked for, or all of the paper's, tables first.
+
+    Raises:
+        UsageError: One has no such scale, or names a row that it does not have.
+    """
+    known = sorted(papers(request.config_dir)[request.paper], key=lambda name: (not name.startswith("table"), name))
+    return [experiment(request, name) for name in request.artefacts or known]
+
+
+def experiment(request: ReproduceRequest, name: str) -> Experiment:
+    """Compose one experiment; see ``experiments``."""
+    settings = compose("reproduce", [f"experiment={request.paper}/{name}"], request.config_dir)
+    scale = settings.scales.get(request.scale)
+    if scale is None:
+        raise UsageError(
+            f"{request.paper} {name} has no scale {request.scale!r} (scales: {', '.join(settings.scales)})"
+        )
+    artefact: Artefact = build(settings.artefact, "artefact")
+    artefact.check(name, settings.rows)
+    _check_names(name, settings, scale)
+    jobs = {
+        row: [
+            Job(settings.paper, row, facts, seed, _overrides(request, settings, scale, row), request.config_dir)
+            for seed in range(request.seeds or seeds_of(scale, row, facts))
+        ]
+        for row, facts in settings.rows.items()
+        if is_run(scale, row)
+    }
+    return Experiment(name, settings, scale, artefact, jobs)
+
+
+def _overrides(request: ReproduceRequest, settings: Settings, scale: Mapping[str, Any], row: str) -> tuple[str, ...]:
+    """Return what makes a row's configuration; what was typed comes last."""
+    rows = scale.get("rows", {})
+    return (*settings.common, *settings.rows[row].use, *scale["overrides"], *rows.get(row, []), *request.overrides)
+
+
+def _check_names(name: str, settings: Settings, scale: Mapping[str, Any]) -> None:
+    """See that whatever refers to rows refers to rows that are there.
+
+    Raises:
+        UsageError: It does not.
+    """
+    rows = settings.rows
+    roles = {row.role for row in rows.values()}
+    patterns = [*scale.get("without", []), *(key for key in scale.get("seeds_of", {}) if key not in roles)]
+    for pattern in patterns:
+        if not any(fnmatch(row, pattern) for row in rows):
+            raise _unknown(name, pattern, rows)
+    published = [row for by_row in settings.published.values() for row in by_row]
+    for row in (*scale.get("rows", {}), *published):
+        if row not in rows:
+            raise _unknown(name, row, rows)
+
+
+def _unknown(name: str, row: str, rows: Collection[str]) -> UsageError:
+    return UsageError(f"{name} has no row {row!r}{did_you_mean(row, rows)} (rows: {', '.join(rows)})")
+
+
+def is_run(scale: Mapping[str, Any], row: str) -> bool:
+    """Say whether a scale runs a row."""
+    return not any(fnmatch(row, pattern) for pattern in scale.get("without", []))
+
+
+def seeds_of(scale: Mapping[str, Any], name: str, row: Row) -> int:
+    """Return a row's number of seeds: that of the first role or pattern that fits it, or else the scale's."""
+    special = [seeds for key, seeds in scale.get("seeds_of", {}).items() if key == row.role or fnmatch(name, key)]
+    return int(special[0] if special else scale["seeds"])
+
+
+def broken_promises(experiment: Experiment, values: Mapping[tuple[str, str], float | None]) -> Iterator[str]:
+    """Yield a sentence for each promise of a scale that a number breaks.
+
+    Args:
+        experiment: Experiment with its promises.
+        values: Our numbers by row and metric.
+    """
+    for row, promises in experiment.scale.get("promises", {}).items():
+        for metric, bound in promises.items():
+            ours = values.get((row, metric))
+            if ours is None or ours > bound:
+                shown = "missing" if ours is None else f"{ours:.4g}"
+                yield f"{experiment.name} {row} {metric} is {shown}, promised ≤ {bound:g}"
+
+
+def cost_table(all_experiments: Sequence[Experiment], measured: Sequence[Measured]) -> pd.DataFrame:
+    """Return what each row's runs cost: means over seeds, skipped updates in sum; distinct runs once."""
+    rows: dict[tuple[str, ...], tuple[str, str, pd.DataFrame]] = {}
+    for one, frames in zip(all_experiments, measured, strict=True):
+        for row, jobs in one.jobs.items():
+            frame = frames.frames[row]
+            rows.setdefault(tuple(job.key for job in jobs), (one.name, row, frame[frame.split == COST]))
+    names = Counter(row for _, row, _ in rows.values())
+    table = []
+    for artefact, row, frame in rows.values():
+        part = frame.pivot_table(index="seed", columns="metric", values="value")
+        table.append(
+            {
+                "row": row if names[row] == 1 else f"{row} ({artefact})",
+                "seeds": len(part),
+                "weights": part.meta_parameters.mean(),
+                "updates or trials": part.updates.mean(),
+                **({"updates of its search": part[SEARCH_COST].mean()} if SEARCH_COST in part else {}),
+                "seconds a run": part.seconds.mean(),
+                "skipped updates": part.skipped.sum(),
+            }
+        )
+    return pd.DataFrame(table)
