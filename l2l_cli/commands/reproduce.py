@@ -168,8 +168,8 @@ def print_catalogue(known: dict[str, list[str]], config_dir: str | None) -> int:
                 scale: f"{facts['minutes']} min, {_seed_counts(facts, settings.rows)}"
                 for scale, facts in settings.scales.items()
             }
-            row = {"preset": paper, "artefact": name, **scales, "rows": ", ".join(settings.rows)}
-            table.append(row | {"source": settings.source})
+            rows = ", ".join(settings.rows)
+            table.append({"preset": paper, "artefact": name, **scales, "rows": rows, "source": settings.source})
     title = "l2l reproduce PAPER [ARTEFACT]… --scale SCALE (minutes on two cores; shared runs count once)"
     console().print(frame_table(pd.DataFrame(table), title))
     return 0

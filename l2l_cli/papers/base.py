@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 from l2l_cli.config.schema import Row, Settings
@@ -85,11 +86,11 @@ class Subject:
         """Yield the number of trials and, by key, the value chosen and whether it lies at the edge of its grid."""
         if tuning is None:
             return
-        where = {"problem": problem, "split": TUNE, "variant": variant}
-        yield Metric(self.name, self.seed, TRIALS, float(len(tuning.trials)), **where)
+        row = partial(Metric, self.name, self.seed, problem=problem, split=TUNE, variant=variant)
+        yield row(TRIALS, float(len(tuning.trials)))
         for key, value in tuning.best.setting.items():
-            yield Metric(self.name, self.seed, key, float(value), part=CHOSEN, **where)
-            yield Metric(self.name, self.seed, key, float(key in tuning.at_edge), part=EDGE, **where)
+            yield row(key, float(value), part=CHOSEN)
+            yield row(key, float(key in tuning.at_edge), part=EDGE)
 
 
 class Paper(ABC):

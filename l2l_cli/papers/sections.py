@@ -47,14 +47,14 @@ def loss_results(
         note: Note of all of them.
     """
     results = []
-    limits = measured.names("limit")
+    limits, origin = measured.names("limit"), measured.origin
     names = [*measured.names(), *(row for row in measured.rows if row not in measured.run)]
     order = {row: index for index, row in enumerate(measured.rows)}
-    names.sort(key=lambda name: order[measured.origin.get(name, name)])
+    names.sort(key=lambda name: order[str(origin.get(name, name))])
     for problem in problems:
         published = measured.published.get(problem, {})
         for name in names:
-            if measured.rows[measured.origin.get(name, name)].role == "limit":
+            if measured.rows[origin.get(name, name)].role == "limit":
                 continue
             for mark in marks(name, problem):
                 metric = f"loss@{mark}"

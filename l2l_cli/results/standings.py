@@ -118,11 +118,12 @@ def standings_of(
     problems: dict[str, None] = {}
     for name, frame in frames.items():
         rows = frame[(frame.metric == metric) & frame.episode.notna()] if len(frame) else frame
-        for (problem, step), group in rows.groupby(["problem", "step"], sort=False) if len(rows) else ():
-            problems.setdefault(str(problem))
+        for _, group in rows.groupby(["problem", "step"], sort=False) if len(rows) else ():
+            problem, step = str(group.problem.iloc[0]), int(group.step.iloc[0])
+            problems.setdefault(problem)
             table = group.pivot_table(index="seed", columns="episode", values="value", dropna=False)
             values = table.to_numpy(float)
-            losses[name, str(problem), mark(int(step))] = np.where(np.isfinite(values), values, np.inf)
+            losses[name, problem, mark(step)] = np.where(np.isfinite(values), values, np.inf)
     run = [name for name in frames if any(contender == name for contender, _, _ in losses)]
     return Standings(losses, run, list(problems))
 

@@ -1,44 +1,26 @@
-"""What to measure of a contender, and which artefact is whose."""
+"""What is measured of a contender.
+
+Deviation: numbers that the paper typesets as mathematics are lost in its readable copies: the dimension, the sizes of
+the learner's layers, the noise, K and T of meta-training, the learning rate, the grid of C and the number of folds.
+All are ours, so a published loss says how hard the author's data sets were for a method, not what it comes to on ours.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Iterator
 
-import pandas as pd
-
-from l2l_cli.learners import weights_in_cell
-from l2l_cli.papers.base import Artefact, Paper
-from l2l_cli.papers.bosc2016 import beyond, curves, figure, moves, published, table, variants
+from l2l_cli.papers.base import Paper, Subject
 from l2l_cli.papers.bosc2016.measures import loss_rows
-from l2l_cli.results.frame import Metric
-from l2l_cli.runs.loading import Trained
-from l2l_cli.tasks import halfplanes
-
-ARTEFACTS: Mapping[str, Callable[[Mapping[str, pd.DataFrame], Path], Artefact]] = {
-    "table": table.table,
-    "figure": figure.figure,
-    "moves": moves.moves,
-    "variants": variants.variants,
-    "curves": curves.curves,
-    "beyond": beyond.beyond,
-}
+from l2l_cli.results.metrics import Metric
 
 
 class Bosc2016(Paper):
-    """The recipe of the table, the figure and the claims, and of what goes beyond them."""
+    """Tom Bosc's network in another network's memory cells."""
 
     title = "Learning to Learn Neural Networks, reproduced"
     citation = "Tom Bosc: Learning to Learn Neural Networks.  2016, arXiv 1610.06072."
-    modules = (halfplanes, weights_in_cell, published, moves, figure)
 
-    def measure(self, row: str, trained: Trained) -> list[Metric]:
-        """Measure the losses on every problem, and how the weights of a network in a cell move."""
-        rows = [*loss_rows(row, trained), *figure.figure_rows(row, trained)]
-        if row == published.LEARNED and not trained.settings.evaluation.problems:
-            rows += moves.move_rows(row, trained)
-        return rows
-
-    def artefact(self, name: str, rows: Mapping[str, pd.DataFrame], folder: Path) -> Artefact:
-        """Judge and draw one of ``ARTEFACTS``."""
-        return ARTEFACTS[name](rows, folder)
+    def measure(self, subject: Subject) -> Iterator[Metric]:
+        """Yield the losses on every problem."""
+        for entry in subject.entries():
+            yield from loss_rows(subject, entry)
