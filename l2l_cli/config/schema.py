@@ -189,6 +189,7 @@ class Row:
         group: Family of rows that it belongs to, such as those that share an update rule.
         ours: Whether it goes beyond the paper's own rows.
         x: Values along the horizontal axes of figures, by name of the axis.
+        also: Names of what is measured beside the losses; a paper says which there are.
     """
 
     use: list[str] = field(default_factory=list)
@@ -196,6 +197,7 @@ class Row:
     group: str = ""
     ours: bool = False
     x: dict[str, float] = field(default_factory=dict)
+    also: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Check the role."""

@@ -17,8 +17,8 @@ from l2l_cli.config.groups import papers
 from l2l_cli.config.schema import ReproduceRequest, Row, Settings
 from l2l_cli.core.errors import UsageError, did_you_mean
 from l2l_cli.papers.base import Artefact
-from l2l_cli.papers.jobs import SEARCH_COST, Job
 from l2l_cli.papers.measured import COST, Measured
+from l2l_cli.papers.measuring import SEARCH_COST, Job
 from l2l_cli.results.metrics import MetricsFile
 
 

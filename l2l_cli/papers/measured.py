@@ -130,9 +130,12 @@ class Measured:
         """Return what a row's runs cost: the mean over seeds of one of ``COSTS``."""
         return float(self.select(row, metric, split=COST).value.mean())
 
-    def standings(self, metric: str = "loss", mark: Callable[[int], int] = lambda step: step) -> Standings:
-        """Return every contender's losses on every problem; see ``standings_of``."""
-        return standings_of(self.contenders, metric, mark)
+    def standings(
+        self, metric: str = "loss", mark: Callable[[int], int] = lambda step: step, variant: str | None = None
+    ) -> Standings:
+        """Return the losses on every problem, of contenders run in one way or of all; see ``standings_of``."""
+        frames, names = self.contenders, self.names(variant=variant)
+        return standings_of({name: frames[name] for name in names}, metric, mark)
 
     def curves(
         self,

@@ -93,5 +93,7 @@ class MetricsFile:
         # All as text at first: a name may look like a number or like nothing ("0", "None"), and pandas' own parser may
         # miss the last digit of a float that was written to be read back exactly.
         frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
-        numbers: dict[str, npt.NDArray[Any]] = {name: np.array([*map(kind, frame[name])], kind) for name, kind in NUMBERS.items()}
+        numbers: dict[str, npt.NDArray[Any]] = {
+            name: np.array([*map(kind, frame[name])], kind) for name, kind in NUMBERS.items()
+        }
         return frame.assign(**numbers, episode=pd.to_numeric(frame.episode.replace("", None)).astype("Int64"))

@@ -1,32 +1,25 @@
-"""The figure: a model of four hidden units learns one data set, weight by weight.
-
-Deviation: the paper does not say how it chose its data set; ours is that of the median final loss among the first few.
-"""
+"""The figure: a model of four hidden units learns one data set, weight by weight."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
-import pandas as pd
 import torch
 from matplotlib.axes import Axes
 
 from l2l_cli.core.types import Phase
 from l2l_cli.learners.weights_in_cell import WeightsInCell
-from l2l_cli.papers.base import Artefact
-from l2l_cli.papers.bosc2016.moves import matrices, trajectory
-from l2l_cli.papers.shared import Claim, listed
-from l2l_cli.results.frame import Metric, Result, summarise
-from l2l_cli.results.plot import COLOURS, LIMIT, decorate, panels, save
-from l2l_cli.results.report import Figure, Section
-from l2l_cli.runs.loading import Trained
+from l2l_cli.papers.base import Artefact, Findings, Subject
+from l2l_cli.papers.bosc2016.measures import matrices, trajectory
+from l2l_cli.papers.measured import Measured
+from l2l_cli.results.content import Claim, Section
+from l2l_cli.results.content import Figure as Shown
+from l2l_cli.results.metrics import Metric
+from l2l_cli.results.plot import COLOURS, LIMIT, decorate, panels
+from l2l_cli.results.statistics import Array
 from l2l_cli.tasks.base import Task
-
-SMALL = "2–4–1"
-"""The row: two inputs, four hidden units, 17 weights; 50 training and 50 test samples."""
 
 SETS = 50
 """Data sets among which the shown one is the median, and over which the loss is averaged."""
@@ -36,88 +29,103 @@ FLAT = 0.02
 
 
 @torch.no_grad()
-def figure_rows(row: str, trained: Trained) -> Iterator[Metric]:
+def figure_rows(subject: Subject) -> Iterator[Metric]:
     """Yield θ_t of one data set, and the loss of θ_t on the whole test part, of that data set and on average."""
-    learner, settings = trained.learner, trained.settings
-    if row != SMALL or not isinstance(learner, WeightsInCell):
+    learner, task, seed = subject.learner, subject.task, subject.settings.evaluation.seeds[0]
+    if not isinstance(learner, WeightsInCell):
         return
-    task, seed = trained.task, settings.evaluation.seeds[0]
-    way = trajectory(learner, SETS, seed)
-    losses = _test_losses(task, way, seed)
-    shown = int(losses[-1].argsort()[SETS // 2])
-    for step in range(len(way)):
-        for layer, where in matrices(task).items():
-            for index, value in enumerate(way[step, shown, where].tolist()):
-                yield Metric(row, settings.seed, str(index), step, layer, "theta", value)
-        for name, value in (("mean", losses[step].mean()), ("shown", losses[step, shown])):
-            yield Metric(row, settings.seed, name, step, "test part", "loss", value.item())
+    row = partial(Metric, subject.name, subject.seed)
+    thetas = trajectory(learner, SETS, seed)
+    losses = test_losses(task, thetas, seed)
+    median = int(losses[-1].argsort()[SETS // 2])
+    for step in range(len(thetas)):
+        for layer, span in matrices(task).items():
+            for index, value in enumerate(thetas[step, median, span].tolist()):
+                yield row("theta", value, step, index, part=layer)
+        yield row("test_loss", losses[step].mean().item(), step, statistic="mean")
+        yield row("test_loss", losses[step, median].item(), step, statistic="of the data set shown")
 
 
-def _test_losses(task: Task, way: torch.Tensor, seed: int) -> torch.Tensor:
+def test_losses(task: Task, thetas: torch.Tensor, seed: int) -> torch.Tensor:
     """Return the mean loss of θ_t over the second half of each data set, (T + 1, E)."""
     episode, half = task.sample(SETS, seed, Phase.TEST), task.horizon // 2
     batches = episode.batches(half, task.horizon)
     inputs, targets = (values.squeeze(2).transpose(0, 1) for values in batches[:2])
     shapes = task.model.shapes
-    found = []
-    for theta in way:
+    losses = []
+    for theta in thetas:
         pieces = torch.split(theta, [int(np.prod(shape)) for shape in shapes.values()], 1)
         params = {name: piece.view(-1, *shape) for (name, shape), piece in zip(shapes.items(), pieces, strict=True)}
-        found.append(task.loss(task.model(params, inputs), targets))
-    return torch.stack(found)
+        losses.append(task.loss(task.model(params, inputs), targets))
+    return torch.stack(losses)
 
 
-def figure(rows: Mapping[str, pd.DataFrame], folder: Path) -> Artefact:
-    """Draw seed 0 of the small model, and judge whether its loss falls before the separator and is flat after it."""
-    frame = rows[SMALL]
-    if not len(frame):
-        return Artefact(_results({}))
-    mean = frame[(frame.metric == "loss") & (frame.split == "test part") & (frame.episode == "mean")]
-    last = int(mean.step.max())
-    half = last // 2
-    at = {f"loss@{step}": mean[mean.step == step].value.tolist() for step in (0, half, last)}
-    path = folder / "figures" / "figure"
-    _draw(frame[frame.seed == frame.seed.min()], half, path)
-    before, end, after = (float(np.mean(values)) for values in at.values())
-    claim = Claim(
+class Figure(Artefact):
+    """The paper's figure: weight matrices and the test loss while one data set is learned.
+
+    Deviation: the paper does not say how it chose its data set; ours is that of the median final loss among the first
+    few.
+
+    Args:
+        model: Row of the small model.
+        steps: Numbers of samples after which the test loss is given.
+    """
+
+    def __init__(self, model: str, steps: list[int]) -> None:
+        self.model, self.steps = model, steps
+
+    def refers_to(self) -> Sequence[str]:
+        """Return the model's row."""
+        return [self.model]
+
+    def judge(self, measured: Measured) -> Findings:
+        """Draw seed 0 of the small model; judge whether its loss falls before the separator and is flat after it."""
+        table = measured.curve(self.model, "test_loss", statistic="mean")
+        last = int(table.index.max()) if len(table) else self.steps[-1]
+        steps = [0, last // 2, last]
+        losses = {step: table.loc[[step]].to_numpy(float).ravel().tolist() if len(table) else [] for step in steps}
+        note = "test loss of θ_t, mean over data sets; the paper shows one data set"
+        results = [measured.result(self.model, f"loss@{step}", values, note=note) for step, values in losses.items()]
+        if not len(table):
+            return Findings(results)
+        drawn = self._draw(measured, last // 2)
+        title = "The figure: a data set is learned"
+        return Findings(results, [Section(title, figures=[drawn], claims=[_claim(losses)])])
+
+    def _draw(self, measured: Measured, half: int) -> Shown:
+        theta = measured.select(self.model, "theta")
+        theta = theta[theta.seed == theta.seed.min()]
+        layers = list(theta.part.unique())
+        drawing, axes = panels(len(layers) + 1, 1, height=1.9)
+        for panel, layer in zip(axes, layers, strict=False):
+            part = theta[theta.part == layer]
+            _heat(panel, part.pivot_table(index="episode", columns="step", values="value").to_numpy(float))
+            decorate(panel, f"Weights of {layer}", "", "weight")
+        for statistic, colour in (("mean", LIMIT), ("of the data set shown", COLOURS[0])):
+            curve = measured.curve(self.model, "test_loss", statistic=statistic)
+            axes[-1].plot(curve.index, curve[curve.columns.min()], color=colour)
+        decorate(axes[-1], "Test loss of θ_t", "samples", "cross-entropy")
+        axes[-1].set_xlim(*axes[0].get_xlim())
+        for panel in axes:
+            panel.axvline(half, color="#000000", linestyle=":", linewidth=0.9)
+        caption = (
+            "One data set of 50 training and 50 test samples, the median one: weight matrices of both layers against "
+            f"time, and the loss of θ_t on the whole test part (grey: mean over {SETS} data sets).  The separator is "
+            "dotted."
+        )
+        return measured.save(drawing, caption)
+
+
+def _claim(losses: Mapping[int, Sequence[float]]) -> Claim:
+    before, end, after = (float(np.mean(values)) for values in losses.values())
+    return Claim(
         "The loss falls while samples are shown and is flat afterwards",
         end < before and abs(after - end) < FLAT,
         f"mean over {SETS} data sets {before:.3f} with θ_0, {end:.3f} at the separator, {after:.3f} at the end",
     )
-    caption = (
-        "One data set of 50 training and 50 test samples, the median one: weight matrices of both layers against time, "
-        f"and the loss of θ_t on the whole test part (grey: mean over {SETS} data sets).  The separator is dotted."
-    )
-    drawn = [Figure(path.with_suffix(".png"), caption)]
-    return Artefact(_results(at), [Section("The figure: a data set is learned", [listed([claim])], figures=drawn)])
 
 
-def _results(at: Mapping[str, list[float]]) -> list[Result]:
-    names = list(at) or ["loss@0", "loss@50", "loss@100"]
-    note = "test loss of θ_t, mean over data sets; the paper shows one data set"
-    return [summarise(("figure", SMALL, name), at.get(name, []), None, None, note) for name in names]
-
-
-def _draw(frame: pd.DataFrame, half: int, path: Path) -> None:
-    theta = frame[frame.metric == "theta"]
-    layers = list(dict.fromkeys(theta.split))
-    drawing, axes = panels(len(layers) + 1, 1, height=1.9)
-    for panel, layer in zip(axes, layers, strict=False):
-        part = theta[theta.split == layer].assign(episode=theta.episode.astype(int))
-        values: Any = part.pivot_table(index="episode", columns="step", values="value").to_numpy(float)
-        _heat(panel, values)
-        decorate(panel, f"Weights of {layer}", "", "weight")
-    for name, colour in (("mean", LIMIT), ("shown", COLOURS[0])):
-        part = frame[(frame.metric == "loss") & (frame.split == "test part") & (frame.episode == name)]
-        axes[-1].plot(part.step, part.value, color=colour)
-    decorate(axes[-1], "Test loss of θ_t", "samples", "cross-entropy")
-    axes[-1].set_xlim(*axes[0].get_xlim())
-    for panel in axes:
-        panel.axvline(half, color="#000000", linestyle=":", linewidth=0.9)
-    save(drawing, path)
-
-
-def _heat(axes: Axes, values: np.ndarray[Any, Any]) -> None:
+def _heat(axes: Axes, values: Array) -> None:
     reach = float(np.abs(values).max())
     image = axes.imshow(values, cmap="RdBu_r", vmin=-reach, vmax=reach, aspect="auto", interpolation="nearest")
     axes.grid(visible=False)

@@ -55,7 +55,7 @@ class Table(Artefact):
 
     def judge(self, measured: Measured) -> Findings:
         """Judge and draw all contenders."""
-        standings = measured.standings(HELD_OUT)
+        standings = measured.standings(HELD_OUT, variant="")
         mark = standings.last("")
         results = self._results(measured, standings, mark)
         if not standings.contenders:
@@ -111,7 +111,7 @@ class Table(Artefact):
         return Claim(text, holds, f"less it {difference}; the paper loses by 0.033")
 
     def _table(self, measured: Measured, standings: Standings, mark: int) -> pd.DataFrame:
-        accuracy, published, lines = measured.standings(ACCURACY), measured.published.get("", {}), []
+        accuracy, published, lines = measured.standings(ACCURACY, variant=""), measured.published.get("", {}), []
         for name in sorted(standings.contenders, key=lambda who: standings.mean(who, "", mark)):
             paper = published.get(name)
             compared = standings.has(self.learner, "", mark) and name != self.learner
