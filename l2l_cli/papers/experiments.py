@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -14,7 +14,7 @@ import pandas as pd
 from l2l_cli.config.build import build
 from l2l_cli.config.compose import compose
 from l2l_cli.config.groups import papers
-from l2l_cli.config.schema import ReproduceRequest, Row, Settings
+from l2l_cli.config.schema import ROLES, ReproduceRequest, Row, Settings
 from l2l_cli.core.errors import UsageError, did_you_mean
 from l2l_cli.papers.base import Artefact
 from l2l_cli.papers.measured import COST, Measured
@@ -99,19 +99,12 @@ def _check_names(name: str, settings: Settings, scale: Mapping[str, Any]) -> Non
         UsageError: It does not.
     """
     rows = settings.rows
-    roles = {row.role for row in rows.values()}
-    patterns = [*scale.get("without", []), *(key for key in scale.get("seeds_of", {}) if key not in roles)]
-    for pattern in patterns:
-        if not any(fnmatch(row, pattern) for row in rows):
-            raise _unknown(name, pattern, rows)
     published = [row for by_row in settings.published.values() for row in by_row]
-    for row in (*scale.get("rows", {}), *published):
-        if row not in rows:
-            raise _unknown(name, row, rows)
-
-
-def _unknown(name: str, row: str, rows: Collection[str]) -> UsageError:
-    return UsageError(f"{name} has no row {row!r}{did_you_mean(row, rows)} (rows: {', '.join(rows)})")
+    named = [*scale.get("without", []), *scale.get("seeds_of", {}), *scale.get("rows", {}), *published]
+    for row in named:
+        # A pattern, or a role, may be shared by experiments that have no such row.
+        if row not in rows and row not in ROLES and "*" not in row:
+            raise UsageError(f"{name} has no row {row!r}{did_you_mean(row, rows)} (rows: {', '.join(rows)})")
 
 
 def is_run(scale: Mapping[str, Any], row: str) -> bool:

@@ -1,0 +1,69 @@
+"""What holds for every paper of conf/ without knowing its name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from l2l_cli.config.groups import config_root, papers
+from l2l_cli.config.schema import ReproduceRequest
+from l2l_cli.core.errors import UsageError
+from l2l_cli.papers.experiments import experiment, experiments
+from l2l_cli.runs.building import build_learner, build_task
+from tests.test_cli import run
+
+ARTEFACTS = [(paper, name) for paper, names in papers().items() for name in names]
+
+
+@pytest.mark.parametrize(("paper", "name"), ARTEFACTS, ids="/".join)
+def test_an_experiment_asks_a_question_and_names_its_source(paper, name):
+    settings = experiment(ReproduceRequest(paper, scale="paper"), name).settings
+    assert settings.question.endswith("?")
+    assert settings.source
+    assert set(settings.scales) >= {"smoke", "short", "paper"}
+
+
+@pytest.mark.parametrize(("paper", "name"), ARTEFACTS, ids="/".join)
+def test_a_renamed_row_is_refused_when_the_configuration_is_composed(paper, name, tmp_path):
+    composed = experiment(ReproduceRequest(paper, scale="paper"), name)
+    needed = [*composed.artefact.refers_to(), *(row for rows in composed.settings.published.values() for row in rows)]
+    if not needed:
+        pytest.skip("no row of this artefact is referred to by its name")
+    text = (config_root() / "experiment" / paper / f"{name}.yaml").read_text()
+    assert f"\n  {needed[0]}: {{" in text or f'\n  "{needed[0]}": {{' in text
+    renamed = text.replace(f"\n  {needed[0]}: {{", "\n  renamed: {", 1)
+    folder = tmp_path / "experiment" / paper
+    folder.mkdir(parents=True)
+    (folder / "copy.yaml").write_text(renamed)
+    with pytest.raises(UsageError, match="row"):
+        experiment(ReproduceRequest(paper, scale="paper", config_dir=str(tmp_path)), "copy")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("paper", papers())
+def test_every_row_composes(paper):
+    jobs = {
+        job.key: job
+        for one in experiments(ReproduceRequest(paper, scale="smoke"))
+        for row in one.jobs.values()
+        for job in row
+    }
+    for job in jobs.values():
+        settings = job.settings(Path())
+        learner = build_learner(settings, build_task(settings))
+        assert learner.is_meta_trained == (job.row.role == "learned"), job.name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("paper", papers())
+def test_smoke_through_the_command_line(paper, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run(f"reproduce {paper} --scale smoke --output here", monkeypatch, capsys)[0] == 0
+    frame = pd.read_csv("here/results.csv")
+    assert not frame[frame.verdict != "not run"].ours.isna().any()
+    for figure in Path("here/figures").glob("*.png"):
+        assert figure.stat().st_size > 5000
+    # The same command finds everything done.
+    assert run(f"reproduce {paper} --scale smoke --output here", monkeypatch, capsys)[0] == 0
