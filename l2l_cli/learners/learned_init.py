@@ -61,7 +61,7 @@ class LearnedInit(Learner[Adapted]):
         sizes = {"fixed": 1, "shared": 1, "separate": self.start.numel()}
         log_rates = torch.full((sizes[rates],), math.log(lr))
         if rates == "fixed":  # no part of φ
-            self.register_buffer("log_rates", log_rates)
+            self.register_buffer("log_rates", log_rates, persistent=False)
         else:
             self.log_rates = nn.Parameter(log_rates)
         self.second_order = second_order

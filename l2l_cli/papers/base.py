@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from l2l_cli.config.schema import Row, Settings
 from l2l_cli.core.errors import UsageError, did_you_mean
-from l2l_cli.evaluation.contest import Contender, Entry, ScoreStore, scored
+from l2l_cli.evaluation.contest import Contender, Entry, Problem, ScoreStore, scored
 from l2l_cli.evaluation.curves import rows_of
 from l2l_cli.evaluation.tune import Trial, Tuning
 from l2l_cli.learners.base import Learner
@@ -49,10 +49,14 @@ class Subject:
         """Seed of all that was drawn for the learner."""
         return self.settings.seed
 
-    def contender(self) -> Contender:
-        """Return the learner as a contender: transferred to each problem, or tuned for it."""
+    def contender(self, tuned: bool = False) -> Contender:
+        """Return the learner as a contender: transferred to each problem, or tuned for it if it is hand-made.
+
+        Args:
+            tuned: Whether numbers beside the meta-parameters of a meta-trained learner are tuned for each problem too.
+        """
         if self.learner.is_meta_trained:
-            return learned_contender(self.name, self.learner, self.settings)
+            return learned_contender(self.name, self.learner, self.settings, self.tell if tuned else None)
         return hand_made_contender(self.name, self.settings, self.tell)
 
     def entries(self, shorten: bool = False) -> Iterator[Entry]:
@@ -62,8 +66,12 @@ class Subject:
             shorten: Whether problems that are longer than the task get as many fewer episodes.
         """
         contender = self.contender()
-        for problem in problems_of(self.settings, self.task.horizon if shorten else None):
+        for problem in self.problems(shorten):
             yield contender.enter(problem)
+
+    def problems(self, shorten: bool = False) -> list[Problem]:
+        """Return the problems of its evaluation; see ``entries``."""
+        return problems_of(self.settings, self.task.horizon if shorten else None)
 
     def scores(self, entry: Entry, marks: Sequence[int] = (), variant: str = "") -> Iterator[Metric]:
         """Score an entry and yield its curves, each episode's losses at some steps, and how it was tuned.

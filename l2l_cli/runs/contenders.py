@@ -15,7 +15,6 @@ from l2l_cli.evaluation.tune import Trial, Tuning
 from l2l_cli.learners.base import Learner
 from l2l_cli.runs.building import variation
 from l2l_cli.runs.tuning import tuned
-from l2l_cli.tasks.base import Task
 
 PLAIN = "as it is"
 """Name of the one problem of a grid that changes nothing."""
@@ -57,16 +56,11 @@ def hand_made_contender(name: str, settings: Settings, tell: Callable[[Trial], N
         settings: Settings of the learner, of its tuning and of the evaluation.
         tell: Function that is told of each trial when it is done.
     """
-
-    def prepare(problem: Problem) -> tuple[Learner[Any], Tuning | None]:
-        plan = replace(settings.tune, episodes=_some(settings.tune.episodes, problem.plan.share))
-        return tuned(replace(settings, tune=plan), problem.task, problem.steps, tell)
-
-    return Contender(name, prepare, {"learner": settings.learner})
+    return Contender(name, _tuned(settings, tell), {"learner": settings.learner})
 
 
 def learned_contender(
-    name: str, learner: Learner[Any], settings: Settings, on: Callable[[Task], Learner[Any]] | None = None
+    name: str, learner: Learner[Any], settings: Settings, tell: Callable[[Trial], None] | None = None
 ) -> Contender:
     """Return a meta-trained learner that is transferred to each problem.
 
@@ -74,10 +68,24 @@ def learned_contender(
         name: Name in tables.
         learner: Learner with its trained meta-parameters.
         settings: Settings that it was built from.
-        on: Function that transfers it to a task; None shares the learner itself.
+        tell: Function that is told of each trial of numbers beside the meta-parameters; None tunes nothing.
     """
     identity = {"learner": settings.learner, "weights": digest(learner)}
-    return Contender(name, lambda problem: ((on or learner.on)(problem.task), None), identity)
+    if tell is not None:
+        return Contender(name, _tuned(settings, tell, learner), identity)
+    return Contender(name, lambda problem: (learner.on(problem.task), None), identity)
+
+
+def _tuned(
+    settings: Settings, tell: Callable[[Trial], None], learned: Learner[Any] | None = None
+) -> Callable[[Problem], tuple[Learner[Any], Tuning | None]]:
+    """Return what tunes a learner for a problem, on as large a share of the usual episodes as it is scored on."""
+
+    def prepare(problem: Problem) -> tuple[Learner[Any], Tuning | None]:
+        plan = replace(settings.tune, episodes=_some(settings.tune.episodes, problem.plan.share))
+        return tuned(replace(settings, tune=plan), problem.task, problem.steps, tell, learned)
+
+    return prepare
 
 
 def digest(learner: Learner[Any]) -> str:

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from l2l_cli.papers.shared import problems_of
+from l2l_cli.results.frame import Metric
 
 from l2l_cli.commands import reproduce
 from l2l_cli.config.compose import compose
@@ -28,8 +30,6 @@ from l2l_cli.papers.mlhf2018.measures import contenders_of, entries, losses_of, 
 from l2l_cli.papers.mlhf2018.names import DEFAULT, FIRST_ORDER, FULL_STEPS, HF, JACOBI, PLAIN, SHORT
 from l2l_cli.papers.mlhf2018.recipe import ARTEFACTS, Mlhf2018
 from l2l_cli.papers.mlhf2018.track import ends, follow, track_rows
-from l2l_cli.papers.shared import problems_of
-from l2l_cli.results.frame import Metric
 from l2l_cli.runs.building import build_learner, build_task
 from l2l_cli.runs.loading import Trained, untrained
 from l2l_cli.tasks.convolutional import ImagesCudaConvNet
