@@ -25,7 +25,7 @@ def trained(tmp_path, monkeypatch, capsys):
     return only("outputs/meta-train/*")
 
 
-def test_a_grid_against_tuned_references(trained, monkeypatch, capsys):
+def test_a_grid_against_tuned_rivals(trained, monkeypatch, capsys):
     wanted = (
         f"evaluate --run {trained} evaluation.grid.hidden=[[3],[2,2]] "
         "evaluation.problems.ReLU.activation=relu evaluation.stretch=[1,3] evaluation.against=[sgd,lbfgs] "
@@ -40,9 +40,9 @@ def test_a_grid_against_tuned_references(trained, monkeypatch, capsys):
     assert len(frame) == 2 * 2 * 3
     assert set(frame.steps) == {6, 18}
     assert frame[frame.contender == "sgd"].chosen.str.startswith("best of 3: rule.lr=").all()
-    assert frame[frame.contender == "lbfgs"].chosen.str.endswith("looks a step").all()
+    assert frame[frame.contender == "lbfgs"].chosen.str.endswith("evaluations per step").all()
     metrics = pd.read_csv(folder / "metrics.csv")
-    assert set(metrics.split) == {f"{problem} ×{stretch}" for problem in frame.problem for stretch in (1, 3)}
+    assert set(metrics.problem) == {f"{problem} ×{stretch}" for problem in frame.problem for stretch in (1, 3)}
     assert set(metrics.contender) == {"coordinatewise_lstm", "sgd", "lbfgs"}
     report = (folder / "report.md").read_text()
     for said in ("mean loss at the last step", "accuracy at the last step", "ratio of means", "×3 (18 steps)"):
@@ -60,7 +60,7 @@ def test_a_grid_alone_shows_the_loss(trained, monkeypatch, capsys):
         ["twice", 12, "coordinatewise_lstm"],
         ["twice", 24, "coordinatewise_lstm"],
     ]
-    assert "reference" not in only("outputs/evaluate/*/report.md").read_text()
+    assert "rival" not in only("outputs/evaluate/*/report.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_a_wrong_grid_is_one_line_and_writes_nothing(wanted, message, trained, m
     assert not Path("outputs/evaluate").exists()
 
 
-def test_compare_says_budgets_and_looks_that_differ(tmp_path, monkeypatch, capsys):
+def test_compare_says_budgets_and_evaluations_that_differ(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     small = "task.dimension=3 task.horizon=8 evaluation.episodes=4 tune.episodes=2"
     contenders = "{sgd:['learner=sgd'],momentum:['learner=momentum','tune=all']}"
@@ -93,7 +93,7 @@ def test_compare_says_budgets_and_looks_that_differ(tmp_path, monkeypatch, capsy
     report = only("outputs/compare/*/report.md").read_text()
     assert "sgd 8 settings, momentum 32 settings, lbfgs 8 settings" in report
     assert "best of 32: rule.lr=" in report
-    assert "looks a step" in report
+    assert "evaluations per step" in report
     facts = json.loads(only("outputs/compare/*/run.json").read_text())
     assert {name: len(trials) for name, trials in facts["tuning"].items()} == {
         "sgd": 8,

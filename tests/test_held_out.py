@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 import torch
 
+from l2l_cli.commands.cells import Cell
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.types import Phase
+from l2l_cli.evaluation.contest import Entry, Plan, Problem, Standing
 from l2l_cli.evaluation.curves import rows_of
-from l2l_cli.evaluation.grid import cell_of, cut
 from l2l_cli.evaluation.score import Scores, criterion_for, score
 from l2l_cli.evaluation.tune import tune
 from l2l_cli.learners.descent import Descent
@@ -43,7 +44,7 @@ def test_the_meta_loss_averages_each_episode_first():
 def test_scores_by_criterion():
     assert SCORES.held_out.tolist() == [4.0, 6.0]
     assert [SCORES.by(name) for name in ("mean", "end", "final", "held_out")] == [3.5, 5.5, 5.5, 5.0]
-    early = cut(SCORES, 2)
+    early = SCORES.cut(2)
     assert not early.hides
     for scores in (early, Scores(LOSSES, {})):
         with pytest.raises(UsageError, match="held_out"):
@@ -51,18 +52,20 @@ def test_scores_by_criterion():
 
 
 def test_rows_and_cells_hold_the_hidden_part():
-    rows = {(row.metric, row.episode): row.value for row in rows_of(SCORES, "a", 0, "test")}
-    assert rows["held_out", "1"] == 6.0
-    assert rows["held_out_accuracy", "0"] == pytest.approx(0.4)
-    assert not any(row.metric == "held_out" for row in rows_of(cut(SCORES, 2), "a", 0, "test"))
-    cell = cell_of("p", 1.0, "a", "", [SCORES])
+    rows = {(row.metric, row.episode): row.value for row in rows_of(SCORES, "a", 0)}
+    assert rows["held_out", 1] == 6.0
+    assert rows["held_out_accuracy", 0] == pytest.approx(0.4)
+    assert not any(row.metric == "held_out" for row in rows_of(SCORES.cut(2), "a", 0))
+    task = TASKS["halfplanes"]()
+    entry = Entry("a", Problem("p", task, 3, Plan(2, (0,), 2), {}), Descent(task, Sgd(0.1)), None, {})
+    cell = Cell(Standing(entry, [SCORES]), 1.0)
     assert (cell.mean.value, cell.where, cell.metrics["accuracy"]) == (5.0, "over hidden steps", pytest.approx(0.5))
 
 
 def test_scores_keep_the_flag_over_chunks():
     learner = Descent(TASKS["halfplanes"](), Sgd(0.1))
     scores = score(learner, 5, 12, 0, Phase.TEST, chunk=2)
-    assert scores.shown.shape == scores.losses.shape == (12, 5)
+    assert scores.visible.shape == scores.losses.shape == (12, 5)
     assert scores.held_out.shape == (5,)
 
 
@@ -103,7 +106,7 @@ def test_the_commands_show_held_out_losses(tmp_path, monkeypatch, capsys):
     code, out, err = run(f"compare {folder} sgd adam {budget}", monkeypatch, capsys)
     assert code == 0, err
     text = next(Path().glob("outputs/compare/*/report.md")).read_text()
-    assert "less the lowest, paired" in text
+    assert "difference from the lowest, paired" in text
     assert "scored by their held_out loss" in text
     assert json.loads(next(Path().glob("outputs/compare/*/run.json")).read_text())["status"] == "done"
     grid = "evaluation.problems={wide:{dimension:5}} evaluation.stretch=[1] evaluation.against=[sgd]"

@@ -26,4 +26,4 @@ def test_the_length_of_windows_does_not_show(monkeypatch):
         parts = score(learner, 2, 7, 0, Phase.TEST)
         monkeypatch.undo()
         torch.testing.assert_close(parts.losses, whole.losses)
-        assert (parts.shown is not None) == task.spec.hides
+        assert (parts.visible is not None) == task.spec.hides

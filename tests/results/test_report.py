@@ -9,18 +9,12 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from l2l_cli.results.frame import RULE, summarise
+from l2l_cli.results import report as reports
+from l2l_cli.results.content import Claim, Figure, Report, Section
 from l2l_cli.results.plot import panels, save
-from l2l_cli.results.report import (
-    Figure,
-    Report,
-    Section,
-    frame_table,
-    markdown_table,
-    number,
-    terminal_table,
-    verdict_line,
-)
+from l2l_cli.results.report import markdown_table
+from l2l_cli.results.tables import frame_table, number, results_table, terminal_table, verdict_line
+from l2l_cli.results.verdicts import summarise
 
 KEY = ("table", "row", "mse")
 RESULTS = [
@@ -53,13 +47,14 @@ def report(tmp_path):
     save(figure, tmp_path / "figures" / "f")
     table = pd.DataFrame({"na|me": ["a|b", "c\nd"], "value": [0.00012345, 12.0], "share": [0.123, 0.5]})
     text = ["* one\n* two", "with `code * x * y` & <tags>, *em*, **strong**, 2 * 3 * 4, [site](https://example.org/a)"]
-    section = Section("Part", text, [table], [Figure(tmp_path / "figures/f.png", "Cap")], {"share": ".1%"})
-    facts = {"command": "l2l reproduce x", "versions": {"l2l": "1", "torch": "2"}, "seconds": 512.34, "seeds": [0, 1]}
-    return Report("Title", ["Opening."], [section], RESULTS, ["the domain of `x`"], facts)
+    figures = [Figure(tmp_path / "figures/f.png", "Cap")]
+    claims = [Claim("It wins", True, "1 < 2"), Claim("It fails", False), Claim("It ends", None)]
+    section = Section("Part", text, [table], figures, {"share": ".1%"}, claims, "Who wins?", ["the domain"], "l2l x")
+    return Report("Title", ["Opening."], [section, Section("All numbers", tables=[results_table(RESULTS)])])
 
 
 def test_a_report_is_markdown(report, tmp_path):
-    report.write(tmp_path)
+    reports.write(report, tmp_path)
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "| na\\|me |" in text
     assert "| a\\|b   |" in text
@@ -67,15 +62,15 @@ def test_a_report_is_markdown(report, tmp_path):
     assert "12.3%" in text
     assert "![Cap](figures/f.png)" in text
     assert "mean \\|y − o\\|" in text
-    assert RULE in text
-    assert "* the domain of `x`" in text
-    assert "| versions | l2l 1, torch 2  |" in text
+    assert "* the domain" in text
+    assert "*Who wins?*" in text
+    assert "Command: `l2l x`" in text
     headings = [line[3:] for line in text.splitlines() if line.startswith("## ")]
-    assert headings == ["All numbers", "Part", "Where this departs from its source", "Provenance"]
+    assert headings == ["Part", "All numbers"]
 
 
 def test_a_report_is_one_page(report, tmp_path):
-    report.write(tmp_path)
+    reports.write(report, tmp_path)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     parser = Balance()
     parser.feed(page)
@@ -89,8 +84,16 @@ def test_a_report_is_one_page(report, tmp_path):
     assert "prefers-color-scheme: dark" in page
 
 
+def test_claims_that_fail_are_said_to_fail(report, tmp_path):
+    text = reports.markdown(report, tmp_path)
+    wanted = "* It wins: This holds: 1 < 2.\n* It fails: **This does not hold**.\n* It ends: Not run at this scale."
+    assert wanted in text
+    page = reports.page(report)
+    assert "<li>It fails: <strong>This does not hold</strong>.</li>" in page
+
+
 def test_what_is_not_given_has_no_section(tmp_path):
-    assert Report("Title", ["Opening."]).markdown(tmp_path) == "# Title\n\nOpening.\n"
+    assert reports.markdown(Report("Title", ["Opening."]), tmp_path) == "# Title\n\nOpening.\n"
 
 
 def test_numbers_have_three_digits():
@@ -132,7 +135,6 @@ def test_the_terminal_shows_names_in_brackets_and_verdicts_in_colour():
 
 def test_the_terminal_shows_any_frame():
     frame = pd.DataFrame({"run [1]": ["[a]"], "loss": [0.12345]})
-    assert shown(terminal_table(frame, "t")) == shown(frame_table(frame, "t"))
     assert "run [1]" in shown(frame_table(frame, "t"))
     assert "0.123" in shown(frame_table(frame, "t"))
     assert shown(terminal_table([], "nothing yet"))
