@@ -76,7 +76,7 @@ def test_a_hand_made_contender_is_tuned_and_a_learned_one_transferred():
     assert tuning is not None
     assert learner.task is problem.task
     assert len(trials) == len(tuning.trials) == 2
-    other = compose("compare", small)
+    other = compose("compare", ["task=quadratic", "task.horizon=5"])
     learned = build_learner(other, build_task(other))
     contender = learned_contender("rule", learned, other)
     transferred, tuning = contender.prepare(problem)
