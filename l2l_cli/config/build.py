@@ -6,7 +6,7 @@ import copy
 import importlib
 import inspect
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -19,6 +19,10 @@ class Builder:
 
     A class's typed ``__init__`` is its schema: names and types are checked before it is called, and a ValueError
     that it raises for a range is reported under the node's path.
+
+    Short keys: an entry that a node's class does not take goes to the one node directly inside it whose class does, in
+    place of what that node says itself.  So ``hidden`` beside ``network`` is ``network.hidden``, on the command line,
+    in ``vary`` and in ``evaluation`` alike.
 
     Args:
         trust: None calls any target, for what the user typed; otherwise only targets in l2l_cli and these packages.
@@ -45,16 +49,37 @@ class Builder:
         target = _locate(str(node["_target_"]), path, self.trust)
         parameters = inspect.signature(target).parameters
         given = {name: value for name, value in self.offered.items() if name in parameters} | given
+        entries, inner = self._handed_down(node, [*parameters], path)
+        _check_names(target, entries, given, path, inner)
         arguments = {
-            name: self(value, f"{path}.{name}") if isinstance(value, Mapping) and "_target_" in value else value
-            for name, value in node.items()
-            if name != "_target_"
+            name: self(value, f"{path}.{name}") if _is_node(value) else value for name, value in entries.items()
         }
         _check(target, arguments, given, path)
         try:
             return target(**arguments, **given)
         except ValueError as error:
             raise UsageError(f"{path}: {error}") from error
+
+    def _handed_down(
+        self, node: Mapping[str, Any], own: Sequence[str], path: str
+    ) -> tuple[dict[str, Any], dict[str, list[str]]]:
+        """Return a node's entries, each where it belongs, and what each node inside takes.
+
+        Raises:
+            UsageError: An entry could belong to several nodes.
+        """
+        entries = {name: value for name, value in node.items() if name != "_target_"}
+        inner = {}
+        for name in [name for name, value in entries.items() if _is_node(value)]:
+            target = _locate(str(entries[name]["_target_"]), f"{path}.{name}", self.trust)
+            inner[name] = [key for key in inspect.signature(target).parameters if key not in self.offered]
+        for key in [key for key in entries if key not in own]:
+            takers = [name for name, parameters in inner.items() if key in parameters]
+            if len(takers) > 1:
+                raise UsageError(f"{path}.{key} could be of {' or '.join(takers)}: write {path}.{takers[0]}.{key}")
+            for name in takers:
+                entries[name] = {**entries[name], key: entries.pop(key)}
+        return entries, inner
 
 
 def build(node: Mapping[str, Any], path: str, trust: Sequence[str] | None = None, **given: Any) -> Any:
@@ -114,17 +139,28 @@ def _locate(dotted: str, path: str, trust: Sequence[str] | None) -> type[Any]:
     return found
 
 
-def _check(target: type[Any], arguments: Mapping[str, Any], given: Mapping[str, Any], path: str) -> None:
-    parameters = dict(inspect.signature(target).parameters)
-    hints = typing.get_type_hints(target.__init__)
-    settable = [name for name in parameters if name not in given]
-    for name in arguments:
+def _is_node(value: object) -> bool:
+    return isinstance(value, Mapping) and "_target_" in value
+
+
+def _check_names(
+    target: type[Any], names: Iterable[str], given: Mapping[str, Any], path: str, inner: Mapping[str, Sequence[str]]
+) -> None:
+    settable = [name for name in inspect.signature(target).parameters if name not in given]
+    known = [*settable, *(name for parameters in inner.values() for name in parameters)]
+    has = [", ".join(settable) or "none", *(f"{name}: {', '.join(parameters)}" for name, parameters in inner.items())]
+    for name in names:
         if name not in settable:
             raise UsageError(
-                f"{path}.{name}: {target.__name__} has no such argument{did_you_mean(name, settable)} "
-                f"(it has {', '.join(settable) or 'none'}); if a file sets it, take it out: ~{path}.{name}"
+                f"{path}.{name}: {target.__name__} has no such argument{did_you_mean(name, known)} "
+                f"(it has {'; '.join(has)}); if a file sets it, take it out: ~{path}.{name}"
             )
-    for name in settable:
+
+
+def _check(target: type[Any], arguments: Mapping[str, Any], given: Mapping[str, Any], path: str) -> None:
+    parameters = inspect.signature(target).parameters
+    hints = typing.get_type_hints(target.__init__)
+    for name in [name for name in parameters if name not in given]:
         if parameters[name].default is inspect.Parameter.empty and name not in arguments:
             raise UsageError(f"{path}.{name} is missing: {target.__name__} needs it")
     for name, value in arguments.items():

@@ -1,1 +1,1 @@
-"""Image classification: data sets, how phases divide them, and the one task that fits any network to them."""
+"""Image classification: data sets, their division between phases, and one task for every network."""

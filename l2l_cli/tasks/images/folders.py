@@ -1,11 +1,10 @@
-"""Labelled pictures in a folder of the user's own: IDX files as MNIST's, or one sub-folder a class."""
+"""Labelled images in a folder of the user's: IDX files as MNIST's, or one sub-folder a class."""
 
 from __future__ import annotations
 
 import gzip
 import struct
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,54 +13,37 @@ from PIL import Image
 from torch import Tensor
 
 from l2l_cli.core.errors import UsageError
+from l2l_cli.tasks.images.labelled import Dataset, LoadedImages, Size
 
 TEST_EVERY = 6
-"""One in so many pictures of a class is for test where a folder makes no division."""
+"""One in so many images of a class is for test where an image folder makes no division."""
 
 GREY, COLOUR = ("1", "L", "LA"), ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
-"""Pillow's names of what has 8 bits a channel; its others have more."""
-
-Size = tuple[int, int]
-"""Height and width."""
-
-
-class Pictures(NamedTuple):
-    """Pictures (n, channels, height, width) from 0 to 255, of 8 bits or pooled, and classes (n,), integers from 0."""
-
-    images: Tensor
-    labels: Tensor
-
-
-class Dataset(NamedTuple):
-    """A data set with its own division into training and test pictures."""
-
-    train: Pictures
-    test: Pictures
-    classes: int
+"""Pillow's names of the modes with 8 bits a channel; its others have more."""
 
 
 def read_folder(place: Path, size: Size | None = None) -> Dataset:
     """Read ``train/<class>/*`` and ``test/<class>/*`` (or ``val``), ``<class>/*``, or four IDX files.
 
-    Without a division every 6th picture of a class, the first one included, is for test.  Classes are numbered in
-    the order of their names.  Alpha channels are dropped; grey pictures stay so unless there are coloured ones, too.
+    Without a division every 6th image of a class, the first one included, is for test.  Classes are numbered in the
+    order of their names.  Alpha channels are dropped; images stay grey unless some are coloured.
 
     Args:
         place: The folder.
-        size: Pictures are resized to it; None takes them as they are, which must be all of one size.
+        size: Height and width that images are resized to; None takes them as they are, if all are of one size.
 
     Raises:
         UsageError: Names the file or folder that is not as it should be.
     """
     if any(place.glob("*-ubyte*")) or not _subfolders(place):
         if size is not None:
-            raise UsageError(f"size is for folders of pictures; {place} has IDX files: pool reduces them")
+            raise UsageError(f"size is for image folders; {place} has IDX files: pool reduces them")
         return read_idx(place)
     if not (place / "train").is_dir():
         train, test = {}, {}
         for name, files in _classes(place).items():
             if len(files) < 2:
-                raise UsageError(f"{place / name} has one picture; two are the least: one to learn, one for test")
+                raise UsageError(f"{place / name} has one image; two are the least: one to learn, one for test")
             test[name] = files[::TEST_EVERY]
             train[name] = [file for index, file in enumerate(files) if index % TEST_EVERY]
         return _decoded(train, test, size)
@@ -79,16 +61,16 @@ def _subfolders(place: Path) -> list[Path]:
 
 
 def _classes(place: Path) -> dict[str, list[Path]]:
-    """Return the files of each class; every file that is not hidden is taken for a picture."""
+    """Return the files of each class; every file that is not hidden is taken for an image."""
     found = {
         folder.name: sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
         for folder in _subfolders(place)
     }
     if len(found) < 2:
-        raise UsageError(f"{place} has {len(found)} sub-folders of pictures, one a class; two are the least")
+        raise UsageError(f"{place} has {len(found)} sub-folders of images, one a class; two are the least")
     for name, files in found.items():
         if not files:
-            raise UsageError(f"the class {place / name} holds no pictures")
+            raise UsageError(f"the class {place / name} holds no images")
     return found
 
 
@@ -108,30 +90,30 @@ def _decoded(train: dict[str, list[Path]], test: dict[str, list[Path]], size: Si
     counts = [[len(group) for group in part.values()] for part in (train, test)]
     labels = [torch.from_numpy(np.repeat(np.arange(len(count)), count)) for count in counts]
     first, last = torch.split(images, [len(part) for part in labels])
-    return Dataset(Pictures(first, labels[0]), Pictures(last, labels[1]), len(train))
+    return Dataset(LoadedImages(first, labels[0]), LoadedImages(last, labels[1]), len(train))
 
 
 def _decode(file: Path, size: Size | None) -> NDArray[np.uint8]:
-    """Return a picture (height, width, 1 or 3)."""
-    flat = opened(file)
+    """Return an image (height, width, 1 or 3)."""
+    flat = open_image(file)
     if size is not None:
         flat = flat.resize(size[::-1], Image.Resampling.BILINEAR)
     return np.asarray(flat).reshape(flat.height, flat.width, -1)
 
 
-def opened(file: str | Path) -> Image.Image:
-    """Return a file's picture in Pillow's mode L or RGB.
+def open_image(file: str | Path) -> Image.Image:
+    """Return a file's image in Pillow's mode L or RGB.
 
     Raises:
-        UsageError: It is no picture, or not one of 8 bits a channel.
+        UsageError: It is no image, or not one of 8 bits a channel.
     """
     try:
-        with Image.open(file) as picture:
-            if picture.mode not in GREY + COLOUR:
-                raise UsageError(f"{file} has more than 8 bits a channel (Pillow's mode {picture.mode}): convert it")
-            return picture.convert("L" if picture.mode in GREY else "RGB")
+        with Image.open(file) as image:
+            if image.mode not in GREY + COLOUR:
+                raise UsageError(f"{file} has more than 8 bits a channel (Pillow's mode {image.mode}): convert it")
+            return image.convert("L" if image.mode in GREY else "RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UsageError(f"{file} cannot be read as a picture ({error}); mend it or take it away") from error
+        raise UsageError(f"{file} cannot be read as an image ({error}); repair or remove it") from error
 
 
 def read_idx(place: Path) -> Dataset:
@@ -144,8 +126,8 @@ def read_idx(place: Path) -> Dataset:
     for part in ("train", "t10k"):
         images, labels = (_idx(place, f"{part}-{kind}") for kind in ("images-idx3-ubyte", "labels-idx1-ubyte"))
         if len(images) != len(labels):
-            raise UsageError(f"{place}: {len(images)} pictures and {len(labels)} labels of {part}")
-        parts.append(Pictures(images[:, None], labels.long()))
+            raise UsageError(f"{place}: {len(images)} images and {len(labels)} labels of {part}")
+        parts.append(LoadedImages(images[:, None], labels.long()))
     return Dataset(parts[0], parts[1], int(max(part.labels.max() for part in parts)) + 1)
 
 
@@ -153,7 +135,7 @@ def _idx(place: Path, name: str) -> Tensor:
     """Read one IDX file of bytes: a magic number with the number of axes, their lengths, the values."""
     found = next((path for path in (place / f"{name}.gz", place / name) if path.is_file()), None)
     if found is None:
-        raise UsageError(f"{place} has neither {name} nor {name}.gz, nor one sub-folder of pictures a class")
+        raise UsageError(f"{place} has neither {name} nor {name}.gz, nor one sub-folder of images a class")
     content = gzip.decompress(found.read_bytes()) if found.suffix == ".gz" else found.read_bytes()
     zero, kind, axes = struct.unpack_from(">HBB", content)
     shape = struct.unpack_from(f">{axes}I", content, 4)

@@ -1,25 +1,30 @@
-"""Photos in a folder laid out like ILSVRC2012's: too many to be in memory, so each is decoded when it is asked for.
+"""Image data too large for memory: each image is decoded when its minibatch is drawn.
 
-Source: Russakovsky et al. 2015, "ImageNet large scale visual recognition challenge".
+Sources: Chen and Lu 2018, §4 (ResNet-18 v2 on ILSVRC2012); Russakovsky et al. 2015, "ImageNet large scale visual
+recognition challenge", for the layout of the folders.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
+from torch import Generator, Tensor
 
 from l2l_cli.core.errors import UsageError
-from l2l_cli.tasks.datasets import ENVIRONMENT, folder
-from l2l_cli.tasks.pictures import opened
+from l2l_cli.tasks.images.augment import Augment, augmented, draw_frames, middle_frames
+from l2l_cli.tasks.images.data import Images
+from l2l_cli.tasks.images.datasets import ENVIRONMENT, default_folder
+from l2l_cli.tasks.images.division import Division, Scheme
+from l2l_cli.tasks.images.folders import open_image
 
 IMAGENET = "imagenet"
 IMAGENET_CLASSES = 1000
@@ -28,82 +33,137 @@ ARCHIVES = {
     "val": ("ILSVRC2012_img_val.tar", "29b22e2961454d5413ddabcf34fc5622"),
 }
 STAND_IN = ("imagenette2-320.tgz", "3df6f0d01a2c9592104656642f5e78a3")
-"""Ten of the classes, 13 394 photos, in the same layout: https://github.com/fastai/imagenette."""
+"""Ten of the classes, 13 394 images, in the same layout: https://github.com/fastai/imagenette."""
+
+_Files = tuple[list[str], Tensor]
+"""Paths of images and their classes (n,), integers from 0."""
 
 
-class Photos(NamedTuple):
-    """Paths of photos and their classes (n,), integers from 0."""
+class ImageFiles(NamedTuple):
+    """Images on disk, which threads decode.
+
+    Attributes:
+        files: Paths.
+        labels: Classes (n,), integers from 0.
+        side: Height and width of the crops.
+        threads: Threads that decode.
+    """
 
     files: list[str]
     labels: Tensor
+    side: int
+    threads: ThreadPoolExecutor
+
+    def request(self, rows: Tensor, augment: Augment, rng: Generator) -> Callable[[], Tensor]:
+        """Begin to decode images, of which "imagenet" takes a random part and all else the middle."""
+        frames = draw_frames(len(rows), rng) if augment == "imagenet" else middle_frames(len(rows))
+        pairs = zip(rows.tolist(), frames.tolist(), strict=True)
+        crops = [self.threads.submit(decode, self.files[row], self.side, frame) for row, frame in pairs]
+        later: Augment = "none" if augment == "imagenet" else augment
+
+        def wait() -> Tensor:
+            images = torch.from_numpy(np.stack([crop.result() for crop in crops])).movedim(-1, 1)
+            return augmented(images, later, rng)
+
+        return wait
 
 
-class PhotoSet(NamedTuple):
-    """Training and test photos: the folders ``train`` and ``val``."""
+class ImagesOnDisk(Images):
+    """Colour images in a folder laid out like ILSVRC2012's.
 
-    train: Photos
-    test: Photos
-
-
-def count_classes(name: str) -> int:
-    """Return the number of folders in ``train``, reading nothing else; ImageNet's is known without its files.
-
-    Raises:
-        UsageError: There is no such folder.
-    """
-    place = _find(name)
-    if place is None and name == IMAGENET:
-        return IMAGENET_CLASSES
-    return len(_subfolders(_required(name, place) / "train"))
-
-
-def find_photos(name: str) -> PhotoSet:
-    """Return the index of a folder of photos, made once: ``train/<class>/*`` and ``val/<class>/*``.
+    The images in ``train`` are the training images, those in ``val`` the test images.  As many threads as the run has,
+    ``hardware.threads``, decode them, one minibatch ahead of the one in use.
 
     Args:
-        name: The folder, by its path or by its name in the folder of data sets.
+        dataset: A folder with ``train/<class>/*`` and ``val/<class>/*``, by its path or by its name in the folder of
+            data sets.
+        side: Height and width of the crops; the shorter side of an image is resized to 8/7 of it, or by the
+            augmentation "imagenet" to 8/7 … 16/7 of it, 256 … 512.
+        outputs: Number of classes that targets tell apart; None is the number of folders.  The code of Chen and Lu has
+            1001, of which one is never right.
+        division: Name of the rule by which phases divide the images; see ``Division``.
+        images: Number of a phase's training images that are used, evenly spaced; None is all.
+        data_folder: Folder of data sets; None is ``default_folder``.
 
     Raises:
-        UsageError: It is not there, or not laid out like that; says what to put where.
+        ValueError: A number is out of range.
+        UsageError: There is no such folder; by ``parts`` alone if it is ImageNet's.
     """
-    return _index(_required(name, _find(name)))
+
+    # The name that the draws were first given is part of every draw.
+    stream: ClassVar[str] = "photos"
+    reads_ahead: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        dataset: str = IMAGENET,
+        side: int = 224,
+        outputs: int | None = None,
+        division: Scheme = "phases",
+        images: int | None = None,
+        data_folder: Path | None = None,
+    ) -> None:
+        if side < 1:
+            raise ValueError(f"side must be at least 1, not {side}")
+        self._folder = data_folder or default_folder()
+        classes = _count_classes(dataset, self._folder)
+        if outputs is not None and outputs < classes:
+            raise ValueError(f"outputs must be at least {classes}, the classes of {dataset}, not {outputs}")
+        self.name, self.division = dataset, Division(division, images, dataset)
+        self.shape, self.outputs = (3, side, side), classes if outputs is None else outputs
+
+    def parts(self) -> tuple[ImageFiles, ImageFiles]:
+        """Return the images in ``train`` and those in ``val``."""
+        # Pillow decodes without Python's lock, so threads do and nothing is copied between processes.
+        threads = ThreadPoolExecutor(torch.get_num_threads(), "images")
+        train, test = _index(_required(self.name, self._folder))
+        side = self.shape[-1]
+        return ImageFiles(*train, side, threads), ImageFiles(*test, side, threads)
 
 
-def decode(file: str, size: int, frame: Sequence[float]) -> NDArray[np.uint8]:
-    """Return a square part of a photo in colour, (size, size, 3).
+def decode(file: str, side: int, frame: Sequence[float]) -> npt.NDArray[np.uint8]:
+    """Return a square part of an image in colour, (side, side, 3).
 
     Deviation: resizing and cropping are one resampling of just that part, so that its edges lie between pixels, and
     where it shrinks it takes means over all pixels, whereas TensorFlow's takes samples.
 
     Args:
-        file: The photo.
-        size: Side of the part.
-        frame: Which part; a row of ``draw_frames``.
+        file: Path of the image.
+        side: Height and width that the part is resized to.
+        frame: Place of the part; a row of ``draw_frames``.
 
     Raises:
-        UsageError: The file is no picture.
+        UsageError: The file is no image.
     """
     zoom, down, right, flip = frame
-    photo = opened(file).convert("RGB")
-    side = min(photo.size) / zoom
-    left, top = right * (photo.width - side), down * (photo.height - side)
-    box = (left, top, min(left + side, photo.width), min(top + side, photo.height))
-    part = photo.resize((size, size), Image.Resampling.BILINEAR, box=box)
+    image = open_image(file).convert("RGB")
+    extent = min(image.size) / zoom
+    left, top = right * (image.width - extent), down * (image.height - extent)
+    box = (left, top, min(left + extent, image.width), min(top + extent, image.height))
+    part = image.resize((side, side), Image.Resampling.BILINEAR, box=box)
     return np.asarray(part.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if flip else part)
 
 
-def _find(name: str) -> Path | None:
-    return next((path for path in (Path(name).expanduser(), folder() / name) if (path / "train").is_dir()), None)
+def _count_classes(name: str, folder: Path) -> int:
+    """Return the number of folders in ``train``, reading nothing else; ImageNet's is known without its files."""
+    if name == IMAGENET and _find(name, folder) is None:
+        return IMAGENET_CLASSES
+    return len(_subfolders(_required(name, folder) / "train"))
 
 
-def _required(name: str, place: Path | None) -> Path:
+def _find(name: str, folder: Path) -> Path | None:
+    return next((path for path in (Path(name).expanduser(), folder / name) if (path / "train").is_dir()), None)
+
+
+def _required(name: str, folder: Path) -> Path:
+    place = _find(name, folder)
     if place is None:
         wanted = ", ".join(
-            f"{archive} (MD5 {checksum}) in {folder() / name / part}/<class>/*.JPEG"
+            f"{archive} (MD5 {checksum}) in {folder / name / part}/<class>/*.JPEG"
             for part, (archive, checksum) in ARCHIVES.items()
         )
         raise UsageError(
-            f"there is no folder {name!r} of photos with train and val in it, neither here nor in {folder()}; unpack "
+            f"there is no image folder {name!r} with train and val in it, neither here nor in {folder}; unpack "
             f"{wanted}, both from https://image-net.org, or name another folder by task.dataset=…, such as that of "
             f"{STAND_IN[0]} (MD5 {STAND_IN[1]}, https://github.com/fastai/imagenette); data.dir=… or the variable "
             f"{ENVIRONMENT} says where folders are"
@@ -112,8 +172,9 @@ def _required(name: str, place: Path | None) -> Path:
 
 
 @lru_cache(maxsize=4)
-def _index(place: Path) -> PhotoSet:
-    parts = []
+def _index(place: Path) -> tuple[_Files, _Files]:
+    """Return the training and the test images of a folder, which is listed once."""
+    parts: list[_Files] = []
     names: dict[str, list[str]] = {}
     for part in ("train", "val"):
         if not (place / part).is_dir():
@@ -121,14 +182,14 @@ def _index(place: Path) -> PhotoSet:
         names[part] = _subfolders(place / part)
         if not names[part]:
             raise UsageError(
-                f"{place / part} must have one folder a class; ILSVRC2012's validation photos come without: sort them"
+                f"{place / part} must have one folder a class; ILSVRC2012's validation images come without: sort them"
             )
         groups = [_files(place / part / name) for name in names[part]]
         labels = torch.from_numpy(np.repeat(np.arange(len(groups)), [len(group) for group in groups]))
-        parts.append(Photos([file for group in groups for file in group], labels))
+        parts.append(([file for group in groups for file in group], labels))
     if odd := sorted(set(names["train"]) ^ set(names["val"])):
         raise UsageError(f"{place}: train and val must have the same classes; {odd[0]} is in one of them alone")
-    return PhotoSet(*parts)
+    return parts[0], parts[1]
 
 
 def _subfolders(place: Path) -> list[str]:
@@ -136,8 +197,8 @@ def _subfolders(place: Path) -> list[str]:
 
 
 def _files(place: Path) -> list[str]:
-    # Strings, and nothing asked of the disk but the folder: ImageNet has 1.3 million of them.
-    found = sorted(entry.path for entry in os.scandir(place) if entry.is_file() and not entry.name.startswith("."))
-    if not found:
-        raise UsageError(f"the class {place} holds no pictures")
-    return found
+    # Strings, and the disk is asked for the folder alone: ImageNet has 1.3 million files.
+    paths = sorted(entry.path for entry in os.scandir(place) if entry.is_file() and not entry.name.startswith("."))
+    if not paths:
+        raise UsageError(f"the class {place} holds no images")
+    return paths
