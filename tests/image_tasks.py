@@ -12,7 +12,7 @@ ON_DISK = "l2l_cli.tasks.images.on_disk.ImagesOnDisk"
 
 
 def image_node(network: str, data: str = IN_MEMORY, **options: Any) -> dict[str, Any]:
-    """The node of a task: ``network`` is a class by its place in ``l2l_cli.models``; digits, unless options say else."""
+    """The node of a task; ``network`` is a class in ``l2l_cli.models``, the data are digits unless options say else."""
     parts = {"data": {"_target_": data}, "network": {"_target_": f"l2l_cli.models.{network}"}}
     return {"_target_": "l2l_cli.tasks.images.task.ImageTask", **parts, **options}
 

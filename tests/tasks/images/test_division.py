@@ -21,6 +21,10 @@ META = (Phase.META_TRAIN, Phase.META_VALID)
 BEFORE = (*META, Phase.TUNE)
 
 
+def load(name):
+    return datasets.load(name, datasets.default_folder(), None, 1)
+
+
 def numbered(labels, first=0):
     """Images that are told by their one pixel."""
     count = len(labels)
@@ -93,7 +97,7 @@ def test_classes_are_left_out_before_a_class_by_class_order_is_looked_for():
 
 @pytest.mark.parametrize("division", ["shared", "parts"])
 def test_a_task_shows_what_is_divided_and_changes_it_where_it_is_learned_from(division):
-    found = datasets.load("digits", datasets.default_folder(), None, 1)
+    found = load("digits")
     kinds = {"train": found.train, "test": found.test}
     known = {name: {tuple(row) for row in part.images.flatten(1).tolist()} for name, part in kinds.items()}
     plain, crops = (digits_mlp(hidden=[2], examples=64, division=division, augment=kind) for kind in ("none", "cifar"))
@@ -132,6 +136,6 @@ def test_cifars_first_three_files_are_meta_trained_on():
     assert shares[Phase.TEST][Split.TRAIN].rows.tolist() == [*range(30_000, 50_000)]
     assert torch.equal(
         shares[Phase.TEST][Split.TEST].source.images,
-        datasets.load("cifar10", datasets.default_folder(), None, 1).test.images,
+        load("cifar10").test.images,
     )
     assert len(shares[Phase.TEST][Split.TEST].rows) == 10_000
