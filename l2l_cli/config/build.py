@@ -20,9 +20,8 @@ class Builder:
     A class's typed ``__init__`` is its schema: names and types are checked before it is called, and a ValueError
     that it raises for a range is reported under the node's path.
 
-    Short keys: an entry that a node's class does not take goes to the one node directly inside it whose class does, in
-    place of what that node says itself.  So ``hidden`` beside ``network`` is ``network.hidden``, on the command line,
-    in ``vary`` and in ``evaluation`` alike.
+    Short keys: an entry that a node's class does not take goes to the one node directly inside it whose class does.  So
+    ``hidden`` beside ``network`` is ``network.hidden``, on the command line, in ``vary`` and in ``evaluation`` alike.
 
     Args:
         trust: None calls any target, for what the user typed; otherwise only targets in l2l_cli and these packages.
@@ -66,7 +65,7 @@ class Builder:
         """Return a node's entries, each where it belongs, and what each node inside takes.
 
         Raises:
-            UsageError: An entry could belong to several nodes.
+            UsageError: An entry could belong to several nodes, or is given twice.
         """
         entries = {name: value for name, value in node.items() if name != "_target_"}
         inner = {}
@@ -78,6 +77,8 @@ class Builder:
             if len(takers) > 1:
                 raise UsageError(f"{path}.{key} could be of {' or '.join(takers)}: write {path}.{takers[0]}.{key}")
             for name in takers:
+                if key in entries[name]:
+                    raise UsageError(f"{path}.{key} and {path}.{name}.{key} are the same: leave one of them out")
                 entries[name] = {**entries[name], key: entries.pop(key)}
         return entries, inner
 
