@@ -6,7 +6,7 @@ import copy
 import importlib
 import inspect
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -48,8 +48,7 @@ class Builder:
         target = _locate(str(node["_target_"]), path, self.trust)
         parameters = inspect.signature(target).parameters
         given = {name: value for name, value in self.offered.items() if name in parameters} | given
-        entries, inner = self._handed_down(node, [*parameters], path)
-        _check_names(target, entries, given, path, inner)
+        entries = self._handed_down(node, target, [name for name in parameters if name not in given], path)
         arguments = {
             name: self(value, f"{path}.{name}") if _is_node(value) else value for name, value in entries.items()
         }
@@ -60,27 +59,33 @@ class Builder:
             raise UsageError(f"{path}: {error}") from error
 
     def _handed_down(
-        self, node: Mapping[str, Any], own: Sequence[str], path: str
-    ) -> tuple[dict[str, Any], dict[str, list[str]]]:
-        """Return a node's entries, each where it belongs, and what each node inside takes.
+        self, node: Mapping[str, Any], target: type[Any], settable: Sequence[str], path: str
+    ) -> dict[str, Any]:
+        """Return a node's entries, those that its class does not take inside the node whose class does.
 
         Raises:
-            UsageError: An entry could belong to several nodes, or is given twice.
+            UsageError: Nothing takes an entry, several nodes do, or it is given twice.
         """
         entries = {name: value for name, value in node.items() if name != "_target_"}
         inner = {}
         for name in [name for name, value in entries.items() if _is_node(value)]:
-            target = _locate(str(entries[name]["_target_"]), f"{path}.{name}", self.trust)
-            inner[name] = [key for key in inspect.signature(target).parameters if key not in self.offered]
-        for key in [key for key in entries if key not in own]:
-            takers = [name for name, parameters in inner.items() if key in parameters]
+            part = _locate(str(entries[name]["_target_"]), f"{path}.{name}", self.trust)
+            inner[name] = [key for key in inspect.signature(part).parameters if key not in self.offered]
+        for key in [key for key in entries if key not in settable]:
+            takers = [name for name, keys in inner.items() if key in keys]
+            if not takers:
+                known = [*settable, *(name for keys in inner.values() for name in keys)]
+                has = [", ".join(settable) or "none", *(f"{name}: {', '.join(keys)}" for name, keys in inner.items())]
+                raise UsageError(
+                    f"{path}.{key}: {target.__name__} has no such argument{did_you_mean(key, known)} "
+                    f"(it has {'; '.join(has)}); if a file sets it, take it out: ~{path}.{key}"
+                )
             if len(takers) > 1:
                 raise UsageError(f"{path}.{key} could be of {' or '.join(takers)}: write {path}.{takers[0]}.{key}")
-            for name in takers:
-                if key in entries[name]:
-                    raise UsageError(f"{path}.{key} and {path}.{name}.{key} are the same: leave one of them out")
-                entries[name] = {**entries[name], key: entries.pop(key)}
-        return entries, inner
+            if key in entries[takers[0]]:
+                raise UsageError(f"{path}.{key} and {path}.{takers[0]}.{key} are the same: leave one of them out")
+            entries[takers[0]] = {**entries[takers[0]], key: entries.pop(key)}
+        return entries
 
 
 def build(node: Mapping[str, Any], path: str, trust: Sequence[str] | None = None, **given: Any) -> Any:
@@ -142,20 +147,6 @@ def _locate(dotted: str, path: str, trust: Sequence[str] | None) -> type[Any]:
 
 def _is_node(value: object) -> bool:
     return isinstance(value, Mapping) and "_target_" in value
-
-
-def _check_names(
-    target: type[Any], names: Iterable[str], given: Mapping[str, Any], path: str, inner: Mapping[str, Sequence[str]]
-) -> None:
-    settable = [name for name in inspect.signature(target).parameters if name not in given]
-    known = [*settable, *(name for parameters in inner.values() for name in parameters)]
-    has = [", ".join(settable) or "none", *(f"{name}: {', '.join(parameters)}" for name, parameters in inner.items())]
-    for name in names:
-        if name not in settable:
-            raise UsageError(
-                f"{path}.{name}: {target.__name__} has no such argument{did_you_mean(name, known)} "
-                f"(it has {'; '.join(has)}); if a file sets it, take it out: ~{path}.{name}"
-            )
 
 
 def _check(target: type[Any], arguments: Mapping[str, Any], given: Mapping[str, Any], path: str) -> None:

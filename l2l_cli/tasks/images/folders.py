@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import os
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,9 @@ TEST_EVERY = 6
 GREY, COLOUR = ("1", "L", "LA"), ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
 """Pillow's names of the modes with 8 bits a channel; its others have more."""
 
+Paths = dict[str, list[str]]
+"""Paths of the images of each class, by the class's name; strings, since ImageNet has 1.3 million of them."""
+
 
 def read_folder(place: Path, size: Size | None = None) -> Dataset:
     """Read ``train/<class>/*`` and ``test/<class>/*`` (or ``val``), ``<class>/*``, or four IDX files.
@@ -35,46 +40,66 @@ def read_folder(place: Path, size: Size | None = None) -> Dataset:
     Raises:
         UsageError: Names the file or folder that is not as it should be.
     """
-    if any(place.glob("*-ubyte*")) or not _subfolders(place):
+    if any(place.glob("*-ubyte*")) or not class_folders(place):
         if size is not None:
             raise UsageError(f"size is for image folders; {place} has IDX files: pool reduces them")
         return read_idx(place)
     if not (place / "train").is_dir():
         train, test = {}, {}
-        for name, files in _classes(place).items():
+        for name, files in _paths(place).items():
             if len(files) < 2:
                 raise UsageError(f"{place / name} has one image; two are the least: one to learn, one for test")
             test[name] = files[::TEST_EVERY]
             train[name] = [file for index, file in enumerate(files) if index % TEST_EVERY]
         return _decoded(train, test, size)
-    held = next((place / part for part in ("test", "val") if (place / part).is_dir()), None)
+    return _decoded(*train_and_test(place, ("test", "val")), size)
+
+
+def train_and_test(place: Path, names: Sequence[str]) -> tuple[Paths, Paths]:
+    """List a folder's training images in ``train/<class>/*`` and its test images beside them.
+
+    Args:
+        place: The folder.
+        names: Names of the folder of test images, the first of which that exists is taken.
+
+    Raises:
+        UsageError: Names the folder that is not as it should be.
+    """
+    held = next((place / name for name in names if (place / name).is_dir()), None)
     if held is None:
-        raise UsageError(f"{place} has train, but neither test nor val beside it")
-    train, test = _classes(place / "train"), _classes(held)
+        raise UsageError(f"{place} has train, but no {' or '.join(names)} beside it")
+    train, test = _paths(place / "train"), _paths(held)
     if odd := sorted(train.keys() ^ test.keys()):
         raise UsageError(f"{place / 'train'} and {held} must have the same classes; {odd[0]} is in one of them alone")
-    return _decoded(train, test, size)
+    return train, test
 
 
-def _subfolders(place: Path) -> list[Path]:
-    return sorted(path for path in place.iterdir() if path.is_dir() and not path.name.startswith("."))
+def labels_of(paths: Paths) -> Tensor:
+    """Return the class of each image, class after class, (n,)."""
+    return torch.from_numpy(np.repeat(np.arange(len(paths)), [len(files) for files in paths.values()]))
 
 
-def _classes(place: Path) -> dict[str, list[Path]]:
-    """Return the files of each class; every file that is not hidden is taken for an image."""
-    found = {
-        folder.name: sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-        for folder in _subfolders(place)
+def class_folders(place: Path) -> list[str]:
+    """Return the names of a folder's sub-folders that are not hidden, one a class, sorted."""
+    return sorted(entry.name for entry in os.scandir(place) if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _paths(place: Path) -> Paths:
+    """List the images of each class: every file that is not hidden is taken for one."""
+    paths = {
+        name: sorted(file.path for file in os.scandir(place / name) if file.is_file() and not file.name.startswith("."))
+        for name in class_folders(place)
     }
-    if len(found) < 2:
-        raise UsageError(f"{place} has {len(found)} sub-folders of images, one a class; two are the least")
-    for name, files in found.items():
+    if len(paths) < 2:
+        hint = "" if paths else "; ILSVRC2012's validation images come without: sort them"
+        raise UsageError(f"{place} has {len(paths)} sub-folders of images, one a class; two are the least{hint}")
+    for name, files in paths.items():
         if not files:
             raise UsageError(f"the class {place / name} holds no images")
-    return found
+    return paths
 
 
-def _decoded(train: dict[str, list[Path]], test: dict[str, list[Path]], size: Size | None) -> Dataset:
+def _decoded(train: Paths, test: Paths, size: Size | None) -> Dataset:
     files = [file for part in (train, test) for group in part.values() for file in group]
     decoded = []
     for file in files:
@@ -87,13 +112,12 @@ def _decoded(train: dict[str, list[Path]], test: dict[str, list[Path]], size: Si
     channels = max(values.shape[2] for values in decoded)
     pixels = np.stack([np.broadcast_to(values, (*values.shape[:2], channels)) for values in decoded])
     images = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
-    counts = [[len(group) for group in part.values()] for part in (train, test)]
-    labels = [torch.from_numpy(np.repeat(np.arange(len(count)), count)) for count in counts]
+    labels = [labels_of(train), labels_of(test)]
     first, last = torch.split(images, [len(part) for part in labels])
     return Dataset(LoadedImages(first, labels[0]), LoadedImages(last, labels[1]), len(train))
 
 
-def _decode(file: Path, size: Size | None) -> NDArray[np.uint8]:
+def _decode(file: str, size: Size | None) -> NDArray[np.uint8]:
     """Return an image (height, width, 1 or 3)."""
     flat = open_image(file)
     if size is not None:
@@ -101,7 +125,7 @@ def _decode(file: Path, size: Size | None) -> NDArray[np.uint8]:
     return np.asarray(flat).reshape(flat.height, flat.width, -1)
 
 
-def open_image(file: str | Path) -> Image.Image:
+def open_image(file: str) -> Image.Image:
     """Return a file's image in Pillow's mode L or RGB.
 
     Raises:

@@ -6,10 +6,10 @@ recognition challenge", for the layout of the folders.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -24,7 +24,7 @@ from l2l_cli.tasks.images.augment import Augment, augmented, draw_frames, middle
 from l2l_cli.tasks.images.data import Images
 from l2l_cli.tasks.images.datasets import ENVIRONMENT, default_folder
 from l2l_cli.tasks.images.division import Division, Scheme
-from l2l_cli.tasks.images.folders import open_image
+from l2l_cli.tasks.images.folders import class_folders, labels_of, open_image, train_and_test
 
 IMAGENET = "imagenet"
 IMAGENET_CLASSES = 1000
@@ -148,7 +148,7 @@ def _count_classes(name: str, folder: Path) -> int:
     """Return the number of folders in ``train``, reading nothing else; ImageNet's is known without its files."""
     if name == IMAGENET and _find(name, folder) is None:
         return IMAGENET_CLASSES
-    return len(_subfolders(_required(name, folder) / "train"))
+    return len(class_folders(_required(name, folder) / "train"))
 
 
 def _find(name: str, folder: Path) -> Path | None:
@@ -174,31 +174,5 @@ def _required(name: str, folder: Path) -> Path:
 @lru_cache(maxsize=4)
 def _index(place: Path) -> tuple[_Files, _Files]:
     """Return the training and the test images of a folder, which is listed once."""
-    parts: list[_Files] = []
-    names: dict[str, list[str]] = {}
-    for part in ("train", "val"):
-        if not (place / part).is_dir():
-            raise UsageError(f"{place} has train, but no val beside it")
-        names[part] = _subfolders(place / part)
-        if not names[part]:
-            raise UsageError(
-                f"{place / part} must have one folder a class; ILSVRC2012's validation images come without: sort them"
-            )
-        groups = [_files(place / part / name) for name in names[part]]
-        labels = torch.from_numpy(np.repeat(np.arange(len(groups)), [len(group) for group in groups]))
-        parts.append(([file for group in groups for file in group], labels))
-    if odd := sorted(set(names["train"]) ^ set(names["val"])):
-        raise UsageError(f"{place}: train and val must have the same classes; {odd[0]} is in one of them alone")
-    return parts[0], parts[1]
-
-
-def _subfolders(place: Path) -> list[str]:
-    return sorted(entry.name for entry in os.scandir(place) if entry.is_dir() and not entry.name.startswith("."))
-
-
-def _files(place: Path) -> list[str]:
-    # Strings, and the disk is asked for the folder alone: ImageNet has 1.3 million files.
-    paths = sorted(entry.path for entry in os.scandir(place) if entry.is_file() and not entry.name.startswith("."))
-    if not paths:
-        raise UsageError(f"the class {place} holds no images")
-    return paths
+    train, test = train_and_test(place, ("val",))
+    return ([*chain(*train.values())], labels_of(train)), ([*chain(*test.values())], labels_of(test))

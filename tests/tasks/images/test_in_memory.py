@@ -185,7 +185,7 @@ def test_what_is_wrong_with_a_folder_of_images_is_said(tmp_path):
     Image.fromarray(np.full((4, 6), 3000, np.uint16)).save(tmp_path / "cat" / "2.png")
     refused("cat/2.png has more than 8 bits a channel")
     painted(tmp_path / "train", {"ape": 2, "cat": 2})
-    refused("has train, but neither test nor val beside it")
+    refused("has train, but no test or val beside it")
     painted(tmp_path / "test", {"ape": 2, "cow": 2})
     refused("must have the same classes; cat is in one of them alone")
     with pytest.raises(UsageError, match="size is for image folders; digits has images of one size"):

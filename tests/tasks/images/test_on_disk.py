@@ -137,10 +137,10 @@ def test_what_is_wrong_with_a_folder_is_said(tmp_path):
         file.write_bytes(b"no image")
     refused("JPEG cannot be read as an image")
     broken.parent.rename(tmp_path / "val" / "n2")
-    refused("train and val must have the same classes; n1 is in one of them alone")
+    refused("val must have the same classes; n1 is in one of them alone")
     for folder in (tmp_path / "val").glob("n*"):
         folder.rename(tmp_path / folder.name)
-    refused("val must have one folder a class; ILSVRC2012's validation images come without: sort them")
+    refused("val has 0 sub-folders of images, one a class; two are the least; ILSVRC2012's validation images come")
     (tmp_path / "val").rmdir()
     refused("has train, but no val beside it")
 
