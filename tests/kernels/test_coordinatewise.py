@@ -16,8 +16,8 @@ from l2l_cli.meta.backprop import Backprop
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM, LSTMStates
 from l2l_cli.optimizers.preprocess import ClippedLogAndSign, Identity, LogAndSign, Momenta, Preprocess
 from l2l_cli.tasks.functions import Booleans
-from l2l_cli.tasks.images import ImagesMLP
 from l2l_cli.tasks.quadratic import Quadratic
+from tests.image_tasks import digits_mlp
 
 STEPS, COORDINATES = 11, 130  # more than one chunk of steps; three blocks, the last one almost empty
 SCALE = 0.7
@@ -159,7 +159,7 @@ def test_blocks_hold_what_they_are_given():
 
 def test_models_of_several_sizes_take_turns_in_one_memory(double):
     rule = CoordinatewiseLSTM(hidden=3, preprocess=Momenta())
-    tasks = [ImagesMLP(hidden=[width], examples=5, start=0.3) for width in (5, 2, 3)]
+    tasks = [digits_mlp(hidden=[width], examples=5, start=0.3) for width in (5, 2, 3)]
     shared = Descent(tasks[0], rule)
     for task in [*tasks, tasks[0]]:
         found = []
@@ -171,7 +171,7 @@ def test_models_of_several_sizes_take_turns_in_one_memory(double):
 
 
 def test_a_window_whose_memory_was_taken_over_cannot_be_differentiated():
-    task = ImagesMLP(hidden=[2], examples=5)
+    task = digits_mlp(hidden=[2], examples=5)
     learner = Descent(task, CoordinatewiseLSTM(hidden=2))
     batches = task.sample(2, 0, Phase.META_TRAIN).batches(0, 2)
     _, losses = learner.losses(learner.init(2, generator(0)), batches)

@@ -10,8 +10,8 @@ from l2l_cli.core.types import Phase
 from l2l_cli.learners.descent import Descent
 from l2l_cli.optimizers.mlhf import MLHF
 from l2l_cli.optimizers.type_rnns import KindRNNs, States
-from l2l_cli.tasks.images import ImagesMLP
 from tests.cases import KINDS
+from tests.image_tasks import digits_mlp
 
 SPANS = {"conv_weight": slice(0, 130), "conv_bias": slice(130, 133), "dense_weight": slice(133, 197)}
 
@@ -72,7 +72,7 @@ def test_single_precision_is_within_its_digits():
 
 
 def test_the_learner_says_which_path_its_networks_take():
-    learner = Descent(ImagesMLP(hidden=[3], examples=5, start=0.3, pool=4), MLHF(pace="learned"))
+    learner = Descent(digits_mlp(hidden=[3], examples=5, start=0.3, pool=4), MLHF(pace="learned"))
     assert learner.kernels == learner.rule.kernels == "numba"
     state = learner.init(1, generator(0))
     batch = learner.task.sample(1, 0, Phase.TUNE).batch(0)

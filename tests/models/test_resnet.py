@@ -61,7 +61,7 @@ def test_a_bottleneck_is_narrow_in_its_middle():
     assert sum(value.numel() for value in same.parameters()) == 8 * 2 + 9 * 4 + 2 * 8 + 2 * (8 + 2 + 2)
 
 
-def test_the_stages_halve_the_pictures():
+def test_the_stages_halve_the_images():
     for stem, pixels, wanted in (("cifar", 32, [32, 32, 16, 8]), ("imagenet", 224, [56, 56, 28, 14])):
         network, found = resnet(3, stem, [2, 2, 2], [1, 1, 1], 5), []
         values = torch.zeros(1, 3, pixels, pixels)

@@ -177,7 +177,7 @@ def test_what_needs_one_process_is_refused(what, pair):
 @pytest.mark.parametrize("name", TASKS)
 def test_models_that_mix_examples_are_found(name):
     task = TASKS[name]()
-    normalised = name in ("digits-convnet", "digits-resnet", "photos")
+    normalised = name in ("digits-convnet", "digits-resnet", "images-on-disk")
     assert mixes_examples(task.model, task.spec.inputs) == normalised
     if normalised:
         with pytest.raises(UsageError, match="batch normalisation"):
