@@ -127,7 +127,7 @@ def source_page(title: str, citation: str, notes: Iterable[Note]) -> str:
             for cited in _citations(note.text):
                 is_own = this.search(cited) or not re.search(_YEAR, cited)
                 (own if is_own else others).append((cited, note))
-    rows = sorted({(", ".join(dict.fromkeys(re.findall(_PLACE, cited))) or "the whole", note.place) for cited, note in own})
+    rows = {(", ".join(dict.fromkeys(re.findall(_PLACE, cited))) or "the whole", note.place) for cited, note in own}
     lines = [f"# {title}: where the paper is in the code", "", "| part of the paper | file and function |", "|---|---|"]
     lines += [f"| {part} | `{place}` |" for part, place in sorted(rows, key=lambda row: (_numeric(row[0]), row[1]))]
     if others:
