@@ -6,7 +6,6 @@ import re
 import sys
 import textwrap
 import tokenize
-from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
@@ -30,14 +29,20 @@ UNBUILT = {
 """Places of ``Deviation:`` notes that concern no paper's rows, each with the reason."""
 
 
-def overrides_of(settings: Settings) -> set[tuple[str, ...]]:
-    """The overrides of each row of an artefact that choose what is built: files of groups, classes, searches.
+FITTED = ("task", "learner", "evaluation")
+"""What a row builds that meta-trains nothing."""
 
-    A row is a list of overrides, or a node that holds one under ``use``.
+
+def rows_of(settings: Settings) -> set[tuple[bool, tuple[str, ...]]]:
+    """Of each row of an artefact: whether it may be meta-trained, and those of its overrides that choose what is built.
+
+    A row is a list of overrides, or holds one as ``use`` and says which role it has.
     """
-    common = getattr(settings, "common", None) or []
-    rows = (row["use"] if isinstance(row, dict) else row for row in settings.rows.values())
-    return {tuple(one for one in (*common, *row) if chooses(one)) for row in rows}
+    common, found = getattr(settings, "common", None) or [], set()
+    for row in settings.rows.values():
+        trained = getattr(row, "role", "learned") in ("learned", "control")
+        found.add((trained, tuple(one for one in (*common, *getattr(row, "use", row)) if chooses(one))))
+    return found
 
 
 def chooses(override: str) -> bool:
@@ -46,10 +51,11 @@ def chooses(override: str) -> bool:
 
 
 @cache
-def names_of_row(overrides: tuple[str, ...]) -> frozenset[str]:
+def names_of_row(trained: bool, overrides: tuple[str, ...]) -> frozenset[str]:
     """What a row builds; checked settings would say the same and take longer."""
     with initialize_config_dir(str(config_root()), version_base="1.3"):
-        return frozenset(built_by(OmegaConf.to_container(hydra_compose("meta-train", list(overrides)))))
+        node = OmegaConf.to_container(hydra_compose("meta-train", list(overrides)))
+    return frozenset(built_by(node if trained else {key: node[key] for key in FITTED}))
 
 
 @cache
@@ -57,7 +63,8 @@ def notes_of_paper(paper: str):
     names = set()
     for artefact in papers()[paper]:
         settings = compose("reproduce", [f"experiment={paper}/{artefact}"])
-        names |= built_by(asdict(settings)).union(*map(names_of_row, overrides_of(settings)))
+        own = {key: getattr(settings, key, None) for key in ("paper", "artefact")}
+        names |= built_by(own).union(*(names_of_row(*row) for row in rows_of(settings)))
     return notes_of(names)
 
 
