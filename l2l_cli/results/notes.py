@@ -148,15 +148,24 @@ def _numeric(text: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.findall(r"\d+|\D+", text)]
 
 
+def _file(module: str) -> Path | None:
+    """Return the file of a module without importing its packages; None if the name is that of something else."""
+    top, *parts = module.split(".")
+    spec = find_spec(top)
+    if spec is None or not (parts or spec.origin):
+        return None
+    folders = spec.submodule_search_locations or []
+    stems = [Path(folder, *parts) for folder in folders] if parts or folders else [Path(str(spec.origin))]
+    files = [file for stem in stems for file in (stem.with_suffix(".py"), stem / "__init__.py")]
+    return next((file for file in files if file.is_file()), None)
+
+
 @cache
 def _parsed(module: str) -> _Module | None:
-    try:
-        spec = find_spec(module)
-    except ModuleNotFoundError:  # the name of a class within a module
+    file = _file(module)
+    if file is None:
         return None
-    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
-        return None
-    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    tree = ast.parse(file.read_text(encoding="utf-8"))
     definitions: dict[str, ast.stmt] = {}
     for statement in tree.body:
         match statement:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 import textwrap
 import tokenize
@@ -161,8 +162,7 @@ def helper():
 def example(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "noted_example.py").write_text(textwrap.dedent(EXAMPLE))
-    yield notes_of({"noted_example.Rule"})
-    assert "noted_example" not in sys.modules
+    return notes_of({"noted_example.Rule"})
 
 
 def test_a_class_has_the_notes_of_its_bases_constants_functions_and_module(example):
@@ -173,6 +173,16 @@ def test_a_class_has_the_notes_of_its_bases_constants_functions_and_module(examp
         ("Base", "its text goes on in a second line, about `x`."),
         ("Base.step", "of an argument, continued."),
     }
+
+
+def test_nothing_is_imported():
+    code = (
+        "import sys\n"
+        "from l2l_cli.results.notes import notes_of\n"
+        "assert len(notes_of(['l2l_cli.learners.descent.Descent'])) > 3\n"
+        "assert 'torch' not in sys.modules and 'l2l_cli.learners' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_references_lead_into_the_package_and_annotations_do_not(example):
