@@ -3,9 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
 PEERS := .venv-bench/.installed
+PAPERS := $(notdir $(wildcard conf/experiment/*))
 
 .DEFAULT_GOAL := help
-.PHONY: help install test test-slow check format smoke reproduce bench bench-gpu clean
+.PHONY: help install test test-slow check lint layout types format smoke reproduce bench bench-gpu clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -29,20 +30,23 @@ test: $(READY) ## Run the quick tests, on all cores
 test-slow: $(READY) ## Run the slow tests too
 	$(BIN)/python -m pytest -m 'not gpu'
 
-check: $(READY) ## Lint, formatting and types
+check: lint layout types ## Lint, formatting and types
+
+lint: $(READY)
 	$(BIN)/ruff check .
+
+layout: $(READY)
 	$(BIN)/ruff format --check .
+
+types: $(READY)
 	$(BIN)/mypy
 
 format: $(READY) ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-smoke: $(READY) ## Every preset at smoke scale, into a temporary folder
-	$(BIN)/l2l reproduce hochreiter2001 --scale smoke --output $$(mktemp -d)
-	$(BIN)/l2l reproduce andrychowicz2016 --scale smoke --output $$(mktemp -d)
-	$(BIN)/l2l reproduce bosc2016 --scale smoke --output $$(mktemp -d)
-	$(BIN)/l2l reproduce mlhf2018 --scale smoke --output $$(mktemp -d)
+smoke: $(READY) ## Every paper at smoke scale, into a temporary folder
+	set -e; for paper in $(PAPERS); do $(BIN)/l2l reproduce $$paper --scale smoke --output $$(mktemp -d); done
 
 bench: $(READY) $(PEERS) ## Timings in one table, beside other libraries, in outputs/bench: about six minutes
 	$(BIN)/python -m tests.bench

@@ -1,1 +1,1 @@
-"""Floor 5: one file a command."""
+"""One file a command."""

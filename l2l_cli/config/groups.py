@@ -20,7 +20,7 @@ def options(group: str, config_dir: str | None = None) -> list[str]:
 
 
 def recipes(config_dir: str | None = None) -> list[str]:
-    """Return the recipes of all papers, as in ``bosc2016/cell``."""
+    """Return the recipes of all papers, as in ``PAPER/NAME``."""
     roots = [root / "recipe" for root in (config_root(), *([Path(config_dir)] if config_dir else []))]
     files = [path.relative_to(root).with_suffix("") for root in roots for path in root.rglob("*.yaml")]
     return sorted({path.as_posix() for path in files if path.parts[0] not in ("learner", "pair")})

@@ -1,1 +1,1 @@
-"""Floor 3: scoring and tuning learners."""
+"""Scoring and tuning learners."""

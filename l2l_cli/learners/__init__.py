@@ -1,1 +1,1 @@
-"""Floor 2: everything that learns within an episode."""
+"""Everything that learns within an episode."""

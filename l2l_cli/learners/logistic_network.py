@@ -1,7 +1,8 @@
 """What the networks of Hochreiter, Younger and Conwell 2001 share.
 
-Source: §2, §3.1.  All units but the inputs are logistic with a bias; the first layer reads (x_t, y_{t−1}), a bias and
-activations of step t − 1; weights start from U[−0.1, 0.1].  What is learned within an episode is in the activations.
+Source: Hochreiter, Younger and Conwell 2001, §2, §3.1.  All units but the inputs are logistic with a bias; the first
+layer reads (x_t, y_{t−1}), a bias and activations of step t − 1; weights start from U[−0.1, 0.1].  What is learned
+within an episode is in the activations.
 
 Deviation: the paper does not say what y_0 is; ours is 0.
 """

@@ -1,8 +1,8 @@
 """The LSTM of 1997, as Hochreiter, Younger and Conwell 2001 used it.
 
-Source: §3.1 of that paper; Hochreiter and Schmidhuber 1997.  Input and output gates, no forget gate, no peepholes.
-Every unit of the first layer, gates included, reads the inputs, a bias, all activations of the first layer at t − 1
-and, where there is a second layer, all of that at t − 1.
+Source: Hochreiter, Younger and Conwell 2001, §3.1; Hochreiter and Schmidhuber 1997.  Input and output gates, no forget
+gate, no peepholes.  Every unit of the first layer, gates included, reads the inputs, a bias, all activations of the
+first layer at t − 1 and, where there is a second layer, all of that at t − 1.
 
     s_c(t) = s_c(t − 1) + in_c(t) · g(net_c(t)),   y_c(t) = out_c(t) · h(s_c(t)),   g = 4σ − 2,   h = 2σ − 1
 

@@ -1,1 +1,1 @@
-"""Floor 4: one recipe a paper, from rows to artefacts."""
+"""One recipe a paper, from rows to artefacts."""

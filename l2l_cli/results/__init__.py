@@ -1,1 +1,1 @@
-"""Floor 0: run folders, tables, figures and reports; no torch."""
+"""Run folders, tables, figures and reports; no torch."""

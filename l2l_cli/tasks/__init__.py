@@ -1,1 +1,1 @@
-"""Floor 1: what is learned."""
+"""What is learned."""

@@ -8,13 +8,13 @@ import torch
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Batches, Phase
 from l2l_cli.learners.in_weights import LSTM
-from tests.cases import LEARNERS, TASKS
+from tests.cases import LEARNERS, TASKS, is_refused
 
 E = 3
 
 
 @pytest.mark.parametrize(
-    "name", ["sgd", "adam", "lbfgs", "conjugate_gradient", "hessian_free-lm", "kfac", "coordinatewise_lstm"]
+    "name", ["sgd", "adam", "lbfgs", "conjugate_gradient", "hessian_free_lm", "kfac", "coordinatewise_lstm"]
 )
 @pytest.mark.parametrize("task", ["halfplanes", "halfplanes-interleaved"])
 def test_parameters_stay_where_targets_are_hidden(task, name, double):
@@ -61,8 +61,7 @@ def test_the_lstm_reads_whether_a_target_was_shown(double):
 
 @pytest.mark.parametrize("name", ["lstm1997", "recurrent"])
 def test_the_networks_of_2001_refuse_hidden_targets(name):
-    with pytest.raises(ValueError, match="choose learner=lstm"):
-        LEARNERS[name](TASKS["halfplanes"]())
+    assert "choose learner=lstm" in (is_refused("halfplanes", name) or "")
 
 
 def test_compiled_optimizers_say_why_they_are_not():

@@ -19,7 +19,7 @@ from l2l_cli.meta.loss import LastStep, LogTrajectory
 from l2l_cli.meta.plan import MetaPlan
 from l2l_cli.optimizers.adam import Adam
 from l2l_cli.tasks.base import Episode, Task
-from tests.cases import LEARNED, LEARNERS, PAIRS, TASKS
+from tests.cases import LEARNED, LEARNERS, PAIRS, TASKS, pair_of
 
 BOTH = [EvolutionStrategies, PersistentES]
 STEPS, WINDOW = 12, 3
@@ -138,7 +138,7 @@ def test_the_cosine_to_back_propagation_is_that_of_random_directions(kind, task,
 @pytest.mark.parametrize(("task", "name"), [pair for pair in PAIRS[::5] if pair[1] in LEARNED])
 def test_every_learner_can_be_perturbed(task, name, fast, kind, double):
     """The slope along ε is the finite difference, φ is as it was, and a second call does the same to the bit."""
-    learner = LEARNERS[name](TASKS[task]())
+    _, learner = pair_of(task, name)
     if fast and not learner.is_compiled:
         pytest.skip("it has no compiled path")
     learner.fast = fast

@@ -22,7 +22,11 @@ from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
 from l2l_cli.optimizers.sgd import Sgd
 from l2l_cli.tasks.functions import Booleans
 from l2l_cli.tasks.quadratic import Quadratic
-from tests.cases import LEARNED, LEARNERS, PAIRS, TASKS
+from tests.cases import CUT, LEARNED, LEARNERS, PAIRS, TASKS, pair_of
+
+# Finite differences of second order meet the kinks of a convolutional network's ReLUs.
+KINKED = [("digits-convnet", "learned_init")]
+EXACT = [pair for pair in PAIRS if pair[1] in LEARNED and pair[1] not in CUT and pair not in KINKED]
 
 
 def objective(learner, loss, steps, frozen_grads=None):
@@ -80,10 +84,10 @@ def finite_difference(learner, value_of, direction, step=1e-5):
 
 @pytest.mark.parametrize("fast", [False, True], ids=["reference", "fast"])
 @pytest.mark.parametrize("loss", [Trajectory(), LogTrajectory(), LastStep()], ids=lambda loss: type(loss).__name__)
-@pytest.mark.parametrize(("task", "name"), [pair for pair in PAIRS if pair[1] in LEARNED])
+@pytest.mark.parametrize(("task", "name"), EXACT)
 def test_backprop_equals_finite_differences(task, name, loss, fast, double):
     steps = 6
-    learner = LEARNERS[name](TASKS[task]())
+    _, learner = pair_of(task, name)
     if fast and not learner.is_compiled:
         pytest.skip("it has no compiled path")
     learner.fast = fast
