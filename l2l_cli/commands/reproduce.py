@@ -21,13 +21,17 @@ from l2l_cli.papers.experiments import Experiment, broken_promises, cost_table, 
 from l2l_cli.papers.jobs import run_jobs
 from l2l_cli.results import report
 from l2l_cli.results.content import Report, Section, listed
-from l2l_cli.results.run import RunFolder
+from l2l_cli.results.notes import notes_of, source_page
+from l2l_cli.results.run import RunFolder, atomic_write
 from l2l_cli.results.tables import frame_table, results_table, terminal_table, verdict_line
 from l2l_cli.results.verdicts import RULE, Result, write_results
 from l2l_cli.runs.progress import console
 
 OUTPUT = "outputs"
 """Folder of all results, unless another is asked for."""
+
+SOURCES = "sources.md"
+"""Page beside the report that says where each part of the paper is in the code."""
 
 FREE = ("hardware", "data")
 """Keys that change where and how fast, never what: they do not mark a report as changed."""
@@ -94,6 +98,7 @@ def _report(
     sections = [Section("All numbers", [left_out] if left_out else [], tables=[results_table(shown)])]
     for one, each in zip(asked, findings, strict=True):
         sections += _with_question(request, one, each.sections)
+    sections.append(_departures(paper, asked, folder))
     sections.append(_provenance(asked, costs, folder))
     return Report(paper.title, opening, sections)
 
@@ -117,6 +122,17 @@ def _with_question(request: ReproduceRequest, one: Experiment, sections: Sequenc
         command = f"l2l reproduce {request.paper} {one.name} --scale {request.scale}"
         sections[-1] = replace(sections[-1], command=" ".join([command, *request.overrides]))
     return sections
+
+
+def _departures(paper: Paper, asked: Sequence[Experiment], folder: RunFolder) -> Section:
+    """List every departure that the code of any row notes, and write the page of the sources."""
+    notes = notes_of(set().union(*(one.built() for one in asked)))
+    atomic_write(folder.path / SOURCES, source_page(paper.title, paper.citation, notes))
+    departures = [note for note in notes if note.kind == "Deviation"]
+    text = [f"`{SOURCES}` says which file and function implement which part of the paper."]
+    if departures:
+        text.insert(0, listed(f"{note.text[:1].upper()}{note.text[1:]} (`{note.place}`)" for note in departures))
+    return Section("Where this departs from the paper", text)
 
 
 def _provenance(asked: Sequence[Experiment], costs: pd.DataFrame, folder: RunFolder) -> Section:

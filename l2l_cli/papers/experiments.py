@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fnmatch import fnmatch
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,13 @@ from l2l_cli.papers.base import Artefact
 from l2l_cli.papers.measured import COST, Measured
 from l2l_cli.papers.measuring import SEARCH_COST, Job
 from l2l_cli.results.metrics import MetricsFile
+from l2l_cli.results.notes import built_by
+
+TRAINED = ("learned", "control")
+"""Roles of the rows that may be meta-trained."""
+
+FITTED = ("task", "learner", "evaluation")
+"""What a row builds that meta-trains nothing."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,21 @@ class Experiment:
     artefact: Artefact
     jobs: Mapping[str, list[Job]]
 
+    @cached_property
+    def configurations(self) -> dict[str, Settings]:
+        """Composed configuration of the first seed of each row that is run."""
+        return {row: jobs[0].settings(Path()) for row, jobs in self.jobs.items()}
+
+    def built(self) -> set[str]:
+        """Return the dotted names of all classes that the experiment builds: what judges it, and its rows."""
+        names = built_by([self.settings.paper, self.settings.artefact])
+        for row, settings in self.configurations.items():
+            kept = asdict(settings)
+            if self.settings.rows[row].role not in TRAINED:
+                kept = {group: kept[group] for group in FITTED}
+            names |= built_by(kept)
+        return names
+
     def measured(self, files: Mapping[str, Path], folder: Path) -> Measured:
         """Read the measurements of all rows, all seeds of a row together."""
         frames = {
@@ -49,8 +72,8 @@ class Experiment:
             for row in self.settings.rows
         }
         problems: dict[str, Any] = {}
-        for jobs in self.jobs.values():
-            problems |= jobs[0].settings(folder).evaluation.problems
+        for settings in self.configurations.values():
+            problems |= settings.evaluation.problems
         return Measured(self.name, self.settings.rows, frames, folder, self.settings.published, problems)
 
 

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from l2l_cli.papers.shared import chosen, edge_warning
+from l2l_cli.results.frame import Metric
 
 from l2l_cli.commands import reproduce
 from l2l_cli.config.compose import compose
@@ -27,8 +29,6 @@ from l2l_cli.papers.andrychowicz2016.measures import Entry, losses_of
 from l2l_cli.papers.andrychowicz2016.published import FIGURE4_MNIST, FIGURE4_QUADRATICS, FIGURE5, MARKS, our_step
 from l2l_cli.papers.andrychowicz2016.recipe import ARTEFACTS, Andrychowicz2016
 from l2l_cli.papers.andrychowicz2016.tables import spread, winners
-from l2l_cli.papers.shared import chosen, edge_warning
-from l2l_cli.results.frame import Metric
 from l2l_cli.results.report import Report
 from l2l_cli.runs.loading import untrained
 from l2l_cli.tasks.quadratic import Quadratic

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from l2l_cli.results.frame import Metric
 
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Phase
@@ -15,7 +16,6 @@ from l2l_cli.learners.lstm1997 import LSTM1997
 from l2l_cli.papers.hochreiter2001.measures import plateau
 from l2l_cli.papers.hochreiter2001.table1 import table1
 from l2l_cli.papers.hochreiter2001.volume import SEQUENCES, log_volume, volume
-from l2l_cli.results.frame import Metric
 from l2l_cli.tasks.functions import Booleans
 
 

@@ -11,14 +11,11 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from hydra import compose as hydra_compose
-from hydra import initialize_config_dir
-from omegaconf import OmegaConf
 
-from l2l_cli.config.build import build
-from l2l_cli.config.compose import compose
-from l2l_cli.config.groups import config_root, papers
-from l2l_cli.config.schema import Settings
+from l2l_cli.config.build import Builder
+from l2l_cli.config.groups import papers
+from l2l_cli.config.schema import ReproduceRequest
+from l2l_cli.papers.experiments import experiments
 from l2l_cli.results.notes import all_notes, built_by, notes_of, source_page
 
 PACKAGE = Path(__file__).resolve().parents[2] / "l2l_cli"
@@ -30,43 +27,9 @@ UNBUILT = {
 """Places of ``Deviation:`` notes that concern no paper's rows, each with the reason."""
 
 
-FITTED = ("task", "learner", "evaluation")
-"""What a row builds that meta-trains nothing."""
-
-
-def rows_of(settings: Settings) -> set[tuple[bool, tuple[str, ...]]]:
-    """Of each row of an artefact: whether it may be meta-trained, and those of its overrides that choose what is built.
-
-    A row is a list of overrides, or holds one as ``use`` and says which role it has.
-    """
-    common, found = getattr(settings, "common", None) or [], set()
-    for row in settings.rows.values():
-        trained = getattr(row, "role", "learned") in ("learned", "control")
-        found.add((trained, tuple(one for one in (*common, *getattr(row, "use", row)) if chooses(one))))
-    return found
-
-
-def chooses(override: str) -> bool:
-    key = override.partition("=")[0]
-    return "." not in key or key.startswith("search.") or "_target_" in override
-
-
-@cache
-def names_of_row(trained: bool, overrides: tuple[str, ...]) -> frozenset[str]:
-    """What a row builds; checked settings would say the same and take longer."""
-    with initialize_config_dir(str(config_root()), version_base="1.3"):
-        node = OmegaConf.to_container(hydra_compose("meta-train", list(overrides)))
-    return frozenset(built_by(node if trained else {key: node[key] for key in FITTED}))
-
-
 @cache
 def notes_of_paper(paper: str):
-    names = set()
-    for artefact in papers()[paper]:
-        settings = compose("reproduce", [f"experiment={paper}/{artefact}"])
-        own = {key: getattr(settings, key, None) for key in ("paper", "artefact")}
-        names |= built_by(own).union(*(names_of_row(*row) for row in rows_of(settings)))
-    return notes_of(names)
+    return notes_of(set().union(*(one.built() for one in experiments(ReproduceRequest(paper, scale="paper")))))
 
 
 def test_every_deviation_reaches_a_report_and_every_paper_has_a_page_of_sources():
@@ -74,8 +37,10 @@ def test_every_deviation_reaches_a_report_and_every_paper_has_a_page_of_sources(
     missing = {note.place for note in all_notes() if note.kind == "Deviation" and note not in reached}
     assert missing == set(UNBUILT), "a note concerns no row, or one that UNBUILT names concerns a row now"
     for paper in papers():  # composed here once, so the pages are looked at here too
-        settings = compose("reproduce", [f"experiment={paper}/{papers()[paper][0]}"])
-        own = source_page(paper, build(settings.paper, "paper").citation, notes_of_paper(paper)).split("## Other")[0]
+        settings = experiments(ReproduceRequest(paper, scale="paper"))[0].settings
+        own = source_page(paper, Builder()(settings.paper, "paper").citation, notes_of_paper(paper)).split("## Other")[
+            0
+        ]
         places = re.findall(r"\| `(\S+\.py)", own)
         assert len(places) >= 5
         assert all((PACKAGE / place).is_file() for place in places)
