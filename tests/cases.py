@@ -24,7 +24,7 @@ from l2l_cli.learners.refit.logistic_regression import CrossValidatedLogisticReg
 from l2l_cli.learners.refit.many_epochs import ManyEpochs
 from l2l_cli.learners.refit.svm import Svm
 from l2l_cli.learners.weights_in_cell import WeightsInCell
-from l2l_cli.models.model import Kind
+from l2l_cli.models.model import ParameterType
 from l2l_cli.optimizers.adam import Adam
 from l2l_cli.optimizers.averaging import GlobalAveragingLSTM
 from l2l_cli.optimizers.conjugate_gradient import ConjugateGradient
@@ -112,7 +112,7 @@ def weights_in_cell(**options: Any) -> Callable[[Task], Learner[Any]]:
     return made
 
 
-KINDS: tuple[Kind, ...] = get_args(Kind)
+KINDS: tuple[ParameterType, ...] = get_args(ParameterType)
 
 LEARNERS: dict[str, Callable[[Task], Learner[Any]]] = {
     "lstm": lambda task: LSTM(task, hidden=4),

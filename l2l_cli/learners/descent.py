@@ -63,7 +63,7 @@ class Descent(Learner[DescentState]):
 
     def looks(self, state: DescentState) -> Tensor | None:
         """Return what the rule counts."""
-        return self.rule.looks(state.memory)
+        return self.rule.extra_evaluations(state.memory)
 
     def on(self, task: Task) -> Self:
         """Return this rule on another task's model, of whatever size."""

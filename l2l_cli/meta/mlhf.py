@@ -15,20 +15,21 @@ from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import generator
 from l2l_cli.core.tree import detach
 from l2l_cli.core.types import Batches, Params
+from l2l_cli.core.vectors import stacked, unstacked
 from l2l_cli.learners.base import Learner
 from l2l_cli.learners.descent import Descent, DescentState
 from l2l_cli.meta.gradient import Estimate, Progress
 from l2l_cli.meta.horizon import Horizon
-from l2l_cli.meta.replay import Present, Replay, Replayed
+from l2l_cli.meta.replay import Replay, Replayed, ReplayState
 from l2l_cli.models.point import Point
-from l2l_cli.optimizers.line_search import dot, from_vectors, to_vectors
-from l2l_cli.optimizers.mlhf import MLHF, Solved
+from l2l_cli.optimizers.line_search import dot
+from l2l_cli.optimizers.mlhf import MLHF, SolvedSystem
 
 CURVATURE_FLOOR = 1e-12
 """Of ⟨x, Ĥx⟩ before its root is taken."""
 
 
-class Step(NamedTuple):
+class UnrolledStep(NamedTuple):
     """One step of a window; moves carry the graph of φ, the rest is constant.
 
     Attributes:
@@ -39,7 +40,7 @@ class Step(NamedTuple):
         own_grad: There, (E, D).
     """
 
-    found: Solved
+    found: SolvedSystem
     move: Tensor
     loss: Tensor
     own_loss: Tensor
@@ -109,7 +110,7 @@ class StoppedBackprop(Replayed):
         rule = learner.rule
         assert isinstance(rule, MLHF)
         progress = self.replayed(learner, progress, done)
-        present: Present = progress.state
+        present: ReplayState = progress.state
         number, batches = int(present.windows), self.window_of(learner, progress)
         rng = generator(int(progress.seed), "jitter", number)
         state, steps = self._unroll(learner, rule, detach(present.state), batches, rng)
@@ -121,7 +122,7 @@ class StoppedBackprop(Replayed):
 
     def _unroll(
         self, learner: Descent, rule: MLHF, state: DescentState, batches: Batches, rng: Generator
-    ) -> tuple[DescentState, list[Step]]:
+    ) -> tuple[DescentState, list[UnrolledStep]]:
         params, memory = state
         steps = []
         for t in range(batches.steps):
@@ -131,17 +132,17 @@ class StoppedBackprop(Replayed):
             found = rule.solve(point, memory)
             move = self._move(found, rng)
             after = point.at(_moved(found.like, move.detach()))
-            own_grad = to_vectors({name: after.grad[name] for name in found.like})
-            steps.append(Step(found, move, point.loss.detach(), after.loss.detach(), own_grad))
+            own_grad = stacked({name: after.grad[name] for name in found.like})
+            steps.append(UnrolledStep(found, move, point.loss.detach(), after.loss.detach(), own_grad))
             params = {name: after.params[name].detach() for name in params}
             x, residual = found.memory.solution.detach(), found.memory.residual.detach()
             memory = found.memory._replace(solution=x, residual=residual)
         return DescentState(params, memory), steps
 
-    def _move(self, found: Solved, rng: Generator) -> Tensor:
+    def _move(self, found: SolvedSystem, rng: Generator) -> Tensor:
         """Return the step, not too long and a little at random."""
         move = found.move
-        longest = self.reach * to_vectors(found.like).detach().norm(dim=1, keepdim=True)
+        longest = self.reach * stacked(found.like).detach().norm(dim=1, keepdim=True)
         move = move * (longest / move.norm(dim=1, keepdim=True).clamp(min=1e-30)).clamp(max=1.0)
         drawn = torch.rand(move.shape, generator=rng, device="cpu").to(move)
         moved: Tensor = move * (1.0 + self.jitter * (2.0 * drawn - 1.0))
@@ -163,7 +164,7 @@ class StoppedBackprop(Replayed):
         return {name: grad[name] + self.decay * value.detach() for name, value in phi.items()}
 
 
-def solver_objective(steps: list[Step]) -> Tensor:
+def solver_objective(steps: list[UnrolledStep]) -> Tensor:
     """Return l_p, (), whose gradient is meant for RNN_p."""
     each = []
     for found, *_ in steps:
@@ -172,7 +173,7 @@ def solver_objective(steps: list[Step]) -> Tensor:
     return torch.stack(each).mean()
 
 
-def move_objective(steps: list[Step]) -> Tensor:
+def move_objective(steps: list[UnrolledStep]) -> Tensor:
     """Return Σ_t w_t·½⟨∇ℓ_{t+1} + ∇ℓ_t, move⟩ at θ_{t+1}, (), whose gradient is that of l_s, constants held."""
     with torch.no_grad():
         before = torch.stack([step.loss for step in steps])
@@ -183,5 +184,5 @@ def move_objective(steps: list[Step]) -> Tensor:
 
 
 def _moved(like: Params, move: Tensor) -> Params:
-    moves = from_vectors(move, like)
+    moves = unstacked(move, like)
     return {name: value.detach() + moves[name] for name, value in like.items()}

@@ -46,7 +46,7 @@ class Slots(NamedTuple):
     chance: Tensor
 
 
-class Present(NamedTuple):
+class ReplayState(NamedTuple):
     """Where meta-training with replay stands.
 
     ``state`` is the learner's, ``windows`` counts those so far, (), and ``loss`` is the last one, ().
@@ -58,7 +58,7 @@ class Present(NamedTuple):
     loss: Tensor
 
 
-class Found(NamedTuple):
+class StoredParams(NamedTuple):
     """Stored parameters (E, ...), the draw of episodes that they belong to, and their age."""
 
     params: Params
@@ -112,14 +112,14 @@ class Replay:
         """Draw whether the present episodes do."""
         return _chance(rng) < self.keep
 
-    def take(self, slots: Slots, rng: Generator) -> Found | None:
+    def take(self, slots: Slots, rng: Generator) -> StoredParams | None:
         """Draw stored parameters, all alike; None asks for a new θ_0."""
         filled = min(int(slots.stored), len(slots.draw))
         if not filled or _chance(rng) < self.fresh:
             return None
         index = int(torch.randint(filled, (), generator=rng, device="cpu"))
         params = {name: value[index].clone() for name, value in slots.params.items()}
-        return Found(params, int(slots.draw[index]), int(slots.age[index]))
+        return StoredParams(params, int(slots.draw[index]), int(slots.age[index]))
 
     def put(self, slots: Slots, params: Params, draw: int, age: int, loss: float) -> Slots:
         """Store the parameters of episodes that end, if they are good enough."""
@@ -145,7 +145,7 @@ def _chance(rng: Generator) -> float:
 
 
 class Replayed(Estimator, ABC):
-    """An estimator whose episodes go on from parameters of others; its progress carries a ``Present``.
+    """An estimator whose episodes go on from parameters of others; its progress carries a ``ReplayState``.
 
     Every window sees batches of its own, also of an episode that is taken up again.
 
@@ -174,11 +174,11 @@ class Replayed(Estimator, ABC):
         progress = super().begin(learner, seed, draw, done)
         slots = self.replay.init(progress.state.params)
         zero = torch.zeros((), device="cpu")
-        return progress._replace(state=Present(progress.state, slots, zero.to(torch.int64), zero))
+        return progress._replace(state=ReplayState(progress.state, slots, zero.to(torch.int64), zero))
 
     def replayed(self, learner: Learner[Any], progress: Progress, done: float) -> Progress:
         """Go on, or store θ and take up another one, with a rule that remembers nothing."""
-        present: Present = progress.state
+        present: ReplayState = progress.state
         seed, number = int(progress.seed), int(present.windows)
         rng = generator(seed, "replay", number)
         if not number or (self.replay.goes_on(rng) and progress.step < progress.horizon):
@@ -209,9 +209,9 @@ class Replayed(Estimator, ABC):
             first: The window's first loss, ().
             last: Its last one, ().
         """
-        present: Present = progress.state
+        present: ReplayState = progress.state
         slots = present.slots if int(present.windows) else present.slots._replace(chance=first.detach().cpu())
-        present = Present(detach(state), slots, present.windows + 1, last.detach().cpu())
+        present = ReplayState(detach(state), slots, present.windows + 1, last.detach().cpu())
         return progress._replace(step=progress.step + self.steps, state=present)
 
 

@@ -30,7 +30,7 @@ class Optimizer(nn.Module, ABC, Generic[Memory]):
     def step(self, point: Point, memory: Memory) -> tuple[Params, Memory]:
         """Return the next parameters and memory."""
 
-    def looks(self, memory: Memory) -> Tensor | None:
+    def extra_evaluations(self, memory: Memory) -> Tensor | None:
         """Return how often each episode's batches were looked at beyond once a step, (E,); None if never.
 
         A look is an evaluation of the loss, of a gradient or of a Hessian product.

@@ -8,20 +8,21 @@ import torch
 from torch import Tensor
 
 from l2l_cli.core.types import Params
+from l2l_cli.core.vectors import stacked, unstacked
 from l2l_cli.models.point import Point
 from l2l_cli.optimizers.base import Optimizer
-from l2l_cli.optimizers.line_search import backtrack, dot, downhill, from_vectors, quotient, to_vectors
+from l2l_cli.optimizers.line_search import backtrack, dot, downhill, quotient
 
 
-class Conjugacy(NamedTuple):
+class ConjugateGradientMemory(NamedTuple):
     """The last gradient and direction, (E, D) each, zero before the first step; looks so far, (E,)."""
 
     grad: Tensor
     direction: Tensor
-    looks: Tensor
+    evaluations: Tensor
 
 
-class ConjugateGradient(Optimizer[Conjugacy]):
+class ConjugateGradient(Optimizer[ConjugateGradientMemory]):
     """θ ← θ + α · p with p ← −g + β · p, and α where the second-order model of the loss along p is least.
 
     On a quadratic, every first-order method that starts from θ_0 and adds multiples of the gradients it was shown is
@@ -44,23 +45,23 @@ class ConjugateGradient(Optimizer[Conjugacy]):
     def __init__(self) -> None:
         super().__init__()
 
-    def init(self, params: Params) -> Conjugacy:
+    def init(self, params: Params) -> ConjugateGradientMemory:
         """Remember nothing."""
-        none = torch.zeros_like(to_vectors(params))
-        return Conjugacy(none, none.clone(), none.new_zeros(len(none)))
+        none = torch.zeros_like(stacked(params))
+        return ConjugateGradientMemory(none, none.clone(), none.new_zeros(len(none)))
 
     @torch.no_grad()
-    def step(self, point: Point, memory: Conjugacy) -> tuple[Params, Conjugacy]:
+    def step(self, point: Point, memory: ConjugateGradientMemory) -> tuple[Params, ConjugateGradientMemory]:
         """Move to the least loss along the next direction."""
-        grad = to_vectors(point.grad)
+        grad = stacked(point.grad)
         beta = quotient(dot(grad, grad - memory.grad), dot(memory.grad, memory.grad)).clamp(min=0.0)
         direction = downhill(beta[:, None] * memory.direction - grad, grad)
-        curvature = dot(direction, to_vectors(point.hessian(from_vectors(direction, point.params))))
+        curvature = dot(direction, stacked(point.hessian(unstacked(direction, point.params))))
         unknown = quotient(torch.ones_like(curvature), direction.norm(dim=1))
         length = torch.where(curvature > 0, quotient(-dot(grad, direction), curvature), unknown)
         moved = backtrack(point, direction, length)
-        return moved.params, Conjugacy(grad, direction, memory.looks + moved.looks + 1)
+        return moved.params, ConjugateGradientMemory(grad, direction, memory.evaluations + moved.evaluations + 1)
 
-    def looks(self, memory: Conjugacy) -> Tensor:
+    def extra_evaluations(self, memory: ConjugateGradientMemory) -> Tensor:
         """Return the Hessian products and the losses of the line searches, (E,)."""
-        return memory.looks
+        return memory.evaluations

@@ -8,24 +8,25 @@ import torch
 from torch import Tensor
 
 from l2l_cli.core.types import Params
+from l2l_cli.core.vectors import stacked, unstacked
 from l2l_cli.models.point import Point
 from l2l_cli.optimizers.base import Optimizer, positive
-from l2l_cli.optimizers.line_search import dot, from_vectors, quotient, to_vectors
+from l2l_cli.optimizers.line_search import dot, quotient
 from l2l_cli.optimizers.solvers import Solution, conjugate_gradient
 
 POOR, GOOD = 0.25, 0.75
 """Shares of the promised decrease below which the damping rises, and above which it falls (Martens 2010, §4.1)."""
 
 
-class Solved(NamedTuple):
+class HessianFreeMemory(NamedTuple):
     """The last system's solution, (E, D), zero before the first step; the damping and looks so far, (E,) each."""
 
     solution: Tensor
     damping: Tensor
-    looks: Tensor
+    evaluations: Tensor
 
 
-class HessianFree(Optimizer[Solved]):
+class HessianFree(Optimizer[HessianFreeMemory]):
     """θ ← θ − lr · x with (G + λ·I) · x ≈ g, G the generalised Gauss-Newton matrix of the batch.
 
     Each system is solved from the last solution on, which so works as a momentum.  A step looks at its batch once more
@@ -57,31 +58,31 @@ class HessianFree(Optimizer[Solved]):
         self.iterations = iterations
         self.decay = decay
 
-    def init(self, params: Params) -> Solved:
+    def init(self, params: Params) -> HessianFreeMemory:
         """Remember nothing."""
-        none = torch.zeros_like(to_vectors(params))
-        return Solved(none, none.new_full((len(none),), self.damping), none.new_zeros(len(none)))
+        none = torch.zeros_like(stacked(params))
+        return HessianFreeMemory(none, none.new_full((len(none),), self.damping), none.new_zeros(len(none)))
 
     @torch.no_grad()
-    def step(self, point: Point, memory: Solved) -> tuple[Params, Solved]:
+    def step(self, point: Point, memory: HessianFreeMemory) -> tuple[Params, HessianFreeMemory]:
         """Solve the system of this batch, and go along its solution."""
 
         def product(vectors: Tensor) -> Tensor:
-            bent = to_vectors(point.ggn(from_vectors(vectors, point.params)))
+            bent = stacked(point.ggn(unstacked(vectors, point.params)))
             return torch.addcmul(bent, memory.damping[:, None], vectors)
 
         start = self.decay * memory.solution
         bent = product(start)
-        grad = to_vectors(point.grad)
+        grad = stacked(point.grad)
         found = conjugate_gradient(product, start, grad - bent, iterations=self.iterations)
-        step = from_vectors(-self.lr * found.x, point.params)
+        step = unstacked(-self.lr * found.x, point.params)
         params = {name: value.detach() + step[name] for name, value in point.params.items()}
-        damping, looks = self._damped(point, params, grad, found, memory.damping)
-        return params, Solved(found.x, damping, memory.looks + looks + 1 + found.products)
+        damping, evaluations = self._damped(point, params, grad, found, memory.damping)
+        return params, HessianFreeMemory(found.x, damping, memory.evaluations + evaluations + 1 + found.products)
 
-    def looks(self, memory: Solved) -> Tensor:
+    def extra_evaluations(self, memory: HessianFreeMemory) -> Tensor:
         """Return the products with G, and the losses at the new parameters if they are asked for, (E,)."""
-        return memory.looks
+        return memory.evaluations
 
     def _damped(
         self, point: Point, params: Params, grad: Tensor, found: Solution, damping: Tensor

@@ -29,7 +29,7 @@ class KFacMemory(NamedTuple):
     inverses: Factors
     velocity: Params
     seen: Tensor
-    looks: Tensor
+    evaluations: Tensor
     steps: Tensor
 
 
@@ -122,12 +122,12 @@ class KFac(Optimizer[KFacMemory]):
         bent = torch.stack([value.flatten(1).any(1) for value in (fresh.outputs | fresh.diagonal).values()]).any(0)
         seen = memory.seen + bent
         share = (1.0 / seen.clamp(min=1.0)).clamp(min=1.0 - self.decay) * bent
-        looks = memory.looks + len(next(iter(layers.values())).gradients)
-        return memory._replace(factors=averaged(memory.factors, fresh, share), seen=seen, looks=looks)
+        evaluations = memory.evaluations + len(next(iter(layers.values())).gradients)
+        return memory._replace(factors=averaged(memory.factors, fresh, share), seen=seen, evaluations=evaluations)
 
-    def looks(self, memory: KFacMemory) -> Tensor:
+    def extra_evaluations(self, memory: KFacMemory) -> Tensor:
         """Return the backward passes for the curvature, (E,)."""
-        return memory.looks
+        return memory.evaluations
 
     def _bounded(self, natural: Params, grad: Params) -> Params:
         """Shorten each episode's natural gradient to the norm that a step may have."""

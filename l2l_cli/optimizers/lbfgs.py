@@ -8,23 +8,24 @@ import torch
 from torch import Tensor
 
 from l2l_cli.core.types import Params
+from l2l_cli.core.vectors import stacked
 from l2l_cli.models.point import Point
 from l2l_cli.optimizers.base import Optimizer, positive
-from l2l_cli.optimizers.line_search import backtrack, dot, downhill, quotient, to_vectors
+from l2l_cli.optimizers.line_search import backtrack, dot, downhill, quotient
 
 CURVED = 1e-8
 """Smallest cosine between a step and the gradient's change at which the two are remembered."""
 
 
-class Pairs(NamedTuple):
+class LbfgsMemory(NamedTuple):
     """The last steps and the gradient's changes along them, (E, history, D), newest last; looks so far, (E,)."""
 
     steps: Tensor
     changes: Tensor
-    looks: Tensor
+    evaluations: Tensor
 
 
-class Lbfgs(Optimizer[Pairs]):
+class Lbfgs(Optimizer[LbfgsMemory]):
     """θ ← θ + α · d with d = −H · g, H the inverse Hessian that the last steps suggest, α by backtracking.
 
     A step looks at its batch more than once: at least one loss for the line search and one gradient where it ends,
@@ -38,7 +39,7 @@ class Lbfgs(Optimizer[Pairs]):
 
     Args:
         lr: The length α that each line search tries first; 1 without noise.
-        history: Pairs that are remembered.
+        history: LbfgsMemory that are remembered.
 
     Raises:
         ValueError: A number is not above zero.
@@ -50,31 +51,31 @@ class Lbfgs(Optimizer[Pairs]):
         self.lr = lr
         self.history = history
 
-    def init(self, params: Params) -> Pairs:
+    def init(self, params: Params) -> LbfgsMemory:
         """Remember nothing."""
-        vectors = to_vectors(params)
+        vectors = stacked(params)
         none = vectors.new_zeros(len(vectors), self.history, vectors.shape[1])
-        return Pairs(none, none.clone(), vectors.new_zeros(len(vectors)))
+        return LbfgsMemory(none, none.clone(), vectors.new_zeros(len(vectors)))
 
     @torch.no_grad()
-    def step(self, point: Point, memory: Pairs) -> tuple[Params, Pairs]:
+    def step(self, point: Point, memory: LbfgsMemory) -> tuple[Params, LbfgsMemory]:
         """Move to where the line search ends."""
-        grad = to_vectors(point.grad)
+        grad = stacked(point.grad)
         # Without a history the direction has the length 1: nothing is known of the right one.
         direction = downhill(-_times_inverse_hessian(grad, memory), grad)
-        moved = backtrack(point, direction, torch.full_like(memory.looks, self.lr))
+        moved = backtrack(point, direction, torch.full_like(memory.evaluations, self.lr))
         step = moved.length[:, None] * direction
-        change = to_vectors(point.at(moved.params).grad) - grad
+        change = stacked(point.at(moved.params).grad) - grad
         kept = dot(step, change) > CURVED * step.norm(dim=1) * change.norm(dim=1)
         steps, changes = _appended(memory.steps, step, kept), _appended(memory.changes, change, kept)
-        return moved.params, Pairs(steps, changes, memory.looks + moved.looks + 1)
+        return moved.params, LbfgsMemory(steps, changes, memory.evaluations + moved.evaluations + 1)
 
-    def looks(self, memory: Pairs) -> Tensor:
+    def extra_evaluations(self, memory: LbfgsMemory) -> Tensor:
         """Return the losses of the line searches and the gradients where they ended, (E,)."""
-        return memory.looks
+        return memory.evaluations
 
 
-def _times_inverse_hessian(grad: Tensor, memory: Pairs) -> Tensor:
+def _times_inverse_hessian(grad: Tensor, memory: LbfgsMemory) -> Tensor:
     """Return H · g (E, D) by the two-loop recursion; pairs that are still empty change nothing."""
     steps, changes = memory.steps.unbind(1), memory.changes.unbind(1)
     curvatures = [dot(step, change) for step, change in zip(steps, changes, strict=True)]

@@ -17,12 +17,12 @@ SHRINK = 0.5
 TRIES = 20
 
 
-def to_vectors(params: Params) -> Tensor:
+def stacked(params: Params) -> Tensor:
     """Return each episode's parameters as one vector, (E, D)."""
     return torch.cat([value.reshape(len(value), -1) for value in params.values()], 1)
 
 
-def from_vectors(vectors: Tensor, like: Params) -> Params:
+def unstacked(vectors: Tensor, like: Params) -> Params:
     """Return vectors (E, D) as parameters named and shaped as ``like``."""
     pieces = torch.split(vectors, [value[0].numel() for value in like.values()], 1)
     return {name: piece.reshape(value.shape) for (name, value), piece in zip(like.items(), pieces, strict=True)}
@@ -44,7 +44,7 @@ class Move(NamedTuple):
 
     params: Params
     length: Tensor
-    looks: Tensor
+    evaluations: Tensor
 
 
 def backtrack(point: Point, direction: Tensor, length: Tensor) -> Move:
@@ -58,27 +58,27 @@ def backtrack(point: Point, direction: Tensor, length: Tensor) -> Move:
         direction: (E, D).
         length: To be tried first, in multiples of the direction, (E,).
     """
-    before, slope = point.loss.detach(), dot(to_vectors(point.grad), direction)
+    before, slope = point.loss.detach(), dot(stacked(point.grad), direction)
     # At a minimum the promised decrease is smaller than the loss's own rounding.
     epsilon = torch.finfo(before.dtype).eps
     rounding = 4 * epsilon * before.abs()
-    shortest = quotient(epsilon * to_vectors(point.params).detach().norm(dim=1), direction.norm(dim=1))
-    accepted, looks = torch.zeros_like(before, dtype=torch.bool), torch.zeros_like(before)
+    shortest = quotient(epsilon * stacked(point.params).detach().norm(dim=1), direction.norm(dim=1))
+    accepted, evaluations = torch.zeros_like(before, dtype=torch.bool), torch.zeros_like(before)
     lost = torch.zeros_like(accepted)
     for _ in range(TRIES):
         loss = point.loss_at(_moved(point, direction, length))
-        looks = looks + ~(accepted | lost)
+        evaluations = evaluations + ~(accepted | lost)
         accepted = accepted | (~lost & (loss <= before + SUFFICIENT * length * slope + rounding))
         lost = ~accepted & (SHRINK * length < shortest)
         if (accepted | lost).all():
             break
         length = torch.where(accepted, length, SHRINK * length)
     length = torch.where(accepted, length, 0.0)
-    return Move(_moved(point, direction, length), length, looks)
+    return Move(_moved(point, direction, length), length, evaluations)
 
 
 def _moved(point: Point, direction: Tensor, length: Tensor) -> Params:
-    moves = from_vectors(length[:, None] * direction, point.params)
+    moves = unstacked(length[:, None] * direction, point.params)
     return {name: value.detach() + moves[name] for name, value in point.params.items()}
 
 

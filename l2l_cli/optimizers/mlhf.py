@@ -14,10 +14,10 @@ from torch import Tensor
 
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.types import Params
-from l2l_cli.models.model import Kind
+from l2l_cli.core.vectors import stacked, unstacked
+from l2l_cli.models.model import ParameterType
 from l2l_cli.models.point import Point
 from l2l_cli.optimizers.base import Optimizer, positive
-from l2l_cli.optimizers.line_search import from_vectors, to_vectors
 from l2l_cli.optimizers.preprocess import Preprocess, Squash
 from l2l_cli.optimizers.solvers import conjugate_gradient
 from l2l_cli.optimizers.type_rnns import KindRNNs, States
@@ -26,7 +26,7 @@ INPUTS = 3
 """What a network sees of a coordinate: the gradient, a residual and a solution."""
 
 
-class Curved(NamedTuple):
+class MLHFMemory(NamedTuple):
     """What MLHF remembers of the last step.
 
     ``solution`` x_n and ``residual`` r_n are (E, D), coordinates sorted by the kind of their parameter; ``looks`` is
@@ -38,10 +38,10 @@ class Curved(NamedTuple):
     damping: States
     precondition: States
     pace: States
-    looks: Tensor
+    evaluations: Tensor
 
 
-class Solved(NamedTuple):
+class SolvedSystem(NamedTuple):
     """One solved system, differentiable in φ; coordinates are sorted by kind.
 
     Attributes:
@@ -62,10 +62,10 @@ class Solved(NamedTuple):
     damping: Tensor
     norms: Tensor
     move: Tensor
-    memory: Curved
+    memory: MLHFMemory
 
 
-class MLHF(Optimizer[Curved]):
+class MLHF(Optimizer[MLHFMemory]):
     """θ ← θ − lr · x_n with x_n from n iterations of preconditioned conjugate gradients on (G + diag ŝ)·x = g.
 
     G is the generalised Gauss-Newton matrix of the batch.  Two networks, one each for every kind of parameter, see g, a
@@ -99,7 +99,7 @@ class MLHF(Optimizer[Curved]):
         self,
         lr: float = 1.0,
         iterations: int = 4,
-        kinds: Sequence[Kind] = ("conv_weight", "conv_bias", "dense_weight", "dense_bias"),
+        kinds: Sequence[ParameterType] = ("conv_weight", "conv_bias", "dense_weight", "dense_bias"),
         hidden: int = 4,
         layers: int = 2,
         preprocess: Preprocess | None = None,
@@ -120,7 +120,7 @@ class MLHF(Optimizer[Curved]):
         self.preconditioner = preconditioner
         inputs = INPUTS * self.preprocess.width
         self.damping = KindRNNs(kinds, inputs, hidden, layers, initial_seed)
-        none: Sequence[Kind] = ()
+        none: Sequence[ParameterType] = ()
         learned = kinds if preconditioner == "learned" else none
         self.precondition = KindRNNs(learned, inputs, hidden, layers, initial_seed + 104_729)
         self.pace = KindRNNs(kinds if pace == "learned" else none, inputs, hidden, layers, initial_seed + 1_299_709)
@@ -138,19 +138,19 @@ class MLHF(Optimizer[Curved]):
     def _is_compiled(self) -> bool:
         return self.kernels == "numba"
 
-    def init(self, params: Params) -> Curved:
+    def init(self, params: Params) -> MLHFMemory:
         """Remember nothing."""
-        none = torch.zeros_like(to_vectors(params))
+        none = torch.zeros_like(stacked(params))
         damping, precondition, pace = (part.init(none) for part in (self.damping, self.precondition, self.pace))
-        return Curved(none, none, damping, precondition, pace, none.new_zeros(len(none)))
+        return MLHFMemory(none, none, damping, precondition, pace, none.new_zeros(len(none)))
 
-    def step(self, point: Point, memory: Curved) -> tuple[Params, Curved]:
+    def step(self, point: Point, memory: MLHFMemory) -> tuple[Params, MLHFMemory]:
         """Solve the system of this batch, and go along its solution."""
         found = self.solve(point, memory)
-        moves = from_vectors(found.move, found.like)
+        moves = unstacked(found.move, found.like)
         return {name: value + moves[name] for name, value in point.params.items()}, found.memory
 
-    def solve(self, point: Point, memory: Curved) -> Solved:
+    def solve(self, point: Point, memory: MLHFMemory) -> SolvedSystem:
         """Solve the system of this batch.
 
         φ's gradients flow through the networks, their states, the iterations and all that is remembered; g and G are
@@ -163,7 +163,7 @@ class MLHF(Optimizer[Curved]):
         start, last = memory.solution, memory.residual
 
         def bent(vectors: Tensor) -> Tensor:
-            return _in_order(point.ggn(from_vectors(vectors, like)), like)
+            return _in_order(point.ggn(unstacked(vectors, like)), like)
 
         first = bent(start)  # before the gradient, so that one forward pass serves for all
         grad = _in_order(point.grad, like)
@@ -185,13 +185,13 @@ class MLHF(Optimizer[Curved]):
             features = torch.cat([shown, self._shown(found.residual), self._shown(found.x)])
             factor, pace = self.pace(features, pace, spans, self._is_compiled)
             move = factor * move
-        looks = memory.looks + 1 + found.products
-        memory = Curved(found.x, found.residual, damping_states, states, pace, looks)
-        return Solved(like, grad, found.x, found.residual, damping, found.norms, move, memory)
+        evaluations = memory.evaluations + 1 + found.products
+        memory = MLHFMemory(found.x, found.residual, damping_states, states, pace, evaluations)
+        return SolvedSystem(like, grad, found.x, found.residual, damping, found.norms, move, memory)
 
-    def looks(self, memory: Curved) -> Tensor:
+    def extra_evaluations(self, memory: MLHFMemory) -> Tensor:
         """Return the products with G, (E,)."""
-        return memory.looks
+        return memory.evaluations
 
     def _precondition(
         self,
@@ -200,7 +200,7 @@ class MLHF(Optimizer[Curved]):
         at_start: Tensor,
         damping: Tensor,
         states: States,
-        spans: dict[Kind, slice],
+        spans: dict[ParameterType, slice],
     ) -> tuple[Tensor | None, States]:
         """Return P, (E, D), for a residual and what the networks see of g and x_0; and the next states."""
         if self.preconditioner == "none":
@@ -216,9 +216,9 @@ class MLHF(Optimizer[Curved]):
         shown: Tensor = self.preprocess(numbers.flatten()).unflatten(-1, numbers.shape)
         return shown
 
-    def _sorted(self, point: Point) -> tuple[Params, dict[Kind, slice]]:
+    def _sorted(self, point: Point) -> tuple[Params, dict[ParameterType, slice]]:
         """Return the parameters with those of one kind side by side, and where each kind is among the coordinates."""
-        kinds = point.kinds
+        kinds = point.parameter_types
         if missing := sorted(set(kinds.values()) - set(self.damping.kinds)):
             raise UsageError(
                 f"mlhf has no networks for {', '.join(missing)}, which the optimizee has; meta-train them on such a "
@@ -226,7 +226,7 @@ class MLHF(Optimizer[Curved]):
             )
         order = list(self.damping.kinds)
         like = {name: point.params[name] for name in sorted(point.params, key=lambda name: order.index(kinds[name]))}
-        spans: dict[Kind, slice] = {}
+        spans: dict[ParameterType, slice] = {}
         begin = 0
         for name, value in like.items():
             end = begin + value[0].numel()
@@ -237,4 +237,4 @@ class MLHF(Optimizer[Curved]):
 
 def _in_order(params: Params, like: Params) -> Tensor:
     """Return parameters as vectors (E, D), in the order of ``like``."""
-    return to_vectors({name: params[name] for name in like})
+    return stacked({name: params[name] for name in like})

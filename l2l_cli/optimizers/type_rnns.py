@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from l2l_cli.core.random import generator, uniform
 from l2l_cli.kernels.parameter_types import KindKernels
-from l2l_cli.models.model import Kind
+from l2l_cli.models.model import ParameterType
 from l2l_cli.optimizers.coordinatewise_lstm import LSTMCell
 
 
@@ -74,7 +74,9 @@ class KindRNNs(nn.Module):
         initial_seed: Of the weights.
     """
 
-    def __init__(self, kinds: Sequence[Kind], inputs: int, hidden: int, layers: int, initial_seed: int) -> None:
+    def __init__(
+        self, kinds: Sequence[ParameterType], inputs: int, hidden: int, layers: int, initial_seed: int
+    ) -> None:
         super().__init__()
         networks: dict[str, nn.Module] = {
             kind: CoordinateRNN(inputs, hidden, layers, initial_seed + 7919 * i) for i, kind in enumerate(kinds)
@@ -96,7 +98,7 @@ class KindRNNs(nn.Module):
         return States(zero, zero)
 
     def forward(
-        self, features: Tensor, states: States, spans: dict[Kind, slice], compiled: bool = False
+        self, features: Tensor, states: States, spans: dict[ParameterType, slice], compiled: bool = False
     ) -> tuple[Tensor, States]:
         """Return a positive number for each coordinate, (E, D), for features (K, E, D); and the next states.
 

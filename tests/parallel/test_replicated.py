@@ -40,7 +40,7 @@ PAIRS: list[tuple[Task, Task]] = []
 @pytest.fixture
 def pair(double):
     """A task whose batches of 5 one process answers, and the same with two: their processes serve all tests here."""
-    if not PAIRS or not PAIRS[0][1].model._team._closing.alive:
+    if not PAIRS or not PAIRS[0][1].model._workers._closing.alive:
         one, two = (TASKS["digits-cudaconvnet"]() for _ in range(2))
         two.model = Replicated(two.model, 2, two.spec.inputs)
         PAIRS[:] = [(one, two)]
@@ -187,8 +187,8 @@ def test_models_that_mix_examples_are_found(name):
 def test_a_failure_elsewhere_is_told_and_ends_all(pair):
     model = pair[1].model
     linear, params = stand(pair[1]).linear, stand(pair[1]).params
-    model._team._members[0][1].send(("push", -1, [], []))  # a linearization that never was
-    process = model._team._members[0][0]
+    model._workers._processes[0][1].send(("push", -1, [], []))  # a linearization that never was
+    process = model._workers._processes[0][0]
     with pytest.raises(RunFailed, match=r"process 1 of hardware\.replicas=2 failed: ") as told:
         linear.push(params)
     assert "Traceback" in told.value.__notes__[0]
@@ -201,7 +201,7 @@ def test_a_failure_elsewhere_is_told_and_ends_all(pair):
 def test_a_process_that_dies_is_missed(pair):
     point = stand(pair[1])
     assert point.loss.shape == (E,)
-    os.kill(pair[1].model._team._members[0][0].pid, signal.SIGKILL)
+    os.kill(pair[1].model._workers._processes[0][0].pid, signal.SIGKILL)
     with pytest.raises(RunFailed, match="exit code -9"):
         point.ggn(point.params)
 
@@ -213,7 +213,7 @@ class Local(nn.Linear):
 
 def test_a_model_that_cannot_be_sent_is_refused():
     model = Replicated(Model(Local(2, 1), gaussian(1.0)), 2, (2,))
-    model._own._module.__deepcopy__ = lambda memo: model._own._module
+    model._model._module.__deepcopy__ = lambda memo: model._model._module
     with pytest.raises(UsageError, match="cannot pickle this"):
         model(model.init(1, generator(0)), torch.zeros(1, 4, 2))
 
@@ -260,7 +260,7 @@ from l2l_cli.parallel.replicated import Replicated
 if __name__ == "__main__":
     model = Replicated(Model(nn.Linear(2, 1), gaussian(1.0)), 2, (2,))
     model(model.init(1, generator(0)), torch.zeros(1, 4, 2))
-    print(model._team._members[0][0].pid, flush=True)
+    print(model._workers._processes[0][0].pid, flush=True)
     time.sleep(60)
 """
 

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from l2l_cli.core.types import Batch, Params
+from l2l_cli.core.vectors import stacked, unstacked
 from l2l_cli.learners.descent import Descent, DescentState
 from l2l_cli.meta.mlhf import CURVATURE_FLOOR
-from l2l_cli.models.model import Kind
+from l2l_cli.models.model import ParameterType
 from l2l_cli.models.point import Point
-from l2l_cli.optimizers.line_search import dot, from_vectors, to_vectors
-from l2l_cli.optimizers.mlhf import MLHF, Solved
+from l2l_cli.optimizers.line_search import dot
+from l2l_cli.optimizers.mlhf import MLHF, SolvedSystem
 from l2l_cli.optimizers.solvers import conjugate_gradient
 
 CONVERGED = 60
@@ -62,7 +63,7 @@ def look(learner: Descent, rule: MLHF, state: DescentState, batch: Batch, conver
     }
     if converge:
         numbers[EFFICIENCY] = (own / _converged(point, found, state.memory.solution)).mean()
-    for kind, span in _spans(found.like, point.kinds).items():
+    for kind, span in _spans(found.like, point.parameter_types).items():
         part = found.damping[:, span].flatten()
         for share in SHARES:
             # An order statistic: torch's quantile refuses the weights of large networks.
@@ -75,12 +76,12 @@ def solver_loss(grad: Tensor, x: Tensor, residual: Tensor) -> Tensor:
     return -dot(grad, x) / dot(x, grad - residual).clamp(min=CURVATURE_FLOOR).sqrt()
 
 
-def _converged(point: Point, found: Solved, start: Tensor) -> Tensor:
+def _converged(point: Point, found: SolvedSystem, start: Tensor) -> Tensor:
     """Return l_p of the same system solved for long, (E,)."""
 
     def product(vectors: Tensor) -> Tensor:
-        bent = point.ggn(from_vectors(vectors, found.like))
-        return to_vectors({name: bent[name] for name in found.like}) + found.damping * vectors
+        bent = point.ggn(unstacked(vectors, found.like))
+        return stacked({name: bent[name] for name in found.like}) + found.damping * vectors
 
     residual = found.grad - product(start)
     # The floors of the paper's iterations would end these early where gradients are small.
@@ -88,9 +89,9 @@ def _converged(point: Point, found: Solved, start: Tensor) -> Tensor:
     return solver_loss(found.grad, end.x, end.residual)
 
 
-def _spans(like: Params, kinds: dict[str, Kind]) -> dict[Kind, slice]:
+def _spans(like: Params, kinds: dict[str, ParameterType]) -> dict[ParameterType, slice]:
     """Return where each kind is among the coordinates, which are sorted by it."""
-    spans: dict[Kind, slice] = {}
+    spans: dict[ParameterType, slice] = {}
     begin = 0
     for name, value in like.items():
         end = begin + value[0].numel()
