@@ -61,7 +61,7 @@ class Segment:
         return self._later({**params, _INPUTS: inputs}, inputs.new_empty(0), recompute)
 
     def __call__(self, params: Params, inputs: Tensor, recompute: bool) -> Tensor:
-        """Return the outputs, and keep for the backward pass its activations, or with ``recompute`` the inputs alone."""
+        """Return the outputs; with ``recompute`` nothing but the inputs is kept for the backward pass."""
 
         def outputs_of(inputs: Tensor, *values: Tensor) -> Tensor:
             return self._function(dict(zip(self.names, values, strict=True)), inputs)

@@ -44,6 +44,12 @@ def named(vectors: Tensor, shapes: Mapping[str, Sequence[int]]) -> Params:
     }
 
 
+def dot(one: Tensor, other: Tensor) -> Tensor:
+    """Return the inner product of each episode's vectors (E, P), (E,)."""
+    product: Tensor = torch.linalg.vecdot(one, other)
+    return product
+
+
 def per_episode(values: Tensor, like: Tensor) -> Tensor:
     """Return one value for each episode, (E,), as (E, 1, …, 1), so that it broadcasts over a tensor (E, ...)."""
     return values.view(-1, *[1] * (like.dim() - 1))

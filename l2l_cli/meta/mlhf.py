@@ -15,14 +15,13 @@ from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import generator
 from l2l_cli.core.tree import detach
 from l2l_cli.core.types import Batches, Params
-from l2l_cli.core.vectors import stacked, unstacked
+from l2l_cli.core.vectors import dot, stacked, unstacked
 from l2l_cli.learners.base import Learner
 from l2l_cli.learners.descent import Descent, DescentState
 from l2l_cli.meta.gradient import Estimate, Progress
 from l2l_cli.meta.horizon import Horizon
 from l2l_cli.meta.replay import Replay, Replayed, ReplayState
 from l2l_cli.models.point import Point
-from l2l_cli.optimizers.line_search import dot
 from l2l_cli.optimizers.mlhf import MLHF, SolvedSystem
 
 CURVATURE_FLOOR = 1e-12

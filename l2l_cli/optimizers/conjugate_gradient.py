@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from l2l_cli.core.types import Params
-from l2l_cli.core.vectors import stacked, unstacked
+from l2l_cli.core.vectors import dot, stacked, unstacked
 from l2l_cli.models.point import Point
 from l2l_cli.optimizers.base import Optimizer
-from l2l_cli.optimizers.line_search import backtrack, dot, downhill, quotient
+from l2l_cli.optimizers.line_search import backtrack, downhill, quotient
 
 
 class ConjugateGradientMemory(NamedTuple):
-    """The last gradient and direction, (E, D) each, zero before the first step; looks so far, (E,)."""
+    """The last gradient and direction, (E, D) each, zero before the first step; extra evaluations so far, (E,)."""
 
     grad: Tensor
     direction: Tensor
@@ -25,19 +25,19 @@ class ConjugateGradientMemory(NamedTuple):
 class ConjugateGradient(Optimizer[ConjugateGradientMemory]):
     """θ ← θ + α · p with p ← −g + β · p, and α where the second-order model of the loss along p is least.
 
-    On a quadratic, every first-order method that starts from θ_0 and adds multiples of the gradients it was shown is
-    after t steps somewhere in θ_0 plus the t-th Krylov space of Hessian and first gradient; this one is at the point of
-    least loss in that space, so none of them can be lower at any step: it is their limit, and after as many steps as
-    there are dimensions it is the exact solution, up to rounding.  A rule that gives each coordinate a rate of its own,
-    as Adam and learned rules do, may leave that space; for those it is a yardstick.
+    On a quadratic, every first-order method that starts from θ_0 and adds multiples of past gradients is after t steps
+    somewhere in θ_0 plus the t-th Krylov space of Hessian and first gradient.  This one is at the point of least loss
+    in that space, so none of them can be lower at any step: it is their limit, and after as many steps as there are
+    dimensions it is the exact solution, up to rounding.  A rule that gives each coordinate a rate of its own, as Adam
+    and learned rules do, may leave that space; for those it is a yardstick.
 
     On other surfaces it is a nonlinear conjugate-gradient method, with safeguards that a quadratic never needs:
-    a β below 0 counts as 0 and a direction along which the loss does not fall is replaced by the steepest one; where
+    a β below 0 counts as 0, and a direction along which the loss does not fall is replaced by the steepest one; where
     curvature is not positive, the line search starts from a step of length 1; and a step that makes the loss on its
-    batch larger is shortened.  It is never restarted otherwise.
+    batch larger is shortened.  There are no other restarts.
 
-    A step looks at its batch more than once: one Hessian product and one loss or more.  ``looks`` counts them.  No
-    meta-gradient flows through a step.
+    A step takes extra evaluations on its batch: one Hessian product, and one loss or more.  No meta-gradient flows
+    through a step.
 
     Source: Hestenes and Stiefel 1952; β of Polak and Ribière 1969, cut at 0 as in Nocedal and Wright 2006, eq. 5.45.
     """
@@ -46,9 +46,9 @@ class ConjugateGradient(Optimizer[ConjugateGradientMemory]):
         super().__init__()
 
     def init(self, params: Params) -> ConjugateGradientMemory:
-        """Remember nothing."""
-        none = torch.zeros_like(stacked(params))
-        return ConjugateGradientMemory(none, none.clone(), none.new_zeros(len(none)))
+        """Return a zero gradient and direction."""
+        zero = torch.zeros_like(stacked(params))
+        return ConjugateGradientMemory(zero, zero.clone(), zero.new_zeros(len(zero)))
 
     @torch.no_grad()
     def step(self, point: Point, memory: ConjugateGradientMemory) -> tuple[Params, ConjugateGradientMemory]:
@@ -63,5 +63,5 @@ class ConjugateGradient(Optimizer[ConjugateGradientMemory]):
         return moved.params, ConjugateGradientMemory(grad, direction, memory.evaluations + moved.evaluations + 1)
 
     def extra_evaluations(self, memory: ConjugateGradientMemory) -> Tensor:
-        """Return the Hessian products and the losses of the line searches, (E,)."""
+        """Return the number of Hessian products, and of losses in line searches, (E,)."""
         return memory.evaluations

@@ -8,17 +8,17 @@ import torch
 from torch import Tensor
 
 from l2l_cli.core.types import Params
-from l2l_cli.core.vectors import stacked
+from l2l_cli.core.vectors import dot, stacked
 from l2l_cli.models.point import Point
 from l2l_cli.optimizers.base import Optimizer, positive
-from l2l_cli.optimizers.line_search import backtrack, dot, downhill, quotient
+from l2l_cli.optimizers.line_search import backtrack, downhill, quotient
 
 CURVED = 1e-8
 """Smallest cosine between a step and the gradient's change at which the two are remembered."""
 
 
 class LbfgsMemory(NamedTuple):
-    """The last steps and the gradient's changes along them, (E, history, D), newest last; looks so far, (E,)."""
+    """The last steps and gradient changes, (E, history, D), newest last; extra evaluations so far, (E,)."""
 
     steps: Tensor
     changes: Tensor
@@ -28,9 +28,9 @@ class LbfgsMemory(NamedTuple):
 class Lbfgs(Optimizer[LbfgsMemory]):
     """θ ← θ + α · d with d = −H · g, H the inverse Hessian that the last steps suggest, α by backtracking.
 
-    A step looks at its batch more than once: at least one loss for the line search and one gradient where it ends,
-    so that a step and its change of gradient are of one and the same batch.  ``looks`` counts them.  Episodes have step
-    lengths and histories of their own.  No meta-gradient flows through a step.
+    A step takes extra evaluations on its batch: at least one loss for the line search, and one gradient where it ends,
+    so that a step and its change of gradient belong to the same batch.  Episodes have step lengths and histories of
+    their own.  No meta-gradient flows through a step.
 
     Source: Nocedal 1980; Nocedal and Wright 2006, algorithms 7.4 and 7.5; with minibatches, Schraudolph, Yu and
     Günter 2007, whose gradients' differences are of one batch.
@@ -38,8 +38,8 @@ class Lbfgs(Optimizer[LbfgsMemory]):
     Deviation: Armijo's rule alone, without Wolfe's second condition, so a pair without positive curvature is left out.
 
     Args:
-        lr: The length α that each line search tries first; 1 without noise.
-        history: LbfgsMemory that are remembered.
+        lr: Length α that each line search tries first; 1 suits surfaces without noise.
+        history: Number of pairs that are remembered.
 
     Raises:
         ValueError: A number is not above zero.
@@ -52,16 +52,16 @@ class Lbfgs(Optimizer[LbfgsMemory]):
         self.history = history
 
     def init(self, params: Params) -> LbfgsMemory:
-        """Remember nothing."""
+        """Return an empty history."""
         vectors = stacked(params)
-        none = vectors.new_zeros(len(vectors), self.history, vectors.shape[1])
-        return LbfgsMemory(none, none.clone(), vectors.new_zeros(len(vectors)))
+        empty = vectors.new_zeros(len(vectors), self.history, vectors.shape[1])
+        return LbfgsMemory(empty, empty.clone(), vectors.new_zeros(len(vectors)))
 
     @torch.no_grad()
     def step(self, point: Point, memory: LbfgsMemory) -> tuple[Params, LbfgsMemory]:
         """Move to where the line search ends."""
         grad = stacked(point.grad)
-        # Without a history the direction has the length 1: nothing is known of the right one.
+        # Without a history the direction has length 1, since nothing is known of the right length.
         direction = downhill(-_times_inverse_hessian(grad, memory), grad)
         moved = backtrack(point, direction, torch.full_like(memory.evaluations, self.lr))
         step = moved.length[:, None] * direction
@@ -71,7 +71,7 @@ class Lbfgs(Optimizer[LbfgsMemory]):
         return moved.params, LbfgsMemory(steps, changes, memory.evaluations + moved.evaluations + 1)
 
     def extra_evaluations(self, memory: LbfgsMemory) -> Tensor:
-        """Return the losses of the line searches and the gradients where they ended, (E,)."""
+        """Return the number of losses in line searches, and of gradients where they ended, (E,)."""
         return memory.evaluations
 
 
@@ -90,5 +90,5 @@ def _times_inverse_hessian(grad: Tensor, memory: LbfgsMemory) -> Tensor:
 
 
 def _appended(old: Tensor, new: Tensor, kept: Tensor) -> Tensor:
-    """Append to the histories (E, history, D) of the episodes whose pair is kept; the oldest falls out."""
+    """Append to the histories (E, history, D) of the episodes whose pair is kept, and drop the oldest entry."""
     return torch.where(kept[:, None, None], torch.cat([old[:, 1:], new[:, None]], 1), old)

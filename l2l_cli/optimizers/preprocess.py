@@ -1,4 +1,4 @@
-"""How a gradient is presented to a learned rule.
+"""Maps from gradients to the input features of a learned rule.
 
 Source: Andrychowicz et al. 2016, appendix A.
 """
@@ -16,7 +16,11 @@ from l2l_cli.optimizers.base import fraction, positive
 
 
 class Preprocess(nn.Module, ABC):
-    """Maps each gradient coordinate to ``width`` features."""
+    """A map from each gradient coordinate to ``width`` features.
+
+    Attributes:
+        width: Number of features of a coordinate.
+    """
 
     width: int
 
@@ -25,17 +29,17 @@ class Preprocess(nn.Module, ABC):
         """Map gradients (C,) to features (width, C)."""
 
     def begin(self, like: Tensor) -> Any:
-        """Return what is remembered of past gradients before the first; ``like`` (C,) says how many there are."""
+        """Return the memory of past gradients before the first one, for coordinates (C,) as of ``like``."""
         del like
         return ()
 
     def show(self, grad: Tensor, seen: Any) -> tuple[Tensor, Any]:
-        """Map gradients (C,) and what is remembered to features (width, C) and what is remembered next."""
+        """Map gradients (C,) and the memory to features (width, C) and the next memory."""
         return self(grad), seen
 
 
 class Identity(Preprocess):
-    """The gradient itself, times a constant; what the paper does for quadratics (scale 1)."""
+    """The gradient itself, times a constant; the paper has it for quadratics, with scale 1."""
 
     width = 1
 
@@ -50,7 +54,7 @@ class Identity(Preprocess):
 
 
 class Squash(Preprocess):
-    """tanh of the number times a constant, which is 1 in the code of Chen and Lu 2018."""
+    """The tanh of a number times a constant, which is 1 in the code of Chen and Lu 2018."""
 
     width = 1
 
@@ -78,7 +82,7 @@ class LogAndSign(Preprocess):
         """Return (2, C)."""
         size = grad.abs()
         large = size >= torch.exp(grad.new_tensor(-self.p))
-        # The clamp keeps the branch that is not taken finite: where() multiplies its gradient by zero.
+        # The clamp keeps the branch that is not chosen finite: where() multiplies its gradient by zero.
         magnitude = torch.where(large, size.clamp(min=torch.finfo(grad.dtype).tiny).log() / self.p, -1.0)
         direction = torch.where(large, grad.sign(), torch.exp(grad.new_tensor(self.p)) * grad)
         return torch.stack([magnitude, direction])
@@ -87,8 +91,8 @@ class LogAndSign(Preprocess):
 class ClippedLogAndSign(Preprocess):
     """max(log(|g| + ε) / k, −1) and clip(e^k · g, −1, 1), without a branch; ε is the number type's epsilon.
 
-    The form of the authors' code, with its k = 5.  The branches of ``LogAndSign`` meet at e^−p, so that with p = k the
-    two differ by ε alone, at most by ε · e^k / k.
+    This is the form of the authors' code, with its k = 5.  The branches of ``LogAndSign`` meet at e^−p, so that with
+    p = k the two differ by ε alone, at most by ε · e^k / k.
     """
 
     width = 2
@@ -116,18 +120,18 @@ class Seen(NamedTuple):
 class Momenta(Preprocess):
     """``LogAndSign``, and gradient and momenta in units of their root mean square: g / √v̂ and m̂ / √v̂.
 
-    v̂ and the m̂, one for each decay, are bias-corrected as in Adam, which is −lr · m̂ / √v̂: what a rule is to find
-    out about scales and time it need not spend its few cells on.
+    v̂ and the m̂, one for each decay, are bias-corrected as in Adam, which is −lr · m̂ / √v̂; so a rule need not spend
+    its few cells on scales and averages over time.
 
     Source: Lv, Jiang and Li 2017, "Learning gradient descent: better generalization and longer horizons", eq. 3, for
     m̂ / √v̂ and g / √v̂; Metz et al. 2019, "Understanding and correcting pathologies in the training of learned
     optimizers", for several decays.
 
     Args:
-        decays: Of the momenta.
+        decays: Decays of the momenta.
         square: Decay of v.
-        p: Of ``LogAndSign``.
-        epsilon: Added to √v̂.
+        p: Constant p of ``LogAndSign``.
+        epsilon: Number that is added to √v̂.
     """
 
     def __init__(

@@ -14,7 +14,7 @@ from l2l_cli.optimizers.base import FirstOrder, positive, zeros
 
 
 class Smorms3Memory(NamedTuple):
-    """Means of gradients and squares over ``window`` steps, each shaped as the parameters."""
+    """Means of gradients and of their squares over ``window`` steps, each shaped as the parameters."""
 
     first: Params
     second: Params
@@ -25,8 +25,8 @@ class Smorms3(FirstOrder[Smorms3Memory]):
     """θ ← θ − g · min(lr, q) / (√s + epsilon), where q = m² / (s + epsilon) is the share of signal in the gradient.
 
     Args:
-        lr: Cap of the step, in units of normalised gradients; the source's 0.001.
-        epsilon: The source's 1e-16.
+        lr: Largest step, in units of normalised gradients; the source's 0.001.
+        epsilon: Number that is added to denominators; the source's 1e-16.
     """
 
     def __init__(self, lr: float = 1e-3, epsilon: float = 1e-16) -> None:

@@ -13,7 +13,7 @@ from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import derive, generator, normal
 from l2l_cli.core.tree import flatten
 from l2l_cli.core.types import Phase
-from l2l_cli.core.vectors import stacked, unstacked
+from l2l_cli.core.vectors import dot, stacked, unstacked
 from l2l_cli.evaluation.score import score
 from l2l_cli.learners.descent import Descent
 from l2l_cli.meta.gradient_training import MetaTraining
@@ -22,7 +22,6 @@ from l2l_cli.meta.plan import MetaPlan
 from l2l_cli.meta.replay import Replay
 from l2l_cli.models.point import Point
 from l2l_cli.optimizers.adam import Adam
-from l2l_cli.optimizers.line_search import dot
 from l2l_cli.optimizers.mlhf import MLHF
 from l2l_cli.optimizers.preprocess import LogAndSign
 from l2l_cli.tasks.halfplanes import Halfplanes

@@ -8,14 +8,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from l2l_cli.core.types import Batch, Params
-from l2l_cli.core.vectors import stacked, unstacked
+from l2l_cli.core.types import Batch
+from l2l_cli.core.vectors import dot, unstacked
 from l2l_cli.learners.descent import Descent, DescentState
 from l2l_cli.meta.mlhf import CURVATURE_FLOOR
-from l2l_cli.models.model import ParameterType
 from l2l_cli.models.point import Point
-from l2l_cli.optimizers.line_search import dot
-from l2l_cli.optimizers.mlhf import MLHF, SolvedSystem
+from l2l_cli.optimizers.mlhf import MLHF, SolvedSystem, in_order, spans_by_type
 from l2l_cli.optimizers.solvers import conjugate_gradient
 
 CONVERGED = 60
@@ -63,7 +61,7 @@ def look(learner: Descent, rule: MLHF, state: DescentState, batch: Batch, conver
     }
     if converge:
         numbers[EFFICIENCY] = (own / _converged(point, found, state.memory.solution)).mean()
-    for kind, span in _spans(found.like, point.parameter_types).items():
+    for kind, span in spans_by_type(found.like, point.parameter_types).items():
         part = found.damping[:, span].flatten()
         for share in SHARES:
             # An order statistic: torch's quantile refuses the weights of large networks.
@@ -80,21 +78,9 @@ def _converged(point: Point, found: SolvedSystem, start: Tensor) -> Tensor:
     """Return l_p of the same system solved for long, (E,)."""
 
     def product(vectors: Tensor) -> Tensor:
-        bent = point.ggn(unstacked(vectors, found.like))
-        return stacked({name: bent[name] for name in found.like}) + found.damping * vectors
+        return in_order(point.ggn(unstacked(vectors, found.like)), found.like) + found.damping * vectors
 
     residual = found.grad - product(start)
     # The floors of the paper's iterations would end these early where gradients are small.
     end = conjugate_gradient(product, start, residual, 1.0 / found.damping, CONVERGED, TINY, TINY)
     return solver_loss(found.grad, end.x, end.residual)
-
-
-def _spans(like: Params, kinds: dict[str, ParameterType]) -> dict[ParameterType, slice]:
-    """Return where each kind is among the coordinates, which are sorted by it."""
-    spans: dict[ParameterType, slice] = {}
-    begin = 0
-    for name, value in like.items():
-        end = begin + value[0].numel()
-        spans[kinds[name]] = slice(spans.get(kinds[name], slice(begin, end)).start, end)
-        begin = end
-    return spans
