@@ -34,8 +34,8 @@ class LinearNormalisation(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> object:
         """Replace ``torch.nn.functional.batch_norm``."""
-        named = dict(zip(_ARGUMENTS, args, strict=False)) | (kwargs or {})
-        if func is not batch_norm or not named.get("training") or named["running_mean"] is not None:
+        named = dict(zip(_ARGUMENTS, args, strict=False)) | (kwargs or {}) if func is batch_norm else {}
+        if not named.get("training") or named["running_mean"] is not None:
             return func(*args, **(kwargs or {}))
         inputs, weight, bias = named["input"], named.get("weight"), named.get("bias")
         weight = inputs.new_ones(inputs.shape[1]) if weight is None else weight

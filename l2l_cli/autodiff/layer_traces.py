@@ -23,13 +23,7 @@ OutputCurvature = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class LayerTrace(NamedTuple):
-    """One module that has parameters of its own.
-
-    Attributes:
-        module: The module.
-        inputs: Inputs of the module, (E, N, ...).
-        gradients: K vectors for each example, back-propagated to the module's outputs, (K, E, N, ...).
-    """
+    """A module, its inputs, (E, N, ...), and K vectors back-propagated to its outputs, (K, E, N, ...)."""
 
     module: nn.Module
     inputs: Tensor

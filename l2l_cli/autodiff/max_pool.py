@@ -13,7 +13,9 @@ from torch.overrides import TorchFunctionMode
 from l2l_cli.core.types import Context
 
 _forward, _backward = torch.ops.aten.max_pool2d_with_indices, torch.ops.aten.max_pool2d_with_indices_backward
-_Size = int | list[int] | tuple[int, ...]
+_DEFAULTS: dict[str, Any] = dict.fromkeys(("input", "kernel_size", "stride"))
+_DEFAULTS |= {"padding": 0, "dilation": 1, "ceil_mode": False, "return_indices": False}
+"""The parameters of ``torch.nn.functional.max_pool2d`` in their order."""
 
 
 class LeanPooling(TorchFunctionMode):
@@ -30,21 +32,13 @@ class LeanPooling(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> object:
         """Replace ``torch.nn.functional.max_pool2d``."""
-        return (_pooled if func is max_pool2d else func)(*args, **(kwargs or {}))
-
-
-def _pooled(
-    inputs: Tensor,
-    kernel_size: _Size,
-    stride: _Size | None = None,
-    padding: _Size = 0,
-    dilation: _Size = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> object:
-    windows = (kernel_size, kernel_size if stride is None else stride, padding, dilation, ceil_mode)
-    outputs, positions = _Pool.apply(inputs, windows)  # type: ignore[no-untyped-call]
-    return (outputs, positions) if return_indices else outputs
+        if func is not max_pool2d:
+            return func(*args, **(kwargs or {}))
+        named = _DEFAULTS | dict(zip(_DEFAULTS, args, strict=False)) | (kwargs or {})
+        inputs, size, stride, *others, return_indices = named.values()
+        windows = (size, size if stride is None else stride, *others)
+        outputs, positions = _Pool.apply(inputs, windows)  # type: ignore[no-untyped-call]
+        return (outputs, positions) if return_indices else outputs
 
 
 class _Pool(torch.autograd.Function):

@@ -14,10 +14,6 @@ Params = dict[str, Tensor]
 class Context(Protocol):
     """The context of a ``torch.autograd.Function``, which carries any attribute from its forward to its backward."""
 
-    saved_tensors: tuple[Tensor, ...]
-
-    def save_for_backward(self, *tensors: Tensor) -> None: ...  # noqa: D102
-    def mark_non_differentiable(self, *tensors: Tensor) -> None: ...  # noqa: D102
     def __getattr__(self, name: str) -> Any: ...
     def __setattr__(self, name: str, value: object) -> None: ...
 
@@ -39,13 +35,10 @@ class Split(StrEnum):
 
 
 class Batch(NamedTuple):
-    """N examples for each of E episodes.
+    """N examples for each of E episodes: inputs (E, N, ...), targets (E, N, ...).
 
-    Attributes:
-        inputs: Inputs, (E, N, ...).
-        targets: Targets, (E, N, ...).
-        shown: Mask of the episodes whose targets may be learned from at this step, (E,) of 0 and 1; None is all.  A
-            hidden target serves the score alone (the separator flag of Bosc 2016); later ones may be shown again.
+    ``shown`` is the mask of the episodes whose targets may be learned from at this step, (E,) of 0 and 1; None is all.
+    A hidden target serves the score alone (the separator flag of Bosc 2016); later ones may be shown again.
     """
 
     inputs: Tensor
@@ -71,14 +64,7 @@ class Batches(NamedTuple):
 
 
 class Spec(NamedTuple):
-    """What a learner must know of a task before it sees data.
-
-    Attributes:
-        inputs: Shape of one example's inputs.
-        targets: Shape of one example's targets.
-        examples: Number N of examples of a step.
-        hides: Whether an episode hides its later targets.
-    """
+    """Shapes of one example's inputs and targets, the examples N of a step, and whether later targets are hidden."""
 
     inputs: tuple[int, ...]
     targets: tuple[int, ...]

@@ -32,11 +32,7 @@ def unflattened(vector: Tensor, like: Params) -> Params:
 
 
 def named(vectors: Tensor, shapes: Mapping[str, Sequence[int]]) -> Params:
-    """Return vectors (..., P) as named tensors, (..., *shape) each.
-
-    Raises:
-        RuntimeError: The shapes do not hold P numbers together.
-    """
+    """Return vectors (..., P) as named tensors, (..., *shape) each."""
     pieces = torch.split(vectors, [math.prod(shape) for shape in shapes.values()], -1)
     return {
         name: piece.reshape(*vectors.shape[:-1], *shape)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from l2l_cli.core.tree import detach
 from l2l_cli.learners.base import Learner
-from l2l_cli.meta.gradient import Estimate, Estimator, Progress
+from l2l_cli.meta.gradient import Estimate, Estimator, Progress, meta_gradient
 from l2l_cli.meta.horizon import Horizon
 from l2l_cli.meta.loss import MetaLoss, Trajectory
 
@@ -42,7 +40,6 @@ class Backprop(Estimator):
         batches = self.window_of(learner, progress)
         state, losses = learner.losses(detach(progress.state), batches)
         objective = self.loss(losses, self.reached(progress, batches), batches.shown)
-        names, values = zip(*learner.named_parameters(), strict=True)
-        grads = torch.autograd.grad(objective, values, materialize_grads=True)
+        grad = meta_gradient(learner, objective)
         progress = progress._replace(step=progress.step + batches.steps, state=detach(state))
-        return progress, Estimate(dict(zip(names, grads, strict=True)), objective.detach(), losses.detach().mean())
+        return progress, Estimate(grad, objective.detach(), losses.detach().mean())

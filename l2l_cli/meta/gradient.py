@@ -18,14 +18,8 @@ from l2l_cli.tasks.base import Episode, Task
 class Progress(NamedTuple):
     """The position within the present episodes, which is all that an estimator carries over.
 
-    The data are no part of it: they are a function of seed and draw.
-
-    Attributes:
-        seed: Seed of all draws, ().
-        draw: Number of draws of E episodes before the present one, ().
-        step: Next step of the episodes, ().
-        horizon: Steps of the episodes, ().
-        state: State of the learner, or what the estimator puts around it.
+    ``seed``, ``draw`` (the number of draws of E episodes before), ``step`` (the next one) and ``horizon`` are integer
+    scalars, ``state`` is the learner's state.  The data are no part of it: they are a function of seed and draw.
     """
 
     seed: Tensor
@@ -41,6 +35,12 @@ class Estimate(NamedTuple):
     grad: Params
     objective: Tensor
     loss: Tensor
+
+
+def meta_gradient(learner: Learner[Any], objective: Tensor) -> Params:
+    """Return the derivative of an objective, (), in φ, by φ's names."""
+    names, values = zip(*learner.named_parameters(), strict=True)
+    return dict(zip(names, torch.autograd.grad(objective, values, materialize_grads=True), strict=True))
 
 
 class Estimator(ABC):

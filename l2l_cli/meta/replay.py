@@ -18,7 +18,7 @@ from l2l_cli.core.types import Batches, Params
 from l2l_cli.core.vectors import flattened
 from l2l_cli.learners.base import Learner
 from l2l_cli.learners.descent import Descent, DescentState
-from l2l_cli.meta.gradient import Estimate, Estimator, Progress
+from l2l_cli.meta.gradient import Estimate, Estimator, Progress, meta_gradient
 from l2l_cli.meta.horizon import Horizon
 from l2l_cli.meta.loss import MetaLoss, Trajectory
 from l2l_cli.optimizers.base import fraction
@@ -48,14 +48,7 @@ class Slots(NamedTuple):
 
 
 class ReplayState(NamedTuple):
-    """The state of an episode under replay.
-
-    Attributes:
-        state: State of the learner.
-        slots: Stored parameters.
-        windows: Number of windows so far, ().
-        loss: Last loss, ().
-    """
+    """The learner's state under replay, the slots, the number of windows so far, (), and the last loss, ()."""
 
     state: DescentState
     slots: Slots
@@ -247,7 +240,6 @@ class ReplayedBackprop(Replayed):
         progress = self.replayed(learner, progress, done)
         state, losses = learner.losses(detach(progress.state.state), self.window_of(learner, progress))
         objective = self.loss(losses, min(1.0, (int(progress.step) + self.steps) / int(progress.horizon)))
-        names, values = zip(*learner.named_parameters(), strict=True)
-        grads = torch.autograd.grad(objective, values, materialize_grads=True)
+        grad = meta_gradient(learner, objective)
         progress = self.after(progress, state, losses[0].mean(), losses[-1].mean())
-        return progress, Estimate(dict(zip(names, grads, strict=True)), objective.detach(), losses.detach().mean())
+        return progress, Estimate(grad, objective.detach(), losses.detach().mean())

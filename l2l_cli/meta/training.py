@@ -19,14 +19,7 @@ from l2l_cli.meta.plan import MetaPlan
 
 
 class Update(NamedTuple):
-    """One update of φ.
-
-    Attributes:
-        number: Number of the update, from 1.
-        loss: Mean loss of the update's window.
-        norm: Norm of the meta-gradient before clipping.
-        skipped: Whether the update was skipped for being non-finite.
-    """
+    """One update of φ: its number from 1, its mean loss, the meta-gradient's norm before clipping, whether skipped."""
 
     number: int
     loss: float
@@ -35,15 +28,10 @@ class Update(NamedTuple):
 
 
 class Validation(NamedTuple):
-    """One validation.
+    """One validation: the number of updates before it, losses, and whether it is the best so far.
 
-    Attributes:
-        number: Number of updates before it.
-        train: Mean loss of the updates since the last validation.
-        mean: Mean loss over all steps of the meta-valid episodes.
-        final: Loss at their last step.
-        best: Whether it is the best validation so far.
-        held_out: Loss of their hidden steps; None if there are none.
+    ``train`` is the mean loss of the updates since the last validation; ``mean`` and ``final`` are the loss over all
+    steps and at the last step of the meta-valid episodes, ``held_out`` that of their hidden steps, None without any.
     """
 
     number: int

@@ -29,9 +29,12 @@ class HessianFreeMemory(NamedTuple):
 
 
 class _DampedGaussNewton(Optimizer[HessianFreeMemory], ABC):
-    """θ ← θ − lr · x with (G + λ·I) · x ≈ g, G the generalised Gauss-Newton matrix of the batch."""
+    """θ ← θ − lr · x with (G + λ·I) · x ≈ g, G the generalised Gauss-Newton matrix of the batch.
 
-    def __init__(self, lr: float, damping: float, iterations: int, decay: float) -> None:
+    Deviation: no line search and no preconditioner, as in Chen and Lu 2018; and a fixed number of iterations.
+    """
+
+    def __init__(self, lr: float = 0.3, damping: float = 0.1, iterations: int = 4, decay: float = 1.0) -> None:
         super().__init__()
         positive(lr=lr, damping=damping, iterations=iterations)
         if not 0 <= decay <= 1:
@@ -82,8 +85,6 @@ class HessianFree(_DampedGaussNewton):
     Source: Martens 2010, §4; fixed damping and few iterations as in Chen and Lu 2018, whose code has lr 0.01, damping
     0.005 and 20 iterations at 512 images a batch.
 
-    Deviation: no line search and no preconditioner, as there; and a fixed number of iterations.
-
     Args:
         lr: Fraction of the solution that a step goes.
         damping: Damping λ.
@@ -93,9 +94,6 @@ class HessianFree(_DampedGaussNewton):
     Raises:
         ValueError: A number is not above zero, or the decay not in [0, 1].
     """
-
-    def __init__(self, lr: float = 0.3, damping: float = 0.1, iterations: int = 4, decay: float = 1.0) -> None:
-        super().__init__(lr, damping, iterations, decay)
 
     def _damped(
         self, point: Point, params: Params, grad: Tensor, solution: Solution, damping: Tensor
@@ -112,8 +110,6 @@ class LevenbergMarquardt(_DampedGaussNewton):
     ``HessianFree``.
 
     Source: Martens 2010, §4.1; numbers as in the code of Chen and Lu 2018, which takes 20 iterations.
-
-    Deviation: no line search and no preconditioner, as there; and a fixed number of iterations.
 
     Args:
         lr: Fraction of the solution that a step goes.

@@ -20,15 +20,10 @@ EARLY = 3
 
 
 class KFacMemory(NamedTuple):
-    """What K-FAC remembers.
+    """Running means of the factors, their damped inverses as last computed, and the decayed sum of past steps.
 
-    Attributes:
-        factors: Running means of the factors.
-        inverses: Damped inverses of the factors, as last computed.
-        velocity: Decayed sum of past steps, shaped as the parameters.
-        seen: Number of batches in each episode's means, (E,).
-        evaluations: Extra backward passes so far, (E,).
-        steps: Number of steps so far, ().
+    ``seen`` is the number of batches in each episode's means, ``evaluations`` that of extra backward passes, (E,) both;
+    ``steps`` counts all steps, ().
     """
 
     factors: Factors

@@ -27,15 +27,9 @@ INPUTS = 3
 
 
 class MLHFMemory(NamedTuple):
-    """What MLHF remembers of the last step; coordinates are sorted by the type of their parameter.
+    """The last solution x_n and residual r_n, (E, D), the states of the networks, and extra evaluations so far, (E,).
 
-    Attributes:
-        solution: Last solution x_n, (E, D).
-        residual: Last residual r_n, (E, D).
-        damping: States of RNN_s.
-        precondition: States of RNN_p.
-        pace: States of the network for the step size.
-        evaluations: Extra evaluations so far, (E,).
+    Coordinates are sorted by the type of their parameter.
     """
 
     solution: Tensor

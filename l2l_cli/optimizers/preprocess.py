@@ -16,11 +16,7 @@ from l2l_cli.optimizers.base import fraction, positive
 
 
 class Preprocess(nn.Module, ABC):
-    """A map from each gradient coordinate to ``width`` features.
-
-    Attributes:
-        width: Number of features of a coordinate.
-    """
+    """A map from each gradient coordinate to ``width`` features."""
 
     width: int
 

@@ -30,11 +30,7 @@ class Knowledge(NamedTuple):
 
 
 class Posterior(Protocol):
-    """A prior over functions with its update.
-
-    Attributes:
-        exact: Whether its error is the best possible one, and not only an upper bound of it.
-    """
+    """A prior over functions with its update; ``exact`` is false if its error only bounds the best from above."""
 
     exact: bool
 
@@ -50,9 +46,6 @@ class Posterior(Protocol):
 
 class Bayes(Learner[Knowledge]):
     """A learner that answers with the posterior mean.
-
-    Args:
-        task: Task whose prior is known.
 
     Raises:
         ValueError: No such learner is known for the task.

@@ -28,13 +28,9 @@ CACHED = 2048
 
 
 class Examples(NamedTuple):
-    """The examples whose targets were shown, padded by zeros where an episode has fewer than n.
+    """The examples whose targets were shown, (E, n, D) and (E, n), zero where an episode has fewer than n.
 
-    Attributes:
-        inputs: Inputs, (E, n, D).
-        targets: Targets, (E, n).
-        known: Number of an episode's examples, (E,).
-        fitted: Number of them that the present fit is based on, (E,).
+    ``known`` is the number of an episode's examples, and ``fitted`` that of the present fit's examples, (E,) both.
     """
 
     inputs: Tensor
