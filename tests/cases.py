@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from collections.abc import Callable
 from functools import cache
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from l2l_cli.kernels.paths import Paths
 from l2l_cli.learners.base import Learner
 from l2l_cli.learners.bayes.posterior import Bayes
 from l2l_cli.learners.descent import Descent
@@ -114,6 +116,13 @@ def weights_in_cell(**options: Any) -> Callable[[Task], Learner[Any]]:
         return learner
 
     return made
+
+
+def on_path(learner: Learner[Any], compiled: bool) -> Learner[Any]:
+    """A twin of a learner that may take compiled paths, or may not; both share φ."""
+    twin = copy.copy(learner)
+    twin.paths = Paths(compiled)
+    return twin.on(learner.task)
 
 
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from l2l_cli.autodiff.batch_norm import LinearNormalisation
 from l2l_cli.autodiff.max_pool import LeanPooling
-from l2l_cli.autodiff.recorder import NotPure, Stages, record_stages
+from l2l_cli.autodiff.recorder import Stages, if_pure, record_stages
 from l2l_cli.core.types import Params
 
 Answer = Callable[[Params, Tensor], Tensor]
@@ -101,13 +101,11 @@ class Linearizer:
             v, u = values[count + 1 : -1], values[-1]
             return (at.outputs,), (at.push(dict(zip(names, v, strict=True))),), tuple(at.pull(u).values())
 
-        try:
-            # What is recorded tells its inputs apart by their identity.
-            apart = [value.clone() for value in (*given[:count], like)]
-            del like
-            return record_stages(products, given, apart[:-1], apart[-1:]), [value.stride() for value in apart]
-        except NotPure:
-            return None
+        # What is recorded tells its inputs apart by their identity.
+        apart = [value.clone() for value in (*given[:count], like)]
+        del like
+        stages = if_pure(lambda: record_stages(products, given, apart[:-1], apart[-1:]))
+        return (stages, [value.stride() for value in apart]) if stages is not None else None
 
     def _unrecorded(self, params: Params, inputs: Tensor) -> Linearization:
         """Return the same by automatic differentiation, which starts anew for each product."""

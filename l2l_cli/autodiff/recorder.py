@@ -7,7 +7,7 @@ the operations themselves take.  A program is what is left: the operations, in o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -59,6 +59,24 @@ def record(function: Callable[..., tuple[Tensor, ...]], *inputs: Tensor) -> Call
             outputs = function(*inputs)
         writer = _Writer(inputs, recorder.calls)
         return writer.program(writer.names(inputs), writer.names(outputs))
+
+
+T = TypeVar("T")
+
+
+def if_pure(attempt: Callable[[], T]) -> T | None:
+    """Return what an attempt to record returns; None if what a function does depends on the numbers it is given."""
+    try:
+        return attempt()
+    except NotPure:
+        return None
+
+
+def recorded_or_itself(
+    function: Callable[..., tuple[Tensor, ...]], *inputs: Tensor
+) -> Callable[..., list[Tensor] | tuple[Tensor, ...]]:
+    """Return a function's program; the function itself if it is not pure and has to be called every time."""
+    return if_pure(lambda: record(function, *inputs)) or function
 
 
 def record_stages(function: Callable[..., Sequence[Sequence[Tensor]]], *stages: Sequence[Tensor]) -> Stages:

@@ -112,5 +112,7 @@ class _Sequence(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, of_outputs: Tensor, *_: Tensor) -> Any:
         if ctx.number != ctx.runner.number:
-            raise RuntimeError("another sequence was run since: differentiate one before the next is begun")
+            raise RuntimeError(
+                "these buffers were overwritten by a later sequence; call backward() before starting the next one"
+            )
         return (None, None, None, None, *ctx.runner.backward(of_outputs))

@@ -46,3 +46,18 @@ class Weights(NamedTuple):
     def features(self) -> int:
         """The number of features of a coordinate."""
         return self.layers[0][0].shape[1]
+
+    @property
+    def hidden(self) -> int:
+        """The number of units of a layer."""
+        return self.layers[0][1].shape[1]
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All parameters, in the order of φ."""
+        return [*(value for layer in self.layers for value in layer), *self.head]
+
+    def holding(self, tensors: Sequence[Tensor]) -> Weights:
+        """Return the same with other tensors in place of the parameters, in the order of φ."""
+        *cells, weight, bias = tensors
+        return self._replace(layers=[cells[k : k + 3] for k in range(0, len(cells), 3)], head=(weight, bias))

@@ -182,7 +182,9 @@ class _Cell(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, of_answers: Tensor, _: Tensor) -> Any:
         if ctx.number != ctx.runner.number:
-            raise RuntimeError("another sequence was run since: differentiate one before the next is begun")
+            raise RuntimeError(
+                "these buffers were overwritten by a later sequence; call backward() before starting the next one"
+            )
         ctx.runner.number += 1  # the tape is used up
         of_start, of_phi = ctx.runner.backward(of_answers)
         return (None, of_start, None, None, None, *of_phi)

@@ -11,7 +11,8 @@ Names: "6/6(1)" → ``hidden=6, cells=6``;  W → ``first``, ``second``, ``reado
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import copy
+from typing import NamedTuple, Self
 
 import torch
 from torch import Generator, Tensor, nn
@@ -69,6 +70,12 @@ class LSTM1997(LogisticNetwork[MemoryState]):
         self.draw(spread, initial_seed)
         with torch.no_grad():
             self.first[hidden + cells : hidden + 2 * cells, self.external] = input_bias
+
+    def untruncated(self) -> Self:
+        """Return a twin that differentiates through everything; both share φ."""
+        twin = copy.copy(self)
+        twin.truncated = False
+        return twin
 
     def init(self, episodes: int, rng: Generator) -> MemoryState:
         """Start from zero activations, empty cells and y_0 = 0."""

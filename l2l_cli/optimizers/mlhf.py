@@ -14,9 +14,11 @@ from torch import Tensor
 
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.types import Params
+from l2l_cli.kernels.paths import EVERY_PATH, NUMBA, REFERENCE, Path, Paths
 from l2l_cli.models.model import Kind
 from l2l_cli.models.point import Point
 from l2l_cli.optimizers.base import Optimizer, positive
+from l2l_cli.optimizers.compiled import Fitting
 from l2l_cli.optimizers.line_search import from_vectors, to_vectors
 from l2l_cli.optimizers.preprocess import Preprocess, Squash
 from l2l_cli.optimizers.solvers import conjugate_gradient
@@ -90,6 +92,7 @@ class MLHF(Optimizer[Curved]):
         pace: "learned": a third network for each kind sees g, r_n and x_n and multiplies each coordinate's step; ours.
         initial_pace: By what it does so at first.
         initial_seed: Of the initial weights.
+        paths: Paths that the networks may take.
 
     Raises:
         ValueError: A number is out of range.
@@ -109,10 +112,13 @@ class MLHF(Optimizer[Curved]):
         pace: Literal["fixed", "learned"] = "fixed",
         initial_pace: float = 1.0,
         initial_seed: int = 0,
+        *,
+        paths: Paths = EVERY_PATH,
     ) -> None:
         super().__init__()
         positive(lr=lr, iterations=iterations, hidden=hidden, layers=layers, base_damping=base_damping)
         positive(initial_pace=initial_pace)
+        self._compiled = paths.compiled
         self.lr = lr
         self.iterations = iterations
         self.preprocess = preprocess if preprocess is not None else Squash()
@@ -130,13 +136,14 @@ class MLHF(Optimizer[Curved]):
             self.damping.begin_at(initial_damping)
 
     @property
-    def kernels(self) -> str:
-        """What the networks run on: "numba" or "reference"."""
-        return "numba" if self.fast and next(self.parameters()).device.type == "cpu" else "reference"
+    def path(self) -> Path:
+        """What the networks run on, in ``step`` and in ``solve``."""
+        return NUMBA if self._compiled and next(self.parameters()).device.type == "cpu" else REFERENCE
 
-    @property
-    def _is_compiled(self) -> bool:
-        return self.kernels == "numba"
+    def compiled(self, fitting: Fitting) -> Path:
+        """Return the path of the networks: all else is products of the model's, which differ from step to step."""
+        del fitting
+        return self.path
 
     def init(self, params: Params) -> Curved:
         """Remember nothing."""
@@ -169,7 +176,7 @@ class MLHF(Optimizer[Curved]):
         grad = _in_order(point.grad, like)
         shown, at_start = self._shown(grad), self._shown(start)
         features = torch.cat([shown, self._shown(last), at_start])
-        inferred, damping_states = self.damping(features, memory.damping, spans, self._is_compiled)
+        inferred, damping_states = self.damping(features, memory.damping, spans, self.path.is_compiled)
         damping = inferred + self.base_damping
         residual = torch.addcmul(grad - first, damping, start, value=-1.0)
         precondition, states = self._precondition(shown, residual, at_start, damping, memory.precondition, spans)
@@ -183,7 +190,7 @@ class MLHF(Optimizer[Curved]):
         move, pace = -self.lr * found.x, memory.pace
         if self.pace.kinds:
             features = torch.cat([shown, self._shown(found.residual), self._shown(found.x)])
-            factor, pace = self.pace(features, pace, spans, self._is_compiled)
+            factor, pace = self.pace(features, pace, spans, self.path.is_compiled)
             move = factor * move
         looks = memory.looks + 1 + found.products
         memory = Curved(found.x, found.residual, damping_states, states, pace, looks)
@@ -208,7 +215,7 @@ class MLHF(Optimizer[Curved]):
         if self.preconditioner == "jacobi":
             return 1.0 / damping, states
         features = torch.cat([shown, self._shown(residual), at_start])
-        values: tuple[Tensor, States] = self.precondition(features, states, spans, self._is_compiled)
+        values: tuple[Tensor, States] = self.precondition(features, states, spans, self.path.is_compiled)
         return values
 
     def _shown(self, numbers: Tensor) -> Tensor:

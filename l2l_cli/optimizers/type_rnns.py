@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from l2l_cli.core.random import generator, uniform
 from l2l_cli.kernels.parameter_types import KindKernels
 from l2l_cli.models.model import Kind
-from l2l_cli.optimizers.coordinatewise_lstm import LSTMCell
+from l2l_cli.optimizers.lstm_cell import LSTMCell
 
 
 class States(NamedTuple):

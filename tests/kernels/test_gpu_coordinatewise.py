@@ -80,5 +80,5 @@ def test_more_units_than_there_is_room_for_are_refused():
 
 
 def test_importing_the_fast_path_imports_no_triton():
-    code = "import sys; import l2l_cli.learners.fast.unroll_cuda; sys.exit('triton' in sys.modules)"
+    code = "import sys; import l2l_cli.optimizers.fast.unroll_cuda; sys.exit('triton' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

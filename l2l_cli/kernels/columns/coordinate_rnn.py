@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from l2l_cli.kernels.blocks import BLOCK
 from l2l_cli.kernels.columns.lstm import Cell, climb
 from l2l_cli.kernels.columns.lstm_backward import CHUNK, Gradient, Scratch, Tape, ask, collect, pull, slopes
+from l2l_cli.kernels.columns.transfers import copy_in, copy_out
 from l2l_cli.kernels.simd.compiled import kernel
 from l2l_cli.kernels.simd.functions import softplus
-from l2l_cli.kernels.simd.registers import WIDTH, Array, IntArray, fma, load, pointer, repeat, splat, store, zeros
+from l2l_cli.kernels.simd.registers import WIDTH, Array, IntArray, fma, load, pointer, repeat, store, zeros
 
 
 class Networks(NamedTuple):
@@ -98,9 +99,9 @@ def forward(networks: Networks, step: Step, place: Room, first: int, last: int) 
     content, kept = pointer(place.tape.cell, 0), pointer(place.tape.cell, rows * BLOCK)
     for s in range(first, last):
         kind, at, filled = _where(step.runs, s)
-        _fetch(features, pointer(step.features, at), count, columns, filled, part)
-        _fetch(own, pointer(step.hidden, at), rows, columns, filled, part)
-        _fetch(content, pointer(step.cell, at), rows, columns, filled, part)
+        copy_in(features, pointer(step.features, at), count, columns, filled, part)
+        copy_in(own, pointer(step.hidden, at), rows, columns, filled, part)
+        copy_in(content, pointer(step.cell, at), rows, columns, filled, part)
         top = climb(_cell(networks, kind), features, own, content, above, kept, hidden * BLOCK, hidden, filled)
         head = pointer(networks.head, kind * (hidden + 1))
         for q in range(0, filled, WIDTH * len(part)):
@@ -108,9 +109,9 @@ def forward(networks: Networks, step: Step, place: Room, first: int, last: int) 
             for j in range(hidden):
                 value = fma(repeat(head, j, part), load(top, j * BLOCK + q, part, 1), value)
             store(sums, q, softplus(value), 1)
-        _put(pointer(step.values, at), sums, 1, columns, filled, part)
-        _put(pointer(step.next_hidden, at), above, rows, columns, filled, part)
-        _put(pointer(step.next_cell, at), kept, rows, columns, filled, part)
+        copy_out(pointer(step.values, at), sums, 1, columns, filled, part)
+        copy_out(pointer(step.next_hidden, at), above, rows, columns, filled, part)
+        copy_out(pointer(step.next_cell, at), kept, rows, columns, filled, part)
 
 
 @kernel
@@ -142,11 +143,11 @@ def backward(
         collect(tape, gradient, scratch, 0, 0, 1, filled)
         if errors.of_features.shape[0] > 0:
             source = pointer(scratch.of_features, 0)
-            _put(pointer(errors.of_features, at), source, errors.of_features.shape[0], columns, filled, part)
-        _put(pointer(errors.of_cell, at), pointer(scratch.of_cell, 0), rows, columns, filled, part)
+            copy_out(pointer(errors.of_features, at), source, errors.of_features.shape[0], columns, filled, part)
+        copy_out(pointer(errors.of_cell, at), pointer(scratch.of_cell, 0), rows, columns, filled, part)
         for n in range(layers):
             into = pointer(errors.of_hidden, n * hidden * columns + at)
-            _put(into, pointer(scratch.of_hidden, n * (hidden + 3) * BLOCK), hidden, columns, filled, part)
+            copy_out(into, pointer(scratch.of_hidden, n * (hidden + 3) * BLOCK), hidden, columns, filled, part)
 
 
 @kernel
@@ -154,15 +155,15 @@ def _recall(step: Step, errors: Errors, place: Room, at: int, filled: int, part:
     """Fetch a block as it was before and after its step, and what is asked of it."""
     layers, hidden, columns = step.hidden.shape
     rows, tape, scratch = layers * hidden, place.tape, place.scratch
-    _fetch(pointer(tape.features, 0), pointer(step.features, at), step.features.shape[0], columns, filled, part)
-    _fetch(pointer(tape.hidden, 0), pointer(step.hidden, at), rows, columns, filled, part)
-    _fetch(pointer(tape.hidden, rows * BLOCK), pointer(step.next_hidden, at), rows, columns, filled, part)
-    _fetch(pointer(tape.cell, 0), pointer(step.cell, at), rows, columns, filled, part)
-    _fetch(pointer(tape.of_moves, 0), pointer(errors.of_sums, at), 1, columns, filled, part)
-    _fetch(pointer(scratch.of_cell, 0), pointer(errors.of_next_cell, at), rows, columns, filled, part)
+    copy_in(pointer(tape.features, 0), pointer(step.features, at), step.features.shape[0], columns, filled, part)
+    copy_in(pointer(tape.hidden, 0), pointer(step.hidden, at), rows, columns, filled, part)
+    copy_in(pointer(tape.hidden, rows * BLOCK), pointer(step.next_hidden, at), rows, columns, filled, part)
+    copy_in(pointer(tape.cell, 0), pointer(step.cell, at), rows, columns, filled, part)
+    copy_in(pointer(tape.of_moves, 0), pointer(errors.of_sums, at), 1, columns, filled, part)
+    copy_in(pointer(scratch.of_cell, 0), pointer(errors.of_next_cell, at), rows, columns, filled, part)
     for n in range(layers):
         source = pointer(errors.of_next_hidden, n * hidden * columns + at)
-        _fetch(pointer(scratch.of_hidden, n * (hidden + 3) * BLOCK), source, hidden, columns, filled, part)
+        copy_in(pointer(scratch.of_hidden, n * (hidden + 3) * BLOCK), source, hidden, columns, filled, part)
 
 
 @kernel
@@ -179,30 +180,3 @@ def _where(runs: IntArray, s: int):  # type: ignore[no-untyped-def]
 def _cell(networks: Networks, kind: int) -> Cell:
     """Return the weights of one kind."""
     return Cell(networks.gates[kind], networks.bias[kind], networks.back[kind], networks.starts, networks.part)
-
-
-@kernel
-def _fetch(into, source, rows: int, stride: int, filled: int, part: tuple[int, ...]) -> None:  # type: ignore[no-untyped-def]
-    """Copy a block of some rows into the room, with zeros beyond its last coordinate."""
-    if filled < BLOCK:
-        zero = splat(0.0, load(into, 0, part, 1))
-        for at in range(0, rows * BLOCK, WIDTH * len(part)):
-            store(into, at, zero, 1)
-    _copy(into, BLOCK, source, stride, rows, filled, part)
-
-
-@kernel
-def _put(into, source, rows: int, stride: int, filled: int, part: tuple[int, ...]) -> None:  # type: ignore[no-untyped-def]
-    """Copy some rows of the room back."""
-    _copy(into, stride, source, BLOCK, rows, filled, part)
-
-
-@kernel
-def _copy(into, pitch: int, source, stride: int, rows: int, filled: int, part: tuple[int, ...]) -> None:  # type: ignore[no-untyped-def]
-    """Copy rows that are ``pitch`` numbers apart in one place, and ``stride`` in the other."""
-    for k in range(rows):
-        whole = filled - filled % WIDTH
-        for q in range(0, whole, WIDTH):
-            store(into, k * pitch + q, load(source, k * stride + q, WIDTH, 1), 1)
-        for q in range(whole, filled):
-            store(into, k * pitch + q, load(source, k * stride + q, 1, 1), 1)

@@ -12,6 +12,7 @@ import numpy as np
 
 from l2l_cli.kernels.blocks import BLOCK
 from l2l_cli.kernels.columns.lstm import Cell, climb
+from l2l_cli.kernels.columns.transfers import copy_in, copy_out
 from l2l_cli.kernels.simd.compiled import kernel
 from l2l_cli.kernels.simd.functions import at_least, at_most, log_size
 from l2l_cli.kernels.simd.registers import WIDTH, Array, fma, load, pointer, repeat, splat, store
@@ -60,6 +61,30 @@ class Step(NamedTuple):
     next_params: Array
 
 
+class ColumnsStep(NamedTuple):
+    """What one step of C coordinates reads and writes, in rows of all coordinates.
+
+    Attributes:
+        gradient: (C,); not read if features are ``GIVEN``.
+        features: (F, C), or (0, 0) if the kernel computes them.
+        hidden: h before the step, (layers, H, C).
+        cell: c before the step, alike.
+        next_hidden: h after it.
+        next_cell: c after it.
+        params: θ before the step, (C,).
+        next_params: θ after it.
+    """
+
+    gradient: Array
+    features: Array
+    hidden: Array
+    cell: Array
+    next_hidden: Array
+    next_cell: Array
+    params: Array
+    next_params: Array
+
+
 @kernel
 def forward(rule: Rule, step: Step, first: int, last: int) -> None:
     """Advance the blocks ``first`` … ``last`` − 1 by one step."""
@@ -77,6 +102,27 @@ def forward(rule: Rule, step: Step, first: int, last: int) -> None:
             for j in range(hidden):
                 move = fma(repeat(head, j, part), load(top, j * BLOCK + q, part, 1), move)
             store(step.next_params, s * BLOCK + q, load(step.params, s * BLOCK + q, part, 1) + move, 1)
+
+
+@kernel
+def forward_columns(rule: Rule, step: ColumnsStep, block: Step, first: int, last: int) -> None:
+    """Advance the blocks ``first`` … ``last`` − 1 of rows of columns by one step, each in an array of its own."""
+    layers, hidden, columns = step.hidden.shape
+    rows, part = layers * hidden, rule.cell.part
+    for s in range(first, last):
+        at = s * BLOCK
+        filled = min(BLOCK, columns - at)
+        copy_in(pointer(block.gradient, 0), pointer(step.gradient, at), 1, columns, filled, part)
+        if rule.shown == GIVEN:
+            features = step.features.shape[0]
+            copy_in(pointer(block.features, 0), pointer(step.features, at), features, columns, filled, part)
+        copy_in(pointer(block.hidden, 0), pointer(step.hidden, at), rows, columns, filled, part)
+        copy_in(pointer(block.cell, 0), pointer(step.cell, at), rows, columns, filled, part)
+        copy_in(pointer(block.params, 0), pointer(step.params, at), 1, columns, filled, part)
+        forward(rule, block, 0, 1)
+        copy_out(pointer(step.next_hidden, at), pointer(block.next_hidden, 0), rows, columns, filled, part)
+        copy_out(pointer(step.next_cell, at), pointer(block.next_cell, 0), rows, columns, filled, part)
+        copy_out(pointer(step.next_params, at), pointer(block.next_params, 0), 1, columns, filled, part)
 
 
 @kernel
