@@ -15,6 +15,9 @@ from l2l_cli.kernels.simd.registers import zeros
 from l2l_cli.kernels.threads import team
 from l2l_cli.kernels.weights import Weights
 
+CHUNK = 8
+"""Blocks that a single step fetches at once: their states fill half a second-level cache."""
+
 
 def packed(weights: Weights, columns: int) -> Rule:
     """Return weights as kernels read them."""
@@ -60,9 +63,9 @@ class SingleSteps:
         layers, units, dtype = len(weights.layers), weights.hidden, hidden.numpy().dtype
         blocks = self._blocks.setdefault((weights.features, layers, units, dtype), [])
         while len(blocks) < threads:
-            gradient, params, next_params = (zeros((BLOCK,), dtype) for _ in range(3))
-            h, c, next_h, next_c = (zeros((layers, 1, units, BLOCK), dtype) for _ in range(4))
-            features = zeros((1, weights.features, BLOCK), dtype)
+            gradient, params, next_params = (zeros((CHUNK * BLOCK,), dtype) for _ in range(3))
+            h, c, next_h, next_c = (zeros((layers, CHUNK, units, BLOCK), dtype) for _ in range(4))
+            features = zeros((CHUNK, weights.features, BLOCK), dtype)
             blocks.append(Step(gradient, features, h, c, next_h, next_c, params, next_params))
         return blocks
 
@@ -93,10 +96,16 @@ class LSTMWindow:
         self._workspace = Workspace()
         self._shape: tuple[object, ...] = ()
 
-    def begin(self, weights: Weights, memory: tuple[Tensor, Tensor], params: Tensor, steps: int) -> None:
-        """Begin with φ, h and c of (layers, H, C) and θ of (C,)."""
+    def begin(
+        self, weights: Weights, memory: tuple[Tensor, Tensor], params: Tensor, steps: int, record: bool = True
+    ) -> None:
+        """Begin with φ, h and c of (layers, H, C) and θ of (C,).
+
+        Without ``record`` nothing can be differentiated: one row of buffers serves all steps, and two those that have
+        a row before the first step.
+        """
         self._count = params.numel()
-        self._allocate(weights, memory[0], steps)
+        self._allocate(weights, memory[0], steps if record else 1)
         self._weights, self._rule = weights, packed(weights, self.params.shape[1])
         for value, given in zip((self.hidden[0], self.cell[0]), memory, strict=True):
             fill(value, given)
@@ -104,7 +113,7 @@ class LSTMWindow:
 
     def advance(self, t: int) -> None:
         """Make step t."""
-        rule, step = self._rule, self._steps[t]
+        rule, step = self._rule, self._steps[t % len(self._steps)]
         crew = team(torch.get_num_threads())
         crew.each(step.hidden.shape[1], lambda _, first, last: forward(rule, step, first, last))
 
@@ -137,5 +146,7 @@ class LSTMWindow:
             Step(gradients[t], features[t], h[t], c[t], h[t + 1], c[t + 1], params[t], params[t + 1])
             for t in range(steps)
         ]
+        if steps == 1:  # two such steps, there and back, are as many as wanted
+            self._steps.append(Step(gradients[0], features[0], h[1], c[1], h[0], c[0], params[1], params[0]))
         self.features, self.hidden, self.cell = map(torch.from_numpy, (features, h, c))
         self.gradients, self.grad_moves, self.params = map(torch.from_numpy, (gradients, grad_moves, params))

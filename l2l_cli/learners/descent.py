@@ -92,6 +92,14 @@ class Descent(Learner[DescentState]):
         answer = point.outputs if torch.is_grad_enabled() else point.outputs.detach()
         return DescentState(params, memory), answer
 
+    def unroll(self, state: DescentState, batches: Batches) -> tuple[DescentState, Tensor]:
+        """Step through T batches, by compiled code where nothing is to be differentiated."""
+        if isinstance(self._compiled, Unroll) and not torch.is_grad_enabled():
+            unrolled = self._compiled.answers(*state, batches)
+            if unrolled is not None:
+                return DescentState(*unrolled[0]), unrolled[1]
+        return super().unroll(state, batches)
+
     def losses(self, state: DescentState, batches: Batches) -> tuple[DescentState, Tensor]:
         """Return the losses of T steps, by the compiled path if the rule has one and its gradient is stopped."""
         if not isinstance(self._compiled, Unroll):

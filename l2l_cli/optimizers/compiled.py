@@ -67,6 +67,14 @@ class Unroll(ABC, Generic[Memory]):
     def losses(self, params: Params, memory: Memory, batches: Batches) -> tuple[tuple[Params, Memory], Tensor]:
         """Return θ and the memory after T steps, as constants, and the losses (T, E), differentiable in φ."""
 
+    def answers(self, params: Params, memory: Memory, batches: Batches) -> tuple[tuple[Params, Memory], Tensor] | None:
+        """Return θ and the memory after T steps, and the outputs (T, E, N, ...), without any derivative.
+
+        None leaves it to single steps.
+        """
+        del params, memory, batches
+        return None
+
     def step(self, params: Params, memory: Memory, batch: Batch) -> tuple[tuple[Params, Memory], Tensor] | None:
         """Return θ and the memory after one step, and the outputs (E, N, ...) before it, without any derivative.
 
@@ -102,8 +110,11 @@ class CompiledSteps(ABC, Generic[Memory]):
         """Return the coordinates (C,) and the memory after one step on ∇ (C,), of which nothing is kept."""
 
     @abstractmethod
-    def begin(self, memory: Memory, theta: Tensor, steps: int) -> None:
-        """Begin a window of T steps with the present φ, a memory and coordinates (C,)."""
+    def begin(self, memory: Memory, theta: Tensor, steps: int, record: bool = True) -> None:
+        """Begin a window of T steps with the present φ, a memory and coordinates (C,).
+
+        Without ``record`` no ``backward`` follows, and ``thetas[t]`` holds until step t + 1 has been made.
+        """
 
     @abstractmethod
     def advance(self, t: int, grad: Tensor) -> None:

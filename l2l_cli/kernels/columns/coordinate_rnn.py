@@ -99,9 +99,9 @@ def forward(networks: Networks, step: Step, place: Room, first: int, last: int) 
     content, kept = pointer(place.tape.cell, 0), pointer(place.tape.cell, rows * BLOCK)
     for s in range(first, last):
         kind, at, filled = _where(step.runs, s)
-        copy_in(features, pointer(step.features, at), count, columns, filled, part)
-        copy_in(own, pointer(step.hidden, at), rows, columns, filled, part)
-        copy_in(content, pointer(step.cell, at), rows, columns, filled, part)
+        copy_in(features, pointer(step.features, at), (1, 1, count), columns, filled)
+        copy_in(own, pointer(step.hidden, at), (1, 1, rows), columns, filled)
+        copy_in(content, pointer(step.cell, at), (1, 1, rows), columns, filled)
         top = climb(_cell(networks, kind), features, own, content, above, kept, hidden * BLOCK, hidden, filled)
         head = pointer(networks.head, kind * (hidden + 1))
         for q in range(0, filled, WIDTH * len(part)):
@@ -109,9 +109,9 @@ def forward(networks: Networks, step: Step, place: Room, first: int, last: int) 
             for j in range(hidden):
                 value = fma(repeat(head, j, part), load(top, j * BLOCK + q, part, 1), value)
             store(sums, q, softplus(value), 1)
-        copy_out(pointer(step.values, at), sums, 1, columns, filled, part)
-        copy_out(pointer(step.next_hidden, at), above, rows, columns, filled, part)
-        copy_out(pointer(step.next_cell, at), kept, rows, columns, filled, part)
+        copy_out(pointer(step.values, at), sums, (1, 1, 1), columns, filled)
+        copy_out(pointer(step.next_hidden, at), above, (1, 1, rows), columns, filled)
+        copy_out(pointer(step.next_cell, at), kept, (1, 1, rows), columns, filled)
 
 
 @kernel
@@ -143,11 +143,11 @@ def backward(
         collect(tape, gradient, scratch, 0, 0, 1, filled)
         if errors.of_features.shape[0] > 0:
             source = pointer(scratch.of_features, 0)
-            copy_out(pointer(errors.of_features, at), source, errors.of_features.shape[0], columns, filled, part)
-        copy_out(pointer(errors.of_cell, at), pointer(scratch.of_cell, 0), rows, columns, filled, part)
+            copy_out(pointer(errors.of_features, at), source, (1, 1, errors.of_features.shape[0]), columns, filled)
+        copy_out(pointer(errors.of_cell, at), pointer(scratch.of_cell, 0), (1, 1, rows), columns, filled)
         for n in range(layers):
             into = pointer(errors.of_hidden, n * hidden * columns + at)
-            copy_out(into, pointer(scratch.of_hidden, n * (hidden + 3) * BLOCK), hidden, columns, filled, part)
+            copy_out(into, pointer(scratch.of_hidden, n * (hidden + 3) * BLOCK), (1, 1, hidden), columns, filled)
 
 
 @kernel
@@ -155,15 +155,15 @@ def _recall(step: Step, errors: Errors, place: Room, at: int, filled: int, part:
     """Fetch a block as it was before and after its step, and what is asked of it."""
     layers, hidden, columns = step.hidden.shape
     rows, tape, scratch = layers * hidden, place.tape, place.scratch
-    copy_in(pointer(tape.features, 0), pointer(step.features, at), step.features.shape[0], columns, filled, part)
-    copy_in(pointer(tape.hidden, 0), pointer(step.hidden, at), rows, columns, filled, part)
-    copy_in(pointer(tape.hidden, rows * BLOCK), pointer(step.next_hidden, at), rows, columns, filled, part)
-    copy_in(pointer(tape.cell, 0), pointer(step.cell, at), rows, columns, filled, part)
-    copy_in(pointer(tape.of_moves, 0), pointer(errors.of_sums, at), 1, columns, filled, part)
-    copy_in(pointer(scratch.of_cell, 0), pointer(errors.of_next_cell, at), rows, columns, filled, part)
+    copy_in(pointer(tape.features, 0), pointer(step.features, at), (1, 1, step.features.shape[0]), columns, filled)
+    copy_in(pointer(tape.hidden, 0), pointer(step.hidden, at), (1, 1, rows), columns, filled)
+    copy_in(pointer(tape.hidden, rows * BLOCK), pointer(step.next_hidden, at), (1, 1, rows), columns, filled)
+    copy_in(pointer(tape.cell, 0), pointer(step.cell, at), (1, 1, rows), columns, filled)
+    copy_in(pointer(tape.of_moves, 0), pointer(errors.of_sums, at), (1, 1, 1), columns, filled)
+    copy_in(pointer(scratch.of_cell, 0), pointer(errors.of_next_cell, at), (1, 1, rows), columns, filled)
     for n in range(layers):
         source = pointer(errors.of_next_hidden, n * hidden * columns + at)
-        copy_in(pointer(scratch.of_hidden, n * (hidden + 3) * BLOCK), source, hidden, columns, filled, part)
+        copy_in(pointer(scratch.of_hidden, n * (hidden + 3) * BLOCK), source, (1, 1, hidden), columns, filled)
 
 
 @kernel

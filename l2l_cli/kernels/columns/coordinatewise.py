@@ -105,24 +105,28 @@ def forward(rule: Rule, step: Step, first: int, last: int) -> None:
 
 
 @kernel
-def forward_columns(rule: Rule, step: ColumnsStep, block: Step, first: int, last: int) -> None:
-    """Advance the blocks ``first`` … ``last`` − 1 of rows of columns by one step, each in an array of its own."""
+def forward_columns(rule: Rule, step: ColumnsStep, chunk: Step, first: int, last: int) -> None:
+    """Advance the blocks ``first`` … ``last`` − 1 of rows of columns by one step, a few at a time in a chunk's arrays.
+
+    A chunk is several blocks because rows lie far apart in memory: a short piece of each costs more to fetch.
+    """
     layers, hidden, columns = step.hidden.shape
-    rows, part = layers * hidden, rule.cell.part
-    for s in range(first, last):
+    blocks = chunk.hidden.shape[1]
+    states, row = (layers, blocks, hidden), (1, blocks, 1)
+    for s in range(first, last, blocks):
         at = s * BLOCK
-        filled = min(BLOCK, columns - at)
-        copy_in(pointer(block.gradient, 0), pointer(step.gradient, at), 1, columns, filled, part)
+        filled = min(min(blocks, last - s) * BLOCK, columns - at)
+        copy_in(pointer(chunk.gradient, 0), pointer(step.gradient, at), row, columns, filled)
         if rule.shown == GIVEN:
             features = step.features.shape[0]
-            copy_in(pointer(block.features, 0), pointer(step.features, at), features, columns, filled, part)
-        copy_in(pointer(block.hidden, 0), pointer(step.hidden, at), rows, columns, filled, part)
-        copy_in(pointer(block.cell, 0), pointer(step.cell, at), rows, columns, filled, part)
-        copy_in(pointer(block.params, 0), pointer(step.params, at), 1, columns, filled, part)
-        forward(rule, block, 0, 1)
-        copy_out(pointer(step.next_hidden, at), pointer(block.next_hidden, 0), rows, columns, filled, part)
-        copy_out(pointer(step.next_cell, at), pointer(block.next_cell, 0), rows, columns, filled, part)
-        copy_out(pointer(step.next_params, at), pointer(block.next_params, 0), 1, columns, filled, part)
+            copy_in(pointer(chunk.features, 0), pointer(step.features, at), (1, blocks, features), columns, filled)
+        copy_in(pointer(chunk.hidden, 0), pointer(step.hidden, at), states, columns, filled)
+        copy_in(pointer(chunk.cell, 0), pointer(step.cell, at), states, columns, filled)
+        copy_in(pointer(chunk.params, 0), pointer(step.params, at), row, columns, filled)
+        forward(rule, chunk, 0, (filled + BLOCK - 1) // BLOCK)
+        copy_out(pointer(step.next_hidden, at), pointer(chunk.next_hidden, 0), states, columns, filled)
+        copy_out(pointer(step.next_cell, at), pointer(chunk.next_cell, 0), states, columns, filled)
+        copy_out(pointer(step.next_params, at), pointer(chunk.next_params, 0), row, columns, filled)
 
 
 @kernel

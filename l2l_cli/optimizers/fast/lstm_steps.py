@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import torch
 from torch import Generator, Tensor
 
 from l2l_cli.core.types import Params
@@ -53,29 +52,30 @@ class LSTMSteps(CompiledSteps[LSTMStates]):
         hidden, cell, after = self._single.step(weights, grad, features, (memory.hidden, memory.cell), theta)
         return after, LSTMStates(hidden, cell, seen)
 
-    def begin(self, memory: LSTMStates, theta: Tensor, steps: int) -> None:
+    def begin(self, memory: LSTMStates, theta: Tensor, steps: int, record: bool = True) -> None:
         """Begin a window of T steps with the present φ, a memory and coordinates (C,)."""
         self.windows += 1
         weights, buffers, count = self._weights(), self._buffers, theta.numel()
-        buffers.begin(weights, (memory.hidden, memory.cell), theta, steps)
+        buffers.begin(weights, (memory.hidden, memory.cell), theta, steps, record)
         self._given, self._seen = weights.presentation.mode == Mode.GIVEN, memory.seen
-        self.thetas = buffers.params[:, :count].unbind()
-        self._gradients = buffers.gradients[:, :count].unbind()
+        thetas, self._gradients = buffers.params[:, :count].unbind(), buffers.gradients[:, :count].unbind()
+        self.thetas = thetas if record else [thetas[t % 2] for t in range(steps + 1)]
+        self._last = steps if record else steps % 2
 
     def advance(self, t: int, grad: Tensor) -> None:
         """Make step t, shown ∇_t (C,)."""
-        self._gradients[t].copy_(grad)
+        row = t % len(self._gradients)
+        self._gradients[row].copy_(grad)
         if self._given:
             features, self._seen = self._preprocess.show(grad, self._seen)
-            fill(self._buffers.features[t], features)
+            fill(self._buffers.features[row], features)
         self._buffers.advance(t)
 
     def last(self) -> tuple[Tensor, LSTMStates]:
         """Return the coordinates (C,) and the memory after the last step, apart from the buffers."""
         theta = self.thetas[-1].clone()
         hidden, cell = (
-            unblocked(value, theta.numel()).clone(memory_format=torch.contiguous_format)
-            for value in (self._buffers.hidden[-1], self._buffers.cell[-1])
+            unblocked(value[self._last], theta.numel()) for value in (self._buffers.hidden, self._buffers.cell)
         )
         return theta, LSTMStates(hidden, cell, self._seen)
 

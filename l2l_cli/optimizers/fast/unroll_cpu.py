@@ -57,7 +57,7 @@ class UnrollByType(Unroll[dict[str, Memory]]):
         """Return θ and the memory after one step, and the outputs (E, N, ...) before it."""
         parts = self._parts(params)
         layout, sizes = in_turn(_joined(parts)), [part.size for part in parts.values()]
-        theta = torch.cat([value.flatten() for value in _joined(parts).values()])
+        theta = layout.pack(_joined(parts))
         outputs, _, grad = self._loss.gradient(layout, theta, *batch[:2])(theta, *batch[:2])
         pieces = zip(parts.items(), torch.split(grad, sizes), torch.split(theta, sizes), strict=True)
         found = {name: part.steps.step(memory[name], *piece) for (name, part), *piece in pieces}
@@ -72,25 +72,39 @@ class UnrollByType(Unroll[dict[str, Memory]]):
         losses: Tensor = _Losses.apply(self, params, memory, batches, found, *phi)  # type: ignore[no-untyped-call]
         return found[0], losses
 
-    def unroll(
+    def answers(
         self, params: Params, memory: dict[str, Memory], batches: Batches
     ) -> tuple[State[dict[str, Memory]], Tensor]:
-        """Run T steps, kept in the buffers, and return θ and the memory after them, and the losses (T, E)."""
-        parts, losses = self._parts(params), []
+        """Return θ and the memory after T steps, and the outputs (T, E, N, ...), without any derivative."""
+        state, outputs, _ = self.unroll(params, memory, batches, record=False)
+        return state, outputs
+
+    def unroll(
+        self, params: Params, memory: dict[str, Memory], batches: Batches, record: bool
+    ) -> tuple[State[dict[str, Memory]], Tensor, Tensor]:
+        """Return θ and the memory after T steps, and their outputs or, if the buffers record the steps, their losses.
+
+        Returns:
+            θ and memory; the outputs (T, E, N, ...), empty if recorded; the losses (T, E).
+        """
+        parts, losses, outputs = self._parts(params), [], []
         layout, sizes = in_turn(_joined(parts)), [part.size for part in parts.values()]
-        theta = torch.cat([value.flatten() for value in _joined(parts).values()])
+        theta = layout.pack(_joined(parts))
         steps = [part.steps for part in parts.values()]
         for (name, part), piece in zip(parts.items(), torch.split(theta, sizes), strict=True):
-            part.steps.begin(memory[name], piece, batches.steps)
+            part.steps.begin(memory[name], piece, batches.steps, record)
         data = list(zip(batches.inputs.unbind(), batches.targets.unbind(), strict=True))
         program = self._loss.gradient(layout, theta, *data[0])
         for t, batch in enumerate(data):
-            _, loss, grad = program(_whole([each.thetas[t] for each in steps]), *batch)
+            answer, loss, grad = program(_whole([each.thetas[t] for each in steps]), *batch)
             losses.append(loss)
+            if not record:  # an answer may be a view of θ, which the next step but one overwrites
+                outputs.append(answer.clone())
             for each, piece in zip(steps, torch.split(grad, sizes), strict=True):
                 each.advance(t, piece)
         found = {name: part.steps.last() for name, part in parts.items()}
-        return _state(params, layout, found), torch.stack(losses)
+        answers = torch.stack(outputs) if outputs else theta.new_empty(0)
+        return _state(params, layout, found), answers, torch.stack(losses)
 
     def backward(self, grad_losses: Tensor, params: Params) -> list[Tensor]:
         """Return the gradient of φ, in the order of the rules' parameters, from ∂objective/∂losses (T, E)."""
@@ -133,6 +147,11 @@ class UnrollOfOne(Unroll[Memory]):
         (params, memories), outputs = self._unroll.step(params, {"": memory}, batch)
         return (params, memories[""]), outputs
 
+    def answers(self, params: Params, memory: Memory, batches: Batches) -> tuple[State[Memory], Tensor]:
+        """Return θ and the memory after T steps, and the outputs (T, E, N, ...), without any derivative."""
+        (params, memories), outputs = self._unroll.answers(params, {"": memory}, batches)
+        return (params, memories[""]), outputs
+
     def losses(self, params: Params, memory: Memory, batches: Batches) -> tuple[State[Memory], Tensor]:
         """Return θ and the memory after T steps, as constants, and the losses (T, E), differentiable in φ."""
         (params, memories), losses = self._unroll.losses(params, {"": memory}, batches)
@@ -171,7 +190,7 @@ class _Losses(torch.autograd.Function):
         *phi: Tensor,
     ) -> Tensor:
         del phi
-        state, losses = unroll.unroll(params, memory, batches)
+        state, _, losses = unroll.unroll(params, memory, batches, record=True)
         found.append(state)
         ctx.unroll, ctx.params, ctx.windows = unroll, params, unroll.windows
         return losses
