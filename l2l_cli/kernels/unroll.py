@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from l2l_cli.kernels.blocks import BLOCK, blocks_of, fill
-from l2l_cli.kernels.columns.coordinatewise import ColumnsStep, Rule, Step, forward, forward_columns
+from l2l_cli.kernels.columns.coordinatewise import BlocksStep, ColumnsStep, PackedRule, forward, forward_columns
 from l2l_cli.kernels.columns.lstm import pack
-from l2l_cli.kernels.columns.lstm_backward import Tape, Workspace
+from l2l_cli.kernels.columns.lstm_backward import LSTMTape, Workspace
 from l2l_cli.kernels.memory_pool import Arena, Recycler
 from l2l_cli.kernels.simd.compiled import announce
 from l2l_cli.kernels.simd.registers import zeros
@@ -19,11 +19,11 @@ CHUNK = 8
 """Blocks that a single step fetches at once: their states fill half a second-level cache."""
 
 
-def packed(weights: Weights, columns: int) -> Rule:
+def packed(weights: Weights, columns: int) -> PackedRule:
     """Return weights as kernels read them."""
     layers = [[value.detach().numpy() for value in layer] for layer in weights.layers]
     head = weights.output_scale * torch.cat([value.detach().flatten() for value in weights.head])
-    return Rule(pack(layers, columns), head.numpy(), int(weights.presentation.mode), weights.presentation.value)
+    return PackedRule(pack(layers, columns), head.numpy(), int(weights.presentation.mode), weights.presentation.value)
 
 
 class SingleSteps:
@@ -32,7 +32,7 @@ class SingleSteps:
     def __init__(self) -> None:
         # 10⁶ coordinates have 320 MB of states, new at every step.
         self._recycler = Recycler()
-        self._blocks: dict[tuple[object, ...], list[Step]] = {}
+        self._blocks: dict[tuple[object, ...], list[BlocksStep]] = {}
 
     def step(
         self, weights: Weights, grad: Tensor, features: Tensor | None, memory: tuple[Tensor, Tensor], params: Tensor
@@ -58,7 +58,7 @@ class SingleSteps:
         crew.each(blocks_of(params.numel()), lambda k, first, last: forward_columns(rule, step, blocks[k], first, last))
         return after[0], after[1], after[2]
 
-    def _blocks_of(self, weights: Weights, hidden: Tensor, threads: int) -> list[Step]:
+    def _blocks_of(self, weights: Weights, hidden: Tensor, threads: int) -> list[BlocksStep]:
         """Return a block for each thread."""
         layers, units, dtype = len(weights.layers), weights.hidden, hidden.numpy().dtype
         blocks = self._blocks.setdefault((weights.features, layers, units, dtype), [])
@@ -66,7 +66,7 @@ class SingleSteps:
             gradient, params, next_params = (zeros((CHUNK * BLOCK,), dtype) for _ in range(3))
             h, c, next_h, next_c = (zeros((layers, CHUNK, units, BLOCK), dtype) for _ in range(4))
             features = zeros((CHUNK, weights.features, BLOCK), dtype)
-            blocks.append(Step(gradient, features, h, c, next_h, next_c, params, next_params))
+            blocks.append(BlocksStep(gradient, features, h, c, next_h, next_c, params, next_params))
         return blocks
 
 
@@ -141,12 +141,12 @@ class LSTMWindow:
         params = take("params", (steps + 1, blocks * BLOCK), dtype)
         for array in (features, gradients, grad_moves, h[0], c[0]):
             array[:] = 0.0  # the padding, which nobody writes, may hold another model's numbers
-        self._tape = Tape(features, h, c, grad_moves, zeros((0, 0, 0, 0), dtype))
+        self._tape = LSTMTape(features, h, c, grad_moves, zeros((0, 0, 0, 0), dtype))
         self._steps = [
-            Step(gradients[t], features[t], h[t], c[t], h[t + 1], c[t + 1], params[t], params[t + 1])
+            BlocksStep(gradients[t], features[t], h[t], c[t], h[t + 1], c[t + 1], params[t], params[t + 1])
             for t in range(steps)
         ]
         if steps == 1:  # two such steps, there and back, are as many as wanted
-            self._steps.append(Step(gradients[0], features[0], h[1], c[1], h[0], c[0], params[1], params[0]))
+            self._steps.append(BlocksStep(gradients[0], features[0], h[1], c[1], h[0], c[0], params[1], params[0]))
         self.features, self.hidden, self.cell = map(torch.from_numpy, (features, h, c))
         self.gradients, self.grad_moves, self.params = map(torch.from_numpy, (gradients, grad_moves, params))

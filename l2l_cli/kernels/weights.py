@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+PITCH = 128
+"""A GPU's rows are padded to multiples of this many coordinates: whole blocks, aligned for the widest loads."""
+
 
 class Mode(IntEnum):
     """Where features come from: elsewhere, or from the gradient as ``optimizers.preprocess`` has it.

@@ -22,7 +22,7 @@ from l2l_cli.optimizers.compiled import Fitting
 from l2l_cli.optimizers.line_search import from_vectors, to_vectors
 from l2l_cli.optimizers.preprocess import Preprocess, Squash
 from l2l_cli.optimizers.solvers import conjugate_gradient
-from l2l_cli.optimizers.type_rnns import KindRNNs, States
+from l2l_cli.optimizers.type_rnns import ParameterTypeRNNs, States
 
 INPUTS = 3
 """What a network sees of a coordinate: the gradient, a residual and a solution."""
@@ -125,11 +125,13 @@ class MLHF(Optimizer[Curved]):
         self.base_damping = base_damping
         self.preconditioner = preconditioner
         inputs = INPUTS * self.preprocess.width
-        self.damping = KindRNNs(kinds, inputs, hidden, layers, initial_seed)
+        self.damping = ParameterTypeRNNs(kinds, inputs, hidden, layers, initial_seed)
         none: Sequence[Kind] = ()
         learned = kinds if preconditioner == "learned" else none
-        self.precondition = KindRNNs(learned, inputs, hidden, layers, initial_seed + 104_729)
-        self.pace = KindRNNs(kinds if pace == "learned" else none, inputs, hidden, layers, initial_seed + 1_299_709)
+        self.precondition = ParameterTypeRNNs(learned, inputs, hidden, layers, initial_seed + 104_729)
+        self.pace = ParameterTypeRNNs(
+            kinds if pace == "learned" else none, inputs, hidden, layers, initial_seed + 1_299_709
+        )
         self.pace.begin_at(initial_pace)
         if initial_damping is not None:
             positive(initial_damping=initial_damping)

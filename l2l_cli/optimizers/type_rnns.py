@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from l2l_cli.core.random import generator, uniform
-from l2l_cli.kernels.parameter_types import KindKernels
+from l2l_cli.kernels.parameter_types import ParameterTypeKernels
 from l2l_cli.models.model import Kind
 from l2l_cli.optimizers.lstm_cell import LSTMCell
 
@@ -63,7 +63,7 @@ class CoordinateRNN(nn.Module):
         return values, torch.stack(above), torch.stack(contents)
 
 
-class KindRNNs(nn.Module):
+class ParameterTypeRNNs(nn.Module):
     """A ``CoordinateRNN`` for each kind of parameter.
 
     Args:
@@ -81,7 +81,7 @@ class KindRNNs(nn.Module):
         }
         self.kinds = nn.ModuleDict(networks)
         self._shape = layers, hidden
-        self._kernels = KindKernels()
+        self._kernels = ParameterTypeKernels()
 
     @torch.no_grad()
     def begin_at(self, value: float) -> None:

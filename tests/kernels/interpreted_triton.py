@@ -100,7 +100,7 @@ def test_products_may_wait_for_any_number_of_steps(monkeypatch):
     grads, params, adjoint, state = draw(2, 8)
     gradients = []
     for wait in (1, 2, STEPS):
-        monkeypatch.setattr("l2l_cli.kernels.gpu.coordinatewise.SLOPES_BYTES", wait * 4 * 2 * 8 * 128 * 4)
+        monkeypatch.setattr("l2l_cli.kernels.gpu.coordinatewise.GATE_GRADIENT_BYTES", wait * 4 * 2 * 8 * 128 * 4)
         unroll = TritonUnroll(rule.weights(), precision="ieee")
         run(unroll, grads, state, params)
         gradients.append([value.clone() for value in unroll.backward(adjoint)])

@@ -10,7 +10,7 @@ from l2l_cli.core.types import Phase
 from l2l_cli.kernels.paths import NUMBA, REFERENCE, Paths
 from l2l_cli.learners.descent import Descent
 from l2l_cli.optimizers.mlhf import MLHF
-from l2l_cli.optimizers.type_rnns import KindRNNs, States
+from l2l_cli.optimizers.type_rnns import ParameterTypeRNNs, States
 from tests.cases import KINDS
 from tests.image_tasks import digits_mlp
 
@@ -26,7 +26,7 @@ def threads(request):
 
 
 def networks(inputs, hidden, layers):
-    found = KindRNNs(KINDS, inputs, hidden, layers, 0)
+    found = ParameterTypeRNNs(KINDS, inputs, hidden, layers, 0)
     with torch.no_grad():  # all weights and biases matter
         for index, value in enumerate(found.parameters()):
             value += normal(tuple(value.shape), generator(index), 0.5)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from l2l_cli.kernels.blocks import BLOCK
-from l2l_cli.kernels.columns.lstm import Cell, climb
+from l2l_cli.kernels.columns.lstm import LSTMWeights, forward_layers
 from l2l_cli.kernels.columns.transfers import copy_in, copy_out
 from l2l_cli.kernels.simd.compiled import kernel
 from l2l_cli.kernels.simd.functions import at_least, at_most, log_size
@@ -21,7 +21,7 @@ from l2l_cli.kernels.weights import Mode
 GIVEN, IDENTITY, LOG_AND_SIGN = map(int, Mode)
 
 
-class Rule(NamedTuple):
+class PackedRule(NamedTuple):
     """A learned rule.
 
     Attributes:
@@ -31,13 +31,13 @@ class Rule(NamedTuple):
         constant: That of the ``Presentation``.
     """
 
-    cell: Cell
+    cell: LSTMWeights
     head: Array
     shown: int
     constant: float
 
 
-class Step(NamedTuple):
+class BlocksStep(NamedTuple):
     """What one step over B blocks reads and writes; coordinates beyond the last are padding.
 
     Attributes:
@@ -86,26 +86,26 @@ class ColumnsStep(NamedTuple):
 
 
 @kernel
-def forward(rule: Rule, step: Step, first: int, last: int) -> None:
+def forward(rule: PackedRule, step: BlocksStep, first: int, last: int) -> None:
     """Advance the blocks ``first`` … ``last`` − 1 by one step."""
     _, blocks, hidden, _ = step.hidden.shape
-    head, part = pointer(rule.head, 0), rule.cell.part
+    head, registers = pointer(rule.head, 0), rule.cell.registers
     for s in range(first, last):
         _show(rule, step, s)
         below = pointer(step.features, s * step.features.shape[1] * BLOCK)
         at = s * hidden * BLOCK
         own, content = pointer(step.hidden, at), pointer(step.cell, at)
         above, kept = pointer(step.next_hidden, at), pointer(step.next_cell, at)
-        top = climb(rule.cell, below, own, content, above, kept, blocks * hidden * BLOCK, hidden, BLOCK)
-        for q in range(0, BLOCK, WIDTH * len(part)):
-            move = repeat(head, hidden, part)
+        top = forward_layers(rule.cell, below, own, content, above, kept, blocks * hidden * BLOCK, hidden, BLOCK)
+        for q in range(0, BLOCK, WIDTH * len(registers)):
+            move = repeat(head, hidden, registers)
             for j in range(hidden):
-                move = fma(repeat(head, j, part), load(top, j * BLOCK + q, part, 1), move)
-            store(step.next_params, s * BLOCK + q, load(step.params, s * BLOCK + q, part, 1) + move, 1)
+                move = fma(repeat(head, j, registers), load(top, j * BLOCK + q, registers, 1), move)
+            store(step.next_params, s * BLOCK + q, load(step.params, s * BLOCK + q, registers, 1) + move, 1)
 
 
 @kernel
-def forward_columns(rule: Rule, step: ColumnsStep, chunk: Step, first: int, last: int) -> None:
+def forward_columns(rule: PackedRule, step: ColumnsStep, chunk: BlocksStep, first: int, last: int) -> None:
     """Advance the blocks ``first`` … ``last`` − 1 of rows of columns by one step, a few at a time in a chunk's arrays.
 
     A chunk is several blocks because rows lie far apart in memory: a short piece of each costs more to fetch.
@@ -130,13 +130,13 @@ def forward_columns(rule: Rule, step: ColumnsStep, chunk: Step, first: int, last
 
 
 @kernel
-def _show(rule: Rule, step: Step, s: int) -> None:
+def _show(rule: PackedRule, step: BlocksStep, s: int) -> None:
     """Make a block's features of its gradient."""
     if rule.shown == GIVEN:
         return
-    part, into = rule.cell.part, pointer(step.features, s * step.features.shape[1] * BLOCK)
-    for q in range(0, BLOCK, WIDTH * len(part)):
-        gradient = load(step.gradient, s * BLOCK + q, part, 1)
+    registers, into = rule.cell.registers, pointer(step.features, s * step.features.shape[1] * BLOCK)
+    for q in range(0, BLOCK, WIDTH * len(registers)):
+        gradient = load(step.gradient, s * BLOCK + q, registers, 1)
         if rule.shown == IDENTITY:
             store(into, q, rule.constant * gradient, 1)
         else:  # both branches of appendix A meet at e^−p

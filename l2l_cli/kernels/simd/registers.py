@@ -6,8 +6,11 @@ from finding them afterwards.  Here the vector is a type, so that nothing is lef
 A register holds G consecutive positions of L *lanes*, L · G = ``WIDTH``.  Lanes are independent runs (seeds); the
 positions of a row are what a product sums over.  Every array is C-contiguous with the lane axis last, so that
 ``load`` at position p reads p … p + G − 1 of all lanes.  Few lanes keep a large network in the first-level cache,
-many lanes spare a small one its horizontal sums; the same kernel serves both, because L and the dtype are read off a
-``Shape`` that is part of its signature.
+many lanes spare a small one its horizontal sums; the same kernel serves both.
+
+How long a register is must be known when a kernel is compiled.  It is an integer constant, or a tuple whose length
+counts and whose zeros mean nothing, since a tuple's length is part of its Numba type and so of a kernel's signature:
+``Registers`` counts whole registers, ``Lanes`` counts lanes.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from llvmlite import binding as llvm
@@ -25,10 +28,10 @@ from numba.core.datamodel import models
 from numba.core.errors import TypingError
 from numba.extending import intrinsic as numba_intrinsic
 from numba.extending import overload, register_model
-from numpy.typing import NDArray
+from numpy import typing as npt
 
-Array = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
+Array = npt.NDArray[np.floating[Any]]
+IntArray = npt.NDArray[np.integer[Any]]
 
 WIDTH = 16
 """Numbers in a register: 512 bits of float32.  Narrower machines take two or four instructions for one."""
@@ -46,19 +49,22 @@ SIXTEEN_AT_ONCE = _has("avx512f") and _has("avx512dq")
 """Whether an instruction takes 16 numbers of 32 bits, with 32 registers to choose from; else 8 at most, with 16."""
 
 
-class Shape(NamedTuple):
-    """Zeros whose Numba type tells a kernel its registers: ``wide`` holds ``WIDTH`` numbers, ``lanes`` L of them."""
+Registers = tuple[int, ...]
+"""As many zeros as registers that a kernel takes at once, ``WIDTH`` numbers each."""
 
-    wide: tuple[Any, ...]
-    lanes: tuple[Any, ...]
+Lanes = tuple[Any, ...]
+"""As many zeros, of the arrays' type, as lanes."""
 
 
-def shape_of(lanes: int, dtype: Any) -> Shape:
-    """Return the shape for L lanes, a power of two up to ``WIDTH``."""
-    if lanes < 1 or WIDTH % lanes:
-        raise ValueError(f"lanes must divide {WIDTH}, and {lanes} does not")
-    zero = np.dtype(dtype).type(0)
-    return Shape((zero,) * WIDTH, (zero,) * lanes)
+def lanes_of(count: int, dtype: npt.DTypeLike) -> Lanes:
+    """Return L lanes, a power of two up to ``WIDTH``.
+
+    Raises:
+        ValueError: There is another number of lanes.
+    """
+    if count < 1 or WIDTH % count:
+        raise ValueError(f"lanes must divide {WIDTH}, and {count} does not")
+    return (np.dtype(dtype).type(0),) * count
 
 
 def padded(positions: int, lanes: int) -> int:
@@ -82,11 +88,11 @@ def intrinsic(function: Callable[..., Any]) -> Any:
     return numba_intrinsic(prefer_literal=True)(function)
 
 
-def count_of(kind: Any) -> int:
-    """Return how many numbers a type stands for: a constant's value, a tuple's length, or a register an integer."""
-    if isinstance(kind, types.Literal):
-        return int(kind.literal_value)
-    return int(kind.count) * (WIDTH if isinstance(kind.dtype, types.Integer) else 1)
+def count_of(length: Any) -> int:
+    """Return how many numbers a length stands for: a constant, ``Registers`` or ``Lanes``."""
+    if isinstance(length, types.Literal):
+        return int(length.literal_value)
+    return int(length.count) * (WIDTH if isinstance(length.dtype, types.Integer) else 1)
 
 
 class Vec(types.Type):
@@ -154,15 +160,15 @@ def _place(context: Any, builder: Any, kind: Any, place: Any, position: Any, lan
 
 
 @intrinsic
-def load(typing: Any, array: Any, position: Any, like: Any, lanes: Any) -> Any:
-    """Return the register that starts at a position of an array or pointer; ``like`` says how long it is."""
-    vec = Vec(array.dtype, count_of(like))
+def load(typing: Any, array: Any, position: Any, length: Any, lanes: Any) -> Any:
+    """Return the register of a length that starts at a position of an array or pointer, of so many lanes each."""
+    vec = Vec(array.dtype, count_of(length))
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         place = _place(context, builder, signature.args[0], args[0], args[1], lanes, vec)
         return builder.load(place, align=vec.bits // 8)
 
-    return vec(array, types.intp, like, lanes), code
+    return vec(array, types.intp, length, lanes), code
 
 
 @intrinsic
@@ -178,20 +184,20 @@ def store(typing: Any, array: Any, position: Any, value: Any, lanes: Any) -> Any
 
 
 @intrinsic
-def repeat(typing: Any, array: Any, position: Any, like: Any) -> Any:
-    """Return a register that holds one number of an array or pointer everywhere."""
-    vec = Vec(array.dtype, count_of(like))
+def repeat(typing: Any, array: Any, position: Any, length: Any) -> Any:
+    """Return a register of a length that holds one number of an array or pointer everywhere."""
+    vec = Vec(array.dtype, count_of(length))
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         value = builder.load(_element(context, builder, signature.args[0], args[0], args[1]))
         return _repeated(builder, vec, value)
 
-    return vec(array, types.intp, like), code
+    return vec(array, types.intp, length), code
 
 
 @intrinsic
 def splat(typing: Any, number: Any, like: Any) -> Any:
-    """Return a register that holds one number everywhere; ``like`` is a register or a tuple."""
+    """Return a register that holds one number everywhere; ``like`` is another such register, or ``Lanes``."""
     vec = like if isinstance(like, Vec) else Vec(like.dtype, count_of(like))
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:

@@ -10,21 +10,21 @@ from l2l_cli.kernels.simd.registers import Vec, count_of, intrinsic, mask
 
 
 @intrinsic
-def spread(typing: Any, value: Any, like: Any) -> Any:
+def spread(typing: Any, value: Any, length: Any) -> Any:
     """Return the L lanes G times over, as factors of G positions."""
-    vec = Vec(value.dtype, count_of(like))
+    vec = Vec(value.dtype, count_of(length))
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         order = list(range(value.lanes)) * (vec.lanes // value.lanes)
         return builder.shuffle_vector(args[0], value.full(0.0), mask(order))
 
-    return vec(value, like), code
+    return vec(value, length), code
 
 
 @intrinsic
-def fold(typing: Any, value: Any, like: Any) -> Any:
+def fold(typing: Any, value: Any, length: Any) -> Any:
     """Return the sum over the G positions, lane by lane."""
-    vec = Vec(value.dtype, count_of(like))
+    vec = Vec(value.dtype, count_of(length))
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         total, size = args[0], value.lanes
@@ -35,7 +35,7 @@ def fold(typing: Any, value: Any, like: Any) -> Any:
             total = builder.fadd(*halves)
         return total
 
-    return vec(value, like), code
+    return vec(value, length), code
 
 
 @intrinsic
