@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from l2l_cli.config.build import Builder, build, changed
+from l2l_cli.config.build import Builder, changed
 from l2l_cli.config.schema import Hardware, Settings
 from l2l_cli.core.errors import UsageError
 from l2l_cli.kernels.paths import Paths
