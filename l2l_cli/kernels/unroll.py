@@ -77,11 +77,11 @@ class LSTMWindow:
 
     Attributes:
         params: θ before and after every step, (T + 1, B · BLOCK).
-        gradients: What the rule is shown, (T, B · BLOCK); the caller's to fill, row by row.
-        features: (T, B, F, BLOCK); the caller's to fill if they are given.
+        gradients: Gradients that the rule is shown, (T, B · BLOCK); the caller fills them, row by row.
+        features: Features (T, B, F, BLOCK); the caller fills them if they are given.
         hidden: (T + 1, layers, B, H, BLOCK).
         cell: Alike.
-        grad_moves: ∂objective/∂moves, (T, B · BLOCK); the caller's to fill before ``backward``.
+        grad_moves: ∂objective/∂moves, (T, B · BLOCK); the caller fills it before ``backward``.
     """
 
     params: Tensor

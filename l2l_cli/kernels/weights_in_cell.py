@@ -41,7 +41,7 @@ class CellBuffers(NamedTuple):
     """The tape of sequences of one shape, and what products read and write of it; views are made once.
 
     Attributes:
-        tape: Of the last sequence.
+        tape: Tape of the last sequence.
         columns: Data sets, padding left out.
         registers: Registers that are taken at once.
         layers: For each step u_t, and the activations (n + 1, E) of each layer, the last row 1.

@@ -31,9 +31,9 @@ class Descent(Learner[DescentState]):
     there, so that its memory never depends on a hidden target; time goes on for it, as in a decaying velocity.
 
     Args:
-        task: Its model is what is fitted.
-        rule: Hand-made or learned; a learned rule's weights are this learner's φ.
-        second_order: Let meta-gradients flow through the gradients that the rule is shown (the paper: false); "ggn"
+        task: Task whose model is fitted.
+        rule: Update rule, hand-made or learned; a learned rule's weights are this learner's φ.
+        second_order: Whether meta-gradients flow through the gradients that the rule is shown (the paper: false); "ggn"
             takes the Gauss-Newton matrix for the Hessian.
         visited: Share of the blocks of 64 coordinates that the CPU's kernels back-propagate through, drawn anew for
             each window so that the meta-gradient is unbiased; None is all.  Deviation: ours; with thousands of

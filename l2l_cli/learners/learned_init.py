@@ -41,7 +41,7 @@ class LearnedInit(Learner[Adapted]):
         task: Its model is what is fitted.
         lr: α at the start of meta-training.
         rates: "fixed" learns θ_0 alone, "shared" also one α for all parameters, "separate" one for each.
-        second_order: Let meta-gradients flow through the gradients; without, it is first-order MAML.
+        second_order: Whether meta-gradients flow through the gradients; without, it is first-order MAML.
         initial_seed: Seed of θ_0 at the start of meta-training, which the task's model draws.
         paths: Paths that the learner may take.
     """

@@ -44,8 +44,8 @@ class LSTM1997(LogisticNetwork[MemoryState]):
         truncated: Cut the error where the algorithm of 1997 does: at the recurrent inputs of every unit, so that
             only the cells' own carousel carries errors back in time.  False differentiates through everything.
         spread: Weights start from U[−spread, spread]; the paper's 0.1.
-        input_bias: Of the input gates at the start; the paper's −1.
-        initial_seed: Of the initial weights.
+        input_bias: Bias of the input gates at the start; the paper's −1.
+        initial_seed: Seed of the initial weights.
     """
 
     def __init__(

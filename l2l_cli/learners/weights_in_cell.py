@@ -56,9 +56,9 @@ class WeightsInCell(Learner[CellState]):
         hidden: Units of the ReLU layers.
         order: When the weights move.
         after_separator: Whether they move, or are frozen, at examples whose target is hidden (the paper: moves).
-        rank: Of gates that are factored, see ``FactoredGates``; None gives every gate weights of its own (the paper).
-        sees: What else each gate reads of its own weight, by a factor that is learned: its value, or the gradient of
-            the example's loss, zero if the target is hidden; the paper's reads neither.
+        rank: Rank of factored gates, see ``FactoredGates``; None gives every gate weights of its own (the paper).
+        sees: Number that each gate also reads of its own weight, by a factor that is learned: its value, or the
+            gradient of the example's loss, zero if the target is hidden; the paper's reads neither.
         forget_bias: Initial bias of f.
         input_bias: Initial bias of i.
         gate_scale: Initial standard deviation of what the features, of unit size, add to a gate.

@@ -29,11 +29,11 @@ class OnlineTraining(Training):
     The last weights are kept, not the best on validation: the paper knows no validation.
 
     Args:
-        learner: Whose ``parameters()`` are trained, in place.
-        rule: That moves them.
+        learner: Learner whose ``parameters()`` are trained, in place.
+        rule: Rule that moves them.
         optimizer: Plain gradient descent, for its learning rate: nothing else is part of the rule.
         plan: Epochs and validation.
-        seed: Of every draw.
+        seed: Seed of every draw.
 
     Raises:
         ValueError: The learner has no φ, or is none that the rule knows; the optimizer is another one.
@@ -45,7 +45,8 @@ class OnlineTraining(Training):
         super().__init__(learner, plan, seed)
         if not isinstance(optimizer, Sgd):
             raise ValueError(
-                f"an online rule descends by itself: choose optimizer=sgd for its lr, not {type(optimizer).__name__}"
+                "online rules update the weights themselves and need optimizer=sgd, whose lr they use, not "
+                f"{type(optimizer).__name__}"
             )
         self.rule = rule
         self.kernel = rule.kernel(learner)

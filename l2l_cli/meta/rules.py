@@ -56,7 +56,7 @@ class OnlineRule(ABC):
             error is.
         sequences: Presented in an epoch, where the task has no fixed set of its own.
         half: Minimise ½e² rather than e², which halves the learning rate.
-        horizon: How long sequences are, by the share of the epochs done; None is the task's own length.
+        horizon: Length of sequences by the share of the epochs done; None is the task's own length.
     """
 
     def __init__(

@@ -26,11 +26,11 @@ class GlobalAveragingLSTM(CoordinatewiseLSTM):
         averaged: Global averaging cells of each layer, from 0 to ``hidden`` (the paper gives no number; ours: a half).
         hidden: Units of each layer, global averaging cells included.
         layers: See ``CoordinatewiseLSTM``, as for all that follows.
-        preprocess: What the cell sees of a gradient.
+        preprocess: Features that the cell sees of a gradient.
         output_scale: Factor on the head.
         forget_bias: Initial bias of the forget gates.
         initial_head: Factor on the head's initial weights.
-        initial_seed: Of the initial weights.
+        initial_seed: Seed of the initial weights.
     """
 
     def __init__(

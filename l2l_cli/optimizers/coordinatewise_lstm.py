@@ -29,12 +29,12 @@ class CoordinatewiseLSTM(FirstOrder[LSTMStates]):
     Args:
         hidden: Units of each layer; the paper's 20.
         layers: LSTM layers; the paper's 2.
-        preprocess: What the cell sees of a gradient; None is the gradient itself (the paper, for quadratics).
+        preprocess: Features that the cell sees of a gradient; None is the gradient itself (the paper, for quadratics).
         output_scale: Factor on the head; the paper's 1 for quadratics and 0.1 for MNIST.
         forget_bias: Initial bias of the forget gates (ours: 1, as in the authors' later code).
         initial_head: Factor on the head's initial weights.  A rule that first moves at random learns to be still, and
             a still one is told little about where to go; small weights let it begin almost still, but undecided.
-        initial_seed: Of the initial weights.
+        initial_seed: Seed of the initial weights.
     """
 
     def __init__(

@@ -52,7 +52,7 @@ class Solved(NamedTuple):
         x: The approximate solution, (E, D).
         residual: g − Ĥ·x, (E, D).
         damping: ŝ, (E, D).
-        norms: Of the residuals before each iteration and after the last, (I + 1, E).
+        norms: Norms of the residuals before each iteration and after the last, (I + 1, E).
         move: θ_{t+1} − θ_t, (E, D).
         memory: For the next step.
     """
@@ -80,18 +80,18 @@ class MLHF(Optimizer[Curved]):
         lr: Share of the solution that a step goes; 1 in the paper's first version, in its second the batch's size
             divided by that of meta-training.
         iterations: n, of conjugate gradients.
-        kinds: Of parameters that there are networks for; an optimizee with another one is refused.
+        kinds: Parameter types that there are networks for; an optimizee with another one is refused.
         hidden: Units of each layer; 4.
         layers: LSTM layers; 2.
-        preprocess: What a network sees of a number; None is its tanh (the paper).
+        preprocess: Features that a network sees of a number; None is its tanh (the paper).
         base_damping: Added to what RNN_s infers; 2e-5.
         preconditioner: "learned"; "none" is P = 1 (the paper's ablation); "jacobi" is P = 1 / ŝ, a control that is
             ours: it takes the damping for the whole of the matrix.
-        initial_damping: What RNN_s infers at first; None leaves it to the initial weights (the paper), which give about
-            0.7.
+        initial_damping: Damping that RNN_s infers at first; None leaves it to the initial weights (the paper), which
+            give about 0.7.
         pace: "learned": a third network for each kind sees g, r_n and x_n and multiplies each coordinate's step; ours.
-        initial_pace: By what it does so at first.
-        initial_seed: Of the initial weights.
+        initial_pace: Initial value of the learned step-size multiplier.
+        initial_seed: Seed of the initial weights.
         paths: Paths that the networks may take.
 
     Raises:

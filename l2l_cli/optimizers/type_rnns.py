@@ -32,7 +32,7 @@ class CoordinateRNN(nn.Module):
         inputs: Features of a coordinate.
         hidden: Units of each layer.
         layers: Number of layers.
-        initial_seed: Of the weights: Glorot's, biases 0, those of forget gates 1.
+        initial_seed: Seed of the weights: Glorot's, biases 0, those of forget gates 1.
     """
 
     def __init__(self, inputs: int, hidden: int, layers: int, initial_seed: int) -> None:
@@ -67,11 +67,11 @@ class ParameterTypeRNNs(nn.Module):
     """A ``CoordinateRNN`` for each kind of parameter.
 
     Args:
-        kinds: Of parameters.
+        kinds: Parameter types.
         inputs: Features of a coordinate.
         hidden: Units of each layer.
         layers: Number of layers.
-        initial_seed: Of the weights.
+        initial_seed: Seed of the weights.
     """
 
     def __init__(self, kinds: Sequence[Kind], inputs: int, hidden: int, layers: int, initial_seed: int) -> None:

@@ -6,10 +6,10 @@ first-level cache, taken through all layers, and put back; for the backward pass
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy import typing as npt
 
 from l2l_cli.kernels.blocks import BLOCK
 from l2l_cli.kernels.columns.lstm import LSTMWeights, forward_layers
@@ -39,7 +39,7 @@ class RNNWeights(NamedTuple):
     bias: Array
     back: Array
     head: Array
-    starts: NDArray[np.int64]
+    starts: npt.NDArray[np.int64]
     registers: Registers
 
 
@@ -69,7 +69,7 @@ class RNNGradients(NamedTuple):
     """∂objective/∂(what a step answers) and, to be written, ∂objective/∂(what it was given).
 
     Attributes:
-        grad_sums: Of the head's answers before the softplus, (C,).
+        grad_sums: ∂/∂(head's answers before the softplus), (C,).
         grad_next_hidden: (layers, H, C).
         grad_next_cell: Alike.
         grad_features: (K, C), or (0, 0): not wanted.
@@ -92,8 +92,8 @@ class RNNBlock(NamedTuple):
     scratch: LSTMScratch
 
 
-def rnn_block(features: int, layers: int, hidden: int, dtype: Any) -> RNNBlock:
-    """Return an empty rnn_block."""
+def rnn_block(features: int, layers: int, hidden: int, dtype: npt.DTypeLike) -> RNNBlock:
+    """Return the arrays of one block."""
     h, c = (zeros((2, layers, 1, hidden, BLOCK), dtype) for _ in range(2))
     tape = LSTMTape(zeros((1, 1, features, BLOCK), dtype), h, c, zeros((1, BLOCK), dtype), zeros((0, 0, 0, 0), dtype))
     errors = zeros((layers, hidden + 3, BLOCK), dtype), zeros((layers, hidden, BLOCK), dtype)
@@ -143,13 +143,13 @@ def backward(
 
     Args:
         networks: Weights.
-        step: As it was made.
-        errors: Of it.
-        sink: As ``LSTMGradient.layers``; the leading axis is that of the types.
-        head_sink: As ``LSTMGradient.head``, alike.
+        step: Step that was made.
+        errors: Its gradients.
+        sink: Sum as ``LSTMGradient.layers``; the leading axis is that of the types.
+        head_sink: Sum as ``LSTMGradient.head``, alike.
         block: Arrays of one block.
-        first: Of the blocks.
-        last: The one after them.
+        first: First of the blocks.
+        last: Block after the last one.
     """
     layers, hidden, columns = step.hidden.shape
     rows, registers, tape, scratch = layers * hidden, networks.registers, block.tape, block.scratch

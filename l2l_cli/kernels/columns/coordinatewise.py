@@ -27,8 +27,8 @@ class PackedRule(NamedTuple):
     Attributes:
         cell: Its layers.
         head: (H + 1,): weights and bias of the displacement, output scale included.
-        shown: What features are: a ``Mode``.
-        constant: That of the ``Presentation``.
+        shown: Kind of features: a ``Mode``.
+        constant: Constant of the ``Presentation``.
     """
 
     cell: LSTMWeights

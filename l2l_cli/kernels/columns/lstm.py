@@ -34,10 +34,11 @@ class LSTMWeights(NamedTuple):
     """Weights, packed so that each inner loop reads them in order.
 
     Attributes:
-        gates: Of each layer (H, K + H, 4): by unit, by source (what is below, then h_{t−1}), by gate.
-        bias: Of each layer (H, 4).
-        back: Of each layer (⌈(K + H) / 4⌉, 4H, 4): by four sources at once, padded by zeros; by gate, then unit.
-        starts: Where each layer begins in ``gates`` and in ``back``, and its number K of sources below, (layers, 3).
+        gates: Weights of each layer, (H, K + H, 4): by unit, by source (what is below, then h_{t−1}), by gate.
+        bias: Biases of each layer, (H, 4).
+        back: The same weights for the way back, (⌈(K + H) / 4⌉, 4H, 4): by four sources at once, padded by zeros; by
+            gate, then unit.
+        starts: Place of each layer in ``gates`` and in ``back``, and its number K of sources below, (layers, 3).
         registers: Registers that one sum fills: see ``registers_for``.
     """
 
@@ -62,8 +63,8 @@ def pack(layers: Sequence[Sequence[Array]], columns: int) -> LSTMWeights:
     """Pack weights.
 
     Args:
-        layers: (4H, K) input weights, (4H, H) hidden weights and (4H,) biases of each layer.
-        columns: How many there will be.
+        layers: Tensors of each layer: (4H, K) input weights, (4H, H) hidden weights and (4H,) biases.
+        columns: Number of columns that there will be.
     """
     gates, back, starts, begin = [], [], [], [0, 0]
     for below, own, _ in layers:

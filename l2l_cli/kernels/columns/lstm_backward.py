@@ -94,8 +94,8 @@ class Workspace:
         Args:
             cell: Weights.
             head: (H + 1,), or (0,) if there is none.
-            tape: Of the forward pass, with what is asked of it filled in.
-            columns: How many there are, padding left out.
+            tape: Tape of the forward pass, with ∂objective/∂(its answers) filled in.
+            columns: Number of columns, padding left out.
             visited: Numbers of the blocks that are asked for anything; None is all.
         """
         crew, dtype = team(torch.get_num_threads()), tape.hidden.dtype

@@ -45,7 +45,7 @@ class _TritonTape(NamedTuple):
     Attributes:
         hidden: h of every layer, (S + 1, layers, H, P).
         cell: c, alike.
-        features: What the first layer sees, (S, F, P).
+        features: Features that the first layer sees, (S, F, P).
         moved: θ after each step, (S + 1, P).
     """
 
@@ -82,9 +82,9 @@ class TritonUnroll:
 
     Args:
         weights: φ.
-        state_dtype: Of h, c, features, ∂/∂gates and packed weights in memory, float32 or bfloat16; the latter halves
-            the bytes of large steps, and drops additions to c below 2⁻⁹ of it.  Sums are float32.
-        precision: Of float32 products: "tf32" (and squashing to the same 2⁻¹¹), "tf32x3" or "ieee".
+        state_dtype: Type of h, c, features, ∂/∂gates and packed weights in memory, float32 or bfloat16; the latter
+            halves the bytes of large steps, and drops additions to c below 2⁻⁹ of it.  Sums are float32.
+        precision: Precision of float32 products: "tf32" (and squashing to the same 2⁻¹¹), "tf32x3" or "ieee".
     """
 
     def __init__(

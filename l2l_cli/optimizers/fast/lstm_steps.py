@@ -26,8 +26,8 @@ class LSTMSteps(CompiledSteps[LSTMStates]):
     """Steps one LSTM by kernels; the memory of the largest model so far serves all.
 
     Args:
-        weights: Gives φ as it is now.
-        preprocess: What the LSTM sees of a gradient, where the kernels do not know it.
+        weights: Function that returns φ as it is now.
+        preprocess: Computes the features of a gradient where the kernels do not know how.
     """
 
     path = NUMBA

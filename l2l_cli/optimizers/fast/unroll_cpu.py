@@ -36,7 +36,7 @@ class UnrollByType(Unroll[dict[str, Memory]]):
     θ is one vector, in which the coordinates of a type lie side by side; the memory is that of each type that occurs.
 
     Args:
-        fitting: What is fitted.
+        fitting: Model and loss to fit.
         steps: Compiled steps of the rule of each type, in the order of φ.
         split: Sorts parameters by type; a type that does not occur is left out.
     """
@@ -134,7 +134,7 @@ class UnrollOfOne(Unroll[Memory]):
     """Steps one rule on all parameters of a task's model by compiled code.
 
     Args:
-        fitting: What is fitted.
+        fitting: Model and loss to fit.
         steps: The rule's compiled steps.
     """
 

@@ -47,9 +47,9 @@ class CudaUnroll(Unroll[LSTMStates]):
     """Unrolls a coordinatewise LSTM on a task; one recording for each shape of the data that is met.
 
     Args:
-        fitting: What is fitted; its loss must not wait for the device.
+        fitting: Model and loss to fit; the loss must not wait for the device.
         weights: φ, on a GPU.
-        options: How it is run.
+        options: Options of the run.
     """
 
     path = TRITON
@@ -96,10 +96,10 @@ class Recorded:
     """One unroll and its backward pass, on buffers of its own that every replay overwrites.
 
     Args:
-        fitting: What is fitted.
+        fitting: Model and loss to fit.
         weights: φ.
         data: An example of what it is given.
-        options: How it is run.
+        options: Options of the run.
 
     Attributes:
         data: Start and examples of the next replay of ``forward``.
