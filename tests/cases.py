@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from collections.abc import Callable
 from functools import cache
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from l2l_cli.kernels.paths import Paths
 from l2l_cli.learners.base import Learner
 from l2l_cli.learners.bayes.posterior import Bayes
 from l2l_cli.learners.descent import Descent
@@ -39,18 +41,15 @@ from l2l_cli.optimizers.rmsprop import RmsProp
 from l2l_cli.optimizers.sgd import Momentum, Nesterov, Sgd
 from l2l_cli.optimizers.smorms3 import Smorms3
 from l2l_cli.tasks.base import Task
-from l2l_cli.tasks.convolutional import ImagesCudaConvNet, ImagesResNet
 from l2l_cli.tasks.functions import Booleans, QuadraticFunction, SemiLinear
 from l2l_cli.tasks.halfplanes import Halfplanes
-from l2l_cli.tasks.imagenet import PhotosResNet
-from l2l_cli.tasks.images import ImagesConvNet, ImagesMLP
 from l2l_cli.tasks.quadratic import Quadratic
-from l2l_cli.tasks.recurrent import ImagesLSTM
 from l2l_cli.tasks.switching import Switching
+from tests.image_tasks import ON_DISK, digits_mlp, image_task
 
 
-def photo_folder(place: Path, classes: int = 2, noise: bool = False) -> str:
-    """Write tiny photos in ILSVRC2012's layout: 7 to train on and 6 in val of each class, its colour theirs."""
+def image_folder(place: Path, classes: int = 2, noise: bool = False) -> str:
+    """Write tiny images in ILSVRC2012's layout: 7 to train on and 6 in val of each class, its colour theirs."""
     rng = np.random.default_rng(0)
     for part, count in (("train", 7), ("val", 6)):
         for label in range(classes):
@@ -63,11 +62,14 @@ def photo_folder(place: Path, classes: int = 2, noise: bool = False) -> str:
 
 
 @cache
-def _photos() -> tuple[tempfile.TemporaryDirectory[str], str]:
-    """A folder of photos for all tests of this process; it goes when the process does."""
+def _image_folder() -> tuple[tempfile.TemporaryDirectory[str], str]:
+    """An image folder for all tests of this process; it goes when the process does."""
     made = tempfile.TemporaryDirectory()
-    return made, photo_folder(Path(made.name), noise=True)
+    return made, image_folder(Path(made.name), noise=True)
 
+
+SMALL_CONVNET: dict[str, Any] = {"channels": [2, 2], "kernel": 3, "dense": [3]}
+CHANGED: dict[str, Any] = {"augment": "cifar", "standardise": "image"}
 
 TASKS: dict[str, Callable[[], Task]] = {
     "b14": lambda: Booleans(xor=False, length=12),
@@ -78,19 +80,23 @@ TASKS: dict[str, Callable[[], Task]] = {
     "quadratic_function": lambda: QuadraticFunction(length=12),
     "quadratic_function-global": lambda: QuadraticFunction(scaling="global", length=12),
     "quadratic": lambda: Quadratic(dimension=4, horizon=12),
-    "digits": lambda: ImagesMLP(hidden=[3], examples=5, horizon=12, start=0.3),
-    "digits-convnet": lambda: ImagesConvNet(
-        "digits", channels=[2, 2], kernel=3, dense=[3], examples=5, horizon=12, start=0.3, classes=[7, 2, 4], pool=2
+    "digits": lambda: digits_mlp(hidden=[3], examples=5, horizon=12, start=0.3),
+    "digits-convnet": lambda: image_task(
+        "convnet.ConvNet", **SMALL_CONVNET, examples=5, horizon=12, start=0.3, classes=[7, 2, 4], pool=2
     ),
-    "digits-cudaconvnet": lambda: ImagesCudaConvNet(
-        "digits", channels=[2, 2], kernel=3, dense=[3], examples=5, horizon=12, images=40, augment_test=True
+    "digits-cudaconvnet": lambda: image_task(
+        "convnet.CudaConvNet", **SMALL_CONVNET, **CHANGED, examples=5, horizon=12, images=40, augment_test=True
     ),
-    "digits-resnet": lambda: ImagesResNet(
-        "digits", channels=[2, 3], blocks=[1, 1], recompute=True, examples=5, horizon=12, pool=2
+    "digits-resnet": lambda: image_task(
+        "resnet.ResNet", channels=[2, 3], blocks=[1, 1], recompute=True, **CHANGED, examples=5, horizon=12, pool=2
     ),
-    "digits-lstm": lambda: ImagesLSTM(units=3, examples=5, horizon=12, pool=2),
-    "photos": lambda: PhotosResNet(
-        _photos()[1], channels=[2], blocks=[1], side=8, examples=4, horizon=12, augment_test=True
+    "digits-lstm": lambda: image_task("recurrent.RowReader", units=3, examples=5, horizon=12, pool=2),
+    "images-on-disk": lambda: image_task(
+        "resnet.ResNet",
+        ON_DISK,
+        dataset=_image_folder()[1],
+        **{"stem": "imagenet", "channels": [2], "blocks": [1], "side": 8, "examples": 4, "horizon": 12},
+        **{"augment": "imagenet", "augment_test": True, "standardise": "channels"},
     ),
     "halfplanes": lambda: Halfplanes(dimension=3, samples=12, hidden=[4], share=[0.2, 0.6]),
     "halfplanes-interleaved": lambda: Halfplanes(
@@ -110,6 +116,13 @@ def weights_in_cell(**options: Any) -> Callable[[Task], Learner[Any]]:
         return learner
 
     return made
+
+
+def on_path(learner: Learner[Any], compiled: bool) -> Learner[Any]:
+    """A twin of a learner that may take compiled paths, or may not; both share φ."""
+    twin = copy.copy(learner)
+    twin.paths = Paths(compiled)
+    return twin.on(learner.task)
 
 
 KINDS: tuple[ParameterType, ...] = get_args(ParameterType)
@@ -165,9 +178,9 @@ LEARNERS: dict[str, Callable[[Task], Learner[Any]]] = {
     "bayes": Bayes,
 }
 
-OTHER_NETWORKS = ["digits-cudaconvnet", "digits-resnet", "digits-lstm", "photos"]
+OTHER_NETWORKS = ["digits-cudaconvnet", "digits-resnet", "digits-lstm", "images-on-disk"]
 FUNCTION_TASKS = [
-    name for name in TASKS if name != "quadratic" and not name.startswith(("digits", "photos", "halfplanes"))
+    name for name in TASKS if name != "quadratic" and not name.startswith(("digits", "images", "halfplanes"))
 ]
 STATIONARY = [name for name in FUNCTION_TASKS if "switching" not in name]
 ONLY_FUNCTIONS = {"lstm1997", "lstm1997-truncated", "recurrent", "bayes"}

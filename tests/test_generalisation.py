@@ -66,8 +66,8 @@ def test_a_grid_alone_shows_the_loss(trained, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
-        ("evaluation.grid.hiden=[[3]]", "task.hiden: ImagesMLP has no such argument; did you mean 'hidden'?"),
-        ("evaluation.grid.hidden=[many]", "task.hidden must be of type"),
+        ("evaluation.grid.hiden=[[3]]", "task.hiden: ImageTask has no such argument; did you mean 'hidden'?"),
+        ("evaluation.grid.hidden=[many]", "task.network.hidden must be of type"),
         ("evaluation.grid.hidden=3", "evaluation.grid.hidden must be a list of values"),
         ("evaluation.grid.rule.depth=[3]", "there is nothing at task.rule to set 'rule.depth' in"),
         ("evaluation.problems.wide=40", "evaluation.problems.wide must say what changes"),

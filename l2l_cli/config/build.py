@@ -20,6 +20,9 @@ class Builder:
     A class's typed ``__init__`` is its schema: names and types are checked before it is called, and a ValueError
     that it raises for a range is reported under the node's path.
 
+    Short keys: an entry that a node's class does not take goes to the one node directly inside it whose class does.  So
+    ``hidden`` beside ``network`` is ``network.hidden``, on the command line, in ``vary`` and in ``evaluation`` alike.
+
     Args:
         trust: None calls any target, for what the user typed; otherwise only targets in l2l_cli and these packages.
         offered: Objects that a class may ask for by the name of a parameter; the configuration cannot set them.
@@ -45,16 +48,44 @@ class Builder:
         target = _locate(str(node["_target_"]), path, self.trust)
         parameters = inspect.signature(target).parameters
         given = {name: value for name, value in self.offered.items() if name in parameters} | given
+        entries = self._handed_down(node, target, [name for name in parameters if name not in given], path)
         arguments = {
-            name: self(value, f"{path}.{name}") if isinstance(value, Mapping) and "_target_" in value else value
-            for name, value in node.items()
-            if name != "_target_"
+            name: self(value, f"{path}.{name}") if _is_node(value) else value for name, value in entries.items()
         }
         _check(target, arguments, given, path)
         try:
             return target(**arguments, **given)
         except ValueError as error:
             raise UsageError(f"{path}: {error}") from error
+
+    def _handed_down(
+        self, node: Mapping[str, Any], target: type[Any], settable: Sequence[str], path: str
+    ) -> dict[str, Any]:
+        """Return a node's entries, those that its class does not take inside the node whose class does.
+
+        Raises:
+            UsageError: Nothing takes an entry, several nodes do, or it is given twice.
+        """
+        entries = {name: value for name, value in node.items() if name != "_target_"}
+        inner = {}
+        for name in [name for name, value in entries.items() if _is_node(value)]:
+            part = _locate(str(entries[name]["_target_"]), f"{path}.{name}", self.trust)
+            inner[name] = [key for key in inspect.signature(part).parameters if key not in self.offered]
+        for key in [key for key in entries if key not in settable]:
+            takers = [name for name, keys in inner.items() if key in keys]
+            if not takers:
+                known = [*settable, *(name for keys in inner.values() for name in keys)]
+                has = [", ".join(settable) or "none", *(f"{name}: {', '.join(keys)}" for name, keys in inner.items())]
+                raise UsageError(
+                    f"{path}.{key}: {target.__name__} has no such argument{did_you_mean(key, known)} "
+                    f"(it has {'; '.join(has)}); if a file sets it, take it out: ~{path}.{key}"
+                )
+            if len(takers) > 1:
+                raise UsageError(f"{path}.{key} could be of {' or '.join(takers)}: write {path}.{takers[0]}.{key}")
+            if key in entries[takers[0]]:
+                raise UsageError(f"{path}.{key} and {path}.{takers[0]}.{key} are the same: leave one of them out")
+            entries[takers[0]] = {**entries[takers[0]], key: entries.pop(key)}
+        return entries
 
 
 def build(node: Mapping[str, Any], path: str, trust: Sequence[str] | None = None, **given: Any) -> Any:
@@ -114,17 +145,14 @@ def _locate(dotted: str, path: str, trust: Sequence[str] | None) -> type[Any]:
     return found
 
 
+def _is_node(value: object) -> bool:
+    return isinstance(value, Mapping) and "_target_" in value
+
+
 def _check(target: type[Any], arguments: Mapping[str, Any], given: Mapping[str, Any], path: str) -> None:
-    parameters = dict(inspect.signature(target).parameters)
+    parameters = inspect.signature(target).parameters
     hints = typing.get_type_hints(target.__init__)
-    settable = [name for name in parameters if name not in given]
-    for name in arguments:
-        if name not in settable:
-            raise UsageError(
-                f"{path}.{name}: {target.__name__} has no such argument{did_you_mean(name, settable)} "
-                f"(it has {', '.join(settable) or 'none'}); if a file sets it, take it out: ~{path}.{name}"
-            )
-    for name in settable:
+    for name in [name for name in parameters if name not in given]:
         if parameters[name].default is inspect.Parameter.empty and name not in arguments:
             raise UsageError(f"{path}.{name} is missing: {target.__name__} needs it")
     for name, value in arguments.items():

@@ -65,7 +65,7 @@ class Team:
     """Splits a range among threads; compiled code runs without the interpreter's lock.
 
     Args:
-        threads: How many, the caller's included.
+        threads: Number of threads, the caller's included.
     """
 
     def __init__(self, threads: int) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from l2l_cli.core.random import normal
-from l2l_cli.models.model import Initializer, gaussian
+from l2l_cli.models.architecture import Architecture, ImageShape
+from l2l_cli.models.model import Initializer, Model, gaussian
 
 
 class BatchNorm(nn.Module):
@@ -19,9 +22,9 @@ class BatchNorm(nn.Module):
     function of its parameters and the batch.  Source: Ioffe and Szegedy 2015, algorithm 1.
 
     Args:
-        channels: Of the inputs.
-        scale: Also learn a scale γ; DeepMind's code has none.
-        epsilon: Added to the variance; DeepMind's code has 1e-3.
+        channels: Number of channels of the inputs.
+        scale: Whether a scale γ is learned, too; DeepMind's code has none.
+        epsilon: Number that is added to the variance; 1e-3 in DeepMind's code.
     """
 
     scale: nn.Parameter | None
@@ -40,7 +43,7 @@ class BatchNorm(nn.Module):
 
 
 class ChannelsLast(nn.Module):
-    """Lays a pixel's channels side by side in memory, where torch's layers take three quarters of the time on a CPU."""
+    """Lays a pixel's channels side by side in memory: torch's layers then take three quarters of the time on a CPU."""
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the same (N, channels, height, width), rearranged."""
@@ -48,7 +51,7 @@ class ChannelsLast(nn.Module):
 
 
 def convnet(
-    shape: tuple[int, int, int],
+    shape: ImageShape,
     channels: Sequence[int],
     kernel: int,
     dense: Sequence[int],
@@ -62,12 +65,12 @@ def convnet(
     gives the same numbers as after it, for a quarter of the work.
 
     Args:
-        shape: Channels, height and width of a picture.
-        channels: Of each convolution.
-        kernel: Height and width of its window, odd.
+        shape: Channels, height and width of an image.
+        channels: Output channels of each convolution.
+        kernel: Height and width of a convolution's window, odd.
         dense: Units of each dense layer before the last.
-        outputs: Units of the last.
-        scale: See ``BatchNorm``.
+        outputs: Units of the last layer.
+        scale: Whether normalisations learn a scale; see ``BatchNorm``.
         normalised: Whether there are normalisations at all.
 
     Raises:
@@ -123,3 +126,54 @@ def cuda_convnet_weights(network: nn.Sequential) -> Initializer:
         return normal(shape, rng, sigma) if kind == "weight" else torch.full(shape, bias)
 
     return draw
+
+
+@dataclass(frozen=True)
+class ConvNet(Architecture):
+    """Convolutions and dense layers, each normalised by the batch.
+
+    Source: Andrychowicz et al. 2016, §3.3: three convolutions, 32 dense units; the other numbers are DeepMind's code's.
+
+    Args:
+        channels: Output channels of each convolution.
+        kernel: Height and width of a convolution's window, odd.
+        dense: Units of each dense layer before the last.
+        scale: Whether normalisations learn a scale γ beside their offset; they do not in DeepMind's code.
+        start: Standard deviation of θ_0, the normalisations' offsets of 0 and scales of 1 left out.
+    """
+
+    normalises: ClassVar[bool] = True
+    channels: Sequence[int] = (16, 16, 16)
+    kernel: int = 5
+    dense: Sequence[int] = (32,)
+    scale: bool = False
+    start: float = 0.01
+
+    def model(self, shape: ImageShape, outputs: int) -> Model:
+        """Build the network; on a CPU, episodes are computed in turn."""
+        network = convnet(shape, self.channels, self.kernel, self.dense, outputs, self.scale)
+        return Model(network, gaussian_weights(self.start), in_turn="cpu")
+
+
+@dataclass(frozen=True)
+class CudaConvNet(Architecture):
+    """A variant of CUDA-convnet: convolutions and dense layers without normalisation.
+
+    As it stands it has 1 756 426 parameters on CIFAR-10.
+
+    Source: Chen and Lu 2018, §4; what the text leaves out is their code's.
+
+    Args:
+        channels: Output channels of each convolution.
+        kernel: Height and width of a convolution's window, odd.
+        dense: Units of each dense layer before the last.
+    """
+
+    channels: Sequence[int] = (64, 64)
+    kernel: int = 5
+    dense: Sequence[int] = (384, 192)
+
+    def model(self, shape: ImageShape, outputs: int) -> Model:
+        """Build the network, drawn layer by layer; see ``cuda_convnet_weights``."""
+        network = convnet(shape, self.channels, self.kernel, self.dense, outputs, normalised=False)
+        return Model(network, cuda_convnet_weights(network), in_turn=True)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
+
+from l2l_cli.models.architecture import Architecture, ImageShape
+from l2l_cli.models.model import Model, gaussian
 
 Activation = Literal["sigmoid", "tanh", "relu"]
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU}
@@ -33,6 +38,28 @@ def mlp(
     if squash:
         layers.append(nn.Sigmoid())
     return nn.Sequential(*layers)
+
+
+@dataclass(frozen=True)
+class MLP(Architecture):
+    """A multi-layer perceptron.
+
+    Source: Andrychowicz et al. 2016, §3.2: one hidden layer of 20 sigmoid units.
+
+    Args:
+        hidden: Units of each hidden layer.
+        activation: Non-linearity of the hidden units.
+        start: Standard deviation of θ_0 (ours; the paper says Gaussian and no more, its code 0.01).
+    """
+
+    flat: ClassVar[bool] = True
+    hidden: Sequence[int] = (20,)
+    activation: Activation = "sigmoid"
+    start: float = 0.01
+
+    def model(self, shape: ImageShape, outputs: int) -> Model:
+        """Build pixels → hidden … → outputs; all of θ_0 is Gaussian."""
+        return Model(mlp(math.prod(shape), self.hidden, outputs, self.activation), gaussian(self.start))
 
 
 class LinearMap(nn.Module):

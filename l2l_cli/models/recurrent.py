@@ -1,34 +1,37 @@
-"""A recurrent network that reads a picture row by row, as a module to be wrapped by ``models.model.Model``."""
+"""A recurrent network that reads an image row by row, as a module to be wrapped by ``models.model.Model``."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from torch import Generator, Tensor, nn
 
 from l2l_cli.core.random import uniform
-from l2l_cli.models.model import Initializer
+from l2l_cli.models.architecture import Architecture, ImageShape
+from l2l_cli.models.model import Initializer, Model
 
 FORGET_BIAS = 1.0
-"""Added to what is drawn for the forget gates (Jozefowicz, Zaremba and Sutskever 2015, §5)."""
+"""Number that is added to the drawn biases of the forget gates (Jozefowicz, Zaremba and Sutskever 2015, §5)."""
 
 
 class Rows(nn.Module):
-    """Lays a picture out as the sequence of its rows, from top to bottom, each with all its channels."""
+    """Lays an image out as the sequence of its rows, from top to bottom, each with all its channels."""
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return (height, N, channels · width) of (N, channels, height, width)."""
         return inputs.movedim(-2, 0).flatten(2)
 
 
-class LSTM(nn.Module):
-    """One layer of LSTM cells that begins at zero and answers by its last hidden state.
+class LastStateLSTM(nn.Module):
+    """One layer of LSTM cells that begins at zero and returns its last hidden state.
 
     Gates are in the order input, forget, output, candidate: three of one non-linearity, then the fourth.
 
     Source: Hochreiter and Schmidhuber 1997, with the forget gates of Gers, Schmidhuber and Cummins 2000.
 
     Args:
-        features: Numbers of one step of the sequence.
-        units: Cells.
+        features: Numbers in one step of the sequence.
+        units: Number of cells.
     """
 
     def __init__(self, features: int, units: int) -> None:
@@ -40,20 +43,20 @@ class LSTM(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the last hidden state (N, units) of sequences (steps, N, features)."""
         hidden = cell = inputs.new_zeros(inputs.shape[1], self.units)
-        for shown in self.input(inputs).unbind():  # one product for all steps
-            gates, candidate = (shown + self.hidden(hidden)).split((3 * self.units, self.units), -1)
+        for fed in self.input(inputs).unbind():  # one product for all steps
+            gates, candidate = (fed + self.hidden(hidden)).split((3 * self.units, self.units), -1)
             into, forget, out = gates.sigmoid().chunk(3, -1)
             cell = forget * cell + into * candidate.tanh()
             hidden = out * cell.tanh()
         return hidden
 
 
-def row_reader(shape: tuple[int, int, int], units: int, outputs: int) -> nn.Sequential:
-    """Build rows of a picture → LSTM → dense layer on its last state.
+def row_reader(shape: ImageShape, units: int, outputs: int) -> nn.Sequential:
+    """Build rows of an image → LSTM → dense layer on its last state.
 
     Args:
-        shape: Channels, height and width of a picture.
-        units: Cells of the LSTM.
+        shape: Channels, height and width of an image.
+        units: Number of cells of the LSTM.
         outputs: Units of the dense layer.
 
     Raises:
@@ -61,11 +64,11 @@ def row_reader(shape: tuple[int, int, int], units: int, outputs: int) -> nn.Sequ
     """
     if min(units, outputs, *shape) < 1:
         raise ValueError(f"every width must be at least 1, not {[*shape, units, outputs]}")
-    return nn.Sequential(Rows(), LSTM(shape[0] * shape[2], units), nn.Linear(units, outputs))
+    return nn.Sequential(Rows(), LastStateLSTM(shape[0] * shape[2], units), nn.Linear(units, outputs))
 
 
 def row_reader_weights(units: int) -> Initializer:
-    """Return an initializer of a ``row_reader``: all from U(±1/√units), the forget gates' biases 1 above that."""
+    """Return an initializer of a ``row_reader``: U(±1/√units), to which forget gates' biases add 1."""
     bound = units**-0.5
 
     def draw(name: str, shape: tuple[int, ...], rng: Generator) -> Tensor:
@@ -75,3 +78,20 @@ def row_reader_weights(units: int) -> Initializer:
         return drawn
 
     return draw
+
+
+@dataclass(frozen=True)
+class RowReader(Architecture):
+    """An LSTM that is given one row of pixels a step, and a dense layer on its last state.
+
+    Source: Chen and Lu 2018 leave recurrent networks to future work; this one is ours.
+
+    Args:
+        units: Number of cells of the LSTM.
+    """
+
+    units: int = 32
+
+    def model(self, shape: ImageShape, outputs: int) -> Model:
+        """Build the network; see ``row_reader_weights`` for θ_0."""
+        return Model(row_reader(shape, self.units, outputs), row_reader_weights(self.units))

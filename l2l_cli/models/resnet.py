@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from l2l_cli.core.random import truncated_normal
+from l2l_cli.models.architecture import Architecture, ImageShape
 from l2l_cli.models.convnet import BatchNorm, ChannelsLast
-from l2l_cli.models.model import glorot
+from l2l_cli.models.model import Model, glorot
 
 Stem = Literal["cifar", "imagenet"]
 EPSILON = 1e-5
-"""Added to the variance of a batch."""
+"""Number that is added to the variance of a batch."""
 WIDENING = 4
-"""Channels that leave a bottleneck for each that passes through its windows."""
+"""Output channels of a bottleneck for each channel of its 3 × 3 convolution."""
 
 
 class ResidualBlock(nn.Module):
@@ -30,9 +32,9 @@ class ResidualBlock(nn.Module):
 
     Args:
         before: Channels of the inputs.
-        channels: Of the outputs.
-        stride: Of the first convolution and of the projection.
-        projects: The shortcut is a 1 × 1 convolution of the first ReLU's output; else it is x itself.
+        channels: Channels of the outputs.
+        stride: Stride of the first convolution and of the projection.
+        projects: Whether the shortcut is a 1 × 1 convolution of the first ReLU's output; else it is x itself.
     """
 
     project: nn.Conv2d | None
@@ -46,7 +48,7 @@ class ResidualBlock(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Answer (N, before, height, width) by (N, channels, ...)."""
+        """Return (N, channels, ...) of inputs (N, before, height, width)."""
         entry = functional.relu(self.norm1(inputs))
         shortcut = inputs if self.project is None else self.project(entry)
         residual: Tensor = self.conv2(functional.relu(self.norm2(self.conv1(entry))))
@@ -58,9 +60,9 @@ class Bottleneck(nn.Module):
 
     Args:
         before: Channels of the inputs.
-        channels: Of what passes through the windows; the outputs have ``WIDENING`` times as many.
-        stride: Of the second convolution and of the projection.
-        projects: The shortcut is a 1 × 1 convolution of the first ReLU's output; else it is x itself.
+        channels: Channels of the two inner layers; the outputs have ``WIDENING`` times as many.
+        stride: Stride of the second convolution and of the projection.
+        projects: Whether the shortcut is a 1 × 1 convolution of the first ReLU's output; else it is x itself.
     """
 
     project: nn.Conv2d | None
@@ -77,7 +79,7 @@ class Bottleneck(nn.Module):
         self.conv3 = nn.Conv2d(channels, after, 1, bias=False)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Answer (N, before, height, width) by (N, 4 · channels, ...)."""
+        """Return (N, 4 · channels, ...) of inputs (N, before, height, width)."""
         entry = functional.relu(self.norm1(inputs))
         shortcut = inputs if self.project is None else self.project(entry)
         inner = functional.relu(self.norm2(self.conv1(entry)))
@@ -105,19 +107,19 @@ def norm(channels: int) -> BatchNorm:
 def resnet(
     inputs: int, stem: Stem, channels: Sequence[int], blocks: Sequence[int], outputs: int, bottleneck: bool = False
 ) -> nn.Sequential:
-    """Build a residual network for pictures of any height and width.
+    """Build a residual network for images of any height and width.
 
     The stem is a 3 × 3 convolution ("cifar"), or one of 7 × 7 and a maximum of 3 × 3, each of stride 2 ("imagenet");
     it has as many channels as the first stage.  The first block of each stage projects its shortcut, that of every
     stage but the first halves height and width.  Then normalisation, ReLU, mean over all pixels, dense layer.
 
     Args:
-        inputs: Channels of a picture.
-        stem: Which.
-        channels: Of each stage; 16, 32, 64 or 64, 128, 256, 512.
-        blocks: Of each stage; 3, 3, 3 or 2, 2, 2, 2, with bottlenecks 3, 4, 6, 3.
+        inputs: Channels of an image.
+        stem: Layers before the first stage, "cifar" or "imagenet".
+        channels: Channels of each stage; 16, 32, 64 or 64, 128, 256, 512.
+        blocks: Number of blocks of each stage; 3, 3, 3 or 2, 2, 2, 2, with bottlenecks 3, 4, 6, 3.
         outputs: Units of the last layer.
-        bottleneck: The blocks are ``Bottleneck``s, as from 50 layers on.
+        bottleneck: Whether blocks are ``Bottleneck``s, as from 50 layers on.
 
     Raises:
         ValueError: A number is below 1, or channels and blocks are not of one length.
@@ -152,3 +154,30 @@ def resnet_weights(name: str, shape: tuple[int, ...], rng: Generator) -> Tensor:
     if len(shape) == 5:
         return truncated_normal(shape, rng, math.prod(shape[2:]) ** -0.5)
     return glorot(name, shape, rng)
+
+
+@dataclass(frozen=True)
+class ResNet(Architecture):
+    """A residual network with full pre-activation, as it stands the one of 272 538 parameters for CIFAR-10.
+
+    Args:
+        stem: Layers before the first stage: "cifar", a 3 × 3 convolution, or "imagenet", which leaves a quarter of the
+            height and width.
+        channels: Channels of each stage.
+        blocks: Number of blocks of each stage.
+        bottleneck: Whether blocks have three convolutions, the second of them narrow, as from 50 layers on.
+        recompute: Whether only the inputs of blocks are kept: less memory, one forward pass more for a gradient or a
+            Jacobian product.
+    """
+
+    normalises: ClassVar[bool] = True
+    stem: Stem = "cifar"
+    channels: Sequence[int] = (16, 32, 64)
+    blocks: Sequence[int] = (3, 3, 3)
+    bottleneck: bool = False
+    recompute: bool = False
+
+    def model(self, shape: ImageShape, outputs: int) -> Model:
+        """Build the network; episodes are computed in turn."""
+        network = resnet(shape[0], self.stem, self.channels, self.blocks, outputs, self.bottleneck)
+        return Model(network, resnet_weights, in_turn=True, recompute=self.recompute)

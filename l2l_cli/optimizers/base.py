@@ -8,19 +8,16 @@ from typing import Generic, TypeVar
 from torch import Tensor, nn
 
 from l2l_cli.core.types import Params
+from l2l_cli.kernels.paths import REFERENCE, Path
 from l2l_cli.models.point import Point
+from l2l_cli.optimizers.compiled import CompiledSteps, Fitting, Unroll
+from l2l_cli.optimizers.fast.unroll_cpu import UnrollOfOne
 
 Memory = TypeVar("Memory")
 
 
 class Optimizer(nn.Module, ABC, Generic[Memory]):
-    """An update rule; its ``parameters()`` are φ if it is learned, and empty if it is hand-made.
-
-    Attributes:
-        fast: Whether compiled paths are used; the learner that has the rule sets it.
-    """
-
-    fast: bool = True
+    """An update rule; its ``parameters()`` are φ if it is learned, and empty if it is hand-made."""
 
     @abstractmethod
     def init(self, params: Params) -> Memory:
@@ -29,6 +26,11 @@ class Optimizer(nn.Module, ABC, Generic[Memory]):
     @abstractmethod
     def step(self, point: Point, memory: Memory) -> tuple[Params, Memory]:
         """Return the next parameters and memory."""
+
+    def compiled(self, fitting: Fitting) -> Unroll[Memory] | Path:
+        """Return a compiled path through the rule's steps, or the path of ``step`` and why there is nothing more."""
+        del fitting
+        return REFERENCE
 
     def extra_evaluations(self, memory: Memory) -> Tensor | None:
         """Return the evaluations of each episode beyond one gradient a step, (E,); None if there are none.
@@ -50,6 +52,19 @@ class FirstOrder(Optimizer[Memory], ABC):
         """Move by the displacement."""
         displacement, memory = self.update(point.grad, memory)
         return added(point.params, displacement), memory
+
+    def compiled_steps(self) -> CompiledSteps[Memory] | Path:
+        """Return compiled steps that take gradients as data and equal ``update``; or why there are none."""
+        return REFERENCE
+
+    def compiled(self, fitting: Fitting) -> Unroll[Memory] | Path:
+        """Return the path by ``compiled_steps``, if gradients can be taken as data."""
+        if not fitting.paths.compiled:
+            return REFERENCE
+        steps = self.compiled_steps()
+        if isinstance(steps, Path):
+            return steps
+        return Path(why_not=fitting.obstacle) if fitting.obstacle else UnrollOfOne(fitting, steps)
 
 
 def positive(**values: float) -> None:

@@ -15,12 +15,14 @@ from torch import Tensor
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.types import Params
 from l2l_cli.core.vectors import stacked, unstacked
+from l2l_cli.kernels.paths import EVERY_PATH, NUMBA, REFERENCE, Path, Paths
 from l2l_cli.models.model import ParameterType
 from l2l_cli.models.point import Point
 from l2l_cli.optimizers.base import Optimizer, added, positive
+from l2l_cli.optimizers.compiled import Fitting
 from l2l_cli.optimizers.preprocess import Preprocess, Squash
 from l2l_cli.optimizers.solvers import conjugate_gradient
-from l2l_cli.optimizers.type_rnns import KindRNNs, States
+from l2l_cli.optimizers.type_rnns import ParameterTypeRNNs, States
 
 INPUTS = 3
 """Numbers of a coordinate that a network receives: the gradient, a residual and a solution."""
@@ -90,6 +92,7 @@ class MLHF(Optimizer[MLHFMemory]):
             type, which receives g, r_n and x_n, and is ours.
         initial_pace: Initial value of the learned step-size multiplier.
         initial_seed: Seed of the initial weights.
+        paths: Paths that the networks may take.
 
     Raises:
         ValueError: A number is out of range.
@@ -109,33 +112,39 @@ class MLHF(Optimizer[MLHFMemory]):
         pace: Literal["fixed", "learned"] = "fixed",
         initial_pace: float = 1.0,
         initial_seed: int = 0,
+        *,
+        paths: Paths = EVERY_PATH,
     ) -> None:
         super().__init__()
         positive(lr=lr, iterations=iterations, hidden=hidden, layers=layers, base_damping=base_damping)
         positive(initial_pace=initial_pace)
+        self._compiled = paths.compiled
         self.lr = lr
         self.iterations = iterations
         self.preprocess = preprocess if preprocess is not None else Squash()
         self.base_damping = base_damping
         self.preconditioner = preconditioner
         inputs = INPUTS * self.preprocess.width
-        self.damping = KindRNNs(kinds, inputs, hidden, layers, initial_seed)
+        self.damping = ParameterTypeRNNs(kinds, inputs, hidden, layers, initial_seed)
         preconditioned = kinds if preconditioner == "learned" else ()
-        self.precondition = KindRNNs(preconditioned, inputs, hidden, layers, initial_seed + 104_729)
-        self.pace = KindRNNs(kinds if pace == "learned" else (), inputs, hidden, layers, initial_seed + 1_299_709)
+        self.precondition = ParameterTypeRNNs(preconditioned, inputs, hidden, layers, initial_seed + 104_729)
+        self.pace = ParameterTypeRNNs(
+            kinds if pace == "learned" else (), inputs, hidden, layers, initial_seed + 1_299_709
+        )
         self.pace.begin_at(initial_pace)
         if initial_damping is not None:
             positive(initial_damping=initial_damping)
             self.damping.begin_at(initial_damping)
 
     @property
-    def kernels(self) -> str:
-        """The path that the networks take: "numba" or "reference"."""
-        return "numba" if self.fast and next(self.parameters()).device.type == "cpu" else "reference"
+    def path(self) -> Path:
+        """The path that the networks take, in ``step`` and in ``solve``."""
+        return NUMBA if self._compiled and next(self.parameters()).device.type == "cpu" else REFERENCE
 
-    @property
-    def _is_compiled(self) -> bool:
-        return self.kernels == "numba"
+    def compiled(self, fitting: Fitting) -> Path:
+        """Return the path of the networks: all else is products of the model's, which differ from step to step."""
+        del fitting
+        return self.path
 
     def init(self, params: Params) -> MLHFMemory:
         """Return a zero solution and residual, and zero states."""
@@ -167,7 +176,7 @@ class MLHF(Optimizer[MLHFMemory]):
         grad = in_order(point.grad, like)
         seen_grad, seen_start = self._seen(grad), self._seen(start)
         features = torch.cat([seen_grad, self._seen(memory.residual), seen_start])
-        inferred, damping_states = self.damping(features, memory.damping, spans, self._is_compiled)
+        inferred, damping_states = self.damping(features, memory.damping, spans, self.path.is_compiled)
         damping = inferred + self.base_damping
         residual = torch.addcmul(grad - image, damping, start, value=-1.0)
         precondition: Tensor | None = None
@@ -176,18 +185,14 @@ class MLHF(Optimizer[MLHFMemory]):
             precondition = 1.0 / damping
         elif self.preconditioner == "learned":
             features = torch.cat([seen_grad, self._seen(residual), seen_start])
-            precondition, states = self.precondition(features, states, spans, self._is_compiled)
+            precondition, states = self.precondition(features, states, spans, self.path.is_compiled)
         x, residual, norms, products = conjugate_gradient(
-            lambda vectors: torch.addcmul(ggn(vectors), damping, vectors),
-            start,
-            residual,
-            precondition,
-            self.iterations,
+            lambda v: torch.addcmul(ggn(v), damping, v), start, residual, precondition, self.iterations
         )
         move, pace = -self.lr * x, memory.pace
         if self.pace.kinds:
             features = torch.cat([seen_grad, self._seen(residual), self._seen(x)])
-            factor, pace = self.pace(features, pace, spans, self._is_compiled)
+            factor, pace = self.pace(features, pace, spans, self.path.is_compiled)
             move = factor * move
         evaluations = memory.evaluations + 1 + products
         memory = MLHFMemory(x, residual, damping_states, states, pace, evaluations)

@@ -12,13 +12,20 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from l2l_cli.kernels.weights import Mode, Presentation
 from l2l_cli.optimizers.base import fraction, positive
 
 
 class Preprocess(nn.Module, ABC):
-    """A map from each gradient coordinate to ``width`` features."""
+    """A map from each gradient coordinate to ``width`` features.
+
+    Attributes:
+        width: Number of features of a coordinate.
+        presentation: Form in which kernels compute the features; ``GIVEN`` leaves them to this class.
+    """
 
     width: int
+    presentation: Presentation = Presentation(Mode.GIVEN, 0.0)
 
     @abstractmethod
     def forward(self, grad: Tensor) -> Tensor:
@@ -43,6 +50,8 @@ class Identity(Preprocess):
         super().__init__()
         positive(scale=scale)
         self.scale = scale
+        if type(self) is Identity:  # kernels know nothing of a subclass
+            self.presentation = Presentation(Mode.IDENTITY, scale)
 
     def forward(self, grad: Tensor) -> Tensor:
         """Return (1, C)."""
@@ -73,6 +82,8 @@ class LogAndSign(Preprocess):
         super().__init__()
         positive(p=p)
         self.p = p
+        if type(self) is LogAndSign and p <= 80:  # e^−80 is a normal number
+            self.presentation = Presentation(Mode.LOG_AND_SIGN, p)
 
     def forward(self, grad: Tensor) -> Tensor:
         """Return (2, C)."""

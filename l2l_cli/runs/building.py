@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from l2l_cli.config.build import build, changed
+from l2l_cli.config.build import Builder, changed
 from l2l_cli.config.schema import Hardware, Settings
 from l2l_cli.core.errors import UsageError
+from l2l_cli.kernels.paths import Paths
 from l2l_cli.learners.base import Learner
 from l2l_cli.parallel.replicated import Replicated
-from l2l_cli.tasks import datasets
 from l2l_cli.tasks.base import Task
 from l2l_cli.tasks.vary import Variations
 
@@ -48,11 +49,18 @@ def build_task(settings: Settings, trust: Sequence[str] | None = None) -> Task:
     Raises:
         UsageError: The configuration does not build, or its batches cannot be divided over ``hardware.replicas``.
     """
-    datasets.use(settings.data.dir)
     task = variation(settings, {}, "task", trust)
     if settings.vary:
-        task.vary = Variations(settings.task, settings.vary, trust)
+        build_node = _task_builder(settings, trust)
+        task.vary = Variations(
+            settings.vary, lambda changes: build_node(changed(settings.task, changes, "task"), "task")
+        )
     return task
+
+
+def _task_builder(settings: Settings, trust: Sequence[str] | None) -> Builder:
+    folder = Path(settings.data.dir).expanduser() if settings.data.dir else None
+    return Builder(trust, data_folder=folder)
 
 
 def variation(settings: Settings, changes: Mapping[str, Any], path: str, trust: Sequence[str] | None = None) -> Task:
@@ -68,7 +76,7 @@ def variation(settings: Settings, changes: Mapping[str, Any], path: str, trust: 
         UsageError: See ``build_task``.
     """
     node = changes if "_target_" in changes else changed(settings.task, changes, "task")
-    task: Task = build(node, path, trust)
+    task: Task = _task_builder(settings, trust)(node, path)
     if (replicas := settings.hardware.replicas) > 1:
         if task.spec.examples < replicas:
             raise UsageError(
@@ -83,10 +91,12 @@ def build_learner(
     settings: Settings, task: Task, trust: Sequence[str] | None = None, node: dict[str, Any] | None = None
 ) -> Learner[Any]:
     """Build the learner of a configuration for a task, or of another ``node`` in its place."""
-    learner: Learner[Any] = build(settings.learner if node is None else node, "learner", trust, task=task)
     kernels = settings.hardware.kernels
-    learner.fast = kernels == "fast" or (kernels == "auto" and settings.meta.updates >= WORTH_COMPILING)
-    learner.state_dtype = getattr(torch, settings.hardware.precision)
+    compiled = kernels == "fast" or (kernels == "auto" and settings.meta.updates >= WORTH_COMPILING)
+    paths = Paths(compiled, getattr(torch, settings.hardware.precision))
+    learner: Learner[Any] = Builder(trust, task=task, paths=paths)(
+        settings.learner if node is None else node, "learner"
+    )
     return learner
 
 

@@ -1,4 +1,4 @@
-"""What a task is: a distribution of episodes, the model fitted in them, and the loss that scores answers."""
+"""What a task is: a distribution of episodes, the model that is fitted in them, and the loss of its outputs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from l2l_cli.models.model import Model
 from l2l_cli.models.point import output_hessian
 
 FLOOR = 1e-6
-"""Smallest probability that a cross-entropy lets an answer have, above the 6e-8 to which float32 rounds 1."""
+"""Smallest probability within a cross-entropy, above the 6e-8 to which float32 rounds 1."""
 
 
 class Episode(ABC):
@@ -24,7 +24,7 @@ class Episode(ABC):
         """Return the data of one step, inputs (E, N, ...): a pure function of (seed, step, split)."""
 
     def batches(self, start: int, stop: int, split: Split = Split.TRAIN) -> Batches:
-        """Return the steps start … stop − 1 stacked, inputs (T, E, N, ...); a fast path may override it."""
+        """Return the steps start … stop − 1 stacked, inputs (T, E, N, ...); a quicker way may override it."""
         steps = [self.batch(step, split) for step in range(start, stop)]
         shown = [batch.shown for batch in steps if batch.shown is not None]
         return Batches(
@@ -38,10 +38,10 @@ class Task(ABC):
     """A distribution of episodes.
 
     Attributes:
-        model: What a gradient-fed learner fits within an episode; in-weights learners ignore it.
-        spec: The shapes of one example.
-        horizon: Steps of one episode, unless a command says otherwise.
-        vary: From a seed to a variation of this task, for meta-training; None if it has none.
+        model: Model that learners by gradient descent fit within an episode; others ignore it.
+        spec: Shapes of one example.
+        horizon: Number of steps of an episode, unless a command sets another.
+        vary: Function from a seed to a variation of this task, for meta-training; None if there are no variations.
     """
 
     model: Model
@@ -58,17 +58,17 @@ class Task(ABC):
         return None
 
     def drawn(self, seed: int) -> Task:
-        """Return the task that a draw of meta-training episodes comes from: this one, or one of its variations."""
+        """Return the task of one draw of meta-training episodes: this one, or one of its variations."""
         return self if self.vary is None else self.vary(seed)
 
     @abstractmethod
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Score answers (E, N, ...) against targets (E, N, ...); one number an episode, (E,)."""
+        """Return the loss of outputs (E, N, ...) given targets (E, N, ...), (E,)."""
 
     def curvature(self, outputs: Tensor, targets: Tensor, u: Tensor) -> Tensor:
         """Return the loss's Hessian in the outputs times u, (E, N, ...); a closed form may override it.
 
-        Of a convex loss it is positive semidefinite.
+        The Hessian of a convex loss is positive semidefinite.
         """
         return output_hessian(self.loss, outputs, targets, u)
 
@@ -79,7 +79,7 @@ class Task(ABC):
 
 
 class Classification(Task, ABC):
-    """A task whose answers are logits (E, N, classes) and whose targets are one-hot."""
+    """A task whose outputs are logits (E, N, classes) and whose targets are one-hot."""
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the mean cross-entropy, (E,) in nats."""
@@ -91,7 +91,7 @@ class Classification(Task, ABC):
         return softmax_curvature(outputs, u)
 
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Return the share of examples that are classified rightly, (E,)."""
+        """Return the accuracy, (E,): the share of examples that are classified correctly."""
         right = outputs.argmax(-1) == targets.argmax(-1)
         return {"accuracy": right.to(outputs.dtype).flatten(1).mean(1)}
 
@@ -129,7 +129,7 @@ def softmax_curvature(outputs: Tensor, u: Tensor) -> Tensor:
 def binary_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     """Return the cross-entropy of probabilities, in nats, averaged over all axes but the first, (E,).
 
-    Probabilities are mixed with ``FLOOR`` of either class: a sigmoid that has rounded to 1 costs 14 nats if it is
+    Probabilities are mixed with ``FLOOR`` of either class, so a sigmoid that has rounded to 1 costs 14 nats if it is
     wrong, not infinitely many, and the derivative is bounded.
 
     Args:
@@ -143,10 +143,10 @@ def binary_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
 def binary_curvature(outputs: Tensor, u: Tensor) -> Tensor:
     """Return the Hessian of ``binary_cross_entropy`` in the probabilities times u, (E, ...).
 
-    The mean over targets that are drawn from the probabilities themselves, so that the Gauss-Newton matrix is Fisher's:
-    if the model's last layer is a sigmoid, what it is for the logits before it.
+    It is the mean over targets that are drawn from the probabilities, so that the Gauss-Newton matrix is Fisher's, and
+    the same whether a last sigmoid counts as part of the model or of the loss.
 
-    Source: Chen and Lu 2018, eq. 1: the metric takes the model's answers for targets.
+    Source: Chen and Lu 2018, eq. 1: the metric takes the model's outputs for targets.
     """
     scale = 1.0 - 2.0 * FLOOR
     right, wrong = FLOOR + scale * outputs, FLOOR + scale * (1.0 - outputs)

@@ -1,7 +1,7 @@
 """Functions of two arguments, to be learned example by example.
 
-Source: Hochreiter, Younger and Conwell 2001, §3: an episode is a sequence of J examples of one function,
-and the error counts at every step, the unpredictable first one included.
+Source: Hochreiter, Younger and Conwell 2001, §3: an episode is a sequence of J examples of one function, and the error
+counts at every step, the unpredictable first one included.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from l2l_cli.models.model import Model, glorot
 from l2l_cli.tasks.base import Episode, Task, mean_squared_curvature, mean_squared_error
 
 BLOCK = 256
-"""Examples drawn at once: a step beyond the horizon costs one more block, not the whole sequence again."""
+"""Number of examples drawn at once: a step beyond the horizon costs one more block, not the whole sequence again."""
 
 
 class BlockEpisode(Episode):
@@ -46,11 +46,11 @@ class FunctionEpisode(BlockEpisode):
     """Sequences of examples (x, f_e(x)) of E functions, one example a step (N = 1).
 
     Args:
-        task: Draws x and evaluates the functions.
-        coefficients: What defines each function, (E, K).
-        seed: Of the inputs.
-        rows: Which E of the seed's sequences these are, out of ``total``; a fixed training set is drawn from so.
-        total: Sequences that the seed draws side by side.
+        task: Task that draws x and evaluates the functions.
+        coefficients: Coefficients of each function, (E, K).
+        seed: Seed of the inputs.
+        rows: Numbers (E,) of these sequences among ``total``, if they are picked from a fixed training set.
+        total: Number of sequences that the seed draws side by side.
     """
 
     def __init__(self, task: FunctionTask, coefficients: Tensor, seed: int, rows: Tensor | None, total: int) -> None:
@@ -66,7 +66,7 @@ class FunctionEpisode(BlockEpisode):
         return FunctionEpisode(self._task, self.coefficients[rows], self._seed, rows, self._total)
 
     def block(self, number: int, split: Split) -> Batches:
-        """Draw a block, or find it drawn."""
+        """Return a block, which is drawn once."""
         if (number, split) not in self._blocks:
             inputs = self._task.draw_inputs(BLOCK, self._total, generator(self._seed, "inputs", split, number))
             if self._rows is not None:
@@ -80,11 +80,11 @@ class FunctionTask(Task):
     """A family of functions, each given by K coefficients.
 
     Args:
-        length: Examples in a sequence.
-        functions: None draws new functions for every episode (ours); a number draws that many sequences once,
-            from which the meta-training episodes are then picked (the paper: 128 or 256).
-        functions_seed: Of that fixed set.
-        hidden: Hidden units of the MLP that gradient-fed learners fit to the examples.
+        length: Number of examples in a sequence.
+        functions: Number of sequences in a fixed training set, from which meta-training episodes are picked (the paper:
+            128 or 256); None draws new functions for every episode (ours).
+        functions_seed: Seed of the fixed training set.
+        hidden: Hidden units of the MLP that learners by gradient descent fit to the examples.
     """
 
     def __init__(self, length: int, functions: int | None, functions_seed: int, hidden: int) -> None:
@@ -118,7 +118,7 @@ class FunctionTask(Task):
         return FunctionEpisode(self, coefficients, root, None, episodes)
 
     def training_set(self) -> FunctionEpisode | None:
-        """Return the fixed sequences, if ``functions`` asks for them."""
+        """Return the fixed sequences, if there are any."""
         if self.functions is None:
             return None
         root = derive(self.functions_seed, "fixed")
@@ -135,7 +135,7 @@ class FunctionTask(Task):
         return mean_squared_curvature(u)
 
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Return the absolute error |y − o| that Figure 2 shows, (E,)."""
+        """Return the absolute error |y − o|, which the paper's Figure 2 shows, (E,)."""
         return {"absolute_error": (outputs - targets).abs().flatten(1).mean(1)}
 
 
@@ -143,6 +143,13 @@ class Booleans(FunctionTask):
     """Boolean functions of two arguments in {0, 1}: all 16, or 14 without XOR and XNOR.
 
     A function is its truth table, (E, 4), at the inputs 00, 01, 10, 11.
+
+    Args:
+        xor: Whether XOR and XNOR are among the functions.
+        length: Number of examples in a sequence.
+        functions: Number of sequences in a fixed training set; see ``FunctionTask``.
+        functions_seed: Seed of the fixed training set.
+        hidden: Hidden units of the MLP.
     """
 
     def __init__(
@@ -167,7 +174,7 @@ class Booleans(FunctionTask):
         return integers((steps, episodes, 2), 2, rng).to(self.tables.dtype)
 
     def evaluate(self, coefficients: Tensor, inputs: Tensor) -> Tensor:
-        """Look the truth tables up."""
+        """Return the entries of the truth tables."""
         index = (2 * inputs[..., 0] + inputs[..., 1]).long()
         return coefficients.expand(*index.shape, 4).gather(-1, index.unsqueeze(-1)).squeeze(-1)
 
@@ -176,6 +183,12 @@ class SemiLinear(FunctionTask):
     """y = ½(1 + tanh(w₁x₁ + w₂x₂ + w₃)), w ~ U[−1, 1].
 
     Deviation: the paper does not state the domain of x; ours is U[−1, 1]².
+
+    Args:
+        length: Number of examples in a sequence.
+        functions: Number of sequences in a fixed training set; see ``FunctionTask``.
+        functions_seed: Seed of the fixed training set.
+        hidden: Hidden units of the MLP.
     """
 
     def __init__(
@@ -203,11 +216,11 @@ class QuadraticFunction(FunctionTask):
     function's own range over the domain to [0.2, 0.8]; ``global`` maps [−6, 6], the range of the whole family.
 
     Args:
-        scaling: Which of the two readings.
-        length: Examples in a sequence.
-        functions: See ``FunctionTask``.
-        functions_seed: See ``FunctionTask``.
-        hidden: See ``FunctionTask``.
+        scaling: Scaling to [0.2, 0.8], "per_function" or "global".
+        length: Number of examples in a sequence.
+        functions: Number of sequences in a fixed training set; see ``FunctionTask``.
+        functions_seed: Seed of the fixed training set.
+        hidden: Hidden units of the MLP.
     """
 
     def __init__(

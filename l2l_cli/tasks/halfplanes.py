@@ -1,6 +1,6 @@
 """Two classes that are the XOR of two half-planes, under Gaussian noise: small data sets, each with a test part.
 
-Source: Bosc 2016, §3; what every readable copy of the paper has lost is an option here, and named where it stands.
+Source: Bosc 2016, §3.  What no surviving copy of the paper states is an option here, with a note of its own below.
 """
 
 from __future__ import annotations
@@ -19,14 +19,19 @@ from l2l_cli.models.model import Model, glorot
 from l2l_cli.tasks.base import Episode, Task, binary_cross_entropy, binary_curvature
 
 ATTEMPTS = 100
-"""Draws of candidates after which a minority share counts as out of reach."""
+"""Number of draws of candidates after which a minority share is given up."""
 
 
 class Laws(NamedTuple):
-    """What each of E data sets is drawn from.
+    """The distributions that E data sets are drawn from, and their standardisation.
 
-    A in A·Aᵀ (E, d, d), the noise's standard deviations (E, d), two linear maps (E, 2, d), their thresholds (E, 2);
-    and what standardises it, the data set's own mean and one over its standard deviation, (E, d) each.
+    Attributes:
+        mixing: Matrices A of the inputs' covariance A·Aᵀ, (E, d, d).
+        noise: Standard deviations of the noise, (E, d).
+        maps: Two linear maps, (E, 2, d).
+        thresholds: Thresholds of the maps, (E, 2).
+        centre: Mean of the data set, (E, d).
+        scale: One over the standard deviation of the data set, (E, d).
     """
 
     mixing: Tensor
@@ -40,16 +45,16 @@ class Laws(NamedTuple):
 class HalfplanesEpisode(Episode):
     """E data sets, one sample a step (N = 1).
 
-    A data set's held-out samples are part of its one sequence, so there is no other split.  Steps beyond the
-    task's ``samples`` are further held-out samples.
+    A data set's held-out samples are part of its one sequence, so there is no other split.  Steps beyond the task's
+    ``samples`` are further held-out samples.
 
     Args:
-        task: Draws samples.
-        laws: What is drawn from.
-        first: The data sets themselves.
-        seed: Of what lies beyond.
-        rows: Which E of the seed's data sets these are, out of ``total``.
-        total: Data sets that the seed draws side by side.
+        task: Task that draws samples.
+        laws: Distributions of the data sets.
+        first: The data sets, (T, E, …).
+        seed: Seed of the samples beyond the data sets.
+        rows: Numbers (E,) of these data sets among ``total``, if they are picked from a fixed training set.
+        total: Number of data sets that the seed draws side by side.
     """
 
     def __init__(
@@ -77,7 +82,7 @@ class HalfplanesEpisode(Episode):
         return self._block(step // self._task.horizon).at(step % self._task.horizon)
 
     def batches(self, start: int, stop: int, split: Split = Split.TRAIN) -> Batches:
-        """Return the samples of the steps start … stop − 1, as a view where they are one data set's own."""
+        """Return the samples of the steps start … stop − 1, as a view where no two blocks meet."""
         del split
         length = self._task.horizon
         blocks = [self._block(number) for number in range(start // length, (stop - 1) // length + 1)]
@@ -86,7 +91,7 @@ class HalfplanesEpisode(Episode):
         return Batches(*(values[first : first + stop - start] for values in parts))
 
     def _block(self, number: int) -> Batches:
-        """Return the data sets, number 0, or as many samples more, all of them held out."""
+        """Return block 0, which is the data sets, or a later one, whose samples are all held out."""
         if number not in self._blocks:
             rng = generator(self._seed, "beyond", number)
             inputs, targets = self._task.draw_samples(self.laws, self._rows, self._total, rng)
@@ -101,35 +106,36 @@ class Halfplanes(Task):
     is added, v_i ~ Exponential of mean λ and λ ~ Exponential of mean ``noise``, one λ a data set; inputs are centred
     and scaled to unit variance over the data set.  A data set whose rarer class is too rare is drawn again.
 
-    Deviation: the paper's dimension is lost.  Ours is 4: with it, logistic regression and support vector machines
-    come to within 0.03 of the losses that the paper prints for them; from 8 on linear classifiers are hopeless.
+    Deviation: no surviving copy of the paper states the dimension.  Ours is 4: with it, the losses of logistic
+    regression and support vector machines are within 0.03 of the paper's; from 8 on linear classifiers fail.
 
-    Deviation: how noisy the paper's data are is lost, and whether its parameter is a rate or a mean.  Ours is a mean
-    of 0.6, at which a support vector machine with an RBF kernel comes to the paper's 0.507; meta-training has the same
-    noise unless ``meta_noise`` says otherwise, the paper's has more.
+    Deviation: no surviving copy of the paper states the noise, nor whether its parameter is a rate or a mean.  Ours is
+    a mean of 0.6, at which a support vector machine with an RBF kernel reaches the paper's loss of 0.507; meta-training
+    has the same noise unless ``meta_noise`` differs, whereas the paper's has more.
 
-    Deviation: the law of maps and thresholds is lost; ours is U[−1, 1].  Thresholds at 0 make linear classifiers worse
-    than the paper's.  Whether labels are those of the clean or of the noisy inputs is not said; ours are of the clean
-    ones, since otherwise the noise would be none.
+    Deviation: no surviving copy of the paper states the distribution of maps and thresholds; ours is U[−1, 1].  With
+    thresholds of 0 linear classifiers are worse than the paper's.  Labels are those of the inputs without noise, which
+    the paper does not say either: with the labels of the noisy inputs there would be no noise to speak of.
 
-    Deviation: the law of the training part's share is lost; ours is U(0.1, 0.9) of 200 samples, in meta-training as in
-    the test.
+    Deviation: no surviving copy of the paper states the distribution of the training part's share; ours is
+    U(0.1, 0.9) of 200 samples, in meta-training as in the test.
 
     Args:
-        dimension: Inputs d.
-        samples: Of one data set, training and test part together; the paper's 200.
+        dimension: Number of inputs d.
+        samples: Number of samples of a data set, training and test part together; the paper's 200.
         noise: Mean of λ for tuning and testing.
         meta_noise: Mean of λ for meta-training and its validation; None is ``noise``.
-        share: Lowest and highest share of the training part; alike fixes it.
+        share: Lowest and highest share of the training part; two equal numbers fix it.
         minority: Smallest share of the rarer class; the paper's 0.15.
-        labels: Of "clean" or of "noisy" inputs.
-        thresholds: Largest absolute threshold; 0 takes half-planes through the origin.
-        interleaved: Mix training and test samples at random (the paper's footnote) in place of one after the other.
-        hidden: Hidden units, layer by layer, of the network that gradient-fed learners fit; the paper's 32.
-        activation: Of its hidden units; the paper's ReLU.
-        data_sets: None draws new data sets for every meta-update (ours); a number draws that many once, from which
-            the meta-training episodes are then picked (the paper, which suspects that it had too few).
-        data_sets_seed: Of that fixed set.
+        labels: Inputs that are labelled, "clean" or "noisy".
+        thresholds: Largest absolute threshold; 0 makes half-planes through the origin.
+        interleaved: Whether training and test samples are mixed at random (the paper's footnote) in place of one part
+            after the other.
+        hidden: Units of each hidden layer of the network that learners by gradient descent fit; the paper's 32.
+        activation: Non-linearity of its hidden units; the paper's ReLU.
+        data_sets: Number of data sets in a fixed training set, from which meta-training episodes are picked (the paper,
+            which suspects that it had too few); None draws new ones for every meta-update (ours).
+        data_sets_seed: Seed of the fixed training set.
     """
 
     def __init__(
@@ -171,7 +177,7 @@ class Halfplanes(Task):
         return self._draw(episodes, derive(seed, "halfplanes", phase), noise)
 
     def training_set(self) -> HalfplanesEpisode | None:
-        """Return the fixed data sets, if ``data_sets`` asks for them."""
+        """Return the fixed data sets, if there are any."""
         if self.data_sets is not None and self._fixed is None:
             self._fixed = self._draw(self.data_sets, derive(self.data_sets_seed, "fixed"), self.meta_noise)
         return self._fixed
@@ -186,7 +192,7 @@ class Halfplanes(Task):
         return binary_curvature(outputs, u)
 
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Return the share of answers on the right side of ½, (E,)."""
+        """Return the accuracy, (E,): the share of outputs on the same side of ½ as the target."""
         right = (outputs > 0.5) == (targets > 0.5)
         return {"accuracy": right.flatten(1).to(outputs.dtype).mean(1)}
 
@@ -194,10 +200,10 @@ class Halfplanes(Task):
         """Draw ``horizon`` samples a data set: inputs (T, E, d), not standardised, and targets (T, E).
 
         Args:
-            laws: Of E data sets.
-            rows: Which E of ``total`` they are, so that what is drawn of one does not depend on the others.
-            total: Data sets that are drawn for.
-            rng: For all of them.
+            laws: Distributions of E data sets.
+            rows: Numbers (E,) of these data sets among ``total``, so that the draws of one do not depend on the others.
+            total: Number of data sets that samples are drawn for.
+            rng: Generator of the draws.
         """
         shape = (2, self.horizon, total, self.dimension)
         draws = normal(shape, rng) if rows is None else normal(shape, rng)[:, :, rows]
@@ -208,7 +214,7 @@ class Halfplanes(Task):
         return noisy, (sides[..., 0] ^ sides[..., 1]).to(clean.dtype)
 
     def _draw(self, episodes: int, seed: int, noise: float) -> HalfplanesEpisode:
-        """Draw candidates until E of them have enough of both classes."""
+        """Draw candidates until E of them have a large enough share of both classes."""
         rng = generator(seed, "data sets")
         kept: list[tuple[Tensor, ...]] = []
         missing = episodes
@@ -229,8 +235,8 @@ class Halfplanes(Task):
                 first = _standardised(laws, inputs, targets, shown)
                 return HalfplanesEpisode(self, laws, first, seed, None, episodes)
         raise ValueError(
-            f"after {ATTEMPTS} draws {missing} of {episodes} data sets of {self.horizon} samples still lack a class "
-            f"share of {self.minority}; lower task.minority or raise task.samples"
+            f"after {ATTEMPTS} draws {missing} of {episodes} data sets of {self.horizon} samples still have a rarer "
+            f"class below the share {self.minority}; lower task.minority or raise task.samples"
         )
 
     def _draw_laws(self, count: int, noise: float, rng: Generator) -> Laws:
@@ -244,7 +250,7 @@ class Halfplanes(Task):
         return Laws(mixing, (noise * units[:, :1] * units[:, 1:]).sqrt(), maps, thresholds, *plain)
 
     def _draw_shown(self, episodes: int, rng: Generator) -> Tensor:
-        """Draw whose targets may be learned from, (T, E): the first share of samples, or as many anywhere."""
+        """Draw which targets are not hidden, (T, E): those of the first samples, or as many anywhere."""
         shares = uniform((episodes,), *self.share, rng)
         counts = (shares * self.horizon).round().clamp(1, self.horizon - 1)
         order = torch.arange(self.horizon).unsqueeze(1)
@@ -258,7 +264,7 @@ def _standardised(laws: Laws, inputs: Tensor, targets: Tensor, shown: Tensor) ->
 
 
 def _joined(kept: Sequence[tuple[Tensor, ...]]) -> list[Tensor]:
-    """Put draws side by side: laws (E, ...), then inputs and targets (T, E, ...)."""
+    """Concatenate draws: laws (E, ...), then inputs and targets (T, E, ...)."""
     if len(kept) == 1:
         return list(kept[0])
     parts = list(zip(*kept, strict=True))

@@ -15,7 +15,12 @@ from l2l_cli.tasks.base import Episode, Task, mean_squared_curvature, mean_squar
 
 
 class QuadraticEpisode(Episode):
-    """E fixed problems: the same W (E, d, d) and y (E, d) at every step, with nothing held out."""
+    """E fixed problems: the same W (E, d, d) and y (E, d) at every step, with nothing held out.
+
+    Args:
+        matrix: Matrices W, (E, d, d).
+        vector: Vectors y, (E, d).
+    """
 
     def __init__(self, matrix: Tensor, vector: Tensor) -> None:
         self._batch = Batch(matrix, vector)
@@ -35,8 +40,8 @@ class QuadraticEpisode(Episode):
 class Quadratic(Task):
     """Quadratics in ``dimension`` variables.
 
-    Deviation: the loss is the mean, not the sum, over the residuals; the curves that Figure 4 shows start
-    near 1, which only the mean does.  Learning rates scale with it by the factor ``dimension``.
+    Deviation: the loss is the mean, not the sum, over the residuals; the curves of the paper's Figure 4 start near 1,
+    which only the mean does.  Learning rates are larger by the factor ``dimension`` than with the sum.
 
     Args:
         dimension: Number of variables d; the paper's 10.

@@ -1,4 +1,4 @@
-"""Functions that change without notice.
+"""Functions of two arguments that change without notice.
 
 Source: Hochreiter, Younger and Conwell 2001, abstract: the learned algorithm should also predict what is not
 stationary; the paper shows no such experiment, so how functions change is ours.
@@ -19,9 +19,9 @@ class SwitchingEpisode(BlockEpisode):
     """Sequences of examples of functions that are replaced, each step with the same probability.
 
     Args:
-        task: Says how often.
+        task: Task that these are sequences of.
         episodes: Number E of sequences.
-        seed: Of functions, changes and inputs.
+        seed: Seed of functions, changes and inputs.
     """
 
     def __init__(self, task: Switching, episodes: int, seed: int) -> None:
@@ -32,13 +32,13 @@ class SwitchingEpisode(BlockEpisode):
         self._blocks: dict[tuple[int, Split], Batches] = {}
 
     def age(self, start: int, stop: int) -> Tensor:
-        """Return how many examples of the present function each step's sequence has seen, from 1 on, (T, E)."""
+        """Return the number of examples of the present function up to each step, from 1 on, (T, E)."""
         blocks = [self._function(block)[1] for block in range(start // BLOCK, (stop - 1) // BLOCK + 1)]
         first = start - (start // BLOCK) * BLOCK
         return torch.cat(blocks)[first : first + stop - start]
 
     def block(self, number: int, split: Split) -> Batches:
-        """Draw a block, or find it drawn."""
+        """Return a block, which is drawn once."""
         if (number, split) not in self._blocks:
             family = self._task.family
             inputs = family.draw_inputs(BLOCK, self._episodes, generator(self._seed, "inputs", split, number))
@@ -68,12 +68,12 @@ class SwitchingEpisode(BlockEpisode):
 
 
 class Switching(Task):
-    """A family of functions of which another takes over now and then, and nobody says so.
+    """Sequences of examples in which the function changes at random, unannounced.
 
     Args:
-        family: Of functions; how long its own sequences are does not matter.
-        every: Examples between two changes on average: each step begins a new function with probability 1 / every.
-        length: Examples in a sequence.
+        family: Family of the functions, whose own length of sequences does not matter.
+        every: Mean number of examples between two changes: each step begins a new function with probability 1 / every.
+        length: Number of examples in a sequence.
     """
 
     def __init__(self, family: FunctionTask, every: int = 64, length: int = 512) -> None:

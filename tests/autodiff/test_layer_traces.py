@@ -15,8 +15,8 @@ from l2l_cli.core.types import Batch, Phase
 from l2l_cli.models.model import Model, gaussian
 from l2l_cli.models.point import Point, output_hessian
 from l2l_cli.tasks.base import mean_squared_error
-from l2l_cli.tasks.images import ImagesConvNet
 from tests.cases import TASKS
+from tests.image_tasks import image_task
 
 E = 3
 
@@ -110,7 +110,7 @@ def test_one_pass_serves_for_all(double):
 
 
 def test_episodes_in_turn_or_side_by_side(double):
-    task = ImagesConvNet("digits", channels=[2], kernel=3, dense=[3], examples=5, start=0.3)
+    task = image_task("convnet.ConvNet", channels=[2], kernel=3, dense=[3], examples=5, start=0.3)
     batch, params = task.sample(E, 1, Phase.TUNE).batch(0), task.model.init(E, generator(0))
     together = Model(task.model.module, gaussian(0.3))
     found, wanted = (Point(m, task.loss, params, batch).layers(generator(0)) for m in (together, task.model))

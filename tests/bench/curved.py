@@ -99,7 +99,7 @@ class Steps:
         def networks() -> None:
             memory = self._states[LEARNED].memory
             for rnns, states in ((self._rule.damping, memory.damping), (self._rule.precondition, memory.precondition)):
-                rnns(features, states, spans, self._rule.kernels == "numba")
+                rnns(features, states, spans, self._rule.path.is_compiled)
 
         self.of: dict[str, Callable[[], object]] = {SGD: lambda: self._step(SGD)}
         self.of |= {PUSH: lambda: linear.push(params), PULL: lambda: linear.pull(u)}

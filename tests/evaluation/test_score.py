@@ -10,16 +10,16 @@ from l2l_cli.evaluation.score import score
 from l2l_cli.learners.descent import Descent
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
 from l2l_cli.tasks.halfplanes import Halfplanes
-from l2l_cli.tasks.images import ImagesMLP
+from tests.image_tasks import digits_mlp
 
 
 def test_scores_keep_no_graph():
-    found = score(Descent(ImagesMLP(hidden=[2], examples=5), CoordinatewiseLSTM(hidden=2)), 2, 3, 0, Phase.TEST)
+    found = score(Descent(digits_mlp(hidden=[2], examples=5), CoordinatewiseLSTM(hidden=2)), 2, 3, 0, Phase.TEST)
     assert not found.losses.requires_grad
 
 
 def test_the_length_of_windows_does_not_show(monkeypatch):
-    for task in (ImagesMLP(hidden=[2], examples=5, start=0.3), Halfplanes(hidden=[3], samples=7, share=[0.4, 0.6])):
+    for task in (digits_mlp(hidden=[2], examples=5, start=0.3), Halfplanes(hidden=[3], samples=7, share=[0.4, 0.6])):
         learner = Descent(task, CoordinatewiseLSTM(hidden=2))
         whole = score(learner, 2, 7, 0, Phase.TEST)
         monkeypatch.setattr(rollout, "WINDOW", 3)

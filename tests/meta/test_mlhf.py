@@ -25,14 +25,14 @@ from l2l_cli.optimizers.adam import Adam
 from l2l_cli.optimizers.mlhf import MLHF
 from l2l_cli.optimizers.preprocess import LogAndSign
 from l2l_cli.tasks.halfplanes import Halfplanes
-from l2l_cli.tasks.images import ImagesMLP
+from tests.image_tasks import digits_mlp
 from tests.meta.test_gradient import finite_difference
 
 STEPS = 4
 
 
 def small():
-    return ImagesMLP(hidden=[3], examples=5, start=0.3, pool=4, horizon=60)
+    return digits_mlp(hidden=[3], examples=5, start=0.3, pool=4, horizon=60)
 
 
 def learner_of(task=None, **options):
@@ -247,7 +247,7 @@ class SimpleSgd:
 
 
 def test_meta_training_makes_the_optimizer_better():
-    learner = Descent(ImagesMLP(hidden=[3], examples=40, start=0.3, pool=2, horizon=60), MLHF())
+    learner = Descent(digits_mlp(hidden=[3], examples=40, start=0.3, pool=2, horizon=60), MLHF())
     before = score(learner, 4, 60, 0, Phase.META_VALID).by("mean")
     plan = MetaPlan(updates=60, warmup=0, clip_relative=True, validate_every=60, validation_episodes=2)
     training = MetaTraining(learner, StoppedBackprop(2, 5), Adam(0.02), plan, 0)

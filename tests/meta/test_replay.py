@@ -21,8 +21,8 @@ from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
 from l2l_cli.optimizers.mlhf import MLHF
 from l2l_cli.tasks.functions import Booleans
 from l2l_cli.tasks.halfplanes import Halfplanes
-from l2l_cli.tasks.images import ImagesMLP
 from l2l_cli.tasks.quadratic import Quadratic
+from tests.image_tasks import digits_mlp
 from tests.meta.test_gradient import finite_difference, objective
 
 
@@ -63,7 +63,7 @@ def test_mlhf_is_differentiated_whole_where_the_loss_is_quadratic(options, doubl
 
 
 def test_the_first_window_is_that_of_back_propagation():
-    task = ImagesMLP(hidden=[3], examples=5, start=0.3, pool=4, horizon=60)
+    task = digits_mlp(hidden=[3], examples=5, start=0.3, pool=4, horizon=60)
     learner = Descent(task, CoordinatewiseLSTM(hidden=3))
     estimates = []
     for estimator in (Backprop(2, window=6), ReplayedBackprop(2, window=6)):
@@ -74,7 +74,7 @@ def test_the_first_window_is_that_of_back_propagation():
 
 
 def run(replay, windows=30, horizon=60):
-    task = ImagesMLP(hidden=[3], examples=5, start=0.3, pool=4, horizon=horizon)
+    task = digits_mlp(hidden=[3], examples=5, start=0.3, pool=4, horizon=horizon)
     learner = Descent(task, CoordinatewiseLSTM(hidden=3, output_scale=0.1))
     estimator = ReplayedBackprop(1, 2, replay=replay)
     progress = estimator.init(learner, 0)
@@ -149,7 +149,7 @@ def test_what_does_not_fit_is_refused():
 @pytest.mark.parametrize("second_order", [False, "ggn"])
 def test_a_window_is_forgotten_when_it_is_over(second_order):
     """A graph that held what holds it would stay for ever: windows of large networks fill the memory."""
-    task = ImagesMLP(hidden=[3], examples=5, start=0.3, pool=4, horizon=60)
+    task = digits_mlp(hidden=[3], examples=5, start=0.3, pool=4, horizon=60)
     learner = Descent(task, rule(), second_order)
     estimator = ReplayedBackprop(1, 3)
     progress = estimator.init(learner, 0)

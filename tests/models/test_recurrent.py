@@ -1,4 +1,4 @@
-"""The LSTM that reads a picture: against torch's own, and what optimizers of curvature may ask of it."""
+"""The LSTM that reads an image: against torch's own, and what optimizers of curvature may ask of it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from l2l_cli.autodiff.linearize import Linearizer
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import generator, normal
 from l2l_cli.core.types import Batch, Phase
-from l2l_cli.learners.fast.recorded_loss import Surface
 from l2l_cli.models.model import Model
 from l2l_cli.models.point import Point
+from l2l_cli.models.recorded_loss import RecordedLoss, in_turn
 from l2l_cli.models.recurrent import Rows, row_reader, row_reader_weights
 from l2l_cli.tasks.base import softmax_cross_entropy
-from l2l_cli.tasks.recurrent import ImagesLSTM
+from tests.image_tasks import image_task
 from tests.models.test_ggn import E, explicit, matrix_of
 
 SHAPE = (2, 3, 2)
@@ -32,8 +32,8 @@ def drawn(model, seed=0):
 
 
 def test_rows_go_from_top_to_bottom_with_all_channels():
-    picture = torch.arange(12).view(1, *SHAPE)  # channel · 6 + row · 2 + column
-    assert Rows()(picture)[:, 0].tolist() == [[0, 1, 6, 7], [2, 3, 8, 9], [4, 5, 10, 11]]
+    image = torch.arange(12).view(1, *SHAPE)  # channel · 6 + row · 2 + column
+    assert Rows()(image)[:, 0].tolist() == [[0, 1, 6, 7], [2, 3, 8, 9], [4, 5, 10, 11]]
 
 
 def test_the_network_is_torchs_lstm_and_its_last_state(double):
@@ -81,9 +81,10 @@ def test_its_products_are_recorded_and_serve_other_numbers(double):
         torch.testing.assert_close(one.push(v), other.push(v))
         torch.testing.assert_close(one.pull(one.outputs), other.pull(one.outputs))
     assert None not in recorded._programs.values()
-    found = Surface(model, softmax_cross_entropy)(params, torch.cat([p.flatten() for p in params.values()]), *batch[:2])
-    grads = Point(model, softmax_cross_entropy, params, batch).grad.values()
-    torch.testing.assert_close(found.gradient, torch.cat([value.flatten() for value in grads]))
+    layout = in_turn(params)
+    theta = layout.pack(params)
+    *_, gradient = RecordedLoss(model, softmax_cross_entropy).gradient(layout, theta, *batch[:2])(theta, *batch[:2])
+    torch.testing.assert_close(layout.unpack(gradient), Point(model, softmax_cross_entropy, params, batch).grad)
 
 
 def test_curvature_by_layers_is_refused_since_a_weight_serves_at_every_step():
@@ -94,13 +95,13 @@ def test_curvature_by_layers_is_refused_since_a_weight_serves_at_every_step():
 
 
 def test_what_is_out_of_range_is_explained():
-    with pytest.raises(ValueError, match="every width must be at least 1"):
-        ImagesLSTM(units=0)
+    with pytest.raises(UsageError, match="every width must be at least 1"):
+        image_task("recurrent.RowReader", units=0)
 
 
 def test_it_learns_digits():
     """A few steps of Adam bring the loss below that of an even guess, ln 10."""
-    task = ImagesLSTM(units=16, examples=64)
+    task = image_task("recurrent.RowReader", units=16, examples=64)
     params = {name: value.requires_grad_() for name, value in task.model.init(1, generator(0)).items()}
     rule, losses = torch.optim.Adam(params.values(), 0.03), []
     for batch in map(task.sample(1, 0, Phase.META_TRAIN).batch, range(60)):

@@ -16,8 +16,8 @@ from l2l_cli.models.point import Point
 from l2l_cli.optimizers.hessian_free import HessianFree
 from l2l_cli.optimizers.mlhf import MLHF
 from l2l_cli.optimizers.type_rnns import CoordinateRNN
-from l2l_cli.tasks.images import ImagesMLP
 from tests.cases import KINDS, TASKS
+from tests.image_tasks import digits_mlp
 
 
 def constant(rule, damping, precondition=1.0):
@@ -52,7 +52,7 @@ def test_a_constant_preconditioner_changes_nothing_and_jacobi_neither_under_cons
 
 
 def test_the_residual_is_that_of_the_damped_system(double):
-    task = ImagesMLP(hidden=[3], examples=5, start=0.3, pool=4)
+    task = digits_mlp(hidden=[3], examples=5, start=0.3, pool=4)
     rule, params = MLHF(iterations=2), task.model.init(2, generator(0))
     memory = rule.init(params)
     for step in range(3):

@@ -31,8 +31,8 @@ from l2l_cli.papers.shared import chosen, edge_warning
 from l2l_cli.results.frame import Metric
 from l2l_cli.results.report import Report
 from l2l_cli.runs.loading import untrained
-from l2l_cli.tasks.images import ImagesMLP
 from l2l_cli.tasks.quadratic import Quadratic
+from tests.image_tasks import digits_mlp
 from tests.test_cli import run
 
 PRESET = "andrychowicz2016"
@@ -264,7 +264,7 @@ def test_smoke_through_the_command_line(tmp_path, monkeypatch, capsys):
 
 
 def test_gradient_descent_moves_along_the_gradient_by_its_rate():
-    task = ImagesMLP(hidden=[3], examples=5, start=0.3)
+    task = digits_mlp(hidden=[3], examples=5, start=0.3)
     entry = Entry("base", Descent(task, Sgd(0.1)), 7, None, Evaluation(seeds=[1]))
     found = pd.DataFrame(list(end_rows("SGD", entry, 0)))
     assert set(found.step) == {1, 4, 7}
@@ -274,7 +274,7 @@ def test_gradient_descent_moves_along_the_gradient_by_its_rate():
 
 
 def test_where_a_rule_ends_is_drawn(tmp_path):
-    task = ImagesMLP(hidden=[3], examples=5, start=0.3)
+    task = digits_mlp(hidden=[3], examples=5, start=0.3)
     rows = {}
     for name, rule in (("SGD", Sgd(0.1)), ("LSTM", CoordinatewiseLSTM(hidden=3))):
         entry = Entry("base", Descent(task, rule), 7, None, Evaluation(seeds=[1]))

@@ -16,11 +16,12 @@ from torch import nn
 from l2l_cli.core.errors import RunFailed, UsageError
 from l2l_cli.core.random import generator, normal
 from l2l_cli.core.types import Phase
+from l2l_cli.kernels.paths import Paths
 from l2l_cli.learners.descent import Descent
-from l2l_cli.learners.fast.recorded_loss import Surface
 from l2l_cli.meta.mlhf import StoppedBackprop
 from l2l_cli.models.model import Model, gaussian
 from l2l_cli.models.point import Point
+from l2l_cli.models.recorded_loss import RecordedLoss, in_turn
 from l2l_cli.optimizers.adam import Adam
 from l2l_cli.optimizers.conjugate_gradient import ConjugateGradient
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
@@ -122,11 +123,10 @@ def test_the_meta_gradient_of_a_learned_rule(pair):
     rule = CoordinatewiseLSTM(hidden=3)
     found = []
     for task in pair:
-        learner = Descent(task, rule)
-        learner.fast = task is pair[1]  # which has no kernels
+        learner = Descent(task, rule, paths=Paths(compiled=task is pair[1]))  # which has no kernels
         _, losses = learner.losses(learner.init(E, generator(2)), task.sample(E, 1, Phase.TUNE).batches(0, 3))
         found.append(torch.autograd.grad(losses.sum(), list(rule.parameters()), allow_unused=True))
-    assert learner.kernels.startswith("reference: hardware.replicas")
+    assert learner.path.why_not.startswith("hardware.replicas")
     same(found[1], found[0])
 
 
@@ -152,10 +152,11 @@ def test_no_program_is_recorded_of_what_other_processes_do(pair):
     one = pair[0]
     for seed in range(2):
         params, batch = one.model.init(E, generator(seed)), one.sample(E, seed, Phase.TUNE).batch(0)
-        flat = torch.cat([value.flatten() for value in params.values()])
-        surfaces = [Surface(task.model, task.loss) for task in pair]
+        layout = in_turn(params)
+        example = layout.pack(params), batch.inputs, batch.targets
+        losses = [RecordedLoss(task.model, task.loss) for task in pair]
         found, again, expected = (
-            surface(params, flat, batch.inputs, batch.targets) for surface in (surfaces[1], surfaces[1], surfaces[0])
+            list(loss.gradient(layout, *example)(*example)) for loss in (losses[1], losses[1], losses[0])
         )
         same(found, expected)
         same(again, expected)
@@ -177,7 +178,7 @@ def test_what_needs_one_process_is_refused(what, pair):
 @pytest.mark.parametrize("name", TASKS)
 def test_models_that_mix_examples_are_found(name):
     task = TASKS[name]()
-    normalised = name in ("digits-convnet", "digits-resnet", "photos")
+    normalised = name in ("digits-convnet", "digits-resnet", "images-on-disk")
     assert mixes_examples(task.model, task.spec.inputs) == normalised
     if normalised:
         with pytest.raises(UsageError, match="batch normalisation"):

@@ -13,15 +13,20 @@ from l2l_cli.meta.gradient_training import MetaTraining
 from l2l_cli.meta.plan import MetaPlan
 from l2l_cli.optimizers.adam import Adam
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
-from l2l_cli.tasks.images import ImagesMLP
+from l2l_cli.tasks.images.task import ImageTask
 from l2l_cli.tasks.vary import Variations
+from tests.image_tasks import digits_mlp
 
-NODE = {"_target_": "l2l_cli.tasks.images.ImagesMLP", "hidden": [3], "examples": 4, "horizon": 4}
+OPTIONS = {"hidden": [3], "examples": 4, "horizon": 4}
 CHOICES = {"hidden": [[2], [3, 2]], "activation": ["sigmoid", "relu"]}
 
 
+def variations(choices):
+    return Variations(choices, lambda changes: digits_mlp(**{**OPTIONS, **changes}))
+
+
 def test_every_variation_is_drawn_and_is_the_same_object_each_time():
-    vary = Variations(NODE, CHOICES)
+    vary = variations(CHOICES)
     drawn = [vary(seed) for seed in range(200)]
     assert len({id(task) for task in drawn}) == 4
     counts = [sum(task is other for other in drawn) for task in set(drawn)]
@@ -40,12 +45,12 @@ def test_every_variation_is_drawn_and_is_the_same_object_each_time():
 )
 def test_what_the_task_does_not_take_is_refused(choices, message):
     with pytest.raises(UsageError, match=message):
-        Variations(NODE, choices)
+        variations(choices)
 
 
 def training(estimator=Backprop, **arguments):
-    task = ImagesMLP(hidden=[3], examples=4, horizon=4)
-    task.vary = Variations(NODE, CHOICES)
+    task = digits_mlp(**OPTIONS)
+    task.vary = variations(CHOICES)
     learner = Descent(task, CoordinatewiseLSTM(hidden=3))
     plan = MetaPlan(updates=14, validate_every=7, validation_episodes=2)
     return MetaTraining(learner, estimator(episodes=2, window=2, **arguments), Adam(0.01), plan, 0)
@@ -72,13 +77,13 @@ def test_a_resumed_run_stands_in_the_same_variation(estimator, arguments, stop, 
 
 def test_gradients_come_from_variations_and_validation_from_the_task(monkeypatch):
     one, seen = training(), set()
-    sample = ImagesMLP.sample
+    sample = ImageTask.sample
 
     def spy(task, episodes, seed, phase):
         seen.add((phase.value, tuple(task.model.shapes)))
         return sample(task, episodes, seed, phase)
 
-    monkeypatch.setattr(ImagesMLP, "sample", spy)
+    monkeypatch.setattr(ImageTask, "sample", spy)
     list(one.records())
     assert len({shapes for phase, shapes in seen if phase == "meta_train"}) == 2
     assert len({shapes for phase, shapes in seen if phase == "meta_valid"}) == 1

@@ -1,4 +1,4 @@
-"""Photos that are decoded when they are asked for, from tiny folders and from the real ones."""
+"""Images that are decoded for their minibatch, from tiny folders and from the real ones."""
 
 from __future__ import annotations
 
@@ -13,55 +13,57 @@ from PIL import Image
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Phase, Split
-from l2l_cli.tasks import datasets, photos
-from l2l_cli.tasks.imagenet import PhotosResNet
-from tests.cases import photo_folder
+from l2l_cli.tasks.images import on_disk
+from tests.cases import image_folder
+from tests.image_tasks import ON_DISK, image_task
 
 FOLDERS = [
     Path(os.environ.get("L2L_DATA", "/nowhere")) / name for name in ("imagenette", "imagenette2-320", "imagenet")
 ]
 REAL = next((folder for folder in FOLDERS if (folder / "train").is_dir()), None)
-real = pytest.mark.skipif(REAL is None, reason="photos are looked for in imagenette or imagenet under L2L_DATA")
+real = pytest.mark.skipif(REAL is None, reason="images are looked for in imagenette or imagenet under L2L_DATA")
 SMALL = {"channels": [2, 2], "blocks": [1, 1], "side": 14, "examples": 6}
+RESNET18 = {"channels": [64, 128, 256, 512], "blocks": [2, 2, 2, 2]}
 
 
-@pytest.fixture(autouse=True)
-def _found_as_before():
-    yield
-    datasets.use(None)
+def on_disk_task(**options):
+    own = {"stem": "imagenet", "augment": "imagenet", "standardise": "channels"}
+    return image_task("resnet.ResNet", ON_DISK, **{**own, **options})
 
 
 def task(place, **options):
-    return PhotosResNet(str(place), **{**SMALL, **options})
+    return on_disk_task(dataset=str(place), **{**SMALL, **options})
 
 
 def test_the_folder_says_how_many_classes_there_are(tmp_path):
-    photo_folder(tmp_path, classes=4)
+    image_folder(tmp_path, classes=4)
     assert task(tmp_path).spec.targets == (4,)
     assert task(tmp_path, outputs=7).spec.targets == (7,)
-    found = photos.find_photos(str(tmp_path))
-    assert found.train.labels.tolist() == [0] * 7 + [1] * 7 + [2] * 7 + [3] * 7
-    assert [Path(file).parts[-3:] for file in found.test.files[:2]] == [
+    train, test = task(tmp_path).data.parts()
+    assert train.labels.tolist() == [0] * 7 + [1] * 7 + [2] * 7 + [3] * 7
+    assert [Path(file).parts[-3:] for file in test.files[:2]] == [
         ("val", "n0", "0.JPEG"),
         ("val", "n0", "1.JPEG"),
     ]
 
 
-def test_resnet_18_has_its_number_of_parameters_before_there_is_a_photo(tmp_path, monkeypatch):
+def test_resnet_18_has_its_number_of_parameters_before_there_is_an_image(tmp_path, monkeypatch):
     monkeypatch.setenv("L2L_DATA", str(tmp_path))
-    assert PhotosResNet().spec.targets == (1000,)
-    assert PhotosResNet(outputs=1001).model.size == 11_692_329
-    said = rf"no folder 'imagenet' .* nor in {tmp_path}; unpack ILSVRC2012_img_train.tar \(MD5 1d67\w+\) in {tmp_path}"
-    with pytest.raises(UsageError, match=said + r"/imagenet/train/<class>/\*.JPEG, ILSVRC2012_img_val.tar \(MD5 29b2"):
-        PhotosResNet().sample(1, 0, Phase.META_TRAIN)
-    with pytest.raises(UsageError, match=r"no folder 'own' .* imagenette2-320.tgz \(MD5 3df6\w+"):
-        PhotosResNet("own")
-    photo_folder(tmp_path / "imagenet", classes=3)
-    assert PhotosResNet().spec.targets == (3,)
+    assert on_disk_task().spec.targets == (1000,)
+    assert on_disk_task(outputs=1001, **RESNET18).model.size == 11_692_329
+    said = rf"no image folder 'imagenet' .* nor in {tmp_path}; unpack ILSVRC2012_img_train.tar \(MD5 1d67\w+\) in "
+    with pytest.raises(
+        UsageError, match=said + rf"{tmp_path}/imagenet/train/<class>/\*.JPEG, ILSVRC2012_img_val.tar \(MD5 29b2"
+    ):
+        on_disk_task().sample(1, 0, Phase.META_TRAIN)
+    with pytest.raises(UsageError, match=r"no image folder 'own' .* imagenette2-320.tgz \(MD5 3df6\w+"):
+        on_disk_task(dataset="own")
+    image_folder(tmp_path / "imagenet", classes=3)
+    assert on_disk_task().spec.targets == (3,)
 
 
 def test_batches_are_pure_functions_and_hold_out(tmp_path):
-    photo_folder(tmp_path)
+    image_folder(tmp_path)
     one, other = (task(tmp_path).sample(2, 3, Phase.META_TRAIN) for _ in range(2))
     batches = one.batches(0, 3)  # each decoded ahead
     assert torch.equal(batches.inputs[2], other.batch(2).inputs)
@@ -75,33 +77,33 @@ def test_batches_are_pure_functions_and_hold_out(tmp_path):
     assert len(task(tmp_path, images=6).sample(1, 0, Phase.TUNE)._shares[Split.TRAIN].rows) == 5
 
 
-def test_each_photo_keeps_its_class_and_colour(tmp_path):
-    """Photos of one colour each: whatever the crop, the pixels say which it was, less the mean colour."""
-    photo_folder(tmp_path)
+def test_each_image_keeps_its_class_and_colour(tmp_path):
+    """Images of one colour each: whatever the crop, the pixels say which it was, less the mean colour."""
+    image_folder(tmp_path)
     found = task(tmp_path).sample(1, 0, Phase.META_TRAIN).batch(0)
     pixels = found.inputs[0] + torch.tensor([123.68, 116.78, 103.94]).view(3, 1, 1)
-    for picture, target in zip(pixels, found.targets[0], strict=True):
+    for image, target in zip(pixels, found.targets[0], strict=True):
         red = 100 * target.argmax().item()
-        assert (picture[0] - red).abs().max() < 30
-        assert (picture[1] - picture[1].mean()).abs().max() < 4
+        assert (image[0] - red).abs().max() < 30
+        assert (image[1] - image[1].mean()).abs().max() < 4
 
 
 def test_a_part_is_what_pillow_resizes_and_crops(tmp_path):
-    """The middle, 14 of 16 pixels, of a photo whose shorter side is 32; and a flip of a corner."""
+    """The middle, 14 of 16 pixels, of an image whose shorter side is 32; and a flip of a corner."""
     pixels = np.random.default_rng(0).integers(256, size=(32, 64, 3), dtype=np.uint8)
-    file = tmp_path / "photo.png"
+    file = tmp_path / "image.png"
     Image.fromarray(pixels).save(file)
-    middle = photos.decode(str(file), 14, [16 / 14, 0.5, 0.5, 0.0])
+    middle = on_disk.decode(str(file), 14, [16 / 14, 0.5, 0.5, 0.0])
     wanted = np.asarray(Image.fromarray(pixels).resize((32, 16), Image.Resampling.BILINEAR))[1:15, 9:23]
     assert np.abs(middle.astype(int)[2:-2, 2:-2] - wanted[2:-2, 2:-2]).max() <= 1
-    corner = photos.decode(str(file), 16, [2.0, 0.0, 1.0, 1.0])
+    corner = on_disk.decode(str(file), 16, [2.0, 0.0, 1.0, 1.0])
     assert np.array_equal(corner, pixels[:16, -16:][:, ::-1])
     Image.fromarray(pixels[:, :, 0]).save(file)
-    assert photos.decode(str(file), 8, [1.5, 0.1, 0.2, 0.0]).shape == (8, 8, 3)
+    assert on_disk.decode(str(file), 8, [1.5, 0.1, 0.2, 0.0]).shape == (8, 8, 3)
 
 
 def test_only_what_is_learned_from_is_changed_and_in_the_test_phase_on_demand(tmp_path):
-    photo_folder(tmp_path, noise=True)
+    image_folder(tmp_path, noise=True)
     plain, crops = task(tmp_path, augment="none"), task(tmp_path)
     also = task(tmp_path, augment_test=True)
     for phase, split, changing, changed in (
@@ -116,7 +118,7 @@ def test_only_what_is_learned_from_is_changed_and_in_the_test_phase_on_demand(tm
 
 
 def test_the_network_answers(tmp_path):
-    photo_folder(tmp_path)
+    image_folder(tmp_path)
     own = task(tmp_path, recompute=True)
     batch = own.sample(2, 0, Phase.TEST).batch(0)
     outputs = own.model(own.model.init(2, generator(0)), batch.inputs)
@@ -125,20 +127,20 @@ def test_the_network_answers(tmp_path):
 
 def test_what_is_wrong_with_a_folder_is_said(tmp_path):
     def refused(match):
-        photos._index.cache_clear()
+        on_disk._index.cache_clear()
         with pytest.raises(UsageError, match=match):
             task(tmp_path).sample(1, 0, Phase.TEST).batch(0)
 
-    photo_folder(tmp_path)
+    image_folder(tmp_path)
     broken = tmp_path / "val" / "n1" / "0.JPEG"
     for file in (tmp_path / "val").glob("*/*"):
-        file.write_bytes(b"no photo")
-    refused("JPEG cannot be read as a picture")
+        file.write_bytes(b"no image")
+    refused("JPEG cannot be read as an image")
     broken.parent.rename(tmp_path / "val" / "n2")
-    refused("train and val must have the same classes; n1 is in one of them alone")
+    refused("val must have the same classes; n1 is in one of them alone")
     for folder in (tmp_path / "val").glob("n*"):
         folder.rename(tmp_path / folder.name)
-    refused("val must have one folder a class; ILSVRC2012's validation photos come without: sort them")
+    refused("val has 0 sub-folders of images, one a class; two are the least; ILSVRC2012's validation images come")
     (tmp_path / "val").rmdir()
     refused("has train, but no val beside it")
 
@@ -147,22 +149,23 @@ def test_what_is_wrong_with_a_folder_is_said(tmp_path):
     ("wrong", "message"),
     [
         ({"examples": 1}, "examples must be at least 2"),
-        ({"side": 0}, "horizon and side must be at least 1"),
+        ({"side": 0}, "side must be at least 1"),
         ({"outputs": 1}, "outputs must be at least 2, the classes of"),
+        ({"horizon": 0}, "examples and horizon must be at least 1"),
         ({"images": 1}, "images must be at least 2"),
-        ({"images": 15}, "images=15, but .* has 14 training pictures"),
+        ({"images": 15}, "images=15, but .* has 14 training images"),
     ],
 )
 def test_options_out_of_range_are_explained(tmp_path, wrong, message):
-    photo_folder(tmp_path)
-    with pytest.raises((ValueError, UsageError), match=message):
+    image_folder(tmp_path)
+    with pytest.raises(UsageError, match=message):
         task(tmp_path, **wrong).sample(1, 0, Phase.META_TRAIN)
 
 
 @pytest.mark.data
 @real
-def test_real_photos_pass_through_resnet_18():
-    own = PhotosResNet(str(REAL), examples=4)
+def test_real_images_pass_through_resnet_18():
+    own = task(REAL, side=224, examples=4, **RESNET18)
     episode = own.sample(1, 0, Phase.META_TRAIN)
     batch = episode.batch(0)
     assert batch.inputs.shape == (1, 4, 3, 224, 224)

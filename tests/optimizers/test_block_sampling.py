@@ -9,9 +9,9 @@ from l2l_cli.core.random import generator
 from l2l_cli.core.types import Phase
 from l2l_cli.kernels.blocks import BLOCK
 from l2l_cli.learners.descent import Descent
-from l2l_cli.learners.fast.block_sampling import all_that_matter, sample
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
-from l2l_cli.tasks.images import ImagesMLP
+from l2l_cli.optimizers.fast.block_sampling import all_that_matter, sample
+from tests.image_tasks import digits_mlp
 
 
 def adjoint_of(sizes: list[float]) -> torch.Tensor:
@@ -51,7 +51,7 @@ def test_sums_over_visits_are_unbiased(double):
 
 
 def test_meta_gradients_are_right_on_average(double):
-    task = ImagesMLP(hidden=[6], examples=5, start=0.3)
+    task = digits_mlp(hidden=[6], examples=5, start=0.3)
     batches = task.sample(2, 0, Phase.META_TRAIN).batches(0, 4)
     mean, draws = torch.zeros(()), 300
     learner = Descent(task, CoordinatewiseLSTM(hidden=3), visited=0.4)
@@ -64,10 +64,10 @@ def test_meta_gradients_are_right_on_average(double):
         mean = mean + torch.cat([value.flatten() for value in found]) / draws
     _, losses = exact.losses(state, batches)
     whole = torch.cat([value.flatten() for value in torch.autograd.grad(losses.mean(), list(exact.parameters()))])
-    assert learner.is_compiled
+    assert learner.path.is_compiled
     assert (mean - whole).norm() < 0.1 * whole.norm()
 
 
 def test_the_share_is_checked():
     with pytest.raises(ValueError, match=r"visited must be a share in \(0, 1\]"):
-        Descent(ImagesMLP(hidden=[2]), CoordinatewiseLSTM(hidden=2), visited=0.0)
+        Descent(digits_mlp(hidden=[2]), CoordinatewiseLSTM(hidden=2), visited=0.0)

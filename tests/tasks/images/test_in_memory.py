@@ -1,4 +1,4 @@
-"""Pictures: the readers, and the task that fits networks to them."""
+"""Images in memory: the readers, and a task that fits networks to them."""
 
 from __future__ import annotations
 
@@ -11,23 +11,21 @@ import pytest
 import torch
 from PIL import Image
 
-from l2l_cli.config.build import build
 from l2l_cli.config.compose import compose, settings_of_run
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Phase, Split
 from l2l_cli.runs.building import build_task
-from l2l_cli.tasks import datasets
-from l2l_cli.tasks.images import Images, ImagesConvNet, ImagesMLP
+from l2l_cli.tasks.images import datasets
+from l2l_cli.tasks.images.data import Images
+from tests.image_tasks import digits_mlp, image_task
 
 DATA = os.environ.get("L2L_DATA")
 real = pytest.mark.skipif(DATA is None, reason="real data are looked for under L2L_DATA, which is not set")
 
 
-@pytest.fixture(autouse=True)
-def _found_as_before():
-    yield
-    datasets.use(None)
+def load(name, size=None, folder=None):
+    return datasets.load(str(name), folder or datasets.default_folder(), size, 1)
 
 
 def idx(path, values, compressed=True):
@@ -47,30 +45,30 @@ def idx_folder(place, count=4, classes=3):
 
 def test_a_folder_of_idx_files_is_a_data_set(tmp_path):
     last = idx_folder(tmp_path)
-    found = datasets.load(str(tmp_path))
+    found = load(tmp_path)
     assert found.classes == 3
     assert torch.equal(found.test.images, last[:, None])
     assert found.test.labels.tolist() == [0, 1, 2, 0]
-    batch = ImagesMLP(str(tmp_path), hidden=[2], examples=7).sample(2, 0, Phase.TEST).batch(0)
+    batch = digits_mlp(dataset=str(tmp_path), hidden=[2], examples=7).sample(2, 0, Phase.TEST).batch(0)
     assert batch.inputs.shape == (2, 7, 6)
     assert batch.targets.sum(-1).eq(1).all()
 
 
 def test_what_is_wrong_with_a_file_is_said(tmp_path, monkeypatch):
     with pytest.raises(UsageError, match="did you mean 'mnist'"):
-        datasets.load("mnits")
+        load("mnits")
     with pytest.raises(UsageError, match="has neither train-images-idx3-ubyte nor"):
-        datasets.load(str(tmp_path))
+        load(tmp_path)
     idx_folder(tmp_path)
     whole = (tmp_path / "train-labels-idx1-ubyte").read_bytes()
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(whole[:-1])
     with pytest.raises(UsageError, match="is no IDX file of bytes"):
-        datasets.load(str(tmp_path))
+        load(tmp_path)
     monkeypatch.setenv("L2L_DATA", str(tmp_path))
     (tmp_path / "MNIST" / "raw").mkdir(parents=True)
     idx(tmp_path / "MNIST" / "raw" / "train-images-idx3-ubyte.gz", torch.zeros(1, 2, 2, dtype=torch.uint8))
     with pytest.raises(UsageError, match="is damaged or another file"):
-        datasets.load("mnist")
+        load("mnist")
 
 
 def test_a_batch_is_never_unpickled_before_its_checksum_is_right(tmp_path, monkeypatch):
@@ -79,21 +77,21 @@ def test_a_batch_is_never_unpickled_before_its_checksum_is_right(tmp_path, monke
     for name in datasets.CIFAR10:  # would end the test if it were loaded
         (tmp_path / "cifar-10-batches-py" / name).write_bytes(b"cos\n_exit\n(I1\ntR.")
     with pytest.raises(UsageError, match="data_batch_1 is damaged"):
-        datasets.load("cifar10")
+        load("cifar10")
 
 
-def test_only_the_test_phase_sees_test_pictures():
-    found = datasets.load("digits")
+def test_only_the_test_phase_sees_test_images():
+    found = load("digits")
     sources = {"train": found.train.images.flatten(1), "test": found.test.images.flatten(1)}
     for phase in Phase:
-        batch = ImagesMLP(examples=40).sample(2, 3, phase).batch(0)
-        pictures = (batch.inputs * 255).round().to(torch.uint8).flatten(0, 1)
+        batch = digits_mlp(examples=40).sample(2, 3, phase).batch(0)
+        images = (batch.inputs * 255).round().to(torch.uint8).flatten(0, 1)
         source = sources["test" if phase == Phase.TEST else "train"]
-        assert all((source == picture).all(1).any() for picture in pictures)
+        assert all((source == image).all(1).any() for image in images)
 
 
 def test_what_is_held_out_is_never_learned_from():
-    episode = ImagesMLP(examples=200).sample(1, 0, Phase.META_TRAIN)
+    episode = digits_mlp(examples=200).sample(1, 0, Phase.META_TRAIN)
     seen, held = (
         {tuple(row.tolist()) for step in range(20) for row in episode.batch(step, split).inputs[0]} for split in Split
     )
@@ -101,7 +99,7 @@ def test_what_is_held_out_is_never_learned_from():
 
 
 def test_the_loss_is_torchs_cross_entropy_and_accuracy_counts():
-    task = ImagesMLP(hidden=[8], examples=16, start=0.5)
+    task = digits_mlp(hidden=[8], examples=16, start=0.5)
     batch = task.sample(3, 0, Phase.TUNE).batch(4)
     outputs = task.model(task.model.init(3, generator(0)), batch.inputs)
     wanted = torch.nn.functional.cross_entropy(outputs[1], batch.targets[1].argmax(-1))
@@ -113,12 +111,12 @@ def test_the_papers_network_has_15910_parameters(tmp_path):
     for part in ("train", "t10k"):
         idx(tmp_path / f"{part}-images-idx3-ubyte.gz", torch.zeros(10, 28, 28, dtype=torch.uint8))
         idx(tmp_path / f"{part}-labels-idx1-ubyte.gz", torch.arange(10, dtype=torch.uint8))
-    sizes = [ImagesMLP(str(tmp_path), hidden=hidden).model.size for hidden in ([20], [40], [20, 20])]
+    sizes = [digits_mlp(dataset=str(tmp_path), hidden=hidden).model.size for hidden in ([20], [40], [20, 20])]
     assert sizes == [15_910, 31_810, 16_330]
 
 
 def paint(file, shade, size=(4, 6)):
-    """Write a picture of one shade or colour, so that it can be told by any of its pixels."""
+    """Write an image of one shade or colour, so that it can be told by any of its pixels."""
     file.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.empty((*size, *np.shape(shade)), np.uint8)
     pixels[...] = shade
@@ -126,88 +124,88 @@ def paint(file, shade, size=(4, 6)):
 
 
 def painted(place, counts):
-    """A class's pictures are shades that begin at ten times its number."""
+    """A class's images are shades that begin at ten times its number."""
     for number, (name, count) in enumerate(counts.items()):
         for index in range(count):
             paint(place / name / f"{index}.png", 10 * number + index)
     return str(place)
 
 
-def shades(pictures):
-    return pictures.images[:, 0, 0, 0].tolist()
+def shades(images):
+    return images.images[:, 0, 0, 0].tolist()
 
 
 def test_a_sub_folder_a_class_is_a_data_set(tmp_path):
-    found = datasets.load(painted(tmp_path, {"cat": 8, "ape": 2}))
-    assert datasets.outline(str(tmp_path)) == ((1, 4, 6), 2)
+    found = load(painted(tmp_path, {"cat": 8, "ape": 2}))
+    assert datasets.outline(str(tmp_path), tmp_path) == ((1, 4, 6), 2)
     assert (shades(found.test), found.test.labels.tolist()) == ([10, 0, 6], [0, 1, 1])  # classes by name: ape, cat
     assert (shades(found.train), found.train.labels.tolist()) == ([11, 1, 2, 3, 4, 5, 7], [0, 1, 1, 1, 1, 1, 1])
 
 
 @pytest.mark.parametrize("held", ["test", "val"])
-def test_a_folder_may_divide_its_pictures_itself(tmp_path, held):
+def test_a_folder_may_divide_its_images_itself(tmp_path, held):
     (tmp_path / "train" / ".hidden").mkdir(parents=True)
     painted(tmp_path / "train", {"ape": 2, "cat": 3})
     painted(tmp_path / held, {"ape": 1, "cat": 2})
-    found = datasets.load(str(tmp_path))
+    found = load(tmp_path)
     assert (shades(found.train), shades(found.test)) == ([0, 1, 10, 11, 12], [0, 10, 11])
 
 
-def test_pictures_are_made_alike_in_colour_and_on_demand_in_size(tmp_path):
+def test_images_are_made_alike_in_colour_and_on_demand_in_size(tmp_path):
     painted(tmp_path, {"ape": 3, "cat": 3})
-    assert datasets.load(str(tmp_path)).train.images.shape[1:] == (1, 4, 6)
+    assert load(tmp_path).train.images.shape[1:] == (1, 4, 6)
     paint(tmp_path / "cat" / "9.png", [200, 100, 50, 255], size=(8, 9))
-    datasets._load.cache_clear()
+    datasets.load.cache_clear()
     with pytest.raises(UsageError, match=r"9.png has 8 × 9 pixels, .*1.png has 4 × 6; give size="):
-        datasets.load(str(tmp_path))
-    own = {"dataset": str(tmp_path), "size": [2, 4], "channels": [2], "kernel": 3, "dense": [], "examples": 40}
-    task = build({"_target_": "l2l_cli.tasks.images.ImagesConvNet", **own}, "task")
+        load(tmp_path)
+    options = {"size": [2, 4], "channels": [2], "kernel": 3, "dense": [], "examples": 40}
+    task = image_task("convnet.ConvNet", dataset=str(tmp_path), **options)
     assert task.spec.inputs == (3, 2, 4)
     pixels = (task.sample(1, 0, Phase.META_TRAIN).batch(0).inputs[0, :, :, 0, 0] * 255).round().int().tolist()
     assert [200, 100, 50] in pixels
     assert all(red == green == blue for red, green, blue in pixels if red != 200)
 
 
-def test_what_is_wrong_with_a_folder_of_pictures_is_said(tmp_path):
+def test_what_is_wrong_with_a_folder_of_images_is_said(tmp_path):
     def refused(match, size=None):
-        datasets._load.cache_clear()
+        datasets.load.cache_clear()
         with pytest.raises(UsageError, match=match):
-            datasets.load(str(tmp_path), size)
+            load(tmp_path, size)
 
     painted(tmp_path, {"ape": 2})
-    refused("has 1 sub-folders of pictures, one a class; two are the least")
+    refused("has 1 sub-folders of images, one a class; two are the least")
     (tmp_path / "cat").mkdir()
-    refused("cat holds no pictures")
+    refused("cat holds no images")
     (tmp_path / "cat" / "1.png").write_bytes((tmp_path / "ape" / "1.png").read_bytes())
-    refused("cat has one picture; two are the least")
+    refused("cat has one image; two are the least")
     whole = (tmp_path / "ape" / "1.png").read_bytes()
-    for broken in (b"no picture at all", whole[:-30], whole[:40]):
+    for broken in (b"no image at all", whole[:-30], whole[:40]):
         (tmp_path / "cat" / "2.png").write_bytes(broken)
-        refused("cat/2.png cannot be read as a picture")
+        refused("cat/2.png cannot be read as an image")
     Image.fromarray(np.full((4, 6), 3000, np.uint16)).save(tmp_path / "cat" / "2.png")
     refused("cat/2.png has more than 8 bits a channel")
     painted(tmp_path / "train", {"ape": 2, "cat": 2})
-    refused("has train, but neither test nor val beside it")
+    refused("has train, but no test or val beside it")
     painted(tmp_path / "test", {"ape": 2, "cow": 2})
     refused("must have the same classes; cat is in one of them alone")
-    with pytest.raises(UsageError, match="size is for folders of pictures; those of digits have theirs"):
-        ImagesMLP("digits", size=(4, 4))
+    with pytest.raises(UsageError, match="size is for image folders; digits has images of one size"):
+        digits_mlp(size=[4, 4])
 
 
 def test_a_subset_of_the_labels_is_numbered_anew():
-    digits = datasets.load("digits")
-    task = ImagesMLP("digits", hidden=[2], classes=[7, 2, 4], examples=60)
+    digits = load("digits")
+    task = digits_mlp(hidden=[2], classes=[7, 2, 4], examples=60)
     assert task.spec.targets == (3,)
     for phase, source in ((Phase.META_TRAIN, digits.train), (Phase.TEST, digits.test)):
         batch = task.sample(1, 0, phase).batch(0)
         pixels = (batch.inputs[0] * 255).round().to(torch.uint8)
-        for picture, target in zip(pixels, batch.targets[0], strict=True):
-            same = (source.images.flatten(1) == picture).all(1)
+        for image, target in zip(pixels, batch.targets[0], strict=True):
+            same = (source.images.flatten(1) == image).all(1)
             assert source.labels[same].unique().tolist() == [(7, 2, 4)[target.argmax()]]
 
 
 def test_pooling_takes_means():
-    whole, pooled = (ImagesMLP("digits", examples=9, pool=pool).sample(2, 0, Phase.TUNE).batch(3) for pool in (1, 4))
+    whole, pooled = (digits_mlp(examples=9, pool=pool).sample(2, 0, Phase.TUNE).batch(3) for pool in (1, 4))
     wanted = whole.inputs.view(2, 9, 2, 4, 2, 4).mean((3, 5)).flatten(2)
     torch.testing.assert_close(pooled.inputs, wanted)
     assert torch.equal(pooled.targets, whole.targets)
@@ -216,24 +214,24 @@ def test_pooling_takes_means():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"pool": 3}, "pool must divide the pictures' 8 × 8 pixels, which 3 does not"),
+        ({"pool": 3}, "pool must divide the images' 8 × 8 pixels, which 3 does not"),
         ({"classes": [1]}, "classes must be two or more labels of 0 … 9 in digits"),
         ({"classes": [1, 1]}, "classes must be two or more labels"),
         ({"classes": [1, 10]}, "classes must be two or more labels"),
-        ({"size": (0, 4)}, "size must be a height and a width of at least 1"),
+        ({"size": [0, 4]}, "size must be a height and a width of at least 1"),
         ({"examples": 1}, "examples must be at least 2, since they are normalised together"),
         ({"kernel": 4}, "kernel must be odd"),
         ({"channels": [0]}, "every width must be at least 1"),
     ],
 )
 def test_options_out_of_range_are_explained(wrong, message):
-    with pytest.raises(ValueError, match=message):
-        ImagesConvNet(**{"dataset": "digits", **wrong})
+    with pytest.raises(UsageError, match=message):
+        image_task("convnet.ConvNet", **wrong)
 
 
 def test_the_base_is_abstract():
     with pytest.raises(TypeError, match="abstract"):
-        Images("digits", 128, 100, 0.01, None, 1, None)
+        Images()
 
 
 def test_data_are_looked_for_where_one_says(tmp_path, monkeypatch):
@@ -242,24 +240,23 @@ def test_data_are_looked_for_where_one_says(tmp_path, monkeypatch):
     for name, classes in (("a", 3), ("b", 2)):
         (tmp_path / name / "own").mkdir(parents=True)
         idx_folder(tmp_path / name / "own", classes=classes)
-    assert datasets.load("own").classes == 2
-    datasets.use(str(tmp_path / "a"))
-    assert datasets.load("own").classes == 3  # what was read elsewhere is not found again
+    assert load("own").classes == 2
+    assert load("own", folder=tmp_path / "a").classes == 3  # what was read elsewhere is not found again
     file = tmp_path / "a" / "MNIST" / "raw" / "train-images-idx3-ubyte.gz"
-    said = rf"{file} is not here .* put that file \(MD5 f68b\w+\) there, or name the folder that has MNIST/raw/train"
+    said = rf"{file} does not exist .* put that file \(MD5 f68b\w+\) there, or name the folder that has MNIST/raw/train"
     with pytest.raises(UsageError, match=said + r".* by data.dir=… or the variable L2L_DATA"):
-        datasets.load("mnist")
-    datasets.use(None)
-    assert datasets.load("own").classes == 2
+        load("mnist", folder=tmp_path / "a")
 
 
 def test_a_configuration_says_where_data_are_and_a_saved_one_does_not(tmp_path):
-    present = compose("meta-train", ["task=digits", f"data.dir={tmp_path}"])
-    build_task(present)
-    assert datasets.folder() == tmp_path
+    (tmp_path / "own").mkdir()
+    idx_folder(tmp_path / "own", classes=3)
+    present = compose("meta-train", ["task=mnist_mlp", "task.dataset=own", f"data.dir={tmp_path}"])
+    assert build_task(present).spec.targets == (3,)
     assert settings_of_run({"task": present.task}, present).data.dir == str(tmp_path)
-    build_task(compose("meta-train", ["task=digits"]))
-    assert datasets.folder() != tmp_path
+    present.data.dir = None
+    with pytest.raises(UsageError, match="there is no data set 'own'"):
+        build_task(present)
 
 
 @pytest.mark.data
@@ -268,17 +265,20 @@ def test_a_configuration_says_where_data_are_and_a_saved_one_does_not(tmp_path):
     ("name", "shape", "tests"), [("mnist", (60_000, 1, 28, 28), 10_000), ("cifar10", (50_000, 3, 32, 32), 10_000)]
 )
 def test_the_real_data_are_whole(name, shape, tests):
-    found = datasets.load(name)
+    found = load(name)
     assert tuple(found.train.images.shape) == shape
     assert len(found.test.labels) == tests
-    assert datasets.outline(name) == (shape[1:], found.classes)
+    assert datasets.outline(name, datasets.default_folder()) == (shape[1:], found.classes)
     assert found.train.labels.unique().tolist() == list(range(10))
 
 
 @pytest.mark.data
 @real
 def test_cifars_labels_are_divided_between_training_and_test():
-    sub, two = (ImagesConvNet(classes=classes, pool=4, examples=8) for classes in (range(2, 10), [0, 1]))
+    sub, two = (
+        image_task("convnet.ConvNet", dataset="cifar10", classes=classes, pool=4, examples=8)
+        for classes in ([*range(2, 10)], [0, 1])
+    )
     for task, phase, count in (
         (sub, Phase.META_TRAIN, 40_000),
         (two, Phase.META_TRAIN, 10_000),
@@ -287,4 +287,4 @@ def test_cifars_labels_are_divided_between_training_and_test():
         episode = task.sample(1, 0, phase)
         assert sum(len(share.rows) for share in episode._shares.values()) == count
         outputs = task.model(task.model.init(1, generator(0)), episode.batch(0).inputs)
-        assert outputs.shape == (1, 8, len(task.classes))
+        assert outputs.shape == (1, 8, len(task.data.classes))

@@ -1,4 +1,4 @@
-"""The convolutional networks of MLHF as tasks, and the options of all tasks on pictures."""
+"""The convolutional networks of MLHF as tasks, and the options that all image tasks have."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Phase, Split
 from l2l_cli.models.convnet import convnet, cuda_convnet_weights
-from l2l_cli.tasks import datasets
-from l2l_cli.tasks.convolutional import ImagesCudaConvNet, ImagesResNet
-from l2l_cli.tasks.images import ImagesConvNet, ImagesMLP
+from l2l_cli.tasks.images import datasets
+from tests.image_tasks import digits_mlp, image_task
 
 DATA = os.environ.get("L2L_DATA")
 real = pytest.mark.skipif(DATA is None, reason="real data are looked for under L2L_DATA, which is not set")
@@ -21,13 +20,15 @@ real = pytest.mark.skipif(DATA is None, reason="real data are looked for under L
 
 def test_the_papers_networks_have_their_numbers_of_parameters():
     """Chen and Lu 2018; the reduction is the one that the task's file names."""
-    full = ImagesCudaConvNet()
+    full = image_task("convnet.CudaConvNet", dataset="cifar10")
     assert full.model.size == 1_756_426
     sizes = [sum(value.numel() for value in layer.parameters()) for layer in full.model.module]
     assert [size for size in sizes if size] == [4864, 102_464, 1_573_248, 73_920, 1930]
-    assert ImagesCudaConvNet(channels=[8, 16], dense=[32], pool=2).model.size == 12_378
-    assert ImagesResNet().model.size == 272_538
-    assert ImagesResNet(channels=[32, 64, 128], blocks=[5, 5, 5]).model.size > 1_700_000
+    assert (
+        image_task("convnet.CudaConvNet", dataset="cifar10", channels=[8, 16], dense=[32], pool=2).model.size == 12_378
+    )
+    assert image_task("resnet.ResNet", dataset="cifar10").model.size == 272_538
+    assert image_task("resnet.ResNet", channels=[32, 64, 128], blocks=[5, 5, 5]).model.size > 1_700_000
 
 
 def test_cuda_convnet_is_drawn_layer_by_layer():
@@ -50,29 +51,27 @@ def test_one_network_without_normalisation_is_its_layers():
 
 
 def shown(task, phase=Phase.META_TRAIN, split=Split.TRAIN, steps=30):
-    """The distinct pictures that batches show, as numbers from 0 to 255."""
+    """The distinct images that batches show, as numbers from 0 to 255."""
     episode = task.sample(1, 0, phase)
     batches = [(episode.batch(step, split).inputs[0] * 255).round().int().flatten(1) for step in range(steps)]
-    return {tuple(picture.tolist()) for batch in batches for picture in batch}
+    return {tuple(image.tolist()) for batch in batches for image in batch}
 
 
-def test_a_number_of_pictures_is_all_that_is_used_and_is_spread_evenly():
-    found = datasets.load("digits").train.images.flatten(1).int().tolist()
-    task = ImagesMLP(hidden=[2], examples=64, images=12)
+def test_a_number_of_images_is_all_that_is_used_and_is_spread_evenly():
+    found = datasets.load("digits", datasets.default_folder(), None, 1).train.images.flatten(1).int().tolist()
+    task = digits_mlp(hidden=[2], examples=64, images=12)
     learned, held = shown(task), shown(task, split=Split.TEST)
     rows = [index * len(found) // 12 for index in range(12)]
     assert held == {tuple(found[row]) for row in rows[::6]}
     assert learned == {tuple(found[row]) for row in rows} - held
-    assert len(shown(task, Phase.TEST)) > 500  # the test pictures are all used
-    with pytest.raises(
-        UsageError, match="images=5000, but digits has 899 training pictures for tune; images=null takes"
-    ):
-        ImagesMLP(images=5000).sample(1, 0, Phase.TUNE)
+    assert len(shown(task, Phase.TEST)) > 500  # the test images are all used
+    with pytest.raises(UsageError, match="images=5000, but digits has 899 training images for tune; images=null takes"):
+        digits_mlp(images=5000).sample(1, 0, Phase.TUNE)
 
 
 def test_only_what_is_learned_from_is_changed_and_in_the_test_phase_on_demand():
-    plain = ImagesMLP(hidden=[2], examples=64)
-    crops, also = (ImagesMLP(hidden=[2], examples=64, augment="cifar", augment_test=value) for value in (False, True))
+    plain = digits_mlp(hidden=[2], examples=64)
+    crops, also = (digits_mlp(hidden=[2], examples=64, augment="cifar", augment_test=value) for value in (False, True))
     for phase, split, task, changed in (
         (Phase.META_TRAIN, Split.TRAIN, crops, True),
         (Phase.META_TRAIN, Split.TEST, crops, False),
@@ -85,8 +84,8 @@ def test_only_what_is_learned_from_is_changed_and_in_the_test_phase_on_demand():
         assert (len(shown(task, phase, split, 3) - known) > 30) == changed, (phase, split)
 
 
-def test_a_network_gets_its_pictures_standardised_and_the_same_for_each_reader():
-    task = ImagesResNet("digits", channels=[2, 2], blocks=[1, 1], examples=6)
+def test_a_network_gets_its_images_standardised_and_the_same_for_each_reader():
+    task = image_task("resnet.ResNet", channels=[2, 2], blocks=[1, 1], examples=6, standardise="image")
     first, again = (task.sample(2, 3, Phase.META_TRAIN).batch(5) for _ in range(2))
     assert torch.equal(first.inputs, again.inputs)
     assert first.inputs.shape == (2, 6, 1, 8, 8)
@@ -96,28 +95,29 @@ def test_a_network_gets_its_pictures_standardised_and_the_same_for_each_reader()
 
 
 @pytest.mark.parametrize(
-    ("kind", "wrong", "message"),
+    ("network", "wrong", "message"),
     [
-        (ImagesMLP, {"images": 1}, "images must be at least 2"),
-        (ImagesMLP, {"standardise": "channels"}, "takes a mean colour away, but digits is grey"),
-        (ImagesMLP, {"start": -1.0}, "start must not be negative"),
-        (ImagesConvNet, {"start": -1.0}, "start must not be negative"),
-        (ImagesMLP, {"horizon": 0}, "examples and horizon must be at least 1"),
-        (ImagesResNet, {"examples": 1}, "examples must be at least 2"),
-        (ImagesResNet, {"blocks": [1]}, "one entry a stage"),
-        (ImagesCudaConvNet, {"dense": [0]}, "every width must be at least 1"),
+        ("mlp.MLP", {"images": 1}, "images must be at least 2"),
+        ("mlp.MLP", {"standardise": "channels"}, "standardise=channels needs colour images; digits is greyscale"),
+        ("mlp.MLP", {"start": -1.0}, "start must not be negative"),
+        ("convnet.ConvNet", {"start": -1.0}, "start must not be negative"),
+        ("mlp.MLP", {"horizon": 0}, "examples and horizon must be at least 1"),
+        ("resnet.ResNet", {"examples": 1}, "examples must be at least 2"),
+        ("resnet.ResNet", {"blocks": [1]}, "one entry a stage"),
+        ("convnet.CudaConvNet", {"dense": [0]}, "every width must be at least 1"),
     ],
 )
-def test_options_out_of_range_are_explained(kind, wrong, message):
-    with pytest.raises(ValueError, match=message):
-        kind(**{"dataset": "digits", **wrong})
+def test_options_out_of_range_are_explained(network, wrong, message):
+    with pytest.raises(UsageError, match=message):
+        image_task(network, **wrong)
 
 
 @pytest.mark.data
 @real
-def test_the_reduction_learns_on_real_pictures():
-    """A few steps of Adam, on crops of 10 000 pictures of CIFAR-10."""
-    task = ImagesCudaConvNet(channels=[8, 16], dense=[32], pool=2, images=10_000, examples=64)
+def test_the_reduction_learns_on_real_images():
+    """A few steps of Adam, on crops of 10 000 images of CIFAR-10."""
+    options = {"channels": [8, 16], "dense": [32], "pool": 2, "images": 10_000, "examples": 64}
+    task = image_task("convnet.CudaConvNet", dataset="cifar10", augment="cifar", standardise="image", **options)
     params = {name: value.requires_grad_() for name, value in task.model.init(1, generator(0)).items()}
     rule, losses = torch.optim.Adam(params.values(), 0.005), []
     for batch in map(task.sample(1, 0, Phase.META_TRAIN).batch, range(40)):

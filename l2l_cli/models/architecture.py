@@ -1,0 +1,35 @@
+"""What a network is before it is known which images it answers: an entry of an image task's configuration."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from l2l_cli.models.model import Model
+
+ImageShape = tuple[int, int, int]
+"""Channels, height and width of an image."""
+
+
+class Architecture(ABC):
+    """A family of networks that classify images; the images' shape and the number of classes pick one.
+
+    Attributes:
+        flat: Whether the network takes all pixels of an image as one vector, in place of channels, rows and columns.
+        normalises: Whether it normalises by the batch at hand, which then must have two examples at least.
+    """
+
+    flat: ClassVar[bool] = False
+    normalises: ClassVar[bool] = False
+
+    @abstractmethod
+    def model(self, shape: ImageShape, outputs: int) -> Model:
+        """Build the network with its draw of θ_0.
+
+        Args:
+            shape: Channels, height and width of an image.
+            outputs: Number of its logits.
+
+        Raises:
+            ValueError: A width is out of range.
+        """

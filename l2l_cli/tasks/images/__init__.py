@@ -1,0 +1,1 @@
+"""Image classification: data sets, their division between phases, and one task for every network."""

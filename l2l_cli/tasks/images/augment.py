@@ -1,0 +1,93 @@
+"""Changes of images before a network is given them: random shifts, sizes and flips, and a common scale.
+
+Sources: He et al. 2016, §4.2 (CIFAR-10: 4 pixels of padding, a random crop, a flip); Simonyan and Zisserman 2015, §3.1
+(ImageNet: the shorter side resized to 256 … 512, a random crop of 224, a flip, the mean colour taken away).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional
+
+Augment = Literal["none", "cifar", "imagenet"]
+Standardise = Literal["none", "image", "channels"]
+
+PADDING = 8
+"""Padding is one pixel for so many of the height and width: 4 for CIFAR's 32, fewer where images are pooled."""
+
+ZOOM = (256 / 224, 512 / 224)
+"""Least and largest ratio of an image's shorter side to the side of the crop."""
+
+MEAN_COLOUR = (123.68, 116.78, 103.94)
+"""Mean over ImageNet's images: red, green, blue, from 0 to 255."""
+
+
+def augmented(images: Tensor, how: Augment, rng: Generator) -> Tensor:
+    """Return images (n, channels, height, width), each changed by draws of its own.
+
+    "cifar" pads with zeros, crops and flips; "imagenet" resizes by a factor of 8/7 … 16/7, crops and flips.
+    """
+    if how == "none":
+        return images
+    with torch.device("cpu"):  # where images and generators are
+        return _shifted(images, rng) if how == "cifar" else _zoomed(images, rng)
+
+
+def _shifted(images: Tensor, rng: Generator) -> Tensor:
+    count, channels, height, width = images.shape
+    down, right = height // PADDING, width // PADDING
+    padded = functional.pad(images, (right, right, down, down))
+    top, left, flip = (torch.randint(high, (count, 1), generator=rng) for high in (2 * down + 1, 2 * right + 1, 2))
+    rows, columns = top + torch.arange(height), torch.arange(width).expand(count, -1)
+    columns = left + torch.where(flip > 0, columns.flip(1), columns)
+    # One gather over pixels in a row takes a quarter of the time of an index for each axis.
+    places = (rows[:, :, None] * padded.shape[-1] + columns[:, None, :]).view(count, 1, -1)
+    return padded.flatten(2).gather(2, places.expand(-1, channels, -1)).view_as(images)
+
+
+def _zoomed(images: Tensor, rng: Generator) -> Tensor:
+    frames = draw_frames(len(images), rng)
+    share = 1 / frames[:, 0]  # side of the crop over the image's; the rest is where its middle can be:
+    down, right = ((2 * frames[:, axis] - 1) * (1 - share) for axis in (1, 2))
+    maps = torch.zeros(len(images), 2, 3)
+    maps[:, 0, 0], maps[:, 0, 2] = share * (1 - 2 * frames[:, 3]), right
+    maps[:, 1, 1], maps[:, 1, 2] = share, down
+    values = images.to(maps.dtype)
+    grid = functional.affine_grid(maps, list(values.shape), align_corners=False)
+    return functional.grid_sample(values, grid, padding_mode="border", align_corners=False)
+
+
+def draw_frames(count: int, rng: Generator) -> Tensor:
+    """Draw the crop that "imagenet" takes of each image, (n, 4).
+
+    The image's shorter side over the crop's, the crop's place from top to bottom and from left to right, each 0 … 1,
+    and whether it is flipped, 0 or 1.
+    """
+    low, high = ZOOM
+    zoom, down, right = torch.rand(3, count, generator=rng, device="cpu")
+    flip = torch.randint(2, (count,), generator=rng, device="cpu").to(zoom.dtype)
+    return torch.stack([low + (high - low) * zoom, down, right, flip], 1)
+
+
+def middle_frames(count: int) -> Tensor:
+    """Return the crop of each image that involves no chance, (n, 4): the middle, at the least zoom."""
+    return torch.tensor([ZOOM[0], 0.5, 0.5, 0.0], device="cpu").expand(count, -1)
+
+
+def rescale_(images: Tensor, how: Standardise) -> Tensor:
+    """Bring images (n, channels, height, width), numbers from 0 to 255, to a scale for networks, in place.
+
+    "none" gives 0 … 1; "image" gives each image mean 0 and standard deviation 1 over all its numbers;
+    "channels" subtracts ImageNet's mean colour and keeps the unit.
+    """
+    if how == "none":
+        return images.div_(255.0)
+    if how == "channels":  # from an image in the same order in memory, which takes a third of the time
+        return images.sub_(torch.empty_like(images[0]).copy_(images.new_tensor(MEAN_COLOUR).view(3, 1, 1)))
+    axes, share = (1, 2, 3), images[0].numel() ** -0.5
+    images.sub_(images.mean(axes, keepdim=True))
+    deviation = torch.linalg.vector_norm(images, dim=axes, keepdim=True) * share
+    return images.div_(deviation.clamp(min=share))  # TensorFlow's floor, for images of one colour

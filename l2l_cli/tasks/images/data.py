@@ -1,0 +1,38 @@
+"""The data of an image task: an entry of its configuration."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from l2l_cli.models.architecture import ImageShape
+from l2l_cli.tasks.images.division import Division
+from l2l_cli.tasks.images.labelled import LabelledImages
+
+
+class Images(ABC):
+    """Training and test images of one shape, and how phases divide them.
+
+    Attributes:
+        name: Name of the data set.
+        shape: Channels, height and width of an image.
+        outputs: Number of classes that one-hot targets tell apart.
+        division: Which images each phase fits networks to.
+        stream: Name of the random stream that minibatches are drawn from.
+        reads_ahead: Whether the next minibatch is requested while the present one is in use.
+    """
+
+    name: str
+    shape: ImageShape
+    outputs: int
+    division: Division
+    stream: ClassVar[str]
+    reads_ahead: ClassVar[bool]
+
+    @abstractmethod
+    def parts(self) -> tuple[LabelledImages, LabelledImages]:
+        """Return the training images and the test images; their files are needed from here on.
+
+        Raises:
+            UsageError: The files are missing or damaged.
+        """

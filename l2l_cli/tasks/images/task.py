@@ -1,0 +1,115 @@
+"""Fitting a network to labelled images, a random minibatch a step.
+
+Sources: Andrychowicz et al. 2016, §3.2 (MNIST, a random minibatch of 128 images a step) and §3.3 (CIFAR-10); Chen and
+Lu 2018, §4 (CIFAR-10 and ILSVRC2012).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from l2l_cli.core.random import derive, generator
+from l2l_cli.core.types import Batch, Phase, Spec, Split
+from l2l_cli.models.architecture import Architecture
+from l2l_cli.tasks.base import Classification, Episode
+from l2l_cli.tasks.images.augment import Augment, Standardise, rescale_
+from l2l_cli.tasks.images.data import Images
+from l2l_cli.tasks.images.division import Share
+
+_Requested = tuple[Tensor, Callable[[], Tensor]]
+"""Labels of the images of a minibatch, and the function that waits for their pixels."""
+
+
+class ImageEpisode(Episode):
+    """E sequences of minibatches of the same images, each sequence in an order of its own.
+
+    Args:
+        task: Task whose minibatches these are.
+        shares: Images of each split.
+        episodes: Number E of sequences.
+        seed: Seed of the minibatches.
+        augment: Random changes of the images of ``Split.TRAIN``; see ``augmented``.
+    """
+
+    def __init__(self, task: ImageTask, shares: dict[Split, Share], episodes: int, seed: int, augment: Augment) -> None:
+        self._spec, self._reads_ahead = task.spec, task.data.reads_ahead
+        self._standardise: Standardise = task.standardise
+        self._shares = shares
+        self._episodes = episodes
+        self._seed = seed
+        self._augment: dict[Split, Augment] = {Split.TRAIN: augment, Split.TEST: "none"}
+        self._ahead: dict[tuple[int, Split], _Requested] = {}
+
+    def batch(self, step: int, split: Split = Split.TRAIN) -> Batch:
+        """Draw N images for each sequence: inputs (E, N, …), in [0, 1] or standardised, and one-hot targets."""
+        labels, wait = self._ahead.get((step, split)) or self._request(step, split)
+        images = wait()
+        if self._reads_ahead:
+            self._ahead = {(step + 1, split): self._request(step + 1, split)}
+        device, dtype = torch.get_default_device(), torch.get_default_dtype()
+        spec, shape = self._spec, (self._episodes, self._spec.examples)
+        inputs = rescale_(images.to(device).to(dtype), self._standardise).reshape(*shape, *spec.inputs)
+        targets = functional.one_hot(labels.view(shape), *spec.targets)
+        return Batch(inputs, targets.to(device, dtype))
+
+    def _request(self, step: int, split: Split) -> _Requested:
+        source, rows = self._shares[split]
+        rng = generator(derive(self._seed, split, step))
+        count = self._episodes * self._spec.examples
+        chosen = rows[torch.randint(len(rows), (count,), generator=rng, device="cpu")]
+        return source.labels[chosen], source.request(chosen, self._augment[split], rng)
+
+
+class ImageTask(Classification):
+    """Classification of some images by some network.
+
+    Each phase has draws of θ_0 and of minibatches of its own.  In a configuration the options of ``data`` and of
+    ``network`` stand beside those of the task, as in ``task.hidden``; see ``config.build.Builder``.
+
+    Args:
+        data: Images, and which of them each phase fits networks to.
+        network: Architecture of the network.
+        examples: Images of a minibatch N, at least 2 for a network that normalises by the batch.
+        horizon: Optimization steps of an episode.
+        augment: Random changes of the images that are learned from, drawn anew each time; see ``augmented``.
+        augment_test: Whether test images are changed, too, where the phase ``test`` fits to them, which it does in the
+            division "phases".  What is held out is never changed.
+        standardise: Scale of the inputs; "none" is 0 … 1, see ``rescale_``.
+
+    Raises:
+        ValueError: A number is out of range.
+    """
+
+    def __init__(
+        self,
+        data: Images,
+        network: Architecture,
+        examples: int = 128,
+        horizon: int = 100,
+        augment: Augment = "none",
+        augment_test: bool = False,
+        standardise: Standardise = "none",
+    ) -> None:
+        if examples < 1 or horizon < 1:
+            raise ValueError(f"examples and horizon must be at least 1, not {examples}, {horizon}")
+        if network.normalises and examples < 2:
+            raise ValueError(f"examples must be at least 2, since they are normalised together, not {examples}")
+        if standardise == "channels" and data.shape[0] != 3:
+            raise ValueError(f"standardise=channels needs colour images; {data.name} is greyscale")
+        self.data, self.horizon = data, horizon
+        self.augment, self.augment_test, self.standardise = augment, augment_test, standardise
+        self.model = network.model(data.shape, data.outputs)
+        inputs = (torch.Size(data.shape).numel(),) if network.flat else data.shape
+        self.spec = Spec(inputs, targets=(data.outputs,), examples=examples)
+
+    def sample(self, episodes: int, seed: int, phase: Phase) -> ImageEpisode:
+        """Draw E sequences of minibatches."""
+        division = self.data.division
+        shares = division.shares(*self.data.parts(), phase)
+        changed = self.augment_test or not division.fits_to_test(phase)
+        seed = derive(seed, self.data.stream, phase)
+        return ImageEpisode(self, shares, episodes, seed, self.augment if changed else "none")
