@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from l2l_cli.core.types import Batch, Batches, Params
+from l2l_cli.core.vectors import choose
 from l2l_cli.kernels.paths import EVERY_PATH, Path, Paths
 from l2l_cli.learners.base import Learner
 from l2l_cli.models.point import Point, SecondOrder
@@ -88,7 +89,7 @@ class Descent(Learner[DescentState]):
         point = Point(self.task.model, self.task.loss, state.params, batch, self.second_order, self.task.curvature)
         params, memory = self.rule.step(point, state.memory)
         if batch.shown is not None:
-            params = {name: _where(batch.shown, value, point.params[name]) for name, value in params.items()}
+            params = {name: choose(batch.shown, value, point.params[name]) for name, value in params.items()}
         answer = point.outputs if torch.is_grad_enabled() else point.outputs.detach()
         return DescentState(params, memory), answer
 
@@ -115,8 +116,3 @@ class Descent(Learner[DescentState]):
     def predict(self, state: DescentState, inputs: Tensor) -> Tensor:
         """Answer with θ_t."""
         return self.task.model(state.params, inputs)
-
-
-def _where(shown: Tensor, moved: Tensor, old: Tensor) -> Tensor:
-    """Return the moved parameters (E, ...) of the episodes that are shown their targets, and the old ones of others."""
-    return torch.where(shown.view(-1, *[1] * (old.dim() - 1)) > 0, moved, old)

@@ -14,6 +14,7 @@ from torch import Generator, Tensor, nn
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Batch, Batches, Params
+from l2l_cli.core.vectors import flattened, stacked
 from l2l_cli.kernels.paths import EVERY_PATH, RECORDED, REFERENCE, Path, Paths
 from l2l_cli.learners.adaptation import Adaptation
 from l2l_cli.learners.base import Learner
@@ -61,7 +62,7 @@ class LearnedInit(Learner[Adapted]):
         super().__init__(task, paths=paths)
         positive(lr=lr)
         drawn = task.model.init(1, generator(initial_seed, "learned_init"))
-        self.start = nn.Parameter(torch.cat([value.flatten() for value in drawn.values()]))
+        self.start = nn.Parameter(flattened(drawn))
         sizes = {"fixed": 1, "shared": 1, "separate": self.start.numel()}
         log_rates = torch.full((sizes[rates],), math.log(lr))
         if rates == "fixed":  # no part of φ
@@ -95,8 +96,7 @@ class LearnedInit(Learner[Adapted]):
         """Answer with θ_t, then descend."""
         model = self.task.model
         point = Point(model, self.task.loss, self._params(state), batch, self.second_order)
-        grad = torch.cat([value.flatten(1) for value in point.grad.values()], 1)
-        after = state.displacement - self.log_rates.exp() * grad
+        after = state.displacement - self.log_rates.exp() * stacked(point.grad)
         return Adapted(after), point.outputs if torch.is_grad_enabled() else point.outputs.detach()
 
     def losses(self, state: Adapted, batches: Batches) -> tuple[Adapted, Tensor]:

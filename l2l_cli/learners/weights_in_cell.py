@@ -17,6 +17,7 @@ from torch import Generator, Tensor, nn
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import generator, normal
 from l2l_cli.core.types import Batch, Batches, Params
+from l2l_cli.core.vectors import flattened, named, stacked
 from l2l_cli.kernels.paths import EVERY_PATH, NUMBA, REFERENCE, Path, Paths
 from l2l_cli.kernels.weights_in_cell import WeightsInCellKernel
 from l2l_cli.learners.base import Learner, step_losses
@@ -107,7 +108,7 @@ class WeightsInCell(Learner[CellState]):
             layer.bias.zero_()
         self.gates.reset(biases, scale, rng)
         start = self.task.model.init(1, rng)
-        self.start.copy_(torch.cat([value.flatten() for value in start.values()]))
+        self.start.copy_(flattened(start))
 
     def on(self, task: Task) -> Self:
         """Return this learner on another task with the same model.
@@ -198,9 +199,7 @@ class WeightsInCell(Learner[CellState]):
 
     def named(self, theta: Tensor) -> Params:
         """Return θ (E, P) as the model's parameters."""
-        shapes = self.task.model.shapes
-        pieces = torch.split(theta, [math.prod(shape) for shape in shapes.values()], 1)
-        return {name: piece.view(-1, *shapes[name]) for name, piece in zip(shapes, pieces, strict=True)}
+        return named(theta, self.task.model.shapes)
 
     def _met(self, theta: Tensor, state: CellState, inputs: Tensor) -> Tensor:
         """Return θ as it meets inputs (E, 1, ...): in Hochreiter's order the last example moves it only now."""
@@ -232,8 +231,7 @@ class WeightsInCell(Learner[CellState]):
             example[:, inputs : inputs + targets].reshape(-1, 1, *spec.targets),
         )
         point = Point(self.task.model, self.task.loss, self.named(theta), batch, second_order=True)
-        gradient = torch.cat([value.flatten(1) for value in point.grad.values()], 1)
-        return gradient * example[:, -1:]
+        return stacked(point.grad) * example[:, -1:]
 
 
 def _check(task: Task, hidden: Sequence[int], order: str, after_separator: str, rank: int | None, sees: str) -> None:

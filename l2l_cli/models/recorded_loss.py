@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from functools import partial
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from l2l_cli.autodiff.recorder import NotPure, record
 from l2l_cli.core.types import Batch, Params
+from l2l_cli.core.vectors import flattened, named, stacked
 from l2l_cli.models.model import Model
 from l2l_cli.models.point import Loss, Point
 
@@ -34,25 +35,14 @@ def in_turn(like: Params) -> Layout:
     shapes = {name: value.shape for name, value in like.items()}
 
     def pack(params: Params) -> Tensor:
-        pieces = [value.flatten() for value in params.values()]
-        return torch.cat(pieces) if len(pieces) > 1 else pieces[0]
+        return flattened(params) if len(params) > 1 else next(iter(params.values())).flatten()  # nothing to copy
 
-    def unpack(theta: Tensor) -> Params:
-        pieces = torch.split(theta, [shape.numel() for shape in shapes.values()])
-        return {name: piece.view(shapes[name]) for name, piece in zip(shapes, pieces, strict=True)}
-
-    return Layout(unpack, pack)
+    return Layout(partial(named, shapes=shapes), pack)
 
 
 def by_episode(model: Model) -> Layout:
     """Return the layout (E, P) of a model's parameters: a row for each episode."""
-    shapes = {name: torch.Size(shape) for name, shape in model.shapes.items()}
-
-    def unpack(theta: Tensor) -> Params:
-        pieces = torch.split(theta, [shape.numel() for shape in shapes.values()], 1)
-        return {name: piece.view(len(theta), *shapes[name]) for name, piece in zip(shapes, pieces, strict=True)}
-
-    return Layout(unpack, lambda params: torch.cat([value.flatten(1) for value in params.values()], 1))
+    return Layout(partial(named, shapes=model.shapes), stacked)
 
 
 class RecordedLoss:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from l2l_cli.core.random import generator, uniform
 from l2l_cli.core.types import Params
+from l2l_cli.core.vectors import flattened, unflattened
 from l2l_cli.kernels.paths import Path
 from l2l_cli.kernels.weights import Weights
 from l2l_cli.optimizers.base import FirstOrder, positive
@@ -80,8 +81,7 @@ class CoordinatewiseLSTM(FirstOrder[LSTMStates]):
 
     def update(self, grad: Params, memory: LSTMStates) -> tuple[Params, LSTMStates]:
         """Return g_t, shaped as the parameters."""
-        flat = torch.cat([value.flatten() for value in grad.values()])
-        below, seen = self.preprocess.show(flat, memory.seen)
+        below, seen = self.preprocess.show(flattened(grad), memory.seen)
         hidden, cell = [], []
         for layer, *before in zip(self.cells, memory.hidden, memory.cell, strict=True):
             below, content = layer(below, *before)
@@ -89,9 +89,7 @@ class CoordinatewiseLSTM(FirstOrder[LSTMStates]):
             hidden.append(below)
             cell.append(content)
         moves = self.output_scale * (self.head.weight @ below + self.head.bias).squeeze(0)
-        pieces = torch.split(moves, [value.numel() for value in grad.values()])
-        shaped = {name: piece.view_as(grad[name]) for name, piece in zip(grad, pieces, strict=True)}
-        return shaped, LSTMStates(torch.stack(hidden), torch.stack(cell), seen)
+        return unflattened(moves, grad), LSTMStates(torch.stack(hidden), torch.stack(cell), seen)
 
     def outgoing(self, hidden: Tensor, grad: Params) -> Tensor:
         """Return what a layer passes on of its activations h (H, C), at ``grad``'s coordinates: here, h itself."""

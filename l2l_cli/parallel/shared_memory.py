@@ -13,7 +13,7 @@ from torch import Tensor
 ALIGNED = 64
 """Alignment in bytes; every tensor in shared memory begins at a multiple of it."""
 
-Layout = tuple[tuple[torch.Size, torch.dtype], ...]
+Formats = tuple[tuple[torch.Size, torch.dtype], ...]
 """Shapes and types of tensors that lie one after the other."""
 
 
@@ -21,25 +21,25 @@ class Message(NamedTuple):
     """Tensors in a block of shared memory, with the number by which the receiver recognises the block."""
 
     number: int
-    layout: Layout
+    formats: Formats
     memory: Tensor
 
 
 class SendBuffer:
-    """The blocks of shared memory that a process writes to, one for each purpose and layout."""
+    """The blocks of shared memory that a process writes to, one for each purpose and formats."""
 
     def __init__(self) -> None:
-        self._written: dict[tuple[str, Layout], tuple[Message, list[Tensor]]] = {}
+        self._written: dict[tuple[str, Formats], tuple[Message, list[Tensor]]] = {}
 
     def put(self, purpose: str, tensors: Sequence[Tensor]) -> Message:
         """Copy tensors from any device; the last message of this purpose must have been read."""
-        layout = tuple((value.shape, value.dtype) for value in tensors)
-        if (purpose, layout) not in self._written:
-            size = max(ALIGNED, sum(map(_bytes, layout)))  # a block of 0 bytes cannot be shared
+        formats = tuple((value.shape, value.dtype) for value in tensors)
+        if (purpose, formats) not in self._written:
+            size = max(ALIGNED, sum(map(_bytes, formats)))  # a block of 0 bytes cannot be shared
             memory = torch.empty(size, dtype=torch.uint8, device="cpu").share_memory_()  # type: ignore[no-untyped-call]
-            fresh = Message(len(self._written), layout, memory)
-            self._written[purpose, layout] = fresh, _views(fresh)
-        message, views = self._written[purpose, layout]
+            fresh = Message(len(self._written), formats, memory)
+            self._written[purpose, formats] = fresh, _views(fresh)
+        message, views = self._written[purpose, formats]
         for view, value in zip(views, tensors, strict=True):
             view.copy_(value.detach())
         return message
@@ -82,7 +82,7 @@ def _bytes(entry: tuple[torch.Size, torch.dtype]) -> int:
 
 def _views(message: Message) -> list[Tensor]:
     views, start = [], 0
-    for entry in message.layout:
+    for entry in message.formats:
         shape, dtype = entry
         views.append(message.memory[start : start + math.prod(shape) * dtype.itemsize].view(dtype).view(shape))
         start += _bytes(entry)
