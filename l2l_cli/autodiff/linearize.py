@@ -35,11 +35,7 @@ class Linearization:
         self.pull = pull
 
     def differentiable(self, params: Params) -> Tensor:
-        """Return the outputs as a differentiable function of the parameters.
-
-        Raises:
-            UsageError: A second derivative is asked for, in the backward pass.
-        """
+        """Return the outputs as a function of the parameters, whose second derivatives are refused."""
         outputs: Tensor = _Outputs.apply(self, *params.values())  # type: ignore[no-untyped-call]
         return outputs
 

@@ -199,14 +199,7 @@ class Replayed(Estimator, ABC):
         return self.episode(learner, progress).batches(start, start + self.steps)
 
     def after(self, progress: Progress, state: DescentState, first: Tensor, last: Tensor) -> Progress:
-        """Return the progress after a window.
-
-        Args:
-            progress: Progress before the window.
-            state: Learner's state after it.
-            first: First loss of the window, ().
-            last: Last loss of the window, ().
-        """
+        """Return the progress after a window, by the learner's state after it and its first and last loss, () both."""
         replay: ReplayState = progress.state
         slots = replay.slots if int(replay.windows) else replay.slots._replace(chance=first.detach().cpu())
         replay = ReplayState(detach(state), slots, replay.windows + 1, last.detach().cpu())
