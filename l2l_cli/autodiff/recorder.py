@@ -72,13 +72,6 @@ def if_pure(attempt: Callable[[], T]) -> T | None:
         return None
 
 
-def recorded_or_itself(
-    function: Callable[..., tuple[Tensor, ...]], *inputs: Tensor
-) -> Callable[..., list[Tensor] | tuple[Tensor, ...]]:
-    """Return a function's program; the function itself if it is not pure and has to be called every time."""
-    return if_pure(lambda: record(function, *inputs)) or function
-
-
 def record_stages(function: Callable[..., Sequence[Sequence[Tensor]]], *stages: Sequence[Tensor]) -> Stages:
     """Return programs that do stage by stage what a pure function does; see ``record``.
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from l2l_cli.autodiff.recorder import recorded_or_itself
+from l2l_cli.autodiff.recorder import if_pure, record
 from l2l_cli.core.types import Batch, Params
 from l2l_cli.models.model import Model
 from l2l_cli.models.point import Loss, Point
@@ -93,5 +93,6 @@ class RecordedLoss:
     def _program(self, name: str, function: Callable[..., tuple[Tensor, ...]], *example: Tensor) -> Program:
         key = name, *((value.shape, value.dtype, value.device) for value in example)
         if key not in self._programs:
-            self._programs[key] = recorded_or_itself(function, *example)
+            # A function that is not pure has to be called every time.
+            self._programs[key] = if_pure(lambda: record(function, *example)) or function
         return self._programs[key]
