@@ -29,7 +29,7 @@ from l2l_cli.kernels.columns.lstm import LSTMWeights, pack
 from l2l_cli.kernels.columns.lstm_backward import by_weight
 from l2l_cli.kernels.memory_pool import Recycler
 from l2l_cli.kernels.simd.compiled import announce
-from l2l_cli.kernels.threads import team
+from l2l_cli.kernels.threads import thread_group
 
 Answer = tuple[Tensor, Tensor, Tensor]
 """Numbers (E, D), and the next h and c, (layers, H, E, D) each."""
@@ -99,10 +99,10 @@ class ParameterTypeKernels:
         table = RNNGradients(
             _flat(grad_sums), _columns(asked[0]), _columns(asked[1]), grad_features, grad_hidden, grad_cell
         )
-        units, crew = hidden.shape[1], team(torch.get_num_threads())
+        units, group = hidden.shape[1], thread_group(torch.get_num_threads())
         size = sum(4 * units * (int(below) + units + 1) for below in networks.starts[:, 2])
         sinks, heads = (
-            [np.zeros((len(spans), width), grad_features.dtype) for _ in range(crew.threads)]
+            [np.zeros((len(spans), width), grad_features.dtype) for _ in range(group.threads)]
             for width in (size, units + 1)
         )
         self._each(
@@ -117,13 +117,13 @@ class ParameterTypeKernels:
 
     def _each(self, step: RNNStep, work: Callable[[RNNBlock, int, int, int], None]) -> None:
         """Have all blocks done, each thread in a rnn_block of its own."""
-        crew, (layers, units, _) = team(torch.get_num_threads()), step.hidden.shape
+        group, (layers, units, _) = thread_group(torch.get_num_threads()), step.hidden.shape
         blocks = self._blocks.setdefault((len(step.features), layers, units, step.hidden.dtype), [])
         blocks += [
-            rnn_block(len(step.features), layers, units, step.hidden.dtype) for _ in range(crew.threads - len(blocks))
+            rnn_block(len(step.features), layers, units, step.hidden.dtype) for _ in range(group.threads - len(blocks))
         ]
         *_, (first, _, count, _) = step.runs
-        crew.each(first + blocks_of(count), lambda k, begin, end: work(blocks[k], begin, end, k))
+        group.each(first + blocks_of(count), lambda k, begin, end: work(blocks[k], begin, end, k))
 
 
 class _RNNStepFunction(torch.autograd.Function):

@@ -17,7 +17,7 @@ from l2l_cli.kernels.columns.lstm import LSTMWeights, forward_layers, pack
 from l2l_cli.kernels.columns.lstm_backward import LSTMTape, Workspace
 from l2l_cli.kernels.simd.compiled import announce, kernel
 from l2l_cli.kernels.simd.registers import pointer, zeros
-from l2l_cli.kernels.threads import team
+from l2l_cli.kernels.threads import thread_group
 
 
 @kernel
@@ -72,8 +72,8 @@ class SequenceLSTM:
         rows = [torch.from_numpy(values) for values in (found.hidden, found.cell)]
         for row, value in zip(rows, state, strict=True):
             fill(row[0], value.transpose(1, 2))
-        crew = team(torch.get_num_threads())
-        crew.each(blocks_of(columns), lambda _, first, last: sweep(packed, found, columns, first, last))
+        group = thread_group(torch.get_num_threads())
+        group.each(blocks_of(columns), lambda _, first, last: sweep(packed, found, columns, first, last))
         wanted = rows[0][1:, -1], rows[0][-1], rows[1][-1]
         return tuple(unblocked(value, columns).transpose(1, 2).contiguous() for value in wanted)
 

@@ -12,7 +12,7 @@ from l2l_cli.kernels.columns.lstm_backward import LSTMTape, Workspace
 from l2l_cli.kernels.memory_pool import Arena, Recycler
 from l2l_cli.kernels.simd.compiled import announce
 from l2l_cli.kernels.simd.registers import zeros
-from l2l_cli.kernels.threads import team
+from l2l_cli.kernels.threads import thread_group
 from l2l_cli.kernels.weights import Weights
 
 CHUNK = 8
@@ -51,11 +51,11 @@ class SingleSteps:
         shown = hidden.new_empty(0, 0) if features is None else features.contiguous()
         tensors = grad.contiguous(), shown, hidden, cell, *after[:2], params.contiguous(), after[2]
         count = blocks_of(params.numel())
-        rule, step = packed(weights, count * BLOCK), ColumnsStep(*(value.numpy() for value in tensors))
+        rule, step = packed(weights, count * BLOCK), ColumnsStep(*(value.detach().numpy() for value in tensors))
         announce(forward_columns, "coordinatewise LSTM")
-        crew = team(torch.get_num_threads())
-        blocks = self._blocks_of(weights, hidden, crew.threads)
-        crew.each(blocks_of(params.numel()), lambda k, first, last: forward_columns(rule, step, blocks[k], first, last))
+        group = thread_group(torch.get_num_threads())
+        blocks = self._blocks_of(weights, hidden, group.threads)
+        group.each(count, lambda k, first, last: forward_columns(rule, step, blocks[k], first, last))
         return after[0], after[1], after[2]
 
     def _blocks_of(self, weights: Weights, hidden: Tensor, threads: int) -> list[BlocksStep]:
@@ -114,8 +114,8 @@ class LSTMWindow:
     def advance(self, t: int) -> None:
         """Make step t."""
         rule, step = self._rule, self._steps[t % len(self._steps)]
-        crew = team(torch.get_num_threads())
-        crew.each(step.hidden.shape[1], lambda _, first, last: forward(rule, step, first, last))
+        group = thread_group(torch.get_num_threads())
+        group.each(step.hidden.shape[1], lambda _, first, last: forward(rule, step, first, last))
 
     def backward(self, visited: Tensor | None = None) -> list[Tensor]:
         """Return ∂objective/∂φ: of each layer's three tensors in turn, of the head's weight and of its bias.

@@ -85,6 +85,6 @@ class RecordedLoss:
         if key not in self._programs:
             try:
                 self._programs[key] = record(function, *example)
-            except NotPure:
+            except NotPure:  # it has to be called every time
                 self._programs[key] = function
         return self._programs[key]

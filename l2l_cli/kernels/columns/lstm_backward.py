@@ -33,7 +33,7 @@ from l2l_cli.kernels.simd.registers import (
     store,
     zeros,
 )
-from l2l_cli.kernels.threads import team
+from l2l_cli.kernels.threads import thread_group
 
 CHUNK = 4
 """Steps whose errors are kept at once: 2 · 4 · 80 · 64 numbers are 160 KiB, a part of a second-level cache."""
@@ -98,9 +98,9 @@ class Workspace:
             columns: Number of columns, padding left out.
             visited: Numbers of the blocks that are asked for anything; None is all.
         """
-        crew, dtype = team(torch.get_num_threads()), tape.hidden.dtype
+        group, dtype = thread_group(torch.get_num_threads()), tape.hidden.dtype
         _, layers, blocks, hidden, _ = tape.hidden.shape
-        while len(self._scratches) < crew.threads:
+        while len(self._scratches) < group.threads:
             self._scratches.append(
                 LSTMScratch(
                     zeros((layers, hidden + 3, BLOCK), dtype),
@@ -112,10 +112,10 @@ class Workspace:
         widths = [int(below) + hidden + 1 for below in cell.starts[:, 2]]
         parts = [
             LSTMGradient(np.zeros(4 * hidden * sum(widths), dtype), np.zeros(hidden + 1, dtype))
-            for _ in range(crew.threads)
+            for _ in range(group.threads)
         ]
         order = np.arange(blocks) if visited is None else visited
-        crew.each(
+        group.each(
             len(order),
             lambda k, first, last: backward(cell, head, tape, parts[k], self._scratches[k], columns, order[first:last]),
         )

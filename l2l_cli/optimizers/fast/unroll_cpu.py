@@ -69,7 +69,7 @@ class UnrollByType(Unroll[dict[str, Memory]]):
         """Return θ and the memory after T steps, as constants, and the losses (T, E), differentiable in φ."""
         phi = [value for steps in self._steps.values() for value in steps.phi]
         found: list[State[dict[str, Memory]]] = []
-        losses: Tensor = _Losses.apply(self, params, memory, batches, found, *phi)  # type: ignore[no-untyped-call]
+        losses: Tensor = _CpuLosses.apply(self, params, memory, batches, found, *phi)  # type: ignore[no-untyped-call]
         return found[0], losses
 
     def answers(
@@ -176,7 +176,7 @@ def _whole(pieces: Sequence[Tensor]) -> Tensor:
     return pieces[0] if len(pieces) == 1 else torch.cat(list(pieces))
 
 
-class _Losses(torch.autograd.Function):
+class _CpuLosses(torch.autograd.Function):
     """Losses as a function of φ."""
 
     @staticmethod

@@ -64,15 +64,15 @@ class CudaUnroll(Unroll[LSTMStates]):
         """Return θ and the memory after T steps, as constants, and the losses (T, E), differentiable in φ."""
         inputs, targets = batches[:2]
         key = (inputs.shape, inputs.dtype, targets.shape, targets.dtype, *((k, v.shape) for k, v in params.items()))
-        data = Data(params, memory, batches)
+        data = UnrollData(params, memory, batches)
         if key not in self._recorded:
             self._recorded[key] = Recorded(self._fitting, self._weights, data, self._options)
         recorded = self._recorded[key]
-        losses: Tensor = _Losses.apply(recorded, data, *self._weights.tensors)  # type: ignore[no-untyped-call]
+        losses: Tensor = _CudaLosses.apply(recorded, data, *self._weights.tensors)  # type: ignore[no-untyped-call]
         return (recorded.params(), recorded.memory()), losses
 
 
-class Data(NamedTuple):
+class UnrollData(NamedTuple):
     """What an unroll starts from and sees, besides φ."""
 
     params: Params
@@ -83,9 +83,9 @@ class Data(NamedTuple):
         """Return all of it as a list."""
         return [*self.params.values(), *self.memory[:2], *self.batches[:2]]
 
-    def clone(self) -> Data:
+    def clone(self) -> UnrollData:
         """Return a copy, detached."""
-        return Data(
+        return UnrollData(
             {name: value.detach().clone() for name, value in self.params.items()},
             LSTMStates(*(value.detach().clone() for value in self.memory[:2])),
             Batches(*(value.detach().clone() for value in self.batches[:2])),
@@ -109,7 +109,7 @@ class Recorded:
         replays: Number of replays so far: what ``backward`` differentiates is the last one.
     """
 
-    def __init__(self, fitting: Fitting, weights: Weights, data: Data, options: Options) -> None:
+    def __init__(self, fitting: Fitting, weights: Weights, data: UnrollData, options: Options) -> None:
         self._phi = [value.detach().clone() for value in weights.tensors]
         self._unroll = TritonUnroll(weights.holding(self._phi), fitting.paths.state_dtype, options.precision)
         self._fitting = fitting
@@ -132,7 +132,7 @@ class Recorded:
         self.forward = recorded(self._forward, device) if capture else self._forward
         self.backward = recorded(self._backward, device) if capture else self._backward
 
-    def take(self, data: Data, phi: Sequence[Tensor]) -> None:
+    def take(self, data: UnrollData, phi: Sequence[Tensor]) -> None:
         """Copy what the next replay is to use to where it will look."""
         values = [value.detach() for value in [*data.tensors(), *phi]]
         torch._foreach_copy_([*self.data.tensors(), *self._phi], values)
@@ -193,11 +193,11 @@ def recorded(function: Callable[[], None], device: torch.device) -> Callable[[],
     return graph.replay
 
 
-class _Losses(torch.autograd.Function):
+class _CudaLosses(torch.autograd.Function):
     """Losses as a function of φ."""
 
     @staticmethod
-    def forward(ctx: Any, unroll: Recorded, data: Data, *phi: Tensor) -> Tensor:
+    def forward(ctx: Any, unroll: Recorded, data: UnrollData, *phi: Tensor) -> Tensor:
         unroll.take(data, phi)
         unroll.forward()
         unroll.replays += 1
