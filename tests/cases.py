@@ -5,6 +5,7 @@ Every file of conf/ is here by itself; what is added by hand, with a "-" in its 
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,12 +22,13 @@ from l2l_cli.config.groups import options
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Phase
+from l2l_cli.kernels.paths import Paths
 from l2l_cli.learners.base import Learner
 from l2l_cli.learners.descent import Descent
 from l2l_cli.learners.in_weights import LSTM
 from l2l_cli.learners.learned_init import LearnedInit
 from l2l_cli.learners.lstm1997 import LSTM1997
-from l2l_cli.models.model import Kind
+from l2l_cli.models.model import ParameterType
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
 from l2l_cli.optimizers.mlhf import MLHF
 from l2l_cli.optimizers.per_type import PerType
@@ -104,7 +106,14 @@ def weights_in_cell(**changes: Any) -> Callable[[Task], Learner[Any]]:
     return made
 
 
-KINDS: tuple[Kind, ...] = get_args(Kind)
+def on_path(learner: Learner[Any], compiled: bool) -> Learner[Any]:
+    """A twin of a learner that may take compiled paths, or may not; both share φ."""
+    twin = copy.copy(learner)
+    twin.paths = Paths(compiled)
+    return twin.on(learner.task)
+
+
+KINDS: tuple[ParameterType, ...] = get_args(ParameterType)
 
 LEARNERS: dict[str, Callable[[Task], Learner[Any]]] = {
     **{name: learner_of(name) for name in options("learner")},

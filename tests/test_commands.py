@@ -74,7 +74,7 @@ def test_what_runs_compiled_is_said(monkeypatch, capsys):
     assert "kernels: reference: second_order differentiates the gradients too" in out
     code, _, err = run(f"{second} hardware.kernels=fast", monkeypatch, capsys)
     assert code == 2
-    assert "has none here" in err
+    assert "no compiled kernel for learner coordinatewise_lstm: second_order differentiates" in err
 
 
 def test_evaluate_says_when_weights_do_not_fit(monkeypatch, capsys):

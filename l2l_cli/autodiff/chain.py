@@ -1,4 +1,4 @@
-"""A network as a chain of segments, so that the inside of one at a time need be in memory."""
+"""A network as a chain of segments, of which only one at a time need have its activations in memory."""
 
 from __future__ import annotations
 
@@ -8,25 +8,24 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from l2l_cli.autodiff.linearize import Answer, Linearization, Linearizer
+from l2l_cli.autodiff.linearize import Linearization, Linearizer, NetworkFunction
 from l2l_cli.core.types import Params
 
-_PASSED = ""
-"""The name that what a segment is given has among its parameters."""
+_INPUTS = ""
+"""The name under which a segment's inputs stand among its parameters."""
 
 
 def segments(module: nn.Module) -> list[nn.Module]:
     """Split an ``nn.Sequential`` into parts that follow one another; parameters keep their names.
 
-    A module that consists of others is a part, as a residual block is; so are the plain layers between two of them.
-    Plain layers before which nothing has parameters belong to the part that follows.  Anything else is one part.
+    A module that consists of others, as a residual block, is a part; so are the plain layers between two such modules.
+    Plain layers before which nothing has parameters belong to the part that follows.  Any other module is one part.
     """
     if type(module) is not nn.Sequential:
         return [module]
     groups: list[dict[str, nn.Module]] = [{}]
     ends = False
-    for name, child in module._modules.items():
-        assert child is not None  # by what a Sequential accepts
+    for name, child in module.named_children():
         composed = next(child.children(), None) is not None
         if (composed or ends) and any(next(part.parameters(), None) is not None for part in groups[-1].values()):
             groups.append({})
@@ -41,65 +40,68 @@ def segments(module: nn.Module) -> list[nn.Module]:
 
 
 class Segment:
-    """A part of a network, which sees its own parameters alone.
+    """A part of a network, which sees no parameters but its own.
 
     Args:
-        names: Of its parameters in the whole network's.
-        answer: (parameters, inputs) -> outputs.
+        names: Names of its parameters in the whole network.
+        function: The part as a function of parameters and inputs.
     """
 
-    def __init__(self, names: Sequence[str], answer: Answer) -> None:
+    def __init__(self, names: Sequence[str], function: NetworkFunction) -> None:
         self.names = names
-        self._answer = answer
-        self._first = Linearizer(answer)
-        self._later = Linearizer(self._answer_passed)
+        self._function = function
+        self._first = Linearizer(function)
+        self._later = Linearizer(self._of_all)
 
     def linearize(self, params: Params, inputs: Tensor, begins: bool, recompute: bool) -> Linearization:
-        """Answer; but for the segment with which a network begins, the inputs count as one more parameter."""
-        own = {name: params[name] for name in self.names}
+        """Return its linearization; unless the network begins with it, the inputs count as one more parameter."""
+        params = {name: params[name] for name in self.names}
         if begins:
-            return self._first(own, inputs, recompute)
-        return self._later({**own, _PASSED: inputs}, inputs.new_empty(0), recompute)
+            return self._first(params, inputs, recompute)
+        return self._later({**params, _INPUTS: inputs}, inputs.new_empty(0), recompute)
 
     def __call__(self, params: Params, inputs: Tensor, recompute: bool) -> Tensor:
-        """Answer, and keep for the backward pass what it needs, or the inputs alone."""
+        """Return the outputs; with ``recompute`` nothing but the inputs is kept for the backward pass."""
 
-        def answer(inputs: Tensor, *values: Tensor) -> Tensor:
-            return self._answer(dict(zip(self.names, values, strict=True)), inputs)
+        def outputs_of(inputs: Tensor, *values: Tensor) -> Tensor:
+            return self._function(dict(zip(self.names, values, strict=True)), inputs)
 
         values = [params[name] for name in self.names]
         if not recompute:
-            return answer(inputs, *values)
-        outputs: Tensor = checkpoint(answer, inputs, *values, use_reentrant=False, preserve_rng_state=False)
+            return outputs_of(inputs, *values)
+        outputs: Tensor = checkpoint(outputs_of, inputs, *values, use_reentrant=False, preserve_rng_state=False)
         return outputs
 
-    def _answer_passed(self, params: Params, inputs: Tensor) -> Tensor:
-        del inputs  # what is differentiated is among the parameters
-        return self._answer({name: params[name] for name in self.names}, params[_PASSED])
+    def _of_all(self, params: Params, inputs: Tensor) -> Tensor:
+        del inputs  # they are among the parameters
+        return self._function({name: params[name] for name in self.names}, params[_INPUTS])
 
 
 class Chain:
     """Segments one after the other.
 
     Args:
-        parts: See ``segments``.
-        answering: A part -> it as a function of its parameters and its inputs.
-        recompute: Keep what enters each segment, and compute its inside again when a gradient or a product needs it:
-            less memory, at most one forward pass more for each.  ``torch.func.vjp`` refuses such a gradient.
+        parts: Modules, as ``segments`` returns them.
+        function_of: Map from a module to its function of parameters and inputs.
+        recompute: Whether only the inputs of each segment are kept, and its activations computed again when a gradient
+            or a product needs them: less memory, and at most one forward pass more for each.  ``torch.func.vjp``
+            refuses such a gradient.
     """
 
-    def __init__(self, parts: Sequence[nn.Module], answering: Callable[[nn.Module], Answer], recompute: bool) -> None:
-        self._segments = [Segment([name for name, _ in part.named_parameters()], answering(part)) for part in parts]
+    def __init__(
+        self, parts: Sequence[nn.Module], function_of: Callable[[nn.Module], NetworkFunction], recompute: bool
+    ) -> None:
+        self._segments = [Segment([name for name, _ in part.named_parameters()], function_of(part)) for part in parts]
         self._recompute = recompute
 
     def __call__(self, params: Params, inputs: Tensor) -> Tensor:
-        """Answer inputs."""
+        """Return the outputs."""
         for segment in self._segments:
             inputs = segment(params, inputs, self._recompute and torch.is_grad_enabled())
         return inputs
 
     def linearize(self, params: Params, inputs: Tensor) -> Linearization:
-        """Answer, and keep what products with the Jacobian need."""
+        """Return the outputs and the products with their Jacobian."""
         parts: list[Linearization] = []
         for segment in self._segments:
             parts.append(segment.linearize(params, inputs, begins=not parts, recompute=self._recompute))
@@ -108,22 +110,22 @@ class Chain:
         def push(v: Params) -> Tensor:
             moved = None
             for part in parts:
-                moved = part.push(v if moved is None else {**v, _PASSED: moved})
+                moved = part.push(v if moved is None else {**v, _INPUTS: moved})
             assert moved is not None
             return moved
 
         def pull(u: Tensor) -> Params:
-            found: Params = {}
+            products: Params = {}
             for part in reversed(parts):
-                found |= part.pull(u)
-                u = found.pop(_PASSED, u)
-            return {name: found[name] for name in params}
+                products |= part.pull(u)
+                u = products.pop(_INPUTS, u)
+            return {name: products[name] for name in params}
 
         return Linearization(inputs, push, pull)
 
 
 def side_by_side(each: Sequence[Linearization]) -> Linearization:
-    """Return the first-order change of E networks, parameters (E, ...), of those of each one."""
+    """Return one linearization with parameters and outputs (E, ...) from those of E networks."""
     if len(each) == 1:  # nothing is copied
         (only,) = each
         return Linearization(
@@ -136,7 +138,7 @@ def side_by_side(each: Sequence[Linearization]) -> Linearization:
         return torch.stack([at.push({name: value[e] for name, value in v.items()}) for e, at in enumerate(each)])
 
     def pull(u: Tensor) -> Params:
-        found = [at.pull(part) for at, part in zip(each, u, strict=True)]
-        return {name: torch.stack([one[name] for one in found]) for name in found[0]}
+        products = [at.pull(part) for at, part in zip(each, u, strict=True)]
+        return {name: torch.stack([product[name] for product in products]) for name in products[0]}
 
     return Linearization(torch.stack([at.outputs for at in each]), push, pull)

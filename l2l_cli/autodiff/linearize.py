@@ -1,10 +1,9 @@
-"""A network's first-order change at its parameters: Jacobian products that share one forward pass."""
+"""The linearization of a network at its parameters: Jacobian products that share one forward pass."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,21 +11,22 @@ from torch import Tensor
 from l2l_cli.autodiff.batch_norm import LinearNormalisation
 from l2l_cli.autodiff.max_pool import LeanPooling
 from l2l_cli.autodiff.recorder import NotPure, Stages, record_stages
-from l2l_cli.core.types import Params
+from l2l_cli.core.errors import UsageError
+from l2l_cli.core.types import Context, Params
 
-Answer = Callable[[Params, Tensor], Tensor]
+NetworkFunction = Callable[[Params, Tensor], Tensor]
 """(parameters (E, ...), inputs (E, N, ...)) -> outputs (E, N, ...)."""
 
 Strides = tuple[int, ...]
 
 
 class Linearization:
-    """What a network answers at θ, J·v and Jᵀ·u there, J = ∂outputs/∂θ; each product as often as wanted.
+    """A network's outputs at θ, and products with their Jacobian J = ∂outputs/∂θ, each as often as wanted.
 
     Attributes:
-        outputs: (E, N, ...).
-        push: v, shaped as the parameters -> J·v, (E, N, ...).
-        pull: u, (E, N, ...) -> Jᵀ·u, shaped as the parameters.
+        outputs: Outputs at θ, (E, N, ...).
+        push: Map from v, shaped as the parameters, to J·v, (E, N, ...).
+        pull: Map from u, (E, N, ...), to Jᵀ·u, shaped as the parameters.
     """
 
     def __init__(self, outputs: Tensor, push: Callable[[Params], Tensor], pull: Callable[[Tensor], Params]) -> None:
@@ -35,20 +35,26 @@ class Linearization:
         self.pull = pull
 
     def differentiable(self, params: Params) -> Tensor:
-        """Return the outputs as a function of the parameters; its derivatives of second order are refused."""
+        """Return the outputs as a function of the parameters, whose second derivatives are refused."""
         outputs: Tensor = _Outputs.apply(self, *params.values())  # type: ignore[no-untyped-call]
         return outputs
 
 
 class _Outputs(torch.autograd.Function):
+    """Outputs as a function of the parameters, by a linearization at them."""
+
     @staticmethod
-    def forward(ctx: Any, at: Linearization, *params: Tensor) -> Tensor:
+    def forward(ctx: Context, at: Linearization, *params: Tensor) -> Tensor:
         ctx.at = at
         return at.outputs.view_as(at.outputs)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, u: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Context, u: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():  # create_graph=True
+            raise UsageError(
+                "second derivatives, as of second_order=true or of Hessian products, are for one process; use "
+                "hardware.replicas=1, or a learner that takes gradients and Gauss-Newton products"
+            )
         return None, *ctx.at.pull(u).values()
 
 
@@ -56,15 +62,15 @@ class Linearizer:
     """Linearizes a network; a program is recorded for each combination of shapes.
 
     Args:
-        answer: The network.
+        function: The network.
     """
 
-    def __init__(self, answer: Answer) -> None:
-        self._answer = answer
-        self._programs: dict[Any, tuple[Stages, list[Strides]] | None] = {}
+    def __init__(self, function: NetworkFunction) -> None:
+        self._function = function
+        self._programs: dict[object, tuple[Stages, list[Strides]] | None] = {}
 
     def __call__(self, params: Params, inputs: Tensor, recompute: bool = False) -> Linearization:
-        """Compute the outputs at the parameters, and keep what the products need; or nothing, if they recompute it."""
+        """Return the linearization at the parameters; with ``recompute`` each product repeats the forward pass."""
         names, given = list(params), [*(value.detach() for value in params.values()), inputs]
         key = tuple(names), *((value.shape, value.stride(), value.dtype, value.device) for value in given)
         if key not in self._programs:
@@ -80,7 +86,7 @@ class Linearizer:
             forward, backward = (partial(program, kept) for program in stages.later)
         del kept
 
-        # What is recorded holds for one layout in memory.
+        # A program holds for one layout in memory.
         def push(v: Params) -> Tensor:
             return forward(*(laid_out(v[name], stride) for name, stride in zip(names, strides, strict=False)))[0]
 
@@ -90,10 +96,10 @@ class Linearizer:
         return Linearization(outputs, push, pull)
 
     def _record(self, names: Sequence[str], given: list[Tensor]) -> tuple[Stages, list[Strides]] | None:
-        """Return programs, and the layouts they hold for: of vectors for each parameter, and of one for the outputs."""
+        """Return programs, and the strides that they hold for: those of each parameter's vector and the outputs'."""
         count = len(names)
         with torch.no_grad():
-            like = self._answer(dict(zip(names, given, strict=False)), given[-1])
+            like = self._function(dict(zip(names, given, strict=False)), given[-1])
 
         def products(*values: Tensor) -> tuple[Sequence[Tensor], ...]:
             params, inputs = dict(zip(names, values, strict=False)), values[count]
@@ -102,7 +108,7 @@ class Linearizer:
             return (at.outputs,), (at.push(dict(zip(names, v, strict=True))),), tuple(at.pull(u).values())
 
         try:
-            # What is recorded tells its inputs apart by their identity.
+            # The recorder tells inputs apart by their identity.
             apart = [value.clone() for value in (*given[:count], like)]
             del like
             return record_stages(products, given, apart[:-1], apart[-1:]), [value.stride() for value in apart]
@@ -110,7 +116,7 @@ class Linearizer:
             return None
 
     def _unrecorded(self, params: Params, inputs: Tensor) -> Linearization:
-        """Return the same by automatic differentiation, which starts anew for each product."""
+        """Return the linearization by automatic differentiation, which starts anew for each product."""
 
         def push(v: Params) -> Tensor:
             return self._reference(params, inputs).push(v)
@@ -119,14 +125,14 @@ class Linearizer:
             return self._reference(params, inputs).pull(u)
 
         with torch.no_grad():
-            return Linearization(self._answer(params, inputs), push, pull)
+            return Linearization(self._function(params, inputs), push, pull)
 
     def _reference(self, params: Params, inputs: Tensor) -> Linearization:
-        """Return the same by automatic differentiation; J·v is the derivative of the linear Jᵀ·w in w."""
+        """Return the linearization by automatic differentiation; J·v is the derivative of the linear Jᵀ·w in w."""
         at = {name: value.detach().requires_grad_() for name, value in params.items()}
         with torch.enable_grad():
             with LinearNormalisation(), LeanPooling():
-                outputs = self._answer(at, inputs)
+                outputs = self._function(at, inputs)
             w = torch.zeros_like(outputs).requires_grad_()
             pulled = torch.autograd.grad(outputs, list(at.values()), w, create_graph=True, materialize_grads=True)
 
@@ -141,5 +147,5 @@ class Linearizer:
 
 
 def laid_out(value: Tensor, strides: Strides) -> Tensor:
-    """Return a tensor with its numbers at these strides in memory; itself, if they are."""
+    """Return a tensor with these strides in memory; the tensor itself, if it has them."""
     return value if value.stride() == strides else value.new_empty_strided(value.shape, strides).copy_(value)

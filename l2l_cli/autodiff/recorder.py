@@ -1,7 +1,7 @@
-"""Tensor operations recorded once and replayed as a straight line.
+"""Tensor operations that are recorded once and replayed as straight-line code.
 
-Between two operations of a small model, batching over episodes and automatic differentiation spend several times what
-the operations themselves take.  A program is what is left: the operations, in order, without what chose them.
+For a small model, batching over episodes and automatic differentiation take several times as long as the operations
+that they call.  A program consists of these operations alone, in their order.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-_Call = tuple[Any, tuple[Any, ...], dict[str, Any], Any]
-"""An operation, its arguments by position and by name, and what came of it."""
+_Args = tuple[Any, ...]
+_Kwargs = dict[str, Any]
+_Call = tuple[OpOverload, _Args, _Kwargs, Any]
+"""An operation, its arguments by position and by name, and its result."""
 
 _aten = torch.ops.aten
 _BY_ONE = {_aten.pow.Tensor_Scalar, _aten.mul.Scalar}  # change nothing, as in the derivative of a square
@@ -25,16 +28,17 @@ _FILLS = {_aten.ones_like.default, _aten.zeros_like.default, _aten.full_like.def
 
 
 class NotPure(Exception):
-    """What a function does depends on the numbers that it is given."""
+    """A function chooses its operations by the numbers in its inputs."""
 
 
 class Stages(NamedTuple):
-    """Programs of which the first computes what the later ones share.
+    """Programs of several stages, of which the first computes the values that the later ones share.
 
     Attributes:
-        first: Its inputs -> its outputs, and what it leaves the others.
-        later: What the first left, and their own inputs -> their outputs; each as often as wanted.
-        alone: The first's inputs, and their own -> the later ones' outputs, for callers that keep nothing.
+        first: Map from the first stage's inputs to its outputs and the shared values.
+        later: Maps from the shared values and a later stage's inputs to that stage's outputs.
+        alone: Maps from the first stage's inputs and a later stage's inputs to that stage's outputs, for callers that
+            keep no shared values.
     """
 
     first: Callable[..., tuple[list[Tensor], list[Any]]]
@@ -45,11 +49,11 @@ class Stages(NamedTuple):
 def record(function: Callable[..., tuple[Tensor, ...]], *inputs: Tensor) -> Callable[..., list[Tensor]]:
     """Return a program that does to tensors of the same shapes what a function does to these.
 
-    The function must be pure: what it computes in Python, or reads from other tensors, is taken as constant.
+    The function must be pure: numbers that it computes in Python, and other tensors that it reads, become constants.
 
     Args:
-        function: Tensors to tensors.
-        inputs: An example of what it will be given.
+        function: Map from tensors to tensors.
+        inputs: Example of its inputs.
 
     Raises:
         NotPure: The function takes numbers out of tensors.
@@ -65,12 +69,12 @@ def record_stages(function: Callable[..., Sequence[Sequence[Tensor]]], *stages: 
     """Return programs that do stage by stage what a pure function does; see ``record``.
 
     Args:
-        function: All stages' inputs, one after the other, to the outputs of each stage.  A later stage's outputs may
-            depend on its own inputs and on the first stage's, and on no other's.
-        stages: An example of what each stage will be given.
+        function: Map from all stages' inputs, one after the other, to the outputs of each stage.  A later stage's
+            outputs may depend on its own inputs and on the first stage's only.
+        stages: Example of each stage's inputs.
 
     Raises:
-        NotPure: The function takes numbers out of tensors, or changes in place what others see.
+        NotPure: The function takes numbers out of tensors, or changes a tensor in place that others share.
     """
     with torch.no_grad():
         inputs = [value for values in stages for value in values]
@@ -81,7 +85,7 @@ def record_stages(function: Callable[..., Sequence[Sequence[Tensor]]], *stages: 
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes every operation with its arguments and result; they stay alive, so that identities stay unique."""
+    """A record of every operation with its arguments and result, which stay alive so that identities stay unique."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -91,7 +95,9 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _should_skip_dynamo(cls) -> bool:
         return False  # hiding from the compiler would import it, which takes a second
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self, func: OpOverload, types: object, args: _Args = (), kwargs: _Kwargs | None = None
+    ) -> object:
         result = func(*args, **(kwargs or {}))
         if any(isinstance(value, (bool, int, float)) for value in tree_leaves(result)):
             raise NotPure(str(func))
@@ -100,7 +106,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 class _Line(NamedTuple):
-    """The variables that a line sets, those that it reads, its text; whether it changes a tensor in place."""
+    """The variables that a line sets and reads, its text, and whether it changes a tensor in place."""
 
     sets: list[str]
     reads: list[str]
@@ -109,11 +115,11 @@ class _Line(NamedTuple):
 
 
 class _Writer:
-    """Turns what was recorded into functions of one line an operation."""
+    """Writes recorded calls as functions of one line an operation."""
 
     def __init__(self, inputs: Sequence[Tensor], calls: list[_Call]) -> None:
         self._names = {id(value): f"x{index}" for index, value in enumerate(inputs)}
-        self._room: dict[str, Any] = {}  # the constants and operations that the lines use
+        self._globals: dict[str, object] = {}  # the constants and operations that the lines use
         self._lines: list[_Line] = []
         self._variables = 0
         self._changed = _changed(calls)
@@ -126,32 +132,32 @@ class _Writer:
 
     def program(self, inputs: Sequence[str], outputs: Sequence[str]) -> Callable[..., list[Tensor]]:
         """Return a function of the inputs; lines that no output needs are left out."""
-        program: Callable[..., list[Tensor]] = self._compiled(inputs, self._needed(outputs), outputs, _listed(outputs))
-        return program
+        return self._compiled(inputs, self._needed(outputs), outputs, _listed(outputs))
 
     def stages(self, inputs: Sequence[Sequence[str]], outputs: Sequence[Sequence[str]]) -> Stages:
         """Return a function for each stage."""
         if self._changed is None:
-            raise NotPure("it changes in place what others see")
-        parts, kept = [], dict[str, None]()
-        for own, wanted in zip(inputs[1:], outputs[1:], strict=True):
-            moved = set(own)  # depends on this stage's inputs
+            raise NotPure("it changes a tensor in place that others share")
+        parts, shared = [], dict[str, None]()
+        for given, results in zip(inputs[1:], outputs[1:], strict=True):
+            dependent = set(given)  # on this stage's inputs
             for line in self._lines:
-                if not moved.isdisjoint(line.reads):
-                    moved.update(line.sets)
-            lines = [line for line in self._needed(wanted) if not moved.isdisjoint(line.sets)]
-            seen = [name for line in lines for name in line.reads] + list(wanted)
-            needs = {name: None for name in seen if name not in moved and not name.startswith("c")}
-            parts.append((own, lines, wanted, needs))
-            kept |= needs
+                if not dependent.isdisjoint(line.reads):
+                    dependent.update(line.sets)
+            lines = [line for line in self._needed(results) if not dependent.isdisjoint(line.sets)]
+            read = [name for line in lines for name in line.reads] + list(results)
+            needs = {name: None for name in read if name not in dependent and not name.startswith("c")}
+            parts.append((given, lines, results, needs))
+            shared |= needs
         later = []
-        for own, lines, wanted, needs in parts:
-            unpack = _Line([], [], f"{_listed(name if name in needs else '_' for name in kept)} = kept")
-            later.append(self._compiled(["kept", *own], [unpack, *lines], wanted, _listed(wanted)))
-        found = [*outputs[0], *kept]
-        result = f"{_listed(outputs[0])}, {_listed(kept)}"
-        alone = [self.program([*inputs[0], *own], wanted) for own, wanted in zip(inputs[1:], outputs[1:], strict=True)]
-        return Stages(self._compiled(inputs[0], self._needed(found), found, result), later, alone)
+        for given, lines, results, needs in parts:
+            unpack = _Line([], [], f"{_listed(name if name in needs else '_' for name in shared)} = shared")
+            later.append(self._compiled(["shared", *given], [unpack, *lines], results, _listed(results)))
+        every = [*outputs[0], *shared]
+        result = f"{_listed(outputs[0])}, {_listed(shared)}"
+        first = self._compiled(inputs[0], self._needed(every), every, result)
+        alone = [self.program([*inputs[0], *given], results) for given, _, results, _ in parts]
+        return Stages(first, later, alone)
 
     def _needed(self, outputs: Iterable[str]) -> list[_Line]:
         needed, kept = set(outputs), []
@@ -161,44 +167,46 @@ class _Writer:
                 kept.append(line)
         return kept[::-1]
 
-    def _compiled(self, inputs: Iterable[str], lines: Sequence[_Line], outputs: Iterable[str], result: str) -> Any:
+    def _compiled(
+        self, inputs: Iterable[str], lines: Sequence[_Line], outputs: Iterable[str], result: str
+    ) -> Callable[..., Any]:
         """Return a function that lets go of every tensor after its last use."""
         seen, text = set(outputs), [f"    return {result}"]
         for line in reversed(lines):
             last = {name for name in (*line.sets, *line.reads) if name.startswith("v")} - seen
             seen |= last
             text.append(f"    {line.text}" + (f"; del {', '.join(sorted(last))}" if last else ""))
-        room = dict(self._room)
-        exec("\n".join([f"def program({', '.join(inputs)}):", *reversed(text)]), room)
-        program = room.pop("program")
+        names: dict[str, Any] = dict(self._globals)
+        exec("\n".join([f"def program({', '.join(inputs)}):", *reversed(text)]), names)
+        program: Callable[..., Any] = names.pop("program")
         # Constants may be as large as activations; torch itself may import something, which takes the builtins.
-        for name in room.keys() - {"__builtins__", *program.__code__.co_names}:
-            del room[name]
+        for name in names.keys() - {"__builtins__", *program.__code__.co_names}:
+            del names[name]
         return program
 
-    def _write(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:
+    def _write(self, func: OpOverload, args: _Args, kwargs: _Kwargs, result: Any) -> None:
         tensors = [value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
         reads = self.names(tensors)
-        mutable, own = func._schema.is_mutable, self._changed is not None
-        if own and not mutable and _places([result]).isdisjoint(self._changed or ()):
+        mutable, replaceable = func._schema.is_mutable, self._changed is not None
+        if replaceable and not mutable and _storages([result]).isdisjoint(self._changed or ()):
             if func in _FILLS or all(name.startswith("c") for name in reads):
                 return  # a constant: named when it is used
             source = args[0] if tensors and args and isinstance(args[0], Tensor) else None
             if source is not None and isinstance(result, Tensor) and _same(func, args, result, source):
                 self._names[id(result)] = self._name(source)
                 return
-        called = self._put("f", _unchanging(func) if mutable and own else _plain(func, args, kwargs, result))
+        called = self._put("f", _unchanging(func) if mutable and replaceable else _plain(func, args, kwargs, result))
         text = ", ".join([self._text(value) for value in args] + [f"{k}={self._text(v)}" for k, v in kwargs.items()])
         parts = [result] if isinstance(result, Tensor) else list(result or ())
-        stay = mutable and not own
-        targets = [self._new(part, stay) if isinstance(part, Tensor) else "_" for part in parts]
+        in_place = mutable and not replaceable
+        targets = [self._new(part, in_place) if isinstance(part, Tensor) else "_" for part in parts]
         target = f"{', '.join(targets)}{'' if isinstance(result, Tensor) else ','} = " if targets else ""
         sets = [name for name in targets if name != "_"]
-        self._lines.append(_Line(sets, reads, f"{target}{called}({text})", stay))
+        self._lines.append(_Line(sets, reads, f"{target}{called}({text})", in_place))
 
-    def _new(self, value: Tensor, stay: bool) -> str:
-        """Return a new variable for a tensor; none if it has one that is to stay."""
-        if stay and id(value) in self._names:
+    def _new(self, value: Tensor, in_place: bool) -> str:
+        """Return a new variable for a tensor, or "_" for a tensor that was changed in place and has a variable."""
+        if in_place and id(value) in self._names:
             return "_"
         self._variables += 1
         self._names[id(value)] = f"v{self._variables}"
@@ -210,12 +218,12 @@ class _Writer:
             self._names[id(value)] = self._put("c", value.detach())
         return self._names[id(value)]
 
-    def _put(self, kind: str, value: Any) -> str:
-        name = f"{kind}{len(self._room)}"
-        self._room[name] = value
+    def _put(self, prefix: str, value: object) -> str:
+        name = f"{prefix}{len(self._globals)}"
+        self._globals[name] = value
         return name
 
-    def _text(self, value: Any) -> str:
+    def _text(self, value: object) -> str:
         if isinstance(value, Tensor):
             return self._name(value)
         if isinstance(value, (list, tuple)):
@@ -229,55 +237,55 @@ def _listed(names: Iterable[str]) -> str:
     return f"[{', '.join(names)}]"
 
 
-def _places(values: Any) -> set[int]:
-    """Return the memories that tensors lie in."""
+def _storages(values: object) -> set[int]:
+    """Return the identities of the storages that tensors lie in."""
     return {value.untyped_storage()._cdata for value in tree_leaves(values) if isinstance(value, Tensor)}
 
 
 def _changed(calls: list[_Call]) -> set[int] | None:
-    """Return the memories that are changed in place; None unless a new result can stand for every change.
+    """Return the storages that are changed in place; None unless a new tensor can replace every changed one.
 
-    It can where the changed tensor is the only one in its memory, and was made by an operation of the record.
+    It can where the changed tensor is the only one in its storage, and was made by an operation of the record.
     """
     changed, inside = set(), dict[int, set[int]]()
     for func, args, kwargs, result in calls:
         if func._schema.is_mutable:
-            (place,) = _places([args[0]]) if args and isinstance(args[0], Tensor) else (0,)
-            if result is not args[0] or inside.get(place) != {id(result)} or _unchanging(func) is None:
+            (storage,) = _storages([args[0]]) if args and isinstance(args[0], Tensor) else (0,)
+            if result is not args[0] or inside.get(storage) != {id(result)} or _unchanging(func) is None:
                 return None
-            changed.add(place)
-        outside = _places([args, kwargs]) - inside.keys()
-        inside |= {place: {0} for place in outside}
+            changed.add(storage)
+        outside = _storages([args, kwargs]) - inside.keys()
+        inside |= {storage: {0} for storage in outside}
         for value in tree_leaves(result):
             if isinstance(value, Tensor):
                 inside.setdefault(value.untyped_storage()._cdata, set()).add(id(value))
     return changed
 
 
-def _unchanging(func: Any) -> Any:
-    """Return the operator that gives a new tensor where this one changes its first argument; None if there is none."""
+def _unchanging(func: OpOverload) -> OpOverload | None:
+    """Return the operator that returns a new tensor where this one changes its first argument; None if none does."""
     name = func._schema.name.removeprefix("aten::")
     packet = getattr(_aten, name.removesuffix("_"), None) if name.endswith("_") else None
     return getattr(packet, func._overloadname, None)
 
 
-def _plain(func: Any, args: Any, kwargs: Any, result: Any) -> Any:
+def _plain(func: OpOverload, args: _Args, kwargs: _Kwargs, result: object) -> Callable[..., Any]:
     """Return torch's own function or method for an operator: the same code, at half the cost of the call."""
     if func._schema.is_mutable or not isinstance(result, Tensor):
         return func
-    for home in (torch, Tensor):
-        found = getattr(home, func._schema.name.removeprefix("aten::"), None)
+    for owner in (torch, Tensor):
+        candidate: Callable[..., Any] | None = getattr(owner, func._schema.name.removeprefix("aten::"), None)
         try:
-            again = found(*args, **kwargs) if found is not None else None
+            again = candidate(*args, **kwargs) if candidate is not None else None
         except TypeError:  # another order of arguments
             continue
-        if isinstance(again, Tensor) and again.stride() == result.stride() and torch.equal(again, result):
-            return found
+        if candidate and isinstance(again, Tensor) and again.stride() == result.stride() and torch.equal(again, result):
+            return candidate
     return func
 
 
-def _same(func: Any, args: Any, result: Tensor, source: Tensor) -> bool:
-    """Whether an operation leaves its first argument as it is, laid out as it was."""
+def _same(func: OpOverload, args: _Args, result: Tensor, source: Tensor) -> bool:
+    """Return whether an operation leaves its first argument as it is, with the same strides."""
     if func in _SAME:
         return True
     alike = result.shape == source.shape and result.stride() == source.stride() and result.dtype == source.dtype

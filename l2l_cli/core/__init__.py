@@ -1,1 +1,1 @@
-"""Floor 0: states, parameters, models, points and random numbers."""
+"""What every other folder uses: errors, random numbers, states as trees, parameters as vectors, batches."""

@@ -1,4 +1,4 @@
-"""Random numbers by name: every draw is a pure function of a seed and of what it is for."""
+"""Random numbers by name: every draw is a pure function of a seed and of its purpose."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TRUNCATED = 0.8796256610342398
 def derive(seed: int, *labels: object) -> int:
     """Return a 63-bit seed for a purpose, independent over labels.
 
-    A hash, not an addition: ``seed + 1`` for one purpose never meets ``seed`` for another.
+    It is a hash and not a sum, so that ``seed + 1`` for one purpose never coincides with ``seed`` for another.
     """
     text = "/".join([str(seed), *map(str, labels)])
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
@@ -42,7 +42,7 @@ def normal(shape: tuple[int, ...], rng: Generator, scale: float = 1.0) -> Tensor
 
 
 def truncated_normal(shape: tuple[int, ...], rng: Generator, scale: float = 1.0) -> Tensor:
-    """Draw from a normal distribution cut at ± 2 of its standard deviations; what is drawn has variance ``scale``²."""
+    """Draw from a normal distribution cut at ± 2 of its standard deviations; the draws have variance ``scale``²."""
     edge = math.erf(math.sqrt(2.0))
     draw = torch.erfinv((2.0 * torch.rand(shape, generator=rng, device="cpu") - 1.0) * edge)
     return (draw * (math.sqrt(2.0) * scale / TRUNCATED)).to(torch.get_default_device())

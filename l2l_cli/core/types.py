@@ -1,9 +1,9 @@
-"""The nouns that every floor shares: parameters, phases, splits and batches."""
+"""The types that all folders share: parameters, phases, splits and batches."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -11,8 +11,15 @@ Params = dict[str, Tensor]
 """Named parameters of E models side by side; each tensor is (E, ...)."""
 
 
+class Context(Protocol):
+    """The context of a ``torch.autograd.Function``, which carries any attribute from its forward to its backward."""
+
+    def __getattr__(self, name: str) -> Any: ...
+    def __setattr__(self, name: str, value: object) -> None: ...
+
+
 class Phase(StrEnum):
-    """What an episode is drawn for; the draws of two phases never coincide."""
+    """The purpose that an episode is drawn for; the draws of two phases never coincide."""
 
     META_TRAIN = "meta_train"
     META_VALID = "meta_valid"
@@ -21,7 +28,7 @@ class Phase(StrEnum):
 
 
 class Split(StrEnum):
-    """The two data sets inside one episode: what is learned from, and what is held out."""
+    """The two data sets of one episode: examples to learn from, and held-out ones."""
 
     TRAIN = "train"
     TEST = "test"
@@ -30,8 +37,8 @@ class Split(StrEnum):
 class Batch(NamedTuple):
     """N examples for each of E episodes: inputs (E, N, ...), targets (E, N, ...).
 
-    ``shown`` says whose targets may be learned from at this step, (E,) of 0 and 1; None: all.  A hidden target serves
-    the score alone (the separator flag of Bosc 2016).  Targets may be hidden and later ones shown again.
+    ``shown`` is the mask of the episodes whose targets may be learned from at this step, (E,) of 0 and 1; None is all.
+    A hidden target serves the score alone (the separator flag of Bosc 2016); later ones may be shown again.
     """
 
     inputs: Tensor
@@ -40,7 +47,7 @@ class Batch(NamedTuple):
 
 
 class Batches(NamedTuple):
-    """T consecutive batches: inputs (T, E, N, ...), targets (T, E, N, ...); ``shown`` is (T, E) or None."""
+    """T consecutive batches: inputs and targets (T, E, N, ...), and the mask ``shown``, (T, E) or None."""
 
     inputs: Tensor
     targets: Tensor
@@ -57,10 +64,7 @@ class Batches(NamedTuple):
 
 
 class Spec(NamedTuple):
-    """What a learner must know of a task before it sees data.
-
-    One example's shapes, the examples N of a step, and whether an episode hides its later targets.
-    """
+    """Shapes of one example's inputs and targets, the examples N of a step, and whether later targets are hidden."""
 
     inputs: tuple[int, ...]
     targets: tuple[int, ...]

@@ -149,4 +149,4 @@ def _score_chunk(learner: Learner[Any], episodes: int, steps: int, seed: int, ph
         for name, values in flat.items():
             metrics.setdefault(name, []).append(values.view(batches.steps, episodes))
     joined = {name: torch.cat(values) for name, values in metrics.items()}
-    return Scores(torch.cat(losses), joined, learner.looks(state), torch.cat(visible) if visible else None)
+    return Scores(torch.cat(losses), joined, learner.extra_evaluations(state), torch.cat(visible) if visible else None)

@@ -36,5 +36,12 @@ def fill(target: Tensor, values: Tensor) -> None:
 
 
 def unblocked(values: Tensor, coordinates: int) -> Tensor:
-    """Return (..., B, H, BLOCK) as (..., H, C), without the padding."""
-    return values.transpose(-3, -2).flatten(-2)[..., :coordinates]
+    """Return a copy of (..., B, H, BLOCK) as (..., H, C), without the padding."""
+    result = values.new_empty(*values.shape[:-3], values.shape[-2], coordinates)
+    whole = coordinates - coordinates % BLOCK
+    if whole:
+        blocks = result[..., :whole].view(*result.shape[:-1], -1, BLOCK)
+        blocks.copy_(values[..., : whole // BLOCK, :, :].transpose(-3, -2))
+    if whole < coordinates:
+        result[..., whole:] = values[..., whole // BLOCK, :, : coordinates - whole]
+    return result

@@ -35,16 +35,9 @@ class Recycler:
 
 
 class Arena:
-    """Memory that one unroll after another uses, of models of several sizes: there is room for the largest alone.
-
-    Attributes:
-        holder: Whose numbers it holds at present.
-        turns: How often somebody took it up.
-    """
+    """Memory that one unroll after another uses, of models of several sizes: there is room for the largest alone."""
 
     def __init__(self) -> None:
-        self.holder: object = None
-        self.turns = 0
         self._kept: dict[str, Array] = {}
 
     def take(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:

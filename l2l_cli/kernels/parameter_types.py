@@ -1,6 +1,6 @@
-"""Networks shared by the coordinates of one kind, on the CPU: their kernels, and threads over the blocks.
+"""Networks shared by the coordinates of one parameter type, on the CPU: kernels, and threads over the blocks.
 
-Reference: ``optimizers.type_rnns.KindRNNs``, in value and in derivative: of the weights, the states and the features.
+Reference: ``optimizers.type_rnns.ParameterTypeRNNs``, in value and in the derivatives by weights, states and features.
 """
 
 from __future__ import annotations
@@ -16,26 +16,34 @@ from torch import Tensor
 from torch.nn import functional
 
 from l2l_cli.kernels.blocks import BLOCK, blocks_of
-from l2l_cli.kernels.columns.coordinate_rnn import Errors, Networks, Room, Step, backward, forward, room
-from l2l_cli.kernels.columns.lstm import Cell, pack
+from l2l_cli.kernels.columns.coordinate_rnn import (
+    RNNBlock,
+    RNNGradients,
+    RNNStep,
+    RNNWeights,
+    backward,
+    forward,
+    rnn_block,
+)
+from l2l_cli.kernels.columns.lstm import LSTMWeights, pack
 from l2l_cli.kernels.columns.lstm_backward import by_weight
 from l2l_cli.kernels.memory_pool import Recycler
 from l2l_cli.kernels.simd.compiled import announce
-from l2l_cli.kernels.threads import team
+from l2l_cli.kernels.threads import thread_group
 
 Answer = tuple[Tensor, Tensor, Tensor]
 """Numbers (E, D), and the next h and c, (layers, H, E, D) each."""
 
 
-class KindKernels:
-    """Steps the networks of all kinds in one call.
+class ParameterTypeKernels:
+    """Steps the networks of all types in one call.
 
     Memory of the states is used again: 10⁶ coordinates have 64 MB of them a network, new at every step.
     """
 
     def __init__(self) -> None:
         self._recycler = Recycler()
-        self._rooms: dict[Any, list[Room]] = {}
+        self._blocks: dict[Any, list[RNNBlock]] = {}
 
     def __call__(
         self,
@@ -51,11 +59,12 @@ class KindKernels:
             features: (K, E, D).
             hidden: h before the step, (layers, H, E, D).
             cell: c, alike.
-            spans: Where each kind is among the D coordinates.
-            weights: Of each kind: input weights, hidden weights and bias of each layer in turn, and those of the head.
+            spans: Place of each parameter type among the D coordinates.
+            weights: Parameters of each type's network: input weights, hidden weights and bias of each layer in turn,
+                and those of the head.
         """
         flat = [value for own in weights for value in own]
-        found: Answer = _Step.apply(self, spans, features, hidden, cell, *flat)  # type: ignore[no-untyped-call]
+        found: Answer = _RNNStepFunction.apply(self, spans, features, hidden, cell, *flat)  # type: ignore[no-untyped-call]
         return found
 
     def forward(
@@ -66,7 +75,7 @@ class KindKernels:
         values = torch.empty_like(features[0])
         after = [self._recycler.empty_like(value) for value in (hidden, cell)]
         networks, step = _packed(weights, len(spans), hidden), _step(spans, features, hidden, cell, values, *after)
-        self._each(step, lambda place, first, last, _: forward(networks, step, place, first, last))
+        self._each(step, lambda block, first, last, _: forward(networks, step, block, first, last))
         return values, after[0], after[1]
 
     def backward(
@@ -81,45 +90,49 @@ class KindKernels:
         """Return ∂objective/∂features, if it is wanted, ∂/∂hidden, ∂/∂cell, and of the weights."""
         announce(backward, "coordinatewise network's backward")
         values, hidden = answer[0], given[1]
-        of_sums = errors[0] * -torch.expm1(-values)  # the softplus's slope, by its value
+        grad_sums = errors[0] * -torch.expm1(-values)  # the softplus's slope, by its value
         asked = [value.contiguous() for value in errors[1:]]
         found = [torch.empty_like(value) for value in given]
         networks, step = _packed(weights, len(spans), hidden), _step(spans, *given, *answer)
-        of_features = _rows(found[0]) if with_features else np.zeros((0, 0), found[0].numpy().dtype)
-        of_hidden, of_cell = map(_columns, found[1:])
-        table = Errors(_flat(of_sums), _columns(asked[0]), _columns(asked[1]), of_features, of_hidden, of_cell)
-        units, crew = hidden.shape[1], team(torch.get_num_threads())
+        grad_features = _rows(found[0]) if with_features else np.zeros((0, 0), found[0].numpy().dtype)
+        grad_hidden, grad_cell = map(_columns, found[1:])
+        table = RNNGradients(
+            _flat(grad_sums), _columns(asked[0]), _columns(asked[1]), grad_features, grad_hidden, grad_cell
+        )
+        units, group = hidden.shape[1], thread_group(torch.get_num_threads())
         size = sum(4 * units * (int(below) + units + 1) for below in networks.starts[:, 2])
         sinks, heads = (
-            [np.zeros((len(spans), width), of_features.dtype) for _ in range(crew.threads)]
+            [np.zeros((len(spans), width), grad_features.dtype) for _ in range(group.threads)]
             for width in (size, units + 1)
         )
         self._each(
             step,
-            lambda place, first, last, k: backward(networks, step, table, sinks[k], heads[k], place, first, last),
+            lambda block, first, last, k: backward(networks, step, table, sinks[k], heads[k], block, first, last),
         )
-        whole, of_heads = (torch.from_numpy(np.sum(parts, 0)) for parts in (sinks, heads))
-        of_weights: list[Tensor] = []
-        for own, head in zip(whole, of_heads, strict=True):
-            of_weights += [*by_weight(own, networks.starts, units), head[None, :-1], head[-1:]]
-        return [found[0] if with_features else None, *found[1:], *of_weights]
+        whole, grad_heads = (torch.from_numpy(np.sum(parts, 0)) for parts in (sinks, heads))
+        grad_weights: list[Tensor] = []
+        for own, head in zip(whole, grad_heads, strict=True):
+            grad_weights += [*by_weight(own, networks.starts, units), head[None, :-1], head[-1:]]
+        return [found[0] if with_features else None, *found[1:], *grad_weights]
 
-    def _each(self, step: Step, work: Callable[[Room, int, int, int], None]) -> None:
-        """Have all blocks done, each thread in a room of its own."""
-        crew, (layers, units, _) = team(torch.get_num_threads()), step.hidden.shape
-        rooms = self._rooms.setdefault((len(step.features), layers, units, step.hidden.dtype), [])
-        rooms += [room(len(step.features), layers, units, step.hidden.dtype) for _ in range(crew.threads - len(rooms))]
+    def _each(self, step: RNNStep, work: Callable[[RNNBlock, int, int, int], None]) -> None:
+        """Have all blocks done, each thread in a rnn_block of its own."""
+        group, (layers, units, _) = thread_group(torch.get_num_threads()), step.hidden.shape
+        blocks = self._blocks.setdefault((len(step.features), layers, units, step.hidden.dtype), [])
+        blocks += [
+            rnn_block(len(step.features), layers, units, step.hidden.dtype) for _ in range(group.threads - len(blocks))
+        ]
         *_, (first, _, count, _) = step.runs
-        crew.each(first + blocks_of(count), lambda k, begin, end: work(rooms[k], begin, end, k))
+        group.each(first + blocks_of(count), lambda k, begin, end: work(blocks[k], begin, end, k))
 
 
-class _Step(torch.autograd.Function):
+class _RNNStepFunction(torch.autograd.Function):
     """One step as a function of features, states and weights."""
 
     @staticmethod
     def forward(
         ctx: Any,
-        kernels: KindKernels,
+        kernels: ParameterTypeKernels,
         spans: Sequence[slice],
         features: Tensor,
         hidden: Tensor,
@@ -142,31 +155,36 @@ class _Step(torch.autograd.Function):
 
 def _step(
     spans: Sequence[slice], features: Tensor, hidden: Tensor, cell: Tensor, values: Tensor, *after: Tensor
-) -> Step:
+) -> RNNStep:
     """Return a step's memory as kernels read it."""
     episodes, size = values.shape
     runs, first = [], 0
     for episode in range(episodes):
-        for kind, span in enumerate(spans):
-            runs.append((first, episode * size + span.start, span.stop - span.start, kind))
+        for type_, span in enumerate(spans):
+            runs.append((first, episode * size + span.start, span.stop - span.start, type_))
             first += blocks_of(span.stop - span.start)
     before, content, above, kept = (_columns(value) for value in (hidden, cell, *after))
-    return Step(np.array(runs, np.int64), _rows(features), before, content, _flat(values), above, kept)
+    return RNNStep(np.array(runs, np.int64), _rows(features), before, content, _flat(values), above, kept)
 
 
-def _packed(weights: Sequence[Tensor], kinds: int, like: Tensor) -> Networks:
-    """Return the weights of all kinds as kernels read them."""
+def _packed(weights: Sequence[Tensor], types: int, like: Tensor) -> RNNWeights:
+    """Return the weights of all types as kernels read them.
+
+    How ``pack`` arranges weights depends on their number alone.  So it is asked once where it puts the numbers 1, 2, …
+    (0 is its padding); then one ``take`` packs the weights of all types at every step, in place of a dozen small
+    copies for each type.
+    """
     layers, units = like.shape[:2]
-    table = torch.cat([value.detach().flatten() for value in weights]).view(kinds, -1)
+    table = torch.cat([value.detach().flatten() for value in weights]).view(types, -1)
     order = _order(weights[0].shape[1], layers, units)
     values = functional.pad(table, (1, 0)).numpy()  # what is padded in a packed cell is number 0
-    gates, bias, back = (np.take(values, part.astype(np.int64), 1) for part in order[:3])
-    return Networks(gates, bias, back, np.ascontiguousarray(values[:, -units - 1 :]), order.starts, order.part)
+    gates, bias, back = (np.take(values, numbers.astype(np.int64), 1) for numbers in order[:3])
+    return RNNWeights(gates, bias, back, np.ascontiguousarray(values[:, -units - 1 :]), order.starts, order.registers)
 
 
 @cache
-def _order(inputs: int, layers: int, units: int) -> Cell:
-    """Return a packed cell of the weights' numbers, counted from 1, in place of the weights."""
+def _order(inputs: int, layers: int, units: int) -> LSTMWeights:
+    """Return a packed network that holds each weight's place in the flat vector, counted from 1, and 0 as padding."""
     numbered, begin = [], 1
     for below in [inputs] + [units] * (layers - 1):
         parts = []

@@ -13,15 +13,15 @@ import torch
 from torch import Tensor
 
 from l2l_cli.kernels.blocks import BLOCK, blocks_of, fill, unblocked
-from l2l_cli.kernels.columns.lstm import Cell, climb, pack
-from l2l_cli.kernels.columns.lstm_backward import Tape, Workspace
+from l2l_cli.kernels.columns.lstm import LSTMWeights, forward_layers, pack
+from l2l_cli.kernels.columns.lstm_backward import LSTMTape, Workspace
 from l2l_cli.kernels.simd.compiled import announce, kernel
 from l2l_cli.kernels.simd.registers import pointer, zeros
-from l2l_cli.kernels.threads import team
+from l2l_cli.kernels.threads import thread_group
 
 
 @kernel
-def sweep(cell: Cell, tape: Tape, columns: int, first: int, last: int) -> None:
+def sweep(cell: LSTMWeights, tape: LSTMTape, columns: int, first: int, last: int) -> None:
     """Take the blocks ``first`` … ``last`` − 1 through all steps."""
     steps, blocks, count, _ = tape.features.shape
     layers, hidden = tape.hidden.shape[1], tape.hidden.shape[3]
@@ -33,7 +33,7 @@ def sweep(cell: Cell, tape: Tape, columns: int, first: int, last: int) -> None:
             own, content = pointer(tape.hidden, old), pointer(tape.cell, old)
             above, kept = pointer(tape.hidden, new), pointer(tape.cell, new)
             below = pointer(tape.features, (t * blocks + s) * count * BLOCK)
-            climb(cell, below, own, content, above, kept, plane, hidden, filled)
+            forward_layers(cell, below, own, content, above, kept, plane, hidden, filled)
 
 
 class SequenceLSTM:
@@ -72,19 +72,19 @@ class SequenceLSTM:
         rows = [torch.from_numpy(values) for values in (found.hidden, found.cell)]
         for row, value in zip(rows, state, strict=True):
             fill(row[0], value.transpose(1, 2))
-        crew = team(torch.get_num_threads())
-        crew.each(blocks_of(columns), lambda _, first, last: sweep(packed, found, columns, first, last))
+        group = thread_group(torch.get_num_threads())
+        group.each(blocks_of(columns), lambda _, first, last: sweep(packed, found, columns, first, last))
         wanted = rows[0][1:, -1], rows[0][-1], rows[1][-1]
-        return tuple(unblocked(part, columns).transpose(1, 2).contiguous() for part in wanted)
+        return tuple(unblocked(value, columns).transpose(1, 2).contiguous() for value in wanted)
 
-    def backward(self, of_outputs: Tensor) -> list[Tensor]:
+    def backward(self, grad_outputs: Tensor) -> list[Tensor]:
         """Return the gradients of the weights, from ∂objective/∂outputs (T, E, H)."""
-        fill(torch.from_numpy(self._tape.of_top), of_outputs.transpose(1, 2))
+        fill(torch.from_numpy(self._tape.grad_top), grad_outputs.transpose(1, 2))
         no_head = np.zeros(0, self._tape.hidden.dtype)
         found, _ = self._workspace.gradient(self._cell, no_head, self._tape, self._columns)
         return [part for k in range(0, len(found), 3) for part in (*found[k : k + 3], found[k + 2])]
 
-    def _allocate(self, inputs: Tensor, hidden: Tensor) -> Tape:
+    def _allocate(self, inputs: Tensor, hidden: Tensor) -> LSTMTape:
         shape = (inputs.shape, hidden.shape, hidden.dtype)
         if shape != self._shape:
             announce(sweep, "LSTM")
@@ -92,8 +92,8 @@ class SequenceLSTM:
             (steps, _, width), (layers, episodes, units) = inputs.shape, hidden.shape
             blocks = blocks_of(episodes)
             h, c = (zeros((steps + 1, layers, blocks, units, BLOCK), dtype) for _ in range(2))
-            features, of_top = (zeros((steps, blocks, rows, BLOCK), dtype) for rows in (width, units))
-            self._tape = Tape(features, h, c, zeros((0, 0), dtype), of_top)
+            features, grad_top = (zeros((steps, blocks, rows, BLOCK), dtype) for rows in (width, units))
+            self._tape = LSTMTape(features, h, c, zeros((0, 0), dtype), grad_top)
         return self._tape
 
 
@@ -110,7 +110,9 @@ class _Sequence(torch.autograd.Function):
         return outputs, *state
 
     @staticmethod
-    def backward(ctx: Any, of_outputs: Tensor, *_: Tensor) -> Any:
+    def backward(ctx: Any, grad_outputs: Tensor, *_: Tensor) -> Any:
         if ctx.number != ctx.runner.number:
-            raise RuntimeError("another sequence was run since: differentiate one before the next is begun")
-        return (None, None, None, None, *ctx.runner.backward(of_outputs))
+            raise RuntimeError(
+                "these buffers were overwritten by a later sequence; call backward() before starting the next one"
+            )
+        return (None, None, None, None, *ctx.runner.backward(grad_outputs))

@@ -61,11 +61,11 @@ class _Helper:
                     self._done.put(error)
 
 
-class Team:
+class ThreadGroup:
     """Splits a range among threads; compiled code runs without the interpreter's lock.
 
     Args:
-        threads: How many, the caller's included.
+        threads: Number of threads, the caller's included.
     """
 
     def __init__(self, threads: int) -> None:
@@ -86,10 +86,10 @@ class Team:
 
 
 @cache
-def team(threads: int) -> Team:
-    """Return the process's team of that size."""
-    return Team(threads)
+def thread_group(threads: int) -> ThreadGroup:
+    """Return the process's thread_group of that size."""
+    return ThreadGroup(threads)
 
 
 if hasattr(os, "register_at_fork"):  # a forked process has none of its parent's threads
-    os.register_at_fork(after_in_child=team.cache_clear)
+    os.register_at_fork(after_in_child=thread_group.cache_clear)

@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+PITCH = 128
+"""A GPU's rows are padded to multiples of this many coordinates: whole blocks, aligned for the widest loads."""
+
 
 class Mode(IntEnum):
     """Where features come from: elsewhere, or from the gradient as ``optimizers.preprocess`` has it.
@@ -34,7 +37,7 @@ class Weights(NamedTuple):
         layers: (4H, K) input weights, (4H, H) hidden weights and (4H,) biases of each layer.
         head: (1, H) weights and (1,) bias of the displacement.
         output_scale: Factor on the displacement.
-        presentation: What the first layer sees of a gradient.
+        presentation: Features that the first layer sees of a gradient.
     """
 
     layers: Sequence[Sequence[Tensor]]
@@ -46,3 +49,18 @@ class Weights(NamedTuple):
     def features(self) -> int:
         """The number of features of a coordinate."""
         return self.layers[0][0].shape[1]
+
+    @property
+    def hidden(self) -> int:
+        """The number of units of a layer."""
+        return self.layers[0][1].shape[1]
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All parameters, in the order of φ."""
+        return [*(value for layer in self.layers for value in layer), *self.head]
+
+    def holding(self, tensors: Sequence[Tensor]) -> Weights:
+        """Return the same with other tensors in place of the parameters, in the order of φ."""
+        *cells, weight, bias = tensors
+        return self._replace(layers=[cells[k : k + 3] for k in range(0, len(cells), 3)], head=(weight, bias))

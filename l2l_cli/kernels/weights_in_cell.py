@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from l2l_cli.kernels.columns.weights_in_cell_steps import advance, mask, retreat
+from l2l_cli.kernels.columns.weights_in_cell_steps import backward_step, forward_step, mask_inactive
 from l2l_cli.kernels.simd.compiled import announce
-from l2l_cli.kernels.simd.registers import SIXTEEN_AT_ONCE, WIDTH, Array, zeros
+from l2l_cli.kernels.simd.registers import SIXTEEN_AT_ONCE, WIDTH, Array, Registers, zeros
 from l2l_cli.kernels.threads import flushed
 
 
-class Tape(NamedTuple):
+class CellTape(NamedTuple):
     """What T steps of E data sets leave behind; E is padded to whole registers.
 
     Attributes:
@@ -37,30 +37,30 @@ class Tape(NamedTuple):
     hidden: Array
 
 
-class Room(NamedTuple):
+class CellBuffers(NamedTuple):
     """The tape of sequences of one shape, and what products read and write of it; views are made once.
 
     Attributes:
-        tape: Of the last sequence.
+        tape: Tape of the last sequence.
         columns: Data sets, padding left out.
-        part: Registers that are taken at once, as zeros.
+        registers: Registers that are taken at once.
         layers: For each step u_t, and the activations (n + 1, E) of each layer, the last row 1.
         gates: For each step (3P, E).
         activations: Those of the layers in the same memory, (T, n + 1, E) each.
         errors: ∂objective/∂(u_t, then a layer's activations), (n + 1, E) each.
     """
 
-    tape: Tape
+    tape: CellTape
     columns: int
-    part: tuple[int, ...]
+    registers: Registers
     layers: list[tuple[Tensor, ...]]
     gates: tuple[Tensor, ...]
     activations: list[Array]
     errors: list[Tensor]
 
 
-def room_for(inputs: Tensor, matrices: Sequence[Tensor]) -> Room:
-    """Make room for inputs (T, E, D) and the matrices of the layers and of the gates, (n, …) with the bias."""
+def buffers_for(inputs: Tensor, matrices: Sequence[Tensor]) -> CellBuffers:
+    """Make buffers for inputs (T, E, D) and the matrices of the layers and of the gates, (n, …) with the bias."""
     steps, columns, width = inputs.shape
     wide = 2 * WIDTH if SIXTEEN_AT_ONCE and columns > WIDTH else WIDTH
     lanes = -(-columns // wide) * wide
@@ -73,8 +73,10 @@ def room_for(inputs: Tensor, matrices: Sequence[Tensor]) -> Room:
     gates, weights, hidden = (zeros(shape, activations[0].dtype) for shape in shapes)
     layers = list(zip(*(torch.from_numpy(layer).unbind() for layer in activations), strict=True))
     errors = [torch.empty_like(layer) for layer in layers[0]]
-    tape = Tape(activations[0], gates, weights, hidden)
-    return Room(tape, columns, (0,) * (wide // WIDTH), layers, torch.from_numpy(gates).unbind(), activations, errors)
+    tape = CellTape(activations[0], gates, weights, hidden)
+    return CellBuffers(
+        tape, columns, (0,) * (wide // WIDTH), layers, torch.from_numpy(gates).unbind(), activations, errors
+    )
 
 
 class WeightsInCellKernel:
@@ -114,8 +116,8 @@ class WeightsInCellKernel:
         """Run all steps, kept in the buffers."""
         self.number += 1
         matrices = self._matrices = [torch.cat([phi[k], phi[k + 1].unsqueeze(1)], 1) for k in range(0, len(phi), 2)]
-        room = self._allocate(inputs, matrices)
-        width, columns, tape = inputs.shape[2], room.columns, room.tape
+        buffers = self._allocate(inputs, matrices)
+        width, columns, tape = inputs.shape[2], buffers.columns, buffers.tape
         features, weights = torch.from_numpy(tape.features), torch.from_numpy(tape.weights)
         features[:, :width, :columns] = inputs.transpose(1, 2)
         features[:, width, :columns] = targets * shown
@@ -123,48 +125,48 @@ class WeightsInCellKernel:
         if self._waits:  # after the last step zeros: what moves then is not returned
             features[:-1, width + 3 : -1, :columns] = inputs[1:].transpose(1, 2)
         weights[0, :, :columns] = start.T
-        outputs = [[above[:-1] for above in layers[1:]] for layers in room.layers]
+        outputs = [[above[:-1] for above in layers[1:]] for layers in buffers.layers]
         with flushed:
-            advance(*tape, -1, self._frozen, room.part)
-            for t, (layers, above, gates) in enumerate(zip(room.layers, outputs, room.gates, strict=True)):
+            forward_step(*tape, -1, self._frozen, buffers.registers)
+            for t, (layers, above, gates) in enumerate(zip(buffers.layers, outputs, buffers.gates, strict=True)):
                 for k, output in enumerate(above):
                     torch.mm(matrices[k], layers[k], out=output).relu_()
                 torch.mm(matrices[-1], layers[-1], out=gates)
-                advance(*tape, t, self._frozen, room.part)
+                forward_step(*tape, t, self._frozen, buffers.registers)
         last = weights[-2 if self._waits else -1, :, :columns]
         return features[:, width + 1, :columns].clone(), last.T.contiguous()
 
-    def backward(self, of_answers: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def backward(self, grad_answers: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return the gradients of ``start``, (E, P), and of φ, from ∂objective/∂answers (T, E)."""
-        room, matrices = self._room, self._matrices
+        buffers, matrices = self._buffers, self._matrices
         sums = [torch.zeros_like(matrix) for matrix in matrices]
         transposed = [matrix.T for matrix in matrices]
-        above = [error[:-1] for error in room.errors]
-        arrays = [error.numpy() for error in room.errors]
-        of_weights = np.zeros_like(room.tape.weights[0])
-        asked = np.zeros_like(room.tape.features[:, 0])
-        asked[:, : room.columns] = of_answers.numpy()
-        carried = (*room.tape, arrays[0], of_weights, asked)
+        above = [error[:-1] for error in buffers.errors]
+        arrays = [error.numpy() for error in buffers.errors]
+        grad_weights = np.zeros_like(buffers.tape.weights[0])
+        given = np.zeros_like(buffers.tape.features[:, 0])
+        given[:, : buffers.columns] = grad_answers.numpy()
+        carried = (*buffers.tape, arrays[0], grad_weights, given)
         with flushed:
-            retreat(*carried, len(asked), self._frozen, room.part)
-            for t in range(len(asked) - 1, -1, -1):
-                error, layers = room.gates[t], room.layers[t]
+            backward_step(*carried, len(given), self._frozen, buffers.registers)
+            for t in range(len(given) - 1, -1, -1):
+                error, layers = buffers.gates[t], buffers.layers[t]
                 for k in range(len(matrices) - 1, -1, -1):
                     sums[k].addmm_(error, layers[k].T)
-                    torch.mm(transposed[k], error, out=room.errors[k])
+                    torch.mm(transposed[k], error, out=buffers.errors[k])
                     if k > 0:
-                        mask(arrays[k], room.activations[k], t, room.part)
+                        mask_inactive(arrays[k], buffers.activations[k], t, buffers.registers)
                         error = above[k]
-                retreat(*carried, t, self._frozen, room.part)
+                backward_step(*carried, t, self._frozen, buffers.registers)
         parts = [part for total in sums for part in (total[:, :-1], total[:, -1])]
-        return torch.from_numpy(of_weights)[:, : room.columns].T, parts
+        return torch.from_numpy(grad_weights)[:, : buffers.columns].T, parts
 
-    def _allocate(self, inputs: Tensor, matrices: list[Tensor]) -> Room:
+    def _allocate(self, inputs: Tensor, matrices: list[Tensor]) -> CellBuffers:
         key = (inputs.shape, inputs.dtype, *(matrix.shape for matrix in matrices))
         if key != self._key:
-            announce(advance, "weights in cell")
-            self._key, self._room = key, room_for(inputs, matrices)
-        return self._room
+            announce(forward_step, "weights in cell")
+            self._key, self._buffers = key, buffers_for(inputs, matrices)
+        return self._buffers
 
 
 class _Cell(torch.autograd.Function):
@@ -180,9 +182,11 @@ class _Cell(torch.autograd.Function):
         return answers, weights
 
     @staticmethod
-    def backward(ctx: Any, of_answers: Tensor, _: Tensor) -> Any:
+    def backward(ctx: Any, grad_answers: Tensor, _: Tensor) -> Any:
         if ctx.number != ctx.runner.number:
-            raise RuntimeError("another sequence was run since: differentiate one before the next is begun")
+            raise RuntimeError(
+                "these buffers were overwritten by a later sequence; call backward() before starting the next one"
+            )
         ctx.runner.number += 1  # the tape is used up
-        of_start, of_phi = ctx.runner.backward(of_answers)
-        return (None, of_start, None, None, None, *of_phi)
+        grad_start, grad_phi = ctx.runner.backward(grad_answers)
+        return (None, grad_start, None, None, None, *grad_phi)

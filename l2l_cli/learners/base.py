@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from l2l_cli.core.types import Batch, Batches
+from l2l_cli.kernels.paths import EVERY_PATH, REFERENCE, Path, Paths
 from l2l_cli.tasks.base import Task
 
 State = TypeVar("State")
@@ -27,19 +28,14 @@ class Learner(nn.Module, ABC, Generic[State]):
     A state is a NamedTuple of tensors and is never changed in place.
 
     Args:
-        task: Whose episodes are to be learned.
-
-    Attributes:
-        fast: Use a compiled path where there is one; it may change last digits, never meaning.
-        state_dtype: Of states in the memory of a GPU's kernels, float32 or bfloat16.
+        task: Task whose episodes are to be learned.
+        paths: Paths that the learner may take.
     """
 
-    fast: bool = True
-    state_dtype: torch.dtype = torch.float32
-
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, *, paths: Paths = EVERY_PATH) -> None:
         super().__init__()
         self.task = task
+        self.paths = paths
 
     @abstractmethod
     def init(self, episodes: int, rng: Generator) -> State:
@@ -66,7 +62,7 @@ class Learner(nn.Module, ABC, Generic[State]):
         state, outputs = self.unroll(state, batches)
         return state, step_losses(self.task, outputs, batches.targets)
 
-    def looks(self, state: State) -> Tensor | None:
+    def extra_evaluations(self, state: State) -> Tensor | None:
         """Return how often each episode's batches were looked at beyond once a step, (E,); None if never."""
         del state
         return None
@@ -78,14 +74,9 @@ class Learner(nn.Module, ABC, Generic[State]):
         return twin
 
     @property
-    def kernels(self) -> str:
-        """What ``losses`` will run on: "reference", if need be with the reason after a colon, or a kind of kernels."""
-        return "reference"
-
-    @property
-    def is_compiled(self) -> bool:
-        """Whether ``losses`` will take a compiled path."""
-        return not self.kernels.startswith("reference")
+    def path(self) -> Path:
+        """The path that ``losses`` takes."""
+        return REFERENCE
 
     @property
     def is_meta_trained(self) -> bool:

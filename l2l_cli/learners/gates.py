@@ -1,4 +1,4 @@
-"""From the features of an example to three gates for each weight of a model."""
+"""Maps from the features of an example to three gates for each weight of a model."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Gates(nn.Linear):
     Source: Bosc 2016, §2.
 
     Args:
-        features: n.
-        size: P.
+        features: Number n of features.
+        size: Number P of the model's weights.
     """
 
     def __init__(self, features: int, size: int) -> None:
@@ -40,14 +40,14 @@ class Gates(nn.Linear):
 class FactoredGates(nn.Module):
     """Gates of low rank: for a matrix of weights (out, in) they are Σ_r a_r b_rᵀ / √rank, and a bias each.
 
-    a (out) and b (in) are affine in the features; so a step costs P · rank operations and (out + in) · n · rank in
-    place of P · n, and φ has as many numbers.  A vector of weights (out,) is a matrix of one column, and of a
-    convolution's weights the first axis is set against the others.
+    a (out) and b (in) are affine in the features; so a step costs P · rank + (out + in) · n · rank operations in place
+    of P · n, and φ has as many numbers.  A vector of weights (out,) counts as a matrix of one column, and a
+    convolution's weights as a matrix of their first axis and all others.
 
     Args:
-        features: n.
-        shapes: Of the model's parameters.
-        rank: Products in a sum.
+        features: Number n of features.
+        shapes: Shapes of the model's parameters, by name.
+        rank: Number of products in a sum.
     """
 
     def __init__(self, features: int, shapes: Mapping[str, tuple[int, ...]], rank: int) -> None:
@@ -61,7 +61,7 @@ class FactoredGates(nn.Module):
 
     @torch.no_grad()
     def reset(self, biases: Tensor, scale: float, rng: Generator) -> None:
-        """Begin with b ≈ 1, where gates depend on the features as if each unit's weights had one gate."""
+        """Initialise b near 1, so that gates depend on the features as if each unit's weights had one gate."""
         for layer, size, middle in ((self.rows, scale, 0.0), (self.columns, 1.0, 1.0)):
             bound = size * math.sqrt(3.0 / layer.in_features)
             layer.weight.copy_(uniform(tuple(layer.weight.shape), -bound, bound, rng))

@@ -14,6 +14,7 @@ from torch import Generator, Tensor, nn
 
 from l2l_cli.core.random import generator, uniform
 from l2l_cli.core.types import Batch, Batches
+from l2l_cli.kernels.paths import EVERY_PATH, NUMBA, REFERENCE, Path, Paths
 from l2l_cli.kernels.sequence import SequenceLSTM
 from l2l_cli.learners.base import Learner, step_losses
 from l2l_cli.tasks.base import Task
@@ -43,7 +44,8 @@ class LSTM(Learner[InWeightsState]):
         layers: LSTM layers.
         readout: Hidden ReLU units between [h_t, x_t] and the answer; 0 reads h_t off linearly.
         forget_bias: Initial bias of the forget gates.
-        initial_seed: Of the initial weights.
+        initial_seed: Seed of the initial weights.
+        paths: Paths that the learner may take.
     """
 
     def __init__(
@@ -54,8 +56,10 @@ class LSTM(Learner[InWeightsState]):
         readout: int = 0,
         forget_bias: float = 1.0,
         initial_seed: int = 0,
+        *,
+        paths: Paths = EVERY_PATH,
     ) -> None:
-        super().__init__(task)
+        super().__init__(task, paths=paths)
         if min(hidden, layers) < 1 or readout < 0:
             raise ValueError(f"hidden and layers must be at least 1, readout 0; not {hidden}, {layers}, {readout}")
         if task.spec.examples != 1:
@@ -108,17 +112,17 @@ class LSTM(Learner[InWeightsState]):
 
     def unroll(self, state: InWeightsState, batches: Batches) -> tuple[InWeightsState, Tensor]:
         """Run all steps in one call: the targets, which are data, are known beforehand."""
-        return self._sequence(state, batches, self.is_compiled and not torch.is_grad_enabled())
+        return self._sequence(state, batches, self.path.is_compiled and not torch.is_grad_enabled())
 
     def losses(self, state: InWeightsState, batches: Batches) -> tuple[InWeightsState, Tensor]:
         """Return the losses of T steps, from a state that counts as data if the path is compiled."""
-        state, outputs = self._sequence(state, batches, self.is_compiled)
+        state, outputs = self._sequence(state, batches, self.path.is_compiled)
         return state, step_losses(self.task, outputs, batches.targets)
 
     @property
-    def kernels(self) -> str:
-        """Compiled ones, where they run."""
-        return "numba" if self.fast and next(self.parameters()).device.type == "cpu" else "reference"
+    def path(self) -> Path:
+        """The CPU's kernels, where the learner is there."""
+        return NUMBA if self.paths.compiled and next(self.parameters()).device.type == "cpu" else REFERENCE
 
     def _sequence(self, state: InWeightsState, batches: Batches, fast: bool) -> tuple[InWeightsState, Tensor]:
         inputs, seen = batches.inputs.flatten(2), self._shown(batches)

@@ -14,8 +14,10 @@ from torch import Generator, Tensor, nn
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Batch, Batches, Params
+from l2l_cli.core.vectors import flattened, stacked
+from l2l_cli.kernels.paths import EVERY_PATH, RECORDED, REFERENCE, Path, Paths
+from l2l_cli.learners.adaptation import Adaptation
 from l2l_cli.learners.base import Learner
-from l2l_cli.learners.fast.adaptation import Adaptation, named
 from l2l_cli.models.point import Point
 from l2l_cli.optimizers.base import positive
 from l2l_cli.tasks.base import Task
@@ -40,8 +42,9 @@ class LearnedInit(Learner[Adapted]):
         task: Its model is what is fitted.
         lr: α at the start of meta-training.
         rates: "fixed" learns θ_0 alone, "shared" also one α for all parameters, "separate" one for each.
-        second_order: Let meta-gradients flow through the gradients; without, it is first-order MAML.
-        initial_seed: Of θ_0 at the start of meta-training, which the task's model draws.
+        second_order: Whether meta-gradients flow through the gradients; without, it is first-order MAML.
+        initial_seed: Seed of θ_0 at the start of meta-training, which the task's model draws.
+        paths: Paths that the learner may take.
     """
 
     log_rates: Tensor
@@ -53,11 +56,13 @@ class LearnedInit(Learner[Adapted]):
         rates: Literal["fixed", "shared", "separate"] = "separate",
         second_order: bool = True,
         initial_seed: int = 0,
+        *,
+        paths: Paths = EVERY_PATH,
     ) -> None:
-        super().__init__(task)
+        super().__init__(task, paths=paths)
         positive(lr=lr)
         drawn = task.model.init(1, generator(initial_seed, "learned_init"))
-        self.start = nn.Parameter(torch.cat([value.flatten() for value in drawn.values()]))
+        self.start = nn.Parameter(flattened(drawn))
         sizes = {"fixed": 1, "shared": 1, "separate": self.start.numel()}
         log_rates = torch.full((sizes[rates],), math.log(lr))
         if rates == "fixed":  # no part of φ
@@ -65,7 +70,7 @@ class LearnedInit(Learner[Adapted]):
         else:
             self.log_rates = nn.Parameter(log_rates)
         self.second_order = second_order
-        self._fast = Adaptation(task, second_order)
+        self._adaptation = Adaptation(task, second_order)
 
     def init(self, episodes: int, rng: Generator) -> Adapted:
         """Start from θ_0, which is the same for all."""
@@ -84,32 +89,31 @@ class LearnedInit(Learner[Adapted]):
                 f"{type(task).__name__} has another, {task.model.shapes}; meta-train on that"
             )
         twin = super().on(task)
-        twin._fast = Adaptation(task, self.second_order)
+        twin._adaptation = Adaptation(task, self.second_order)
         return twin
 
     def step(self, state: Adapted, batch: Batch) -> tuple[Adapted, Tensor]:
         """Answer with θ_t, then descend."""
         model = self.task.model
         point = Point(model, self.task.loss, self._params(state), batch, self.second_order)
-        grad = torch.cat([value.flatten(1) for value in point.grad.values()], 1)
-        after = state.displacement - self.log_rates.exp() * grad
+        after = state.displacement - self.log_rates.exp() * stacked(point.grad)
         return Adapted(after), point.outputs if torch.is_grad_enabled() else point.outputs.detach()
 
     def losses(self, state: Adapted, batches: Batches) -> tuple[Adapted, Tensor]:
         """Return the losses of T steps, by the recorded path unless it is not wanted."""
-        if not self.is_compiled:
+        if not self.path.is_compiled:
             return super().losses(state, batches)
-        after, losses = self._fast(self.start, self.log_rates.exp(), state.displacement, batches)
+        after, losses = self._adaptation(self.start, self.log_rates.exp(), state.displacement, batches)
         return Adapted(after), losses
 
     @property
-    def kernels(self) -> str:
+    def path(self) -> Path:
         """The recorded path, which knows the Hessian products that back-propagation needs."""
-        return "recorded" if self.fast else "reference"
+        return RECORDED if self.paths.compiled else REFERENCE
 
     def predict(self, state: Adapted, inputs: Tensor) -> Tensor:
         """Answer with θ_t."""
         return self.task.model(self._params(state), inputs)
 
     def _params(self, state: Adapted) -> Params:
-        return named(self.task.model, self.start + state.displacement)
+        return self._adaptation.layout.unpack(self.start + state.displacement)

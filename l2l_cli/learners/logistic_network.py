@@ -88,7 +88,7 @@ class Recurrent(LogisticNetwork[HiddenState]):
         task: Its targets must lie in [0, 1].
         hidden: Units H.
         spread: Weights start from U[−spread, spread]; the paper's 0.1.
-        initial_seed: Of the initial weights.
+        initial_seed: Seed of the initial weights.
     """
 
     def __init__(self, task: Task, hidden: int = 20, spread: float = 0.1, initial_seed: int = 0) -> None:

@@ -11,7 +11,8 @@ Names: "6/6(1)" → ``hidden=6, cells=6``;  W → ``first``, ``second``, ``reado
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import copy
+from typing import NamedTuple, Self
 
 import torch
 from torch import Generator, Tensor, nn
@@ -43,8 +44,8 @@ class LSTM1997(LogisticNetwork[MemoryState]):
         truncated: Cut the error where the algorithm of 1997 does: at the recurrent inputs of every unit, so that
             only the cells' own carousel carries errors back in time.  False differentiates through everything.
         spread: Weights start from U[−spread, spread]; the paper's 0.1.
-        input_bias: Of the input gates at the start; the paper's −1.
-        initial_seed: Of the initial weights.
+        input_bias: Bias of the input gates at the start; the paper's −1.
+        initial_seed: Seed of the initial weights.
     """
 
     def __init__(
@@ -69,6 +70,12 @@ class LSTM1997(LogisticNetwork[MemoryState]):
         self.draw(spread, initial_seed)
         with torch.no_grad():
             self.first[hidden + cells : hidden + 2 * cells, self.external] = input_bias
+
+    def untruncated(self) -> Self:
+        """Return a twin that differentiates through everything; both share φ."""
+        twin = copy.copy(self)
+        twin.truncated = False
+        return twin
 
     def init(self, episodes: int, rng: Generator) -> MemoryState:
         """Start from zero activations, empty cells and y_0 = 0."""

@@ -17,6 +17,8 @@ from torch import Generator, Tensor, nn
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import generator, normal
 from l2l_cli.core.types import Batch, Batches, Params
+from l2l_cli.core.vectors import flattened, named, stacked
+from l2l_cli.kernels.paths import EVERY_PATH, NUMBA, REFERENCE, Path, Paths
 from l2l_cli.kernels.weights_in_cell import WeightsInCellKernel
 from l2l_cli.learners.base import Learner, step_losses
 from l2l_cli.learners.gates import FactoredGates, Gates, initial_biases
@@ -55,13 +57,14 @@ class WeightsInCell(Learner[CellState]):
         hidden: Units of the ReLU layers.
         order: When the weights move.
         after_separator: Whether they move, or are frozen, at examples whose target is hidden (the paper: moves).
-        rank: Of gates that are factored, see ``FactoredGates``; None gives every gate weights of its own (the paper).
-        sees: What else each gate reads of its own weight, by a factor that is learned: its value, or the gradient of
-            the example's loss, zero if the target is hidden; the paper's reads neither.
+        rank: Rank of factored gates, see ``FactoredGates``; None gives every gate weights of its own (the paper).
+        sees: Number that each gate also reads of its own weight, by a factor that is learned: its value, or the
+            gradient of the example's loss, zero if the target is hidden; the paper's reads neither.
         forget_bias: Initial bias of f.
         input_bias: Initial bias of i.
         gate_scale: Initial standard deviation of what the features, of unit size, add to a gate.
-        initial_seed: Of φ.
+        initial_seed: Seed of φ.
+        paths: Paths that the learner may take.
     """
 
     def __init__(
@@ -76,8 +79,10 @@ class WeightsInCell(Learner[CellState]):
         input_bias: float = -4.0,
         gate_scale: float = 0.5,
         initial_seed: int = 0,
+        *,
+        paths: Paths = EVERY_PATH,
     ) -> None:
-        super().__init__(task)
+        super().__init__(task, paths=paths)
         _check(task, hidden, order, after_separator, rank, sees)
         self.order, self.after_separator, self.rank, self.sees = order, after_separator, rank, sees
         inputs = math.prod(task.spec.inputs)
@@ -103,7 +108,7 @@ class WeightsInCell(Learner[CellState]):
             layer.bias.zero_()
         self.gates.reset(biases, scale, rng)
         start = self.task.model.init(1, rng)
-        self.start.copy_(torch.cat([value.flatten() for value in start.values()]))
+        self.start.copy_(flattened(start))
 
     def on(self, task: Task) -> Self:
         """Return this learner on another task with the same model.
@@ -153,29 +158,29 @@ class WeightsInCell(Learner[CellState]):
 
     def unroll(self, state: CellState, batches: Batches) -> tuple[CellState, Tensor]:
         """Step through T batches, by compiled code where nothing is to be differentiated."""
-        if torch.is_grad_enabled() or not self.is_compiled:
+        if torch.is_grad_enabled() or not self.path.is_compiled:
             return super().unroll(state, batches)
         return self._compiled(state, batches)
 
     def losses(self, state: CellState, batches: Batches) -> tuple[CellState, Tensor]:
         """Return the losses of T steps, from a state that counts as data; the θ_0 of the first step does not."""
-        if not self.is_compiled:
+        if not self.path.is_compiled:
             return super().losses(state, batches)
         state, outputs = self._compiled(state, batches)
         return state, step_losses(self.task, outputs, batches.targets)
 
     @property
-    def kernels(self) -> str:
-        """Compiled ones for the paper's learner and a model of its kind."""
-        if not self.fast:
-            return "reference"
+    def path(self) -> Path:
+        """The CPU's kernels, for the paper's learner and models of its shape."""
+        if not self.paths.compiled:
+            return REFERENCE
         reasons = {f"rank={self.rank}": self.rank is not None, f"sees={self.sees}": self.sees != "none"}
         if any(reasons.values()):
-            asked = ", ".join(name for name, holds in reasons.items() if holds)
-            return f"reference: the kernels have no {asked}"
+            options = ", ".join(name for name, holds in reasons.items() if holds)
+            return Path(why_not=f"the kernels have no {options}")
         if not _is_known(self.task.model):
-            return "reference: the kernels know models of one ReLU layer and one logistic output alone"
-        return "numba" if self.start.device.type == "cpu" else "reference"
+            return Path(why_not="the kernels know models of one ReLU layer and one logistic output alone")
+        return NUMBA if self.start.device.type == "cpu" else REFERENCE
 
     def _compiled(self, state: CellState, batches: Batches) -> tuple[CellState, Tensor]:
         inputs, targets = batches.inputs.flatten(2), batches.targets.flatten(1)
@@ -194,9 +199,7 @@ class WeightsInCell(Learner[CellState]):
 
     def named(self, theta: Tensor) -> Params:
         """Return θ (E, P) as the model's parameters."""
-        shapes = self.task.model.shapes
-        pieces = torch.split(theta, [math.prod(shape) for shape in shapes.values()], 1)
-        return {name: piece.view(-1, *shapes[name]) for name, piece in zip(shapes, pieces, strict=True)}
+        return named(theta, self.task.model.shapes)
 
     def _met(self, theta: Tensor, state: CellState, inputs: Tensor) -> Tensor:
         """Return θ as it meets inputs (E, 1, ...): in Hochreiter's order the last example moves it only now."""
@@ -228,8 +231,7 @@ class WeightsInCell(Learner[CellState]):
             example[:, inputs : inputs + targets].reshape(-1, 1, *spec.targets),
         )
         point = Point(self.task.model, self.task.loss, self.named(theta), batch, second_order=True)
-        gradient = torch.cat([value.flatten(1) for value in point.grad.values()], 1)
-        return gradient * example[:, -1:]
+        return stacked(point.grad) * example[:, -1:]
 
 
 def _check(task: Task, hidden: Sequence[int], order: str, after_separator: str, rank: int | None, sees: str) -> None:

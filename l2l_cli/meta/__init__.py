@@ -1,1 +1,1 @@
-"""Floor 3: meta-losses, meta-gradients and the meta-training loop."""
+"""Meta-losses, estimators of meta-gradients, and the training of φ."""

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from l2l_cli.core.tree import detach
 from l2l_cli.learners.base import Learner
-from l2l_cli.meta.gradient import Estimate, Estimator, Progress
+from l2l_cli.meta.gradient import Estimate, Estimator, Progress, meta_gradient
 from l2l_cli.meta.horizon import Horizon
 from l2l_cli.meta.loss import MetaLoss, Trajectory
 
 
 class Backprop(Estimator):
-    """Differentiate the meta-loss of a window; what was learned before it counts as a constant.
+    """The derivative of a window's meta-loss, with the state before the window as a constant.
 
     Source: Andrychowicz et al. 2016, §2 (windows of 20 steps); a window of the whole episode is exact.
 
     Args:
-        episodes: Episodes side by side.
+        episodes: Number of episodes side by side.
         window: Steps of a window; None is the whole episode.
-        horizon: How long episodes are; None is the task's own horizon.
-        loss: The meta-loss; None is the mean along the trajectory.
+        horizon: Length of episodes; None is the task's own horizon.
+        loss: Meta-loss; None is the mean along the trajectory.
     """
 
     def __init__(
@@ -38,11 +36,10 @@ class Backprop(Estimator):
     def estimate(self, learner: Learner[Any], progress: Progress, done: float) -> tuple[Progress, Estimate]:
         """Unroll one window and differentiate it."""
         progress = self.resume(learner, progress, done)
-        learner = self.present(learner, progress)
+        learner = self.on_present(learner, progress)
         batches = self.window_of(learner, progress)
         state, losses = learner.losses(detach(progress.state), batches)
         objective = self.loss(losses, self.reached(progress, batches), batches.shown)
-        names, values = zip(*learner.named_parameters(), strict=True)
-        grads = torch.autograd.grad(objective, values, materialize_grads=True)
+        grad = meta_gradient(learner, objective)
         progress = progress._replace(step=progress.step + batches.steps, state=detach(state))
-        return progress, Estimate(dict(zip(names, grads, strict=True)), objective.detach(), losses.detach().mean())
+        return progress, Estimate(grad, objective.detach(), losses.detach().mean())

@@ -1,8 +1,8 @@
-"""Meta-gradients without back-propagation: φ is moved at random, and what that does to the losses is the slope.
+"""Meta-gradients without back-propagation: the losses at random perturbations of φ give the gradient.
 
-Nothing is differentiated, so a learner may do what has no derivative, and long unrolls cost no memory.  What is
-estimated is the gradient of the meta-loss smoothed by N(0, σ²); unlike ``Backprop`` of a ``Descent``, it includes how
-φ acts through the gradients that a rule is shown.
+Nothing is differentiated, so learners need no derivative, and long unrolls cost no memory.  The estimated gradient is
+that of the meta-loss smoothed by N(0, σ²); unlike ``Backprop`` of a ``Descent``, it includes the effect of φ through
+the gradients that a rule receives.
 """
 
 from __future__ import annotations
@@ -17,29 +17,30 @@ from torch import Tensor
 
 from l2l_cli.core.random import generator, normal
 from l2l_cli.core.tree import detach
-from l2l_cli.core.types import Batches
-from l2l_cli.learners.base import Learner
+from l2l_cli.core.types import Batches, Params
+from l2l_cli.core.vectors import unflattened
+from l2l_cli.learners.base import Learner, State
 from l2l_cli.meta.gradient import Estimate, Estimator, Progress
 from l2l_cli.meta.horizon import Horizon
 from l2l_cli.meta.loss import MetaLoss, Trajectory
-from l2l_cli.optimizers.base import positive
+from l2l_cli.optimizers.base import added, positive
 
 UNROLLS = 2
-"""That take about as long as one unroll that is differentiated, in the kernels and out of them."""
+"""Number of unrolls that take about as long as one that is differentiated, with or without kernels."""
 
 
 class Antithetic(Estimator, ABC):
-    """Compares the losses of φ + ε and φ − ε, ε ~ N(0, σ²): what is even in ε cancels.
+    """A comparison of the losses at φ + ε and φ − ε, ε ~ N(0, σ²), in which terms that are even in ε cancel.
 
-    Both of a pair meet the same episodes from the same start, so that they differ by ε alone.
+    Both members of a pair have the same episodes and the same start, so that they differ by ε alone.
 
     Args:
-        episodes: Episodes side by side, the same for every pair.
-        pairs: Of perturbations.  With P weights, the cosine to the gradient is about √(pairs / (P + pairs)).
-        sigma: Standard deviation of ε, for every weight alike.
+        episodes: Number of episodes side by side, the same for every pair.
+        pairs: Number of pairs; with P weights, the cosine to the gradient is about √(pairs / (P + pairs)).
+        sigma: Standard deviation of ε, the same for every weight.
         window: Steps of a window; None is the whole episode.
-        horizon: How long episodes are; None is the task's own horizon.
-        loss: The meta-loss of a window; None is the mean along the trajectory.
+        horizon: Length of episodes; None is the task's own horizon.
+        loss: Meta-loss of a window; None is the mean along the trajectory.
     """
 
     def __init__(
@@ -61,13 +62,13 @@ class Antithetic(Estimator, ABC):
         self.loss = loss if loss is not None else Trajectory()
 
     def noise(self, learner: Learner[Any], progress: Progress) -> Tensor:
-        """Draw the next window's ε, (pairs, P): a pure function of (seed, draw, step)."""
+        """Draw the next window's ε, (pairs, P), as a pure function of seed, draw and step."""
         rng = generator(int(progress.seed), "perturbation", int(progress.draw), int(progress.step))
         return normal((self.pairs, _size(learner)), rng, self.sigma)
 
     def unroll_at(
-        self, learner: Learner[Any], shift: Tensor, state: Any, batches: Batches, reached: float
-    ) -> tuple[Any, Tensor, Tensor]:
+        self, learner: Learner[State], shift: Tensor, state: State, batches: Batches, reached: float
+    ) -> tuple[State, Tensor, Tensor]:
         """Return the state after a window at φ + shift, (P,), its objective and its mean loss, both ()."""
         with torch.no_grad(), moved(learner, shift):
             state, losses = learner.losses(state, batches)
@@ -77,22 +78,19 @@ class Antithetic(Estimator, ABC):
         """Return Σ shift · (L₊ − L₋) / (2 · pairs · σ²) by φ's names.
 
         Args:
-            learner: Whose φ it is.
-            shifts: (pairs, P).
-            pairs: The objectives L₊ and L₋, (pairs, 2).
-            mean: Objective and mean loss that belong to φ, (2,).
+            learner: Learner that has φ.
+            shifts: Perturbations, (pairs, P).
+            pairs: Objectives L₊ and L₋, (pairs, 2).
+            mean: Objective and mean loss at φ, (2,).
         """
         vector = (pairs[:, 0] - pairs[:, 1]) @ shifts / (2 * self.pairs * self.sigma**2)
-        named = dict(learner.named_parameters())
-        pieces = torch.split(vector, [value.numel() for value in named.values()])
-        grad = {name: piece.view_as(named[name]) for name, piece in zip(named, pieces, strict=True)}
-        return Estimate(grad, mean[0], mean[1])
+        return Estimate(unflattened(vector, dict(learner.named_parameters())), mean[0], mean[1])
 
 
 class EvolutionStrategies(Antithetic):
-    """Perturbs φ anew in every window, from the one state that φ itself has come to.
+    """Evolution strategies: φ is perturbed anew in every window, from the one state that φ itself has reached.
 
-    What was learned before the window counts as a constant, so that a window shorter than the episode is as biased as
+    The state before the window counts as a constant, so that a window shorter than the episode is as biased as
     truncated back-propagation.  A window costs 2 · pairs + 1 unrolls.
 
     Source: Salimans et al. 2017, "Evolution strategies as a scalable alternative to reinforcement learning"; truncated
@@ -101,9 +99,9 @@ class EvolutionStrategies(Antithetic):
     """
 
     def estimate(self, learner: Learner[Any], progress: Progress, done: float) -> tuple[Progress, Estimate]:
-        """Score all pairs on one window, then let φ itself go through it."""
+        """Score all pairs on one window, then unroll it with φ itself."""
         progress = self.resume(learner, progress, done)
-        learner = self.present(learner, progress)
+        learner = self.on_present(learner, progress)
         batches, shifts = self.window_of(learner, progress), self.noise(learner, progress)
         reached = self.reached(progress, batches)
         pairs = [
@@ -117,19 +115,20 @@ class EvolutionStrategies(Antithetic):
 
 
 class Particles(NamedTuple):
-    """The learner's states of the pairs, (+, −) in turn, and Σ ε of each pair since the episode began, (pairs, P)."""
+    """The learner's state of each particle, (+, −) in turn, and each pair's Σ ε in the episode so far, (pairs, P)."""
 
     states: tuple[Any, ...]
     shift: Tensor
 
 
 class PersistentES(Antithetic):
-    """Perturbs φ anew in every window, but each of a pair goes on from its own state.
+    """Persistent evolution strategies: φ is perturbed anew in every window, and every particle keeps its own state.
 
     A window's loss is credited to all perturbations of its episode so far.  That makes the sum of an episode's
     estimates unbiased for the gradient of the sum of its windows' (smoothed) meta-losses, however short they are, as
-    long as φ is the same throughout; under ``Trajectory`` that sum is the episode's mean loss times its windows.  The
-    variance grows with the number of windows.  A window costs 2 · pairs unrolls; 2 · pairs states are kept.
+    long as φ is the same throughout; under ``Trajectory`` that sum is the episode's mean loss times the number of
+    windows.  The variance grows with the number of windows.  A window costs 2 · pairs unrolls; 2 · pairs states are
+    kept.
 
     Source: Vicol, Metz, Sohl-Dickstein 2021, "Unbiased gradient estimation in unrolled computation graphs with
     persistent evolution strategies", Algorithm 2.
@@ -142,18 +141,18 @@ class PersistentES(Antithetic):
         return progress._replace(state=Particles((progress.state,) * (2 * self.pairs), shift))
 
     def estimate(self, learner: Learner[Any], progress: Progress, done: float) -> tuple[Progress, Estimate]:
-        """Take every particle through one window; objective and loss are means over the particles."""
+        """Unroll one window with every particle; objective and loss are means over the particles."""
         progress = self.resume(learner, progress, done)
-        learner = self.present(learner, progress)
+        learner = self.on_present(learner, progress)
         batches, noise = self.window_of(learner, progress), self.noise(learner, progress)
         reached = self.reached(progress, batches)
         before: Particles = progress.state
         sides = [side for shift in noise for side in (shift, -shift)]
-        found = [
+        unrolls = [
             self.unroll_at(learner, side, state, batches, reached)
             for side, state in zip(sides, before.states, strict=True)
         ]
-        states, objectives, losses = zip(*found, strict=True)
+        states, objectives, losses = zip(*unrolls, strict=True)
         shift, pairs = before.shift + noise, torch.stack(objectives).view(-1, 2)
         progress = progress._replace(step=progress.step + batches.steps, state=Particles(states, shift))
         mean = torch.stack([pairs.mean(), torch.stack(losses).mean()])
@@ -162,21 +161,19 @@ class PersistentES(Antithetic):
 
 @contextmanager
 def moved(learner: Learner[Any], shift: Tensor) -> Iterator[None]:
-    """Have a learner stand at φ + shift, (P,), and at φ again, to the last bit, whatever happens meanwhile."""
-    values = list(learner.parameters())
-    kept = [value.detach().clone() for value in values]
-    pieces = torch.split(shift, [value.numel() for value in values])
+    """Set a learner's φ to φ + shift, (P,), and restore it afterwards to the last bit, whatever happens."""
+    phi = {name: value.detach().clone() for name, value in learner.named_parameters()}
     try:
-        _set(values, [old + piece.view_as(old) for old, piece in zip(kept, pieces, strict=True)])
+        _set(learner, added(phi, unflattened(shift, phi)))
         yield
     finally:
-        _set(values, kept)
+        _set(learner, phi)
 
 
 @torch.no_grad()
-def _set(values: list[torch.nn.Parameter], news: list[Tensor]) -> None:
-    for value, new in zip(values, news, strict=True):
-        value.copy_(new)
+def _set(learner: Learner[Any], phi: Params) -> None:
+    for name, value in learner.named_parameters():
+        value.copy_(phi[name])
 
 
 def _size(learner: Learner[Any]) -> int:

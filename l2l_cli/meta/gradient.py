@@ -1,4 +1,4 @@
-"""What an estimator of meta-gradients is."""
+"""The interface of estimators of meta-gradients."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from l2l_cli.tasks.base import Episode, Task
 
 
 class Progress(NamedTuple):
-    """Where meta-training stands within its present episodes; all that an estimator carries over.
+    """The position within the present episodes, which is all that an estimator carries over.
 
-    ``seed``, ``draw`` (how many draws of E episodes came before), ``step`` (the next one) and ``horizon`` are integer
-    scalars, ``state`` is the learner's state.  The data are no part of it: they are a function of (seed, draw).
+    ``seed``, ``draw`` (the number of draws of E episodes before), ``step`` (the next one) and ``horizon`` are integer
+    scalars, ``state`` is the learner's state.  The data are no part of it: they are a function of seed and draw.
     """
 
     seed: Tensor
@@ -30,23 +30,29 @@ class Progress(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """A meta-gradient, by φ's names; the objective it belongs to; and the mean loss of the window, both ()."""
+    """A meta-gradient by φ's names, its objective, (), and the mean loss of the window, ()."""
 
     grad: Params
     objective: Tensor
     loss: Tensor
 
 
+def meta_gradient(learner: Learner[Any], objective: Tensor) -> Params:
+    """Return the derivative of an objective, (), in φ, by φ's names."""
+    names, values = zip(*learner.named_parameters(), strict=True)
+    return dict(zip(names, torch.autograd.grad(objective, values, materialize_grads=True), strict=True))
+
+
 class Estimator(ABC):
-    """Estimates the gradient of the meta-loss with respect to φ, one window of an episode at a time.
+    """An estimator of the gradient of the meta-loss in φ, one window of an episode at a time.
 
     Args:
-        episodes: Episodes side by side.
+        episodes: Number E of episodes side by side.
         window: Steps of a window; None is the whole episode.
-        horizon: How long episodes are; None is the task's own horizon.
+        horizon: Length of episodes; None is the task's own horizon.
 
     Attributes:
-        work: Of an estimate, in back-propagations of the same window; for the time left.
+        work: Cost of an estimate in back-propagations of the same window, for the time left.
     """
 
     work: float = 1.0
@@ -65,9 +71,9 @@ class Estimator(ABC):
         """Return the progress after one more window, and the window's meta-gradient.
 
         Args:
-            learner: Whose φ is differentiated.
-            progress: Where the last estimate left off.
-            done: Share of the updates made so far, in [0, 1].
+            learner: Learner whose φ is differentiated.
+            progress: Progress after the last estimate.
+            done: Fraction of the updates made so far, in [0, 1].
         """
 
     def init(self, learner: Learner[Any], seed: int) -> Progress:
@@ -76,47 +82,47 @@ class Estimator(ABC):
 
     def begin(self, learner: Learner[Any], seed: int, draw: int, done: float) -> Progress:
         """Begin the ``draw``-th E episodes of a seed."""
-        learner = self.at(learner, seed, draw)
+        learner = self.on_draw(learner, seed, draw)
         horizon = self.horizon.draw(done, learner.task.horizon, generator(seed, "horizon", draw))
         state = learner.init(self.episodes, generator(seed, "learner", draw))
         numbers = [torch.tensor(number, device="cpu") for number in (seed, draw, 0, horizon)]
         return Progress(numbers[0], numbers[1], numbers[2], numbers[3], state)
 
-    def at(self, learner: Learner[Any], seed: int, draw: int) -> Learner[Any]:
-        """Return the learner on the task of the ``draw``-th E episodes, the very same object each time."""
+    def on_draw(self, learner: Learner[Any], seed: int, draw: int) -> Learner[Any]:
+        """Return the learner on the task of the ``draw``-th E episodes, the same object each time."""
         task = learner.task.drawn(derive(seed, "task", draw))
         if task is learner.task:
             return learner
-        # Kept: a learner has recorded programs and buffers for its task's model.
+        # Kept, because a learner has recorded programs and buffers for its task's model.
         if task not in self._learners:
             self._learners[task] = learner.on(task)
         return self._learners[task]
 
-    def present(self, learner: Learner[Any], progress: Progress) -> Learner[Any]:
+    def on_present(self, learner: Learner[Any], progress: Progress) -> Learner[Any]:
         """Return the learner on the task of the present episodes."""
-        return self.at(learner, int(progress.seed), int(progress.draw))
+        return self.on_draw(learner, int(progress.seed), int(progress.draw))
 
     def resume(self, learner: Learner[Any], progress: Progress, done: float) -> Progress:
-        """Return ``progress``, or the beginning of the next episodes if these are over."""
+        """Return ``progress``, or that at the beginning of the next episodes if these are over."""
         if progress.step < progress.horizon:
             return progress
         return self.begin(learner, int(progress.seed), int(progress.draw) + 1, done)
 
     def episode(self, learner: Learner[Any], progress: Progress) -> Episode:
-        """Return the present episodes; the windows of one draw share it."""
+        """Return the present episodes, which the windows of one draw share."""
         key = int(progress.seed), int(progress.draw)
         if self._drawn is None or self._drawn[0] != key:
             seed = derive(key[0], "episode", key[1])
-            task = self.at(learner, *key).task
+            task = self.on_draw(learner, *key).task
             self._drawn = key, task.sample(self.episodes, seed, Phase.META_TRAIN)
         return self._drawn[1]
 
     def window_of(self, learner: Learner[Any], progress: Progress) -> Batches:
-        """Return the data of the next window: as many steps as it has, or as are left of the episode."""
+        """Return the data of the next window, which is shorter where the episode ends."""
         start, horizon = int(progress.step), int(progress.horizon)
         stop = horizon if self.window is None else min(start + self.window, horizon)
         return self.episode(learner, progress).batches(start, stop)
 
     def reached(self, progress: Progress, batches: Batches) -> float:
-        """Return the share of the episode that is over after a window."""
+        """Return the fraction of the episode that is over after a window."""
         return (int(progress.step) + batches.steps) / int(progress.horizon)

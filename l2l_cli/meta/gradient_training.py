@@ -1,4 +1,4 @@
-"""Meta-training by an estimated gradient: clipping, schedule, running mean, non-finite updates."""
+"""Training of φ by estimated meta-gradients: clipping, schedule, running mean, non-finite updates."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from l2l_cli.core.errors import RunFailed
 from l2l_cli.core.random import derive
 from l2l_cli.core.tree import all_finite
-from l2l_cli.core.types import Params
+from l2l_cli.core.vectors import flattened, unflattened
 from l2l_cli.learners.base import Learner
 from l2l_cli.meta.gradient import Estimator
 from l2l_cli.meta.plan import DROPS, MetaPlan
@@ -20,18 +20,18 @@ from l2l_cli.meta.training import Training, Update, Validation
 from l2l_cli.optimizers.base import FirstOrder
 
 SKIPPED_SHARE = 0.01
-"""A run in which more of the updates than this are skipped for being non-finite is given up."""
+"""Fraction of skipped, non-finite updates above which a run is given up."""
 
 
 class MetaTraining(Training):
-    """Training by an estimated meta-gradient and an optimizer that follows it; to that, φ is one vector.
+    """Training by estimated meta-gradients and an optimizer, for which φ is one vector.
 
     Args:
-        learner: Whose ``parameters()`` are trained, in place.
-        estimator: Of meta-gradients.
-        optimizer: A rule that moves φ; its displacement is multiplied by the plan's schedule.
-        plan: Schedule, clipping, validation.
-        seed: Of every draw.
+        learner: Learner whose ``parameters()`` are trained, in place.
+        estimator: Estimator of meta-gradients.
+        optimizer: Rule that moves φ; its displacement is multiplied by the plan's schedule.
+        plan: Schedule, clipping and validation.
+        seed: Seed of every draw.
 
     Raises:
         ValueError: The learner has no φ.
@@ -44,14 +44,14 @@ class MetaTraining(Training):
         self._estimator = estimator
         self._optimizer = optimizer
         self._progress = estimator.init(learner, derive(seed, "meta_train"))
-        self._vector = _flat(self.phi())
+        self._vector = flattened(self.phi())
         self._memory = optimizer.init({"phi": self._vector})
         self._average = self._vector.clone()
         self._best = self._vector.clone()
 
     def finish(self) -> None:
-        """Give the learner the best weights that validation has seen."""
-        self._spread(self._best)
+        """Set the learner's φ to the best that validation has seen."""
+        self._load_vector(self._best)
 
     def tree(self) -> dict[str, Any]:
         """Return φ, its running mean, the best of those, the optimizer's memory and the estimator's progress."""
@@ -64,30 +64,30 @@ class MetaTraining(Training):
         }
 
     def restore(self, saved: Mapping[str, Tensor]) -> None:
-        """Take up where a checkpoint left off, in episodes that may be of another model than the first."""
+        """Continue from a checkpoint, in episodes whose model may differ from the first one's."""
         seed, draw = (int(saved[f"progress.{name}"]) for name in ("seed", "draw"))
         self._progress = self._estimator.begin(self.learner, seed, draw, 0.0)
         super().restore(saved)
 
     def take(self, tree: dict[str, Any]) -> None:
-        """Take up all of ``tree``."""
-        phi, self._average, self._best, self._memory, self._progress = tree.values()
-        self._vector = _flat(phi)
+        """Continue from the tensors of ``tree``."""
+        self._vector, self._average, self._best = flattened(tree["phi"]), tree["average"], tree["best"]
+        self._memory, self._progress = tree["memory"], tree["progress"]
 
     def validate(self) -> Validation:
         """Score the running mean of φ."""
-        self._spread(self._average)
+        self._load_vector(self._average)
         record = super().validate()
         if record.best:
             self._best = self._average.clone()
-        self._spread(self._vector)
+        self._load_vector(self._vector)
         return record
 
     def update(self) -> Update:
         """Estimate the meta-gradient of one window and move φ."""
         done = self.number / self.plan.updates
         progress, estimate = self._estimator.estimate(self.learner, self._progress, done)
-        grad = _flat(estimate.grad)
+        grad = flattened(estimate.grad)
         self.number += 1
         loss, norm = float(estimate.loss), float(grad.norm())
         if not (math.isfinite(loss) and math.isfinite(norm) and all_finite(progress.state)):
@@ -98,7 +98,7 @@ class MetaTraining(Training):
         return Update(self.number, loss, norm, skipped=False)
 
     def _skip(self, loss: float, norm: float, done: float) -> Update:
-        """Leave φ as it is and begin new episodes: the present ones hold a state that is not finite."""
+        """Leave φ as it is and begin new episodes, since the state of the present ones is not finite."""
         self.skipped += 1
         if self.skipped > SKIPPED_SHARE * max(self.number, 100):
             raise RunFailed(
@@ -117,18 +117,13 @@ class MetaTraining(Training):
         shrink = 1.0 if clip is None else min(1.0, clip / (norm + 1e-12))
         displacement, self._memory = self._optimizer.update({"phi": shrink * grad}, self._memory)
         self._vector.add_(displacement["phi"], alpha=self._rate())
-        self._spread(self._vector)
-        # The mean forgets its start: without the ramp it would hold the initial weights for 1 / (1 − decay) updates.
+        self._load_vector(self._vector)
+        # Without this ramp the mean would contain the initial weights for 1 / (1 − decay) updates.
         decay = min(self.plan.average, self.number / (self.number + 10.0))
         self._average = decay * self._average + (1.0 - decay) * self._vector
 
-    @torch.no_grad()
-    def _spread(self, vector: Tensor) -> None:
-        """Give the learner the φ of a vector."""
-        values = list(self.learner.parameters())
-        pieces = torch.split(vector, [value.numel() for value in values])
-        for value, piece in zip(values, pieces, strict=True):
-            value.copy_(piece.view_as(value))
+    def _load_vector(self, vector: Tensor) -> None:
+        self.load(unflattened(vector, dict(self.learner.named_parameters())))
 
     def _rate(self) -> float:
         """Return the schedule's factor on the learning rate at this update."""
@@ -141,7 +136,3 @@ class MetaTraining(Training):
             return 0.1 ** sum(self.number > drop * plan.updates for drop in DROPS)
         share = (self.number - plan.warmup) / max(1, plan.updates - plan.warmup)
         return plan.floor + (1.0 - plan.floor) * 0.5 * (1.0 + math.cos(math.pi * share))
-
-
-def _flat(phi: Params) -> Tensor:
-    return torch.cat([value.flatten() for value in phi.values()])

@@ -1,4 +1,4 @@
-"""How long an episode of meta-training is, as training goes on."""
+"""Horizons: the number of steps of meta-training episodes in the course of training."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from torch import Generator
 
 
 class Horizon(ABC):
-    """Draws the number of steps of each new episode."""
+    """A distribution of the number of steps of each new episode."""
 
     @abstractmethod
     def draw(self, done: float, longest: int, rng: Generator) -> int:
         """Return the steps of an episode.
 
         Args:
-            done: Share of the updates made so far, in [0, 1].
-            longest: The task's own horizon.
-            rng: For random lengths.
+            done: Fraction of the updates made so far, in [0, 1].
+            longest: Task's own horizon.
+            rng: Generator of random lengths.
         """
 
 
@@ -38,9 +38,9 @@ class Curriculum(Horizon):
     Deviation: the paper does not say when it switches; that is ours, and so is a stretch of random lengths.
 
     Args:
-        short: Steps at first; the paper's 100.
-        until: Share of the updates after which lengths become random.
-        settled: Share of the updates after which every episode is long.
+        short: Steps of the first episodes; the paper's 100.
+        until: Fraction of the updates after which lengths become random.
+        settled: Fraction of the updates after which every episode has the task's horizon.
     """
 
     def __init__(self, short: int = 100, until: float = 0.5, settled: float = 0.8) -> None:
@@ -53,7 +53,7 @@ class Curriculum(Horizon):
         self.settled = settled
 
     def draw(self, done: float, longest: int, rng: Generator) -> int:
-        """Return the steps that belong to this stretch."""
+        """Return the steps of an episode in this stretch of training."""
         if self.short >= longest or done >= self.settled:
             return longest
         if done < self.until:

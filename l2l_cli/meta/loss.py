@@ -1,4 +1,4 @@
-"""Meta-losses: what is asked of an episode as a whole."""
+"""Meta-losses: functions of an episode's losses that meta-training minimises."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from l2l_cli.optimizers.base import positive
 
 
 class MetaLoss(ABC):
-    """Maps the losses of a window, (T, E), to the number that φ is to make small."""
+    """A map from the losses of a window, (T, E), to the number that φ minimises."""
 
     @abstractmethod
     def __call__(self, losses: Tensor, reached: float, shown: Tensor | None = None) -> Tensor:
-        """Return a scalar.
+        """Return the meta-loss, ().
 
         Args:
-            losses: (T, E).
-            reached: Share of the episode that is over at the window's end, in (0, 1].
-            shown: Whose targets could be learned from, (T, E) of 0 and 1; None: all.
+            losses: Loss of each step and episode, (T, E).
+            reached: Fraction of the episode that is over at the window's end, in (0, 1].
+            shown: Mask of the targets that could be learned from, (T, E) of 0 and 1; None is all.
         """
 
 
 class Trajectory(MetaLoss):
-    """The mean loss along the trajectory: every step counts alike.
+    """The mean loss along the trajectory, in which all steps have the same weight.
 
     Source: Andrychowicz et al. 2016, eq. 3 with all w_t = 1; Hochreiter et al. 2001, §2; J_all of Bosc 2016, §2.
     """
@@ -37,14 +37,15 @@ class Trajectory(MetaLoss):
 
 
 class LogTrajectory(MetaLoss):
-    """The mean of log(loss + epsilon): late, small losses count as much as early, large ones.
+    """The mean of log(loss + epsilon), in which late, small losses count as much as early, large ones.
 
-    Deviation: ours; under the plain mean a learned optimizer is hardly asked about the end of an episode.
+    Deviation: ours; under the plain mean the end of an episode hardly counts in a learned optimizer's meta-loss.
 
     Args:
-        epsilon: Added to losses.
-        rising: Weigh a window by the share of the episode that is over at its end (Andrychowicz et al. 2016, eq. 3 with
-            w_t rising): a truncated window does not know what its moves are good for later, and that hurts most early.
+        epsilon: Number that is added to losses.
+        rising: Whether a window is weighted by the fraction of the episode that is over at its end (Andrychowicz et
+            al. 2016, eq. 3 with w_t rising); a truncated window ignores the later effects of its steps, and that does
+            most harm early.
     """
 
     def __init__(self, epsilon: float = 1e-3, rising: bool = False) -> None:
@@ -71,10 +72,11 @@ class LastStep(MetaLoss):
 
 
 class HeldOut(MetaLoss):
-    """The mean loss over the steps whose targets are hidden, of each episode first, then over episodes.
+    """The mean loss over the steps whose targets are hidden, first of each episode, then over episodes.
 
-    Source: J_test of Bosc 2016, §2, which finds J_all, ``Trajectory``, far easier to meta-train by.  Episodes that hide
-    nothing within a window do not count in it; a window in which none does gives 0.
+    Episodes without hidden targets in a window do not count in it; a window without any hidden targets gives 0.
+
+    Source: J_test of Bosc 2016, §2, who finds it far easier to meta-train by J_all, which is ``Trajectory``.
     """
 
     def __call__(self, losses: Tensor, reached: float, shown: Tensor | None = None) -> Tensor:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from l2l_cli.core.random import generator
-from l2l_cli.kernels.seeds.layers import BATCH, ONLINE, Lesson
+from l2l_cli.kernels.seeds.layers import BATCH, ONLINE, EpochData
 from l2l_cli.kernels.simd.compiled import announce
-from l2l_cli.kernels.simd.registers import Array, shape_of
+from l2l_cli.kernels.simd.registers import Array, lanes_of
 from l2l_cli.kernels.threads import flushed
 from l2l_cli.learners.base import Learner
 from l2l_cli.meta.plan import MetaPlan
@@ -29,11 +29,11 @@ class OnlineTraining(Training):
     The last weights are kept, not the best on validation: the paper knows no validation.
 
     Args:
-        learner: Whose ``parameters()`` are trained, in place.
-        rule: That moves them.
+        learner: Learner whose ``parameters()`` are trained, in place.
+        rule: Rule that moves them.
         optimizer: Plain gradient descent, for its learning rate: nothing else is part of the rule.
         plan: Epochs and validation.
-        seed: Of every draw.
+        seed: Seed of every draw.
 
     Raises:
         ValueError: The learner has no φ, or is none that the rule knows; the optimizer is another one.
@@ -45,7 +45,8 @@ class OnlineTraining(Training):
         super().__init__(learner, plan, seed)
         if not isinstance(optimizer, Sgd):
             raise ValueError(
-                f"an online rule descends by itself: choose optimizer=sgd for its lr, not {type(optimizer).__name__}"
+                "online rules update the weights themselves and need optimizer=sgd, whose lr they use, not "
+                f"{type(optimizer).__name__}"
             )
         self.rule = rule
         self.kernel = rule.kernel(learner)
@@ -145,12 +146,12 @@ class _Lanes:
         steps = self._rule.horizon.draw(done, task.horizon, generator(0, "horizon", self._number))
         inputs, targets = self._sequences(steps)
         errors = np.zeros(targets.shape[::2], self._dtype)
-        module, sizes, shape = self._kernel.module, self._kernel.sizes, shape_of(self._kernel.lanes, self._dtype)
-        lesson = Lesson(inputs, targets, self._rate, self._mode, self._rule.half, errors)
+        module, sizes, lanes = self._kernel.module, self._kernel.sizes, lanes_of(self._kernel.lanes, self._dtype)
+        data = EpochData(inputs, targets, self._rate, self._mode, self._rule.half, errors)
         with flushed:
-            module.epoch(self._net, sizes, lesson, shape)
+            module.epoch(self._net, sizes, data, lanes)
             if self._mode == BATCH:
-                module.move(self._net, self._rate, shape)
+                module.move(self._net, self._rate, lanes)
         self._losses = errors.mean(0, dtype=np.float64) / steps
         self._number += 1
 

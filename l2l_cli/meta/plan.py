@@ -1,36 +1,37 @@
-"""What a meta-training run is asked to do; plain values, so that reading a configuration loads no torch."""
+"""The plan of a meta-training run, as plain values, so that reading a configuration loads no torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 DROPS = (0.6, 0.76, 0.88)
-"""Shares of the updates after which the schedule "steps" takes a tenth: epochs 150, 190 and 220 of 250."""
+"""Fractions of the updates after which the schedule "steps" takes a tenth: epochs 150, 190 and 220 of 250."""
 
 CRITERIA = ("mean", "end", "final", "held_out")
-"""Of an episode's loss: over all steps, their last tenth, at the last one, over those whose targets are hidden."""
+"""Means of an episode's loss: over all steps, the last tenth, the last one, those whose targets are hidden."""
 
 
 @dataclass
 class MetaPlan:
-    """The schedule of a meta-training run.
+    """The plan of a meta-training run.
 
     Attributes:
-        updates: Updates of φ.
+        updates: Number of updates of φ.
         warmup: Updates over which the learning rate rises linearly to its full value.
-        schedule: "cosine" lets it fall to ``floor`` of that value afterwards; "constant" keeps it; "steps" takes a
-            tenth of it after 60 %, 76 % and 88 % of the updates each (Chen and Lu 2018, their code).
-        floor: Final learning rate as a fraction of the full one, by "cosine".
+        schedule: Course of the learning rate after that: "cosine" lowers it to ``floor`` of the full value; "constant"
+            keeps it; "steps" takes a tenth of it after 60 %, 76 % and 88 % of the updates each (Chen and Lu 2018, their
+            code).
+        floor: Final learning rate of "cosine" as a fraction of the full one.
         clip: Largest Euclidean norm of a meta-gradient; None does not clip.
-        clip_relative: ``clip`` is in multiples of φ's own norm.
-        average: Decay of a running mean of φ, which is then what is validated and kept; 0 keeps φ itself.
+        clip_relative: Whether ``clip`` is in multiples of φ's own norm.
+        average: Decay of a running mean of φ, which then is validated and kept; 0 keeps φ itself.
         validate_every: Updates between validations.
         patience: Validations without improvement after which training stops; None never stops early.
-        criterion: What validation minimises: the "mean" loss over an episode or its "end", the last tenth, the
+        criterion: Loss that validation minimises: the "mean" over an episode, its "end", which is the last tenth, the
             "final" one, or that of its "held_out" steps, whose targets are hidden; None is held_out for a task that
             hides some, or else mean.
-        validation_episodes: Fresh meta-valid episodes, the same at each validation.
-        validation_steps: Their length; None is the task's horizon.
+        validation_episodes: Number of meta-valid episodes, the same at each validation.
+        validation_steps: Steps of these episodes; None is the task's horizon.
         checkpoint_every: Seconds between checkpoints.
     """
 
@@ -52,7 +53,7 @@ class MetaPlan:
         """Check the ranges.
 
         Raises:
-            ValueError: Names the key and its range.
+            ValueError: A value is out of range; the message names the key and its range.
         """
         for name, low in {"updates": 1, "validate_every": 1, "validation_episodes": 1, "warmup": 0}.items():
             _require(getattr(self, name) >= low, name, f"at least {low}", self)

@@ -1,4 +1,4 @@
-"""Experience replay of θ: meta-training meets the parameters of long optimizations without making them.
+"""Experience replay of θ: meta-training sees the parameters of long optimizations without running them anew.
 
 Source: Chen and Lu 2018, algorithm 3.
 """
@@ -15,27 +15,28 @@ from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import derive, generator
 from l2l_cli.core.tree import detach, tree_map
 from l2l_cli.core.types import Batches, Params
+from l2l_cli.core.vectors import flattened
 from l2l_cli.learners.base import Learner
 from l2l_cli.learners.descent import Descent, DescentState
-from l2l_cli.meta.gradient import Estimate, Estimator, Progress
+from l2l_cli.meta.gradient import Estimate, Estimator, Progress, meta_gradient
 from l2l_cli.meta.horizon import Horizon
 from l2l_cli.meta.loss import MetaLoss, Trajectory
 from l2l_cli.optimizers.base import fraction
 
 GROWTH = 1.2
-"""Largest norm of parameters that are kept, in multiples of that of the best ones (Chen and Lu's code)."""
+"""Largest norm of stored parameters, in multiples of the norm of the best ones (Chen and Lu's code)."""
 
 
 class Slots(NamedTuple):
     """R stored parameters of E episodes each.
 
     Attributes:
-        params: (R, E, ...) each.
-        draw: Which draw of episodes they were fitted to, (R,).
-        age: How many steps were made, (R,).
-        stored: How many were ever stored, (); the first R of them fill the slots, later ones take the oldest's place.
-        best: The lowest loss at which parameters were stored, and their norm, (2,).
-        chance: The loss of the first θ_0, ().
+        params: Stored parameters, (R, E, ...) each.
+        draw: Number of the draw of episodes that they were fitted to, (R,).
+        age: Number of steps that they were fitted for, (R,).
+        stored: Number of parameters ever stored, (); the first R fill the slots, and later ones replace the oldest.
+        best: Lowest loss at which parameters were stored, and their norm, (2,).
+        chance: Loss of the first θ_0, ().
     """
 
     params: Params
@@ -46,11 +47,8 @@ class Slots(NamedTuple):
     chance: Tensor
 
 
-class Present(NamedTuple):
-    """Where meta-training with replay stands.
-
-    ``state`` is the learner's, ``windows`` counts those so far, (), and ``loss`` is the last one, ().
-    """
+class ReplayState(NamedTuple):
+    """The learner's state under replay, the slots, the number of windows so far, (), and the last loss, ()."""
 
     state: DescentState
     slots: Slots
@@ -58,8 +56,8 @@ class Present(NamedTuple):
     loss: Tensor
 
 
-class Found(NamedTuple):
-    """Stored parameters (E, ...), the draw of episodes that they belong to, and their age."""
+class StoredParams(NamedTuple):
+    """Parameters (E, ...) from a slot, the number of their draw of episodes, and their age in steps."""
 
     params: Params
     draw: int
@@ -67,19 +65,19 @@ class Found(NamedTuple):
 
 
 class Replay:
-    """After each window an episode ends by chance: its θ may be stored, and a stored one or a new θ_0 takes its place.
+    """A random end of episodes after each window: θ may be stored, and a stored one or a new θ_0 follows it.
 
-    Deviation: the paper keeps θ only while its loss is the best so far, which never shows φ an old θ again once the
-    best ones have become young; "recent" keeps every θ that is not worse than a new one.
+    Deviation: the paper stores θ only if its loss is the best so far, so that φ never sees an old θ again once the best
+    ones have become young; "recent" stores every θ that is not worse than a new one.
 
     Args:
-        keep: Chance that an episode goes on; the paper's code has 0.3 for its convolutional network, 0.5 for its
+        keep: Probability that an episode continues; the paper's code has 0.3 for its convolutional network, 0.5 for its
             residual one.
-        capacity: Slots R; 200.
-        fresh: Chance of a new θ_0 in place of a stored one; the paper has 0.
-        store: "recent"; "best" stores θ if its loss is not above the best so far and its norm at most 1.2 times that
-            one's (the paper); "initial" holds the first θ_0 and nothing else, which is what the released code comes to:
-            its best loss begins at 0.
+        capacity: Number R of slots; the paper's 200.
+        fresh: Probability of a new θ_0 in place of a stored one; the paper has 0.
+        store: Rule of storing: "recent" stores every θ whose loss is not above the first θ_0's; "best" stores θ if its
+            loss is not above the best so far and its norm at most 1.2 times that one's (the paper); "initial" holds the
+            first θ_0 and nothing else, as the released code does in effect, since its best loss begins at 0.
 
     Raises:
         ValueError: A number is out of range.
@@ -101,7 +99,7 @@ class Replay:
         self.store = store
 
     def init(self, params: Params) -> Slots:
-        """Return empty slots for parameters (E, ...); those of "initial" hold these."""
+        """Return empty slots for parameters (E, ...); the slot of "initial" holds the parameters."""
         size = self.capacity if self.store != "initial" else 1
         slots = tree_map(lambda value: value.new_zeros(size, *value.shape), params)
         draw, age, stored = (torch.zeros(shape, dtype=torch.int64, device="cpu") for shape in (size, size, ()))
@@ -109,30 +107,30 @@ class Replay:
         return self._put(empty, params, 0, 0) if self.store == "initial" else empty
 
     def goes_on(self, rng: Generator) -> bool:
-        """Draw whether the present episodes do."""
+        """Draw whether the present episodes continue."""
         return _chance(rng) < self.keep
 
-    def take(self, slots: Slots, rng: Generator) -> Found | None:
-        """Draw stored parameters, all alike; None asks for a new θ_0."""
+    def take(self, slots: Slots, rng: Generator) -> StoredParams | None:
+        """Draw stored parameters with equal probabilities; None stands for a new θ_0."""
         filled = min(int(slots.stored), len(slots.draw))
         if not filled or _chance(rng) < self.fresh:
             return None
         index = int(torch.randint(filled, (), generator=rng, device="cpu"))
         params = {name: value[index].clone() for name, value in slots.params.items()}
-        return Found(params, int(slots.draw[index]), int(slots.age[index]))
+        return StoredParams(params, int(slots.draw[index]), int(slots.age[index]))
 
     def put(self, slots: Slots, params: Params, draw: int, age: int, loss: float) -> Slots:
         """Store the parameters of episodes that end, if they are good enough."""
         if self.store == "recent" and loss <= float(slots.chance):
             return self._put(slots, params, draw, age)
-        norm = float(torch.cat([value.flatten() for value in params.values()]).norm())
+        norm = float(flattened(params).norm())
         best, size = slots.best.tolist()
         if self.store == "best" and (not int(slots.stored) or (loss <= best and norm <= GROWTH * size)):
             return self._put(slots, params, draw, age)._replace(best=slots.best.new_tensor([loss, norm]))
         return slots
 
     def _put(self, slots: Slots, params: Params, draw: int, age: int) -> Slots:
-        # In place: 200 copies of a large network are not copied each time.
+        # In place, so that 200 copies of a large network are not copied each time.
         index = int(slots.stored) % len(slots.draw)
         for name, value in params.items():
             slots.params[name][index] = value.detach()
@@ -145,15 +143,15 @@ def _chance(rng: Generator) -> float:
 
 
 class Replayed(Estimator, ABC):
-    """An estimator whose episodes go on from parameters of others; its progress carries a ``Present``.
+    """An estimator whose episodes may start from stored parameters; its progress carries a ``ReplayState``.
 
-    Every window sees batches of its own, also of an episode that is taken up again.
+    Every window has new batches, also in an episode that is continued from stored parameters.
 
     Args:
-        episodes: Optimizations side by side.
+        episodes: Number of optimizations side by side.
         window: Steps of a window.
-        horizon: How old parameters may become before their episode ends; None is the task's own horizon.
-        replay: What follows an episode; None is ``Replay``'s defaults.
+        horizon: Age of parameters at which their episode ends; None is the task's own horizon.
+        replay: Rule by which episodes end and follow each other; None is ``Replay``'s defaults.
     """
 
     def __init__(self, episodes: int, window: int, horizon: Horizon | None, replay: Replay | None) -> None:
@@ -162,10 +160,10 @@ class Replayed(Estimator, ABC):
         self.replay = replay if replay is not None else Replay()
 
     def begin(self, learner: Learner[Any], seed: int, draw: int, done: float) -> Progress:
-        """Begin the first episodes, or begin anew with nothing stored.
+        """Begin episodes with empty slots.
 
         Raises:
-            UsageError: The learner descends on no model, or its task hides targets or varies.
+            UsageError: The learner is no optimizer, or its task hides targets or varies.
         """
         if not isinstance(learner, Descent):
             raise UsageError("replay stores the parameters of a model; learners that fit none take gradient=backprop")
@@ -174,26 +172,26 @@ class Replayed(Estimator, ABC):
         progress = super().begin(learner, seed, draw, done)
         slots = self.replay.init(progress.state.params)
         zero = torch.zeros((), device="cpu")
-        return progress._replace(state=Present(progress.state, slots, zero.to(torch.int64), zero))
+        return progress._replace(state=ReplayState(progress.state, slots, zero.to(torch.int64), zero))
 
     def replayed(self, learner: Learner[Any], progress: Progress, done: float) -> Progress:
-        """Go on, or store θ and take up another one, with a rule that remembers nothing."""
-        present: Present = progress.state
-        seed, number = int(progress.seed), int(present.windows)
+        """Continue the present episodes, or store their θ and start from another one with a new memory of the rule."""
+        replay: ReplayState = progress.state
+        seed, number = int(progress.seed), int(replay.windows)
         rng = generator(seed, "replay", number)
         if not number or (self.replay.goes_on(rng) and progress.step < progress.horizon):
             return progress
         draw, age = int(progress.draw), int(progress.step)
-        slots = self.replay.put(present.slots, present.state.params, draw, age, float(present.loss))
-        found = self.replay.take(slots, rng)
-        if found is None or found.age >= int(progress.horizon):
+        slots = self.replay.put(replay.slots, replay.state.params, draw, age, float(replay.loss))
+        stored = self.replay.take(slots, rng)
+        if stored is None or stored.age >= int(progress.horizon):
             newest = derive(seed, "fresh", number) % (1 << 40)
             fresh = super().begin(learner, seed, newest, done)
-            return fresh._replace(state=present._replace(state=fresh.state, slots=slots))
+            return fresh._replace(state=replay._replace(state=fresh.state, slots=slots))
         assert isinstance(learner, Descent)
-        state = DescentState(found.params, learner.rule.init(found.params))
-        place = [torch.tensor(value, device="cpu") for value in (found.draw, found.age)]
-        return progress._replace(draw=place[0], step=place[1], state=present._replace(state=state, slots=slots))
+        state = DescentState(stored.params, learner.rule.init(stored.params))
+        draw_of, step = (torch.tensor(value, device="cpu") for value in (stored.draw, stored.age))
+        return progress._replace(draw=draw_of, step=step, state=replay._replace(state=state, slots=slots))
 
     def window_of(self, learner: Learner[Any], progress: Progress) -> Batches:
         """Return the data of the next window."""
@@ -201,29 +199,22 @@ class Replayed(Estimator, ABC):
         return self.episode(learner, progress).batches(start, start + self.steps)
 
     def after(self, progress: Progress, state: DescentState, first: Tensor, last: Tensor) -> Progress:
-        """Return the progress after a window.
-
-        Args:
-            progress: Before it.
-            state: The learner's after it.
-            first: The window's first loss, ().
-            last: Its last one, ().
-        """
-        present: Present = progress.state
-        slots = present.slots if int(present.windows) else present.slots._replace(chance=first.detach().cpu())
-        present = Present(detach(state), slots, present.windows + 1, last.detach().cpu())
-        return progress._replace(step=progress.step + self.steps, state=present)
+        """Return the progress after a window, by the learner's state after it and its first and last loss, () both."""
+        replay: ReplayState = progress.state
+        slots = replay.slots if int(replay.windows) else replay.slots._replace(chance=first.detach().cpu())
+        replay = ReplayState(detach(state), slots, replay.windows + 1, last.detach().cpu())
+        return progress._replace(step=progress.step + self.steps, state=replay)
 
 
 class ReplayedBackprop(Replayed):
     """``Backprop`` with replay, for any rule.
 
     Args:
-        episodes: Optimizations side by side.
+        episodes: Number of optimizations side by side.
         window: Steps of a window.
-        horizon: How old parameters may become before their episode ends; None is the task's own horizon.
-        loss: The meta-loss; None is the mean along the trajectory.
-        replay: What follows an episode; None is ``Replay``'s defaults.
+        horizon: Age of parameters at which their episode ends; None is the task's own horizon.
+        loss: Meta-loss; None is the mean along the trajectory.
+        replay: Rule by which episodes end and follow each other; None is ``Replay``'s defaults.
     """
 
     def __init__(
@@ -242,7 +233,6 @@ class ReplayedBackprop(Replayed):
         progress = self.replayed(learner, progress, done)
         state, losses = learner.losses(detach(progress.state.state), self.window_of(learner, progress))
         objective = self.loss(losses, min(1.0, (int(progress.step) + self.steps) / int(progress.horizon)))
-        names, values = zip(*learner.named_parameters(), strict=True)
-        grads = torch.autograd.grad(objective, values, materialize_grads=True)
+        grad = meta_gradient(learner, objective)
         progress = self.after(progress, state, losses[0].mean(), losses[-1].mean())
-        return progress, Estimate(dict(zip(names, grads, strict=True)), objective.detach(), losses.detach().mean())
+        return progress, Estimate(grad, objective.detach(), losses.detach().mean())

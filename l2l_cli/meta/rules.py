@@ -56,7 +56,7 @@ class OnlineRule(ABC):
             error is.
         sequences: Presented in an epoch, where the task has no fixed set of its own.
         half: Minimise ½e² rather than e², which halves the learning rate.
-        horizon: How long sequences are, by the share of the epochs done; None is the task's own length.
+        horizon: Length of sequences by the share of the epochs done; None is the task's own length.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Truncated1997(OnlineRule):
         """Return the LSTM's."""
         if not isinstance(learner, LSTM1997):
             raise ValueError(_foreign("truncated1997", "lstm1997", learner))
-        sizes = lstm1997.Sizes(learner.hidden, learner.cells, len(learner.second), _one_output(learner))
+        sizes = lstm1997.LSTM1997Sizes(learner.hidden, learner.cells, len(learner.second), _one_output(learner))
         return Kernel(lstm1997, sizes, ("first", "second", "readout"))
 
 
@@ -146,7 +146,9 @@ class RTRL(OnlineRule):
 def _recurrent(rule: str, learner: Learner[Any], depth: int) -> Kernel:
     if not isinstance(learner, Recurrent):
         raise ValueError(_foreign(rule, "recurrent", learner))
-    return Kernel(recurrent, recurrent.Sizes(learner.hidden, _one_output(learner), depth), ("first", "readout"))
+    return Kernel(
+        recurrent, recurrent.RecurrentSizes(learner.hidden, _one_output(learner), depth), ("first", "readout")
+    )
 
 
 def _one_output(learner: LogisticNetwork[Any]) -> int:

@@ -1,4 +1,4 @@
-"""What every training of a learner's φ shares: records, validation, and a state that can be saved."""
+"""The common part of all training of a learner's φ: records, validation, and a state that can be saved."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from l2l_cli.meta.plan import MetaPlan
 
 
 class Update(NamedTuple):
-    """One update of φ: its number from 1, its mean loss, and the meta-gradient's norm before clipping."""
+    """One update of φ: its number from 1, its mean loss, the meta-gradient's norm before clipping, whether skipped."""
 
     number: int
     loss: float
@@ -28,7 +28,7 @@ class Update(NamedTuple):
 
 
 class Validation(NamedTuple):
-    """One validation: after which update, and whether it is the best yet.
+    """One validation: the number of updates before it, losses, and whether it is the best so far.
 
     ``train`` is the mean loss of the updates since the last validation; ``mean`` and ``final`` are the loss over all
     steps and at the last step of the meta-valid episodes, ``held_out`` that of their hidden steps, None without any.
@@ -43,17 +43,18 @@ class Validation(NamedTuple):
 
 
 class Training(ABC):
-    """Training of a learner's φ, which may be left and taken up again at every record.
+    """Training of a learner's φ, which can be interrupted and resumed at every record.
 
     Args:
-        learner: Whose ``parameters()`` are trained, in place.
-        plan: Number of updates, validation.
-        seed: Of every draw.
+        learner: Learner whose ``parameters()`` are trained, in place.
+        plan: Number of updates, and validation.
+        seed: Seed of every draw.
 
     Attributes:
-        number: Updates made.
-        skipped: How many of them were left out for being non-finite.
-        best: The lowest validation loss.
+        number: Number of updates made.
+        skipped: Number of them that were skipped for being non-finite.
+        best: Lowest validation loss.
+        stale: Number of validations since the lowest one.
 
     Raises:
         ValueError: The learner has no φ.
@@ -78,26 +79,26 @@ class Training(ABC):
 
     @abstractmethod
     def finish(self) -> None:
-        """Give the learner the weights to be kept."""
+        """Set the learner's φ to the weights that are kept."""
 
     @abstractmethod
     def tree(self) -> dict[str, Any]:
-        """Return all tensors that a resumed run needs, but the counters; a copy of φ is among them, as "phi"."""
+        """Return all tensors that a resumed run needs except the counters; "phi" is a copy of φ."""
 
     @abstractmethod
     def take(self, tree: dict[str, Any]) -> None:
-        """Take up the tensors of ``tree``; φ is set already."""
+        """Continue from the tensors of ``tree``, when φ is set already."""
 
     @property
     def done(self) -> bool:
-        """Whether the updates are spent or patience is at its end."""
+        """Whether all updates are made, or patience has run out."""
         impatient = self.plan.patience is not None and self.stale >= self.plan.patience
         return self.number >= self.plan.updates or impatient
 
     def records(self) -> Iterator[Update | Validation]:
         """Yield a record after each update and each validation until training is done."""
         while True:
-            # Asked before the next update, not after the last: a run may have been stopped between the two.
+            # Checked before the next update and not after the last: a run may have been stopped between the two.
             if self._owes_validation:
                 self._validated = self.number
                 yield self.validate()
@@ -106,7 +107,7 @@ class Training(ABC):
             yield self.update()
 
     def validate(self) -> Validation:
-        """Score the learner as it stands on the meta-valid episodes."""
+        """Score the learner on the meta-valid episodes."""
         steps = self.plan.validation_steps or self.learner.task.horizon
         seed = derive(self.seed, "validation")
         scores = score(self.learner, self.plan.validation_episodes, steps, seed, Phase.META_VALID)
@@ -127,7 +128,7 @@ class Training(ABC):
         return flatten(self.tree()) | {"counters": torch.tensor(values, dtype=torch.float64, device="cpu")}
 
     def restore(self, saved: Mapping[str, Tensor]) -> None:
-        """Take up where a checkpoint left off.
+        """Continue from a checkpoint.
 
         Raises:
             KeyError: The checkpoint belongs to another learner or estimator.
@@ -140,7 +141,7 @@ class Training(ABC):
         self._window = (total, int(count))
 
     def note(self, loss: float) -> None:
-        """Count a finite loss towards the mean that the next validation reports."""
+        """Add a finite loss to the mean that the next validation reports."""
         self._window = (self._window[0] + loss, self._window[1] + 1)
 
     def phi(self) -> Params:

@@ -1,1 +1,1 @@
-"""Floor 1: the networks that tasks fit."""
+"""Networks that tasks fit, and points on their loss surfaces."""

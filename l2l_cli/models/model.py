@@ -12,21 +12,20 @@ from torch import Generator, Tensor, nn
 from torch.func import functional_call, vmap
 
 from l2l_cli.autodiff.chain import Chain, segments, side_by_side
-from l2l_cli.autodiff.layer_traces import watch
-from l2l_cli.autodiff.linearize import Answer, Linearization
+from l2l_cli.autodiff.layer_traces import observe
+from l2l_cli.autodiff.linearize import Linearization, NetworkFunction
 from l2l_cli.core.random import normal, uniform
 from l2l_cli.core.types import Params
 
 Initializer = Callable[[str, tuple[int, ...], Generator], Tensor]
-"""Draws one parameter: (name, shape, rng) -> tensor of that shape."""
+"""(name, shape, rng) -> initial values of one parameter, of that shape."""
 
-
-Kind = Literal["conv_weight", "conv_bias", "dense_weight", "dense_bias", "norm_scale", "norm_offset"]
-"""Of a parameter: of a convolution, of a normalisation, or of anything else."""
+ParameterType = Literal["conv_weight", "conv_bias", "dense_weight", "dense_bias", "norm_scale", "norm_offset"]
+"""The types of parameters: a convolution's, a normalisation's, and those of all other modules."""
 
 
 class Trace(NamedTuple):
-    """Answers (E, N, ...), what each module with parameters was given, and the zeros added to what it returned."""
+    """Outputs (E, N, ...), the inputs of each module with parameters, and the zeros added to its outputs."""
 
     outputs: Tensor
     inputs: Params
@@ -34,16 +33,17 @@ class Trace(NamedTuple):
 
 
 class Model:
-    """A module whose parameters are an argument.  The only place of the project that uses ``vmap``.
+    """A module as a function of its parameters.  This is the only place of the project that uses ``vmap``.
 
     Args:
-        module: The network; its own parameters serve as a template of names, shapes and dtypes alone.
-        initializer: Draws θ_0, one parameter at a time.
-        in_turn: Compute one episode after another.  "cpu": on a CPU alone, where what a large network passes from
-            layer to layer is then still in the cache when it is needed; True: everywhere, for networks that fill a
-            GPU one by one, or that ``vmap`` refuses.
-        recompute: Keep of a network what enters each of its ``segments``, and compute the rest again for gradients and
-            Jacobian products: less memory, at most one forward pass more for each.  ``torch.func.vjp`` refuses then.
+        module: The network, whose own parameters serve only as a template of names, shapes and dtypes.
+        initializer: Function that draws θ_0, one parameter at a time.
+        in_turn: Whether one episode is computed after another.  "cpu" does so on a CPU only, where the activations of a
+            large network are then still in the cache when they are needed; True does so everywhere, for networks each
+            of which fills a GPU, or that ``vmap`` refuses.
+        recompute: Whether only the inputs of each of the network's ``segments`` are kept, and the rest is computed
+            again for gradients and Jacobian products: less memory, and at most one forward pass more for each.
+            ``torch.func.vjp`` refuses such a network.
     """
 
     def __init__(
@@ -58,14 +58,14 @@ class Model:
         self.in_turn = in_turn
         self.recompute = recompute
         parts = segments(module)
-        self._one = Chain(parts, _called, recompute)
-        self._side_by_side = Chain(parts, lambda part: vmap(_called(part)), recompute)
-        self._watched = vmap(lambda params, inputs, shifts: watch(module, params, inputs, shifts))
-        self._returned: dict[torch.Size, dict[str, torch.Size]] = {}  # shapes, by the inputs' shape
+        self._one = Chain(parts, _function_of, recompute)
+        self._side_by_side = Chain(parts, lambda part: vmap(_function_of(part)), recompute)
+        self._observe = vmap(lambda params, inputs, shifts: observe(module, params, inputs, shifts))
+        self._layer_shapes: dict[torch.Size, dict[str, torch.Size]] = {}  # outputs', by the inputs' shape
 
     @property
     def module(self) -> nn.Module:
-        """The network itself, for kernels that ask whether they know it; its parameters mean nothing."""
+        """The network itself, by which kernels recognise it; its parameters mean nothing."""
         return self._module
 
     @property
@@ -74,10 +74,10 @@ class Model:
         return {name: tuple(value.shape) for name, value in self._module.named_parameters()}
 
     @cached_property
-    def kinds(self) -> dict[str, Kind]:
-        """The kind of each parameter, by name; a normalisation's own are called scale and offset."""
+    def parameter_types(self) -> dict[str, ParameterType]:
+        """The type of each parameter, by name; a normalisation's parameters are called scale and offset."""
         return {
-            f"{path}.{name}" if path else name: _kind(module, name)
+            f"{path}.{name}" if path else name: _parameter_type(module, name)
             for path, module in self._module.named_modules()
             for name, _ in module.named_parameters(recurse=False)
         }
@@ -92,38 +92,42 @@ class Model:
         return {name: self.initializer(name, (episodes, *shape), rng) for name, shape in self.shapes.items()}
 
     def __call__(self, params: Params, inputs: Tensor) -> Tensor:
-        """Answer inputs (E, N, ...) with parameters (E, ...); outputs are (E, N, ...)."""
+        """Return the outputs (E, N, ...) for inputs (E, N, ...) and parameters (E, ...)."""
         if self._goes_in_turn(inputs):
             return torch.stack([self._one(*pair) for pair in zip(_each(params), inputs, strict=True)])
         return self._side_by_side(params, inputs)
 
     def linearize(self, params: Params, inputs: Tensor) -> Linearization:
-        """Answer, and keep what products with the Jacobian at these parameters need; detached from all graphs."""
-        at = {name: value.detach() for name, value in params.items()}
+        """Return the linearization at these parameters, detached from all graphs."""
+        constants = {name: value.detach() for name, value in params.items()}
         if self._goes_in_turn(inputs):
-            return side_by_side([self._one.linearize(*pair) for pair in zip(_each(at), inputs, strict=True)])
-        return self._side_by_side.linearize(at, inputs)
+            return side_by_side([self._one.linearize(*pair) for pair in zip(_each(constants), inputs, strict=True)])
+        return self._side_by_side.linearize(constants, inputs)
 
     def trace(self, params: Params, inputs: Tensor) -> Trace:
-        """Answer as a call does, and look into the pass; see ``watch`` for what is seen and what is refused."""
-        if inputs.shape[1:] not in self._returned:
+        """Return the outputs as a call does, with the inputs of each layer.
+
+        Raises:
+            UsageError: A module with parameters is called twice in a pass.
+        """
+        if inputs.shape[1:] not in self._layer_shapes:
             with torch.no_grad():
-                seen = watch(self._module, _of(params, 0), inputs[0], {})
-            self._returned[inputs.shape[1:]] = {name: value.shape for name, value in seen.returned.items()}
-        shapes = self._returned[inputs.shape[1:]]
+                layers = observe(self._module, _of(params, 0), inputs[0], {}).layer_outputs
+            self._layer_shapes[inputs.shape[1:]] = {name: value.shape for name, value in layers.items()}
+        shapes = self._layer_shapes[inputs.shape[1:]]
         shifts = {name: inputs.new_zeros(len(inputs), *shape).requires_grad_() for name, shape in shapes.items()}
         if not self._goes_in_turn(inputs):
-            outputs, given, _ = self._watched(params, inputs, shifts)
-            return Trace(outputs, given, shifts)
-        each = [watch(self._module, _of(params, e), inputs[e], _of(shifts, e)) for e in range(len(inputs))]
-        given = {name: torch.stack([seen.given[name] for seen in each]) for name in shapes}
-        return Trace(torch.stack([seen.outputs for seen in each]), given, shifts)
+            outputs, layer_inputs, _ = self._observe(params, inputs, shifts)
+            return Trace(outputs, layer_inputs, shifts)
+        each = [observe(self._module, _of(params, e), inputs[e], _of(shifts, e)) for e in range(len(inputs))]
+        layer_inputs = {name: torch.stack([one.layer_inputs[name] for one in each]) for name in shapes}
+        return Trace(torch.stack([one.outputs for one in each]), layer_inputs, shifts)
 
     def _goes_in_turn(self, inputs: Tensor) -> bool:
         return self.in_turn is True or self.in_turn == inputs.device.type
 
 
-def _kind(module: nn.Module, name: str) -> Kind:
+def _parameter_type(module: nn.Module, name: str) -> ParameterType:
     if name in ("scale", "offset"):
         return "norm_scale" if name == "scale" else "norm_offset"
     if isinstance(module, nn.Conv2d):
@@ -131,19 +135,19 @@ def _kind(module: nn.Module, name: str) -> Kind:
     return "dense_bias" if name.endswith("bias") else "dense_weight"
 
 
-def _called(module: nn.Module) -> Answer:
-    """Return a module as a function of its parameters."""
+def _function_of(module: nn.Module) -> NetworkFunction:
+    """Return a module as a function of its parameters and inputs."""
     return lambda params, inputs: functional_call(module, params, (inputs,))
 
 
 def _each(params: Params) -> Iterator[Params]:
-    """Return each episode's own parameters in turn."""
+    """Yield the parameters of one episode after another."""
     for values in zip(*(value.unbind() for value in params.values()), strict=True):
         yield dict(zip(params, values, strict=True))
 
 
 def _of(params: Params, episode: int) -> Params:
-    """Return one episode's own parameters."""
+    """Return the parameters of one episode."""
     return {name: value[episode] for name, value in params.items()}
 
 

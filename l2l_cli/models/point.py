@@ -1,51 +1,52 @@
-"""Where an optimizer stands: a point on a loss surface, which answers what it is asked."""
+"""A point on a loss surface: loss, gradient and curvature at an optimizer's present parameters."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property, partial
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Generator, Tensor
 
-from l2l_cli.autodiff.layer_traces import Fisher, LayerTrace, seeds
+from l2l_cli.autodiff.layer_traces import Fisher, LayerTrace, OutputCurvature, curvature_vectors
 from l2l_cli.autodiff.linearize import Linearization
-from l2l_cli.core.types import Batch, Params
-from l2l_cli.models.model import Kind, Model, Trace
+from l2l_cli.core.types import Batch, Context, Params
+from l2l_cli.core.vectors import choose
+from l2l_cli.models.model import Model, ParameterType, Trace
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(outputs (E, N, ...), targets (E, N, ...)) -> loss (E,)."""
 
-SecondOrder = bool | Literal["ggn"]
-"""See ``Point``."""
+Product = Callable[..., tuple[Tensor, ...]]
+"""A linear map of tensors shaped as the parameters to such tensors."""
 
-Curvature = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""(outputs, targets, u (E, N, ...) each) -> the loss's Hessian in the outputs times u, (E, N, ...)."""
+SecondOrder = bool | Literal["ggn"]
+"""The values of ``Point``'s ``second_order``."""
 
 
 def output_hessian(loss: Loss, outputs: Tensor, targets: Tensor, u: Tensor) -> Tensor:
-    """Return the Hessian of a loss in its outputs times u, (E, N, ...), by differentiating twice; constant in both."""
+    """Return the Hessian of a loss in its outputs times u, (E, N, ...), by differentiating twice, as a constant."""
     at = outputs.detach().requires_grad_()
     with torch.enable_grad():
-        (slope,) = torch.autograd.grad(loss(at, targets).sum(), at, create_graph=True)
-        if not slope.requires_grad:  # a loss that is linear in the outputs
+        (gradient,) = torch.autograd.grad(loss(at, targets).sum(), at, create_graph=True)
+        if not gradient.requires_grad:  # a loss that is linear in the outputs
             return torch.zeros_like(u)
-        return torch.autograd.grad(slope, at, u)[0]
+        return torch.autograd.grad(gradient, at, u)[0]
 
 
 class Point:
-    """Parameters, a batch and a loss; every quantity is computed once and only when asked for.
+    """Parameters, a batch and a loss; every quantity is computed once and only when it is needed.
 
     Args:
         model: The network that is fitted.
         loss: The task's loss.
-        params: Where the optimizer stands; (E, ...) each.
+        params: Parameters at which everything is computed, (E, ...) each.
         batch: The data that defines the surface at this step; where its targets are hidden, the surface is flat.
-        second_order: Let meta-gradients flow through ``grad``; "ggn" takes the Gauss-Newton matrix for the Hessian.
+        second_order: Whether meta-gradients flow through ``grad``; "ggn" takes the Gauss-Newton matrix for the Hessian.
             This is the one place of the project where the gradient is stopped (Andrychowicz et al. 2016, §2:
             ∂∇_t/∂φ = 0 when false).
-        curvature: The loss's in the outputs; None differentiates the loss.
+        curvature: Product with the loss's Hessian in the outputs; None differentiates the loss.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Point:
         params: Params,
         batch: Batch,
         second_order: SecondOrder = False,
-        curvature: Curvature | None = None,
+        curvature: OutputCurvature | None = None,
     ) -> None:
         self._model = model
         self._loss = loss
@@ -63,6 +64,8 @@ class Point:
         self._batch = batch
         self._second_order = second_order
         self._differentiable = torch.is_grad_enabled()
+        self._linear: Linearization | None = None
+        self._trace: Trace | None = None
         # Constants (θ_0, or everything outside meta-training) become leaves, so that ``grad`` exists at them too.
         self.params = {
             name: value if value.requires_grad and self._differentiable else value.detach().requires_grad_()
@@ -70,18 +73,18 @@ class Point:
         }
 
     @property
-    def kinds(self) -> dict[str, Kind]:
-        """The kind of each parameter."""
-        return self._model.kinds
+    def parameter_types(self) -> dict[str, ParameterType]:
+        """The type of each parameter, by name."""
+        return self._model.parameter_types
 
     @cached_property
     def outputs(self) -> Tensor:
-        """The model's answer to the batch, (E, N, ...)."""
-        if self._is_traced:
+        """The model's outputs for the batch, (E, N, ...)."""
+        if self._trace is not None:
             return self._trace.outputs
         with torch.enable_grad():
-            if "linear" in self.__dict__ and self._second_order is not True:  # its forward pass serves for all
-                return self.linear.differentiable(self.params)
+            if self._linear is not None and self._second_order is not True:  # its forward pass serves for all
+                return self._linear.differentiable(self.params)
             return self._model(self.params, self._batch.inputs)
 
     @cached_property
@@ -100,42 +103,44 @@ class Point:
             total,
             list(self.params.values()),
             create_graph=self._second_order is True and self._differentiable,
-            retain_graph=self._differentiable or self._is_traced,
+            retain_graph=self._differentiable or self._trace is not None,
         )
         if self._second_order == "ggn" and self._differentiable:
-            values = _Bent.apply(self._curved, *self.params.values(), *values)  # type: ignore[no-untyped-call]
+            values = _GradientWithGGN.apply(self._ggn, *self.params.values(), *values)  # type: ignore[no-untyped-call]
         return dict(zip(self.params, values, strict=True))
 
-    @cached_property
+    @property
     def linear(self) -> Linearization:
-        """The model's first-order change here; ask for it before all else, and its forward pass is the only one."""
-        return self._model.linearize(self.params, self._batch.inputs)
+        """The model's linearization; if it is taken first, its forward pass serves all other quantities too."""
+        if self._linear is None:
+            self._linear = self._model.linearize(self.params, self._batch.inputs)
+        return self._linear
 
     def ggn(self, v: Params) -> Params:
-        """Return the product of each episode's generalised Gauss-Newton matrix with its ``v``, shaped as that.
+        """Return the product of each episode's generalised Gauss-Newton matrix with ``v``, shaped as the parameters.
 
         The matrix is Jᵀ·H·J, with J = ∂outputs/∂θ and H the loss's Hessian in the outputs; 0 where targets are hidden.
-        To meta-gradients it is constant and symmetric: they flow through ``v`` alone, by the same product.
+        Meta-gradients take it for constant and symmetric: they flow through ``v`` alone, by the same product.
 
         Source: Schraudolph 2002, §3; Chen and Lu 2018, eq. 3 and its backward pass.
         """
-        values = _Symmetric.apply(self._curved, *(v[name] for name in self.params))  # type: ignore[no-untyped-call]
+        values = _Symmetric.apply(self._ggn, *(v[name] for name in self.params))  # type: ignore[no-untyped-call]
         return dict(zip(self.params, values, strict=True))
 
     @cached_property
-    def _curved(self) -> Callable[..., tuple[Tensor, ...]]:
+    def _ggn(self) -> Product:
         """The product of ``ggn``; graphs hold it, so it must not hold this point, whose gradient may hold a graph."""
         linear, curvature, (_, targets, shown), names = self.linear, self._curvature, self._batch, list(self.params)
 
         def product(*v: Tensor) -> tuple[Tensor, ...]:
             u = curvature(linear.outputs, targets, linear.push(dict(zip(names, v, strict=True))))
-            return tuple(linear.pull(where_shown(shown, u)).values())
+            return tuple(linear.pull(u if shown is None else choose(shown, u, 0.0)).values())
 
         return product
 
     @cached_property
-    def _slope(self) -> tuple[Params, Params]:
-        """Parameters, and the gradient at them with a graph of its own: what ``hessian`` differentiates."""
+    def _differentiable_grad(self) -> tuple[Params, Params]:
+        """Parameters, and the gradient at them with a graph of its own, which ``hessian`` differentiates."""
         at = self.params
         if self._second_order is not True:
             at = {name: value.detach().requires_grad_() for name, value in at.items()}
@@ -144,53 +149,45 @@ class Point:
         return at, dict(zip(at, values, strict=True))
 
     def hessian(self, v: Params) -> Params:
-        """Return the product of each episode's Hessian with its ``v``, both shaped as the parameters.
+        """Return the product of each episode's Hessian with ``v``, shaped as the parameters.
 
-        Two backward passes, exact (Pearlmutter 1994, §3).  Meta-gradients flow through ``v``, and with
+        It is exact and takes two backward passes (Pearlmutter 1994, §3).  Meta-gradients flow through ``v``, and with
         ``second_order`` through the Hessian.
         """
-        at, slope = self._slope
-        bent = [name for name, value in slope.items() if value.requires_grad]
-        if not bent:  # a loss that is linear in the parameters
+        at, grad = self._differentiable_grad
+        curved = [name for name, value in grad.items() if value.requires_grad]
+        if not curved:  # a loss that is linear in the parameters
             return {name: torch.zeros_like(value) for name, value in v.items()}
         values = torch.autograd.grad(
-            [slope[name] for name in bent],
+            [grad[name] for name in curved],
             list(at.values()),
-            [v[name] for name in bent],
+            [v[name] for name in curved],
             retain_graph=True,
             create_graph=self._differentiable,
             materialize_grads=True,
         )
         return dict(zip(at, values, strict=True))
 
-    @cached_property
-    def _trace(self) -> Trace:
-        with torch.enable_grad():
-            return self._model.trace(self.params, self._batch.inputs)
-
-    @property
-    def _is_traced(self) -> bool:
-        """Whether a pass was looked into, so that it serves for all else as well."""
-        return "_trace" in self.__dict__
-
     def layers(self, rng: Generator, fisher: Fisher = "sampled") -> dict[str, LayerTrace]:
-        """Return what each module with parameters of its own was given, and the curvature's vectors at its outputs.
+        """Return the inputs of each module with parameters of its own, and the curvature's vectors at its outputs.
 
-        Asked before all else, it shares one forward pass with the other quantities.  No meta-gradient flows through it.
+        If it is called first, its forward pass serves all other quantities too.  No meta-gradient flows through it.
 
         Args:
-            rng: Of what is random in the vectors.
-            fisher: Which curvature; see ``seeds``.
+            rng: Generator of the vectors' signs.
+            fisher: Name of the vectors, as ``curvature_vectors`` explains them.
 
         Raises:
             UsageError: Such a module is called twice in a pass.
         """
+        if self._trace is None:
+            with torch.enable_grad():
+                self._trace = self._model.trace(self.params, self._batch.inputs)
         trace = self._trace
-        vectors = seeds(self._loss, self._curvature, trace.outputs, self._batch.targets, rng, fisher)
+        vectors = curvature_vectors(self._loss, self._curvature, trace.outputs, self._batch.targets, rng, fisher)
+        shifts = list(trace.shifts.values())
         each = [
-            torch.autograd.grad(
-                trace.outputs, list(trace.shifts.values()), self._where_shown(vector), retain_graph=True
-            )
+            torch.autograd.grad(trace.outputs, shifts, self._where_shown(vector), retain_graph=True)
             for vector in vectors
         ]
         modules = dict(self._model.module.named_modules())
@@ -211,35 +208,31 @@ class Point:
         return self._where_shown(self._loss(outputs, self._batch.targets))
 
     def _where_shown(self, values: Tensor) -> Tensor:
-        return where_shown(self._batch.shown, values)
-
-
-def where_shown(shown: Tensor | None, values: Tensor) -> Tensor:
-    """Return values (E, ...) with 0 for the episodes whose targets are hidden."""
-    return values if shown is None else torch.where(shown.view(-1, *[1] * (values.dim() - 1)) > 0, values, 0.0)
+        """Return values (E, ...) with 0 for the episodes whose targets are hidden."""
+        return values if self._batch.shown is None else choose(self._batch.shown, values, 0.0)
 
 
 class _Symmetric(torch.autograd.Function):
     """A constant symmetric linear map, whose derivative is the map itself."""
 
     @staticmethod
-    def forward(ctx: Any, product: Callable[..., tuple[Tensor, ...]], *v: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Context, product: Product, *v: Tensor) -> tuple[Tensor, ...]:
         ctx.product = product
         return product(*v)
 
     @staticmethod
-    def backward(ctx: Any, *u: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Context, *u: Tensor) -> tuple[Tensor | None, ...]:
         return None, *_Symmetric.apply(ctx.product, *u)  # type: ignore[no-untyped-call]
 
 
-class _Bent(torch.autograd.Function):
-    """Gradients, constant, whose derivative in the parameters is to be a symmetric product."""
+class _GradientWithGGN(torch.autograd.Function):
+    """(θ, gradient) -> the gradient's value, with the Gauss-Newton product as its derivative in θ."""
 
     @staticmethod
-    def forward(ctx: Any, product: Callable[..., tuple[Tensor, ...]], *given: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Context, product: Product, *tensors: Tensor) -> tuple[Tensor, ...]:
         ctx.product = product
-        return tuple(value.clone() for value in given[len(given) // 2 :])
+        return tuple(value.clone() for value in tensors[len(tensors) // 2 :])
 
     @staticmethod
-    def backward(ctx: Any, *u: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Context, *u: Tensor) -> tuple[Tensor | None, ...]:
         return None, *ctx.product(*u), *(None for _ in u)

@@ -1,1 +1,1 @@
-"""Floor 1: update rules, hand-made and learned."""
+"""Update rules, hand-made and learned."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from l2l_cli.core.types import Params
+from l2l_cli.kernels.paths import Path
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
 from l2l_cli.optimizers.preprocess import Preprocess
 
@@ -25,11 +26,11 @@ class GlobalAveragingLSTM(CoordinatewiseLSTM):
         averaged: Global averaging cells of each layer, from 0 to ``hidden`` (the paper gives no number; ours: a half).
         hidden: Units of each layer, global averaging cells included.
         layers: See ``CoordinatewiseLSTM``, as for all that follows.
-        preprocess: What the cell sees of a gradient.
+        preprocess: Features that the cell sees of a gradient.
         output_scale: Factor on the head.
         forget_bias: Initial bias of the forget gates.
         initial_head: Factor on the head's initial weights.
-        initial_seed: Of the initial weights.
+        initial_seed: Seed of the initial weights.
     """
 
     def __init__(
@@ -56,3 +57,7 @@ class GlobalAveragingLSTM(CoordinatewiseLSTM):
         by_episode = [piece.reshape(self.averaged, episodes, piece.shape[1] // episodes) for piece in pieces]
         mean = torch.cat(by_episode, 2).mean(2, keepdim=True)
         return torch.cat([own, torch.cat([mean.expand_as(piece).flatten(1) for piece in by_episode], 1)])
+
+    def compiled_steps(self) -> Path:
+        """Return why there are none."""
+        return Path(why_not="global averaging cells mix coordinates, which the kernels take one by one")

@@ -1,4 +1,4 @@
-"""What an update rule is: shown a point on a loss surface, it returns the next parameters."""
+"""The interface of update rules, which map a point on a loss surface to the next parameters."""
 
 from __future__ import annotations
 
@@ -8,55 +8,70 @@ from typing import Generic, TypeVar
 from torch import Tensor, nn
 
 from l2l_cli.core.types import Params
+from l2l_cli.kernels.paths import REFERENCE, Path
 from l2l_cli.models.point import Point
+from l2l_cli.optimizers.compiled import CompiledSteps, Fitting, Unroll
+from l2l_cli.optimizers.fast.unroll_cpu import UnrollOfOne
 
 Memory = TypeVar("Memory")
 
 
 class Optimizer(nn.Module, ABC, Generic[Memory]):
-    """An update rule; its ``parameters()`` are φ if it is learned, and nothing if it is hand-made.
-
-    Attributes:
-        fast: As that of the learner whose rule it is, which sets it.
-    """
-
-    fast: bool = True
+    """An update rule; its ``parameters()`` are φ if it is learned, and empty if it is hand-made."""
 
     @abstractmethod
     def init(self, params: Params) -> Memory:
-        """Return the memory of a rule that has not moved yet."""
+        """Return the memory before the first step, for parameters (E, ...)."""
 
     @abstractmethod
     def step(self, point: Point, memory: Memory) -> tuple[Params, Memory]:
         """Return the next parameters and memory."""
 
-    def looks(self, memory: Memory) -> Tensor | None:
-        """Return how often each episode's batches were looked at beyond once a step, (E,); None if never.
+    def compiled(self, fitting: Fitting) -> Unroll[Memory] | Path:
+        """Return a compiled path through the rule's steps, or the path of ``step`` and why there is nothing more."""
+        del fitting
+        return REFERENCE
 
-        A look is an evaluation of the loss, of a gradient or of a Hessian product.
+    def extra_evaluations(self, memory: Memory) -> Tensor | None:
+        """Return the evaluations of each episode beyond one gradient a step, (E,); None if there are none.
+
+        An evaluation is one of the loss, of a gradient or of a Hessian product, on a step's batch.
         """
         del memory
         return None
 
 
 class FirstOrder(Optimizer[Memory], ABC):
-    """A rule that asks for nothing but the gradient."""
+    """A rule that needs nothing but the gradient."""
 
     @abstractmethod
     def update(self, grad: Params, memory: Memory) -> tuple[Params, Memory]:
-        """Return the displacement to be added to the parameters, and the memory."""
+        """Return the displacement to be added to the parameters, and the next memory."""
 
     def step(self, point: Point, memory: Memory) -> tuple[Params, Memory]:
         """Move by the displacement."""
         displacement, memory = self.update(point.grad, memory)
-        return {name: value + displacement[name] for name, value in point.params.items()}, memory
+        return added(point.params, displacement), memory
+
+    def compiled_steps(self) -> CompiledSteps[Memory] | Path:
+        """Return compiled steps that take gradients as data and equal ``update``; or why there are none."""
+        return REFERENCE
+
+    def compiled(self, fitting: Fitting) -> Unroll[Memory] | Path:
+        """Return the path by ``compiled_steps``, if gradients can be taken as data."""
+        if not fitting.paths.compiled:
+            return REFERENCE
+        steps = self.compiled_steps()
+        if isinstance(steps, Path):
+            return steps
+        return Path(why_not=fitting.obstacle) if fitting.obstacle else UnrollOfOne(fitting, steps)
 
 
 def positive(**values: float) -> None:
     """Refuse hyper-parameters that are not above zero.
 
     Raises:
-        ValueError: Names the first offender.
+        ValueError: A value is not above zero; the message names it.
     """
     for name, value in values.items():
         if not value > 0:
@@ -67,7 +82,7 @@ def fraction(**values: float) -> None:
     """Refuse decay rates outside [0, 1).
 
     Raises:
-        ValueError: Names the first offender.
+        ValueError: A value is outside; the message names it.
     """
     for name, value in values.items():
         if not 0 <= value < 1:
@@ -77,6 +92,11 @@ def fraction(**values: float) -> None:
 def zeros(params: Params) -> Params:
     """Return zeros shaped as the parameters."""
     return {name: value.new_zeros(value.shape) for name, value in params.items()}
+
+
+def added(params: Params, displacement: Params) -> Params:
+    """Return params + displacement."""
+    return {name: value + displacement[name] for name, value in params.items()}
 
 
 def decayed(old: Params, new: Params, decay: float, gain: float) -> Params:

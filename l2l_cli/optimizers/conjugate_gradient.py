@@ -8,35 +8,36 @@ import torch
 from torch import Tensor
 
 from l2l_cli.core.types import Params
+from l2l_cli.core.vectors import dot, stacked, unstacked
 from l2l_cli.models.point import Point
 from l2l_cli.optimizers.base import Optimizer
-from l2l_cli.optimizers.line_search import backtrack, dot, downhill, from_vectors, quotient, to_vectors
+from l2l_cli.optimizers.line_search import backtrack, downhill, quotient
 
 
-class Conjugacy(NamedTuple):
-    """The last gradient and direction, (E, D) each, zero before the first step; looks so far, (E,)."""
+class ConjugateGradientMemory(NamedTuple):
+    """The last gradient and direction, (E, D) each, zero before the first step; extra evaluations so far, (E,)."""
 
     grad: Tensor
     direction: Tensor
-    looks: Tensor
+    evaluations: Tensor
 
 
-class ConjugateGradient(Optimizer[Conjugacy]):
+class ConjugateGradient(Optimizer[ConjugateGradientMemory]):
     """θ ← θ + α · p with p ← −g + β · p, and α where the second-order model of the loss along p is least.
 
-    On a quadratic, every first-order method that starts from θ_0 and adds multiples of the gradients it was shown is
-    after t steps somewhere in θ_0 plus the t-th Krylov space of Hessian and first gradient; this one is at the point of
-    least loss in that space, so none of them can be lower at any step: it is their limit, and after as many steps as
-    there are dimensions it is the exact solution, up to rounding.  A rule that gives each coordinate a rate of its own,
-    as Adam and learned rules do, may leave that space; for those it is a yardstick.
+    On a quadratic, every first-order method that starts from θ_0 and adds multiples of past gradients is after t steps
+    somewhere in θ_0 plus the t-th Krylov space of Hessian and first gradient.  This one is at the point of least loss
+    in that space, so none of them can be lower at any step: it is their limit, and after as many steps as there are
+    dimensions it is the exact solution, up to rounding.  A rule that gives each coordinate a rate of its own, as Adam
+    and learned rules do, may leave that space; for those it is a yardstick.
 
     On other surfaces it is a nonlinear conjugate-gradient method, with safeguards that a quadratic never needs:
-    a β below 0 counts as 0 and a direction along which the loss does not fall is replaced by the steepest one; where
+    a β below 0 counts as 0, and a direction along which the loss does not fall is replaced by the steepest one; where
     curvature is not positive, the line search starts from a step of length 1; and a step that makes the loss on its
-    batch larger is shortened.  It is never restarted otherwise.
+    batch larger is shortened.  There are no other restarts.
 
-    A step looks at its batch more than once: one Hessian product and one loss or more.  ``looks`` counts them.  No
-    meta-gradient flows through a step.
+    A step takes extra evaluations on its batch: one Hessian product, and one loss or more.  No meta-gradient flows
+    through a step.
 
     Source: Hestenes and Stiefel 1952; β of Polak and Ribière 1969, cut at 0 as in Nocedal and Wright 2006, eq. 5.45.
     """
@@ -44,23 +45,23 @@ class ConjugateGradient(Optimizer[Conjugacy]):
     def __init__(self) -> None:
         super().__init__()
 
-    def init(self, params: Params) -> Conjugacy:
-        """Remember nothing."""
-        none = torch.zeros_like(to_vectors(params))
-        return Conjugacy(none, none.clone(), none.new_zeros(len(none)))
+    def init(self, params: Params) -> ConjugateGradientMemory:
+        """Return a zero gradient and direction."""
+        zero = torch.zeros_like(stacked(params))
+        return ConjugateGradientMemory(zero, zero.clone(), zero.new_zeros(len(zero)))
 
     @torch.no_grad()
-    def step(self, point: Point, memory: Conjugacy) -> tuple[Params, Conjugacy]:
+    def step(self, point: Point, memory: ConjugateGradientMemory) -> tuple[Params, ConjugateGradientMemory]:
         """Move to the least loss along the next direction."""
-        grad = to_vectors(point.grad)
+        grad = stacked(point.grad)
         beta = quotient(dot(grad, grad - memory.grad), dot(memory.grad, memory.grad)).clamp(min=0.0)
         direction = downhill(beta[:, None] * memory.direction - grad, grad)
-        curvature = dot(direction, to_vectors(point.hessian(from_vectors(direction, point.params))))
+        curvature = dot(direction, stacked(point.hessian(unstacked(direction, point.params))))
         unknown = quotient(torch.ones_like(curvature), direction.norm(dim=1))
         length = torch.where(curvature > 0, quotient(-dot(grad, direction), curvature), unknown)
         moved = backtrack(point, direction, length)
-        return moved.params, Conjugacy(grad, direction, memory.looks + moved.looks + 1)
+        return moved.params, ConjugateGradientMemory(grad, direction, memory.evaluations + moved.evaluations + 1)
 
-    def looks(self, memory: Conjugacy) -> Tensor:
-        """Return the Hessian products and the losses of the line searches, (E,)."""
-        return memory.looks
+    def extra_evaluations(self, memory: ConjugateGradientMemory) -> Tensor:
+        """Return the number of Hessian products, and of losses in line searches, (E,)."""
+        return memory.evaluations

@@ -6,27 +6,20 @@ Names: φ → ``parameters()``; θ → ``params``; ∇ → ``grad``; h → ``LST
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 import torch
 from torch import Tensor, nn
 
 from l2l_cli.core.random import generator, uniform
 from l2l_cli.core.types import Params
-from l2l_cli.kernels.blocks import BLOCK, blocked, blocks_of, unblocked
+from l2l_cli.core.vectors import flattened, unflattened
+from l2l_cli.kernels.paths import Path
+from l2l_cli.kernels.weights import Weights
 from l2l_cli.optimizers.base import FirstOrder, positive
+from l2l_cli.optimizers.compiled import CompiledSteps, Fitting, Unroll
+from l2l_cli.optimizers.fast.lstm_steps import LSTMSteps
+from l2l_cli.optimizers.fast.unroll_cuda import CudaUnroll, obstacle
+from l2l_cli.optimizers.lstm_cell import LSTMCell, LSTMStates
 from l2l_cli.optimizers.preprocess import Identity, Preprocess
-
-
-class LSTMStates(NamedTuple):
-    """Hidden and cell activations of every layer, unit and coordinate, (layers, B, H, BLOCK) each: ``kernels.blocks``.
-
-    ``seen`` is what the pre-processing remembers; most remember nothing.
-    """
-
-    hidden: Tensor
-    cell: Tensor
-    seen: Any = ()
 
 
 class CoordinatewiseLSTM(FirstOrder[LSTMStates]):
@@ -37,12 +30,12 @@ class CoordinatewiseLSTM(FirstOrder[LSTMStates]):
     Args:
         hidden: Units of each layer; the paper's 20.
         layers: LSTM layers; the paper's 2.
-        preprocess: What the cell sees of a gradient; None is the gradient itself (the paper, for quadratics).
+        preprocess: Features that the cell sees of a gradient; None is the gradient itself (the paper, for quadratics).
         output_scale: Factor on the head; the paper's 1 for quadratics and 0.1 for MNIST.
         forget_bias: Initial bias of the forget gates (ours: 1, as in the authors' later code).
         initial_head: Factor on the head's initial weights.  A rule that first moves at random learns to be still, and
             a still one is told little about where to go; small weights let it begin almost still, but undecided.
-        initial_seed: Of the initial weights.
+        initial_seed: Seed of the initial weights.
     """
 
     def __init__(
@@ -66,6 +59,7 @@ class CoordinatewiseLSTM(FirstOrder[LSTMStates]):
         self.cells = nn.ModuleList(LSTMCell(width, hidden) for width in widths)
         self.head = nn.Linear(hidden, 1)
         self._reset(forget_bias, initial_head, initial_seed)
+        self._steps = LSTMSteps(self.weights, self.preprocess)
 
     def _reset(self, forget_bias: float, head: float, seed: int) -> None:
         rng = generator(seed, "coordinatewise_lstm")
@@ -82,46 +76,45 @@ class CoordinatewiseLSTM(FirstOrder[LSTMStates]):
     def init(self, params: Params) -> LSTMStates:
         """Start every coordinate from a zero state."""
         count = sum(value.numel() for value in params.values())
-        zero = self.head.weight.new_zeros(len(self.cells), blocks_of(count), self.hidden, BLOCK)
+        zero = self.head.weight.new_zeros(len(self.cells), self.hidden, count)
         return LSTMStates(zero, zero, self.preprocess.begin(self.head.weight.new_zeros(count)))
 
     def update(self, grad: Params, memory: LSTMStates) -> tuple[Params, LSTMStates]:
         """Return g_t, shaped as the parameters."""
-        flat = torch.cat([value.flatten() for value in grad.values()])
-        below, seen = self.preprocess.show(flat, memory.seen)
+        below, seen = self.preprocess.show(flattened(grad), memory.seen)
         hidden, cell = [], []
-        for unit, *before in zip(self.cells, *(unblocked(part, flat.numel()) for part in memory[:2]), strict=True):
-            below, content = unit(below, *before)
+        for layer, *before in zip(self.cells, memory.hidden, memory.cell, strict=True):
+            below, content = layer(below, *before)
             below = self.outgoing(below, grad)
             hidden.append(below)
             cell.append(content)
         moves = self.output_scale * (self.head.weight @ below + self.head.bias).squeeze(0)
-        pieces = torch.split(moves, [value.numel() for value in grad.values()])
-        shaped = {name: piece.view_as(grad[name]) for name, piece in zip(grad, pieces, strict=True)}
-        return shaped, LSTMStates(blocked(torch.stack(hidden)), blocked(torch.stack(cell)), seen)
+        return unflattened(moves, grad), LSTMStates(torch.stack(hidden), torch.stack(cell), seen)
 
     def outgoing(self, hidden: Tensor, grad: Params) -> Tensor:
         """Return what a layer passes on of its activations h (H, C), at ``grad``'s coordinates: here, h itself."""
         del grad
         return hidden
 
+    def weights(self) -> Weights:
+        """Return φ as kernels are given it."""
+        *cells, head, bias = self.parameters()
+        layers = [cells[k : k + 3] for k in range(0, len(cells), 3)]
+        return Weights(layers, (head, bias), self.output_scale, self.preprocess.presentation)
 
-class LSTMCell(nn.Module):
-    """One LSTM layer with forget gates and a single bias vector; gates in the order input, forget, cell, output.
+    def compiled_steps(self) -> CompiledSteps[LSTMStates] | Path:
+        """Return the CPU's kernels."""
+        if type(self) is not CoordinatewiseLSTM:
+            return Path(why_not=f"{type(self).__name__} may do what the kernels of CoordinatewiseLSTM do not")
+        if self.head.weight.device.type != "cpu":
+            return Path(why_not="the GPU's kernels know one LSTM for all parameters, not one for each type")
+        return self._steps
 
-    ``nn.LSTM`` carries two biases, one of them redundant: with it φ would not have the paper's size.
-    """
-
-    def __init__(self, inputs: int, hidden: int) -> None:
-        super().__init__()
-        self.input_weight = nn.Parameter(torch.empty(4 * hidden, inputs))
-        self.hidden_weight = nn.Parameter(torch.empty(4 * hidden, hidden))
-        self.bias = nn.Parameter(torch.empty(4 * hidden))
-
-    def forward(self, inputs: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the next hidden and cell activations, (H, C) each, for inputs (K, C)."""
-        gates = torch.addmm(self.bias[:, None], self.input_weight, inputs).addmm(self.hidden_weight, hidden)
-        into, forget, candidate, out = gates.chunk(4)
-        # 2σ(2x) − 1 is tanh, several times faster in torch's CPU kernels.
-        cell = torch.sigmoid(forget) * cell + torch.sigmoid(into) * (2.0 * torch.sigmoid(2.0 * candidate) - 1.0)
-        return torch.sigmoid(out) * (2.0 * torch.sigmoid(2.0 * cell) - 1.0), cell
+    def compiled(self, fitting: Fitting) -> Unroll[LSTMStates] | Path:
+        """Return the path by the CPU's or the GPU's kernels, if gradients can be taken as data."""
+        on_gpu = self.head.weight.device.type == "cuda" and type(self) is CoordinatewiseLSTM
+        if not fitting.paths.compiled or not on_gpu:
+            return super().compiled(fitting)
+        weights = self.weights()
+        why_not = fitting.obstacle or obstacle(weights)
+        return Path(why_not=why_not) if why_not else CudaUnroll(fitting, weights)

@@ -13,18 +13,20 @@ from torch.nn import functional
 from l2l_cli.autodiff.layer_traces import LayerTrace
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.types import Params
+from l2l_cli.core.vectors import per_episode
 from l2l_cli.models.convnet import BatchNorm
 
 NUMBERS = {"cpu": 1 << 19, "cuda": 1 << 28}
-"""Numbers of a convolution's patches in memory at once: what a CPU's cache holds, a gigabyte of a GPU's memory."""
+"""Numbers of a convolution's patches in memory at once: as many as a CPU's cache holds, or a gigabyte on a GPU."""
 
 
 class Factors(NamedTuple):
-    """Curvature, or its inverse, by blocks.
+    """Curvature, or its inverse, by blocks: A ⊗ G for each module with a weight (out, in, ...), a diagonal elsewhere.
 
-    For a module with a weight (out, in, ...), by its name: ``inputs`` A (E, D, D) and ``outputs`` G (E, out, out), of
-    which the block is the product A ⊗ G; D are the weights of one output, and its bias as the last.  For any other
-    parameter, by its own name: the ``diagonal``, shaped as itself.
+    Attributes:
+        inputs: Factors A, (E, D, D), by the module's name; D counts the weights of one output and its bias, the last.
+        outputs: Factors G, (E, out, out), by the module's name.
+        diagonal: Diagonals by the name of the parameter, and shaped as it, for all other parameters.
     """
 
     inputs: Params
@@ -41,42 +43,42 @@ def blank(params: Params) -> Factors:
             given = value[0, 0].numel() + (_join(owner, "bias") in params)
             inputs[owner] = value.new_zeros(episodes, given, given)
             outputs[owner] = value.new_zeros(episodes, width, width)
-    left = {name: value.new_zeros(value.shape) for name, value in params.items() if _owner(name) not in inputs}
-    return Factors(inputs, outputs, left)
+    diagonal = {name: value.new_zeros(value.shape) for name, value in params.items() if _owner(name) not in inputs}
+    return Factors(inputs, outputs, diagonal)
 
 
 def measure(layers: Mapping[str, LayerTrace], params: Params) -> Factors:
     """Return the factors of one batch.
 
-    Linear layers: A = mean of a·aᵀ and G = sum of g·gᵀ over examples (Martens and Grosse 2015, §3); the vectors g have
-    the mean's 1/N in them.  Where a layer is used at T places of an example, as a convolution's windows are, A sums
-    over the places and G averages over them (Grosse and Martens 2016, §3).  Batch normalisation: the sum of squares of
-    each example's own derivative.
+    Linear layers have A = mean of a·aᵀ and G = sum of g·gᵀ over examples (Martens and Grosse 2015, §3); the vectors g
+    contain the mean's 1/N.  Where a layer is applied at T positions of an example, as a convolution is, A sums over
+    the positions and G averages over them (Grosse and Martens 2016, §3).  Batch normalisation has the sum of squares
+    of each example's own derivative.
 
     Args:
-        layers: From ``Point.layers``.
-        params: The parameters (E, ...) that are to be covered.
+        layers: Layer traces, as of ``Point.layers``.
+        params: Parameters (E, ...) that the factors must cover.
 
     Raises:
-        UsageError: A module is of another kind, or a parameter belongs to none that was called.
+        UsageError: A module has another type, or a parameter belongs to no module that was called.
     """
-    found = Factors({}, {}, {})
+    factors = Factors({}, {}, {})
     for name, layer in layers.items():
         match layer.module:
             case nn.Linear() as linear:
-                found.inputs[name] = _second_moment(_places_last(layer.inputs, 2), linear.bias is not None)
-                found.outputs[name] = _slopes(_places_last(layer.gradients, 3))
+                factors.inputs[name] = _second_moment(_positions_last(layer.inputs, 2), linear.bias is not None)
+                factors.outputs[name] = _gradient_moment(_positions_last(layer.gradients, 3))
             case nn.Conv2d(groups=1, padding_mode="zeros") as convolution:
-                found.inputs[name] = _patches_moment(convolution, layer.inputs)
-                found.outputs[name] = _slopes(layer.gradients.flatten(4))
+                factors.inputs[name] = _patches_moment(convolution, layer.inputs)
+                factors.outputs[name] = _gradient_moment(layer.gradients.flatten(4))
             case BatchNorm() as normalisation:
-                found.diagonal.update(_affine(name, normalisation, layer))
+                factors.diagonal.update(_affine(name, normalisation, layer))
             case module:
                 raise UsageError(_cannot(f"{name or 'the network itself'} ({type(module).__name__})"))
     for name in params:
-        if _owner(name) not in found.inputs and name not in found.diagonal:
+        if _owner(name) not in factors.inputs and name not in factors.diagonal:
             raise UsageError(_cannot(f"{name}, whose module is never called"))
-    return found
+    return factors
 
 
 def _cannot(what: str) -> str:
@@ -88,37 +90,40 @@ def _cannot(what: str) -> str:
 
 def averaged(old: Factors, new: Factors, share: Tensor) -> Factors:
     """Return old + share · (new − old) with a share (E,) for each episode."""
+    pairs = zip(old, new, strict=True)
     return Factors(
-        *({name: value + _like(share, value) * (after[name] - value) for name, value in before.items()}
-          for before, after in zip(old, new, strict=True))
-    )  # fmt: skip
+        *(
+            {name: a + per_episode(share, a) * (after[name] - a) for name, a in before.items()}
+            for before, after in pairs
+        )
+    )
 
 
 def inverted(factors: Factors, damping: float) -> Factors:
-    """Return (A + π·√λ·I)⁻¹, (G + √λ/π·I)⁻¹ and 1 / (diagonal + λ); all not a number where there is no inverse.
+    """Return (A + π·√λ·I)⁻¹, (G + √λ/π·I)⁻¹ and 1 / (diagonal + λ); a factor without an inverse becomes NaN.
 
-    π² is the ratio of A's mean eigenvalue to G's, so that damping is the same share of both.
+    π² is the ratio of A's mean eigenvalue to G's, so that damping has the same ratio to both.
 
     Source: Martens and Grosse 2015, §6.3 (factored Tikhonov damping, π by traces).
     """
     inputs, outputs = {}, {}
-    for name, given in factors.inputs.items():
-        slopes = factors.outputs[name]
-        ratio = _mean_eigenvalue(given) / _mean_eigenvalue(slopes)
-        # Without any curvature on one side, neither has a share.
+    for name, a in factors.inputs.items():
+        g = factors.outputs[name]
+        ratio = _mean_eigenvalue(a) / _mean_eigenvalue(g)
+        # Without any curvature on one side the ratio means nothing.
         balance = torch.where((ratio > 0) & ratio.isfinite(), ratio, 1.0).sqrt()
-        inputs[name] = _inverse(given, math.sqrt(damping) * balance)
-        outputs[name] = _inverse(slopes, math.sqrt(damping) / balance)
+        inputs[name] = _inverse(a, math.sqrt(damping) * balance)
+        outputs[name] = _inverse(g, math.sqrt(damping) / balance)
     return Factors(inputs, outputs, {name: 1.0 / (value + damping) for name, value in factors.diagonal.items()})
 
 
 def times(factors: Factors, vectors: Params) -> Params:
-    """Return the product of the blocks and vectors that are shaped as the parameters."""
+    """Return the product of the blocks with vectors that are shaped as the parameters."""
     result = {name: factors.diagonal[name] * vectors[name] for name in factors.diagonal}
-    for name, given in factors.inputs.items():
+    for name, a in factors.inputs.items():
         weight, bias = vectors[_join(name, "weight")], vectors.get(_join(name, "bias"))
         rows = weight.flatten(2) if bias is None else torch.cat([weight.flatten(2), bias[..., None]], 2)
-        product = factors.outputs[name] @ rows @ given
+        product = factors.outputs[name] @ rows @ a
         result[_join(name, "weight")] = product[..., : weight[0, 0].numel()].reshape(weight.shape)
         if bias is not None:
             result[_join(name, "bias")] = product[..., -1]
@@ -133,29 +138,25 @@ def _join(owner: str, name: str) -> str:
     return f"{owner}.{name}" if owner else name
 
 
-def _like(share: Tensor, value: Tensor) -> Tensor:
-    return share.view(-1, *[1] * (value.dim() - 1))
-
-
-def _places_last(values: Tensor, axes: int) -> Tensor:
+def _positions_last(values: Tensor, axes: int) -> Tensor:
     """Return (..., T, width), or (..., width), as (..., width, T), after so many leading axes."""
     return values.reshape(*values.shape[:axes], -1, values.shape[-1]).mT
 
 
 def _second_moment(values: Tensor, bias: bool) -> Tensor:
     """Return the mean over examples of Σ_t a_t·a_tᵀ, (E, D, D), of values (E, N, in, T); with a bias a ends in 1."""
-    examples, places = values.shape[1], values.shape[3]
+    examples, positions = values.shape[1], values.shape[3]
     rows = values.transpose(1, 2).flatten(2)
     moment = rows @ rows.mT / examples
     if not bias:
         return moment
     sums = rows.sum(-1, keepdim=True) / examples
-    corner = sums.new_full((len(sums), 1, 1), places)
+    corner = sums.new_full((len(sums), 1, 1), positions)
     return torch.cat([torch.cat([moment, sums], 2), torch.cat([sums.mT, corner], 2)], 1)
 
 
 def _patches_moment(module: nn.Conv2d, inputs: Tensor) -> Tensor:
-    """Return ``_second_moment`` of what windows saw in inputs (E, N, C, H, W), a few examples at a time."""
+    """Return ``_second_moment`` of the patches of inputs (E, N, C, H, W), computed a few examples at a time."""
     episodes, examples = inputs.shape[:2]
     # A pixel is in as many patches as a window has pixels, if the stride is 1.
     numbers = inputs[:, 0].numel() * math.prod(module.kernel_size)
@@ -170,21 +171,21 @@ def _patches_moment(module: nn.Conv2d, inputs: Tensor) -> Tensor:
     return total
 
 
-def _slopes(gradients: Tensor) -> Tensor:
-    """Return the sum over vectors and examples of g·gᵀ, averaged over places, (E, out, out), of (K, E, N, out, T)."""
+def _gradient_moment(gradients: Tensor) -> Tensor:
+    """Return Σ g·gᵀ over vectors and examples, averaged over positions, (E, out, out), of g in (K, E, N, out, T)."""
     rows = gradients.permute(1, 3, 0, 2, 4).flatten(2)
     return rows @ rows.mT / gradients.shape[-1]
 
 
 def _affine(name: str, module: BatchNorm, layer: LayerTrace) -> Params:
-    """Return the diagonal for what a normalisation adds and, if it does, multiplies by."""
-    slopes = layer.gradients.unsqueeze(-1).flatten(4)  # (K, E, N, channels, places)
-    diagonal = {_join(name, "offset"): slopes.sum(-1).square().sum((0, 2))}
+    """Return the diagonal for a normalisation's offset and, if it has one, its scale."""
+    gradients = layer.gradients.unsqueeze(-1).flatten(4)  # (K, E, N, channels, positions)
+    diagonal = {_join(name, "offset"): gradients.sum(-1).square().sum((0, 2))}
     if module.scale is not None:
         values = layer.inputs.unsqueeze(-1).flatten(3)
         variance, mean = torch.var_mean(values, (1, 3), correction=0, keepdim=True)
         normal = (values - mean) / (variance + module.epsilon).sqrt()
-        diagonal[_join(name, "scale")] = (slopes * normal).sum(-1).square().sum((0, 2))
+        diagonal[_join(name, "scale")] = (gradients * normal).sum(-1).square().sum((0, 2))
     return diagonal
 
 
@@ -195,5 +196,5 @@ def _mean_eigenvalue(matrix: Tensor) -> Tensor:
 def _inverse(matrix: Tensor, damping: Tensor) -> Tensor:
     """Return (M + damping·I)⁻¹ for matrices (E, D, D) and damping (E,)."""
     identity = torch.eye(matrix.shape[-1]).to(matrix)
-    root, failed = torch.linalg.cholesky_ex(matrix + _like(damping, matrix) * identity)
-    return torch.where(_like(failed, matrix) > 0, torch.nan, torch.cholesky_inverse(root))
+    root, failed = torch.linalg.cholesky_ex(matrix + per_episode(damping, matrix) * identity)
+    return torch.where(per_episode(failed, matrix) > 0, torch.nan, torch.cholesky_inverse(root))

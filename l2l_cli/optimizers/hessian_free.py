@@ -2,49 +2,36 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from l2l_cli.core.tree import detach
 from l2l_cli.core.types import Params
+from l2l_cli.core.vectors import dot, stacked, unstacked
 from l2l_cli.models.point import Point
-from l2l_cli.optimizers.base import Optimizer, positive
-from l2l_cli.optimizers.line_search import dot, from_vectors, quotient, to_vectors
+from l2l_cli.optimizers.base import Optimizer, added, positive
+from l2l_cli.optimizers.line_search import quotient
 from l2l_cli.optimizers.solvers import Solution, conjugate_gradient
 
 POOR, GOOD = 0.25, 0.75
-"""Shares of the promised decrease below which the damping rises, and above which it falls (Martens 2010, §4.1)."""
+"""Fractions of the predicted decrease below which the damping rises, and above which it falls (Martens 2010, §4.1)."""
 
 
-class Solved(NamedTuple):
-    """The last system's solution, (E, D), zero before the first step; the damping and looks so far, (E,) each."""
+class HessianFreeMemory(NamedTuple):
+    """The last solution, (E, D), zero before the first step; damping and extra evaluations so far, (E,) each."""
 
     solution: Tensor
     damping: Tensor
-    looks: Tensor
+    evaluations: Tensor
 
 
-class HessianFree(Optimizer[Solved]):
+class _DampedGaussNewton(Optimizer[HessianFreeMemory], ABC):
     """θ ← θ − lr · x with (G + λ·I) · x ≈ g, G the generalised Gauss-Newton matrix of the batch.
 
-    Each system is solved from the last solution on, which so works as a momentum.  A step looks at its batch once more
-    than there are iterations: for each product with G, one of which is for the first residual.  No meta-gradient flows
-    through a step.
-
-    Source: Martens 2010, §4; fixed damping and few iterations as in Chen and Lu 2018, whose code has lr 0.01, damping
-    0.005 and 20 iterations at 512 pictures a batch.
-
-    Deviation: no line search and no preconditioner, as there; and a fixed number of iterations.
-
-    Args:
-        lr: Share of the solution that a step goes.
-        damping: λ.
-        iterations: Of conjugate gradients, a step.
-        decay: Share of the last solution that the next system starts from; 0 starts from nothing, Martens has 0.95.
-
-    Raises:
-        ValueError: A number is not above zero, or the decay not in [0, 1].
+    Deviation: no line search and no preconditioner, as in Chen and Lu 2018; and a fixed number of iterations.
     """
 
     def __init__(self, lr: float = 0.3, damping: float = 0.1, iterations: int = 4, decay: float = 1.0) -> None:
@@ -57,56 +44,81 @@ class HessianFree(Optimizer[Solved]):
         self.iterations = iterations
         self.decay = decay
 
-    def init(self, params: Params) -> Solved:
-        """Remember nothing."""
-        none = torch.zeros_like(to_vectors(params))
-        return Solved(none, none.new_full((len(none),), self.damping), none.new_zeros(len(none)))
+    def init(self, params: Params) -> HessianFreeMemory:
+        """Return a zero solution and the initial damping."""
+        zero = torch.zeros_like(stacked(params))
+        return HessianFreeMemory(zero, zero.new_full((len(zero),), self.damping), zero.new_zeros(len(zero)))
 
     @torch.no_grad()
-    def step(self, point: Point, memory: Solved) -> tuple[Params, Solved]:
+    def step(self, point: Point, memory: HessianFreeMemory) -> tuple[Params, HessianFreeMemory]:
         """Solve the system of this batch, and go along its solution."""
 
         def product(vectors: Tensor) -> Tensor:
-            bent = to_vectors(point.ggn(from_vectors(vectors, point.params)))
-            return torch.addcmul(bent, memory.damping[:, None], vectors)
+            return torch.addcmul(stacked(point.ggn(unstacked(vectors, point.params))), memory.damping[:, None], vectors)
 
         start = self.decay * memory.solution
-        bent = product(start)
-        grad = to_vectors(point.grad)
-        found = conjugate_gradient(product, start, grad - bent, iterations=self.iterations)
-        step = from_vectors(-self.lr * found.x, point.params)
-        params = {name: value.detach() + step[name] for name, value in point.params.items()}
-        damping, looks = self._damped(point, params, grad, found, memory.damping)
-        return params, Solved(found.x, damping, memory.looks + looks + 1 + found.products)
+        image = product(start)  # before the gradient, so that one forward pass serves for all
+        grad = stacked(point.grad)
+        solution = conjugate_gradient(product, start, grad - image, iterations=self.iterations)
+        params = added(detach(point.params), unstacked(-self.lr * solution.x, point.params))
+        damping, evaluations = self._damped(point, params, grad, solution, memory.damping)
+        return params, HessianFreeMemory(solution.x, damping, memory.evaluations + evaluations + 1 + solution.products)
 
-    def looks(self, memory: Solved) -> Tensor:
-        """Return the products with G, and the losses at the new parameters if they are asked for, (E,)."""
-        return memory.looks
+    def extra_evaluations(self, memory: HessianFreeMemory) -> Tensor:
+        """Return the number of products with G, and of losses at new parameters if the damping needs them, (E,)."""
+        return memory.evaluations
+
+    @abstractmethod
+    def _damped(
+        self, point: Point, params: Params, grad: Tensor, solution: Solution, damping: Tensor
+    ) -> tuple[Tensor, float]:
+        """Return the next damping, (E,), and the evaluations that it took."""
+
+
+class HessianFree(_DampedGaussNewton):
+    """θ ← θ − lr · x with (G + λ·I) · x ≈ g, G the generalised Gauss-Newton matrix of the batch, and λ fixed.
+
+    Each system is solved from the last solution on, which therefore acts as a momentum.  A step takes one evaluation
+    more than it has iterations: one product with G for each, and one for the first residual.  No meta-gradient flows
+    through a step.
+
+    Source: Martens 2010, §4; fixed damping and few iterations as in Chen and Lu 2018, whose code has lr 0.01, damping
+    0.005 and 20 iterations at 512 images a batch.
+
+    Args:
+        lr: Fraction of the solution that a step goes.
+        damping: Damping λ.
+        iterations: Number of conjugate-gradient iterations of a step.
+        decay: Fraction of the last solution that the next system starts from; 0 starts from zero, Martens has 0.95.
+
+    Raises:
+        ValueError: A number is not above zero, or the decay not in [0, 1].
+    """
 
     def _damped(
-        self, point: Point, params: Params, grad: Tensor, found: Solution, damping: Tensor
+        self, point: Point, params: Params, grad: Tensor, solution: Solution, damping: Tensor
     ) -> tuple[Tensor, float]:
-        """Return the next damping, (E,), and the looks that it took."""
-        del point, params, grad, found
+        del point, params, grad, solution
         return damping, 0.0
 
 
-class LevenbergMarquardt(HessianFree):
-    """Hessian-free optimization whose damping follows how well the second-order model foretells the loss.
+class LevenbergMarquardt(_DampedGaussNewton):
+    """Hessian-free optimization whose damping follows how well the second-order model predicts the loss.
 
-    With ρ the decrease of the loss on the batch as a share of what the model without damping promises: λ ← λ / factor
-    below ρ = 0.25, and λ ← λ · factor above ρ = 0.75.  That takes one look more a step.
+    With ρ the decrease of the loss on the batch, as a fraction of the one that the model without damping predicts:
+    λ ← λ / factor below ρ = 0.25, and λ ← λ · factor above ρ = 0.75.  That takes one more evaluation a step than
+    ``HessianFree``.
 
     Source: Martens 2010, §4.1; numbers as in the code of Chen and Lu 2018, which takes 20 iterations.
 
     Args:
-        lr: Share of the solution that a step goes.
-        damping: λ at first.
-        iterations: Of conjugate gradients, a step.
-        decay: Share of the last solution that the next system starts from.
-        factor: By which λ changes, in (0, 1).
-        lowest: Limit of λ.
-        highest: Limit of λ.
+        lr: Fraction of the solution that a step goes.
+        damping: Initial damping λ.
+        iterations: Number of conjugate-gradient iterations of a step.
+        decay: Fraction of the last solution that the next system starts from.
+        factor: Factor by which λ changes, in (0, 1).
+        lowest: Lower limit of λ.
+        highest: Upper limit of λ.
 
     Raises:
         ValueError: A number is out of range.
@@ -132,14 +144,14 @@ class LevenbergMarquardt(HessianFree):
         self.highest = highest
 
     def _damped(
-        self, point: Point, params: Params, grad: Tensor, found: Solution, damping: Tensor
+        self, point: Point, params: Params, grad: Tensor, solution: Solution, damping: Tensor
     ) -> tuple[Tensor, float]:
         # (G + λ·I)·x is the gradient less the residual, so the curvature along x costs no product.
-        slope = dot(grad, found.x)
-        curvature = slope - dot(found.residual, found.x) - damping * dot(found.x, found.x)
-        promised = self.lr * slope - 0.5 * self.lr**2 * curvature
-        # The last solution may lead uphill on this batch: nothing is promised then.
-        share = quotient(point.loss.detach() - point.loss_at(params), promised.clamp(min=0.0))
-        moved = torch.where(share < POOR, damping / self.factor, damping)
-        moved = torch.where(share > GOOD, damping * self.factor, moved)
-        return torch.where(promised == 0, damping, moved.clamp(self.lowest, self.highest)), 1.0
+        x, slope = solution.x, dot(grad, solution.x)
+        curvature = slope - dot(solution.residual, x) - damping * dot(x, x)
+        predicted = self.lr * slope - 0.5 * self.lr**2 * curvature
+        # The last solution may lead uphill on this batch: no decrease is predicted then.
+        ratio = quotient(point.loss.detach() - point.loss_at(params), predicted.clamp(min=0.0))
+        changed = torch.where(ratio < POOR, damping / self.factor, damping)
+        changed = torch.where(ratio > GOOD, damping * self.factor, changed)
+        return torch.where(predicted == 0, damping, changed.clamp(self.lowest, self.highest)), 1.0

@@ -10,18 +10,19 @@ from torch import Tensor
 from l2l_cli.autodiff.layer_traces import Fisher
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Params
+from l2l_cli.core.vectors import per_episode
 from l2l_cli.models.point import Point
 from l2l_cli.optimizers.base import Optimizer, decayed, fraction, positive, zeros
 from l2l_cli.optimizers.factors import Factors, averaged, blank, inverted, measure, times
 
 EARLY = 3
-"""Batches that are always observed and inverted (Martens and Grosse 2015, algorithm 2)."""
+"""Number of first batches that are always observed and inverted (Martens and Grosse 2015, algorithm 2)."""
 
 
 class KFacMemory(NamedTuple):
     """Running means of the factors, their damped inverses as last computed, and the decayed sum of past steps.
 
-    ``seen`` is the number of batches in each episode's means, ``looks`` its further backward passes, (E,) both;
+    ``seen`` is the number of batches in each episode's means, ``evaluations`` that of extra backward passes, (E,) both;
     ``steps`` counts all steps, ().
     """
 
@@ -29,7 +30,7 @@ class KFacMemory(NamedTuple):
     inverses: Factors
     velocity: Params
     seen: Tensor
-    looks: Tensor
+    evaluations: Tensor
     steps: Tensor
 
 
@@ -37,12 +38,12 @@ class KFac(Optimizer[KFacMemory]):
     """v ← momentum · v + F⁻¹ · g;  θ ← θ − lr · v, with F = A ⊗ G for each layer and a diagonal for normalisations.
 
     F approximates the generalised Gauss–Newton matrix of the loss, which for cross-entropy of logits and for squared
-    errors is the Fisher matrix.  A batch without any curvature, as one whose targets are hidden, leaves F alone.  No
-    meta-gradient flows through a step.
+    errors is the Fisher matrix.  A batch without any curvature, as one whose targets are hidden, leaves F unchanged.
+    No meta-gradient flows through a step.
 
-    F takes a convolution's slopes at different places for uncorrelated.  In a network without normalisation they are
-    not: on CIFAR-10 its curvature along the step was 30 to 200 times F's, so that a fixed damping alone diverges at
-    most rates, and ``norm`` is what prevents it.
+    F takes a convolution's gradients at different positions for uncorrelated.  In a network without normalisation they
+    are correlated: on CIFAR-10 the true curvature along the step was 30 to 200 times F's, so that a fixed damping alone
+    diverges at most rates, which ``norm`` prevents.
 
     Source: Martens and Grosse 2015, algorithm 2 with block-diagonal F; Grosse and Martens 2016 for convolutions.
     Defaults are those of Chen and Lu 2018 (their code: rate, damping, decay) and of the library that they used
@@ -53,17 +54,18 @@ class KFac(Optimizer[KFacMemory]):
 
     Args:
         lr: Learning rate.
-        damping: λ, added to F by factored Tikhonov damping.
-        decay: Of the factors' running means; at the t-th batch at most 1 − 1/t, so that they begin as plain means.
-        momentum: Of the velocity.
-        observe: Steps from one batch whose curvature is taken into the means to the next.
+        damping: Damping λ, added to F by factored Tikhonov damping.
+        decay: Decay of the factors' running means; at the t-th batch at most 1 − 1/t, so that they begin as plain
+            means.
+        momentum: Decay of the velocity.
+        observe: Steps from one batch whose curvature enters the means to the next.
         every: Steps from one inversion of the factors to the next; until three batches were observed, both are done at
             every step.
         norm: Largest lr²·gᵀF⁻¹g of a step, which is shortened to it; null does not bound it (Ba, Grosse and Martens
             2017, §5).
-        fisher: "sampled" takes one random vector an example and one backward pass, "exact" one for each output,
-            "empirical" the gradient at the targets; sampled is the default, since it costs least of those that
-            are a curvature, and the running means smooth its noise.
+        fisher: Curvature that is estimated: "sampled" takes one random vector an example and one backward pass, "exact"
+            one for each output, "empirical" the gradient at the targets.  "sampled" is the default, since it is the
+            cheapest curvature, and the running means smooth its noise.
 
     Raises:
         ValueError: A number or name is out of range.
@@ -96,13 +98,13 @@ class KFac(Optimizer[KFacMemory]):
 
     def init(self, params: Params) -> KFacMemory:
         """Start from zero factors, at rest."""
-        none = next(iter(params.values())).new_zeros(len(next(iter(params.values()))))
-        steps = torch.zeros((), dtype=torch.float64)
+        value = next(iter(params.values()))
+        none, steps = value.new_zeros(len(value)), torch.zeros((), dtype=torch.float64)
         return KFacMemory(blank(params), blank(params), zeros(params), none, none.clone(), steps)
 
     @torch.no_grad()
     def step(self, point: Point, memory: KFacMemory) -> tuple[Params, KFacMemory]:
-        """Take the batch's curvature into the means if it is due, then move."""
+        """Update the means and inverses if they are due, then move."""
         steps = int(memory.steps)
         # The means change fastest at first.
         early = bool((memory.seen < EARLY).any())
@@ -116,23 +118,23 @@ class KFac(Optimizer[KFacMemory]):
         return params, memory._replace(velocity=velocity, steps=memory.steps + 1)
 
     def _observed(self, point: Point, memory: KFacMemory, steps: int) -> KFacMemory:
-        """Take the batch's curvature into the means of the episodes where it has any."""
+        """Return the memory with the batch's curvature in the means of the episodes where it has any."""
         layers = point.layers(generator(steps, "kfac"), self.fisher)
         fresh = measure(layers, point.params)
-        bent = torch.stack([value.flatten(1).any(1) for value in (fresh.outputs | fresh.diagonal).values()]).any(0)
-        seen = memory.seen + bent
-        share = (1.0 / seen.clamp(min=1.0)).clamp(min=1.0 - self.decay) * bent
-        looks = memory.looks + len(next(iter(layers.values())).gradients)
-        return memory._replace(factors=averaged(memory.factors, fresh, share), seen=seen, looks=looks)
+        curved = torch.stack([value.flatten(1).any(1) for value in (fresh.outputs | fresh.diagonal).values()]).any(0)
+        seen = memory.seen + curved
+        share = (1.0 / seen.clamp(min=1.0)).clamp(min=1.0 - self.decay) * curved
+        evaluations = memory.evaluations + len(next(iter(layers.values())).gradients)
+        return memory._replace(factors=averaged(memory.factors, fresh, share), seen=seen, evaluations=evaluations)
 
-    def looks(self, memory: KFacMemory) -> Tensor:
-        """Return the backward passes for the curvature, (E,)."""
-        return memory.looks
+    def extra_evaluations(self, memory: KFacMemory) -> Tensor:
+        """Return the number of backward passes for the curvature, (E,)."""
+        return memory.evaluations
 
     def _bounded(self, natural: Params, grad: Params) -> Params:
-        """Shorten each episode's natural gradient to the norm that a step may have."""
+        """Shorten each episode's natural gradient to the largest norm of a step."""
         if self.norm is None:
             return natural
         square = torch.stack([(natural[name] * value).flatten(1).sum(1) for name, value in grad.items()]).sum(0)
         factor = (self.norm / (self.lr**2 * square.clamp(min=torch.finfo(square.dtype).tiny))).sqrt().clamp(max=1.0)
-        return {name: factor.view(-1, *[1] * (value.dim() - 1)) * value for name, value in natural.items()}
+        return {name: per_episode(factor, value) * value for name, value in natural.items()}

@@ -8,28 +8,29 @@ import torch
 from torch import Tensor
 
 from l2l_cli.core.types import Params
+from l2l_cli.core.vectors import dot, stacked
 from l2l_cli.models.point import Point
 from l2l_cli.optimizers.base import Optimizer, positive
-from l2l_cli.optimizers.line_search import backtrack, dot, downhill, quotient, to_vectors
+from l2l_cli.optimizers.line_search import backtrack, downhill, quotient
 
 CURVED = 1e-8
 """Smallest cosine between a step and the gradient's change at which the two are remembered."""
 
 
-class Pairs(NamedTuple):
-    """The last steps and the gradient's changes along them, (E, history, D), newest last; looks so far, (E,)."""
+class LbfgsMemory(NamedTuple):
+    """The last steps and gradient changes, (E, history, D), newest last; extra evaluations so far, (E,)."""
 
     steps: Tensor
     changes: Tensor
-    looks: Tensor
+    evaluations: Tensor
 
 
-class Lbfgs(Optimizer[Pairs]):
+class Lbfgs(Optimizer[LbfgsMemory]):
     """θ ← θ + α · d with d = −H · g, H the inverse Hessian that the last steps suggest, α by backtracking.
 
-    A step looks at its batch more than once: at least one loss for the line search and one gradient where it ends,
-    so that a step and its change of gradient are of one and the same batch.  ``looks`` counts them.  Episodes have step
-    lengths and histories of their own.  No meta-gradient flows through a step.
+    A step takes extra evaluations on its batch: at least one loss for the line search, and one gradient where it ends,
+    so that a step and its change of gradient belong to the same batch.  Episodes have step lengths and histories of
+    their own.  No meta-gradient flows through a step.
 
     Source: Nocedal 1980; Nocedal and Wright 2006, algorithms 7.4 and 7.5; with minibatches, Schraudolph, Yu and
     Günter 2007, whose gradients' differences are of one batch.
@@ -37,8 +38,8 @@ class Lbfgs(Optimizer[Pairs]):
     Deviation: Armijo's rule alone, without Wolfe's second condition, so a pair without positive curvature is left out.
 
     Args:
-        lr: The length α that each line search tries first; 1 without noise.
-        history: Pairs that are remembered.
+        lr: Length α that each line search tries first; 1 suits surfaces without noise.
+        history: Number of pairs that are remembered.
 
     Raises:
         ValueError: A number is not above zero.
@@ -50,31 +51,31 @@ class Lbfgs(Optimizer[Pairs]):
         self.lr = lr
         self.history = history
 
-    def init(self, params: Params) -> Pairs:
-        """Remember nothing."""
-        vectors = to_vectors(params)
-        none = vectors.new_zeros(len(vectors), self.history, vectors.shape[1])
-        return Pairs(none, none.clone(), vectors.new_zeros(len(vectors)))
+    def init(self, params: Params) -> LbfgsMemory:
+        """Return an empty history."""
+        vectors = stacked(params)
+        empty = vectors.new_zeros(len(vectors), self.history, vectors.shape[1])
+        return LbfgsMemory(empty, empty.clone(), vectors.new_zeros(len(vectors)))
 
     @torch.no_grad()
-    def step(self, point: Point, memory: Pairs) -> tuple[Params, Pairs]:
+    def step(self, point: Point, memory: LbfgsMemory) -> tuple[Params, LbfgsMemory]:
         """Move to where the line search ends."""
-        grad = to_vectors(point.grad)
-        # Without a history the direction has the length 1: nothing is known of the right one.
+        grad = stacked(point.grad)
+        # Without a history the direction has length 1, since nothing is known of the right length.
         direction = downhill(-_times_inverse_hessian(grad, memory), grad)
-        moved = backtrack(point, direction, torch.full_like(memory.looks, self.lr))
+        moved = backtrack(point, direction, torch.full_like(memory.evaluations, self.lr))
         step = moved.length[:, None] * direction
-        change = to_vectors(point.at(moved.params).grad) - grad
+        change = stacked(point.at(moved.params).grad) - grad
         kept = dot(step, change) > CURVED * step.norm(dim=1) * change.norm(dim=1)
         steps, changes = _appended(memory.steps, step, kept), _appended(memory.changes, change, kept)
-        return moved.params, Pairs(steps, changes, memory.looks + moved.looks + 1)
+        return moved.params, LbfgsMemory(steps, changes, memory.evaluations + moved.evaluations + 1)
 
-    def looks(self, memory: Pairs) -> Tensor:
-        """Return the losses of the line searches and the gradients where they ended, (E,)."""
-        return memory.looks
+    def extra_evaluations(self, memory: LbfgsMemory) -> Tensor:
+        """Return the number of losses in line searches, and of gradients where they ended, (E,)."""
+        return memory.evaluations
 
 
-def _times_inverse_hessian(grad: Tensor, memory: Pairs) -> Tensor:
+def _times_inverse_hessian(grad: Tensor, memory: LbfgsMemory) -> Tensor:
     """Return H · g (E, D) by the two-loop recursion; pairs that are still empty change nothing."""
     steps, changes = memory.steps.unbind(1), memory.changes.unbind(1)
     curvatures = [dot(step, change) for step, change in zip(steps, changes, strict=True)]
@@ -89,5 +90,5 @@ def _times_inverse_hessian(grad: Tensor, memory: Pairs) -> Tensor:
 
 
 def _appended(old: Tensor, new: Tensor, kept: Tensor) -> Tensor:
-    """Append to the histories (E, history, D) of the episodes whose pair is kept; the oldest falls out."""
+    """Append to the histories (E, history, D) of the episodes whose pair is kept, and drop the oldest entry."""
     return torch.where(kept[:, None, None], torch.cat([old[:, 1:], new[:, None]], 1), old)

@@ -1,4 +1,4 @@
-"""Parameters of E episodes as E vectors, and how far to go along a direction, for each episode by itself."""
+"""Line search along a direction, for each of E episodes by itself."""
 
 from __future__ import annotations
 
@@ -7,31 +7,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from l2l_cli.core.tree import detach
 from l2l_cli.core.types import Params
+from l2l_cli.core.vectors import dot, stacked, unstacked
 from l2l_cli.models.point import Point
+from l2l_cli.optimizers.base import added
 
 SUFFICIENT = 1e-4
-"""Share of the decrease that the slope promises which a step must reach (Nocedal and Wright 2006, §3.1)."""
+"""Fraction of the decrease predicted by the slope that a step must reach (Nocedal and Wright 2006, §3.1)."""
 
 SHRINK = 0.5
 TRIES = 20
-
-
-def to_vectors(params: Params) -> Tensor:
-    """Return each episode's parameters as one vector, (E, D)."""
-    return torch.cat([value.reshape(len(value), -1) for value in params.values()], 1)
-
-
-def from_vectors(vectors: Tensor, like: Params) -> Params:
-    """Return vectors (E, D) as parameters named and shaped as ``like``."""
-    pieces = torch.split(vectors, [value[0].numel() for value in like.values()], 1)
-    return {name: piece.reshape(value.shape) for (name, value), piece in zip(like.items(), pieces, strict=True)}
-
-
-def dot(one: Tensor, other: Tensor) -> Tensor:
-    """Return the inner product of each episode's vectors, (E,)."""
-    product: Tensor = torch.linalg.vecdot(one, other)
-    return product
 
 
 def quotient(above: Tensor, below: Tensor) -> Tensor:
@@ -40,49 +26,48 @@ def quotient(above: Tensor, below: Tensor) -> Tensor:
 
 
 class Move(NamedTuple):
-    """The parameters after a step, the length (E,) of it along its direction, and the looks (E,) that it took."""
+    """The parameters after a step, its length along the direction, (E,), and its extra evaluations, (E,)."""
 
     params: Params
     length: Tensor
-    looks: Tensor
+    evaluations: Tensor
 
 
 def backtrack(point: Point, direction: Tensor, length: Tensor) -> Move:
-    """Go along a direction, for each episode half as far until its loss on this batch falls enough (Armijo's rule).
+    """Go along a direction, and halve each episode's length until its loss on this batch falls enough (Armijo's rule).
 
-    An episode whose loss does not fall enough in ``TRIES`` tries, or before its step is lost in the parameters' own
+    An episode whose loss does not fall enough in ``TRIES`` tries, or before its step is below the parameters' own
     rounding, stays where it is.
 
     Args:
-        point: Where to start.
-        direction: (E, D).
-        length: To be tried first, in multiples of the direction, (E,).
+        point: Point from which to start.
+        direction: Direction of each episode, (E, D).
+        length: Length that is tried first, in multiples of the direction, (E,).
     """
-    before, slope = point.loss.detach(), dot(to_vectors(point.grad), direction)
-    # At a minimum the promised decrease is smaller than the loss's own rounding.
+    before, slope = point.loss.detach(), dot(stacked(point.grad), direction)
+    # At a minimum the predicted decrease is smaller than the loss's own rounding.
     epsilon = torch.finfo(before.dtype).eps
     rounding = 4 * epsilon * before.abs()
-    shortest = quotient(epsilon * to_vectors(point.params).detach().norm(dim=1), direction.norm(dim=1))
-    accepted, looks = torch.zeros_like(before, dtype=torch.bool), torch.zeros_like(before)
+    shortest = quotient(epsilon * stacked(point.params).detach().norm(dim=1), direction.norm(dim=1))
+    accepted, evaluations = torch.zeros_like(before, dtype=torch.bool), torch.zeros_like(before)
     lost = torch.zeros_like(accepted)
     for _ in range(TRIES):
         loss = point.loss_at(_moved(point, direction, length))
-        looks = looks + ~(accepted | lost)
+        evaluations = evaluations + ~(accepted | lost)
         accepted = accepted | (~lost & (loss <= before + SUFFICIENT * length * slope + rounding))
         lost = ~accepted & (SHRINK * length < shortest)
         if (accepted | lost).all():
             break
         length = torch.where(accepted, length, SHRINK * length)
     length = torch.where(accepted, length, 0.0)
-    return Move(_moved(point, direction, length), length, looks)
+    return Move(_moved(point, direction, length), length, evaluations)
 
 
 def _moved(point: Point, direction: Tensor, length: Tensor) -> Params:
-    moves = from_vectors(length[:, None] * direction, point.params)
-    return {name: value.detach() + moves[name] for name, value in point.params.items()}
+    return added(detach(point.params), unstacked(length[:, None] * direction, point.params))
 
 
 def downhill(direction: Tensor, grad: Tensor) -> Tensor:
-    """Return the direction where the loss falls along it, and elsewhere the negative gradient at length 1, (E, D)."""
+    """Return directions (E, D), where the loss does not fall along them the normalised negative gradient."""
     steepest = -quotient(grad, grad.norm(dim=1, keepdim=True))
     return torch.where((dot(grad, direction) < 0)[:, None], direction, steepest)

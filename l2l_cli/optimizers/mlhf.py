@@ -6,7 +6,7 @@ what the text leaves out is their code's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -14,23 +14,24 @@ from torch import Tensor
 
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.types import Params
-from l2l_cli.models.model import Kind
+from l2l_cli.core.vectors import stacked, unstacked
+from l2l_cli.kernels.paths import EVERY_PATH, NUMBA, REFERENCE, Path, Paths
+from l2l_cli.models.model import ParameterType
 from l2l_cli.models.point import Point
-from l2l_cli.optimizers.base import Optimizer, positive
-from l2l_cli.optimizers.line_search import from_vectors, to_vectors
+from l2l_cli.optimizers.base import Optimizer, added, positive
+from l2l_cli.optimizers.compiled import Fitting
 from l2l_cli.optimizers.preprocess import Preprocess, Squash
 from l2l_cli.optimizers.solvers import conjugate_gradient
-from l2l_cli.optimizers.type_rnns import KindRNNs, States
+from l2l_cli.optimizers.type_rnns import ParameterTypeRNNs, States
 
 INPUTS = 3
-"""What a network sees of a coordinate: the gradient, a residual and a solution."""
+"""Numbers of a coordinate that a network receives: the gradient, a residual and a solution."""
 
 
-class Curved(NamedTuple):
-    """What MLHF remembers of the last step.
+class MLHFMemory(NamedTuple):
+    """The last solution x_n and residual r_n, (E, D), the states of the networks, and extra evaluations so far, (E,).
 
-    ``solution`` x_n and ``residual`` r_n are (E, D), coordinates sorted by the kind of their parameter; ``looks`` is
-    (E,); the others are the two networks' states.
+    Coordinates are sorted by the type of their parameter.
     """
 
     solution: Tensor
@@ -38,21 +39,21 @@ class Curved(NamedTuple):
     damping: States
     precondition: States
     pace: States
-    looks: Tensor
+    evaluations: Tensor
 
 
-class Solved(NamedTuple):
-    """One solved system, differentiable in φ; coordinates are sorted by kind.
+class SolvedSystem(NamedTuple):
+    """One solved system, differentiable in φ; coordinates are sorted by the type of their parameter.
 
     Attributes:
         like: The point's parameters in the order of the coordinates.
-        grad: g, (E, D), constant.
-        x: The approximate solution, (E, D).
-        residual: g − Ĥ·x, (E, D).
-        damping: ŝ, (E, D).
-        norms: Of the residuals before each iteration and after the last, (I + 1, E).
-        move: θ_{t+1} − θ_t, (E, D).
-        memory: For the next step.
+        grad: Gradient g, (E, D), constant.
+        x: Approximate solution, (E, D).
+        residual: Residual g − Ĥ·x, (E, D).
+        damping: Damping ŝ, (E, D).
+        norms: Norms of the residuals before each iteration and after the last, (I + 1, E).
+        move: Displacement θ_{t+1} − θ_t, (E, D).
+        memory: Memory for the next step.
     """
 
     like: Params
@@ -62,34 +63,36 @@ class Solved(NamedTuple):
     damping: Tensor
     norms: Tensor
     move: Tensor
-    memory: Curved
+    memory: MLHFMemory
 
 
-class MLHF(Optimizer[Curved]):
+class MLHF(Optimizer[MLHFMemory]):
     """θ ← θ − lr · x_n with x_n from n iterations of preconditioned conjugate gradients on (G + diag ŝ)·x = g.
 
-    G is the generalised Gauss-Newton matrix of the batch.  Two networks, one each for every kind of parameter, see g, a
-    residual and a solution of each coordinate: RNN_s infers the damping ŝ from those of the last step, RNN_p the
-    diagonal preconditioner P ≈ Ĥ⁻¹ from those of the present one.  The last solution is where the next system starts.
+    G is the generalised Gauss-Newton matrix of the batch.  Two networks for each parameter type receive g, a residual
+    and a solution of each coordinate: RNN_s infers the damping ŝ from those of the last step, RNN_p the diagonal
+    preconditioner P ≈ Ĥ⁻¹ from those of the present one.  The next system starts from the last solution.
 
     Source: Chen and Lu 2018, algorithm 2.
 
     Args:
-        lr: Share of the solution that a step goes; 1 in the paper's first version, in its second the batch's size
+        lr: Fraction of the solution that a step goes; 1 in the paper's first version, in its second the batch's size
             divided by that of meta-training.
-        iterations: n, of conjugate gradients.
-        kinds: Of parameters that there are networks for; an optimizee with another one is refused.
-        hidden: Units of each layer; 4.
-        layers: LSTM layers; 2.
-        preprocess: What a network sees of a number; None is its tanh (the paper).
-        base_damping: Added to what RNN_s infers; 2e-5.
-        preconditioner: "learned"; "none" is P = 1 (the paper's ablation); "jacobi" is P = 1 / ŝ, a control that is
-            ours: it takes the damping for the whole of the matrix.
-        initial_damping: What RNN_s infers at first; None leaves it to the initial weights (the paper), which give about
-            0.7.
-        pace: "learned": a third network for each kind sees g, r_n and x_n and multiplies each coordinate's step; ours.
-        initial_pace: By what it does so at first.
-        initial_seed: Of the initial weights.
+        iterations: Number n of conjugate-gradient iterations.
+        kinds: Parameter types that have networks; a fitted network with another type is refused.
+        hidden: Units of each layer; the paper's 4.
+        layers: Number of LSTM layers; the paper's 2.
+        preprocess: Map from a number to a network's inputs; None is its tanh (the paper).
+        base_damping: Number that is added to the damping that RNN_s infers; the paper's 2e-5.
+        preconditioner: Name of P: "learned"; "none" is P = 1 (the paper's ablation); "jacobi" is P = 1 / ŝ, a control
+            that is ours and takes the damping for the whole matrix.
+        initial_damping: Damping that RNN_s infers at first; None leaves it to the initial weights (the paper), which
+            give about 0.7.
+        pace: Step-size multiplier of each coordinate: "fixed" at 1; "learned" by a third network for each parameter
+            type, which receives g, r_n and x_n, and is ours.
+        initial_pace: Initial value of the learned step-size multiplier.
+        initial_seed: Seed of the initial weights.
+        paths: Paths that the networks may take.
 
     Raises:
         ValueError: A number is out of range.
@@ -99,7 +102,7 @@ class MLHF(Optimizer[Curved]):
         self,
         lr: float = 1.0,
         iterations: int = 4,
-        kinds: Sequence[Kind] = ("conv_weight", "conv_bias", "dense_weight", "dense_bias"),
+        kinds: Sequence[ParameterType] = ("conv_weight", "conv_bias", "dense_weight", "dense_bias"),
         hidden: int = 4,
         layers: int = 2,
         preprocess: Preprocess | None = None,
@@ -109,132 +112,123 @@ class MLHF(Optimizer[Curved]):
         pace: Literal["fixed", "learned"] = "fixed",
         initial_pace: float = 1.0,
         initial_seed: int = 0,
+        *,
+        paths: Paths = EVERY_PATH,
     ) -> None:
         super().__init__()
         positive(lr=lr, iterations=iterations, hidden=hidden, layers=layers, base_damping=base_damping)
         positive(initial_pace=initial_pace)
+        self._compiled = paths.compiled
         self.lr = lr
         self.iterations = iterations
         self.preprocess = preprocess if preprocess is not None else Squash()
         self.base_damping = base_damping
         self.preconditioner = preconditioner
         inputs = INPUTS * self.preprocess.width
-        self.damping = KindRNNs(kinds, inputs, hidden, layers, initial_seed)
-        none: Sequence[Kind] = ()
-        learned = kinds if preconditioner == "learned" else none
-        self.precondition = KindRNNs(learned, inputs, hidden, layers, initial_seed + 104_729)
-        self.pace = KindRNNs(kinds if pace == "learned" else none, inputs, hidden, layers, initial_seed + 1_299_709)
+        self.damping = ParameterTypeRNNs(kinds, inputs, hidden, layers, initial_seed)
+        preconditioned = kinds if preconditioner == "learned" else ()
+        self.precondition = ParameterTypeRNNs(preconditioned, inputs, hidden, layers, initial_seed + 104_729)
+        self.pace = ParameterTypeRNNs(
+            kinds if pace == "learned" else (), inputs, hidden, layers, initial_seed + 1_299_709
+        )
         self.pace.begin_at(initial_pace)
         if initial_damping is not None:
             positive(initial_damping=initial_damping)
             self.damping.begin_at(initial_damping)
 
     @property
-    def kernels(self) -> str:
-        """What the networks run on: "numba" or "reference"."""
-        return "numba" if self.fast and next(self.parameters()).device.type == "cpu" else "reference"
+    def path(self) -> Path:
+        """The path that the networks take, in ``step`` and in ``solve``."""
+        return NUMBA if self._compiled and next(self.parameters()).device.type == "cpu" else REFERENCE
 
-    @property
-    def _is_compiled(self) -> bool:
-        return self.kernels == "numba"
+    def compiled(self, fitting: Fitting) -> Path:
+        """Return the path of the networks: all else is products of the model's, which differ from step to step."""
+        del fitting
+        return self.path
 
-    def init(self, params: Params) -> Curved:
-        """Remember nothing."""
-        none = torch.zeros_like(to_vectors(params))
-        damping, precondition, pace = (part.init(none) for part in (self.damping, self.precondition, self.pace))
-        return Curved(none, none, damping, precondition, pace, none.new_zeros(len(none)))
+    def init(self, params: Params) -> MLHFMemory:
+        """Return a zero solution and residual, and zero states."""
+        zero = torch.zeros_like(stacked(params))
+        damping, precondition, pace = (part.init(zero) for part in (self.damping, self.precondition, self.pace))
+        return MLHFMemory(zero, zero, damping, precondition, pace, zero.new_zeros(len(zero)))
 
-    def step(self, point: Point, memory: Curved) -> tuple[Params, Curved]:
+    def step(self, point: Point, memory: MLHFMemory) -> tuple[Params, MLHFMemory]:
         """Solve the system of this batch, and go along its solution."""
-        found = self.solve(point, memory)
-        moves = from_vectors(found.move, found.like)
-        return {name: value + moves[name] for name, value in point.params.items()}, found.memory
+        system = self.solve(point, memory)
+        return added(point.params, unstacked(system.move, system.like)), system.memory
 
-    def solve(self, point: Point, memory: Curved) -> Solved:
+    def solve(self, point: Point, memory: MLHFMemory) -> SolvedSystem:
         """Solve the system of this batch.
 
-        φ's gradients flow through the networks, their states, the iterations and all that is remembered; g and G are
-        constants.
+        φ's gradients flow through the networks, their states, the iterations and the memory; g and G are constants.
 
         Raises:
-            UsageError: The optimizee has a kind of parameter without networks.
+            UsageError: The fitted network has a parameter type for which there are no networks.
         """
-        like, spans = self._sorted(point)
-        start, last = memory.solution, memory.residual
+        like = self._sorted(point)
+        spans = spans_by_type(like, point.parameter_types)
+        start = memory.solution
 
-        def bent(vectors: Tensor) -> Tensor:
-            return _in_order(point.ggn(from_vectors(vectors, like)), like)
+        def ggn(vectors: Tensor) -> Tensor:
+            return in_order(point.ggn(unstacked(vectors, like)), like)
 
-        first = bent(start)  # before the gradient, so that one forward pass serves for all
-        grad = _in_order(point.grad, like)
-        shown, at_start = self._shown(grad), self._shown(start)
-        features = torch.cat([shown, self._shown(last), at_start])
-        inferred, damping_states = self.damping(features, memory.damping, spans, self._is_compiled)
+        image = ggn(start)  # before the gradient, so that one forward pass serves for all
+        grad = in_order(point.grad, like)
+        seen_grad, seen_start = self._seen(grad), self._seen(start)
+        features = torch.cat([seen_grad, self._seen(memory.residual), seen_start])
+        inferred, damping_states = self.damping(features, memory.damping, spans, self.path.is_compiled)
         damping = inferred + self.base_damping
-        residual = torch.addcmul(grad - first, damping, start, value=-1.0)
-        precondition, states = self._precondition(shown, residual, at_start, damping, memory.precondition, spans)
-        found = conjugate_gradient(
-            lambda vectors: torch.addcmul(bent(vectors), damping, vectors),
-            start,
-            residual,
-            precondition,
-            self.iterations,
-        )
-        move, pace = -self.lr * found.x, memory.pace
-        if self.pace.kinds:
-            features = torch.cat([shown, self._shown(found.residual), self._shown(found.x)])
-            factor, pace = self.pace(features, pace, spans, self._is_compiled)
-            move = factor * move
-        looks = memory.looks + 1 + found.products
-        memory = Curved(found.x, found.residual, damping_states, states, pace, looks)
-        return Solved(like, grad, found.x, found.residual, damping, found.norms, move, memory)
-
-    def looks(self, memory: Curved) -> Tensor:
-        """Return the products with G, (E,)."""
-        return memory.looks
-
-    def _precondition(
-        self,
-        shown: Tensor,
-        residual: Tensor,
-        at_start: Tensor,
-        damping: Tensor,
-        states: States,
-        spans: dict[Kind, slice],
-    ) -> tuple[Tensor | None, States]:
-        """Return P, (E, D), for a residual and what the networks see of g and x_0; and the next states."""
-        if self.preconditioner == "none":
-            return None, states
+        residual = torch.addcmul(grad - image, damping, start, value=-1.0)
+        precondition: Tensor | None = None
+        states = memory.precondition
         if self.preconditioner == "jacobi":
-            return 1.0 / damping, states
-        features = torch.cat([shown, self._shown(residual), at_start])
-        values: tuple[Tensor, States] = self.precondition(features, states, spans, self._is_compiled)
-        return values
+            precondition = 1.0 / damping
+        elif self.preconditioner == "learned":
+            features = torch.cat([seen_grad, self._seen(residual), seen_start])
+            precondition, states = self.precondition(features, states, spans, self.path.is_compiled)
+        x, residual, norms, products = conjugate_gradient(
+            lambda v: torch.addcmul(ggn(v), damping, v), start, residual, precondition, self.iterations
+        )
+        move, pace = -self.lr * x, memory.pace
+        if self.pace.kinds:
+            features = torch.cat([seen_grad, self._seen(residual), self._seen(x)])
+            factor, pace = self.pace(features, pace, spans, self.path.is_compiled)
+            move = factor * move
+        evaluations = memory.evaluations + 1 + products
+        memory = MLHFMemory(x, residual, damping_states, states, pace, evaluations)
+        return SolvedSystem(like, grad, x, residual, damping, norms, move, memory)
 
-    def _shown(self, numbers: Tensor) -> Tensor:
-        """Return what the networks see of numbers (E, D), (K / 3, E, D)."""
-        shown: Tensor = self.preprocess(numbers.flatten()).unflatten(-1, numbers.shape)
-        return shown
+    def extra_evaluations(self, memory: MLHFMemory) -> Tensor:
+        """Return the number of products with G, (E,)."""
+        return memory.evaluations
 
-    def _sorted(self, point: Point) -> tuple[Params, dict[Kind, slice]]:
-        """Return the parameters with those of one kind side by side, and where each kind is among the coordinates."""
-        kinds = point.kinds
-        if missing := sorted(set(kinds.values()) - set(self.damping.kinds)):
+    def _seen(self, numbers: Tensor) -> Tensor:
+        """Return the networks' inputs for numbers (E, D), (K / 3, E, D)."""
+        inputs: Tensor = self.preprocess(numbers.flatten()).unflatten(-1, numbers.shape)
+        return inputs
+
+    def _sorted(self, point: Point) -> Params:
+        """Return the point's parameters, sorted by their type."""
+        types, order = point.parameter_types, list(self.damping.kinds)
+        if missing := sorted(set(types.values()) - set(order)):
             raise UsageError(
-                f"mlhf has no networks for {', '.join(missing)}, which the optimizee has; meta-train them on such a "
-                f"model with learner.rule.kinds=[{','.join([*self.damping.kinds, *missing])}]"
+                f"mlhf has no networks for {', '.join(missing)}, which the fitted network has; meta-train them on such "
+                f"a network with learner.rule.kinds=[{','.join([*order, *missing])}]"
             )
-        order = list(self.damping.kinds)
-        like = {name: point.params[name] for name in sorted(point.params, key=lambda name: order.index(kinds[name]))}
-        spans: dict[Kind, slice] = {}
-        begin = 0
-        for name, value in like.items():
-            end = begin + value[0].numel()
-            spans[kinds[name]] = slice(spans.get(kinds[name], slice(begin, end)).start, end)
-            begin = end
-        return like, spans
+        return {name: point.params[name] for name in sorted(point.params, key=lambda name: order.index(types[name]))}
 
 
-def _in_order(params: Params, like: Params) -> Tensor:
+def in_order(params: Params, like: Params) -> Tensor:
     """Return parameters as vectors (E, D), in the order of ``like``."""
-    return to_vectors({name: params[name] for name in like})
+    return stacked({name: params[name] for name in like})
+
+
+def spans_by_type(like: Params, types: Mapping[str, ParameterType]) -> dict[ParameterType, slice]:
+    """Return the coordinates of each parameter type, for parameters (E, ...) that are sorted by type."""
+    spans: dict[ParameterType, slice] = {}
+    begin = 0
+    for name, value in like.items():
+        end = begin + value[0].numel()
+        spans[types[name]] = slice(spans.get(types[name], slice(begin, end)).start, end)
+        begin = end
+    return spans

@@ -9,7 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from l2l_cli.core.types import Params
+from l2l_cli.kernels.paths import REFERENCE, Path
 from l2l_cli.optimizers.base import FirstOrder
+from l2l_cli.optimizers.compiled import Fitting, Unroll
+from l2l_cli.optimizers.fast.unroll_cpu import UnrollByType
 
 CONV_RANK = 5
 """Axes (E, out, in, height, width) of E convolutions' filters; a parameter of fewer axes is of the other type."""
@@ -40,17 +43,27 @@ class PerType(FirstOrder[dict[str, Any]]):
         """Return the parameters (E, ...) by type, in the order of φ; a type that does not occur is left out."""
         conv = {name: value for name, value in params.items() if value.ndim >= CONV_RANK}
         rest = {name: value for name, value in params.items() if value.ndim < CONV_RANK}
-        return {kind: group for kind, group in {"conv": conv, "fc": rest}.items() if group}
+        return {name: group for name, group in {"conv": conv, "fc": rest}.items() if group}
 
     def init(self, params: Params) -> dict[str, Any]:
         """Return the memories of the rules whose type occurs."""
-        return {kind: self.rules[kind].init(group) for kind, group in self.split(params).items()}
+        return {name: self.rules[name].init(group) for name, group in self.split(params).items()}
 
     def update(self, grad: Params, memory: dict[str, Any]) -> tuple[Params, dict[str, Any]]:
         """Return each rule's displacement of its own parameters."""
         moves: Params = {}
         after = {}
-        for kind, group in self.split(grad).items():
-            found, after[kind] = self.rules[kind].update(group, memory[kind])
-            moves |= found
+        for name, group in self.split(grad).items():
+            moved, after[name] = self.rules[name].update(group, memory[name])
+            moves |= moved
         return moves, after
+
+    def compiled(self, fitting: Fitting) -> Unroll[dict[str, Any]] | Path:
+        """Return the path by both rules' compiled steps, if both have some and gradients can be taken as data."""
+        if not fitting.paths.compiled:
+            return REFERENCE
+        found = {name: rule.compiled_steps() for name, rule in self.rules.items()}
+        steps = {name: each for name, each in found.items() if not isinstance(each, Path)}
+        if len(steps) < len(found):
+            return max((each for each in found.values() if isinstance(each, Path)), key=lambda path: path.why_not)
+        return Path(why_not=fitting.obstacle) if fitting.obstacle else UnrollByType(fitting, steps, self.split)

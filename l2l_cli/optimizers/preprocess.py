@@ -1,4 +1,4 @@
-"""How a gradient is presented to a learned rule.
+"""Maps from gradients to the input features of a learned rule.
 
 Source: Andrychowicz et al. 2016, appendix A.
 """
@@ -12,30 +12,37 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from l2l_cli.kernels.weights import Mode, Presentation
 from l2l_cli.optimizers.base import fraction, positive
 
 
 class Preprocess(nn.Module, ABC):
-    """Maps each gradient coordinate to ``width`` features."""
+    """A map from each gradient coordinate to ``width`` features.
+
+    Attributes:
+        width: Number of features of a coordinate.
+        presentation: Form in which kernels compute the features; ``GIVEN`` leaves them to this class.
+    """
 
     width: int
+    presentation: Presentation = Presentation(Mode.GIVEN, 0.0)
 
     @abstractmethod
     def forward(self, grad: Tensor) -> Tensor:
         """Map gradients (C,) to features (width, C)."""
 
     def begin(self, like: Tensor) -> Any:
-        """Return what is remembered of past gradients before the first; ``like`` (C,) says how many there are."""
+        """Return the memory of past gradients before the first one, for coordinates (C,) as of ``like``."""
         del like
         return ()
 
     def show(self, grad: Tensor, seen: Any) -> tuple[Tensor, Any]:
-        """Map gradients (C,) and what is remembered to features (width, C) and what is remembered next."""
+        """Map gradients (C,) and the memory to features (width, C) and the next memory."""
         return self(grad), seen
 
 
 class Identity(Preprocess):
-    """The gradient itself, times a constant; what the paper does for quadratics (scale 1)."""
+    """The gradient itself, times a constant; the paper has it for quadratics, with scale 1."""
 
     width = 1
 
@@ -43,6 +50,8 @@ class Identity(Preprocess):
         super().__init__()
         positive(scale=scale)
         self.scale = scale
+        if type(self) is Identity:  # kernels know nothing of a subclass
+            self.presentation = Presentation(Mode.IDENTITY, scale)
 
     def forward(self, grad: Tensor) -> Tensor:
         """Return (1, C)."""
@@ -50,7 +59,7 @@ class Identity(Preprocess):
 
 
 class Squash(Preprocess):
-    """tanh of the number times a constant, which is 1 in the code of Chen and Lu 2018."""
+    """The tanh of a number times a constant, which is 1 in the code of Chen and Lu 2018."""
 
     width = 1
 
@@ -73,12 +82,14 @@ class LogAndSign(Preprocess):
         super().__init__()
         positive(p=p)
         self.p = p
+        if type(self) is LogAndSign and p <= 80:  # e^−80 is a normal number
+            self.presentation = Presentation(Mode.LOG_AND_SIGN, p)
 
     def forward(self, grad: Tensor) -> Tensor:
         """Return (2, C)."""
         size = grad.abs()
         large = size >= torch.exp(grad.new_tensor(-self.p))
-        # The clamp keeps the branch that is not taken finite: where() multiplies its gradient by zero.
+        # The clamp keeps the branch that is not chosen finite: where() multiplies its gradient by zero.
         magnitude = torch.where(large, size.clamp(min=torch.finfo(grad.dtype).tiny).log() / self.p, -1.0)
         direction = torch.where(large, grad.sign(), torch.exp(grad.new_tensor(self.p)) * grad)
         return torch.stack([magnitude, direction])
@@ -87,8 +98,8 @@ class LogAndSign(Preprocess):
 class ClippedLogAndSign(Preprocess):
     """max(log(|g| + ε) / k, −1) and clip(e^k · g, −1, 1), without a branch; ε is the number type's epsilon.
 
-    The form of the authors' code, with its k = 5.  The branches of ``LogAndSign`` meet at e^−p, so that with p = k the
-    two differ by ε alone, at most by ε · e^k / k.
+    This is the form of the authors' code, with its k = 5.  The branches of ``LogAndSign`` meet at e^−p, so that with
+    p = k the two differ by ε alone, at most by ε · e^k / k.
     """
 
     width = 2
@@ -116,18 +127,18 @@ class Seen(NamedTuple):
 class Momenta(Preprocess):
     """``LogAndSign``, and gradient and momenta in units of their root mean square: g / √v̂ and m̂ / √v̂.
 
-    v̂ and the m̂, one for each decay, are bias-corrected as in Adam, which is −lr · m̂ / √v̂: what a rule is to find
-    out about scales and time it need not spend its few cells on.
+    v̂ and the m̂, one for each decay, are bias-corrected as in Adam, which is −lr · m̂ / √v̂; so a rule need not spend
+    its few cells on scales and averages over time.
 
     Source: Lv, Jiang and Li 2017, "Learning gradient descent: better generalization and longer horizons", eq. 3, for
     m̂ / √v̂ and g / √v̂; Metz et al. 2019, "Understanding and correcting pathologies in the training of learned
     optimizers", for several decays.
 
     Args:
-        decays: Of the momenta.
+        decays: Decays of the momenta.
         square: Decay of v.
-        p: Of ``LogAndSign``.
-        epsilon: Added to √v̂.
+        p: Constant p of ``LogAndSign``.
+        epsilon: Number that is added to √v̂.
     """
 
     def __init__(

@@ -13,20 +13,20 @@ from l2l_cli.core.types import Params
 from l2l_cli.optimizers.base import FirstOrder, positive, zeros
 
 
-class Signal(NamedTuple):
-    """Means of gradients and squares over ``window`` steps, each shaped as the parameters."""
+class Smorms3Memory(NamedTuple):
+    """Means of gradients and of their squares over ``window`` steps, each shaped as the parameters."""
 
     first: Params
     second: Params
     window: Params
 
 
-class Smorms3(FirstOrder[Signal]):
+class Smorms3(FirstOrder[Smorms3Memory]):
     """θ ← θ − g · min(lr, q) / (√s + epsilon), where q = m² / (s + epsilon) is the share of signal in the gradient.
 
     Args:
-        lr: Cap of the step, in units of normalised gradients; the source's 0.001.
-        epsilon: The source's 1e-16.
+        lr: Largest step, in units of normalised gradients; the source's 0.001.
+        epsilon: Number that is added to denominators; the source's 1e-16.
     """
 
     def __init__(self, lr: float = 1e-3, epsilon: float = 1e-16) -> None:
@@ -35,11 +35,13 @@ class Smorms3(FirstOrder[Signal]):
         self.lr = lr
         self.epsilon = epsilon
 
-    def init(self, params: Params) -> Signal:
+    def init(self, params: Params) -> Smorms3Memory:
         """Start with a window of one step."""
-        return Signal(zeros(params), zeros(params), {name: torch.ones_like(value) for name, value in params.items()})
+        return Smorms3Memory(
+            zeros(params), zeros(params), {name: torch.ones_like(value) for name, value in params.items()}
+        )
 
-    def update(self, grad: Params, memory: Signal) -> tuple[Params, Signal]:
+    def update(self, grad: Params, memory: Smorms3Memory) -> tuple[Params, Smorms3Memory]:
         """Return −g · min(lr, q) / (√s + epsilon)."""
         displacement: Params = {}
         first: Params = {}
@@ -52,4 +54,4 @@ class Smorms3(FirstOrder[Signal]):
             share = first[name].square() / (second[name] + self.epsilon)
             displacement[name] = -value * share.clamp(max=self.lr) / (second[name].sqrt() + self.epsilon)
             window[name] = 1.0 + memory.window[name] * (1.0 - share)
-        return displacement, Signal(first, second, window)
+        return displacement, Smorms3Memory(first, second, window)

@@ -8,20 +8,20 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from l2l_cli.optimizers.line_search import dot
+from l2l_cli.core.vectors import dot
 
 FLOOR = 1e-6
-"""Smallest denominator of a step, and the residual's norm below which an episode is solved (Chen and Lu's code)."""
+"""Smallest denominator of a step, and norm of the residual below which an episode is solved (Chen and Lu's code)."""
 
 
 class Solution(NamedTuple):
-    """Where an iteration ended.
+    """The result of an iterative solver.
 
     Attributes:
-        x: (E, D).
-        residual: b − A·x, (E, D).
-        norms: Of the residuals before each iteration and after the last, (I + 1, E), without gradient.
-        products: With A that each episode took, (E,), the one for the first residual left out.
+        x: Approximate solution, (E, D).
+        residual: Residual b − A·x, (E, D).
+        norms: Norms of the residuals before each iteration and after the last, (I + 1, E), without gradient.
+        products: Number of products with A in each episode, (E,), without the one for the first residual.
     """
 
     x: Tensor
@@ -41,18 +41,18 @@ def conjugate_gradient(
 ) -> Solution:
     """Solve A·x = b for each episode by preconditioned conjugate gradients.
 
-    Gradients flow through all that it is given, and through ``product`` as that allows.
+    Gradients flow through all arguments, and through ``product`` as far as it allows.
 
     Source: Chen and Lu 2018, algorithm 1.
 
     Args:
-        product: A·v (E, D) of v (E, D), A symmetric and positive semidefinite.
-        x: Where to start, (E, D).
-        residual: b − A·x there, (E, D); at x = 0 it is b.
-        precondition: Diagonal of what is near A⁻¹, positive, (E, D); None is the identity.
-        iterations: At most; an episode takes no more of them once its residual's norm is below the tolerance.
-        tolerance: See ``iterations``.
-        floor: Of both quotients' denominators: steps that fall below it are shorter than the exact ones.
+        product: Map from v, (E, D), to A·v, (E, D), with A symmetric and positive semidefinite.
+        x: Initial solution, (E, D).
+        residual: Residual b − A·x of the initial solution, (E, D); at x = 0 it is b.
+        precondition: Diagonal of an approximation of A⁻¹, positive, (E, D); None is the identity.
+        iterations: Largest number of iterations.
+        tolerance: Norm of the residual below which an episode takes no further iterations.
+        floor: Smallest denominator of both quotients; below it steps are shorter than the exact ones.
     """
     norms, products = [residual.detach().norm(dim=1)], residual.new_zeros(len(residual))
     conditioned = residual if precondition is None else precondition * residual
@@ -62,10 +62,10 @@ def conjugate_gradient(
         if not active.any():
             break
         products = products + active
-        along = product(direction)
-        length = torch.where(active, strength / dot(direction, along).clamp(min=floor), 0.0)[:, None]
-        # One pass and no temporary tensor: a million coordinates are memory traffic, not arithmetic.
-        x, residual = torch.addcmul(x, length, direction), torch.addcmul(residual, length, along, value=-1.0)
+        image = product(direction)
+        length = torch.where(active, strength / dot(direction, image).clamp(min=floor), 0.0)[:, None]
+        # One pass and no temporary tensor: for a million coordinates, time goes into memory traffic.
+        x, residual = torch.addcmul(x, length, direction), torch.addcmul(residual, length, image, value=-1.0)
         norms.append(residual.detach().norm(dim=1))
         conditioned = residual if precondition is None else precondition * residual
         before, strength = strength, dot(residual, conditioned)

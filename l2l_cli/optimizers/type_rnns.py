@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from l2l_cli.core.random import generator, uniform
-from l2l_cli.kernels.parameter_types import KindKernels
-from l2l_cli.models.model import Kind
-from l2l_cli.optimizers.coordinatewise_lstm import LSTMCell
+from l2l_cli.kernels.parameter_types import ParameterTypeKernels
+from l2l_cli.models.model import ParameterType
+from l2l_cli.optimizers.lstm_cell import LSTMCell
 
 
 class States(NamedTuple):
@@ -32,7 +32,7 @@ class CoordinateRNN(nn.Module):
         inputs: Features of a coordinate.
         hidden: Units of each layer.
         layers: Number of layers.
-        initial_seed: Of the weights: Glorot's, biases 0, those of forget gates 1.
+        initial_seed: Seed of the weights: Glorot's, biases 0, those of forget gates 1.
     """
 
     def __init__(self, inputs: int, hidden: int, layers: int, initial_seed: int) -> None:
@@ -63,25 +63,27 @@ class CoordinateRNN(nn.Module):
         return values, torch.stack(above), torch.stack(contents)
 
 
-class KindRNNs(nn.Module):
+class ParameterTypeRNNs(nn.Module):
     """A ``CoordinateRNN`` for each kind of parameter.
 
     Args:
-        kinds: Of parameters.
+        kinds: Parameter types.
         inputs: Features of a coordinate.
         hidden: Units of each layer.
         layers: Number of layers.
-        initial_seed: Of the weights.
+        initial_seed: Seed of the weights.
     """
 
-    def __init__(self, kinds: Sequence[Kind], inputs: int, hidden: int, layers: int, initial_seed: int) -> None:
+    def __init__(
+        self, kinds: Sequence[ParameterType], inputs: int, hidden: int, layers: int, initial_seed: int
+    ) -> None:
         super().__init__()
         networks: dict[str, nn.Module] = {
             kind: CoordinateRNN(inputs, hidden, layers, initial_seed + 7919 * i) for i, kind in enumerate(kinds)
         }
         self.kinds = nn.ModuleDict(networks)
         self._shape = layers, hidden
-        self._kernels = KindKernels()
+        self._kernels = ParameterTypeKernels()
 
     @torch.no_grad()
     def begin_at(self, value: float) -> None:
@@ -96,7 +98,7 @@ class KindRNNs(nn.Module):
         return States(zero, zero)
 
     def forward(
-        self, features: Tensor, states: States, spans: dict[Kind, slice], compiled: bool = False
+        self, features: Tensor, states: States, spans: dict[ParameterType, slice], compiled: bool = False
     ) -> tuple[Tensor, States]:
         """Return a positive number for each coordinate, (E, D), for features (K, E, D); and the next states.
 

@@ -1,1 +1,1 @@
-"""One training over several processes: shared memory, workers, a network whose batches are divided."""
+"""A network whose batches are divided over processes: shared memory, worker processes, the network itself."""

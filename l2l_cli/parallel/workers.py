@@ -1,4 +1,4 @@
-"""Processes that each answer for their part of a batch, on one machine."""
+"""Worker processes on one machine, each of which computes its part of a batch."""
 
 from __future__ import annotations
 
@@ -20,76 +20,81 @@ from l2l_cli.autodiff.linearize import Linearization
 from l2l_cli.core.errors import RunFailed, UsageError
 from l2l_cli.core.types import Params
 from l2l_cli.models.model import Model, gaussian
-from l2l_cli.parallel.shared_memory import Channel, Letter, Outbox
+from l2l_cli.parallel.shared_memory import Channel, SendBuffer
 
 PATIENCE = 600.0
 """Seconds after which a process that does not answer counts as failed; the first answer includes its start."""
 
 LEAVE = 5.0
-"""Seconds that a process has to end of its own accord."""
+"""Seconds that a process has to end by itself before it is killed."""
 
-What = Literal["answer", "linearize", "push", "pull"]
-Own = TypeVar("Own")
+Request = Literal["answer", "linearize", "push", "pull"]
+"""The calls of ``Model`` and ``Linearization`` that workers carry out; "answer" is the model's own."""
+
+Result = TypeVar("Result")
 
 
-class Team:
-    """R − 1 processes that answer for their parts of batches, and the caller, who answers for the first.
+class WorkerGroup:
+    """R − 1 processes that compute their parts of batches, beside the caller, who computes the first part.
 
     Args:
         model: The network.
-        replicas: R.
+        replicas: Number R of parts.
     """
 
     def __init__(self, model: Model, replicas: int) -> None:
         self._model = model
         self._replicas = replicas
-        self._outbox = Outbox()
-        self._members: list[tuple[Any, Channel]] = []
+        self._buffer = SendBuffer()
+        self._processes: list[tuple[Any, Channel]] = []
         self._forgotten: list[int] = []
-        self._closing = weakref.finalize(self, _end, self._members)
+        self._closing = weakref.finalize(self, _end, self._processes)
 
     def close(self) -> None:
         """End the processes; they end with this object, or with the program, anyway."""
         self._closing()
 
     def ask(
-        self, what: What, number: int, params: Params, parts: Sequence[Tensor], own: Callable[[], Own]
-    ) -> tuple[Own, list[list[Tensor]]]:
-        """Have every process do the same to its part at the same time.
+        self, request: Request, number: int, params: Params, parts: Sequence[Tensor], work: Callable[[], Result]
+    ) -> tuple[Result, list[list[Tensor]]]:
+        """Have every process carry out a request on its part at the same time.
 
         Args:
-            what: See ``_Member.do``.
-            number: Of the linearization.
-            params: What all are given.
-            parts: What each is given of its own, R of them or none.
-            own: The caller's share of the work.
+            request: Name of the call.
+            number: Number of the linearization.
+            params: Tensors that all processes receive.
+            parts: Tensors of which each process receives its own, R of them or none.
+            work: The caller's share of the work.
 
         Returns:
-            The caller's result, and the others', on the CPU, valid until the next is asked for.
+            The caller's result, and those of the others, on the CPU and valid until the next request.
 
         Raises:
             RunFailed: A process failed or did not answer; then all have ended.
         """
-        # Taking a number out of a tensor tells a recorder of programs that this is none: other processes are at work.
+        # Taking a number out of a tensor tells a recorder that this is no program: other processes are at work.
         torch.zeros((), device="cpu").item()
         if not self._closing.alive:
             raise RunFailed("the other processes of hardware.replicas have ended; start the run again")
         forgotten = [self._forgotten.pop() for _ in range(len(self._forgotten))]
         try:
-            if not self._members:
+            if not self._processes:
                 self._start()
-            shared = self._outbox.put("all", list(params.values()))
-            for rank, (_, channel) in enumerate(self._members, 1):
-                part = self._outbox.put(f"part {rank}", [parts[rank]] if parts else [])
-                self._send(rank, channel, (what, number, list(params), forgotten), shared, part)
-            mine = own()
-            return mine, [self._hear(rank) for rank in range(1, self._replicas)]
-        except BaseException:  # also Ctrl-C: an answer that nobody waits for would be taken for the next one
+            shared = self._buffer.put("all", list(params.values()))
+            for rank, (_, channel) in enumerate(self._processes, 1):
+                part = self._buffer.put(f"part {rank}", [parts[rank]] if parts else [])
+                try:
+                    channel.send((request, number, list(params), forgotten), shared, part)
+                except OSError as error:
+                    raise self._lost(rank) from error
+            result = work()
+            return result, [self._receive(rank) for rank in range(1, self._replicas)]
+        except BaseException:  # also Ctrl-C: a result that nobody waits for would be taken for the next one
             self.close()
             raise
 
     def until_gone(self, linear: Linearization, number: int) -> None:
-        """Let the processes keep what they need for a linearization as long as it is there."""
+        """Let the processes keep their parts of a linearization as long as it exists here."""
         weakref.finalize(linear, self._forgotten.append, number).atexit = False
 
     def _start(self) -> None:
@@ -98,7 +103,7 @@ class Team:
         module = copy.deepcopy(self._model.module).to("cpu")
         for rank in range(1, self._replicas):
             here, there = context.Pipe()
-            arguments = there, module, self._model.in_turn, self._model.recompute, _Setting.of(rank)
+            arguments = there, module, self._model.in_turn, self._model.recompute, _TorchSettings.of(rank)
             process = context.Process(target=_serve, args=arguments, daemon=True)
             try:
                 process.start()
@@ -108,31 +113,25 @@ class Team:
                     "define its classes at the top of a module, or use hardware.replicas=1"
                 ) from error
             there.close()  # so that the pipe breaks when the process ends
-            self._members.append((process, Channel(here)))
+            self._processes.append((process, Channel(here)))
 
-    def _send(self, rank: int, channel: Channel, words: Any, *letters: Letter) -> None:
-        try:
-            channel.send(words, *letters)
-        except OSError as error:
-            raise self._lost(rank) from error
-
-    def _hear(self, rank: int) -> list[Tensor]:
-        channel = self._members[rank - 1][1]
+    def _receive(self, rank: int) -> list[Tensor]:
+        channel = self._processes[rank - 1][1]
         if not channel.connection.poll(PATIENCE):
             raise RunFailed(f"process {rank} of hardware.replicas={self._replicas} did not answer for {PATIENCE:g} s")
         try:
-            words, letters = channel.receive()
+            failure, messages = channel.receive()
         except (EOFError, OSError) as error:
             raise self._lost(rank) from error
-        if words is not None:
-            message, details = words
-            failed = RunFailed(f"process {rank} of hardware.replicas={self._replicas} failed: {message}")
-            failed.add_note(details)
+        if failure is not None:
+            reason, traceback_text = failure
+            failed = RunFailed(f"process {rank} of hardware.replicas={self._replicas} failed: {reason}")
+            failed.add_note(traceback_text)
             raise failed
-        return letters[0]
+        return messages[0]
 
     def _lost(self, rank: int) -> RunFailed:
-        process = self._members[rank - 1][0]
+        process = self._processes[rank - 1][0]
         process.join(LEAVE)
         return RunFailed(
             f"process {rank} of hardware.replicas={self._replicas} ended unasked, with exit code {process.exitcode} "
@@ -151,8 +150,8 @@ def _end(members: Sequence[tuple[Any, Channel]]) -> None:
             process.join()
 
 
-class _Setting(NamedTuple):
-    """What of torch's state decides numbers or speed."""
+class _TorchSettings(NamedTuple):
+    """The part of torch's global state that decides numbers or speed."""
 
     device: str
     threads: int
@@ -161,51 +160,52 @@ class _Setting(NamedTuple):
 
     @classmethod
     def of(cls, rank: int) -> Self:
-        """Return this process's, on the GPU that is so many further on."""
+        """Return this process's settings for a worker, on the GPU that is ``rank`` further on."""
         device = torch.get_default_device()
         further = f"cuda:{((device.index or 0) + rank) % torch.cuda.device_count()}" if device.type == "cuda" else "cpu"
-        return cls(
-            further,
-            torch.get_num_threads(),
-            torch.get_default_dtype(),
-            torch.are_deterministic_algorithms_enabled(),
-        )
+        deterministic = torch.are_deterministic_algorithms_enabled()
+        return cls(further, torch.get_num_threads(), torch.get_default_dtype(), deterministic)
 
-    def take(self) -> None:
-        """Make it this process's."""
+    def apply(self) -> None:
+        """Apply the settings to this process."""
         torch.set_num_threads(self.threads)
         torch.set_default_dtype(self.dtype)
         torch.use_deterministic_algorithms(self.deterministic)
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-        if self.device != "cpu":  # a default device is asked for by every operation
+        if self.device != "cpu":  # a default device makes every operation slower
             torch.set_default_device(self.device)
 
 
 def _serve(
-    connection: Connection[Any, Any], module: nn.Module, in_turn: Any, recompute: bool, setting: _Setting
+    connection: Connection[Any, Any],
+    module: nn.Module,
+    in_turn: bool | Literal["cpu"],
+    recompute: bool,
+    settings: _TorchSettings,
 ) -> None:
-    """Do what is asked for until the pipe breaks: the other process has closed it, or has ended, in whatever way."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the one who asks decides what comes of it
-    setting.take()
-    member = _Member(Model(module.to(setting.device), gaussian(0.0), in_turn, recompute), torch.device(setting.device))
-    channel, outbox = Channel(connection), Outbox()
+    """Carry out requests until the pipe breaks because the calling process has closed it or has ended."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes; the calling one decides what to do
+    settings.apply()
+    model = Model(module.to(settings.device), gaussian(0.0), in_turn, recompute)
+    worker = _Worker(model, torch.device(settings.device))
+    channel, buffer = Channel(connection), SendBuffer()
     with suppress(EOFError, OSError):
         while True:
-            words, letters = channel.receive()
+            header, messages = channel.receive()
             try:
-                result = member.do(*words, *letters)
-            except Exception as error:  # it is the asking process's to report
+                result = worker.do(*header, *messages)
+            except Exception as error:  # the calling process reports it
                 channel.send((f"{type(error).__name__}: {error}", traceback.format_exc()))
             else:
-                channel.send(None, outbox.put("result", result))
+                channel.send(None, buffer.put("result", result))
 
 
-class _Member:
-    """Answers for a part of each batch.
+class _Worker:
+    """The computations of one process on its part of each batch.
 
     Args:
         model: The network.
-        device: Where it computes.
+        device: Device that it computes on.
     """
 
     def __init__(self, model: Model, device: torch.device) -> None:
@@ -216,32 +216,33 @@ class _Member:
     @torch.no_grad()
     def do(
         self,
-        what: What,
+        request: Request,
         number: int,
         names: list[str],
         forgotten: list[int],
         shared: list[Tensor],
-        own: list[Tensor],
+        parts: list[Tensor],
     ) -> list[Tensor]:
-        """Do what ``Model`` and ``Linearization`` do by these names, to this part.
+        """Carry out a request on this process's part.
 
         Args:
-            what: "answer" and "linearize" are given θ and this part's inputs, "push" is given v, "pull" this part's u.
-            number: Of the linearization.
-            names: Of the tensors that are shared.
-            forgotten: Numbers of linearizations that nobody will ask for again.
-            shared: θ or v.
-            own: Inputs or u.
+            request: Name of the call; "answer" and "linearize" receive θ and this part's inputs, "push" receives v,
+                "pull" this part's u.
+            number: Number of the linearization.
+            names: Names of the shared tensors.
+            forgotten: Numbers of linearizations that are no longer needed.
+            shared: Tensors θ or v that all processes receive.
+            parts: Inputs or u of this part, or nothing.
         """
         for old in forgotten:
             del self._kept[old]
         params = {name: value.to(self._device) for name, value in zip(names, shared, strict=True)}
-        part = [value.to(self._device) for value in own]
-        match what:
+        part = [value.to(self._device) for value in parts]
+        match request:
             case "answer":
                 return [self._model(params, *part)]
             case "linearize":
-                # What is shared will be overwritten.
+                # The next request overwrites the shared memory.
                 params = {name: value.clone() for name, value in params.items()}
                 self._kept[number] = self._model.linearize(params, part[0].clone())
                 return [self._kept[number].outputs]

@@ -105,11 +105,11 @@ def cells_of(frame: pd.DataFrame, formats: Mapping[str, str] | None) -> list[lis
 def are_numeric(frame: pd.DataFrame) -> dict[str, bool]:
     """Say of each column whether it is set to the right: numbers, and numbers that are formatted already."""
 
-    def looks(cell: object) -> bool:
+    def is_number(cell: object) -> bool:
         return isinstance(cell, str) and re.fullmatch(r"–|[-−]?[\d.]+(e[-+]\d+)?( ± \S+)?", cell) is not None
 
     return {
-        str(name): pd.api.types.is_numeric_dtype(column) or (len(column) > 0 and all(map(looks, column)))
+        str(name): pd.api.types.is_numeric_dtype(column) or (len(column) > 0 and all(map(is_number, column)))
         for name, column in frame.items()
     }
 

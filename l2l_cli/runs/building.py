@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
-from l2l_cli.config.build import Builder, build, changed
+from l2l_cli.config.build import Builder, changed
 from l2l_cli.config.schema import Hardware, Settings
 from l2l_cli.core.errors import UsageError
+from l2l_cli.kernels.paths import Paths
 from l2l_cli.learners.base import Learner
 from l2l_cli.parallel.replicated import Replicated
 from l2l_cli.tasks.base import Task
@@ -90,10 +91,12 @@ def build_learner(
     settings: Settings, task: Task, trust: Sequence[str] | None = None, node: dict[str, Any] | None = None
 ) -> Learner[Any]:
     """Build the learner of a configuration for a task, or of another ``node`` in its place."""
-    learner: Learner[Any] = build(settings.learner if node is None else node, "learner", trust, task=task)
     kernels = settings.hardware.kernels
-    learner.fast = kernels == "fast" or (kernels == "auto" and settings.meta.updates >= WORTH_COMPILING)
-    learner.state_dtype = getattr(torch, settings.hardware.precision)
+    compiled = kernels == "fast" or (kernels == "auto" and settings.meta.updates >= WORTH_COMPILING)
+    paths = Paths(compiled, getattr(torch, settings.hardware.precision))
+    learner: Learner[Any] = Builder(trust, task=task, paths=paths)(
+        settings.learner if node is None else node, "learner"
+    )
     return learner
 
 

@@ -20,6 +20,7 @@ from l2l_cli.config.compose import identity_of_training
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import L2LError, UsageError
 from l2l_cli.evaluation.score import criterion_for
+from l2l_cli.kernels.paths import NUMBA
 from l2l_cli.learners.descent import Descent
 from l2l_cli.meta.gradient_training import MetaTraining
 from l2l_cli.meta.online_training import OnlineTraining
@@ -71,9 +72,9 @@ def train_together(
     trainings = [make(settings) for settings in seeds]
     check(seeds[0], make)
     folders = [claimed or _claim(settings) for settings in seeds]
-    kernels = trainings[0].learner.kernels
-    if relay is None and ":" in kernels:
-        print(f"kernels: {kernels}")
+    path = trainings[0].learner.path
+    if relay is None and path.why_not:
+        print(f"kernels: {path}")
     with ExitStack() as locks:
         members = []
         for settings, training, folder in zip(seeds, trainings, folders, strict=True):
@@ -138,10 +139,10 @@ def _build(settings: Settings, trust: list[str] | None) -> Training:
     optimizer = build(settings.optimizer, "optimizer", trust)
     kernels = settings.hardware.kernels
     if not isinstance(gradient, OnlineRule):
-        if kernels == "fast" and not learner.is_compiled:
+        if kernels == "fast" and not learner.path.is_compiled:
+            reason = f": {learner.path.why_not}" if learner.path.why_not else ""
             raise UsageError(
-                f"hardware.kernels=fast, but learner {settings.choices.get('learner')} has none here "
-                f"({learner.kernels}); use auto"
+                f"no compiled kernel for learner {settings.choices.get('learner')}{reason}; use hardware.kernels=auto"
             )
         return MetaTraining(learner, gradient, optimizer, settings.meta, settings.seed)
     if kernels == "reference":
@@ -160,7 +161,7 @@ def _train(members: Sequence[_Member], relay: Relay | None) -> None:
     for member in members:
         member.folder.begin(
             **run_facts(member.settings),
-            kernels="numba" if online else member.training.learner.kernels,
+            kernels=str(NUMBA if online else member.training.learner.path),
         )
     try:
         _loop(members, relay)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from l2l_cli.autodiff.layer_traces import seeds
+from l2l_cli.autodiff.layer_traces import curvature_vectors
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Batch, Phase
@@ -134,13 +134,15 @@ def test_saturated_and_concave_losses():
     for curvature in (task.curvature, partial(output_hessian, task.loss)):
         for spread in (1.0, 10.0, 30.0, 100.0, 1e4):
             outputs = spread * torch.randn(1, 7, 10, generator=rng)
-            found = seeds(task.loss, curvature, outputs, targets, rng, "exact")
+            found = curvature_vectors(task.loss, curvature, outputs, targets, rng, "exact")
             assert found.isfinite().all()
             assert found.abs().max() <= 1
     outputs, bent = torch.ones(1, 4, 2), torch.tensor([2.0, -3.0])
-    found = seeds(task.loss, lambda outputs, targets, u: bent * u, outputs, outputs, rng, "exact")
+    found = curvature_vectors(task.loss, lambda outputs, targets, u: bent * u, outputs, outputs, rng, "exact")
     torch.testing.assert_close(found.square().sum(0), torch.tensor([2.0, 0.0]).expand(1, 4, 2))
-    assert (seeds(task.loss, lambda outputs, targets, u: 0 * u, outputs, outputs, rng, "sampled") == 0).all()
+    assert (
+        curvature_vectors(task.loss, lambda outputs, targets, u: 0 * u, outputs, outputs, rng, "sampled") == 0
+    ).all()
 
 
 def test_a_layer_that_is_called_twice_is_refused():

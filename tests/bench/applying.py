@@ -24,7 +24,6 @@ def apply_fast(setting: Setting, state: DescentState) -> DescentState:
 
     The bowl's own gradient is part of it: a few passes over θ, next to hundreds over the rule's states.
     """
-    setting.learner.fast = True
     return setting.learner.step(state, setting.batches.at(0))[0]
 
 

@@ -18,7 +18,7 @@ from l2l_cli.models.mlp import mlp
 from l2l_cli.models.model import Initializer, Model, gaussian
 from l2l_cli.models.point import Point
 from l2l_cli.optimizers.hessian_free import HessianFree
-from l2l_cli.optimizers.mlhf import MLHF
+from l2l_cli.optimizers.mlhf import MLHF, spans_by_type
 from l2l_cli.optimizers.sgd import Sgd
 from l2l_cli.runs.building import prepare
 from l2l_cli.tasks.base import Classification, Episode
@@ -92,14 +92,14 @@ class Steps:
         params = self._states[SGD].params
         with torch.no_grad():
             point = Point(task.model, task.loss, params, self._batch)
-            linear, (_, spans) = point.linear, self._rule._sorted(point)
+            linear, spans = point.linear, spans_by_type(self._rule._sorted(point), point.parameter_types)
         u = torch.randn_like(linear.outputs)
         features = torch.randn(3, *self._states[LEARNED].memory.solution.shape)
 
         def networks() -> None:
             memory = self._states[LEARNED].memory
             for rnns, states in ((self._rule.damping, memory.damping), (self._rule.precondition, memory.precondition)):
-                rnns(features, states, spans, self._rule.kernels == "numba")
+                rnns(features, states, spans, self._rule.path.is_compiled)
 
         self.of: dict[str, Callable[[], object]] = {SGD: lambda: self._step(SGD)}
         self.of |= {PUSH: lambda: linear.push(params), PULL: lambda: linear.pull(u)}

@@ -21,10 +21,11 @@ from rich.table import Table
 
 from l2l_cli.core.random import generator, normal
 from l2l_cli.core.types import Phase
+from l2l_cli.kernels.paths import Paths
 from l2l_cli.learners.descent import Descent
-from l2l_cli.learners.fast.unroll_cpu import weights_of
-from l2l_cli.learners.fast.unroll_cuda import CudaUnroll
+from l2l_cli.optimizers.compiled import Fitting
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
+from l2l_cli.optimizers.fast.unroll_cuda import CudaUnroll, Options
 from l2l_cli.optimizers.preprocess import LogAndSign
 from l2l_cli.tasks.quadratic import Quadratic
 from tests.bench.gpu_checks import Check, kernel_checks, unroll_checks
@@ -129,7 +130,7 @@ def applying(peak: float) -> Iterator[Row]:
 def rule_on_device(rule: CoordinatewiseLSTM, dtype: torch.dtype) -> Any:
     from l2l_cli.kernels.gpu.coordinatewise import TritonUnroll
 
-    return TritonUnroll(weights_of(rule), dtype)
+    return TritonUnroll(rule.weights(), dtype)
 
 
 def eager(subject: str, rule: CoordinatewiseLSTM, gradient: torch.Tensor, peak: float) -> Row:
@@ -155,9 +156,9 @@ def meta_steps() -> Iterator[Row]:
         for program, compiled, unroll in (
             ("torch, eager", False, None),
             ("torch.compile of the rule's step", True, None),
-            ("Triton, from Python", False, {"capture": False}),
-            ("Triton, CUDA graphs", False, {}),
-            ("Triton, CUDA graphs, bfloat16 state", False, {"state_dtype": torch.bfloat16}),
+            ("Triton, from Python", False, Unrolling(capture=False)),
+            ("Triton, CUDA graphs", False, Unrolling()),
+            ("Triton, CUDA graphs, bfloat16 state", False, Unrolling(state_dtype=torch.bfloat16)),
         ):
             update = meta_step(task, episodes, compiled, unroll)
             try:
@@ -169,14 +170,23 @@ def meta_steps() -> Iterator[Row]:
         yield jax_row(subject, task, episodes)
 
 
-def meta_step(task: Any, episodes: int, compiled: bool, options: dict[str, Any] | None) -> Callable[[], object]:
+class Unrolling(NamedTuple):
+    """How the kernels' unroll is run."""
+
+    capture: bool = True
+    state_dtype: torch.dtype = torch.float32
+
+
+def meta_step(task: Any, episodes: int, compiled: bool, unrolling: Unrolling | None) -> Callable[[], object]:
     rule = CoordinatewiseLSTM(20, 2, output_scale=SCALE)
-    learner = Descent(task, rule)
-    learner.fast = False
+    learner = Descent(task, rule, paths=Paths(compiled=False))
     optimizer = torch.optim.Adam(rule.parameters(), lr=1e-3, fused=True)
     state = learner.init(episodes, generator(0))
     batches = task.sample(episodes, 0, Phase.META_TRAIN).batches(0, UNROLL)
-    fast = CudaUnroll(task, rule, **options) if options is not None else None
+    fast = None
+    if unrolling is not None:
+        fitting = Fitting(task.model, task.loss, paths=Paths(state_dtype=unrolling.state_dtype))
+        fast = CudaUnroll(fitting, rule.weights(), Options(capture=unrolling.capture))
     if compiled:
         rule.update = torch.compile(rule.update)  # type: ignore[method-assign]
 

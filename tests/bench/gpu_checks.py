@@ -11,12 +11,13 @@ from torch import Tensor
 from l2l_cli.core.random import generator, normal
 from l2l_cli.core.tree import detach
 from l2l_cli.core.types import Phase
-from l2l_cli.kernels.blocks import blocked, unblocked
 from l2l_cli.kernels.gpu.coordinatewise import TritonUnroll
+from l2l_cli.kernels.paths import Paths
 from l2l_cli.learners.descent import Descent
-from l2l_cli.learners.fast.unroll_cpu import weights_of
-from l2l_cli.learners.fast.unroll_cuda import CudaUnroll
-from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM, LSTMStates
+from l2l_cli.optimizers.compiled import Fitting
+from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
+from l2l_cli.optimizers.fast.unroll_cuda import CudaUnroll, Options
+from l2l_cli.optimizers.lstm_cell import LSTMStates
 from l2l_cli.optimizers.preprocess import Identity, LogAndSign, Preprocess
 from l2l_cli.tasks.quadratic import Quadratic
 from tests.bench.problems import ImageNetwork
@@ -61,7 +62,7 @@ def kernel_checks(cases: Sequence[tuple[Preprocess, int, int, int]] = CASES) -> 
     for preprocess, layers, hidden, count in cases:
         rule = CoordinatewiseLSTM(hidden, layers, preprocess)
         for (precision, dtype), limits in LIMITS.items():
-            unroll = TritonUnroll(weights_of(rule), dtype, precision)
+            unroll = TritonUnroll(rule.weights(), dtype, precision)
             errors = kernel_errors(rule, unroll, count)
             kind = f"{precision} {str(dtype).removeprefix('torch.')}"
             name = f"{type(preprocess).__name__} {layers}×{hidden}, C = {count}, {kind}"
@@ -76,19 +77,19 @@ def kernel_errors(rule: CoordinatewiseLSTM, unroll: TritonUnroll, count: int) ->
     state = [normal((len(rule.cells), rule.hidden, count), rng, 0.5) for _ in range(2)]
     theta = normal((count,), rng)
     rule.double()
-    moves, memory = [], LSTMStates(*(blocked(value.double()) for value in state))
+    moves, memory = [], LSTMStates(*(value.double() for value in state))
     for grad in grads.double():
         move, memory = rule.update({"theta": grad}, memory)
         moves.append(move["theta"])
     expected = torch.autograd.grad((torch.stack(moves) * adjoint).sum(), tuple(rule.parameters()))
     rule.float()
-    unroll.weights = weights_of(rule)  # ``double`` has moved them
+    unroll.weights = rule.weights()  # ``double`` has moved them
     params = theta
     unroll.begin(*state, STEPS)
     for t, grad in enumerate(grads):
         params = unroll.advance(t, grad, params)
     pairs = [(params - theta, torch.stack(moves).sum(0))]
-    pairs += [(own, unblocked(other, count)) for own, other in zip(unroll.state(), memory[:2], strict=True)]
+    pairs += list(zip(unroll.state(), memory[:2], strict=True))
     gradients = zip(unroll.backward(adjoint), expected, strict=True)
     return max(relative(*pair) for pair in pairs), max(relative(*pair) for pair in gradients)
 
@@ -97,10 +98,9 @@ def unroll_checks() -> Iterator[Check]:
     """Two windows of each task, one after the other, so that a recording is replayed on other data."""
     for task, episodes in ((Quadratic(10), 128), (ImageNetwork(), 1)):
         rule = CoordinatewiseLSTM(20, 2, output_scale=0.1)
-        learner = Descent(task, rule)
-        learner.fast = False
+        learner = Descent(task, rule, paths=Paths(compiled=False))
         for capture in (False, True):
-            unroll = CudaUnroll(task, rule, precision="ieee", capture=capture)
+            unroll = CudaUnroll(Fitting(task.model, task.loss), rule.weights(), Options("ieee", capture))
             state = learner.init(episodes, generator(0))
             episode = task.sample(episodes, 0, Phase.META_TRAIN)
             for window in range(2):

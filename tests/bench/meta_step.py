@@ -17,6 +17,7 @@ from tests.bench.peers.problem import Array, Problem
 from tests.bench.peers.protocol import cpu_seconds
 from tests.bench.problems import STEPS, Setting, meta_step_setting
 from tests.bench.samples import Case, Measure
+from tests.cases import on_path
 
 CASES = ("quadratic", "mlp")
 FAST, REFERENCE = "ours, fast", "ours, reference"
@@ -41,13 +42,13 @@ class Ours:
 
     def __init__(self, setting: Setting, fast: bool) -> None:
         self.setting = setting
-        self.setting.learner.fast = fast
+        self.learner = on_path(setting.learner, fast)
         self.phi = list(setting.rule.parameters())
         self.adam = torch.optim.Adam(self.phi, lr=Problem.lr, fused=True)
 
     def meta_loss(self) -> torch.Tensor:
         """Return the mean of the losses over steps and episodes."""
-        return self.setting.learner.losses(self.setting.state, self.setting.batches)[1].mean()
+        return self.learner.losses(self.setting.state, self.setting.batches)[1].mean()
 
     def gradient(self) -> tuple[float, list[Array]]:
         """Return the meta-loss and its gradient."""

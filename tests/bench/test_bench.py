@@ -164,6 +164,6 @@ def test_every_contender_of_a_curved_step_can_be_made():
     assert set(steps.of) == {curved.SGD, curved.PUSH, curved.PULL, curved.FREE, curved.LEARNED, curved.NETWORKS}
     for step in steps.of.values():
         step()
-    assert steps._states[curved.LEARNED].memory.looks.tolist() == [curved.ITERATIONS + 1]
+    assert steps._states[curved.LEARNED].memory.evaluations.tolist() == [curved.ITERATIONS + 1]
     sizes = {name: task().model.size for name, task in curved.TASKS.items()}
     assert sizes == {"mlp": 15_910, "c16": 12_378, "conv32": 36_954, "cuda-convnet": 1_756_426}

@@ -11,12 +11,13 @@ import torch
 from l2l_cli.core.random import generator
 from l2l_cli.core.tree import detach
 from l2l_cli.core.types import Phase
-from l2l_cli.kernels.blocks import blocked, unblocked
 from l2l_cli.kernels.gpu.coordinatewise import TritonUnroll
+from l2l_cli.kernels.paths import Paths
 from l2l_cli.learners.descent import Descent
-from l2l_cli.learners.fast.unroll_cpu import weights_of
-from l2l_cli.learners.fast.unroll_cuda import CudaUnroll
-from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM, LSTMStates
+from l2l_cli.optimizers.compiled import Fitting
+from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
+from l2l_cli.optimizers.fast.unroll_cuda import CudaUnroll, Options
+from l2l_cli.optimizers.lstm_cell import LSTMStates
 from l2l_cli.optimizers.preprocess import Identity, LogAndSign
 from l2l_cli.tasks.quadratic import Quadratic
 
@@ -32,7 +33,7 @@ def reference(rule, grads, state, params, adjoint):
     gradient = torch.autograd.grad((torch.stack(moves) * adjoint).sum(), tuple(rule.parameters()))
     return (
         params + torch.stack(moves).sum(0).detach(),
-        [unblocked(value.detach(), COORDINATES) for value in memory[:2]],
+        [value.detach() for value in memory[:2]],
         gradient,
     )
 
@@ -42,12 +43,12 @@ def draw(layers, hidden):
     grads = torch.randn(STEPS, COORDINATES, generator=rng) * 0.3
     grads[0, :3] = torch.tensor([0.0, 1e-6, -1e-3])  # both branches of log and sign
     params, adjoint = torch.randn(COORDINATES, generator=rng), torch.randn(STEPS, COORDINATES, generator=rng)
-    state = LSTMStates(*(blocked(torch.randn(layers, hidden, COORDINATES, generator=rng)) for _ in range(2)))
+    state = LSTMStates(*(torch.randn(layers, hidden, COORDINATES, generator=rng) for _ in range(2)))
     return grads, params, adjoint, state
 
 
 def run(unroll, grads, state, params, record=True):
-    unroll.begin(*(unblocked(value, COORDINATES) for value in state[:2]), len(grads), record)
+    unroll.begin(*state[:2], len(grads), record)
     for t, grad in enumerate(grads):
         params = unroll.advance(t, grad, params)
     return params
@@ -59,7 +60,7 @@ def test_params_state_and_gradient_are_the_references(layers, hidden, preprocess
     rule = CoordinatewiseLSTM(hidden, layers, preprocess, output_scale=0.3)
     grads, params, adjoint, state = draw(layers, hidden)
     moved, memory, gradient = reference(rule, grads, state, params, adjoint)
-    unroll = TritonUnroll(weights_of(rule), precision="ieee")
+    unroll = TritonUnroll(rule.weights(), precision="ieee")
     torch.testing.assert_close(run(unroll, grads, state, params), moved, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(list(unroll.state()), memory, rtol=1e-5, atol=1e-5)
     for value, expected in zip(unroll.backward(adjoint), gradient, strict=True):
@@ -70,7 +71,7 @@ def test_a_state_in_bfloat16_is_the_references_to_its_digits():
     rule = CoordinatewiseLSTM(20, 2, LogAndSign())
     grads, params, adjoint, state = draw(2, 20)
     moved, memory, gradient = reference(rule, grads, state, params, adjoint)
-    unroll = TritonUnroll(weights_of(rule), torch.bfloat16, "ieee")
+    unroll = TritonUnroll(rule.weights(), torch.bfloat16, "ieee")
     torch.testing.assert_close(run(unroll, grads, state, params), moved, rtol=0, atol=0.02)
     torch.testing.assert_close([value.float() for value in unroll.state()], memory, rtol=0.01, atol=0.02)
     for value, expected in zip(unroll.backward(adjoint), gradient, strict=True):
@@ -80,7 +81,7 @@ def test_a_state_in_bfloat16_is_the_references_to_its_digits():
 def test_weights_are_read_again_and_memory_need_not_be_recorded():
     rule = CoordinatewiseLSTM(8, 2)
     grads, params, adjoint, state = draw(2, 8)
-    unroll = TritonUnroll(weights_of(rule), precision="ieee")
+    unroll = TritonUnroll(rule.weights(), precision="ieee")
     run(unroll, grads, state, params)
     with torch.no_grad():
         for value in rule.parameters():
@@ -99,8 +100,8 @@ def test_products_may_wait_for_any_number_of_steps(monkeypatch):
     grads, params, adjoint, state = draw(2, 8)
     gradients = []
     for wait in (1, 2, STEPS):
-        monkeypatch.setattr("l2l_cli.kernels.gpu.coordinatewise.SLOPES_BYTES", wait * 4 * 2 * 8 * 128 * 4)
-        unroll = TritonUnroll(weights_of(rule), precision="ieee")
+        monkeypatch.setattr("l2l_cli.kernels.gpu.coordinatewise.GATE_GRADIENT_BYTES", wait * 4 * 2 * 8 * 128 * 4)
+        unroll = TritonUnroll(rule.weights(), precision="ieee")
         run(unroll, grads, state, params)
         gradients.append([value.clone() for value in unroll.backward(adjoint)])
     for found in gradients[1:]:
@@ -109,8 +110,8 @@ def test_products_may_wait_for_any_number_of_steps(monkeypatch):
 
 def test_two_windows_of_a_task_are_the_reference_learners():
     task, rule = Quadratic(5), CoordinatewiseLSTM(8, 2, output_scale=0.1)
-    learner, unroll = Descent(task, rule), CudaUnroll(task, rule, precision="ieee")
-    learner.fast = False
+    learner = Descent(task, rule, paths=Paths(compiled=False))
+    unroll = CudaUnroll(Fitting(task.model, task.loss), rule.weights(), Options("ieee"))
     episode = task.sample(7, 0, Phase.META_TRAIN)
     state = learner.init(7, generator(0))
     for start in (0, 4):
@@ -120,7 +121,7 @@ def test_two_windows_of_a_task_are_the_reference_learners():
         torch.testing.assert_close(found, losses, rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(params, after.params, rtol=1e-5, atol=1e-6)
         for one, other in zip(memory[:2], after.memory[:2], strict=True):
-            torch.testing.assert_close(unblocked(one, 35), unblocked(other, 35), rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
         weigh = torch.arange(28.0).view(4, 7).sqrt()
         expected = torch.autograd.grad((losses * weigh).sum(), tuple(rule.parameters()))
         gradient = torch.autograd.grad((found * weigh).sum(), tuple(rule.parameters()))
@@ -131,9 +132,10 @@ def test_two_windows_of_a_task_are_the_reference_learners():
 
 def test_a_window_that_was_overwritten_is_not_differentiated():
     task, rule = Quadratic(3), CoordinatewiseLSTM(8, 1)
-    unroll, episode = CudaUnroll(task, rule, precision="ieee"), task.sample(2, 0, Phase.META_TRAIN)
+    unroll = CudaUnroll(Fitting(task.model, task.loss), rule.weights(), Options("ieee"))
+    episode = task.sample(2, 0, Phase.META_TRAIN)
     state = Descent(task, rule).init(2, generator(0))
     _, first = unroll.losses(state.params, state.memory, episode.batches(0, 2))
     unroll.losses(state.params, state.memory, episode.batches(0, 2))
-    with pytest.raises(RuntimeError, match="another window was unrolled since"):
+    with pytest.raises(RuntimeError, match="overwritten by a later unroll"):
         first.sum().backward()

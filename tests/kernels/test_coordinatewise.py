@@ -8,12 +8,13 @@ import torch
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Phase
 from l2l_cli.kernels.blocks import BLOCK, blocked, fill, unblocked
-from l2l_cli.kernels.memory_pool import Arena, Recycler
-from l2l_cli.kernels.unroll import Unroll, apply
+from l2l_cli.kernels.memory_pool import Recycler
+from l2l_cli.kernels.paths import NUMBA, Paths
+from l2l_cli.kernels.unroll import LSTMWindow, SingleSteps
 from l2l_cli.learners.descent import Descent
-from l2l_cli.learners.fast.unroll_cpu import weights_of
 from l2l_cli.meta.backprop import Backprop
-from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM, LSTMStates
+from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
+from l2l_cli.optimizers.lstm_cell import LSTMStates
 from l2l_cli.optimizers.preprocess import ClippedLogAndSign, Identity, LogAndSign, Momenta, Preprocess
 from l2l_cli.tasks.functions import Booleans
 from l2l_cli.tasks.quadratic import Quadratic
@@ -50,7 +51,7 @@ def case(hidden, layers, preprocess):
     grads = torch.randn(STEPS, COORDINATES, generator=rng) * 10 ** torch.randn(STEPS, COORDINATES, generator=rng)
     grads[:, 3], grads[:, 4], grads[2] = 0.0, 1e-7, 1e-5 * grads[2]
     adjoint = torch.randn(STEPS, COORDINATES, generator=rng)
-    state = LSTMStates(*(blocked(torch.randn(layers, hidden, COORDINATES, generator=rng)) for _ in range(2)))
+    state = LSTMStates(*(torch.randn(layers, hidden, COORDINATES, generator=rng) for _ in range(2)))
     return rule, grads, adjoint, state
 
 
@@ -70,10 +71,10 @@ def reference(rule, grads, adjoint, state):
 def test_moves_and_gradient_are_the_references(hidden, layers, preprocess, threads, double):
     rule, grads, adjoint, state = case(hidden, layers, preprocess)
     moves, last, wanted = reference(rule, grads, adjoint, state)
-    weights, buffers = weights_of(rule), Unroll(Arena())
+    weights, buffers = rule.weights(), LSTMWindow()
     buffers.begin(weights, state[:2], torch.zeros(COORDINATES), STEPS)
     buffers.gradients[:, :COORDINATES] = grads
-    buffers.adjoint[:, :COORDINATES] = adjoint
+    buffers.grad_moves[:, :COORDINATES] = adjoint
     buffers.features[:] = torch.stack([blocked(rule.preprocess(grad)) for grad in grads])
     for t in range(STEPS):
         buffers.advance(t)
@@ -82,7 +83,7 @@ def test_moves_and_gradient_are_the_references(hidden, layers, preprocess, threa
     for found, expected in zip(buffers.backward(), wanted, strict=True):
         torch.testing.assert_close(found, expected, **close)
     for found, expected in zip((buffers.hidden[-1], buffers.cell[-1]), last[:2], strict=True):
-        torch.testing.assert_close(*(unblocked(value, COORDINATES) for value in (found, expected)), **close)
+        torch.testing.assert_close(unblocked(found, COORDINATES), expected, **close)
 
 
 @pytest.mark.parametrize("preprocess", PREPROCESS)
@@ -92,10 +93,10 @@ def test_applied_without_a_graph_it_moves_alike(preprocess, threads):
         move, after = rule.update({"theta": grads[0]}, state)
         features = rule.preprocess(grads[0]) if preprocess in ("clipped", "users") else None
         theta = torch.zeros(COORDINATES)
-        hidden, cell, params = apply(weights_of(rule), grads[0], features, state[:2], theta, Recycler())
+        hidden, cell, params = SingleSteps().step(rule.weights(), grads[0], features, state[:2], theta)
     torch.testing.assert_close(params, move["theta"], rtol=1e-6, atol=1e-6)
-    torch.testing.assert_close(unblocked(hidden, COORDINATES), unblocked(after.hidden, COORDINATES), rtol=0, atol=1e-6)
-    torch.testing.assert_close(unblocked(cell, COORDINATES), unblocked(after.cell, COORDINATES), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(hidden, after.hidden, rtol=0, atol=1e-6)
+    torch.testing.assert_close(cell, after.cell, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("task", [Quadratic(), Booleans(xor=True, length=20)], ids=["quadratic", "b16"])
@@ -103,8 +104,7 @@ def test_single_precision_is_within_its_digits(task):
     """Value to 1e-6 and meta-gradient to 1e-4, both relative, over a window that carries a state."""
     found = {}
     for fast in (False, True):
-        learner = Descent(task, CoordinatewiseLSTM(preprocess=LogAndSign(), output_scale=0.1))
-        learner.fast = fast
+        learner = Descent(task, CoordinatewiseLSTM(preprocess=LogAndSign(), output_scale=0.1), paths=Paths(fast))
         estimator = Backprop(episodes=8, window=10)
         progress, _ = estimator.estimate(learner, estimator.init(learner, 0), 0.0)
         found[fast] = estimator.estimate(learner, progress, 0.0)[1]
@@ -119,7 +119,7 @@ def test_a_window_must_be_differentiated_before_the_next():
     batches = learner.task.sample(3, 0, Phase.META_TRAIN).batches(0, 2)
     state, losses = learner.losses(state, batches)
     learner.losses(state, batches)
-    with pytest.raises(RuntimeError, match="differentiate one before the next"):
+    with pytest.raises(RuntimeError, match="overwritten by a later unroll"):
         losses.sum().backward()
 
 
@@ -141,8 +141,10 @@ def test_memory_is_used_again_when_nobody_holds_it():
 
 def test_second_derivatives_take_the_reference_path():
     rule = CoordinatewiseLSTM(hidden=4)
-    assert Descent(Quadratic(), rule).kernels == "numba"
-    assert Descent(Quadratic(), rule, second_order=True).kernels.startswith("reference: second_order")
+    assert Descent(Quadratic(), rule).path == NUMBA
+    path = Descent(Quadratic(), rule, second_order=True).path
+    assert not path.is_compiled
+    assert path.why_not.startswith("second_order")
 
 
 def test_blocks_hold_what_they_are_given():
@@ -176,5 +178,5 @@ def test_a_window_whose_memory_was_taken_over_cannot_be_differentiated():
     batches = task.sample(2, 0, Phase.META_TRAIN).batches(0, 2)
     _, losses = learner.losses(learner.init(2, generator(0)), batches)
     learner.on(task).losses(learner.init(2, generator(0)), batches)
-    with pytest.raises(RuntimeError, match="another window was unrolled since"):
+    with pytest.raises(RuntimeError, match="overwritten by a later unroll"):
         losses.sum().backward()

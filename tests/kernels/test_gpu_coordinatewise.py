@@ -38,10 +38,11 @@ def test_the_interpreted_kernel_is_the_reference():
 def pointers(kernel, state):
     """Types of the arguments that are no constants, as Triton writes them."""
     types = {"count": "i32", "pitch": "i32", "output_scale": "fp32"}
-    wide = {"bias", "head", "gradient", "params", "moved", "adjoint"}
+    wide = {"bias", "head", "gradient", "params", "moved", "grad_moves"}
+    wide |= {f"grad_{name}" for name in ("hidden", "cell", "old_hidden", "old_cell")}
     for name in kernel.arg_names:
         if name.islower() and name not in types:
-            types[name] = "*fp32" if name in wide or name.startswith("of_") else f"*{state}"
+            types[name] = "*fp32" if name in wide else f"*{state}"
     return types
 
 
@@ -80,5 +81,5 @@ def test_more_units_than_there_is_room_for_are_refused():
 
 
 def test_importing_the_fast_path_imports_no_triton():
-    code = "import sys; import l2l_cli.learners.fast.unroll_cuda; sys.exit('triton' in sys.modules)"
+    code = "import sys; import l2l_cli.optimizers.fast.unroll_cuda; sys.exit('triton' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -9,8 +9,8 @@ import torch
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Phase
 from l2l_cli.kernels.seeds import lstm1997, recurrent
-from l2l_cli.kernels.seeds.layers import BATCH, ONLINE, SEQUENCE, Lesson
-from l2l_cli.kernels.simd.registers import shape_of
+from l2l_cli.kernels.seeds.layers import BATCH, ONLINE, SEQUENCE, EpochData
+from l2l_cli.kernels.simd.registers import lanes_of
 from l2l_cli.learners.logistic_network import Recurrent
 from l2l_cli.learners.lstm1997 import LSTM1997
 from l2l_cli.tasks.functions import SemiLinear
@@ -48,8 +48,8 @@ def run(module, sizes, learners, mode, lanes=8, half=False):
     for lane, (x, y) in enumerate(drawn):
         inputs[..., lane], targets[..., lane] = x.transpose(0, 1).numpy(), y.T.numpy()
     errors = np.zeros((SEQUENCES, lanes))
-    lesson = Lesson(inputs, targets, np.full((1, lanes), -RATE), mode, half, errors)
-    module.epoch(net, sizes, lesson, shape_of(lanes, float))
+    data = EpochData(inputs, targets, np.full((1, lanes), -RATE), mode, half, errors)
+    module.epoch(net, sizes, data, lanes_of(lanes, float))
     return net, errors
 
 
@@ -85,7 +85,7 @@ def gradient(learner, inputs, targets, depth=None):
 @pytest.mark.parametrize("second", [0, 3])
 def test_the_truncated_rule_is_the_reference_learners_gradient(double, second, lanes):
     learners = [lstm(seed, second) for seed in range(lanes)]
-    sizes = lstm1997.Sizes(2, 3, second, 3)
+    sizes = lstm1997.LSTM1997Sizes(2, 3, second, 3)
     net, errors = run(lstm1997, sizes, learners, BATCH, lanes)
     for lane, learner in enumerate(learners):
         loss, expected = gradient(learner, *sequences(learner, lane))
@@ -97,7 +97,7 @@ def test_the_truncated_rule_is_the_reference_learners_gradient(double, second, l
 @pytest.mark.parametrize(("depth", "hidden"), [(0, 5), (0, 12), (1, 5), (2, 5), (3, 9)])
 def test_rtrl_and_truncated_bptt_are_the_reference_learners_gradients(double, depth, hidden, lanes):
     learners = [hidden_layer(seed, hidden) for seed in range(lanes)]
-    sizes = recurrent.Sizes(hidden, 3, depth)
+    sizes = recurrent.RecurrentSizes(hidden, 3, depth)
     net, errors = run(recurrent, sizes, learners, BATCH, lanes)
     for lane, learner in enumerate(learners):
         loss, expected = gradient(learner, *sequences(learner, lane), depth=depth or None)
@@ -108,7 +108,7 @@ def test_rtrl_and_truncated_bptt_are_the_reference_learners_gradients(double, de
 @pytest.mark.parametrize("half", [False, True])
 def test_after_each_sequence_the_weights_descend_its_gradient(double, half):
     learners = [lstm(seed) for seed in range(8)]
-    sizes = lstm1997.Sizes(2, 3, 3, 3)
+    sizes = lstm1997.LSTM1997Sizes(2, 3, 3, 3)
     net, errors = run(lstm1997, sizes, learners, SEQUENCE, half=half)
     for lane, learner in enumerate(learners):
         inputs, targets = sequences(learner, lane)
@@ -193,7 +193,7 @@ def online_hidden_layer(learner, inputs, targets, depth):
 
 def test_online_the_weights_move_under_the_traces(double):
     learners = [lstm(seed, second=0) for seed in range(8)]
-    sizes = lstm1997.Sizes(2, 3, 0, 3)
+    sizes = lstm1997.LSTM1997Sizes(2, 3, 0, 3)
     net, _ = run(lstm1997, sizes, learners, ONLINE)
     for lane, learner in enumerate(learners):
         expected = online_lstm(learner, *(value.numpy() for value in sequences(learner, lane)))
@@ -204,7 +204,7 @@ def test_online_the_weights_move_under_the_traces(double):
 @pytest.mark.parametrize("depth", [0, 1, 2])
 def test_online_rtrl_and_bptt_are_their_equations(double, depth):
     learners = [hidden_layer(seed) for seed in range(8)]
-    sizes = recurrent.Sizes(5, 3, depth)
+    sizes = recurrent.RecurrentSizes(5, 3, depth)
     net, _ = run(recurrent, sizes, learners, ONLINE)
     for lane, learner in enumerate(learners):
         expected = online_hidden_layer(learner, *(value.numpy() for value in sequences(learner, lane)), depth)

@@ -7,9 +7,10 @@ import torch
 
 from l2l_cli.core.random import generator, normal
 from l2l_cli.core.types import Phase
+from l2l_cli.kernels.paths import NUMBA, REFERENCE, Paths
 from l2l_cli.learners.descent import Descent
 from l2l_cli.optimizers.mlhf import MLHF
-from l2l_cli.optimizers.type_rnns import KindRNNs, States
+from l2l_cli.optimizers.type_rnns import ParameterTypeRNNs, States
 from tests.cases import KINDS
 from tests.image_tasks import digits_mlp
 
@@ -25,7 +26,7 @@ def threads(request):
 
 
 def networks(inputs, hidden, layers):
-    found = KindRNNs(KINDS, inputs, hidden, layers, 0)
+    found = ParameterTypeRNNs(KINDS, inputs, hidden, layers, 0)
     with torch.no_grad():  # all weights and biases matter
         for index, value in enumerate(found.parameters()):
             value += normal(tuple(value.shape), generator(index), 0.5)
@@ -72,14 +73,11 @@ def test_single_precision_is_within_its_digits():
 
 
 def test_the_learner_says_which_path_its_networks_take():
-    learner = Descent(digits_mlp(hidden=[3], examples=5, start=0.3, pool=4), MLHF(pace="learned"))
-    assert learner.kernels == learner.rule.kernels == "numba"
-    state = learner.init(1, generator(0))
-    batch = learner.task.sample(1, 0, Phase.TUNE).batch(0)
-    found = []
-    for fast in (True, False):
-        learner.fast = fast
-        found.append(learner.step(state, batch)[0].memory)
-    assert learner.kernels == learner.rule.kernels == "reference"
+    task = digits_mlp(hidden=[3], examples=5, start=0.3, pool=4)
+    batch, found = task.sample(1, 0, Phase.TUNE).batch(0), []
+    for paths in (Paths(True), Paths(False)):
+        learner = Descent(task, MLHF(pace="learned", paths=paths), paths=paths)
+        assert learner.path == learner.rule.path == (NUMBA if paths.compiled else REFERENCE)
+        found.append(learner.step(learner.init(1, generator(0)), batch)[0].memory)
     for one, other in zip(found[0].damping + found[0].pace, found[1].damping + found[1].pace, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)

@@ -7,7 +7,7 @@ import pytest
 
 from l2l_cli.kernels.seeds import layers
 from l2l_cli.kernels.simd.compiled import announce
-from l2l_cli.kernels.simd.registers import padded, shape_of, zeros
+from l2l_cli.kernels.simd.registers import lanes_of, padded, zeros
 
 
 @pytest.mark.parametrize(("dtype", "digits"), [(np.float32, 3e-7), (np.float64, 4e-16)])
@@ -16,14 +16,14 @@ def test_the_logistic_function_to_the_last_digits(dtype, digits):
     array = zeros((padded(len(values), 1), 1), dtype)
     array[: len(values), 0] = values
     exact = 1 / (1 + np.exp(-array[:, 0].astype(np.float64).clip(-700, 700)))
-    layers.squash(array, len(array), shape_of(1, dtype))
+    layers.squash(array, len(array), lanes_of(1, dtype))
     np.testing.assert_allclose(array[:, 0], exact, rtol=40 * digits, atol=digits)
 
 
 def test_a_nan_stays_one_and_keeps_to_its_lane():
     array = zeros((2, 8), np.float32)
     array[1, 3] = np.nan
-    layers.squash(array, 2, shape_of(8, np.float32))
+    layers.squash(array, 2, lanes_of(8, np.float32))
     assert np.isnan(array[1, 3])
     assert np.isnan(array).sum() == 1
 
@@ -36,7 +36,7 @@ def test_products_are_einsums(lanes, rows):
     matrix, sources = zeros((rows, width, lanes), np.float64), zeros((width, lanes), np.float64)
     matrix[:, :11], sources[:11] = rng.normal(size=(rows, 11, lanes)), rng.normal(size=(11, lanes))
     result, back = zeros((rows, lanes), np.float64), zeros((width, lanes), np.float64)
-    shape = shape_of(lanes, np.float64)
+    shape = lanes_of(lanes, np.float64)
     layers.product(result, matrix, sources, rows, width, shape)
     np.testing.assert_allclose(result, np.einsum("rpl,pl->rl", matrix, sources), rtol=1e-12)
     layers.transposed_product(back, matrix, result, rows, width, shape)
@@ -49,7 +49,7 @@ def test_registers_begin_on_a_cache_line():
 
 def test_lanes_fill_a_register():
     with pytest.raises(ValueError, match="lanes must divide 16, and 3 does not"):
-        shape_of(3, np.float32)
+        lanes_of(3, np.float32)
 
 
 def test_compiling_is_announced_once(tmp_path, monkeypatch, capsys):

@@ -7,6 +7,7 @@ import torch
 
 from l2l_cli.core.random import derive, generator
 from l2l_cli.core.types import Phase
+from l2l_cli.kernels.paths import Paths
 from l2l_cli.kernels.sequence import SequenceLSTM
 from l2l_cli.learners.in_weights import LSTM
 from l2l_cli.meta.backprop import Backprop
@@ -42,8 +43,7 @@ def test_activations_and_gradients_are_torchs(hidden, episodes, layers, threads,
 def test_single_precision_is_within_its_digits(window):
     found = {}
     for fast in (False, True):
-        learner = LSTM(Booleans(xor=True, length=40), hidden=16, readout=8)
-        learner.fast = fast
+        learner = LSTM(Booleans(xor=True, length=40), hidden=16, readout=8, paths=Paths(fast))
         estimator = Backprop(episodes=32, window=window)
         progress, found[fast] = estimator.estimate(learner, estimator.init(learner, 0), 0.0)
         if window is not None:
@@ -70,5 +70,5 @@ def test_a_sequence_must_be_differentiated_before_the_next():
     zero = torch.zeros(1, 4, 3)
     outputs, _ = runner(torch.randn(5, 4, 2), zero, zero, list(cell.parameters()))
     runner(torch.randn(5, 4, 2), zero, zero, list(cell.parameters()))
-    with pytest.raises(RuntimeError, match="differentiate one before the next"):
+    with pytest.raises(RuntimeError, match="overwritten by a later sequence"):
         outputs.sum().backward()

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from l2l_cli.kernels.threads import Team, team
+from l2l_cli.kernels.threads import ThreadGroup, thread_group
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
@@ -20,30 +20,30 @@ def test_every_block_is_done_once(threads, count):
         with lock:
             done.extend((block, thread) for block in range(first, last))
 
-    Team(threads).each(count, work)
+    ThreadGroup(threads).each(count, work)
     assert sorted(block for block, _ in done) == list(range(count))
     assert {thread for _, thread in done} == set(range(min(threads, count)))
 
 
 def test_an_error_in_a_helper_is_raised_here_and_the_team_goes_on():
-    crew = Team(2)
+    group = ThreadGroup(2)
 
     def work(thread, first, last):
         if thread:
             raise ZeroDivisionError("block 1")
 
     with pytest.raises(ZeroDivisionError, match="block 1"):
-        crew.each(2, work)
-    crew.each(2, lambda *_: None)
+        group.each(2, work)
+    group.each(2, lambda *_: None)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_process_makes_a_team_of_its_own():
-    team(2).each(2, lambda *_: None)
+    thread_group(2).each(2, lambda *_: None)
     child = os.fork()
     if not child:
         signal.alarm(20)  # rather than wait for ever for a thread that is not there
-        team(2).each(2, lambda *_: None)
+        thread_group(2).each(2, lambda *_: None)
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0

@@ -7,6 +7,7 @@ import torch
 
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Batches, Phase
+from l2l_cli.kernels.paths import Paths
 from l2l_cli.learners.weights_in_cell import WeightsInCell
 from l2l_cli.tasks.halfplanes import Halfplanes
 
@@ -15,9 +16,8 @@ def found(fast, episodes, steps, masked=True, **options):
     """θ after the last step, the losses, and the gradient of a sum of them in which each counts differently."""
     task = Halfplanes(dimension=3, samples=12, hidden=[5])
     options = {"hidden": [7, 6], "forget_bias": 1.0, "input_bias": 0.0, "gate_scale": 2.0} | options
-    learner = WeightsInCell(task, **options)
-    learner.fast = fast
-    assert learner.is_compiled == fast
+    learner = WeightsInCell(task, **options, paths=Paths(fast))
+    assert learner.path.is_compiled == fast
     batches = task.sample(episodes, 1, Phase.META_TRAIN).batches(0, steps)
     if not masked:
         batches = Batches(batches.inputs, batches.targets)
@@ -78,8 +78,8 @@ def test_a_sequence_is_differentiated_once_and_before_the_next():
     batches = task.sample(4, 1, Phase.META_TRAIN).batches(0, 12)
     first = learner.losses(learner.init(4, generator(0)), batches)[1].sum()
     second = learner.losses(learner.init(4, generator(0)), batches)[1].sum()
-    with pytest.raises(RuntimeError, match="differentiate one before the next"):
+    with pytest.raises(RuntimeError, match="overwritten by a later sequence"):
         first.backward()
     second.backward(retain_graph=True)
-    with pytest.raises(RuntimeError, match="differentiate one before the next"):
+    with pytest.raises(RuntimeError, match="overwritten by a later sequence"):
         second.backward()

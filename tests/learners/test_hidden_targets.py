@@ -65,4 +65,4 @@ def test_the_networks_of_2001_refuse_hidden_targets(name):
 
 
 def test_compiled_optimizers_say_why_they_are_not():
-    assert "hides targets" in LEARNERS["coordinatewise_lstm"](TASKS["halfplanes"]()).kernels
+    assert "hides targets" in LEARNERS["coordinatewise_lstm"](TASKS["halfplanes"]()).path.why_not

@@ -8,6 +8,7 @@ import torch
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Phase
+from l2l_cli.kernels.paths import Paths
 from l2l_cli.learners.descent import Descent
 from l2l_cli.learners.learned_init import LearnedInit
 from l2l_cli.meta.backprop import Backprop
@@ -23,11 +24,10 @@ E = 3
 @pytest.mark.parametrize("name", ["halfplanes", "halfplanes-interleaved", "quadratic"])
 def test_the_recorded_path_is_automatic_differentiation(name, rates, second_order, double):
     task = TASKS[name]()
-    learner = LearnedInit(task, 0.2, rates, second_order)
     batches = task.sample(E, 0, Phase.META_TRAIN).batches(0, 12)
     weights, found = torch.randn(12, E), []
     for fast in (False, True):
-        learner.fast = fast
+        learner = LearnedInit(task, 0.2, rates, second_order, paths=Paths(fast))
         state, losses = learner.losses(learner.init(E, generator(0)), batches)
         found.append((state.displacement.detach(), losses.detach()))
         found[-1] += torch.autograd.grad((weights * losses).sum(), list(learner.parameters()))

@@ -8,12 +8,13 @@ import torch
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Batches, Phase
+from l2l_cli.kernels.paths import NUMBA, Path
 from l2l_cli.learners.gates import FactoredGates
 from l2l_cli.learners.weights_in_cell import WeightsInCell
 from l2l_cli.tasks.functions import Booleans
 from l2l_cli.tasks.halfplanes import Halfplanes
 from l2l_cli.tasks.quadratic import Quadratic
-from tests.cases import TASKS, weights_in_cell
+from tests.cases import TASKS, on_path, weights_in_cell
 
 OPTIONS = [
     {},
@@ -68,8 +69,7 @@ def test_hidden_targets_are_never_read(options, double):
     hidden = batches.shown[:, :, None, None] == 0
     spoilt = batches._replace(targets=batches.targets.masked_fill(hidden, torch.nan))
     for fast in (False, True):
-        learner = weights_in_cell(**options)(task)
-        learner.fast = fast
+        learner = on_path(weights_in_cell(**options)(task), fast)
         with torch.no_grad():
             (state, answers), (other, same) = (
                 learner.unroll(learner.init(4, generator(0)), data) for data in (batches, spoilt)
@@ -82,8 +82,7 @@ def test_hidden_targets_are_never_read(options, double):
 @pytest.mark.parametrize("fast", [False, True], ids=["reference", "fast"])
 def test_frozen_weights_stay_after_the_separator(order, fast, double):
     task = TASKS["halfplanes"]()
-    learner = weights_in_cell(after_separator="frozen", order=order)(task)
-    learner.fast = fast
+    learner = on_path(weights_in_cell(after_separator="frozen", order=order)(task), fast)
     batches = task.sample(4, 1, Phase.TEST).batches(0, 12)
     last = int(batches.shown.sum(0).max()) + 1  # in Hochreiter's order an example moves θ a step later
     with torch.no_grad():
@@ -113,7 +112,7 @@ def test_every_answer_of_a_model_of_several_is_read():
     task = TASKS["halfplanes"]()
     task.model = Halfplanes(dimension=3, hidden=[4, 4]).model
     learner = weights_in_cell()(task)
-    assert learner.kernels.startswith("reference: the kernels know models")
+    assert learner.path.why_not.startswith("the kernels know models")
     assert learner.layers[0].in_features == 6
 
 
@@ -123,8 +122,8 @@ def test_every_answer_of_a_model_of_several_is_read():
 )
 def test_it_says_why_it_is_not_compiled(options, reason):
     learner = WeightsInCell(Halfplanes(), **options)
-    assert learner.kernels == f"reference: the kernels have no {reason}"
-    assert WeightsInCell(Halfplanes()).kernels == "numba"
+    assert learner.path == Path(why_not=f"the kernels have no {reason}")
+    assert WeightsInCell(Halfplanes()).path == NUMBA
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from l2l_cli.meta.loss import LastStep, LogTrajectory
 from l2l_cli.meta.plan import MetaPlan
 from l2l_cli.optimizers.adam import Adam
 from l2l_cli.tasks.base import Episode, Task
-from tests.cases import LEARNED, LEARNERS, PAIRS, TASKS, pair_of
+from tests.cases import LEARNED, LEARNERS, PAIRS, TASKS, on_path, pair_of
 
 BOTH = [EvolutionStrategies, PersistentES]
 STEPS, WINDOW = 12, 3
@@ -139,9 +139,9 @@ def test_the_cosine_to_back_propagation_is_that_of_random_directions(kind, task,
 def test_every_learner_can_be_perturbed(task, name, fast, kind, double):
     """The slope along ε is the finite difference, φ is as it was, and a second call does the same to the bit."""
     _, learner = pair_of(task, name)
-    if fast and not learner.is_compiled:
+    if fast and not learner.path.is_compiled:
         pytest.skip("it has no compiled path")
-    learner.fast = fast
+    learner = on_path(learner, fast)
     before = [value.detach().clone() for value in learner.parameters()]
     estimator = kind(episodes=2, pairs=1, sigma=1e-4, window=3, loss=LastStep())
     start = estimator.init(learner, 3)
@@ -216,8 +216,8 @@ def test_a_resumed_run_equals_one_never_stopped(kind, stop):
 def test_a_particle_that_diverges_ends_the_episode(kind):
     run = training(kind)
     before = run.phi()
+    run.learner = on_path(run.learner, False)
     run.learner.unroll = lambda state, batches: (state, batches.targets * float("inf"))
-    run.learner.fast = False
     run.learner.losses = lambda state, batches: Learner.losses(run.learner, state, batches)
     record = run.update()
     assert record.skipped

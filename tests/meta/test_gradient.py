@@ -22,7 +22,7 @@ from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
 from l2l_cli.optimizers.sgd import Sgd
 from l2l_cli.tasks.functions import Booleans
 from l2l_cli.tasks.quadratic import Quadratic
-from tests.cases import CUT, LEARNED, LEARNERS, PAIRS, TASKS, pair_of
+from tests.cases import CUT, LEARNED, LEARNERS, PAIRS, TASKS, on_path, pair_of
 
 # Finite differences of second order meet the kinks of a convolutional network's ReLUs.
 KINKED = [("digits-convnet", "learned_init")]
@@ -63,9 +63,8 @@ def shown_gradients(learner, steps):
         seen.append({name: value.detach().clone() for name, value in grad.items()})
         return update(grad, memory)
 
-    learner.rule.update, fast, learner.fast = record, learner.fast, False
-    objective(learner, Trajectory(), steps)
-    learner.fast = fast
+    learner.rule.update = record
+    objective(on_path(learner, False), Trajectory(), steps)
     del learner.rule.update
     return seen
 
@@ -88,9 +87,9 @@ def finite_difference(learner, value_of, direction, step=1e-5):
 def test_backprop_equals_finite_differences(task, name, loss, fast, double):
     steps = 6
     _, learner = pair_of(task, name)
-    if fast and not learner.is_compiled:
+    if fast and not learner.path.is_compiled:
         pytest.skip("it has no compiled path")
-    learner.fast = fast
+    learner = on_path(learner, fast)
     learner.task.horizon = steps
     estimator = Backprop(episodes=2, window=None, loss=loss)
     _, estimate = estimator.estimate(learner, estimator.init(learner, 0), 0.0)

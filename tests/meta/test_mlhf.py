@@ -13,6 +13,7 @@ from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import derive, generator, normal
 from l2l_cli.core.tree import flatten
 from l2l_cli.core.types import Phase
+from l2l_cli.core.vectors import dot, stacked, unstacked
 from l2l_cli.evaluation.score import score
 from l2l_cli.learners.descent import Descent
 from l2l_cli.meta.gradient_training import MetaTraining
@@ -21,7 +22,6 @@ from l2l_cli.meta.plan import MetaPlan
 from l2l_cli.meta.replay import Replay
 from l2l_cli.models.point import Point
 from l2l_cli.optimizers.adam import Adam
-from l2l_cli.optimizers.line_search import dot, from_vectors, to_vectors
 from l2l_cli.optimizers.mlhf import MLHF
 from l2l_cli.optimizers.preprocess import LogAndSign
 from l2l_cli.tasks.halfplanes import Halfplanes
@@ -57,30 +57,30 @@ class Frozen:
         with torch.no_grad():
             for t in range(STEPS):
                 point = self.point(t, state.params)
-                units = torch.eye(to_vectors(state.params).shape[1])
-                columns = [point.ggn(from_vectors(unit.expand(episodes, -1), state.params)) for unit in units]
-                matrix = torch.stack([to_vectors(column) for column in columns], 2)
-                grad = to_vectors(self.point(t, state.params).grad)
+                units = torch.eye(stacked(state.params).shape[1])
+                columns = [point.ggn(unstacked(unit.expand(episodes, -1), state.params)) for unit in units]
+                matrix = torch.stack([stacked(column) for column in columns], 2)
+                grad = stacked(self.point(t, state.params).grad)
                 self.steps.append((state.params, matrix, grad, state.memory.solution, state.memory.residual))
                 moved, memory = self.rule.step(point, state.memory)
-                move = self.short(to_vectors(moved) - to_vectors(state.params), state.params)
-                params = from_vectors(to_vectors(state.params) + move, state.params)
+                move = self.short(stacked(moved) - stacked(state.params), state.params)
+                params = unstacked(stacked(state.params) + move, state.params)
                 state = state._replace(params=params, memory=memory)
             self.last = state.params
-            moves = [to_vectors(b[0]) - to_vectors(a[0]) for a, b in pairwise(self.steps)]
+            moves = [stacked(b[0]) - stacked(a[0]) for a, b in pairwise(self.steps)]
             self.weights = torch.stack(self.changes(moves)).softmax(0)
 
     def point(self, t, params):
         return Point(self.task.model, self.task.loss, params, self.episode.batch(t), curvature=self.task.curvature)
 
     def short(self, move, params):
-        size = to_vectors(params).norm(dim=1, keepdim=True)
+        size = stacked(params).norm(dim=1, keepdim=True)
         return move * (self.reach * size / move.norm(dim=1, keepdim=True)).clamp(max=1.0)
 
     def changes(self, moves):
         found = []
         for t, (move, (params, *_)) in enumerate(zip(moves, self.steps[:-1], strict=True)):
-            after = from_vectors(to_vectors(params) + move, params)
+            after = unstacked(stacked(params) + move, params)
             here, ahead = self.point(t, params), self.point(t + 1, params)
             found.append(0.5 * (ahead.loss_at(after) + here.loss_at(after)) - here.loss_at(params))
         return found
@@ -99,7 +99,7 @@ class Frozen:
             kinds = {"dense_weight": [], "dense_bias": []}
             begin = 0
             for name, value in params.items():
-                kinds[self.task.model.kinds[name]] += range(begin, begin + value[0].numel())
+                kinds[self.task.model.parameter_types[name]] += range(begin, begin + value[0].numel())
                 begin += value[0].numel()
             order = torch.tensor(kinds["dense_weight"] + kinds["dense_bias"])
             cut = len(kinds["dense_weight"])
@@ -197,7 +197,7 @@ def test_a_move_is_no_longer_than_its_reach_and_jitters():
         start = estimator.init(learner, 0)
         after = [estimator.estimate(learner, start, 0.0)[0].state.state.params for _ in range(2)]
         assert all(torch.equal(after[0][name], after[1][name]) for name in params)
-        gone = (to_vectors(after[0]) - to_vectors(params)).norm() / to_vectors(params).norm()
+        gone = (stacked(after[0]) - stacked(params)).norm() / stacked(params).norm()
         assert gone <= (0.1 + 0.1 * 1.1) * (1.0 + spread) + 1e-5
 
 

@@ -8,12 +8,13 @@ from torch import nn
 
 from l2l_cli.core.random import generator, normal
 from l2l_cli.core.types import Batch
+from l2l_cli.kernels.paths import Paths
 from l2l_cli.learners.descent import Descent
-from l2l_cli.learners.fast.recorded_loss import Surface
 from l2l_cli.meta.backprop import Backprop
 from l2l_cli.models.convnet import BatchNorm, convnet, gaussian_weights
 from l2l_cli.models.model import Model
 from l2l_cli.models.point import Point
+from l2l_cli.models.recorded_loss import RecordedLoss, in_turn
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
 from l2l_cli.optimizers.preprocess import LogAndSign
 from l2l_cli.tasks.base import mean_squared_error
@@ -78,13 +79,15 @@ def test_episodes_in_turn_answer_as_side_by_side():
 def test_the_recorded_gradient_is_the_reference():
     """Of coloured images, whose channels are rearranged in memory."""
     model, rng = Model(convnet((3, 6, 6), [4, 2], 3, [3], 2), gaussian_weights(0.5), in_turn=True), generator(0)
-    surface = Surface(model, mean_squared_error)
+    recorded = RecordedLoss(model, mean_squared_error)
     for _ in range(2):
         params, batch = model.init(2, rng), Batch(normal((2, 5, 3, 6, 6), rng), normal((2, 5, 2), rng))
-        found = surface(params, torch.cat([value.flatten() for value in params.values()]), *batch[:2])
+        layout = in_turn(params)
+        theta = layout.pack(params)
+        outputs, _, gradient = recorded.gradient(layout, theta, *batch[:2])(theta, *batch[:2])
         point = Point(model, mean_squared_error, params, batch)
-        torch.testing.assert_close(found.outputs, point.outputs.detach())
-        torch.testing.assert_close(found.gradient, torch.cat([value.flatten() for value in point.grad.values()]))
+        torch.testing.assert_close(outputs, point.outputs.detach())
+        torch.testing.assert_close(layout.unpack(gradient), point.grad)
 
 
 def test_the_fast_path_is_the_reference():
@@ -92,9 +95,9 @@ def test_the_fast_path_is_the_reference():
     for fast in (False, True):
         options = {"channels": [2, 3], "kernel": 3, "dense": [4], "examples": 6, "start": 0.1, "pool": 2}
         task = image_task("convnet.ConvNet", **options)
-        learner = Descent(task, CoordinatewiseLSTM(hidden=4, preprocess=LogAndSign(), output_scale=0.1))
-        learner.fast = fast
-        assert learner.is_compiled == fast
+        rule = CoordinatewiseLSTM(hidden=4, preprocess=LogAndSign(), output_scale=0.1)
+        learner = Descent(task, rule, paths=Paths(fast))
+        assert learner.path.is_compiled == fast
         estimator = Backprop(episodes=2, window=5)
         found[fast] = estimator.estimate(learner, estimator.init(learner, 0), 0.0)[1]
     torch.testing.assert_close(found[True].loss, found[False].loss, rtol=1e-5, atol=0)

@@ -10,10 +10,10 @@ from torch.func import functional_call, jacrev, vmap
 from l2l_cli.autodiff.linearize import Linearizer
 from l2l_cli.core.random import generator, normal
 from l2l_cli.core.types import Batch, Phase
+from l2l_cli.core.vectors import stacked, unstacked
 from l2l_cli.models.convnet import convnet, gaussian_weights
 from l2l_cli.models.model import Model, gaussian
 from l2l_cli.models.point import Point, output_hessian
-from l2l_cli.optimizers.line_search import from_vectors, to_vectors
 from l2l_cli.tasks.base import binary_cross_entropy, binary_curvature, softmax_cross_entropy
 from tests.cases import TASKS
 
@@ -28,8 +28,8 @@ def stand(task, batch=None, closed=True):
 
 def matrix_of(product, params):
     """The matrix (E, D, D) of a linear map of parameters."""
-    units = torch.eye(to_vectors(params).shape[1])
-    columns = [to_vectors(product(from_vectors(unit.expand(E, -1), params))) for unit in units]
+    units = torch.eye(stacked(params).shape[1])
+    columns = [stacked(product(unstacked(unit.expand(E, -1), params))) for unit in units]
     return torch.stack(columns, 2)
 
 

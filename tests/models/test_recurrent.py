@@ -10,9 +10,9 @@ from l2l_cli.autodiff.linearize import Linearizer
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import generator, normal
 from l2l_cli.core.types import Batch, Phase
-from l2l_cli.learners.fast.recorded_loss import Surface
 from l2l_cli.models.model import Model
 from l2l_cli.models.point import Point
+from l2l_cli.models.recorded_loss import RecordedLoss, in_turn
 from l2l_cli.models.recurrent import Rows, row_reader, row_reader_weights
 from l2l_cli.tasks.base import softmax_cross_entropy
 from tests.image_tasks import image_task
@@ -81,9 +81,10 @@ def test_its_products_are_recorded_and_serve_other_numbers(double):
         torch.testing.assert_close(one.push(v), other.push(v))
         torch.testing.assert_close(one.pull(one.outputs), other.pull(one.outputs))
     assert None not in recorded._programs.values()
-    found = Surface(model, softmax_cross_entropy)(params, torch.cat([p.flatten() for p in params.values()]), *batch[:2])
-    grads = Point(model, softmax_cross_entropy, params, batch).grad.values()
-    torch.testing.assert_close(found.gradient, torch.cat([value.flatten() for value in grads]))
+    layout = in_turn(params)
+    theta = layout.pack(params)
+    *_, gradient = RecordedLoss(model, softmax_cross_entropy).gradient(layout, theta, *batch[:2])(theta, *batch[:2])
+    torch.testing.assert_close(layout.unpack(gradient), Point(model, softmax_cross_entropy, params, batch).grad)
 
 
 def test_curvature_by_layers_is_refused_since_a_weight_serves_at_every_step():

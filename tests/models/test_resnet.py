@@ -13,9 +13,9 @@ from torch.nn import functional
 
 from l2l_cli.core.random import generator, normal
 from l2l_cli.core.types import Batch
-from l2l_cli.learners.fast.recorded_loss import Surface
 from l2l_cli.models.model import Model
 from l2l_cli.models.point import Point
+from l2l_cli.models.recorded_loss import RecordedLoss, in_turn
 from l2l_cli.models.resnet import Bottleneck, ResidualBlock, resnet, resnet_weights
 from l2l_cli.tasks.base import mean_squared_error
 
@@ -167,13 +167,15 @@ def test_episodes_in_turn_answer_as_side_by_side(double):
 @pytest.mark.parametrize("recompute", [False, True])
 def test_the_recorded_gradient_is_the_reference(recompute):
     model, rng = Model(small(), resnet_weights, in_turn=True, recompute=recompute), generator(0)
-    surface = Surface(model, mean_squared_error)
+    recorded = RecordedLoss(model, mean_squared_error)
     for _ in range(2):
         params, batch = model.init(2, rng), Batch(normal((2, 5, 3, 8, 8), rng), normal((2, 5, 2), rng))
-        found = surface(params, torch.cat([value.flatten() for value in params.values()]), *batch[:2])
+        layout = in_turn(params)
+        theta = layout.pack(params)
+        outputs, _, gradient = recorded.gradient(layout, theta, *batch[:2])(theta, *batch[:2])
         point = Point(model, mean_squared_error, params, batch)
-        torch.testing.assert_close(found.outputs, point.outputs.detach())
-        torch.testing.assert_close(found.gradient, torch.cat([value.flatten() for value in point.grad.values()]))
+        torch.testing.assert_close(outputs, point.outputs.detach())
+        torch.testing.assert_close(layout.unpack(gradient), point.grad)
 
 
 @pytest.mark.parametrize(

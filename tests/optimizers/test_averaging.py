@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from l2l_cli.kernels.blocks import unblocked
+from l2l_cli.kernels.paths import REFERENCE
 from l2l_cli.learners.descent import Descent
 from l2l_cli.optimizers.averaging import GlobalAveragingLSTM
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
 from l2l_cli.optimizers.per_type import PerType
 from l2l_cli.tasks.quadratic import Quadratic
+from tests.cases import on_path
 
 E, HIDDEN, AVERAGED = 3, 5, 2
 
@@ -22,8 +23,8 @@ def gradients():
 
 
 def by_episode(part):
-    """(layers, B, H, BLOCK) as (layers, H, E, coordinates of an episode)."""
-    a, b = unblocked(part, E * 10).split([E * 4, E * 6], -1)
+    """(layers, H, C) as (layers, H, E, coordinates of an episode)."""
+    a, b = part.split([E * 4, E * 6], -1)
     return torch.cat([a.unflatten(-1, (E, 4)), b.unflatten(-1, (E, 6))], -1)
 
 
@@ -84,6 +85,5 @@ def test_their_number_is_checked(averaged):
 def test_kernels_are_refused_with_the_reason():
     rule = GlobalAveragingLSTM(AVERAGED, HIDDEN)
     for learner in (Descent(Quadratic(), rule), Descent(Quadratic(), PerType(CoordinatewiseLSTM(), rule))):
-        assert learner.kernels.startswith("reference: global averaging cells")
-        learner.fast = False
-        assert learner.kernels == "reference"
+        assert learner.path.why_not.startswith("global averaging cells")
+        assert on_path(learner, False).path == REFERENCE

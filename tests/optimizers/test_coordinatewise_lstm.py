@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from l2l_cli.optimizers.adam import Adam
-from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM, LSTMCell
+from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
+from l2l_cli.optimizers.lstm_cell import LSTMCell
 from l2l_cli.optimizers.preprocess import ClippedLogAndSign, Identity, LogAndSign, Momenta
 
 

@@ -7,12 +7,13 @@ import torch
 
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Batch, Phase
+from l2l_cli.core.vectors import stacked, unstacked
 from l2l_cli.evaluation.score import score
 from l2l_cli.learners.descent import Descent
 from l2l_cli.models.point import Point
 from l2l_cli.optimizers.conjugate_gradient import ConjugateGradient
 from l2l_cli.optimizers.lbfgs import Lbfgs, _times_inverse_hessian
-from l2l_cli.optimizers.line_search import backtrack, from_vectors, to_vectors
+from l2l_cli.optimizers.line_search import backtrack
 from l2l_cli.optimizers.sgd import Momentum, Sgd
 from l2l_cli.tasks.quadratic import Quadratic
 from tests.cases import TASKS
@@ -102,16 +103,16 @@ def test_episodes_have_lengths_of_their_own(double):
         moved = backtrack(point, torch.ones(2, D), torch.tensor([1.0, 6.0]))
         upwards = backtrack(point, -torch.ones(2, D), torch.ones(2))
     assert moved.length.tolist() == [1.0, 1.5]
-    assert moved.looks.tolist() == [1.0, 3.0]
+    assert moved.evaluations.tolist() == [1.0, 3.0]
     assert upwards.length.tolist() == [0.0, 0.0]
     assert torch.equal(upwards.params["theta"], torch.zeros(2, D))
 
 
 def test_parameters_survive_being_vectors():
     params = {"bias": torch.arange(3.0), "matrix": torch.arange(18.0).view(3, 2, 3)}
-    vectors = to_vectors(params)
+    vectors = stacked(params)
     assert vectors.shape == (3, 7)
-    assert all(torch.equal(value, params[name]) for name, value in from_vectors(vectors, params).items())
+    assert all(torch.equal(value, params[name]) for name, value in unstacked(vectors, params).items())
 
 
 def test_a_point_that_cannot_be_improved_stays(double):

@@ -115,15 +115,15 @@ def test_damping_follows_what_the_model_foretells(double):
         assert memory.damping.tolist() == [{"quadratic": 0.49, "steep": 0.51}[name]] * 2
 
 
-def test_looks_are_products_and_losses():
+def test_extra_evaluations_are_products_and_losses():
     episode = TASKS["digits"]().sample(E, 1, Phase.TUNE)
-    for rule, looks in ((HessianFree(iterations=3), 4), (LevenbergMarquardt(0.1, iterations=3), 5)):
+    for rule, evaluations in ((HessianFree(iterations=3), 4), (LevenbergMarquardt(0.1, iterations=3), 5)):
         learner = Descent(TASKS["digits"](), rule)
         state = learner.init(E, generator(0))
         with torch.no_grad():
             for step in range(2):
                 state, _ = learner.step(state, episode.batch(step))
-        assert learner.looks(state).tolist() == [2.0 * looks] * E
+        assert learner.looks(state).tolist() == [2.0 * evaluations] * E
 
 
 def test_beats_gradient_descent_on_ill_conditioned_quadratics():

@@ -57,7 +57,7 @@ def test_one_step_solves_a_linear_regression(fisher, double):
     torch.testing.assert_close(
         torch.cat([params["weight"], params["bias"][..., None]], 2), wanted, rtol=1e-6, atol=1e-6
     )
-    assert rule.looks(memory).tolist() == [1.0 if fisher == "sampled" else 2.0] * E
+    assert rule.extra_evaluations(memory).tolist() == [1.0 if fisher == "sampled" else 2.0] * E
 
 
 def test_a_block_is_exact_where_all_inputs_are_alike(double):
@@ -185,7 +185,7 @@ def test_factors_are_observed_and_inverted_at_first_and_then_every_so_often():
         if not torch.equal(memory.inverses.inputs["0"], before.inverses.inputs["0"]):
             inverted_at.append(step)
     assert (observed, inverted_at) == ([0, 1, 2, 4, 6, 8], [0, 1, 2, 4, 8])
-    assert memory.looks.tolist() == memory.seen.tolist() == [6.0] * E
+    assert memory.evaluations.tolist() == memory.seen.tolist() == [6.0] * E
 
 
 def test_a_batch_with_hidden_targets_leaves_the_curvature_alone():

@@ -9,11 +9,11 @@ import torch
 
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Phase
+from l2l_cli.core.vectors import stacked
 from l2l_cli.evaluation.score import score
 from l2l_cli.learners.descent import Descent
 from l2l_cli.models.point import Point
 from l2l_cli.optimizers.hessian_free import HessianFree
-from l2l_cli.optimizers.line_search import to_vectors
 from l2l_cli.optimizers.mlhf import MLHF
 from l2l_cli.optimizers.type_rnns import CoordinateRNN
 from tests.cases import KINDS, TASKS
@@ -62,11 +62,11 @@ def test_the_residual_is_that_of_the_damped_system(double):
         found = rule.solve(point, memory)
         x = dict(zip(found.like, from_columns(found), strict=True))
         bent = point.ggn({name: x[name] for name in params})
-        whole = to_vectors({name: bent[name] for name in found.like}) + found.damping * found.x
+        whole = stacked({name: bent[name] for name in found.like}) + found.damping * found.x
         torch.testing.assert_close(found.residual, found.grad - whole)
         assert (found.damping > 2e-5).all()
         params, memory = rule.step(point, memory)
-    assert rule.looks(memory).tolist() == [9.0, 9.0]
+    assert rule.extra_evaluations(memory).tolist() == [9.0, 9.0]
 
 
 def from_columns(found):
@@ -83,13 +83,13 @@ def test_each_kind_has_networks_of_277_weights():
 
 
 def test_kinds_are_told_apart():
-    kinds = TASKS["digits-resnet"]().model.kinds
+    kinds = TASKS["digits-resnet"]().model.parameter_types
     assert set(kinds.values()) == {"conv_weight", "dense_weight", "dense_bias", "norm_scale", "norm_offset"}
     assert all(
         kind.startswith("norm") == ("norm" in name or name[-5:] == "scale" or name[-6:] == "offset")
         for name, kind in kinds.items()
     )
-    assert set(TASKS["digits-cudaconvnet"]().model.kinds.values()) == {
+    assert set(TASKS["digits-cudaconvnet"]().model.parameter_types.values()) == {
         "conv_weight",
         "conv_bias",
         "dense_weight",
@@ -115,7 +115,7 @@ def test_a_network_moves_its_own_kind_alone(double):
             begin += value[0].numel()
     for name in params:
         same = torch.equal(found[None, name], found["conv_bias", name])
-        assert same == (task.model.kinds[name] != "conv_bias")
+        assert same == (task.model.parameter_types[name] != "conv_bias")
 
 
 def test_numbers_out_of_range_are_refused():

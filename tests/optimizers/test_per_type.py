@@ -9,7 +9,7 @@ from torch import nn
 from l2l_cli.core.random import derive, generator, normal
 from l2l_cli.core.tree import detach, flatten
 from l2l_cli.core.types import Batch, Phase, Spec, Split
-from l2l_cli.kernels.blocks import unblocked
+from l2l_cli.kernels.paths import NUMBA, REFERENCE, Paths
 from l2l_cli.learners.descent import Descent
 from l2l_cli.meta.backprop import Backprop
 from l2l_cli.meta.gradient_training import MetaTraining
@@ -23,6 +23,7 @@ from l2l_cli.optimizers.preprocess import ClippedLogAndSign, LogAndSign
 from l2l_cli.optimizers.sgd import Momentum, Sgd
 from l2l_cli.tasks.base import Episode, Task, mean_squared_error
 from l2l_cli.tasks.quadratic import Quadratic
+from tests.cases import on_path
 from tests.meta.test_gradient import finite_difference, objective, shown_gradients
 
 STEPS = 6
@@ -82,8 +83,8 @@ def test_each_rule_moves_its_own():
 
 def estimates(learner, fast, windows=2):
     """The meta-gradients of windows of three steps, and the state after the last."""
-    learner.fast = fast
-    assert learner.is_compiled == fast
+    learner = on_path(learner, fast)
+    assert learner.path.is_compiled == fast
     estimator = Backprop(episodes=3, window=3)
     progress, found = estimator.init(learner, 0), []
     for _ in range(windows):
@@ -97,11 +98,8 @@ def test_the_fast_path_is_the_reference(preprocess, double):
     learner = Descent(Filters(), lstms(preprocess=preprocess))
     (fast, state), (plain, wanted) = estimates(learner, True), estimates(learner, False)
     assert list(state) == list(wanted)
-    sizes = {"memory.conv": 3 * 51, "memory.fc": 3 * 23}  # coordinates; what is beyond them is padding
     for name, value in state.items():
-        count = sizes.get(name.rpartition(".")[0])
-        both = [unblocked(part, count) if count else part for part in (value, wanted[name])]
-        torch.testing.assert_close(*both, rtol=1e-10, atol=1e-11)
+        torch.testing.assert_close(value, wanted[name], rtol=1e-10, atol=1e-11)
     for one, other in zip(fast, plain, strict=True):
         torch.testing.assert_close(one.loss, other.loss, rtol=1e-10, atol=0)
         for name, value in one.grad.items():
@@ -113,7 +111,8 @@ def test_steps_without_a_graph_are_the_references(double):
     learner = Descent(Filters(), lstms(preprocess=ClippedLogAndSign()))
     batches = learner.task.sample(3, 0, Phase.TEST).batches(0, STEPS)
     found = []
-    for learner.fast in (True, False):
+    for fast in (True, False):
+        learner = on_path(learner, fast)
         with torch.no_grad():
             state, answers = learner.unroll(learner.init(3, generator(0)), batches)
         found.append((answers, *state.params.values()))
@@ -124,8 +123,7 @@ def test_steps_without_a_graph_are_the_references(double):
 
 @pytest.mark.parametrize("second_order", [False, True])
 def test_the_meta_gradient_is_that_of_finite_differences(second_order, double):
-    learner = Descent(Filters(), lstms(), second_order)
-    learner.fast = False
+    learner = Descent(Filters(), lstms(), second_order, paths=Paths(compiled=False))
     loss = LogTrajectory()
     estimator = Backprop(episodes=2, loss=loss)
     _, estimate = estimator.estimate(learner, estimator.init(learner, 0), 0.0)
@@ -139,8 +137,7 @@ def test_the_meta_gradient_is_that_of_finite_differences(second_order, double):
 
 @pytest.mark.parametrize("fast", [True, False])
 def test_a_rule_whose_type_does_not_occur_stays_as_it_is(fast):
-    learner = Descent(Quadratic(dimension=3, horizon=4), lstms())
-    learner.fast = fast
+    learner = Descent(Quadratic(dimension=3, horizon=4), lstms(), paths=Paths(fast))
     before = {name: value.clone() for name, value in learner.rule.named_parameters()}
     plan = MetaPlan(updates=3, validate_every=3, validation_episodes=2, clip=0.01, warmup=0)
     list(MetaTraining(learner, Backprop(2), Adam(0.01), plan, 0).records())
@@ -159,6 +156,6 @@ def test_it_goes_to_a_task_with_convolutions():
 
 
 def test_kernels_run_it_if_both_rules_are_theirs():
-    assert Descent(Filters(), lstms()).kernels == "numba"
-    assert Descent(Filters(), lstms(), second_order=True).kernels.startswith("reference: second_order")
-    assert Descent(Filters(), PerType(Sgd(), CoordinatewiseLSTM())).kernels == "reference"
+    assert Descent(Filters(), lstms()).path == NUMBA
+    assert Descent(Filters(), lstms(), second_order=True).path.why_not.startswith("second_order")
+    assert Descent(Filters(), PerType(Sgd(), CoordinatewiseLSTM())).path == REFERENCE

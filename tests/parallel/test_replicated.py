@@ -16,11 +16,12 @@ from torch import nn
 from l2l_cli.core.errors import RunFailed, UsageError
 from l2l_cli.core.random import generator, normal
 from l2l_cli.core.types import Phase
+from l2l_cli.kernels.paths import Paths
 from l2l_cli.learners.descent import Descent
-from l2l_cli.learners.fast.recorded_loss import Surface
 from l2l_cli.meta.mlhf import StoppedBackprop
 from l2l_cli.models.model import Model, gaussian
 from l2l_cli.models.point import Point
+from l2l_cli.models.recorded_loss import RecordedLoss, in_turn
 from l2l_cli.optimizers.adam import Adam
 from l2l_cli.optimizers.conjugate_gradient import ConjugateGradient
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
@@ -40,7 +41,7 @@ PAIRS: list[tuple[Task, Task]] = []
 @pytest.fixture
 def pair(double):
     """A task whose batches of 5 one process answers, and the same with two: their processes serve all tests here."""
-    if not PAIRS or not PAIRS[0][1].model._team._closing.alive:
+    if not PAIRS or not PAIRS[0][1].model._workers._closing.alive:
         one, two = (TASKS["digits-cudaconvnet"]() for _ in range(2))
         two.model = Replicated(two.model, 2, two.spec.inputs)
         PAIRS[:] = [(one, two)]
@@ -122,11 +123,10 @@ def test_the_meta_gradient_of_a_learned_rule(pair):
     rule = CoordinatewiseLSTM(hidden=3)
     found = []
     for task in pair:
-        learner = Descent(task, rule)
-        learner.fast = task is pair[1]  # which has no kernels
+        learner = Descent(task, rule, paths=Paths(compiled=task is pair[1]))  # which has no kernels
         _, losses = learner.losses(learner.init(E, generator(2)), task.sample(E, 1, Phase.TUNE).batches(0, 3))
         found.append(torch.autograd.grad(losses.sum(), list(rule.parameters()), allow_unused=True))
-    assert learner.kernels.startswith("reference: hardware.replicas")
+    assert learner.path.why_not.startswith("hardware.replicas")
     same(found[1], found[0])
 
 
@@ -152,10 +152,11 @@ def test_no_program_is_recorded_of_what_other_processes_do(pair):
     one = pair[0]
     for seed in range(2):
         params, batch = one.model.init(E, generator(seed)), one.sample(E, seed, Phase.TUNE).batch(0)
-        flat = torch.cat([value.flatten() for value in params.values()])
-        surfaces = [Surface(task.model, task.loss) for task in pair]
+        layout = in_turn(params)
+        example = layout.pack(params), batch.inputs, batch.targets
+        losses = [RecordedLoss(task.model, task.loss) for task in pair]
         found, again, expected = (
-            surface(params, flat, batch.inputs, batch.targets) for surface in (surfaces[1], surfaces[1], surfaces[0])
+            list(loss.gradient(layout, *example)(*example)) for loss in (losses[1], losses[1], losses[0])
         )
         same(found, expected)
         same(again, expected)
@@ -187,8 +188,8 @@ def test_models_that_mix_examples_are_found(name):
 def test_a_failure_elsewhere_is_told_and_ends_all(pair):
     model = pair[1].model
     linear, params = stand(pair[1]).linear, stand(pair[1]).params
-    model._team._members[0][1].send(("push", -1, [], []))  # a linearization that never was
-    process = model._team._members[0][0]
+    model._workers._processes[0][1].send(("push", -1, [], []))  # a linearization that never was
+    process = model._workers._processes[0][0]
     with pytest.raises(RunFailed, match=r"process 1 of hardware\.replicas=2 failed: ") as told:
         linear.push(params)
     assert "Traceback" in told.value.__notes__[0]
@@ -201,7 +202,7 @@ def test_a_failure_elsewhere_is_told_and_ends_all(pair):
 def test_a_process_that_dies_is_missed(pair):
     point = stand(pair[1])
     assert point.loss.shape == (E,)
-    os.kill(pair[1].model._team._members[0][0].pid, signal.SIGKILL)
+    os.kill(pair[1].model._workers._processes[0][0].pid, signal.SIGKILL)
     with pytest.raises(RunFailed, match="exit code -9"):
         point.ggn(point.params)
 
@@ -213,7 +214,7 @@ class Local(nn.Linear):
 
 def test_a_model_that_cannot_be_sent_is_refused():
     model = Replicated(Model(Local(2, 1), gaussian(1.0)), 2, (2,))
-    model._own._module.__deepcopy__ = lambda memo: model._own._module
+    model._model._module.__deepcopy__ = lambda memo: model._model._module
     with pytest.raises(UsageError, match="cannot pickle this"):
         model(model.init(1, generator(0)), torch.zeros(1, 4, 2))
 
@@ -260,7 +261,7 @@ from l2l_cli.parallel.replicated import Replicated
 if __name__ == "__main__":
     model = Replicated(Model(nn.Linear(2, 1), gaussian(1.0)), 2, (2,))
     model(model.init(1, generator(0)), torch.zeros(1, 4, 2))
-    print(model._team._members[0][0].pid, flush=True)
+    print(model._workers._processes[0][0].pid, flush=True)
     time.sleep(60)
 """
 

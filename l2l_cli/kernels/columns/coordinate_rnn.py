@@ -1,40 +1,53 @@
-"""One step of small LSTMs shared by coordinates, one for each kind of coordinate: the networks of MLHF.
+"""One step of small LSTMs shared by coordinates, one for each parameter type: the networks of MLHF.
 
-Reference: ``optimizers.type_rnns.CoordinateRNN``.  All kinds are one call.  A block of coordinates is fetched into the
+Reference: ``optimizers.type_rnns.CoordinateRNN``.  All types are one call.  A block of coordinates is fetched into the
 first-level cache, taken through all layers, and put back; for the backward pass its gates are computed again.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy import typing as npt
 
 from l2l_cli.kernels.blocks import BLOCK
-from l2l_cli.kernels.columns.lstm import Cell, climb
-from l2l_cli.kernels.columns.lstm_backward import CHUNK, Gradient, Scratch, Tape, ask, collect, pull, slopes
+from l2l_cli.kernels.columns.lstm import LSTMWeights, forward_layers
+from l2l_cli.kernels.columns.lstm_backward import (
+    CHUNK,
+    LSTMGradient,
+    LSTMScratch,
+    LSTMTape,
+    accumulate_weights,
+    gate_gradients,
+    input_gradients,
+    output_gradients,
+)
+from l2l_cli.kernels.columns.transfers import copy_in, copy_out
 from l2l_cli.kernels.simd.compiled import kernel
 from l2l_cli.kernels.simd.functions import softplus
-from l2l_cli.kernels.simd.registers import WIDTH, Array, IntArray, fma, load, pointer, repeat, splat, store, zeros
+from l2l_cli.kernels.simd.registers import WIDTH, Array, IntArray, Registers, fma, load, pointer, repeat, store, zeros
 
 
-class Networks(NamedTuple):
-    """Weights of each kind's network, packed as in ``lstm.Cell``, and of its head (H + 1,); leading axis: the kind."""
+class RNNWeights(NamedTuple):
+    """Weights of each parameter type's network, packed as in ``LSTMWeights``, and of its head (H + 1,).
+
+    The leading axis is that of the types.
+    """
 
     gates: Array
     bias: Array
     back: Array
     head: Array
-    starts: NDArray[np.int64]
-    part: tuple[int, ...]
+    starts: npt.NDArray[np.int64]
+    registers: Registers
 
 
-class Step(NamedTuple):
+class RNNStep(NamedTuple):
     """What one step of C coordinates reads and writes.
 
     Attributes:
-        runs: Of coordinates of one kind side by side: (first block, first coordinate, how many, kind) each.
+        runs: Coordinates of one type that lie side by side: (first block, first coordinate, number, type) each.
         features: (K, C).
         hidden: h before the step, (layers, H, C).
         cell: c, alike.
@@ -52,122 +65,133 @@ class Step(NamedTuple):
     next_cell: Array
 
 
-class Errors(NamedTuple):
+class RNNGradients(NamedTuple):
     """∂objective/∂(what a step answers) and, to be written, ∂objective/∂(what it was given).
 
     Attributes:
-        of_sums: Of the head's answers before the softplus, (C,).
-        of_next_hidden: (layers, H, C).
-        of_next_cell: Alike.
-        of_features: (K, C), or (0, 0): not wanted.
-        of_hidden: (layers, H, C).
-        of_cell: Alike.
+        grad_sums: ∂/∂(head's answers before the softplus), (C,).
+        grad_next_hidden: (layers, H, C).
+        grad_next_cell: Alike.
+        grad_features: (K, C), or (0, 0): not wanted.
+        grad_hidden: (layers, H, C).
+        grad_cell: Alike.
     """
 
-    of_sums: Array
-    of_next_hidden: Array
-    of_next_cell: Array
-    of_features: Array
-    of_hidden: Array
-    of_cell: Array
+    grad_sums: Array
+    grad_next_hidden: Array
+    grad_next_cell: Array
+    grad_features: Array
+    grad_hidden: Array
+    grad_cell: Array
 
 
-class Room(NamedTuple):
+class RNNBlock(NamedTuple):
     """One block as a tape of one step, and what its backward pass writes."""
 
-    tape: Tape
-    scratch: Scratch
+    tape: LSTMTape
+    scratch: LSTMScratch
 
 
-def room(features: int, layers: int, hidden: int, dtype: Any) -> Room:
-    """Return an empty room."""
+def rnn_block(features: int, layers: int, hidden: int, dtype: npt.DTypeLike) -> RNNBlock:
+    """Return the arrays of one block."""
     h, c = (zeros((2, layers, 1, hidden, BLOCK), dtype) for _ in range(2))
-    tape = Tape(zeros((1, 1, features, BLOCK), dtype), h, c, zeros((1, BLOCK), dtype), zeros((0, 0, 0, 0), dtype))
+    tape = LSTMTape(zeros((1, 1, features, BLOCK), dtype), h, c, zeros((1, BLOCK), dtype), zeros((0, 0, 0, 0), dtype))
     errors = zeros((layers, hidden + 3, BLOCK), dtype), zeros((layers, hidden, BLOCK), dtype)
-    scratch = Scratch(*errors, zeros((layers, CHUNK, 4 * hidden, BLOCK), dtype), zeros((features, BLOCK), dtype))
-    return Room(tape, scratch)
+    scratch = LSTMScratch(*errors, zeros((layers, CHUNK, 4 * hidden, BLOCK), dtype), zeros((features, BLOCK), dtype))
+    return RNNBlock(tape, scratch)
 
 
 @kernel
-def forward(networks: Networks, step: Step, place: Room, first: int, last: int) -> None:
+def forward(networks: RNNWeights, step: RNNStep, block: RNNBlock, first: int, last: int) -> None:
     """Advance the blocks ``first`` … ``last`` − 1 by one step."""
     layers, hidden, columns = step.hidden.shape
-    count, rows, part = step.features.shape[0], layers * hidden, networks.part
-    features, sums = pointer(place.tape.features, 0), pointer(place.tape.of_moves, 0)
-    own, above = pointer(place.tape.hidden, 0), pointer(place.tape.hidden, rows * BLOCK)
-    content, kept = pointer(place.tape.cell, 0), pointer(place.tape.cell, rows * BLOCK)
+    count, rows, registers = step.features.shape[0], layers * hidden, networks.registers
+    features, sums = pointer(block.tape.features, 0), pointer(block.tape.grad_moves, 0)
+    own, above = pointer(block.tape.hidden, 0), pointer(block.tape.hidden, rows * BLOCK)
+    content, kept = pointer(block.tape.cell, 0), pointer(block.tape.cell, rows * BLOCK)
     for s in range(first, last):
-        kind, at, filled = _where(step.runs, s)
-        _fetch(features, pointer(step.features, at), count, columns, filled, part)
-        _fetch(own, pointer(step.hidden, at), rows, columns, filled, part)
-        _fetch(content, pointer(step.cell, at), rows, columns, filled, part)
-        top = climb(_cell(networks, kind), features, own, content, above, kept, hidden * BLOCK, hidden, filled)
-        head = pointer(networks.head, kind * (hidden + 1))
-        for q in range(0, filled, WIDTH * len(part)):
-            value = repeat(head, hidden, part)
+        type_, at, filled = _place_of(step.runs, s)
+        copy_in(features, pointer(step.features, at), (1, 1, count), columns, filled)
+        copy_in(own, pointer(step.hidden, at), (1, 1, rows), columns, filled)
+        copy_in(content, pointer(step.cell, at), (1, 1, rows), columns, filled)
+        top = forward_layers(
+            _weights_of(networks, type_), features, own, content, above, kept, hidden * BLOCK, hidden, filled
+        )
+        head = pointer(networks.head, type_ * (hidden + 1))
+        for q in range(0, filled, WIDTH * len(registers)):
+            value = repeat(head, hidden, registers)
             for j in range(hidden):
-                value = fma(repeat(head, j, part), load(top, j * BLOCK + q, part, 1), value)
+                value = fma(repeat(head, j, registers), load(top, j * BLOCK + q, registers, 1), value)
             store(sums, q, softplus(value), 1)
-        _put(pointer(step.values, at), sums, 1, columns, filled, part)
-        _put(pointer(step.next_hidden, at), above, rows, columns, filled, part)
-        _put(pointer(step.next_cell, at), kept, rows, columns, filled, part)
+        copy_out(pointer(step.values, at), sums, (1, 1, 1), columns, filled)
+        copy_out(pointer(step.next_hidden, at), above, (1, 1, rows), columns, filled)
+        copy_out(pointer(step.next_cell, at), kept, (1, 1, rows), columns, filled)
 
 
 @kernel
 def backward(
-    networks: Networks, step: Step, errors: Errors, sink: Array, head_sink: Array, place: Room, first: int, last: int
+    networks: RNNWeights,
+    step: RNNStep,
+    errors: RNNGradients,
+    sink: Array,
+    head_sink: Array,
+    block: RNNBlock,
+    first: int,
+    last: int,
 ) -> None:
     """Write the errors of the blocks ``first`` … ``last`` − 1, and add their gradient of the weights.
 
     Args:
         networks: Weights.
-        step: As it was made.
-        errors: Of it.
-        sink: As ``Gradient.layers``; leading axis: the kind.
-        head_sink: As ``Gradient.head``, alike.
-        place: Room for a block.
-        first: Of the blocks.
-        last: The one after them.
+        step: Step that was made.
+        errors: Its gradients.
+        sink: Sum as ``LSTMGradient.layers``; the leading axis is that of the types.
+        head_sink: Sum as ``LSTMGradient.head``, alike.
+        block: Arrays of one block.
+        first: First of the blocks.
+        last: Block after the last one.
     """
     layers, hidden, columns = step.hidden.shape
-    rows, part, tape, scratch = layers * hidden, networks.part, place.tape, place.scratch
+    rows, registers, tape, scratch = layers * hidden, networks.registers, block.tape, block.scratch
     for s in range(first, last):
-        kind, at, filled = _where(step.runs, s)
-        _recall(step, errors, place, at, filled, part)
-        cell, gradient = _cell(networks, kind), Gradient(sink[kind], head_sink[kind])
-        ask(cell, networks.head[kind], tape, scratch, 0, 0)
+        type_, at, filled = _place_of(step.runs, s)
+        _load_block(step, errors, block, at, filled, registers)
+        cell, gradient = _weights_of(networks, type_), LSTMGradient(sink[type_], head_sink[type_])
+        output_gradients(cell, networks.head[type_], tape, scratch, 0, 0)
         for n in range(layers - 1, -1, -1):
-            slopes(cell, tape, scratch, n, 0, 0, 0, filled)
-            pull(cell, scratch, n, 0, filled)
-        collect(tape, gradient, scratch, 0, 0, 1, filled)
-        if errors.of_features.shape[0] > 0:
-            source = pointer(scratch.of_features, 0)
-            _put(pointer(errors.of_features, at), source, errors.of_features.shape[0], columns, filled, part)
-        _put(pointer(errors.of_cell, at), pointer(scratch.of_cell, 0), rows, columns, filled, part)
+            gate_gradients(cell, tape, scratch, n, 0, 0, 0, filled)
+            input_gradients(cell, scratch, n, 0, filled)
+        accumulate_weights(tape, gradient, scratch, 0, 0, 1, filled)
+        if errors.grad_features.shape[0] > 0:
+            source = pointer(scratch.grad_features, 0)
+            copy_out(pointer(errors.grad_features, at), source, (1, 1, errors.grad_features.shape[0]), columns, filled)
+        copy_out(pointer(errors.grad_cell, at), pointer(scratch.grad_cell, 0), (1, 1, rows), columns, filled)
         for n in range(layers):
-            into = pointer(errors.of_hidden, n * hidden * columns + at)
-            _put(into, pointer(scratch.of_hidden, n * (hidden + 3) * BLOCK), hidden, columns, filled, part)
+            into = pointer(errors.grad_hidden, n * hidden * columns + at)
+            copy_out(into, pointer(scratch.grad_hidden, n * (hidden + 3) * BLOCK), (1, 1, hidden), columns, filled)
 
 
 @kernel
-def _recall(step: Step, errors: Errors, place: Room, at: int, filled: int, part: tuple[int, ...]) -> None:
+def _load_block(
+    step: RNNStep, errors: RNNGradients, block: RNNBlock, at: int, filled: int, registers: Registers
+) -> None:
     """Fetch a block as it was before and after its step, and what is asked of it."""
     layers, hidden, columns = step.hidden.shape
-    rows, tape, scratch = layers * hidden, place.tape, place.scratch
-    _fetch(pointer(tape.features, 0), pointer(step.features, at), step.features.shape[0], columns, filled, part)
-    _fetch(pointer(tape.hidden, 0), pointer(step.hidden, at), rows, columns, filled, part)
-    _fetch(pointer(tape.hidden, rows * BLOCK), pointer(step.next_hidden, at), rows, columns, filled, part)
-    _fetch(pointer(tape.cell, 0), pointer(step.cell, at), rows, columns, filled, part)
-    _fetch(pointer(tape.of_moves, 0), pointer(errors.of_sums, at), 1, columns, filled, part)
-    _fetch(pointer(scratch.of_cell, 0), pointer(errors.of_next_cell, at), rows, columns, filled, part)
+    rows, tape, scratch = layers * hidden, block.tape, block.scratch
+    copy_in(pointer(tape.features, 0), pointer(step.features, at), (1, 1, step.features.shape[0]), columns, filled)
+    copy_in(pointer(tape.hidden, 0), pointer(step.hidden, at), (1, 1, rows), columns, filled)
+    copy_in(pointer(tape.hidden, rows * BLOCK), pointer(step.next_hidden, at), (1, 1, rows), columns, filled)
+    copy_in(pointer(tape.cell, 0), pointer(step.cell, at), (1, 1, rows), columns, filled)
+    copy_in(pointer(tape.grad_moves, 0), pointer(errors.grad_sums, at), (1, 1, 1), columns, filled)
+    copy_in(pointer(scratch.grad_cell, 0), pointer(errors.grad_next_cell, at), (1, 1, rows), columns, filled)
     for n in range(layers):
-        source = pointer(errors.of_next_hidden, n * hidden * columns + at)
-        _fetch(pointer(scratch.of_hidden, n * (hidden + 3) * BLOCK), source, hidden, columns, filled, part)
+        source = pointer(errors.grad_next_hidden, n * hidden * columns + at)
+        copy_in(pointer(scratch.grad_hidden, n * (hidden + 3) * BLOCK), source, (1, 1, hidden), columns, filled)
 
 
 @kernel
-def _where(runs: IntArray, s: int):  # type: ignore[no-untyped-def]
-    """Return the kind of block s, its first coordinate, and how many it has."""
+def _place_of(runs: IntArray, s: int):  # type: ignore[no-untyped-def]
+    """Return the parameter type of block s, its first coordinate, and how many it has."""
     r = 0
     while r + 1 < runs.shape[0] and runs[r + 1, 0] <= s:
         r += 1
@@ -176,33 +200,8 @@ def _where(runs: IntArray, s: int):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _cell(networks: Networks, kind: int) -> Cell:
-    """Return the weights of one kind."""
-    return Cell(networks.gates[kind], networks.bias[kind], networks.back[kind], networks.starts, networks.part)
-
-
-@kernel
-def _fetch(into, source, rows: int, stride: int, filled: int, part: tuple[int, ...]) -> None:  # type: ignore[no-untyped-def]
-    """Copy a block of some rows into the room, with zeros beyond its last coordinate."""
-    if filled < BLOCK:
-        zero = splat(0.0, load(into, 0, part, 1))
-        for at in range(0, rows * BLOCK, WIDTH * len(part)):
-            store(into, at, zero, 1)
-    _copy(into, BLOCK, source, stride, rows, filled, part)
-
-
-@kernel
-def _put(into, source, rows: int, stride: int, filled: int, part: tuple[int, ...]) -> None:  # type: ignore[no-untyped-def]
-    """Copy some rows of the room back."""
-    _copy(into, stride, source, BLOCK, rows, filled, part)
-
-
-@kernel
-def _copy(into, pitch: int, source, stride: int, rows: int, filled: int, part: tuple[int, ...]) -> None:  # type: ignore[no-untyped-def]
-    """Copy rows that are ``pitch`` numbers apart in one place, and ``stride`` in the other."""
-    for k in range(rows):
-        whole = filled - filled % WIDTH
-        for q in range(0, whole, WIDTH):
-            store(into, k * pitch + q, load(source, k * stride + q, WIDTH, 1), 1)
-        for q in range(whole, filled):
-            store(into, k * pitch + q, load(source, k * stride + q, 1, 1), 1)
+def _weights_of(networks: RNNWeights, type_: int) -> LSTMWeights:
+    """Return the weights of one type."""
+    return LSTMWeights(
+        networks.gates[type_], networks.bias[type_], networks.back[type_], networks.starts, networks.registers
+    )

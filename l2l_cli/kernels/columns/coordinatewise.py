@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from l2l_cli.kernels.blocks import BLOCK
-from l2l_cli.kernels.columns.lstm import Cell, climb
+from l2l_cli.kernels.columns.lstm import LSTMWeights, forward_layers
+from l2l_cli.kernels.columns.transfers import copy_in, copy_out
 from l2l_cli.kernels.simd.compiled import kernel
 from l2l_cli.kernels.simd.functions import at_least, at_most, log_size
 from l2l_cli.kernels.simd.registers import WIDTH, Array, fma, load, pointer, repeat, splat, store
@@ -20,23 +21,23 @@ from l2l_cli.kernels.weights import Mode
 GIVEN, IDENTITY, LOG_AND_SIGN = map(int, Mode)
 
 
-class Rule(NamedTuple):
+class PackedRule(NamedTuple):
     """A learned rule.
 
     Attributes:
         cell: Its layers.
         head: (H + 1,): weights and bias of the displacement, output scale included.
-        shown: What features are: a ``Mode``.
-        constant: That of the ``Presentation``.
+        shown: Kind of features: a ``Mode``.
+        constant: Constant of the ``Presentation``.
     """
 
-    cell: Cell
+    cell: LSTMWeights
     head: Array
     shown: int
     constant: float
 
 
-class Step(NamedTuple):
+class BlocksStep(NamedTuple):
     """What one step over B blocks reads and writes; coordinates beyond the last are padding.
 
     Attributes:
@@ -60,33 +61,82 @@ class Step(NamedTuple):
     next_params: Array
 
 
+class ColumnsStep(NamedTuple):
+    """What one step of C coordinates reads and writes, in rows of all coordinates.
+
+    Attributes:
+        gradient: (C,); not read if features are ``GIVEN``.
+        features: (F, C), or (0, 0) if the kernel computes them.
+        hidden: h before the step, (layers, H, C).
+        cell: c before the step, alike.
+        next_hidden: h after it.
+        next_cell: c after it.
+        params: θ before the step, (C,).
+        next_params: θ after it.
+    """
+
+    gradient: Array
+    features: Array
+    hidden: Array
+    cell: Array
+    next_hidden: Array
+    next_cell: Array
+    params: Array
+    next_params: Array
+
+
 @kernel
-def forward(rule: Rule, step: Step, first: int, last: int) -> None:
+def forward(rule: PackedRule, step: BlocksStep, first: int, last: int) -> None:
     """Advance the blocks ``first`` … ``last`` − 1 by one step."""
     _, blocks, hidden, _ = step.hidden.shape
-    head, part = pointer(rule.head, 0), rule.cell.part
+    head, registers = pointer(rule.head, 0), rule.cell.registers
     for s in range(first, last):
         _show(rule, step, s)
         below = pointer(step.features, s * step.features.shape[1] * BLOCK)
         at = s * hidden * BLOCK
         own, content = pointer(step.hidden, at), pointer(step.cell, at)
         above, kept = pointer(step.next_hidden, at), pointer(step.next_cell, at)
-        top = climb(rule.cell, below, own, content, above, kept, blocks * hidden * BLOCK, hidden, BLOCK)
-        for q in range(0, BLOCK, WIDTH * len(part)):
-            move = repeat(head, hidden, part)
+        top = forward_layers(rule.cell, below, own, content, above, kept, blocks * hidden * BLOCK, hidden, BLOCK)
+        for q in range(0, BLOCK, WIDTH * len(registers)):
+            move = repeat(head, hidden, registers)
             for j in range(hidden):
-                move = fma(repeat(head, j, part), load(top, j * BLOCK + q, part, 1), move)
-            store(step.next_params, s * BLOCK + q, load(step.params, s * BLOCK + q, part, 1) + move, 1)
+                move = fma(repeat(head, j, registers), load(top, j * BLOCK + q, registers, 1), move)
+            store(step.next_params, s * BLOCK + q, load(step.params, s * BLOCK + q, registers, 1) + move, 1)
 
 
 @kernel
-def _show(rule: Rule, step: Step, s: int) -> None:
+def forward_columns(rule: PackedRule, step: ColumnsStep, chunk: BlocksStep, first: int, last: int) -> None:
+    """Advance the blocks ``first`` … ``last`` − 1 of rows of columns by one step, a few at a time in a chunk's arrays.
+
+    A chunk is several blocks because rows lie far apart in memory: a short piece of each costs more to fetch.
+    """
+    layers, hidden, columns = step.hidden.shape
+    blocks = chunk.hidden.shape[1]
+    states, row = (layers, blocks, hidden), (1, blocks, 1)
+    for s in range(first, last, blocks):
+        at = s * BLOCK
+        filled = min(min(blocks, last - s) * BLOCK, columns - at)
+        copy_in(pointer(chunk.gradient, 0), pointer(step.gradient, at), row, columns, filled)
+        if rule.shown == GIVEN:
+            features = step.features.shape[0]
+            copy_in(pointer(chunk.features, 0), pointer(step.features, at), (1, blocks, features), columns, filled)
+        copy_in(pointer(chunk.hidden, 0), pointer(step.hidden, at), states, columns, filled)
+        copy_in(pointer(chunk.cell, 0), pointer(step.cell, at), states, columns, filled)
+        copy_in(pointer(chunk.params, 0), pointer(step.params, at), row, columns, filled)
+        forward(rule, chunk, 0, (filled + BLOCK - 1) // BLOCK)
+        copy_out(pointer(step.next_hidden, at), pointer(chunk.next_hidden, 0), states, columns, filled)
+        copy_out(pointer(step.next_cell, at), pointer(chunk.next_cell, 0), states, columns, filled)
+        copy_out(pointer(step.next_params, at), pointer(chunk.next_params, 0), row, columns, filled)
+
+
+@kernel
+def _show(rule: PackedRule, step: BlocksStep, s: int) -> None:
     """Make a block's features of its gradient."""
     if rule.shown == GIVEN:
         return
-    part, into = rule.cell.part, pointer(step.features, s * step.features.shape[1] * BLOCK)
-    for q in range(0, BLOCK, WIDTH * len(part)):
-        gradient = load(step.gradient, s * BLOCK + q, part, 1)
+    registers, into = rule.cell.registers, pointer(step.features, s * step.features.shape[1] * BLOCK)
+    for q in range(0, BLOCK, WIDTH * len(registers)):
+        gradient = load(step.gradient, s * BLOCK + q, registers, 1)
         if rule.shown == IDENTITY:
             store(into, q, rule.constant * gradient, 1)
         else:  # both branches of appendix A meet at e^−p

@@ -16,28 +16,40 @@ from numpy.typing import NDArray
 from l2l_cli.kernels.blocks import BLOCK
 from l2l_cli.kernels.simd.compiled import kernel
 from l2l_cli.kernels.simd.functions import sigmoid, tanh
-from l2l_cli.kernels.simd.registers import SIXTEEN_AT_ONCE, WIDTH, Array, ahead, fma, load, pointer, repeat, store
+from l2l_cli.kernels.simd.registers import (
+    SIXTEEN_AT_ONCE,
+    WIDTH,
+    Array,
+    Registers,
+    ahead,
+    fma,
+    load,
+    pointer,
+    repeat,
+    store,
+)
 
 
-class Cell(NamedTuple):
+class LSTMWeights(NamedTuple):
     """Weights, packed so that each inner loop reads them in order.
 
     Attributes:
-        gates: Of each layer (H, K + H, 4): by unit, by source (what is below, then h_{t−1}), by gate.
-        bias: Of each layer (H, 4).
-        back: Of each layer (⌈(K + H) / 4⌉, 4H, 4): by four sources at once, padded by zeros; by gate, then unit.
-        starts: Where each layer begins in ``gates`` and in ``back``, and its number K of sources below, (layers, 3).
-        part: As many zeros as registers that one sum fills: see ``part``.
+        gates: Weights of each layer, (H, K + H, 4): by unit, by source (what is below, then h_{t−1}), by gate.
+        bias: Biases of each layer, (H, 4).
+        back: The same weights for the way back, (⌈(K + H) / 4⌉, 4H, 4): by four sources at once, padded by zeros; by
+            gate, then unit.
+        starts: Place of each layer in ``gates`` and in ``back``, and its number K of sources below, (layers, 3).
+        registers: Registers that one sum fills: see ``registers_for``.
     """
 
     gates: Array
     bias: Array
     back: Array
     starts: NDArray[np.int64]
-    part: tuple[int, ...]
+    registers: Registers
 
 
-def part(columns: int) -> tuple[int, ...]:
+def registers_for(columns: int) -> Registers:
     """Return how many columns are summed at once, as zeros that stand for ``WIDTH`` each.
 
     With four gates, a source and a weight they fill the registers; a single block that is half empty is left so.
@@ -47,12 +59,12 @@ def part(columns: int) -> tuple[int, ...]:
     return (0,) * (2 if columns <= BLOCK // 2 else BLOCK // WIDTH)
 
 
-def pack(layers: Sequence[Sequence[Array]], columns: int) -> Cell:
+def pack(layers: Sequence[Sequence[Array]], columns: int) -> LSTMWeights:
     """Pack weights.
 
     Args:
-        layers: (4H, K) input weights, (4H, H) hidden weights and (4H,) biases of each layer.
-        columns: How many there will be.
+        layers: Tensors of each layer: (4H, K) input weights, (4H, H) hidden weights and (4H,) biases.
+        columns: Number of columns that there will be.
     """
     gates, back, starts, begin = [], [], [], [0, 0]
     for below, own, _ in layers:
@@ -64,11 +76,13 @@ def pack(layers: Sequence[Sequence[Array]], columns: int) -> Cell:
         starts.append((*begin, below.shape[1]))
         begin = [begin[0] + rows * sources, begin[1] + weights.size]
     bias = np.concatenate([values.reshape(4, -1).T.ravel() for _, _, values in layers])
-    return Cell(np.concatenate(gates), bias, np.concatenate(back), np.array(starts, np.int64), part(columns))
+    return LSTMWeights(
+        np.concatenate(gates), bias, np.concatenate(back), np.array(starts, np.int64), registers_for(columns)
+    )
 
 
 @kernel
-def climb(cell: Cell, below, own, content, above, kept, plane: int, hidden: int, filled: int):  # type: ignore[no-untyped-def]
+def forward_layers(cell: LSTMWeights, below, own, content, above, kept, plane: int, hidden: int, filled: int):  # type: ignore[no-untyped-def]
     """Take a block through all layers by one step; return where the last one's h_t begins.
 
     Args:
@@ -86,9 +100,9 @@ def climb(cell: Cell, below, own, content, above, kept, plane: int, hidden: int,
         weights, bias = pointer(cell.gates, cell.starts[n, 0]), pointer(cell.bias, n * 4 * hidden)
         count, at = cell.starts[n, 2], n * plane
         for j in range(hidden):
-            for q in range(0, filled, WIDTH * len(cell.part)):
-                i, f, g, o = gates(weights, bias, j, ahead(below, q), count, ahead(own, at + q), hidden, cell.part)
-                c = f * load(content, at + j * BLOCK + q, cell.part, 1) + i * g
+            for q in range(0, filled, WIDTH * len(cell.registers)):
+                i, f, g, o = gates(weights, bias, j, ahead(below, q), count, ahead(own, at + q), hidden, cell.registers)
+                c = f * load(content, at + j * BLOCK + q, cell.registers, 1) + i * g
                 store(kept, at + j * BLOCK + q, c, 1)
                 store(above, at + j * BLOCK + q, sigmoid(o) * tanh(c), 1)
         below = ahead(above, at)
@@ -96,23 +110,23 @@ def climb(cell: Cell, below, own, content, above, kept, plane: int, hidden: int,
 
 
 @kernel
-def gates(weights, bias, j: int, below, count: int, own, hidden: int, part: tuple[int, ...]):  # type: ignore[no-untyped-def]
+def gates(weights, bias, j: int, below, count: int, own, hidden: int, registers: Registers):  # type: ignore[no-untyped-def]
     """Return i, f, g of unit j, of ``count`` sources below and H of h_{t−1} at ``own``; and o before it is squashed."""
     w = ahead(weights, 4 * j * (count + hidden))
-    i, f = repeat(bias, 4 * j, part), repeat(bias, 4 * j + 1, part)
-    g, o = repeat(bias, 4 * j + 2, part), repeat(bias, 4 * j + 3, part)
-    i, f, g, o = _add(w, below, count, i, f, g, o, part)
-    i, f, g, o = _add(ahead(w, 4 * count), own, hidden, i, f, g, o, part)
+    i, f = repeat(bias, 4 * j, registers), repeat(bias, 4 * j + 1, registers)
+    g, o = repeat(bias, 4 * j + 2, registers), repeat(bias, 4 * j + 3, registers)
+    i, f, g, o = _add(w, below, count, i, f, g, o, registers)
+    i, f, g, o = _add(ahead(w, 4 * count), own, hidden, i, f, g, o, registers)
     return sigmoid(i), sigmoid(f), tanh(g), o
 
 
 @kernel
-def _add(weights, sources, count: int, i, f, g, o, part: tuple[int, ...]):  # type: ignore[no-untyped-def]
+def _add(weights, sources, count: int, i, f, g, o, registers: Registers):  # type: ignore[no-untyped-def]
     """Return the four sums with ``count`` sources added."""
     for k in range(count):
-        x = load(sources, k * BLOCK, part, 1)
-        i = fma(repeat(weights, 4 * k, part), x, i)
-        f = fma(repeat(weights, 4 * k + 1, part), x, f)
-        g = fma(repeat(weights, 4 * k + 2, part), x, g)
-        o = fma(repeat(weights, 4 * k + 3, part), x, o)
+        x = load(sources, k * BLOCK, registers, 1)
+        i = fma(repeat(weights, 4 * k, registers), x, i)
+        f = fma(repeat(weights, 4 * k + 1, registers), x, f)
+        g = fma(repeat(weights, 4 * k + 2, registers), x, g)
+        o = fma(repeat(weights, 4 * k + 3, registers), x, o)
     return i, f, g, o

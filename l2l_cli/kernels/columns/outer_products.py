@@ -10,19 +10,19 @@ from l2l_cli.kernels.simd.compiled import kernel
 from l2l_cli.kernels.simd.registers import SIXTEEN_AT_ONCE, ahead, fma, load, splat, store
 from l2l_cli.kernels.simd.shuffles import fold, piece, sums
 
-LINE = 16 if SIXTEEN_AT_ONCE else 8
-"""Columns of one register."""
+LENGTH = 16 if SIXTEEN_AT_ONCE else 8
+"""Columns of one register: a constant, because sixteen sums of more would not fit the registers."""
 
 
 @kernel
 def total(sink, columns: int, errors, pace: int, rows: int, steps: int, filled: int) -> None:  # type: ignore[no-untyped-def]
     """sink[r · columns] += Σ errors[t, r] over steps and columns."""
     for r in range(rows):
-        result = splat(0.0, load(errors, 0, LINE, 1))
+        result = splat(0.0, load(errors, 0, LENGTH, 1))
         for t in range(steps):
-            for q in range(0, filled, LINE):
-                result = result + load(errors, t * pace + r * BLOCK + q, LINE, 1)
-        _put(sink, r * columns, result)
+            for q in range(0, filled, LENGTH):
+                result = result + load(errors, t * pace + r * BLOCK + q, LENGTH, 1)
+        _add_sum(sink, r * columns, result)
 
 
 @kernel
@@ -31,41 +31,41 @@ def outer(  # type: ignore[no-untyped-def]
 ) -> None:
     """sink[r · columns + k] += Σ errors[t, r] · source[t, k] over steps and columns."""
     for r in range(0, rows - rows % 4, 4):
-        of = ahead(errors, r * BLOCK)
+        four = ahead(errors, r * BLOCK)
         for k in range(0, count - count % 4, 4):
-            into, by = ahead(sink, r * columns + k), ahead(source, k * BLOCK)
-            _tile(into, columns, of, pace, steps, by, stride, filled)
+            into, matching = ahead(sink, r * columns + k), ahead(source, k * BLOCK)
+            _tile(into, columns, four, pace, steps, matching, stride, filled)
     for r in range(rows):
         # What the tiles have left over: the last columns of every row, and all columns of the last rows.
         for k in range(count - count % 4 if r < rows - rows % 4 else 0, count):
-            result = splat(0.0, load(errors, 0, LINE, 1))
+            result = splat(0.0, load(errors, 0, LENGTH, 1))
             for t in range(steps):
-                for q in range(0, filled, LINE):
-                    e = load(errors, t * pace + r * BLOCK + q, LINE, 1)
-                    result = fma(e, load(source, t * stride + k * BLOCK + q, LINE, 1), result)
-            _put(sink, r * columns + k, result)
+                for q in range(0, filled, LENGTH):
+                    e = load(errors, t * pace + r * BLOCK + q, LENGTH, 1)
+                    result = fma(e, load(source, t * stride + k * BLOCK + q, LENGTH, 1), result)
+            _add_sum(sink, r * columns + k, result)
 
 
 @kernel
 def _tile(sink, columns: int, errors, pace: int, steps: int, source, stride: int, filled: int) -> None:  # type: ignore[no-untyped-def]
     """Four rows by four columns of ``outer``: sixteen sums for eight loads."""
-    zero = splat(0.0, load(errors, 0, LINE, 1))
+    zero = splat(0.0, load(errors, 0, LENGTH, 1))
     a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = c0 = c1 = c2 = c3 = d0 = d1 = d2 = d3 = zero
     for t in range(steps):
-        for q in range(0, filled, LINE):
+        for q in range(0, filled, LENGTH):
             e = t * pace + q
-            a = load(errors, e, LINE, 1)
-            b = load(errors, e + BLOCK, LINE, 1)
-            c = load(errors, e + 2 * BLOCK, LINE, 1)
-            d = load(errors, e + 3 * BLOCK, LINE, 1)
+            a = load(errors, e, LENGTH, 1)
+            b = load(errors, e + BLOCK, LENGTH, 1)
+            c = load(errors, e + 2 * BLOCK, LENGTH, 1)
+            d = load(errors, e + 3 * BLOCK, LENGTH, 1)
             f = t * stride + q
-            x = load(source, f, LINE, 1)
+            x = load(source, f, LENGTH, 1)
             a0, b0, c0, d0 = fma(a, x, a0), fma(b, x, b0), fma(c, x, c0), fma(d, x, d0)
-            x = load(source, f + BLOCK, LINE, 1)
+            x = load(source, f + BLOCK, LENGTH, 1)
             a1, b1, c1, d1 = fma(a, x, a1), fma(b, x, b1), fma(c, x, c1), fma(d, x, d1)
-            x = load(source, f + 2 * BLOCK, LINE, 1)
+            x = load(source, f + 2 * BLOCK, LENGTH, 1)
             a2, b2, c2, d2 = fma(a, x, a2), fma(b, x, b2), fma(c, x, c2), fma(d, x, d2)
-            x = load(source, f + 3 * BLOCK, LINE, 1)
+            x = load(source, f + 3 * BLOCK, LENGTH, 1)
             a3, b3, c3, d3 = fma(a, x, a3), fma(b, x, b3), fma(c, x, c3), fma(d, x, d3)
     found = sums((a0, a1, a2, a3, b0, b1, b2, b3, c0, c1, c2, c3, d0, d1, d2, d3))
     _add(sink, 0, piece(found, 0, 4))
@@ -81,6 +81,6 @@ def _add(sink, at: int, value) -> None:  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _put(sink, at: int, value) -> None:  # type: ignore[no-untyped-def]
+def _add_sum(sink, at: int, value) -> None:  # type: ignore[no-untyped-def]
     """Add the sum of a register to one number."""
     store(sink, at, load(sink, at, 1, 1) + fold(value, 1), 1)

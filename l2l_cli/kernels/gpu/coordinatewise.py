@@ -16,19 +16,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from l2l_cli.kernels.weights import Mode, Weights
-
-PITCH = 128
-"""Rows are padded to multiples of this many coordinates: whole blocks, aligned for the widest loads."""
+from l2l_cli.kernels.weights import PITCH, Mode, Weights
 
 MOST_UNITS = 64
 """Units of a layer that a program has room for."""
 
-SLOPES_BYTES = 2**30
+GATE_GRADIENT_BYTES = 2**30
 """Memory (bytes) for ∂/∂gates: as many steps as fit wait for one product with their sources."""
 
 
-class _Packed(NamedTuple):
+class _PaddedWeights(NamedTuple):
     """Weights as the kernels read them, padded by zeros to U units.
 
     Attributes:
@@ -42,13 +39,13 @@ class _Packed(NamedTuple):
     head: Tensor
 
 
-class _Tape(NamedTuple):
+class _TritonTape(NamedTuple):
     """Buffers of S steps (T if recorded, else one) over P ≥ C coordinates.
 
     Attributes:
         hidden: h of every layer, (S + 1, layers, H, P).
         cell: c, alike.
-        features: What the first layer sees, (S, F, P).
+        features: Features that the first layer sees, (S, F, P).
         moved: θ after each step, (S + 1, P).
     """
 
@@ -58,21 +55,21 @@ class _Tape(NamedTuple):
     moved: Tensor
 
 
-class _Errors(NamedTuple):
+class _TritonGradients(NamedTuple):
     """What the backward pass works in.
 
     Attributes:
         hidden: ∂/∂h, (2, layers, H, P): a step reads one half and writes the other, because the threads that
             write a place are not those that read it.
         cell: ∂/∂c, alike.
-        slopes: ∂/∂gates of the steps that wait for their product, (S, layers, 4H, P).
-        adjoint: ∂objective/∂moves, (T, P).
+        grad_gates: ∂/∂gates of the steps that wait for their product, (S, layers, 4H, P).
+        grad_moves: ∂objective/∂moves, (T, P).
     """
 
     hidden: Tensor
     cell: Tensor
-    slopes: Tensor
-    adjoint: Tensor
+    grad_gates: Tensor
+    grad_moves: Tensor
 
 
 def padded(count: int) -> int:
@@ -85,9 +82,9 @@ class TritonUnroll:
 
     Args:
         weights: φ.
-        state_dtype: Of h, c, features, ∂/∂gates and packed weights in memory, float32 or bfloat16; the latter halves
-            the bytes of large steps, and drops additions to c below 2⁻⁹ of it.  Sums are float32.
-        precision: Of float32 products: "tf32" (and squashing to the same 2⁻¹¹), "tf32x3" or "ieee".
+        state_dtype: Type of h, c, features, ∂/∂gates and packed weights in memory, float32 or bfloat16; the latter
+            halves the bytes of large steps, and drops additions to c below 2⁻⁹ of it.  Sums are float32.
+        precision: Precision of float32 products: "tf32" (and squashing to the same 2⁻¹¹), "tf32x3" or "ieee".
     """
 
     def __init__(
@@ -115,7 +112,7 @@ class TritonUnroll:
         self._size = (-1, -1, False)  # coordinates, steps and whether they are recorded
         device = weights.head[0].device
         square = (self._layers, 4, 4, self._units, self._units)
-        self._packed = _Packed(
+        self._packed = _PaddedWeights(
             torch.zeros(square, dtype=state_dtype, device=device),
             torch.zeros(square[:2] + square[-1:], dtype=torch.float32, device=device),
             torch.zeros(self._units + 1, dtype=torch.float32, device=device),
@@ -124,8 +121,8 @@ class TritonUnroll:
         self._gradient = torch.zeros(sum(value.numel() for value in every), dtype=torch.float32, device=device)
         pieces = torch.split(self._gradient, [value.numel() for value in every])
         self._gradients = [piece.view_as(value) for piece, value in zip(pieces, every, strict=True)]
-        self._tape: _Tape
-        self._errors: _Errors
+        self._tape: _TritonTape
+        self._working: _TritonGradients
 
     def begin(self, hidden: Tensor, cell: Tensor, steps: int, record: bool = True) -> None:
         """Take over φ and a state as they are now.
@@ -165,11 +162,11 @@ class TritonUnroll:
         count = self._size[0]
         return self._tape.hidden[self._now, :, :, :count], self._tape.cell[self._now, :, :, :count]
 
-    def backward(self, adjoint: Tensor) -> list[Tensor]:
+    def backward(self, grad_moves: Tensor) -> list[Tensor]:
         """Differentiate a recorded unroll.
 
         Args:
-            adjoint: ∂objective/∂moves, (T, C).
+            grad_moves: ∂objective/∂moves, (T, C).
 
         Returns:
             The gradients of W, U and b of each layer and of the head's weight and bias, overwritten by the next call.
@@ -177,41 +174,43 @@ class TritonUnroll:
         from l2l_cli.kernels.gpu import coordinatewise_steps as kernels
 
         count, steps, _ = self._size
-        tape, errors, pitch = self._tape, self._errors, self._tape.moved.shape[1]
-        errors.adjoint[:, :count].copy_(adjoint)
+        tape, errors, pitch = self._tape, self._working, self._tape.moved.shape[1]
+        errors.grad_moves[:, :count].copy_(grad_moves)
         errors.hidden[steps % 2].zero_()
         errors.cell[steps % 2].zero_()
         self._gradient.zero_()
-        wait = len(errors.slopes)
+        wait = len(errors.grad_gates)
         for t in range(steps - 1, -1, -1):
             after, before = (t + 1) % 2, t % 2
             kernels.backward[self._backward.grid(count)](
-                *self._packed, errors.adjoint[t], tape.features[t], tape.hidden[t], tape.cell[t], tape.hidden[t + 1],
+                *self._packed, errors.grad_moves[t], tape.features[t], tape.hidden[t], tape.cell[t], tape.hidden[t + 1],
                 errors.hidden[after], errors.cell[after], errors.hidden[before], errors.cell[before],
-                errors.slopes[t % wait], pitch, self.output_scale,
+                errors.grad_gates[t % wait], pitch, self.output_scale,
                 BLOCK=self._backward.block, **self._shared, **self._backward.options,
             )  # fmt: skip
             if t % wait == 0:
-                self._collect(t, min(t + wait, steps))
-        self._collect_head()
+                self._accumulate_weights(t, min(t + wait, steps))
+        self._accumulate_head()
         return self._gradients
 
-    def _collect(self, first: int, last: int) -> None:
+    def _accumulate_weights(self, first: int, last: int) -> None:
         """Add the products of ∂/∂gates and sources of the steps ``first`` … ``last`` − 1."""
         tape = self._tape
         for n in range(self._layers):
-            slopes = self._errors.slopes[: last - first, n]
+            grad_gates = self._working.grad_gates[: last - first, n]
             below = tape.features[first:last] if n == 0 else tape.hidden[first + 1 : last + 1, n - 1]
-            of_below, of_own, of_bias = self._gradients[3 * n : 3 * n + 3]
-            of_below += torch.bmm(slopes, below.mT).sum(0, dtype=torch.float32)
-            of_own += torch.bmm(slopes, tape.hidden[first:last, n].mT).sum(0, dtype=torch.float32)
-            of_bias += slopes.sum((0, 2), dtype=torch.float32)
+            grad_below, grad_own, grad_bias = self._gradients[3 * n : 3 * n + 3]
+            grad_below += torch.bmm(grad_gates, below.mT).sum(0, dtype=torch.float32)
+            grad_own += torch.bmm(grad_gates, tape.hidden[first:last, n].mT).sum(0, dtype=torch.float32)
+            grad_bias += grad_gates.sum((0, 2), dtype=torch.float32)
 
-    def _collect_head(self) -> None:
-        of_weight, of_bias = self._gradients[-2:]
-        adjoint, top = self._errors.adjoint, self._tape.hidden[1:, -1]
-        of_weight += self.output_scale * torch.bmm(adjoint.to(top.dtype)[:, None], top.mT).sum(0, dtype=torch.float32)
-        of_bias += self.output_scale * adjoint.sum()
+    def _accumulate_head(self) -> None:
+        grad_weight, grad_bias = self._gradients[-2:]
+        grad_moves, top = self._working.grad_moves, self._tape.hidden[1:, -1]
+        grad_weight += self.output_scale * torch.bmm(grad_moves.to(top.dtype)[:, None], top.mT).sum(
+            0, dtype=torch.float32
+        )
+        grad_bias += self.output_scale * grad_moves.sum()
 
     def _pack(self) -> None:
         """Copy φ to where the kernels read it."""
@@ -236,7 +235,7 @@ class TritonUnroll:
         def buffer(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
             return torch.zeros(shape, dtype=dtype, device=device)  # what lies beyond C stays zero
 
-        self._tape = _Tape(
+        self._tape = _TritonTape(
             buffer(slots + 1, *rows, dtype=self.state_dtype),
             buffer(slots + 1, *rows, dtype=self.state_dtype),
             buffer(slots, int(self.presentation.mode), pitch, dtype=self.state_dtype),
@@ -244,8 +243,8 @@ class TritonUnroll:
         )
         if record:
             step = 4 * self._layers * self._hidden * pitch
-            wait = max(1, min(steps, SLOPES_BYTES // (step * self.state_dtype.itemsize)))
-            self._errors = _Errors(
+            wait = max(1, min(steps, GATE_GRADIENT_BYTES // (step * self.state_dtype.itemsize)))
+            self._working = _TritonGradients(
                 buffer(2, *rows),
                 buffer(2, *rows),
                 buffer(wait, self._layers, 4 * self._hidden, pitch, dtype=self.state_dtype),
@@ -260,6 +259,6 @@ class TritonUnroll:
             "PRECISION": self.precision,
             "APPROXIMATE": self.precision == "tf32" and device.type == "cuda",
         }
-        from l2l_cli.kernels.gpu.coordinatewise_steps import programs
+        from l2l_cli.kernels.gpu.coordinatewise_steps import launches
 
-        self._forward, self._backward = programs(count, self._units, device)
+        self._forward, self._backward = launches(count, self._units, device)

@@ -20,8 +20,7 @@ import torch
 import triton
 import triton.language as tl
 
-from l2l_cli.kernels.gpu.coordinatewise import PITCH
-from l2l_cli.kernels.weights import Mode
+from l2l_cli.kernels.weights import PITCH, Mode
 
 IDENTITY = tl.constexpr(int(Mode.IDENTITY))
 LOG_AND_SIGN = tl.constexpr(int(Mode.LOG_AND_SIGN))
@@ -68,7 +67,7 @@ def _squares(weights, first: tl.constexpr, UNITS: tl.constexpr):
     units = tl.arange(0, UNITS)
     size: tl.constexpr = 4 * UNITS * UNITS
     at = weights + first * UNITS * UNITS + units[:, None] * UNITS + units[None, :]
-    # All programs read the same weights, and each state is read once.
+    # All launches read the same weights, and each state is read once.
     i = tl.load(at, eviction_policy="evict_last")
     f = tl.load(at + size, eviction_policy="evict_last")
     g = tl.load(at + 2 * size, eviction_policy="evict_last")
@@ -167,7 +166,7 @@ def forward(
 
 
 @jit
-def _pull(weights, first: tl.constexpr, a_i, a_f, a_g, a_o, UNITS: tl.constexpr, PRECISION: tl.constexpr):
+def _input_gradients(weights, first: tl.constexpr, a_i, a_f, a_g, a_o, UNITS: tl.constexpr, PRECISION: tl.constexpr):
     """Carry ∂/∂gates back through four squares of the weights, of which ``first`` is the input gate's."""
     i, f, g, o = _squares(weights, first, UNITS)
     total = _dot(i, a_i, tl.zeros(a_i.shape, tl.float32), PRECISION)
@@ -178,8 +177,8 @@ def _pull(weights, first: tl.constexpr, a_i, a_f, a_g, a_o, UNITS: tl.constexpr,
 
 @jit
 def backward(
-    weights, bias, head, adjoint, features, old_hidden, old_cell, hidden,
-    of_hidden, of_cell, of_old_hidden, of_old_cell, slopes, pitch, output_scale,
+    weights, bias, head, grad_moves, features, old_hidden, old_cell, hidden,
+    grad_hidden, grad_cell, grad_old_hidden, grad_old_cell, grad_gates, pitch, output_scale,
     LAYERS: tl.constexpr, HIDDEN: tl.constexpr, UNITS: tl.constexpr, BLOCK: tl.constexpr,
     MODE: tl.constexpr, PRECISION: tl.constexpr, APPROXIMATE: tl.constexpr,
 ):  # fmt: skip
@@ -194,7 +193,7 @@ def backward(
     second = first
     if MODE == LOG_AND_SIGN:
         second = tl.load(features + pitch + columns).to(tl.float32)
-    pulled = tl.load(head + units)[:, None] * (output_scale * tl.load(adjoint + columns))[None, :]
+    pulled = tl.load(head + units)[:, None] * (output_scale * tl.load(grad_moves + columns))[None, :]
     for n in tl.static_range(LAYERS - 1, -1, -1):
         at = n * layer + tile
         own = tl.load(old_hidden + at, mask=real, other=0.0)
@@ -204,46 +203,48 @@ def backward(
             below = tl.load(hidden + (at - layer), mask=real, other=0.0)
         i, f, g, o = _gates(weights, bias, below, first, second, own, n, MODE, UNITS, PRECISION, APPROXIMATE)
         squashed = _tanh(f * content + i * g, APPROXIMATE)
-        of_h = pulled + tl.load(of_hidden + at, mask=real, other=0.0)
-        of_c = tl.load(of_cell + at, mask=real, other=0.0) + of_h * o * (1.0 - squashed * squashed)
-        tl.store(of_old_cell + at, of_c * f, mask=real)
-        a_i = (of_c * g * (i - i * i)).to(kind)
-        a_f = (of_c * content * (f - f * f)).to(kind)
-        a_g = (of_c * i * (1.0 - g * g)).to(kind)
-        a_o = (of_h * squashed * (o - o * o)).to(kind)
-        row = slopes + 4 * n * layer + tile
+        grad_h = pulled + tl.load(grad_hidden + at, mask=real, other=0.0)
+        grad_c = tl.load(grad_cell + at, mask=real, other=0.0) + grad_h * o * (1.0 - squashed * squashed)
+        tl.store(grad_old_cell + at, grad_c * f, mask=real)
+        a_i = (grad_c * g * (i - i * i)).to(kind)
+        a_f = (grad_c * content * (f - f * f)).to(kind)
+        a_g = (grad_c * i * (1.0 - g * g)).to(kind)
+        a_o = (grad_h * squashed * (o - o * o)).to(kind)
+        row = grad_gates + 4 * n * layer + tile
         tl.store(row, a_i, mask=real)
         tl.store(row + layer, a_f, mask=real)
         tl.store(row + 2 * layer, a_g, mask=real)
         tl.store(row + 3 * layer, a_o, mask=real)
-        tl.store(of_old_hidden + at, _pull(weights, 16 * n + 3, a_i, a_f, a_g, a_o, UNITS, PRECISION), mask=real)
+        tl.store(
+            grad_old_hidden + at, _input_gradients(weights, 16 * n + 3, a_i, a_f, a_g, a_o, UNITS, PRECISION), mask=real
+        )
         if n > 0:
-            pulled = _pull(weights, 16 * n + 2, a_i, a_f, a_g, a_o, UNITS, PRECISION)
+            pulled = _input_gradients(weights, 16 * n + 2, a_i, a_f, a_g, a_o, UNITS, PRECISION)
 
 
-class Program(NamedTuple):
+class Launch(NamedTuple):
     """How many coordinates a program takes, and what Triton is told of it: warps, and registers of a thread."""
 
     block: int
     options: dict[str, int]
 
     def grid(self, count: int) -> tuple[int]:
-        """Return the number of programs for C coordinates."""
+        """Return the number of launches for C coordinates."""
         return (-(-count // self.block),)
 
 
-def programs(count: int, units: int, device: torch.device) -> tuple[Program, Program]:
-    """Return the forward and the backward kernel's programs: large ones share their weights among more coordinates.
+def launches(count: int, units: int, device: torch.device) -> tuple[Launch, Launch]:
+    """Return the forward and the backward kernel's launches: large ones share their weights among more coordinates.
 
     Chosen from ptxas' reports for sm_90 at 32 padded units: nothing spills that matters, and with 128 registers two
-    programs of eight warps are resident, so that one's arithmetic hides the other's loads.
+    launches of eight warps are resident, so that one's arithmetic hides the other's loads.
     """
     if device.type != "cuda":
-        return Program(32, {}), Program(32, {})
+        return Launch(32, {}), Launch(32, {})
     fused = {"enable_fp_fusion": True}  # multiply and add in one instruction; Triton 3.10 will want to be asked
     if units > 32:
-        return Program(32, {"num_warps": 4, **fused}), Program(32, {"num_warps": 8, **fused})
+        return Launch(32, {"num_warps": 4, **fused}), Launch(32, {"num_warps": 8, **fused})
     processors = torch.cuda.get_device_properties(device).multi_processor_count
     block = next((block for block in (PITCH, 64, 32) if count >= block * processors), 16)
     large, small = {"num_warps": 8, "maxnreg": 128, **fused}, {"num_warps": 4, **fused}
-    return Program(block, large if block == PITCH else small), Program(min(block, 64), large if block >= 64 else small)
+    return Launch(block, large if block == PITCH else small), Launch(min(block, 64), large if block >= 64 else small)

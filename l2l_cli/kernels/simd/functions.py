@@ -7,7 +7,7 @@ so these are spelt out: shifts of exponent bits, and polynomials that interpolat
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,18 @@ from llvmlite import ir
 from numba.core import types
 from numpy.polynomial import Chebyshev, Polynomial
 
-from l2l_cli.kernels.simd.registers import SIXTEEN_AT_ONCE, WIDTH, Vec, call, intrinsic, mask
+from l2l_cli.kernels.simd.registers import (
+    SIXTEEN_AT_ONCE,
+    WIDTH,
+    Context,
+    Intrinsic,
+    NumbaFunction,
+    NumbaType,
+    Vec,
+    call,
+    intrinsic,
+    mask,
+)
 
 _MANTISSA = {32: 23, 64: 52}
 # Beyond these powers of two the logistic function is 0 or 1 to the last bit, and 2^n stays a normal number.
@@ -32,23 +43,23 @@ def _coefficients(function: Callable[[Any], Any], degree: int, low: float, high:
     return [float(value) for value in fitted.convert(kind=Polynomial).coef]
 
 
-def _horner(builder: Any, vec: Vec, coefficients: list[float], x: Any) -> Any:
+def _horner(builder: ir.IRBuilder, vec: Vec, coefficients: list[float], x: ir.Value) -> ir.Value:
     value = vec.full(coefficients[-1])
     for coefficient in reversed(coefficients[:-1]):
         value = call(builder, "fma", vec, value, x, vec.full(coefficient))
     return value
 
 
-def _whole(vec: Vec) -> Any:
+def _whole(vec: Vec) -> ir.Type:
     """The integers of the same width."""
     return ir.VectorType(ir.IntType(vec.bits), vec.lanes)
 
 
-def _integer(vec: Vec, value: int) -> Any:
+def _integer(vec: Vec, value: int) -> ir.Constant:
     return ir.Constant(_whole(vec), [value] * vec.lanes)
 
 
-def _power(builder: Any, vec: Vec, x: Any) -> Any:
+def _power(builder: ir.IRBuilder, vec: Vec, x: ir.Value) -> ir.Value:
     """Return 2^x for x within the clamp: the whole part by the exponent's bits, the rest by a polynomial."""
     for sign, compare in ((1, ">"), (-1, "<")):
         limit = vec.full(sign * _CLAMP[vec.bits])
@@ -60,7 +71,7 @@ def _power(builder: Any, vec: Vec, x: Any) -> Any:
     return builder.bitcast(builder.add(builder.bitcast(value, _whole(vec)), shift), vec.llvm)
 
 
-def _reciprocal(builder: Any, vec: Vec, x: Any) -> Any:
+def _reciprocal(builder: ir.IRBuilder, vec: Vec, x: ir.Value) -> ir.Value:
     """Return 1 / x for x from 1 to 2^126; a division unit would be busy with 16 numbers for as many cycles."""
     if vec.bits == 64:
         return builder.fdiv(vec.full(1.0), x)
@@ -72,7 +83,7 @@ def _reciprocal(builder: Any, vec: Vec, x: Any) -> Any:
     return guess
 
 
-def _logistic(builder: Any, vec: Vec, x: Any, rate: float) -> tuple[Any, Any]:
+def _logistic(builder: ir.IRBuilder, vec: Vec, x: ir.Value, rate: float) -> tuple[ir.Value, ir.Value]:
     """Return 1 / (1 + e^(−rate · x)), and what is below the line; a NaN stays a NaN."""
     power = builder.fmul(x, vec.full(-rate / math.log(2)))
     if SIXTEEN_AT_ONCE and vec.bits == 32 and vec.lanes % WIDTH == 0:
@@ -81,7 +92,7 @@ def _logistic(builder: Any, vec: Vec, x: Any, rate: float) -> tuple[Any, Any]:
     return _reciprocal(builder, vec, total), total
 
 
-def _logistic_by_16(builder: Any, vec: Vec, x: Any) -> tuple[Any, Any]:
+def _logistic_by_16(builder: ir.IRBuilder, vec: Vec, x: ir.Value) -> tuple[ir.Value, ir.Value]:
     """Do the same for 2^x by AVX-512's own instructions for exponents and first guesses, in two thirds of the time."""
     limit = vec.full(_CLAMP[32])
     x = builder.select(builder.fcmp_ordered(">", x, limit), limit, x)
@@ -97,7 +108,7 @@ def _logistic_by_16(builder: Any, vec: Vec, x: Any) -> tuple[Any, Any]:
     return call(builder, "fma", vec, guess, error, guess), total
 
 
-def _by_16(builder: Any, vec: Vec, name: str, values: list[Any], constants: list[Any]) -> Any:
+def _by_16(builder: ir.IRBuilder, vec: Vec, name: str, values: list[ir.Value], constants: list[ir.Value]) -> ir.Value:
     """Apply one of AVX-512's instructions to registers, 16 numbers at a time."""
     part = ir.VectorType(ir.FloatType(), WIDTH)
     kind = ir.FunctionType(part, [part] * len(values) + [value.type for value in constants])
@@ -115,41 +126,41 @@ def _by_16(builder: Any, vec: Vec, name: str, values: list[Any], constants: list
 
 
 @intrinsic
-def sigmoid(typing: Any, a: Any) -> Any:
+def sigmoid(typing: Context, a: NumbaType) -> Intrinsic:
     """Return 1 / (1 + e^−a)."""
 
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def code(context: Context, builder: ir.IRBuilder, signature: NumbaType, args: Sequence[ir.Value]) -> ir.Value:
         return _logistic(builder, a, args[0], 1.0)[0]
 
     return a(a), code
 
 
 @intrinsic
-def sigmoid_and_inverse(typing: Any, a: Any) -> Any:
+def sigmoid_and_inverse(typing: Context, a: NumbaType) -> Intrinsic:
     """Return 1 / (1 + e^−a) and 1 + e^−a."""
     both = types.UniTuple(a, 2)  # type: ignore[no-untyped-call]
 
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def code(context: Context, builder: ir.IRBuilder, signature: NumbaType, args: Sequence[ir.Value]) -> ir.Value:
         return context.make_tuple(builder, both, _logistic(builder, a, args[0], 1.0))
 
     return both(a), code
 
 
 @intrinsic
-def tanh(typing: Any, a: Any) -> Any:
+def tanh(typing: Context, a: NumbaType) -> Intrinsic:
     """Return the hyperbolic tangent, 2 σ(2a) − 1."""
 
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def code(context: Context, builder: ir.IRBuilder, signature: NumbaType, args: Sequence[ir.Value]) -> ir.Value:
         return call(builder, "fma", a, a.full(2.0), _logistic(builder, a, args[0], 2.0)[0], a.full(-1.0))
 
     return a(a), code
 
 
 @intrinsic
-def log_size(typing: Any, a: Any) -> Any:
+def log_size(typing: Context, a: NumbaType) -> Intrinsic:
     """Return log |a| for normal numbers; for zero and what is smaller, something below the smallest of those."""
 
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def code(context: Context, builder: ir.IRBuilder, signature: NumbaType, args: Sequence[ir.Value]) -> ir.Value:
         mantissa = _MANTISSA[a.bits]
         bits = builder.and_(builder.bitcast(args[0], _whole(a)), _integer(a, (1 << (a.bits - 1)) - 1))
         # Counted from √½: what is left of the number lies between √½ and √2, around the logarithm's zero.
@@ -166,10 +177,10 @@ def log_size(typing: Any, a: Any) -> Any:
 
 
 @intrinsic
-def softplus(typing: Any, a: Any) -> Any:
+def softplus(typing: Context, a: NumbaType) -> Intrinsic:
     """Return log(1 + e^a), to the last digits where it is tiny too."""
 
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def code(context: Context, builder: ir.IRBuilder, signature: NumbaType, args: Sequence[ir.Value]) -> ir.Value:
         size = call(builder, "fabs", a, args[0])
         power = _power(builder, a, builder.fmul(size, a.full(-1.0 / math.log(2))))
         # log(1 + y) = 2 artanh(y / (2 + y)), by its series; y is e^−|a|.
@@ -182,9 +193,9 @@ def softplus(typing: Any, a: Any) -> Any:
     return a(a), code
 
 
-def _limit(name: str, compare: str, text: str) -> Any:
-    def limit(typing: Any, a: Any, b: Any) -> Any:
-        def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+def _limit(name: str, compare: str, text: str) -> NumbaFunction:
+    def limit(typing: Context, a: NumbaType, b: NumbaType) -> Intrinsic:
+        def code(context: Context, builder: ir.IRBuilder, signature: NumbaType, args: Sequence[ir.Value]) -> ir.Value:
             return builder.select(builder.fcmp_ordered(compare, *args), args[1], args[0])
 
         return a(a, b), code
@@ -198,10 +209,10 @@ at_most = _limit("at_most", ">", "Return a, but no more than b; a NaN in a stays
 
 
 @intrinsic
-def where_positive(typing: Any, a: Any, b: Any) -> Any:
+def where_positive(typing: Context, a: NumbaType, b: NumbaType) -> Intrinsic:
     """Return b where a > 0, and elsewhere 0."""
 
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def code(context: Context, builder: ir.IRBuilder, signature: NumbaType, args: Sequence[ir.Value]) -> ir.Value:
         return builder.select(builder.fcmp_ordered(">", args[0], a.full(0.0)), args[1], a.full(0.0))
 
     return a(a, b), code

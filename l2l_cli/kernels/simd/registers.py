@@ -6,16 +6,19 @@ from finding them afterwards.  Here the vector is a type, so that nothing is lef
 A register holds G consecutive positions of L *lanes*, L · G = ``WIDTH``.  Lanes are independent runs (seeds); the
 positions of a row are what a product sums over.  Every array is C-contiguous with the lane axis last, so that
 ``load`` at position p reads p … p + G − 1 of all lanes.  Few lanes keep a large network in the first-level cache,
-many lanes spare a small one its horizontal sums; the same kernel serves both, because L and the dtype are read off a
-``Shape`` that is part of its signature.
+many lanes spare a small one its horizontal sums; the same kernel serves both.
+
+How long a register is must be known when a kernel is compiled.  It is an integer constant, or a tuple whose length
+counts and whose zeros mean nothing, since a tuple's length is part of its Numba type and so of a kernel's signature:
+``Registers`` counts whole registers, ``Lanes`` counts lanes.
 """
 
 from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from llvmlite import binding as llvm
@@ -25,10 +28,10 @@ from numba.core.datamodel import models
 from numba.core.errors import TypingError
 from numba.extending import intrinsic as numba_intrinsic
 from numba.extending import overload, register_model
-from numpy.typing import NDArray
+from numpy import typing as npt
 
-Array = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
+Array = npt.NDArray[np.floating[Any]]
+IntArray = npt.NDArray[np.integer[Any]]
 
 WIDTH = 16
 """Numbers in a register: 512 bits of float32.  Narrower machines take two or four instructions for one."""
@@ -46,19 +49,29 @@ SIXTEEN_AT_ONCE = _has("avx512f") and _has("avx512dq")
 """Whether an instruction takes 16 numbers of 32 bits, with 32 registers to choose from; else 8 at most, with 16."""
 
 
-class Shape(NamedTuple):
-    """Zeros whose Numba type tells a kernel its registers: ``wide`` holds ``WIDTH`` numbers, ``lanes`` L of them."""
+# Numba and llvmlite have no types for mypy; these names say what is meant.
+Context = Any
+NumbaType = Any
+NumbaFunction = Any
+Intrinsic = tuple[NumbaType, Callable[..., ir.Value]]
+"""What Numba calls an intrinsic's definition: its signature, and what writes its instructions."""
 
-    wide: tuple[Any, ...]
-    lanes: tuple[Any, ...]
+Registers = tuple[int, ...]
+"""As many zeros as registers that a kernel takes at once, ``WIDTH`` numbers each."""
+
+Lanes = tuple[Any, ...]
+"""As many zeros, of the arrays' type, as lanes."""
 
 
-def shape_of(lanes: int, dtype: Any) -> Shape:
-    """Return the shape for L lanes, a power of two up to ``WIDTH``."""
-    if lanes < 1 or WIDTH % lanes:
-        raise ValueError(f"lanes must divide {WIDTH}, and {lanes} does not")
-    zero = np.dtype(dtype).type(0)
-    return Shape((zero,) * WIDTH, (zero,) * lanes)
+def lanes_of(count: int, dtype: npt.DTypeLike) -> Lanes:
+    """Return L lanes, a power of two up to ``WIDTH``.
+
+    Raises:
+        ValueError: There is another number of lanes.
+    """
+    if count < 1 or WIDTH % count:
+        raise ValueError(f"lanes must divide {WIDTH}, and {count} does not")
+    return (np.dtype(dtype).type(0),) * count
 
 
 def padded(positions: int, lanes: int) -> int:
@@ -67,7 +80,7 @@ def padded(positions: int, lanes: int) -> int:
     return -(-positions // group) * group
 
 
-def zeros(shape: tuple[int, ...], dtype: Any) -> Array:
+def zeros(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
     """Zeros that start on a cache line: a register loaded across two lines costs double."""
     kind = np.dtype(dtype)
     size = math.prod(shape) * kind.itemsize
@@ -77,22 +90,22 @@ def zeros(shape: tuple[int, ...], dtype: Any) -> Array:
     return result
 
 
-def intrinsic(function: Callable[..., Any]) -> Any:
+def intrinsic(function: Callable[..., Any]) -> NumbaFunction:
     """Numba hands the first argument over itself, so callers pass one fewer: the result is not typed."""
     return numba_intrinsic(prefer_literal=True)(function)
 
 
-def count_of(kind: Any) -> int:
-    """Return how many numbers a type stands for: a constant's value, a tuple's length, or a register an integer."""
-    if isinstance(kind, types.Literal):
-        return int(kind.literal_value)
-    return int(kind.count) * (WIDTH if isinstance(kind.dtype, types.Integer) else 1)
+def count_of(length: NumbaType) -> int:
+    """Return how many numbers a length stands for: a constant, ``Registers`` or ``Lanes``."""
+    if isinstance(length, types.Literal):
+        return int(length.literal_value)
+    return int(length.count) * (WIDTH if isinstance(length.dtype, types.Integer) else 1)
 
 
 class Vec(types.Type):
     """Numba's type of one register: ``lanes`` numbers of ``dtype``."""
 
-    def __init__(self, dtype: Any, lanes: int) -> None:
+    def __init__(self, dtype: NumbaType, lanes: int) -> None:
         self.dtype, self.lanes = dtype, lanes
         super().__init__(name=f"Vec({dtype} x {lanes})")
 
@@ -102,23 +115,23 @@ class Vec(types.Type):
         return int(self.dtype.bitwidth)
 
     @property
-    def llvm(self) -> Any:
+    def llvm(self) -> ir.Type:
         """The type in the instructions."""
         return ir.VectorType(ir.FloatType() if self.bits == 32 else ir.DoubleType(), self.lanes)
 
-    def full(self, value: float) -> Any:
+    def full(self, value: float) -> ir.Constant:
         """A constant in all lanes."""
         return ir.Constant(self.llvm, [value] * self.lanes)
 
 
 @register_model(Vec)
 class _VecModel(models.PrimitiveModel):
-    def __init__(self, manager: Any, vec: Vec) -> None:
+    def __init__(self, manager: Context, vec: Vec) -> None:
         super().__init__(manager, vec, vec.llvm)  # type: ignore[no-untyped-call]
 
 
 @intrinsic
-def pointer(typing: Any, array: Any, position: Any) -> Any:
+def pointer(typing: Context, array: NumbaType, position: NumbaType) -> Intrinsic:
     """Return where a number of a C-contiguous array lies.
 
     Numba counts who refers to an array, even in a loop's innermost call; nobody counts pointers.
@@ -126,7 +139,7 @@ def pointer(typing: Any, array: Any, position: Any) -> Any:
     if array.layout != "C":
         raise TypingError(f"kernels read C-contiguous arrays, not {array}")
 
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def code(context: Context, builder: ir.IRBuilder, signature: NumbaType, args: Sequence[ir.Value]) -> ir.Value:
         return _element(context, builder, signature.args[0], args[0], args[1])
 
     kind = types.CPointer(array.dtype)  # type: ignore[no-untyped-call]
@@ -134,42 +147,50 @@ def pointer(typing: Any, array: Any, position: Any) -> Any:
 
 
 @intrinsic
-def ahead(typing: Any, place: Any, count: Any) -> Any:
+def ahead(typing: Context, place: NumbaType, count: NumbaType) -> Intrinsic:
     """Return the pointer that many numbers further on."""
 
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def code(context: Context, builder: ir.IRBuilder, signature: NumbaType, args: Sequence[ir.Value]) -> ir.Value:
         return builder.gep(args[0], [args[1]])
 
     return place(place, types.intp), code
 
 
-def _element(context: Any, builder: Any, kind: Any, place: Any, position: Any) -> Any:
+def _element(context: Context, builder: ir.IRBuilder, kind: NumbaType, place: ir.Value, position: ir.Value) -> ir.Value:
     data = place if isinstance(kind, types.CPointer) else context.make_array(kind)(context, builder, place).data
     return builder.gep(data, [position])
 
 
-def _place(context: Any, builder: Any, kind: Any, place: Any, position: Any, lanes: Any, vec: Vec) -> Any:
+def _place(
+    context: Context,
+    builder: ir.IRBuilder,
+    kind: NumbaType,
+    place: ir.Value,
+    position: ir.Value,
+    lanes: NumbaType,
+    vec: Vec,
+) -> ir.Value:
     start = builder.mul(position, ir.Constant(position.type, count_of(lanes)))
     return builder.bitcast(_element(context, builder, kind, place, start), vec.llvm.as_pointer())
 
 
 @intrinsic
-def load(typing: Any, array: Any, position: Any, like: Any, lanes: Any) -> Any:
-    """Return the register that starts at a position of an array or pointer; ``like`` says how long it is."""
-    vec = Vec(array.dtype, count_of(like))
+def load(typing: Context, array: NumbaType, position: NumbaType, length: NumbaType, lanes: NumbaType) -> Intrinsic:
+    """Return the register of a length that starts at a position of an array or pointer, of so many lanes each."""
+    vec = Vec(array.dtype, count_of(length))
 
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def code(context: Context, builder: ir.IRBuilder, signature: NumbaType, args: Sequence[ir.Value]) -> ir.Value:
         place = _place(context, builder, signature.args[0], args[0], args[1], lanes, vec)
         return builder.load(place, align=vec.bits // 8)
 
-    return vec(array, types.intp, like, lanes), code
+    return vec(array, types.intp, length, lanes), code
 
 
 @intrinsic
-def store(typing: Any, array: Any, position: Any, value: Any, lanes: Any) -> Any:
+def store(typing: Context, array: NumbaType, position: NumbaType, value: NumbaType, lanes: NumbaType) -> Intrinsic:
     """Write a register from a position on."""
 
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def code(context: Context, builder: ir.IRBuilder, signature: NumbaType, args: Sequence[ir.Value]) -> ir.Value:
         place = _place(context, builder, signature.args[0], args[0], args[1], lanes, value)
         builder.store(args[2], place, align=value.bits // 8)
         return context.get_dummy_value()
@@ -178,39 +199,39 @@ def store(typing: Any, array: Any, position: Any, value: Any, lanes: Any) -> Any
 
 
 @intrinsic
-def repeat(typing: Any, array: Any, position: Any, like: Any) -> Any:
-    """Return a register that holds one number of an array or pointer everywhere."""
-    vec = Vec(array.dtype, count_of(like))
+def repeat(typing: Context, array: NumbaType, position: NumbaType, length: NumbaType) -> Intrinsic:
+    """Return a register of a length that holds one number of an array or pointer everywhere."""
+    vec = Vec(array.dtype, count_of(length))
 
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def code(context: Context, builder: ir.IRBuilder, signature: NumbaType, args: Sequence[ir.Value]) -> ir.Value:
         value = builder.load(_element(context, builder, signature.args[0], args[0], args[1]))
         return _repeated(builder, vec, value)
 
-    return vec(array, types.intp, like), code
+    return vec(array, types.intp, length), code
 
 
 @intrinsic
-def splat(typing: Any, number: Any, like: Any) -> Any:
-    """Return a register that holds one number everywhere; ``like`` is a register or a tuple."""
+def splat(typing: Context, number: NumbaType, like: NumbaType) -> Intrinsic:
+    """Return a register that holds one number everywhere; ``like`` is another such register, or ``Lanes``."""
     vec = like if isinstance(like, Vec) else Vec(like.dtype, count_of(like))
 
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def code(context: Context, builder: ir.IRBuilder, signature: NumbaType, args: Sequence[ir.Value]) -> ir.Value:
         return _repeated(builder, vec, context.cast(builder, args[0], signature.args[0], vec.dtype))
 
     return vec(number, like), code
 
 
-def _repeated(builder: Any, vec: Vec, value: Any) -> Any:
+def _repeated(builder: ir.IRBuilder, vec: Vec, value: ir.Value) -> ir.Value:
     first = builder.insert_element(vec.full(0.0), value, ir.Constant(ir.IntType(32), 0))
     return builder.shuffle_vector(first, vec.full(0.0), mask([0] * vec.lanes))
 
 
-def mask(order: list[int]) -> Any:
+def mask(order: list[int]) -> ir.Constant:
     """Return the constant that says which numbers of two registers a shuffle takes."""
     return ir.Constant(ir.VectorType(ir.IntType(32), len(order)), order)
 
 
-def call(builder: Any, name: str, vec: Vec, *args: Any) -> Any:
+def call(builder: ir.IRBuilder, name: str, vec: Vec, *args: ir.Value) -> ir.Value:
     """Call one of LLVM's own functions on registers."""
     full_name = f"llvm.{name}.v{vec.lanes}f{vec.bits}"
     function = builder.module.globals.get(full_name)
@@ -220,21 +241,21 @@ def call(builder: Any, name: str, vec: Vec, *args: Any) -> Any:
 
 
 @intrinsic
-def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
+def fma(typing: Context, a: NumbaType, b: NumbaType, c: NumbaType) -> Intrinsic:
     """Return a · b + c."""
 
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def code(context: Context, builder: ir.IRBuilder, signature: NumbaType, args: Sequence[ir.Value]) -> ir.Value:
         return call(builder, "fma", a, *args)
 
     return a(a, a, a), code
 
 
-def _operator(symbol: Any, instruction: str) -> None:
+def _operator(symbol: Callable[..., object], instruction: str) -> None:
     """Give registers an arithmetic operator, with a number on either side too."""
 
     @intrinsic
-    def both(typing: Any, a: Any, b: Any) -> Any:
-        def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def both(typing: Context, a: NumbaType, b: NumbaType) -> Intrinsic:
+        def code(context: Context, builder: ir.IRBuilder, signature: NumbaType, args: Sequence[ir.Value]) -> ir.Value:
             return getattr(builder, instruction)(*args)
 
         return a(a, b), code

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
+from llvmlite import ir
 from numba.core import cgutils
 
-from l2l_cli.kernels.simd.registers import Vec, count_of, intrinsic, mask
+from l2l_cli.kernels.simd.registers import Context, Intrinsic, NumbaType, Vec, count_of, intrinsic, mask
 
 
 @intrinsic
-def spread(typing: Any, value: Any, like: Any) -> Any:
+def spread(typing: Context, value: NumbaType, length: NumbaType) -> Intrinsic:
     """Return the L lanes G times over, as factors of G positions."""
-    vec = Vec(value.dtype, count_of(like))
+    vec = Vec(value.dtype, count_of(length))
 
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def code(context: Context, builder: ir.IRBuilder, signature: NumbaType, args: Sequence[ir.Value]) -> ir.Value:
         order = list(range(value.lanes)) * (vec.lanes // value.lanes)
         return builder.shuffle_vector(args[0], value.full(0.0), mask(order))
 
-    return vec(value, like), code
+    return vec(value, length), code
 
 
 @intrinsic
-def fold(typing: Any, value: Any, like: Any) -> Any:
+def fold(typing: Context, value: NumbaType, length: NumbaType) -> Intrinsic:
     """Return the sum over the G positions, lane by lane."""
-    vec = Vec(value.dtype, count_of(like))
+    vec = Vec(value.dtype, count_of(length))
 
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def code(context: Context, builder: ir.IRBuilder, signature: NumbaType, args: Sequence[ir.Value]) -> ir.Value:
         total, size = args[0], value.lanes
         while size > vec.lanes:
             size //= 2
@@ -35,17 +36,17 @@ def fold(typing: Any, value: Any, like: Any) -> Any:
             total = builder.fadd(*halves)
         return total
 
-    return vec(value, like), code
+    return vec(value, length), code
 
 
 @intrinsic
-def sums(typing: Any, values: Any) -> Any:
+def sums(typing: Context, values: NumbaType) -> Intrinsic:
     """Return a register of the sums over each of a tuple of registers, as many as they are long or a multiple.
 
     All at once: halves of two registers are added in one, and so on down, an addition for each sum in place of four.
     """
 
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def code(context: Context, builder: ir.IRBuilder, signature: NumbaType, args: Sequence[ir.Value]) -> ir.Value:
         vec = values.dtype
         found, width = cgutils.unpack_tuple(builder, args[0]), vec.lanes  # type: ignore[no-untyped-call]
         while width > 1:
@@ -65,11 +66,11 @@ def sums(typing: Any, values: Any) -> Any:
 
 
 @intrinsic
-def piece(typing: Any, value: Any, start: Any, count: Any) -> Any:
+def piece(typing: Context, value: NumbaType, start: NumbaType, count: NumbaType) -> Intrinsic:
     """Return that many numbers of a register, both constants."""
     vec = Vec(value.dtype, count_of(count))
 
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def code(context: Context, builder: ir.IRBuilder, signature: NumbaType, args: Sequence[ir.Value]) -> ir.Value:
         order = list(range(start.literal_value, start.literal_value + vec.lanes))
         return builder.shuffle_vector(args[0], value.full(0.0), mask(order))
 

@@ -1,1 +1,1 @@
-"""The best that is possible: learners that know the task's prior."""
+"""The limits of learning: learners that know the prior that tasks are drawn from."""

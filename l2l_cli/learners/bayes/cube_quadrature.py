@@ -1,4 +1,4 @@
-"""Quadrature over what k linear equations leave of the cube [−1, 1]³: a polygon, a segment or a point."""
+"""Quadrature over a slice of the cube [−1, 1]³ by k linear equations: a polygon, a segment or a point."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 _NODES = 8
-"""Gauss–Legendre nodes in each direction: exact to 1e-9 for the logistic functions integrated here."""
+"""Number of Gauss–Legendre nodes in each direction: exact to 1e-9 for the logistic functions integrated here."""
 
 
 def cube_slice(rows: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
     """Return points and weights whose weighted sum is the mean over the slice {w ∈ cube: rows · w = values}.
 
     Args:
-        rows: (E, k, 3), k = 1, 2 or 3.
-        values: (E, k).
+        rows: Coefficients of k = 1, 2 or 3 equations, (E, k, 3).
+        values: Right-hand sides, (E, k).
 
     Returns:
         Points (E, P, 3) and weights (E, P), which sum to 1.
@@ -29,7 +29,7 @@ def cube_slice(rows: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         case 2:
             return _segment(rows, values)
         case _:
-            # Two examples that nearly coincide leave the equations singular; the pseudo-inverse stays bounded.
+            # Two examples that nearly coincide make the equations singular; the pseudo-inverse stays bounded.
             point = (torch.linalg.pinv(rows, rtol=1e-9) @ values.unsqueeze(-1)).squeeze(-1).clamp(-1.0, 1.0)
             return point.unsqueeze(1), torch.ones_like(point[:, :1])
 
@@ -42,7 +42,7 @@ def _gauss_legendre() -> tuple[Tensor, Tensor]:
 
 
 def _segment(rows: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """Parametrise the line by w = base + t · direction and clip t to the cube."""
+    """Return points and weights on the line w = base + t · direction, with t clipped to the cube."""
     base = (torch.linalg.pinv(rows) @ values.unsqueeze(-1)).squeeze(-1)
     direction = torch.linalg.cross(rows[:, 0], rows[:, 1])
     direction = direction / direction.norm(dim=1, keepdim=True).clamp(min=1e-12)
@@ -50,13 +50,13 @@ def _segment(rows: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
     bounds = torch.stack([(-1.0 - base) / safe, (1.0 - base) / safe])
     low, high = bounds.amin(0).amax(1), bounds.amax(0).amin(1)
     nodes, weights = _gauss_legendre()
-    # Rounding can empty a segment that touches a corner: high < low then differ by rounding alone.
+    # Where a segment only touches a corner, rounding may make high a little smaller than low.
     t = low[:, None] + (high - low).clamp(min=0.0)[:, None] * nodes
     return base[:, None] + t[..., None] * direction[:, None], weights.expand(len(rows), -1)
 
 
 def _polygon(normal: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-    """Split the polygon into a fan of triangles about its middle."""
+    """Return points and weights on the polygon, split into a fan of triangles about its middle."""
     corners = _corners(normal, value)
     middle = corners.mean(1, keepdim=True)
     following = corners.roll(-1, 1)
@@ -76,9 +76,9 @@ def _polygon(normal: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
 def _corners(normal: Tensor, value: Tensor) -> Tensor:
     """Return the 12 intersections of the plane with the cube's edges in cyclic order, (E, 12, 3).
 
-    An edge that is not met repeats a corner that is: its triangles are empty and do no harm.
+    An edge that the plane does not intersect repeats another corner, so that its triangles are empty.
     """
-    found, met = [], []
+    points, inside = [], []
     for axis in range(3):
         others = [other for other in range(3) if other != axis]
         for signs in itertools.product((-1.0, 1.0), repeat=2):
@@ -86,9 +86,9 @@ def _corners(normal: Tensor, value: Tensor) -> Tensor:
             corner[:, others] = normal.new_tensor(signs)
             slope = torch.where(normal[:, axis].abs() < 1e-12, 1e-12, normal[:, axis])
             corner[:, axis] = (value - (normal[:, others] * corner[:, others]).sum(1)) / slope
-            found.append(corner)
-            met.append(corner[:, axis].abs() <= 1.0 + 1e-9)
-    corners, valid = torch.stack(found, 1), torch.stack(met, 1)
+            points.append(corner)
+            inside.append(corner[:, axis].abs() <= 1.0 + 1e-9)
+    corners, valid = torch.stack(points, 1), torch.stack(inside, 1)
     first = valid.float().argmax(1)
     anchor = corners[torch.arange(len(corners)), first].clamp(-1.0, 1.0).unsqueeze(1)
     corners = torch.where(valid.unsqueeze(-1), corners, anchor)

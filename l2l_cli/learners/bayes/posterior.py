@@ -1,8 +1,8 @@
-"""The best that is possible: learners that know the task's prior and apply Bayes' rule.
+"""Limits: learners that know the task's prior and apply Bayes' rule.
 
 Under squared error the best answer is the posterior mean.  For the Booleans it is a count, for the semi-linear
-functions an integral over what few observations leave open, and for the quadratics we take the best *linear*
-predictor, whose error bounds the best possible error from above.
+functions an integral over the weights that agree with the observations, and for the quadratics we take the best
+*linear* predictor, whose error bounds the best possible error from above.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from l2l_cli.tasks.switching import Switching
 
 
 class Knowledge(NamedTuple):
-    """What has been learned: the posterior's tensors, float64, each with a leading axis E."""
+    """The posterior's tensors, float64, each with a leading axis E."""
 
     first: Tensor
     second: Tensor
@@ -35,7 +35,7 @@ class Posterior(Protocol):
     exact: bool
 
     def prior(self, episodes: int) -> Knowledge:
-        """Return what is known before the first example."""
+        """Return the knowledge before the first example."""
 
     def mean(self, knowledge: Knowledge, inputs: Tensor) -> Tensor:
         """Return E[f(x) | data], (E, N), for inputs (E, N, 2)."""
@@ -45,7 +45,7 @@ class Posterior(Protocol):
 
 
 class Bayes(Learner[Knowledge]):
-    """Answer with the posterior mean.
+    """A learner that answers with the posterior mean.
 
     Raises:
         ValueError: No such learner is known for the task.
@@ -87,8 +87,8 @@ class BooleanPosterior:
     """The probability of each truth table; ``first`` is (E, tables).
 
     Args:
-        task: Its family.
-        hazard: Probability with which another table takes over before each further example.
+        task: Task with the truth tables.
+        hazard: Probability with which the table changes before each further example.
     """
 
     exact = True
@@ -98,7 +98,7 @@ class BooleanPosterior:
         self._hazard = hazard
 
     def prior(self, episodes: int) -> Knowledge:
-        """Every table is as probable."""
+        """Return equal probabilities of all tables."""
         tables = len(self._tables)
         return Knowledge(self._tables.new_full((episodes, tables), 1.0 / tables), self._tables.new_zeros(episodes))
 
@@ -107,10 +107,10 @@ class BooleanPosterior:
         return (self._answers(inputs) * knowledge.first.unsqueeze(1)).sum(-1)
 
     def observe(self, knowledge: Knowledge, inputs: Tensor, target: Tensor) -> Knowledge:
-        """Strike out the tables that answer otherwise; then any table may take over."""
-        left = knowledge.first * (self._answers(inputs) == target.unsqueeze(-1))
-        left = left / left.sum(1, keepdim=True)
-        return knowledge._replace(first=(1.0 - self._hazard) * left + self._hazard / len(self._tables))
+        """Exclude the tables that answer otherwise; then any table may follow with the hazard's probability."""
+        consistent = knowledge.first * (self._answers(inputs) == target.unsqueeze(-1))
+        consistent = consistent / consistent.sum(1, keepdim=True)
+        return knowledge._replace(first=(1.0 - self._hazard) * consistent + self._hazard / len(self._tables))
 
     def _answers(self, inputs: Tensor) -> Tensor:
         index = (2 * inputs[..., 0] + inputs[..., 1]).long()
@@ -119,7 +119,7 @@ class BooleanPosterior:
 
 @posterior_of.register(Switching)
 def _(task: Switching) -> Posterior:
-    """Return the Bayes learner with a change-point prior: it knows how often functions change, but not when."""
+    """Return the posterior with a change-point prior, which knows how often functions change, but not when."""
     if not isinstance(task.family, Booleans):
         raise ValueError(f"no Bayes learner is known for {type(task.family).__name__} that change; only for Booleans")
     return BooleanPosterior(task.family, 1.0 / task.every)
@@ -127,9 +127,9 @@ def _(task: Switching) -> Posterior:
 
 @posterior_of.register(SemiLinear)
 class SemiLinearPosterior:
-    """Uniform over the part of the cube [−1, 1]³ in which the weights must lie.
+    """The uniform distribution over the part of the cube [−1, 1]³ in which the weights must lie.
 
-    There is no noise, so each example pins one linear function of the weights: w·(x, 1) = artanh(2y − 1).  After
+    There is no noise, so each example determines one linear function of the weights: w·(x, 1) = artanh(2y − 1).  After
     0, 1 or 2 examples the weights lie in the cube, a polygon or a segment; after 3 they are known.
     ``first`` holds up to three rows (x, 1) with their values, (E, 3, 4), and ``second`` their number, (E,).
     """
@@ -140,11 +140,11 @@ class SemiLinearPosterior:
         del task
 
     def prior(self, episodes: int) -> Knowledge:
-        """No example yet."""
+        """Return no rows."""
         return Knowledge(torch.zeros(episodes, 3, 4, dtype=torch.float64), torch.zeros(episodes, dtype=torch.float64))
 
     def mean(self, knowledge: Knowledge, inputs: Tensor) -> Tensor:
-        """Integrate the logistic function over the slice of the cube that the examples leave."""
+        """Integrate the logistic function over the slice of the cube that agrees with the examples."""
         count = int(knowledge.second.max())
         extended = torch.cat([inputs, torch.ones_like(inputs[..., :1])], -1)
         if count == 0:
@@ -155,7 +155,7 @@ class SemiLinearPosterior:
         return (values * weights.unsqueeze(1)).sum(-1)
 
     def observe(self, knowledge: Knowledge, inputs: Tensor, target: Tensor) -> Knowledge:
-        """Keep the first three examples; they determine the weights."""
+        """Keep the first three examples, which determine the weights."""
         count = int(knowledge.second.max())
         if count == 3:
             return knowledge

@@ -1,1 +1,1 @@
-"""Learners that fit a model to all examples seen so far, once a data set."""
+"""Learners that fit a classical model anew to all examples of an episode."""

@@ -1,4 +1,4 @@
-"""Learners that fit a classical model anew to all examples shown so far."""
+"""Learners that fit a classical model anew to all examples seen so far."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from l2l_cli.tasks.base import Task
 Array = NDArray[np.float64]
 
 Predictor = Callable[[Array], Array]
-"""A fit: the answers (N,) to inputs (N, D)."""
+"""A fit: a map from inputs (N, D) to answers (N,)."""
 
-REMEMBERED = 2048
-"""Fits that are kept; which examples a fit belongs to is in the state, so a forgotten one is made again."""
+CACHED = 2048
+"""Number of fits that are kept; a state holds the examples of its fit, so that a dropped fit can be repeated."""
 
 
 class Examples(NamedTuple):
-    """Examples shown, (E, n, D) and (E, n), zero where an episode has fewer than n.
+    """The examples whose targets were shown, (E, n, D) and (E, n), zero where an episode has fewer than n.
 
-    ``known`` is how many an episode has, and ``fitted`` how many of them the fit has seen with which it answers, (E,).
+    ``known`` is the number of an episode's examples, and ``fitted`` that of the present fit's examples, (E,) both.
     """
 
     inputs: Tensor
@@ -40,24 +40,24 @@ class Examples(NamedTuple):
 
 
 class Refit(Learner[Examples], ABC):
-    """Answer with the fit so far, append the examples that are shown, fit again.
+    """A learner that answers with its present fit, appends the examples whose targets are shown, and fits again.
 
-    A fit is a pure function of its examples, which are in the state; the fit itself is not, for it may be no vector.
-    Examples of one class say nothing but that: the answer is then (k + 1) / (n + 2), Laplace's rule of succession for
-    k ones among n, and ½ without examples.
+    A fit is a pure function of its examples, which are in the state; the fit itself need not be a tensor and is not in
+    it.  Where all examples are of one class the answer is (k + 1) / (n + 2), Laplace's rule of succession for k ones
+    among n, and ½ without examples.
 
     Args:
-        task: One target in [0, 1] an example.
-        growth: Refit when the examples have grown by this share; 0 refits at every step.  It saves fits where examples
-            are shown: a hidden one, and ``predict``, is answered with a fit to all.  None fits then alone, and answers
-            ½ until then.
+        task: Task with one target in [0, 1] for each example.
+        growth: Relative growth of the number of examples at which a new fit is made; 0 fits at every step.  Examples
+            with hidden targets, and ``predict``, are always answered with a fit to all.  None makes no other fits, and
+            answers ½ until then.
 
     Raises:
         ValueError: The task has other shapes; growth is negative, or None where nothing is hidden.
     """
 
     together: int = 1
-    """Fits that ``fit_all`` makes side by side."""
+    """Number of fits that ``fit_all`` makes side by side."""
 
     def __init__(self, task: Task, growth: float | None) -> None:
         super().__init__(task)
@@ -78,7 +78,7 @@ class Refit(Learner[Examples], ABC):
 
     @abstractmethod
     def fit(self, inputs: Array, targets: Array) -> Predictor:
-        """Fit to inputs (n, D) and targets (n,), among which are both classes."""
+        """Fit to inputs (n, D) and targets (n,) of both classes."""
 
     def fit_all(self, examples: Sequence[tuple[Array, Array]]) -> list[Predictor]:
         """Fit to each of several sets of examples."""
@@ -93,12 +93,12 @@ class Refit(Learner[Examples], ABC):
     def init(self, episodes: int, rng: Generator) -> Examples:
         """Start without examples."""
         del rng
-        none = torch.zeros(episodes, dtype=torch.int64)
+        zero = torch.zeros(episodes, dtype=torch.int64)
         features = self.task.spec.inputs[0]
-        return Examples(torch.empty(episodes, 0, features), torch.empty(episodes, 0), none, none.clone())
+        return Examples(torch.empty(episodes, 0, features), torch.empty(episodes, 0), zero, zero.clone())
 
     def step(self, state: Examples, batch: Batch) -> tuple[Examples, Tensor]:
-        """Answer, append, refit if it is due."""
+        """Answer, append, and fit again if it is due."""
         shown = None if batch.shown is None else batch.shown[None]
         state, answers = self.unroll(state, Batches(batch.inputs[None], batch.targets[None], shown))
         return state, answers[0]
@@ -109,15 +109,15 @@ class Refit(Learner[Examples], ABC):
         steps, episodes, size = batches.inputs.shape[:3]
         shown = torch.ones(steps, episodes) if batches.shown is None else batches.shown
         shown = shown.to(device=state.known.device, dtype=torch.bool)
-        used, fitted, seen = [], state.fitted, state.known
-        for now in shown:
-            fitted = torch.where(now, fitted, seen)
+        used, fitted, known = [], state.fitted, state.known
+        for mask in shown:
+            fitted = torch.where(mask, fitted, known)
             used.append(fitted)
-            seen = seen + size * now
+            known = known + size * mask
             if self.growth is not None:
-                fitted = torch.where(now & (seen > fitted * (1.0 + self.growth)), seen, fitted)
-        inputs, targets = _appended(state, batches, shown, seen)
-        after = Examples(inputs, targets, seen, fitted)
+                fitted = torch.where(mask & (known > fitted * (1.0 + self.growth)), known, fitted)
+        inputs, targets = _appended(state, batches, shown, known)
+        after = Examples(inputs, targets, known, fitted)
         return after, self._answers(after, torch.stack(used), batches.inputs)
 
     def predict(self, state: Examples, inputs: Tensor) -> Tensor:
@@ -126,34 +126,34 @@ class Refit(Learner[Examples], ABC):
 
     def _answers(self, state: Examples, used: Tensor, inputs: Tensor) -> Tensor:
         """Answer inputs (T, E, N, D) with fits to the first ``used`` (T, E) examples of each episode, (T, E, N, 1)."""
-        asked, basis = inputs.double().cpu().numpy(), used.cpu().numpy()
+        queries, sizes = inputs.double().cpu().numpy(), used.cpu().numpy()
         x, y = (value.double().cpu().numpy() for value in state[:2])
-        answers = np.zeros(asked.shape[:3])
-        # By size: fits that are made side by side are then as long as one another.
-        jobs = sorted((n, row) for row, column in enumerate(basis.T) for n in np.unique(column))
-        for first in range(0, len(jobs), self.together):
-            some = jobs[first : first + self.together]
-            fits = self._predictors([(x[row, :n], y[row, :n]) for n, row in some])
-            for (n, row), fit in zip(some, fits, strict=True):
-                at = basis[:, row] == n
-                these = asked[at, row]
-                answers[at, row] = fit(these.reshape(-1, these.shape[-1])).reshape(these.shape[:2])
+        answers = np.zeros(queries.shape[:3])
+        # Sorted by size, so that fits which are made side by side have about the same number of examples.
+        needed = sorted((n, row) for row, column in enumerate(sizes.T) for n in np.unique(column))
+        for first in range(0, len(needed), self.together):
+            group = needed[first : first + self.together]
+            fits = self._predictors([(x[row, :n], y[row, :n]) for n, row in group])
+            for (n, row), fit in zip(group, fits, strict=True):
+                steps = sizes[:, row] == n
+                queried = queries[steps, row]
+                answers[steps, row] = fit(queried.reshape(-1, queried.shape[-1])).reshape(queried.shape[:2])
         return torch.from_numpy(answers).to(inputs).unsqueeze(-1)
 
     def _predictors(self, examples: list[tuple[Array, Array]]) -> list[Predictor]:
-        """Return a fit to each set of examples, made now or before."""
+        """Return a fit to each set of examples, from the cache or new."""
         keys = [hashlib.blake2b(x.tobytes() + b"/" + y.tobytes()).digest() for x, y in examples]
-        found = {key: self._fits[key] for key in keys if key in self._fits}
-        found |= {key: share(y) for key, (_, y) in zip(keys, examples, strict=True) if not _has_both(y)}
-        missing = {key: pair for key, pair in zip(keys, examples, strict=True) if key not in found}
+        fits = {key: self._fits[key] for key in keys if key in self._fits}
+        fits |= {key: laplace(y) for key, (_, y) in zip(keys, examples, strict=True) if not _has_both(y)}
+        missing = {key: pair for key, pair in zip(keys, examples, strict=True) if key not in fits}
         if missing:
-            found |= zip(missing, self.fit_all(list(missing.values())), strict=True)
+            fits |= zip(missing, self.fit_all(list(missing.values())), strict=True)
         for key in keys:
-            self._fits[key] = found[key]
+            self._fits[key] = fits[key]
             self._fits.move_to_end(key)
-        while len(self._fits) > REMEMBERED:
+        while len(self._fits) > CACHED:
             self._fits.popitem(last=False)
-        return [found[key] for key in keys]
+        return [fits[key] for key in keys]
 
 
 def classes_of(targets: Array) -> NDArray[np.int64]:
@@ -172,25 +172,25 @@ def classes_of(targets: Array) -> NDArray[np.int64]:
 
 
 def _has_both(targets: Array) -> bool:
-    """Say whether there is something of both classes among targets in [0, 1]."""
+    """Return whether both classes have weight among targets in [0, 1]."""
     return len(targets) > 0 and targets.max() > 0 and targets.min() < 1
 
 
-def share(targets: Array) -> Predictor:
-    """Return Laplace's rule of succession."""
+def laplace(targets: Array) -> Predictor:
+    """Return Laplace's rule of succession as a predictor."""
     value = (targets.sum() + 1.0) / (len(targets) + 2.0)
     return lambda inputs: np.full(len(inputs), value)
 
 
 def _appended(state: Examples, batches: Batches, shown: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-    """Return inputs (E, n, D) and targets (E, n), those that a window shows, (T, E), at the end of each episode's."""
-    episodes, held, features = state.inputs.shape
-    fresh = max(0, int(known.max()) - held)
-    inputs = torch.cat([state.inputs, state.inputs.new_zeros(episodes, fresh, features)], 1)
-    targets = torch.cat([state.targets, state.targets.new_zeros(episodes, fresh)], 1)
-    given = shown.T.repeat_interleave(batches.inputs.shape[2], 1)
-    row, step = given.nonzero(as_tuple=True)
-    place = (state.known[:, None] + given.cumsum(1) - 1)[row, step]
-    inputs[row, place] = batches.inputs.transpose(0, 1).flatten(1, 2)[row, step].to(inputs)
-    targets[row, place] = batches.targets[..., 0].transpose(0, 1).flatten(1, 2)[row, step].to(targets)
+    """Return inputs (E, n, D) and targets (E, n) with those that a window shows, (T, E), at each episode's end."""
+    episodes, length, features = state.inputs.shape
+    added = max(0, int(known.max()) - length)
+    inputs = torch.cat([state.inputs, state.inputs.new_zeros(episodes, added, features)], 1)
+    targets = torch.cat([state.targets, state.targets.new_zeros(episodes, added)], 1)
+    mask = shown.T.repeat_interleave(batches.inputs.shape[2], 1)
+    row, step = mask.nonzero(as_tuple=True)
+    index = (state.known[:, None] + mask.cumsum(1) - 1)[row, step]
+    inputs[row, index] = batches.inputs.transpose(0, 1).flatten(1, 2)[row, step].to(inputs)
+    targets[row, index] = batches.targets[..., 0].transpose(0, 1).flatten(1, 2)[row, step].to(targets)
     return inputs, targets

@@ -14,11 +14,11 @@ STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3)
 """Deviation: the grid of C in Bosc 2016 is not known; this one is ours."""
 
 Fold = tuple[NDArray[np.int64], NDArray[np.int64]]
-"""The numbers of the examples that are fitted to, and of those that are held out."""
+"""Indices of the examples for the fit, and of those that are held out."""
 
 
-def grid(strengths: Sequence[float], folds: int) -> None:
-    """Refuse a grid or a number of folds with which there is nothing to choose.
+def check_choices(strengths: Sequence[float], folds: int) -> None:
+    """Refuse a grid or a number of folds that leaves nothing to choose.
 
     Raises:
         ValueError: Strengths are missing or not above zero, or folds are below 2.
@@ -31,7 +31,7 @@ def grid(strengths: Sequence[float], folds: int) -> None:
 
 
 def folds_of(classes: NDArray[np.int64], most: int) -> list[Fold]:
-    """Return folds with equal shares of both classes; none if a class has a single member.
+    """Return folds that are stratified by class; none if a class has a single member.
 
     Examples come in random order, so they are not shuffled.
     """
@@ -40,6 +40,6 @@ def folds_of(classes: NDArray[np.int64], most: int) -> list[Fold]:
 
 
 def cross_entropy(answers: NDArray[np.float64], classes: NDArray[np.int64]) -> float:
-    """Return the mean of −log of the probability given to the right class, in nats."""
+    """Return the mean negative log-probability of the right class, in nats."""
     right = np.where(classes == 1, answers, 1.0 - answers)
     return float(-np.log(np.maximum(right, 1e-12)).mean())

@@ -1,14 +1,12 @@
-"""A Gaussian process over functions, as a classifier by scikit-learn."""
+"""Gaussian-process classification by scikit-learn."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from sklearn.gaussian_process import GaussianProcessClassifier
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Kernel
 
 from l2l_cli.learners.refit.base import Array, Predictor, Refit, classes_of
 from l2l_cli.tasks.base import Task
@@ -22,10 +20,10 @@ class GaussianProcess(Refit):
     Source: Rasmussen and Williams 2006, algorithms 3.1, 3.2 and 5.1.
 
     Args:
-        task: Its targets must be 0 or 1.
-        separate: A length scale ℓ for each input, and not one for all.
-        iterations: Of L-BFGS on the marginal likelihood, at most; it starts from v = 1 and ℓ = √D.
-        growth: See ``Refit``.
+        task: Task whose targets are 0 or 1.
+        separate: Whether each input has a length scale ℓ of its own.
+        iterations: Largest number of L-BFGS iterations on the marginal likelihood, from v = 1 and ℓ = √D.
+        growth: Growth of the examples until the next fit, as ``Refit`` has it.
     """
 
     def __init__(self, task: Task, separate: bool = False, iterations: int = 30, growth: float | None = None) -> None:
@@ -40,26 +38,26 @@ class GaussianProcess(Refit):
         length = np.full(count, count**0.5) if self.separate else count**0.5
         kernel = ConstantKernel(1.0, (1e-2, 1e3)) * RBF(length, (1e-1, 1e2))
         classes = classes_of(targets)
-        best = self._most_likely(_at(kernel, inputs, classes), kernel)
-        model = _at(kernel.clone_with_theta(best), inputs, classes)
-        return lambda asked: np.asarray(model.predict_proba(asked)[:, 1])
+        best = self._most_likely(_with(kernel, inputs, classes), kernel)
+        model = _with(kernel.clone_with_theta(best), inputs, classes)
+        return lambda queries: np.asarray(model.predict_proba(queries)[:, 1])
 
-    def _most_likely(self, model: GaussianProcessClassifier, kernel: Any) -> Array:
-        """Return the logarithms of (v, ℓ) of the largest marginal likelihood that is found.
+    def _most_likely(self, model: GaussianProcessClassifier, kernel: Kernel) -> Array:
+        """Return the logarithms of the (v, ℓ) with the largest marginal likelihood.
 
-        A maximum at a bound is as good as any, data without a signal want v = 0 or ℓ = ∞; scikit-learn's own search
-        would warn of it.
+        A maximum at a bound is as good as any, since data without a signal have v = 0 or ℓ = ∞; scikit-learn's own
+        search would warn of it.
         """
 
         def negative(theta: Array) -> tuple[float, Array]:
-            value, slope = model.log_marginal_likelihood(theta, eval_gradient=True, clone_kernel=False)
-            return -value, -slope
+            value, gradient = model.log_marginal_likelihood(theta, eval_gradient=True, clone_kernel=False)
+            return -value, -gradient
 
         options = {"maxiter": self.iterations}
-        found = minimize(negative, kernel.theta, jac=True, method="L-BFGS-B", bounds=kernel.bounds, options=options)
-        return np.asarray(found.x)
+        result = minimize(negative, kernel.theta, jac=True, method="L-BFGS-B", bounds=kernel.bounds, options=options)
+        return np.asarray(result.x)
 
 
-def _at(kernel: Any, inputs: Array, classes: NDArray[np.int64]) -> GaussianProcessClassifier:
-    """Return the process with v and ℓ as they are in a kernel."""
+def _with(kernel: Kernel, inputs: Array, classes: NDArray[np.int64]) -> GaussianProcessClassifier:
+    """Return the posterior process with the v and ℓ of a kernel."""
     return GaussianProcessClassifier(kernel, optimizer=None).fit(inputs, classes)

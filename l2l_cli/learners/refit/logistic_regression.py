@@ -1,4 +1,4 @@
-"""Logistic regression by scikit-learn: at a given strength of the penalty, or with penalty and strength chosen."""
+"""Logistic regression by scikit-learn, with a given penalty or a cross-validated one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression as SklearnLogisticRegression
 
 from l2l_cli.learners.refit.base import Array, Predictor, Refit, classes_of
-from l2l_cli.learners.refit.cross_validation import STRENGTHS, cross_entropy, folds_of, grid
+from l2l_cli.learners.refit.cross_validation import STRENGTHS, check_choices, cross_entropy, folds_of
 from l2l_cli.optimizers.base import positive
 from l2l_cli.tasks.base import Task
 
@@ -25,9 +25,9 @@ class LogisticRegression(Refit):
     A target between 0 and 1 enters as two weighted examples, one of each class.
 
     Args:
-        task: One target in [0, 1] an example.
-        c: Inverse strength of the penalty.
-        growth: See ``Refit``.
+        task: Task with one target in [0, 1] for each example.
+        c: Inverse strength C of the penalty.
+        growth: Growth of the examples until the next fit, as ``Refit`` has it.
     """
 
     def __init__(self, task: Task, c: float = 1.0, growth: float | None = 0.05) -> None:
@@ -46,16 +46,16 @@ class LogisticRegression(Refit):
 class CrossValidatedLogisticRegression(Refit):
     """P(y = 1 | x) = σ(w·x + b), its penalty and the penalty's strength chosen by cross-validated cross-entropy.
 
-    Where a class has a single member there is nothing to validate with: the last penalty then, at the middle strength.
+    Where a class has a single member, and validation is impossible, it takes the last penalty at the middle strength.
 
     Source: Bosc 2016, §3 (L1 or L2, C by k-fold cross-validation; its grid and its k are not known).
 
     Args:
-        task: Its targets must be 0 or 1.
-        penalties: To choose from.
+        task: Task whose targets are 0 or 1.
+        penalties: Penalties to choose from.
         strengths: Values of C, the inverse strength, to choose from.
-        folds: Parts of the examples, each held out once; fewer where a class has fewer members.
-        growth: See ``Refit``.
+        folds: Number of parts of the examples, each held out once; fewer where a class has fewer members.
+        growth: Growth of the examples until the next fit, as ``Refit`` has it.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class CrossValidatedLogisticRegression(Refit):
         growth: float | None = None,
     ) -> None:
         super().__init__(task, growth)
-        grid(strengths, folds)
+        check_choices(strengths, folds)
         if not penalties:
             raise ValueError("penalties must name l1, l2 or both")
         self.penalties, self.strengths, self.folds = tuple(penalties), tuple(strengths), folds
@@ -91,7 +91,7 @@ class CrossValidatedLogisticRegression(Refit):
 def _fitted(penalty: Penalty, strength: float, inputs: Array, classes: NDArray[np.int64]) -> SklearnLogisticRegression:
     if penalty == "l2":
         model = SklearnLogisticRegression(C=strength, solver="newton-cholesky", max_iter=1000)
-    else:  # liblinear penalises the intercept too; as the weight of an input of 100 it is all but free
+    else:  # liblinear penalises the intercept too, but very little as the weight of an input of 100
         model = SklearnLogisticRegression(
             C=strength, l1_ratio=1, solver="liblinear", intercept_scaling=100.0, max_iter=10000, random_state=0
         )

@@ -1,4 +1,4 @@
-"""The task's own network, trained on what was shown for many epochs."""
+"""The task's own network, trained for many epochs on all examples seen so far."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ import torch
 from torch import Tensor
 
 from l2l_cli.core.random import generator
+from l2l_cli.core.tree import tree_map
 from l2l_cli.core.types import Batch, Params
+from l2l_cli.core.vectors import choose
 from l2l_cli.learners.refit.base import Array, Predictor, Refit
 from l2l_cli.models.point import Point
-from l2l_cli.optimizers.base import Optimizer
+from l2l_cli.optimizers.base import Memory, Optimizer
 from l2l_cli.tasks.base import Task
 
 
-class Sets(NamedTuple):
-    """Data sets side by side, padded by zeros: inputs (E, n, D), targets (E, n, 1), and which are fitted to, (E, n)."""
+class DataSets(NamedTuple):
+    """Data sets side by side, padded by zeros: inputs (E, n, D), targets (E, n, 1), mask of fitted examples (E, n)."""
 
     inputs: Tensor
     targets: Tensor
@@ -27,22 +29,22 @@ class Sets(NamedTuple):
 
 
 class ManyEpochs(Refit):
-    """Fit the task's model to the examples by many full-batch steps of a rule, and stop early.
+    """A fit of the task's model to the examples by many full-batch steps of a rule, with early stopping.
 
-    How many epochs are best is found by cross-validation: networks that start from the same θ_0 and each leave out one
-    fold are trained side by side, until the mean loss on what they leave out has not improved for some epochs.  Then
-    the network is trained anew on all examples for that many epochs, again from θ_0.
+    The number of epochs is cross-validated: networks that start from the same θ_0 and each leave out one fold are
+    trained side by side, until the mean held-out loss has not improved for some epochs.  Then the network is trained
+    anew on all examples for the best number of epochs, again from θ_0.
 
     Source: Bosc 2016, §3, which leaves this comparison to future work; the protocol is ours.
 
     Args:
-        task: Its model is fitted under its loss.
-        rule: That moves the parameters.
-        epochs: At most.
+        task: Task whose model is fitted under its loss.
+        rule: Rule that moves the parameters.
+        epochs: Largest number of epochs.
         patience: Epochs without improvement after which training stops.
-        folds: Parts of the examples, each left out once; fewer where there are fewer examples.
-        initial_seed: Of θ_0, which differs from data set to data set.
-        growth: See ``Refit``.
+        folds: Number of parts of the examples, each left out once; fewer where there are fewer examples.
+        initial_seed: Seed of θ_0, which differs from data set to data set.
+        growth: Growth of the examples until the next fit, as ``Refit`` has it.
     """
 
     together = 64
@@ -81,44 +83,44 @@ class ManyEpochs(Refit):
         drawn = [self.task.model.init(1, generator(self.initial_seed, "many_epochs", seed)) for seed in seeds]
         return {name: torch.cat([params[name] for params in drawn]) for name in drawn[0]}
 
-    def _best_epochs(self, params: Params, sets: Sets) -> Tensor:
-        """Return how many epochs leave the least loss on what is left out, (E,)."""
+    def _best_epochs(self, params: Params, sets: DataSets) -> Tensor:
+        """Return the numbers of epochs with the least held-out loss, (E,)."""
         count, (episodes, size) = self.folds, sets.fitted.shape
         fold = (torch.arange(size) % count == torch.arange(count)[:, None]).to(sets.fitted)[:, None]
-        out = (sets.fitted * fold).flatten(0, 1)
-        whole = Sets(*(value.repeat(count, *[1] * (value.dim() - 1)) for value in sets))
-        inner = whole._replace(fitted=whole.fitted - out)
-        params = {name: value.repeat(count, *[1] * (value.dim() - 1)) for name, value in params.items()}
+        held_out = (sets.fitted * fold).flatten(0, 1)
+        whole = tree_map(lambda value: torch.cat([value] * count), sets)
+        inner = whole._replace(fitted=whole.fitted - held_out)
+        params = tree_map(lambda value: torch.cat([value] * count), params)
         memory, least = self.rule.init(params), torch.full((episodes,), torch.inf)
         best, stale = torch.zeros(episodes, dtype=torch.int64), torch.zeros(episodes, dtype=torch.int64)
         for epoch in range(self.epochs + 1):
             point = self._point(params, inner)
             with torch.no_grad():
-                losses = out * self._losses(point.outputs, inner.targets)
-                held = _mean(losses.view(count, episodes, size).sum(0), sets.fitted)
-                better = (held < least) & (stale < self.patience)  # one whose time is over does not come back
-                least, best = torch.where(better, held, least), torch.where(better, epoch, best)
+                losses = held_out * self._losses(point.outputs, inner.targets)
+                mean = _mean(losses.view(count, episodes, size).sum(0), sets.fitted)
+                better = (mean < least) & (stale < self.patience)  # a data set out of patience stays so
+                least, best = torch.where(better, mean, least), torch.where(better, epoch, best)
                 stale = torch.where(better, 0, stale + 1)
             if (stale >= self.patience).all():
                 break
             params, memory = self._moved(point, memory)
         return best
 
-    def _after(self, params: Params, sets: Sets, epochs: Tensor) -> Params:
-        """Return the parameters after so many epochs, (E,)."""
+    def _after(self, params: Params, sets: DataSets, epochs: Tensor) -> Params:
+        """Return the parameters after these numbers of epochs, (E,)."""
         memory = self.rule.init(params)
         for epoch in range(int(epochs.max())):
             moved, memory = self._moved(self._point(params, sets), memory)
-            params = _where(epochs > epoch, moved, params)
+            params = {name: choose(epochs > epoch, value, params[name]) for name, value in moved.items()}
         return params
 
-    def _point(self, params: Params, sets: Sets) -> Point:
+    def _point(self, params: Params, sets: DataSets) -> Point:
         def loss(outputs: Tensor, targets: Tensor) -> Tensor:
             return _mean(self._losses(outputs, targets), sets.fitted)
 
         return Point(self.task.model, loss, params, Batch(sets.inputs, sets.targets))
 
-    def _moved(self, point: Point, memory: Any) -> tuple[Params, Any]:
+    def _moved(self, point: Point, memory: Memory) -> tuple[Params, Memory]:
         with torch.no_grad():
             return self.rule.step(point, memory)
 
@@ -128,32 +130,25 @@ class ManyEpochs(Refit):
         return self.task.loss(*flat).view(outputs.shape[:2])
 
     def _predictor(self, params: Params) -> Predictor:
-        kind = next(iter(params.values()))
+        like = next(iter(params.values()))
 
         def answer(inputs: Array) -> Array:
             with torch.no_grad():
-                outputs = self.task.model(params, torch.from_numpy(inputs).to(kind).unsqueeze(0))
+                outputs = self.task.model(params, torch.from_numpy(inputs).to(like).unsqueeze(0))
             return np.asarray(outputs[0, :, 0].double())
 
         return answer
 
 
-def _side_by_side(examples: Sequence[tuple[Array, Array]]) -> Sets:
+def _side_by_side(examples: Sequence[tuple[Array, Array]]) -> DataSets:
     sizes = torch.tensor([len(y) for _, y in examples])
     shape = len(examples), int(sizes.max())
     inputs, targets = torch.zeros(*shape, examples[0][0].shape[1]), torch.zeros(*shape, 1)
     for row, (x, y) in enumerate(examples):
         inputs[row, : len(y)], targets[row, : len(y), 0] = torch.from_numpy(x), torch.from_numpy(y)
-    return Sets(inputs, targets, (torch.arange(shape[1]) < sizes[:, None]).to(inputs))
+    return DataSets(inputs, targets, (torch.arange(shape[1]) < sizes[:, None]).to(inputs))
 
 
 def _mean(losses: Tensor, mask: Tensor) -> Tensor:
     """Average each data set's losses (E, n) where its mask is 1, (E,)."""
     return torch.where(mask > 0, losses, 0.0).sum(1) / mask.sum(1).clamp(min=1.0)
-
-
-def _where(chosen: Tensor, one: Params, other: Params) -> Params:
-    """Return each data set's parameters from ``one`` where it is chosen, (E,), and from ``other`` elsewhere."""
-    return {
-        name: torch.where(chosen.view(-1, *[1] * (value.dim() - 1)), value, other[name]) for name, value in one.items()
-    }

@@ -13,10 +13,9 @@ import torch
 
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Params, Phase
-from l2l_cli.kernels.blocks import unblocked
 from l2l_cli.learners.descent import Descent
 from l2l_cli.models.point import Point
-from l2l_cli.optimizers.coordinatewise_lstm import LSTMStates
+from l2l_cli.optimizers.lstm_cell import LSTMStates
 from l2l_cli.papers.andrychowicz2016.measures import Entry
 from l2l_cli.papers.andrychowicz2016.style import styles_of
 from l2l_cli.papers.drawing import legend, plain_numbers
@@ -69,7 +68,7 @@ def _sizes(grad: torch.Tensor, move: torch.Tensor, memory: object) -> dict[str, 
         ALONG: -torch.nn.functional.cosine_similarity(grad, move, dim=0).item(),
     }
     if isinstance(memory, LSTMStates):
-        cell = unblocked(memory.cell[-1], len(live))[:, live]
+        cell = memory.cell[-1][:, live]
         found[FULL] = (cell.tanh().abs() > SATURATED).double().mean().item()
     return found
 

@@ -44,8 +44,8 @@ def volume_rows(trained: Trained) -> list[Metric]:
     after = build_learner(trained.settings, trained.task)
     after.load_state_dict(trained.learner.state_dict())
     for name, learner in (("before", before), ("after", after)):
-        if isinstance(learner, LSTM1997):
-            learner.truncated = False  # the cut is the learning rule's, not the map's
+        if isinstance(learner, LSTM1997):  # the cut is the learning rule's, not the map's
+            learner = learner.untruncated()
         for metric, carousel in (("log_volume", False), ("log_volume_cells", True)):
             values = log_volume(learner, derive(seed, "volume"), carousel)
             if values is not None:

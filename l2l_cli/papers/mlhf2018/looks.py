@@ -8,13 +8,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from l2l_cli.core.types import Batch, Params
+from l2l_cli.core.types import Batch
+from l2l_cli.core.vectors import dot, unstacked
 from l2l_cli.learners.descent import Descent, DescentState
 from l2l_cli.meta.mlhf import CURVATURE_FLOOR
-from l2l_cli.models.model import Kind
 from l2l_cli.models.point import Point
-from l2l_cli.optimizers.line_search import dot, from_vectors, to_vectors
-from l2l_cli.optimizers.mlhf import MLHF, Solved
+from l2l_cli.optimizers.mlhf import MLHF, SolvedSystem, in_order, spans_by_type
 from l2l_cli.optimizers.solvers import conjugate_gradient
 
 CONVERGED = 60
@@ -62,7 +61,7 @@ def look(learner: Descent, rule: MLHF, state: DescentState, batch: Batch, conver
     }
     if converge:
         numbers[EFFICIENCY] = (own / _converged(point, found, state.memory.solution)).mean()
-    for kind, span in _spans(found.like, point.kinds).items():
+    for kind, span in spans_by_type(found.like, point.parameter_types).items():
         part = found.damping[:, span].flatten()
         for share in SHARES:
             # An order statistic: torch's quantile refuses the weights of large networks.
@@ -75,25 +74,13 @@ def solver_loss(grad: Tensor, x: Tensor, residual: Tensor) -> Tensor:
     return -dot(grad, x) / dot(x, grad - residual).clamp(min=CURVATURE_FLOOR).sqrt()
 
 
-def _converged(point: Point, found: Solved, start: Tensor) -> Tensor:
+def _converged(point: Point, found: SolvedSystem, start: Tensor) -> Tensor:
     """Return l_p of the same system solved for long, (E,)."""
 
     def product(vectors: Tensor) -> Tensor:
-        bent = point.ggn(from_vectors(vectors, found.like))
-        return to_vectors({name: bent[name] for name in found.like}) + found.damping * vectors
+        return in_order(point.ggn(unstacked(vectors, found.like)), found.like) + found.damping * vectors
 
     residual = found.grad - product(start)
     # The floors of the paper's iterations would end these early where gradients are small.
     end = conjugate_gradient(product, start, residual, 1.0 / found.damping, CONVERGED, TINY, TINY)
     return solver_loss(found.grad, end.x, end.residual)
-
-
-def _spans(like: Params, kinds: dict[str, Kind]) -> dict[Kind, slice]:
-    """Return where each kind is among the coordinates, which are sorted by it."""
-    spans: dict[Kind, slice] = {}
-    begin = 0
-    for name, value in like.items():
-        end = begin + value[0].numel()
-        spans[kinds[name]] = slice(spans.get(kinds[name], slice(begin, end)).start, end)
-        begin = end
-    return spans

@@ -32,8 +32,8 @@ def sample(adjoint: Tensor, share: float, rng: Generator) -> Visits:
 
     Args:
         adjoint: ∂objective/∂moves, (T, B · BLOCK).
-        share: In (0, 1].
-        rng: Of the draw.
+        share: Share of the blocks, in (0, 1].
+        rng: Generator of the draw.
     """
     sizes = _sizes(adjoint).double()
     matter = sizes > 0

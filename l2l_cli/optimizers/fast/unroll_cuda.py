@@ -9,71 +9,70 @@ Reference: ``Descent.unroll`` under automatic differentiation (Andrychowicz et a
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from l2l_cli.core.types import Batches, Params
-from l2l_cli.kernels.blocks import blocked, unblocked
 from l2l_cli.kernels.gpu.coordinatewise import MOST_UNITS, TritonUnroll, padded
-from l2l_cli.kernels.weights import Mode
-from l2l_cli.learners.fast.unroll_cpu import State, shaped, weights_of
+from l2l_cli.kernels.paths import TRITON
+from l2l_cli.kernels.weights import Mode, Weights
 from l2l_cli.models.point import Point
-from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM, LSTMStates
-from l2l_cli.tasks.base import Task
+from l2l_cli.models.recorded_loss import in_turn
+from l2l_cli.optimizers.compiled import Fitting, Unroll
+from l2l_cli.optimizers.lstm_cell import LSTMStates
 
 WARM_UPS = 3
 """Runs before a recording: kernels are compiled, and libraries choose their algorithms."""
 
 
-class CudaUnroll:
+class Options(NamedTuple):
+    """How an unroll is run on a GPU.
+
+    Attributes:
+        precision: Precision of products, as ``TritonUnroll`` explains.
+        capture: Whether CUDA graphs are recorded; without, every kernel is started from Python, as a profiler may want.
+    """
+
+    precision: str = "tf32"
+    capture: bool = True
+
+
+DEFAULT_OPTIONS = Options()
+
+
+class CudaUnroll(Unroll[LSTMStates]):
     """Unrolls a coordinatewise LSTM on a task; one recording for each shape of the data that is met.
 
     Args:
-        task: Whose model is fitted; its loss must not wait for the device.
-        rule: The learned rule, on a GPU.
-        state_dtype: Of the rule's states in memory, float32 or bfloat16.
-        precision: Of products, as ``TritonUnroll`` explains.
-        capture: Record CUDA graphs; without, every kernel is started from Python, as a profiler may want it.
+        fitting: Model and loss to fit; the loss must not wait for the device.
+        weights: φ, on a GPU.
+        options: Options of the run.
     """
 
-    def __init__(
-        self,
-        task: Task,
-        rule: CoordinatewiseLSTM,
-        state_dtype: torch.dtype = torch.float32,
-        precision: str = "tf32",
-        capture: bool = True,
-    ) -> None:
-        self.task = task
-        self.rule = rule
-        self._options = Options(state_dtype, precision, capture)
-        self._recorded: dict[tuple[Any, ...], Recorded] = {}
+    path = TRITON
 
-    def losses(self, params: Params, memory: LSTMStates, batches: Batches) -> tuple[State, Tensor]:
-        """Return what is known after T steps, and their losses (T, E), differentiable in φ; the state is constant."""
+    def __init__(self, fitting: Fitting, weights: Weights, options: Options = DEFAULT_OPTIONS) -> None:
+        self._fitting = fitting
+        self._weights = weights
+        self._options = options
+        self._recorded: dict[Hashable, Recorded] = {}
+
+    def losses(self, params: Params, memory: LSTMStates, batches: Batches) -> tuple[tuple[Params, LSTMStates], Tensor]:
+        """Return θ and the memory after T steps, as constants, and the losses (T, E), differentiable in φ."""
         inputs, targets = batches[:2]
         key = (inputs.shape, inputs.dtype, targets.shape, targets.dtype, *((k, v.shape) for k, v in params.items()))
+        data = UnrollData(params, memory, batches)
         if key not in self._recorded:
-            self._recorded[key] = Recorded(self.task, self.rule, Data(params, memory, batches), self._options)
+            self._recorded[key] = Recorded(self._fitting, self._weights, data, self._options)
         recorded = self._recorded[key]
-        losses: Tensor = _Losses.apply(  # type: ignore[no-untyped-call]
-            recorded, Data(params, memory, batches), *self.rule.parameters()
-        )
+        losses: Tensor = _CudaLosses.apply(recorded, data, *self._weights.tensors)  # type: ignore[no-untyped-call]
         return (recorded.params(), recorded.memory()), losses
 
 
-class Options(NamedTuple):
-    """How an unroll is run: see ``CudaUnroll``."""
-
-    state_dtype: torch.dtype
-    precision: str
-    capture: bool
-
-
-class Data(NamedTuple):
+class UnrollData(NamedTuple):
     """What an unroll starts from and sees, besides φ."""
 
     params: Params
@@ -84,9 +83,9 @@ class Data(NamedTuple):
         """Return all of it as a list."""
         return [*self.params.values(), *self.memory[:2], *self.batches[:2]]
 
-    def clone(self) -> Data:
+    def clone(self) -> UnrollData:
         """Return a copy, detached."""
-        return Data(
+        return UnrollData(
             {name: value.detach().clone() for name, value in self.params.items()},
             LSTMStates(*(value.detach().clone() for value in self.memory[:2])),
             Batches(*(value.detach().clone() for value in self.batches[:2])),
@@ -96,23 +95,27 @@ class Data(NamedTuple):
 class Recorded:
     """One unroll and its backward pass, on buffers of its own that every replay overwrites.
 
+    Args:
+        fitting: Model and loss to fit.
+        weights: φ.
+        data: An example of what it is given.
+        options: Options of the run.
+
     Attributes:
-        data: What the next replay of ``forward`` starts from.
-        losses: Of the last replay, (T, E).
-        of_losses: ∂objective/∂losses, for ``backward``.
-        gradient: Of φ, in the order of the rule's parameters.
-        number: Of replays: what ``backward`` differentiates is the last one.
+        data: Start and examples of the next replay of ``forward``.
+        losses: Losses of the last replay, (T, E).
+        grad_losses: ∂objective/∂losses, for ``backward``.
+        gradient: Gradient of φ, in the order of the rule's parameters.
+        replays: Number of replays so far: what ``backward`` differentiates is the last one.
     """
 
-    def __init__(self, task: Task, rule: CoordinatewiseLSTM, data: Data, options: Options) -> None:
-        self._phi = [value.detach().clone() for value in rule.parameters()]
-        *cells, head, bias = self._phi
-        layers = [cells[k : k + 3] for k in range(0, len(cells), 3)]
-        weights = weights_of(rule)._replace(layers=layers, head=(head, bias))
-        self._unroll = TritonUnroll(weights, options.state_dtype, options.precision)
-        self.task = task
+    def __init__(self, fitting: Fitting, weights: Weights, data: UnrollData, options: Options) -> None:
+        self._phi = [value.detach().clone() for value in weights.tensors]
+        self._unroll = TritonUnroll(weights.holding(self._phi), fitting.paths.state_dtype, options.precision)
+        self._fitting = fitting
         self.data = data.clone()
-        steps, device = data.batches.steps, head.device
+        self._layout = in_turn(self.data.params)
+        steps, device = data.batches.steps, self._phi[0].device
         episodes = len(next(iter(data.params.values())))
         parts = [torch.arange(episodes).repeat_interleave(v.numel() // episodes) for v in data.params.values()]
         self._episode = torch.cat(parts).to(device)  # (C,): each coordinate belongs to one
@@ -121,53 +124,58 @@ class Recorded:
         self._gradients = torch.zeros(steps, padded(count), device=device)[:, :count]
         self._last = torch.zeros(count, device=device)
         self.losses = torch.zeros(steps, episodes, device=device)
-        self.of_losses = torch.zeros_like(self.losses)
+        self.grad_losses = torch.zeros_like(self.losses)
         self.gradient: list[Tensor] = []
-        self.number = 0
+        self.replays = 0
         # Under Triton's interpreter there is no GPU, and nothing to record.
         capture = options.capture and device.type == "cuda"
         self.forward = recorded(self._forward, device) if capture else self._forward
         self.backward = recorded(self._backward, device) if capture else self._backward
 
-    def take(self, data: Data, phi: Sequence[Tensor]) -> None:
+    def take(self, data: UnrollData, phi: Sequence[Tensor]) -> None:
         """Copy what the next replay is to use to where it will look."""
         values = [value.detach() for value in [*data.tensors(), *phi]]
         torch._foreach_copy_([*self.data.tensors(), *self._phi], values)
 
     def params(self) -> Params:
         """Return the parameters after the last step."""
-        return shaped(self._last.clone(), self.data.params)
+        return self._layout.unpack(self._last.clone())
 
     def memory(self) -> LSTMStates:
         """Return the rule's memory after the last step."""
-        return LSTMStates(*(blocked(value.float()) for value in self._unroll.state()))
+        memory_format = torch.contiguous_format
+        states = (value.to(torch.float32, copy=True, memory_format=memory_format) for value in self._unroll.state())
+        return LSTMStates(*states)
 
     def _forward(self) -> None:
         """Take T steps: a gradient from torch, a move from the kernel."""
         params, memory, batches = self.data
-        flat = torch.cat([value.flatten() for value in params.values()])
-        hidden, cell = (unblocked(value, flat.numel()) for value in memory[:2])
-        self._unroll.begin(hidden, cell, batches.steps)
+        theta = torch.cat([value.flatten() for value in params.values()])
+        self._unroll.begin(memory.hidden, memory.cell, batches.steps)
         for t in range(batches.steps):
-            point = Point(self.task.model, self.task.loss, shaped(flat, params), batches.at(t))
+            point = Point(self._fitting.model, self._fitting.loss, self._layout.unpack(theta), batches.at(t))
             torch.cat([value.flatten() for value in point.grad.values()], out=self._gradients[t])
             self.losses[t] = point.loss.detach()
-            flat = self._unroll.advance(t, self._gradients[t], flat)
-        self._last.copy_(flat)
+            theta = self._unroll.advance(t, self._gradients[t], theta)
+        self._last.copy_(theta)
 
     def _backward(self) -> None:
         """Weigh each coordinate's gradients by ∂objective/∂(its episode's losses), and go back through the moves."""
-        weighted = self._gradients * self.of_losses[:, self._episode]
+        weighted = self._gradients * self.grad_losses[:, self._episode]
         # Σ over s > t: a move shows in all later losses.
-        adjoint = weighted.flip(0).cumsum(0).flip(0) - weighted
-        self.gradient = self._unroll.backward(adjoint)
+        grad_moves = weighted.flip(0).cumsum(0).flip(0) - weighted
+        self.gradient = self._unroll.backward(grad_moves)
 
 
-def can_unroll(rule: CoordinatewiseLSTM) -> bool:
-    """Say whether there are GPU kernels for a rule, and Triton to compile them."""
-    known = weights_of(rule).presentation.mode != Mode.GIVEN
-    small = rule.hidden <= MOST_UNITS and rule.head.weight.dtype == torch.float32
-    return known and small and importlib.util.find_spec("triton") is not None
+def obstacle(weights: Weights) -> str:
+    """Return why the GPU's kernels cannot run an LSTM; empty if they can."""
+    if weights.presentation.mode == Mode.GIVEN:
+        return "the GPU's kernels do not know this pre-processing of gradients"
+    if weights.hidden > MOST_UNITS:
+        return f"the GPU's kernels have room for {MOST_UNITS} units, not {weights.hidden}"
+    if weights.head[0].dtype != torch.float32:
+        return f"the GPU's kernels compute in float32, not {weights.head[0].dtype}"
+    return "" if importlib.util.find_spec("triton") is not None else "Triton, which compiles them, is not installed"
 
 
 def recorded(function: Callable[[], None], device: torch.device) -> Callable[[], None]:
@@ -185,22 +193,24 @@ def recorded(function: Callable[[], None], device: torch.device) -> Callable[[],
     return graph.replay
 
 
-class _Losses(torch.autograd.Function):
+class _CudaLosses(torch.autograd.Function):
     """Losses as a function of φ."""
 
     @staticmethod
-    def forward(ctx: Any, unroll: Recorded, data: Data, *phi: Tensor) -> Tensor:
+    def forward(ctx: Any, unroll: Recorded, data: UnrollData, *phi: Tensor) -> Tensor:
         unroll.take(data, phi)
         unroll.forward()
-        unroll.number += 1
-        ctx.unroll, ctx.number = unroll, unroll.number
+        unroll.replays += 1
+        ctx.unroll, ctx.replays = unroll, unroll.replays
         return unroll.losses.clone()
 
     @staticmethod
-    def backward(ctx: Any, grad_losses: Tensor) -> Any:
+    def backward(ctx: Any, grad_losses: Tensor) -> tuple[Tensor | None, ...]:
         unroll: Recorded = ctx.unroll
-        if ctx.number != unroll.number:
-            raise RuntimeError("another window was unrolled since: differentiate one before the next is begun")
-        unroll.of_losses.copy_(grad_losses)
+        if ctx.replays != unroll.replays:
+            raise RuntimeError(
+                "these buffers were overwritten by a later unroll; call backward() before starting the next window"
+            )
+        unroll.grad_losses.copy_(grad_losses)
         unroll.backward()
         return (None, None, *(value.clone() for value in unroll.gradient))

@@ -1,1 +1,0 @@
-"""Compiled and recorded ways through a learner's unroll, each beside the reference that it must equal."""

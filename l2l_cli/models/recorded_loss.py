@@ -1,0 +1,90 @@
+"""A task's loss and its derivatives as recorded programs of all parameters in one tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from functools import partial
+from typing import NamedTuple
+
+from torch import Tensor
+
+from l2l_cli.autodiff.recorder import NotPure, record
+from l2l_cli.core.types import Batch, Params
+from l2l_cli.core.vectors import flattened, named, stacked
+from l2l_cli.models.model import Model
+from l2l_cli.models.point import Loss, Point
+
+Program = Callable[..., tuple[Tensor, ...] | list[Tensor]]
+"""Tensors to tensors, for tensors of the shapes that it was recorded for."""
+
+
+class Layout(NamedTuple):
+    """How parameters (E, ...) lie in one tensor θ.
+
+    Attributes:
+        unpack: θ -> parameters, by name.
+        pack: Parameters -> θ.
+    """
+
+    unpack: Callable[[Tensor], Params]
+    pack: Callable[[Params], Tensor]
+
+
+def in_turn(like: Params) -> Layout:
+    """Return the layout (C,) of every parameter's (E, ...) flattened in turn, named and shaped as others."""
+    shapes = {name: value.shape for name, value in like.items()}
+
+    def pack(params: Params) -> Tensor:
+        return flattened(params) if len(params) > 1 else next(iter(params.values())).flatten()  # nothing to copy
+
+    return Layout(partial(named, shapes=shapes), pack)
+
+
+def by_episode(model: Model) -> Layout:
+    """Return the layout (E, P) of a model's parameters: a row for each episode."""
+    return Layout(partial(named, shapes=model.shapes), stacked)
+
+
+class RecordedLoss:
+    """Computes what ``Point`` does; a program is recorded for each combination of shapes.
+
+    Args:
+        model: Network that is fitted.
+        loss: Loss of the task.
+    """
+
+    def __init__(self, model: Model, loss: Loss) -> None:
+        self._model = model
+        self._loss = loss
+        self._programs: dict[Hashable, Program] = {}
+
+    def gradient(self, layout: Layout, theta: Tensor, inputs: Tensor, targets: Tensor) -> Program:
+        """Return the program (θ, inputs, targets) -> outputs (E, N, ...), losses (E,), gradient (as θ)."""
+
+        def function(theta: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
+            point = self._point(layout, theta, inputs, targets)
+            gradient = layout.pack(point.grad)
+            return point.outputs.detach(), point.loss.detach(), gradient
+
+        return self._program("gradient", function, theta, inputs, targets)
+
+    def hessian(self, layout: Layout, theta: Tensor, inputs: Tensor, targets: Tensor) -> Program:
+        """Return the program (θ, inputs, targets, v) -> (H·v,), with H the loss's Hessian in θ; v is as θ."""
+
+        def function(theta: Tensor, inputs: Tensor, targets: Tensor, v: Tensor) -> tuple[Tensor, ...]:
+            point = self._point(layout, theta, inputs, targets)
+            return (layout.pack(point.hessian(layout.unpack(v))),)
+
+        return self._program("hessian", function, theta, inputs, targets, theta.clone())
+
+    def _point(self, layout: Layout, theta: Tensor, inputs: Tensor, targets: Tensor) -> Point:
+        return Point(self._model, self._loss, layout.unpack(theta), Batch(inputs, targets))
+
+    def _program(self, name: str, function: Callable[..., tuple[Tensor, ...]], *example: Tensor) -> Program:
+        key = name, *((value.shape, value.dtype, value.device) for value in example)
+        if key not in self._programs:
+            try:
+                self._programs[key] = record(function, *example)
+            except NotPure:  # it has to be called every time
+                self._programs[key] = function
+        return self._programs[key]

@@ -1,0 +1,136 @@
+"""What an update rule can bring besides its definition: compiled paths, which equal it in value and meta-gradient.
+
+A learner asks its rule (``Optimizer.compiled``) and gets an ``Unroll``, or the ``Path`` that ``Optimizer.step`` takes
+and the reason why there is nothing more.  A rule that takes gradients as data, coordinate by coordinate, need not write
+an ``Unroll`` of its own: it brings ``CompiledSteps`` (``FirstOrder.compiled_steps``).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Generic, NamedTuple, TypeVar
+
+from torch import Generator, Tensor
+
+from l2l_cli.core.types import Batch, Batches, Params
+from l2l_cli.kernels.paths import EVERY_PATH, Path, Paths
+from l2l_cli.models.model import Model
+from l2l_cli.models.point import Loss, SecondOrder
+
+Memory = TypeVar("Memory")
+
+
+class Fitting(NamedTuple):
+    """What a rule is to fit, as far as a compiled path must know it.
+
+    Attributes:
+        model: Network that is fitted.
+        loss: Loss of the task.
+        second_order: Whether meta-gradients flow through the gradients that the rule is shown; see ``Point``.
+        hides_targets: Whether the task hides some of its targets.
+        divided: Whether batches are divided over several processes.
+        visited: Share of the blocks of coordinates that a backward pass visits, in (0, 1]; None is all.
+        paths: Paths that may be taken.
+    """
+
+    model: Model
+    loss: Loss
+    second_order: SecondOrder = False
+    hides_targets: bool = False
+    divided: bool = False
+    visited: float | None = None
+    paths: Paths = EVERY_PATH
+
+    @property
+    def obstacle(self) -> str:
+        """Why no path can take gradients as data and compute them in this process; empty if one can."""
+        if self.divided:
+            return "hardware.replicas divide the batch, and the kernels answer it in one process"
+        if self.hides_targets:
+            return "the task hides targets, and to the kernels every step shows them"
+        if self.second_order:
+            return "second_order differentiates the gradients too, which the kernels take as data"
+        return ""
+
+
+class Unroll(ABC, Generic[Memory]):
+    """A compiled path through the steps of a rule on one model.
+
+    Attributes:
+        path: Name under which it is reported.
+    """
+
+    path: Path
+
+    @abstractmethod
+    def losses(self, params: Params, memory: Memory, batches: Batches) -> tuple[tuple[Params, Memory], Tensor]:
+        """Return θ and the memory after T steps, as constants, and the losses (T, E), differentiable in φ."""
+
+    def answers(self, params: Params, memory: Memory, batches: Batches) -> tuple[tuple[Params, Memory], Tensor] | None:
+        """Return θ and the memory after T steps, and the outputs (T, E, N, ...), without any derivative.
+
+        None leaves it to single steps.
+        """
+        del params, memory, batches
+        return None
+
+    def step(self, params: Params, memory: Memory, batch: Batch) -> tuple[tuple[Params, Memory], Tensor] | None:
+        """Return θ and the memory after one step, and the outputs (E, N, ...) before it, without any derivative.
+
+        None leaves single steps to the rule itself.
+        """
+        del params, memory, batch
+        return None
+
+
+class CompiledSteps(ABC, Generic[Memory]):
+    """Compiled steps of a rule that takes gradients as data, on C coordinates in one vector.
+
+    ``begin``, ``advance`` … ``advance``, ``last`` and ``backward`` are one window; its numbers stay in buffers until
+    the next one begins.
+
+    Attributes:
+        path: Name under which they are reported.
+        windows: Number of windows so far.
+        thetas: Coordinates before and after every step of the window, T + 1 of (C,).
+    """
+
+    path: Path
+    windows: int
+    thetas: Sequence[Tensor]
+
+    @property
+    @abstractmethod
+    def phi(self) -> Sequence[Tensor]:
+        """The rule's parameters, in the order of ``parameters()``."""
+
+    @abstractmethod
+    def step(self, memory: Memory, grad: Tensor, theta: Tensor) -> tuple[Tensor, Memory]:
+        """Return the coordinates (C,) and the memory after one step on ∇ (C,), of which nothing is kept."""
+
+    @abstractmethod
+    def begin(self, memory: Memory, theta: Tensor, steps: int, record: bool = True) -> None:
+        """Begin a window of T steps with the present φ, a memory and coordinates (C,).
+
+        Without ``record`` no ``backward`` follows, and ``thetas[t]`` holds until step t + 1 has been made.
+        """
+
+    @abstractmethod
+    def advance(self, t: int, grad: Tensor) -> None:
+        """Make step t, shown ∇_t (C,)."""
+
+    @abstractmethod
+    def last(self) -> tuple[Tensor, Memory]:
+        """Return the coordinates (C,) and the memory after the last step, apart from the buffers."""
+
+    @abstractmethod
+    def backward(self, grad_losses: Tensor, params: Params, visited: float | None, rng: Generator) -> list[Tensor]:
+        """Return the gradient of φ.
+
+        Args:
+            grad_losses: ∂objective/∂losses, (T, E).
+            params: Parameters that the coordinates hold in turn, for their shapes.
+            visited: Share of the blocks of coordinates to visit; None is all.
+            rng: Generator that draws them.
+        """

@@ -1,0 +1,204 @@
+"""The compiled path of a learned first-order rule: recorded gradients, and steps that take them as data.
+
+Reference: ``Descent.step`` under automatic differentiation (Andrychowicz et al. 2016, §2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+from l2l_cli.core.random import generator
+from l2l_cli.core.types import Batch, Batches, Params
+from l2l_cli.kernels.paths import Path
+from l2l_cli.models.recorded_loss import Layout, RecordedLoss, in_turn
+from l2l_cli.optimizers.compiled import CompiledSteps, Fitting, Unroll
+
+Memory = TypeVar("Memory")
+State = tuple[Params, Memory]
+"""θ and what the rule remembers: the fields of a ``DescentState``."""
+
+
+class _Part(NamedTuple):
+    """Parameters whose coordinates lie side by side in θ, and the steps that move them."""
+
+    params: Params
+    steps: CompiledSteps[Any]
+    size: int
+
+
+class UnrollByType(Unroll[dict[str, Memory]]):
+    """Steps several rules on a task's model by compiled code, each on its own type of parameter.
+
+    θ is one vector, in which the coordinates of a type lie side by side; the memory is that of each type that occurs.
+
+    Args:
+        fitting: Model and loss to fit.
+        steps: Compiled steps of the rule of each type, in the order of φ.
+        split: Sorts parameters by type; a type that does not occur is left out.
+    """
+
+    def __init__(
+        self,
+        fitting: Fitting,
+        steps: Mapping[str, CompiledSteps[Memory]],
+        split: Callable[[Params], Mapping[str, Params]],
+    ) -> None:
+        self.path: Path = next(iter(steps.values())).path
+        self._steps = steps
+        self._split = split
+        self._visited = fitting.visited
+        self._loss = RecordedLoss(fitting.model, fitting.loss)
+
+    def step(self, params: Params, memory: dict[str, Memory], batch: Batch) -> tuple[State[dict[str, Memory]], Tensor]:
+        """Return θ and the memory after one step, and the outputs (E, N, ...) before it."""
+        parts = self._parts(params)
+        layout, sizes = in_turn(_joined(parts)), [part.size for part in parts.values()]
+        theta = layout.pack(_joined(parts))
+        outputs, _, grad = self._loss.gradient(layout, theta, *batch[:2])(theta, *batch[:2])
+        pieces = zip(parts.items(), torch.split(grad, sizes), torch.split(theta, sizes), strict=True)
+        found = {name: part.steps.step(memory[name], *piece) for (name, part), *piece in pieces}
+        return _state(params, layout, found), outputs
+
+    def losses(
+        self, params: Params, memory: dict[str, Memory], batches: Batches
+    ) -> tuple[State[dict[str, Memory]], Tensor]:
+        """Return θ and the memory after T steps, as constants, and the losses (T, E), differentiable in φ."""
+        phi = [value for steps in self._steps.values() for value in steps.phi]
+        found: list[State[dict[str, Memory]]] = []
+        losses: Tensor = _CpuLosses.apply(self, params, memory, batches, found, *phi)  # type: ignore[no-untyped-call]
+        return found[0], losses
+
+    def answers(
+        self, params: Params, memory: dict[str, Memory], batches: Batches
+    ) -> tuple[State[dict[str, Memory]], Tensor]:
+        """Return θ and the memory after T steps, and the outputs (T, E, N, ...), without any derivative."""
+        state, outputs, _ = self.unroll(params, memory, batches, record=False)
+        return state, outputs
+
+    def unroll(
+        self, params: Params, memory: dict[str, Memory], batches: Batches, record: bool
+    ) -> tuple[State[dict[str, Memory]], Tensor, Tensor]:
+        """Return θ and the memory after T steps, and their outputs or, if the buffers record the steps, their losses.
+
+        Returns:
+            θ and memory; the outputs (T, E, N, ...), empty if recorded; the losses (T, E).
+        """
+        parts, losses, outputs = self._parts(params), [], []
+        layout, sizes = in_turn(_joined(parts)), [part.size for part in parts.values()]
+        theta = layout.pack(_joined(parts))
+        steps = [part.steps for part in parts.values()]
+        for (name, part), piece in zip(parts.items(), torch.split(theta, sizes), strict=True):
+            part.steps.begin(memory[name], piece, batches.steps, record)
+        data = list(zip(batches.inputs.unbind(), batches.targets.unbind(), strict=True))
+        program = self._loss.gradient(layout, theta, *data[0])
+        for t, batch in enumerate(data):
+            answer, loss, grad = program(_whole([each.thetas[t] for each in steps]), *batch)
+            losses.append(loss)
+            if not record:  # an answer may be a view of θ, which the next step but one overwrites
+                outputs.append(answer.clone())
+            for each, piece in zip(steps, torch.split(grad, sizes), strict=True):
+                each.advance(t, piece)
+        found = {name: part.steps.last() for name, part in parts.items()}
+        answers = torch.stack(outputs) if outputs else theta.new_empty(0)
+        return _state(params, layout, found), answers, torch.stack(losses)
+
+    def backward(self, grad_losses: Tensor, params: Params) -> list[Tensor]:
+        """Return the gradient of φ, in the order of the rules' parameters, from ∂objective/∂losses (T, E)."""
+        groups, grad_phi = self._split(params), list[Tensor]()
+        # Drawn by what is differentiated: a resumed run draws the same without anything to remember.
+        rng = generator(0, "visits", grad_losses.numpy().tobytes().hex())
+        for name, steps in self._steps.items():
+            if name in groups:
+                grad_phi += steps.backward(grad_losses, groups[name], self._visited, rng)
+            else:  # the model has no parameters of the type
+                grad_phi += [torch.zeros_like(value) for value in steps.phi]
+        return grad_phi
+
+    @property
+    def windows(self) -> list[int]:
+        """The number of windows of each rule so far: its buffers hold the last one alone."""
+        return [steps.windows for steps in self._steps.values()]
+
+    def _parts(self, params: Params) -> dict[str, _Part]:
+        return {
+            name: _Part(group, self._steps[name], sum(value.numel() for value in group.values()))
+            for name, group in self._split(params).items()
+        }
+
+
+class UnrollOfOne(Unroll[Memory]):
+    """Steps one rule on all parameters of a task's model by compiled code.
+
+    Args:
+        fitting: Model and loss to fit.
+        steps: The rule's compiled steps.
+    """
+
+    def __init__(self, fitting: Fitting, steps: CompiledSteps[Memory]) -> None:
+        self.path = steps.path
+        self._unroll = UnrollByType(fitting, {"": steps}, lambda params: {"": params})
+
+    def step(self, params: Params, memory: Memory, batch: Batch) -> tuple[State[Memory], Tensor]:
+        """Return θ and the memory after one step, and the outputs (E, N, ...) before it."""
+        (params, memories), outputs = self._unroll.step(params, {"": memory}, batch)
+        return (params, memories[""]), outputs
+
+    def answers(self, params: Params, memory: Memory, batches: Batches) -> tuple[State[Memory], Tensor]:
+        """Return θ and the memory after T steps, and the outputs (T, E, N, ...), without any derivative."""
+        (params, memories), outputs = self._unroll.answers(params, {"": memory}, batches)
+        return (params, memories[""]), outputs
+
+    def losses(self, params: Params, memory: Memory, batches: Batches) -> tuple[State[Memory], Tensor]:
+        """Return θ and the memory after T steps, as constants, and the losses (T, E), differentiable in φ."""
+        (params, memories), losses = self._unroll.losses(params, {"": memory}, batches)
+        return (params, memories[""]), losses
+
+
+def _joined(parts: Mapping[str, _Part]) -> Params:
+    """Return the parameters of all parts, part after part."""
+    return {name: value for part in parts.values() for name, value in part.params.items()}
+
+
+def _state(
+    params: Params, layout: Layout, found: Mapping[str, tuple[Tensor, Memory]]
+) -> tuple[Params, dict[str, Memory]]:
+    """Return θ, named and in order as before, and the memory, from the coordinates and memories of the parts."""
+    moved = layout.unpack(_whole([theta for theta, _ in found.values()]))
+    return {name: moved[name] for name in params}, {name: memory for name, (_, memory) in found.items()}
+
+
+def _whole(pieces: Sequence[Tensor]) -> Tensor:
+    """Return vectors as one, without a copy if there is but one."""
+    return pieces[0] if len(pieces) == 1 else torch.cat(list(pieces))
+
+
+class _CpuLosses(torch.autograd.Function):
+    """Losses as a function of φ."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        unroll: UnrollByType[Memory],
+        params: Params,
+        memory: dict[str, Memory],
+        batches: Batches,
+        found: list[State[dict[str, Memory]]],
+        *phi: Tensor,
+    ) -> Tensor:
+        del phi
+        state, _, losses = unroll.unroll(params, memory, batches, record=True)
+        found.append(state)
+        ctx.unroll, ctx.params, ctx.windows = unroll, params, unroll.windows
+        return losses
+
+    @staticmethod
+    def backward(ctx: Any, grad_losses: Tensor) -> tuple[Tensor | None, ...]:
+        if ctx.windows != ctx.unroll.windows:
+            raise RuntimeError(
+                "these buffers were overwritten by a later unroll; call backward() before starting the next window"
+            )
+        return None, None, None, None, None, *ctx.unroll.backward(grad_losses, ctx.params)
