@@ -63,7 +63,7 @@ class Learner(nn.Module, ABC, Generic[State]):
         return state, step_losses(self.task, outputs, batches.targets)
 
     def extra_evaluations(self, state: State) -> Tensor | None:
-        """Return how often each episode's batches were looked at beyond once a step, (E,); None if never."""
+        """Return evaluations of the loss or its derivatives beyond one per step, (E,); None if there are none."""
         del state
         return None
 

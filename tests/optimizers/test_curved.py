@@ -92,7 +92,7 @@ def test_no_step_makes_its_batch_worse(make, name, double):
             state, _ = learner.step(state, batch)
             after = task.loss(task.model(state.params, batch.inputs), batch.targets)
             assert (after <= before + 1e-12).all()
-    assert (learner.looks(state) >= 2 * 12).all()
+    assert (learner.extra_evaluations(state) >= 2 * 12).all()
 
 
 def test_episodes_have_lengths_of_their_own(double):

@@ -123,7 +123,7 @@ def test_extra_evaluations_are_products_and_losses():
         with torch.no_grad():
             for step in range(2):
                 state, _ = learner.step(state, episode.batch(step))
-        assert learner.looks(state).tolist() == [2.0 * evaluations] * E
+        assert learner.extra_evaluations(state).tolist() == [2.0 * evaluations] * E
 
 
 def test_beats_gradient_descent_on_ill_conditioned_quadratics():
