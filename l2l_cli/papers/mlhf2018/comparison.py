@@ -1,0 +1,104 @@
+"""Comparisons of MLHF with its rivals: figures 1 and 2, and what goes beyond them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from l2l_cli.papers.base import Artefact, Findings
+from l2l_cli.papers.measured import Measured, on_problem
+from l2l_cli.papers.mlhf2018.claims import Statements, downhill
+from l2l_cli.papers.mlhf2018.drawing import loss_panels
+from l2l_cli.papers.mlhf2018.measures import AT_ONE, TUNED
+from l2l_cli.papers.mlhf2018.sections import end_results, ends_sections, inside_sections
+from l2l_cli.papers.sections import ratio_result, what_tuning_chose
+from l2l_cli.results.content import Section
+from l2l_cli.results.standings import Standings
+from l2l_cli.results.verdicts import Result
+
+SECONDS = (
+    "Seconds are those that the process spent on its CPU, on a GPU those on the wall, accumulated over the steps "
+    "alone; the paper's are those of a GPU."
+)
+
+TUNING = (
+    "Tuned for the mean training loss over the last tenth of the steps, on tune episodes alone; every contender tries "
+    "equally many settings, MLHF those of its learning rate, and their number is stated."
+)
+
+CAPTION = "Training cross-entropy against samples (a) and seconds (b){beside}.  Bands: range over seeds."
+
+
+class Comparison(Artefact):
+    """Curves of MLHF, in each variant, and of its rivals.
+
+    Args:
+        titles: Title of the section by problem; the first problem is the base, which results do not mention.
+        text: What the contenders are.
+        rivals: Rows by group of rivals.
+        claims: What is claimed of each learned rule at learning rate 1, and at a tuned one.
+        ratios: Groups as a multiple of whose best each learned rule's loss is a result.
+        held_out: Whether scores on held-out images are drawn, too.
+        log: Whether losses are drawn on a logarithmic axis.
+
+    Raises:
+        ValueError: A claim or ratio refers to a group that ``rivals`` does not have.
+    """
+
+    def __init__(
+        self,
+        titles: dict[str, str],
+        text: str,
+        rivals: dict[str, list[str]],
+        claims: Statements,
+        ratios: list[str],
+        held_out: bool = False,
+        log: bool = False,
+    ) -> None:
+        if unknown := {*claims.groups, *ratios} - set(rivals):
+            raise ValueError(f"rivals has no group {', '.join(sorted(unknown))} (groups: {', '.join(rivals)})")
+        self.titles, self.text, self.rivals = titles, text, rivals
+        self.claims, self.ratios, self.held_out, self.log = claims, ratios, held_out, log
+
+    def refers_to(self) -> Sequence[str]:
+        """Return the rivals."""
+        return [row for rows in self.rivals.values() for row in rows]
+
+    def judge(self, measured: Measured) -> Findings:
+        """Judge and draw every problem that was run."""
+        standings, (base, *_) = measured.standings(), self.titles
+        problems = [problem for problem in self.titles if problem in standings.problems] or [base]
+        results = [one for problem in problems for one in self._results(measured, standings, problem, base)]
+        if not standings.contenders:
+            return Findings(results)
+        sections = []
+        for problem in problems:
+            sections += self._sections(measured, standings, problem, "" if problem == base else f"_{problem}")
+        return Findings(results, [*sections, *what_tuning_chose(self.titles[base], measured, TUNING)])
+
+    def _rules(self, measured: Measured) -> list[str]:
+        return [*measured.names("learned", variant=AT_ONE), *measured.names("learned", variant=TUNED)]
+
+    def _results(self, measured: Measured, standings: Standings, problem: str, base: str) -> list[Result]:
+        ratios = [
+            ratio_result(measured, standings, rule, self.rivals[group], group, problem, on_problem(rule, problem, base))
+            for rule in self._rules(measured)
+            for group in self.ratios
+        ]
+        return [*end_results(measured, standings, problem, base), *ratios]
+
+    def _sections(self, measured: Measured, standings: Standings, problem: str, suffix: str) -> list[Section]:
+        title = self.titles[problem]
+        claims = [
+            claim
+            for rule in self._rules(measured)
+            for claim in self.claims.judged(measured, standings, rule, self.rivals, problem)
+        ]
+        claims.append(downhill(measured, problem))
+        beside = "; below, held-out images" if self.held_out else ""
+        drawing = loss_panels(measured, problem, self.held_out, self.log)
+        drawn = measured.save(drawing, CAPTION.format(beside=beside), suffix)
+        return [
+            Section(title, [self.text, SECONDS], figures=[drawn], claims=claims),
+            *ends_sections(title, measured, standings, problem),
+            *inside_sections(title, measured, problem, suffix),
+        ]
