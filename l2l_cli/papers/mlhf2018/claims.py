@@ -24,37 +24,29 @@ class Statements:
     """What is claimed of a rule; ``{rule}`` in a statement stands for its name.
 
     Args:
-        per_sample: Groups of rivals, by statement that the rule is below all of them over every tenth of the run.
-        per_second: Groups of rivals, by statement that the rule is below all of them after equally many seconds.
+        lowest: Groups of rivals, by statement that the rule is below all of them; ``{unit}`` in it stands for "sample",
+            judged over every tenth of the run, and for "second", judged when the quickest is through.
         at_most: Shares by group of rivals, by statement that the rule ends at or below that share of the best one.
         progress: Statement that the rule goes on making progress; empty if that is not claimed.
     """
 
-    def __init__(
-        self,
-        per_sample: dict[str, list[str]],
-        per_second: dict[str, list[str]],
-        at_most: dict[str, dict[str, float]],
-        progress: str = "",
-    ) -> None:
-        self.per_sample, self.per_second, self.at_most, self.progress = per_sample, per_second, at_most, progress
+    def __init__(self, lowest: dict[str, list[str]], at_most: dict[str, dict[str, float]], progress: str = "") -> None:
+        self.lowest, self.at_most, self.progress = lowest, at_most, progress
 
     @property
     def groups(self) -> set[str]:
         """Names of all groups of rivals that are referred to."""
-        stated = [*self.per_sample.values(), *self.per_second.values(), *self.at_most.values()]
-        return {name for names in stated for name in names}
+        return {name for names in (*self.lowest.values(), *self.at_most.values()) for name in names}
 
     def judged(
         self, measured: Measured, standings: Standings, who: str, rivals: Mapping[str, Sequence[str]], problem: str
     ) -> Iterator[Claim]:
         """Yield the verdicts on one rule and problem; ``rivals`` holds the rows of each group."""
-        for text, names in self.per_sample.items():
+        for text, names in self.lowest.items():
             rows = [row for name in names for row in rivals[name]]
-            yield below(text.format(rule=who), standings, who, rows, problem, standings.marks(problem))
-        for text, names in self.per_second.items():
-            rows = [row for name in names for row in rivals[name]]
-            yield per_second(text.format(rule=who), measured, who, rows, problem)
+            per_sample, per_time = (text.format(rule=who, unit=unit) for unit in ("sample", "second"))
+            yield below(per_sample, standings, who, rows, problem, standings.marks(problem))
+            yield per_second(per_time, measured, who, rows, problem)
         if self.progress:
             yield progresses(self.progress.format(rule=who), standings, who, problem)
         for text, shares in self.at_most.items():

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from l2l_cli.papers.base import Artefact, Findings
 from l2l_cli.papers.measured import Measured, on_problem
 from l2l_cli.papers.mlhf2018.claims import Statements, downhill
-from l2l_cli.papers.mlhf2018.drawing import loss_panels
 from l2l_cli.papers.mlhf2018.measures import AT_ONE, TUNED
-from l2l_cli.papers.mlhf2018.sections import end_results, ends_sections, inside_sections
+from l2l_cli.papers.mlhf2018.sections import end_results, ends_sections, inside_sections, loss_panels
 from l2l_cli.papers.sections import ratio_result, what_tuning_chose
 from l2l_cli.results.content import Section
 from l2l_cli.results.standings import Standings
@@ -25,7 +24,7 @@ TUNING = (
     "equally many settings, MLHF those of its learning rate, and their number is stated."
 )
 
-CAPTION = "Training cross-entropy against samples (a) and seconds (b){beside}.  Bands: range over seeds."
+CAPTION = "Training cross-entropy against samples (a) and seconds (b), bands: range over seeds"
 
 
 class Comparison(Artefact):
@@ -65,38 +64,29 @@ class Comparison(Artefact):
 
     def judge(self, measured: Measured) -> Findings:
         """Judge and draw every problem that was run."""
-        standings, (base, *_) = measured.standings(), self.titles
-        problems = [problem for problem in self.titles if problem in standings.problems] or [base]
-        results = [one for problem in problems for one in self._results(measured, standings, problem, base)]
-        if not standings.contenders:
-            return Findings(results)
-        sections = []
-        for problem in problems:
-            sections += self._sections(measured, standings, problem, "" if problem == base else f"_{problem}")
+        standings, (base, *_), sections = measured.standings(), self.titles, list[Section]()
+        results = list[Result]()
+        rules = [name for variant in (AT_ONE, TUNED) for name in measured.names("learned", variant=variant)]
+        for problem in [name for name in self.titles if name in standings.problems] or [base]:
+            results += end_results(measured, standings, problem, base)
+            results += [
+                ratio_result(measured, standings, rule, self.rivals[group], group, problem, row)
+                for rule, row in {rule: on_problem(rule, problem, base) for rule in rules}.items()
+                for group in self.ratios
+            ]
+            if standings.contenders:
+                suffix = "" if problem == base else f"_{problem}"
+                sections += self._sections(measured, standings, rules, problem, suffix)
         return Findings(results, [*sections, *what_tuning_chose(self.titles[base], measured, TUNING)])
 
-    def _rules(self, measured: Measured) -> list[str]:
-        return [*measured.names("learned", variant=AT_ONE), *measured.names("learned", variant=TUNED)]
-
-    def _results(self, measured: Measured, standings: Standings, problem: str, base: str) -> list[Result]:
-        ratios = [
-            ratio_result(measured, standings, rule, self.rivals[group], group, problem, on_problem(rule, problem, base))
-            for rule in self._rules(measured)
-            for group in self.ratios
-        ]
-        return [*end_results(measured, standings, problem, base), *ratios]
-
-    def _sections(self, measured: Measured, standings: Standings, problem: str, suffix: str) -> list[Section]:
-        title = self.titles[problem]
-        claims = [
-            claim
-            for rule in self._rules(measured)
-            for claim in self.claims.judged(measured, standings, rule, self.rivals, problem)
-        ]
+    def _sections(
+        self, measured: Measured, standings: Standings, rules: Sequence[str], problem: str, suffix: str
+    ) -> list[Section]:
+        title, judged = self.titles[problem], self.claims.judged
+        claims = [one for rule in rules for one in judged(measured, standings, rule, self.rivals, problem)]
         claims.append(downhill(measured, problem))
-        beside = "; below, held-out images" if self.held_out else ""
         drawing = loss_panels(measured, problem, self.held_out, self.log)
-        drawn = measured.save(drawing, CAPTION.format(beside=beside), suffix)
+        drawn = measured.save(drawing, CAPTION + ("; below, held-out images." if self.held_out else "."), suffix)
         return [
             Section(title, [self.text, SECONDS], figures=[drawn], claims=claims),
             *ends_sections(title, measured, standings, problem),

@@ -21,18 +21,17 @@ RATE = "learner.rule.lr"
 def variants_of(subject: Subject) -> Iterator[tuple[str, Entry]]:
     """Yield a row's learner on every problem, by variant.
 
-    A hand-made rule is tuned for each problem; a meta-trained MLHF is run at several learning rates, one of them tuned
-    likewise.
+    A hand-made rule is tuned for each problem; a meta-trained MLHF is run at the learning rate of its training, and if
+    it is tuned likewise also at the batch ratio and at the tuned one.
     """
     if mlhf_of(subject.learner) is None:
         yield from (("", entry) for entry in subject.entries())
-        return
-    for problem in problems_of(subject.settings):
-        yield from _at_rates(subject, problem)
+    else:
+        for problem in problems_of(subject.settings):
+            yield from _at_rates(subject, problem)
 
 
 def _at_rates(subject: Subject, problem: Problem) -> Iterator[tuple[str, Entry]]:
-    """Yield a meta-trained MLHF at the learning rate of its training, and if it is tuned so and at the batch ratio."""
     settings = subject.settings
     yield AT_ONE, Entry(subject.name, problem, subject.learner.on(problem.task), None, {})
     points = tunable(settings)

@@ -1,18 +1,22 @@
-"""Results and sections that several artefacts of this paper share."""
+"""Results, curves and sections that several artefacts of this paper share."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure as Drawing
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from l2l_cli.papers.measured import Measured, on_problem
 from l2l_cli.papers.mlhf2018.diagnostics import DAMPING, DOWNHILL, QUANTILES, RELATIVE
-from l2l_cli.papers.mlhf2018.track import HELD_OUT_ACCURACY, HELD_OUT_LOSS, LONGEST, SECONDS
+from l2l_cli.papers.mlhf2018.track import HELD_OUT_ACCURACY, HELD_OUT_LOSS, LONGEST, LOSS, SECONDS
+from l2l_cli.papers.palette import Style
 from l2l_cli.papers.panels import legend, plain_numbers
 from l2l_cli.papers.sections import who_leads
 from l2l_cli.results.content import Section
-from l2l_cli.results.plot import COLOURS, decorate, panels
+from l2l_cli.results.plot import COLOURS, curves, decorate, panels
 from l2l_cli.results.standings import Standings, last_values
 from l2l_cli.results.verdicts import Result
 
@@ -28,19 +32,66 @@ INSIDE = (
     "halfway through the run: where 10 % and 90 % agree, one number for each type would have done."
 )
 
-FORMATS = {
-    "loss": ".4f",
-    "sd over seeds": ".4f",
-    "held-out": ".4f",
-    "accuracy": ".1%",
-    "ms per step": ".1f",
-    "÷ the quickest's": ".1f",
-    "longest step": ".2f",
-}
+LAST = {"held-out": HELD_OUT_LOSS, "accuracy": HELD_OUT_ACCURACY, "longest step": LONGEST, "ms per step": SECONDS}
+"""Metrics of which the last value is shown, by column."""
+
+FORMATS = dict.fromkeys(("loss", "sd over seeds", "held-out"), ".4f")
+FORMATS |= {"accuracy": ".1%", "longest step": ".2f", "ms per step": ".1f", "÷ the quickest's": ".1f"}
+
+ABOVE = 1.15
+"""Multiple of the first loss above which curves are cut off."""
+
+
+def draw(
+    axes: Axes,
+    table: pd.DataFrame,
+    styles: Mapping[str, Style],
+    x: str = "updates",
+    log: bool = False,
+    cut: bool = True,
+) -> None:
+    """Draw the curves of all contenders that have one, in the order of their styles.
+
+    Args:
+        axes: Where to draw.
+        table: Curves, from ``Measured.curves``.
+        styles: Line properties by contender.
+        x: Column along the horizontal axis.
+        log: Whether the vertical axis is logarithmic.
+        cut: Whether what is above ``ABOVE`` times the first loss is cut off.
+    """
+    table = table.assign(value=table.value.where(np.isfinite(table.value)))
+    order = [name for name in styles if table[table.contender == name].value.notna().any()]
+    curves(axes, table, order, styles, x=x)
+    if log:
+        axes.set_yscale("log")
+        plain_numbers(axes.yaxis)
+    start, low = table[table.updates == table.updates.min()].value.median(), table.value.min()
+    if cut and table.value.max() > ABOVE * start > ABOVE * low:
+        axes.set_ylim(low * 0.9 if log else low - 0.05 * (start - low), ABOVE * start)
+
+
+def loss_panels(measured: Measured, problem: str, held_out: bool, log: bool) -> Figure:
+    """Draw training loss against updates and seconds, and scores on held-out images if asked for."""
+    figure, axes = panels(2 if held_out else 1, 2, height=3.0)
+    loss, styles = measured.curves(problem, LOSS), measured.styles()
+    draw(axes[0], loss, styles, log=log)
+    decorate(axes[0], "(a) against samples", "updates", "training cross-entropy")
+    seconds = measured.curves(problem, SECONDS).groupby(["contender", "updates"]).value.mean()
+    timed = loss.join(seconds.rename("seconds"), on=["contender", "updates"])
+    draw(axes[1], timed, styles, x="seconds", log=log)
+    decorate(axes[1], "(b) against seconds", "seconds", "", "x")
+    if held_out:
+        draw(axes[2], measured.curves(problem, HELD_OUT_LOSS), styles)
+        decorate(axes[2], "ours: held-out images", "updates", "cross-entropy")
+        draw(axes[3], measured.curves(problem, HELD_OUT_ACCURACY), styles, cut=False)
+        decorate(axes[3], "ours: held-out images", "updates", "accuracy")
+    legend(figure, axes, columns=4)
+    return figure
 
 
 def end_results(measured: Measured, standings: Standings, problem: str, base: str) -> list[Result]:
-    """Return one result a contender: its loss over the last tenth of a run; rows that were not run stand for it."""
+    """Return each contender's loss over the last tenth of a run, and an empty result for a row that was not run."""
     end = standings.last(problem)
     names = [name for name in measured.names() if standings.has(name, problem, end)]
     names += [row for row in measured.rows if row not in measured.run]
@@ -52,27 +103,14 @@ def end_results(measured: Measured, standings: Standings, problem: str, base: st
 def ends_sections(title: str, measured: Measured, standings: Standings, problem: str) -> list[Section]:
     """Return losses, held-out scores and costs at the end of a run, best first, and who leads when."""
     end = standings.last(problem)
-    last = {
-        metric: last_values(measured.curves(problem, metric))
-        for metric in (HELD_OUT_LOSS, HELD_OUT_ACCURACY, SECONDS, LONGEST)
-    }
-    quickest, lines = min(last[SECONDS].values()), []
-    for name in standings.scored(standings.contenders, problem, end):
-        values, seconds = standings.seeds(name, problem, end), last[SECONDS][name]
-        lines.append(
-            {
-                "contender": name,
-                "loss": float(np.mean(values)),
-                "sd over seeds": float(np.std(values, ddof=1)) if len(values) > 1 else np.nan,
-                "seeds": len(values),
-                "held-out": last[HELD_OUT_LOSS].get(name, np.nan),
-                "accuracy": last[HELD_OUT_ACCURACY].get(name, np.nan),
-                "ms per step": 1000 * seconds / end,
-                "÷ the quickest's": seconds / quickest,
-                "longest step": last[LONGEST].get(name, np.nan),
-            }
-        )
-    table = pd.DataFrame(lines).sort_values("loss")
+    names = standings.scored(standings.contenders, problem, end)
+    losses = pd.DataFrame({name: pd.Series(standings.seeds(name, problem, end)) for name in names})
+    means = {"loss": losses.mean(), "sd over seeds": losses.std(), "seeds": losses.count()}
+    last = {column: pd.Series(last_values(measured.curves(problem, metric))) for column, metric in LAST.items()}
+    table = pd.DataFrame({**means, **last}).loc[names]
+    table["ms per step"] *= 1000 / end
+    table["÷ the quickest's"] = table["ms per step"] / table["ms per step"].min()
+    table = table.sort_values("loss").rename_axis("contender").reset_index()
     section = Section(f"{title}: losses and costs at the end", [ENDS], [table], formats=FORMATS)
     return [section, *who_leads(title, measured, standings, [problem])]
 
@@ -83,10 +121,13 @@ def inside_sections(title: str, measured: Measured, problem: str, suffix: str = 
     frames = {name: frame for name, frame in frames.items() if (frame.metric == DOWNHILL).any()}
     if not frames:
         return []
-    damping = {name: _damping(frame) for name, frame in frames.items()}
+    damping: dict[str, dict[str, pd.DataFrame]] = {}
     lines = []
     for name, frame in frames.items():
-        means = frame.groupby("metric").value.mean()
+        means, parts = frame.groupby("metric").value.mean(), frame[frame.metric == DAMPING].groupby("part", sort=False)
+        damping[name] = {
+            str(part): rows.pivot_table(index="step", columns="statistic", values="value") for part, rows in parts
+        }
         quantiles = {
             f"{part}: 10, 50, 90 %": " · ".join(f"{value:.2g}" for value in table.iloc[len(table) // 2])
             for part, table in damping[name].items()
@@ -97,13 +138,7 @@ def inside_sections(title: str, measured: Measured, problem: str, suffix: str = 
     return [Section(f"{title}: inside a step", [INSIDE], [pd.DataFrame(lines)], [drawn], {"downhill": ".1%"})]
 
 
-def _damping(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return quantiles of the damping by parameter type: one row for each step, 10, 50 and 90 % as columns."""
-    parts = frame[frame.metric == DAMPING].groupby("part", sort=False)
-    return {str(part): rows.pivot_table(index="step", columns="statistic", values="value") for part, rows in parts}
-
-
-def _draw(damping: dict[str, dict[str, pd.DataFrame]]) -> Drawing:
+def _draw(damping: dict[str, dict[str, pd.DataFrame]]) -> Figure:
     figure, axes = panels(-(-len(damping) // 3), min(3, len(damping)), height=2.3)
     for panel, (name, parts) in zip(axes, damping.items(), strict=False):
         for colour, (part, table) in zip(COLOURS, parts.items(), strict=False):

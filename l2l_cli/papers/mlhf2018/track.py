@@ -6,7 +6,7 @@ Deviation: seconds are those of the steps alone; drawing the images is left out.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -65,7 +65,7 @@ def follow(learner: Learner[Any], problem: Problem, row: Callable[..., Metric], 
         if step + 1 in marks:
             scores = _held_out(learner, state, episode).items()
             rows += [row(metric, value, step + 1, statistic="mean") for metric, value in scores]
-    return [*rows, *_windows(torch.stack(losses).double().cpu(), {SECONDS: seconds, LONGEST: longest}, row)]
+    return [*rows, *_windows(torch.stack(losses).double().cpu(), seconds, longest, row)]
 
 
 def _now() -> float:
@@ -91,8 +91,7 @@ def _held_out(learner: Learner[Any], state: object, episode: Episode) -> dict[st
         batch = episode.batch(number, Split.TEST)
         answer = learner.predict(state, batch.inputs)
         scores.append({"loss": task.loss(answer, batch.targets), **task.metrics(answer, batch.targets)})
-    means = {name: torch.stack([part[name] for part in scores]).mean(0).mean().item() for name in scores[0]}
-    return {f"held_out_{name}": value for name, value in means.items()}
+    return {f"held_out_{name}": torch.stack([one[name] for one in scores]).mean(0).mean().item() for name in scores[0]}
 
 
 def ends(steps: int, count: int) -> list[int]:
@@ -110,20 +109,16 @@ def diagnosed_steps(steps: int) -> set[int]:
     return {index * steps // count for index in range(count)}
 
 
-def _windows(losses: Tensor, curves: Mapping[str, list[float]], row: Callable[..., Metric]) -> Iterator[Metric]:
-    """Yield means over windows of steps, each episode's over tenths, and the number of losses that are not finite.
-
-    Args:
-        losses: Loss on each minibatch before it was learned from, (T, E).
-        curves: Further numbers by metric, after each number of updates from 0 to T; those of other lengths are left out.
-        row: Function from metric, value, step and further fields to a row.
-    """
+def _windows(
+    losses: Tensor, seconds: Sequence[float], longest: Sequence[float], row: Callable[..., Metric]
+) -> Iterator[Metric]:
+    """Yield means over windows of steps, each episode's over tenths, and how many losses (T, E) are not finite."""
     steps, begin = len(losses), 0
     for end in ends(steps, steps // -(-steps // POINTS)):
         yield row(LOSS, losses[begin:end].mean().item(), end, statistic="mean")
-        for metric, values in curves.items():
-            if len(values) > steps:
-                yield row(metric, values[end], end, statistic="mean")
+        yield row(SECONDS, seconds[end], end, statistic="mean")
+        if len(longest) > steps:
+            yield row(LONGEST, longest[end], end, statistic="mean")
         begin = end
     begin = 0
     for end in ends(steps, TENTHS):
