@@ -64,8 +64,8 @@ class Comparison(Artefact):
 
     def judge(self, measured: Measured) -> Findings:
         """Judge and draw every problem that was run."""
-        standings, (base, *_), sections = measured.standings(), self.titles, list[Section]()
-        results = list[Result]()
+        standings, (base, *_) = measured.standings(), self.titles
+        results, sections = list[Result](), list[Section]()
         rules = [name for variant in (AT_ONE, TUNED) for name in measured.names("learned", variant=variant)]
         for problem in [name for name in self.titles if name in standings.problems] or [base]:
             results += end_results(measured, standings, problem, base)

@@ -95,9 +95,8 @@ def end_results(measured: Measured, standings: Standings, problem: str, base: st
     end = standings.last(problem)
     names = [name for name in measured.names() if standings.has(name, problem, end)]
     names += [row for row in measured.rows if row not in measured.run]
-    return [
-        measured.result(on_problem(name, problem, base), "loss", standings.seeds(name, problem, end)) for name in names
-    ]
+    rows = {name: on_problem(name, problem, base) for name in names}
+    return [measured.result(row, "loss", standings.seeds(name, problem, end)) for name, row in rows.items()]
 
 
 def ends_sections(title: str, measured: Measured, standings: Standings, problem: str) -> list[Section]:

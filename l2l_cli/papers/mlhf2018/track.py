@@ -25,11 +25,8 @@ from l2l_cli.tasks.base import Episode
 POINTS, TENTHS, DIAGNOSED = 50, 10, 30
 """Points of a curve, at most; windows whose mean is kept for every episode; steps that are diagnosed, at most."""
 
-HELD_OUT = 4
-"""Minibatches of held-out images, the same for all contenders."""
-
-HELD_OUT_MARKS = 5
-"""Numbers of updates after which the held-out images are scored."""
+HELD_OUT, HELD_OUT_MARKS = 4, 5
+"""Minibatches of held-out images, the same for all contenders; how many times in a run they are scored."""
 
 LOSS, SECONDS, LONGEST, NOT_FINITE = "loss", "seconds", "longest_step", "not_finite"
 HELD_OUT_LOSS, HELD_OUT_ACCURACY = "held_out_loss", "held_out_accuracy"
