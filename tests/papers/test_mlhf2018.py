@@ -43,7 +43,7 @@ from l2l_cli.papers.mlhf2018.track import ends, follow
 from l2l_cli.results import standings
 from l2l_cli.results.metrics import Metric
 from l2l_cli.runs.building import build_learner, build_task
-from l2l_cli.tasks.convolutional import ImagesCudaConvNet
+from tests.image_tasks import image_node, image_task
 from tests.papers.made_up import costs, frame_of, measured_of
 
 PRESET = "mlhf2018"
@@ -281,7 +281,8 @@ def test_a_track_is_what_the_learner_does():
 
 
 def test_efficiency_is_a_share_of_the_exact_solution(double):
-    task = ImagesCudaConvNet("digits", (2, 2), 3, (5,), examples=16, augment="none")
+    network = {"channels": [2, 2], "kernel": 3, "dense": [5]}
+    task = image_task("convnet.CudaConvNet", **network, examples=16, horizon=1000, standardise="image")
     rule = MLHF(iterations=60, preconditioner="jacobi", base_damping=0.1)
     batch = task.sample(1, 0, Phase.TEST).batch(0)
 
@@ -316,9 +317,7 @@ def test_a_hand_made_row_is_tuned_and_measured():
 
 def test_a_problem_may_be_a_task_of_its_own():
     subject = trained()
-    subject.settings.evaluation.problems = {
-        "other": {"_target_": "l2l_cli.tasks.images.ImagesMLP", "dataset": "digits", "hidden": [3]}
-    }
+    subject.settings.evaluation.problems = {"other": image_node("mlp.MLP", hidden=[3])}
     (problem,) = subject.problems()
     assert isinstance(problem, Problem)
     assert problem.task.model.size == 64 * 3 + 3 + 3 * 10 + 10
