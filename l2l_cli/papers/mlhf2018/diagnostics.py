@@ -63,12 +63,11 @@ def diagnose(rule: MLHF, point: Point, memory: Curved, near_exact: bool) -> dict
     if near_exact:
         means[EFFICIENCY] = loss / _near_exact(point, system, memory.solution)
     numbers = {(metric, "mean", ""): values.mean().item() for metric, values in means.items()}
-    for kind, span in _spans(system.like, point.kinds).items():
-        part = system.damping[:, span].flatten()
+    for part, span in _spans(system.like, point.kinds).items():
+        damping = system.damping[:, span].flatten()
         for statistic, share in QUANTILES.items():
             # An order statistic: torch's quantile refuses the weights of large networks.
-            value = part.kthvalue(1 + int(share * (len(part) - 1))).values
-            numbers[DAMPING, statistic, kind] = value.item()
+            numbers[DAMPING, statistic, part] = damping.kthvalue(1 + int(share * (len(damping) - 1))).values.item()
     return numbers
 
 
