@@ -103,7 +103,7 @@ class Ablation(Artefact):
             return Claim(text, None)
         a, b = float(np.mean(ours)), float(np.mean(theirs))
         if metric == EFFICIENCY:
-            return Claim(text, a - b >= mark, f"efficiency {a:.3f} against {b:.3f} (mark: a lead of {mark:g})")
+            return Claim(text, a - b >= mark, f"efficiency {a:.3f} against {b:.3f} (mark: a lead of at least {mark:g})")
         return Claim(text, a >= mark * b, f"‖r_n‖ ÷ ‖g‖ {a:.2g} against {b:.2g} (mark: {mark:g} times)")
 
 
