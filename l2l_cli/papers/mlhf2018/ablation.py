@@ -35,7 +35,7 @@ class Ablation(Artefact):
     network, and each configuration is meta-trained for fewer updates.
 
     Args:
-        text: What the configurations are.
+        text: Description of the configurations.
         default: Row that the others are compared with.
         leads: Smallest lead of the default's efficiency over that of a row, by statement; below 0 it may be behind.
         residuals: Smallest ratio of the default's ‖r_n‖ ÷ ‖g‖ to that of a row, by statement.

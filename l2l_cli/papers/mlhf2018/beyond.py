@@ -37,7 +37,7 @@ class Long(Artefact):
     """Curves far beyond the horizon of meta-training, and whether every loss is finite.
 
     Args:
-        text: What the contenders are.
+        text: Description of the contenders.
     """
 
     def __init__(self, text: str) -> None:
@@ -70,7 +70,7 @@ class Parallel(Artefact):
     Deviation: the paper leaves data-parallel MLHF to future work; that both runs are one is ours to show.
 
     Args:
-        text: How the work is divided.
+        text: Description of how the work is divided.
         one: Row of the run on one process.
         several: Row of the same run on several processes.
     """

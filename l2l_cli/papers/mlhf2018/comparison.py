@@ -27,14 +27,14 @@ TUNING = (
 CAPTION = "Training cross-entropy against samples (a) and seconds (b), bands: range over seeds"
 
 
-class Comparison(Artefact):
+class TrainingCurves(Artefact):
     """Curves of MLHF, in each variant, and of its rivals.
 
     Args:
         titles: Title of the section by problem; the first problem is the base, which results do not mention.
-        text: What the contenders are.
+        text: Description of the contenders.
         rivals: Rows by group of rivals.
-        claims: What is claimed of each learned rule at learning rate 1, and at a tuned one.
+        claims: Claims about each learned rule at learning rate 1, and at a tuned one.
         ratios: Groups as a multiple of whose best each learned rule's loss is a result.
         held_out: Whether scores on held-out images are drawn, too.
         log: Whether losses are drawn on a logarithmic axis.

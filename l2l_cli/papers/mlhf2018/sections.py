@@ -53,7 +53,7 @@ def draw(
     """Draw the curves of all contenders that have one, in the order of their styles.
 
     Args:
-        axes: Where to draw.
+        axes: Panel to draw in.
         table: Curves, from ``Measured.curves``.
         styles: Line properties by contender.
         x: Column along the horizontal axis.
