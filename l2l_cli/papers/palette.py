@@ -20,8 +20,9 @@ RIVALS = COLOURS[1:7]
 def styles_of(rows: Mapping[str, Row], origin: Mapping[str, str]) -> dict[str, Style]:
     """Return line properties by contender.
 
-    The paper's learned rows are blue, ours black, limits grey and dashed; hand-made rows take the other colours in
-    their order, those of one group the same.  What shares a colour is told apart by the stroke.
+    The paper's learned rows are blue, ours black, limits grey and dashed; all others take the other colours in their
+    order, those of one group the same, and so do learned rows of another group than the paper's first.  What shares a
+    colour is told apart by the stroke.
 
     Args:
         rows: What the row of each contender says of itself.
@@ -30,13 +31,14 @@ def styles_of(rows: Mapping[str, Row], origin: Mapping[str, str]) -> dict[str, S
     colours: dict[str, str] = {}
     strokes: dict[str, int] = {}
     styles: dict[str, Style] = {}
+    first = next((row.group for row in rows.values() if row.role == "learned" and not row.ours), "")
     for name, row in rows.items():
         if row.role == "limit":
             styles[name] = {"color": LIMIT, "linestyle": (0, (4, 2)), "zorder": 3}
             continue
         learned = row.role == "learned"
         family = row.group or origin[name]
-        colour = (OURS if row.ours else LEARNED) if learned else colours.get(family)
+        colour = OURS if learned and row.ours else LEARNED if learned and row.group == first else colours.get(family)
         if colour is None:
             colour = RIVALS[len(colours) % len(RIVALS)]
             colours[family] = colour

@@ -1,109 +1,107 @@
-"""Beyond the paper: a perceptron, a recurrent network, and runs of ten times the length of meta-training.
-
-Deviation: the paper compares with the coordinatewise LSTM on a perceptron in a supplement that could not be had, and
-leaves recurrent networks to future work; networks, lengths and rivals here are ours.
-"""
+"""Beyond the paper: runs of ten times the length of meta-training, and a run whose batches two processes divide."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from l2l_cli.papers.base import Artefact
-from l2l_cli.papers.drawing import legend
-from l2l_cli.papers.mlhf2018.claims import downhill, end_of, goes_on, per_sample, ratio, stays_finite, within
-from l2l_cli.papers.mlhf2018.figure1 import who_is_quick
-from l2l_cli.papers.mlhf2018.measures import contenders_of, losses_of
-from l2l_cli.papers.mlhf2018.names import AT_ONE, FIRST_ORDER, HF, L2L, TUNED, at, is_mlhf
-from l2l_cli.papers.mlhf2018.sections import chosen_section, end_results, ends_section, inside_section
-from l2l_cli.papers.mlhf2018.style import are_mlhf, draw, loss_panels
-from l2l_cli.papers.shared import listed
-from l2l_cli.results.frame import summarise
-from l2l_cli.results.plot import decorate, panels, save
-from l2l_cli.results.report import Figure, Section
+from l2l_cli.papers.base import Artefact, Findings
+from l2l_cli.papers.measured import Measured, name_of
+from l2l_cli.papers.mlhf2018.claims import downhill, progresses, stays_finite
+from l2l_cli.papers.mlhf2018.measures import AT_ONE
+from l2l_cli.papers.mlhf2018.sections import draw, end_results, ends_sections, inside_sections
+from l2l_cli.papers.mlhf2018.track import NOT_FINITE, SECONDS
+from l2l_cli.papers.palette import Style
+from l2l_cli.papers.panels import legend
+from l2l_cli.results.content import Claim, Figure, Section
+from l2l_cli.results.plot import STROKES, decorate, panels
+from l2l_cli.results.standings import last_values
 
-LONG = "long"
-
-LONG_TEXT = (
-    "Meta-training meets no parameters older than a tenth of this run.  *lr 1* is the paper's learning rate; nothing "
-    "is tuned here.  Hessian-free stands beside it at what Figure 1 chooses for it."
-)
-
-TEXTS = {
-    "mlp": "A perceptron of 20 sigmoid units on MNIST, θ₀ ~ N(0, 0.01²), on which MLHF and L2L are both meta-trained.",
-    "rnn": "An LSTM that reads MNIST row by row; MLHF is meta-trained on it, and G goes through time.",
-}
+SAME = 1e-3
+"""Largest relative difference of the losses over the first tenth of the run that counts as rounding."""
 
 
-def mlp(rows: Mapping[str, pd.DataFrame], folder: Path) -> Artefact:
-    """Judge and draw the perceptron, with L2L."""
-    return _compared("mlp", "Beyond the paper: a perceptron on MNIST", rows, folder)
-
-
-def rnn(rows: Mapping[str, pd.DataFrame], folder: Path) -> Artefact:
-    """Judge and draw the recurrent network."""
-    return _compared("rnn", "Beyond the paper: a recurrent network on MNIST", rows, folder)
-
-
-def _compared(artefact: str, title: str, rows: Mapping[str, pd.DataFrame], folder: Path) -> Artefact:
-    contenders = contenders_of(rows)
-    losses, problem = losses_of(contenders), artefact
-    names = [*at(losses.contenders, TUNED), *at(losses.contenders, AT_ONE)]
-    rivals = {"first order": FIRST_ORDER, "Hessian-free": [HF], "L2L": [L2L]}
-    results = end_results(artefact, contenders, losses, problem)
-    for name in names:
-        for what, others in rivals.items():
-            if set(others) & set(losses.contenders):
-                results.append(ratio((artefact, name, f"÷ {what}"), losses, name, others, problem))
-    if not losses.contenders:
-        return Artefact(results)
-    path = folder / "figures" / artefact
-    loss_panels(contenders, problem, path, held=True, log=True)
-    judged = []
-    for name in names:
-        judged.append(per_sample(f"{name}, below every first-order rule", losses, name, FIRST_ORDER, problem))
-        judged.append(within(f"{name}, not behind tuned Hessian-free", losses, name, [HF], problem, 1.0))
-        if L2L in losses.contenders:
-            judged.append(within(f"{name}, not behind L2L", losses, name, [L2L], problem, 1.0))
-    judged.append(downhill("Claim 5, ⟨g, xₙ⟩ > 0", are_mlhf(contenders), problem))
-    caption = "Training cross-entropy against samples (a) and seconds (b); below, held-out pictures."
-    text = [TEXTS[artefact], listed(judged), who_is_quick(contenders, problem)]
-    sections = [
-        Section(title, text, figures=[Figure(path.with_suffix(".png"), caption)]),
-        *ends_section(title, contenders, losses, problem),
-        *inside_section(title, contenders, problem, folder / "figures" / f"{artefact}_damping"),
-        *chosen_section(title, contenders),
-    ]
-    return Artefact(results, sections)
-
-
-def long(rows: Mapping[str, pd.DataFrame], folder: Path) -> Artefact:
-    """Judge and draw runs of ten times the length that meta-training meets."""
-    contenders, title = contenders_of(rows), "Beyond the paper: ten times as long"
-    losses = losses_of(contenders)
-    forms = [name for name in losses.contenders if is_mlhf(name)]
-    results = end_results("long", contenders, losses, LONG)
-    for name in forms:
-        lost = contenders[name][contenders[name].metric == "not finite"].groupby("seed").value.sum().tolist()
-        results.append(summarise(("long", name, "not finite"), lost, None))
-    if not losses.contenders:
-        return Artefact(results)
-    path = folder / "figures" / "long"
+def _drawn(measured: Measured, problem: str, styles: Mapping[str, Style], caption: str, age: float = 0.0) -> Figure:
+    """Draw training losses, on a logarithmic axis with a dotted line at an age of parameters if one is given."""
     figure, axes = panels(1, 1, height=3.2)
-    draw(axes[0], contenders, LONG, log=True)
-    axes[0].axvline(end_of(losses, LONG) / 10, color="#555555", linestyle=":", linewidth=1.0)
-    decorate(axes[0], "Ten times the horizon of meta-training", "updates", "training cross-entropy")
-    legend(figure, axes, published=False, columns=3)
-    save(figure, path)
-    judged = [goes_on(f"Claim 3, {name}, progress continues", losses, name, LONG) for name in losses.contenders]
-    judged.append(stays_finite("Ours, no step is not finite", contenders, forms))
-    judged.append(downhill("Claim 5, ⟨g, xₙ⟩ > 0", are_mlhf(contenders), LONG))
-    caption = "Training cross-entropy; dotted: the oldest parameters that meta-training may meet."
-    sections = [
-        Section(title, [LONG_TEXT, listed(judged)], figures=[Figure(path.with_suffix(".png"), caption)]),
-        *ends_section(title, contenders, losses, LONG),
-        *inside_section(title, contenders, LONG, folder / "figures" / "long_damping"),
-    ]
-    return Artefact(results, sections)
+    draw(axes[0], measured.curves(problem), styles, log=age > 0)
+    if age:
+        axes[0].axvline(age, color="#555555", linestyle=":", linewidth=1.0)
+    decorate(axes[0], "", "updates", "training cross-entropy")
+    legend(figure, axes, columns=3)
+    return measured.save(figure, caption)
+
+
+class Long(Artefact):
+    """Curves far beyond the horizon of meta-training, and whether every loss is finite.
+
+    Args:
+        text: Description of the contenders.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def judge(self, measured: Measured) -> Findings:
+        """Judge and draw all contenders."""
+        standings, title = measured.standings(), "Beyond the paper: ten times as long"
+        problem = next(iter(standings.problems), "")
+        frames, learned = measured.contenders, measured.names("learned")
+        parts = {name: frames[name][frames[name].metric == NOT_FINITE] for name in learned}
+        lost = {name: part.groupby("seed").value.sum().tolist() for name, part in parts.items()}
+        results = end_results(measured, standings, problem, problem)
+        results += [measured.result(name, "not finite", counts) for name, counts in lost.items()]
+        if not standings.contenders:
+            return Findings(results)
+        names = standings.contenders
+        claims = [progresses(f"Claim 3, {name}, progress continues", standings, name, problem) for name in names]
+        claims += [stays_finite("Ours, every loss is finite", lost), downhill(measured, problem)]
+        caption = "Training cross-entropy; dotted: the oldest parameters that meta-training may meet."
+        drawn = _drawn(measured, problem, measured.styles(), caption, standings.last(problem) / 10)
+        first = Section(title, [self.text], figures=[drawn], claims=claims)
+        ends, inside = ends_sections(title, measured, standings, problem), inside_sections(title, measured, problem)
+        return Findings(results, [first, *ends, *inside])
+
+
+class Parallel(Artefact):
+    """A run on one process and on several.
+
+    Deviation: the paper leaves data-parallel MLHF to future work; that both runs are one is ours to show.
+
+    Args:
+        text: Description of how the work is divided.
+        one: Row of the run on one process.
+        several: Row of the same run on several processes.
+    """
+
+    def __init__(self, text: str, one: str, several: str) -> None:
+        self.text, self.one, self.several = text, one, several
+
+    def refers_to(self) -> Sequence[str]:
+        """Return both rows."""
+        return [self.one, self.several]
+
+    def judge(self, measured: Measured) -> Findings:
+        """Judge and draw both runs."""
+        problem = next(iter(measured.standings().problems), "")
+        table = measured.curves(problem)
+        one, several = (name_of(row, AT_ONE) for row in self.refers_to())
+        if not {one, several} <= set(table.contender):
+            return Findings([measured.result(name, "difference", []) for name in measured.rows])
+        alone, divided = (table[table.contender == name].groupby("updates").value.mean() for name in (one, several))
+        apart: pd.Series[float] = (divided - alone).abs() / alone
+        steps, last = int(apart.index.max()), float(apart.iloc[-1])
+        first = float(apart[apart.index <= max(steps // 10, apart.index.min())].max())
+        note = "relative, over the first tenth of the run"
+        results = [measured.result(several, "difference", [first], note=note)]
+        results.append(measured.result(several, "difference at the end", [last]))
+        evidence = f"relative differences of {first:.1e} over the first tenth of the run, {last:.1e} at its end"
+        claim = Claim("Ours, two processes are one with the joined batch", first <= SAME, evidence)
+        seconds = last_values(measured.curves(problem, SECONDS))
+        each = ", ".join(f"{name} {1000 * value / steps:.3g} ms per step" for name, value in seconds.items())
+        styles = measured.styles()
+        styles[several] = {**styles[several], "linestyle": STROKES[2]}
+        caption = "Training cross-entropy; the line of several processes is drawn over that of one."
+        drawn, title = _drawn(measured, problem, styles, caption), "Beyond the paper: MLHF on several processes"
+        return Findings(results, [Section(title, [self.text, f"Seconds: {each}."], figures=[drawn], claims=[claim])])

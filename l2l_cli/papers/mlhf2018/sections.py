@@ -1,163 +1,153 @@
-"""Tables and sections that the reports of several artefacts share."""
+"""Results, curves and sections that several artefacts of this paper share."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from l2l_cli.papers.drawing import legend, plain_numbers
-from l2l_cli.papers.losses import Losses, winners
-from l2l_cli.papers.mlhf2018.claims import end_of
-from l2l_cli.papers.mlhf2018.looks import DAMPING, DOWNHILL, RELATIVE, SHARES
-from l2l_cli.papers.mlhf2018.measures import last_of, table_of
-from l2l_cli.papers.mlhf2018.style import are_mlhf
-from l2l_cli.papers.shared import tuning_sections
-from l2l_cli.results.frame import Result, summarise
-from l2l_cli.results.plot import COLOURS, decorate, panels, save
-from l2l_cli.results.report import Figure, Section
-
-WHO = (
-    "Mean training cross-entropy over each tenth of the run.  Everybody meets the same θ₀ and minibatches, so the lead "
-    "is a paired difference, its interval bootstrapped over episodes.  A learned rule's loss is the mean over seeds."
-)
+from l2l_cli.papers.measured import Measured, on_problem
+from l2l_cli.papers.mlhf2018.diagnostics import DAMPING, DOWNHILL, QUANTILES, RELATIVE
+from l2l_cli.papers.mlhf2018.track import HELD_OUT_ACCURACY, HELD_OUT_LOSS, LONGEST, LOSS, SECONDS
+from l2l_cli.papers.palette import Style
+from l2l_cli.papers.panels import legend, plain_numbers
+from l2l_cli.papers.sections import who_leads
+from l2l_cli.results.content import Section
+from l2l_cli.results.plot import COLOURS, curves, decorate, panels
+from l2l_cli.results.standings import Standings, last_values
+from l2l_cli.results.verdicts import Result
 
 ENDS = (
-    "*Loss* is the mean over the last tenth of the steps, which is also what tuning minimises on episodes of its own; "
-    "*held-out* is measured on pictures that were never learned from, after the last step; *longest step* is the "
-    "largest ‖θ_{t+1} − θ_t‖ ÷ ‖θ_t‖."
+    "*Loss* is the mean training cross-entropy over the last tenth of the steps, which is also what tuning minimises "
+    "on episodes of its own; *held-out* is measured on images that were never learned from, after the last step; "
+    "*longest step* is the largest ‖θ_{t+1} − θ_t‖ ÷ ‖θ_t‖."
 )
 
 INSIDE = (
-    "What happens inside MLHF's steps, means over those that were looked into.  *Downhill* is the share with "
-    "⟨g, x⟩ > 0; *residual* is ‖r_n‖ ÷ ‖g‖; the quantiles are of the inferred damping over the coordinates of one "
-    "kind, halfway through the run: where 10 % and 90 % agree, one number a kind would have done."
+    "Diagnostics of MLHF's steps, means over those that were diagnosed.  *Downhill* is the share with ⟨g, x⟩ > 0; "
+    "*residual* is ‖r_n‖ ÷ ‖g‖; the quantiles are of the inferred damping over the coordinates of one parameter type, "
+    "halfway through the run: where 10 % and 90 % agree, one number for each type would have done."
 )
 
+LAST = {"held-out": HELD_OUT_LOSS, "accuracy": HELD_OUT_ACCURACY, "longest step": LONGEST, "ms per step": SECONDS}
+"""Metrics of which the last value is shown, by column."""
 
-def end_results(
-    artefact: str, contenders: Mapping[str, pd.DataFrame], losses: Losses, problem: str, suffix: str = ""
-) -> list[Result]:
-    """Return one result a contender: its loss over the last tenth of a run."""
-    run = [name for name in losses.contenders if losses.has(name, problem, end_of(losses, problem))]
-    names = [*run, *(row for row, frame in contenders.items() if not len(frame))]
-    return [
-        summarise((artefact, f"{name}{suffix}", "loss"), losses.seeds(name, problem, end_of(losses, problem)), None)
-        for name in names
-    ]
+FORMATS = dict.fromkeys(("loss", "sd over seeds", "held-out"), ".4f")
+FORMATS |= {"accuracy": ".1%", "longest step": ".2f", "ms per step": ".1f", "÷ the quickest's": ".1f"}
+
+ABOVE = 1.15
+"""Multiple of the first loss above which curves are cut off."""
 
 
-def ends_table(contenders: Mapping[str, pd.DataFrame], losses: Losses, problem: str) -> pd.DataFrame:
-    """Return where everybody ends, best first: losses, held-out scores, and what a step costs."""
-    end, lines = end_of(losses, problem), []
-    metrics = ("held_out_loss", "held_out_accuracy", "seconds", "longest")
-    last = {metric: last_of(contenders, metric, problem) for metric in metrics}
-    quick = last["seconds"].get("SGD")
-    for name in losses.contenders:
-        if not losses.has(name, problem, end):
-            continue
-        values, seconds = losses.seeds(name, problem, end), last["seconds"][name]
-        lines.append(
-            {
-                "contender": name,
-                "loss": float(np.mean(values)),
-                "sd over seeds": float(np.std(values, ddof=1)) if len(values) > 1 else np.nan,
-                "seeds": len(values),
-                "held-out": last["held_out_loss"].get(name, np.nan),
-                "accuracy": last["held_out_accuracy"].get(name, np.nan),
-                "ms a step": 1000 * seconds / end,
-                "÷ SGD's": seconds / quick if quick else np.nan,
-                "longest step": last["longest"].get(name, np.nan),
-            }
-        )
-    return pd.DataFrame(lines).sort_values("loss") if lines else pd.DataFrame()
+def draw(
+    axes: Axes,
+    table: pd.DataFrame,
+    styles: Mapping[str, Style],
+    x: str = "updates",
+    log: bool = False,
+    cut: bool = True,
+) -> None:
+    """Draw the curves of all contenders that have one, in the order of their styles.
+
+    Args:
+        axes: Panel to draw in.
+        table: Curves, from ``Measured.curves``.
+        styles: Line properties by contender.
+        x: Column along the horizontal axis.
+        log: Whether the vertical axis is logarithmic.
+        cut: Whether what is above ``ABOVE`` times the first loss is cut off.
+    """
+    table = table.assign(value=table.value.where(np.isfinite(table.value)))
+    order = [name for name in styles if table[table.contender == name].value.notna().any()]
+    curves(axes, table, order, styles, x=x)
+    if log:
+        axes.set_yscale("log")
+        plain_numbers(axes.yaxis)
+    start, low = table[table.updates == table.updates.min()].value.median(), table.value.min()
+    if cut and table.value.max() > ABOVE * start > ABOVE * low:
+        axes.set_ylim(low * 0.9 if log else low - 0.05 * (start - low), ABOVE * start)
 
 
-FORMATS = {
-    "loss": ".4f",
-    "sd over seeds": ".4f",
-    "held-out": ".4f",
-    "accuracy": ".1%",
-    "ms a step": ".1f",
-    "÷ SGD's": ".1f",
-    "longest step": ".2f",
-}
-"""Of ``ends_table``."""
+def loss_panels(measured: Measured, problem: str, held_out: bool, log: bool) -> Figure:
+    """Draw training loss against updates and seconds, and scores on held-out images if asked for."""
+    figure, axes = panels(2 if held_out else 1, 2, height=3.0)
+    loss, styles = measured.curves(problem, LOSS), measured.styles()
+    draw(axes[0], loss, styles, log=log)
+    decorate(axes[0], "(a) against samples", "updates", "training cross-entropy")
+    seconds = measured.curves(problem, SECONDS).groupby(["contender", "updates"]).value.mean()
+    timed = loss.join(seconds.rename("seconds"), on=["contender", "updates"])
+    draw(axes[1], timed, styles, x="seconds", log=log)
+    decorate(axes[1], "(b) against seconds", "seconds", "", "x")
+    if held_out:
+        draw(axes[2], measured.curves(problem, HELD_OUT_LOSS), styles)
+        decorate(axes[2], "ours: held-out images", "updates", "cross-entropy")
+        draw(axes[3], measured.curves(problem, HELD_OUT_ACCURACY), styles, cut=False)
+        decorate(axes[3], "ours: held-out images", "updates", "accuracy")
+    legend(figure, axes, columns=4)
+    return figure
 
 
-def ends_section(title: str, contenders: Mapping[str, pd.DataFrame], losses: Losses, problem: str) -> list[Section]:
-    """Return the table of ends and that of who leads when; nothing if nothing was run."""
-    table = ends_table(contenders, losses, problem)
-    if not len(table):
+def end_results(measured: Measured, standings: Standings, problem: str, base: str) -> list[Result]:
+    """Return each contender's loss over the last tenth of a run, and an empty result for a row that was not run."""
+    end = standings.last(problem)
+    names = [name for name in measured.names() if standings.has(name, problem, end)]
+    names += [row for row in measured.rows if row not in measured.run]
+    rows = {name: on_problem(name, problem, base) for name in names}
+    return [measured.result(row, "loss", standings.seeds(name, problem, end)) for name, row in rows.items()]
+
+
+def ends_sections(title: str, measured: Measured, standings: Standings, problem: str) -> list[Section]:
+    """Return losses, held-out scores and costs at the end of a run, best first, and who leads when."""
+    end = standings.last(problem)
+    names = standings.scored(standings.contenders, problem, end)
+    losses = pd.DataFrame({name: pd.Series(standings.seeds(name, problem, end)) for name in names})
+    means = {"loss": losses.mean(), "sd over seeds": losses.std(), "seeds": losses.count()}
+    last = {column: pd.Series(last_values(measured.curves(problem, metric))) for column, metric in LAST.items()}
+    table = pd.DataFrame({**means, **last}).loc[names]
+    table["ms per step"] *= 1000 / end
+    table["÷ the quickest's"] = table["ms per step"] / table["ms per step"].min()
+    table = table.sort_values("loss").rename_axis("contender").reset_index()
+    section = Section(f"{title}: losses and costs at the end", [ENDS], [table], formats=FORMATS)
+    return [section, *who_leads(title, measured, standings, [problem])]
+
+
+def inside_sections(title: str, measured: Measured, problem: str, suffix: str = "") -> list[Section]:
+    """Return the diagnostics of MLHF's steps, as a table and a figure of its damping; nothing if it was not run."""
+    frames = {name: frame[frame.problem == problem] for name, frame in measured.contenders.items()}
+    frames = {name: frame for name, frame in frames.items() if (frame.metric == DOWNHILL).any()}
+    if not frames:
         return []
-    sections = [Section(f"{title}: where everybody ends", [ENDS], [table], formats=FORMATS)]
-    ahead = winners(losses, problem)
-    return [*sections, Section(f"{title}: who leads when", [WHO], [ahead])] if len(ahead) else sections
-
-
-def chosen_section(title: str, contenders: Mapping[str, pd.DataFrame]) -> list[Section]:
-    """Return what tuning chose, with a warning for settings at the edge of their grid."""
-    text = (
-        "Tuned for the mean training loss over the last tenth of the steps, on tune episodes alone; every contender "
-        "tries equally many settings, MLHF those of its learning rate, and their number is stated."
-    )
-    return tuning_sections(title, contenders, text)
-
-
-def inside_section(title: str, contenders: Mapping[str, pd.DataFrame], problem: str, path: Path) -> list[Section]:
-    """Return what happens inside MLHF's steps, as a table and a figure of its damping."""
-    forms = are_mlhf(contenders)
-    frames = [frame[(frame.split == problem) & (frame.episode == "mean")] for frame in forms.values()]
-    frame = pd.concat(frames) if frames else pd.DataFrame(columns=["metric"])
-    frame = frame[frame.metric.astype(str).str.startswith((DOWNHILL, RELATIVE, DAMPING))]
-    if not len(frame):
-        return []
-    middle = frame.step.unique()[len(frame.step.unique()) // 2]
+    damping: dict[str, dict[str, pd.DataFrame]] = {}
     lines = []
-    for name, part in frame.groupby("contender", sort=False):
-        damping = part[(part.step == middle) & part.metric.str.startswith(DAMPING)].groupby("metric", sort=False)
-        by_kind: dict[str, list[str]] = {}
-        for metric, values in damping.value.mean().items():
-            by_kind.setdefault(str(metric).split()[2], []).append(f"{values:.2g}")
-        lines.append(
-            {
-                "contender": name,
-                "downhill": part[part.metric == DOWNHILL].value.mean(),
-                "residual": part[part.metric == RELATIVE].value.mean(),
-                **{f"{kind}: 10, 50, 90 %": " · ".join(values) for kind, values in by_kind.items()},
-            }
-        )
-    _draw_damping(forms, problem, path)
-    drawn = Figure(path.with_suffix(".png"), "The inferred damping along a run: median over coordinates, 10 to 90 %.")
+    for name, frame in frames.items():
+        means, parts = frame.groupby("metric").value.mean(), frame[frame.metric == DAMPING].groupby("part", sort=False)
+        damping[name] = {
+            str(part): rows.pivot_table(index="step", columns="statistic", values="value") for part, rows in parts
+        }
+        quantiles = {
+            f"{part}: 10, 50, 90 %": " · ".join(f"{value:.2g}" for value in table.iloc[len(table) // 2])
+            for part, table in damping[name].items()
+        }
+        lines.append({"contender": name, "downhill": means[DOWNHILL], "residual": means[RELATIVE], **quantiles})
+    caption = "The inferred damping along a run, by parameter type: median over coordinates, 10 to 90 %."
+    drawn = measured.save(_draw(damping), caption, f"{suffix}_damping")
     return [Section(f"{title}: inside a step", [INSIDE], [pd.DataFrame(lines)], [drawn], {"downhill": ".1%"})]
 
 
-def _draw_damping(forms: Mapping[str, pd.DataFrame], problem: str, path: Path) -> None:
-    tables = {
-        name: pd.concat({share: _quantile(frame, problem, share) for share in SHARES}) for name, frame in forms.items()
-    }
-    shown = {name: table for name, table in tables.items() if len(table)}
-    figure, axes = panels(-(-len(shown) // 3), min(3, len(shown)), height=2.3)
-    for panel, (name, table) in zip(axes, shown.items(), strict=False):
-        for index, kind in enumerate(table.kind.unique()):
-            part = table[table.kind == kind]
-            low, mid, high = (part.loc[share].groupby("updates").value.mean() for share in SHARES)
-            panel.plot(mid.index, mid, label=kind, color=COLOURS[index])
-            panel.fill_between(mid.index, low, high, color=COLOURS[index], alpha=0.2, lw=0)
+def _draw(damping: dict[str, dict[str, pd.DataFrame]]) -> Figure:
+    figure, axes = panels(-(-len(damping) // 3), min(3, len(damping)), height=2.3)
+    for panel, (name, parts) in zip(axes, damping.items(), strict=False):
+        for colour, (part, table) in zip(COLOURS, parts.items(), strict=False):
+            low, middle, high = (table[name] for name in QUANTILES)
+            panel.plot(middle.index, middle, label=part, color=colour)
+            panel.fill_between(middle.index, low, high, color=colour, alpha=0.2, lw=0)
         decorate(panel, name, "updates", "damping", "y")
         plain_numbers(panel.yaxis)
         panel.title.set_fontsize(7.5)
-    for panel in axes[len(shown) :]:
+    for panel in axes[len(damping) :]:
         panel.set_axis_off()
-    legend(figure, axes, published=False)
-    save(figure, path)
-
-
-def _quantile(frame: pd.DataFrame, problem: str, share: float) -> pd.DataFrame:
-    """Return one quantile of the damping: columns kind, updates, seed and value."""
-    start = f"{DAMPING} {share:g} "
-    names = [name for name in frame.metric.astype(str).unique() if name.startswith(start)]
-    parts = [table_of({"": frame}, name, problem).assign(kind=name.removeprefix(start)) for name in names]
-    return pd.concat(parts) if parts else pd.DataFrame()
+    legend(figure, axes)
+    return figure

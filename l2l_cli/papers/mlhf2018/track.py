@@ -1,13 +1,12 @@
-"""One contender followed through its test episodes: training loss, seconds, held-out pictures, and looks inside.
+"""One contender followed through its test episodes: training loss, seconds, held-out images, and diagnostics.
 
-Deviation: seconds are those of the steps alone, drawing the pictures left out.
+Deviation: seconds are those of the steps alone; drawing the images is left out.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -15,75 +14,55 @@ from torch import Tensor
 
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Params, Phase, Split
+from l2l_cli.evaluation.contest import Problem
 from l2l_cli.learners.base import Learner
 from l2l_cli.learners.descent import Descent
-from l2l_cli.optimizers.mlhf import MLHF
-from l2l_cli.papers.mlhf2018.looks import look
-from l2l_cli.results.frame import Metric
+from l2l_cli.models.point import Point
+from l2l_cli.papers.mlhf2018.diagnostics import diagnose, mlhf_of
+from l2l_cli.results.metrics import Metric
 from l2l_cli.tasks.base import Episode
 
-POINTS, MARKS, LOOKS = 50, 10, 30
-"""Points of a curve, at most; of them, how many are kept for every episode; and how often is looked inside."""
+POINTS, TENTHS, DIAGNOSED = 50, 10, 30
+"""Points of a curve, at most; windows whose mean is kept for every episode; steps that are diagnosed, at most."""
 
-HELD = 4
-"""Minibatches of held-out pictures, the same for all."""
+HELD_OUT, HELD_OUT_MARKS = 4, 5
+"""Minibatches of held-out images, the same for all contenders; how many times in a run they are scored."""
 
-HELD_MARKS = 5
-"""How often they are answered."""
-
-
-@dataclass
-class Track:
-    """What was seen; T steps of E episodes.
-
-    Attributes:
-        losses: On each minibatch before it was learned from, (T, E).
-        seconds: Up to the end of each step, of one episode, (T,).
-        longest: The longest step so far as a share of ‖θ‖, (T,).
-        held: Cross-entropy and accuracy on held-out pictures, (E,) each, by number of updates.
-        looks: Numbers by number of updates; see ``look``.
-    """
-
-    losses: Tensor
-    seconds: list[float]
-    longest: list[float]
-    held: dict[int, dict[str, Tensor]] = field(default_factory=dict)
-    looks: dict[int, dict[str, float]] = field(default_factory=dict)
+LOSS, SECONDS, LONGEST, NOT_FINITE = "loss", "seconds", "longest_step", "not_finite"
+HELD_OUT_LOSS, HELD_OUT_ACCURACY = "held_out_loss", "held_out_accuracy"
 
 
 @torch.no_grad()
-def follow(learner: Learner[Any], episodes: int, steps: int, seed: int, converge: bool = False) -> Track:
-    """Run a learner through test episodes, the same for every contender.
+def follow(learner: Learner[Any], problem: Problem, row: Callable[..., Metric], near_exact: bool) -> list[Metric]:
+    """Run a learner through the test episodes of a problem, the same for every contender, and return tidy rows.
 
     Args:
-        learner: On the task that it is measured on.
-        episodes: Number E.
-        steps: Number T.
-        seed: Of the episodes.
-        converge: See ``look``.
+        learner: Learner on the problem's task.
+        problem: Problem.
+        row: Function from metric, value, step and further fields to a row.
+        near_exact: Whether each system that is diagnosed is also solved nearly exactly; see ``diagnose``.
     """
-    task, marks = learner.task, set(ends(steps, HELD_MARKS))
-    episode = task.sample(episodes, seed, Phase.TEST)
+    task, steps, (episodes, (seed, *_), *_) = learner.task, problem.steps, problem.plan
+    episode, rule, marks = task.sample(episodes, seed, Phase.TEST), mlhf_of(learner), ends(steps, HELD_OUT_MARKS)
     state = learner.init(episodes, generator(seed, "learner", Phase.TEST))
-    track, losses, seconds = Track(torch.empty(0), [], []), [], 0.0
-    rule = learner.rule if isinstance(learner, Descent) else None
+    rows, losses, seconds, longest = list[Metric](), list[Tensor](), [0.0], [0.0]
     for step in range(steps):
         batch = episode.batch(step)
-        if isinstance(learner, Descent) and isinstance(rule, MLHF) and step in looked_at(steps):
-            track.looks[step] = look(learner, rule, state, batch, converge)
+        if rule is not None and step in diagnosed_steps(steps):
+            point = Point(task.model, task.loss, state.params, batch, curvature=task.curvature)
+            for (metric, statistic, part), value in diagnose(rule, point, state.memory, near_exact).items():
+                rows.append(row(metric, value, step, statistic=statistic, part=part))
         began = _now()
         after, answer = learner.step(state, batch)
-        seconds += (_now() - began) / episodes
+        seconds.append(seconds[-1] + (_now() - began) / episodes)
         losses.append(task.loss(answer, batch.targets))
-        track.seconds.append(seconds)
         if isinstance(learner, Descent):
-            moved = _moved(state.params, after.params)
-            track.longest.append(max([moved, *track.longest[-1:]]))
+            longest.append(max(longest[-1], _moved(state.params, after.params)))
         state = after
         if step + 1 in marks:
-            track.held[step + 1] = _held_out(learner, state, episode)
-    track.losses = torch.stack(losses)
-    return track
+            scores = _held_out(learner, state, episode).items()
+            rows += [row(metric, value, step + 1, statistic="mean") for metric, value in scores]
+    return [*rows, *_windows(torch.stack(losses).double().cpu(), seconds, longest, row)]
 
 
 def _now() -> float:
@@ -102,14 +81,14 @@ def _moved(before: Params, after: Params) -> float:
     return float(share.nan_to_num(nan=torch.inf).max())
 
 
-def _held_out(learner: Learner[Any], state: Any, episode: Episode) -> dict[str, Tensor]:
-    """Return each episode's mean scores on held-out pictures."""
-    task, found = learner.task, []
-    for number in range(HELD):
+def _held_out(learner: Learner[Any], state: object, episode: Episode) -> dict[str, float]:
+    """Return mean scores on held-out images."""
+    task, scores = learner.task, []
+    for number in range(HELD_OUT):
         batch = episode.batch(number, Split.TEST)
         answer = learner.predict(state, batch.inputs)
-        found.append({"loss": task.loss(answer, batch.targets), **task.metrics(answer, batch.targets)})
-    return {f"held_out_{name}": torch.stack([part[name] for part in found]).mean(0) for name in found[0]}
+        scores.append({"loss": task.loss(answer, batch.targets), **task.metrics(answer, batch.targets)})
+    return {f"held_out_{name}": torch.stack([one[name] for one in scores]).mean(0).mean().item() for name in scores[0]}
 
 
 def ends(steps: int, count: int) -> list[int]:
@@ -121,30 +100,26 @@ def ends(steps: int, count: int) -> list[int]:
     return sorted(steps - index * width for index in range(count) if steps - index * width > 0)
 
 
-def looked_at(steps: int) -> set[int]:
-    """Return the steps, counted from 0, that are looked into, evenly spaced."""
-    count = min(LOOKS, steps)
+def diagnosed_steps(steps: int) -> set[int]:
+    """Return the steps, counted from 0, whose systems are diagnosed, evenly spaced."""
+    count = min(DIAGNOSED, steps)
     return {index * steps // count for index in range(count)}
 
 
-def track_rows(name: str, seed: int, problem: str, track: Track) -> Iterator[Metric]:
-    """Yield means over windows of steps, by episode at ten of them; held-out scores and looks where they were taken."""
-    steps, losses, begin = len(track.losses), track.losses.double().cpu(), 0
+def _windows(
+    losses: Tensor, seconds: Sequence[float], longest: Sequence[float], row: Callable[..., Metric]
+) -> Iterator[Metric]:
+    """Yield means over windows of steps, each episode's over tenths, and how many losses (T, E) are not finite."""
+    steps, begin = len(losses), 0
     for end in ends(steps, steps // -(-steps // POINTS)):
-        yield Metric(name, seed, "mean", end, problem, "loss", losses[begin:end].mean().item())
-        yield Metric(name, seed, "mean", end, problem, "seconds", track.seconds[end - 1])
-        if track.longest:
-            yield Metric(name, seed, "mean", end, problem, "longest", track.longest[end - 1])
+        yield row(LOSS, losses[begin:end].mean().item(), end, statistic="mean")
+        yield row(SECONDS, seconds[end], end, statistic="mean")
+        if len(longest) > steps:
+            yield row(LONGEST, longest[end], end, statistic="mean")
         begin = end
     begin = 0
-    for end in ends(steps, MARKS):
+    for end in ends(steps, TENTHS):
         for episode, value in enumerate(losses[begin:end].mean(0).tolist()):
-            yield Metric(name, seed, str(episode), end, problem, "loss", value)
+            yield row(LOSS, value, end, episode)
         begin = end
-    yield Metric(name, seed, "all", steps, problem, "not finite", float((~losses.isfinite()).sum()))
-    for updates, scores in track.held.items():
-        for metric, values in scores.items():
-            yield Metric(name, seed, "mean", updates, problem, metric, values.mean().item())
-    for updates, numbers in track.looks.items():
-        for metric, number in numbers.items():
-            yield Metric(name, seed, "mean", updates, problem, metric, number)
+    yield row(NOT_FINITE, float((~losses.isfinite()).sum()), steps, statistic="sum")
