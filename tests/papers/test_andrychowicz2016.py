@@ -217,7 +217,7 @@ def test_artefacts_judge_and_draw_made_up_runs(name, tmp_path):
         assert ("LSTM-sub, CIFAR-10", "loss@99") not in verdicts
     if name == "beyond":
         notes = {item.row: item.note for item in findings.results if item.paper is not None}
-        assert notes == {"LSTM": "paper: its own LSTM", "LSTM, ReLU": "paper: its own LSTM"}
+        assert notes == {"LSTM": "paper: its LSTM", "LSTM, ReLU": "paper: its LSTM"}
     report.write(Report("title", [], findings.sections), tmp_path)
     assert {item.verdict for item in artefact.judge(measured_of({}, tmp_path, name)[1]).results} == {"not run"}
 
@@ -257,6 +257,17 @@ def test_every_artefact_composes_at_every_scale():
     for name in ARTEFACTS:
         for scale in ("smoke", "short", "paper"):
             assert experiment(ReproduceRequest(PRESET, scale=scale), name).settings.question.endswith("?")
+
+
+def test_every_problem_that_an_artefact_or_the_paper_names_is_measured(tmp_path):
+    for name in ("figure4_quadratics", "figure4_mnist", "figure5", "figure7"):
+        artefact, measured = measured_of({}, tmp_path, name)
+        named = {item.problem for item in (*artefact.panels, *artefact.claims)} | {*measured.published}
+        assert named <= set(measured.problems), name
+    sizes, measured = measured_of({}, tmp_path, "figure6")
+    assert measured.problems[sizes.trained_on]["hidden"] == [20]
+    beyond, measured = measured_of({}, tmp_path, "beyond")
+    assert {*beyond.problems, *beyond.longer, *PAPER.followed, PAPER.probed} <= set(measured.problems)
 
 
 def test_rows_that_artefacts_share_are_measured_once():

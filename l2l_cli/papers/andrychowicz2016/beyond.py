@@ -86,7 +86,7 @@ class OneForAll(Artefact):
             lambda row, problem: [standings.last(problem) or self.updates],
             self.base,
         )
-        note = f"paper: its own {self.paper}"
+        note = f"paper: its {self.paper}"
         return [
             one if one.paper is None else replace(one, note="; ".join(filter(None, [note, one.note])))
             for one in results

@@ -1,6 +1,7 @@
 """Figures 4, 5 and 7: loss curves beside the paper's points, and what the paper claims of them.
 
-Source: Andrychowicz et al. 2016, Figures 4, 5 and 7.
+Source: Andrychowicz et al. 2016, Figures 4, 5 and 7; the published points of Figures 4 and 5 are digitised, ±5 % on
+logarithmic axes.
 """
 
 from __future__ import annotations
@@ -105,14 +106,14 @@ class LossCurves(Artefact):
         return Findings(results, sections)
 
 
-def _read(kind: Callable[..., T], name: str, entries: Sequence[Fields]) -> list[T]:
+def _read(made: Callable[..., T], name: str, entries: Sequence[Fields]) -> list[T]:
     """Make one object of each entry's fields.
 
     Raises:
         ValueError: A field is unknown or missing.
     """
     try:
-        return [kind(**entry) for entry in entries]
+        return [made(**entry) for entry in entries]
     except TypeError as error:
         raise ValueError(f"{name}: {error}") from error
 

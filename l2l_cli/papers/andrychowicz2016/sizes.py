@@ -25,7 +25,7 @@ from l2l_cli.results.standings import Standings
 TITLE = "Figure 6: widths and depths"
 
 
-class Sizes(Artefact):
+class NetworkSizes(Artefact):
     """Final loss by the network's width, one panel for each depth.
 
     Args:
