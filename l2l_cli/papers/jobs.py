@@ -102,7 +102,7 @@ def _watch(futures: dict[Future[None], list[Group]], news: Any, reporter: Report
 def _file_name(job: Job, settings: Settings) -> str:
     trained = is_trained(settings)
     config = identity_of_training(settings, "evaluation", "tune") if trained else identity_of(settings, *MEASURED)
-    return f"{job.name}-seed{job.seed}-{identity(config | {'row': job.facts})}.csv"
+    return f"{job.name}-seed{job.seed}-{identity(config | {'row': job.facts, 'paper': job.paper})}.csv"
 
 
 def _seconds_to_tune(settings: Settings) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ class Measured:
         frames = {row: frame[frame.problem.isin(kept)] if len(frame) else frame for row, frame in self.frames.items()}
         return Measured(self.artefact, self.rows, frames, self.folder, self.published, self.problems)
 
-    @property
+    @cached_property
     def contenders(self) -> dict[str, pd.DataFrame]:
         """Measurements by contender: each row's learner, once for each way in which it was run."""
         result = {}
@@ -81,10 +82,13 @@ class Measured:
 
     def variants(self, row: str) -> list[str]:
         """Return the ways in which a row's learner was run."""
-        frame = self.frames[row]
-        if not len(frame):
-            return []
-        return [str(name) for name in frame.variant[(frame.contender == row) & (frame.split != COST)].unique()]
+        return self._variants.get(row, [])
+
+    @cached_property
+    def _variants(self) -> dict[str, list[str]]:
+        frames = {row: self.frames[row] for row in self.run}
+        frames = {row: frame[(frame.contender == row) & (frame.split != COST)] for row, frame in frames.items()}
+        return {row: [str(name) for name in frame.variant.unique()] for row, frame in frames.items()}
 
     def row_of(self, contender: str) -> Row:
         """Return what the row of a contender says of itself."""
@@ -96,8 +100,10 @@ class Measured:
         return {name_of(row, variant): row for row in self.run for variant in self.variants(row)}
 
     def styles(self) -> dict[str, Style]:
-        """Return line properties by contender."""
-        return styles_of({name: self.rows[row] for name, row in self.origin.items()}, self.origin)
+        """Return line properties by contender; rows that were not run keep their colours, so all scales look alike."""
+        origin = {name_of(row, variant): row for row in self.rows for variant in self.variants(row) or [""]}
+        styles = styles_of({name: self.rows[row] for name, row in origin.items()}, origin)
+        return {name: styles[name] for name in self.origin}
 
     def select(self, row: str, metric: str, contender: str | None = None, **where: object) -> pd.DataFrame:
         """Return the measurements of one metric of a row.
@@ -146,6 +152,18 @@ class Measured:
     ) -> pd.DataFrame:
         """Return one statistic of a metric along the steps, of every contender; see ``curves_of``."""
         return curves_of(self.contenders, problem, metric, statistic, mark)
+
+    def points(self, problem: str, metric: str = "loss") -> dict[str, dict[int, float]]:
+        """Return the published values of a metric on a problem by row and mark, from keys such as "loss@99"."""
+        return {
+            row: {
+                int(mark): value
+                for key, value in values.items()
+                for name, _, mark in [key.partition("@")]
+                if name == metric and mark
+            }
+            for row, values in self.published.get(problem, {}).items()
+        }
 
     def result(
         self, row: str, metric: str, values: Sequence[float], paper: float | None = None, *args: Any, **options: Any

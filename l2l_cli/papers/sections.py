@@ -88,14 +88,14 @@ def ratio_result(
 
 
 def who_leads(title: str, measured: Measured, standings: Standings, problems: Collection[str]) -> list[Section]:
-    """Return one section a problem: the leader after every number of updates."""
-    competing = measured.names(*COMPETING)
-    tables = {problem: standings.winners(problem, competing) for problem in problems}
-    return [
-        Section(f"{title}: who leads when{f', {problem}' if len(tables) > 1 else ''}", [PAIRED], [table])
-        for problem, table in tables.items()
-        if len(table)
-    ]
+    """Return a section on the leader after every number of updates, problem by problem; nothing if nobody competes."""
+    competing, parts = measured.names(*COMPETING), []
+    for problem in problems:
+        table = standings.winners(problem, competing)
+        if len(problems) > 1:
+            table.insert(0, "problem", problem)
+        parts += [table] if len(table) else []
+    return [Section(f"{title}: who leads when", [PAIRED], [pd.concat(parts)])] if parts else []
 
 
 def how_they_spread(title: str, measured: Measured, standings: Standings, problem: str, mark: int) -> list[Section]:

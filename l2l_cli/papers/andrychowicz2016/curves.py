@@ -1,0 +1,147 @@
+"""Figures 4, 5 and 7: loss curves beside the paper's points, and what the paper claims of them.
+
+Source: Andrychowicz et al. 2016, Figures 4, 5 and 7; the published points of Figures 4 and 5 are digitised, ±5 % on
+logarithmic axes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple, TypeVar
+
+from l2l_cli.papers.andrychowicz2016.claims import JUDGES, Statement
+from l2l_cli.papers.base import Artefact, Findings
+from l2l_cli.papers.measured import Measured
+from l2l_cli.papers.panels import legend, loss_curves
+from l2l_cli.papers.sections import how_they_spread, loss_results, what_tuning_chose, who_leads
+from l2l_cli.results.content import Figure, Section
+from l2l_cli.results.plot import decorate, panels
+from l2l_cli.results.standings import Standings
+
+TUNING = (
+    "Hand-made rules are tuned on each problem, on tune episodes alone, for the loss at its end, as in the paper; the "
+    "number of settings tried is stated."
+)
+
+COLUMNS = 3
+"""Largest number of panels side by side."""
+
+Fields = dict[str, object]
+"""Arguments of one panel or claim, by name."""
+
+T = TypeVar("T")
+
+
+def updates_at(step: int) -> int:
+    """Return how many updates were made before the answer of a step; steps count from 1."""
+    return step - 1
+
+
+class Panel(NamedTuple):
+    """A panel of loss curves.
+
+    Attributes:
+        problem: Problem whose losses it shows.
+        title: Title; empty is the problem's name.
+        statistic: Statistic over test problems; the paper's points are means.
+        updates: Number of updates at which results are given that are neither published nor run.
+        without: Rows that are not measured on the problem.
+        note: Note of the problem's results.
+    """
+
+    problem: str
+    title: str = ""
+    statistic: str = "mean"
+    updates: int = 99
+    without: Sequence[str] = ()
+    note: str = ""
+
+
+class LossCurves(Artefact):
+    """Loss curves on some problems.
+
+    Args:
+        title: Title of the sections.
+        text: What a reader must know before the claims.
+        caption: Caption of the figure.
+        panels: Fields of each ``Panel``.
+        claims: Fields of each ``Statement``.
+        base: Problem that results need not name, and whose losses' spread over test problems is shown.
+    """
+
+    def __init__(
+        self, title: str, text: str, caption: str, panels: list[Fields], claims: list[Fields], base: str = ""
+    ) -> None:
+        self.title, self.text, self.caption, self.base = title, text, caption, base
+        self.panels = _read(Panel, "panels", panels)
+        self.claims = _read(Statement, "claims", claims)
+        for claim in self.claims:
+            if claim.judge not in JUDGES:
+                raise ValueError(f"a claim's judge must be {', '.join(JUDGES)}, not {claim.judge!r}")
+
+    def refers_to(self) -> Collection[str]:
+        """Return the rows that claims and panels name."""
+        claimed = [row for claim in self.claims for row in claim.rows]
+        return claimed + [row for panel in self.panels for row in panel.without]
+
+    def judge(self, measured: Measured) -> Findings:
+        """Judge and draw the curves."""
+        measured = measured.restricted(panel.problem for panel in self.panels)
+        standings = measured.standings(mark=updates_at)
+        results = []
+        for panel in {panel.problem: panel for panel in self.panels}.values():
+            marks = _marks(panel, measured, standings)
+            results += loss_results(measured, standings, [panel.problem], marks, self.base, panel.note)
+        if not standings.contenders:
+            return Findings(results)
+        shown = [panel for panel in self.panels if panel.problem in standings.problems]
+        drawn = draw_curves(measured, shown, self.caption)
+        claims = [claim.judged(measured, standings) for claim in self.claims]
+        sections = [
+            Section(self.title, [self.text], figures=[drawn], claims=claims),
+            *who_leads(self.title, measured, standings, standings.problems),
+            *how_they_spread(self.title, measured, standings, self.base, standings.last(self.base)),
+            *what_tuning_chose(self.title, measured, TUNING),
+        ]
+        return Findings(results, sections)
+
+
+def _read(made: Callable[..., T], name: str, entries: Sequence[Fields]) -> list[T]:
+    """Make one object of each entry's fields.
+
+    Raises:
+        ValueError: A field is unknown or missing.
+    """
+    try:
+        return [made(**entry) for entry in entries]
+    except TypeError as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+def _marks(panel: Panel, measured: Measured, standings: Standings) -> Callable[[str, str], Sequence[int]]:
+    """Return the function from a row and a problem to the published marks, or the last one where none is."""
+    points = measured.points(panel.problem)
+    last = max((mark for row in points.values() for mark in row), default=0) or standings.last(panel.problem)
+
+    def marks(row: str, _: str) -> Sequence[int]:
+        return [] if row in panel.without else list(points.get(row, {})) or [last or panel.updates]
+
+    return marks
+
+
+def draw_curves(measured: Measured, shown: Sequence[Panel], caption: str, published: bool = True) -> Figure:
+    """Draw loss curves, one panel beside the other; the paper's points are drawn in the panels of means."""
+    columns = min(COLUMNS, len(shown))
+    figure, axes = panels(-(-len(shown) // columns), columns, height=3.1)
+    styles, apart = measured.styles(), measured.names("solver", "limit")
+    for index, (axis, panel) in enumerate(zip(axes, shown, strict=False)):
+        curves = measured.curves(panel.problem, statistic=panel.statistic, mark=updates_at)
+        points = measured.points(panel.problem) if published and panel.statistic == "mean" else {}
+        loss_curves(axis, curves, styles, points, apart)
+        # Where panels are narrow, those of one line share the name of their axis.
+        name = f"loss, {panel.statistic}" if columns < COLUMNS or index % columns == 0 else ""
+        decorate(axis, panel.title or panel.problem, "updates", name)
+    for axis in axes[len(shown) :]:
+        axis.set_axis_off()
+    legend(figure, axes, published and any(measured.points(panel.problem) for panel in shown))
+    return measured.save(figure, caption)

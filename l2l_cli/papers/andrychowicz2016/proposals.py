@@ -1,0 +1,153 @@
+"""Figure 10: what rules propose for single coordinates, given the same gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import pandas as pd
+import torch
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+from torch import Tensor
+
+from l2l_cli.core.random import generator
+from l2l_cli.core.types import Phase
+from l2l_cli.evaluation.contest import Entry
+from l2l_cli.learners.descent import Descent
+from l2l_cli.models.point import Point
+from l2l_cli.optimizers.base import FirstOrder
+from l2l_cli.optimizers.sgd import Nesterov
+from l2l_cli.papers.base import Artefact, Findings, Subject
+from l2l_cli.papers.measured import Measured
+from l2l_cli.papers.palette import Style
+from l2l_cli.papers.panels import legend
+from l2l_cli.results.content import Section
+from l2l_cli.results.metrics import Metric
+from l2l_cli.results.plot import decorate, panels
+from l2l_cli.tasks.base import Task
+
+COORDINATES = ("steepest", "typical")
+"""The parameter with the largest mean square of its gradients along the trajectory, and the one in the middle."""
+
+GIVEN, PROPOSED = "gradient", "proposed update"
+"""Metrics."""
+
+TRAJECTORY, PROBE = "trajectory", "probe"
+"""Splits: gradients as they follow each other, and one of many in place of the next."""
+
+PROBES, HISTORY = 81, 50
+"""Number of gradients that a rule is probed with in place of the next one, and of those that it is given before."""
+
+WIDEST = 3.0
+"""Largest probe, in root mean squares of the coordinate's gradients."""
+
+WALK = Nesterov(lr=0.3, momentum=0.9)
+"""Rule whose trajectory gives the gradients."""
+
+TEXT = (
+    "All rules are given the same gradients of two parameters of the base network, along the trajectory of NAG with "
+    f"rate {WALK.lr}.  Above: what each proposes at every step, against the gradient at that step; a rule without a "
+    f"memory gives a line.  Below: what it would propose after {HISTORY} of those gradients if the next one were "
+    "another."
+)
+
+
+@torch.no_grad()
+def proposal_rows(subject: Subject, entry: Entry) -> Iterator[Metric]:
+    """Yield updates proposed along the trajectory, and to probes; nothing for rules that need more than gradients."""
+    if not isinstance(entry.learner, Descent) or not isinstance(entry.learner.rule, FirstOrder):
+        return
+    rule: FirstOrder[object] = entry.learner.rule
+    blank = Metric(subject.name, subject.seed, "", 0.0, problem=entry.problem.name)
+    for name, gradients in zip(COORDINATES, history(entry.learner.task, entry.problem.steps).T, strict=True):
+        after = min(HISTORY, len(gradients) - 1)
+        probes = torch.linspace(-WIDEST, WIDEST, PROBES) * gradients.square().mean().sqrt()
+        memory = rule.init({"theta": torch.zeros(PROBES, 1)})
+        for step, gradient in enumerate(gradients.tolist(), start=1):
+            if step == after + 1:
+                answers, _ = rule.update({"theta": probes[:, None]}, memory)
+                pairs = enumerate(zip(probes.tolist(), answers["theta"].flatten().tolist(), strict=True))
+                yield from _pairs(blank._replace(part=name, split=PROBE), pairs)
+            answer, memory = rule.update({"theta": torch.full((PROBES, 1), gradient)}, memory)
+            pair = (step, (gradient, answer["theta"][0].item()))
+            yield from _pairs(blank._replace(part=name, split=TRAJECTORY), [pair])
+
+
+def _pairs(blank: Metric, pairs: Iterable[tuple[int, tuple[float, float]]]) -> Iterator[Metric]:
+    for step, (gradient, update) in pairs:
+        yield blank._replace(metric=GIVEN, step=step, value=gradient)
+        yield blank._replace(metric=PROPOSED, step=step, value=update)
+
+
+def history(task: Task, steps: int) -> Tensor:
+    """Return the gradients of the two coordinates along the trajectory, (T, 2)."""
+    params = task.model.init(1, generator(0, "figure10"))
+    episode, memory, gradients = task.sample(1, 0, Phase.TEST), WALK.init(params), []
+    for step in range(steps):
+        point = Point(task.model, task.loss, params, episode.batch(step))
+        gradients.append(torch.cat([value.flatten() for value in point.grad.values()]))
+        params, memory = WALK.step(point, memory)
+        params = {name: value.detach() for name, value in params.items()}
+    stacked = torch.stack(gradients)
+    order = stacked.square().mean(0).argsort(descending=True)
+    moved = int((stacked.abs().amax(0) > 0).sum())  # pixels that are never on have no gradient
+    return stacked[:, [int(order[0]), int(order[moved // 2])]]
+
+
+class ProposedUpdates(Artefact):
+    """Proposed updates against gradients; there is no number to judge.
+
+    Source: Andrychowicz et al. 2016, appendix B.
+
+    Deviation: one hand-made rule moves, and all the others are given the gradients along its trajectory; the paper does
+    not say whose trajectory its figure follows.
+    """
+
+    def judge(self, measured: Measured) -> Findings:
+        """Draw what was proposed."""
+        if not measured.run:
+            return Findings([])
+        pairs = pd.concat([measured.frames[row] for row in measured.run])
+        pairs = pairs[pairs.metric.isin((GIVEN, PROPOSED)) & pairs.part.isin(COORDINATES)]
+        index = ["contender", "seed", "part", "split", "step"]
+        pairs = pairs.pivot_table(index=index, columns="metric", values="value").reset_index()
+        figure, axes = panels(2, len(COORDINATES), height=2.8)
+        for panel, (split, name) in zip(axes, [(s, n) for s in (TRAJECTORY, PROBE) for n in COORDINATES], strict=True):
+            first = pairs[(pairs.split == split) & (pairs.part == name) & (pairs.seed == pairs.seed.min())]
+            _draw(panel, first, measured.styles(), split)
+            title = f"{name} parameter, {'along the trajectory' if split == TRAJECTORY else 'probed'}"
+            decorate(panel, title, "gradient", "proposed update")
+        legend(figure, axes[-1:])
+        caption = (
+            "Proposed update against gradient for two parameters (seed 0); all rules are given the same gradients."
+        )
+        text = [TEXT, *_steepness(pairs, measured.names())]
+        return Findings([], [Section("Figure 10: proposed updates", text, figures=[measured.save(figure, caption)])])
+
+
+def _draw(axes: Axes, pairs: pd.DataFrame, styles: Mapping[str, Style], split: str) -> None:
+    for name, style in styles.items():
+        part = pairs[pairs.contender == name].sort_values(GIVEN)
+        if split == TRAJECTORY:
+            axes.plot(part[GIVEN], part[PROPOSED], "o", color=style["color"], markersize=2.5, alpha=0.6, label=name)
+        else:
+            axes.plot(part[GIVEN], part[PROPOSED], label=name, **style)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.axhline(0.0, color="#999999", linewidth=0.6, zorder=1)
+    axes.axvline(0.0, color="#999999", linewidth=0.6, zorder=1)
+
+
+def _steepness(pairs: pd.DataFrame, names: Iterable[str]) -> list[str]:
+    """Return how large each rule's updates are, and how closely they follow the present gradient."""
+    parts = []
+    for name in names:
+        rows = pairs[(pairs.contender == name) & (pairs.split == TRAJECTORY) & (pairs.part == COORDINATES[0])]
+        update, gradient = rows[PROPOSED], rows[GIVEN]
+        if update.std() > 0 and gradient.std() > 0:
+            parts.append(f"{name} {(update**2).mean() ** 0.5:.2g} ({-update.corr(gradient):+.2f})")
+    if not parts:
+        return []
+    return [
+        "Root mean square of the updates of the steepest parameter, and in brackets their correlation with minus the "
+        f"present gradient: {', '.join(parts)}.  A rule that averages over past gradients follows the present one less."
+    ]
