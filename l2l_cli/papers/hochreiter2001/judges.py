@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 import numpy as np
+import pandas as pd
 
 from l2l_cli.papers.claims import shown
-from l2l_cli.papers.hochreiter2001.measures import BAYES
+from l2l_cli.papers.hochreiter2001.measures import BAYES, SPLITS
 from l2l_cli.papers.measured import Measured
 from l2l_cli.results.content import Claim
 from l2l_cli.results.statistics import Array
@@ -30,22 +31,43 @@ def limit_of(measured: Measured, row: str, split: str = "test", problem: str = "
 def error_results(
     measured: Measured, row: str, printed: Mapping[str, float], limits: Mapping[str, float | None], note: str
 ) -> list[Result]:
-    """Return MSEt of the training and the test sequences; of rows that are not ours, the median over seeds.
+    """Return MSEt of each split beside the printed number, by metric, and the limit, by split.
 
-    Args:
-        measured: Measurements.
-        row: Name of the row.
-        printed: Printed numbers by metric.
-        limits: Limit by split.
-        note: Note of both.
+    Of rows that are not ours the median over seeds counts, which a seed that fails does not move.
     """
     median = not measured.rows[row].ours
-    note = "; ".join([*(["median over seeds"] if median else []), *([note] if note else [])])
+    note = "; ".join(filter(None, ["median over seeds" if median else "", note]))
     return [
         measured.result(row, metric, mse_of(measured, row, split), printed.get(metric), limit, note, median=median)
         for split, limit in limits.items()
         for metric in [f"{split}_mse"]
     ]
+
+
+FORMATS = {"minutes": ".1f", "succeed": ".0%"}
+"""Formats of ``errors_table``, and of what artefacts add to it."""
+
+
+def errors_table(measured: Measured) -> pd.DataFrame:
+    """Return the size and the cost of every row that was run, and its MSEt: medians, and the best and worst seed."""
+    table = []
+    for row in measured.run:
+        train, test = (np.array(mse_of(measured, row, split)) for split in SPLITS)
+        table.append(
+            {
+                "row": row,
+                "learning rate": measured.rows[row].x.get("lr"),
+                "weights": int(measured.cost(row, "meta_parameters")),
+                "updates": int(measured.cost(row, "updates")),
+                "train": np.median(train),
+                "median": np.median(test),
+                "best": test.min(),
+                "worst": test.max(),
+                "seeds": len(test),
+                "minutes": measured.cost(row, "seconds") / 60,
+            }
+        )
+    return pd.DataFrame(table).dropna(axis=1, how="all")
 
 
 def lower(text: str, measured: Measured, rows: Collection[str], others: Collection[str], problem: str = "") -> Claim:

@@ -12,9 +12,6 @@ from l2l_cli.results.metrics import Metric
 from l2l_cli.tasks.functions import Booleans, FunctionTask
 from l2l_cli.tasks.switching import Switching
 
-SEPARABLE = 14
-"""Number of Boolean functions of two arguments that a threshold unit can compute; Table 1 is about these."""
-
 
 class Hochreiter2001(Paper):
     """Tables 1 and 2, Figure 2, and what goes beyond them.
@@ -40,7 +37,7 @@ class Hochreiter2001(Paper):
             if learned and isinstance(task, FunctionTask):
                 yield from sequence_rows(name, learner, task, subject.seed)
         family = task.family if isinstance(task, Switching) else task
-        if isinstance(family, Booleans) and len(family.tables) == SEPARABLE:
+        if isinstance(family, Booleans) and len(family.tables) == 14:  # without XOR and XNOR, as in Table 1
             if family is task:
                 yield from volume_rows(subject)
             if learned:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 
 from l2l_cli.papers.base import Artefact, Findings
-from l2l_cli.papers.hochreiter2001.judges import error_results, limit_of, lower, mse_of
+from l2l_cli.papers.hochreiter2001.judges import FORMATS, error_results, errors_table, limit_of, lower, mse_of
 from l2l_cli.papers.hochreiter2001.measures import SPLITS
 from l2l_cli.papers.measured import Measured
 from l2l_cli.results.content import Claim, Section
@@ -18,13 +17,12 @@ from l2l_cli.results.verdicts import Result
 SUCCESS = 0.06
 """Test MSEt below which B14 counts as learned: within about four times the limit (ours; the paper has no criterion)."""
 
-FORMATS = dict.fromkeys(("train", "median", "best", "worst"), ".4f") | {"succeed": ".0%", "minutes": ".1f"}
 
-
+@dataclass(frozen=True)
 class Table1(Artefact):
     """Every network of Table 1, at every learning rate and update mode that the paper names.
 
-    Args:
+    Attributes:
         modern: Row of the modern recipe, which carries the limit.
         networks: Name of the network in Table 1, by group of rows.
         printed: Numbers of Table 1 by group of rows: "success_share" is 1 for YES and 0 for NO, "train_mse" and
@@ -33,11 +31,11 @@ class Table1(Artefact):
         more: Row that is the same on more training sequences.
     """
 
-    def __init__(
-        self, modern: str, networks: dict[str, str], printed: dict[str, dict[str, float]], fewer: str, more: str
-    ) -> None:
-        self.modern, self.networks, self.printed = modern, networks, printed
-        self.fewer, self.more = fewer, more
+    modern: str
+    networks: dict[str, str]
+    printed: dict[str, dict[str, float]]
+    fewer: str
+    more: str
 
     def refers_to(self) -> Collection[str]:
         """Return the rows that stand for themselves."""
@@ -55,55 +53,35 @@ class Table1(Artefact):
             else:
                 results.append(_success(measured, row, bool(printed["success_share"])))
                 results += error_results(measured, row, printed, dict.fromkeys(SPLITS, limits["test"]), "")
-        text = "Ours, a network that learns against the paper does not memorise: more training sequences help it"
-        claims = [*map(self._claim, [measured] * len(self.networks), self.networks)]
+        text = f"Ours, `{self.fewer}` does not memorise: with more training sequences its test error is lower"
+        claims = [self._claim(measured, group) for group in self.networks]
         claims.append(lower(text, measured, [self.more], [self.fewer]))
+        table = errors_table(measured)
+        table["succeed"] = [_share(measured, row) for row in measured.run]
         title = "Table 1: which networks learn to learn"
-        return Findings(results, [Section(title, tables=[_table(measured)], formats=FORMATS, claims=claims)])
+        return Findings(results, [Section(title, tables=[table], formats=FORMATS, claims=claims)])
 
     def _claim(self, measured: Measured, group: str) -> Claim:
         """Judge whether a network's best setting agrees with the paper's verdict."""
         learns = bool(self.printed[group]["success_share"])
         text = f"{self.networks[group]} {'learns' if learns else 'does not learn'}"
         shares = {row: _share(measured, row) for row in measured.run if measured.rows[row].group == group}
-        if not shares:
+        best = max(shares, key=lambda row: shares[row], default=None)
+        if best is None:
             return Claim(text, None)
-        best = max(shares, key=lambda row: shares[row])
-        evidence = f"{shares[best]:.0%} of seeds succeed in the best setting, `{best}`"
+        evidence = f"{shares[best]:.0%} of seeds succeed in its best setting, `{best}`"
         return Claim(text, (shares[best] > 0.5) == learns, evidence)
 
 
 def _success(measured: Measured, row: str, learns: bool) -> Result:
-    """Set the share of seeds that learned beside the paper's verdict."""
+    """Set the share of seeds that learned beside the paper's verdict, which the majority decides."""
     answer = "YES" if learns else "NO"
     note = f"share of seeds with test MSEt < {SUCCESS}; the paper says {answer}, judged by the majority"
     values = [float(value < SUCCESS) for value in mse_of(measured, row)]
     result = measured.result(row, "success_share", values, float(learns), note=note, lower_is_better=None)
-    verdict = "reproduced" if values and (_share(measured, row) > 0.5) == learns else "differs"
-    return replace(result, verdict=verdict) if values else result
+    agrees = result.ours is not None and (result.ours > 0.5) == learns
+    return replace(result, verdict="reproduced" if agrees else "differs") if values else result
 
 
 def _share(measured: Measured, row: str) -> float:
     return float(np.mean([value < SUCCESS for value in mse_of(measured, row)]))
-
-
-def _table(measured: Measured) -> pd.DataFrame:
-    table = []
-    for row in measured.run:
-        train, test = (np.array(mse_of(measured, row, split)) for split in SPLITS)
-        table.append(
-            {
-                "row": row,
-                "learning rate": measured.rows[row].x.get("lr"),
-                "weights": int(measured.cost(row, "meta_parameters")),
-                "epochs": int(measured.cost(row, "updates")),
-                "train": np.median(train),
-                "median": np.median(test),
-                "best": test.min(),
-                "worst": test.max(),
-                "succeed": (test < SUCCESS).mean(),
-                "seeds": len(test),
-                "minutes": measured.cost(row, "seconds") / 60,
-            }
-        )
-    return pd.DataFrame(table)

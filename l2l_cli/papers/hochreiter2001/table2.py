@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from l2l_cli.papers.base import Artefact, Findings
-from l2l_cli.papers.hochreiter2001.judges import error_results, limit_of, mse_of, plateau
+from l2l_cli.papers.hochreiter2001.judges import FORMATS, error_results, errors_table, limit_of, mse_of, plateau
 from l2l_cli.papers.hochreiter2001.measures import BAYES, SPLITS
 from l2l_cli.papers.measured import Measured
 from l2l_cli.papers.palette import LEARNED, LIMIT_STYLE, RIVALS
+from l2l_cli.papers.panels import legend
 from l2l_cli.results.content import Claim, Figure, Section
 from l2l_cli.results.plot import curves, decorate, dots, panels
 from l2l_cli.results.verdicts import Result
@@ -19,29 +21,25 @@ from l2l_cli.results.verdicts import Result
 STYLES = {"modern": {"color": LEARNED}, "1997, to the letter": {"color": RIVALS[0]}, "Bayes limit": LIMIT_STYLE}
 
 
+@dataclass(frozen=True)
 class Table2(Artefact):
     """The five families.
 
-    Args:
+    Attributes:
         literal: Row that is trained to the letter, by row of the modern recipe.
         notes: Note of both rows of a family, by row of the modern recipe.
         first_guess: Mean squared error of a constant answer, where it is near the printed subordinate error.
         misprinted: Family whose printed error no learner can reach.
         exchanged: Family with whose printed error that one may have been exchanged.
-        readings: Test MSEt of these two families, by reading of the misprint.
+        readings: Test MSEt of these two families by reading of the misprint, the likely reading first.
     """
 
-    def __init__(
-        self,
-        literal: dict[str, str],
-        notes: dict[str, str],
-        first_guess: dict[str, float],
-        misprinted: str,
-        exchanged: str,
-        readings: dict[str, list[float]],
-    ) -> None:
-        self.literal, self.notes, self.first_guess = literal, notes, first_guess
-        self.misprinted, self.exchanged, self.readings = misprinted, exchanged, readings
+    literal: dict[str, str]
+    notes: dict[str, str]
+    first_guess: dict[str, float]
+    misprinted: str
+    exchanged: str
+    readings: dict[str, list[float]]
 
     def refers_to(self) -> Collection[str]:
         """Return both rows of every family, and those with a note."""
@@ -58,16 +56,21 @@ class Table2(Artefact):
                 results += error_results(measured, row, printed, limits, self.notes.get(family, ""))
                 results += self._subordinate(measured, row, family, printed)
         tests = {item.row: item for item in results if item.metric == "test_mse" and item.ours is not None}
-        judged = [family for family in self.literal if family != self.misprinted]
-        literal = [self.literal[family] for family in judged]
+        literal = {family: letter for family, letter in self.literal.items() if family != self.misprinted}
         claims = [
-            _reached("Trained to the letter, an LSTM reaches the printed errors", tests, literal),
-            _reached("Ours, an LSTM by the modern recipe reaches the printed errors", tests, judged),
+            _reached("Trained to the letter, an LSTM reaches the printed errors", tests, literal.values()),
+            _reached("Ours, an LSTM by the modern recipe reaches the printed errors", tests, literal),
             *self._misprint(measured, tests),
         ]
+        table = errors_table(measured)
+        for column in ("paper", "limit"):
+            table[column] = [getattr(tests[row], column) for row in table.row]
+        table["at or below the paper"] = [
+            f"{sum(value <= paper for value in mse_of(measured, row))} of {seeds}"
+            for row, paper, seeds in zip(table.row, table.paper, table.seeds, strict=True)
+        ]
         figures = [_dots(measured, list(tests.values())), self._curves(measured)]
-        table = self._table(measured)
-        return Findings(results, [Section("Table 2: error of five families", [], [table], figures, claims=claims)])
+        return Findings(results, [Section("Table 2: error of five families", [], [table], figures, FORMATS, claims)])
 
     def _subordinate(self, measured: Measured, row: str, family: str, printed: Mapping[str, float]) -> list[Result]:
         """Set beside the printed numbers how soon a function is learned, and how well."""
@@ -87,53 +90,28 @@ class Table2(Artefact):
             text = f"A learner can reach the printed error of `{self.misprinted}`"
             yield Claim(text, row.paper >= row.limit, f"{row.paper:g} is printed, the limit is {row.limit:.3g}")
         literal = [mse_of(measured, self.literal[family]) for family in (self.misprinted, self.exchanged)]
-        medians = [float(np.median(seeds)) for seeds in literal] if all(literal) else []
-        away = {
-            name: np.abs(np.log(np.divide(medians, tests))).sum() for name, tests in self.readings.items() if medians
-        }
-        for name, tests_ in self.readings.items():
-            text = f"Ours, the misprint is {name}, the reading that is nearest to the literal rows"
-            evidence = f"in the median {medians[0]:.4f} and {medians[1]:.4f}, expected {tests_}" if medians else ""
-            yield Claim(text, name == min(away, key=lambda each: away[each]) if away else None, evidence)
-
-    def _table(self, measured: Measured) -> pd.DataFrame:
-        """Return the test MSEt of both recipes side by side."""
-        table = []
-        for family, letter in self.literal.items():
-            literal, modern = mse_of(measured, letter), mse_of(measured, family)
-            paper = measured.published[""][family]["test_mse"]
-            reached = sum(value <= paper for value in literal)
-            table.append(
-                {
-                    "family": family,
-                    "paper": paper,
-                    "1997, median": np.median(literal) if literal else None,
-                    "best": min(literal, default=None),
-                    "worst": max(literal, default=None),
-                    "at or below the paper": f"{reached} of {len(literal)}" if literal else "not run",
-                    "modern, mean": np.mean(modern) if modern else None,
-                    "limit": limit_of(measured, family),
-                }
-            )
-        return pd.DataFrame(table)
+        text = f"Ours, the misprint is {' rather than '.join(self.readings)}"
+        if all(literal):
+            medians = [float(np.median(seeds)) for seeds in literal]
+            first, *others = (np.abs(np.log(np.divide(medians, expected))).sum() for expected in self.readings.values())
+            yield Claim(text, bool(first < min(others)), "medians to the letter {:.4f} and {:.4f}".format(*medians))
+        else:
+            yield Claim(text, None)
 
     def _curves(self, measured: Measured) -> Figure:
         figure, axes = panels(2, 3, height=2.4)
         for panel, (family, letter) in zip(axes, self.literal.items(), strict=False):
             sources = zip(STYLES, ((family, None), (letter, None), (family, BAYES)), strict=True)
-            parts = {name: measured.select(row, "error", who, problem="") for name, (row, who) in sources}
-            run = [
-                part.assign(contender=name, value=part.value.clip(lower=1e-7))
-                for name, part in parts.items()
-                if len(part)
-            ]
+            parts = [(name, measured.select(row, "error", who, problem="")) for name, (row, who) in sources]
+            run = {name: part.assign(contender=name) for name, part in parts if len(part)}
             if run:
-                curves(panel, pd.concat(run), [name for name, part in parts.items() if len(part)], STYLES)
+                frame = pd.concat(run.values())
+                curves(panel, frame.assign(value=frame.value.clip(lower=1e-7)), list(run), STYLES)
             decorate(panel, family, "example", "mean squared error", "xy")
             panel.set_ylim(bottom=1e-6)
         for panel in axes[len(self.literal) :]:
             panel.set_axis_off()
-        axes[0].legend()
+        legend(figure, axes, columns=3)
         caption = "Mean squared error at each example of a new function (bands: range over seeds), and the limit."
         return measured.save(figure, caption, "_curves")
 
@@ -155,5 +133,5 @@ def _dots(measured: Measured, results: Sequence[Result]) -> Figure:
     figure, axes = panels(1, 1, height=1.2 + 0.3 * len(results))
     dots(axes[0], results, {"paper": "paper, 2001", "ours": "ours", "limit": "limit (Bayes)"})
     decorate(axes[0], "Test MSEt, and ours as a multiple of the limit", "mean squared error per step", "", "x")
-    figure.legend(loc="outside lower center", ncols=3)
+    legend(figure, axes, columns=3)
     return measured.save(figure, "Test MSEt: paper, ours (bars: sd over seeds) and the limit.")

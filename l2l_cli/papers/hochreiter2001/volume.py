@@ -6,12 +6,11 @@ shrinks nor stretches: log|det ∂s_{l+1}/∂s_l| should be 0 on average.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
 from scipy.stats import spearmanr
 from torch import Tensor
 
@@ -22,10 +21,10 @@ from l2l_cli.learners.base import Learner
 from l2l_cli.papers.base import Artefact, Findings, Subject
 from l2l_cli.papers.hochreiter2001.judges import mse_of
 from l2l_cli.papers.measured import Measured
+from l2l_cli.papers.panels import legend
 from l2l_cli.results.content import Claim, Section
 from l2l_cli.results.metrics import Metric
-from l2l_cli.results.plot import COLOURS, decorate, panels
-from l2l_cli.results.verdicts import Result
+from l2l_cli.results.plot import COLOURS, LIMIT, decorate, panels
 from l2l_cli.runs.building import build_learner
 
 SEQUENCES = 16
@@ -33,9 +32,6 @@ SEQUENCES = 16
 
 SMALLEST = -30.0
 """log|det| per unit at which a map counts as singular."""
-
-STRONG = 0.5
-"""Absolute rank correlation from which on a quantity says something about another (ours)."""
 
 BEFORE, AFTER = "before", "after"
 """Variants: the network as it was drawn, and as meta-training left it."""
@@ -101,63 +97,51 @@ class Volume(Artefact):
 
     def judge(self, measured: Measured) -> Findings:
         """Judge and draw all networks, a colour for each group of rows."""
-        results = [_result(measured, row) for row in measured.run]
+        errors = {row: mse_of(measured, row) for row in measured.run}
+        before, after, cells = (
+            {row: measured.values(row, "log_volume", variant=variant, part=part) for row in errors}
+            for variant, part in ((BEFORE, ""), (AFTER, ""), (AFTER, "cells"))
+        )
+        results = []
+        for row, values in after.items():
+            note = f"mean over a sequence; before meta-training {np.mean(before[row]):.3g}; the theory predicts 0"
+            note += f"; of the cells alone {np.mean(cells[row]):.3g}" if cells[row] else ""
+            results.append(measured.result(row, "log_det_per_unit", values, note=note, lower_is_better=None))
         best: dict[str, str] = {}
-        for row in sorted(measured.run, key=lambda name: np.median(mse_of(measured, name))):
+        for row in sorted(errors, key=lambda name: np.median(errors[name])):
             best.setdefault(measured.rows[row].group, row)
         figure, axes = panels(1, 2, height=3.2)
-        _along(axes[0], measured, best.values())
-        for index, group in enumerate(best):
-            members = [row for row in measured.run if measured.rows[row].group == group]
-            axes[1].scatter(*_volumes_and_errors(measured, members), s=16, color=COLOURS[index], alpha=0.7)
+        for colour, (group, row) in zip(COLOURS, best.items(), strict=False):
+            for variant, style in ((BEFORE, {"linestyle": ":"}), (AFTER, {"label": row})):
+                curve = measured.curve(row, "log_volume", variant=variant, part="").mean(axis=1)
+                axes[0].plot(curve.index, curve, color=colour, **style)  # type: ignore[arg-type]
+            members = [row for row in errors if measured.rows[row].group == group]
+            axes[1].scatter(_joined(after, members), _joined(errors, members), s=16, color=colour, alpha=0.7)
+        axes[0].axhline(0.0, color=LIMIT, linewidth=0.8)
+        decorate(axes[0], "Along a sequence (dotted: before)", "example", "log|det| per unit of state")
         decorate(axes[1], "Against success", "log|det| per unit, after", "test MSEt", "y")
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+        legend(figure, axes, columns=3)
         caption = (
             "log|det ∂s/∂s| per unit of state.  Left: each network's best setting, mean over seeds.  Right: every seed "
             "of every setting after meta-training against its test MSEt."
         )
-        drawn = measured.save(figure, caption)
-        title = "Beyond the paper: is volume conserved?"
-        return Findings(results, [Section(title, figures=[drawn], claims=[_claim(measured)])])
+        title, drawn = "Beyond the paper: is volume conserved?", measured.save(figure, caption)
+        claim = _claim(*(_joined(values, errors) for values in (before, after, errors)))
+        return Findings(results, [Section(title, figures=[drawn], claims=[claim])])
 
 
-def _volumes(measured: Measured, row: str, variant: str, part: str = "") -> list[float]:
-    """Return log|det| per unit of each seed, the mean along a sequence."""
-    return measured.values(row, "log_volume", variant=variant, part=part)
+def _joined(values: Mapping[str, list[float]], rows: Iterable[str]) -> list[float]:
+    """Return the values of all seeds of some rows."""
+    return [value for row in rows for value in values[row]]
 
 
-def _volumes_and_errors(
-    measured: Measured, rows: Collection[str], variant: str = AFTER
-) -> tuple[list[float], list[float]]:
-    """Return log|det| per unit and test MSEt of every seed of some rows."""
-    volumes = [value for row in rows for value in _volumes(measured, row, variant)]
-    return volumes, [value for row in rows for value in mse_of(measured, row)]
-
-
-def _result(measured: Measured, row: str) -> Result:
-    before, cells = np.mean(_volumes(measured, row, BEFORE)), _volumes(measured, row, AFTER, "cells")
-    note = f"mean over a sequence; before meta-training {before:.3g}; the theory predicts 0"
-    note += f"; of the cells alone {np.mean(cells):.3g}" if cells else ""
-    return measured.result(row, "log_det_per_unit", _volumes(measured, row, AFTER), note=note, lower_is_better=None)
-
-
-def _along(axes: Axes, measured: Measured, rows: Collection[str]) -> None:
-    for index, row in enumerate(rows):
-        for variant, stroke in ((BEFORE, ":"), (AFTER, "-")):
-            curve = measured.curve(row, "log_volume", variant=variant, part="").mean(axis=1)
-            label = row if variant == AFTER else None
-            axes.plot(curve.index, curve, stroke, color=COLOURS[index], label=label)
-    axes.axhline(0.0, color="#555555", linewidth=0.8)
-    decorate(axes, "Along a sequence (dotted: before)", "example", "log|det| per unit of state")
-
-
-def _claim(measured: Measured) -> Claim:
-    """Judge whether networks that conserve volume are those that learn."""
+def _claim(before: list[float], after: list[float], errors: list[float]) -> Claim:
+    """Judge whether the networks that conserve volume, by log|det| before and after, are those that learn."""
     text = "§2.2, networks learn to learn as far as they conserve volume"
-    before, after = (_volumes_and_errors(measured, measured.run, variant) for variant in (BEFORE, AFTER))
-    count = len(after[1])
-    if count < 3:
+    if len(errors) < 3:
         return Claim(text, None)
-    early, late = (float(spearmanr(*pair).statistic) for pair in (before, after))
-    evidence = f"over {count} trained networks the rank correlation of log|det| with the test error is {late:+.2f}"
-    return Claim(text, late <= -STRONG, f"{evidence}, and {early:+.2f} before meta-training (mark: {-STRONG:g})")
+    early, late = (float(spearmanr(volumes, errors).statistic) for volumes in (before, after))
+    evidence = (
+        f"over {len(errors)} trained networks the rank correlation of log|det| with the test error is {late:+.2f}"
+    )
+    return Claim(text, late <= -0.5, f"{evidence}, and {early:+.2f} before meta-training (mark, ours: −0.5)")
