@@ -16,6 +16,7 @@ from l2l_cli.learners.bayes.posterior import Bayes
 from l2l_cli.papers.base import Subject
 from l2l_cli.results.metrics import Metric
 from l2l_cli.runs.building import build_learner
+from l2l_cli.tasks.base import Task
 from l2l_cli.tasks.functions import FunctionTask
 from l2l_cli.tasks.switching import Switching
 
@@ -59,7 +60,7 @@ def _on_the_training_set(learner: Learner[Any], steps: int) -> Tensor | None:
     return step_losses(learner.task, outputs, batches.targets)
 
 
-def sequence_rows(name: str, learner: Learner[Any], task: FunctionTask, seed: int) -> Iterator[Metric]:
+def sequence_rows(name: str, learner: Learner[Any], task: Task, seed: int) -> Iterator[Metric]:
     """Yield |y − o| over functions in a row, of one sequence and on average, with resets and without."""
     # A Bayes learner without a reset would meet data that no function explains.
     for variant in (RESET,) if name == BAYES else (RESET, NO_RESET):
@@ -71,7 +72,7 @@ def sequence_rows(name: str, learner: Learner[Any], task: FunctionTask, seed: in
 
 
 @torch.no_grad()
-def _in_a_row(learner: Learner[Any], task: FunctionTask, seed: int, reset: bool) -> Tensor:
+def _in_a_row(learner: Learner[Any], task: Task, seed: int, reset: bool) -> Tensor:
     """Return |y − o| of ``FUNCTIONS`` functions, one after the other, (FUNCTIONS · examples, SEQUENCES)."""
     state = learner.init(SEQUENCES, generator(seed))
     errors = []

@@ -9,7 +9,7 @@ from l2l_cli.papers.base import Paper, Subject
 from l2l_cli.papers.hochreiter2001.measures import BAYES, drift_rows, error_rows, sequence_rows
 from l2l_cli.papers.hochreiter2001.volume import volume_rows
 from l2l_cli.results.metrics import Metric
-from l2l_cli.tasks.functions import Booleans, FunctionTask
+from l2l_cli.tasks.functions import FunctionTask
 from l2l_cli.tasks.switching import Switching
 
 
@@ -27,18 +27,17 @@ class Hochreiter2001(Paper):
     )
 
     def measure(self, subject: Subject) -> Iterator[Metric]:
-        """Yield MSEt and errors by step; those of Figure 2, of changing functions and volumes, where they are shown."""
-        task, learned = subject.task, subject.row.role == "learned"
+        """Yield MSEt and errors by step, and what the row names beside them."""
+        task, also = subject.task, subject.row.also
         learners = {subject.name: subject.learner}
         if subject.row.ours and isinstance(task, FunctionTask):
             learners[BAYES] = Bayes(task)
         for name, learner in learners.items():
             yield from error_rows(name, learner, subject)
-            if learned and isinstance(task, FunctionTask):
+            if "sequences" in also:
                 yield from sequence_rows(name, learner, task, subject.seed)
+        if "volume" in also:
+            yield from volume_rows(subject)
         family = task.family if isinstance(task, Switching) else task
-        if isinstance(family, Booleans) and len(family.tables) == 14:  # without XOR and XNOR, as in Table 1
-            if family is task:
-                yield from volume_rows(subject)
-            if learned:
-                yield from drift_rows(subject, family)
+        if "drift" in also and isinstance(family, FunctionTask):
+            yield from drift_rows(subject, family)
