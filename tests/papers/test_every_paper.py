@@ -17,8 +17,10 @@ from tests.test_cli import run
 
 ARTEFACTS = [(paper, name) for paper, names in papers().items() for name in names]
 
+IDS = ["/".join(names) for names in ARTEFACTS]
 
-@pytest.mark.parametrize(("paper", "name"), ARTEFACTS, ids="/".join)
+
+@pytest.mark.parametrize(("paper", "name"), ARTEFACTS, ids=IDS)
 def test_an_experiment_asks_a_question_and_names_its_source(paper, name):
     settings = experiment(ReproduceRequest(paper, scale="paper"), name).settings
     assert settings.question.endswith("?")
@@ -26,7 +28,7 @@ def test_an_experiment_asks_a_question_and_names_its_source(paper, name):
     assert set(settings.scales) >= {"smoke", "short", "paper"}
 
 
-@pytest.mark.parametrize(("paper", "name"), ARTEFACTS, ids="/".join)
+@pytest.mark.parametrize(("paper", "name"), ARTEFACTS, ids=IDS)
 def test_a_renamed_row_is_refused_when_the_configuration_is_composed(paper, name, tmp_path):
     composed = experiment(ReproduceRequest(paper, scale="paper"), name)
     needed = [*composed.artefact.refers_to(), *(row for rows in composed.settings.published.values() for row in rows)]
