@@ -97,7 +97,7 @@ def _report(
     shown, left_out = _run_and_left_out(results)
     sections = [Section("All numbers", [left_out] if left_out else [], tables=[results_table(shown)])]
     for one, each in zip(asked, findings, strict=True):
-        sections += _with_question(request, one, each.sections)
+        sections += _introduced(request, one, each.sections)
     sections.append(_departures(paper, asked, folder))
     sections.append(_provenance(asked, costs, folder))
     return Report(paper.title, opening, sections)
@@ -114,11 +114,12 @@ def _marks(request: ReproduceRequest) -> list[str]:
     return marks
 
 
-def _with_question(request: ReproduceRequest, one: Experiment, sections: Sequence[Section]) -> list[Section]:
-    """Give an artefact's first section its question, and its last one the command that makes it anew."""
+def _introduced(request: ReproduceRequest, one: Experiment, sections: Sequence[Section]) -> list[Section]:
+    """Give an artefact's first section its question and text, and its last one the command that makes it anew."""
     sections = list(sections)
     if sections:
-        sections[0] = replace(sections[0], question=one.settings.question)
+        text = [*one.settings.text, *sections[0].text]
+        sections[0] = replace(sections[0], question=one.settings.question, text=text)
         command = f"l2l reproduce {request.paper} {one.name} --scale {request.scale}"
         sections[-1] = replace(sections[-1], command=" ".join([command, *request.overrides]))
     return sections

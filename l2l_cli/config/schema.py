@@ -220,6 +220,7 @@ class Settings:
         published: Published numbers by problem, row and metric.
         scales: Changes of an experiment by scale.
         question: What an experiment asks, in one sentence.
+        text: Paragraphs that explain an experiment, the claims after the first.
         source: Place in the paper that an experiment reproduces.
         name: Of the run; by default "<task>-<learner>".
         output: Folder of all results.
@@ -247,6 +248,7 @@ class Settings:
     published: dict[str, Any] = field(default_factory=dict)
     scales: dict[str, Any] = field(default_factory=dict)
     question: str = ""
+    text: list[str] = field(default_factory=list)
     source: str | None = None
     name: str | None = None
     output: str = "outputs"

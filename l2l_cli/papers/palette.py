@@ -16,6 +16,9 @@ LEARNED, OURS = COLOURS[0], COLOURS[7]
 
 RIVALS = COLOURS[1:7]
 
+LIMIT_STYLE: Style = {"color": LIMIT, "linestyle": (0, (4, 2)), "zorder": 3}
+"""Line of the best that is possible."""
+
 
 def styles_of(rows: Mapping[str, Row], origin: Mapping[str, str]) -> dict[str, Style]:
     """Return line properties by contender.
@@ -34,7 +37,7 @@ def styles_of(rows: Mapping[str, Row], origin: Mapping[str, str]) -> dict[str, S
     first = next((row.group for row in rows.values() if row.role == "learned" and not row.ours), "")
     for name, row in rows.items():
         if row.role == "limit":
-            styles[name] = {"color": LIMIT, "linestyle": (0, (4, 2)), "zorder": 3}
+            styles[name] = LIMIT_STYLE
             continue
         learned = row.role == "learned"
         family = row.group or origin[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -16,8 +17,10 @@ from tests.test_cli import run
 
 ARTEFACTS = [(paper, name) for paper, names in papers().items() for name in names]
 
+IDS = ["/".join(names) for names in ARTEFACTS]
 
-@pytest.mark.parametrize(("paper", "name"), ARTEFACTS, ids="/".join)
+
+@pytest.mark.parametrize(("paper", "name"), ARTEFACTS, ids=IDS)
 def test_an_experiment_asks_a_question_and_names_its_source(paper, name):
     settings = experiment(ReproduceRequest(paper, scale="paper"), name).settings
     assert settings.question.endswith("?")
@@ -25,20 +28,23 @@ def test_an_experiment_asks_a_question_and_names_its_source(paper, name):
     assert set(settings.scales) >= {"smoke", "short", "paper"}
 
 
-@pytest.mark.parametrize(("paper", "name"), ARTEFACTS, ids="/".join)
+@pytest.mark.parametrize(("paper", "name"), ARTEFACTS, ids=IDS)
 def test_a_renamed_row_is_refused_when_the_configuration_is_composed(paper, name, tmp_path):
     composed = experiment(ReproduceRequest(paper, scale="paper"), name)
     needed = [*composed.artefact.refers_to(), *(row for rows in composed.settings.published.values() for row in rows)]
     if not needed:
         pytest.skip("no row of this artefact is referred to by its name")
-    text = (config_root() / "experiment" / paper / f"{name}.yaml").read_text()
-    assert f"\n  {needed[0]}: {{" in text or f'\n  "{needed[0]}": {{' in text
-    renamed = text.replace(f"\n  {needed[0]}: {{", "\n  renamed: {", 1)
-    folder = tmp_path / "experiment" / paper
+    # Rows may stand in a part that several artefacts share, so the whole folder is copied.
+    folder = tmp_path / "experiment" / "copy"
     folder.mkdir(parents=True)
-    (folder / "copy.yaml").write_text(renamed)
+    pattern, renamed = re.compile(rf'^  "?{re.escape(needed[0])}"?: {{', re.MULTILINE), 0
+    for file in (config_root() / "experiment" / paper).glob("*.yaml"):
+        text, count = pattern.subn("  renamed: {", file.read_text().replace(f"{paper}/_", "copy/_"))
+        (folder / file.name).write_text(text)
+        renamed += count
+    assert renamed
     with pytest.raises(UsageError, match="row"):
-        experiment(ReproduceRequest(paper, scale="paper", config_dir=str(tmp_path)), "copy")
+        experiment(ReproduceRequest("copy", scale="paper", config_dir=str(tmp_path)), name)
 
 
 @pytest.mark.slow

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from l2l_cli.results.frame import Metric
 
-from l2l_cli.core.random import generator
+from l2l_cli.config.compose import compose
+from l2l_cli.config.schema import ReproduceRequest, Row
+from l2l_cli.core.random import derive, generator
 from l2l_cli.core.types import Phase
+from l2l_cli.learners.bayes.posterior import Bayes
 from l2l_cli.learners.in_weights import LSTM
 from l2l_cli.learners.logistic_network import Recurrent
 from l2l_cli.learners.lstm1997 import LSTM1997
-from l2l_cli.papers.hochreiter2001.measures import plateau
-from l2l_cli.papers.hochreiter2001.table1 import table1
-from l2l_cli.papers.hochreiter2001.volume import SEQUENCES, log_volume, volume
+from l2l_cli.papers.base import Findings, Subject
+from l2l_cli.papers.experiments import experiment
+from l2l_cli.papers.hochreiter2001.judges import plateau
+from l2l_cli.papers.hochreiter2001.measures import BAYES, sequence_rows
+from l2l_cli.papers.hochreiter2001.recipe import Hochreiter2001
+from l2l_cli.papers.hochreiter2001.volume import SEQUENCES, log_volume
+from l2l_cli.results.metrics import Metric
+from l2l_cli.runs.building import build_learner, build_task
 from l2l_cli.tasks.functions import Booleans
+from tests.papers.made_up import costs, frame_of, measured_of
+
+PRESET = "hochreiter2001"
+
+ARTEFACTS = ("table1", "table2", "figure2", "volume", "drift", "budget")
 
 
 def test_a_recurrent_layers_volume_is_its_closed_form(double):
@@ -51,52 +65,157 @@ def test_a_plateau_is_where_the_error_stays_low():
     assert plateau(np.array([0.1, np.nan]), 0.2)[0] == 3.0
 
 
-def made_up(test, seeds=2, volumes=(-1.0, -0.5)):
-    """A row's measurements, all seeds alike."""
+def made_up(row: str, test: float, limit: float = 0.0148, volumes: tuple[float, float] = (-1.0, -0.5)) -> pd.DataFrame:
+    """Return a row's measurements, both seeds alike."""
     rows = []
-    for seed in range(seeds):
-        for contender in ("learner", "bayes"):
-            error = test if contender == "learner" else 0.0148
-            rows += [Metric(contender, seed, "mean", 0, split, "mse", error) for split in ("train", "test")]
-        for name, value in (("updates", 1000), ("seconds", 60), ("skipped", 0), ("meta_parameters", 697)):
-            rows.append(Metric("run", seed, "all", 0, "meta_train", name, value))
-        for name, value in zip(("before", "after"), volumes, strict=True):
-            rows += [Metric(name, seed, "mean", step, "test", "log_volume", value) for step in (2, 3)]
-    return pd.DataFrame(rows)
+    for seed in range(2):
+        for name, error in ((row, test), (BAYES, limit)):
+            rows += [Metric(name, seed, "mse", error, statistic="mean", split=split) for split in ("train", "test")]
+            rows += [Metric(name, seed, "error", error, step, statistic="mean") for step in (1, 2, 3)]
+            rows.append(Metric(name, seed, "mse", 2 * error, statistic="mean", problem="switching"))
+            rows.append(Metric(name, seed, "error", 2 * error, 1, statistic="mean", problem="switching"))
+        for variant, value in zip(("before", "after"), volumes, strict=True):
+            rows += [Metric(row, seed, "log_volume", value, step, statistic="mean", variant=variant) for step in (2, 3)]
+    return frame_of([*rows, *costs(row, 2)])
 
 
-def test_table1_says_what_holds_and_what_contradicts_the_paper():
-    empty = pd.DataFrame()
-    rows = {
-        "B14-64": made_up(0.015),
-        "B14-64-1997": made_up(0.037),
-        "elman-batch-0.01": made_up(0.2),
-        "bptt2-online-0.01": made_up(0.05),
-        "rtrl-online-0.1": empty,
-    }
-    artefact = table1(rows)
-    text = "\n".join(artefact.sections[0].text)
-    assert "LSTM 6/6(1): the paper finds that it learns; ours succeeds in 100% of seeds" in text
-    assert text.count("This holds.") == 2
-    assert text.count("**This contradicts the paper.**") == 1
-    assert "RTRL: not run at this scale" in text
-    verdicts = {(item.row, item.metric): item.verdict for item in artefact.results}
+def judged(name: str, frames: dict[str, pd.DataFrame], folder: Path) -> Findings:
+    """Judge an artefact by the rows and options of its file."""
+    artefact, measured = measured_of(PRESET, name, frames, folder)
+    assert set(frames) <= set(measured.rows)
+    return artefact.judge(measured)
+
+
+def test_table1_says_what_holds_and_what_contradicts_the_paper(tmp_path):
+    errors = {"B14-64": 0.015, "B14-64-1997": 0.037, "elman-batch-0.01": 0.2, "bptt2-online-0.01": 0.05}
+    findings = judged("table1", {row: made_up(row, error) for row, error in errors.items()}, tmp_path)
+    elman, bptt2, rtrl, lstm, memory = findings.sections[0].claims
+    assert str(lstm) == "The LSTM 6/6(1) learns: This holds: 100% of seeds succeed in its best setting, `B14-64-1997`."
+    assert (elman.holds, bptt2.holds, rtrl.holds, memory.holds) == (True, False, None, None)
+    assert "RTRL does not learn: Not run at this scale" in str(rtrl)
+    verdicts = {(item.row, item.metric): item.verdict for item in findings.results}
     assert verdicts["B14-64-1997", "test_mse"] == "reproduced"
     assert verdicts["bptt2-online-0.01", "success_share"] == "differs"
     assert verdicts["rtrl-online-0.1", "test_mse"] == "not run"
+    limits = {(item.row, item.metric): item.limit for item in findings.results}
+    assert limits["bptt2-online-0.01", "test_mse"] == pytest.approx(0.0148)
+    assert limits["bptt2-online-0.01", "success_share"] is None
+
+
+def test_more_training_sequences_tell_learning_from_memorising(tmp_path):
+    errors = {"bptt2-online-0.01": 0.05, "bptt2-online-0.01-1024": 0.025}
+    findings = judged("table1", {row: made_up(row, error) for row, error in errors.items()}, tmp_path)
+    assert findings.sections[0].claims[-1].holds
+
+
+def test_table2_explains_the_misprint_by_the_literal_rows(tmp_path):
+    errors = {"semilinear-64": 0.0024, "semilinear-64-1997": 0.0066, "semilinear-1000-1997": 0.0023}
+    findings = judged("table2", {row: made_up(row, error, limit=0.00206) for row, error in errors.items()}, tmp_path)
+    letter, modern, reachable, reading = findings.sections[0].claims
+    assert (letter.holds, modern.holds, reachable.holds, reading.holds) == (True, None, False, True)
+    assert "0.0008 is printed, the limit is 0.00206" in reachable.evidence
+    by_name = {(item.row, item.metric): item for item in findings.results}
+    assert by_name["semilinear-64", "test_mse"].verdict == "differs"
+    assert "median" in by_name["semilinear-1000-1997", "test_mse"].note
+    assert "median" not in by_name["semilinear-64", "test_mse"].note
+    assert by_name["semilinear-64", "subordinate_steps"].limit == 1.0
+    assert by_name["B14-64", "test_mse"].paper == by_name["B14-64-1997", "test_mse"].paper == 0.038
+    for name in ("table2", "table2_curves"):
+        assert (tmp_path / "figures" / f"{name}.png").stat().st_size > 5000
 
 
 def test_volume_is_compared_with_success(tmp_path):
     rows = {
-        "B14-64-1997": made_up(0.03, volumes=(-6.0, -1.0)),
-        "elman-batch-0.01": made_up(0.2, volumes=(-3.0, -4.0)),
-        "rtrl-online-0.1": made_up(0.1, volumes=(-3.0, -2.0)),
-        "bptt2-batch-0.001": pd.DataFrame(),
+        "B14-64-1997": made_up("B14-64-1997", 0.03, volumes=(-6.0, -1.0)),
+        "elman-batch-0.01": made_up("elman-batch-0.01", 0.2, volumes=(-3.0, -4.0)),
+        "rtrl-online-0.1": made_up("rtrl-online-0.1", 0.1, volumes=(-3.0, -2.0)),
     }
-    artefact = volume(rows, tmp_path)
-    assert "and -1.00 after (the theory predicts −1)" in artefact.sections[0].text[1]
-    assert [item.row for item in artefact.results] == [row for row in rows if row != "bptt2-batch-0.001"]
+    findings = judged("volume", rows, tmp_path)
+    (claim,) = findings.sections[0].claims
+    assert claim.holds
+    assert "with the test error is -1.00" in claim.evidence
+    assert {item.row: item.ours for item in findings.results} == {
+        "B14-64-1997": -1.0,
+        "elman-batch-0.01": -4.0,
+        "rtrl-online-0.1": -2.0,
+    }
     assert (tmp_path / "figures" / "volume.png").stat().st_size > 5000
+
+
+def test_drift_is_held_against_the_limit_of_the_same_sequences(tmp_path):
+    errors = {"B14-switching": 0.016, "B14-64": 0.03}
+    findings = judged("drift", {row: made_up(row, error) for row, error in errors.items()}, tmp_path)
+    assert findings.sections[0].claims[0].holds
+    assert [item.ratio_to_limit for item in findings.results] == pytest.approx([0.03 / 0.0148, 0.016 / 0.0148])
+
+
+def test_larger_budgets_share_the_limit_of_the_quadratics(tmp_path):
+    base, larger = "quadratic-1000", "quadratic-64-20000"
+    rows = {base: made_up(base, 2e-4, limit=6e-5), larger: made_up(larger, 3e-4, limit=1.0)}
+    findings = judged("budget", rows, tmp_path)
+    assert findings.sections[0].claims[0].holds is False
+    assert [item.limit for item in findings.results] == pytest.approx([6e-5] * 3)
+
+
+def test_figure2_runs_functions_in_a_row_with_resets_and_without(tmp_path):
+    row, task = "B16-256", Booleans(length=8)
+    learner = LSTM(task, hidden=3)
+    rows = [*sequence_rows(row, learner, task, 0), *sequence_rows(BAYES, Bayes(task), task, 0)]
+    frame = frame_of(rows)
+    assert set(frame[frame.contender == BAYES].variant) == {"reset"}
+    mean = frame[(frame.contender == row) & (frame.statistic == "mean")]
+    reset, carried = (mean[mean.variant == variant].value.to_numpy() for variant in ("reset", "no reset"))
+    assert len(reset) == len(carried) == 40
+    assert (reset[:8] == carried[:8]).all()
+    assert (reset[8:] != carried[8:]).any()
+    findings = judged("figure2", {row: frame}, tmp_path)
+    kept = {item.row: item.ours for item in findings.results}
+    assert list(kept) == [f"{name}, {how}" for how in ("reset", "no reset") for name in (row, f"{row}-1997")]
+    assert kept["B16-256, reset"] == 9.0  # an untrained network never settles
+    assert kept["B16-256-1997, reset"] is None
+    for name in ("figure2", "figure2_families"):
+        assert (tmp_path / "figures" / f"{name}.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize(
+    ("row", "wanted"),
+    [
+        (Row(role="learned", also=["volume"]), {"mse", "error", "log_volume"}),
+        (Row(role="learned", also=["sequences", "drift"], ours=True), {"mse", "error", "absolute_error"}),
+    ],
+)
+def test_a_rows_facts_decide_what_is_measured(row, wanted):
+    settings = compose("meta-train", ["recipe=hochreiter2001/B14-64", "task.length=4", "learner.hidden=2"])
+    settings.evaluation.episodes = 3
+    task = build_task(settings)
+    subject = Subject("anything", row, build_learner(settings, task), task, settings)
+    frame = pd.DataFrame(Hochreiter2001().measure(subject))
+    assert set(frame.metric) == wanted
+    assert (BAYES in set(frame.contender)) == row.ours
+    assert ("switching" in set(frame.problem)) == ("drift" in row.also)
+
+
+def test_the_truncated_gradient_does_not_cut_the_map_whose_volume_is_measured():
+    settings = compose("meta-train", ["recipe=hochreiter2001/literal/B14-64", "task.length=4"])
+    settings.evaluation.episodes = 3
+    task = build_task(settings)
+    learner = build_learner(settings, task)
+    frame = pd.DataFrame(Hochreiter2001().measure(Subject("any", Row(also=["volume"]), learner, task, settings)))
+    after = frame[(frame.metric == "log_volume") & (frame.variant == "after") & (frame.part == "")]
+    assert isinstance(learner, LSTM1997)
+    assert learner.truncated
+    whole = LSTM1997(task, learner.hidden, learner.cells, truncated=False)
+    whole.load_state_dict(learner.state_dict())
+    expected = log_volume(whole, derive(0, "volume"))
+    assert expected is not None
+    np.testing.assert_allclose(after.value.to_numpy(), expected.mean(1).numpy())
+
+
+def test_a_row_says_the_same_of_itself_in_every_artefact():
+    said: dict[str, Row] = {}
+    for name in ARTEFACTS:
+        for row, facts in experiment(ReproduceRequest(PRESET, scale="smoke"), name).settings.rows.items():
+            assert said.setdefault(row, facts) == facts, f"{row} of {name}"
 
 
 @pytest.mark.parametrize("task", [Booleans(xor=False), Booleans()])

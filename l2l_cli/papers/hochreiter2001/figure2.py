@@ -2,144 +2,101 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Collection
+from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
-import torch
-from torch import Tensor
+from matplotlib.axes import Axes
 
-from l2l_cli.core.random import derive, generator
-from l2l_cli.core.types import Phase
-from l2l_cli.learners.base import Learner
-from l2l_cli.learners.bayes.posterior import Bayes
-from l2l_cli.papers.base import Artefact
-from l2l_cli.papers.hochreiter2001.measures import plateau
-from l2l_cli.papers.hochreiter2001.published import LITERAL, TABLE2
-from l2l_cli.results.frame import Metric, Result, summarise
-from l2l_cli.results.plot import decorate, error_over_time, panels, save
-from l2l_cli.results.report import Figure, Section
-from l2l_cli.tasks.functions import FunctionTask
+from l2l_cli.papers.base import Artefact, Findings
+from l2l_cli.papers.hochreiter2001.judges import plateau
+from l2l_cli.papers.hochreiter2001.measures import BAYES, EXAMPLES, FUNCTIONS, NO_RESET, RESET, SEQUENCES
+from l2l_cli.papers.measured import Measured, name_of
+from l2l_cli.papers.panels import legend
+from l2l_cli.results.content import Claim, Figure, Section
+from l2l_cli.results.plot import decorate, error_over_time, panels
+from l2l_cli.results.verdicts import Result
 
-FUNCTIONS, EXAMPLES = 5, 256
-"""Of Figure 2: functions in a row, and examples of each; one more step resets, hence the spacing of 257."""
-
-PAPERS = "B16-256"
-"""The row of the paper's own figure."""
-
-NAMES = ("learner", "bayes")
-
-TEXT = (
-    "Five test functions in a row, 256 examples each; dotted lines mark where a new function starts.  The paper's "
-    "figure shows starts at 513, 770 and 1027, that is 256 examples and one reset step; ours leaves the reset step "
-    "out.  Above, the state is reset as in the paper; below, the network carries its state over and nobody tells it "
-    "that the function has changed, which it was never trained for.  The Bayes learner is always told.",
-)
+SETTLED = 0.1
+"""Mean |y − o| below which the error counts as settled (ours; the paper shows the curve alone)."""
 
 
-def figure2_rows(name: str, learner: Learner[Any], task: FunctionTask, seed: int) -> list[Metric]:
-    """Measure |y − o| over functions in a row, with the state reset at each new one and without."""
-    rows = []
-    for protocol in ("told", "untold"):
-        errors = _in_a_row(learner, task, 200, derive(seed, "figure2"), reset=protocol == "told")
-        for statistic, curve in (("0", errors[:, 0]), ("mean", errors.mean(1))):
-            values = enumerate(curve.tolist(), start=1)
-            rows += [
-                Metric(f"{name} {protocol}", seed, statistic, step, "test", "absolute_error", v) for step, v in values
-            ]
-    return rows
+@dataclass(frozen=True)
+class Figure2(Artefact):
+    """The paper's figure, and the same for every family.
+
+    Attributes:
+        family: Family that the paper's figure shows: a row of the modern recipe.
+        literal: Row that is trained to the letter, by row of the modern recipe; one line of panels each.
+    """
+
+    family: str
+    literal: dict[str, str]
+
+    def refers_to(self) -> Collection[str]:
+        """Return both rows of every family."""
+        return [self.family, *self.literal, *self.literal.values()]
+
+    def judge(self, measured: Measured) -> Findings:
+        """Draw the figure and say how soon errors settle after a change."""
+        if self.family not in measured.run:
+            return Findings([])
+        note = f"examples of a new function until the mean |y − o| stays below {SETTLED}, worst of five functions"
+        limit = float(np.mean(_settling(measured, self.family, RESET, BAYES)))
+        results: list[Result] = []
+        claims = []
+        for variant, manner in ((RESET, "with its state reset"), (NO_RESET, "without a reset")):
+            settled = []
+            for row in (self.family, self.literal[self.family]):
+                steps = _settling(measured, row, variant)
+                settled.append(measured.result(name_of(row, variant), "settling_steps", steps, None, limit, note))
+            run = [item for item in settled if item.ours is not None]
+            evidence = ", ".join(f"`{item.row}` settles after {item.ours:.3g} examples" for item in run)
+            text = f"An LSTM learns each function anew before the next one comes, {manner}"
+            holds = all(item.ours is not None and item.ours <= EXAMPLES for item in run)
+            claims.append(Claim(text, holds, f"{evidence}, the Bayes learner after {limit:.3g}"))
+            results += settled
+        figures = [self._one_sequence(measured), self._families(measured)]
+        return Findings(results, [Section("Figure 2: error against time", figures=figures, claims=claims)])
+
+    def _one_sequence(self, measured: Measured) -> Figure:
+        figure, axes = panels(2, 1, height=2.1)
+        for panel, variant in zip(axes, (RESET, NO_RESET), strict=True):
+            _draw(panel, measured, self.family, variant, self.family, episode=0)
+            decorate(panel, name_of(self.family, variant), "time step", "absolute error |y − o|")
+        legend(figure, axes, columns=2)
+        caption = f"Absolute error against time on one test sequence (seed 0), {EXAMPLES} examples a function."
+        return measured.save(figure, caption)
+
+    def _families(self, measured: Measured) -> Figure:
+        figure, axes = panels(len(self.literal), 2, height=1.65)
+        for line, (modern, letter) in enumerate(self.literal.items()):
+            for panel, row in zip(axes[2 * line : 2 * line + 2], (letter, modern), strict=True):
+                _draw(panel, measured, row, NO_RESET, modern, statistic="mean")
+                decorate(panel, row, "time step" if line == len(self.literal) - 1 else "", "mean |y − o|", "y")
+                panel.set_ylim(bottom=1e-4)
+        legend(figure, axes, columns=2)
+        caption = (
+            f"Mean |y − o| over {SEQUENCES} test sequences (seed 0) of every family, without a reset: left to the "
+            "letter, right by the modern recipe; the Bayes learner is reset."
+        )
+        return measured.save(figure, caption, "_families")
 
 
-@torch.no_grad()
-def _in_a_row(learner: Learner[Any], task: FunctionTask, episodes: int, seed: int, reset: bool) -> Tensor:
-    """Return |y − o| of ``FUNCTIONS`` functions, one after the other, (FUNCTIONS · examples, episodes)."""
-    state = learner.init(episodes, generator(seed))
-    errors = []
-    for index in range(FUNCTIONS):
-        batches = task.sample(episodes, derive(seed, index), Phase.TEST).batches(0, min(EXAMPLES, task.horizon))
-        # A Bayes learner that is not told would meet data that no function explains; it is always told.
-        if reset or isinstance(learner, Bayes):
-            state = learner.init(episodes, generator(seed))
-        state, outputs = learner.unroll(state, batches)
-        errors.append((outputs - batches.targets).abs().flatten(1))
-    return torch.cat(errors)
+def _draw(panel: Axes, measured: Measured, row: str, variant: str, modern: str, **where: object) -> None:
+    """Draw a row's error against time, and the limit that was measured for its modern row, of the first seed."""
+    errors = measured.curve(row, "absolute_error", None, variant=variant, **where)
+    limit = measured.curve(modern, "absolute_error", BAYES, variant=RESET, **where).clip(lower=1e-4)
+    if not len(errors):
+        panel.annotate("not run at this scale", (0.5, 0.5), xycoords="axes fraction", ha="center")
+        return
+    switches = [len(errors) // FUNCTIONS * index + 1 for index in range(FUNCTIONS)]
+    floor = limit.iloc[:, 0].to_numpy() if len(limit) else None
+    error_over_time(panel, errors.iloc[:, 0].to_numpy(), floor, switches)
 
 
-def figure2(rows: Mapping[str, pd.DataFrame], folder: Path) -> Artefact:
-    """Draw the paper's figure, the same for every family, and say how soon errors settle after a change."""
-    results, sections = [], []
-    if len(rows[PAPERS]):
-        figures = [_one_sequence(rows[PAPERS], folder)]
-        for row in (PAPERS, PAPERS + LITERAL):
-            results += _settling_results(row, rows[row], rows[PAPERS])
-        if any(len(frame) for row, frame in rows.items() if row != PAPERS):
-            figures.append(_families(rows, folder))
-        sections = [Section("Figure 2: error against time", TEXT, figures=figures)]
-    return Artefact(results, sections)
-
-
-def _one_sequence(frame: pd.DataFrame, folder: Path) -> Figure:
-    first = frame[(frame.metric == "absolute_error") & (frame.seed == frame.seed.min()) & (frame.episode == "0")]
-    figure, axes = panels(2, 1, height=2.1)
-    titles = {"told": "State reset at each new function (the paper's protocol)", "untold": "Nobody tells the network"}
-    for panel, (protocol, title) in zip(axes, titles.items(), strict=True):
-        shown = [first[first.contender == f"{name} {protocol}"].sort_values("step").value for name in NAMES]
-        error_over_time(panel, shown[0].to_numpy(), shown[1].to_numpy(), _switches(len(shown[0])))
-        decorate(panel, title, "time step", "absolute error |y − o|")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    save(figure, folder / "figures" / "figure2")
-    caption = "Absolute error against time on one test sequence (seed 0), B16 with 256 examples a function."
-    return Figure(folder / "figures" / "figure2.png", caption)
-
-
-def _families(rows: Mapping[str, pd.DataFrame], folder: Path) -> Figure:
-    figure, axes = panels(len(TABLE2), 2, height=1.65)
-    for line, row in enumerate(TABLE2):
-        floor = _mean_error(rows[row], "bayes told")
-        for panel, name in zip(axes[2 * line : 2 * line + 2], (row + LITERAL, row), strict=True):
-            if len(rows[name]):
-                errors = _mean_error(rows[name], "learner untold")
-                error_over_time(panel, errors, np.maximum(floor, 1e-4), _switches(len(errors)))
-            else:
-                panel.annotate("not run at this scale", (0.5, 0.5), xycoords="axes fraction", ha="center")
-            decorate(panel, name, "time step" if line == len(TABLE2) - 1 else "", "mean |y − o|", "y")
-            panel.set_ylim(bottom=1e-4)
-    handles, labels = axes[1].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2)
-    save(figure, folder / "figures" / "figure2_families")
-    caption = (
-        "Mean |y − o| over 200 test sequences (seed 0) of every family, nobody telling the network that a new function "
-        "starts: left after literal, right after modern meta-training; the Bayes learner is told."
-    )
-    return Figure(folder / "figures" / "figure2_families.png", caption)
-
-
-def _mean_error(frame: pd.DataFrame, contender: str) -> np.ndarray[Any, Any]:
-    part = frame[(frame.contender == contender) & (frame.episode == "mean") & (frame.metric == "absolute_error")]
-    curve: np.ndarray[Any, Any] = part[part.seed == part.seed.min()].sort_values("step").value.to_numpy()
-    return curve
-
-
-def _switches(length: int) -> list[int]:
-    return [length // FUNCTIONS * index + 1 for index in range(FUNCTIONS)]
-
-
-def _settling_results(row: str, frame: pd.DataFrame, modern: pd.DataFrame) -> list[Result]:
-    """Say how many examples of a new function the error needs to settle, told of the change and not."""
-    results = []
-    for protocol in ("told", "untold"):
-        limit = _settling(modern, f"bayes {protocol}")
-        note = "examples of a new function until the mean |y − o| stays below 0.1, worst of five functions"
-        values = _settling(frame, f"learner {protocol}") if len(frame) else []
-        key = ("figure2", f"{row} {protocol}", "settling_steps")
-        results.append(summarise(key, values, None, float(np.mean(limit)), note))
-    return results
-
-
-def _settling(frame: pd.DataFrame, contender: str) -> list[float]:
+def _settling(measured: Measured, row: str, variant: str, contender: str | None = None) -> list[float]:
     """Return each seed's worst settling time over the functions after the first."""
-    part = frame[(frame.contender == contender) & (frame.episode == "mean") & (frame.metric == "absolute_error")]
-    series = [group.sort_values("step").value.to_numpy() for _, group in part.groupby("seed")]
-    return [max(plateau(piece, 0.1)[0] for piece in curve.reshape(FUNCTIONS, -1)[1:]) for curve in series]
+    table = measured.curve(row, "absolute_error", contender, variant=variant, statistic="mean")
+    series = [table[seed].to_numpy().reshape(FUNCTIONS, -1) for seed in table]
+    return [max(plateau(piece, SETTLED)[0] for piece in pieces[1:]) for pieces in series]
