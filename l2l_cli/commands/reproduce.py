@@ -121,6 +121,7 @@ def _introduced(request: ReproduceRequest, one: Experiment, sections: Sequence[S
         text = [*one.settings.text, *sections[0].text]
         sections[0] = replace(sections[0], question=one.settings.question, text=text)
         command = f"l2l reproduce {request.paper} {one.name} --scale {request.scale}"
+        command += f" --config-dir {request.config_dir}" if request.config_dir else ""
         sections[-1] = replace(sections[-1], command=" ".join([command, *request.overrides]))
     return sections
 

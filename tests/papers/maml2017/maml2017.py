@@ -32,9 +32,10 @@ class Maml2017(Paper):
 
     def measure(self, subject: Subject) -> Iterator[Metric]:
         """Yield the losses on every problem; controls are given the best step size, the oracle takes no step."""
-        contender = subject.contender(tuned=subject.row.role == "control")
         for problem in subject.problems():
-            if subject.row.role != "limit" or problem.task.horizon == 1:
+            takes_steps = problem.task.horizon > 1
+            if not takes_steps or subject.row.role != "limit":
+                contender = subject.contender(tuned=takes_steps and subject.row.role == "control")
                 yield from subject.scores(contender.enter(problem))
 
 
