@@ -1,3 +1,3 @@
 """l2l: the command line for learning to learn."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

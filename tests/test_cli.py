@@ -116,7 +116,7 @@ def test_the_configuration_can_be_looked_at(monkeypatch, capsys):
 
 
 def test_version(monkeypatch, capsys):
-    assert run("--version", monkeypatch, capsys)[:2] == (0, "l2l 0.1.0\n")
+    assert run("--version", monkeypatch, capsys)[:2] == (0, "l2l 0.2.0\n")
 
 
 def test_the_catalogue_names_minutes(monkeypatch, capsys):

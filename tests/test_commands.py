@@ -88,15 +88,15 @@ def test_evaluate_says_when_weights_do_not_fit(monkeypatch, capsys):
     assert "b16-lstm" in out
 
 
-def test_a_run_of_another_version_is_refused(monkeypatch, capsys):
+def test_a_run_of_a_version_to_come_is_refused(monkeypatch, capsys):
     run(f"meta-train {LSTM}", monkeypatch, capsys)
     path = only("outputs/meta-train/*/run.json")
     facts = json.loads(path.read_text())
-    facts["versions"]["l2l"] = "0.0.1"
+    facts["versions"]["l2l"], facts["results"] = "9.0.0", 1000
     path.write_text(json.dumps(facts))
     code, _, err = run(f"evaluate --run {path.parent}", monkeypatch, capsys)
     assert code == 2
-    assert "was made by l2l 0.0.1, this is 0.1.0" in err
+    assert "was made by l2l 9.0.0, this is 0.2.0" in err
 
 
 @pytest.mark.parametrize("launcher", ["", "hydra/launcher=joblib"])

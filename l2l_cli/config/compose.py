@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from l2l_cli.config.groups import config_root, options, papers, recipes
+from l2l_cli.config.saved import upgraded
 from l2l_cli.config.schema import GROUPS, Settings
 from l2l_cli.config.user_folder import UserFolder
 from l2l_cli.core.errors import UsageError, did_you_mean
@@ -136,10 +137,10 @@ def settings_of_run(config: Mapping[str, Any], present: Settings) -> Settings:
     """Return the settings that a run folder's config.yaml holds, on the present hardware and folder of data.
 
     Raises:
-        UsageError: It is not what this version writes.
+        UsageError: It is not what this version or an older one writes.
     """
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(Settings), dict(config))
+        merged = OmegaConf.merge(OmegaConf.structured(Settings), upgraded(config))
         settings = OmegaConf.to_object(merged)
     except ConfigError as error:
         raise UsageError(f"the run's config.yaml cannot be read: {_first_line(error)}") from error

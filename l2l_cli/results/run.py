@@ -28,6 +28,9 @@ if sys.platform != "win32":
 
 RUN, CONFIG, OVERRIDES, LOCK = "run.json", "config.yaml", "overrides.txt", ".lock"
 
+RESULTS = 1
+"""Raised when the same configuration comes to other digits; runs of earlier numbers are read, but not taken as done."""
+
 
 def atomic_write(path: Path, content: bytes | str) -> None:
     """Replace a file so that a reader, or a crash, meets the old content or the new, never a part."""
@@ -43,9 +46,9 @@ def atomic_write(path: Path, content: bytes | str) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def identity(config: Mapping[str, Any], version: str = __version__) -> str:
-    """Return 8 hex digits that name a configuration under a version of the package."""
-    canonical = json.dumps([config, version], sort_keys=True, default=str)
+def identity(config: Mapping[str, Any], results: int = RESULTS) -> str:
+    """Return 8 hex digits that name a configuration and the digits that it comes to."""
+    canonical = json.dumps([config, results], sort_keys=True, default=str)
     return hashlib.blake2b(canonical.encode(), digest_size=4).hexdigest()
 
 
@@ -77,7 +80,7 @@ class RunFolder:
             return run
         atomic_write(path / CONFIG, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
         atomic_write(path / OVERRIDES, "".join(f"{override}\n" for override in overrides))
-        run._write({"status": "new", "versions": {"l2l": __version__}})
+        run._write({"status": "new", "results": RESULTS, "versions": {"l2l": __version__}})
         return run
 
     @classmethod
@@ -85,18 +88,16 @@ class RunFolder:
         """Open a run folder that a user named.
 
         Raises:
-            UsageError: It does not exist, is no run folder, is damaged, or was made by another version.
+            UsageError: It does not exist, is no run folder, is damaged, or was made by a later version.
         """
         if not path.is_dir():
             raise UsageError(f"there is no run folder {path}{_nearest(path)}")
         run = cls(path)
         if not (path / RUN).is_file():
             raise UsageError(f"{path} is no run folder: it has no {RUN}; meta-train makes one{_nearest(path)}")
-        version = run.facts().get("versions", {}).get("l2l")
-        if version != __version__:
-            raise UsageError(
-                f"{path} was made by l2l {version}, this is {__version__}; meta-train it again or install that version"
-            )
+        if run._results() > RESULTS:
+            version = run.facts().get("versions", {}).get("l2l")
+            raise UsageError(f"{path} was made by l2l {version}, this is {__version__}; install that version")
         return run
 
     @property
@@ -183,11 +184,14 @@ class RunFolder:
             return not _take(file)
 
     def _holds(self, config: Mapping[str, Any]) -> bool:
-        """Say whether the folder belongs to this configuration already, and to this version."""
+        """Say whether the folder belongs to this configuration already, and to the digits of this version."""
         if not ((self.path / RUN).exists() and (self.path / CONFIG).exists()):
             return False
-        version = str(self.facts().get("versions", {}).get("l2l"))
-        return identity(self.config(), version) == identity(config)
+        return identity(self.config(), self._results()) == identity(config)
+
+    def _results(self) -> int:
+        """Return which digits the run comes to; version 0.1.0 did not say, and its are the first."""
+        return int(self.facts().get("results", 1))
 
     def _read(self, name: str, parse: Any) -> dict[str, Any]:
         path = self.path / name
