@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -78,8 +78,7 @@ class Job:
         patched, sys.argv = sys.argv, self.argv
         try:
             choices = {group: runtime.runtime.choices.get(group) for group in GROUPS}
-            settings = settings_from(cfg, choices, _typed(runtime))
-            settings.config_dir = self.config_dir
+            settings = replace(settings_from(cfg, choices, _typed(runtime)), config_dir=self.config_dir)
             module = importlib.import_module(f"l2l_cli.commands.{self.command.replace('-', '_')}")
             return Outcome(module.run(settings, **self.flags))
         except L2LError as error:

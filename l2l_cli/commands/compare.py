@@ -11,6 +11,7 @@ import pandas as pd
 
 from l2l_cli.commands import held_out
 from l2l_cli.commands.figures import contenders_figure
+from l2l_cli.config.build import Builder, build
 from l2l_cli.config.compose import identity_of
 from l2l_cli.config.groups import options
 from l2l_cli.config.schema import Settings
@@ -45,13 +46,14 @@ def run(settings: Settings, learners: list[str], runs: list[str], trust: list[st
     finished = [load_run(path, settings) for path in runs]
     ours = finished and not task_was_chosen(settings)
     settings = _completed(settings, [saved for _, saved in finished])
-    task = build_task(settings, trust if ours else None)
+    builder = Builder(trust)
+    task = build_task(settings, builder if ours else build)
     wanted = _wanted(settings, learners, bool(runs))
     config = identity_of(settings, "evaluation", "tune", "meta") | {
         "contenders": wanted,
         "runs": [folder.path.name for folder, _ in finished],
     }
-    learned = _meta_trained(finished, settings, task, trust)
+    learned = _meta_trained(finished, settings, task, builder)
     prepared = {name: hand_made(name, overrides, settings, task) for name, overrides in wanted.items()}
     folder = RunFolder.claim(Path(settings.output) / "compare", settings.run_name, config, settings.overrides)
     with folder.lock():
@@ -102,12 +104,12 @@ def _wanted(settings: Settings, learners: list[str], has_runs: bool) -> dict[str
 
 
 def _meta_trained(
-    finished: Sequence[tuple[RunFolder, Settings]], settings: Settings, task: Task, trust: list[str]
+    finished: Sequence[tuple[RunFolder, Settings]], settings: Settings, task: Task, builder: Builder
 ) -> list[Contender]:
     """Load what finished runs trained."""
     contenders = []
     for folder, saved in finished:
-        learner = load_learner(folder, saved, task, trust, settings.evaluation.learner)
+        learner = load_learner(folder, saved, task, builder, settings.evaluation.learner)
         name = str(saved.choices.get("learner"))
         alike = [other for _, other in finished if other.choices.get("learner") == name]
         # A run is named by its learner, and by its folder where that is not enough.

@@ -10,6 +10,7 @@ import pandas as pd
 
 from l2l_cli.commands import grid, held_out
 from l2l_cli.commands.figures import horizon_figure
+from l2l_cli.config.build import Builder, build
 from l2l_cli.config.compose import identity_of
 from l2l_cli.config.schema import Settings
 from l2l_cli.evaluation.contest import Problem, Standing, play
@@ -36,11 +37,12 @@ def run(settings: Settings, run_folder: str, trust: list[str]) -> dict[str, Any]
     if not chosen:
         choices["task"] = saved.choices["task"]
     settings = replace(settings, task=settings.task if chosen else saved.task, choices=choices)
-    task_trust = None if chosen else trust
+    builder = Builder(trust)
+    task_builder = build if chosen else builder
     if settings.evaluation.grid or settings.evaluation.problems or settings.evaluation.against:
-        return grid.run(settings, parent, saved, task_trust, trust)
-    task = build_task(settings if chosen else saved, task_trust)
-    learner = load_learner(parent, saved, task, trust, settings.evaluation.learner)
+        return grid.run(settings, parent, saved, task_builder, builder)
+    task = build_task(settings if chosen else saved, task_builder)
+    learner = load_learner(parent, saved, task, builder, settings.evaluation.learner)
     config = identity_of(settings, "evaluation") | {"run": parent.path.name}
     folder = RunFolder.claim(Path(settings.output) / "evaluate", settings.run_name, config, settings.overrides)
     with folder.lock():

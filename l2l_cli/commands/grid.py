@@ -12,6 +12,7 @@ import pandas as pd
 
 from l2l_cli.commands.cells import Cell, Comparison
 from l2l_cli.commands.figures import grid_figure, horizon_names
+from l2l_cli.config.build import Builder
 from l2l_cli.config.compose import identity_of
 from l2l_cli.config.schema import Settings
 from l2l_cli.evaluation.contest import DIVERGED, Contender, Entry, Problem, ScoreStore, Standing, scored
@@ -31,7 +32,7 @@ from l2l_cli.tasks.base import Task
 
 
 def run(
-    settings: Settings, parent: RunFolder, saved: Settings, task_trust: list[str] | None, trust: list[str]
+    settings: Settings, parent: RunFolder, saved: Settings, task_builder: Builder, builder: Builder
 ) -> dict[str, Any]:
     """Score a finished run on the grid; the result is its row in a sweep's summary.
 
@@ -39,15 +40,15 @@ def run(
         settings: Settings whose task node is varied.
         parent: Folder of the finished run.
         saved: Settings of the finished run.
-        task_trust: Packages that the task's node may name; see ``Builder``.
-        trust: Packages that the run's own node may name.
+        task_builder: Builder of the tasks.
+        builder: Builder of the run's own learner.
     """
     evaluation = settings.evaluation
     changes = variations(evaluation.grid, evaluation.problems)
-    tasks = {name: variation(settings, change, "task", task_trust) for name, change in changes.items()}
+    tasks = {name: variation(settings, change, "task", task_builder) for name, change in changes.items()}
     entries = []
     for name, task in tasks.items():
-        learner = load_learner(parent, saved, task, trust, evaluation.learner)
+        learner = load_learner(parent, saved, task, builder, evaluation.learner)
         identity = {"learner": saved.learner, "weights": digest(learner)}
         steps = evaluation.steps or task.horizon
         problem = Problem(name, task, steps, plan_of(settings), {"task": settings.task, "changes": changes[name]})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from l2l_cli.config.build import Builder
 from l2l_cli.config.compose import settings_of_run
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError
@@ -14,15 +15,20 @@ from l2l_cli.runs.training import train
 
 
 def run(settings: Settings, resume: str | None = None, trust: list[str] | None = None) -> dict[str, Any]:
-    """Run the command; the result is the run's row in a sweep's summary."""
+    """Run the command and return the run's row in a sweep's summary.
+
+    Args:
+        settings: Whole configuration.
+        resume: Folder of the run that is resumed; None for a new run.
+        trust: Packages whose classes a resumed run's configuration may name.
+    """
     if resume is None:
         folder = train(settings)
     else:
         if changes := [item for item in settings.overrides if not item.startswith("data.")]:
-            raise UsageError(f"--resume goes on under the run's own settings; drop {' '.join(changes)}")
-        found = RunFolder.load(Path(resume))
-        saved = settings_of_run(found.config(), settings)
-        folder = train(saved, trust=trust or [], claimed=found)
+            raise UsageError(f"--resume keeps the run's own settings; drop {' '.join(changes)}")
+        claimed = RunFolder.load(Path(resume))
+        folder = train(settings_of_run(claimed.config(), settings), Builder(trust or []), claimed)
     facts = folder.facts()
     print(f"run: {folder.path}")
     if "chosen" in facts:

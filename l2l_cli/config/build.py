@@ -32,6 +32,10 @@ class Builder:
         self.trust = trust
         self.offered = offered
 
+    def offering(self, **offered: object) -> Builder:
+        """Return a builder that trusts the same packages and offers further objects."""
+        return Builder(self.trust, **(self.offered | offered))
+
     def __call__(self, node: Mapping[str, Any], path: str, **given: object) -> Any:
         """Build a node.
 
@@ -88,9 +92,8 @@ class Builder:
         return entries
 
 
-def build(node: Mapping[str, Any], path: str, trust: Sequence[str] | None = None, **given: Any) -> Any:
-    """Build one node; see ``Builder``."""
-    return Builder(trust)(node, path, **given)
+build = Builder()
+"""Builds what the user typed: any class may be named."""
 
 
 def changed(node: Mapping[str, Any], changes: Mapping[str, Any], path: str) -> dict[str, Any]:

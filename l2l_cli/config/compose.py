@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +57,7 @@ def compose(command: str, overrides: Sequence[str], config_dir: str | None = Non
     except ConfigError as error:
         raise usage_error(error, overrides, config_dir) from error
     choices = {group: cfg.hydra.runtime.choices.get(group) for group in GROUPS}
-    settings = settings_from(cfg, choices, overrides)
-    settings.config_dir = config_dir
-    return settings
+    return replace(settings_from(cfg, choices, overrides), config_dir=config_dir)
 
 
 @contextmanager
@@ -145,8 +143,7 @@ def settings_of_run(config: Mapping[str, Any], present: Settings) -> Settings:
     except ConfigError as error:
         raise UsageError(f"the run's config.yaml cannot be read: {_first_line(error)}") from error
     assert isinstance(settings, Settings)
-    settings.hardware, settings.data, settings.output = present.hardware, present.data, present.output
-    return settings
+    return replace(settings, hardware=present.hardware, data=present.data, output=present.output)
 
 
 def usage_error(error: Exception, overrides: Sequence[str] = (), config_dir: str | None = None) -> UsageError:

@@ -37,6 +37,11 @@ class Learner(nn.Module, ABC, Generic[State]):
         self.task = task
         self.paths = paths
 
+    @property
+    def applications(self) -> int:
+        """Number of times that meta-parameters are applied in a step."""
+        return 1
+
     @abstractmethod
     def init(self, episodes: int, rng: Generator) -> State:
         """Return what is known before the first example, for E episodes."""

@@ -59,6 +59,11 @@ class Descent(Learner[DescentState]):
         self.visited = visited
         self._compiled = self._compiled_on(task)
 
+    @property
+    def applications(self) -> int:
+        """Number of the model's parameters: a learned rule is applied to each."""
+        return self.task.model.size
+
     def init(self, episodes: int, rng: Generator) -> DescentState:
         """Draw θ_0 for each episode."""
         params = self.task.model.init(episodes, rng)

@@ -66,6 +66,13 @@ class Estimator(ABC):
         self._drawn: tuple[tuple[int, int], Episode] | None = None
         self._learners: dict[Task, Learner[Any]] = {}
 
+    def update_seconds(self, learner: Learner[Any], seeds: int = 1) -> float:
+        """Return about how long an update takes on one core; seeds do not share their work."""
+        del seeds
+        # Ten applications of a learned rule take about a microsecond.
+        applications = max(1.0, learner.applications / 10)
+        return self.episodes * learner.task.horizon * self.work * applications / 1e6
+
     @abstractmethod
     def estimate(self, learner: Learner[Any], progress: Progress, done: float) -> tuple[Progress, Estimate]:
         """Return the progress after one more window, and the window's meta-gradient.

@@ -26,6 +26,9 @@ from l2l_cli.tasks.base import Episode
 MODES = {"online": layers.ONLINE, "sequence": layers.SEQUENCE, "batch": layers.BATCH}
 
 
+MULTIPLY_ADDS = 2.5e10
+"""Number of multiply-adds that the compiled rules make in a second on one core."""
+
 SMALL = 1500
 """Weights up to which eight seeds share the lanes."""
 
@@ -86,6 +89,10 @@ class OnlineRule(ABC):
         fixed = learner.task.training_set()
         sequences = self.sequences if fixed is None else len(fixed.batch(0).targets)
         return int(self.kernel(learner).sizes.operations) * sequences * learner.task.horizon
+
+    def update_seconds(self, learner: Learner[Any], seeds: int) -> float:
+        """Return about how long an epoch of some seeds, side by side, takes on one core."""
+        return self.operations(learner) * seeds / MULTIPLY_ADDS
 
     def presentation(self, learner: Learner[Any], seed: int, number: int) -> Episode:
         """Return the sequences of an epoch: the task's fixed set, or new ones."""

@@ -13,9 +13,9 @@ from typing import Any
 
 from l2l_cli.config.compose import identity_of, identity_of_training
 from l2l_cli.config.schema import Settings
-from l2l_cli.papers.measuring import Bench, Group, Job, is_trained, run_chain
+from l2l_cli.papers.measuring import Bench, Group, Job, run_chain
 from l2l_cli.results.run import identity
-from l2l_cli.runs.building import build_task
+from l2l_cli.runs.building import build_task, is_meta_trained
 from l2l_cli.runs.progress import Reporter
 from l2l_cli.runs.training import expected_seconds, side_by_side, training_of
 from l2l_cli.runs.tuning import tunable
@@ -66,7 +66,7 @@ def _groups(jobs: Sequence[Job], settings: Mapping[str, Settings]) -> list[Group
     groups = []
     for row in rows.values():
         one = settings[row[0].key]
-        size, work = (side_by_side(one), expected_seconds(one)) if is_trained(one) else (1, _seconds_to_tune(one))
+        size, work = (side_by_side(one), expected_seconds(one)) if is_meta_trained(one) else (1, _seconds_to_tune(one))
         groups += [Group(tuple(row[start : start + size]), work) for start in range(0, len(row), size)]
     return groups
 
@@ -76,7 +76,7 @@ def _chains(groups: Sequence[Group], settings: Mapping[str, Settings]) -> list[l
     chains: dict[str, list[Group]] = {}
     for group in groups:
         key = group.jobs[0].key
-        if is_trained(settings[key]):
+        if is_meta_trained(settings[key]):
             key = identity(training_of(settings[key]))
         chain = chains.setdefault(key, [])
         chain.append(replace(group, work=0.0) if chain else group)  # trained by the first
@@ -100,7 +100,7 @@ def _watch(futures: dict[Future[None], list[Group]], news: Any, reporter: Report
 
 
 def _file_name(job: Job, settings: Settings) -> str:
-    trained = is_trained(settings)
+    trained = is_meta_trained(settings)
     config = identity_of_training(settings, "evaluation", "tune") if trained else identity_of(settings, *MEASURED)
     return f"{job.name}-seed{job.seed}-{identity(config | {'row': job.facts, 'paper': job.paper})}.csv"
 
@@ -109,4 +109,4 @@ def _seconds_to_tune(settings: Settings) -> float:
     """Return about how long tuning on every problem takes on one core; for the order of runs and the time left."""
     task, plan = build_task(settings), settings.tune
     steps = len(tunable(settings)) * max(1, len(settings.evaluation.problems)) * task.horizon
-    return steps * (3e-4 + plan.episodes * task.model.size * task.spec.examples * 6e-10)
+    return steps * task.step_seconds(plan.episodes)

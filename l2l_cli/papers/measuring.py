@@ -17,7 +17,7 @@ from l2l_cli.evaluation.tune import Trial
 from l2l_cli.papers.base import Paper, Subject
 from l2l_cli.papers.measured import COST, COSTS, TRIALS
 from l2l_cli.results.metrics import Metric, MetricsFile
-from l2l_cli.runs.building import build_learner, build_task, prepare
+from l2l_cli.runs.building import build_learner, build_task, is_meta_trained, prepare
 from l2l_cli.runs.loading import load_learner
 from l2l_cli.runs.training import expected_updates, train_together
 from l2l_cli.runs.tuning import tunable
@@ -90,11 +90,6 @@ class Bench:
     files: Mapping[str, Path]
 
 
-def is_trained(settings: Settings) -> bool:
-    """Say whether a configuration's learner has a φ to train."""
-    return build_learner(settings, build_task(settings)).is_meta_trained
-
-
 def run_chain(chain: Sequence[Group], bench: Bench, news: Any) -> None:
     """Run groups in turn; called in a process of its own."""
     for group in chain:
@@ -104,7 +99,7 @@ def run_chain(chain: Sequence[Group], bench: Bench, news: Any) -> None:
 def _run_group(group: Group, bench: Bench, news: Any) -> None:
     """Train or tune seeds of one row, measure each and write the measurements."""
     settings = [job.settings(bench.root) for job in group.jobs]
-    measure = _train_and_measure if is_trained(settings[0]) else _tune_and_measure
+    measure = _train_and_measure if is_meta_trained(settings[0]) else _tune_and_measure
     for job, rows in zip(group.jobs, measure(group, settings, bench, news), strict=True):
         file = bench.files[job.key]
         partial = file.with_suffix(".part")
@@ -122,7 +117,7 @@ def _train_and_measure(group: Group, settings: Sequence[Settings], bench: Bench,
 
     for job, one, folder in zip(group.jobs, settings, train_together(settings, relay=relay), strict=True):
         task = build_task(one)
-        learner = load_learner(folder, one, task, [])
+        learner = load_learner(folder, one, task, build)
         subject = Subject(job.name, job.row, learner, task, one, ScoreStore(bench.scores))
         yield [*_paper(job).measure(subject), *_costs(job, folder.facts())]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from l2l_cli.learners.base import Learner
 from l2l_cli.parallel.replicated import Replicated
 from l2l_cli.tasks.base import Task
 from l2l_cli.tasks.vary import Variations
+
+_META_TRAINED: dict[str, bool] = {}
+"""Answers of ``is_meta_trained`` by the nodes of task and learner."""
 
 WORTH_COMPILING = 100
 
@@ -43,61 +47,72 @@ def prepare(hardware: Hardware) -> None:
     torch.set_default_device(hardware.device)
 
 
-def build_task(settings: Settings, trust: Sequence[str] | None = None) -> Task:
+def build_task(settings: Settings, builder: Builder = build) -> Task:
     """Build the task of a configuration and its variations; its data are looked for where ``data.dir`` says.
+
+    Args:
+        settings: Whole configuration.
+        builder: Builder that knows which classes a saved configuration may name.
 
     Raises:
         UsageError: The configuration does not build, or its batches cannot be divided over ``hardware.replicas``.
     """
-    task = variation(settings, {}, "task", trust)
-    if settings.vary:
-        build_node = _task_builder(settings, trust)
-        task.vary = Variations(
-            settings.vary, lambda changes: build_node(changed(settings.task, changes, "task"), "task")
-        )
-    return task
+    task = variation(settings, {}, "task", builder)
+    if not settings.vary:
+        return task
+    build_node = _for_tasks(settings, builder)
+    return task.with_variations(
+        Variations(settings.vary, lambda changes: build_node(changed(settings.task, changes, "task"), "task"))
+    )
 
 
-def _task_builder(settings: Settings, trust: Sequence[str] | None) -> Builder:
-    folder = Path(settings.data.dir).expanduser() if settings.data.dir else None
-    return Builder(trust, data_folder=folder)
+def _for_tasks(settings: Settings, builder: Builder) -> Builder:
+    """Return a builder whose tasks find their data sets."""
+    return builder.offering(data_folder=Path(settings.data.dir).expanduser() if settings.data.dir else None)
 
 
-def variation(settings: Settings, changes: Mapping[str, Any], path: str, trust: Sequence[str] | None = None) -> Task:
+def variation(settings: Settings, changes: Mapping[str, Any], path: str, builder: Builder = build) -> Task:
     """Build the task of a configuration with some of its arguments changed.
 
     Args:
-        settings: The configuration.
+        settings: Whole configuration.
         changes: New values by key of the task's node; with a ``_target_`` they are a task of their own.
-        path: Where the changes stand in the configuration, for messages.
-        trust: See ``build``.
+        path: Key of the changes in the configuration, for messages.
+        builder: Builder that knows which classes a saved configuration may name.
 
     Raises:
         UsageError: See ``build_task``.
     """
     node = changes if "_target_" in changes else changed(settings.task, changes, "task")
-    task: Task = _task_builder(settings, trust)(node, path)
+    task: Task = _for_tasks(settings, builder)(node, path)
     if (replicas := settings.hardware.replicas) > 1:
         if task.spec.examples < replicas:
             raise UsageError(
                 f"hardware.replicas={replicas} divides each batch, and this task's have {task.spec.examples} examples; "
                 "use fewer replicas, or more examples"
             )
-        task.model = Replicated(task.model, replicas, task.spec.inputs)
+        return task.with_model(Replicated(task.model, replicas, task.spec.inputs))
     return task
 
 
 def build_learner(
-    settings: Settings, task: Task, trust: Sequence[str] | None = None, node: dict[str, Any] | None = None
+    settings: Settings, task: Task, builder: Builder = build, node: dict[str, Any] | None = None
 ) -> Learner[Any]:
     """Build the learner of a configuration for a task, or of another ``node`` in its place."""
     kernels = settings.hardware.kernels
     compiled = kernels == "fast" or (kernels == "auto" and settings.meta.updates >= WORTH_COMPILING)
     paths = Paths(compiled, getattr(torch, settings.hardware.precision))
-    learner: Learner[Any] = Builder(trust, task=task, paths=paths)(
-        settings.learner if node is None else node, "learner"
-    )
+    builder = builder.offering(task=task, paths=paths)
+    learner: Learner[Any] = builder(settings.learner if node is None else node, "learner")
     return learner
+
+
+def is_meta_trained(settings: Settings) -> bool:
+    """Say whether a configuration's learner has meta-parameters to train; a process builds it once to see that."""
+    key = json.dumps([settings.task, settings.learner], sort_keys=True)
+    if key not in _META_TRAINED:
+        _META_TRAINED[key] = build_learner(settings, build_task(settings)).is_meta_trained
+    return _META_TRAINED[key]
 
 
 def run_facts(settings: Settings) -> dict[str, Any]:

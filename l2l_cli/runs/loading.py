@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
 
-from l2l_cli.config.build import changed
+from l2l_cli.config.build import Builder, changed
 from l2l_cli.config.compose import settings_of_run
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError
@@ -35,21 +35,21 @@ def load_run(path: str, present: Settings) -> tuple[RunFolder, Settings]:
 
 
 def load_learner(
-    run: RunFolder, saved: Settings, task: Task, trust: Sequence[str], changes: Mapping[str, Any] | None = None
+    run: RunFolder, saved: Settings, task: Task, builder: Builder, changes: Mapping[str, Any] | None = None
 ) -> Learner[Any]:
     """Build a finished run's learner for a task, with its trained weights.
 
     Args:
-        run: The run,
-        saved: and its settings.
-        task: To be learned.
-        trust: See ``build``.
+        run: Folder of the run.
+        saved: Settings of the run.
+        task: Task that is to be learned.
+        builder: Builder that knows which classes the run's configuration may name.
         changes: New values by key of the learner's node, as in ``rule.lr``.
 
     Raises:
         UsageError: The weights do not fit: the task has other shapes than the run's, or the learner was changed so.
     """
-    learner = build_learner(saved, task, trust, changed(saved.learner, changes or {}, "learner"))
+    learner = build_learner(saved, task, builder, changed(saved.learner, changes or {}, "learner"))
     weights = load_file(run.path / WEIGHTS)
     shapes = {name: tuple(value.shape) for name, value in learner.named_parameters()}
     wrong = [name for name, value in weights.items() if shapes.get(name) != tuple(value.shape)]

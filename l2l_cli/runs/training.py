@@ -15,13 +15,13 @@ import torch
 from safetensors.torch import load_file
 from safetensors.torch import save as to_safetensors
 
-from l2l_cli.config.build import build
+from l2l_cli.config.build import Builder, build
 from l2l_cli.config.compose import identity_of_training
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import L2LError, UsageError
 from l2l_cli.evaluation.score import criterion_for
 from l2l_cli.kernels.paths import NUMBA
-from l2l_cli.learners.descent import Descent
+from l2l_cli.meta.gradient import Estimator
 from l2l_cli.meta.gradient_training import MetaTraining
 from l2l_cli.meta.online_training import OnlineTraining
 from l2l_cli.meta.rules import OnlineRule
@@ -41,34 +41,34 @@ OFFSET = "metrics_bytes"
 
 def train(
     settings: Settings,
-    trust: list[str] | None = None,
+    builder: Builder = build,
     claimed: RunFolder | None = None,
     relay: Relay | None = None,
 ) -> RunFolder:
     """Meta-train one configuration, or find that it has been.
 
     Args:
-        settings: The whole configuration.
-        trust: See ``build``.
-        claimed: The run folder, if it is known already.
-        relay: Is told of progress in place of the user.
+        settings: Whole configuration.
+        builder: Builder that knows which classes a saved configuration may name.
+        claimed: Run folder, if it is known already.
+        relay: Function that is told of progress in place of the user.
 
     Raises:
         UsageError: The configuration does not build.
         RunFailed: Too many updates were not finite.
     """
-    return train_together([settings], trust, claimed, relay)[0]
+    return train_together([settings], builder, claimed, relay)[0]
 
 
 def train_together(
     seeds: Sequence[Settings],
-    trust: list[str] | None = None,
+    builder: Builder = build,
     claimed: RunFolder | None = None,
     relay: Relay | None = None,
 ) -> list[RunFolder]:
     """Meta-train seeds of one configuration side by side, each into its own run folder; see ``train``."""
     prepare(seeds[0].hardware)
-    make = partial(_build, trust=trust)
+    make = partial(_build, builder=builder)
     trainings = [make(settings) for settings in seeds]
     check(seeds[0], make)
     folders = [claimed or _claim(settings) for settings in seeds]
@@ -108,14 +108,10 @@ def expected_updates(settings: Settings, seeds: int) -> int:
 
 def expected_seconds(settings: Settings) -> float:
     """Return about how long one such group takes on one core; for the order of runs and the time left."""
-    task, seeds = build_task(settings), side_by_side(settings)
-    gradient, updates = build(settings.gradient, "gradient"), expected_updates(settings, seeds)
-    if isinstance(gradient, OnlineRule):
-        return updates * gradient.operations(build_learner(settings, task)) * seeds / 2.5e10
-    seconds = updates * gradient.episodes * task.horizon * gradient.work / 1e6
-    learner = build_learner(settings, task)
-    # A learned rule is applied to every parameter of the model; ten of them take about a microsecond.
-    return float(seconds * max(1.0, task.model.size / 10) if isinstance(learner, Descent) else seconds)
+    seeds = side_by_side(settings)
+    gradient: Estimator | OnlineRule = build(settings.gradient, "gradient")
+    learner = build_learner(settings, build_task(settings))
+    return expected_updates(settings, seeds) * gradient.update_seconds(learner, seeds)
 
 
 def training_of(settings: Settings) -> dict[str, Any]:
@@ -128,15 +124,15 @@ def _claim(settings: Settings) -> RunFolder:
     return RunFolder.claim(Path(settings.output) / "meta-train", settings.run_name, config, settings.overrides)
 
 
-def _build(settings: Settings, trust: list[str] | None) -> Training:
-    learner = build_learner(settings, build_task(settings, trust), trust)
+def _build(settings: Settings, builder: Builder) -> Training:
+    learner = build_learner(settings, build_task(settings, builder), builder)
     if not learner.is_meta_trained:
         choice = settings.choices.get("learner")
         raise UsageError(
             f"learner {choice} is hand-made, with nothing to meta-train; `l2l compare` tunes and scores it"
         )
-    gradient = build(settings.gradient, "gradient", trust)
-    optimizer = build(settings.optimizer, "optimizer", trust)
+    gradient = builder(settings.gradient, "gradient")
+    optimizer = builder(settings.optimizer, "optimizer")
     kernels = settings.hardware.kernels
     if not isinstance(gradient, OnlineRule):
         if kernels == "fast" and not learner.path.is_compiled:

@@ -12,7 +12,7 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from l2l_cli.bridge import launch
-from l2l_cli.config.build import build
+from l2l_cli.config.build import Builder, build
 from l2l_cli.config.compose import compose, identity_of
 from l2l_cli.config.groups import config_root, options, papers
 from l2l_cli.core.errors import UsageError
@@ -165,10 +165,10 @@ def test_right_arguments_arrive():
 
 def test_only_the_command_line_may_name_foreign_code():
     with pytest.raises(UsageError, match=r"--trust tests"):
-        build(node(rate=1.0), "learner", trust=[], task=None)
+        Builder([])(node(rate=1.0), "learner", task=None)
     with pytest.raises(UsageError, match=r"the saved learner.inner names .* --trust json"):
-        build(node(rate=1.0, inner={"_target_": "json.JSONDecoder"}), "learner", trust=["tests"], task=None)
-    assert build(node(rate=1.0), "learner", trust=["tests"], task=None).rate == 1.0
+        Builder(["tests"])(node(rate=1.0, inner={"_target_": "json.JSONDecoder"}), "learner", task=None)
+    assert Builder(["tests"])(node(rate=1.0), "learner", task=None).rate == 1.0
 
 
 def test_reading_a_configuration_loads_no_torch():

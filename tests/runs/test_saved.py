@@ -22,7 +22,7 @@ def test_a_run_of_version_0_1_0_measures_what_it_did_there(name, tmp_path, monke
     code, _, err = run(f"evaluate --run {OLD / name} {wanted}", monkeypatch, capsys)
     assert code == 0, err
     frame = pd.read_csv(only("outputs/evaluate/*/metrics.csv"))
-    found = frame[(frame.episode == "mean") & (frame.metric == "loss")].value
+    found = frame[(frame.statistic == "mean") & (frame.metric == "loss")].value
     assert found.tolist() == pytest.approx(pd.read_csv(OLD / name / "evaluated.csv").loss.tolist(), rel=1e-6)
 
 

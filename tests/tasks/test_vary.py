@@ -49,8 +49,7 @@ def test_what_the_task_does_not_take_is_refused(choices, message):
 
 
 def training(estimator=Backprop, **arguments):
-    task = digits_mlp(**OPTIONS)
-    task.vary = variations(CHOICES)
+    task = digits_mlp(**OPTIONS).with_variations(variations(CHOICES))
     learner = Descent(task, CoordinatewiseLSTM(hidden=3))
     plan = MetaPlan(updates=14, validate_every=7, validation_episodes=2)
     return MetaTraining(learner, estimator(episodes=2, window=2, **arguments), Adam(0.01), plan, 0)
