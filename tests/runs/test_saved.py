@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from l2l_cli.config import saved
-from l2l_cli.config.saved import CHANGES, Change, upgraded
+from l2l_cli.config.saved import UPGRADES, moved, upgraded
 from tests.test_cli import run
 from tests.test_commands import only
 
@@ -26,36 +26,29 @@ def test_a_run_of_version_0_1_0_measures_what_it_did_there(name, tmp_path, monke
     assert found.tolist() == pytest.approx(pd.read_csv(OLD / name / "evaluated.csv").loss.tolist(), rel=1e-6)
 
 
-def test_keys_move_into_inner_nodes_and_vary_follows(monkeypatch):
-    change = Change("new.Task", moved={"hidden": "network.hidden", "gone": None}, added={"network._target_": "new.MLP"})
-    monkeypatch.setitem(saved.CHANGES, "old.Task", change)
-    monkeypatch.setitem(saved.CHANGES, "old.Rule", Change("new.Rule"))
+def test_nodes_are_upgraded_wherever_they_stand(monkeypatch):
+    monkeypatch.setitem(UPGRADES, "old.Rule", moved("new.Rule", kinds="types"))
+    monkeypatch.setitem(
+        UPGRADES, "old.Task", lambda node: {"_target_": "new.Task", "network": {"hidden": node["hidden"]}}
+    )
     config = {
-        "task": {"_target_": "old.Task", "hidden": [20], "gone": 1, "horizon": 5, "start": {"_target_": "old.Rule"}},
-        "vary": {"hidden": [[4], [8]], "horizon": [1, 2]},
+        "task": {"_target_": "old.Task", "hidden": [{"_target_": "old.Rule"}]},
+        "learner": {"_target_": "same.Learner", "rule": {"_target_": "old.Rule", "kinds": ["a"], "lr": 0.1}},
+        "vary": {"hidden": [[4], [8]]},
         "seed": 3,
     }
     assert upgraded(config) == {
-        "task": {
-            "_target_": "new.Task",
-            "horizon": 5,
-            "start": {"_target_": "new.Rule"},
-            "network": {"hidden": [20], "_target_": "new.MLP"},
-        },
-        "vary": {"network.hidden": [[4], [8]], "horizon": [1, 2]},
+        "task": {"_target_": "new.Task", "network": {"hidden": [{"_target_": "new.Rule"}]}},
+        "learner": {"_target_": "same.Learner", "rule": {"_target_": "new.Rule", "types": ["a"], "lr": 0.1}},
+        "vary": {"hidden": [[4], [8]]},
         "seed": 3,
     }
+    assert upgraded(upgraded(config)) == upgraded(config)
 
 
-def test_what_this_version_writes_stays_as_it_is(monkeypatch):
-    change = Change("same.Rule", moved={"kinds": "types"}, added={"pace": 1.0})
-    monkeypatch.setitem(saved.CHANGES, "same.Rule", change)
-    once = upgraded({"learner": {"_target_": "same.Rule", "kinds": ["a"]}})
-    assert once == {"learner": {"_target_": "same.Rule", "types": ["a"], "pace": 1.0}}
-    assert upgraded(once) == once
-
-
-@pytest.mark.parametrize("change", CHANGES.values(), ids=lambda change: change.target)
-def test_every_class_that_a_table_leads_to_exists(change):
-    module, _, name = change.target.rpartition(".")
-    assert hasattr(__import__(module, fromlist=[name]), name)
+@pytest.mark.parametrize("old", UPGRADES)
+def test_every_upgrade_leads_to_a_class_and_leaves_it_alone(old):
+    found = UPGRADES[old]({"_target_": old})
+    module, _, name = str(found["_target_"]).rpartition(".")
+    assert isinstance(getattr(import_module(module), name), type)
+    assert upgraded({"learner": found}) == {"learner": found}
