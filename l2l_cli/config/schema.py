@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from l2l_cli.core.ranges import Range, ranges_of
 from l2l_cli.meta.plan import CRITERIA, MetaPlan
 
 GROUPS = ("task", "learner", "optimizer", "gradient", "hardware", "tune", "recipe", "experiment")
@@ -82,10 +82,16 @@ class Tune:
     def __post_init__(self) -> None:
         """Check the ranges."""
         _at_least(1, tune__budget=self.budget, tune__episodes=self.episodes)
+        _ = self.drawn_from
         if self.grid and self.ranges:
             raise ValueError("tune.grid and tune.ranges are two ways to tune one learner; give one of them")
         if self.criterion not in (None, *CRITERIA):
             raise ValueError(f"tune.criterion must be null, {', '.join(CRITERIA)}, not {self.criterion!r}")
+
+    @property
+    def drawn_from(self) -> dict[str, Range]:
+        """The ranges that are not null."""
+        return ranges_of(self.ranges, "tune.ranges")
 
 
 @dataclass
@@ -101,7 +107,7 @@ class Search:
 
     trials: int = 0
     updates: int = 300
-    ranges: dict[str, Any] = field(default_factory=lambda: {"optimizer.lr": [1e-3, 3e-2]})
+    ranges: dict[str, Any] = field(default_factory=lambda: {"optimizer.lr": [1e-3, 3e-2, "optimizer.lr"]})
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -109,20 +115,16 @@ class Search:
         _at_least(1, search__updates=self.updates)
         if self.trials and not self.wanted:
             raise ValueError("search.trials needs search.ranges, as in {optimizer.lr: [1e-3, 3e-2]}")
-        for key, ends in self.wanted.items():
+        for key, each in self.wanted.items():
             if key.split(".")[0] not in SEARCHED:
                 raise ValueError(f"search.ranges is for numbers under {', '.join(SEARCHED)}, not {key}")
-            if not (isinstance(ends, list) and len(ends) == 2 and all(map(_is_number, ends)) and 0 < ends[0] < ends[1]):
-                raise ValueError(f"search.ranges must give {key} as [low, high] with 0 < low < high, not {ends}")
+            if each.low <= 0:
+                raise ValueError(f"search.ranges must give {key} as [low, high] with 0 < low < high, not {[*each[:2]]}")
 
     @property
-    def wanted(self) -> dict[str, list[float]]:
+    def wanted(self) -> dict[str, Range]:
         """The ranges that are not null."""
-        return {str(key): ends for key, ends in self.ranges.items() if ends is not None}
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+        return ranges_of(self.ranges, "search.ranges")
 
 
 @dataclass

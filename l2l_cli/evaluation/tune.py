@@ -11,6 +11,7 @@ import torch
 
 from l2l_cli.core.errors import RunFailed
 from l2l_cli.core.random import generator
+from l2l_cli.core.ranges import Range
 from l2l_cli.core.types import Phase
 from l2l_cli.evaluation.score import score
 from l2l_cli.learners.base import Learner
@@ -59,27 +60,27 @@ def settings_of(grid: Mapping[str, Sequence[Any]], budget: int | None) -> list[d
     return [points[round(index * (len(points) - 1) / (budget - 1))] for index in range(budget)]
 
 
-def draws_of(ranges: Mapping[str, Sequence[float]], budget: int, seed: int) -> list[dict[str, Any]]:
+def draws_of(ranges: Mapping[str, Range], budget: int, seed: int) -> list[dict[str, Any]]:
     """Return ``budget`` settings drawn log-uniformly from ranges; a smaller budget takes the first of the same draws.
 
     Source: Bergstra and Bengio 2012: with several keys, as many different values of each are tried as there are trials.
 
     Args:
-        ranges: (low, high) by key; see ``NEAR_ONE`` for its exception.
+        ranges: Ranges by key; those of keys in ``NEAR_ONE`` are drawn on another scale.
         budget: Number of settings.
-        seed: Of the draws.
+        seed: Seed of the draws.
 
     Raises:
-        ValueError: A range is no two numbers in order on which the logarithm is defined.
+        ValueError: The logarithm is not defined on a range.
     """
     columns = {}
-    for key, ends in ranges.items():
-        if len(ends) != 2 or not ends[0] < ends[1] or not (0 <= ends[0] if _is_near_one(key) else 0 < ends[0]):
-            raise ValueError(f"tune.ranges: {key} must be [low, high] with 0 < low < high, not {list(ends)}")
-        if _is_near_one(key) and ends[1] >= 1:
-            raise ValueError(f"tune.ranges: {key} must end below 1, not at {ends[1]}")
-        low, high = _scale(key, ends[0]), _scale(key, ends[1])
-        shares = torch.rand(budget, generator=generator(seed, "tune", key), dtype=torch.float64, device="cpu")
+    for key, (start, end, stream) in ranges.items():
+        if not (0 <= start if _is_near_one(key) else 0 < start):
+            raise ValueError(f"tune.ranges must give {key} as [low, high] with 0 < low < high, not {[start, end]}")
+        if _is_near_one(key) and end >= 1:
+            raise ValueError(f"tune.ranges: {key} must end below 1, not at {end}")
+        low, high = _scale(key, start), _scale(key, end)
+        shares = torch.rand(budget, generator=generator(seed, "tune", stream), dtype=torch.float64, device="cpu")
         columns[key] = [_unscale(key, low + share * (high - low)) for share in shares.tolist()]
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
@@ -104,7 +105,7 @@ def tune(
     seed: int,
     criterion: str,
     tell: Callable[[Trial], None] = lambda trial: None,
-    ranges: Mapping[str, Sequence[float]] | None = None,
+    ranges: Mapping[str, Range] | None = None,
 ) -> Tuning:
     """Score every setting on the same tune episodes and pick the best.
 
@@ -117,7 +118,7 @@ def tune(
         criterion: "final" minimises the last step's loss (Andrychowicz et al. 2016), "end" that of the last tenth of
             the steps, "mean" that of all, "held_out" that of the steps whose targets are hidden.
         tell: Is told of each trial when it is done.
-        ranges: What the settings were drawn from, if they were.
+        ranges: Ranges that the settings were drawn from, if they were.
 
     Raises:
         RunFailed: No setting gives a finite loss.
@@ -138,10 +139,10 @@ def tune(
     return Tuning(trials, best, edge)
 
 
-def _ends(key: str, best: Trial, trials: Sequence[Trial], ends: Sequence[float] | None) -> bool:
+def _ends(key: str, best: Trial, trials: Sequence[Trial], ends: Range | None) -> bool:
     """Say whether the best value of a key is the smallest or largest of its grid, or near an end of its range."""
     if ends is not None:
-        low, high = _scale(key, ends[0]), _scale(key, ends[1])
+        low, high = _scale(key, ends.low), _scale(key, ends.high)
         share = (_scale(key, best.setting[key]) - low) / (high - low)
         return not EDGE <= share <= 1.0 - EDGE
     values = sorted({trial.setting[key] for trial in trials if isinstance(trial.setting[key], int | float)})

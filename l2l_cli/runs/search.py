@@ -30,7 +30,7 @@ Make = Callable[[Settings], Training]
 def draws(search: Search, seed: int) -> list[dict[str, float]]:
     """Return the values of each trial, log-uniform in their ranges: a pure function of the run's seed."""
     return [
-        {key: _log_uniform(low, high, seed, key, trial) for key, (low, high) in search.wanted.items()}
+        {key: _log_uniform(low, high, seed, stream, trial) for key, (low, high, stream) in search.wanted.items()}
         for trial in range(search.trials)
     ]
 
@@ -79,8 +79,9 @@ def check(settings: Settings, make: Make) -> None:
     Raises:
         UsageError: It cannot.
     """
-    for end in (0, 1) if settings.search.trials else ():
-        make(with_values(settings, {key: float(ends[end]) for key, ends in settings.search.wanted.items()}))
+    if settings.search.trials:
+        make(with_values(settings, {key: float(each.low) for key, each in settings.search.wanted.items()}))
+        make(with_values(settings, {key: float(each.high) for key, each in settings.search.wanted.items()}))
 
 
 def searched(settings: Settings, folder: RunFolder, make: Make, relay: Relay | None) -> Settings:

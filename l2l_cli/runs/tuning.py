@@ -76,7 +76,7 @@ def tuned(
         return Tuned(make(points[0]), None)
     plan = settings.tune
     criterion = criterion_for(task, plan.criterion)
-    tuning = tune(make, points, plan.episodes, steps, settings.seed, criterion, tell, plan.ranges)
+    tuning = tune(make, points, plan.episodes, steps, settings.seed, criterion, tell, plan.drawn_from)
     return Tuned(make(tuning.best.setting), tuning)
 
 
@@ -93,7 +93,8 @@ def tunable(settings: Settings) -> list[dict[str, Any]]:
                 f"tune: {key!r} is no key of the learner{did_you_mean('learner.' + key, _keys(settings.learner))}"
             )
     try:
-        return draws_of(plan.ranges, plan.budget, settings.seed) if plan.ranges else settings_of(plan.grid, plan.budget)
+        ranges = plan.drawn_from
+        return draws_of(ranges, plan.budget, settings.seed) if ranges else settings_of(plan.grid, plan.budget)
     except ValueError as error:
         raise UsageError(str(error)) from error
 

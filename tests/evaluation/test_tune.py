@@ -8,6 +8,7 @@ import pytest
 
 from l2l_cli.config.compose import compose
 from l2l_cli.core.errors import RunFailed, UsageError
+from l2l_cli.core.ranges import Range, ranges_of
 from l2l_cli.evaluation.tune import draws_of, settings_of, tune
 from l2l_cli.learners.descent import Descent
 from l2l_cli.optimizers.sgd import Sgd
@@ -40,7 +41,7 @@ def test_the_best_is_found_and_the_edge_is_told():
 
 
 def test_draws_are_log_uniform_and_the_first_of_more():
-    ranges = {"rule.lr": [1e-4, 1.0], "rule.momentum": [0.0, 0.999]}
+    ranges = ranges_of({"rule.lr": [1e-4, 1.0], "rule.momentum": [0.0, 0.999]}, "ranges")
     many = draws_of(ranges, 2000, 0)
     assert many[:5] == draws_of(ranges, 5, 0)
     assert many[:5] != draws_of(ranges, 5, 1)
@@ -56,12 +57,36 @@ def test_draws_are_log_uniform_and_the_first_of_more():
 )
 def test_a_range_must_have_a_logarithm(ranges):
     with pytest.raises(ValueError, match=r"tune\.ranges"):
-        draws_of(ranges, 4, 0)
+        draws_of(ranges_of(ranges, "tune.ranges"), 4, 0)
+
+
+def test_a_renamed_key_keeps_its_draws():
+    named = {"lr": [0.1, 1.0, "rate"], "damping": [0.1, 1.0]}
+    renamed = dict(zip(("learning_rate", "lambda"), named.values(), strict=True))
+    before, after = (draws_of(ranges_of(given, "tune.ranges"), 4, 0) for given in (named, renamed))
+    assert [[*draw.values()] for draw in before] == [[*draw.values()] for draw in after]
+    assert [draw["lr"] for draw in before] != [draw["damping"] for draw in before]
+
+
+def test_the_draws_of_the_learners_own_files_are_frozen():
+    """The numbers that version 0.1.0 drew."""
+    adam, kfac = (compose("compare", words).tune for words in (["learner=adam", "tune=all"], ["learner=kfac"]))
+    assert draws_of(adam.drawn_from, 1, 0) == [
+        {
+            "learner.rule.lr": 0.04268976317499978,
+            "learner.rule.beta1": 0.910852517802639,
+            "learner.rule.beta2": 0.9991239224586943,
+            "learner.rule.epsilon": 7.928192829632203e-05,
+        }
+    ]
+    assert draws_of(kfac.drawn_from, 1, 3) == [
+        {"learner.rule.lr": 0.010107305064468258, "learner.rule.damping": 0.0025812029914748097}
+    ]
 
 
 def test_the_edge_of_a_range_is_told():
     task = Quadratic(dimension=3, horizon=20)
-    ranges = {"lr": [1e-4, 1e-3]}
+    ranges = {"lr": Range(1e-4, 1e-3, 0)}
     found = tune(
         lambda setting: Descent(task, Sgd(**setting)), draws_of(ranges, 60, 0), 8, 20, 0, "mean", ranges=ranges
     )

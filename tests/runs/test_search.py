@@ -58,6 +58,16 @@ def test_values_are_set_in_a_copy():
     assert before == compose("meta-train", [])
 
 
+def test_the_draws_of_the_default_range_are_frozen_and_a_renamed_key_keeps_its_own():
+    assert draws(Search(trials=2), 0) == [
+        {"optimizer.lr": 0.0022803595797503723},
+        {"optimizer.lr": 0.014979235538841347},
+    ]
+    ends = [1e-3, 3e-2, "optimizer.lr"]
+    one, other = (draws(Search(trials=3, ranges={key: ends}), 0) for key in ("optimizer.lr", "optimizer.rate"))
+    assert [[*values.values()] for values in one] == [[*values.values()] for values in other]
+
+
 def test_identity_knows_a_search_only_where_there_is_one():
     plain, budget = compose("meta-train", []), compose("meta-train", ["search.updates=7"])
     keys = ("learner", "optimizer", "gradient", "meta")

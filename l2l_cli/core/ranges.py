@@ -1,0 +1,44 @@
+"""Ranges of numbers that a search draws from, each with its own stream of random numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Range(NamedTuple):
+    """A range to draw from.
+
+    Attributes:
+        low: Lowest value
+        high: Highest value
+        stream: Label of its random numbers, which stay the same if the option that it is for is renamed
+    """
+
+    low: float
+    high: float
+    stream: str | int
+
+
+def ranges_of(given: Mapping[str, object], where: str) -> dict[str, Range]:
+    """Read ranges as they are configured, leaving out those that are null.
+
+    Args:
+        given: By option [low, high], whose stream is its position in the mapping, or [low, high, stream]
+        where: Key of the mapping in the configuration, for messages
+
+    Raises:
+        ValueError: A range is neither, or its ends are no numbers in order.
+    """
+    found = {}
+    for position, (key, value) in enumerate(given.items()):
+        if value is not None:
+            match value:
+                case [int() | float() as low, int() | float() as high, *label] if (
+                    low < high < math.inf and len(label) < 2
+                ):
+                    found[str(key)] = Range(low, high, str(label[0]) if label else position)
+                case _:
+                    raise ValueError(f"{where} must give {key} as [low, high] with 0 < low < high, not {value}")
+    return found
