@@ -1,4 +1,4 @@
-"""The command line.  Loads Typer and nothing heavier until a command runs."""
+"""The command line.  It loads Typer, and nothing heavier until a command runs."""
 
 from __future__ import annotations
 
@@ -42,8 +42,10 @@ def _complete_overrides(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def _split_off(context: typer.Context, incomplete: str) -> str | None:
-    """Return the group before the '=' that bash has made a word of its own; Typer turns a last '=' into nothing."""
-    words = context.params.get("overrides") or context.params.get("contenders") or []
+    """Return the group before an '=' that bash made a word of its own; Typer drops such a word at the end."""
+    words = next(
+        (context.params[name] for name in ("overrides", "contenders", "words") if context.params.get(name)), []
+    )
     group = words[-2:-1] if words[-1:] == ["="] else words[-1:] if not incomplete else []
     return group[0] if group and group[0] in GROUPS else None
 
@@ -66,8 +68,8 @@ def _complete_papers(incomplete: str) -> list[str]:
 
 
 def _complete_artefacts(context: typer.Context, incomplete: str) -> list[str]:
-    known = papers().get(context.params.get("paper") or "", [])
-    return [artefact for artefact in known if artefact.startswith(incomplete)]
+    known = [] if _split_off(context, incomplete) else papers().get(context.params.get("paper") or "", [])
+    return [name for name in known if name.startswith(incomplete)] + _complete_overrides(context, incomplete)
 
 
 app = typer.Typer(
@@ -82,14 +84,16 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(help="Hydra overrides, as in task=b16 learner.hidden=12.", autocompletion=_complete_overrides),
 ]
-Multirun = Annotated[bool, typer.Option("--multirun", "-m", help="Sweep: one run for each combination of a=1,2 b=3,4.")]
-Cfg = Annotated[str | None, typer.Option(help="Print the configuration (job, hydra or all) and run nothing.")]
-Info = Annotated[str | None, typer.Option(help="Print how the configuration comes about, as in --info defaults.")]
+Multirun = Annotated[
+    bool, typer.Option("--multirun", "-m", help="Sweep: one run for each combination, as in a=1,2 b=3,4.")
+]
+Cfg = Annotated[str | None, typer.Option(help="Print the configuration (job, hydra or all) without running.")]
+Info = Annotated[str | None, typer.Option(help=f"Show how the configuration was composed ({', '.join(INFO)}).")]
 ConfigDir = Annotated[
-    str | None, typer.Option(help="A folder of your own task/, learner/, … files and of the modules that they name.")
+    str | None, typer.Option(help="Folder with your own task/, learner/, … files and the Python modules they name.")
 ]
 Trust = Annotated[
-    list[str] | None, typer.Option(help="A package of yours that a saved run may name; l2l's own needs none.")
+    list[str] | None, typer.Option(help="Allow saved runs to load classes from this package (repeatable).")
 ]
 
 
@@ -105,7 +109,7 @@ def _launch(
     _check_choice("--cfg", cfg, CFG)
     _check_choice("--info", info, INFO)
     if bool(multirun) + bool(cfg) + bool(info) > 1:
-        raise UsageError("-m runs, --cfg and --info only print; give one of them")
+        raise UsageError("-m runs a sweep, --cfg and --info only print; give one of them")
     from l2l_cli import bridge
 
     hydra_flags = [
@@ -119,11 +123,11 @@ def _launch(
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Tell the user of Ctrl-C what to do next."""
+    """Tell a user who pressed Ctrl-C what to do next."""
     try:
         yield
     except KeyboardInterrupt as error:
-        print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
+        print("interrupted; the same command continues from the last checkpoint", file=sys.stderr)
         raise typer.Exit(130) from error
 
 
@@ -136,7 +140,9 @@ def _check_choice(name: str, asked: str | None, known: Sequence[str]) -> None:
 def meta_train(
     overrides: Overrides = None,
     multirun: Multirun = False,
-    resume: Annotated[str | None, typer.Option(help="Go on with this run's folder, under its own settings.")] = None,
+    resume: Annotated[
+        str | None, typer.Option(help="Resume this run from its last checkpoint, with its own settings.")
+    ] = None,
     cfg: Cfg = None,
     info: Info = None,
     config_dir: ConfigDir = None,
@@ -149,7 +155,7 @@ def meta_train(
 @app.command(epilog=_groups_help("task", "hardware"))
 def evaluate(
     overrides: Overrides = None,
-    run: Annotated[str | None, typer.Option(help="Folder of a finished meta-train run.")] = None,
+    run: Annotated[str | None, typer.Option(help="Run folder of a finished meta-train.")] = None,
     multirun: Multirun = False,
     cfg: Cfg = None,
     info: Info = None,
@@ -158,7 +164,7 @@ def evaluate(
 ) -> None:
     """Score a meta-trained learner on fresh episodes, longer horizons, another task or a grid of them."""
     if run is None and not (cfg or info):
-        raise UsageError("evaluate needs --run FOLDER, a finished run; `l2l meta-train` prints it when it ends")
+        raise UsageError("evaluate needs --run FOLDER, a finished run; `l2l meta-train` prints its folder when it ends")
     _launch("evaluate", overrides, config_dir, multirun, cfg, info, run_folder=run, trust=trust or [])
 
 
@@ -167,7 +173,7 @@ def compare(
     contenders: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Learners by name, finished runs by folder, and overrides.", autocompletion=_complete_contenders
+            help="Names of learners, folders of finished runs, and overrides.", autocompletion=_complete_contenders
         ),
     ] = None,
     multirun: Multirun = False,
@@ -176,18 +182,17 @@ def compare(
     config_dir: ConfigDir = None,
     trust: Trust = None,
 ) -> None:
-    """Set learners side by side on the same episodes, as in `l2l compare task=quadratic RUN adam sgd`.
+    """Compare learners on the same episodes, as in `l2l compare task=quadratic RUN adam sgd`.
 
-    Hand-made learners are tuned first, each with the same budget, on episodes of their own.
+    Hand-made learners are tuned first, each with the same budget, on separate episodes.
     """
     overrides, learners, runs = _sort(contenders or [], config_dir)
     _launch("compare", overrides, config_dir, multirun, cfg, info, learners=learners, runs=runs, trust=trust or [])
 
 
 def _sort(words: list[str], config_dir: str | None) -> tuple[list[str], list[str], list[str]]:
-    """Tell overrides, learners and run folders apart."""
-    overrides = [word for word in words if "=" in word or word.startswith(("~", "+"))]
-    rest = [word for word in words if word not in overrides]
+    """Return overrides, learners and run folders apart."""
+    overrides, rest = _overrides_and_others(words)
     known = options("learner", config_dir)
     for word in rest:
         if word not in known and not Path(word).is_dir():
@@ -199,32 +204,49 @@ def _sort(words: list[str], config_dir: str | None) -> tuple[list[str], list[str
     return overrides, learners, [word for word in rest if word not in known]
 
 
-@app.command()
+def _overrides_and_others(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the words that change the configuration, and the others."""
+    overrides = [word for word in words if "=" in word or word.startswith(("~", "+"))]
+    return overrides, [word for word in words if word not in overrides]
+
+
+@app.command(epilog=_groups_help("hardware"))
 def reproduce(
-    paper: Annotated[str | None, typer.Argument(help="Which paper.", autocompletion=_complete_papers)] = None,
-    artefacts: Annotated[
+    paper: Annotated[str | None, typer.Argument(help="Name of the paper.", autocompletion=_complete_papers)] = None,
+    words: Annotated[
         list[str] | None,
-        typer.Argument(help="Which tables and figures; all by default.", autocompletion=_complete_artefacts),
+        typer.Argument(
+            metavar="[ARTEFACT|KEY=VALUE]...",
+            help="Tables and figures, by default all; and overrides, which the report names unless they are of "
+            "hardware or data.",
+            autocompletion=_complete_artefacts,
+        ),
     ] = None,
     scale: Annotated[str, typer.Option(help="smoke, short or paper.")] = "short",
-    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds of each row; by default the scale's.")] = None,
-    output: Annotated[str | None, typer.Option(help="Write the results right there.")] = None,
-    check: Annotated[bool, typer.Option(help="Exit 3 if a number lies outside what the preset promises.")] = False,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Number of seeds per row (default: the scale's).")] = None,
+    output: Annotated[
+        str | None, typer.Option(help="Folder for the results (default: outputs/PAPER/SCALE-HASH).")
+    ] = None,
+    check: Annotated[bool, typer.Option(help="Exit with 3 if a number breaks one of the preset's promises.")] = False,
     list_: Annotated[bool, typer.Option("--list", help="Show papers, artefacts and scales, with minutes.")] = False,
-    processes: Annotated[int | None, typer.Option(min=1, help="Runs side by side; by default one a core.")] = None,
+    processes: Annotated[int | None, typer.Option(min=1, help="Runs in parallel (default: one per core).")] = None,
     config_dir: ConfigDir = None,
 ) -> None:
-    """Run a paper's tables and figures and set them beside the published numbers and the limits."""
+    """Run a paper's tables and figures and compare them with the published numbers and the limits.
+
+    Overrides change every row, as in `l2l reproduce bosc2016 table hardware.threads=2 meta.updates=100`.
+    """
+    overrides, artefacts = _overrides_and_others(words or [])
     known = papers(config_dir)
     if list_:
         from l2l_cli.commands.reproduce import print_catalogue
 
         raise typer.Exit(print_catalogue(known, config_dir))
     if paper is None:
-        raise UsageError(f"which paper? known are {', '.join(known)}; `l2l reproduce --list` tells more")
+        raise UsageError(f"which paper? known are {', '.join(known)}; see `l2l reproduce --list`")
     if paper not in known:
         raise UsageError(f"there is no preset for {paper!r}{did_you_mean(paper, known)} (papers: {', '.join(known)})")
-    for artefact in artefacts or []:
+    for artefact in artefacts:
         if artefact not in known[paper]:
             raise UsageError(
                 f"{paper} has no artefact {artefact!r}{did_you_mean(artefact, known[paper])} "
@@ -234,7 +256,9 @@ def reproduce(
         raise UsageError(f"there is no scale {scale!r}{did_you_mean(scale, SCALES)} (scales: {', '.join(SCALES)})")
     from l2l_cli.commands import reproduce as command
 
-    request = ReproduceRequest(paper, tuple(artefacts or ()), scale, seeds, output, check, processes, config_dir)
+    request = ReproduceRequest(
+        paper, tuple(artefacts), scale, seeds, output, check, processes, config_dir, tuple(overrides)
+    )
     with _interruptible():
         raise typer.Exit(command.run(request))
 
@@ -248,8 +272,8 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 
 def main() -> None:
-    """Run the command line; every error that a user can mend is one line."""
-    # Read when torch is loaded: its idle threads would else keep the cores busy that our kernels' threads wait for.
+    """Run the command line; every error that a user can correct is one line."""
+    # Read when torch is loaded: otherwise its idle threads keep the cores busy that our kernels' threads wait for.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         # Standalone, Typer would print its own errors over several lines.

@@ -36,13 +36,15 @@ EXACT = {
     "evaluate": "evaluate needs --run FOLDER",
     "evaluate --run nowhere": "there is no run folder nowhere",
     "compare adaam": "'adaam' is neither a learner nor a run folder; did you mean 'adam'?",
-    "compare": "nobody to compare",
+    "compare": "nothing to compare: give at least one run folder or learner name",
     "compare coordinatewise_lstm": "has weights to be meta-trained first",
     "compare task=quadratic bayes": "no Bayes learner is known for task Quadratic",
     "reproduce": "which paper? known are",
     "reproduce hochreiter2002": "did you mean 'hochreiter2001'?",
     "reproduce hochreiter2001 tabel2": "did you mean 'table2'?",
     "reproduce hochreiter2001 --scale shrot": "did you mean 'short'?",
+    "reproduce bosc2016 table --scale smoke meta.updats=3": "did you mean 'meta.updates'?",
+    "reproduce bosc2016 table --scale smoke hardware.threads=0": "hardware.threads must be at least 1, not 0",
 }
 
 
@@ -95,6 +97,10 @@ def test_help_lists_the_groups(command, monkeypatch, capsys):
         ("l2l compare nest", ["nesterov"]),
         ("l2l reproduce hoch", ["hochreiter2001"]),
         ("l2l reproduce hochreiter2001 fig", ["figure2"]),
+        ("l2l reproduce hochreiter2001 hardw", ["hardware="]),
+        ("l2l reproduce hochreiter2001 hardware=", ["hardware=cpu", "hardware=cuda"]),
+        ("l2l meta-train recipe=bosc2016/ce", ["recipe=bosc2016/cell"]),
+        ("l2l compare tune=a", ["tune=all"]),
     ],
 )
 def test_completion_completes_whole_words(words, expected, monkeypatch):

@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from l2l_cli.config.groups import config_root, options, papers, recipes
 from l2l_cli.config.saved import upgraded
-from l2l_cli.config.schema import GROUPS, Settings
+from l2l_cli.config.schema import GROUPS, Row, Settings
 from l2l_cli.config.user_folder import UserFolder
 from l2l_cli.core.errors import UsageError, did_you_mean
 
@@ -190,9 +190,13 @@ def _unknown_key(key: str, overrides: Sequence[str], config_dir: str | None) -> 
     if key.startswith(("hydra.", "hydra/")):
         return f"Hydra has no option {key!r}; `--cfg hydra` shows those that it has"
     parent, _, _ = key.rpartition(".")
-    # A sweep's choices are left out: there is no one configuration to compare with.
-    chosen = [item for item in overrides if item.split("=")[0] in GROUPS and "," not in item]
-    known = list(_keys(asdict(compose("meta-train", chosen, config_dir))))
+    if parent.startswith("rows."):
+        known = [f"{parent}.{each.name}" for each in fields(Row)]
+    else:
+        # A sweep's choices are left out: there is no one configuration to compare with.
+        chosen = [item for item in overrides if item.split("=")[0] in GROUPS and "," not in item]
+        # Where the choices alone do not hold together, there is no configuration to compare with either.
+        known = list(_keys(asdict(compose("meta-train", chosen, config_dir)))) if chosen != list(overrides) else []
     beside = [name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == parent]
     place = f"under {parent}" if parent else "at the top"
     listing = f" ({place}: {', '.join(beside)})" if beside else f"; there is nothing {place}"

@@ -91,6 +91,40 @@ WRONG_OVERRIDES = {
 }
 
 
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("{use: [learner=adam], rol: rival}", "there is no option 'rows.Adam.rol'; did you mean 'rows.Adam.role'?"),
+        ("{use: [learner=adam], role: winner}", "a row's role must be learned, rival, solver, control, limit"),
+        ("{use: learner=adam}", "rows.Adam.use"),
+        ("{use: [learner=adam], x: {noise: much}}", "rows.Adam.x.noise"),
+    ],
+)
+def test_a_wrong_row_of_an_experiment_is_explained(row, message, tmp_path):
+    (tmp_path / "experiment" / "own").mkdir(parents=True)
+    (tmp_path / "experiment" / "own" / "table.yaml").write_text(f"# @package _global_\nrows:\n  Adam: {row}\n")
+    with pytest.raises(UsageError) as told:
+        compose("reproduce", ["experiment=own/table"], str(tmp_path))
+    assert message in str(told.value)
+    assert len(str(told.value).splitlines()) == 1
+
+
+def test_a_recipe_and_an_experiment_are_chosen_apart():
+    chosen = compose("meta-train", ["recipe=bosc2016/lstm", "experiment=bosc2016/problems/base"])
+    assert (chosen.choices["learner"], chosen.meta.updates, chosen.evaluation.seeds) == ("lstm", 3000, [1])
+    pair = compose("meta-train", ["task=digits"])  # a pair's own recipe, on top of its learner's
+    assert (pair.gradient["episodes"], pair.meta.updates, pair.gradient["window"]) == (4, 2400, 20)
+
+
+def test_all_hyper_parameters_are_tuned_where_that_is_asked_for():
+    one, everything = compose("compare", ["learner=momentum"]), compose("compare", ["learner=momentum", "tune=all"])
+    assert one.learner == everything.learner
+    assert (list(one.tune.grid), one.tune.ranges) == (["learner.rule.lr"], {})
+    assert (everything.tune.grid, list(everything.tune.ranges)) == ({}, ["learner.rule.lr", "learner.rule.momentum"])
+    with pytest.raises(UsageError, match=r"there is no tune 'all/sgd'; did you mean .* \(tune: all/adam, "):
+        compose("compare", ["learner=sgd", "tune=all"])
+
+
 @pytest.mark.parametrize("override", WRONG_OVERRIDES)
 def test_a_wrong_override_is_explained(override):
     with pytest.raises(UsageError) as told:
