@@ -26,6 +26,7 @@ from l2l_cli.config.compose import ConfigError, quoted, search_path, settings_fr
 from l2l_cli.config.groups import config_root
 from l2l_cli.config.schema import GROUPS
 from l2l_cli.core.errors import L2LError, RunFailed, UsageError
+from l2l_cli.core.nodes import Entries
 
 QUIET = (
     # Hydra itself writes nothing: a run's folder is named by its configuration, and made once that is valid.
@@ -38,27 +39,27 @@ QUIET = (
 
 
 class Outcome(NamedTuple):
-    """How a job ended: what it returned, or one message and an exit code."""
+    """How a job ended: the row that it returned, or a message and an exit code."""
 
-    row: dict[str, Any] | None
+    row: Entries | None
     message: str | None = None
     exit_code: int = 0
 
 
 @dataclass
 class Job:
-    """What Hydra calls with a composed configuration; it may be pickled to another process.
+    """Function that Hydra calls with a composed configuration; it may be pickled to another process.
 
     Attributes:
-        command: Whose module under l2l_cli.commands is run.
-        flags: The command's own, passed on to it.
-        config_dir: A folder with further configuration, also of Python modules.
-        argv: The real command line, for the run's records.
-        outcomes: Of the jobs that ran in this process.
+        command: Name of the command, a module of l2l_cli.commands.
+        flags: Flags that are passed on to the command.
+        config_dir: Folder with further configuration and Python modules.
+        argv: Command line as it was typed, for the run's records.
+        outcomes: Outcomes of the jobs that ran in this process.
     """
 
     command: str
-    flags: dict[str, Any]
+    flags: Entries
     config_dir: str | None
     argv: list[str]
     outcomes: list[Outcome] = field(default_factory=list)
@@ -83,26 +84,26 @@ class Job:
             return Outcome(module.run(settings, **self.flags))
         except L2LError as error:
             return Outcome(None, f"error: {error}", error.exit_code)
-        except Exception:  # the boundary: whatever a job or a user's class raises ends this job, told in full
+        except Exception:  # whatever a job or a user's class raises ends this job alone, with its traceback
             return Outcome(None, trimmed_traceback(), RunFailed.exit_code)
         finally:
             sys.argv = patched
 
 
 def launch(
-    command: str, overrides: Sequence[str], flags: dict[str, Any], hydra_flags: Sequence[str], config_dir: str | None
+    command: str, overrides: Sequence[str], flags: Entries, hydra_flags: Sequence[str], config_dir: str | None
 ) -> int:
     """Compose and run a command; return its exit code.
 
     Args:
         command: Name of a file in conf/ and of a module in l2l_cli/commands.
-        overrides: As typed.
-        flags: Passed on to the command.
-        hydra_flags: ``-m``, ``--cfg`` and ``--info``, which stay Hydra's own.
-        config_dir: A folder with further configuration.
+        overrides: Overrides as they were typed.
+        flags: Flags that are passed on to the command.
+        hydra_flags: Flags that Hydra itself understands: ``-m``, ``--cfg`` and ``--info``.
+        config_dir: Folder with further configuration.
 
     Raises:
-        UsageError: The configuration does not hold together.
+        UsageError: The configuration is not valid.
     """
     multirun = "-m" in hydra_flags
     if multirun and "WORLD_SIZE" in os.environ:
@@ -130,7 +131,7 @@ def _typed(runtime: HydraConf) -> list[str]:
 
 
 def _discard(sweep: Path, fresh: Sequence[Path]) -> None:
-    """Remove what Hydra wrote for a sweep before it found that a job's configuration does not hold together."""
+    """Remove what Hydra wrote for a sweep before it met an invalid configuration."""
     if any(sweep.glob("job-*.json")):
         return
     (sweep / "multirun.yaml").unlink(missing_ok=True)
@@ -182,7 +183,7 @@ def _finish_sweep(sweep: Path) -> int:
 
 
 def trimmed_traceback() -> str:
-    """Return the present exception with the frames of this program and of the user's code alone."""
+    """Return the current exception with only the frames of this program and of the user's code."""
     error = sys.exception() if hasattr(sys, "exception") else sys.exc_info()[1]
     assert error is not None
     shown = traceback.TracebackException.from_exception(error)
@@ -192,6 +193,6 @@ def trimmed_traceback() -> str:
 
 
 def _is_ours(filename: str) -> bool:
-    """Say whether a frame is this program's, wherever it is installed, or the user's."""
+    """Return whether a frame is this program's, wherever it is installed, or the user's."""
     libraries = ("site-packages", "lib/python", "<frozen ")
     return filename.startswith(str(Path(__file__).parent)) or not any(place in filename for place in libraries)

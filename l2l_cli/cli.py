@@ -43,7 +43,7 @@ def _complete_overrides(context: typer.Context, incomplete: str) -> list[str]:
 
 def _split_off(context: typer.Context, incomplete: str) -> str | None:
     """Return the group before an '=' that bash made a word of its own; Typer drops such a word at the end."""
-    words = next(
+    words: list[str] = next(
         (context.params[name] for name in ("overrides", "contenders", "words") if context.params.get(name)), []
     )
     group = words[-2:-1] if words[-1:] == ["="] else words[-1:] if not incomplete else []

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from l2l_cli.config.build import Builder
 from l2l_cli.config.compose import settings_of_run
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError
+from l2l_cli.core.nodes import Entries
 from l2l_cli.results.run import RunFolder
 from l2l_cli.runs.search import shown
 from l2l_cli.runs.training import train
 
 
-def run(settings: Settings, resume: str | None = None, trust: list[str] | None = None) -> dict[str, Any]:
+def run(settings: Settings, resume: str | None = None, trust: list[str] | None = None) -> Entries:
     """Run the command and return the run's row in a sweep's summary.
 
     Args:

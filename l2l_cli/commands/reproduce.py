@@ -45,8 +45,8 @@ def run(request: ReproduceRequest) -> int:
     """
     asked = experiments(request)
     for one in asked if request.overrides else ():  # mistakes are told before anything is written
-        for jobs in one.jobs.values():
-            jobs[0].settings(Path(OUTPUT))
+        for row in one.jobs.values():
+            row[0].settings(Path(OUTPUT))
     paper: Paper = build(asked[0].settings.paper, "paper")
     folder, root = _folder(request, asked)
     with folder.lock():

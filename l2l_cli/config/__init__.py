@@ -1,1 +1,1 @@
-"""From the command line's words to checked settings, and from settings to objects; no torch."""
+"""Configuration: composed from files and overrides, checked, saved and built into objects; no torch."""

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from l2l_cli.core.errors import UsageError, did_you_mean
+from l2l_cli.core.nodes import Entries, Node
 
 
 class Builder:
@@ -24,8 +25,8 @@ class Builder:
     ``hidden`` beside ``network`` is ``network.hidden``, on the command line, in ``vary`` and in ``evaluation`` alike.
 
     Args:
-        trust: None calls any target, for what the user typed; otherwise only targets in l2l_cli and these packages.
-        offered: Objects that a class may ask for by the name of a parameter; the configuration cannot set them.
+        trust: Packages beside l2l_cli whose classes may be called; None allows any class, for what the user typed.
+        offered: Objects for the classes that have a parameter of that name; the configuration cannot set them.
     """
 
     def __init__(self, trust: Sequence[str] | None = None, **offered: object) -> None:
@@ -36,13 +37,13 @@ class Builder:
         """Return a builder that trusts the same packages and offers further objects."""
         return Builder(self.trust, **(self.offered | offered))
 
-    def __call__(self, node: Mapping[str, Any], path: str, **given: object) -> Any:
+    def __call__(self, node: Node, path: str, **given: object) -> Any:
         """Build a node.
 
         Args:
-            node: A mapping with ``_target_``, a dotted path.
-            path: Where the node stands in the configuration, for messages.
-            given: Further arguments of this node's class, as objects; like ``offered``, but it must take them.
+            node: Mapping with a ``_target_``, the dotted path of a class.
+            path: Key of the node in the configuration, for messages.
+            given: Further arguments of this node's class, which must have such parameters.
 
         Raises:
             UsageError: The target, an argument's name, type or value is wrong, or the target is not trusted.
@@ -62,9 +63,7 @@ class Builder:
         except ValueError as error:
             raise UsageError(f"{path}: {error}") from error
 
-    def _handed_down(
-        self, node: Mapping[str, Any], target: type[Any], settable: Sequence[str], path: str
-    ) -> dict[str, Any]:
+    def _handed_down(self, node: Node, target: type[Any], settable: Sequence[str], path: str) -> Entries:
         """Return a node's entries, those that its class does not take inside the node whose class does.
 
         Raises:
@@ -93,17 +92,17 @@ class Builder:
 
 
 build = Builder()
-"""Builds what the user typed: any class may be named."""
+"""Builder of what the user typed, which may name any class."""
 
 
-def changed(node: Mapping[str, Any], changes: Mapping[str, Any], path: str) -> dict[str, Any]:
+def changed(node: Node, changes: Node, path: str) -> Entries:
     """Return a copy of a node with some of its entries changed; ``build`` checks their names and values.
 
     Args:
-        node: A mapping with ``_target_``.
-        changes: New values by key relative to the node, as in ``rule.lr``; a mapping without a ``_target_`` of its own
-            changes what it names and leaves the rest.
-        path: Where the node stands in the configuration, for messages.
+        node: Mapping with a ``_target_``.
+        changes: New values by key relative to the node, as in ``rule.lr``; a mapping without a ``_target_`` changes the
+            entries that it names and leaves the others.
+        path: Key of the node in the configuration, for messages.
 
     Raises:
         UsageError: A dotted key leads through something that has no entries.
@@ -152,7 +151,7 @@ def _is_node(value: object) -> bool:
     return isinstance(value, Mapping) and "_target_" in value
 
 
-def _check(target: type[Any], arguments: Mapping[str, Any], given: Mapping[str, Any], path: str) -> None:
+def _check(target: type[Any], arguments: Node, given: Node, path: str) -> None:
     parameters = inspect.signature(target).parameters
     hints = typing.get_type_hints(target.__init__)
     for name in [name for name in parameters if name not in given]:
@@ -163,7 +162,7 @@ def _check(target: type[Any], arguments: Mapping[str, Any], given: Mapping[str, 
             _check_type(value, hints[name], f"{path}.{name}")
 
 
-def _check_type(value: Any, hint: Any, path: str) -> None:
+def _check_type(value: object, hint: object, path: str) -> None:
     # Strict: "3" is no number and true is no count; an integer does for a float.
     if isinstance(value, list) and _takes_tuple(hint):
         value = tuple(value)  # YAML has no tuples
@@ -177,11 +176,11 @@ def _check_type(value: Any, hint: Any, path: str) -> None:
         raise UsageError(f"{path} must be of type {wanted}, not {value!r} ({reason})") from error
 
 
-def _erased(hint: Any) -> Any:
-    """Replace our generic classes by themselves without parameters, which is all that can be checked."""
+def _erased(hint: object) -> Any:
+    """Return a hint without the parameters of our generic classes, which cannot be checked."""
     origin = typing.get_origin(hint)
     return origin if inspect.isclass(origin) and issubclass(origin, typing.Generic) else hint
 
 
-def _takes_tuple(hint: Any) -> bool:
+def _takes_tuple(hint: object) -> bool:
     return any(kind is tuple or typing.get_origin(kind) is tuple for kind in (hint, *typing.get_args(hint)))

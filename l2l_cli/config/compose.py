@@ -1,4 +1,4 @@
-"""From overrides to settings, and from settings to objects.  Loads no torch."""
+"""From overrides to checked settings, and from mistakes to messages; no torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
@@ -23,15 +22,16 @@ from l2l_cli.config.saved import upgraded
 from l2l_cli.config.schema import GROUPS, Row, Settings
 from l2l_cli.config.user_folder import UserFolder
 from l2l_cli.core.errors import UsageError, did_you_mean
+from l2l_cli.core.nodes import Entries, Node
 
 ConfigError = (HydraException, OmegaConfBaseException, ValueError)
-"""What Hydra and OmegaConf raise for a configuration that does not hold together; ValueError is for task=null."""
+"""Errors that Hydra and OmegaConf raise for an invalid configuration; ValueError is for task=null."""
 
 INTERNAL = {"choices", "overrides", "config_dir"}
 """Fields of the settings that the program fills in."""
 
 OPEN = ("evaluation.grid", "evaluation.problems", "evaluation.learner", "tune.grid", "tune.ranges", "contenders")
-"""Mappings whose keys are the user's to choose, so that a new one needs no "+"."""
+"""Mappings whose keys the user chooses, so that a new one needs no "+"."""
 
 
 def _schema() -> DictConfig:
@@ -46,10 +46,10 @@ ConfigStore.instance().store(name="schema", node=_schema())
 
 
 def compose(command: str, overrides: Sequence[str], config_dir: str | None = None) -> Settings:
-    """Compose a configuration as the command line would, from anywhere, also inside a running job.
+    """Compose a configuration as the command line does, also inside a running job.
 
     Raises:
-        UsageError: The configuration does not hold together.
+        UsageError: The configuration is not valid.
     """
     try:
         with _own_hydra():
@@ -62,7 +62,7 @@ def compose(command: str, overrides: Sequence[str], config_dir: str | None = Non
 
 @contextmanager
 def _own_hydra() -> Iterator[None]:
-    """Use Hydra's global state for a moment and leave it as it was: a job may be running under it."""
+    """Use Hydra's global state and restore it afterwards: a job may be running under it."""
     state = GlobalHydra.instance()
     running, state.hydra = state.hydra, None
     try:
@@ -73,7 +73,7 @@ def _own_hydra() -> Iterator[None]:
 
 
 def search_path(config_dir: str | None) -> list[str]:
-    """Return the override that adds a folder of configuration, and let its modules be imported.
+    """Return the override that adds a folder of configuration, and make its modules importable.
 
     Raises:
         UsageError: There is no such folder.
@@ -93,7 +93,7 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "\\'") + "'"
 
 
-def settings_from(cfg: DictConfig, choices: Mapping[str, Any], overrides: Sequence[str]) -> Settings:
+def settings_from(cfg: DictConfig, choices: Node, overrides: Sequence[str]) -> Settings:
     """Turn a composed configuration into checked settings.
 
     Raises:
@@ -116,14 +116,14 @@ def settings_from(cfg: DictConfig, choices: Mapping[str, Any], overrides: Sequen
     return settings
 
 
-def identity_of(settings: Settings, *keys: str) -> dict[str, Any]:
-    """Return the part of the settings that decides a run's results, by the keys that its command reads."""
+def identity_of(settings: Settings, *keys: str) -> Entries:
+    """Return the part of the settings that determines a run's results, by the keys that its command reads."""
     plain = asdict(settings)
     return {key: plain[key] for key in ("name", "seed", "task", *keys)} | {"name": settings.run_name}
 
 
-def identity_of_training(settings: Settings, *keys: str) -> dict[str, Any]:
-    """Return the part of the settings that decides what meta-training comes to, and further keys."""
+def identity_of_training(settings: Settings, *keys: str) -> Entries:
+    """Return the part of the settings that determines the result of meta-training, and further keys."""
     used = {"search": settings.search.trials > 0, "vary": bool(settings.vary)}
     given = [key for key, is_used in used.items() if is_used]
     # Of the choices the names alone: two recipes that come to the same settings are one training.
@@ -131,7 +131,7 @@ def identity_of_training(settings: Settings, *keys: str) -> dict[str, Any]:
     return identity_of(settings, "learner", "optimizer", "gradient", "meta", *given, *keys) | {"choices": names}
 
 
-def settings_of_run(config: Mapping[str, Any], present: Settings) -> Settings:
+def settings_of_run(config: Node, present: Settings) -> Settings:
     """Return the settings that a run folder's config.yaml holds, on the present hardware and folder of data.
 
     Raises:
@@ -147,8 +147,8 @@ def settings_of_run(config: Mapping[str, Any], present: Settings) -> Settings:
 
 
 def usage_error(error: Exception, overrides: Sequence[str] = (), config_dir: str | None = None) -> UsageError:
-    """Say in one line what Hydra or OmegaConf found wrong: what was asked, what exists, the nearest match."""
-    # Hydra wraps what OmegaConf found wrong with an override's value.
+    """Describe an error of Hydra or OmegaConf in one line: what was asked for, what exists, the nearest match."""
+    # Hydra wraps OmegaConf's error about an override's value.
     text = str(error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error)
     if isinstance(error, OverrideParseException):
         return UsageError(
@@ -172,7 +172,7 @@ def usage_error(error: Exception, overrides: Sequence[str] = (), config_dir: str
 
 
 def _unknown_choice(asked: str, text: str, config_dir: str | None) -> str:
-    """Describe an option that a group does not have by those that it has; Hydra's ``text`` lists its own."""
+    """Describe an option that a group does not have by those that it has; Hydra's ``text`` lists some of them."""
     found = re.search(r"Available options in '[^']+':\n((?:\t.+\n?)+)", text)
     folder = asked.rpartition("/")[0]
     group = folder if folder.startswith("hydra/") else folder.partition("/")[0]
@@ -203,7 +203,7 @@ def _unknown_key(key: str, overrides: Sequence[str], config_dir: str | None) -> 
     return f"there is no option {key!r}{did_you_mean(key, known)}{listing}"
 
 
-def _keys(node: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+def _keys(node: Node, prefix: str = "") -> Iterator[str]:
     """Yield every dotted key that a user may set."""
     for name, value in node.items():
         if name.startswith("_") or (not prefix and name in INTERNAL):

@@ -1,4 +1,4 @@
-"""What configuration there is to choose from, by listing files: quick enough for help and completion."""
+"""Options of the configuration's groups, read from the names of files: quick enough for help and completion."""
 
 from __future__ import annotations
 

@@ -18,7 +18,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-Node = Mapping[str, Any]
+from l2l_cli.core.nodes import Entries, Node
+
 Upgrade = Callable[[Node], Node]
 
 
@@ -49,7 +50,7 @@ UPGRADES: dict[str, Upgrade] = {
 """From a node as an older version wrote it to the present one, by the class's dotted path in the older version."""
 
 
-def upgraded(config: Mapping[str, Any]) -> dict[str, Any]:
+def upgraded(config: Node) -> Entries:
     """Return a saved configuration as this version would have written it."""
     return {key: _upgraded(value) for key, value in config.items()}
 

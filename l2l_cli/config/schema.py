@@ -1,4 +1,4 @@
-"""The closed part of the configuration: types and ranges.  The open groups are checked against their classes."""
+"""Types and ranges of the configuration, but for its nodes, which are checked against the classes that they name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from l2l_cli.meta.plan import CRITERIA, MetaPlan
 GROUPS = ("task", "learner", "optimizer", "gradient", "hardware", "tune", "recipe", "experiment")
 
 SEARCHED = ("optimizer", "gradient", "meta")
-"""What a search may change: how φ is trained, never what is evaluated."""
+"""Parts of the configuration that a search may change: how φ is trained, never what is evaluated."""
 
 
 def _at_least(low: int, **values: int | None) -> None:
@@ -25,19 +25,19 @@ class Evaluation:
     """How a learner is scored.
 
     Attributes:
-        episodes: Fresh test episodes, the same for every contender.
+        episodes: Number of fresh test episodes, the same ones for every contender.
         steps: Length of an episode; null is the task's horizon.
-        stretch: ``evaluate`` also scores at these multiples of that length.
-        seeds: One set of test episodes each.
-        chunk: Episodes side by side; bounds the memory.
-        grid: Lists of values by key of the task's node, as in {activation: [sigmoid, relu]}: ``evaluate`` scores on the
-            task with each combination of them,
-        problems: with each of these variations by name: what changes in its node, as in {wider: {hidden: [40]}};
-            empty is the task as it is.
-        learner: What changes in the nodes of finished runs' learners before they are scored, as in {rule.lr: 0.5};
-            their φ must still fit.
-        against: Hand-made learners by name; ``evaluate`` tunes them for every problem and horizon and shows the run's
-            loss as a multiple of the best one's.
+        stretch: Multiples of that length at which ``evaluate`` scores.
+        seeds: Seeds of the test episodes; each seed draws its own set of them.
+        chunk: Number of episodes that are scored side by side, which bounds the memory.
+        grid: Lists of values by key of the task's node, as in {activation: [sigmoid, relu]}.  ``evaluate`` scores on
+            the task with each combination of these values.
+        problems: Changes of the task's node by the name of the problem, as in {wider: {hidden: [40]}}.  ``evaluate``
+            scores on each problem; without any, on the task as it is.
+        learner: Changes of the nodes of finished runs' learners before they are scored, as in {rule.lr: 0.5}; their φ
+            must still fit.
+        against: Names of hand-made learners.  ``evaluate`` tunes them for every problem and horizon, and gives the
+            run's loss as a multiple of that of the best.
     """
 
     episodes: int = 256
@@ -64,13 +64,15 @@ class Tune:
     """How hand-made learners are tuned, on the tune phase.
 
     Attributes:
-        grid: Values by configuration key; a learner's own file sets it,
-        ranges: or for several keys at once [low, high] by configuration key, for random search.
-        budget: Settings tried for each learner; a learner's own file may ask for more, and every table says so.
-        episodes: Tune episodes a setting is scored on.
-        criterion: "final" minimises the last step's loss, "end" that of the last tenth of the steps, "mean" that of
-            all, "held_out" that of the steps whose targets are hidden; null follows the first finished run that is
-            compared, or else is held_out for a task that hides some and mean for all others.
+        grid: Lists of values by configuration key, each combination of which is tried; conf/tune/ sets it.
+        ranges: Ranges by configuration key, in place of a grid, from which settings are drawn at random: [low, high],
+            or [low, high, stream] for draws that do not depend on the other keys.
+        budget: Number of settings that are tried for each learner; conf/tune/ may ask for more, and every table says
+            so.
+        episodes: Number of tune episodes that a setting is scored on.
+        criterion: Loss that is minimised: "final" is that of the last step, "end" that of the last tenth of the steps,
+            "mean" that of all, "held_out" that of the steps whose targets are hidden.  Null follows the first finished
+            run that is compared, or else is held_out for a task that hides targets and mean for all others.
     """
 
     grid: dict[str, Any] = field(default_factory=dict)
@@ -96,13 +98,13 @@ class Tune:
 
 @dataclass
 class Search:
-    """Random search for meta-training's own numbers, by short trials before the run itself.
+    """Random search for the numbers of meta-training, by short trials before the run itself.
 
     Attributes:
-        trials: Number of them; 0 does not search.
-        updates: Of φ, in each.
-        ranges: Lowest and highest value by configuration key, between which trials draw log-uniformly; null leaves
-            a key out.  A key is added by a plus sign, as in +search.ranges={gradient.sigma: [0.001, 0.1]}.
+        trials: Number of trials; 0 does not search.
+        updates: Number of meta-updates in each trial.
+        ranges: Ranges by configuration key, in which trials draw log-uniformly, as in ``tune.ranges``; null leaves a
+            key out.  A plus sign adds a key, as in +search.ranges={gradient.sigma: [0.001, 0.1]}.
     """
 
     trials: int = 0
@@ -129,19 +131,19 @@ class Search:
 
 @dataclass
 class Hardware:
-    """Where and how fast; never what.
+    """Where and how fast a command runs, never what it computes.
 
     Attributes:
-        device: "cpu" or "cuda".
-        threads: Of one process.
-        replicas: Processes that share the work of each step, a part of the batch for each; for learners that fit the
-            task's model by gradients or Gauss-Newton products, as ``hessian_free``, on models without batch
-            normalisation.  Each has so many ``threads``, and on CUDA a GPU of its own.
-        processes: That ``reproduce`` runs side by side; null is one a core.
-        deterministic: Refuse operations whose result depends on timing.
-        precision: "bfloat16" halves the memory of a learned rule's states in the kernels of a GPU.
-        kernels: "auto" runs compiled kernels where there are some and 100 updates or more are to be made, "reference"
-            never, "fast" refuses to do without.
+        device: Device of all tensors, "cpu" or "cuda".
+        threads: Number of threads per process.
+        replicas: Number of processes that share the work of each step, each with its part of the batch.  They are for
+            learners that fit the task's model by gradients or Gauss-Newton products, such as ``hessian_free``, on
+            models without batch normalisation.  Each replica has ``threads`` threads, and on CUDA a GPU.
+        processes: Number of runs that `reproduce` executes in parallel; null: one per core.
+        deterministic: Whether operations whose result depends on timing are refused.
+        precision: Type of a learned rule's states in the kernels of a GPU; "bfloat16" halves their memory.
+        kernels: Choice of the path: "auto" takes compiled kernels where there are any and at least 100 meta-updates are
+            to be made, "reference" never takes them, "fast" refuses to run without them.
     """
 
     device: str = "cpu"
@@ -167,10 +169,10 @@ class Hardware:
 
 @dataclass
 class Data:
-    """Where data sets are; never which.
+    """Where data sets are kept, never which are used.
 
     Attributes:
-        dir: Folder that they are looked for and kept in; null is $L2L_DATA, or else the user's cache.
+        dir: Folder of the data sets; null is $L2L_DATA, or else the user's cache.
     """
 
     dir: str | None = None
@@ -212,8 +214,8 @@ class Settings:
     """A resolved configuration.
 
     Attributes:
-        task: Node with a ``_target_``; so are learner, optimizer and gradient.
-        vary: Of meta-training: lists of values for the task's arguments, drawn anew with each draw of episodes.
+        task: Node of the task, a mapping with a ``_target_``; so are learner, optimizer and gradient.
+        vary: Lists of values by argument of the task, from which meta-training draws with each draw of episodes.
         contenders: Lists of overrides by name, for ``compare``.
         paper: Node of the class that says what is measured of an experiment's rows.
         artefact: Node of the class that judges and draws an experiment.
@@ -224,11 +226,11 @@ class Settings:
         question: What an experiment asks, in one sentence.
         text: Paragraphs that explain an experiment, the claims after the first.
         source: Place in the paper that an experiment reproduces.
-        name: Of the run; by default "<task>-<learner>".
+        name: Name of the run; by default "<task>-<learner>".
         output: Folder of all results.
-        choices: Which file of each group was chosen.
-        overrides: As typed.
-        config_dir: The user's own folder of configuration.
+        choices: Name of the chosen file by group.
+        overrides: Overrides as they were typed.
+        config_dir: Folder with the user's configuration files.
     """
 
     task: dict[str, Any] = field(default_factory=dict)
@@ -273,17 +275,17 @@ class Settings:
 
 @dataclass(frozen=True)
 class ReproduceRequest:
-    """What the reproduce command was asked.
+    """Arguments of the command ``reproduce``.
 
     Attributes:
-        paper: Folder under conf/experiment.
-        artefacts: Files in it; none is all.
-        scale: smoke, short or paper.
-        seeds: Overrides the scale's number of seeds.
-        output: Writes the results right there; None is outputs/<paper>-<scale>.
-        check: Fail if a number lies outside what the preset promises.
-        processes: Side by side; None is one a core.
-        config_dir: A folder with further configuration.
+        paper: Name of the paper, a folder of conf/experiment.
+        artefacts: Names of artefacts, files of that folder; none is all.
+        scale: Name of the scale: smoke, short or paper.
+        seeds: Number of seeds in place of the scale's.
+        output: Folder for the results; None is outputs/PAPER/SCALE-HASH.
+        check: Whether to fail if a number breaks one of the preset's promises.
+        processes: Number of runs in parallel; None is one per core.
+        config_dir: Folder with further configuration.
         overrides: Overrides of every row's configuration, as typed.
     """
 

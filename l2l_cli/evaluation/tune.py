@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from l2l_cli.core.errors import RunFailed
+from l2l_cli.core.nodes import Entries
 from l2l_cli.core.random import generator
 from l2l_cli.core.ranges import Range
 from l2l_cli.core.types import Phase
@@ -26,7 +27,7 @@ EDGE = 0.03
 class Trial(NamedTuple):
     """A setting, by configuration key, and the loss that it reached on the tune phase."""
 
-    setting: dict[str, Any]
+    setting: Entries
     loss: float
 
 
@@ -44,7 +45,7 @@ class Tuning(NamedTuple):
         return f"best of {len(self.trials)}: {', '.join(values)}"
 
 
-def settings_of(grid: Mapping[str, Sequence[Any]], budget: int | None) -> list[dict[str, Any]]:
+def settings_of(grid: Mapping[str, Sequence[Any]], budget: int | None) -> list[Entries]:
     """Return the grid's points; with a budget below their number, that many of them, evenly spread.
 
     Raises:
@@ -60,7 +61,7 @@ def settings_of(grid: Mapping[str, Sequence[Any]], budget: int | None) -> list[d
     return [points[round(index * (len(points) - 1) / (budget - 1))] for index in range(budget)]
 
 
-def draws_of(ranges: Mapping[str, Range], budget: int, seed: int) -> list[dict[str, Any]]:
+def draws_of(ranges: Mapping[str, Range], budget: int, seed: int) -> list[Entries]:
     """Return ``budget`` settings drawn log-uniformly from ranges; a smaller budget takes the first of the same draws.
 
     Source: Bergstra and Bengio 2012: with several keys, as many different values of each are tried as there are trials.
@@ -98,8 +99,8 @@ def _unscale(key: str, position: float) -> float:
 
 
 def tune(
-    make: Callable[[dict[str, Any]], Learner[Any]],
-    settings: Sequence[dict[str, Any]],
+    make: Callable[[Entries], Learner[Any]],
+    settings: Sequence[Entries],
     episodes: int,
     steps: int,
     seed: int,
@@ -114,7 +115,7 @@ def tune(
         settings: From ``settings_of`` or ``draws_of``.
         episodes: Tune episodes, the same for each setting and each learner.
         steps: Their length.
-        seed: Of the episodes.
+        seed: Seed of the episodes.
         criterion: "final" minimises the last step's loss (Andrychowicz et al. 2016), "end" that of the last tenth of
             the steps, "mean" that of all, "held_out" that of the steps whose targets are hidden.
         tell: Is told of each trial when it is done.
@@ -149,5 +150,5 @@ def _ends(key: str, best: Trial, trials: Sequence[Trial], ends: Range | None) ->
     return len(values) > 1 and best.setting[key] in (values[0], values[-1])
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""A run's folder: what was asked, what came of it, and enough to go on where it stopped."""
+"""A run's folder: its configuration, its results, and what is needed to resume it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import yaml
 
 from l2l_cli import __version__
 from l2l_cli.core.errors import UsageError
+from l2l_cli.core.nodes import Entries, Node
 
 if sys.platform != "win32":
     import fcntl
@@ -33,7 +34,7 @@ RESULTS = 1
 
 
 def atomic_write(path: Path, content: bytes | str) -> None:
-    """Replace a file so that a reader, or a crash, meets the old content or the new, never a part."""
+    """Replace a file so that readers, also after a crash, see either the old content or the new one."""
     data = content.encode() if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -46,7 +47,7 @@ def atomic_write(path: Path, content: bytes | str) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def identity(config: Mapping[str, Any], results: int = RESULTS) -> str:
+def identity(config: Node, results: int = RESULTS) -> str:
     """Return 8 hex digits that name a configuration and the digits that it comes to."""
     canonical = json.dumps([config, results], sort_keys=True, default=str)
     return hashlib.blake2b(canonical.encode(), digest_size=4).hexdigest()
@@ -56,7 +57,7 @@ class RunFolder:
     """The folder of one run.
 
     Args:
-        path: An existing run folder; ``claim`` makes one, ``load`` opens one that a user named.
+        path: Path of an existing run folder; ``claim`` makes one, ``load`` opens one that a user named.
     """
 
     def __init__(self, path: Path) -> None:
@@ -64,19 +65,19 @@ class RunFolder:
         self._since: float | None = None
 
     @classmethod
-    def claim(cls, root: Path, name: str, config: Mapping[str, Any], overrides: Sequence[str]) -> RunFolder:
+    def claim(cls, root: Path, name: str, config: Node, overrides: Sequence[str]) -> RunFolder:
         """Make or find the folder ``<root>/<name>-<hash>`` that belongs to a configuration."""
         return cls.make(root / f"{name}-{identity(config)}", config, overrides)
 
     @classmethod
-    def make(cls, path: Path, config: Mapping[str, Any], overrides: Sequence[str]) -> RunFolder:
+    def make(cls, path: Path, config: Node, overrides: Sequence[str]) -> RunFolder:
         """Make or find a folder right at ``path``.
 
-        One that held another configuration is named anew and counts as new; its other files are the caller's to judge.
+        A folder that held another configuration takes the present one and counts as new; its other files stay.
         """
         run = cls(path)
         path.mkdir(parents=True, exist_ok=True)
-        if run._holds(config) or run._is_locked():  # whoever is refused the lock must not have changed a thing
+        if run._holds(config) or run._is_locked():  # a process that is refused the lock must not have changed anything
             return run
         atomic_write(path / CONFIG, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
         atomic_write(path / OVERRIDES, "".join(f"{override}\n" for override in overrides))
@@ -106,7 +107,7 @@ class RunFolder:
         status = str(self.facts()["status"])
         return "interrupted" if status == "running" and not self._is_locked() else status
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Entries:
         """Read run.json.
 
         Raises:
@@ -117,7 +118,7 @@ class RunFolder:
             raise UsageError(f"{self.path / RUN} is damaged (no status); delete {self.path} and run again")
         return facts
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Entries:
         """Read config.yaml.
 
         Raises:
@@ -125,18 +126,23 @@ class RunFolder:
         """
         return self._read(CONFIG, yaml.safe_load)
 
-    def note(self, **facts: Any) -> None:
+    def note(self, **facts: object) -> None:
         """Merge facts into run.json; while the run goes on, bring its seconds and peak memory up to date."""
         self._write(self.facts() | self._spent() | facts)
 
-    def begin(self, **facts: Any) -> None:
-        """Say that the run goes on, and under what; ``versions`` among the facts add to those known here."""
+    def begin(self, versions: Mapping[str, str] | None = None, **facts: object) -> None:
+        """Note that the run is going on, and under what.
+
+        Args:
+            versions: Versions of further packages
+            facts: Further entries of run.json
+        """
         self._since = time.monotonic()
-        versions = {
+        known = {
             "l2l": __version__,
             "python": platform.python_version(),
             "numpy": metadata.version("numpy"),
-            **facts.pop("versions", {}),
+            **(versions or {}),
         }
         before = self.facts()
         before.pop("message", None)  # the failure that this attempt is to mend
@@ -145,35 +151,23 @@ class RunFolder:
             "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
             "command": " ".join(["l2l", *sys.argv[1:]]),
         }
-        self._write(before | {"status": "running", "versions": versions} | where | facts)
+        self._write(before | {"status": "running", "versions": known} | where | facts)
 
-    def interrupt(self, **facts: Any) -> None:
-        """Say that the run stopped on request and can be resumed."""
-        self.end("interrupted", **facts)
-
-    def fail(self, message: str, **facts: Any) -> None:
-        """Say that the run failed, and why."""
-        self.end("failed", message=message, **facts)
-
-    def finish(self, **facts: Any) -> None:
-        """Say that the run is done."""
-        self.end("done", **facts)
-
-    def end(self, status: str, **facts: Any) -> None:
-        """Say how the run ended: done, interrupted or failed; seconds add up over resumptions."""
+    def end(self, status: str, **facts: object) -> None:
+        """Note how the run ended: done, interrupted or failed; seconds add up over resumptions."""
         self.note(status=status, **facts)
         self._since = None
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the folder for this process alone; a killed process lets go of it.
+        """Reserve the folder for this process; the lock of a killed process is released.
 
         Raises:
-            UsageError: Another process holds it.
+            UsageError: Another process has reserved it.
         """
         with (self.path / LOCK).open("w") as file:
             if not _take(file):
-                raise UsageError(f"{self.path} is being written by another l2l; wait for it or end it")
+                raise UsageError(f"{self.path} is being written by another l2l; wait for it or stop it")
             yield
 
     def _is_locked(self) -> bool:
@@ -183,7 +177,7 @@ class RunFolder:
         with path.open() as file:
             return not _take(file)
 
-    def _holds(self, config: Mapping[str, Any]) -> bool:
+    def _holds(self, config: Node) -> bool:
         """Say whether the folder belongs to this configuration already, and to the digits of this version."""
         if not ((self.path / RUN).exists() and (self.path / CONFIG).exists()):
             return False
@@ -193,7 +187,7 @@ class RunFolder:
         """Return which digits the run comes to; version 0.1.0 did not say, and its are the first."""
         return int(self.facts().get("results", 1))
 
-    def _read(self, name: str, parse: Any) -> dict[str, Any]:
+    def _read(self, name: str, parse: Callable[[str], object]) -> Entries:
         path = self.path / name
         try:
             content = parse(path.read_text(encoding="utf-8"))
@@ -204,10 +198,10 @@ class RunFolder:
             raise UsageError(f"{path} is damaged (not a mapping); delete {self.path} and run again")
         return content
 
-    def _write(self, facts: Mapping[str, Any]) -> None:
+    def _write(self, facts: Node) -> None:
         atomic_write(self.path / RUN, json.dumps(facts, indent=2, default=str) + "\n")
 
-    def _spent(self) -> dict[str, Any]:
+    def _spent(self) -> Entries:
         """Return what the run has cost so far, earlier attempts included."""
         if self._since is None:
             return {}
@@ -221,7 +215,7 @@ class RunFolder:
 
 
 def _take(file: IO[str]) -> bool:
-    """Try to lock an open file until it is closed; where the system has no such locks, say that it worked."""
+    """Try to lock an open file until it is closed; on systems without such locks, return True."""
     if sys.platform == "win32":
         return True
     try:

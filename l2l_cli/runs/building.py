@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from l2l_cli.config.build import Builder, changed
+from l2l_cli.config.build import Builder, build, changed
 from l2l_cli.config.schema import Hardware, Settings
 from l2l_cli.core.errors import UsageError
+from l2l_cli.core.nodes import Entries, Node
 from l2l_cli.kernels.paths import Paths
 from l2l_cli.learners.base import Learner
 from l2l_cli.parallel.replicated import Replicated
@@ -19,22 +19,22 @@ from l2l_cli.tasks.base import Task
 from l2l_cli.tasks.vary import Variations
 
 _META_TRAINED: dict[str, bool] = {}
-"""Answers of ``is_meta_trained`` by the nodes of task and learner."""
+"""Results of ``is_meta_trained`` by the nodes of task and learner."""
 
 WORTH_COMPILING = 100
 
-"""Updates of φ from which on ``kernels=auto`` compiles what can be compiled: a trial run should not wait for it."""
+"""Number of meta-updates from which ``kernels=auto`` compiles: shorter trial runs should not wait for it."""
 
 
 def prepare(hardware: Hardware) -> None:
     """Set threads, device and determinism of this process.
 
     Raises:
-        UsageError: The device is not there.
+        UsageError: There is no such device.
     """
     torch.set_num_threads(hardware.threads)
     torch.use_deterministic_algorithms(hardware.deterministic)
-    # Filling what will be written anyway helps to find errors, and costs a tenth of the time of small operations.
+    # Filling memory that will be written anyway costs a tenth of the time of small operations.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if hardware.device.startswith("cuda") and not torch.cuda.is_available():
         raise UsageError("hardware.device=cuda, but torch finds no GPU; use hardware=cpu")
@@ -71,7 +71,7 @@ def _for_tasks(settings: Settings, builder: Builder) -> Builder:
     return builder.offering(data_folder=Path(settings.data.dir).expanduser() if settings.data.dir else None)
 
 
-def variation(settings: Settings, changes: Mapping[str, Any], path: str, builder: Builder = build) -> Task:
+def variation(settings: Settings, changes: Node, path: str, builder: Builder = build) -> Task:
     """Build the task of a configuration with some of its arguments changed.
 
     Args:
@@ -96,7 +96,7 @@ def variation(settings: Settings, changes: Mapping[str, Any], path: str, builder
 
 
 def build_learner(
-    settings: Settings, task: Task, builder: Builder = build, node: dict[str, Any] | None = None
+    settings: Settings, task: Task, builder: Builder = build, node: Entries | None = None
 ) -> Learner[Any]:
     """Build the learner of a configuration for a task, or of another ``node`` in its place."""
     kernels = settings.hardware.kernels
@@ -115,7 +115,7 @@ def is_meta_trained(settings: Settings) -> bool:
     return _META_TRAINED[key]
 
 
-def run_facts(settings: Settings) -> dict[str, Any]:
+def run_facts(settings: Settings) -> Entries:
     """Return what run.json records of the machine's state."""
     device = settings.hardware.device
     name = torch.cuda.get_device_name() if device.startswith("cuda") else "cpu"

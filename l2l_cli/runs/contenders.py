@@ -10,6 +10,7 @@ from typing import Any
 
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError
+from l2l_cli.core.nodes import Entries, Node
 from l2l_cli.evaluation.contest import Contender, Plan, Problem
 from l2l_cli.evaluation.tune import Trial, Tuning
 from l2l_cli.learners.base import Learner
@@ -96,7 +97,7 @@ def digest(learner: Learner[Any]) -> str:
     return found.hexdigest()
 
 
-def variations(grid: Mapping[str, Any], problems: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def variations(grid: Node, problems: Node) -> dict[str, Entries]:
     """Return what changes in the task's node by the name of the problem: every named one with every point of the grid.
 
     Args:
@@ -120,7 +121,7 @@ def variations(grid: Mapping[str, Any], problems: Mapping[str, Any]) -> dict[str
     return result
 
 
-def _axes(grid: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Sequence[object]]]:
+def _axes(grid: Node, path: str = "") -> Iterator[tuple[str, Sequence[object]]]:
     for key, values in grid.items():
         if isinstance(values, Mapping):
             yield from _axes(values, f"{path}{key}.")

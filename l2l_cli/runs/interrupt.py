@@ -1,4 +1,4 @@
-"""Ctrl-C between two updates, never within one: what a checkpoint then holds is consistent."""
+"""Ctrl-C takes effect between two updates, never within one, so that checkpoints are consistent."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Self
 
 
 class Interrupt:
-    """Notes the first Ctrl-C instead of raising; a second one raises at once."""
+    """Delays the first Ctrl-C until ``check``; a second one raises at once."""
 
     def __init__(self) -> None:
-        self.asked = False
-        # Only a process' main thread may handle signals; elsewhere Ctrl-C is somebody else's to handle.
+        self._pressed = False
+        # Only the main thread of a process may handle signals.
         self._handles = threading.current_thread() is threading.main_thread()
 
     def __enter__(self) -> Self:
-        """Take over Ctrl-C."""
+        """Start to delay Ctrl-C."""
         if self._handles:
             self._before = signal.signal(signal.SIGINT, self._note)
         return self
@@ -25,7 +25,7 @@ class Interrupt:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Give Ctrl-C back."""
+        """Restore the former handling of Ctrl-C."""
         if self._handles:
             signal.signal(signal.SIGINT, self._before)
 
@@ -33,13 +33,13 @@ class Interrupt:
         """Raise the Ctrl-C that was noted, if there was one.
 
         Raises:
-            KeyboardInterrupt: There was.
+            KeyboardInterrupt: Ctrl-C was pressed.
         """
-        if self.asked:
+        if self._pressed:
             raise KeyboardInterrupt
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         del number, frame
-        if self.asked:
+        if self._pressed:
             raise KeyboardInterrupt
-        self.asked = True
+        self._pressed = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from l2l_cli.config.build import Builder, changed
 from l2l_cli.config.compose import settings_of_run
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError
+from l2l_cli.core.nodes import Node
 from l2l_cli.learners.base import Learner
 from l2l_cli.results.run import RunFolder
 from l2l_cli.runs.building import build_learner
@@ -19,7 +19,7 @@ from l2l_cli.tasks.base import Task
 
 WEIGHTS = "weights.safetensors"
 
-"""The trained φ of a finished run, by the learner's own names."""
+"""File of a finished run's trained φ, by the learner's names."""
 
 
 def load_run(path: str, present: Settings) -> tuple[RunFolder, Settings]:
@@ -30,12 +30,12 @@ def load_run(path: str, present: Settings) -> tuple[RunFolder, Settings]:
     """
     run = RunFolder.load(Path(path))
     if not (run.path / WEIGHTS).is_file():
-        raise UsageError(f"{path} is {run.status}, not done; go on with `l2l meta-train --resume {path}`")
+        raise UsageError(f"{path} is {run.status}, not done; resume it with `l2l meta-train --resume {path}`")
     return run, settings_of_run(run.config(), present)
 
 
 def load_learner(
-    run: RunFolder, saved: Settings, task: Task, builder: Builder, changes: Mapping[str, Any] | None = None
+    run: RunFolder, saved: Settings, task: Task, builder: Builder, changes: Node | None = None
 ) -> Learner[Any]:
     """Build a finished run's learner for a task, with its trained weights.
 
@@ -60,5 +60,5 @@ def load_learner(
 
 
 def task_was_chosen(settings: Settings) -> bool:
-    """Say whether the user asked for a task, or for a change of one."""
+    """Return whether the user chose a task or changed one."""
     return any(item.lstrip("+~").split("=")[0].split(".")[0] in ("task", "experiment") for item in settings.overrides)

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of long work: a bar on a terminal, a line every 20 seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 Relay = Callable[[float, str], None]
 
 EVERY = 20.0
-"""Seconds between lines when the output is no terminal."""
+"""Seconds between two lines where the output is not a terminal."""
 
 
 def console() -> Console:
-    """Return the console for tables: as wide as the terminal, or wide enough where there is none."""
+    """Return the console for tables: as wide as the terminal, or 150 characters where there is none."""
     plain = Console()
     return plain if plain.is_terminal else Console(width=150)
 
 
 class Reporter:
-    """Counts steps of one piece of work and shows rate, time left and the latest loss.
+    """Counts the steps of a piece of work and shows rate, time left and the latest loss.
 
     Args:
-        title: What is being done.
-        total: Steps in all.
-        done: Steps done before, by an interrupted run.
-        relay: Is told the steps and the note once a second, and nothing is shown; for work in other processes.
+        title: Name of the work.
+        total: Number of steps in all.
+        done: Number of steps that an interrupted run has made before.
+        relay: Function that gets the steps and a note once a second, for work in other processes; nothing is shown.
     """
 
     def __init__(self, title: str, total: float, done: float = 0, relay: Relay | None = None) -> None:
@@ -63,12 +63,12 @@ class Reporter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave the bar where it stands."""
+        """Stop the bar."""
         if self._bar is not None:
             self._bar.stop()
 
     def advance(self, note: str, steps: float = 1) -> None:
-        """Count steps; ``note`` says how it goes, as in "loss 0.0123"."""
+        """Count steps, with a note on the latest, as in "loss 0.0123"."""
         self._done += steps
         if self._relay is not None:
             self._unsaid += steps

@@ -1,4 +1,4 @@
-"""Random search before a meta-training run: short trials, and the run itself at the values of the best one.
+"""Random search before a meta-training run: short trials, then the run at the values of the best trial.
 
 Source: Andrychowicz et al. 2016, §3 ("the learning rate is chosen by random search").
 Deviation: the paper states neither ranges nor budget; both are ours, and part of the run's configuration.
@@ -16,6 +16,7 @@ import torch
 
 from l2l_cli.config.schema import SEARCHED, Search, Settings
 from l2l_cli.core.errors import L2LError, RunFailed, UsageError, did_you_mean
+from l2l_cli.core.nodes import Entries, Node
 from l2l_cli.core.random import generator
 from l2l_cli.meta.training import Training, Update
 from l2l_cli.results.run import RunFolder
@@ -24,11 +25,11 @@ from l2l_cli.runs.interrupt import Interrupt
 from l2l_cli.runs.progress import Relay, Reporter
 
 Make = Callable[[Settings], Training]
-"""Builds the training of a configuration."""
+"""Function that builds the training of a configuration."""
 
 
 def draws(search: Search, seed: int) -> list[dict[str, float]]:
-    """Return the values of each trial, log-uniform in their ranges: a pure function of the run's seed."""
+    """Return the values of each trial, log-uniform in their ranges; they depend on the run's seed alone."""
     return [
         {key: _log_uniform(low, high, seed, stream, trial) for key, (low, high, stream) in search.wanted.items()}
         for trial in range(search.trials)
@@ -61,7 +62,7 @@ def with_values(settings: Settings, values: Mapping[str, float]) -> Settings:
     return changed
 
 
-def _places(node: Any, prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _places(node: Any, prefix: str) -> Iterator[tuple[str, Entries]]:
     """Yield each number's key and the mapping that holds it."""
     # In the plan a whole number is a count; in an open node it may be a rate that was typed without a point.
     kinds = int | float if isinstance(node, dict) else float
@@ -74,10 +75,10 @@ def _places(node: Any, prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def check(settings: Settings, make: Make) -> None:
-    """See that a run can be made at both ends of every range, before anything is written.
+    """Check that a run can be made at both ends of every range, before anything is written.
 
     Raises:
-        UsageError: It cannot.
+        UsageError: No run can be made there.
     """
     if settings.search.trials:
         make(with_values(settings, {key: float(each.low) for key, each in settings.search.wanted.items()}))
@@ -100,7 +101,7 @@ def searched(settings: Settings, folder: RunFolder, make: Make, relay: Relay | N
         trials = _trials(settings, folder, make, relay)
         finite = [trial for trial in trials if trial["validation"] is not None]
         if not finite:
-            raise RunFailed(f"none of the search's {len(trials)} trials can be used; lower search.ranges")
+            raise RunFailed(f"all {len(trials)} trials of the search diverged; lower search.ranges")
     except KeyboardInterrupt:
         folder.end("interrupted", updates=0)
         raise
@@ -113,10 +114,10 @@ def searched(settings: Settings, folder: RunFolder, make: Make, relay: Relay | N
     return with_values(settings, chosen)
 
 
-def _trials(settings: Settings, folder: RunFolder, make: Make, relay: Relay | None) -> list[dict[str, Any]]:
-    """Run the trials that are still to be run, and write down each as it ends."""
+def _trials(settings: Settings, folder: RunFolder, make: Make, relay: Relay | None) -> list[Entries]:
+    """Run the trials that are still to be run, and record each as it ends."""
     search, drawn = settings.search, draws(settings.search, settings.seed)
-    trials: list[dict[str, Any]] = folder.facts().get("search", [])
+    trials: list[Entries] = folder.facts().get("search", [])
     title = f"search {settings.run_name} seed {settings.seed}"
     total, before = search.trials * search.updates, len(trials) * search.updates
     with Reporter(title, total, before, relay) as reporter, Interrupt() as interrupt:
@@ -129,8 +130,8 @@ def _trials(settings: Settings, folder: RunFolder, make: Make, relay: Relay | No
     return trials
 
 
-def _trial(training: Training, updates: int, reporter: Reporter, interrupt: Interrupt) -> dict[str, Any]:
-    """Return how a trial ended: its best validation loss, null for one that diverged, and the updates that it took."""
+def _trial(training: Training, updates: int, reporter: Reporter, interrupt: Interrupt) -> Entries:
+    """Return a trial's best validation loss, None if it diverged, and its number of updates."""
     best: float | None = None
     try:
         for record in training.records():
@@ -144,10 +145,10 @@ def _trial(training: Training, updates: int, reporter: Reporter, interrupt: Inte
     return {"validation": best, "updates": training.number}
 
 
-def _outcome(trial: Mapping[str, Any]) -> str:
+def _outcome(trial: Node) -> str:
     return "diverged" if trial["validation"] is None else f"validation {trial['validation']:.5g}"
 
 
 def shown(values: Mapping[str, float]) -> str:
-    """Return "optimizer.lr=0.00812" for a person to read."""
+    """Return values as text, as in "optimizer.lr=0.00812"."""
     return ", ".join(f"{key}={value:.4g}" for key, value in values.items())

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import groupby, zip_longest
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -19,6 +18,7 @@ from l2l_cli.config.build import Builder, build
 from l2l_cli.config.compose import identity_of_training
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import L2LError, UsageError
+from l2l_cli.core.nodes import Entries
 from l2l_cli.evaluation.score import criterion_for
 from l2l_cli.kernels.paths import NUMBA
 from l2l_cli.meta.gradient import Estimator
@@ -36,7 +36,7 @@ from l2l_cli.runs.search import check, searched
 
 CHECKPOINT = "checkpoint.safetensors"
 OFFSET = "metrics_bytes"
-"""Under this name the checkpoint keeps how long metrics.csv was when it was written."""
+"""Name in the checkpoint of the length of metrics.csv when the checkpoint was written."""
 
 
 def train(
@@ -88,13 +88,13 @@ def train_together(
             member.restore()
         # Seeds that were interrupted at different epochs cannot share a kernel's lanes.
         members.sort(key=lambda member: member.training.number)
-        for _, company in groupby(members, key=lambda member: member.training.number):
-            _train(list(company), relay)
+        for _, group in groupby(members, key=lambda member: member.training.number):
+            _train(list(group), relay)
     return folders
 
 
 def side_by_side(settings: Settings) -> int:
-    """Return how many seeds of a configuration are trained side by side at the price of one."""
+    """Return how many seeds of a configuration can be trained together in the time of one."""
     gradient = build(settings.gradient, "gradient")
     if not isinstance(gradient, OnlineRule):
         return 1
@@ -102,20 +102,20 @@ def side_by_side(settings: Settings) -> int:
 
 
 def expected_updates(settings: Settings, seeds: int) -> int:
-    """Return how many updates so many seeds take, of which those of a search are one seed's after the other's."""
+    """Return the number of updates of some seeds together, whose searches run one after the other."""
     return settings.meta.updates + seeds * settings.search.trials * settings.search.updates
 
 
 def expected_seconds(settings: Settings) -> float:
-    """Return about how long one such group takes on one core; for the order of runs and the time left."""
+    """Return about how long seeds that are trained together take on one core, to order runs and estimate time left."""
     seeds = side_by_side(settings)
     gradient: Estimator | OnlineRule = build(settings.gradient, "gradient")
     learner = build_learner(settings, build_task(settings))
     return expected_updates(settings, seeds) * gradient.update_seconds(learner, seeds)
 
 
-def training_of(settings: Settings) -> dict[str, Any]:
-    """Return what decides a training: configurations in which it is the same share one run."""
+def training_of(settings: Settings) -> Entries:
+    """Return what determines a training: configurations that agree in it share one run."""
     return identity_of_training(settings)
 
 
@@ -197,14 +197,14 @@ def _loop(members: Sequence[_Member], relay: Relay | None) -> None:
 
 @dataclass
 class _Member:
-    """One run: a training, and the folder that it is written to."""
+    """One run: a training, and the folder that it writes to."""
 
     settings: Settings
     training: Training
     folder: RunFolder
 
     def restore(self) -> None:
-        """Take up the checkpoint, if there is one."""
+        """Restore the checkpoint, if there is one."""
         path = self.folder.path / CHECKPOINT
         if path.exists():
             saved = load_file(path)
@@ -214,7 +214,7 @@ class _Member:
             self._metrics.truncate(0)
 
     def note(self, record: Update | Validation, reporter: Reporter) -> None:
-        """Write down what a record says."""
+        """Record an update or a validation in metrics.csv."""
         if isinstance(record, Update):
             if record.skipped:
                 self._append(record.number, [("meta_train", "skipped", record.norm)])
@@ -229,7 +229,7 @@ class _Member:
 
     def checkpoint(self) -> None:
         """Save all that a resumed run needs."""
-        # Copies: a new state may hold one tensor of zeros many times, and the format knows no shared memory.
+        # Copies, because a new state may hold one tensor of zeros many times, and the format has no shared memory.
         saved = {name: value.clone().contiguous() for name, value in self.training.checkpoint().items()}
         saved[OFFSET] = torch.tensor(self._metrics.length(), device="cpu")
         atomic_write(self.folder.path / CHECKPOINT, to_safetensors(saved))

@@ -9,6 +9,7 @@ from l2l_cli.config.build import changed
 from l2l_cli.config.compose import compose
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError, did_you_mean
+from l2l_cli.core.nodes import Entries, Node
 from l2l_cli.evaluation.score import criterion_for
 from l2l_cli.evaluation.tune import Trial, Tuning, draws_of, settings_of, tune
 from l2l_cli.learners.base import Learner
@@ -17,7 +18,7 @@ from l2l_cli.tasks.base import Task
 
 
 def hand_made(name: str, overrides: Sequence[str], settings: Settings, task: Task) -> Settings:
-    """Compose a hand-made learner's own settings, what the user typed before its own, and see that it builds.
+    """Compose a hand-made learner's settings, with what the user typed before its overrides, and check that it builds.
 
     Raises:
         UsageError: There is no such learner, it does not fit the task, or it would have to be meta-trained first.
@@ -53,11 +54,11 @@ def tuned(
     """Tune a configuration's hand-made learner for a task on the tune phase, and build it at its best.
 
     Args:
-        settings: Its ``tune`` says what is tried and what it is judged by; null: see ``criterion_for``.
-        task: To be tuned for, which need not be the configuration's own.
+        settings: Settings whose ``tune`` says what is tried and by which criterion; see ``criterion_for`` for null.
+        task: Task that the learner is tuned for, which need not be the configuration's.
         steps: Length of the tune episodes, the horizon that the learner is tuned for.
-        tell: Is told of each trial when it is done.
-        learned: Where the learner is not hand-made: whose φ it takes, while numbers beside φ are tuned.
+        tell: Function that is called with each trial when it is done.
+        learned: Meta-trained learner whose φ is taken, while numbers beside φ are tuned; None for hand-made learners.
 
     Raises:
         UsageError: A key to tune is not the learner's.
@@ -65,7 +66,7 @@ def tuned(
     """
     points = tunable(settings)
 
-    def make(point: dict[str, Any]) -> Learner[Any]:
+    def make(point: Entries) -> Learner[Any]:
         changes = {key.removeprefix("learner."): value for key, value in point.items()}
         learner = build_learner(settings, task, node=changed(settings.learner, changes, "learner"))
         if learned is not None:
@@ -80,11 +81,11 @@ def tuned(
     return Tuned(make(tuning.best.setting), tuning)
 
 
-def tunable(settings: Settings) -> list[dict[str, Any]]:
+def tunable(settings: Settings) -> list[Entries]:
     """Return the settings that ``tuned`` tries, by configuration key; [{}] where there is nothing to tune.
 
     Raises:
-        UsageError: A key is not under ``learner``, or a range is none.
+        UsageError: A key is not under ``learner``, or a range is not valid.
     """
     plan = settings.tune
     for key in (*plan.grid, *plan.ranges):
@@ -99,7 +100,7 @@ def tunable(settings: Settings) -> list[dict[str, Any]]:
         raise UsageError(str(error)) from error
 
 
-def _keys(node: Mapping[str, Any], path: str = "learner") -> list[str]:
+def _keys(node: Node, path: str = "learner") -> list[str]:
     """Return the dotted keys of a node."""
     inner = [_keys(value, f"{path}.{name}") for name, value in node.items() if isinstance(value, Mapping)]
     return [f"{path}.{name}" for name in node if name != "_target_"] + [key for keys in inner for key in keys]

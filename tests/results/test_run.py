@@ -50,7 +50,7 @@ def test_a_folder_is_named_by_its_configuration(tmp_path):
 def test_a_chosen_folder_says_what_it_holds_now(tmp_path):
     first = RunFolder.make(tmp_path / "out", {"scale": "smoke"}, ["a=1"])
     first.begin()
-    first.finish()
+    first.end("done")
     assert RunFolder.make(tmp_path / "out", {"scale": "smoke"}, []).status == "done"
     second = RunFolder.make(tmp_path / "out", {"scale": "short"}, [])
     assert (second.status, second.config()) == ("new", {"scale": "short"})
@@ -74,11 +74,11 @@ def test_seconds_add_up_and_facts_merge(tmp_path, monkeypatch):
         assert run.status == "running"
         run.note(updates=3)
         assert run.facts()["seconds"] == 3.0
-        run.interrupt(updates=4)
+        run.end("interrupted", updates=4)
         assert run.status == "interrupted"
     again = RunFolder.load(run.path)
     again.begin()
-    again.finish(updates=7)
+    again.end("done", updates=7)
     facts = again.facts()
     assert (facts["status"], facts["updates"], facts["seconds"], facts["seeds"]) == ("done", 7, 12.0, [0])
     assert facts["peak_memory_bytes"] > 1e6
@@ -89,7 +89,7 @@ def test_seconds_add_up_and_facts_merge(tmp_path, monkeypatch):
 def test_a_failure_is_told_until_it_is_mended(tmp_path):
     run = RunFolder.claim(tmp_path, "run", {}, [])
     run.begin()
-    run.fail("too many updates were skipped", updates=3)
+    run.end("failed", message="too many updates were skipped", updates=3)
     assert (run.status, run.facts()["message"]) == ("failed", "too many updates were skipped")
     run.begin()
     assert "message" not in run.facts()
