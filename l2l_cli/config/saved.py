@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from l2l_cli.config.saved_images import IMAGE_TASKS, image_task
 from l2l_cli.core.nodes import Entries, Node
 
 Upgrade = Callable[[Node], Node]
@@ -46,6 +47,7 @@ UPGRADES: dict[str, Upgrade] = {
     ),
     "l2l_cli.learners.many_epochs.ManyEpochs": moved("l2l_cli.learners.refit.many_epochs.ManyEpochs"),
     "l2l_cli.learners.svm.Svm": moved("l2l_cli.learners.refit.svm.Svm"),
+    **dict.fromkeys(IMAGE_TASKS, image_task),
 }
 """From a node as an older version wrote it to the present one, by the class's dotted path in the older version."""
 
