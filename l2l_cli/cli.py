@@ -234,7 +234,7 @@ def reproduce(
 ) -> None:
     """Run a paper's tables and figures and compare them with the published numbers and the limits.
 
-    Overrides change every row, as in `l2l reproduce bosc2016 table hardware.threads=2 meta.updates=100`.
+    Overrides change every row, as in `l2l reproduce PAPER table1 hardware.threads=2 meta.updates=100`.
     """
     overrides, artefacts = _overrides_and_others(words or [])
     known = papers(config_dir)

@@ -16,7 +16,6 @@ before where a short key goes to the inner node that takes it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from l2l_cli.config.saved_images import IMAGE_TASKS, image_task
 from l2l_cli.core.nodes import Entries, Node
@@ -57,7 +56,7 @@ def upgraded(config: Node) -> Entries:
     return {key: _upgraded(value) for key, value in config.items()}
 
 
-def _upgraded(value: Any) -> Any:
+def _upgraded(value: object) -> object:
     """Return a value with every node in it brought up to date."""
     if isinstance(value, list):
         return [_upgraded(item) for item in value]

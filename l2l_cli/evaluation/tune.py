@@ -31,6 +31,23 @@ class Trial(NamedTuple):
     loss: float
 
 
+class Judge(NamedTuple):
+    """Episodes of the tune phase and the criterion by which settings are compared.
+
+    Attributes:
+        episodes: Number of episodes, the same ones for each setting and each learner.
+        steps: Length of the episodes.
+        seed: Seed of the episodes.
+        criterion: Loss that is minimised: "final" is that of the last step (Andrychowicz et al. 2016), "end" that of
+            the last tenth of the steps, "mean" that of all, "held_out" that of the steps whose targets are hidden.
+    """
+
+    episodes: int
+    steps: int
+    seed: int
+    criterion: str
+
+
 class Tuning(NamedTuple):
     """All trials in their order, the best of them, and the keys whose best value lies at the edge of what was tried."""
 
@@ -101,24 +118,17 @@ def _unscale(key: str, position: float) -> float:
 def tune(
     make: Callable[[Entries], Learner[Any]],
     settings: Sequence[Entries],
-    episodes: int,
-    steps: int,
-    seed: int,
-    criterion: str,
+    judge: Judge,
     tell: Callable[[Trial], None] = lambda trial: None,
     ranges: Mapping[str, Range] | None = None,
 ) -> Tuning:
     """Score every setting on the same tune episodes and pick the best.
 
     Args:
-        make: Builds the learner of a setting.
-        settings: From ``settings_of`` or ``draws_of``.
-        episodes: Tune episodes, the same for each setting and each learner.
-        steps: Their length.
-        seed: Seed of the episodes.
-        criterion: "final" minimises the last step's loss (Andrychowicz et al. 2016), "end" that of the last tenth of
-            the steps, "mean" that of all, "held_out" that of the steps whose targets are hidden.
-        tell: Is told of each trial when it is done.
+        make: Function that builds the learner of a setting.
+        settings: Settings to try, from ``settings_of`` or ``draws_of``.
+        judge: Episodes and criterion by which they are compared.
+        tell: Function that is called with each trial when it is done.
         ranges: Ranges that the settings were drawn from, if they were.
 
     Raises:
@@ -126,7 +136,7 @@ def tune(
     """
     trials = []
     for setting in settings:
-        value = score(make(setting), episodes, steps, seed, Phase.TUNE).by(criterion)
+        value = score(make(setting), judge.episodes, judge.steps, judge.seed, Phase.TUNE).by(judge.criterion)
         trials.append(Trial(setting, value))
         tell(trials[-1])
     finite = [trial for trial in trials if math.isfinite(trial.loss)]

@@ -27,7 +27,7 @@ def problems_of(settings: Settings, shorten: int | None = None) -> list[Problem]
     A problem that names a ``_target_`` is a task of its own, of another class; others say what changes in the task.
 
     Args:
-        settings: Whose ``evaluation.problems`` are built; ``evaluation.steps`` bounds their horizons.
+        settings: Settings whose ``evaluation.problems`` are built; ``evaluation.steps`` bounds their horizons.
         shorten: Horizon from which on a problem is scored on as many fewer episodes, two at least; None for never.
     """
     problems = []

@@ -10,7 +10,6 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
 
 import torch
 
@@ -62,7 +61,7 @@ def with_values(settings: Settings, values: Mapping[str, float]) -> Settings:
     return changed
 
 
-def _places(node: Any, prefix: str) -> Iterator[tuple[str, Entries]]:
+def _places(node: object, prefix: str) -> Iterator[tuple[str, Entries]]:
     """Yield each number's key and the mapping that holds it."""
     # In the plan a whole number is a count; in an open node it may be a rate that was typed without a point.
     kinds = int | float if isinstance(node, dict) else float

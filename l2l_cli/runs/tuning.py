@@ -11,7 +11,7 @@ from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError, did_you_mean
 from l2l_cli.core.nodes import Entries, Node
 from l2l_cli.evaluation.score import criterion_for
-from l2l_cli.evaluation.tune import Trial, Tuning, draws_of, settings_of, tune
+from l2l_cli.evaluation.tune import Judge, Trial, Tuning, draws_of, settings_of, tune
 from l2l_cli.learners.base import Learner
 from l2l_cli.runs.building import build_learner
 from l2l_cli.tasks.base import Task
@@ -76,8 +76,8 @@ def tuned(
     if len(points) == 1:  # nothing to choose from
         return Tuned(make(points[0]), None)
     plan = settings.tune
-    criterion = criterion_for(task, plan.criterion)
-    tuning = tune(make, points, plan.episodes, steps, settings.seed, criterion, tell, plan.drawn_from)
+    judge = Judge(plan.episodes, steps, settings.seed, criterion_for(task, plan.criterion))
+    tuning = tune(make, points, judge, tell, plan.drawn_from)
     return Tuned(make(tuning.best.setting), tuning)
 
 

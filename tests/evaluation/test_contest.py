@@ -10,7 +10,7 @@ import torch
 from l2l_cli.core.types import Phase
 from l2l_cli.evaluation.contest import Contender, Entry, Plan, Problem, ScoreStore, Standing, play, scored
 from l2l_cli.evaluation.score import Scores, score
-from l2l_cli.evaluation.tune import tune
+from l2l_cli.evaluation.tune import Judge, tune
 from l2l_cli.learners.descent import Descent
 from l2l_cli.optimizers.adam import Adam
 from l2l_cli.optimizers.sgd import Sgd
@@ -60,7 +60,7 @@ def test_scores_are_found_again_by_what_decided_them(tmp_path, monkeypatch):
 def test_a_setting_and_a_phase_are_part_of_what_decides(tmp_path):
     store, one = ScoreStore(tmp_path), problem(seeds=(0,))
     for rate in (0.1, 0.2):
-        tuning = tune(lambda point: Descent(one.task, Sgd(point["lr"])), [{"lr": rate}], 2, 3, 0, "mean")
+        tuning = tune(lambda point: Descent(one.task, Sgd(point["lr"])), [{"lr": rate}], Judge(2, 3, 0, "mean"))
         scored(Entry("sgd", one, Descent(one.task, Sgd(rate)), tuning, {}), store)
     scored(Entry("sgd", one, Descent(one.task, Sgd(0.2)), tuning, {}), store, Phase.TUNE)
     assert len(list(tmp_path.iterdir())) == 3

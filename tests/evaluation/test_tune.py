@@ -9,7 +9,7 @@ import pytest
 from l2l_cli.config.compose import compose
 from l2l_cli.core.errors import RunFailed, UsageError
 from l2l_cli.core.ranges import Range, ranges_of
-from l2l_cli.evaluation.tune import draws_of, settings_of, tune
+from l2l_cli.evaluation.tune import Judge, draws_of, settings_of, tune
 from l2l_cli.learners.descent import Descent
 from l2l_cli.optimizers.sgd import Sgd
 from l2l_cli.runs.tuning import tuned
@@ -31,13 +31,13 @@ def test_the_best_is_found_and_the_edge_is_told():
     def make(setting):
         return Descent(task, Sgd(setting["lr"]))
 
-    inner = tune(make, settings_of({"lr": [1e-4, 0.1, 100.0]}, None), 8, 20, 0, "final")
+    inner = tune(make, settings_of({"lr": [1e-4, 0.1, 100.0]}, None), Judge(8, 20, 0, "final"))
     assert inner.best.setting == {"lr": 0.1}
     assert inner.at_edge == []
-    outer = tune(make, settings_of({"lr": [1e-4, 1e-3]}, None), 8, 20, 0, "mean")
+    outer = tune(make, settings_of({"lr": [1e-4, 1e-3]}, None), Judge(8, 20, 0, "mean"))
     assert outer.at_edge == ["lr"]
     with pytest.raises(RunFailed, match="no setting"):
-        tune(make, settings_of({"lr": [1e30]}, None), 2, 20, 0, "final")
+        tune(make, settings_of({"lr": [1e30]}, None), Judge(2, 20, 0, "final"))
 
 
 def test_draws_are_log_uniform_and_the_first_of_more():
@@ -88,7 +88,7 @@ def test_the_edge_of_a_range_is_told():
     task = Quadratic(dimension=3, horizon=20)
     ranges = {"lr": Range(1e-4, 1e-3, 0)}
     found = tune(
-        lambda setting: Descent(task, Sgd(**setting)), draws_of(ranges, 60, 0), 8, 20, 0, "mean", ranges=ranges
+        lambda setting: Descent(task, Sgd(**setting)), draws_of(ranges, 60, 0), Judge(8, 20, 0, "mean"), ranges=ranges
     )
     assert found.at_edge == ["lr"]
     assert found.chosen.startswith("best of 60: lr=0.000")
