@@ -47,7 +47,7 @@ class Outcome(NamedTuple):
 
 
 @dataclass
-class Job:
+class HydraJob:
     """Function that Hydra calls with a composed configuration; it may be pickled to another process.
 
     Attributes:
@@ -109,7 +109,7 @@ def launch(
     if multirun and "WORLD_SIZE" in os.environ:
         raise UsageError("-m under a distributed launcher would start every job on every rank; launch one sweep a rank")
     search = search_path(config_dir)
-    job = Job(command, flags, config_dir, list(sys.argv))
+    job = HydraJob(command, flags, config_dir, list(sys.argv))
     output = next((item.split("=", 1)[1] for item in overrides if item.startswith("output=")), "outputs")
     stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
     sweep = Path(output) / "multirun" / f"{stamp}-{os.getpid()}"

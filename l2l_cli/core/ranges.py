@@ -25,7 +25,7 @@ def ranges_of(given: Mapping[str, object], where: str) -> dict[str, Range]:
     """Read ranges as they are configured, leaving out those that are null.
 
     Args:
-        given: By option [low, high], whose stream is its position in the mapping, or [low, high, stream]
+        given: Range by option: [low, high], whose stream is its position in the mapping, or [low, high, stream]
         where: Key of the mapping in the configuration, for messages
 
     Raises:

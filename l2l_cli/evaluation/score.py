@@ -118,11 +118,11 @@ def score(learner: Learner[Any], episodes: int, steps: int, seed: int, phase: Ph
     What is drawn depends on (seed, phase, episodes, chunk) alone, so every learner meets the same data.
 
     Args:
-        learner: Who is scored, on its own task.
+        learner: Learner that is scored, on its task.
         episodes: Number E of episodes.
         steps: Number T of steps.
-        seed: Of the episodes and of the learner's own draws.
-        phase: Which of the four disjoint sources to draw from.
+        seed: Seed of the episodes and of the learner's draws.
+        phase: Phase, one of four disjoint sources, that episodes are drawn from.
         chunk: Episodes side by side; bounds the memory.
     """
     parts = [

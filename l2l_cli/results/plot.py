@@ -90,7 +90,7 @@ def curves(
     """Draw y against x, one line a contender: the centre over seeds, and their spread as a band.
 
     Args:
-        axes: Where to draw.
+        axes: Axes to draw in.
         frame: Columns ``x``, ``y``, ``hue`` and seed.
         order: Contenders from first to last; the limit, if any, is called "bayes" and drawn dashed.
         styles: Further line properties by contender.
@@ -153,11 +153,11 @@ def heat_map(
     """Draw a table of positive numbers as colours, with a text in each cell, and return what a colour bar is made of.
 
     Args:
-        axes: Where to draw.
+        axes: Axes to draw in.
         values: (rows, columns); NaN is grey.
         rows: Names, from top to bottom.
         columns: Names.
-        texts: Of the cells.
+        texts: Text of each cell.
         ratio: Blue below 1, white at 1, red above; otherwise the darker the larger.
         limits: The numbers at the ends of the colours; the scale between them is logarithmic.
     """
@@ -190,7 +190,7 @@ def error_over_time(
     """Draw |y − o| against time with the limit's error below, and a line where each new function starts.
 
     Args:
-        axes: Where to draw.
+        axes: Axes to draw in.
         errors: The learner's absolute error, (T,).
         floor: The limit's, (T,); None if it is not known.
         switches: First step of each new function, counted from 1.
@@ -212,7 +212,7 @@ def dots(axes: Axes, results: Sequence[Result], names: Mapping[str, str] = NAMES
     """Draw paper, ours and limit of each row on a logarithmic axis, with the ratio to the limit at the right.
 
     Args:
-        axes: Where to draw.
+        axes: Axes to draw in.
         results: One a row, from top to bottom.
         names: What to call paper, ours and limit in the legend.
     """

@@ -95,7 +95,7 @@ def summarise(
         limit: The best that is possible; None if it is not known.
         note: Whatever a reader must know.
         tolerance: Relative distance from the published number that counts as reproduced.
-        lower_is_better: Which side of the published number is better; None if neither is.
+        lower_is_better: Whether lower is the better side of the published number; None if neither is.
         median: Take the median over seeds for the mean, which one diverged seed does not move; the note says so.
     """
     if not values:

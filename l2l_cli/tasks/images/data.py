@@ -17,7 +17,7 @@ class Images(ABC):
         name: Name of the data set.
         shape: Channels, height and width of an image.
         outputs: Number of classes that one-hot targets tell apart.
-        division: Which images each phase fits networks to.
+        division: Division of the images over the phases.
         stream: Name of the random stream that minibatches are drawn from.
         reads_ahead: Whether the next minibatch is requested while the present one is in use.
     """
