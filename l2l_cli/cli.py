@@ -168,7 +168,7 @@ def evaluate(
     _launch("evaluate", overrides, config_dir, multirun, cfg, info, run_folder=run, trust=trust or [])
 
 
-@app.command(epilog=_groups_help("task", "learner", "hardware"))
+@app.command(epilog=_groups_help("task", "learner", "tune", "hardware"))
 def compare(
     contenders: Annotated[
         list[str] | None,
