@@ -1,1 +1,1 @@
-"""One file a command."""
+"""What each of the four commands does, and how evaluate and compare show what they found."""
