@@ -48,7 +48,7 @@ def test_train_evaluate_and_compare(what, monkeypatch, capsys):
     report = only("outputs/evaluate/*/report.md").read_text()
     assert "| steps |" in report.replace("  ", "")
     frame = pd.read_csv(only("outputs/evaluate/*/metrics.csv"))
-    assert set(frame.split) == {"test×1", "test×3"}
+    assert set(frame.problem) == {"×1", "×3"}
     assert only("outputs/evaluate/*/figures/horizons.png").stat().st_size > 5000
 
     others = "bayes logistic_regression adam" if what == LSTM else "sgd adam"

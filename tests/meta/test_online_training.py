@@ -99,7 +99,7 @@ def test_a_rule_knows_its_own_network_alone(learner, rule, said):
 
 
 def test_the_rules_are_plain_gradient_descent():
-    with pytest.raises(ValueError, match="choose optimizer=sgd for its lr, not Adam"):
+    with pytest.raises(ValueError, match="need optimizer=sgd, whose lr they use, not Adam"):
         OnlineTraining(Recurrent(task()), RTRL(), Adam(), PLAN, 0)
 
 

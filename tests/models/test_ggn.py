@@ -16,6 +16,7 @@ from l2l_cli.models.model import Model, gaussian
 from l2l_cli.models.point import Point, output_hessian
 from l2l_cli.tasks.base import binary_cross_entropy, binary_curvature, softmax_cross_entropy
 from tests.cases import TASKS
+from tests.image_tasks import digits_mlp
 
 E = 2
 
@@ -54,7 +55,7 @@ def explicit(point):
 def test_the_product_is_the_explicit_matrix(name, closed, double):
     task = TASKS[name]()
     if name == "digits":  # fewer pixels, so that the whole matrix is small
-        task = type(task)(hidden=[3], examples=5, start=0.3, pool=4)
+        task = digits_mlp(hidden=[3], examples=5, start=0.3, pool=4)
     point = stand(task, closed=closed)
     matrix = matrix_of(point.ggn, point.params)
     torch.testing.assert_close(matrix, explicit(point), rtol=1e-8, atol=1e-10)

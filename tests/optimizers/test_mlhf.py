@@ -38,7 +38,7 @@ def test_with_constant_networks_it_is_hessian_free(name, preconditioner, double)
     ours = score(Descent(task, rule), 2, 6, 0, Phase.TUNE)
     plain = score(Descent(task, HessianFree(0.5, 0.2, iterations=3)), 2, 6, 0, Phase.TUNE)
     torch.testing.assert_close(ours.losses, plain.losses)
-    assert torch.equal(ours.looks, plain.looks)
+    assert torch.equal(ours.extra_evaluations, plain.extra_evaluations)
 
 
 def test_a_constant_preconditioner_changes_nothing_and_jacobi_neither_under_constant_damping(double):

@@ -19,6 +19,7 @@ from l2l_cli.core.types import Phase
 from l2l_cli.kernels.paths import Paths
 from l2l_cli.learners.descent import Descent
 from l2l_cli.meta.mlhf import StoppedBackprop
+from l2l_cli.models.convnet import BatchNorm
 from l2l_cli.models.model import Model, gaussian
 from l2l_cli.models.point import Point
 from l2l_cli.models.recorded_loss import RecordedLoss, in_turn
@@ -178,7 +179,7 @@ def test_what_needs_one_process_is_refused(what, pair):
 @pytest.mark.parametrize("name", TASKS)
 def test_models_that_mix_examples_are_found(name):
     task = TASKS[name]()
-    normalised = name in ("digits-convnet", "digits-resnet", "images-on-disk")
+    normalised = any(isinstance(module, BatchNorm) for module in task.model.module.modules())
     assert mixes_examples(task.model, task.spec.inputs) == normalised
     if normalised:
         with pytest.raises(UsageError, match="batch normalisation"):

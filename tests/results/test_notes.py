@@ -21,7 +21,6 @@ from l2l_cli.results.notes import all_notes, built_by, notes_of, source_page
 PACKAGE = Path(__file__).resolve().parents[2] / "l2l_cli"
 
 UNBUILT = {
-    "tasks/images/on_disk.py: decode": "image folders are for users who have ILSVRC2012; no row is run on one",
     "runs/search.py": "rows name the settings that a search found, so that a report does not search again",
 }
 """Places of ``Deviation:`` notes that concern no paper's rows, each with the reason."""
