@@ -275,3 +275,11 @@ def test_completion_where_bash_splits_words_at_the_equals_sign(words, expected):
     code = "import sys; sys.argv = ['l2l']; from l2l_cli.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
     assert done.stdout.split() == expected
+
+
+def test_everything_that_is_tuned_as_standard_can_be_tuned_whole():
+    """``tune=all`` on a comparison leaves no contender untuned."""
+    assert set(options("tune/all")) == set(options("tune/standard"))
+    for name in options("tune/standard"):
+        tune = compose("compare", [f"learner={name}", "tune=all"]).tune
+        assert bool(tune.grid) != bool(tune.ranges), name
