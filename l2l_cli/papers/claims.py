@@ -6,10 +6,11 @@ The papers state their claims without a criterion; each judge's criterion is our
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from l2l_cli.results.content import Claim
 from l2l_cli.results.standings import Standings
+from l2l_cli.results.statistics import Difference
 
 LEVEL = 0.01
 """Level of significance of paired differences."""
@@ -59,6 +60,23 @@ def significantly_below(
     differences = {name: standings.difference(who, name, problem, mark) for name in run}
     holds = all(one.interval.value < 0 and one.p < LEVEL for one in differences.values())
     return Claim(text, holds, "; ".join(f"less {name} {one}" for name, one in differences.items()))
+
+
+def paired(
+    text: str,
+    standings: Standings,
+    who: str,
+    rival: str | None,
+    problem: str,
+    holds: Callable[[Difference], bool],
+    remark: str = "",
+) -> Claim:
+    """Judge a contender's mean loss less a rival's at the end of a problem, by a criterion that is its own."""
+    mark = standings.last(problem)
+    if rival is None or len(standings.scored([who, rival], problem, mark)) < 2:
+        return Claim(text, None)
+    difference = standings.difference(who, rival, problem, mark)
+    return Claim(text, holds(difference), f"{who} less {rival} {difference}{f'; {remark}' if remark else ''}")
 
 
 def at_most(

@@ -13,8 +13,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from l2l_cli.papers.palette import Style
-from l2l_cli.results.plot import curves
+from l2l_cli.results.plot import curves, panels
 from l2l_cli.results.standings import Standings
+
+
+def grid(count: int, columns: int, height: float) -> tuple[Figure, list[Axes]]:
+    """Return a figure of so many axes, ``height`` inches a row, with at most so many side by side."""
+    columns = min(columns, count)
+    figure, axes = panels(-(-count // columns), columns, height=height)
+    for panel in axes[count:]:
+        panel.set_axis_off()
+    return figure, axes[:count]
 
 
 def plain_numbers(axis: Axis) -> None:
@@ -36,6 +45,21 @@ def legend(figure: Figure, axes: Sequence[Axes], published: bool = False, column
     figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=columns)
 
 
+def finite_curves(
+    axes: Axes, frame: pd.DataFrame, styles: Mapping[str, Style], x: str = "updates", log: bool = False
+) -> pd.DataFrame:
+    """Draw the curves of all contenders that have one, in the order of their styles, and return what is drawn."""
+    # A loss that diverged has no place on the axis, and one of exactly 0 none on a logarithmic one.
+    kept = np.isfinite(frame.value) & (frame.value > (0.0 if log else -np.inf))
+    finite = frame.assign(value=frame.value.where(kept))
+    names = [name for name in styles if finite[finite.contender == name].value.notna().any()]
+    curves(axes, finite, names, styles, x=x)
+    if log:
+        axes.set_yscale("log")
+        plain_numbers(axes.yaxis)
+    return finite
+
+
 def loss_curves(
     axes: Axes,
     frame: pd.DataFrame,
@@ -54,19 +78,14 @@ def loss_curves(
         unlimited: Contenders that do not decide the range of the axis, such as solvers.
         x: Column along the horizontal axis.
     """
-    # A loss that diverged has no place on the axis, and one of exactly 0 none on a logarithmic one.
-    finite = frame.assign(value=frame.value.where(np.isfinite(frame.value) & (frame.value > 0)))
-    names = [name for name in styles if finite[finite.contender == name].value.notna().any()]
-    curves(axes, finite, names, styles, x=x)
-    points = {name: dict((published or {}).get(name, {})) for name in names}
+    finite = finite_curves(axes, frame, styles, x, log=True)
+    drawn = finite[finite.value.notna()].contender.unique()
+    points = {name: values for name, values in (published or {}).items() if name in drawn}
     for name, values in points.items():
         mark: dict[str, Any] = {"marker": "o", "markersize": 4.0, "markerfacecolor": "none", "linestyle": "none"}
         axes.plot(list(values), list(values.values()), color=styles[name]["color"], zorder=3, alpha=0.8, **mark)
-    axes.set_yscale("log")
-    plain_numbers(axes.yaxis)
-    _limit(
-        axes, finite[~finite.contender.isin(list(unlimited))], [v for each in points.values() for v in each.values()]
-    )
+    marks = [value for values in points.values() for value in values.values()]
+    _limit(axes, finite[~finite.contender.isin(list(unlimited))], marks)
 
 
 def _limit(axes: Axes, rivals: pd.DataFrame, points: Sequence[float]) -> None:

@@ -46,23 +46,18 @@ def loss_results(
         base: Problem that needs no mention.
         note: Note of all of them.
     """
-    results = []
-    limits, origin = measured.names("limit"), measured.origin
-    names = [*measured.names(), *(row for row in measured.rows if row not in measured.run)]
-    order = {row: index for index, row in enumerate(measured.rows)}
-    names.sort(key=lambda name: order[str(origin.get(name, name))])
-    for problem in problems:
-        published = measured.published.get(problem, {})
-        for name in names:
-            if measured.rows[origin.get(name, name)].role == "limit":
-                continue
-            for mark in marks(name, problem):
-                metric = f"loss@{mark}"
-                paper = published.get(name, {}).get(metric)
-                limit = _limit(standings, limits, problem, mark)
-                values = standings.seeds(name, problem, mark)
-                results.append(measured.result(on_problem(name, problem, base), metric, values, paper, limit, note))
-    return results
+    limits, order = measured.names("limit"), list(measured.rows)
+    origin = measured.origin | {row: row for row in measured.rows if row not in measured.run}
+    return [
+        measured.result(on_problem(name, problem, base), metric, values, paper.get(metric), limit, note)
+        for problem in problems
+        for name in sorted(origin, key=lambda name: order.index(origin[name]))
+        if measured.rows[origin[name]].role != "limit"
+        for paper in [measured.published.get(problem, {}).get(name, {})]
+        for mark in marks(name, problem)
+        for metric, values in [(f"loss@{mark}", standings.seeds(name, problem, mark))]
+        for limit in [_limit(standings, limits, problem, mark)]
+    ]
 
 
 def _limit(standings: Standings, limits: Sequence[str], problem: str, mark: int) -> float | None:
@@ -104,8 +99,7 @@ def how_they_spread(title: str, measured: Measured, standings: Standings, proble
     if not len(table):
         return []
     figure, axes = panels(1, 1, height=3.4)
-    competing = [name for name in measured.names() if measured.row_of(name).role in COMPETING]
-    ecdf(axes[0], standings, competing, measured.styles(), problem, mark)
+    ecdf(axes[0], standings, measured.names(*COMPETING), measured.styles(), problem, mark)
     label = f"loss after {mark} updates"
     decorate(axes[0], f"{title}: spread over test problems", label, "share of problems below", "x")
     legend(figure, axes)
@@ -175,11 +169,8 @@ def _short(key: str) -> str:
 def _edge_warning(table: pd.DataFrame) -> str:
     """Return a sentence that counts the settings at the edge of their grid, where a wider one might do better."""
     ends = table[table["at the edge of its grid"] != "–"]
-    if not len(ends):
+    names = [f"{row.contender}{f' on {row.problem}' if row.problem != '–' else ''}" for row in ends.itertuples()]
+    if not names:
         return "No chosen setting lies at the edge of its grid."
-    names = ", ".join(
-        f"{row.contender}{f' on {row.problem}' if row.problem != '–' else ''}" for row in ends.itertuples()
-    )
-    return (
-        f"**{len(ends)} of {len(table)} chosen settings lie at the edge of their grid** and might be better: {names}."
-    )
+    count = f"**{len(names)} of {len(table)} chosen settings lie at the edge of their grid**"
+    return f"{count} and might be better: {', '.join(names)}."

@@ -66,6 +66,12 @@ class Standings:
         scored = self.scored(contenders, problem, mark)
         return min(scored, key=lambda name: self.mean(name, problem, mark), default=None)
 
+    def ends(self) -> pd.DataFrame:
+        """Return each seed's mean at the last mark of every problem: columns contender, problem, seed and value."""
+        pairs = [(name, problem) for name in self.contenders for problem in self.problems]
+        lines = [(*pair, *one) for pair in pairs for one in enumerate(self.seeds(*pair, self.last(pair[1])))]
+        return pd.DataFrame(lines, columns=["contender", "problem", "seed", "value"])
+
     def lead(self, first: str, second: str, problem: str, mark: int) -> str:
         """Return the first's mean less the second's, with its paired interval, as text."""
         a, b = (self.episodes(name, problem, mark) for name in (first, second))

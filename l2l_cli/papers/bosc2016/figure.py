@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -10,8 +11,9 @@ import torch
 from matplotlib.axes import Axes
 
 from l2l_cli.core.types import Phase
+from l2l_cli.core.vectors import named
 from l2l_cli.learners.weights_in_cell import WeightsInCell
-from l2l_cli.papers.base import Artefact, Findings, Subject
+from l2l_cli.papers.base import Artefact, Findings, RowName, Subject
 from l2l_cli.papers.bosc2016.measures import matrices, trajectory
 from l2l_cli.papers.measured import Measured
 from l2l_cli.results.content import Claim, Section
@@ -51,32 +53,24 @@ def test_losses(task: Task, thetas: torch.Tensor, seed: int) -> torch.Tensor:
     episode, half = task.sample(SETS, seed, Phase.TEST), task.horizon // 2
     batches = episode.batches(half, task.horizon)
     inputs, targets = (values.squeeze(2).transpose(0, 1) for values in batches[:2])
-    shapes = task.model.shapes
-    losses = []
-    for theta in thetas:
-        pieces = torch.split(theta, [int(np.prod(shape)) for shape in shapes.values()], 1)
-        params = {name: piece.view(-1, *shape) for (name, shape), piece in zip(shapes.items(), pieces, strict=True)}
-        losses.append(task.loss(task.model(params, inputs), targets))
-    return torch.stack(losses)
+    models = [named(theta, task.model.shapes) for theta in thetas]
+    return torch.stack([task.loss(task.model(params, inputs), targets) for params in models])
 
 
+@dataclass(frozen=True)
 class Figure(Artefact):
     """The paper's figure: weight matrices and the test loss while one data set is learned.
 
     Deviation: the paper does not say how it chose its data set; ours is that of the median final loss among the first
     few.
 
-    Args:
+    Attributes:
         model: Row of the small model.
         steps: Numbers of samples after which the test loss is given.
     """
 
-    def __init__(self, model: str, steps: list[int]) -> None:
-        self.model, self.steps = model, steps
-
-    def refers_to(self) -> Sequence[str]:
-        """Return the model's row."""
-        return [self.model]
+    model: RowName
+    steps: list[int]
 
     def judge(self, measured: Measured) -> Findings:
         """Draw seed 0 of the small model; judge whether its loss falls before the separator and is flat after it."""
@@ -89,8 +83,13 @@ class Figure(Artefact):
         if not len(table):
             return Findings(results)
         drawn = self._draw(measured, last // 2)
-        title = "The figure: a data set is learned"
-        return Findings(results, [Section(title, figures=[drawn], claims=[_claim(losses)])])
+        before, end, after = (float(np.mean(values)) for values in losses.values())
+        claim = Claim(
+            "The loss falls while samples are shown and is flat afterwards",
+            end < before and abs(after - end) < FLAT,
+            f"mean over {SETS} data sets {before:.3f} with θ_0, {end:.3f} at the separator, {after:.3f} at the end",
+        )
+        return Findings(results, [Section("The figure: a data set is learned", figures=[drawn], claims=[claim])])
 
     def _draw(self, measured: Measured, half: int) -> Shown:
         theta = measured.select(self.model, "theta")
@@ -114,15 +113,6 @@ class Figure(Artefact):
             "dotted."
         )
         return measured.save(drawing, caption)
-
-
-def _claim(losses: Mapping[int, Sequence[float]]) -> Claim:
-    before, end, after = (float(np.mean(values)) for values in losses.values())
-    return Claim(
-        "The loss falls while samples are shown and is flat afterwards",
-        end < before and abs(after - end) < FLAT,
-        f"mean over {SETS} data sets {before:.3f} with θ_0, {end:.3f} at the separator, {after:.3f} at the end",
-    )
 
 
 def _heat(axes: Axes, values: Array) -> None:

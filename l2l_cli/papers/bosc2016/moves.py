@@ -6,7 +6,8 @@ separator.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 
 from l2l_cli.config.build import build, changed
 from l2l_cli.learners.weights_in_cell import WeightsInCell
-from l2l_cli.papers.base import Artefact, Findings, Subject
+from l2l_cli.papers.base import Artefact, Findings, RowName, Subject
 from l2l_cli.papers.bosc2016.measures import HELD_OUT, matrices, trajectory
 from l2l_cli.papers.claims import shown
 from l2l_cli.papers.measured import Measured, name_of
@@ -71,22 +72,19 @@ def move_rows(subject: Subject) -> Iterator[Metric]:
         yield from subject.scores(entry._replace(learner=frozen, identity={"learner": node}), variant=FROZEN)
 
 
+@dataclass(frozen=True)
 class Moves(Artefact):
     """Claims 3 to 5: who moves, and when.
 
     Deviation: the paper gives no numbers and no criteria; what counts as moving and as vanishing is ours.
 
-    Args:
+    Attributes:
         learner: Row of the learner whose weights are followed.
         layers: Names of the layers of its model.
     """
 
-    def __init__(self, learner: str, layers: list[str]) -> None:
-        self.learner, self.layers = learner, layers
-
-    def refers_to(self) -> Sequence[str]:
-        """Return the learner's row."""
-        return [self.learner]
+    learner: RowName
+    layers: list[str]
 
     def judge(self, measured: Measured) -> Findings:
         """Judge claims 3 to 5 and draw who moves when."""
@@ -100,25 +98,22 @@ class Moves(Artefact):
             f"it moves by less than {STATIC:.0%} of the largest movement in its layer.  The same φ with its weights "
             f"frozen after the separator: moving on is worth {difference} on the held-out loss (below 0, moving helps)."
         )
-        means = {
-            layer: {name: float(np.mean(values)) for name, values in each.items()} for layer, each in facts.items()
-        }
-        table = pd.DataFrame([{"layer": layer, **values} for layer, values in means.items()])
-        drawn = self._draw(measured)
-        section = Section("Which weights move, and when", [text], [table], [drawn], claims=_claims(means))
+        table = pd.DataFrame(facts).map(np.mean).T
+        claims, drawn = _claims(table), [self._draw(measured)]
+        tables = [table.rename_axis("layer").reset_index()]
+        section = Section("Which weights move, and when", [text], tables, drawn, claims=claims)
         return Findings(self._results(measured, facts), [section])
 
     def _results(self, measured: Measured, facts: Mapping[str, Mapping[str, list[float]]]) -> list[Result]:
-        names = {
-            "share static": "static_share",
-            "their ratio": "update_ratio",
-            LEARNED: "rms_move",
+        metrics = {
+            "static_share": ("share static", ""),
+            "update_ratio": ("their ratio", "updates before ÷ after the separator"),
+            "rms_move": (LEARNED, ""),
         }
-        notes = {"update_ratio": "updates before ÷ after the separator"}
         return [
-            measured.result(layer, metric, facts.get(layer, {}).get(name, []), note=notes.get(metric, ""))
+            measured.result(layer, metric, facts.get(layer, {}).get(name, []), note=note)
             for layer in self.layers
-            for name, metric in names.items()
+            for metric, (name, note) in metrics.items()
         ]
 
     def _draw(self, measured: Measured) -> Figure:
@@ -165,13 +160,10 @@ def _facts(measured: Measured, row: str, layer: str) -> dict[str, list[float]]:
     return facts
 
 
-def _claims(means: Mapping[str, Mapping[str, float]]) -> list[Claim]:
-    def share(name: str, of: str) -> dict[str, float]:
-        return {layer: each[name] / each[of] for layer, each in means.items()}
-
-    moved = share(LEARNED, "size at the start")
-    drifted = share("moved in the test part", LEARNED)
-    ratio, static = ({layer: each[name] for layer, each in means.items()} for name in ("their ratio", "share static"))
+def _claims(table: pd.DataFrame) -> list[Claim]:
+    moved = dict(table[LEARNED] / table["size at the start"])
+    drifted = dict(table["moved in the test part"] / table[LEARNED])
+    ratio, static = dict(table["their ratio"]), dict(table["share static"])
     return [
         Claim(
             "Claim 3, both layers are updated",
