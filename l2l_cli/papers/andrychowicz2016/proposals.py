@@ -12,6 +12,7 @@ from torch import Tensor
 
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Phase
+from l2l_cli.core.vectors import flattened
 from l2l_cli.evaluation.contest import Entry
 from l2l_cli.learners.descent import Descent
 from l2l_cli.models.point import Point
@@ -85,7 +86,7 @@ def history(task: Task, steps: int) -> Tensor:
     episode, memory, gradients = task.sample(1, 0, Phase.TEST), WALK.init(params), []
     for step in range(steps):
         point = Point(task.model, task.loss, params, episode.batch(step))
-        gradients.append(torch.cat([value.flatten() for value in point.grad.values()]))
+        gradients.append(flattened(point.grad))
         params, memory = WALK.step(point, memory)
         params = {name: value.detach() for name, value in params.items()}
     stacked = torch.stack(gradients)
@@ -118,9 +119,7 @@ class ProposedUpdates(Artefact):
             title = f"{name} parameter, {'along the trajectory' if split == TRAJECTORY else 'probed'}"
             decorate(panel, title, "gradient", "proposed update")
         legend(figure, axes[-1:])
-        caption = (
-            "Proposed update against gradient for two parameters (seed 0); all rules are given the same gradients."
-        )
+        caption = "Proposed update against gradient for two parameters (seed 0); all rules are given the same ones."
         text = [TEXT, *_steepness(pairs, measured.names())]
         return Findings([], [Section("Figure 10: proposed updates", text, figures=[measured.save(figure, caption)])])
 

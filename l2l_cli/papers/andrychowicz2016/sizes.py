@@ -5,15 +5,13 @@ Source: Andrychowicz et al. 2016, Figure 6, which could not be read off; nothing
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
-from l2l_cli.papers.andrychowicz2016.claims import hand_made
-from l2l_cli.papers.andrychowicz2016.curves import TUNING, updates_at
-from l2l_cli.papers.base import Artefact, Findings
+from l2l_cli.papers.andrychowicz2016.curves import TUNING, hand_made, updates_at
+from l2l_cli.papers.base import Artefact, Findings, RowName
 from l2l_cli.papers.claims import against_the_best
 from l2l_cli.papers.measured import Measured
 from l2l_cli.papers.panels import legend, plain_numbers
@@ -25,20 +23,17 @@ from l2l_cli.results.standings import Standings
 TITLE = "Figure 6: widths and depths"
 
 
+@dataclass(frozen=True)
 class NetworkSizes(Artefact):
     """Final loss by the network's width, one panel for each depth.
 
-    Args:
+    Attributes:
         learner: Row of the learned rule.
         trained_on: Problem with the network that the rule was meta-trained for.
     """
 
-    def __init__(self, learner: str, trained_on: str) -> None:
-        self.learner, self.trained_on = learner, trained_on
-
-    def refers_to(self) -> Collection[str]:
-        """Return the row of the learned rule."""
-        return [self.learner]
+    learner: RowName
+    trained_on: str
 
     def judge(self, measured: Measured) -> Findings:
         """Judge and draw the final loss over all networks."""
@@ -71,18 +66,20 @@ class NetworkSizes(Artefact):
 
     def _draw(self, measured: Measured, standings: Standings, mark: int) -> Figure:
         hidden = {problem: list(measured.problems[problem]["hidden"]) for problem in standings.problems}
-        depths = sorted({len(units) for units in hidden.values()})
+        depths, ticks = (sorted({number(units) for units in hidden.values()}) for number in (len, max))
         figure, axes = panels(1, len(depths), height=3.0)
         for index, (panel, depth) in enumerate(zip(axes, depths, strict=True)):
-            _panel(
-                panel, measured, standings, {name: units for name, units in hidden.items() if len(units) == depth}, mark
-            )
-            if depth == len(hidden[self.trained_on]):
-                width = hidden[self.trained_on][0]
-                panel.axvline(width, color="#777777", linestyle=(0, (4, 2)), linewidth=1.0, zorder=1)
+            widths = {problem: units[0] for problem, units in hidden.items() if len(units) == depth}
+            for name, style in measured.styles().items():
+                values = {
+                    widths[one]: standings.mean(name, one, mark) for one in widths if standings.has(name, one, mark)
+                }
+                panel.plot(list(values), list(values.values()), marker="o", markersize=3.5, label=name, **style)
+            if self.trained_on in widths:
+                style = {"color": "#777777", "linestyle": (0, (4, 2)), "linewidth": 1.0, "zorder": 1}
+                panel.axvline(widths[self.trained_on], **style)
             title = f"{depth} hidden layer{'s' if depth > 1 else ''}"
             decorate(panel, title, "units of each layer", f"loss after {mark} updates" if not index else "", "xy")
-            ticks = sorted({units[0] for units in hidden.values()})
             panel.set_xticks(ticks, [str(unit) for unit in ticks])
             panel.xaxis.set_minor_locator(NullLocator())
             plain_numbers(panel.yaxis)
@@ -92,12 +89,3 @@ class NetworkSizes(Artefact):
         legend(figure, axes)
         caption = f"Loss after {mark} updates by width, one panel for each depth; dashed: the network of meta-training."
         return measured.save(figure, caption)
-
-
-def _panel(
-    axes: Axes, measured: Measured, standings: Standings, hidden: Mapping[str, Sequence[int]], mark: int
-) -> None:
-    for name, style in measured.styles().items():
-        scored = {hidden[problem][0]: problem for problem in hidden if standings.has(name, problem, mark)}
-        values = [standings.mean(name, problem, mark) for problem in scored.values()]
-        axes.plot(list(scored), values, marker="o", markersize=3.5, label=name, **style)
