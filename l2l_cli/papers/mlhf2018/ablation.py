@@ -7,12 +7,12 @@ solution of the same system has, from the same start, 1 at best.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from l2l_cli.papers.base import Artefact, Findings
+from l2l_cli.papers.base import Artefact, Findings, RowName
 from l2l_cli.papers.measured import Measured
 from l2l_cli.papers.mlhf2018.diagnostics import EFFICIENCY, RELATIVE, RESIDUAL, SOLVER
 from l2l_cli.papers.mlhf2018.sections import draw
@@ -28,27 +28,22 @@ COLUMNS = {"l_p": SOLVER, "efficiency": EFFICIENCY, "‖r_n‖": RESIDUAL, "‖r
 FORMATS = {"l_p": ".3f", "efficiency": ".3f", "loss": ".3f", "seconds ÷ default's": ".2f"}
 
 
+@dataclass(frozen=True)
 class Ablation(Artefact):
     """Configurations of the preconditioner, each compared with the default.
 
     Deviation: at scale short the network is the reduced one of figure 1, where the paper has its small residual
     network, and each configuration is meta-trained for fewer updates.
 
-    Args:
-        text: Description of the configurations.
+    Attributes:
         default: Row that the others are compared with.
         leads: Smallest lead of the default's efficiency over that of a row, by statement; below 0 it may be behind.
         residuals: Smallest ratio of the default's ‖r_n‖ ÷ ‖g‖ to that of a row, by statement.
     """
 
-    def __init__(
-        self, text: str, default: str, leads: dict[str, dict[str, float]], residuals: dict[str, dict[str, float]]
-    ) -> None:
-        self.text, self.default, self.leads, self.residuals = text, default, leads, residuals
-
-    def refers_to(self) -> Sequence[str]:
-        """Return the configurations that claims are about."""
-        return [self.default, *(row for marks in [*self.leads.values(), *self.residuals.values()] for row in marks)]
+    default: RowName
+    leads: dict[str, dict[RowName, float]]
+    residuals: dict[str, dict[RowName, float]]
 
     def judge(self, measured: Measured) -> Findings:
         """Judge the orderings one by one, and draw l_p, ‖r_n‖ and the efficiency."""
@@ -61,7 +56,7 @@ class Ablation(Artefact):
         if not measured.run:
             return Findings(results)
         tables, drawn = [self._table(measured)], [self._draw(measured)]
-        section = Section("Figure 3: ablation", [self.text], tables, drawn, FORMATS, self.claims(measured))
+        section = Section("Figure 3: ablation", (), tables, drawn, FORMATS, self._claims(measured))
         return Findings(results, [section])
 
     def _draw(self, measured: Measured) -> Figure:
@@ -88,13 +83,13 @@ class Ablation(Artefact):
             for row in measured.run
         )
 
-    def claims(self, measured: Measured) -> list[Claim]:
+    def _claims(self, measured: Measured) -> list[Claim]:
         """Judge claim 4, one ordering after the other, by the efficiency and by the residual relative to ‖g‖."""
         return [
-            self._claim(measured, metric, text, row, mark)
+            self._claim(measured, metric, text, *pair)
             for metric, stated in ((EFFICIENCY, self.leads), (RELATIVE, self.residuals))
             for text, marks in stated.items()
-            for row, mark in marks.items()
+            for pair in marks.items()
         ]
 
     def _claim(self, measured: Measured, metric: str, text: str, row: str, mark: float) -> Claim:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import pandas as pd
 
-from l2l_cli.papers.base import Artefact, Findings
+from l2l_cli.papers.base import Artefact, Findings, RowName
 from l2l_cli.papers.measured import Measured, name_of
-from l2l_cli.papers.mlhf2018.claims import downhill, progresses, stays_finite
-from l2l_cli.papers.mlhf2018.measures import AT_ONE
+from l2l_cli.papers.mlhf2018.comparison import downhill, progresses, stays_finite
+from l2l_cli.papers.mlhf2018.recipe import AT_ONE
 from l2l_cli.papers.mlhf2018.sections import draw, end_results, ends_sections, inside_sections
 from l2l_cli.papers.mlhf2018.track import NOT_FINITE, SECONDS
 from l2l_cli.papers.palette import Style
@@ -34,14 +35,7 @@ def _drawn(measured: Measured, problem: str, styles: Mapping[str, Style], captio
 
 
 class Long(Artefact):
-    """Curves far beyond the horizon of meta-training, and whether every loss is finite.
-
-    Args:
-        text: Description of the contenders.
-    """
-
-    def __init__(self, text: str) -> None:
-        self.text = text
+    """Curves far beyond the horizon of meta-training, and whether every loss is finite."""
 
     def judge(self, measured: Measured) -> Findings:
         """Judge and draw all contenders."""
@@ -59,34 +53,30 @@ class Long(Artefact):
         claims += [stays_finite("Ours, every loss is finite", lost), downhill(measured, problem)]
         caption = "Training cross-entropy; dotted: the oldest parameters that meta-training may meet."
         drawn = _drawn(measured, problem, measured.styles(), caption, standings.last(problem) / 10)
-        first = Section(title, [self.text], figures=[drawn], claims=claims)
+        first = Section(title, figures=[drawn], claims=claims)
         ends, inside = ends_sections(title, measured, standings, problem), inside_sections(title, measured, problem)
         return Findings(results, [first, *ends, *inside])
 
 
+@dataclass(frozen=True)
 class Parallel(Artefact):
     """A run on one process and on several.
 
     Deviation: the paper leaves data-parallel MLHF to future work; that both runs are one is ours to show.
 
-    Args:
-        text: Description of how the work is divided.
+    Attributes:
         one: Row of the run on one process.
         several: Row of the same run on several processes.
     """
 
-    def __init__(self, text: str, one: str, several: str) -> None:
-        self.text, self.one, self.several = text, one, several
-
-    def refers_to(self) -> Sequence[str]:
-        """Return both rows."""
-        return [self.one, self.several]
+    one: RowName
+    several: RowName
 
     def judge(self, measured: Measured) -> Findings:
         """Judge and draw both runs."""
         problem = next(iter(measured.standings().problems), "")
         table = measured.curves(problem)
-        one, several = (name_of(row, AT_ONE) for row in self.refers_to())
+        one, several = (name_of(row, AT_ONE) for row in (self.one, self.several))
         if not {one, several} <= set(table.contender):
             return Findings([measured.result(name, "difference", []) for name in measured.rows])
         alone, divided = (table[table.contender == name].groupby("updates").value.mean() for name in (one, several))
@@ -104,4 +94,4 @@ class Parallel(Artefact):
         styles[several] = {**styles[several], "linestyle": STROKES[2]}
         caption = "Training cross-entropy; the line of several processes is drawn over that of one."
         drawn, title = _drawn(measured, problem, styles, caption), "Beyond the paper: MLHF on several processes"
-        return Findings(results, [Section(title, [self.text, f"Seconds: {each}."], figures=[drawn], claims=[claim])])
+        return Findings(results, [Section(title, [f"Seconds: {each}."], figures=[drawn], claims=[claim])])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,10 +12,10 @@ from l2l_cli.papers.measured import Measured, on_problem
 from l2l_cli.papers.mlhf2018.diagnostics import DAMPING, DOWNHILL, QUANTILES, RELATIVE
 from l2l_cli.papers.mlhf2018.track import HELD_OUT_ACCURACY, HELD_OUT_LOSS, LONGEST, LOSS, SECONDS
 from l2l_cli.papers.palette import Style
-from l2l_cli.papers.panels import legend, plain_numbers
+from l2l_cli.papers.panels import finite_curves, grid, legend, plain_numbers
 from l2l_cli.papers.sections import who_leads
 from l2l_cli.results.content import Section
-from l2l_cli.results.plot import COLOURS, curves, decorate, panels
+from l2l_cli.results.plot import COLOURS, decorate, panels
 from l2l_cli.results.standings import Standings, last_values
 from l2l_cli.results.verdicts import Result
 
@@ -50,22 +49,8 @@ def draw(
     log: bool = False,
     cut: bool = True,
 ) -> None:
-    """Draw the curves of all contenders that have one, in the order of their styles.
-
-    Args:
-        axes: Panel to draw in.
-        table: Curves, from ``Measured.curves``.
-        styles: Line properties by contender.
-        x: Column along the horizontal axis.
-        log: Whether the vertical axis is logarithmic.
-        cut: Whether what is above ``ABOVE`` times the first loss is cut off.
-    """
-    table = table.assign(value=table.value.where(np.isfinite(table.value)))
-    order = [name for name in styles if table[table.contender == name].value.notna().any()]
-    curves(axes, table, order, styles, x=x)
-    if log:
-        axes.set_yscale("log")
-        plain_numbers(axes.yaxis)
+    """Draw curves, and cut off what is above ``ABOVE`` times the first loss if asked for; see ``finite_curves``."""
+    table = finite_curves(axes, table, styles, x, log)
     start, low = table[table.updates == table.updates.min()].value.median(), table.value.min()
     if cut and table.value.max() > ABOVE * start > ABOVE * low:
         axes.set_ylim(low * 0.9 if log else low - 0.05 * (start - low), ABOVE * start)
@@ -93,10 +78,11 @@ def loss_panels(measured: Measured, problem: str, held_out: bool, log: bool) -> 
 def end_results(measured: Measured, standings: Standings, problem: str, base: str) -> list[Result]:
     """Return each contender's loss over the last tenth of a run, and an empty result for a row that was not run."""
     end = standings.last(problem)
-    names = [name for name in measured.names() if standings.has(name, problem, end)]
+    names = standings.scored(measured.names(), problem, end)
     names += [row for row in measured.rows if row not in measured.run]
-    rows = {name: on_problem(name, problem, base) for name in names}
-    return [measured.result(row, "loss", standings.seeds(name, problem, end)) for name, row in rows.items()]
+    return [
+        measured.result(on_problem(name, problem, base), "loss", standings.seeds(name, problem, end)) for name in names
+    ]
 
 
 def ends_sections(title: str, measured: Measured, standings: Standings, problem: str) -> list[Section]:
@@ -138,8 +124,8 @@ def inside_sections(title: str, measured: Measured, problem: str, suffix: str = 
 
 
 def _draw(damping: dict[str, dict[str, pd.DataFrame]]) -> Figure:
-    figure, axes = panels(-(-len(damping) // 3), min(3, len(damping)), height=2.3)
-    for panel, (name, parts) in zip(axes, damping.items(), strict=False):
+    figure, axes = grid(len(damping), 3, height=2.3)
+    for panel, (name, parts) in zip(axes, damping.items(), strict=True):
         for colour, (part, table) in zip(COLOURS, parts.items(), strict=False):
             low, middle, high = (table[name] for name in QUANTILES)
             panel.plot(middle.index, middle, label=part, color=colour)
@@ -147,7 +133,5 @@ def _draw(damping: dict[str, dict[str, pd.DataFrame]]) -> Figure:
         decorate(panel, name, "updates", "damping", "y")
         plain_numbers(panel.yaxis)
         panel.title.set_fontsize(7.5)
-    for panel in axes[len(damping) :]:
-        panel.set_axis_off()
     legend(figure, axes)
     return figure
