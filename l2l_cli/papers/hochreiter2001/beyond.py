@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 import pandas as pd
 
-from l2l_cli.papers.base import Artefact, Findings
+from l2l_cli.papers.base import Artefact, Findings, RowName
 from l2l_cli.papers.hochreiter2001.judges import FORMATS, errors_table, limit_of, lower, mse_of
 from l2l_cli.papers.hochreiter2001.measures import BAYES, EVERY, STEPS, SWITCHING
 from l2l_cli.papers.measured import Measured
@@ -25,12 +24,8 @@ class Budget(Artefact):
         larger: Rows with more cells and more updates.
     """
 
-    base: str
-    larger: list[str]
-
-    def refers_to(self) -> Collection[str]:
-        """Return all rows."""
-        return [self.base, *self.larger]
+    base: RowName
+    larger: list[RowName]
 
     def judge(self, measured: Measured) -> Findings:
         """Judge and draw all budgets."""
@@ -56,12 +51,8 @@ class Drift(Artefact):
         staying: Rows that were meta-trained on functions that stay.
     """
 
-    changing: str
-    staying: list[str]
-
-    def refers_to(self) -> Collection[str]:
-        """Return all rows."""
-        return [self.changing, *self.staying]
+    changing: RowName
+    staying: list[RowName]
 
     def judge(self, measured: Measured) -> Findings:
         """Judge and draw the error after unannounced changes."""

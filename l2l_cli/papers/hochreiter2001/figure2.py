@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from l2l_cli.papers.base import Artefact, Findings
+from l2l_cli.papers.base import Artefact, Findings, RowName
 from l2l_cli.papers.hochreiter2001.judges import plateau
 from l2l_cli.papers.hochreiter2001.measures import BAYES, EXAMPLES, FUNCTIONS, NO_RESET, RESET, SEQUENCES
 from l2l_cli.papers.measured import Measured, name_of
@@ -30,12 +29,8 @@ class Figure2(Artefact):
         literal: Row that is trained to the letter, by row of the modern recipe; one line of panels each.
     """
 
-    family: str
-    literal: dict[str, str]
-
-    def refers_to(self) -> Collection[str]:
-        """Return both rows of every family."""
-        return [self.family, *self.literal, *self.literal.values()]
+    family: RowName
+    literal: dict[RowName, RowName]
 
     def judge(self, measured: Measured) -> Findings:
         """Draw the figure and say how soon errors settle after a change."""
@@ -46,10 +41,11 @@ class Figure2(Artefact):
         results: list[Result] = []
         claims = []
         for variant, manner in ((RESET, "with its state reset"), (NO_RESET, "without a reset")):
-            settled = []
-            for row in (self.family, self.literal[self.family]):
-                steps = _settling(measured, row, variant)
-                settled.append(measured.result(name_of(row, variant), "settling_steps", steps, None, limit, note))
+            settled = [
+                measured.result(name_of(row, variant), "settling_steps", steps, None, limit, note)
+                for row in (self.family, self.literal[self.family])
+                for steps in [_settling(measured, row, variant)]
+            ]
             run = [item for item in settled if item.ours is not None]
             evidence = ", ".join(f"`{item.row}` settles after {item.ours:.3g} examples" for item in run)
             text = f"An LSTM learns each function anew before the next one comes, {manner}"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from l2l_cli.papers.base import Artefact, Findings
+from l2l_cli.papers.base import Artefact, Findings, RowName
 from l2l_cli.papers.hochreiter2001.judges import FORMATS, error_results, errors_table, limit_of, lower, mse_of
 from l2l_cli.papers.hochreiter2001.measures import SPLITS
 from l2l_cli.papers.measured import Measured
@@ -31,15 +30,11 @@ class Table1(Artefact):
         more: Row that is the same on more training sequences.
     """
 
-    modern: str
+    modern: RowName
     networks: dict[str, str]
     printed: dict[str, dict[str, float]]
-    fewer: str
-    more: str
-
-    def refers_to(self) -> Collection[str]:
-        """Return the rows that stand for themselves."""
-        return [self.modern, self.fewer, self.more]
+    fewer: RowName
+    more: RowName
 
     def judge(self, measured: Measured) -> Findings:
         """Judge every learning rate and update mode, and say where ours contradicts the paper."""

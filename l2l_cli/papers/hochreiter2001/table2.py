@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from l2l_cli.papers.base import Artefact, Findings
+from l2l_cli.papers.base import Artefact, Findings, RowName
 from l2l_cli.papers.hochreiter2001.judges import FORMATS, error_results, errors_table, limit_of, mse_of, plateau
 from l2l_cli.papers.hochreiter2001.measures import BAYES, SPLITS
 from l2l_cli.papers.measured import Measured
 from l2l_cli.papers.palette import LEARNED, LIMIT_STYLE, RIVALS
-from l2l_cli.papers.panels import legend
+from l2l_cli.papers.panels import grid, legend
 from l2l_cli.results.content import Claim, Figure, Section
 from l2l_cli.results.plot import curves, decorate, dots, panels
 from l2l_cli.results.verdicts import Result
@@ -34,17 +34,12 @@ class Table2(Artefact):
         readings: Test MSEt of these two families by reading of the misprint, the likely reading first.
     """
 
-    literal: dict[str, str]
-    notes: dict[str, str]
-    first_guess: dict[str, float]
-    misprinted: str
-    exchanged: str
+    literal: dict[RowName, RowName]
+    notes: dict[RowName, str]
+    first_guess: dict[RowName, float]
+    misprinted: RowName
+    exchanged: RowName
     readings: dict[str, list[float]]
-
-    def refers_to(self) -> Collection[str]:
-        """Return both rows of every family, and those with a note."""
-        named = [*self.notes, *self.first_guess, self.misprinted, self.exchanged]
-        return [*self.literal, *self.literal.values(), *named]
 
     def judge(self, measured: Measured) -> Findings:
         """Judge all five families, literal and modern, and explain the misprint."""
@@ -99,8 +94,8 @@ class Table2(Artefact):
             yield Claim(text, None)
 
     def _curves(self, measured: Measured) -> Figure:
-        figure, axes = panels(2, 3, height=2.4)
-        for panel, (family, letter) in zip(axes, self.literal.items(), strict=False):
+        figure, axes = grid(len(self.literal), 3, height=2.4)
+        for panel, (family, letter) in zip(axes, self.literal.items(), strict=True):
             sources = zip(STYLES, ((family, None), (letter, None), (family, BAYES)), strict=True)
             parts = [(name, measured.select(row, "error", who, problem="")) for name, (row, who) in sources]
             run = {name: part.assign(contender=name) for name, part in parts if len(part)}
@@ -109,8 +104,6 @@ class Table2(Artefact):
                 curves(panel, frame.assign(value=frame.value.clip(lower=1e-7)), list(run), STYLES)
             decorate(panel, family, "example", "mean squared error", "xy")
             panel.set_ylim(bottom=1e-6)
-        for panel in axes[len(self.literal) :]:
-            panel.set_axis_off()
         legend(figure, axes, columns=3)
         caption = "Mean squared error at each example of a new function (bands: range over seeds), and the limit."
         return measured.save(figure, caption, "_curves")
