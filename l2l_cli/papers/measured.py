@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from l2l_cli.config.schema import ROLES, Row
-from l2l_cli.papers.palette import Style, styles_of
+from l2l_cli.papers.panels import Style, styles_of
 from l2l_cli.results.content import Figure
 from l2l_cli.results.plot import save
 from l2l_cli.results.standings import Standings, curves_of, standings_of

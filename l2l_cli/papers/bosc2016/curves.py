@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from l2l_cli.papers.base import Artefact, Findings, RowName
-from l2l_cli.papers.bosc2016.measures import HELD_OUT, LATE
+from l2l_cli.papers.bosc2016.recipe import HELD_OUT, LATE
 from l2l_cli.papers.claims import paired
 from l2l_cli.papers.measured import Measured, on_problem
 from l2l_cli.papers.panels import legend

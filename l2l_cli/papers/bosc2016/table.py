@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from l2l_cli.papers.base import Artefact, Findings, RowName
-from l2l_cli.papers.bosc2016.measures import ACCURACY, HELD_OUT
+from l2l_cli.papers.bosc2016.recipe import ACCURACY, HELD_OUT
 from l2l_cli.papers.claims import LEVEL, paired, significantly_below
 from l2l_cli.papers.measured import TRIALS, TUNE, Measured
 from l2l_cli.papers.sections import what_tuning_chose

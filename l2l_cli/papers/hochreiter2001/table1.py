@@ -8,7 +8,7 @@ import numpy as np
 
 from l2l_cli.papers.base import Artefact, Findings, RowName
 from l2l_cli.papers.hochreiter2001.judges import FORMATS, error_results, errors_table, limit_of, lower, mse_of
-from l2l_cli.papers.hochreiter2001.measures import SPLITS
+from l2l_cli.papers.hochreiter2001.recipe import SPLITS
 from l2l_cli.papers.measured import Measured
 from l2l_cli.results.content import Claim, Section
 from l2l_cli.results.verdicts import Result

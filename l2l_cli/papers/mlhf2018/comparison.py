@@ -38,41 +38,6 @@ TUNING = (
 CAPTION = "Training cross-entropy against samples (a) and seconds (b), bands: range over seeds"
 
 
-class Statements:
-    """What is claimed of a rule; ``{rule}`` in a statement stands for its name.
-
-    Args:
-        lowest: Groups of rivals, by statement that the rule is below all of them; ``{unit}`` in it stands for "sample",
-            judged over every tenth of the run, and for "second", judged when the quickest is through.
-        at_most: Shares by group of rivals, by statement that the rule ends at or below that share of the best one.
-        progress: Statement that the rule goes on making progress; empty if that is not claimed.
-    """
-
-    def __init__(self, lowest: dict[str, list[str]], at_most: dict[str, dict[str, float]], progress: str = "") -> None:
-        self.lowest, self.at_most, self.progress = lowest, at_most, progress
-
-    @property
-    def groups(self) -> set[str]:
-        """Names of all groups of rivals that are referred to."""
-        return {name for names in (*self.lowest.values(), *self.at_most.values()) for name in names}
-
-    def judged(
-        self, measured: Measured, standings: Standings, who: str, rivals: Mapping[str, Sequence[str]], problem: str
-    ) -> Iterator[Claim]:
-        """Yield the verdicts on one rule and problem; ``rivals`` holds the rows of each group."""
-        for text, names in self.lowest.items():
-            rows = [row for name in names for row in rivals[name]]
-            per_sample, per_time = (text.format(rule=who, unit=unit) for unit in ("sample", "second"))
-            yield below(per_sample, standings, who, rows, problem, standings.marks(problem))
-            yield per_second(per_time, measured, who, rows, problem)
-        if self.progress:
-            yield progresses(self.progress.format(rule=who), standings, who, problem)
-        for text, shares in self.at_most.items():
-            for name, share in shares.items():
-                end = standings.last(problem)
-                yield at_most(text.format(rule=who), standings, who, rivals[name], problem, end, share)
-
-
 @dataclass(frozen=True)
 class TrainingCurves(Artefact):
     """Curves of MLHF, in each variant, and of its rivals.
@@ -80,8 +45,12 @@ class TrainingCurves(Artefact):
     Attributes:
         titles: Title of the section by problem; the first problem is the base, which results do not mention.
         rivals: Rows by group of rivals.
-        claims: Claims about each learned rule at learning rate 1, and at a tuned one.
+        lowest: Groups of rivals, by statement that a learned rule is below all of them; ``{rule}`` in a statement stands
+            for its name, ``{unit}`` for "sample", judged over every tenth of the run, and for "second", judged when the
+            quickest is through.
+        at_most: Shares by group of rivals, by statement that a rule ends at or below that share of the best one.
         ratios: Groups as a multiple of whose best each learned rule's loss is a result.
+        progress: Statement that a rule goes on making progress; empty if that is not claimed.
         held_out: Whether scores on held-out images are drawn, too.
         log: Whether losses are drawn on a logarithmic axis.
 
@@ -91,14 +60,17 @@ class TrainingCurves(Artefact):
 
     titles: dict[str, str]
     rivals: dict[str, list[RowName]]
-    claims: Statements
+    lowest: dict[str, list[str]]
+    at_most: dict[str, dict[str, float]]
     ratios: list[str]
+    progress: str = ""
     held_out: bool = False
     log: bool = False
 
     def __post_init__(self) -> None:
         """Check that the groups that are referred to are there."""
-        if unknown := {*self.claims.groups, *self.ratios} - set(self.rivals):
+        named = {name for names in (*self.lowest.values(), *self.at_most.values(), self.ratios) for name in names}
+        if unknown := named - set(self.rivals):
             known = ", ".join(self.rivals)
             raise ValueError(f"rivals has no group {', '.join(sorted(unknown))} (groups: {known})")
 
@@ -122,8 +94,8 @@ class TrainingCurves(Artefact):
     def _sections(
         self, measured: Measured, standings: Standings, rules: Sequence[str], problem: str, suffix: str
     ) -> list[Section]:
-        title, judged = self.titles[problem], self.claims.judged
-        claims = [one for rule in rules for one in judged(measured, standings, rule, self.rivals, problem)]
+        title = self.titles[problem]
+        claims = [one for rule in rules for one in self._claims(measured, standings, rule, problem)]
         claims.append(downhill(measured, problem))
         drawing = loss_panels(measured, problem, self.held_out, self.log)
         drawn = measured.save(drawing, CAPTION + ("; below, held-out images." if self.held_out else "."), suffix)
@@ -132,6 +104,20 @@ class TrainingCurves(Artefact):
             *ends_sections(title, measured, standings, problem),
             *inside_sections(title, measured, problem, suffix),
         ]
+
+    def _claims(self, measured: Measured, standings: Standings, who: str, problem: str) -> Iterator[Claim]:
+        """Yield the verdicts on one rule and problem."""
+        for text, names in self.lowest.items():
+            rows = [row for name in names for row in self.rivals[name]]
+            per_sample, per_time = (text.format(rule=who, unit=unit) for unit in ("sample", "second"))
+            yield below(per_sample, standings, who, rows, problem, standings.marks(problem))
+            yield per_second(per_time, measured, who, rows, problem)
+        if self.progress:
+            yield progresses(self.progress.format(rule=who), standings, who, problem)
+        for text, shares in self.at_most.items():
+            for name, share in shares.items():
+                end = standings.last(problem)
+                yield at_most(text.format(rule=who), standings, who, self.rivals[name], problem, end, share)
 
 
 def per_second(text: str, measured: Measured, who: str, rivals: Collection[str], problem: str) -> Claim:

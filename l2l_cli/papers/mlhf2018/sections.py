@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 from l2l_cli.papers.measured import Measured, on_problem
 from l2l_cli.papers.mlhf2018.diagnostics import DAMPING, DOWNHILL, QUANTILES, RELATIVE
 from l2l_cli.papers.mlhf2018.track import HELD_OUT_ACCURACY, HELD_OUT_LOSS, LONGEST, LOSS, SECONDS
-from l2l_cli.papers.palette import Style
-from l2l_cli.papers.panels import finite_curves, grid, legend, plain_numbers
+from l2l_cli.papers.panels import Style, finite_curves, grid, legend, plain_numbers
 from l2l_cli.papers.sections import who_leads
 from l2l_cli.results.content import Section
 from l2l_cli.results.plot import COLOURS, decorate, panels

@@ -1,4 +1,4 @@
-"""Which weights move: how far each weight of the model goes, and when.
+"""What the weights do: the paper's figure, in which one data set is learned, and which weights move, and when.
 
 Source: Bosc 2016, §4, reads off its figure that both layers move, that some weights stay, and that all stay after the
 separator.
@@ -6,29 +6,25 @@ separator.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import pandas as pd
-import torch
+from matplotlib.axes import Axes
 
-from l2l_cli.config.build import build, changed
-from l2l_cli.learners.weights_in_cell import WeightsInCell
-from l2l_cli.papers.base import Artefact, Findings, RowName, Subject
-from l2l_cli.papers.bosc2016.measures import HELD_OUT, matrices, trajectory
+from l2l_cli.papers.base import Artefact, Findings, RowName
+from l2l_cli.papers.bosc2016.recipe import FROZEN, HELD_OUT, SHOWN_FROM
 from l2l_cli.papers.claims import shown
 from l2l_cli.papers.measured import Measured, name_of
-from l2l_cli.results.content import Claim, Figure, Section
-from l2l_cli.results.metrics import Metric
+from l2l_cli.results.content import Claim, Section
+from l2l_cli.results.content import Figure as Drawn
 from l2l_cli.results.plot import COLOURS, LIMIT, decorate, panels
+from l2l_cli.results.statistics import Array
 from l2l_cli.results.verdicts import Result
-from l2l_cli.runs.building import build_learner
-from l2l_cli.tasks.base import Task
 
-SETS = 200
-"""Data sets that moves are averaged over, at most; half of each is its training part."""
+FLAT = 0.02
+"""Nats by which the mean test loss may change after the separator and still be called flat."""
 
 STATIC = 0.1
 """A weight is static if it moves by less than this fraction of the largest movement in its layer."""
@@ -41,35 +37,70 @@ VANISHED = 10.0
 
 LEARNED = "moved in the training part"
 
-FROZEN = "frozen after the separator"
-"""Variant with the same φ where hidden targets leave the weights alone."""
+
+@dataclass(frozen=True)
+class Figure(Artefact):
+    """The paper's figure: weight matrices and the test loss while one data set is learned.
+
+    Deviation: the paper does not say how it chose its data set; ours is that of the median final loss among the first
+    few.
+
+    Attributes:
+        model: Row of the small model.
+        steps: Numbers of samples after which the test loss is given.
+    """
+
+    model: RowName
+    steps: list[int]
+
+    def judge(self, measured: Measured) -> Findings:
+        """Draw seed 0 of the small model; judge whether its loss falls before the separator and is flat after it."""
+        table = measured.curve(self.model, "test_loss", statistic="mean")
+        last = int(table.index.max()) if len(table) else self.steps[-1]
+        steps = [0, last // 2, last]
+        losses = {step: table.loc[[step]].to_numpy(float).ravel().tolist() if len(table) else [] for step in steps}
+        note = "test loss of θ_t, mean over data sets; the paper shows one data set"
+        results = [measured.result(self.model, f"loss@{step}", values, note=note) for step, values in losses.items()]
+        if not len(table):
+            return Findings(results)
+        drawn = self._draw(measured, last // 2)
+        before, end, after = (float(np.mean(values)) for values in losses.values())
+        claim = Claim(
+            "The loss falls while samples are shown and is flat afterwards",
+            end < before and abs(after - end) < FLAT,
+            f"mean over {SHOWN_FROM} data sets {before:.3f} with θ_0, {end:.3f} at the separator, {after:.3f} at the end",
+        )
+        return Findings(results, [Section("The figure: a data set is learned", figures=[drawn], claims=[claim])])
+
+    def _draw(self, measured: Measured, half: int) -> Drawn:
+        theta = measured.select(self.model, "theta")
+        theta = theta[theta.seed == theta.seed.min()]
+        layers = list(theta.part.unique())
+        drawing, axes = panels(len(layers) + 1, 1, height=1.9)
+        for panel, layer in zip(axes, layers, strict=False):
+            part = theta[theta.part == layer]
+            _heat(panel, part.pivot_table(index="episode", columns="step", values="value").to_numpy(float))
+            decorate(panel, f"Weights of {layer}", "", "weight")
+        for statistic, colour in (("mean", LIMIT), ("of the data set shown", COLOURS[0])):
+            curve = measured.curve(self.model, "test_loss", statistic=statistic)
+            axes[-1].plot(curve.index, curve[curve.columns.min()], color=colour)
+        decorate(axes[-1], "Test loss of θ_t", "samples", "cross-entropy")
+        axes[-1].set_xlim(*axes[0].get_xlim())
+        for panel in axes:
+            panel.axvline(half, color="#000000", linestyle=":", linewidth=0.9)
+        caption = (
+            "One data set of 50 training and 50 test samples, the median one: weight matrices of both layers against "
+            f"time, and the loss of θ_t on the whole test part (grey: mean over {SHOWN_FROM} data sets).  The separator is "
+            "dotted."
+        )
+        return measured.save(drawing, caption)
 
 
-@torch.no_grad()
-def move_rows(subject: Subject) -> Iterator[Metric]:
-    """Yield updates at each step, how far each weight went, and what moving after the separator is worth."""
-    learner, settings = subject.learner, subject.settings
-    if not isinstance(learner, WeightsInCell):
-        return
-    row = partial(Metric, subject.name, subject.seed)
-    sets = min(SETS, settings.evaluation.episodes)
-    task: Task = build(changed(settings.task, {"share": [0.5, 0.5]}, "task"), "task")
-    thetas = trajectory(learner.on(task), sets, settings.evaluation.seeds[0])
-    half = task.horizon // 2
-    for layer, span in matrices(task).items():
-        theta = thetas[:, :, span]
-        for step, value in enumerate(theta.diff(dim=0).abs().mean((1, 2)).tolist(), start=1):
-            yield row("update", value, step, statistic="mean", part=layer)
-        for index, value in enumerate((theta[half] - theta[0]).square().mean(0).sqrt().tolist()):
-            yield row("moved", value, index, statistic="root mean square", part=layer)
-        sizes = {"start": theta[0, 0], "learned": theta[half] - theta[0], "drifted": theta[-1] - theta[half]}
-        for name, values in sizes.items():
-            yield row(name, values.square().mean().sqrt().item(), statistic="root mean square", part=layer)
-    node = changed(settings.learner, {"after_separator": "frozen"}, "learner")
-    frozen = build_learner(settings, subject.task, node=node)
-    frozen.load_state_dict(learner.state_dict())
-    for entry in subject.entries():
-        yield from subject.scores(entry._replace(learner=frozen, identity={"learner": node}), variant=FROZEN)
+def _heat(axes: Axes, values: Array) -> None:
+    reach = float(np.abs(values).max())
+    image = axes.imshow(values, cmap="RdBu_r", vmin=-reach, vmax=reach, aspect="auto", interpolation="nearest")
+    axes.grid(visible=False)
+    axes.figure.colorbar(image, ax=axes, pad=0.01).outline.set_visible(False)
 
 
 @dataclass(frozen=True)
@@ -116,7 +147,7 @@ class Moves(Artefact):
             for metric, (name, note) in metrics.items()
         ]
 
-    def _draw(self, measured: Measured) -> Figure:
+    def _draw(self, measured: Measured) -> Drawn:
         figure, axes = panels(1, 2, height=3.0)
         for layer, colour in zip(self.layers, COLOURS, strict=False):
             table = measured.curve(self.learner, "update", part=layer, variant="")
