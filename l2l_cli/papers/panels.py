@@ -11,12 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator
 
 from l2l_cli.config.schema import Row
-from l2l_cli.results.plot import COLOURS, LIMIT, STROKES, curves, panels
+from l2l_cli.results.plot import COLOURS, LIMIT, STROKES, curves, plain_numbers
 from l2l_cli.results.standings import Standings
 
 Style = Mapping[str, Any]
@@ -60,34 +57,6 @@ def styles_of(rows: Mapping[str, Row], origin: Mapping[str, str]) -> dict[str, S
         strokes[colour] = index + 1
         styles[name] = {"color": colour, "linestyle": STROKES[index % len(STROKES)], "zorder": 4 if learned else 2}
     return styles
-
-
-def grid(count: int, columns: int, height: float) -> tuple[Figure, list[Axes]]:
-    """Return a figure of so many axes, ``height`` inches a row, with at most so many side by side."""
-    columns = min(columns, count)
-    figure, axes = panels(-(-count // columns), columns, height=height)
-    for panel in axes[count:]:
-        panel.set_axis_off()
-    return figure, axes[:count]
-
-
-def plain_numbers(axis: Axis) -> None:
-    """Label a logarithmic axis at 1, 2 and 5 times the powers of ten, as plain numbers where they are short."""
-    axis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
-    for set_formatter in (axis.set_major_formatter, axis.set_minor_formatter):
-        set_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-
-
-def legend(figure: Figure, axes: Sequence[Axes], published: bool = False, columns: int = 5) -> None:
-    """Name every line once, below the panels, and say what hollow marks are."""
-    handles: dict[str, Any] = {}
-    for panel in axes:
-        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
-            handles.setdefault(label, handle)
-    if published:
-        (mark,) = axes[0].plot([], [], "o", markerfacecolor="none", color="#777777", markersize=4.0)
-        handles["paper (digitised)"] = mark
-    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=columns)
 
 
 def finite_curves(

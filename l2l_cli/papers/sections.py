@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 
 from l2l_cli.papers.measured import CHOSEN, EDGE, TRIALS, TUNE, Measured, on_problem
-from l2l_cli.papers.panels import ecdf, legend
+from l2l_cli.papers.panels import ecdf
 from l2l_cli.results.content import Section
-from l2l_cli.results.plot import decorate, panels
+from l2l_cli.results.plot import decorate, legend, panels
 from l2l_cli.results.standings import Standings
-from l2l_cli.results.statistics import Array, Statistic, bootstrap_interval
 from l2l_cli.results.verdicts import Result
 
 PAIRED = (
@@ -95,7 +93,7 @@ def who_leads(title: str, measured: Measured, standings: Standings, problems: Co
 
 def how_they_spread(title: str, measured: Measured, standings: Standings, problem: str, mark: int) -> list[Section]:
     """Return mean, median and tail of the losses over test episodes, as a table and as their distribution."""
-    table = _spread(standings, problem, mark)
+    table = standings.spread(problem, mark)
     if not len(table):
         return []
     figure, axes = panels(1, 1, height=3.4)
@@ -106,33 +104,6 @@ def how_they_spread(title: str, measured: Measured, standings: Standings, proble
     drawn = measured.save(figure, f"Distribution of the {label} over test problems.", "_spread")
     text = "Intervals are bootstrapped over test problems.  Where mean and median part, few problems make the mean."
     return [Section(f"{title}: spread over test problems", [text], [table], [drawn])]
-
-
-def _spread(standings: Standings, problem: str, mark: int) -> pd.DataFrame:
-    table = []
-    for name in standings.scored(standings.contenders, problem, mark):
-        values = standings.episodes(name, problem, mark)
-        table.append(
-            {
-                "contender": name,
-                "problems": len(values),
-                "mean [95 %]": _interval(values, np.mean),
-                "median [95 %]": _interval(values, np.median),
-                **{f"{share:.0%} below": _quantile(values, share) for share in (0.1, 0.75, 0.9, 0.99)},
-                "largest": float(values.max()),
-            }
-        )
-    return pd.DataFrame(table)
-
-
-def _interval(values: Array, statistic: Statistic) -> str:
-    if not np.isfinite(values).all():
-        return f"{float(statistic(values)):.3g}"
-    return "{:.3g} [{:.3g}, {:.3g}]".format(*bootstrap_interval(values.tolist(), statistic))
-
-
-def _quantile(values: Array, share: float) -> float:
-    return float(np.quantile(values, share, method="higher"))  # an order statistic: no mean with an infinite loss
 
 
 def what_tuning_chose(title: str, measured: Measured, text: str) -> list[Section]:

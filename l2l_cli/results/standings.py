@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from l2l_cli.results.statistics import Array, Difference, paired_bootstrap, paired_p
+from l2l_cli.results.statistics import Array, Difference, Statistic, bootstrap_interval, paired_bootstrap, paired_p
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,33 @@ class Standings:
                     }
                 )
         return pd.DataFrame(table)
+
+    def spread(self, problem: str, mark: int) -> pd.DataFrame:
+        """Return mean, median and tail of every contender's losses, their intervals bootstrapped over episodes."""
+        table, shares = [], (0.1, 0.75, 0.9, 0.99)
+        for name in self.scored(self.contenders, problem, mark):
+            values = self.episodes(name, problem, mark)
+            table.append(
+                {
+                    "contender": name,
+                    "problems": len(values),
+                    "mean [95 %]": _interval(values, np.mean),
+                    "median [95 %]": _interval(values, np.median),
+                    **{
+                        # An order statistic: no mean with an infinite loss.
+                        f"{share:.0%} below": float(np.quantile(values, share, method="higher"))
+                        for share in shares
+                    },
+                    "largest": float(values.max()),
+                }
+            )
+        return pd.DataFrame(table)
+
+
+def _interval(values: Array, statistic: Statistic) -> str:
+    if not np.isfinite(values).all():
+        return f"{float(statistic(values)):.3g}"
+    return "{:.3g} [{:.3g}, {:.3g}]".format(*bootstrap_interval(values.tolist(), statistic))
 
 
 def standings_of(

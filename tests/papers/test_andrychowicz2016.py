@@ -47,7 +47,7 @@ PAPER = build(compose("reproduce", [f"experiment={PRESET}/figure5"]).paper, "pap
 
 @pytest.fixture(autouse=True)
 def _few_draws(monkeypatch):
-    for module, name in ((standings, "paired_bootstrap"), (sections, "bootstrap_interval")):
+    for module, name in ((standings, "paired_bootstrap"), (standings, "bootstrap_interval")):
         monkeypatch.setattr(module, name, partial(getattr(module, name), draws=200))
 
 

@@ -12,10 +12,9 @@ from l2l_cli.papers.andrychowicz2016.move_sizes import move_size_sections
 from l2l_cli.papers.base import Artefact, Findings, RowName
 from l2l_cli.papers.claims import goes_on, shown
 from l2l_cli.papers.measured import Measured
-from l2l_cli.papers.panels import legend, plain_numbers
 from l2l_cli.papers.sections import loss_results, what_tuning_chose, who_leads
 from l2l_cli.results.content import Claim, Figure, Section
-from l2l_cli.results.plot import decorate, panels
+from l2l_cli.results.plot import decorate, legend, panels, plain_numbers
 from l2l_cli.results.standings import Standings
 from l2l_cli.results.verdicts import Result
 

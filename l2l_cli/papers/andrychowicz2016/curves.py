@@ -12,10 +12,10 @@ from typing import NamedTuple, TypeVar
 from l2l_cli.papers.base import Artefact, Findings
 from l2l_cli.papers.claims import alike, below, fails
 from l2l_cli.papers.measured import Measured
-from l2l_cli.papers.panels import grid, legend, loss_curves
+from l2l_cli.papers.panels import loss_curves
 from l2l_cli.papers.sections import how_they_spread, loss_results, what_tuning_chose, who_leads
 from l2l_cli.results.content import Claim, Figure, Section
-from l2l_cli.results.plot import decorate
+from l2l_cli.results.plot import decorate, grid, legend
 from l2l_cli.results.standings import Standings
 
 TUNING = (

@@ -20,10 +20,9 @@ from l2l_cli.models.point import Point
 from l2l_cli.optimizers.lstm_cell import LSTMStates
 from l2l_cli.papers.base import Subject
 from l2l_cli.papers.measured import Measured
-from l2l_cli.papers.panels import legend, plain_numbers
 from l2l_cli.results.content import Figure, Section
 from l2l_cli.results.metrics import Metric
-from l2l_cli.results.plot import curves, decorate, panels
+from l2l_cli.results.plot import curves, decorate, legend, panels, plain_numbers
 
 EPISODES, EVERY = 4, 3
 """Numbers of test episodes that are followed, and of updates between two measurements."""

@@ -20,10 +20,10 @@ from l2l_cli.optimizers.base import FirstOrder
 from l2l_cli.optimizers.sgd import Nesterov
 from l2l_cli.papers.base import Artefact, Findings, Subject
 from l2l_cli.papers.measured import Measured
-from l2l_cli.papers.panels import Style, legend
+from l2l_cli.papers.panels import Style
 from l2l_cli.results.content import Section
 from l2l_cli.results.metrics import Metric
-from l2l_cli.results.plot import decorate, panels
+from l2l_cli.results.plot import decorate, legend, panels
 from l2l_cli.tasks.base import Task
 
 COORDINATES = ("steepest", "typical")

@@ -14,10 +14,9 @@ from l2l_cli.papers.andrychowicz2016.curves import TUNING, hand_made, updates_at
 from l2l_cli.papers.base import Artefact, Findings, RowName
 from l2l_cli.papers.claims import against_the_best
 from l2l_cli.papers.measured import Measured
-from l2l_cli.papers.panels import legend, plain_numbers
 from l2l_cli.papers.sections import loss_results, what_tuning_chose
 from l2l_cli.results.content import Figure, Section
-from l2l_cli.results.plot import decorate, panels
+from l2l_cli.results.plot import decorate, legend, panels, plain_numbers
 from l2l_cli.results.standings import Standings
 
 TITLE = "Figure 6: widths and depths"

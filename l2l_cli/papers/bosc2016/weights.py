@@ -6,12 +6,10 @@ separator.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 
 from l2l_cli.papers.base import Artefact, Findings, RowName
 from l2l_cli.papers.bosc2016.recipe import FROZEN, HELD_OUT, SHOWN_FROM
@@ -20,22 +18,20 @@ from l2l_cli.papers.measured import Measured, name_of
 from l2l_cli.results.content import Claim, Section
 from l2l_cli.results.content import Figure as Drawn
 from l2l_cli.results.plot import COLOURS, LIMIT, decorate, panels
-from l2l_cli.results.statistics import Array
-from l2l_cli.results.verdicts import Result
 
 FLAT = 0.02
 """Nats by which the mean test loss may change after the separator and still be called flat."""
 
-STATIC = 0.1
-"""A weight is static if it moves by less than this fraction of the largest movement in its layer."""
+STATIC, MOVED, VANISHED = 0.1, 0.1, 10.0
+"""A weight is static if it moves by less than this share of the largest movement in its layer; a layer is updated if it
+moves by more than this share of its initial size; updates have vanished if they are so many times smaller."""
 
-MOVED = 0.1
-"""A layer is updated if it moves by more than this fraction of its initial size."""
-
-VANISHED = 10.0
-"""Updates have vanished if they are this many times smaller than before."""
-
-LEARNED = "moved in the training part"
+METRICS = {
+    "static_share": ("share static", ""),
+    "update_ratio": ("their ratio", "updates before ÷ after the separator"),
+    "rms_move": ("moved in the training part", ""),
+}
+"""Fact and note of each result."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +64,7 @@ class Figure(Artefact):
         claim = Claim(
             "The loss falls while samples are shown and is flat afterwards",
             end < before and abs(after - end) < FLAT,
-            f"mean over {SHOWN_FROM} data sets {before:.3f} with θ_0, {end:.3f} at the separator, {after:.3f} at the end",
+            f"mean over data sets {before:.3f} with θ_0, {end:.3f} at the separator, {after:.3f} at the end",
         )
         return Findings(results, [Section("The figure: a data set is learned", figures=[drawn], claims=[claim])])
 
@@ -79,7 +75,11 @@ class Figure(Artefact):
         drawing, axes = panels(len(layers) + 1, 1, height=1.9)
         for panel, layer in zip(axes, layers, strict=False):
             part = theta[theta.part == layer]
-            _heat(panel, part.pivot_table(index="episode", columns="step", values="value").to_numpy(float))
+            values = part.pivot_table(index="episode", columns="step", values="value").to_numpy(float)
+            reach = float(np.abs(values).max())
+            image = panel.imshow(values, "RdBu_r", vmin=-reach, vmax=reach, aspect="auto", interpolation="nearest")
+            panel.grid(visible=False)
+            drawing.colorbar(image, ax=panel, pad=0.01).outline.set_visible(False)  # type: ignore[operator]
             decorate(panel, f"Weights of {layer}", "", "weight")
         for statistic, colour in (("mean", LIMIT), ("of the data set shown", COLOURS[0])):
             curve = measured.curve(self.model, "test_loss", statistic=statistic)
@@ -90,17 +90,10 @@ class Figure(Artefact):
             panel.axvline(half, color="#000000", linestyle=":", linewidth=0.9)
         caption = (
             "One data set of 50 training and 50 test samples, the median one: weight matrices of both layers against "
-            f"time, and the loss of θ_t on the whole test part (grey: mean over {SHOWN_FROM} data sets).  The separator is "
-            "dotted."
+            f"time, and the loss of θ_t on the whole test part (grey: mean over {SHOWN_FROM} data sets).  Dotted: the "
+            "separator."
         )
         return measured.save(drawing, caption)
-
-
-def _heat(axes: Axes, values: Array) -> None:
-    reach = float(np.abs(values).max())
-    image = axes.imshow(values, cmap="RdBu_r", vmin=-reach, vmax=reach, aspect="auto", interpolation="nearest")
-    axes.grid(visible=False)
-    axes.figure.colorbar(image, ax=axes, pad=0.01).outline.set_visible(False)
 
 
 @dataclass(frozen=True)
@@ -119,33 +112,25 @@ class Moves(Artefact):
 
     def judge(self, measured: Measured) -> Findings:
         """Judge claims 3 to 5 and draw who moves when."""
-        if self.learner not in measured.run:
-            return Findings(self._results(measured, {}))
-        facts = {layer: _facts(measured, self.learner, layer) for layer in self.layers}
+        run = self.learner in measured.run
+        facts = {layer: _facts(measured, self.learner, layer) for layer in self.layers if run}
+        results = [
+            measured.result(layer, metric, facts[layer][name].tolist() if run else [], note=note)
+            for layer in self.layers
+            for metric, (name, note) in METRICS.items()
+        ]
+        if not run:
+            return Findings(results)
         standings = measured.standings(HELD_OUT)
         difference = standings.difference(self.learner, name_of(self.learner, FROZEN), "", standings.last(""))
         text = (
-            "On test data sets of which the first half is shown; weight matrices alone.  A weight counts as static if "
-            f"it moves by less than {STATIC:.0%} of the largest movement in its layer.  The same φ with its weights "
-            f"frozen after the separator: moving on is worth {difference} on the held-out loss (below 0, moving helps)."
+            "The same φ with its weights frozen after the separator: moving on is worth "
+            f"{difference} on the held-out loss (below 0, moving helps)."
         )
-        table = pd.DataFrame(facts).map(np.mean).T
-        claims, drawn = _claims(table), [self._draw(measured)]
-        tables = [table.rename_axis("layer").reset_index()]
-        section = Section("Which weights move, and when", [text], tables, drawn, claims=claims)
-        return Findings(self._results(measured, facts), [section])
-
-    def _results(self, measured: Measured, facts: Mapping[str, Mapping[str, list[float]]]) -> list[Result]:
-        metrics = {
-            "static_share": ("share static", ""),
-            "update_ratio": ("their ratio", "updates before ÷ after the separator"),
-            "rms_move": (LEARNED, ""),
-        }
-        return [
-            measured.result(layer, metric, facts.get(layer, {}).get(name, []), note=note)
-            for layer in self.layers
-            for metric, (name, note) in metrics.items()
-        ]
+        means = pd.DataFrame({layer: each.mean() for layer, each in facts.items()}).T
+        tables, drawn = [means.rename_axis("layer").reset_index()], [self._draw(measured)]
+        section = Section("Which weights move, and when", [text], tables, drawn, claims=_claims(means))
+        return Findings(results, [section])
 
     def _draw(self, measured: Measured) -> Drawn:
         figure, axes = panels(1, 2, height=3.0)
@@ -168,32 +153,30 @@ class Moves(Artefact):
         return measured.save(figure, caption)
 
 
-def _facts(measured: Measured, row: str, layer: str) -> dict[str, list[float]]:
-    """Return what is known of a layer by name, one number a seed."""
-    facts: dict[str, list[float]] = {}
-    updates = measured.curve(row, "update", part=layer)
-    moved = measured.curve(row, "moved", part=layer)
-    sizes = {name: measured.curve(row, name, part=layer) for name in ("start", "learned", "drifted")}
-    half = len(updates) // 2
-    for seed in updates.columns:
-        before, after = updates[seed].to_numpy()[:half], updates[seed].to_numpy()[half:]
-        numbers = {
-            "size at the start": sizes["start"][seed].iloc[0],
-            LEARNED: sizes["learned"][seed].iloc[0],
-            "moved in the test part": sizes["drifted"][seed].iloc[0],
-            "share static": (moved[seed] < STATIC * moved[seed].max()).mean(),
-            "update, training part": before.mean(),
-            "update, test part": after.mean(),
-            "their ratio": before.mean() / after.mean(),
+def _facts(measured: Measured, row: str, layer: str) -> pd.DataFrame:
+    """Return what is known of a layer, one row a seed."""
+    updates, moved, *sizes = (
+        measured.curve(row, metric, part=layer) for metric in ("update", "moved", "start", "learned", "drifted")
+    )
+    start, learned, drifted = (size.iloc[0] for size in sizes)
+    parts = updates.iloc[: len(updates) // 2], updates.iloc[len(updates) // 2 :]
+    before, after = (part.apply(lambda seed: seed.to_numpy().mean()) for part in parts)
+    return pd.DataFrame(
+        {
+            "size at the start": start,
+            "moved in the training part": learned,
+            "moved in the test part": drifted,
+            "share static": (moved < STATIC * moved.max()).mean(),
+            "update, training part": before,
+            "update, test part": after,
+            "their ratio": before / after,
         }
-        for name, value in numbers.items():
-            facts.setdefault(name, []).append(float(value))
-    return facts
+    )
 
 
 def _claims(table: pd.DataFrame) -> list[Claim]:
-    moved = dict(table[LEARNED] / table["size at the start"])
-    drifted = dict(table["moved in the test part"] / table[LEARNED])
+    moved = dict(table["moved in the training part"] / table["size at the start"])
+    drifted = dict(table["moved in the test part"] / table["moved in the training part"])
     ratio, static = dict(table["their ratio"]), dict(table["share static"])
     return [
         Claim(

@@ -11,9 +11,8 @@ from l2l_cli.papers.base import Artefact, Findings, RowName
 from l2l_cli.papers.hochreiter2001.judges import plateau
 from l2l_cli.papers.hochreiter2001.recipe import BAYES, EXAMPLES, FUNCTIONS, NO_RESET, RESET, SEQUENCES
 from l2l_cli.papers.measured import Measured, name_of
-from l2l_cli.papers.panels import legend
 from l2l_cli.results.content import Claim, Figure, Section
-from l2l_cli.results.plot import decorate, error_over_time, panels
+from l2l_cli.results.plot import decorate, error_over_time, legend, panels
 from l2l_cli.results.verdicts import Result
 
 SETTLED = 0.1

@@ -1,4 +1,4 @@
-"""What is measured of a learner: errors on fresh sequences, on functions in a row, where functions change, and volume."""
+"""What is measured of a learner: errors on fresh and on changing functions, and the volume of its state space."""
 
 from __future__ import annotations
 

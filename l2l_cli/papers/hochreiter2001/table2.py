@@ -12,9 +12,9 @@ from l2l_cli.papers.base import Artefact, Findings, RowName
 from l2l_cli.papers.hochreiter2001.judges import FORMATS, error_results, errors_table, limit_of, mse_of, plateau
 from l2l_cli.papers.hochreiter2001.recipe import BAYES, SPLITS
 from l2l_cli.papers.measured import Measured
-from l2l_cli.papers.panels import LEARNED, LIMIT_STYLE, RIVALS, grid, legend
+from l2l_cli.papers.panels import LEARNED, LIMIT_STYLE, RIVALS
 from l2l_cli.results.content import Claim, Figure, Section
-from l2l_cli.results.plot import curves, decorate, dots, panels
+from l2l_cli.results.plot import curves, decorate, dots, grid, legend, panels
 from l2l_cli.results.verdicts import Result
 
 STYLES = {"modern": {"color": LEARNED}, "1997, to the letter": {"color": RIVALS[0]}, "Bayes limit": LIMIT_STYLE}

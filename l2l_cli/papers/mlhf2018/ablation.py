@@ -14,12 +14,10 @@ import pandas as pd
 
 from l2l_cli.papers.base import Artefact, Findings, RowName
 from l2l_cli.papers.measured import Measured
-from l2l_cli.papers.mlhf2018.diagnostics import EFFICIENCY, RELATIVE, RESIDUAL, SOLVER
 from l2l_cli.papers.mlhf2018.sections import draw
-from l2l_cli.papers.mlhf2018.track import LOSS, SECONDS
-from l2l_cli.papers.panels import legend
+from l2l_cli.papers.mlhf2018.track import EFFICIENCY, LOSS, RELATIVE, RESIDUAL, SECONDS, SOLVER
 from l2l_cli.results.content import Claim, Figure, Section
-from l2l_cli.results.plot import decorate, panels
+from l2l_cli.results.plot import decorate, legend, panels
 from l2l_cli.results.standings import last_values
 
 COLUMNS = {"l_p": SOLVER, "efficiency": EFFICIENCY, "‖r_n‖": RESIDUAL, "‖r_n‖ ÷ ‖g‖": RELATIVE}

@@ -13,10 +13,9 @@ import numpy as np
 from l2l_cli.papers.base import Artefact, Findings, RowName
 from l2l_cli.papers.claims import at_most, below, goes_on, shown
 from l2l_cli.papers.measured import Measured, on_problem
-from l2l_cli.papers.mlhf2018.diagnostics import DOWNHILL
 from l2l_cli.papers.mlhf2018.recipe import AT_ONE, TUNED
 from l2l_cli.papers.mlhf2018.sections import end_results, ends_sections, inside_sections, loss_panels
-from l2l_cli.papers.mlhf2018.track import LOSS, SECONDS
+from l2l_cli.papers.mlhf2018.track import DOWNHILL, LOSS, SECONDS
 from l2l_cli.papers.sections import ratio_result, what_tuning_chose
 from l2l_cli.results.content import Claim, Section
 from l2l_cli.results.standings import Standings
@@ -45,9 +44,8 @@ class TrainingCurves(Artefact):
     Attributes:
         titles: Title of the section by problem; the first problem is the base, which results do not mention.
         rivals: Rows by group of rivals.
-        lowest: Groups of rivals, by statement that a learned rule is below all of them; ``{rule}`` in a statement stands
-            for its name, ``{unit}`` for "sample", judged over every tenth of the run, and for "second", judged when the
-            quickest is through.
+        lowest: Groups of rivals, by statement that a learned rule, ``{rule}`` in it, is below all: per ``{unit}``
+            "sample", judged over every tenth of the run, and "second", judged when the quickest is through.
         at_most: Shares by group of rivals, by statement that a rule ends at or below that share of the best one.
         ratios: Groups as a multiple of whose best each learned rule's loss is a result.
         progress: Statement that a rule goes on making progress; empty if that is not claimed.

@@ -12,8 +12,7 @@ from functools import partial
 
 from l2l_cli.evaluation.contest import Entry, Problem
 from l2l_cli.papers.base import Paper, Subject
-from l2l_cli.papers.mlhf2018.diagnostics import mlhf_of
-from l2l_cli.papers.mlhf2018.track import follow
+from l2l_cli.papers.mlhf2018.track import follow, mlhf_of
 from l2l_cli.results.metrics import Metric
 from l2l_cli.runs.tuning import tunable
 

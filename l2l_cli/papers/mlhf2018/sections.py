@@ -9,12 +9,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from l2l_cli.papers.measured import Measured, on_problem
-from l2l_cli.papers.mlhf2018.diagnostics import DAMPING, DOWNHILL, QUANTILES, RELATIVE
-from l2l_cli.papers.mlhf2018.track import HELD_OUT_ACCURACY, HELD_OUT_LOSS, LONGEST, LOSS, SECONDS
-from l2l_cli.papers.panels import Style, finite_curves, grid, legend, plain_numbers
+from l2l_cli.papers.mlhf2018.track import (
+    DAMPING,
+    DOWNHILL,
+    HELD_OUT_ACCURACY,
+    HELD_OUT_LOSS,
+    LONGEST,
+    LOSS,
+    QUANTILES,
+    RELATIVE,
+    SECONDS,
+)
+from l2l_cli.papers.panels import Style, finite_curves
 from l2l_cli.papers.sections import who_leads
 from l2l_cli.results.content import Section
-from l2l_cli.results.plot import COLOURS, decorate, panels
+from l2l_cli.results.plot import COLOURS, decorate, grid, legend, panels, plain_numbers
 from l2l_cli.results.standings import Standings, last_values
 from l2l_cli.results.verdicts import Result
 
