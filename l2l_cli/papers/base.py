@@ -51,19 +51,14 @@ class Subject:
     def contender(self, tuned: bool = False) -> Contender:
         """Return the learner as a contender: transferred to each problem, or tuned for it if it is hand-made.
 
-        Args:
-            tuned: Whether numbers beside the meta-parameters of a meta-trained learner are tuned for each problem too.
+        If ``tuned``, numbers beside the meta-parameters of a meta-trained learner are tuned for each problem too.
         """
         if self.learner.is_meta_trained:
             return learned_contender(self.name, self.learner, self.settings, self.tell if tuned else None)
         return hand_made_contender(self.name, self.settings, self.tell)
 
     def entries(self, shorten: bool = False) -> Iterator[Entry]:
-        """Yield the learner on every problem of its evaluation.
-
-        Args:
-            shorten: Whether problems that are longer than the task get as many fewer episodes.
-        """
+        """Yield the learner on every problem; if ``shorten``, those longer than the task get as many fewer episodes."""
         contender = self.contender()
         for problem in self.problems(shorten):
             yield contender.enter(problem)
@@ -76,11 +71,7 @@ class Subject:
         """Score an entry and yield its curves, each episode's losses at some steps, and how it was tuned.
 
         Every contender and every seed of it meets the same test episodes, so comparisons are paired over episodes.
-
-        Args:
-            entry: Learner on a problem.
-            marks: Steps at which every episode's loss is kept, the last one besides; later ones are left out.
-            variant: Way in which the learner was run.
+        Beside the ``marks`` that a problem has, every episode's loss is kept at its last step.
         """
         problem = entry.problem.name
         joined = scored(entry, self.store).joined

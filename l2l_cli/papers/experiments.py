@@ -71,9 +71,8 @@ class Experiment:
             else pd.DataFrame()
             for row in self.settings.rows
         }
-        problems: dict[str, Any] = {}
-        for settings in self.configurations.values():
-            problems |= settings.evaluation.problems
+        evaluations = [settings.evaluation for settings in self.configurations.values()]
+        problems = {name: changes for one in evaluations for name, changes in one.problems.items()}
         return Measured(self.name, self.settings.rows, frames, folder, self.settings.published, problems)
 
 
@@ -141,12 +140,7 @@ def seeds_of(scale: Mapping[str, Any], name: str, row: Row) -> int:
 
 
 def broken_promises(experiment: Experiment, values: Mapping[tuple[str, str], float | None]) -> Iterator[str]:
-    """Yield a sentence for each promise of a scale that a number breaks.
-
-    Args:
-        experiment: Experiment with its promises.
-        values: Our numbers by row and metric.
-    """
+    """Yield a sentence for each promise of a scale that one of our numbers breaks, given by row and metric."""
     for row, promises in experiment.scale.get("promises", {}).items():
         for metric, bound in promises.items():
             ours = values.get((row, metric))

@@ -93,13 +93,9 @@ class Measured:
         return {name: styles[name] for name in own}
 
     def select(self, row: str, metric: str, contender: str | None = None, **where: object) -> pd.DataFrame:
-        """Return the measurements of one metric of a row.
+        """Return the measurements of one metric of a row, where other columns have given values.
 
-        Args:
-            row: Name of the row.
-            metric: Name of the metric.
-            contender: Learner that was measured for the row; None is the row's own.
-            where: Values of other columns.
+        The learner that was measured is the row's own unless another ``contender`` is named.
         """
         frame = self.frames[row]
         if not len(frame):

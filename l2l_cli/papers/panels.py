@@ -35,9 +35,7 @@ def styles_of(rows: Mapping[str, Row], origin: Mapping[str, str]) -> dict[str, S
     order, those of one group the same, and so do learned rows of another group than the paper's first.  What shares a
     colour is told apart by the stroke.
 
-    Args:
-        rows: What the row of each contender says of itself.
-        origin: Name of the row of each contender; what one row was measured as in several ways shares its colour.
+    Both arguments are by contender; what one row was measured as in several ways shares its colour.
     """
     colours: dict[str, str] = {}
     strokes: dict[str, int] = {}
@@ -84,13 +82,8 @@ def loss_curves(
 ) -> None:
     """Draw loss against updates on a logarithmic axis, the paper's points as hollow marks of the same colour.
 
-    Args:
-        axes: Where to draw.
-        frame: Curves, from ``Measured.curves``.
-        styles: Line properties by contender, in the order in which they are drawn.
-        published: Published points by contender and number of updates.
-        unlimited: Contenders that do not decide the range of the axis, such as solvers.
-        x: Column along the horizontal axis.
+    Points are given by contender and number of updates; contenders that are ``unlimited``, such as solvers, do not
+    decide the range of the axis.
     """
     finite = finite_curves(axes, frame, styles, x, log=True)
     drawn = finite[finite.value.notna()].contender.unique()

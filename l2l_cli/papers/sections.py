@@ -36,13 +36,7 @@ def loss_results(
 ) -> list[Result]:
     """Return the loss of every row at some marks of every problem, beside the published one where there is one.
 
-    Args:
-        measured: Measurements.
-        standings: Standings of the same measurements.
-        problems: Problems, in their order.
-        marks: Function from a row and a problem to the marks.
-        base: Problem that needs no mention.
-        note: Note of all of them.
+    ``marks`` gives the marks of a row and a problem; results do not name the problem that is the ``base``.
     """
     limits, order = measured.names("limit"), list(measured.rows)
     origin = measured.origin | {row: row for row in measured.rows if row not in measured.run}

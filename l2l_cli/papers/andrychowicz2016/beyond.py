@@ -65,11 +65,8 @@ class OneForAll(Artefact):
 
     def _results(self, measured: Measured, standings: Standings) -> list[Result]:
         learned = measured.names("learned")
-        beside = {
-            problem: dict.fromkeys(learned, rows[self.paper])
-            for problem, rows in measured.published.items()
-            if self.paper in rows
-        }
+        published = measured.published.items()
+        beside = {problem: dict.fromkeys(learned, rows.get(self.paper, {})) for problem, rows in published}
         results = loss_results(
             replace(measured, published=beside),
             standings,

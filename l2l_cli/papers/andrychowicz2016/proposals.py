@@ -29,27 +29,15 @@ from l2l_cli.tasks.base import Task
 COORDINATES = ("steepest", "typical")
 """The parameter with the largest mean square of its gradients along the trajectory, and the one in the middle."""
 
-GIVEN, PROPOSED = "gradient", "proposed update"
-"""Metrics."""
+GIVEN, PROPOSED, TRAJECTORY, PROBE = "gradient", "proposed update", "trajectory", "probe"
+"""Two metrics, and two splits: gradients as they follow each other, and one of many in place of the next."""
 
-TRAJECTORY, PROBE = "trajectory", "probe"
-"""Splits: gradients as they follow each other, and one of many in place of the next."""
-
-PROBES, HISTORY = 81, 50
-"""Number of gradients that a rule is probed with in place of the next one, and of those that it is given before."""
-
-WIDEST = 3.0
-"""Largest probe, in root mean squares of the coordinate's gradients."""
+PROBES, HISTORY, WIDEST = 81, 50, 3.0
+"""Number of gradients that a rule is probed with in place of the next one, of those that it is given before, and the
+largest probe, in root mean squares of the coordinate's gradients."""
 
 WALK = Nesterov(lr=0.3, momentum=0.9)
 """Rule whose trajectory gives the gradients."""
-
-TEXT = (
-    "All rules are given the same gradients of two parameters of the base network, along the trajectory of NAG with "
-    f"rate {WALK.lr}.  Above: what each proposes at every step, against the gradient at that step; a rule without a "
-    f"memory gives a line.  Below: what it would propose after {HISTORY} of those gradients if the next one were "
-    "another."
-)
 
 
 @torch.no_grad()
@@ -119,7 +107,7 @@ class ProposedUpdates(Artefact):
             decorate(panel, title, "gradient", "proposed update")
         legend(figure, axes[-1:])
         caption = "Proposed update against gradient for two parameters (seed 0); all rules are given the same ones."
-        text = [TEXT, *_steepness(pairs, measured.names())]
+        text = _steepness(pairs, measured.names())
         return Findings([], [Section("Figure 10: proposed updates", text, figures=[measured.save(figure, caption)])])
 
 

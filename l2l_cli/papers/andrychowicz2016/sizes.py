@@ -44,24 +44,22 @@ class NetworkSizes(Artefact):
             return Findings(results)
         table = self._table(measured, standings, mark)
         won = int((table.winner == self.learner).sum())
-        text = (
-            f"Networks are named by the units of their hidden layers.  The {self.learner} was meta-trained on "
-            f"{self.trained_on}.  It has the lowest loss after {mark} updates on {won} of {len(table)} networks; the "
-            "paper shows it below the four hand-made rules nearly everywhere."
-        )
+        text = f"It has the lowest loss after {mark} updates on {won} of {len(table)} networks."
         section = Section(TITLE, [text], [table], [self._draw(measured, standings, mark)])
         return Findings(results, [section, *what_tuning_chose(TITLE, measured, TUNING)])
 
     def _table(self, measured: Measured, standings: Standings, mark: int) -> pd.DataFrame:
         """Return the winner on each network, and the learned rule against the best tuned one."""
-        rivals, table = hand_made(measured), []
-        for problem in standings.problems:
-            row = {"network": problem, "winner": standings.best(standings.contenders, problem, mark)}
-            if standings.has(self.learner, problem, mark) and standings.scored(rivals, problem, mark):
-                evidence = against_the_best(standings, self.learner, rivals, problem, mark)
-                row[f"{self.learner} against the best tuned rule"] = evidence
-            table.append(row)
-        return pd.DataFrame(table)
+        rivals, column = hand_made(measured), f"{self.learner} against the best tuned rule"
+        return pd.DataFrame(
+            {
+                "network": problem,
+                "winner": standings.best(standings.contenders, problem, mark),
+                column: against_the_best(standings, self.learner, rivals, problem, mark),
+            }
+            for problem in standings.problems
+            if standings.has(self.learner, problem, mark)
+        )
 
     def _draw(self, measured: Measured, standings: Standings, mark: int) -> Figure:
         hidden = {problem: list(measured.problems[problem]["hidden"]) for problem in standings.problems}

@@ -20,17 +20,11 @@ from l2l_cli.results.metrics import Metric
 from l2l_cli.runs.building import build_learner
 from l2l_cli.tasks.base import Task
 
-HELD_OUT, ACCURACY = "held_out", "held_out_accuracy"
-"""Means over a data set's hidden steps."""
+HELD_OUT, ACCURACY, LATE = "held_out", "held_out_accuracy", "late"
+"""Metrics: means over a data set's hidden steps, and mean loss over its second half if no target is shown there."""
 
-LATE = "late"
-"""Mean loss over a data set's second half, where the training part ends before."""
-
-SHOWN_FROM = 50
-"""Data sets among which the shown one is the median, and over which the loss is averaged."""
-
-SETS = 200
-"""Data sets that moves are averaged over, at most; half of each is its training part."""
+SHOWN_FROM, SETS = 50, 200
+"""Data sets among which the figure shows the median one; and that moves are averaged over, at most."""
 
 FROZEN = "frozen after the separator"
 """Variant with the same φ where hidden targets leave the weights alone."""

@@ -25,11 +25,8 @@ TUNING = "Contenders with settings to be chosen are tuned on tune data sets, by 
 
 FORMATS = {"mean": ".4f", "sd": ".3f", "accuracy": ".3f"}
 
-HARDER = 0.02
-"""Difference in nats by which J_test must be behind, after as many updates, to be called much harder to train by."""
-
-ALIKE = 0.01
-"""Difference in nats that counts as none."""
+HARDER, ALIKE = 0.02, 0.01
+"""Differences in nats: by which J_test must be behind to be called much harder to train by, and that counts as none."""
 
 COLUMNS: Mapping[str, Callable[[Difference], str]] = {
     "difference (learner − contender) [95 %]": Difference.within,

@@ -79,7 +79,7 @@ class Figure(Artefact):
             reach = float(np.abs(values).max())
             image = panel.imshow(values, "RdBu_r", vmin=-reach, vmax=reach, aspect="auto", interpolation="nearest")
             panel.grid(visible=False)
-            drawing.colorbar(image, ax=panel, pad=0.01).outline.set_visible(False)  # type: ignore[operator]
+            drawing.colorbar(image, ax=panel, pad=0.01).outline.set_visible(False)
             decorate(panel, f"Weights of {layer}", "", "weight")
         for statistic, colour in (("mean", LIMIT), ("of the data set shown", COLOURS[0])):
             curve = measured.curve(self.model, "test_loss", statistic=statistic)

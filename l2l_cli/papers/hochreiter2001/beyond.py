@@ -119,9 +119,9 @@ class Volume(Artefact):
         decorate(axes[1], "Against success", "log|det| per unit, after", "test MSEt", "y")
         legend(figure, axes, columns=3)
         caption = (
-            "log|det ∂s/∂s| per unit of state.  Left: each network's best setting, mean over seeds.  Right: every seed "
-            "of every setting after meta-training against its test MSEt."
+            "log|det ∂s/∂s| per unit of state.  Left: each network's best setting, mean over seeds.  Right: every "
         )
+        caption += "seed of every setting after meta-training against its test MSEt."
         title, drawn = "Beyond the paper: is volume conserved?", measured.save(figure, caption)
         claim = _claim(*(_joined(values, errors) for values in (before, after, errors)))
         return Findings(results, [Section(title, figures=[drawn], claims=[claim])])

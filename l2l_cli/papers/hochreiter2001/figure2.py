@@ -73,8 +73,8 @@ class Figure2(Artefact):
         legend(figure, axes, columns=2)
         caption = (
             f"Mean |y − o| over {SEQUENCES} test sequences (seed 0) of every family, without a reset: left to the "
-            "letter, right by the modern recipe; the Bayes learner is reset."
         )
+        caption += "letter, right by the modern recipe; the Bayes learner is reset."
         return measured.save(figure, caption, "_families")
 
 

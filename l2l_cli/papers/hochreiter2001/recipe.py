@@ -36,11 +36,8 @@ RESET, NO_RESET = "reset", "no reset"
 SWITCHING, EVERY, STEPS, OLDEST = "switching", 64, 1024, 64
 """Problem in which functions change; mean number of examples between changes, examples, and largest age shown."""
 
-VOLUME_SEQUENCES = 16
-"""Number of sequences that log|det| is averaged over."""
-
-SMALLEST = -30.0
-"""log|det| per unit at which a map counts as singular."""
+VOLUME_SEQUENCES, SMALLEST = 16, -30.0
+"""Number of sequences that log|det| is averaged over; log|det| per unit at which a map counts as singular."""
 
 BEFORE, AFTER = "before", "after"
 """Variants: the network as it was drawn, and as meta-training left it."""

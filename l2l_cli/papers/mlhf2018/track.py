@@ -39,11 +39,8 @@ HELD_OUT, HELD_OUT_MARKS = 4, 5
 LOSS, SECONDS, LONGEST, NOT_FINITE = "loss", "seconds", "longest_step", "not_finite"
 HELD_OUT_LOSS, HELD_OUT_ACCURACY = "held_out_loss", "held_out_accuracy"
 
-CONVERGED = 60
-"""Iterations, preconditioned by 1 / ŝ, that stand for an exact solution."""
-
-TINY = 1e-30
-"""Smallest denominator where gradients may be small."""
+CONVERGED, TINY = 60, 1e-30
+"""Iterations, preconditioned by 1 / ŝ, that stand for an exact solution; the smallest denominator."""
 
 QUANTILES = {"q10": 0.1, "q50": 0.5, "q90": 0.9}
 """Quantiles of the damping over the coordinates of one parameter type, by the name of the statistic."""
