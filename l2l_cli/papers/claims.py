@@ -110,14 +110,11 @@ def fails(
         return Claim(text, None)
     loss, best = standings.mean(who, problem, mark), standings.best(rivals, problem, mark)
     holds = not loss < LEARNS * start
-    if holds:
-        manner = "the rule learns nothing"
-    elif best is not None and loss > standings.mean(best, problem, mark):
-        manner = "the rule learns, and remains behind the best tuned rule"
-    else:
-        manner = "the rule learns, and is ahead of every tuned rule"
+    manner = "learns nothing" if holds else "learns, and is ahead of every tuned rule"
+    if not holds and best is not None and loss > standings.mean(best, problem, mark):
+        manner = "learns, and remains behind the best tuned rule"
     evidence = against_the_best(standings, who, rivals, problem, mark)
-    return Claim(text, holds, f"{manner}; {evidence}; first loss {start:.3g}")
+    return Claim(text, holds, f"the rule {manner}; {evidence}; first loss {start:.3g}")
 
 
 def goes_on(

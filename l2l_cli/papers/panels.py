@@ -105,12 +105,7 @@ def _limit(axes: Axes, rivals: pd.DataFrame, points: Sequence[float]) -> None:
 
 
 def ecdf(
-    axes: Axes,
-    standings: Standings,
-    contenders: Sequence[str],
-    styles: Mapping[str, Style],
-    problem: str,
-    mark: int,
+    axes: Axes, standings: Standings, contenders: Sequence[str], styles: Mapping[str, Style], problem: str, mark: int
 ) -> None:
     """Draw the share of test episodes whose loss lies below, mean over seeds: a heavy tail is seen at the right."""
     for name in standings.scored(contenders, problem, mark):

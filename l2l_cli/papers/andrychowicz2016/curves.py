@@ -7,7 +7,7 @@ logarithmic axes.  No claim of §3 has a criterion, so each is ours and is said 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from l2l_cli.papers.base import Artefact, Findings
 from l2l_cli.papers.claims import alike, below, fails
@@ -29,10 +29,8 @@ COLUMNS = 3
 JUDGES = ("below", "alike", "fails")
 """Functions of ``papers.claims`` that judge a statement."""
 
-Fields = dict[str, object]
+Fields = dict[str, Any]
 """Arguments of one panel or claim, by name."""
-
-T = TypeVar("T")
 
 
 def updates_at(step: int) -> int:
@@ -107,8 +105,11 @@ class LossCurves(Artefact):
 
     def __init__(self, title: str, caption: str, panels: list[Fields], claims: list[Fields], base: str = "") -> None:
         self.title, self.caption, self.base = title, caption, base
-        self.panels = _read(Panel, "panels", panels)
-        self.claims = _read(Statement, "claims", claims)
+        try:
+            self.panels = [Panel(**fields) for fields in panels]
+            self.claims = [Statement(**fields) for fields in claims]
+        except TypeError as error:
+            raise ValueError(f"a field is unknown or missing: {error}") from error
         for claim in self.claims:
             if claim.judge not in JUDGES:
                 raise ValueError(f"a claim's judge must be {', '.join(JUDGES)}, not {claim.judge!r}")
@@ -138,18 +139,6 @@ class LossCurves(Artefact):
             *what_tuning_chose(self.title, measured, TUNING),
         ]
         return Findings(results, sections)
-
-
-def _read(made: Callable[..., T], name: str, entries: Sequence[Fields]) -> list[T]:
-    """Make one object of each entry's fields.
-
-    Raises:
-        ValueError: A field is unknown or missing.
-    """
-    try:
-        return [made(**entry) for entry in entries]
-    except TypeError as error:
-        raise ValueError(f"{name}: {error}") from error
 
 
 def _marks(panel: Panel, measured: Measured, standings: Standings) -> Callable[[str, str], Sequence[int]]:

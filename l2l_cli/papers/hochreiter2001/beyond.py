@@ -119,9 +119,9 @@ class Volume(Artefact):
         decorate(axes[1], "Against success", "log|det| per unit, after", "test MSEt", "y")
         legend(figure, axes, columns=3)
         caption = (
-            "log|det ∂s/∂s| per unit of state.  Left: each network's best setting, mean over seeds.  Right: every "
+            "log|det ∂s/∂s| per unit of state: of each network's best setting, mean over seeds; and of every seed "
         )
-        caption += "seed of every setting after meta-training against its test MSEt."
+        caption += "of every setting after meta-training, against its test MSEt."
         title, drawn = "Beyond the paper: is volume conserved?", measured.save(figure, caption)
         claim = _claim(*(_joined(values, errors) for values in (before, after, errors)))
         return Findings(results, [Section(title, figures=[drawn], claims=[claim])])
@@ -138,7 +138,5 @@ def _claim(before: list[float], after: list[float], errors: list[float]) -> Clai
     if len(errors) < 3:
         return Claim(text, None)
     early, late = (float(spearmanr(volumes, errors).statistic) for volumes in (before, after))
-    evidence = (
-        f"over {len(errors)} trained networks the rank correlation of log|det| with the test error is {late:+.2f}"
-    )
+    evidence = f"over {len(errors)} networks the rank correlation of log|det| with the test error is {late:+.2f}"
     return Claim(text, late <= -0.5, f"{evidence}, and {early:+.2f} before meta-training (mark, ours: −0.5)")

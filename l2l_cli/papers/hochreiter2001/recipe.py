@@ -151,14 +151,10 @@ def volume_rows(subject: Subject) -> Iterator[Metric]:
 
 
 def log_volume(learner: Learner[Any], seed: int, cells: bool = False, steps: int = 64) -> Tensor | None:
-    """Return log|det ∂s_{l+1}/∂s_l| per unit for l = 1 … T − 1, (T − 1, E).
+    """Return log|det ∂s_{l+1}/∂s_l| per unit for l = 1 … T − 1, (T − 1, E), of a state of activations (..., E, units).
 
-    Args:
-        learner: Network with a state of activations (..., E, units), of which the last target is no part.
-        seed: Seed of the sequences.
-        cells: Whether the map is that between the states of memory cells alone, all else held; the result is None for
-            a network without any.
-        steps: Number T of examples.
+    The last target is no part of the state.  With ``cells`` the map is that between the states of memory cells alone,
+    all else held; the result is None for a network without any.
     """
     batches = learner.task.sample(VOLUME_SEQUENCES, seed, Phase.TEST).batches(0, steps)
     state = learner.init(VOLUME_SEQUENCES, generator(seed))

@@ -53,11 +53,7 @@ SOLVER, EFFICIENCY, DAMPING = "l_p", "efficiency", "damping"
 def follow(learner: Learner[Any], problem: Problem, row: Callable[..., Metric], near_exact: bool) -> list[Metric]:
     """Run a learner through the test episodes of a problem, the same for every contender, and return tidy rows.
 
-    Args:
-        learner: Learner on the problem's task.
-        problem: Problem.
-        row: Function from metric, value, step and further fields to a row.
-        near_exact: Whether each system that is diagnosed is also solved nearly exactly; see ``diagnose``.
+    ``row`` makes a row of metric, value, step and further fields; for ``near_exact`` see ``diagnose``.
     """
     task, steps, (episodes, (seed, *_), *_) = learner.task, problem.steps, problem.plan
     episode, rule, marks = task.sample(episodes, seed, Phase.TEST), mlhf_of(learner), ends(steps, HELD_OUT_MARKS)
@@ -155,11 +151,7 @@ def diagnose(rule: MLHF, point: Point, memory: MLHFMemory, near_exact: bool) -> 
     * ``l_p``: −⟨g, x_n⟩ / √⟨x_n, Ĥ·x_n⟩; ``efficiency``: it as a share of that of a near-exact solution;
     * ``damping``: quantiles over the coordinates of each parameter type; all others are means over episodes.
 
-    Args:
-        rule: Update rule.
-        point: Parameters and batch of the step.
-        memory: Memory of the rule before the step.
-        near_exact: Whether the same system is also solved, from the same start, by ``CONVERGED`` iterations.
+    If ``near_exact``, the same system is also solved, from the same start, by ``CONVERGED`` iterations.
     """
     system = rule.solve(point, memory)
     size, loss = system.residual.norm(dim=1), solver_loss(system.grad, system.x, system.residual)
