@@ -14,7 +14,7 @@ from matplotlib.figure import Figure as Drawing
 from l2l_cli.config.schema import ROLES, Row
 from l2l_cli.papers.panels import Style, styles_of
 from l2l_cli.results.content import Figure
-from l2l_cli.results.plot import save
+from l2l_cli.results.plot import legend, save
 from l2l_cli.results.standings import Standings, curves_of, standings_of
 from l2l_cli.results.verdicts import Result, summarise
 
@@ -138,13 +138,9 @@ class Measured:
 
     def points(self, problem: str, metric: str = "loss") -> dict[str, dict[int, float]]:
         """Return the published values of a metric on a problem by row and mark, from keys such as "loss@99"."""
+        prefix = f"{metric}@"
         return {
-            row: {
-                int(mark): value
-                for key, value in values.items()
-                for name, _, mark in [key.partition("@")]
-                if name == metric and mark
-            }
+            row: {int(key.removeprefix(prefix)): value for key, value in values.items() if key.startswith(prefix)}
             for row, values in self.published.get(problem, {}).items()
         }
 
@@ -154,8 +150,10 @@ class Measured:
         """Return a result of this artefact; see ``summarise``."""
         return summarise((self.artefact, row, metric), values, paper, *args, **options)
 
-    def save(self, drawing: Drawing, caption: str, suffix: str = "") -> Figure:
-        """Write a figure under the artefact's name and return it for the report."""
+    def save(self, drawing: Drawing, caption: str, suffix: str = "", columns: int = 0) -> Figure:
+        """Write a figure under the artefact's name, with a legend below of so many columns, and return it."""
+        if columns:
+            legend(drawing, drawing.axes, columns=columns)
         path = self.folder / "figures" / f"{self.artefact}{suffix}"
         save(drawing, path)
         return Figure(path.with_name(f"{path.name}.png"), caption)

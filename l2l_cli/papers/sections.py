@@ -9,7 +9,7 @@ import pandas as pd
 from l2l_cli.papers.measured import CHOSEN, EDGE, TRIALS, TUNE, Measured, on_problem
 from l2l_cli.papers.panels import ecdf
 from l2l_cli.results.content import Section
-from l2l_cli.results.plot import decorate, legend, panels
+from l2l_cli.results.plot import decorate, panels
 from l2l_cli.results.standings import Standings
 from l2l_cli.results.verdicts import Result
 
@@ -94,8 +94,7 @@ def how_they_spread(title: str, measured: Measured, standings: Standings, proble
     ecdf(axes[0], standings, measured.names(*COMPETING), measured.styles(), problem, mark)
     label = f"loss after {mark} updates"
     decorate(axes[0], f"{title}: spread over test problems", label, "share of problems below", "x")
-    legend(figure, axes)
-    drawn = measured.save(figure, f"Distribution of the {label} over test problems.", "_spread")
+    drawn = measured.save(figure, f"Distribution of the {label} over test problems.", "_spread", columns=5)
     text = "Intervals are bootstrapped over test problems.  Where mean and median part, few problems make the mean."
     return [Section(f"{title}: spread over test problems", [text], [table], [drawn])]
 
@@ -112,7 +111,7 @@ def _chosen(contenders: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         tuned = frame[frame.split == TUNE]
         for problem, group in tuned.groupby("problem", sort=False):
             values, edges = (
-                dict(zip(part.metric.map(_short), part.value, strict=True))
+                dict(zip([key.rpartition(".")[2] for key in part.metric], part.value, strict=True))
                 for part in (group[group.part == CHOSEN], group[group.part == EDGE])
             )
             table.append(
@@ -125,10 +124,6 @@ def _chosen(contenders: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(table)
-
-
-def _short(key: str) -> str:
-    return key.rpartition(".")[2]
 
 
 def _edge_warning(table: pd.DataFrame) -> str:

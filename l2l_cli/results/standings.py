@@ -109,6 +109,27 @@ class Standings:
                 )
         return pd.DataFrame(table)
 
+    def against(self, contenders: Collection[str], rivals: Collection[str]) -> pd.DataFrame:
+        """Return the losses of some contenders at the end of every problem, beside the best rival's, and the ratio."""
+        return pd.DataFrame(
+            {
+                "problem": problem,
+                "updates": mark,
+                "contender": name,
+                "loss": ours,
+                "best rival": best,
+                "its loss": theirs,
+                "ratio": ours / theirs,
+                "difference, 95 % interval": self.lead(name, best, problem, mark),
+            }
+            for problem in self.problems
+            for mark in [self.last(problem)]
+            for best in [self.best(rivals, problem, mark)]
+            if best is not None
+            for name in self.scored(contenders, problem, mark)
+            for ours, theirs in [(self.mean(name, problem, mark), self.mean(best, problem, mark))]
+        )
+
     def spread(self, problem: str, mark: int) -> pd.DataFrame:
         """Return mean, median and tail of every contender's losses, their intervals bootstrapped over episodes."""
         table, shares = [], (0.1, 0.75, 0.9, 0.99)

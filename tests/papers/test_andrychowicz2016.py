@@ -23,7 +23,7 @@ from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
 from l2l_cli.optimizers.sgd import Sgd
 from l2l_cli.papers import jobs, measuring, sections
 from l2l_cli.papers.andrychowicz2016 import proposals
-from l2l_cli.papers.andrychowicz2016.beyond import against_the_best_tuned, one_for_all
+from l2l_cli.papers.andrychowicz2016.beyond import one_for_all
 from l2l_cli.papers.andrychowicz2016.curves import updates_at
 from l2l_cli.papers.andrychowicz2016.move_sizes import move_size_rows, move_size_sections
 from l2l_cli.papers.base import Subject
@@ -139,12 +139,12 @@ def test_claims_hold_or_do_not():
 
 def test_one_rule_for_all_is_held_to_each_problems_best():
     rows = contenders("base", "ReLU")
-    table = against_the_best_tuned(standings_of(rows), ["LSTM"], RIVALS)
+    table = standings_of(rows).against(["LSTM"], RIVALS)
     claim = one_for_all("all", table, "LSTM", ["base", "ReLU", "never run"])
     assert claim.holds
     assert "base 0.36, ReLU 0.36" in claim.evidence  # 1.05, the mean of two seeds, to Adam's 2.9
     worse = pd.concat([made_up("LSTM", ["base"], 1.0, learned=True), made_up("LSTM", ["ReLU"], 3.0, learned=True)])
-    behind = against_the_best_tuned(standings_of(rows | {"LSTM": worse}), ["LSTM"], RIVALS)
+    behind = standings_of(rows | {"LSTM": worse}).against(["LSTM"], RIVALS)
     assert one_for_all("all", behind, "LSTM", ["base", "ReLU"]).holds is False
     assert one_for_all("all", table, "LSTM", ["never run"]).holds is None
 

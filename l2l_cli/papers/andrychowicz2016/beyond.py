@@ -14,7 +14,7 @@ from l2l_cli.papers.claims import goes_on, shown
 from l2l_cli.papers.measured import Measured
 from l2l_cli.papers.sections import loss_results, what_tuning_chose, who_leads
 from l2l_cli.results.content import Claim, Figure, Section
-from l2l_cli.results.plot import decorate, legend, panels, plain_numbers
+from l2l_cli.results.plot import decorate, panels, plain_numbers
 from l2l_cli.results.standings import Standings
 from l2l_cli.results.verdicts import Result
 
@@ -48,7 +48,7 @@ class OneForAll(Artefact):
         results = self._results(measured, standings)
         if not standings.contenders:
             return Findings(results)
-        table = against_the_best_tuned(standings, measured.names("learned"), hand_made(measured))
+        table = standings.against(measured.names("learned"), hand_made(measured))
         caption = "Loss against updates on every problem; bands: range over seeds."
         drawn = [draw_curves(measured, [Panel(problem) for problem in standings.problems], caption, published=False)]
         if len(table):
@@ -93,7 +93,7 @@ class OneForAll(Artefact):
 
 def one_for_all(text: str, table: pd.DataFrame, who: str, problems: Collection[str]) -> Claim:
     """Judge whether a rule ends at or below the best rival, each tuned on the problem, on all problems of a table."""
-    part = table[(table["learned rule"] == who) & table.problem.isin(problems)] if len(table) else table
+    part = table[(table.contender == who) & table.problem.isin(problems)] if len(table) else table
     if not len(part):
         return Claim(text, None)
     ratios = dict(zip(part.problem, part.ratio, strict=True))
@@ -101,32 +101,10 @@ def one_for_all(text: str, table: pd.DataFrame, who: str, problems: Collection[s
     return Claim(text, max(ratios.values()) <= 1.0, evidence)
 
 
-def against_the_best_tuned(standings: Standings, learned: Collection[str], rivals: Collection[str]) -> pd.DataFrame:
-    """Return each learned rule's loss at the end of every problem, beside the best tuned rule's, and their ratio."""
-    return pd.DataFrame(
-        {
-            "problem": problem,
-            "updates": mark,
-            "learned rule": name,
-            "loss": ours,
-            "best tuned": best,
-            "its loss": theirs,
-            "ratio": ours / theirs,
-            "difference, 95 % interval": standings.lead(name, best, problem, mark),
-        }
-        for problem in standings.problems
-        for mark in [standings.last(problem)]
-        for best in [standings.best(rivals, problem, mark)]
-        if best is not None
-        for name in standings.scored(learned, problem, mark)
-        for ours, theirs in [(standings.mean(name, problem, mark), standings.mean(best, problem, mark))]
-    )
-
-
 def _ratios(measured: Measured, table: pd.DataFrame) -> Figure:
     problems, styles = list(dict.fromkeys(table.problem)), measured.styles()
     figure, axes = panels(1, 1, height=1.3 + 0.32 * len(problems))
-    for index, (name, part) in enumerate(table.groupby("learned rule", sort=False)):
+    for index, (name, part) in enumerate(table.groupby("contender", sort=False)):
         height = [-problems.index(problem) for problem in part.problem]
         colour = styles[str(name)]["color"]
         axes[0].plot(part.ratio, height, "osD^v"[index % 5], color=colour, markersize=6, alpha=0.8, label=str(name))
@@ -135,6 +113,5 @@ def _ratios(measured: Measured, table: pd.DataFrame) -> Figure:
     axes[0].set_ylim(-len(problems) + 0.4, 0.6)
     decorate(axes[0], "Left of the line a learned rule is ahead", "final loss ÷ best tuned rule's", "", "x")
     plain_numbers(axes[0].xaxis)
-    legend(figure, axes)
     caption = "Final loss of every learned rule as a multiple of the best tuned rule's, by problem."
-    return measured.save(figure, caption, "_ratios")
+    return measured.save(figure, caption, "_ratios", columns=5)

@@ -145,11 +145,7 @@ def _marks(panel: Panel, measured: Measured, standings: Standings) -> Callable[[
     """Return the function from a row and a problem to the published marks, or the last one where none is."""
     points = measured.points(panel.problem)
     last = max((mark for row in points.values() for mark in row), default=0) or standings.last(panel.problem)
-
-    def marks(row: str, _: str) -> Sequence[int]:
-        return [] if row in panel.without else list(points.get(row, {})) or [last or panel.updates]
-
-    return marks
+    return lambda row, _: [] if row in panel.without else list(points.get(row, {})) or [last or panel.updates]
 
 
 def draw_curves(measured: Measured, shown: Sequence[Panel], caption: str, published: bool = True) -> Figure:

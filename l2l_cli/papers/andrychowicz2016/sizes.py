@@ -7,16 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import pandas as pd
 from matplotlib.ticker import NullLocator
 
 from l2l_cli.papers.andrychowicz2016.curves import TUNING, hand_made, updates_at
 from l2l_cli.papers.base import Artefact, Findings, RowName
-from l2l_cli.papers.claims import against_the_best
 from l2l_cli.papers.measured import Measured
 from l2l_cli.papers.sections import loss_results, what_tuning_chose
 from l2l_cli.results.content import Figure, Section
-from l2l_cli.results.plot import decorate, legend, panels, plain_numbers
+from l2l_cli.results.plot import decorate, panels, plain_numbers
 from l2l_cli.results.standings import Standings
 
 TITLE = "Figure 6: widths and depths"
@@ -42,28 +40,18 @@ class NetworkSizes(Artefact):
         results = loss_results(measured, standings, problems, lambda row, problem: [mark])
         if not standings.contenders:
             return Findings(results)
-        table = self._table(measured, standings, mark)
-        won = int((table.winner == self.learner).sum())
-        text = f"It has the lowest loss after {mark} updates on {won} of {len(table)} networks."
-        section = Section(TITLE, [text], [table], [self._draw(measured, standings, mark)])
+        table = standings.against([self.learner], hand_made(measured))
+        won = int((table.ratio < 1).sum()) if len(table) else 0
+        text = f"The {self.learner} has the lowest loss after {mark} updates on {won} of {len(table)} networks."
+        section = Section(TITLE, [text], [table] if len(table) else [], [self._draw(measured, standings, mark)])
         return Findings(results, [section, *what_tuning_chose(TITLE, measured, TUNING)])
-
-    def _table(self, measured: Measured, standings: Standings, mark: int) -> pd.DataFrame:
-        """Return the winner on each network, and the learned rule against the best tuned one."""
-        rivals, column = hand_made(measured), f"{self.learner} against the best tuned rule"
-        return pd.DataFrame(
-            {
-                "network": problem,
-                "winner": standings.best(standings.contenders, problem, mark),
-                column: against_the_best(standings, self.learner, rivals, problem, mark),
-            }
-            for problem in standings.problems
-            if standings.has(self.learner, problem, mark)
-        )
 
     def _draw(self, measured: Measured, standings: Standings, mark: int) -> Figure:
         hidden = {problem: list(measured.problems[problem]["hidden"]) for problem in standings.problems}
-        depths, ticks = (sorted({number(units) for units in hidden.values()}) for number in (len, max))
+        depths, ticks = (
+            sorted({len(units) for units in hidden.values()}),
+            sorted({units[0] for units in hidden.values()}),
+        )
         figure, axes = panels(1, len(depths), height=3.0)
         for index, (panel, depth) in enumerate(zip(axes, depths, strict=True)):
             widths = {problem: units[0] for problem, units in hidden.items() if len(units) == depth}
@@ -83,6 +71,5 @@ class NetworkSizes(Artefact):
         ranges = [panel.get_ylim() for panel in axes]
         for panel in axes:
             panel.set_ylim(min(low for low, _ in ranges), max(high for _, high in ranges))
-        legend(figure, axes)
         caption = f"Loss after {mark} updates by width, one panel for each depth; dashed: the network of meta-training."
-        return measured.save(figure, caption)
+        return measured.save(figure, caption, columns=5)

@@ -14,7 +14,7 @@ from l2l_cli.papers.claims import paired
 from l2l_cli.papers.measured import Measured, on_problem
 from l2l_cli.papers.sections import what_tuning_chose
 from l2l_cli.results.content import Claim, Section
-from l2l_cli.results.plot import curves, decorate, legend, panels
+from l2l_cli.results.plot import curves, decorate, panels
 from l2l_cli.results.standings import Standings
 
 
@@ -113,8 +113,7 @@ def _section(
         wide = frame.pivot_table(index="contender", columns=column, values="value", sort=False).reset_index()
         wide.columns = ["contender", *(f"{column} {value:g}" for value in wide.columns[1:])]
         tables.append(wide)
-    legend(figure, axes, columns=4)
     names = " and ".join(axis.label for axis in axes_of)
-    drawn = measured.save(figure, f"Mean held-out loss against {names}; bands: range over seeds.")
+    drawn = measured.save(figure, f"Mean held-out loss against {names}; bands: range over seeds.", columns=4)
     formats = {name: ".3f" for table in tables for name in table.columns[1:]}
     return Section(title, (), tables, [drawn], formats, claims)

@@ -20,9 +20,7 @@ from l2l_cli.results.statistics import Difference, bootstrap_interval, p_text
 from l2l_cli.results.verdicts import Result
 
 TITLE = "Test cross-entropy"
-
 TUNING = "Contenders with settings to be chosen are tuned on tune data sets, by their held-out loss."
-
 FORMATS = {"mean": ".4f", "sd": ".3f", "accuracy": ".3f"}
 
 HARDER, ALIKE = 0.02, 0.01
@@ -108,10 +106,10 @@ class Table(Artefact):
     def _table(self, measured: Measured, standings: Standings) -> pd.DataFrame:
         table = _scores(measured, standings).sort_values("mean", kind="stable")
         published, mark = measured.published.get("", {}), standings.last("")
-        rivals = standings.contenders if standings.has(self.learner, "", mark) else []
-        differences = {
-            name: standings.difference(self.learner, name, "", mark) for name in rivals if name != self.learner
-        }
+        rivals = [
+            name for name in standings.contenders if standings.has(self.learner, "", mark) and name != self.learner
+        ]
+        differences = {name: standings.difference(self.learner, name, "", mark) for name in rivals}
         trials = {name: measured.select(name, TRIALS, split=TUNE).value.max() for name in table.contender}
         table["paper"] = [
             "{cross_entropy:.3f} ± {sd:.3f}".format(**published[name]) if name in published else "–"

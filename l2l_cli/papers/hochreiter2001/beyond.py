@@ -15,7 +15,7 @@ from l2l_cli.papers.hochreiter2001.recipe import AFTER, BAYES, BEFORE, EVERY, ST
 from l2l_cli.papers.measured import Measured
 from l2l_cli.papers.panels import LIMIT_STYLE, styles_of
 from l2l_cli.results.content import Claim, Figure, Section
-from l2l_cli.results.plot import COLOURS, LIMIT, curves, decorate, legend, panels
+from l2l_cli.results.plot import COLOURS, LIMIT, curves, decorate, panels
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,12 @@ class Budget(Artefact):
     def judge(self, measured: Measured) -> Findings:
         """Judge and draw all budgets."""
         limit, paper = limit_of(measured, self.base), measured.published[""][self.base]["test_mse"]
-        results = []
-        for row in measured.rows:
-            note = ""
-            if row in measured.run:
-                weights, seconds = (measured.cost(row, name) for name in ("meta_parameters", "seconds"))
-                note = f"{weights:,.0f} weights, {seconds / 60:.1f} minutes a seed"
-            results.append(measured.result(row, "test_mse", mse_of(measured, row), paper, limit, note))
+        costs = {row: [measured.cost(row, name) for name in ("meta_parameters", "seconds")] for row in measured.run}
+        notes = {row: f"{size:,.0f} weights, {time / 60:.1f} minutes a seed" for row, (size, time) in costs.items()}
+        results = [
+            measured.result(row, "test_mse", mse_of(measured, row), paper, limit, notes.get(row, ""))
+            for row in measured.rows
+        ]
         claim = lower("Ours, more cells and more updates lower the error", measured, self.larger, [self.base])
         title = "Beyond the paper: the quadratics with a larger budget"
         return Findings(results, [Section(title, tables=[errors_table(measured)], formats=FORMATS, claims=[claim])])
@@ -117,18 +116,16 @@ class Volume(Artefact):
         axes[0].axhline(0.0, color=LIMIT, linewidth=0.8)
         decorate(axes[0], "Along a sequence (dotted: before)", "example", "log|det| per unit of state")
         decorate(axes[1], "Against success", "log|det| per unit, after", "test MSEt", "y")
-        legend(figure, axes, columns=3)
         caption = (
             "log|det ∂s/∂s| per unit of state: of each network's best setting, mean over seeds; and of every seed "
         )
         caption += "of every setting after meta-training, against its test MSEt."
-        title, drawn = "Beyond the paper: is volume conserved?", measured.save(figure, caption)
+        title, drawn = "Beyond the paper: is volume conserved?", measured.save(figure, caption, columns=3)
         claim = _claim(*(_joined(values, errors) for values in (before, after, errors)))
         return Findings(results, [Section(title, figures=[drawn], claims=[claim])])
 
 
 def _joined(values: Mapping[str, list[float]], rows: Iterable[str]) -> list[float]:
-    """Return the values of all seeds of some rows."""
     return [value for row in rows for value in values[row]]
 
 

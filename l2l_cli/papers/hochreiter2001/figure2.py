@@ -12,7 +12,7 @@ from l2l_cli.papers.hochreiter2001.judges import plateau
 from l2l_cli.papers.hochreiter2001.recipe import BAYES, EXAMPLES, FUNCTIONS, NO_RESET, RESET, SEQUENCES
 from l2l_cli.papers.measured import Measured, name_of
 from l2l_cli.results.content import Claim, Figure, Section
-from l2l_cli.results.plot import decorate, error_over_time, legend, panels
+from l2l_cli.results.plot import decorate, error_over_time, panels
 from l2l_cli.results.verdicts import Result
 
 SETTLED = 0.1
@@ -59,9 +59,8 @@ class Figure2(Artefact):
         for panel, variant in zip(axes, (RESET, NO_RESET), strict=True):
             _draw(panel, measured, self.family, variant, self.family, episode=0)
             decorate(panel, name_of(self.family, variant), "time step", "absolute error |y − o|")
-        legend(figure, axes, columns=2)
         caption = f"Absolute error against time on one test sequence (seed 0), {EXAMPLES} examples a function."
-        return measured.save(figure, caption)
+        return measured.save(figure, caption, columns=2)
 
     def _families(self, measured: Measured) -> Figure:
         figure, axes = panels(len(self.literal), 2, height=1.65)
@@ -70,12 +69,11 @@ class Figure2(Artefact):
                 _draw(panel, measured, row, NO_RESET, modern, statistic="mean")
                 decorate(panel, row, "time step" if line == len(self.literal) - 1 else "", "mean |y − o|", "y")
                 panel.set_ylim(bottom=1e-4)
-        legend(figure, axes, columns=2)
         caption = (
             f"Mean |y − o| over {SEQUENCES} test sequences (seed 0) of every family, without a reset: left to the "
         )
         caption += "letter, right by the modern recipe; the Bayes learner is reset."
-        return measured.save(figure, caption, "_families")
+        return measured.save(figure, caption, "_families", columns=2)
 
 
 def _draw(panel: Axes, measured: Measured, row: str, variant: str, modern: str, **where: object) -> None:

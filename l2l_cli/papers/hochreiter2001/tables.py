@@ -17,7 +17,7 @@ from l2l_cli.papers.hochreiter2001.recipe import BAYES, SPLITS
 from l2l_cli.papers.measured import Measured
 from l2l_cli.papers.panels import LEARNED, LIMIT_STYLE, RIVALS
 from l2l_cli.results.content import Claim, Figure, Section
-from l2l_cli.results.plot import curves, decorate, dots, grid, legend, panels
+from l2l_cli.results.plot import curves, decorate, dots, grid, panels
 from l2l_cli.results.verdicts import Result
 
 SUCCESS = 0.06
@@ -174,9 +174,8 @@ class Table2(Artefact):
                 curves(panel, frame.assign(value=frame.value.clip(lower=1e-7)), list(run), STYLES)
             decorate(panel, family, "example", "mean squared error", "xy")
             panel.set_ylim(bottom=1e-6)
-        legend(figure, axes, columns=3)
         caption = "Mean squared error at each example of a new function (bands: range over seeds), and the limit."
-        return measured.save(figure, caption, "_curves")
+        return measured.save(figure, caption, "_curves", columns=3)
 
 
 def _plateaus(measured: Measured, row: str, contender: str | None, threshold: float) -> list[tuple[float, float]]:
@@ -196,5 +195,4 @@ def _dots(measured: Measured, results: Sequence[Result]) -> Figure:
     figure, axes = panels(1, 1, height=1.2 + 0.3 * len(results))
     dots(axes[0], results, {"paper": "paper, 2001", "ours": "ours", "limit": "limit (Bayes)"})
     decorate(axes[0], "Test MSEt, and ours as a multiple of the limit", "mean squared error per step", "", "x")
-    legend(figure, axes, columns=3)
-    return measured.save(figure, "Test MSEt: paper, ours (bars: sd over seeds) and the limit.")
+    return measured.save(figure, "Test MSEt: paper, ours (bars: sd over seeds) and the limit.", columns=3)

@@ -69,8 +69,7 @@ class TrainingCurves(Artefact):
         """Check that the groups that are referred to are there."""
         named = {name for names in (*self.lowest.values(), *self.at_most.values(), self.ratios) for name in names}
         if unknown := named - set(self.rivals):
-            known = ", ".join(self.rivals)
-            raise ValueError(f"rivals has no group {', '.join(sorted(unknown))} (groups: {known})")
+            raise ValueError(f"rivals has no group {', '.join(sorted(unknown))} (groups: {', '.join(self.rivals)})")
 
     def judge(self, measured: Measured) -> Findings:
         """Judge and draw every problem that was run."""
@@ -96,7 +95,9 @@ class TrainingCurves(Artefact):
         claims = [one for rule in rules for one in self._claims(measured, standings, rule, problem)]
         claims.append(downhill(measured, problem))
         drawing = loss_panels(measured, problem, self.held_out, self.log)
-        drawn = measured.save(drawing, CAPTION + ("; below, held-out images." if self.held_out else "."), suffix)
+        drawn = measured.save(
+            drawing, CAPTION + ("; below, held-out images." if self.held_out else "."), suffix, columns=4
+        )
         return [
             Section(title, [TIMING], figures=[drawn], claims=claims),
             *ends_sections(title, measured, standings, problem),
@@ -114,8 +115,8 @@ class TrainingCurves(Artefact):
             yield progresses(self.progress.format(rule=who), standings, who, problem)
         for text, shares in self.at_most.items():
             for name, share in shares.items():
-                end = standings.last(problem)
-                yield at_most(text.format(rule=who), standings, who, self.rivals[name], problem, end, share)
+                rivals, end = self.rivals[name], standings.last(problem)
+                yield at_most(text.format(rule=who), standings, who, rivals, problem, end, share)
 
 
 def per_second(text: str, measured: Measured, who: str, rivals: Collection[str], problem: str) -> Claim:

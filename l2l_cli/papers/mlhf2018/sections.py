@@ -13,7 +13,7 @@ from l2l_cli.papers.mlhf2018 import track
 from l2l_cli.papers.panels import Style, finite_curves
 from l2l_cli.papers.sections import who_leads
 from l2l_cli.results.content import Section
-from l2l_cli.results.plot import COLOURS, decorate, grid, legend, panels, plain_numbers
+from l2l_cli.results.plot import COLOURS, decorate, grid, panels, plain_numbers
 from l2l_cli.results.standings import Standings, last_values
 from l2l_cli.results.verdicts import Result
 
@@ -74,7 +74,6 @@ def loss_panels(measured: Measured, problem: str, held_out: bool, log: bool) -> 
         decorate(axes[2], "ours: held-out images", "updates", "cross-entropy")
         draw(axes[3], measured.curves(problem, track.HELD_OUT_ACCURACY), styles, cut=False)
         decorate(axes[3], "ours: held-out images", "updates", "accuracy")
-    legend(figure, axes, columns=4)
     return figure
 
 
@@ -120,13 +119,12 @@ def inside_sections(title: str, measured: Measured, problem: str, suffix: str = 
             f"{part}: 10, 50, 90 %": " · ".join(f"{value:.2g}" for value in table.iloc[len(table) // 2])
             for part, table in damping[name].items()
         }
-        lines.append(
-            {"contender": name, "downhill": means[track.DOWNHILL], "residual": means[track.RELATIVE], **quantiles}
-        )
+        facts = {"contender": name, "downhill": means[track.DOWNHILL], "residual": means[track.RELATIVE]}
+        lines.append(facts | quantiles)
     if not lines:
         return []
     caption = "The inferred damping along a run, by parameter type: median over coordinates, 10 to 90 %."
-    drawn = measured.save(_draw(damping), caption, f"{suffix}_damping")
+    drawn = measured.save(_draw(damping), caption, f"{suffix}_damping", columns=5)
     return [Section(f"{title}: inside a step", [INSIDE], [pd.DataFrame(lines)], [drawn], {"downhill": ".1%"})]
 
 
@@ -140,5 +138,4 @@ def _draw(damping: dict[str, dict[str, pd.DataFrame]]) -> Figure:
         decorate(panel, name, "updates", "damping", "y")
         plain_numbers(panel.yaxis)
         panel.title.set_fontsize(7.5)
-    legend(figure, axes)
     return figure

@@ -21,7 +21,7 @@ from l2l_cli.papers.mlhf2018.sections import draw, end_results, ends_sections, i
 from l2l_cli.papers.mlhf2018.track import EFFICIENCY, LOSS, NOT_FINITE, RELATIVE, RESIDUAL, SECONDS, SOLVER
 from l2l_cli.papers.panels import Style
 from l2l_cli.results.content import Claim, Figure, Section
-from l2l_cli.results.plot import STROKES, decorate, legend, panels
+from l2l_cli.results.plot import STROKES, decorate, panels
 from l2l_cli.results.standings import last_values
 
 COLUMNS = {"l_p": SOLVER, "efficiency": EFFICIENCY, "‖r_n‖": RESIDUAL, "‖r_n‖ ÷ ‖g‖": RELATIVE}
@@ -68,9 +68,8 @@ class Ablation(Artefact):
         for panel, (metric, title) in zip(axes, titles.items(), strict=True):
             draw(panel, _by_row(measured, metric), styles, log=metric == RESIDUAL, cut=False)
             decorate(panel, title, "updates", "")
-        legend(figure, axes)
         caption = "(a) l_p, lower is better; (b) ‖r_n‖; ours, l_p as a share of a near-exact solution's, 1 is best."
-        return measured.save(figure, caption)
+        return measured.save(figure, caption, columns=5)
 
     def _table(self, measured: Measured) -> pd.DataFrame:
         loss, seconds = (last_values(_by_row(measured, metric)) for metric in (LOSS, SECONDS))
@@ -118,8 +117,7 @@ def _drawn(measured: Measured, problem: str, styles: Mapping[str, Style], captio
     if age:
         axes[0].axvline(age, color="#555555", linestyle=":", linewidth=1.0)
     decorate(axes[0], "", "updates", "training cross-entropy")
-    legend(figure, axes, columns=3)
-    return measured.save(figure, caption)
+    return measured.save(figure, caption, columns=3)
 
 
 class Long(Artefact):
