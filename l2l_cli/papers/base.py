@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, get_args, get_type_hints
 
 from l2l_cli.config.schema import Row, Settings
-from l2l_cli.core.errors import UsageError, did_you_mean
 from l2l_cli.evaluation.contest import Contender, Entry, Problem, ScoreStore, scored
 from l2l_cli.evaluation.curves import rows_of
 from l2l_cli.evaluation.tune import Trial, Tuning
@@ -52,19 +51,14 @@ class Subject:
     def contender(self, tuned: bool = False) -> Contender:
         """Return the learner as a contender: transferred to each problem, or tuned for it if it is hand-made.
 
-        Args:
-            tuned: Whether numbers beside the meta-parameters of a meta-trained learner are tuned for each problem too.
+        If ``tuned``, numbers beside the meta-parameters of a meta-trained learner are tuned for each problem too.
         """
         if self.learner.is_meta_trained:
             return learned_contender(self.name, self.learner, self.settings, self.tell if tuned else None)
         return hand_made_contender(self.name, self.settings, self.tell)
 
     def entries(self, shorten: bool = False) -> Iterator[Entry]:
-        """Yield the learner on every problem of its evaluation.
-
-        Args:
-            shorten: Whether problems that are longer than the task get as many fewer episodes.
-        """
+        """Yield the learner on every problem; if ``shorten``, those longer than the task get as many fewer episodes."""
         contender = self.contender()
         for problem in self.problems(shorten):
             yield contender.enter(problem)
@@ -77,11 +71,7 @@ class Subject:
         """Score an entry and yield its curves, each episode's losses at some steps, and how it was tuned.
 
         Every contender and every seed of it meets the same test episodes, so comparisons are paired over episodes.
-
-        Args:
-            entry: Learner on a problem.
-            marks: Steps at which every episode's loss is kept, the last one besides; later ones are left out.
-            variant: Way in which the learner was run.
+        Beside the ``marks`` that a problem has, every episode's loss is kept at its last step.
         """
         problem = entry.problem.name
         joined = scored(entry, self.store).joined
@@ -130,26 +120,31 @@ class Findings:
     sections: Sequence[Section] = field(default_factory=list)
 
 
-class Artefact(ABC):
-    """A table or figure; its constructor's arguments are options of the experiment's file."""
+RowName = Annotated[str, "name of a row"]
+"""Type of an artefact's option, or of a part of one, that names a row of the experiment."""
 
-    def refers_to(self) -> Collection[str]:
-        """Return the rows that the artefact cannot do without."""
-        return ()
+
+class Artefact(ABC):
+    """A table or figure, most often a dataclass: its fields are options of the experiment's file."""
+
+    def refers_to(self) -> Sequence[str]:
+        """Return the rows that the artefact cannot do without: what its fields hold where their type is ``RowName``."""
+        hints = get_type_hints(type(self), include_extras=True)
+        return [row for name, hint in hints.items() for row in _rows_in(hint, getattr(self, name))]
 
     @abstractmethod
     def judge(self, measured: Measured) -> Findings:
         """Judge and draw the artefact from the measurements of its rows."""
 
-    def check(self, name: str, rows: Collection[str]) -> None:
-        """See that every row that the artefact refers to is there.
 
-        Raises:
-            UsageError: One is not.
-        """
-        for row in self.refers_to():
-            if row not in rows:
-                raise UsageError(
-                    f"{name} refers to row {row!r}, which its experiment does not have{did_you_mean(row, rows)} "
-                    f"(rows: {', '.join(rows)})"
-                )
+def _rows_in(hint: object, value: object) -> Iterator[str]:
+    if hint == RowName:
+        yield str(value)
+    elif isinstance(value, Mapping):
+        for pair in value.items():
+            for kind, part in zip(get_args(hint), pair, strict=True):
+                yield from _rows_in(kind, part)
+    elif isinstance(value, list):
+        (kind,) = get_args(hint)
+        for part in value:
+            yield from _rows_in(kind, part)

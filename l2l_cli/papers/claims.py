@@ -6,10 +6,11 @@ The papers state their claims without a criterion; each judge's criterion is our
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from l2l_cli.results.content import Claim
 from l2l_cli.results.standings import Standings
+from l2l_cli.results.statistics import Difference
 
 LEVEL = 0.01
 """Level of significance of paired differences."""
@@ -61,6 +62,23 @@ def significantly_below(
     return Claim(text, holds, "; ".join(f"less {name} {one}" for name, one in differences.items()))
 
 
+def paired(
+    text: str,
+    standings: Standings,
+    who: str,
+    rival: str | None,
+    problem: str,
+    holds: Callable[[Difference], bool],
+    remark: str = "",
+) -> Claim:
+    """Judge a contender's mean loss less a rival's at the end of a problem, by a criterion that is its own."""
+    mark = standings.last(problem)
+    if rival is None or len(standings.scored([who, rival], problem, mark)) < 2:
+        return Claim(text, None)
+    difference = standings.difference(who, rival, problem, mark)
+    return Claim(text, holds(difference), f"{who} less {rival} {difference}{f'; {remark}' if remark else ''}")
+
+
 def at_most(
     text: str, standings: Standings, who: str, rivals: Collection[str], problem: str, mark: int, share: float = 1.0
 ) -> Claim:
@@ -92,14 +110,11 @@ def fails(
         return Claim(text, None)
     loss, best = standings.mean(who, problem, mark), standings.best(rivals, problem, mark)
     holds = not loss < LEARNS * start
-    if holds:
-        manner = "the rule learns nothing"
-    elif best is not None and loss > standings.mean(best, problem, mark):
-        manner = "the rule learns, and remains behind the best tuned rule"
-    else:
-        manner = "the rule learns, and is ahead of every tuned rule"
+    manner = "learns nothing" if holds else "learns, and is ahead of every tuned rule"
+    if not holds and best is not None and loss > standings.mean(best, problem, mark):
+        manner = "learns, and remains behind the best tuned rule"
     evidence = against_the_best(standings, who, rivals, problem, mark)
-    return Claim(text, holds, f"{manner}; {evidence}; first loss {start:.3g}")
+    return Claim(text, holds, f"the rule {manner}; {evidence}; first loss {start:.3g}")
 
 
 def goes_on(

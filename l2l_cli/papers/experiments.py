@@ -71,9 +71,8 @@ class Experiment:
             else pd.DataFrame()
             for row in self.settings.rows
         }
-        problems: dict[str, Any] = {}
-        for settings in self.configurations.values():
-            problems |= settings.evaluation.problems
+        evaluations = [settings.evaluation for settings in self.configurations.values()]
+        problems = {name: changes for one in evaluations for name, changes in one.problems.items()}
         return Measured(self.name, self.settings.rows, frames, folder, self.settings.published, problems)
 
 
@@ -96,8 +95,7 @@ def experiment(request: ReproduceRequest, name: str) -> Experiment:
             f"{request.paper} {name} has no scale {request.scale!r} (scales: {', '.join(settings.scales)})"
         )
     artefact: Artefact = build(settings.artefact, "artefact")
-    artefact.check(name, settings.rows)
-    _check_names(name, settings, scale)
+    _check_names(name, settings, scale, artefact.refers_to())
     jobs = {
         row: [
             Job(settings.paper, row, facts, seed, _overrides(request, settings, scale, row), request.config_dir)
@@ -115,18 +113,18 @@ def _overrides(request: ReproduceRequest, settings: Settings, scale: Mapping[str
     return (*settings.common, *settings.rows[row].use, *scale["overrides"], *rows.get(row, []), *request.overrides)
 
 
-def _check_names(name: str, settings: Settings, scale: Mapping[str, Any]) -> None:
+def _check_names(name: str, settings: Settings, scale: Mapping[str, Any], needed: Sequence[str]) -> None:
     """See that whatever refers to rows refers to rows that are there.
 
     Raises:
         UsageError: It does not.
     """
     rows = settings.rows
-    published = [row for by_row in settings.published.values() for row in by_row]
-    named = [*scale.get("without", []), *scale.get("seeds_of", {}), *scale.get("rows", {}), *published]
-    for row in named:
-        # A pattern, or a role, may be shared by experiments that have no such row.
-        if row not in rows and row not in ROLES and "*" not in row:
+    named = [*scale.get("without", []), *scale.get("seeds_of", {}), *scale.get("rows", {})]
+    # A pattern, or a role, may be shared by experiments that have no such row.
+    named = [row for row in named if row not in ROLES and "*" not in row]
+    for row in (*needed, *named, *(row for by_row in settings.published.values() for row in by_row)):
+        if row not in rows:
             raise UsageError(f"{name} has no row {row!r}{did_you_mean(row, rows)} (rows: {', '.join(rows)})")
 
 
@@ -142,12 +140,7 @@ def seeds_of(scale: Mapping[str, Any], name: str, row: Row) -> int:
 
 
 def broken_promises(experiment: Experiment, values: Mapping[tuple[str, str], float | None]) -> Iterator[str]:
-    """Yield a sentence for each promise of a scale that a number breaks.
-
-    Args:
-        experiment: Experiment with its promises.
-        values: Our numbers by row and metric.
-    """
+    """Yield a sentence for each promise of a scale that one of our numbers breaks, given by row and metric."""
     for row, promises in experiment.scale.get("promises", {}).items():
         for metric, bound in promises.items():
             ours = values.get((row, metric))

@@ -25,14 +25,9 @@ MEASURED = ("learner", "tune", "evaluation")
 
 
 def run_jobs(jobs: Sequence[Job], folder: Path, root: Path, processes: int, title: str) -> dict[str, Path]:
-    """Train or tune, and measure, every job; return the file of measurements of each, by key.
+    """Train or tune, and measure, every distinct job; return the file of measurements of each, by key.
 
-    Args:
-        jobs: Distinct jobs.
-        folder: Folder of the report, under which the measurements are kept.
-        root: Folder under which the runs are kept.
-        processes: Number of processes side by side.
-        title: Title of the progress bar.
+    Measurements are kept under the report's ``folder``, the runs under ``root``; so many processes work side by side.
     """
     rows = folder / "rows"
     rows.mkdir(parents=True, exist_ok=True)

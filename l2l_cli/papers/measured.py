@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,10 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from l2l_cli.config.schema import Row
-from l2l_cli.papers.palette import Style, styles_of
+from l2l_cli.config.schema import ROLES, Row
+from l2l_cli.papers.panels import Style, styles_of
 from l2l_cli.results.content import Figure
-from l2l_cli.results.plot import save
+from l2l_cli.results.plot import legend, save
 from l2l_cli.results.standings import Standings, curves_of, standings_of
 from l2l_cli.results.verdicts import Result, summarise
 
@@ -57,62 +57,45 @@ class Measured:
         """Return the measurements on some problems alone, with those that belong to no problem."""
         kept = {*problems, ""}
         frames = {row: frame[frame.problem.isin(kept)] if len(frame) else frame for row, frame in self.frames.items()}
-        return Measured(self.artefact, self.rows, frames, self.folder, self.published, self.problems)
+        return replace(self, frames=frames)
 
     @cached_property
-    def contenders(self) -> dict[str, pd.DataFrame]:
-        """Measurements by contender: each row's learner, once for each way in which it was run."""
-        result = {}
+    def _own(self) -> dict[str, tuple[str, str, pd.DataFrame]]:
+        """Row, variant and measurements of each contender."""
+        own = {}
         for row in self.run:
             frame = self.frames[row]
             frame = frame[(frame.contender == row) & (frame.split != COST)]
             for variant, part in frame.groupby("variant", sort=False):
-                result[name_of(row, str(variant))] = part
-        return result
+                own[name_of(row, str(variant))] = row, str(variant), part
+        return own
 
-    def names(self, *roles: str, variant: str | None = None) -> list[str]:
-        """Return the contenders that were run, of some roles and run in one way."""
-        return [
-            name
-            for row in self.run
-            for each in self.variants(row)
-            if (not roles or self.rows[row].role in roles) and variant in (None, each)
-            for name in [name_of(row, each)]
-        ]
-
-    def variants(self, row: str) -> list[str]:
-        """Return the ways in which a row's learner was run."""
-        return self._variants.get(row, [])
-
-    @cached_property
-    def _variants(self) -> dict[str, list[str]]:
-        frames = {row: self.frames[row] for row in self.run}
-        frames = {row: frame[(frame.contender == row) & (frame.split != COST)] for row, frame in frames.items()}
-        return {row: [str(name) for name in frame.variant.unique()] for row, frame in frames.items()}
-
-    def row_of(self, contender: str) -> Row:
-        """Return what the row of a contender says of itself."""
-        return self.rows[self.origin[contender]]
+    @property
+    def contenders(self) -> dict[str, pd.DataFrame]:
+        """Measurements by contender: each row's learner, once for each way in which it was run."""
+        return {name: frame for name, (_, _, frame) in self._own.items()}
 
     @property
     def origin(self) -> dict[str, str]:
         """Name of the row of each contender that was run."""
-        return {name_of(row, variant): row for row in self.run for variant in self.variants(row)}
+        return {name: row for name, (row, _, _) in self._own.items()}
+
+    def names(self, *roles: str, variant: str | None = None) -> list[str]:
+        """Return the contenders that were run, of some roles and run in one way."""
+        own = [(name, self.rows[row].role, way) for name, (row, way, _) in self._own.items()]
+        return [name for name, role, way in own if role in (roles or ROLES) and variant in (None, way)]
 
     def styles(self) -> dict[str, Style]:
         """Return line properties by contender; rows that were not run keep their colours, so all scales look alike."""
-        origin = {name_of(row, variant): row for row in self.rows for variant in self.variants(row) or [""]}
+        own = self.origin
+        origin = {name: row for row in self.rows for name in [one for one in own if own[one] == row] or [row]}
         styles = styles_of({name: self.rows[row] for name, row in origin.items()}, origin)
-        return {name: styles[name] for name in self.origin}
+        return {name: styles[name] for name in own}
 
     def select(self, row: str, metric: str, contender: str | None = None, **where: object) -> pd.DataFrame:
-        """Return the measurements of one metric of a row.
+        """Return the measurements of one metric of a row, where other columns have given values.
 
-        Args:
-            row: Name of the row.
-            metric: Name of the metric.
-            contender: Learner that was measured for the row; None is the row's own.
-            where: Values of other columns.
+        The learner that was measured is the row's own unless another ``contender`` is named.
         """
         frame = self.frames[row]
         if not len(frame):
@@ -155,13 +138,9 @@ class Measured:
 
     def points(self, problem: str, metric: str = "loss") -> dict[str, dict[int, float]]:
         """Return the published values of a metric on a problem by row and mark, from keys such as "loss@99"."""
+        prefix = f"{metric}@"
         return {
-            row: {
-                int(mark): value
-                for key, value in values.items()
-                for name, _, mark in [key.partition("@")]
-                if name == metric and mark
-            }
+            row: {int(key.removeprefix(prefix)): value for key, value in values.items() if key.startswith(prefix)}
             for row, values in self.published.get(problem, {}).items()
         }
 
@@ -171,8 +150,10 @@ class Measured:
         """Return a result of this artefact; see ``summarise``."""
         return summarise((self.artefact, row, metric), values, paper, *args, **options)
 
-    def save(self, drawing: Drawing, caption: str, suffix: str = "") -> Figure:
-        """Write a figure under the artefact's name and return it for the report."""
+    def save(self, drawing: Drawing, caption: str, suffix: str = "", columns: int = 0) -> Figure:
+        """Write a figure under the artefact's name, with a legend below of so many columns, and return it."""
+        if columns:
+            legend(drawing, drawing.axes, columns=columns)
         path = self.folder / "figures" / f"{self.artefact}{suffix}"
         save(drawing, path)
         return Figure(path.with_name(f"{path.name}.png"), caption)

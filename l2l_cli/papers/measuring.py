@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from l2l_cli.config.compose import compose
 from l2l_cli.config.schema import Row, Settings
 from l2l_cli.evaluation.contest import ScoreStore
 from l2l_cli.evaluation.tune import Trial
+from l2l_cli.learners.base import Learner
 from l2l_cli.papers.base import Paper, Subject
 from l2l_cli.papers.measured import COST, COSTS, TRIALS
 from l2l_cli.results.metrics import Metric, MetricsFile
@@ -116,10 +117,8 @@ def _train_and_measure(group: Group, settings: Sequence[Settings], bench: Bench,
         news.put((updates * share, f"{group.jobs[0].name} {note}"))
 
     for job, one, folder in zip(group.jobs, settings, train_together(settings, relay=relay), strict=True):
-        task = build_task(one)
-        learner = load_learner(folder, one, task, build)
-        subject = Subject(job.name, job.row, learner, task, one, ScoreStore(bench.scores))
-        yield [*_paper(job).measure(subject), *_costs(job, folder.facts())]
+        learner = load_learner(folder, one, build_task(one), build)
+        yield [*_measured(job, one, bench, learner, lambda trial: None), *_costs(job, folder.facts())]
 
 
 def _tune_and_measure(group: Group, settings: Sequence[Settings], bench: Bench, news: Any) -> Iterator[list[Metric]]:
@@ -132,16 +131,17 @@ def _tune_and_measure(group: Group, settings: Sequence[Settings], bench: Bench, 
         def tell(trial: Trial, share: float = group.work / len(settings) / trials) -> None:
             news.put((share, f"{group.jobs[0].name} tuned: loss {trial.loss:.4g}"))
 
-        task = build_task(one)
-        subject = Subject(job.name, job.row, build_learner(one, task), task, one, ScoreStore(bench.scores), tell)
-        rows = list(_paper(job).measure(subject))
+        rows = _measured(job, one, bench, build_learner(one, build_task(one)), tell)
         tried = sum(row.value for row in rows if row.metric == TRIALS)
         yield [*rows, *_costs(job, {"updates": tried, "seconds": time.monotonic() - began})]
 
 
-def _paper(job: Job) -> Paper:
+def _measured(
+    job: Job, settings: Settings, bench: Bench, learner: Learner[Any], tell: Callable[[Trial], None]
+) -> list[Metric]:
     paper: Paper = build(job.paper, "paper")
-    return paper
+    store = ScoreStore(bench.scores)
+    return list(paper.measure(Subject(job.name, job.row, learner, learner.task, settings, store, tell)))
 
 
 def _costs(job: Job, facts: Mapping[str, Any]) -> list[Metric]:

@@ -1,4 +1,7 @@
-"""Panels that the figures of several papers share: loss curves, distributions, and the legend below them."""
+"""Panels that the figures of several papers share: loss curves, distributions, and the legend below them.
+
+Lines are coloured in every figure of every paper by what a row is, never by what it is called.
+"""
 
 from __future__ import annotations
 
@@ -8,32 +11,65 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator
 
-from l2l_cli.papers.palette import Style
-from l2l_cli.results.plot import curves
+from l2l_cli.config.schema import Row
+from l2l_cli.results.plot import COLOURS, LIMIT, STROKES, curves, plain_numbers
 from l2l_cli.results.standings import Standings
 
+Style = Mapping[str, Any]
+"""Properties of a line, as Matplotlib takes them."""
 
-def plain_numbers(axis: Axis) -> None:
-    """Label a logarithmic axis at 1, 2 and 5 times the powers of ten, as plain numbers where they are short."""
-    axis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
-    for set_formatter in (axis.set_major_formatter, axis.set_minor_formatter):
-        set_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+LEARNED, OURS = COLOURS[0], COLOURS[7]
+"""Colours of the paper's learned rows, and of those that are ours."""
+
+RIVALS = COLOURS[1:7]
+
+LIMIT_STYLE: Style = {"color": LIMIT, "linestyle": (0, (4, 2)), "zorder": 3}
+"""Line of the best that is possible."""
 
 
-def legend(figure: Figure, axes: Sequence[Axes], published: bool = False, columns: int = 5) -> None:
-    """Name every line once, below the panels, and say what hollow marks are."""
-    handles: dict[str, Any] = {}
-    for panel in axes:
-        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
-            handles.setdefault(label, handle)
-    if published:
-        (mark,) = axes[0].plot([], [], "o", markerfacecolor="none", color="#777777", markersize=4.0)
-        handles["paper (digitised)"] = mark
-    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=columns)
+def styles_of(rows: Mapping[str, Row], origin: Mapping[str, str]) -> dict[str, Style]:
+    """Return line properties by contender.
+
+    The paper's learned rows are blue, ours black, limits grey and dashed; all others take the other colours in their
+    order, those of one group the same, and so do learned rows of another group than the paper's first.  What shares a
+    colour is told apart by the stroke.
+
+    Both arguments are by contender; what one row was measured as in several ways shares its colour.
+    """
+    colours: dict[str, str] = {}
+    strokes: dict[str, int] = {}
+    styles: dict[str, Style] = {}
+    first = next((row.group for row in rows.values() if row.role == "learned" and not row.ours), "")
+    for name, row in rows.items():
+        if row.role == "limit":
+            styles[name] = LIMIT_STYLE
+            continue
+        learned = row.role == "learned"
+        family = row.group or origin[name]
+        colour = OURS if learned and row.ours else LEARNED if learned and row.group == first else colours.get(family)
+        if colour is None:
+            colour = RIVALS[len(colours) % len(RIVALS)]
+            colours[family] = colour
+        index = strokes.get(colour, 0)
+        strokes[colour] = index + 1
+        styles[name] = {"color": colour, "linestyle": STROKES[index % len(STROKES)], "zorder": 4 if learned else 2}
+    return styles
+
+
+def finite_curves(
+    axes: Axes, frame: pd.DataFrame, styles: Mapping[str, Style], x: str = "updates", log: bool = False
+) -> pd.DataFrame:
+    """Draw the curves of all contenders that have one, in the order of their styles, and return what is drawn."""
+    # A loss that diverged has no place on the axis, and one of exactly 0 none on a logarithmic one.
+    kept = np.isfinite(frame.value) & (frame.value > (0.0 if log else -np.inf))
+    finite = frame.assign(value=frame.value.where(kept))
+    names = [name for name in styles if finite[finite.contender == name].value.notna().any()]
+    curves(axes, finite, names, styles, x=x)
+    if log:
+        axes.set_yscale("log")
+        plain_numbers(axes.yaxis)
+    return finite
 
 
 def loss_curves(
@@ -46,27 +82,17 @@ def loss_curves(
 ) -> None:
     """Draw loss against updates on a logarithmic axis, the paper's points as hollow marks of the same colour.
 
-    Args:
-        axes: Where to draw.
-        frame: Curves, from ``Measured.curves``.
-        styles: Line properties by contender, in the order in which they are drawn.
-        published: Published points by contender and number of updates.
-        unlimited: Contenders that do not decide the range of the axis, such as solvers.
-        x: Column along the horizontal axis.
+    Points are given by contender and number of updates; contenders that are ``unlimited``, such as solvers, do not
+    decide the range of the axis.
     """
-    # A loss that diverged has no place on the axis, and one of exactly 0 none on a logarithmic one.
-    finite = frame.assign(value=frame.value.where(np.isfinite(frame.value) & (frame.value > 0)))
-    names = [name for name in styles if finite[finite.contender == name].value.notna().any()]
-    curves(axes, finite, names, styles, x=x)
-    points = {name: dict((published or {}).get(name, {})) for name in names}
+    finite = finite_curves(axes, frame, styles, x, log=True)
+    drawn = finite[finite.value.notna()].contender.unique()
+    points = {name: values for name, values in (published or {}).items() if name in drawn}
     for name, values in points.items():
         mark: dict[str, Any] = {"marker": "o", "markersize": 4.0, "markerfacecolor": "none", "linestyle": "none"}
         axes.plot(list(values), list(values.values()), color=styles[name]["color"], zorder=3, alpha=0.8, **mark)
-    axes.set_yscale("log")
-    plain_numbers(axes.yaxis)
-    _limit(
-        axes, finite[~finite.contender.isin(list(unlimited))], [v for each in points.values() for v in each.values()]
-    )
+    marks = [value for values in points.values() for value in values.values()]
+    _limit(axes, finite[~finite.contender.isin(list(unlimited))], marks)
 
 
 def _limit(axes: Axes, rivals: pd.DataFrame, points: Sequence[float]) -> None:
@@ -79,12 +105,7 @@ def _limit(axes: Axes, rivals: pd.DataFrame, points: Sequence[float]) -> None:
 
 
 def ecdf(
-    axes: Axes,
-    standings: Standings,
-    contenders: Sequence[str],
-    styles: Mapping[str, Style],
-    problem: str,
-    mark: int,
+    axes: Axes, standings: Standings, contenders: Sequence[str], styles: Mapping[str, Style], problem: str, mark: int
 ) -> None:
     """Draw the share of test episodes whose loss lies below, mean over seeds: a heavy tail is seen at the right."""
     for name in standings.scored(contenders, problem, mark):

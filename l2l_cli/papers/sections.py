@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 
 from l2l_cli.papers.measured import CHOSEN, EDGE, TRIALS, TUNE, Measured, on_problem
-from l2l_cli.papers.panels import ecdf, legend
+from l2l_cli.papers.panels import ecdf
 from l2l_cli.results.content import Section
 from l2l_cli.results.plot import decorate, panels
 from l2l_cli.results.standings import Standings
-from l2l_cli.results.statistics import Array, Statistic, bootstrap_interval
 from l2l_cli.results.verdicts import Result
 
 PAIRED = (
@@ -38,31 +36,20 @@ def loss_results(
 ) -> list[Result]:
     """Return the loss of every row at some marks of every problem, beside the published one where there is one.
 
-    Args:
-        measured: Measurements.
-        standings: Standings of the same measurements.
-        problems: Problems, in their order.
-        marks: Function from a row and a problem to the marks.
-        base: Problem that needs no mention.
-        note: Note of all of them.
+    ``marks`` gives the marks of a row and a problem; results do not name the problem that is the ``base``.
     """
-    results = []
-    limits, origin = measured.names("limit"), measured.origin
-    names = [*measured.names(), *(row for row in measured.rows if row not in measured.run)]
-    order = {row: index for index, row in enumerate(measured.rows)}
-    names.sort(key=lambda name: order[str(origin.get(name, name))])
-    for problem in problems:
-        published = measured.published.get(problem, {})
-        for name in names:
-            if measured.rows[origin.get(name, name)].role == "limit":
-                continue
-            for mark in marks(name, problem):
-                metric = f"loss@{mark}"
-                paper = published.get(name, {}).get(metric)
-                limit = _limit(standings, limits, problem, mark)
-                values = standings.seeds(name, problem, mark)
-                results.append(measured.result(on_problem(name, problem, base), metric, values, paper, limit, note))
-    return results
+    limits, order = measured.names("limit"), list(measured.rows)
+    origin = measured.origin | {row: row for row in measured.rows if row not in measured.run}
+    return [
+        measured.result(on_problem(name, problem, base), metric, values, paper.get(metric), limit, note)
+        for problem in problems
+        for name in sorted(origin, key=lambda name: order.index(origin[name]))
+        if measured.rows[origin[name]].role != "limit"
+        for paper in [measured.published.get(problem, {}).get(name, {})]
+        for mark in marks(name, problem)
+        for metric, values in [(f"loss@{mark}", standings.seeds(name, problem, mark))]
+        for limit in [_limit(standings, limits, problem, mark)]
+    ]
 
 
 def _limit(standings: Standings, limits: Sequence[str], problem: str, mark: int) -> float | None:
@@ -100,45 +87,16 @@ def who_leads(title: str, measured: Measured, standings: Standings, problems: Co
 
 def how_they_spread(title: str, measured: Measured, standings: Standings, problem: str, mark: int) -> list[Section]:
     """Return mean, median and tail of the losses over test episodes, as a table and as their distribution."""
-    table = _spread(standings, problem, mark)
+    table = standings.spread(problem, mark)
     if not len(table):
         return []
     figure, axes = panels(1, 1, height=3.4)
-    competing = [name for name in measured.names() if measured.row_of(name).role in COMPETING]
-    ecdf(axes[0], standings, competing, measured.styles(), problem, mark)
+    ecdf(axes[0], standings, measured.names(*COMPETING), measured.styles(), problem, mark)
     label = f"loss after {mark} updates"
     decorate(axes[0], f"{title}: spread over test problems", label, "share of problems below", "x")
-    legend(figure, axes)
-    drawn = measured.save(figure, f"Distribution of the {label} over test problems.", "_spread")
+    drawn = measured.save(figure, f"Distribution of the {label} over test problems.", "_spread", columns=5)
     text = "Intervals are bootstrapped over test problems.  Where mean and median part, few problems make the mean."
     return [Section(f"{title}: spread over test problems", [text], [table], [drawn])]
-
-
-def _spread(standings: Standings, problem: str, mark: int) -> pd.DataFrame:
-    table = []
-    for name in standings.scored(standings.contenders, problem, mark):
-        values = standings.episodes(name, problem, mark)
-        table.append(
-            {
-                "contender": name,
-                "problems": len(values),
-                "mean [95 %]": _interval(values, np.mean),
-                "median [95 %]": _interval(values, np.median),
-                **{f"{share:.0%} below": _quantile(values, share) for share in (0.1, 0.75, 0.9, 0.99)},
-                "largest": float(values.max()),
-            }
-        )
-    return pd.DataFrame(table)
-
-
-def _interval(values: Array, statistic: Statistic) -> str:
-    if not np.isfinite(values).all():
-        return f"{float(statistic(values)):.3g}"
-    return "{:.3g} [{:.3g}, {:.3g}]".format(*bootstrap_interval(values.tolist(), statistic))
-
-
-def _quantile(values: Array, share: float) -> float:
-    return float(np.quantile(values, share, method="higher"))  # an order statistic: no mean with an infinite loss
 
 
 def what_tuning_chose(title: str, measured: Measured, text: str) -> list[Section]:
@@ -153,7 +111,7 @@ def _chosen(contenders: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         tuned = frame[frame.split == TUNE]
         for problem, group in tuned.groupby("problem", sort=False):
             values, edges = (
-                dict(zip(part.metric.map(_short), part.value, strict=True))
+                dict(zip([key.rpartition(".")[2] for key in part.metric], part.value, strict=True))
                 for part in (group[group.part == CHOSEN], group[group.part == EDGE])
             )
             table.append(
@@ -168,18 +126,11 @@ def _chosen(contenders: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def _short(key: str) -> str:
-    return key.rpartition(".")[2]
-
-
 def _edge_warning(table: pd.DataFrame) -> str:
     """Return a sentence that counts the settings at the edge of their grid, where a wider one might do better."""
     ends = table[table["at the edge of its grid"] != "–"]
-    if not len(ends):
+    names = [f"{row.contender}{f' on {row.problem}' if row.problem != '–' else ''}" for row in ends.itertuples()]
+    if not names:
         return "No chosen setting lies at the edge of its grid."
-    names = ", ".join(
-        f"{row.contender}{f' on {row.problem}' if row.problem != '–' else ''}" for row in ends.itertuples()
-    )
-    return (
-        f"**{len(ends)} of {len(table)} chosen settings lie at the edge of their grid** and might be better: {names}."
-    )
+    count = f"**{len(names)} of {len(table)} chosen settings lie at the edge of their grid**"
+    return f"{count} and might be better: {', '.join(names)}."

@@ -10,10 +10,12 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from l2l_cli.results.verdicts import Result
 
@@ -62,6 +64,15 @@ def panels(rows: int, columns: int, width: float = 7.2, height: float = 2.6) -> 
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, squeeze=False)
     return figure, list(axes.flat)
+
+
+def grid(count: int, columns: int, height: float) -> tuple[Figure, list[Axes]]:
+    """Return a figure of so many axes, ``height`` inches a row, with at most so many side by side."""
+    columns = min(columns, count)
+    figure, axes = panels(-(-count // columns), columns, height=height)
+    for panel in axes[count:]:
+        panel.set_axis_off()
+    return figure, axes[:count]
 
 
 def save(figure: Figure, path: Path) -> list[Path]:
@@ -139,6 +150,25 @@ def decorate(axes: Axes, title: str, x: str, y: str, log: str = "") -> None:
         axes.set_xscale("log")
     if "y" in log:
         axes.set_yscale("log")
+
+
+def plain_numbers(axis: Axis) -> None:
+    """Label a logarithmic axis at 1, 2 and 5 times the powers of ten, as plain numbers where they are short."""
+    axis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
+    for set_formatter in (axis.set_major_formatter, axis.set_minor_formatter):
+        set_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def legend(figure: Figure, axes: Sequence[Axes], published: bool = False, columns: int = 5) -> None:
+    """Name every line once, below the panels, and say what hollow marks are."""
+    handles: dict[str, Any] = {}
+    for panel in axes:
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    if published:
+        (mark,) = axes[0].plot([], [], "o", markerfacecolor="none", color="#777777", markersize=4.0)
+        handles["paper (digitised)"] = mark
+    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=columns)
 
 
 def heat_map(

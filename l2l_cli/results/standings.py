@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from l2l_cli.results.statistics import Array, Difference, paired_bootstrap, paired_p
+from l2l_cli.results.statistics import Array, Difference, Statistic, bootstrap_interval, paired_bootstrap, paired_p
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,12 @@ class Standings:
         scored = self.scored(contenders, problem, mark)
         return min(scored, key=lambda name: self.mean(name, problem, mark), default=None)
 
+    def ends(self) -> pd.DataFrame:
+        """Return each seed's mean at the last mark of every problem: columns contender, problem, seed and value."""
+        pairs = [(name, problem) for name in self.contenders for problem in self.problems]
+        lines = [(*pair, *one) for pair in pairs for one in enumerate(self.seeds(*pair, self.last(pair[1])))]
+        return pd.DataFrame(lines, columns=["contender", "problem", "seed", "value"])
+
     def lead(self, first: str, second: str, problem: str, mark: int) -> str:
         """Return the first's mean less the second's, with its paired interval, as text."""
         a, b = (self.episodes(name, problem, mark) for name in (first, second))
@@ -102,6 +108,54 @@ class Standings:
                     }
                 )
         return pd.DataFrame(table)
+
+    def against(self, contenders: Collection[str], rivals: Collection[str]) -> pd.DataFrame:
+        """Return the losses of some contenders at the end of every problem, beside the best rival's, and the ratio."""
+        return pd.DataFrame(
+            {
+                "problem": problem,
+                "updates": mark,
+                "contender": name,
+                "loss": ours,
+                "best rival": best,
+                "its loss": theirs,
+                "ratio": ours / theirs,
+                "difference, 95 % interval": self.lead(name, best, problem, mark),
+            }
+            for problem in self.problems
+            for mark in [self.last(problem)]
+            for best in [self.best(rivals, problem, mark)]
+            if best is not None
+            for name in self.scored(contenders, problem, mark)
+            for ours, theirs in [(self.mean(name, problem, mark), self.mean(best, problem, mark))]
+        )
+
+    def spread(self, problem: str, mark: int) -> pd.DataFrame:
+        """Return mean, median and tail of every contender's losses, their intervals bootstrapped over episodes."""
+        table, shares = [], (0.1, 0.75, 0.9, 0.99)
+        for name in self.scored(self.contenders, problem, mark):
+            values = self.episodes(name, problem, mark)
+            table.append(
+                {
+                    "contender": name,
+                    "problems": len(values),
+                    "mean [95 %]": _interval(values, np.mean),
+                    "median [95 %]": _interval(values, np.median),
+                    **{
+                        # An order statistic: no mean with an infinite loss.
+                        f"{share:.0%} below": float(np.quantile(values, share, method="higher"))
+                        for share in shares
+                    },
+                    "largest": float(values.max()),
+                }
+            )
+        return pd.DataFrame(table)
+
+
+def _interval(values: Array, statistic: Statistic) -> str:
+    if not np.isfinite(values).all():
+        return f"{float(statistic(values)):.3g}"
+    return "{:.3g} [{:.3g}, {:.3g}]".format(*bootstrap_interval(values.tolist(), statistic))
 
 
 def standings_of(

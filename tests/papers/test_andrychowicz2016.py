@@ -47,7 +47,7 @@ PAPER = build(compose("reproduce", [f"experiment={PRESET}/figure5"]).paper, "pap
 
 @pytest.fixture(autouse=True)
 def _few_draws(monkeypatch):
-    for module, name in ((standings, "paired_bootstrap"), (sections, "bootstrap_interval")):
+    for module, name in ((standings, "paired_bootstrap"), (standings, "bootstrap_interval")):
         monkeypatch.setattr(module, name, partial(getattr(module, name), draws=200))
 
 
@@ -139,13 +139,14 @@ def test_claims_hold_or_do_not():
 
 def test_one_rule_for_all_is_held_to_each_problems_best():
     rows = contenders("base", "ReLU")
-    claim = one_for_all("all", standings_of(rows), "LSTM", RIVALS, ["base", "ReLU", "never run"], 99)
+    table = standings_of(rows).against(["LSTM"], RIVALS)
+    claim = one_for_all("all", table, "LSTM", ["base", "ReLU", "never run"])
     assert claim.holds
     assert "base 0.36, ReLU 0.36" in claim.evidence  # 1.05, the mean of two seeds, to Adam's 2.9
     worse = pd.concat([made_up("LSTM", ["base"], 1.0, learned=True), made_up("LSTM", ["ReLU"], 3.0, learned=True)])
-    behind = standings_of(rows | {"LSTM": worse})
-    assert one_for_all("all", behind, "LSTM", RIVALS, ["base", "ReLU"], 99).holds is False
-    assert one_for_all("all", standings_of(rows), "LSTM", RIVALS, ["never run"], 99).holds is None
+    behind = standings_of(rows | {"LSTM": worse}).against(["LSTM"], RIVALS)
+    assert one_for_all("all", behind, "LSTM", ["base", "ReLU"]).holds is False
+    assert one_for_all("all", table, "LSTM", ["never run"]).holds is None
 
 
 def test_a_rule_goes_on_if_it_ends_no_higher_than_it_was():

@@ -12,7 +12,7 @@ from l2l_cli.config.schema import Row
 from l2l_cli.evaluation.score import Scores
 from l2l_cli.learners.weights_in_cell import WeightsInCell
 from l2l_cli.papers.base import Subject
-from l2l_cli.papers.bosc2016 import figure, measures, moves
+from l2l_cli.papers.bosc2016 import recipe
 from l2l_cli.results.metrics import Metric
 from l2l_cli.results.statistics import DRAWS
 from l2l_cli.runs.building import build_learner, build_task
@@ -97,7 +97,7 @@ def test_the_late_loss_is_of_a_second_half_that_is_hidden(small, monkeypatch):
     measured = []
     for scores in (early, late):
         monkeypatch.setattr("l2l_cli.evaluation.contest.score", lambda *args, scores=scores: scores)
-        measured.append({item.metric: item.value for item in measures.loss_rows(small, entry)})
+        measured.append({item.metric: item.value for item in recipe.loss_rows(small, entry)})
     assert measured[0]["late"] == 4.0
     assert measured[0]["held_out"] == pytest.approx(10 / 3)
     assert "late" not in measured[1]
@@ -112,11 +112,11 @@ def small() -> Subject:
 
 
 def test_moves_add_up(small, tmp_path):
-    rows = [row._replace(contender=LEARNED) for row in [*moves.move_rows(small), *_losses(small)]]
-    thetas = measures.trajectory(small.learner, 3, small.settings.evaluation.seeds[0])
+    rows = [row._replace(contender=LEARNED) for row in [*recipe.move_rows(small), *_losses(small)]]
+    thetas = recipe.trajectory(small.learner, 3, small.settings.evaluation.seeds[0])
     assert thetas.shape == (21, 3, 17)
     assert torch.equal(thetas[0, 1], small.learner.start)
-    assert measures.matrices(small.task) == {"layer 1": slice(0, 8), "layer 2": slice(12, 16)}
+    assert recipe.matrices(small.task) == {"layer 1": slice(0, 8), "layer 2": slice(12, 16)}
     frame = frame_of(rows)
     second = frame[(frame.metric == "update") & (frame.part == "layer 2")]
     wanted = (thetas[7] - thetas[6])[:, 12:16].abs().mean()
@@ -132,7 +132,7 @@ def _losses(subject: Subject) -> list[Metric]:
 
 
 def test_the_figure_scores_each_theta_on_the_whole_test_part(small, tmp_path):
-    frame = frame_of(list(figure.figure_rows(small)))
+    frame = frame_of(list(recipe.figure_rows(small)))
     assert isinstance(small.learner, WeightsInCell)
     mean = frame[(frame.metric == "test_loss") & (frame.statistic == "mean")]
     assert mean.step.tolist() == list(range(21))

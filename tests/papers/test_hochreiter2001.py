@@ -20,9 +20,7 @@ from l2l_cli.learners.lstm1997 import LSTM1997
 from l2l_cli.papers.base import Findings, Subject
 from l2l_cli.papers.experiments import experiment
 from l2l_cli.papers.hochreiter2001.judges import plateau
-from l2l_cli.papers.hochreiter2001.measures import BAYES, sequence_rows
-from l2l_cli.papers.hochreiter2001.recipe import Hochreiter2001
-from l2l_cli.papers.hochreiter2001.volume import SEQUENCES, log_volume
+from l2l_cli.papers.hochreiter2001.recipe import BAYES, VOLUME_SEQUENCES, Hochreiter2001, log_volume, sequence_rows
 from l2l_cli.results.metrics import Metric
 from l2l_cli.runs.building import build_learner, build_task
 from l2l_cli.tasks.functions import Booleans
@@ -38,8 +36,8 @@ def test_a_recurrent_layers_volume_is_its_closed_form(double):
     learner = Recurrent(Booleans(), hidden=4, spread=1.5)
     found = log_volume(learner, 0, steps=3)
     assert found is not None
-    batches = learner.task.sample(SEQUENCES, 0, Phase.TEST).batches(0, 3)
-    state = learner.init(SEQUENCES, generator(0))
+    batches = learner.task.sample(VOLUME_SEQUENCES, 0, Phase.TEST).batches(0, 3)
+    state = learner.init(VOLUME_SEQUENCES, generator(0))
     for step in range(3):
         state, _ = learner.step(state, batches.at(step))
         if step > 0:

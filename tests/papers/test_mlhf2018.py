@@ -25,8 +25,9 @@ from l2l_cli.papers.claims import at_most, below
 from l2l_cli.papers.experiments import experiment, experiments
 from l2l_cli.papers.measured import CHOSEN, EDGE, TRIALS, TUNE
 from l2l_cli.papers.mlhf2018 import sections, track
-from l2l_cli.papers.mlhf2018.claims import per_second, progresses, stays_finite
-from l2l_cli.papers.mlhf2018.diagnostics import (
+from l2l_cli.papers.mlhf2018.comparison import per_second, progresses, stays_finite
+from l2l_cli.papers.mlhf2018.recipe import AT_ONE, AT_RATIO, TUNED, Mlhf2018, variants_of
+from l2l_cli.papers.mlhf2018.track import (
     DAMPING,
     DOWNHILL,
     EFFICIENCY,
@@ -35,11 +36,10 @@ from l2l_cli.papers.mlhf2018.diagnostics import (
     RESIDUAL,
     SOLVER,
     diagnose,
+    ends,
+    follow,
     solver_loss,
 )
-from l2l_cli.papers.mlhf2018.measures import AT_ONE, AT_RATIO, TUNED, variants_of
-from l2l_cli.papers.mlhf2018.recipe import Mlhf2018
-from l2l_cli.papers.mlhf2018.track import ends, follow
 from l2l_cli.results import standings
 from l2l_cli.results.metrics import Metric
 from l2l_cli.runs.building import build_learner, build_task

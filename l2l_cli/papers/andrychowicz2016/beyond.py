@@ -3,36 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from l2l_cli.papers.andrychowicz2016.claims import hand_made
-from l2l_cli.papers.andrychowicz2016.curves import TUNING, Panel, draw_curves, updates_at
+from l2l_cli.papers.andrychowicz2016.curves import TUNING, Panel, draw_curves, hand_made, updates_at
 from l2l_cli.papers.andrychowicz2016.move_sizes import move_size_sections
-from l2l_cli.papers.base import Artefact, Findings
+from l2l_cli.papers.base import Artefact, Findings, RowName
 from l2l_cli.papers.claims import goes_on, shown
 from l2l_cli.papers.measured import Measured
-from l2l_cli.papers.panels import legend, plain_numbers
 from l2l_cli.papers.sections import loss_results, what_tuning_chose, who_leads
 from l2l_cli.results.content import Claim, Figure, Section
-from l2l_cli.results.plot import decorate, panels
+from l2l_cli.results.plot import decorate, panels, plain_numbers
 from l2l_cli.results.standings import Standings
 from l2l_cli.results.verdicts import Result
 
 TITLE = "Beyond the paper: one rule for all problems"
 
-TEXT = (
-    "One rule for all of the paper's MNIST networks, ReLU among them, and for ten times the steps.  The hand-made "
-    "rules are tuned on each problem and for each horizon; a learned rule is the same everywhere.  A ratio below 1 is "
-    "a learned rule ahead of the best of SGD, NAG, RMSprop and Adam.  Learned rules are set beside the paper's LSTM."
-)
 
-
+@dataclass(frozen=True)
 class OneForAll(Artefact):
     """Every learned rule against the best tuned one, on every problem.
 
-    Args:
+    Attributes:
         paper: Row of the paper's rule, beside whose published losses every learned rule's are set.
         base: Problem that results need not name.
         problems: Problems on which a rule is to be at or below the best tuned one.
@@ -41,15 +34,12 @@ class OneForAll(Artefact):
         longest: Number of updates on the longer problems.
     """
 
-    def __init__(
-        self, paper: str, base: str, problems: list[str], longer: list[str], updates: int, longest: int
-    ) -> None:
-        self.paper, self.base, self.problems, self.longer = paper, base, problems, longer
-        self.updates, self.longest = updates, longest
-
-    def refers_to(self) -> Collection[str]:
-        """Return the row of the paper's rule."""
-        return [self.paper]
+    paper: RowName
+    base: str
+    problems: list[str]
+    longer: list[str]
+    updates: int
+    longest: int
 
     def judge(self, measured: Measured) -> Findings:
         """Judge and draw every learned rule on every problem."""
@@ -58,14 +48,15 @@ class OneForAll(Artefact):
         results = self._results(measured, standings)
         if not standings.contenders:
             return Findings(results)
-        table = _table(measured, standings)
+        table = standings.against(measured.names("learned"), hand_made(measured))
         caption = "Loss against updates on every problem; bands: range over seeds."
         drawn = [draw_curves(measured, [Panel(problem) for problem in standings.problems], caption, published=False)]
         if len(table):
             drawn.insert(0, _ratios(measured, table))
         followed = [problem for problem in self.problems if problem in standings.problems]
+        claims = self._claims(measured, standings, table, followed)
         sections = [
-            Section(TITLE, [TEXT], [table], drawn, claims=self._claims(measured, standings, followed)),
+            Section(TITLE, (), [table], drawn, claims=claims),
             *move_size_sections(measured, followed),
             *who_leads(TITLE, measured, standings, standings.problems),
             *what_tuning_chose(TITLE, measured, TUNING),
@@ -74,11 +65,8 @@ class OneForAll(Artefact):
 
     def _results(self, measured: Measured, standings: Standings) -> list[Result]:
         learned = measured.names("learned")
-        beside = {
-            problem: dict.fromkeys(learned, rows[self.paper])
-            for problem, rows in measured.published.items()
-            if self.paper in rows
-        }
+        published = measured.published.items()
+        beside = {problem: dict.fromkeys(learned, rows.get(self.paper, {})) for problem, rows in published}
         results = loss_results(
             replace(measured, published=beside),
             standings,
@@ -92,61 +80,31 @@ class OneForAll(Artefact):
             for one in results
         ]
 
-    def _claims(self, measured: Measured, standings: Standings, problems: list[str]) -> list[Claim]:
+    def _claims(
+        self, measured: Measured, standings: Standings, table: pd.DataFrame, problems: list[str]
+    ) -> list[Claim]:
         claims = []
         for name in measured.names("learned"):
-            text = f"{name}, one rule for {len(problems)} networks"
-            claims.append(one_for_all(text, standings, name, hand_made(measured), problems, self.updates))
+            claims.append(one_for_all(f"{name}, one rule for {len(problems)} networks", table, name, problems))
             text = f"{name}, a loss after {self.longest} updates no higher than after {self.updates}"
             claims.append(goes_on(text, standings, name, self.longer, self.updates, self.longest))
         return claims
 
 
-def one_for_all(
-    text: str, standings: Standings, who: str, rivals: Collection[str], problems: Collection[str], mark: int
-) -> Claim:
-    """Judge whether a rule's loss is at or below that of the best rival, each tuned on the problem, on all problems."""
-    best = {problem: standings.best(rivals, problem, mark) for problem in problems}
-    ratios = {
-        problem: standings.mean(who, problem, mark) / standings.mean(rival, problem, mark)
-        for problem, rival in best.items()
-        if rival is not None and standings.has(who, problem, mark)
-    }
-    if not ratios:
+def one_for_all(text: str, table: pd.DataFrame, who: str, problems: Collection[str]) -> Claim:
+    """Judge whether a rule ends at or below the best rival, each tuned on the problem, on all problems of a table."""
+    part = table[(table.contender == who) & table.problem.isin(problems)] if len(table) else table
+    if not len(part):
         return Claim(text, None)
+    ratios = dict(zip(part.problem, part.ratio, strict=True))
     evidence = f"its loss as a multiple of the best tuned rule's: {shown(ratios, '.2f')}"
     return Claim(text, max(ratios.values()) <= 1.0, evidence)
-
-
-def _table(measured: Measured, standings: Standings) -> pd.DataFrame:
-    """Return each learned rule's loss at the end of every problem, beside the best tuned rule's, and their ratio."""
-    table = []
-    for problem in standings.problems:
-        mark = standings.last(problem)
-        best = standings.best(hand_made(measured), problem, mark)
-        for name in standings.scored(measured.names("learned"), problem, mark):
-            if best is None:
-                continue
-            ours, theirs = (standings.mean(who, problem, mark) for who in (name, best))
-            table.append(
-                {
-                    "problem": problem,
-                    "updates": mark,
-                    "learned rule": name,
-                    "loss": ours,
-                    "best tuned": best,
-                    "its loss": theirs,
-                    "ratio": ours / theirs,
-                    "difference, 95 % interval": standings.lead(name, best, problem, mark),
-                }
-            )
-    return pd.DataFrame(table)
 
 
 def _ratios(measured: Measured, table: pd.DataFrame) -> Figure:
     problems, styles = list(dict.fromkeys(table.problem)), measured.styles()
     figure, axes = panels(1, 1, height=1.3 + 0.32 * len(problems))
-    for index, (name, part) in enumerate(table.groupby("learned rule", sort=False)):
+    for index, (name, part) in enumerate(table.groupby("contender", sort=False)):
         height = [-problems.index(problem) for problem in part.problem]
         colour = styles[str(name)]["color"]
         axes[0].plot(part.ratio, height, "osD^v"[index % 5], color=colour, markersize=6, alpha=0.8, label=str(name))
@@ -155,6 +113,5 @@ def _ratios(measured: Measured, table: pd.DataFrame) -> Figure:
     axes[0].set_ylim(-len(problems) + 0.4, 0.6)
     decorate(axes[0], "Left of the line a learned rule is ahead", "final loss ÷ best tuned rule's", "", "x")
     plain_numbers(axes[0].xaxis)
-    legend(figure, axes)
     caption = "Final loss of every learned rule as a multiple of the best tuned rule's, by problem."
-    return measured.save(figure, caption, "_ratios")
+    return measured.save(figure, caption, "_ratios", columns=5)

@@ -1,21 +1,21 @@
 """Figures 4, 5 and 7: loss curves beside the paper's points, and what the paper claims of them.
 
 Source: Andrychowicz et al. 2016, Figures 4, 5 and 7; the published points of Figures 4 and 5 are digitised, ±5 % on
-logarithmic axes.
+logarithmic axes.  No claim of §3 has a criterion, so each is ours and is said with its verdict.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
-from l2l_cli.papers.andrychowicz2016.claims import JUDGES, Statement
 from l2l_cli.papers.base import Artefact, Findings
+from l2l_cli.papers.claims import alike, below, fails
 from l2l_cli.papers.measured import Measured
-from l2l_cli.papers.panels import legend, loss_curves
+from l2l_cli.papers.panels import loss_curves
 from l2l_cli.papers.sections import how_they_spread, loss_results, what_tuning_chose, who_leads
-from l2l_cli.results.content import Figure, Section
-from l2l_cli.results.plot import decorate, panels
+from l2l_cli.results.content import Claim, Figure, Section
+from l2l_cli.results.plot import decorate, grid, legend
 from l2l_cli.results.standings import Standings
 
 TUNING = (
@@ -26,10 +26,11 @@ TUNING = (
 COLUMNS = 3
 """Largest number of panels side by side."""
 
-Fields = dict[str, object]
-"""Arguments of one panel or claim, by name."""
+JUDGES = ("below", "alike", "fails")
+"""Functions of ``papers.claims`` that judge a statement."""
 
-T = TypeVar("T")
+Fields = dict[str, Any]
+"""Arguments of one panel or claim, by name."""
 
 
 def updates_at(step: int) -> int:
@@ -57,32 +58,66 @@ class Panel(NamedTuple):
     note: str = ""
 
 
+class Statement(NamedTuple):
+    """A claim about one problem, to be judged.
+
+    Attributes:
+        judge: One of ``JUDGES``.
+        text: The claim.
+        problem: Problem that it is about.
+        who: Row that it is about; empty for "alike", which compares the rivals with each other.
+        rivals: Rows that it names beside; none are the paper's hand-made rules.
+        all_rivals: Whether those that are ours are among the rivals, too.
+        marks: Numbers of updates; none is the last one.
+        first_loss: Loss before the first update, in nats, for "fails".
+    """
+
+    judge: str
+    text: str
+    problem: str
+    who: str = ""
+    rivals: Sequence[str] = ()
+    all_rivals: bool = False
+    marks: Sequence[int] = ()
+    first_loss: float = 0.0
+
+    def judged(self, measured: Measured, standings: Standings) -> Claim:
+        """Judge the claim by the standings."""
+        rivals = self.rivals or hand_made(measured, self.all_rivals)
+        marks = self.marks or [standings.last(self.problem)]
+        if self.judge == "alike":
+            return alike(self.text, standings, rivals, self.problem, marks[-1])
+        if self.judge == "fails":
+            return fails(self.text, standings, self.who, rivals, self.problem, marks[-1], self.first_loss)
+        return below(self.text, standings, self.who, rivals, self.problem, marks)
+
+
 class LossCurves(Artefact):
     """Loss curves on some problems.
 
     Args:
         title: Title of the sections.
-        text: What a reader must know before the claims.
         caption: Caption of the figure.
         panels: Fields of each ``Panel``.
         claims: Fields of each ``Statement``.
         base: Problem that results need not name, and whose losses' spread over test problems is shown.
     """
 
-    def __init__(
-        self, title: str, text: str, caption: str, panels: list[Fields], claims: list[Fields], base: str = ""
-    ) -> None:
-        self.title, self.text, self.caption, self.base = title, text, caption, base
-        self.panels = _read(Panel, "panels", panels)
-        self.claims = _read(Statement, "claims", claims)
+    def __init__(self, title: str, caption: str, panels: list[Fields], claims: list[Fields], base: str = "") -> None:
+        self.title, self.caption, self.base = title, caption, base
+        try:
+            self.panels = [Panel(**fields) for fields in panels]
+            self.claims = [Statement(**fields) for fields in claims]
+        except TypeError as error:
+            raise ValueError(f"a field is unknown or missing: {error}") from error
         for claim in self.claims:
             if claim.judge not in JUDGES:
                 raise ValueError(f"a claim's judge must be {', '.join(JUDGES)}, not {claim.judge!r}")
 
-    def refers_to(self) -> Collection[str]:
+    def refers_to(self) -> list[str]:
         """Return the rows that claims and panels name."""
-        claimed = [row for claim in self.claims for row in claim.rows]
-        return claimed + [row for panel in self.panels for row in panel.without]
+        named = [[claim.who, *claim.rivals] for claim in self.claims] + [[*panel.without] for panel in self.panels]
+        return [row for rows in named for row in rows if row]
 
     def judge(self, measured: Measured) -> Findings:
         """Judge and draw the curves."""
@@ -98,7 +133,7 @@ class LossCurves(Artefact):
         drawn = draw_curves(measured, shown, self.caption)
         claims = [claim.judged(measured, standings) for claim in self.claims]
         sections = [
-            Section(self.title, [self.text], figures=[drawn], claims=claims),
+            Section(self.title, figures=[drawn], claims=claims),
             *who_leads(self.title, measured, standings, standings.problems),
             *how_they_spread(self.title, measured, standings, self.base, standings.last(self.base)),
             *what_tuning_chose(self.title, measured, TUNING),
@@ -106,42 +141,28 @@ class LossCurves(Artefact):
         return Findings(results, sections)
 
 
-def _read(made: Callable[..., T], name: str, entries: Sequence[Fields]) -> list[T]:
-    """Make one object of each entry's fields.
-
-    Raises:
-        ValueError: A field is unknown or missing.
-    """
-    try:
-        return [made(**entry) for entry in entries]
-    except TypeError as error:
-        raise ValueError(f"{name}: {error}") from error
-
-
 def _marks(panel: Panel, measured: Measured, standings: Standings) -> Callable[[str, str], Sequence[int]]:
     """Return the function from a row and a problem to the published marks, or the last one where none is."""
     points = measured.points(panel.problem)
     last = max((mark for row in points.values() for mark in row), default=0) or standings.last(panel.problem)
-
-    def marks(row: str, _: str) -> Sequence[int]:
-        return [] if row in panel.without else list(points.get(row, {})) or [last or panel.updates]
-
-    return marks
+    return lambda row, _: [] if row in panel.without else list(points.get(row, {})) or [last or panel.updates]
 
 
 def draw_curves(measured: Measured, shown: Sequence[Panel], caption: str, published: bool = True) -> Figure:
     """Draw loss curves, one panel beside the other; the paper's points are drawn in the panels of means."""
-    columns = min(COLUMNS, len(shown))
-    figure, axes = panels(-(-len(shown) // columns), columns, height=3.1)
+    figure, axes = grid(len(shown), COLUMNS, height=3.1)
     styles, apart = measured.styles(), measured.names("solver", "limit")
-    for index, (axis, panel) in enumerate(zip(axes, shown, strict=False)):
+    for index, (axis, panel) in enumerate(zip(axes, shown, strict=True)):
         curves = measured.curves(panel.problem, statistic=panel.statistic, mark=updates_at)
         points = measured.points(panel.problem) if published and panel.statistic == "mean" else {}
         loss_curves(axis, curves, styles, points, apart)
         # Where panels are narrow, those of one line share the name of their axis.
-        name = f"loss, {panel.statistic}" if columns < COLUMNS or index % columns == 0 else ""
+        name = f"loss, {panel.statistic}" if len(shown) < COLUMNS or index % COLUMNS == 0 else ""
         decorate(axis, panel.title or panel.problem, "updates", name)
-    for axis in axes[len(shown) :]:
-        axis.set_axis_off()
     legend(figure, axes, published and any(measured.points(panel.problem) for panel in shown))
     return measured.save(figure, caption)
+
+
+def hand_made(measured: Measured, ours: bool = False) -> list[str]:
+    """Return the paper's hand-made rules that were run, and those that are ours if asked for."""
+    return [name for name in measured.names("rival") if ours or not measured.rows[measured.origin[name]].ours]

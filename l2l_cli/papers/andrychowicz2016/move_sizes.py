@@ -20,10 +20,9 @@ from l2l_cli.models.point import Point
 from l2l_cli.optimizers.lstm_cell import LSTMStates
 from l2l_cli.papers.base import Subject
 from l2l_cli.papers.measured import Measured
-from l2l_cli.papers.panels import legend, plain_numbers
 from l2l_cli.results.content import Figure, Section
 from l2l_cli.results.metrics import Metric
-from l2l_cli.results.plot import curves, decorate, panels
+from l2l_cli.results.plot import curves, decorate, panels, plain_numbers
 
 EPISODES, EVERY = 4, 3
 """Numbers of test episodes that are followed, and of updates between two measurements."""
@@ -98,6 +97,5 @@ def _draw(measured: Measured, frame: pd.DataFrame, problems: Sequence[str]) -> F
             decorate(panel, problem if metric == MOVE else "", "updates" if metric == ALONG else "", name)
         axes[index].set_yscale("log")
         plain_numbers(axes[index].yaxis)
-    legend(figure, axes)
     caption = "Size of moves, and how far they follow the negative gradient of their step, along an episode."
-    return measured.save(figure, caption, "_move_sizes")
+    return measured.save(figure, caption, "_move_sizes", columns=5)

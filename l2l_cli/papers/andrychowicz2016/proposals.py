@@ -12,6 +12,7 @@ from torch import Tensor
 
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Phase
+from l2l_cli.core.vectors import flattened
 from l2l_cli.evaluation.contest import Entry
 from l2l_cli.learners.descent import Descent
 from l2l_cli.models.point import Point
@@ -19,37 +20,24 @@ from l2l_cli.optimizers.base import FirstOrder
 from l2l_cli.optimizers.sgd import Nesterov
 from l2l_cli.papers.base import Artefact, Findings, Subject
 from l2l_cli.papers.measured import Measured
-from l2l_cli.papers.palette import Style
-from l2l_cli.papers.panels import legend
+from l2l_cli.papers.panels import Style
 from l2l_cli.results.content import Section
 from l2l_cli.results.metrics import Metric
-from l2l_cli.results.plot import decorate, panels
+from l2l_cli.results.plot import decorate, legend, panels
 from l2l_cli.tasks.base import Task
 
 COORDINATES = ("steepest", "typical")
 """The parameter with the largest mean square of its gradients along the trajectory, and the one in the middle."""
 
-GIVEN, PROPOSED = "gradient", "proposed update"
-"""Metrics."""
+GIVEN, PROPOSED, TRAJECTORY, PROBE = "gradient", "proposed update", "trajectory", "probe"
+"""Two metrics, and two splits: gradients as they follow each other, and one of many in place of the next."""
 
-TRAJECTORY, PROBE = "trajectory", "probe"
-"""Splits: gradients as they follow each other, and one of many in place of the next."""
-
-PROBES, HISTORY = 81, 50
-"""Number of gradients that a rule is probed with in place of the next one, and of those that it is given before."""
-
-WIDEST = 3.0
-"""Largest probe, in root mean squares of the coordinate's gradients."""
+PROBES, HISTORY, WIDEST = 81, 50, 3.0
+"""Number of gradients that a rule is probed with in place of the next one, of those that it is given before, and the
+largest probe, in root mean squares of the coordinate's gradients."""
 
 WALK = Nesterov(lr=0.3, momentum=0.9)
 """Rule whose trajectory gives the gradients."""
-
-TEXT = (
-    "All rules are given the same gradients of two parameters of the base network, along the trajectory of NAG with "
-    f"rate {WALK.lr}.  Above: what each proposes at every step, against the gradient at that step; a rule without a "
-    f"memory gives a line.  Below: what it would propose after {HISTORY} of those gradients if the next one were "
-    "another."
-)
 
 
 @torch.no_grad()
@@ -85,7 +73,7 @@ def history(task: Task, steps: int) -> Tensor:
     episode, memory, gradients = task.sample(1, 0, Phase.TEST), WALK.init(params), []
     for step in range(steps):
         point = Point(task.model, task.loss, params, episode.batch(step))
-        gradients.append(torch.cat([value.flatten() for value in point.grad.values()]))
+        gradients.append(flattened(point.grad))
         params, memory = WALK.step(point, memory)
         params = {name: value.detach() for name, value in params.items()}
     stacked = torch.stack(gradients)
@@ -118,10 +106,8 @@ class ProposedUpdates(Artefact):
             title = f"{name} parameter, {'along the trajectory' if split == TRAJECTORY else 'probed'}"
             decorate(panel, title, "gradient", "proposed update")
         legend(figure, axes[-1:])
-        caption = (
-            "Proposed update against gradient for two parameters (seed 0); all rules are given the same gradients."
-        )
-        text = [TEXT, *_steepness(pairs, measured.names())]
+        caption = "Proposed update against gradient for two parameters (seed 0); all rules are given the same ones."
+        text = _steepness(pairs, measured.names())
         return Findings([], [Section("Figure 10: proposed updates", text, figures=[measured.save(figure, caption)])])
 
 

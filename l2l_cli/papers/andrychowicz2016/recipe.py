@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from l2l_cli.papers.andrychowicz2016.move_sizes import move_size_rows
 from l2l_cli.papers.andrychowicz2016.proposals import proposal_rows
@@ -10,6 +11,7 @@ from l2l_cli.papers.base import Paper, Subject
 from l2l_cli.results.metrics import Metric
 
 
+@dataclass(frozen=True)
 class Andrychowicz2016(Paper):
     """Losses of learned and hand-made rules on every problem, move sizes, and what rules propose.
 
@@ -32,7 +34,7 @@ class Andrychowicz2016(Paper):
     Deviation: Figure 7's loss is that of minibatches of test images as the network is fitted to them, which is held out
     from meta-training, not from the fit; so it is in the authors' later code.
 
-    Args:
+    Attributes:
         marks: Numbers of updates after which every episode's loss is kept.
         probed: Problem on which it is measured what rules propose for single coordinates.
         followed: Problems on which move sizes are measured.
@@ -45,8 +47,9 @@ class Andrychowicz2016(Paper):
         "NIPS 2016, arXiv 1606.04474."
     )
 
-    def __init__(self, marks: list[int], probed: str, followed: list[str]) -> None:
-        self.marks, self.probed, self.followed = marks, probed, followed
+    marks: list[int]
+    probed: str
+    followed: list[str]
 
     def measure(self, subject: Subject) -> Iterator[Metric]:
         """Yield the losses on every problem, and on some of them move sizes and proposed updates."""

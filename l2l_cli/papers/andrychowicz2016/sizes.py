@@ -5,40 +5,32 @@ Source: Andrychowicz et al. 2016, Figure 6, which could not be read off; nothing
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
-import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
-from l2l_cli.papers.andrychowicz2016.claims import hand_made
-from l2l_cli.papers.andrychowicz2016.curves import TUNING, updates_at
-from l2l_cli.papers.base import Artefact, Findings
-from l2l_cli.papers.claims import against_the_best
+from l2l_cli.papers.andrychowicz2016.curves import TUNING, hand_made, updates_at
+from l2l_cli.papers.base import Artefact, Findings, RowName
 from l2l_cli.papers.measured import Measured
-from l2l_cli.papers.panels import legend, plain_numbers
 from l2l_cli.papers.sections import loss_results, what_tuning_chose
 from l2l_cli.results.content import Figure, Section
-from l2l_cli.results.plot import decorate, panels
+from l2l_cli.results.plot import decorate, panels, plain_numbers
 from l2l_cli.results.standings import Standings
 
 TITLE = "Figure 6: widths and depths"
 
 
+@dataclass(frozen=True)
 class NetworkSizes(Artefact):
     """Final loss by the network's width, one panel for each depth.
 
-    Args:
+    Attributes:
         learner: Row of the learned rule.
         trained_on: Problem with the network that the rule was meta-trained for.
     """
 
-    def __init__(self, learner: str, trained_on: str) -> None:
-        self.learner, self.trained_on = learner, trained_on
-
-    def refers_to(self) -> Collection[str]:
-        """Return the row of the learned rule."""
-        return [self.learner]
+    learner: RowName
+    trained_on: str
 
     def judge(self, measured: Measured) -> Findings:
         """Judge and draw the final loss over all networks."""
@@ -48,56 +40,36 @@ class NetworkSizes(Artefact):
         results = loss_results(measured, standings, problems, lambda row, problem: [mark])
         if not standings.contenders:
             return Findings(results)
-        table = self._table(measured, standings, mark)
-        won = int((table.winner == self.learner).sum())
-        text = (
-            f"Networks are named by the units of their hidden layers.  The {self.learner} was meta-trained on "
-            f"{self.trained_on}.  It has the lowest loss after {mark} updates on {won} of {len(table)} networks; the "
-            "paper shows it below the four hand-made rules nearly everywhere."
-        )
-        section = Section(TITLE, [text], [table], [self._draw(measured, standings, mark)])
+        table = standings.against([self.learner], hand_made(measured))
+        won = int((table.ratio < 1).sum()) if len(table) else 0
+        text = f"The {self.learner} has the lowest loss after {mark} updates on {won} of {len(table)} networks."
+        section = Section(TITLE, [text], [table] if len(table) else [], [self._draw(measured, standings, mark)])
         return Findings(results, [section, *what_tuning_chose(TITLE, measured, TUNING)])
-
-    def _table(self, measured: Measured, standings: Standings, mark: int) -> pd.DataFrame:
-        """Return the winner on each network, and the learned rule against the best tuned one."""
-        rivals, table = hand_made(measured), []
-        for problem in standings.problems:
-            row = {"network": problem, "winner": standings.best(standings.contenders, problem, mark)}
-            if standings.has(self.learner, problem, mark) and standings.scored(rivals, problem, mark):
-                evidence = against_the_best(standings, self.learner, rivals, problem, mark)
-                row[f"{self.learner} against the best tuned rule"] = evidence
-            table.append(row)
-        return pd.DataFrame(table)
 
     def _draw(self, measured: Measured, standings: Standings, mark: int) -> Figure:
         hidden = {problem: list(measured.problems[problem]["hidden"]) for problem in standings.problems}
-        depths = sorted({len(units) for units in hidden.values()})
+        depths, ticks = (
+            sorted({len(units) for units in hidden.values()}),
+            sorted({units[0] for units in hidden.values()}),
+        )
         figure, axes = panels(1, len(depths), height=3.0)
         for index, (panel, depth) in enumerate(zip(axes, depths, strict=True)):
-            _panel(
-                panel, measured, standings, {name: units for name, units in hidden.items() if len(units) == depth}, mark
-            )
-            if depth == len(hidden[self.trained_on]):
-                width = hidden[self.trained_on][0]
-                panel.axvline(width, color="#777777", linestyle=(0, (4, 2)), linewidth=1.0, zorder=1)
+            widths = {problem: units[0] for problem, units in hidden.items() if len(units) == depth}
+            for name, style in measured.styles().items():
+                values = {
+                    widths[one]: standings.mean(name, one, mark) for one in widths if standings.has(name, one, mark)
+                }
+                panel.plot(list(values), list(values.values()), marker="o", markersize=3.5, label=name, **style)
+            if self.trained_on in widths:
+                style = {"color": "#777777", "linestyle": (0, (4, 2)), "linewidth": 1.0, "zorder": 1}
+                panel.axvline(widths[self.trained_on], **style)
             title = f"{depth} hidden layer{'s' if depth > 1 else ''}"
             decorate(panel, title, "units of each layer", f"loss after {mark} updates" if not index else "", "xy")
-            ticks = sorted({units[0] for units in hidden.values()})
             panel.set_xticks(ticks, [str(unit) for unit in ticks])
             panel.xaxis.set_minor_locator(NullLocator())
             plain_numbers(panel.yaxis)
         ranges = [panel.get_ylim() for panel in axes]
         for panel in axes:
             panel.set_ylim(min(low for low, _ in ranges), max(high for _, high in ranges))
-        legend(figure, axes)
         caption = f"Loss after {mark} updates by width, one panel for each depth; dashed: the network of meta-training."
-        return measured.save(figure, caption)
-
-
-def _panel(
-    axes: Axes, measured: Measured, standings: Standings, hidden: Mapping[str, Sequence[int]], mark: int
-) -> None:
-    for name, style in measured.styles().items():
-        scored = {hidden[problem][0]: problem for problem in hidden if standings.has(name, problem, mark)}
-        values = [standings.mean(name, problem, mark) for problem in scored.values()]
-        axes.plot(list(scored), values, marker="o", markersize=3.5, label=name, **style)
+        return measured.save(figure, caption, columns=5)

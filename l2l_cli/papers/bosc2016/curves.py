@@ -2,42 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import pandas as pd
 
-from l2l_cli.papers.base import Artefact, Findings
-from l2l_cli.papers.bosc2016.measures import HELD_OUT, LATE
+from l2l_cli.papers.base import Artefact, Findings, RowName
+from l2l_cli.papers.bosc2016.recipe import HELD_OUT, LATE
+from l2l_cli.papers.claims import paired
 from l2l_cli.papers.measured import Measured, on_problem
-from l2l_cli.papers.palette import Style
-from l2l_cli.papers.panels import legend
 from l2l_cli.papers.sections import what_tuning_chose
 from l2l_cli.results.content import Claim, Section
 from l2l_cli.results.plot import curves, decorate, panels
 from l2l_cli.results.standings import Standings
 
-SAMPLES = (
-    "The training part ends after so many of 200 samples; the loss is over the second hundred, the same test samples "
-    "of the same data sets for every contender and every number.  Between the two nothing is shown and nothing is "
-    "scored.  Hand-made rules are tuned for each number of samples; the learner was meta-trained once, on all shares."
-)
+
+class Axis(NamedTuple):
+    """A panel: each seed's losses by contender and by the number in the column ``name``, which ``label`` describes."""
+
+    name: str
+    label: str
+    frame: pd.DataFrame
 
 
+@dataclass(frozen=True)
 class Samples(Artefact):
     """Loss against the number of training samples, on one and the same test part.
 
-    Args:
+    Attributes:
         learner: Row of the paper's learner.
         samples: Number of training samples by problem.
     """
 
-    def __init__(self, learner: str, samples: dict[str, int]) -> None:
-        self.learner, self.samples = learner, samples
-
-    def refers_to(self) -> Sequence[str]:
-        """Return the learner's row."""
-        return [self.learner]
+    learner: RowName
+    samples: dict[str, int]
 
     def judge(self, measured: Measured) -> Findings:
         """Judge and draw every contender's loss against samples."""
@@ -49,64 +48,34 @@ class Samples(Artefact):
         ]
         if not standings.contenders:
             return Findings(results)
-        frame = _long(
-            {
-                (name, count, seed): value
-                for name in standings.contenders
-                for problem, count in self.samples.items()
-                for seed, value in enumerate(standings.seeds(name, problem, standings.last(problem)))
-            },
-            "samples",
-        )
-        figure, axes = panels(1, 1, height=3.6)
-        curves(axes[0], frame, standings.contenders, _wide_line(measured, [self.learner]), x="samples")
-        decorate(axes[0], "", "training samples", "cross-entropy on the test part", "x")
-        counts = list(self.samples.values())
-        axes[0].set_xticks(counts, [str(count) for count in counts])
-        axes[0].minorticks_off()
-        legend(figure, axes, columns=3)
-        drawn = measured.save(figure, "Mean test loss against training samples; bands: range over seeds.")
+        ends = standings.ends()
+        axis = Axis("samples", "training samples", ends.assign(samples=ends.problem.map(self.samples)))
         claims = [self._leads(standings, problem) for problem in self.samples]
-        wide = _wide(frame, "samples")
-        section = Section(title, [SAMPLES], [wide], [drawn], dict.fromkeys(wide.columns[1:], ".3f"), claims)
+        section = _section(title, measured, self.learner, [axis], claims)
         tuning = what_tuning_chose(title, measured, "Tuned for each number of samples.")
         return Findings(results, [section, *tuning])
 
     def _leads(self, standings: Standings, problem: str) -> Claim:
         """Judge whether the learner is ahead of the best of the others after so many samples."""
-        text, mark = f"Ours, after {problem} the learner has the lowest loss", standings.last(problem)
-        best = standings.best([name for name in standings.contenders if name != self.learner], problem, mark)
-        if best is None or not standings.has(self.learner, problem, mark):
-            return Claim(text, None)
-        difference = standings.difference(self.learner, best, problem, mark)
-        return Claim(text, difference.interval.value < 0, f"less {best}, the best of the others, {difference}")
+        others = [name for name in standings.contenders if name != self.learner]
+        best, text = standings.best(others, problem, standings.last(problem)), f"Ours, after {problem} the learner has"
+        return paired(
+            f"{text} the lowest loss", standings, self.learner, best, problem, lambda one: one.interval.value < 0
+        )
 
 
-class Axis(NamedTuple):
-    """A panel of ``Sweeps``: the losses in long form, by contender, value on the axis and seed."""
-
-    name: str
-    label: str
-    frame: pd.DataFrame
-
-
+@dataclass(frozen=True)
 class Sweeps(Artefact):
     """Loss against the noise of the test data sets, and against their dimension.
 
-    Args:
+    Attributes:
         learner: Row of the paper's learner, which is meta-trained at one noise.
-        text: What is shown.
     """
 
-    def __init__(self, learner: str, text: str) -> None:
-        self.learner, self.text = learner, text
-
-    def refers_to(self) -> Sequence[str]:
-        """Return the learner's row."""
-        return [self.learner]
+    learner: RowName
 
     def judge(self, measured: Measured) -> Findings:
-        """Judge and draw the losses against the noise and against the dimension."""
+        """Draw the losses on the problems that change the noise, and of the rows that say their dimension."""
         title, standings = "Beyond the paper: noise and dimension", measured.standings(HELD_OUT, variant="")
         results = []
         for row in measured.rows:
@@ -116,55 +85,35 @@ class Sweeps(Artefact):
                 results.append(measured.result(on_problem(row, problem), "cross_entropy", values))
         if not standings.contenders:
             return Findings(results)
-        axes_of = [self._by_noise(measured, standings), self._by_dimension(measured, standings)]
-        figure, axes = panels(1, 2, height=3.2)
-        order = list(dict.fromkeys(name for axis in axes_of for name in axis.frame.contender))
-        for panel, axis in zip(axes, axes_of, strict=True):
-            curves(panel, axis.frame, order, _wide_line(measured, order), x=axis.name)
-            decorate(panel, "", axis.label, "held-out loss")
-        legend(figure, axes[:1], columns=4)
-        drawn = measured.save(figure, "Held-out loss against noise and dimension; bands: range over seeds.")
-        tables = [_wide(axis.frame, axis.name) for axis in axes_of]
+        ends = standings.ends()
+        noise = {name: float(changes["noise"]) for name, changes in measured.problems.items() if "noise" in changes}
+        noisy = ends[ends.problem.isin(noise)]
+        rows = {name: row for name, row in measured.rows.items() if "dimension" in row.x}
+        sized = ends[ends.contender.isin(rows)]
+        dimension = sized.contender.map({name: row.x["dimension"] for name, row in rows.items()})
+        group = sized.contender.map({name: row.group for name, row in rows.items()})
+        axes = [
+            Axis("noise", "mean variance of the noise", noisy.assign(noise=noisy.problem.map(noise))),
+            Axis("dimension", "inputs d", sized.assign(dimension=dimension, contender=group)),
+        ]
         tuning = what_tuning_chose(title, measured, "Tuned on tune data sets of each problem.")
-        return Findings(results, [Section(title, [self.text], tables, [drawn]), *tuning])
-
-    def _by_noise(self, measured: Measured, standings: Standings) -> Axis:
-        """Return the losses on the problems that change the noise."""
-        values = {
-            (name, float(changes["noise"]), seed): value
-            for name in standings.contenders
-            for problem, changes in measured.problems.items()
-            if "noise" in changes
-            for seed, value in enumerate(standings.seeds(name, problem, standings.last(problem)))
-        }
-        return Axis("noise", "mean variance of the noise", _long(values, "noise"))
-
-    def _by_dimension(self, measured: Measured, standings: Standings) -> Axis:
-        """Return the losses of the rows that say their dimension, under the name of their group."""
-        values = {
-            (measured.rows[row].group, measured.rows[row].x["dimension"], seed): value
-            for row in standings.contenders
-            if "dimension" in measured.rows[row].x
-            for seed, value in enumerate(standings.seeds(row, "", standings.last("")))
-        }
-        return Axis("dimension", "inputs d", _long(values, "dimension"))
+        return Findings(results, [_section(title, measured, self.learner, axes), *tuning])
 
 
-def _wide_line(measured: Measured, learned: Sequence[str]) -> dict[str, Style]:
-    """Return the line properties of the learner, which is drawn wider than the others."""
-    return {
-        name: {"linewidth": 2.4, "zorder": 4}
-        for name in learned
-        if name in measured.rows and measured.rows[name].role == "learned"
-    }
-
-
-def _long(values: Mapping[tuple[str, float, int], float], name: str) -> pd.DataFrame:
-    table = [(*key, value) for key, value in values.items()]
-    return pd.DataFrame(table, columns=["contender", name, "seed", "value"])
-
-
-def _wide(frame: pd.DataFrame, name: str) -> pd.DataFrame:
-    wide = frame.pivot_table(index="contender", columns=name, values="value", sort=False).reset_index()
-    wide.columns = ["contender", *(f"{name} {value:g}" for value in wide.columns[1:])]
-    return wide
+def _section(
+    title: str, measured: Measured, learner: str, axes_of: Sequence[Axis], claims: Sequence[Claim] = ()
+) -> Section:
+    """Return losses as tables, one column for each number, and as curves, of which the learner's is the widest."""
+    figure, axes = panels(1, len(axes_of), height=3.4)
+    order = list(dict.fromkeys(name for axis in axes_of for name in axis.frame.contender))
+    tables = []
+    for panel, (column, label, frame) in zip(axes, axes_of, strict=True):
+        curves(panel, frame, order, {learner: {"linewidth": 2.4, "zorder": 4}}, x=column)
+        decorate(panel, "", label, "held-out cross-entropy")
+        wide = frame.pivot_table(index="contender", columns=column, values="value", sort=False).reset_index()
+        wide.columns = ["contender", *(f"{column} {value:g}" for value in wide.columns[1:])]
+        tables.append(wide)
+    names = " and ".join(axis.label for axis in axes_of)
+    drawn = measured.save(figure, f"Mean held-out loss against {names}; bands: range over seeds.", columns=4)
+    formats = {name: ".3f" for table in tables for name in table.columns[1:]}
+    return Section(title, (), tables, [drawn], formats, claims)

@@ -1,40 +1,44 @@
-"""The table: test cross-entropy over 500 data sets, every contender against the learner, paired."""
+"""The table: test cross-entropy over 500 data sets, paired; and variants of the learner, claims 6 and 7."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from l2l_cli.papers.base import Artefact, Findings
-from l2l_cli.papers.bosc2016.measures import ACCURACY, HELD_OUT
-from l2l_cli.papers.claims import LEVEL, significantly_below
+from l2l_cli.papers.base import Artefact, Findings, RowName
+from l2l_cli.papers.bosc2016.recipe import ACCURACY, HELD_OUT
+from l2l_cli.papers.claims import LEVEL, paired, significantly_below
 from l2l_cli.papers.measured import TRIALS, TUNE, Measured
 from l2l_cli.papers.sections import what_tuning_chose
 from l2l_cli.results.content import Claim, Figure, Section
 from l2l_cli.results.plot import COLOURS, decorate, panels
 from l2l_cli.results.standings import Standings
-from l2l_cli.results.statistics import bootstrap_interval, p_text
+from l2l_cli.results.statistics import Difference, bootstrap_interval, p_text
 from l2l_cli.results.verdicts import Result
 
 TITLE = "Test cross-entropy"
-
-TEXT = (
-    "Mean and standard deviation over data sets of the cross-entropy on the test part, in nats.  All contenders meet "
-    "the same data sets, none of which served to choose anything.  The difference is the learner's loss less the "
-    "contender's, paired over data sets, its interval and p by the bootstrap; of several seeds of the learner the "
-    "least favourable one's p is given.  Fits inside a data set choose their strength on its training part; settings "
-    "tried beyond that, on tune data sets, are counted."
-)
-
 TUNING = "Contenders with settings to be chosen are tuned on tune data sets, by their held-out loss."
+FORMATS = {"mean": ".4f", "sd": ".3f", "accuracy": ".3f"}
+
+HARDER, ALIKE = 0.02, 0.01
+"""Differences in nats: by which J_test must be behind to be called much harder to train by, and that counts as none."""
+
+COLUMNS: Mapping[str, Callable[[Difference], str]] = {
+    "difference (learner − contender) [95 %]": Difference.within,
+    "p": lambda difference: p_text(difference.p),
+    "sets on which the learner is better": lambda difference: f"{difference.won:.0%}",
+}
+"""Functions from a paired difference to a column of the table."""
 
 
+@dataclass(frozen=True)
 class Table(Artefact):
     """The paper's only table.
 
-    Args:
+    Attributes:
         learner: Row of the paper's learner.
         longer: Row of the same learner after more updates.
         linear: Rows that the paper's learner beats.
@@ -43,33 +47,26 @@ class Table(Artefact):
         strongest: Rows that a sceptic asks for.
     """
 
-    def __init__(
-        self, learner: str, longer: str, linear: list[str], kernel: str, online: list[str], strongest: list[str]
-    ) -> None:
-        self.learner, self.longer = learner, longer
-        self.linear, self.kernel, self.online, self.strongest = linear, kernel, online, strongest
-
-    def refers_to(self) -> Sequence[str]:
-        """Return the rows that claims are about."""
-        return [self.learner, self.longer, *self.linear, self.kernel, *self.online, *self.strongest]
+    learner: RowName
+    longer: RowName
+    linear: list[RowName]
+    kernel: RowName
+    online: list[RowName]
+    strongest: list[RowName]
 
     def judge(self, measured: Measured) -> Findings:
         """Judge and draw all contenders."""
         standings = measured.standings(HELD_OUT, variant="")
-        mark = standings.last("")
-        results = self._results(measured, standings, mark)
+        results = self._results(measured, standings)
         if not standings.contenders:
             return Findings(results)
-        claims = self._claims(standings, mark)
-        table = self._table(measured, standings, mark)
-        formats = {"mean": ".4f", "sd": ".3f", "accuracy": ".3f"}
-        drawn = self._draw(measured, standings, mark)
-        section = Section(TITLE, [TEXT], [table], [drawn], formats, claims)
+        tables, drawn = [self._table(measured, standings)], [self._draw(measured, standings)]
+        section = Section(TITLE, (), tables, drawn, FORMATS, self._claims(standings))
         return Findings(results, [section, *what_tuning_chose(TITLE, measured, TUNING)])
 
-    def _results(self, measured: Measured, standings: Standings, mark: int) -> list[Result]:
+    def _results(self, measured: Measured, standings: Standings) -> list[Result]:
         results: list[Result] = []
-        published = measured.published.get("", {})
+        published, mark = measured.published.get("", {}), standings.last("")
         for row in measured.rows:
             paper = published.get(row, {})
             means, spreads = standings.seeds(row, "", mark), standings.spreads(row, "", mark)
@@ -77,63 +74,54 @@ class Table(Artefact):
             note = "over data sets"
             results.append(measured.result(row, "sd", spreads, paper.get("sd"), note=note, lower_is_better=None))
         for rival in (self.kernel, self.strongest[0]):
-            both = all(standings.has(name, "", mark) for name in (self.learner, rival))
-            differences = [standings.difference(self.learner, rival, "", mark)] if both else []
-            papers = [published.get(name, {}).get("cross_entropy") for name in (self.learner, rival)]
-            gap = papers[0] - papers[1] if papers[0] is not None and papers[1] is not None else None
-            values = [one.interval.value for one in differences]
-            note = "paired, seeds averaged"
-            results.append(measured.result(self.learner, f"less {rival}", values, gap, note=note))
-            p, note = [one.p for one in differences], "of the least favourable seed"
-            results.append(measured.result(self.learner, f"p against {rival}", p, note=note))
+            both = self.learner, rival
+            run = len(standings.scored(both, "", mark)) == len(both)
+            differences = [standings.difference(*both, "", mark)] if run else []
+            papers = [published[name]["cross_entropy"] for name in both if name in published]
+            gap = papers[0] - papers[1] if len(papers) == len(both) else None
+            values, p = [one.interval.value for one in differences], [one.p for one in differences]
+            results.append(measured.result(self.learner, f"less {rival}", values, gap, note="paired, seeds averaged"))
+            results.append(measured.result(self.learner, f"p against {rival}", p, note="of the least favourable seed"))
         return results
 
-    def _claims(self, standings: Standings, mark: int) -> list[Claim]:
+    def _claims(self, standings: Standings) -> list[Claim]:
         """Judge claims 1 and 2, and what a sceptic asks."""
 
         def lower(text: str, rivals: Sequence[str], who: str = self.learner) -> Claim:
-            return significantly_below(text, standings, who, rivals, "", mark)
+            return significantly_below(text, standings, who, rivals, "", standings.last(""))
 
+        def loses(difference: Difference) -> bool:
+            return difference.interval.value > 0 and difference.p < LEVEL
+
+        higher, remark = "Claim 2, higher than the RBF SVM", "the paper loses by 0.033"
         return [
             lower("Claim 1, lower than logistic regression and the linear SVM", self.linear),
-            self._loses("Claim 2, higher than the RBF SVM", standings, mark),
+            paired(higher, standings, self.learner, self.kernel, "", loses, remark),
             lower("Ours, lower than the same network moved online by a tuned rule", self.online),
             lower("Ours, lower than the RBF SVM", [self.kernel]),
             lower("Ours, lower than the strongest of the others", self.strongest),
             lower("Ours, the same after five times as many updates", self.strongest, self.longer),
         ]
 
-    def _loses(self, text: str, standings: Standings, mark: int) -> Claim:
-        if not all(standings.has(name, "", mark) for name in (self.kernel, self.learner)):
-            return Claim(text, None)
-        difference = standings.difference(self.learner, self.kernel, "", mark)
-        holds = difference.interval.value > 0 and difference.p < LEVEL
-        return Claim(text, holds, f"less it {difference}; the paper loses by 0.033")
+    def _table(self, measured: Measured, standings: Standings) -> pd.DataFrame:
+        table = _scores(measured, standings).sort_values("mean", kind="stable")
+        published, mark = measured.published.get("", {}), standings.last("")
+        rivals = [
+            name for name in standings.contenders if standings.has(self.learner, "", mark) and name != self.learner
+        ]
+        differences = {name: standings.difference(self.learner, name, "", mark) for name in rivals}
+        trials = {name: measured.select(name, TRIALS, split=TUNE).value.max() for name in table.contender}
+        table["paper"] = [
+            "{cross_entropy:.3f} ± {sd:.3f}".format(**published[name]) if name in published else "–"
+            for name in table.contender
+        ]
+        for column, text in COLUMNS.items():
+            table[column] = [text(differences[name]) if name in differences else "–" for name in table.contender]
+        table["settings tried"] = ["–" if pd.isna(count) else f"{count:.0f}" for count in trials.values()]
+        return table
 
-    def _table(self, measured: Measured, standings: Standings, mark: int) -> pd.DataFrame:
-        accuracy, published, lines = measured.standings(ACCURACY, variant=""), measured.published.get("", {}), []
-        for name in sorted(standings.contenders, key=lambda who: standings.mean(who, "", mark)):
-            paper = published.get(name)
-            compared = standings.has(self.learner, "", mark) and name != self.learner
-            difference = standings.difference(self.learner, name, "", mark) if compared else None
-            trials = measured.select(name, TRIALS, split=TUNE).value.max()
-            lines.append(
-                {
-                    "contender": name,
-                    "mean": standings.mean(name, "", mark),
-                    "sd": float(np.mean(standings.spreads(name, "", mark))),
-                    "paper": f"{paper['cross_entropy']:.3f} ± {paper['sd']:.3f}" if paper else "–",
-                    "accuracy": accuracy.mean(name, "", mark),
-                    "difference (learner − contender) [95 %]": difference.within() if difference else "–",
-                    "p": p_text(difference.p) if difference else "–",
-                    "sets on which the learner is better": f"{difference.won:.0%}" if difference else "–",
-                    "settings tried": "–" if pd.isna(trials) else f"{trials:.0f}",
-                    "seeds": len(standings.seeds(name, "", mark)),
-                }
-            )
-        return pd.DataFrame(lines)
-
-    def _draw(self, measured: Measured, standings: Standings, mark: int) -> Figure:
+    def _draw(self, measured: Measured, standings: Standings) -> Figure:
+        mark, published = standings.last(""), measured.published.get("", {})
         order = sorted(standings.contenders, key=lambda who: standings.mean(who, "", mark), reverse=True)
         figure, axes = panels(1, 1, height=1.0 + 0.3 * len(order))
         for height, name in enumerate(order):
@@ -141,10 +129,64 @@ class Table(Artefact):
             colour = COLOURS[0] if name == self.learner else COLOURS[7]
             axes[0].plot([mean.low, mean.high], [height, height], color=colour)
             axes[0].plot(mean.value, height, "o", color=colour, markersize=4.5)
-            paper = measured.published.get("", {}).get(name)
-            if paper:
-                hollow = {"markerfacecolor": "none", "markersize": 4.5}
-                axes[0].plot(paper["cross_entropy"], height, "o", color=colour, **hollow)  # type: ignore[arg-type]
+            if name in published:
+                paper = published[name]["cross_entropy"]
+                axes[0].plot(paper, height, "o", color=colour, markersize=4.5, markerfacecolor="none")
         axes[0].set_yticks(range(len(order)), order)
         decorate(axes[0], "", "mean test cross-entropy, nats", "")
         return measured.save(figure, "Mean test cross-entropy with 95 % intervals; hollow: the paper's.")
+
+
+@dataclass(frozen=True)
+class Variants(Artefact):
+    """Variants of the learner beside the learner as it is.
+
+    Attributes:
+        plain: Row of the learner as it is.
+        by_test: Row that is meta-trained by the loss of the test parts alone.
+        order: Row with the order of events of Hochreiter et al. 2001.
+    """
+
+    plain: RowName
+    by_test: RowName
+    order: RowName
+
+    def judge(self, measured: Measured) -> Findings:
+        """Judge the variants; there is nothing to draw."""
+        standings = measured.standings(HELD_OUT, variant="")
+        mark = standings.last("")
+        results = [measured.result(row, "cross_entropy", standings.seeds(row, "", mark)) for row in measured.rows]
+        if not standings.contenders:
+            return Findings(results)
+        harder = "Claim 6, J_all works where J_test is much harder to train by"
+        order = "Claim 7, predicting before updating makes no difference to the order of events of paper 1"
+        much, none = f"much: {HARDER:g}", f"none: up to {ALIKE:g}"
+        claims = [
+            paired(harder, standings, self.by_test, self.plain, "", lambda one: one.interval.value >= HARDER, much),
+            paired(order, standings, self.order, self.plain, "", lambda one: abs(one.interval.value) <= ALIKE, none),
+        ]
+        table = _scores(measured, standings).rename(columns={"contender": "variant"})
+        table[f"difference (variant − {self.plain})"] = [
+            str(standings.difference(name, self.plain, "", mark))
+            if name != self.plain and standings.has(self.plain, "", mark)
+            else "–"
+            for name in table.variant
+        ]
+        for metric in ("updates", "seconds"):
+            table[metric] = [round(measured.cost(name, metric)) for name in table.variant]
+        return Findings(results, [Section("Variants of the learner", (), [table], (), FORMATS, claims)])
+
+
+def _scores(measured: Measured, standings: Standings) -> pd.DataFrame:
+    """Return every contender's mean loss over data sets, its standard deviation and accuracy, and number of seeds."""
+    mark, accuracy = standings.last(""), measured.standings(ACCURACY, variant="")
+    return pd.DataFrame(
+        {
+            "contender": name,
+            "mean": standings.mean(name, "", mark),
+            "sd": float(np.mean(standings.spreads(name, "", mark))),
+            "accuracy": accuracy.mean(name, "", mark),
+            "seeds": len(standings.seeds(name, "", mark)),
+        }
+        for name in standings.contenders
+    )

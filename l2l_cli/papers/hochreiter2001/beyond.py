@@ -1,19 +1,21 @@
-"""Beyond the paper: larger networks that are trained longer, and functions that change without notice."""
+"""Beyond the paper: larger networks trained longer, functions that change, and §2.2's theory measured."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
+from scipy.stats import spearmanr
 
-from l2l_cli.papers.base import Artefact, Findings
+from l2l_cli.papers.base import Artefact, Findings, RowName
 from l2l_cli.papers.hochreiter2001.judges import FORMATS, errors_table, limit_of, lower, mse_of
-from l2l_cli.papers.hochreiter2001.measures import BAYES, EVERY, STEPS, SWITCHING
+from l2l_cli.papers.hochreiter2001.recipe import AFTER, BAYES, BEFORE, EVERY, STEPS, SWITCHING
 from l2l_cli.papers.measured import Measured
-from l2l_cli.papers.palette import LIMIT_STYLE, styles_of
-from l2l_cli.results.content import Figure, Section
-from l2l_cli.results.plot import curves, decorate, panels
+from l2l_cli.papers.panels import LIMIT_STYLE, styles_of
+from l2l_cli.results.content import Claim, Figure, Section
+from l2l_cli.results.plot import COLOURS, LIMIT, curves, decorate, panels
 
 
 @dataclass(frozen=True)
@@ -25,23 +27,18 @@ class Budget(Artefact):
         larger: Rows with more cells and more updates.
     """
 
-    base: str
-    larger: list[str]
-
-    def refers_to(self) -> Collection[str]:
-        """Return all rows."""
-        return [self.base, *self.larger]
+    base: RowName
+    larger: list[RowName]
 
     def judge(self, measured: Measured) -> Findings:
         """Judge and draw all budgets."""
         limit, paper = limit_of(measured, self.base), measured.published[""][self.base]["test_mse"]
-        results = []
-        for row in measured.rows:
-            note = ""
-            if row in measured.run:
-                weights, seconds = (measured.cost(row, name) for name in ("meta_parameters", "seconds"))
-                note = f"{weights:,.0f} weights, {seconds / 60:.1f} minutes a seed"
-            results.append(measured.result(row, "test_mse", mse_of(measured, row), paper, limit, note))
+        costs = {row: [measured.cost(row, name) for name in ("meta_parameters", "seconds")] for row in measured.run}
+        notes = {row: f"{size:,.0f} weights, {time / 60:.1f} minutes a seed" for row, (size, time) in costs.items()}
+        results = [
+            measured.result(row, "test_mse", mse_of(measured, row), paper, limit, notes.get(row, ""))
+            for row in measured.rows
+        ]
         claim = lower("Ours, more cells and more updates lower the error", measured, self.larger, [self.base])
         title = "Beyond the paper: the quadratics with a larger budget"
         return Findings(results, [Section(title, tables=[errors_table(measured)], formats=FORMATS, claims=[claim])])
@@ -56,12 +53,8 @@ class Drift(Artefact):
         staying: Rows that were meta-trained on functions that stay.
     """
 
-    changing: str
-    staying: list[str]
-
-    def refers_to(self) -> Collection[str]:
-        """Return all rows."""
-        return [self.changing, *self.staying]
+    changing: RowName
+    staying: list[RowName]
 
     def judge(self, measured: Measured) -> Findings:
         """Judge and draw the error after unannounced changes."""
@@ -89,3 +82,58 @@ def _by_age(measured: Measured) -> Figure:
         axes[0].legend()
     decorate(axes[0], "Unannounced changes, B14", "examples of the present function", "mean squared error", "xy")
     return measured.save(figure, "Mean squared error by the age of the present function; bands: range over seeds.")
+
+
+class Volume(Artefact):
+    """log|det| along sequences for each network's best setting, and against the error for all settings.
+
+    A step maps the state s_l to s_{l+1}.  By §2.2 information about every example is retained equally only if that map
+    neither shrinks nor stretches: log|det ∂s_{l+1}/∂s_l| should be 0 on average.
+    """
+
+    def judge(self, measured: Measured) -> Findings:
+        """Judge and draw all networks, a colour for each group of rows."""
+        errors = {row: mse_of(measured, row) for row in measured.run}
+        before, after, cells = (
+            {row: measured.values(row, "log_volume", variant=variant, part=part) for row in errors}
+            for variant, part in ((BEFORE, ""), (AFTER, ""), (AFTER, "cells"))
+        )
+        results = []
+        for row, values in after.items():
+            note = f"mean over a sequence; before meta-training {np.mean(before[row]):.3g}; the theory predicts 0"
+            note += f"; of the cells alone {np.mean(cells[row]):.3g}" if cells[row] else ""
+            results.append(measured.result(row, "log_det_per_unit", values, note=note, lower_is_better=None))
+        best: dict[str, str] = {}
+        for row in sorted(errors, key=lambda name: np.median(errors[name])):
+            best.setdefault(measured.rows[row].group, row)
+        figure, axes = panels(1, 2, height=3.2)
+        for colour, (group, row) in zip(COLOURS, best.items(), strict=False):
+            for variant, style in ((BEFORE, {"linestyle": ":"}), (AFTER, {"label": row})):
+                curve = measured.curve(row, "log_volume", variant=variant, part="").mean(axis=1)
+                axes[0].plot(curve.index, curve, color=colour, **style)  # type: ignore[arg-type]
+            members = [row for row in errors if measured.rows[row].group == group]
+            axes[1].scatter(_joined(after, members), _joined(errors, members), s=16, color=colour, alpha=0.7)
+        axes[0].axhline(0.0, color=LIMIT, linewidth=0.8)
+        decorate(axes[0], "Along a sequence (dotted: before)", "example", "log|det| per unit of state")
+        decorate(axes[1], "Against success", "log|det| per unit, after", "test MSEt", "y")
+        caption = (
+            "log|det ∂s/∂s| per unit of state: of each network's best setting, mean over seeds; and of every seed "
+        )
+        caption += "of every setting after meta-training, against its test MSEt."
+        title, drawn = "Beyond the paper: is volume conserved?", measured.save(figure, caption, columns=3)
+        claim = _claim(*(_joined(values, errors) for values in (before, after, errors)))
+        return Findings(results, [Section(title, figures=[drawn], claims=[claim])])
+
+
+def _joined(values: Mapping[str, list[float]], rows: Iterable[str]) -> list[float]:
+    return [value for row in rows for value in values[row]]
+
+
+def _claim(before: list[float], after: list[float], errors: list[float]) -> Claim:
+    """Judge whether the networks that conserve volume, by log|det| before and after, are those that learn."""
+    text = "§2.2, networks learn to learn as far as they conserve volume"
+    if len(errors) < 3:
+        return Claim(text, None)
+    early, late = (float(spearmanr(volumes, errors).statistic) for volumes in (before, after))
+    evidence = f"over {len(errors)} networks the rank correlation of log|det| with the test error is {late:+.2f}"
+    return Claim(text, late <= -0.5, f"{evidence}, and {early:+.2f} before meta-training (mark, ours: −0.5)")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from l2l_cli.papers.base import Artefact, Findings
+from l2l_cli.papers.base import Artefact, Findings, RowName
 from l2l_cli.papers.hochreiter2001.judges import plateau
-from l2l_cli.papers.hochreiter2001.measures import BAYES, EXAMPLES, FUNCTIONS, NO_RESET, RESET, SEQUENCES
+from l2l_cli.papers.hochreiter2001.recipe import BAYES, EXAMPLES, FUNCTIONS, NO_RESET, RESET, SEQUENCES
 from l2l_cli.papers.measured import Measured, name_of
-from l2l_cli.papers.panels import legend
 from l2l_cli.results.content import Claim, Figure, Section
 from l2l_cli.results.plot import decorate, error_over_time, panels
 from l2l_cli.results.verdicts import Result
@@ -30,12 +28,8 @@ class Figure2(Artefact):
         literal: Row that is trained to the letter, by row of the modern recipe; one line of panels each.
     """
 
-    family: str
-    literal: dict[str, str]
-
-    def refers_to(self) -> Collection[str]:
-        """Return both rows of every family."""
-        return [self.family, *self.literal, *self.literal.values()]
+    family: RowName
+    literal: dict[RowName, RowName]
 
     def judge(self, measured: Measured) -> Findings:
         """Draw the figure and say how soon errors settle after a change."""
@@ -46,10 +40,11 @@ class Figure2(Artefact):
         results: list[Result] = []
         claims = []
         for variant, manner in ((RESET, "with its state reset"), (NO_RESET, "without a reset")):
-            settled = []
-            for row in (self.family, self.literal[self.family]):
-                steps = _settling(measured, row, variant)
-                settled.append(measured.result(name_of(row, variant), "settling_steps", steps, None, limit, note))
+            settled = [
+                measured.result(name_of(row, variant), "settling_steps", steps, None, limit, note)
+                for row in (self.family, self.literal[self.family])
+                for steps in [_settling(measured, row, variant)]
+            ]
             run = [item for item in settled if item.ours is not None]
             evidence = ", ".join(f"`{item.row}` settles after {item.ours:.3g} examples" for item in run)
             text = f"An LSTM learns each function anew before the next one comes, {manner}"
@@ -64,9 +59,8 @@ class Figure2(Artefact):
         for panel, variant in zip(axes, (RESET, NO_RESET), strict=True):
             _draw(panel, measured, self.family, variant, self.family, episode=0)
             decorate(panel, name_of(self.family, variant), "time step", "absolute error |y − o|")
-        legend(figure, axes, columns=2)
         caption = f"Absolute error against time on one test sequence (seed 0), {EXAMPLES} examples a function."
-        return measured.save(figure, caption)
+        return measured.save(figure, caption, columns=2)
 
     def _families(self, measured: Measured) -> Figure:
         figure, axes = panels(len(self.literal), 2, height=1.65)
@@ -75,12 +69,11 @@ class Figure2(Artefact):
                 _draw(panel, measured, row, NO_RESET, modern, statistic="mean")
                 decorate(panel, row, "time step" if line == len(self.literal) - 1 else "", "mean |y − o|", "y")
                 panel.set_ylim(bottom=1e-4)
-        legend(figure, axes, columns=2)
         caption = (
             f"Mean |y − o| over {SEQUENCES} test sequences (seed 0) of every family, without a reset: left to the "
-            "letter, right by the modern recipe; the Bayes learner is reset."
         )
-        return measured.save(figure, caption, "_families")
+        caption += "letter, right by the modern recipe; the Bayes learner is reset."
+        return measured.save(figure, caption, "_families", columns=2)
 
 
 def _draw(panel: Axes, measured: Measured, row: str, variant: str, modern: str, **where: object) -> None:

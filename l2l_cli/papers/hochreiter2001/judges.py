@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from l2l_cli.papers.claims import shown
-from l2l_cli.papers.hochreiter2001.measures import BAYES, SPLITS
+from l2l_cli.papers.hochreiter2001.recipe import BAYES, SPLITS
 from l2l_cli.papers.measured import Measured
 from l2l_cli.results.content import Claim
 from l2l_cli.results.statistics import Array

@@ -1,20 +1,30 @@
-"""Comparisons of MLHF with its rivals: figures 1 and 2, and what goes beyond them."""
+"""Comparisons of MLHF with its rivals: figures 1 and 2, what goes beyond them, and what is claimed.
+
+Source: Chen and Lu 2018, §4; no claim there has a criterion, so each is ours and is said with its verdict.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from l2l_cli.papers.base import Artefact, Findings
+import numpy as np
+
+from l2l_cli.papers.base import Artefact, Findings, RowName
+from l2l_cli.papers.claims import at_most, below, goes_on, shown
 from l2l_cli.papers.measured import Measured, on_problem
-from l2l_cli.papers.mlhf2018.claims import Statements, downhill
-from l2l_cli.papers.mlhf2018.measures import AT_ONE, TUNED
+from l2l_cli.papers.mlhf2018.recipe import AT_ONE, TUNED
 from l2l_cli.papers.mlhf2018.sections import end_results, ends_sections, inside_sections, loss_panels
+from l2l_cli.papers.mlhf2018.track import DOWNHILL, LOSS, SECONDS
 from l2l_cli.papers.sections import ratio_result, what_tuning_chose
-from l2l_cli.results.content import Section
+from l2l_cli.results.content import Claim, Section
 from l2l_cli.results.standings import Standings
 from l2l_cli.results.verdicts import Result
 
-SECONDS = (
+FELL = 0.01
+"""Nats by which the loss must still fall over the last half of a run for progress to go on."""
+
+TIMING = (
     "Seconds are those that the process spent on its CPU, on a GPU those on the wall, accumulated over the steps "
     "alone; the paper's are those of a GPU."
 )
@@ -27,15 +37,18 @@ TUNING = (
 CAPTION = "Training cross-entropy against samples (a) and seconds (b), bands: range over seeds"
 
 
+@dataclass(frozen=True)
 class TrainingCurves(Artefact):
     """Curves of MLHF, in each variant, and of its rivals.
 
-    Args:
+    Attributes:
         titles: Title of the section by problem; the first problem is the base, which results do not mention.
-        text: Description of the contenders.
         rivals: Rows by group of rivals.
-        claims: Claims about each learned rule at learning rate 1, and at a tuned one.
+        lowest: Groups of rivals, by statement that a learned rule, ``{rule}`` in it, is below all: per ``{unit}``
+            "sample", judged over every tenth of the run, and "second", judged when the quickest is through.
+        at_most: Shares by group of rivals, by statement that a rule ends at or below that share of the best one.
         ratios: Groups as a multiple of whose best each learned rule's loss is a result.
+        progress: Statement that a rule goes on making progress; empty if that is not claimed.
         held_out: Whether scores on held-out images are drawn, too.
         log: Whether losses are drawn on a logarithmic axis.
 
@@ -43,24 +56,20 @@ class TrainingCurves(Artefact):
         ValueError: A claim or ratio refers to a group that ``rivals`` does not have.
     """
 
-    def __init__(
-        self,
-        titles: dict[str, str],
-        text: str,
-        rivals: dict[str, list[str]],
-        claims: Statements,
-        ratios: list[str],
-        held_out: bool = False,
-        log: bool = False,
-    ) -> None:
-        if unknown := {*claims.groups, *ratios} - set(rivals):
-            raise ValueError(f"rivals has no group {', '.join(sorted(unknown))} (groups: {', '.join(rivals)})")
-        self.titles, self.text, self.rivals = titles, text, rivals
-        self.claims, self.ratios, self.held_out, self.log = claims, ratios, held_out, log
+    titles: dict[str, str]
+    rivals: dict[str, list[RowName]]
+    lowest: dict[str, list[str]]
+    at_most: dict[str, dict[str, float]]
+    ratios: list[str]
+    progress: str = ""
+    held_out: bool = False
+    log: bool = False
 
-    def refers_to(self) -> Sequence[str]:
-        """Return the rivals."""
-        return [row for rows in self.rivals.values() for row in rows]
+    def __post_init__(self) -> None:
+        """Check that the groups that are referred to are there."""
+        named = {name for names in (*self.lowest.values(), *self.at_most.values(), self.ratios) for name in names}
+        if unknown := named - set(self.rivals):
+            raise ValueError(f"rivals has no group {', '.join(sorted(unknown))} (groups: {', '.join(self.rivals)})")
 
     def judge(self, measured: Measured) -> Findings:
         """Judge and draw every problem that was run."""
@@ -82,13 +91,72 @@ class TrainingCurves(Artefact):
     def _sections(
         self, measured: Measured, standings: Standings, rules: Sequence[str], problem: str, suffix: str
     ) -> list[Section]:
-        title, judged = self.titles[problem], self.claims.judged
-        claims = [one for rule in rules for one in judged(measured, standings, rule, self.rivals, problem)]
+        title = self.titles[problem]
+        claims = [one for rule in rules for one in self._claims(measured, standings, rule, problem)]
         claims.append(downhill(measured, problem))
         drawing = loss_panels(measured, problem, self.held_out, self.log)
-        drawn = measured.save(drawing, CAPTION + ("; below, held-out images." if self.held_out else "."), suffix)
+        drawn = measured.save(
+            drawing, CAPTION + ("; below, held-out images." if self.held_out else "."), suffix, columns=4
+        )
         return [
-            Section(title, [self.text, SECONDS], figures=[drawn], claims=claims),
+            Section(title, [TIMING], figures=[drawn], claims=claims),
             *ends_sections(title, measured, standings, problem),
             *inside_sections(title, measured, problem, suffix),
         ]
+
+    def _claims(self, measured: Measured, standings: Standings, who: str, problem: str) -> Iterator[Claim]:
+        """Yield the verdicts on one rule and problem."""
+        for text, names in self.lowest.items():
+            rows = [row for name in names for row in self.rivals[name]]
+            per_sample, per_time = (text.format(rule=who, unit=unit) for unit in ("sample", "second"))
+            yield below(per_sample, standings, who, rows, problem, standings.marks(problem))
+            yield per_second(per_time, measured, who, rows, problem)
+        if self.progress:
+            yield progresses(self.progress.format(rule=who), standings, who, problem)
+        for text, shares in self.at_most.items():
+            for name, share in shares.items():
+                rivals, end = self.rivals[name], standings.last(problem)
+                yield at_most(text.format(rule=who), standings, who, rivals, problem, end, share)
+
+
+def per_second(text: str, measured: Measured, who: str, rivals: Collection[str], problem: str) -> Claim:
+    """Judge whether a contender has the lowest loss when the quickest of all has used up its samples."""
+    loss, seconds = (
+        {name: part.groupby("updates").value.mean() for name, part in table.groupby("contender", sort=False)}
+        for table in (measured.curves(problem, LOSS), measured.curves(problem, SECONDS))
+    )
+    run = [name for name in rivals if name in loss]
+    if who not in loss or not run:
+        return Claim(text, None)
+    until = min(float(seconds[name].max()) for name in run)
+    reached = {name: float(np.interp(until, seconds[name], loss[name])) for name in [who, *run]}
+    best = min(run, key=lambda name: reached[name])
+    price = seconds[who].max() / seconds[best].max()
+    evidence = f"after {until:.3g} s, when the quickest is through, {reached[who]:.3g} against {reached[best]:.3g}"
+    evidence += f" of {best}; one of its steps takes {price:.1f} times as long"
+    return Claim(text, reached[who] < reached[best], evidence)
+
+
+def progresses(text: str, standings: Standings, who: str, problem: str) -> Claim:
+    """Judge whether the loss still falls over the last half of a run."""
+    marks = [mark for mark in standings.marks(problem) if standings.has(who, problem, mark)]
+    if len(marks) < 2:
+        return Claim(text, None)
+    return goes_on(text, standings, who, [problem], marks[(len(marks) - 1) // 2], marks[-1], FELL)
+
+
+def downhill(measured: Measured, problem: str) -> Claim:
+    """Judge whether ⟨g, x_n⟩ > 0 at every step that was diagnosed."""
+    text, table = "Claim 5, ⟨g, xₙ⟩ > 0", measured.curves(problem, DOWNHILL)
+    if not len(table):
+        return Claim(text, None)
+    shares = {str(name): float(part.value.mean()) for name, part in table.groupby("contender", sort=False)}
+    return Claim(text, set(shares.values()) == {1.0}, f"share of the steps diagnosed: {shown(shares, '.1%')}")
+
+
+def stays_finite(text: str, lost: Mapping[str, Sequence[float]]) -> Claim:
+    """Judge whether no loss of some contenders was ever not finite, from their number by seed."""
+    if not lost:
+        return Claim(text, None)
+    bad = {name: sum(counts) for name, counts in lost.items() if any(counts)}
+    return Claim(text, not bad, f"losses that were not finite: {shown(bad, '.0f') or 'none'}")

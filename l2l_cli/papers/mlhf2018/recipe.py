@@ -1,4 +1,4 @@
-"""What is measured of a contender.
+"""What is measured of a contender: a meta-trained MLHF at several learning rates, all others in one way.
 
 Deviation: the paper compares with the coordinatewise LSTM on a perceptron in a supplement that could not be had, and
 leaves recurrent networks and data parallelism to future work; networks, lengths and rivals there are ours.
@@ -7,14 +7,22 @@ leaves recurrent networks and data parallelism to future work; networks, lengths
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 
+from l2l_cli.evaluation.contest import Entry, Problem
 from l2l_cli.papers.base import Paper, Subject
-from l2l_cli.papers.mlhf2018.measures import variants_of
-from l2l_cli.papers.mlhf2018.track import follow
+from l2l_cli.papers.mlhf2018.track import follow, mlhf_of
 from l2l_cli.results.metrics import Metric
+from l2l_cli.runs.tuning import tunable
+
+AT_ONE, AT_RATIO, TUNED = "lr 1", "batch ratio", "lr tuned"
+"""The paper's learning rate, that of its second version (a batch's size ÷ that of meta-training), and a tuned one."""
+
+RATE = "learner.rule.lr"
 
 
+@dataclass(frozen=True)
 class Mlhf2018(Paper):
     """Boyu Chen and Wenlian Lu's Hessian-free steps with learned damping and preconditioner.
 
@@ -36,7 +44,7 @@ class Mlhf2018(Paper):
 
     Deviation: held-out images are normalised with the statistics of their own minibatch, as training images are.
 
-    Args:
+    Attributes:
         near_exact: Whether systems that are diagnosed are also solved nearly exactly.
     """
 
@@ -47,8 +55,7 @@ class Mlhf2018(Paper):
         "has Ernest Fokoue as its third author."
     )
 
-    def __init__(self, near_exact: bool = False) -> None:
-        self.near_exact = near_exact
+    near_exact: bool = False
 
     def measure(self, subject: Subject) -> Iterator[Metric]:
         """Yield how a learner was tuned and what it does on every problem, in every variant.
@@ -59,3 +66,32 @@ class Mlhf2018(Paper):
             yield from subject.tuning(tuning, problem.name, variant)
             row = partial(Metric, subject.name, subject.seed, problem=problem.name, variant=variant)
             yield from follow(learner, problem, row, self.near_exact)
+
+
+def variants_of(subject: Subject) -> Iterator[tuple[str, Entry]]:
+    """Yield a row's learner on every problem, by variant.
+
+    A hand-made rule is tuned for each problem; a meta-trained MLHF is run at the learning rate of its training, and if
+    it is tuned likewise also at the batch ratio and at the tuned one.
+    """
+    if mlhf_of(subject.learner) is None:
+        yield from (("", entry) for entry in subject.entries())
+    else:
+        for problem in subject.problems():
+            yield from _at_rates(subject, problem)
+
+
+def _at_rates(subject: Subject, problem: Problem) -> Iterator[tuple[str, Entry]]:
+    yield AT_ONE, subject.contender().enter(problem)
+    settings, points = subject.settings, tunable(subject.settings)
+    if points == [{}]:
+        return
+    tuned = subject.contender(tuned=True).enter(problem)
+    if len(points) == 1:  # asked for in place of the others, not tuned
+        yield f"lr {float(points[0][RATE]):g}", tuned
+        return
+    ratio = problem.task.spec.examples / subject.task.spec.examples
+    if ratio != 1:
+        fixed = replace(settings, tune=replace(settings.tune, grid={RATE: [ratio]}, ranges={}))
+        yield AT_RATIO, replace(subject, settings=fixed).contender(tuned=True).enter(problem)
+    yield TUNED, tuned

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from l2l_cli.papers.measured import Measured, on_problem
-from l2l_cli.papers.mlhf2018.diagnostics import DAMPING, DOWNHILL, QUANTILES, RELATIVE
-from l2l_cli.papers.mlhf2018.track import HELD_OUT_ACCURACY, HELD_OUT_LOSS, LONGEST, LOSS, SECONDS
-from l2l_cli.papers.palette import Style
-from l2l_cli.papers.panels import legend, plain_numbers
+from l2l_cli.papers.mlhf2018 import track
+from l2l_cli.papers.panels import Style, finite_curves
 from l2l_cli.papers.sections import who_leads
 from l2l_cli.results.content import Section
-from l2l_cli.results.plot import COLOURS, curves, decorate, panels
+from l2l_cli.results.plot import COLOURS, decorate, grid, panels, plain_numbers
 from l2l_cli.results.standings import Standings, last_values
 from l2l_cli.results.verdicts import Result
 
@@ -32,7 +29,12 @@ INSIDE = (
     "halfway through the run: where 10 % and 90 % agree, one number for each type would have done."
 )
 
-LAST = {"held-out": HELD_OUT_LOSS, "accuracy": HELD_OUT_ACCURACY, "longest step": LONGEST, "ms per step": SECONDS}
+LAST = {
+    "held-out": track.HELD_OUT_LOSS,
+    "accuracy": track.HELD_OUT_ACCURACY,
+    "longest step": track.LONGEST,
+    "ms per step": track.SECONDS,
+}
 """Metrics of which the last value is shown, by column."""
 
 FORMATS = dict.fromkeys(("loss", "sd over seeds", "held-out"), ".4f")
@@ -50,22 +52,8 @@ def draw(
     log: bool = False,
     cut: bool = True,
 ) -> None:
-    """Draw the curves of all contenders that have one, in the order of their styles.
-
-    Args:
-        axes: Panel to draw in.
-        table: Curves, from ``Measured.curves``.
-        styles: Line properties by contender.
-        x: Column along the horizontal axis.
-        log: Whether the vertical axis is logarithmic.
-        cut: Whether what is above ``ABOVE`` times the first loss is cut off.
-    """
-    table = table.assign(value=table.value.where(np.isfinite(table.value)))
-    order = [name for name in styles if table[table.contender == name].value.notna().any()]
-    curves(axes, table, order, styles, x=x)
-    if log:
-        axes.set_yscale("log")
-        plain_numbers(axes.yaxis)
+    """Draw curves, and cut off what is above ``ABOVE`` times the first loss if asked for; see ``finite_curves``."""
+    table = finite_curves(axes, table, styles, x, log)
     start, low = table[table.updates == table.updates.min()].value.median(), table.value.min()
     if cut and table.value.max() > ABOVE * start > ABOVE * low:
         axes.set_ylim(low * 0.9 if log else low - 0.05 * (start - low), ABOVE * start)
@@ -74,29 +62,29 @@ def draw(
 def loss_panels(measured: Measured, problem: str, held_out: bool, log: bool) -> Figure:
     """Draw training loss against updates and seconds, and scores on held-out images if asked for."""
     figure, axes = panels(2 if held_out else 1, 2, height=3.0)
-    loss, styles = measured.curves(problem, LOSS), measured.styles()
+    loss, styles = measured.curves(problem, track.LOSS), measured.styles()
     draw(axes[0], loss, styles, log=log)
     decorate(axes[0], "(a) against samples", "updates", "training cross-entropy")
-    seconds = measured.curves(problem, SECONDS).groupby(["contender", "updates"]).value.mean()
+    seconds = measured.curves(problem, track.SECONDS).groupby(["contender", "updates"]).value.mean()
     timed = loss.join(seconds.rename("seconds"), on=["contender", "updates"])
     draw(axes[1], timed, styles, x="seconds", log=log)
     decorate(axes[1], "(b) against seconds", "seconds", "", "x")
     if held_out:
-        draw(axes[2], measured.curves(problem, HELD_OUT_LOSS), styles)
+        draw(axes[2], measured.curves(problem, track.HELD_OUT_LOSS), styles)
         decorate(axes[2], "ours: held-out images", "updates", "cross-entropy")
-        draw(axes[3], measured.curves(problem, HELD_OUT_ACCURACY), styles, cut=False)
+        draw(axes[3], measured.curves(problem, track.HELD_OUT_ACCURACY), styles, cut=False)
         decorate(axes[3], "ours: held-out images", "updates", "accuracy")
-    legend(figure, axes, columns=4)
     return figure
 
 
 def end_results(measured: Measured, standings: Standings, problem: str, base: str) -> list[Result]:
     """Return each contender's loss over the last tenth of a run, and an empty result for a row that was not run."""
     end = standings.last(problem)
-    names = [name for name in measured.names() if standings.has(name, problem, end)]
+    names = standings.scored(measured.names(), problem, end)
     names += [row for row in measured.rows if row not in measured.run]
-    rows = {name: on_problem(name, problem, base) for name in names}
-    return [measured.result(row, "loss", standings.seeds(name, problem, end)) for name, row in rows.items()]
+    return [
+        measured.result(on_problem(name, problem, base), "loss", standings.seeds(name, problem, end)) for name in names
+    ]
 
 
 def ends_sections(title: str, measured: Measured, standings: Standings, problem: str) -> list[Section]:
@@ -116,38 +104,38 @@ def ends_sections(title: str, measured: Measured, standings: Standings, problem:
 
 def inside_sections(title: str, measured: Measured, problem: str, suffix: str = "") -> list[Section]:
     """Return the diagnostics of MLHF's steps, as a table and a figure of its damping; nothing if it was not run."""
-    frames = {name: frame[frame.problem == problem] for name, frame in measured.contenders.items()}
-    frames = {name: frame for name, frame in frames.items() if (frame.metric == DOWNHILL).any()}
-    if not frames:
-        return []
     damping: dict[str, dict[str, pd.DataFrame]] = {}
     lines = []
-    for name, frame in frames.items():
-        means, parts = frame.groupby("metric").value.mean(), frame[frame.metric == DAMPING].groupby("part", sort=False)
+    for name, frame in measured.contenders.items():
+        frame = frame[frame.problem == problem]
+        means = frame.groupby("metric").value.mean()
+        if track.DOWNHILL not in means:
+            continue
         damping[name] = {
-            str(part): rows.pivot_table(index="step", columns="statistic", values="value") for part, rows in parts
+            str(part): rows.pivot_table(index="step", columns="statistic", values="value")
+            for part, rows in frame[frame.metric == track.DAMPING].groupby("part", sort=False)
         }
         quantiles = {
             f"{part}: 10, 50, 90 %": " · ".join(f"{value:.2g}" for value in table.iloc[len(table) // 2])
             for part, table in damping[name].items()
         }
-        lines.append({"contender": name, "downhill": means[DOWNHILL], "residual": means[RELATIVE], **quantiles})
+        facts = {"contender": name, "downhill": means[track.DOWNHILL], "residual": means[track.RELATIVE]}
+        lines.append(facts | quantiles)
+    if not lines:
+        return []
     caption = "The inferred damping along a run, by parameter type: median over coordinates, 10 to 90 %."
-    drawn = measured.save(_draw(damping), caption, f"{suffix}_damping")
+    drawn = measured.save(_draw(damping), caption, f"{suffix}_damping", columns=5)
     return [Section(f"{title}: inside a step", [INSIDE], [pd.DataFrame(lines)], [drawn], {"downhill": ".1%"})]
 
 
 def _draw(damping: dict[str, dict[str, pd.DataFrame]]) -> Figure:
-    figure, axes = panels(-(-len(damping) // 3), min(3, len(damping)), height=2.3)
-    for panel, (name, parts) in zip(axes, damping.items(), strict=False):
+    figure, axes = grid(len(damping), 3, height=2.3)
+    for panel, (name, parts) in zip(axes, damping.items(), strict=True):
         for colour, (part, table) in zip(COLOURS, parts.items(), strict=False):
-            low, middle, high = (table[name] for name in QUANTILES)
+            low, middle, high = (table[name] for name in track.QUANTILES)
             panel.plot(middle.index, middle, label=part, color=colour)
             panel.fill_between(middle.index, low, high, color=colour, alpha=0.2, lw=0)
         decorate(panel, name, "updates", "damping", "y")
         plain_numbers(panel.yaxis)
         panel.title.set_fontsize(7.5)
-    for panel in axes[len(damping) :]:
-        panel.set_axis_off()
-    legend(figure, axes)
     return figure

@@ -1,5 +1,10 @@
 """One contender followed through its test episodes: training loss, seconds, held-out images, and diagnostics.
 
+Diagnostics say what MLHF does inside a step: how well it solves its system, where its solution points, what damping it
+infers.
+
+Source: Chen and Lu 2018, §4 (figure 3 and claims on positive definiteness); l_p is that of its §3.
+
 Deviation: seconds are those of the steps alone; drawing the images is left out.
 """
 
@@ -14,11 +19,14 @@ from torch import Tensor
 
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Params, Phase, Split
+from l2l_cli.core.vectors import dot, unstacked
 from l2l_cli.evaluation.contest import Problem
 from l2l_cli.learners.base import Learner
 from l2l_cli.learners.descent import Descent
+from l2l_cli.meta.mlhf import CURVATURE_FLOOR
 from l2l_cli.models.point import Point
-from l2l_cli.papers.mlhf2018.diagnostics import diagnose, mlhf_of
+from l2l_cli.optimizers.mlhf import MLHF, MLHFMemory, SolvedSystem, in_order, spans_by_type
+from l2l_cli.optimizers.solvers import conjugate_gradient
 from l2l_cli.results.metrics import Metric
 from l2l_cli.tasks.base import Episode
 
@@ -31,16 +39,21 @@ HELD_OUT, HELD_OUT_MARKS = 4, 5
 LOSS, SECONDS, LONGEST, NOT_FINITE = "loss", "seconds", "longest_step", "not_finite"
 HELD_OUT_LOSS, HELD_OUT_ACCURACY = "held_out_loss", "held_out_accuracy"
 
+CONVERGED, TINY = 60, 1e-30
+"""Iterations, preconditioned by 1 / ŝ, that stand for an exact solution; the smallest denominator."""
+
+QUANTILES = {"q10": 0.1, "q50": 0.5, "q90": 0.9}
+"""Quantiles of the damping over the coordinates of one parameter type, by the name of the statistic."""
+
+DOWNHILL, RESIDUAL, RELATIVE = "downhill", "residual", "relative_residual"
+SOLVER, EFFICIENCY, DAMPING = "l_p", "efficiency", "damping"
+
 
 @torch.no_grad()
 def follow(learner: Learner[Any], problem: Problem, row: Callable[..., Metric], near_exact: bool) -> list[Metric]:
     """Run a learner through the test episodes of a problem, the same for every contender, and return tidy rows.
 
-    Args:
-        learner: Learner on the problem's task.
-        problem: Problem.
-        row: Function from metric, value, step and further fields to a row.
-        near_exact: Whether each system that is diagnosed is also solved nearly exactly; see ``diagnose``.
+    ``row`` makes a row of metric, value, step and further fields; for ``near_exact`` see ``diagnose``.
     """
     task, steps, (episodes, (seed, *_), *_) = learner.task, problem.steps, problem.plan
     episode, rule, marks = task.sample(episodes, seed, Phase.TEST), mlhf_of(learner), ends(steps, HELD_OUT_MARKS)
@@ -123,3 +136,54 @@ def _windows(
             yield row(LOSS, value, end, episode)
         begin = end
     yield row(NOT_FINITE, float((~losses.isfinite()).sum()), steps, statistic="sum")
+
+
+def mlhf_of(learner: Learner[Any]) -> MLHF | None:
+    """Return the learner's update rule if that is MLHF."""
+    return learner.rule if isinstance(learner, Descent) and isinstance(learner.rule, MLHF) else None
+
+
+@torch.no_grad()
+def diagnose(rule: MLHF, point: Point, memory: MLHFMemory, near_exact: bool) -> dict[tuple[str, str, str], float]:
+    """Solve the system of the next step and return numbers about it by metric, statistic and parameter type.
+
+    * ``downhill``: the share of episodes with ⟨g, x_n⟩ > 0; ``residual``: ‖r_n‖, and relative to ‖g‖;
+    * ``l_p``: −⟨g, x_n⟩ / √⟨x_n, Ĥ·x_n⟩; ``efficiency``: it as a share of that of a near-exact solution;
+    * ``damping``: quantiles over the coordinates of each parameter type; all others are means over episodes.
+
+    If ``near_exact``, the same system is also solved, from the same start, by ``CONVERGED`` iterations.
+    """
+    system = rule.solve(point, memory)
+    size, loss = system.residual.norm(dim=1), solver_loss(system.grad, system.x, system.residual)
+    means = {
+        DOWNHILL: (dot(system.grad, system.x) > 0).double(),
+        RESIDUAL: size,
+        RELATIVE: size / system.grad.norm(dim=1).clamp(min=TINY),
+        SOLVER: loss,
+    }
+    if near_exact:
+        means[EFFICIENCY] = loss / _near_exact(point, system, memory.solution)
+    numbers = {(metric, "mean", ""): values.mean().item() for metric, values in means.items()}
+    for part, span in spans_by_type(system.like, point.parameter_types).items():
+        damping = system.damping[:, span].flatten()
+        for statistic, share in QUANTILES.items():
+            # An order statistic: torch's quantile refuses the weights of large networks.
+            numbers[DAMPING, statistic, part] = damping.kthvalue(1 + int(share * (len(damping) - 1))).values.item()
+    return numbers
+
+
+def solver_loss(grad: Tensor, x: Tensor, residual: Tensor) -> Tensor:
+    """Return l_p of one step, (E,), for g, x_n and r_n = g − Ĥ·x_n, (E, D) each."""
+    return -dot(grad, x) / dot(x, grad - residual).clamp(min=CURVATURE_FLOOR).sqrt()
+
+
+def _near_exact(point: Point, system: SolvedSystem, start: Tensor) -> Tensor:
+    """Return l_p of the same system after many more iterations, (E,)."""
+
+    def product(vectors: Tensor) -> Tensor:
+        return in_order(point.ggn(unstacked(vectors, system.like)), system.like) + system.damping * vectors
+
+    residual = system.grad - product(start)
+    # The floors of the paper's iterations would end these early where gradients are small.
+    end = conjugate_gradient(product, start, residual, 1.0 / system.damping, CONVERGED, TINY, TINY)
+    return solver_loss(system.grad, end.x, end.residual)

@@ -9,11 +9,10 @@ import pandas as pd
 from l2l_cli.papers.base import Artefact, Findings, Paper, Subject
 from l2l_cli.papers.claims import significantly_below
 from l2l_cli.papers.measured import Measured, on_problem
-from l2l_cli.papers.panels import legend
 from l2l_cli.papers.sections import what_tuning_chose
 from l2l_cli.results.content import Claim, Section
 from l2l_cli.results.metrics import Metric
-from l2l_cli.results.plot import curves, decorate, panels
+from l2l_cli.results.plot import curves, decorate, legend, panels
 from l2l_cli.results.standings import Standings
 from l2l_cli.results.statistics import bootstrap_interval
 

@@ -1,22 +1,92 @@
-"""Table 2: five families of functions, by the modern recipe and to the letter."""
+"""Tables 1 and 2: which networks learn to learn the 14 Booleans, and how well an LSTM learns five families.
+
+Rows of Table 2 are trained by the modern recipe and to the letter.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from l2l_cli.papers.base import Artefact, Findings
-from l2l_cli.papers.hochreiter2001.judges import FORMATS, error_results, errors_table, limit_of, mse_of, plateau
-from l2l_cli.papers.hochreiter2001.measures import BAYES, SPLITS
+from l2l_cli.papers.base import Artefact, Findings, RowName
+from l2l_cli.papers.hochreiter2001.judges import FORMATS, error_results, errors_table, limit_of, lower, mse_of, plateau
+from l2l_cli.papers.hochreiter2001.recipe import BAYES, SPLITS
 from l2l_cli.papers.measured import Measured
-from l2l_cli.papers.palette import LEARNED, LIMIT_STYLE, RIVALS
-from l2l_cli.papers.panels import legend
+from l2l_cli.papers.panels import LEARNED, LIMIT_STYLE, RIVALS
 from l2l_cli.results.content import Claim, Figure, Section
-from l2l_cli.results.plot import curves, decorate, dots, panels
+from l2l_cli.results.plot import curves, decorate, dots, grid, panels
 from l2l_cli.results.verdicts import Result
+
+SUCCESS = 0.06
+"""Test MSEt below which B14 counts as learned: within about four times the limit (ours; the paper has no criterion)."""
+
+
+@dataclass(frozen=True)
+class Table1(Artefact):
+    """Every network of Table 1, at every learning rate and update mode that the paper names.
+
+    Attributes:
+        modern: Row of the modern recipe, which carries the limit.
+        networks: Name of the network in Table 1, by group of rows.
+        printed: Numbers of Table 1 by group of rows: "success_share" is 1 for YES and 0 for NO, "train_mse" and
+            "test_mse" stand where the paper prints them.
+        fewer: Row whose network may have memorised its training sequences.
+        more: Row that is the same on more training sequences.
+    """
+
+    modern: RowName
+    networks: dict[str, str]
+    printed: dict[str, dict[str, float]]
+    fewer: RowName
+    more: RowName
+
+    def judge(self, measured: Measured) -> Findings:
+        """Judge every learning rate and update mode, and say where ours contradicts the paper."""
+        results: list[Result] = []
+        limits = {split: limit_of(measured, self.modern, split) for split in SPLITS}
+        for row, facts in measured.rows.items():
+            printed, ours = self.printed[facts.group], row == self.modern
+            if not ours:
+                results.append(_success(measured, row, bool(printed["success_share"])))
+            note = "the modern recipe, not the paper's network" if ours else ""
+            bounds = limits if ours else dict.fromkeys(SPLITS, limits["test"])
+            results += error_results(measured, row, printed, bounds, note)
+        text = f"Ours, `{self.fewer}` does not memorise: with more training sequences its test error is lower"
+        claims = [self._claim(measured, group) for group in self.networks]
+        claims.append(lower(text, measured, [self.more], [self.fewer]))
+        table = errors_table(measured)
+        table["succeed"] = [_share(measured, row) for row in measured.run]
+        title = "Table 1: which networks learn to learn"
+        return Findings(results, [Section(title, (), [table], (), FORMATS, claims)])
+
+    def _claim(self, measured: Measured, group: str) -> Claim:
+        """Judge whether a network's best setting agrees with the paper's verdict."""
+        learns = bool(self.printed[group]["success_share"])
+        text = f"{self.networks[group]} {'learns' if learns else 'does not learn'}"
+        shares = {row: _share(measured, row) for row in measured.run if measured.rows[row].group == group}
+        best = max(shares, key=lambda row: shares[row], default=None)
+        if best is None:
+            return Claim(text, None)
+        evidence = f"{shares[best]:.0%} of seeds succeed in its best setting, `{best}`"
+        return Claim(text, (shares[best] > 0.5) == learns, evidence)
+
+
+def _success(measured: Measured, row: str, learns: bool) -> Result:
+    """Set the share of seeds that learned beside the paper's verdict, which the majority decides."""
+    answer = "YES" if learns else "NO"
+    note = f"share of seeds with test MSEt < {SUCCESS}; the paper says {answer}, judged by the majority"
+    values = [float(value < SUCCESS) for value in mse_of(measured, row)]
+    result = measured.result(row, "success_share", values, float(learns), note=note, lower_is_better=None)
+    agrees = result.ours is not None and (result.ours > 0.5) == learns
+    return replace(result, verdict="reproduced" if agrees else "differs") if values else result
+
+
+def _share(measured: Measured, row: str) -> float:
+    return float(np.mean([value < SUCCESS for value in mse_of(measured, row)]))
+
 
 STYLES = {"modern": {"color": LEARNED}, "1997, to the letter": {"color": RIVALS[0]}, "Bayes limit": LIMIT_STYLE}
 
@@ -34,17 +104,12 @@ class Table2(Artefact):
         readings: Test MSEt of these two families by reading of the misprint, the likely reading first.
     """
 
-    literal: dict[str, str]
-    notes: dict[str, str]
-    first_guess: dict[str, float]
-    misprinted: str
-    exchanged: str
+    literal: dict[RowName, RowName]
+    notes: dict[RowName, str]
+    first_guess: dict[RowName, float]
+    misprinted: RowName
+    exchanged: RowName
     readings: dict[str, list[float]]
-
-    def refers_to(self) -> Collection[str]:
-        """Return both rows of every family, and those with a note."""
-        named = [*self.notes, *self.first_guess, self.misprinted, self.exchanged]
-        return [*self.literal, *self.literal.values(), *named]
 
     def judge(self, measured: Measured) -> Findings:
         """Judge all five families, literal and modern, and explain the misprint."""
@@ -99,8 +164,8 @@ class Table2(Artefact):
             yield Claim(text, None)
 
     def _curves(self, measured: Measured) -> Figure:
-        figure, axes = panels(2, 3, height=2.4)
-        for panel, (family, letter) in zip(axes, self.literal.items(), strict=False):
+        figure, axes = grid(len(self.literal), 3, height=2.4)
+        for panel, (family, letter) in zip(axes, self.literal.items(), strict=True):
             sources = zip(STYLES, ((family, None), (letter, None), (family, BAYES)), strict=True)
             parts = [(name, measured.select(row, "error", who, problem="")) for name, (row, who) in sources]
             run = {name: part.assign(contender=name) for name, part in parts if len(part)}
@@ -109,11 +174,8 @@ class Table2(Artefact):
                 curves(panel, frame.assign(value=frame.value.clip(lower=1e-7)), list(run), STYLES)
             decorate(panel, family, "example", "mean squared error", "xy")
             panel.set_ylim(bottom=1e-6)
-        for panel in axes[len(self.literal) :]:
-            panel.set_axis_off()
-        legend(figure, axes, columns=3)
         caption = "Mean squared error at each example of a new function (bands: range over seeds), and the limit."
-        return measured.save(figure, caption, "_curves")
+        return measured.save(figure, caption, "_curves", columns=3)
 
 
 def _plateaus(measured: Measured, row: str, contender: str | None, threshold: float) -> list[tuple[float, float]]:
@@ -133,5 +195,4 @@ def _dots(measured: Measured, results: Sequence[Result]) -> Figure:
     figure, axes = panels(1, 1, height=1.2 + 0.3 * len(results))
     dots(axes[0], results, {"paper": "paper, 2001", "ours": "ours", "limit": "limit (Bayes)"})
     decorate(axes[0], "Test MSEt, and ours as a multiple of the limit", "mean squared error per step", "", "x")
-    legend(figure, axes, columns=3)
-    return measured.save(figure, "Test MSEt: paper, ours (bars: sd over seeds) and the limit.")
+    return measured.save(figure, "Test MSEt: paper, ours (bars: sd over seeds) and the limit.", columns=3)
