@@ -15,8 +15,7 @@ from l2l_cli.papers.base import Artefact, Findings, RowName
 from l2l_cli.papers.bosc2016.recipe import FROZEN, HELD_OUT, SHOWN_FROM
 from l2l_cli.papers.claims import shown
 from l2l_cli.papers.measured import Measured, name_of
-from l2l_cli.results.content import Claim, Section
-from l2l_cli.results.content import Figure as Drawn
+from l2l_cli.results.content import Claim, Figure, Section
 from l2l_cli.results.plot import COLOURS, LIMIT, decorate, panels
 
 FLAT = 0.02
@@ -35,7 +34,7 @@ METRICS = {
 
 
 @dataclass(frozen=True)
-class Figure(Artefact):
+class LearnedDataSet(Artefact):
     """The paper's figure: weight matrices and the test loss while one data set is learned.
 
     Deviation: the paper does not say how it chose its data set; ours is that of the median final loss among the first
@@ -68,7 +67,7 @@ class Figure(Artefact):
         )
         return Findings(results, [Section("The figure: a data set is learned", figures=[drawn], claims=[claim])])
 
-    def _draw(self, measured: Measured, half: int) -> Drawn:
+    def _draw(self, measured: Measured, half: int) -> Figure:
         theta = measured.select(self.model, "theta")
         theta = theta[theta.seed == theta.seed.min()]
         layers = list(theta.part.unique())
@@ -132,7 +131,7 @@ class Moves(Artefact):
         section = Section("Which weights move, and when", [text], tables, drawn, claims=_claims(means))
         return Findings(results, [section])
 
-    def _draw(self, measured: Measured) -> Drawn:
+    def _draw(self, measured: Measured) -> Figure:
         figure, axes = panels(1, 2, height=3.0)
         for layer, colour in zip(self.layers, COLOURS, strict=False):
             table = measured.curve(self.learner, "update", part=layer, variant="")
