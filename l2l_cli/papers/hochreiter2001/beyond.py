@@ -116,10 +116,8 @@ class Volume(Artefact):
         axes[0].axhline(0.0, color=LIMIT, linewidth=0.8)
         decorate(axes[0], "Along a sequence (dotted: before)", "example", "log|det| per unit of state")
         decorate(axes[1], "Against success", "log|det| per unit, after", "test MSEt", "y")
-        caption = (
-            "log|det ∂s/∂s| per unit of state: of each network's best setting, mean over seeds; and of every seed "
-        )
-        caption += "of every setting after meta-training, against its test MSEt."
+        caption = "log|det ∂s/∂s| per unit of state.  Left: each network's best setting, mean over seeds.  "
+        caption += "Right: every seed of every setting after meta-training against its test MSEt."
         title, drawn = "Beyond the paper: is volume conserved?", measured.save(figure, caption, columns=3)
         claim = _claim(*(_joined(values, errors) for values in (before, after, errors)))
         return Findings(results, [Section(title, figures=[drawn], claims=[claim])])
