@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from safetensors.torch import load_file
 
+from l2l_cli.results.metrics import Metric
 from tests.test_cli import run
 
 SMALL = "meta.updates=40 meta.validate_every=10 meta.validation_episodes=8"
@@ -62,7 +63,7 @@ def test_train_evaluate_and_compare(what, monkeypatch, capsys):
     assert len(facts["tuning"]["adam"]) == 3
     with only("outputs/compare/*/metrics.csv").open() as file:
         header = next(csv.reader(file))
-    assert header == ["contender", "seed", "episode", "step", "split", "metric", "value"]
+    assert header == list(Metric._fields)
 
 
 def test_what_runs_compiled_is_said(monkeypatch, capsys):
