@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from l2l_cli.kernels.blocks import BLOCK, blocks_of, fill, unblocked
-from l2l_cli.kernels.columns.lstm import LSTMWeights, forward_layers, pack
+from l2l_cli.kernels.columns.lstm import LSTMStates, LSTMWeights, forward_layers, pack
 from l2l_cli.kernels.columns.lstm_backward import LSTMTape, Workspace
 from l2l_cli.kernels.simd.compiled import announce, kernel
 from l2l_cli.kernels.simd.registers import pointer, zeros
@@ -30,10 +30,11 @@ def sweep(cell: LSTMWeights, tape: LSTMTape, columns: int, first: int, last: int
         filled = min(BLOCK, columns - s * BLOCK)
         for t in range(steps):
             old, new = (t * layers * blocks + s) * hidden * BLOCK, ((t + 1) * layers * blocks + s) * hidden * BLOCK
-            own, content = pointer(tape.hidden, old), pointer(tape.cell, old)
-            above, kept = pointer(tape.hidden, new), pointer(tape.cell, new)
             below = pointer(tape.features, (t * blocks + s) * count * BLOCK)
-            forward_layers(cell, below, own, content, above, kept, plane, hidden, filled)
+            own, above = pointer(tape.hidden, old), pointer(tape.hidden, new)
+            content, kept = pointer(tape.cell, old), pointer(tape.cell, new)
+            states = LSTMStates(own, above, plane, content, kept, above, own, plane, BLOCK)
+            forward_layers(cell, below, states, hidden, filled)
 
 
 class SequenceLSTM:

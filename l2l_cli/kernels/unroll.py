@@ -15,7 +15,7 @@ from l2l_cli.kernels.simd.registers import zeros
 from l2l_cli.kernels.threads import thread_group
 from l2l_cli.kernels.weights import Weights
 
-CHUNK = 8
+CHUNK = 1
 """Blocks that a single step fetches at once: their states fill half a second-level cache."""
 
 

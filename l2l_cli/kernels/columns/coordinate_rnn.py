@@ -12,7 +12,7 @@ import numpy as np
 from numpy import typing as npt
 
 from l2l_cli.kernels.blocks import BLOCK
-from l2l_cli.kernels.columns.lstm import LSTMWeights, forward_layers
+from l2l_cli.kernels.columns.lstm import LSTMStates, LSTMWeights, forward_layers
 from l2l_cli.kernels.columns.lstm_backward import (
     CHUNK,
     LSTMGradient,
@@ -108,15 +108,14 @@ def forward(networks: RNNWeights, step: RNNStep, block: RNNBlock, first: int, la
     count, rows, registers = step.features.shape[0], layers * hidden, networks.registers
     features, sums = pointer(block.tape.features, 0), pointer(block.tape.grad_moves, 0)
     own, above = pointer(block.tape.hidden, 0), pointer(block.tape.hidden, rows * BLOCK)
-    content, kept = pointer(block.tape.cell, 0), pointer(block.tape.cell, rows * BLOCK)
+    content, kept, plane = pointer(block.tape.cell, 0), pointer(block.tape.cell, rows * BLOCK), hidden * BLOCK
     for s in range(first, last):
         type_, at, filled = _place_of(step.runs, s)
         copy_in(features, pointer(step.features, at), (1, 1, count), columns, filled)
         copy_in(own, pointer(step.hidden, at), (1, 1, rows), columns, filled)
         copy_in(content, pointer(step.cell, at), (1, 1, rows), columns, filled)
-        top = forward_layers(
-            _weights_of(networks, type_), features, own, content, above, kept, hidden * BLOCK, hidden, filled
-        )
+        states = LSTMStates(own, above, plane, content, kept, above, own, plane, BLOCK)
+        top = forward_layers(_weights_of(networks, type_), features, states, hidden, filled)
         head = pointer(networks.head, type_ * (hidden + 1))
         for q in range(0, filled, WIDTH * len(registers)):
             value = repeat(head, hidden, registers)

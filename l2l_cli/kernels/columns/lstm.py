@@ -25,6 +25,7 @@ from l2l_cli.kernels.simd.registers import (
     fma,
     load,
     pointer,
+    prefetch,
     repeat,
     store,
 )
@@ -81,31 +82,62 @@ def pack(layers: Sequence[Sequence[Array]], columns: int) -> LSTMWeights:
     )
 
 
+class LSTMStates(NamedTuple):
+    """Pointers to the states of a block before and after a step.
+
+    The next layer's are ``plane`` numbers further on in ``own`` and ``above``, ``far_plane`` in the others.
+
+    Attributes:
+        own: h_{t−1} of the first layer, (H, BLOCK).
+        above: h_t, which is written.
+        plane: Numbers between one layer and the next.
+        content: c_{t−1}, rows of which are ``pitch`` numbers apart, like those of the next two.
+        kept: c_t, which is written.
+        copy: Second place to which h_t is written, which may be ``above``.
+        coming: h_{t−1} of the block that comes next, to be fetched ahead of its use.
+        far_plane: Numbers between one layer and the next.
+        pitch: Numbers between one unit and the next.
+    """
+
+    own: object
+    above: object
+    plane: int
+    content: object
+    kept: object
+    copy: object
+    coming: object
+    far_plane: int
+    pitch: int
+
+
 @kernel
-def forward_layers(cell: LSTMWeights, below, own, content, above, kept, plane: int, hidden: int, filled: int):  # type: ignore[no-untyped-def]
+def forward_layers(cell: LSTMWeights, below, states: LSTMStates, hidden: int, filled: int):  # type: ignore[no-untyped-def]
     """Take a block through all layers by one step; return where the last one's h_t begins.
 
     Args:
         cell: Weights.
         below: Features, (K, BLOCK).
-        own: The first layer's h_{t−1}, (H, BLOCK); the next layer's is ``plane`` numbers further on.
-        content: Its c_{t−1}, alike.
-        above: Its h_t, which is written.
-        kept: Its c_t, which is written.
-        plane: Numbers between one layer and the next.
+        states: States; more columns of them may be written than matter.
         hidden: H.
-        filled: Columns that matter; more may be written.
+        filled: Columns that matter.
     """
     for n in range(cell.starts.shape[0]):
         weights, bias = pointer(cell.gates, cell.starts[n, 0]), pointer(cell.bias, n * 4 * hidden)
-        count, at = cell.starts[n, 2], n * plane
+        count, above = cell.starts[n, 2], ahead(states.above, n * states.plane)
+        own = ahead(states.own, n * states.plane)
         for j in range(hidden):
+            row = n * states.far_plane + j * states.pitch
+            for q in range(0, filled, WIDTH):
+                prefetch(states.content, row + BLOCK + q)
+                prefetch(states.coming, row + q)
             for q in range(0, filled, WIDTH * len(cell.registers)):
-                i, f, g, o = gates(weights, bias, j, ahead(below, q), count, ahead(own, at + q), hidden, cell.registers)
-                c = f * load(content, at + j * BLOCK + q, cell.registers, 1) + i * g
-                store(kept, at + j * BLOCK + q, c, 1)
-                store(above, at + j * BLOCK + q, sigmoid(o) * tanh(c), 1)
-        below = ahead(above, at)
+                i, f, g, o = gates(weights, bias, j, ahead(below, q), count, ahead(own, q), hidden, cell.registers)
+                c = f * load(states.content, row + q, cell.registers, 1) + i * g
+                store(states.kept, row + q, c, 1)
+                h = sigmoid(o) * tanh(c)
+                store(above, j * BLOCK + q, h, 1)
+                store(states.copy, row + q, h, 1)
+        below = above
     return below
 
 
