@@ -6,7 +6,6 @@ import math
 import weakref
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 

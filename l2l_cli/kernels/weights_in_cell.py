@@ -15,26 +15,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from l2l_cli.kernels.columns.weights_in_cell_steps import backward_step, forward_step, mask_inactive
+from l2l_cli.kernels.columns.weights_in_cell_steps import (
+    CellErrors,
+    CellTape,
+    backward_step,
+    forward_step,
+    mask_inactive,
+)
 from l2l_cli.kernels.simd.compiled import announce
 from l2l_cli.kernels.simd.registers import SIXTEEN_AT_ONCE, WIDTH, Array, Registers, zeros
 from l2l_cli.kernels.threads import flushed
-
-
-class CellTape(NamedTuple):
-    """What T steps of E data sets leave behind; E is padded to whole registers.
-
-    Attributes:
-        features: u_t, (T, D + 4, E), or (T, 2D + 4, E) with the next x in it; the last row is 1.
-        gates: f, i and c̃, (T, 3P, E); after the backward pass ∂objective/∂(what is squashed).
-        weights: θ before each step and after the last, (T + 1, P, E).
-        hidden: Activations of the model's hidden layer, (T, H, E).
-    """
-
-    features: Array
-    gates: Array
-    weights: Array
-    hidden: Array
 
 
 class CellBuffers(NamedTuple):
@@ -127,12 +117,12 @@ class WeightsInCellKernel:
         weights[0, :, :columns] = start.T
         outputs = [[above[:-1] for above in layers[1:]] for layers in buffers.layers]
         with flushed:
-            forward_step(*tape, -1, self._frozen, buffers.registers)
+            forward_step(tape, -1, self._frozen, buffers.registers)
             for t, (layers, above, gates) in enumerate(zip(buffers.layers, outputs, buffers.gates, strict=True)):
                 for k, output in enumerate(above):
                     torch.mm(matrices[k], layers[k], out=output).relu_()
                 torch.mm(matrices[-1], layers[-1], out=gates)
-                forward_step(*tape, t, self._frozen, buffers.registers)
+                forward_step(tape, t, self._frozen, buffers.registers)
         last = weights[-2 if self._waits else -1, :, :columns]
         return features[:, width + 1, :columns].clone(), last.T.contiguous()
 
@@ -146,9 +136,9 @@ class WeightsInCellKernel:
         grad_weights = np.zeros_like(buffers.tape.weights[0])
         given = np.zeros_like(buffers.tape.features[:, 0])
         given[:, : buffers.columns] = grad_answers.numpy()
-        carried = (*buffers.tape, arrays[0], grad_weights, given)
+        tape, carried = buffers.tape, CellErrors(arrays[0], grad_weights, given)
         with flushed:
-            backward_step(*carried, len(given), self._frozen, buffers.registers)
+            backward_step(tape, carried, len(given), self._frozen, buffers.registers)
             for t in range(len(given) - 1, -1, -1):
                 error, layers = buffers.gates[t], buffers.layers[t]
                 for k in range(len(matrices) - 1, -1, -1):
@@ -157,7 +147,7 @@ class WeightsInCellKernel:
                     if k > 0:
                         mask_inactive(arrays[k], buffers.activations[k], t, buffers.registers)
                         error = above[k]
-                backward_step(*carried, t, self._frozen, buffers.registers)
+                backward_step(tape, carried, t, self._frozen, buffers.registers)
         parts = [part for total in sums for part in (total[:, :-1], total[:, -1])]
         return torch.from_numpy(grad_weights)[:, : buffers.columns].T, parts
 

@@ -111,9 +111,9 @@ def forward(networks: RNNWeights, step: RNNStep, block: RNNBlock, first: int, la
     content, kept, plane = pointer(block.tape.cell, 0), pointer(block.tape.cell, rows * BLOCK), hidden * BLOCK
     for s in range(first, last):
         type_, at, filled = _place_of(step.runs, s)
-        copy_in(features, pointer(step.features, at), (1, 1, count), columns, filled)
-        copy_in(own, pointer(step.hidden, at), (1, 1, rows), columns, filled)
-        copy_in(content, pointer(step.cell, at), (1, 1, rows), columns, filled)
+        copy_in(features, pointer(step.features, at), count, columns, filled)
+        copy_in(own, pointer(step.hidden, at), rows, columns, filled)
+        copy_in(content, pointer(step.cell, at), rows, columns, filled)
         states = LSTMStates(own, above, plane, content, kept, above, own, plane, BLOCK)
         top = forward_layers(_weights_of(networks, type_), features, states, hidden, filled)
         head = pointer(networks.head, type_ * (hidden + 1))
@@ -122,9 +122,9 @@ def forward(networks: RNNWeights, step: RNNStep, block: RNNBlock, first: int, la
             for j in range(hidden):
                 value = fma(repeat(head, j, registers), load(top, j * BLOCK + q, registers, 1), value)
             store(sums, q, softplus(value), 1)
-        copy_out(pointer(step.values, at), sums, (1, 1, 1), columns, filled)
-        copy_out(pointer(step.next_hidden, at), above, (1, 1, rows), columns, filled)
-        copy_out(pointer(step.next_cell, at), kept, (1, 1, rows), columns, filled)
+        copy_out(pointer(step.values, at), sums, 1, columns, filled)
+        copy_out(pointer(step.next_hidden, at), above, rows, columns, filled)
+        copy_out(pointer(step.next_cell, at), kept, rows, columns, filled)
 
 
 @kernel
@@ -132,8 +132,7 @@ def backward(
     networks: RNNWeights,
     step: RNNStep,
     errors: RNNGradients,
-    sink: Array,
-    head_sink: Array,
+    sinks: LSTMGradient,
     block: RNNBlock,
     first: int,
     last: int,
@@ -144,8 +143,7 @@ def backward(
         networks: Weights.
         step: Step that was made.
         errors: Its gradients.
-        sink: Sum as ``LSTMGradient.layers``; the leading axis is that of the types.
-        head_sink: Sum as ``LSTMGradient.head``, alike.
+        sinks: Sums; the leading axis is that of the types.
         block: Arrays of one block.
         first: First of the blocks.
         last: Block after the last one.
@@ -155,19 +153,19 @@ def backward(
     for s in range(first, last):
         type_, at, filled = _place_of(step.runs, s)
         _load_block(step, errors, block, at, filled, registers)
-        cell, gradient = _weights_of(networks, type_), LSTMGradient(sink[type_], head_sink[type_])
+        cell, gradient = _weights_of(networks, type_), LSTMGradient(sinks.layers[type_], sinks.head[type_])
         output_gradients(cell, networks.head[type_], tape, scratch, 0, 0)
         for n in range(layers - 1, -1, -1):
-            gate_gradients(cell, tape, scratch, n, 0, 0, 0, filled)
+            gate_gradients(cell, tape, scratch, n, (0, 0, 0), filled)
             input_gradients(cell, scratch, n, 0, filled)
         accumulate_weights(tape, gradient, scratch, 0, 0, 1, filled)
         if errors.grad_features.shape[0] > 0:
             source = pointer(scratch.grad_features, 0)
-            copy_out(pointer(errors.grad_features, at), source, (1, 1, errors.grad_features.shape[0]), columns, filled)
-        copy_out(pointer(errors.grad_cell, at), pointer(scratch.grad_cell, 0), (1, 1, rows), columns, filled)
+            copy_out(pointer(errors.grad_features, at), source, errors.grad_features.shape[0], columns, filled)
+        copy_out(pointer(errors.grad_cell, at), pointer(scratch.grad_cell, 0), rows, columns, filled)
         for n in range(layers):
             into = pointer(errors.grad_hidden, n * hidden * columns + at)
-            copy_out(into, pointer(scratch.grad_hidden, n * (hidden + 3) * BLOCK), (1, 1, hidden), columns, filled)
+            copy_out(into, pointer(scratch.grad_hidden, n * (hidden + 3) * BLOCK), hidden, columns, filled)
 
 
 @kernel
@@ -177,15 +175,15 @@ def _load_block(
     """Fetch a block as it was before and after its step, and what is asked of it."""
     layers, hidden, columns = step.hidden.shape
     rows, tape, scratch = layers * hidden, block.tape, block.scratch
-    copy_in(pointer(tape.features, 0), pointer(step.features, at), (1, 1, step.features.shape[0]), columns, filled)
-    copy_in(pointer(tape.hidden, 0), pointer(step.hidden, at), (1, 1, rows), columns, filled)
-    copy_in(pointer(tape.hidden, rows * BLOCK), pointer(step.next_hidden, at), (1, 1, rows), columns, filled)
-    copy_in(pointer(tape.cell, 0), pointer(step.cell, at), (1, 1, rows), columns, filled)
-    copy_in(pointer(tape.grad_moves, 0), pointer(errors.grad_sums, at), (1, 1, 1), columns, filled)
-    copy_in(pointer(scratch.grad_cell, 0), pointer(errors.grad_next_cell, at), (1, 1, rows), columns, filled)
+    copy_in(pointer(tape.features, 0), pointer(step.features, at), step.features.shape[0], columns, filled)
+    copy_in(pointer(tape.hidden, 0), pointer(step.hidden, at), rows, columns, filled)
+    copy_in(pointer(tape.hidden, rows * BLOCK), pointer(step.next_hidden, at), rows, columns, filled)
+    copy_in(pointer(tape.cell, 0), pointer(step.cell, at), rows, columns, filled)
+    copy_in(pointer(tape.grad_moves, 0), pointer(errors.grad_sums, at), 1, columns, filled)
+    copy_in(pointer(scratch.grad_cell, 0), pointer(errors.grad_next_cell, at), rows, columns, filled)
     for n in range(layers):
         source = pointer(errors.grad_next_hidden, n * hidden * columns + at)
-        copy_in(pointer(scratch.grad_hidden, n * (hidden + 3) * BLOCK), source, (1, 1, hidden), columns, filled)
+        copy_in(pointer(scratch.grad_hidden, n * (hidden + 3) * BLOCK), source, hidden, columns, filled)
 
 
 @kernel

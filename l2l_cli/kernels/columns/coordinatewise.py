@@ -37,41 +37,17 @@ class PackedRule(NamedTuple):
     constant: float
 
 
-class BlocksStep(NamedTuple):
-    """What one step over B blocks reads and writes; coordinates beyond the last are padding.
+class RuleStep(NamedTuple):
+    """What one step reads and writes: B blocks, or C coordinates in rows of all of them.
 
     Attributes:
-        gradient: (B · BLOCK,); not read if features are ``GIVEN``.
-        features: (B, F, BLOCK).
-        hidden: h before the step, (layers, B, H, BLOCK).
+        gradient: (B · BLOCK,) with padding, or (C,); not read if features are ``GIVEN``.
+        features: (B, F, BLOCK), or (F, C), or (0, 0) if rows of them are not given.
+        hidden: h before the step, (layers, B, H, BLOCK) or (layers, H, C).
         cell: c before the step, alike.
         next_hidden: h after it.
         next_cell: c after it.
-        params: θ before the step, (B · BLOCK,).
-        next_params: θ after it.
-    """
-
-    gradient: Array
-    features: Array
-    hidden: Array
-    cell: Array
-    next_hidden: Array
-    next_cell: Array
-    params: Array
-    next_params: Array
-
-
-class ColumnsStep(NamedTuple):
-    """What one step of C coordinates reads and writes, in rows of all coordinates.
-
-    Attributes:
-        gradient: (C,); not read if features are ``GIVEN``.
-        features: (F, C), or (0, 0) if the kernel computes them.
-        hidden: h before the step, (layers, H, C).
-        cell: c before the step, alike.
-        next_hidden: h after it.
-        next_cell: c after it.
-        params: θ before the step, (C,).
+        params: θ before the step, shaped as the gradient.
         next_params: θ after it.
     """
 
@@ -86,7 +62,7 @@ class ColumnsStep(NamedTuple):
 
 
 @kernel
-def forward(rule: PackedRule, step: BlocksStep, first: int, last: int) -> None:
+def forward(rule: PackedRule, step: RuleStep, first: int, last: int) -> None:
     """Advance the blocks ``first`` … ``last`` − 1 by one step."""
     _, blocks, hidden, _ = step.hidden.shape
     plane = blocks * hidden * BLOCK
@@ -98,7 +74,7 @@ def forward(rule: PackedRule, step: BlocksStep, first: int, last: int) -> None:
 
 
 @kernel
-def _advance(rule: PackedRule, step: BlocksStep, s: int, states: LSTMStates) -> None:
+def _advance(rule: PackedRule, step: RuleStep, s: int, states: LSTMStates) -> None:
     """Take block s through the layers, and move its coordinates."""
     hidden, head, registers = step.hidden.shape[2], pointer(rule.head, 0), rule.cell.registers
     _show(rule, step, s)
@@ -112,25 +88,24 @@ def _advance(rule: PackedRule, step: BlocksStep, s: int, states: LSTMStates) -> 
 
 
 @kernel
-def forward_columns(rule: PackedRule, step: ColumnsStep, block: BlocksStep, first: int, last: int) -> None:
+def forward_columns(rule: PackedRule, step: RuleStep, block: RuleStep, first: int, last: int) -> None:
     """Advance the blocks ``first`` … ``last`` − 1 of rows of columns by one step, in one block's arrays.
 
     A whole block's c is read, and c and h are written, where they lie: rows lie far apart in memory, and only while
     the next unit is computed does it cost nothing to wait for them.
     """
     layers, hidden, columns = step.hidden.shape
-    rows, one, plane = (1, 1, layers * hidden), (1, 1, 1), hidden * BLOCK
+    rows, plane = layers * hidden, hidden * BLOCK
     own, above = pointer(block.hidden, 0), pointer(block.next_hidden, 0)
     near, out = pointer(block.cell, 0), pointer(block.next_cell, 0)
     for s in range(first, last):
         at = s * BLOCK
         filled = min(BLOCK, columns - at)
-        copy_in(pointer(block.gradient, 0), pointer(step.gradient, at), one, columns, filled)
+        copy_in(pointer(block.gradient, 0), pointer(step.gradient, at), 1, columns, filled)
         if rule.shown == GIVEN:
-            features = step.features.shape[0]
-            copy_in(pointer(block.features, 0), pointer(step.features, at), (1, 1, features), columns, filled)
+            copy_in(pointer(block.features, 0), pointer(step.features, at), step.features.shape[0], columns, filled)
         copy_in(own, pointer(step.hidden, at), rows, columns, filled)
-        copy_in(pointer(block.params, 0), pointer(step.params, at), one, columns, filled)
+        copy_in(pointer(block.params, 0), pointer(step.params, at), 1, columns, filled)
         content, kept, copy = pointer(step.cell, at), pointer(step.next_cell, at), pointer(step.next_hidden, at)
         coming = pointer(step.hidden, at + BLOCK)
         states = LSTMStates(own, above, plane, content, kept, copy, coming, hidden * columns, columns)
@@ -141,11 +116,11 @@ def forward_columns(rule: PackedRule, step: ColumnsStep, block: BlocksStep, firs
         if filled < BLOCK:
             copy_out(copy, above, rows, columns, filled)
             copy_out(kept, out, rows, columns, filled)
-        copy_out(pointer(step.next_params, at), pointer(block.next_params, 0), one, columns, filled)
+        copy_out(pointer(step.next_params, at), pointer(block.next_params, 0), 1, columns, filled)
 
 
 @kernel
-def _show(rule: PackedRule, step: BlocksStep, s: int) -> None:
+def _show(rule: PackedRule, step: RuleStep, s: int) -> None:
     """Make a block's features of its gradient."""
     if rule.shown == GIVEN:
         return

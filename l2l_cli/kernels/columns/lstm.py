@@ -82,6 +82,26 @@ def pack(layers: Sequence[Sequence[Array]], columns: int) -> LSTMWeights:
     )
 
 
+class LSTMLayer(NamedTuple):
+    """What the gates of a layer are sums of: pointers to its weights, biases and sources.
+
+    Attributes:
+        weights: (H, K + H, 4).
+        bias: (H, 4).
+        below: Sources below, (K, BLOCK).
+        count: K.
+        own: h_{t−1}, (H, BLOCK).
+        hidden: H.
+    """
+
+    weights: object
+    bias: object
+    below: object
+    count: int
+    own: object
+    hidden: int
+
+
 class LSTMStates(NamedTuple):
     """Pointers to the states of a block before and after a step.
 
@@ -122,16 +142,15 @@ def forward_layers(cell: LSTMWeights, below, states: LSTMStates, hidden: int, fi
         filled: Columns that matter.
     """
     for n in range(cell.starts.shape[0]):
-        weights, bias = pointer(cell.gates, cell.starts[n, 0]), pointer(cell.bias, n * 4 * hidden)
-        count, above = cell.starts[n, 2], ahead(states.above, n * states.plane)
-        own = ahead(states.own, n * states.plane)
+        own, above = ahead(states.own, n * states.plane), ahead(states.above, n * states.plane)
+        layer = layer_of(cell, n, below, own, hidden)
         for j in range(hidden):
             row = n * states.far_plane + j * states.pitch
             for q in range(0, filled, WIDTH):
                 prefetch(states.content, row + BLOCK + q)
                 prefetch(states.coming, row + q)
             for q in range(0, filled, WIDTH * len(cell.registers)):
-                i, f, g, o = gates(weights, bias, j, ahead(below, q), count, ahead(own, q), hidden, cell.registers)
+                i, f, g, o = gates(layer, j, q, cell.registers)
                 c = f * load(states.content, row + q, cell.registers, 1) + i * g
                 store(states.kept, row + q, c, 1)
                 h = sigmoid(o) * tanh(c)
@@ -142,19 +161,31 @@ def forward_layers(cell: LSTMWeights, below, states: LSTMStates, hidden: int, fi
 
 
 @kernel
-def gates(weights, bias, j: int, below, count: int, own, hidden: int, registers: Registers):  # type: ignore[no-untyped-def]
-    """Return i, f, g of unit j, of ``count`` sources below and H of h_{t−1} at ``own``; and o before it is squashed."""
-    w = ahead(weights, 4 * j * (count + hidden))
-    i, f = repeat(bias, 4 * j, registers), repeat(bias, 4 * j + 1, registers)
-    g, o = repeat(bias, 4 * j + 2, registers), repeat(bias, 4 * j + 3, registers)
-    i, f, g, o = _add(w, below, count, i, f, g, o, registers)
-    i, f, g, o = _add(ahead(w, 4 * count), own, hidden, i, f, g, o, registers)
+def layer_of(cell: LSTMWeights, n: int, below, own, hidden: int):  # type: ignore[no-untyped-def]
+    """Return layer n on its sources."""
+    weights, bias = pointer(cell.gates, cell.starts[n, 0]), pointer(cell.bias, n * 4 * hidden)
+    return LSTMLayer(weights, bias, below, cell.starts[n, 2], own, hidden)
+
+
+@kernel
+def gates(layer: LSTMLayer, j: int, q: int, registers: Registers):  # type: ignore[no-untyped-def]
+    """Return i, f, g of unit j for the columns from q on; and o before it is squashed."""
+    w, bias, hidden = ahead(layer.weights, 4 * j * (layer.count + layer.hidden)), layer.bias, layer.hidden
+    four = (
+        repeat(bias, 4 * j, registers),
+        repeat(bias, 4 * j + 1, registers),
+        repeat(bias, 4 * j + 2, registers),
+        repeat(bias, 4 * j + 3, registers),
+    )
+    four = _add(w, ahead(layer.below, q), layer.count, four, registers)
+    i, f, g, o = _add(ahead(w, 4 * layer.count), ahead(layer.own, q), hidden, four, registers)
     return sigmoid(i), sigmoid(f), tanh(g), o
 
 
 @kernel
-def _add(weights, sources, count: int, i, f, g, o, registers: Registers):  # type: ignore[no-untyped-def]
+def _add(weights, sources, count: int, four, registers: Registers):  # type: ignore[no-untyped-def]
     """Return the four sums with ``count`` sources added."""
+    i, f, g, o = four
     for k in range(count):
         x = load(sources, k * BLOCK, registers, 1)
         i = fma(repeat(weights, 4 * k, registers), x, i)
