@@ -87,12 +87,7 @@ class TritonUnroll:
         precision: Precision of float32 products: "tf32" (and squashing to the same 2⁻¹¹), "tf32x3" or "ieee".
     """
 
-    def __init__(
-        self,
-        weights: Weights,
-        state_dtype: torch.dtype = torch.float32,
-        precision: str = "tf32",
-    ) -> None:
+    def __init__(self, weights: Weights, state_dtype: torch.dtype = torch.float32, precision: str = "tf32") -> None:
         hidden = weights.layers[0][1].shape[1]
         if hidden > MOST_UNITS:
             raise ValueError(f"the Triton kernel has room for {MOST_UNITS} units, not {hidden}; use kernels=reference")
