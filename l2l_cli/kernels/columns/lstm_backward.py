@@ -16,7 +16,7 @@ from torch import Tensor
 
 from l2l_cli.kernels.blocks import BLOCK
 from l2l_cli.kernels.columns.lstm import LSTMWeights, gates, layer_of
-from l2l_cli.kernels.columns.outer_products import Rows, outer, total
+from l2l_cli.kernels.columns.outer_products import Strided, outer, total
 from l2l_cli.kernels.simd.compiled import kernel
 from l2l_cli.kernels.simd.functions import sigmoid_and_inverse
 from l2l_cli.kernels.simd.registers import (
@@ -267,16 +267,16 @@ def accumulate_weights(
     begin, whole, steps = 0, layers * blocks * hidden * BLOCK, stop - start
     for n in range(layers):
         below, count, own, _, _ = _sources(tape, n, start, s)
-        columns = count + hidden + 1
+        columns, rows = count + hidden + 1, 4 * hidden
         sink = pointer(gradient.layers, begin)
-        errors = Rows(pointer(scratch.grad_gates, n * CHUNK * 4 * hidden * BLOCK), 4 * hidden * BLOCK, 4 * hidden)
+        errors = Strided(pointer(scratch.grad_gates, n * CHUNK * rows * BLOCK), rows * BLOCK)
         stride = blocks * count * BLOCK if n == 0 else whole
-        outer(sink, columns, errors, Rows(below, stride, count), steps, filled)
-        outer(ahead(sink, count), columns, errors, Rows(own, whole, hidden), steps, filled)
-        total(ahead(sink, count + hidden), columns, errors, steps, filled)
-        begin += 4 * hidden * columns
+        outer(Strided(sink, columns), errors, Strided(below, stride), rows, count, steps, filled)
+        outer(Strided(ahead(sink, count), columns), errors, Strided(own, whole), rows, hidden, steps, filled)
+        total(Strided(ahead(sink, count + hidden), columns), errors, rows, steps, filled)
+        begin += rows * columns
     if tape.grad_moves.shape[0] > 0:
         top = pointer(tape.hidden, (start + 1) * whole + ((layers - 1) * blocks + s) * hidden * BLOCK)
-        moves = Rows(pointer(tape.grad_moves, (start * blocks + s) * BLOCK), blocks * BLOCK, 1)
-        outer(pointer(gradient.head, 0), 0, moves, Rows(top, whole, hidden), steps, filled)
-        total(pointer(gradient.head, hidden), 0, moves, steps, filled)
+        moves = Strided(pointer(tape.grad_moves, (start * blocks + s) * BLOCK), blocks * BLOCK)
+        outer(Strided(pointer(gradient.head, 0), 0), moves, Strided(top, whole), 1, hidden, steps, filled)
+        total(Strided(pointer(gradient.head, hidden), 0), moves, 1, steps, filled)

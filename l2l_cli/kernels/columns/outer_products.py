@@ -13,34 +13,33 @@ LENGTH = 16 if SIXTEEN_AT_ONCE else 8
 """Columns of one register: a constant, because sixteen sums of more would not fit the registers."""
 
 
-class Rows(NamedTuple):
-    """Rows of ``BLOCK`` columns, side by side at ``place``, and ``pace`` numbers further on at the next step."""
+class Strided(NamedTuple):
+    """A pointer to rows, and the numbers from one row of the sum, or from one step's rows, to the next."""
 
     place: object
     pace: int
-    count: int
 
 
 @kernel
-def total(sink, columns: int, errors: Rows, steps: int, filled: int) -> None:  # type: ignore[no-untyped-def]
-    """sink[r · columns] += Σ errors[t, r] over steps and columns."""
-    for r in range(errors.count):
+def total(sink: Strided, errors: Strided, rows: int, steps: int, filled: int) -> None:
+    """sink[r] += Σ errors[t, r] over steps and columns."""
+    for r in range(rows):
         result = splat(0.0, load(errors.place, 0, LENGTH, 1))
         for t in range(steps):
             for q in range(0, filled, LENGTH):
                 result = result + load(errors.place, t * errors.pace + r * BLOCK + q, LENGTH, 1)
-        _add_sum(sink, r * columns, result)
+        _add_sum(sink.place, r * sink.pace, result)
 
 
 @kernel
-def outer(sink, columns: int, errors: Rows, sources: Rows, steps: int, filled: int) -> None:  # type: ignore[no-untyped-def]
-    """sink[r · columns + k] += Σ errors[t, r] · sources[t, k] over steps and columns."""
-    rows, count = errors.count, sources.count
+def outer(sink: Strided, errors: Strided, sources: Strided, rows: int, count: int, steps: int, filled: int) -> None:
+    """sink[r, k] += Σ errors[t, r] · sources[t, k] over steps and columns."""
+    columns = sink.pace
     for r in range(0, rows - rows % 4, 4):
-        four = Rows(ahead(errors.place, r * BLOCK), errors.pace, 4)
+        four = Strided(ahead(errors.place, r * BLOCK), errors.pace)
         for k in range(0, count - count % 4, 4):
-            matching = Rows(ahead(sources.place, k * BLOCK), sources.pace, 4)
-            _tile(ahead(sink, r * columns + k), columns, four, matching, steps, filled)
+            into = Strided(ahead(sink.place, r * columns + k), columns)
+            _tile(into, four, Strided(ahead(sources.place, k * BLOCK), sources.pace), steps, filled)
     for r in range(rows):
         # What the tiles have left over: the last columns of every row, and all columns of the last rows.
         for k in range(count - count % 4 if r < rows - rows % 4 else 0, count):
@@ -49,23 +48,23 @@ def outer(sink, columns: int, errors: Rows, sources: Rows, steps: int, filled: i
                 for q in range(0, filled, LENGTH):
                     e = load(errors.place, t * errors.pace + r * BLOCK + q, LENGTH, 1)
                     result = fma(e, load(sources.place, t * sources.pace + k * BLOCK + q, LENGTH, 1), result)
-            _add_sum(sink, r * columns + k, result)
+            _add_sum(sink.place, r * columns + k, result)
 
 
 @kernel
-def _tile(sink, columns: int, four: Rows, matching: Rows, steps: int, filled: int) -> None:  # type: ignore[no-untyped-def]
+def _tile(into: Strided, four: Strided, matching: Strided, steps: int, filled: int) -> None:
     """Four rows by four columns of ``outer``: sixteen sums for eight loads."""
-    errors, source = four.place, matching.place
+    (sink, columns), (errors, pace), (source, stride) = into, four, matching
     zero = splat(0.0, load(errors, 0, LENGTH, 1))
     a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = c0 = c1 = c2 = c3 = d0 = d1 = d2 = d3 = zero
     for t in range(steps):
         for q in range(0, filled, LENGTH):
-            e = t * four.pace + q
+            e = t * pace + q
             a = load(errors, e, LENGTH, 1)
             b = load(errors, e + BLOCK, LENGTH, 1)
             c = load(errors, e + 2 * BLOCK, LENGTH, 1)
             d = load(errors, e + 3 * BLOCK, LENGTH, 1)
-            f = t * matching.pace + q
+            f = t * stride + q
             x = load(source, f, LENGTH, 1)
             a0, b0, c0, d0 = fma(a, x, a0), fma(b, x, b0), fma(c, x, c0), fma(d, x, d0)
             x = load(source, f + BLOCK, LENGTH, 1)
