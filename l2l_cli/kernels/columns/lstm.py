@@ -89,7 +89,7 @@ class LSTMLayer(NamedTuple):
         weights: (H, K + H, 4).
         bias: (H, 4).
         below: Sources below, (K, BLOCK).
-        count: K.
+        sources: K.
         own: h_{t−1}, (H, BLOCK).
         hidden: H.
     """
@@ -97,7 +97,7 @@ class LSTMLayer(NamedTuple):
     weights: object
     bias: object
     below: object
-    count: int
+    sources: int
     own: object
     hidden: int
 
@@ -170,15 +170,15 @@ def layer_of(cell: LSTMWeights, n: int, below, own, hidden: int):  # type: ignor
 @kernel
 def gates(layer: LSTMLayer, j: int, q: int, registers: Registers):  # type: ignore[no-untyped-def]
     """Return i, f, g of unit j for the columns from q on; and o before it is squashed."""
-    w, bias, hidden = ahead(layer.weights, 4 * j * (layer.count + layer.hidden)), layer.bias, layer.hidden
+    w, bias, hidden = ahead(layer.weights, 4 * j * (layer.sources + layer.hidden)), layer.bias, layer.hidden
     four = (
         repeat(bias, 4 * j, registers),
         repeat(bias, 4 * j + 1, registers),
         repeat(bias, 4 * j + 2, registers),
         repeat(bias, 4 * j + 3, registers),
     )
-    four = _add(w, ahead(layer.below, q), layer.count, four, registers)
-    i, f, g, o = _add(ahead(w, 4 * layer.count), ahead(layer.own, q), hidden, four, registers)
+    four = _add(w, ahead(layer.below, q), layer.sources, four, registers)
+    i, f, g, o = _add(ahead(w, 4 * layer.sources), ahead(layer.own, q), hidden, four, registers)
     return sigmoid(i), sigmoid(f), tanh(g), o
 
 

@@ -205,9 +205,8 @@ def prefetch(typing: Context, array: NumbaType, position: NumbaType) -> Intrinsi
     def code(context: Context, builder: ir.IRBuilder, signature: NumbaType, args: Sequence[ir.Value]) -> ir.Value:
         byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
         place = builder.bitcast(_element(context, builder, signature.args[0], args[0], args[1]), byte)
-        function = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(ir.VoidType(), [byte] + 3 * [number]), "llvm.prefetch.p0"
-        )
+        kind = ir.FunctionType(ir.VoidType(), [byte] + 3 * [number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")  # type: ignore[no-untyped-call]
         builder.call(function, [place, *(ir.Constant(number, value) for value in (0, 2, 1))])
         return context.get_dummy_value()
 
