@@ -87,7 +87,9 @@ class FunctionTask(Task):
         hidden: Hidden units of the MLP that learners by gradient descent fit to the examples.
     """
 
-    def __init__(self, length: int, functions: int | None, functions_seed: int, hidden: int) -> None:
+    def __init__(
+        self, length: int = 64, functions: int | None = None, functions_seed: int = 0, hidden: int = 8
+    ) -> None:
         if length < 1 or (functions is not None and functions < 1):
             raise ValueError(f"length and functions must be at least 1, not {length} and {functions}")
         self.horizon = length
@@ -100,9 +102,9 @@ class FunctionTask(Task):
     def draw_coefficients(self, count: int, rng: Generator) -> Tensor:
         """Draw ``count`` functions, (count, K)."""
 
-    @abstractmethod
     def draw_inputs(self, steps: int, episodes: int, rng: Generator) -> Tensor:
-        """Draw x for every step and episode, (T, E, 2)."""
+        """Draw x for every step and episode, (T, E, 2): here from U[−1, 1]²."""
+        return uniform((steps, episodes, 2), -1.0, 1.0, rng)
 
     @abstractmethod
     def evaluate(self, coefficients: Tensor, inputs: Tensor) -> Tensor:
@@ -183,26 +185,11 @@ class SemiLinear(FunctionTask):
     """y = ½(1 + tanh(w₁x₁ + w₂x₂ + w₃)), w ~ U[−1, 1].
 
     Deviation: the paper does not state the domain of x; ours is U[−1, 1]².
-
-    Args:
-        length: Number of examples in a sequence.
-        functions: Number of sequences in a fixed training set; see ``FunctionTask``.
-        functions_seed: Seed of the fixed training set.
-        hidden: Hidden units of the MLP.
     """
-
-    def __init__(
-        self, length: int = 64, functions: int | None = None, functions_seed: int = 0, hidden: int = 8
-    ) -> None:
-        super().__init__(length, functions, functions_seed, hidden)
 
     def draw_coefficients(self, count: int, rng: Generator) -> Tensor:
         """Draw (w₁, w₂, w₃), (count, 3)."""
         return uniform((count, 3), -1.0, 1.0, rng)
-
-    def draw_inputs(self, steps: int, episodes: int, rng: Generator) -> Tensor:
-        """Draw x uniformly from the square, (T, E, 2)."""
-        return uniform((steps, episodes, 2), -1.0, 1.0, rng)
 
     def evaluate(self, coefficients: Tensor, inputs: Tensor) -> Tensor:
         """Evaluate the logistic function of twice the argument, which ½(1 + tanh) is."""
@@ -246,10 +233,6 @@ class QuadraticFunction(FunctionTask):
         scale = 0.6 / (high - low)
         constant = raw.new_tensor([0.0, 0.0, 0.0, 0.0, 0.0, 1.0])
         return raw * scale + constant * (0.2 - low * scale)
-
-    def draw_inputs(self, steps: int, episodes: int, rng: Generator) -> Tensor:
-        """Draw x uniformly from the square, (T, E, 2)."""
-        return uniform((steps, episodes, 2), -1.0, 1.0, rng)
 
     def evaluate(self, coefficients: Tensor, inputs: Tensor) -> Tensor:
         """Evaluate the scaled quadratic."""
