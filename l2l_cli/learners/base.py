@@ -39,8 +39,7 @@ class Learner(nn.Module, ABC, Generic[State]):
 
     def __init__(self, task: Task, *, paths: Paths = EVERY_PATH) -> None:
         super().__init__()
-        self.task = task
-        self.paths = paths
+        self.task, self.paths = task, paths
 
     @property
     def applications(self) -> int:

@@ -56,8 +56,7 @@ class Antithetic(Estimator, ABC):
         if pairs < 1:
             raise ValueError(f"pairs must be at least 1, not {pairs}")
         positive(sigma=sigma)
-        self.pairs = pairs
-        self.sigma = sigma
+        self.pairs, self.sigma = pairs, sigma
         self.work = 2 * pairs / UNROLLS
         self.loss = loss if loss is not None else Trajectory()
 

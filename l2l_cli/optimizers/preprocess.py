@@ -147,8 +147,7 @@ class Momenta(Preprocess):
         super().__init__()
         fraction(square=square, **{f"decays[{index}]": decay for index, decay in enumerate(decays)})
         positive(epsilon=epsilon)
-        self.square = square
-        self.epsilon = epsilon
+        self.square, self.epsilon = square, epsilon
         self.sizes = LogAndSign(p)
         self.width = 3 + len(decays)
         self.decays = tuple(decays)

@@ -16,7 +16,7 @@ from l2l_cli.core.random import derive, generator, integers, uniform
 from l2l_cli.core.types import Batch, Batches, Phase, Spec, Split
 from l2l_cli.models.mlp import mlp
 from l2l_cli.models.model import Model, glorot
-from l2l_cli.tasks.base import Episode, Task, mean_squared_curvature, mean_squared_error
+from l2l_cli.tasks.base import Episode, Regression
 
 BLOCK = 256
 """Number of examples drawn at once: a step beyond the horizon costs one more block, not the whole sequence again."""
@@ -76,7 +76,7 @@ class FunctionEpisode(BlockEpisode):
         return self._blocks[number, split]
 
 
-class FunctionTask(Task):
+class FunctionTask(Regression):
     """A family of functions, each given by K coefficients.
 
     Args:
@@ -93,8 +93,7 @@ class FunctionTask(Task):
         if length < 1 or (functions is not None and functions < 1):
             raise ValueError(f"length and functions must be at least 1, not {length} and {functions}")
         self.horizon = length
-        self.functions = functions
-        self.functions_seed = functions_seed
+        self.functions, self.functions_seed = functions, functions_seed
         self.spec = Spec(inputs=(2,), targets=(1,), examples=1)
         self.model = Model(mlp(2, [hidden], 1, "tanh", squash=True), glorot)
 
@@ -126,15 +125,6 @@ class FunctionTask(Task):
         root = derive(self.functions_seed, "fixed")
         coefficients = self.draw_coefficients(self.functions, generator(root, "coefficients"))
         return FunctionEpisode(self, coefficients, root, None, self.functions)
-
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the squared error, without a factor ½, (E,)."""
-        return mean_squared_error(outputs, targets)
-
-    def curvature(self, outputs: Tensor, targets: Tensor, u: Tensor) -> Tensor:
-        """Return the loss's Hessian in the outputs times u."""
-        del outputs, targets
-        return mean_squared_curvature(u)
 
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Return the absolute error |y − o|, which the paper's Figure 2 shows, (E,)."""

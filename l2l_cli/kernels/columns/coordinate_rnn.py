@@ -14,7 +14,6 @@ from numpy import typing as npt
 from l2l_cli.kernels.blocks import BLOCK
 from l2l_cli.kernels.columns.lstm import LSTMStates, LSTMWeights, forward_layers
 from l2l_cli.kernels.columns.lstm_backward import (
-    CHUNK,
     LSTMGradient,
     LSTMScratch,
     LSTMTape,
@@ -22,6 +21,7 @@ from l2l_cli.kernels.columns.lstm_backward import (
     gate_gradients,
     input_gradients,
     output_gradients,
+    scratch_for,
 )
 from l2l_cli.kernels.columns.transfers import copy_in, copy_out
 from l2l_cli.kernels.simd.compiled import kernel
@@ -96,9 +96,7 @@ def rnn_block(features: int, layers: int, hidden: int, dtype: npt.DTypeLike) -> 
     """Return the arrays of one block."""
     h, c = (zeros((2, layers, 1, hidden, BLOCK), dtype) for _ in range(2))
     tape = LSTMTape(zeros((1, 1, features, BLOCK), dtype), h, c, zeros((1, BLOCK), dtype), zeros((0, 0, 0, 0), dtype))
-    errors = zeros((layers, hidden + 3, BLOCK), dtype), zeros((layers, hidden, BLOCK), dtype)
-    scratch = LSTMScratch(*errors, zeros((layers, CHUNK, 4 * hidden, BLOCK), dtype), zeros((features, BLOCK), dtype))
-    return RNNBlock(tape, scratch)
+    return RNNBlock(tape, scratch_for(layers, hidden, features, dtype))
 
 
 @kernel

@@ -105,18 +105,16 @@ class LSTMLayer(NamedTuple):
 class LSTMStates(NamedTuple):
     """Pointers to the states of a block before and after a step.
 
-    The next layer's are ``plane`` numbers further on in ``own`` and ``above``, ``far_plane`` in the others.
-
     Attributes:
         own: h_{t−1} of the first layer, (H, BLOCK).
-        above: h_t, which is written.
-        plane: Numbers between one layer and the next.
-        content: c_{t−1}, rows of which are ``pitch`` numbers apart, like those of the next two.
-        kept: c_t, which is written.
-        copy: Second place to which h_t is written, which may be ``above``.
-        coming: h_{t−1} of the block that comes next, to be fetched ahead of its use.
-        far_plane: Numbers between one layer and the next.
-        pitch: Numbers between one unit and the next.
+        above: h_t, to be written.
+        plane: Numbers between the layers of these two.
+        content: c_{t−1}, a row every ``pitch`` numbers, as in the next three.
+        kept: c_t, to be written.
+        copy: Second place of h_t, which may be ``above``.
+        coming: Next block's h_{t−1}, which is fetched ahead of its use.
+        far_plane: Numbers between the layers of these four.
+        pitch: Numbers between their rows.
     """
 
     own: object

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy import typing as npt
 from torch import Tensor
 
 from l2l_cli.kernels.blocks import BLOCK
@@ -80,6 +81,12 @@ class LSTMScratch(NamedTuple):
     grad_features: Array
 
 
+def scratch_for(layers: int, hidden: int, features: int, dtype: npt.DTypeLike) -> LSTMScratch:
+    """Return room for a block; no features are data."""
+    shapes = (layers, hidden + 3), (layers, hidden), (layers, CHUNK, 4 * hidden), (features,)
+    return LSTMScratch(*(zeros((*shape, BLOCK), dtype) for shape in shapes))
+
+
 class Workspace:
     """Back-propagates on as many threads as torch may use; their rooms are kept from one time to the next."""
 
@@ -101,14 +108,7 @@ class Workspace:
         group, dtype = thread_group(torch.get_num_threads()), tape.hidden.dtype
         _, layers, blocks, hidden, _ = tape.hidden.shape
         while len(self._scratches) < group.threads:
-            self._scratches.append(
-                LSTMScratch(
-                    zeros((layers, hidden + 3, BLOCK), dtype),
-                    zeros((layers, hidden, BLOCK), dtype),
-                    zeros((layers, CHUNK, 4 * hidden, BLOCK), dtype),
-                    zeros((0, BLOCK), dtype),
-                )
-            )
+            self._scratches.append(scratch_for(layers, hidden, 0, dtype))
         widths = [int(below) + hidden + 1 for below in cell.starts[:, 2]]
         parts = [
             LSTMGradient(np.zeros(4 * hidden * sum(widths), dtype), np.zeros(hidden + 1, dtype))

@@ -104,8 +104,7 @@ class TritonUnroll:
         self.weights, hidden = weights, weights.hidden
         self.output_scale = float(weights.output_scale)  # an int would be a kernel of its own
         self.presentation = weights.presentation
-        self.state_dtype = state_dtype
-        self.precision = precision
+        self.state_dtype, self.precision = state_dtype, precision
         self._layers, self._hidden = len(weights.layers), hidden
         self._units = max(16, 1 << (hidden - 1).bit_length())
         self._size = (-1, -1, False)  # coordinates, steps and whether they are recorded
