@@ -135,17 +135,7 @@ def backward(
     first: int,
     last: int,
 ) -> None:
-    """Write the errors of the blocks ``first`` … ``last`` − 1, and add their gradient of the weights.
-
-    Args:
-        networks: Weights.
-        step: Step that was made.
-        errors: Its gradients.
-        sinks: Sums; the leading axis is that of the types.
-        block: Arrays of one block.
-        first: First of the blocks.
-        last: Block after the last one.
-    """
+    """Write the errors of the blocks ``first`` … ``last`` − 1, and add to each type's gradient of the weights."""
     layers, hidden, columns = step.hidden.shape
     rows, registers, tape, scratch = layers * hidden, networks.registers, block.tape, block.scratch
     for s in range(first, last):

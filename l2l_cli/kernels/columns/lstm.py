@@ -130,14 +130,9 @@ class LSTMStates(NamedTuple):
 
 @kernel
 def forward_layers(cell: LSTMWeights, below, states: LSTMStates, hidden: int, filled: int):  # type: ignore[no-untyped-def]
-    """Take a block through all layers by one step; return where the last one's h_t begins.
+    """Take a block with features (K, BLOCK) through all layers by one step; return where the last one's h_t begins.
 
-    Args:
-        cell: Weights.
-        below: Features, (K, BLOCK).
-        states: States; more columns of them may be written than matter.
-        hidden: H.
-        filled: Columns that matter.
+    ``filled`` is the number of columns that matter; more may be written.
     """
     for n in range(cell.starts.shape[0]):
         own, above = ahead(states.own, n * states.plane), ahead(states.above, n * states.plane)

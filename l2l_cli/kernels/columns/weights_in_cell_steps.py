@@ -105,15 +105,7 @@ def _answer(tape: CellTape, t: int, registers: Registers) -> None:
 
 @kernel
 def backward_step(tape: CellTape, errors: CellErrors, t: int, frozen: bool, registers: Registers) -> None:
-    """Carry ∂/∂θ through the answer of step t, then through the move of step t − 1, whose gates become errors.
-
-    Args:
-        tape: Tape of the forward pass.
-        errors: Errors.
-        t: Step; T only carries through the last move.
-        frozen: Whether weights stay where targets are hidden.
-        registers: Registers that are taken at once.
-    """
+    """Carry ∂/∂θ through the answer of step t, unless t = T, then through the move of step t − 1."""
     if t < tape.features.shape[0]:
         _model_gradients(tape, errors, t, registers)
     if t > 0:

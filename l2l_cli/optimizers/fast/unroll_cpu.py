@@ -21,6 +21,7 @@ from l2l_cli.optimizers.compiled import CompiledSteps, Fitting, Unroll
 Memory = TypeVar("Memory")
 State = tuple[Params, Memory]
 """θ and what the rule remembers: the fields of a ``DescentState``."""
+Stepped = tuple[State[Memory], Tensor]
 
 
 class _Part(NamedTuple):
@@ -64,9 +65,7 @@ class UnrollByType(Unroll[dict[str, Memory]]):
         found = {name: part.steps.step(memory[name], *piece) for (name, part), *piece in pieces}
         return _state(params, layout, found), outputs
 
-    def losses(
-        self, params: Params, memory: dict[str, Memory], batches: Batches
-    ) -> tuple[State[dict[str, Memory]], Tensor]:
+    def losses(self, params: Params, memory: dict[str, Memory], batches: Batches) -> Stepped[dict[str, Memory]]:
         """Return θ and the memory after T steps, as constants, and the losses (T, E), differentiable in φ."""
         phi = [value for steps in self._steps.values() for value in steps.phi]
         found: list[State[dict[str, Memory]]] = []
@@ -82,9 +81,7 @@ class UnrollByType(Unroll[dict[str, Memory]]):
         (losses,) = differentiable(forward, lambda grad: self._backward(grad, params), windows, phi)
         return found[0], losses
 
-    def answers(
-        self, params: Params, memory: dict[str, Memory], batches: Batches
-    ) -> tuple[State[dict[str, Memory]], Tensor]:
+    def answers(self, params: Params, memory: dict[str, Memory], batches: Batches) -> Stepped[dict[str, Memory]]:
         """Return θ and the memory after T steps, and the outputs (T, E, N, ...), without any derivative."""
         state, outputs, _ = self._unrolled(params, memory, batches, record=False)
         return state, outputs
