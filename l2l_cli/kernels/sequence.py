@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from l2l_cli.kernels.blocks import BLOCK, blocks_of, fill, unblocked
-from l2l_cli.kernels.columns.lstm import LSTMStates, LSTMWeights, forward_layers, pack
+from l2l_cli.kernels.columns.lstm import BlockStates, LSTMWeights, forward_layers, pack
 from l2l_cli.kernels.columns.lstm_backward import LSTMTape, Workspace
 from l2l_cli.kernels.differentiable import differentiable
 from l2l_cli.kernels.simd.compiled import announce, kernel
@@ -33,7 +33,7 @@ def sweep(cell: LSTMWeights, tape: LSTMTape, columns: int, first: int, last: int
             below = pointer(tape.features, (t * blocks + s) * count * BLOCK)
             own, above = pointer(tape.hidden, old), pointer(tape.hidden, new)
             content, kept = pointer(tape.cell, old), pointer(tape.cell, new)
-            states = LSTMStates(own, above, plane, content, kept, above, own, plane, BLOCK)
+            states = BlockStates(own, above, plane, content, kept, above, own, plane, BLOCK)
             forward_layers(cell, below, states, hidden, filled)
 
 

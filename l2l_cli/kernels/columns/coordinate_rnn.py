@@ -12,7 +12,7 @@ import numpy as np
 from numpy import typing as npt
 
 from l2l_cli.kernels.blocks import BLOCK
-from l2l_cli.kernels.columns.lstm import LSTMStates, LSTMWeights, forward_layers
+from l2l_cli.kernels.columns.lstm import BlockStates, LSTMWeights, forward_layers
 from l2l_cli.kernels.columns.lstm_backward import (
     LSTMGradient,
     LSTMScratch,
@@ -112,7 +112,7 @@ def forward(networks: RNNWeights, step: RNNStep, block: RNNBlock, first: int, la
         copy_in(features, pointer(step.features, at), count, columns, filled)
         copy_in(own, pointer(step.hidden, at), rows, columns, filled)
         copy_in(content, pointer(step.cell, at), rows, columns, filled)
-        states = LSTMStates(own, above, plane, content, kept, above, own, plane, BLOCK)
+        states = BlockStates(own, above, plane, content, kept, above, own, plane, BLOCK)
         top = forward_layers(_weights_of(networks, type_), features, states, hidden, filled)
         head = pointer(networks.head, type_ * (hidden + 1))
         for q in range(0, filled, WIDTH * len(registers)):

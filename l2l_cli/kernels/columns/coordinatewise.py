@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from l2l_cli.kernels.blocks import BLOCK
-from l2l_cli.kernels.columns.lstm import LSTMStates, LSTMWeights, forward_layers
+from l2l_cli.kernels.columns.lstm import BlockStates, LSTMWeights, forward_layers
 from l2l_cli.kernels.columns.transfers import copy_in, copy_out
 from l2l_cli.kernels.simd.compiled import kernel
 from l2l_cli.kernels.simd.functions import at_least, at_most, log_size
@@ -70,11 +70,11 @@ def forward(rule: PackedRule, step: RuleStep, first: int, last: int) -> None:
         at = s * hidden * BLOCK
         own, above = pointer(step.hidden, at), pointer(step.next_hidden, at)
         content, kept = pointer(step.cell, at), pointer(step.next_cell, at)
-        _advance(rule, step, s, LSTMStates(own, above, plane, content, kept, above, own, plane, BLOCK))
+        _advance(rule, step, s, BlockStates(own, above, plane, content, kept, above, own, plane, BLOCK))
 
 
 @kernel
-def _advance(rule: PackedRule, step: RuleStep, s: int, states: LSTMStates) -> None:
+def _advance(rule: PackedRule, step: RuleStep, s: int, states: BlockStates) -> None:
     """Take block s through the layers, and move its coordinates."""
     hidden, head, registers = step.hidden.shape[2], pointer(rule.head, 0), rule.cell.registers
     _show(rule, step, s)
@@ -108,10 +108,10 @@ def forward_columns(rule: PackedRule, step: RuleStep, block: RuleStep, first: in
         copy_in(pointer(block.params, 0), pointer(step.params, at), 1, columns, filled)
         content, kept, copy = pointer(step.cell, at), pointer(step.next_cell, at), pointer(step.next_hidden, at)
         coming = pointer(step.hidden, at + BLOCK)
-        states = LSTMStates(own, above, plane, content, kept, copy, coming, hidden * columns, columns)
+        states = BlockStates(own, above, plane, content, kept, copy, coming, hidden * columns, columns)
         if filled < BLOCK:
             copy_in(near, content, rows, columns, filled)
-            states = LSTMStates(own, above, plane, near, out, above, own, plane, BLOCK)
+            states = BlockStates(own, above, plane, near, out, above, own, plane, BLOCK)
         _advance(rule, block, 0, states)
         if filled < BLOCK:
             copy_out(copy, above, rows, columns, filled)

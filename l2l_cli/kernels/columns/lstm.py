@@ -102,7 +102,7 @@ class LSTMLayer(NamedTuple):
     hidden: int
 
 
-class LSTMStates(NamedTuple):
+class BlockStates(NamedTuple):
     """Pointers to the states of a block before and after a step.
 
     Attributes:
@@ -129,7 +129,7 @@ class LSTMStates(NamedTuple):
 
 
 @kernel
-def forward_layers(cell: LSTMWeights, below, states: LSTMStates, hidden: int, filled: int):  # type: ignore[no-untyped-def]
+def forward_layers(cell: LSTMWeights, below, states: BlockStates, hidden: int, filled: int):  # type: ignore[no-untyped-def]
     """Take a block with features (K, BLOCK) through all layers by one step; return where the last one's h_t begins.
 
     ``filled`` is the number of columns that matter; more may be written.
