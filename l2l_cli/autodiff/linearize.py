@@ -30,9 +30,7 @@ class Linearization:
     """
 
     def __init__(self, outputs: Tensor, push: Callable[[Params], Tensor], pull: Callable[[Tensor], Params]) -> None:
-        self.outputs = outputs
-        self.push = push
-        self.pull = pull
+        self.outputs, self.push, self.pull = outputs, push, pull
 
     def differentiable(self, params: Params) -> Tensor:
         """Return the outputs as a function of the parameters, whose second derivatives are refused."""

@@ -15,7 +15,8 @@ positions fill a register, and ``load(array, p, WIDTH, lanes)`` reads the positi
 
 **Block.**  ``BLOCK`` = 64 columns, the units of all layers under each other, (H, 64): small enough for the first-level
 cache, in which one call takes a block through all layers (``columns.lstm.forward_layers``).  Threads share out blocks.
-Learners keep (layers, H, C), as the papers write it; ``blocks`` and ``columns.transfers`` convert at the kernels' door.
+Learners keep (layers, H, C), as the papers write it; ``blocks`` and ``columns.transfers`` convert at the kernels' door,
+and ``columns.coordinatewise.forward_columns`` reads and writes c in place.
 
 **Backward.**  A tape holds what all steps have left; ``gate_gradients`` computes a layer's gates again and turns ∂/∂h
 and ∂/∂c into ∂/∂gates, ``input_gradients`` carries them to what is below and to the step before, and

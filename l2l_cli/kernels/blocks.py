@@ -6,7 +6,6 @@ keeps this layout, so that nothing is rearranged between steps.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 BLOCK = 64
@@ -16,12 +15,6 @@ BLOCK = 64
 def blocks_of(coordinates: int) -> int:
     """Return the number of blocks that hold so many coordinates."""
     return -(-coordinates // BLOCK)
-
-
-def blocked(values: Tensor) -> Tensor:
-    """Return (..., H, C) as (..., B, H, BLOCK), the last block padded by zeros."""
-    padded = torch.nn.functional.pad(values, (0, -values.shape[-1] % BLOCK))
-    return padded.view(*values.shape[:-1], -1, BLOCK).transpose(-3, -2).contiguous()
 
 
 def fill(target: Tensor, values: Tensor) -> None:

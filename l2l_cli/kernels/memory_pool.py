@@ -6,7 +6,6 @@ import math
 import weakref
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,7 +22,7 @@ class Recycler:
         """Return a tensor shaped as another, on the CPU."""
         array = value.numpy()
         fitting = [k for k, found in enumerate(self._free) if (found.shape, found.dtype) == (array.shape, array.dtype)]
-        memory = self._free.pop(fitting[0]) if fitting else np.empty_like(array)
+        memory = self._free.pop(fitting[0]) if fitting else zeros(array.shape, array.dtype)
         self._free = self._free[-1:]  # what fits no more is given back
         # The tensor holds the view, and the view the memory: where the view ends, the memory is free.
         view = memory[...]

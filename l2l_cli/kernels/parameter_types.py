@@ -26,7 +26,7 @@ from l2l_cli.kernels.columns.coordinate_rnn import (
     rnn_block,
 )
 from l2l_cli.kernels.columns.lstm import LSTMWeights, pack
-from l2l_cli.kernels.columns.lstm_backward import by_weight
+from l2l_cli.kernels.columns.lstm_backward import LSTMGradient, by_weight
 from l2l_cli.kernels.memory_pool import Recycler
 from l2l_cli.kernels.simd.compiled import announce
 from l2l_cli.kernels.threads import thread_group
@@ -101,15 +101,12 @@ class ParameterTypeKernels:
         )
         units, group = hidden.shape[1], thread_group(torch.get_num_threads())
         size = sum(4 * units * (int(below) + units + 1) for below in networks.starts[:, 2])
-        sinks, heads = (
-            [np.zeros((len(spans), width), grad_features.dtype) for _ in range(group.threads)]
-            for width in (size, units + 1)
-        )
-        self._each(
-            step,
-            lambda block, first, last, k: backward(networks, step, table, sinks[k], heads[k], block, first, last),
-        )
-        whole, grad_heads = (torch.from_numpy(np.sum(parts, 0)) for parts in (sinks, heads))
+        sinks = [
+            LSTMGradient(*(np.zeros((len(spans), width), grad_features.dtype) for width in (size, units + 1)))
+            for _ in range(group.threads)
+        ]
+        self._each(step, lambda block, first, last, k: backward(networks, step, table, sinks[k], block, first, last))
+        whole, grad_heads = (torch.from_numpy(np.sum(parts, 0)) for parts in zip(*sinks, strict=True))
         grad_weights: list[Tensor] = []
         for own, head in zip(whole, grad_heads, strict=True):
             grad_weights += [*by_weight(own, networks.starts, units), head[None, :-1], head[-1:]]

@@ -6,15 +6,15 @@ Reference: ``torch.nn.LSTM``.  A column is an episode; the inputs and the first 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from l2l_cli.kernels.blocks import BLOCK, blocks_of, fill, unblocked
-from l2l_cli.kernels.columns.lstm import LSTMWeights, forward_layers, pack
+from l2l_cli.kernels.columns.lstm import BlockStates, LSTMWeights, forward_layers, pack
 from l2l_cli.kernels.columns.lstm_backward import LSTMTape, Workspace
+from l2l_cli.kernels.differentiable import differentiable
 from l2l_cli.kernels.simd.compiled import announce, kernel
 from l2l_cli.kernels.simd.registers import pointer, zeros
 from l2l_cli.kernels.threads import thread_group
@@ -30,10 +30,11 @@ def sweep(cell: LSTMWeights, tape: LSTMTape, columns: int, first: int, last: int
         filled = min(BLOCK, columns - s * BLOCK)
         for t in range(steps):
             old, new = (t * layers * blocks + s) * hidden * BLOCK, ((t + 1) * layers * blocks + s) * hidden * BLOCK
-            own, content = pointer(tape.hidden, old), pointer(tape.cell, old)
-            above, kept = pointer(tape.hidden, new), pointer(tape.cell, new)
             below = pointer(tape.features, (t * blocks + s) * count * BLOCK)
-            forward_layers(cell, below, own, content, above, kept, plane, hidden, filled)
+            own, above = pointer(tape.hidden, old), pointer(tape.hidden, new)
+            content, kept = pointer(tape.cell, old), pointer(tape.cell, new)
+            states = BlockStates(own, above, plane, content, kept, above, own, plane, BLOCK)
+            forward_layers(cell, below, states, hidden, filled)
 
 
 class SequenceLSTM:
@@ -42,7 +43,7 @@ class SequenceLSTM:
     def __init__(self) -> None:
         self._workspace = Workspace()
         self._shape: tuple[object, ...] = ()
-        self.number = 0  # of sequences so far: the buffers hold the last one alone
+        self._passes = 0
 
     def __call__(
         self, inputs: Tensor, hidden: Tensor, cell: Tensor, weights: Sequence[Tensor]
@@ -55,12 +56,14 @@ class SequenceLSTM:
             cell: c, alike.
             weights: Input weights (4H, K), hidden weights (4H, H) and two biases (4H,) of each layer in turn.
         """
-        outputs, *state = _Sequence.apply(self, inputs, hidden, cell, *weights)  # type: ignore[no-untyped-call]
+        outputs, *state = differentiable(
+            lambda: self._forward(inputs, (hidden, cell), weights), self._backward, lambda: self._passes, weights
+        )
         return outputs, (state[0], state[1])
 
-    def forward(self, inputs: Tensor, state: Sequence[Tensor], weights: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def _forward(self, inputs: Tensor, state: Sequence[Tensor], weights: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Run all steps, kept in the buffers."""
-        self.number += 1
+        self._passes += 1
         columns = self._columns = inputs.shape[1]
         layers = [
             [weights[k].numpy(), weights[k + 1].numpy(), (weights[k + 2] + weights[k + 3]).numpy()]
@@ -77,7 +80,7 @@ class SequenceLSTM:
         wanted = rows[0][1:, -1], rows[0][-1], rows[1][-1]
         return tuple(unblocked(value, columns).transpose(1, 2).contiguous() for value in wanted)
 
-    def backward(self, grad_outputs: Tensor) -> list[Tensor]:
+    def _backward(self, grad_outputs: Tensor) -> list[Tensor]:
         """Return the gradients of the weights, from ∂objective/∂outputs (T, E, H)."""
         fill(torch.from_numpy(self._tape.grad_top), grad_outputs.transpose(1, 2))
         no_head = np.zeros(0, self._tape.hidden.dtype)
@@ -95,24 +98,3 @@ class SequenceLSTM:
             features, grad_top = (zeros((steps, blocks, rows, BLOCK), dtype) for rows in (width, units))
             self._tape = LSTMTape(features, h, c, zeros((0, 0), dtype), grad_top)
         return self._tape
-
-
-class _Sequence(torch.autograd.Function):
-    """Activations as a function of the weights."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, runner: SequenceLSTM, inputs: Tensor, hidden: Tensor, cell: Tensor, *weights: Tensor
-    ) -> tuple[Tensor, ...]:
-        outputs, *state = runner.forward(inputs, (hidden, cell), weights)
-        ctx.runner, ctx.number = runner, runner.number
-        ctx.mark_non_differentiable(*state)
-        return outputs, *state
-
-    @staticmethod
-    def backward(ctx: Any, grad_outputs: Tensor, *_: Tensor) -> Any:
-        if ctx.number != ctx.runner.number:
-            raise RuntimeError(
-                "these buffers were overwritten by a later sequence; call backward() before starting the next one"
-            )
-        return (None, None, None, None, *ctx.runner.backward(grad_outputs))

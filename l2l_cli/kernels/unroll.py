@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from l2l_cli.kernels.blocks import BLOCK, blocks_of, fill
-from l2l_cli.kernels.columns.coordinatewise import BlocksStep, ColumnsStep, PackedRule, forward, forward_columns
+from l2l_cli.kernels.columns.coordinatewise import PackedRule, RuleStep, forward, forward_columns
 from l2l_cli.kernels.columns.lstm import pack
 from l2l_cli.kernels.columns.lstm_backward import LSTMTape, Workspace
 from l2l_cli.kernels.memory_pool import Arena, Recycler
@@ -14,9 +14,6 @@ from l2l_cli.kernels.simd.compiled import announce
 from l2l_cli.kernels.simd.registers import zeros
 from l2l_cli.kernels.threads import thread_group
 from l2l_cli.kernels.weights import Weights
-
-CHUNK = 8
-"""Blocks that a single step fetches at once: their states fill half a second-level cache."""
 
 
 def packed(weights: Weights, columns: int) -> PackedRule:
@@ -32,7 +29,7 @@ class SingleSteps:
     def __init__(self) -> None:
         # 10⁶ coordinates have 320 MB of states, new at every step.
         self._recycler = Recycler()
-        self._blocks: dict[tuple[object, ...], list[BlocksStep]] = {}
+        self._blocks: dict[tuple[object, ...], list[RuleStep]] = {}
 
     def step(
         self, weights: Weights, grad: Tensor, features: Tensor | None, memory: tuple[Tensor, Tensor], params: Tensor
@@ -51,22 +48,22 @@ class SingleSteps:
         shown = hidden.new_empty(0, 0) if features is None else features.contiguous()
         tensors = grad.contiguous(), shown, hidden, cell, *after[:2], params.contiguous(), after[2]
         count = blocks_of(params.numel())
-        rule, step = packed(weights, count * BLOCK), ColumnsStep(*(value.detach().numpy() for value in tensors))
+        rule, step = packed(weights, count * BLOCK), RuleStep(*(value.detach().numpy() for value in tensors))
         announce(forward_columns, "coordinatewise LSTM")
         group = thread_group(torch.get_num_threads())
         blocks = self._blocks_of(weights, hidden, group.threads)
         group.each(count, lambda k, first, last: forward_columns(rule, step, blocks[k], first, last))
         return after[0], after[1], after[2]
 
-    def _blocks_of(self, weights: Weights, hidden: Tensor, threads: int) -> list[BlocksStep]:
+    def _blocks_of(self, weights: Weights, hidden: Tensor, threads: int) -> list[RuleStep]:
         """Return a block for each thread."""
         layers, units, dtype = len(weights.layers), weights.hidden, hidden.numpy().dtype
         blocks = self._blocks.setdefault((weights.features, layers, units, dtype), [])
         while len(blocks) < threads:
-            gradient, params, next_params = (zeros((CHUNK * BLOCK,), dtype) for _ in range(3))
-            h, c, next_h, next_c = (zeros((layers, CHUNK, units, BLOCK), dtype) for _ in range(4))
-            features = zeros((CHUNK, weights.features, BLOCK), dtype)
-            blocks.append(BlocksStep(gradient, features, h, c, next_h, next_c, params, next_params))
+            gradient, params, next_params = (zeros((BLOCK,), dtype) for _ in range(3))
+            h, c, next_h, next_c = (zeros((layers, 1, units, BLOCK), dtype) for _ in range(4))
+            features = zeros((1, weights.features, BLOCK), dtype)
+            blocks.append(RuleStep(gradient, features, h, c, next_h, next_c, params, next_params))
         return blocks
 
 
@@ -143,10 +140,10 @@ class LSTMWindow:
             array[:] = 0.0  # the padding, which nobody writes, may hold another model's numbers
         self._tape = LSTMTape(features, h, c, grad_moves, zeros((0, 0, 0, 0), dtype))
         self._steps = [
-            BlocksStep(gradients[t], features[t], h[t], c[t], h[t + 1], c[t + 1], params[t], params[t + 1])
+            RuleStep(gradients[t], features[t], h[t], c[t], h[t + 1], c[t + 1], params[t], params[t + 1])
             for t in range(steps)
         ]
         if steps == 1:  # two such steps, there and back, are as many as wanted
-            self._steps.append(BlocksStep(gradients[0], features[0], h[1], c[1], h[0], c[0], params[1], params[0]))
+            self._steps.append(RuleStep(gradients[0], features[0], h[1], c[1], h[0], c[0], params[1], params[0]))
         self.features, self.hidden, self.cell = map(torch.from_numpy, (features, h, c))
         self.gradients, self.grad_moves, self.params = map(torch.from_numpy, (gradients, grad_moves, params))

@@ -9,32 +9,23 @@ already.  Biases are weights of a row of ones.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from l2l_cli.kernels.columns.weights_in_cell_steps import backward_step, forward_step, mask_inactive
+from l2l_cli.kernels.columns.weights_in_cell_steps import (
+    CellErrors,
+    CellTape,
+    backward_step,
+    forward_step,
+    mask_inactive,
+)
+from l2l_cli.kernels.differentiable import differentiable
 from l2l_cli.kernels.simd.compiled import announce
 from l2l_cli.kernels.simd.registers import SIXTEEN_AT_ONCE, WIDTH, Array, Registers, zeros
 from l2l_cli.kernels.threads import flushed
-
-
-class CellTape(NamedTuple):
-    """What T steps of E data sets leave behind; E is padded to whole registers.
-
-    Attributes:
-        features: u_t, (T, D + 4, E), or (T, 2D + 4, E) with the next x in it; the last row is 1.
-        gates: f, i and c̃, (T, 3P, E); after the backward pass ∂objective/∂(what is squashed).
-        weights: θ before each step and after the last, (T + 1, P, E).
-        hidden: Activations of the model's hidden layer, (T, H, E).
-    """
-
-    features: Array
-    gates: Array
-    weights: Array
-    hidden: Array
 
 
 class CellBuffers(NamedTuple):
@@ -91,7 +82,7 @@ class WeightsInCellKernel:
         self._frozen = frozen
         self._waits = waits
         self._key: tuple[object, ...] = ()
-        self.number = 0  # of sequences so far: the buffers hold the last one alone
+        self._passes = 0
 
     def __call__(
         self, start: Tensor, inputs: Tensor, targets: Tensor, shown: Tensor, phi: Sequence[Tensor]
@@ -107,14 +98,19 @@ class WeightsInCellKernel:
             shown: I, (T, E).
             phi: Weights (n, …) and biases (n,) of each layer in turn, and at last of the gates f, i, c̃: (3P, n).
         """
-        result: tuple[Tensor, Tensor] = _Cell.apply(self, start, inputs, targets, shown, *phi)  # type: ignore[no-untyped-call]
-        return result
+        answers, weights = differentiable(
+            lambda: self._forward(start, inputs, targets, shown, phi),
+            self._backward,
+            lambda: self._passes,
+            [start, *phi],
+        )
+        return answers, weights
 
-    def forward(
+    def _forward(
         self, start: Tensor, inputs: Tensor, targets: Tensor, shown: Tensor, phi: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor]:
         """Run all steps, kept in the buffers."""
-        self.number += 1
+        self._passes += 1
         matrices = self._matrices = [torch.cat([phi[k], phi[k + 1].unsqueeze(1)], 1) for k in range(0, len(phi), 2)]
         buffers = self._allocate(inputs, matrices)
         width, columns, tape = inputs.shape[2], buffers.columns, buffers.tape
@@ -127,17 +123,18 @@ class WeightsInCellKernel:
         weights[0, :, :columns] = start.T
         outputs = [[above[:-1] for above in layers[1:]] for layers in buffers.layers]
         with flushed:
-            forward_step(*tape, -1, self._frozen, buffers.registers)
+            forward_step(tape, -1, self._frozen, buffers.registers)
             for t, (layers, above, gates) in enumerate(zip(buffers.layers, outputs, buffers.gates, strict=True)):
                 for k, output in enumerate(above):
                     torch.mm(matrices[k], layers[k], out=output).relu_()
                 torch.mm(matrices[-1], layers[-1], out=gates)
-                forward_step(*tape, t, self._frozen, buffers.registers)
+                forward_step(tape, t, self._frozen, buffers.registers)
         last = weights[-2 if self._waits else -1, :, :columns]
         return features[:, width + 1, :columns].clone(), last.T.contiguous()
 
-    def backward(self, grad_answers: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return the gradients of ``start``, (E, P), and of φ, from ∂objective/∂answers (T, E)."""
+    def _backward(self, grad_answers: Tensor) -> list[Tensor]:
+        """Return the gradients of ``start``, (E, P), and of φ, from ∂objective/∂answers (T, E); the tape is used up."""
+        self._passes += 1
         buffers, matrices = self._buffers, self._matrices
         sums = [torch.zeros_like(matrix) for matrix in matrices]
         transposed = [matrix.T for matrix in matrices]
@@ -146,9 +143,9 @@ class WeightsInCellKernel:
         grad_weights = np.zeros_like(buffers.tape.weights[0])
         given = np.zeros_like(buffers.tape.features[:, 0])
         given[:, : buffers.columns] = grad_answers.numpy()
-        carried = (*buffers.tape, arrays[0], grad_weights, given)
+        tape, carried = buffers.tape, CellErrors(arrays[0], grad_weights, given)
         with flushed:
-            backward_step(*carried, len(given), self._frozen, buffers.registers)
+            backward_step(tape, carried, len(given), self._frozen, buffers.registers)
             for t in range(len(given) - 1, -1, -1):
                 error, layers = buffers.gates[t], buffers.layers[t]
                 for k in range(len(matrices) - 1, -1, -1):
@@ -157,9 +154,9 @@ class WeightsInCellKernel:
                     if k > 0:
                         mask_inactive(arrays[k], buffers.activations[k], t, buffers.registers)
                         error = above[k]
-                backward_step(*carried, t, self._frozen, buffers.registers)
+                backward_step(tape, carried, t, self._frozen, buffers.registers)
         parts = [part for total in sums for part in (total[:, :-1], total[:, -1])]
-        return torch.from_numpy(grad_weights)[:, : buffers.columns].T, parts
+        return [torch.from_numpy(grad_weights)[:, : buffers.columns].T, *parts]
 
     def _allocate(self, inputs: Tensor, matrices: list[Tensor]) -> CellBuffers:
         key = (inputs.shape, inputs.dtype, *(matrix.shape for matrix in matrices))
@@ -167,26 +164,3 @@ class WeightsInCellKernel:
             announce(forward_step, "weights in cell")
             self._key, self._buffers = key, buffers_for(inputs, matrices)
         return self._buffers
-
-
-class _Cell(torch.autograd.Function):
-    """Answers as a function of the first weights and of φ."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, runner: WeightsInCellKernel, start: Tensor, inputs: Tensor, targets: Tensor, shown: Tensor, *phi: Any
-    ) -> tuple[Tensor, Tensor]:
-        answers, weights = runner.forward(start, inputs, targets, shown, phi)
-        ctx.runner, ctx.number = runner, runner.number
-        ctx.mark_non_differentiable(weights)
-        return answers, weights
-
-    @staticmethod
-    def backward(ctx: Any, grad_answers: Tensor, _: Tensor) -> Any:
-        if ctx.number != ctx.runner.number:
-            raise RuntimeError(
-                "these buffers were overwritten by a later sequence; call backward() before starting the next one"
-            )
-        ctx.runner.number += 1  # the tape is used up
-        grad_start, grad_phi = ctx.runner.backward(grad_answers)
-        return (None, grad_start, None, None, None, *grad_phi)

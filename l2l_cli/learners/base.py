@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from typing import Generic, Self, TypeVar
+from typing import ClassVar, Generic, Self, TypeVar
 
 import torch
 from torch import Generator, Tensor, nn
@@ -30,12 +30,16 @@ class Learner(nn.Module, ABC, Generic[State]):
     Args:
         task: Task whose episodes are to be learned.
         paths: Paths that the learner may take.
+
+    Attributes:
+        is_limit: Whether nobody can do better.
     """
+
+    is_limit: ClassVar[bool] = False
 
     def __init__(self, task: Task, *, paths: Paths = EVERY_PATH) -> None:
         super().__init__()
-        self.task = task
-        self.paths = paths
+        self.task, self.paths = task, paths
 
     @property
     def applications(self) -> int:

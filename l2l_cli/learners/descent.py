@@ -54,9 +54,7 @@ class Descent(Learner[DescentState]):
         super().__init__(task, paths=paths)
         if visited is not None and not 0 < visited <= 1:
             raise ValueError(f"visited must be a share in (0, 1] or null, not {visited}")
-        self.rule = rule
-        self.second_order = second_order
-        self.visited = visited
+        self.rule, self.second_order, self.visited = rule, second_order, visited
         self._compiled = self._compiled_on(task)
 
     @property

@@ -56,15 +56,15 @@ class Antithetic(Estimator, ABC):
         if pairs < 1:
             raise ValueError(f"pairs must be at least 1, not {pairs}")
         positive(sigma=sigma)
-        self.pairs = pairs
-        self.sigma = sigma
+        self.pairs, self.sigma = pairs, sigma
         self.work = 2 * pairs / UNROLLS
         self.loss = loss if loss is not None else Trajectory()
 
     def noise(self, learner: Learner[Any], progress: Progress) -> Tensor:
         """Draw the next window's ε, (pairs, P), as a pure function of seed, draw and step."""
         rng = generator(int(progress.seed), "perturbation", int(progress.draw), int(progress.step))
-        return normal((self.pairs, _size(learner)), rng, self.sigma)
+        size = sum(value.numel() for value in learner.parameters())
+        return normal((self.pairs, size), rng, self.sigma)
 
     def unroll_at(
         self, learner: Learner[State], shift: Tensor, state: State, batches: Batches, reached: float
@@ -174,7 +174,3 @@ def moved(learner: Learner[Any], shift: Tensor) -> Iterator[None]:
 def _set(learner: Learner[Any], phi: Params) -> None:
     for name, value in learner.named_parameters():
         value.copy_(phi[name])
-
-
-def _size(learner: Learner[Any]) -> int:
-    return sum(value.numel() for value in learner.parameters())

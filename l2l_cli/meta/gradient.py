@@ -60,8 +60,7 @@ class Estimator(ABC):
     def __init__(self, episodes: int, window: int | None, horizon: Horizon | None) -> None:
         if episodes < 1 or (window is not None and window < 1):
             raise ValueError(f"episodes and window must be at least 1, not {episodes} and {window}")
-        self.episodes = episodes
-        self.window = window
+        self.episodes, self.window = episodes, window
         self.horizon = horizon if horizon is not None else Full()
         self._drawn: tuple[tuple[int, int], Episode] | None = None
         self._learners: dict[Task, Learner[Any]] = {}

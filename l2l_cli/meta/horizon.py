@@ -48,9 +48,7 @@ class Curriculum(Horizon):
             raise ValueError(
                 f"a curriculum needs short ≥ 1 and 0 ≤ until ≤ settled ≤ 1, not {short}, {until}, {settled}"
             )
-        self.short = short
-        self.until = until
-        self.settled = settled
+        self.short, self.until, self.settled = short, until, settled
 
     def draw(self, done: float, longest: int, rng: Generator) -> int:
         """Return the steps of an episode in this stretch of training."""

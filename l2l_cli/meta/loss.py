@@ -50,8 +50,7 @@ class LogTrajectory(MetaLoss):
 
     def __init__(self, epsilon: float = 1e-3, rising: bool = False) -> None:
         positive(epsilon=epsilon)
-        self.epsilon = epsilon
-        self.rising = rising
+        self.epsilon, self.rising = epsilon, rising
 
     def __call__(self, losses: Tensor, reached: float, shown: Tensor | None = None) -> Tensor:
         """Average the logarithms over steps and episodes."""

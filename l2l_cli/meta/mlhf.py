@@ -64,9 +64,6 @@ class StoppedBackprop(Replayed):
         reach: Largest norm of a step in meta-training, in multiples of ‖θ‖; the paper's 0.25.
         jitter: Half width of the interval around 1 from which a factor on each coordinate's step in meta-training is
             drawn; the paper's 0.02.
-
-    Raises:
-        ValueError: A number is out of range.
     """
 
     work = 12.0
@@ -90,10 +87,7 @@ class StoppedBackprop(Replayed):
                 f"scale and reach must be above 0, decay not below, jitter in [0, 1), not {scale}, {reach}, {decay}, "
                 f"{jitter}"
             )
-        self.scale = scale
-        self.decay = decay
-        self.reach = reach
-        self.jitter = jitter
+        self.scale, self.decay, self.reach, self.jitter = scale, decay, reach, jitter
 
     def begin(self, learner: Learner[Any], seed: int, draw: int, done: float) -> Progress:
         """Begin episodes with empty slots.

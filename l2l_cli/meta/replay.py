@@ -78,9 +78,6 @@ class Replay:
         store: Rule of storing: "recent" stores every θ whose loss is not above the first θ_0's; "best" stores θ if its
             loss is not above the best so far and its norm at most 1.2 times that one's (the paper); "initial" holds the
             first θ_0 and nothing else, as the released code does in effect, since its best loss begins at 0.
-
-    Raises:
-        ValueError: A number is out of range.
     """
 
     def __init__(
@@ -93,10 +90,7 @@ class Replay:
         fraction(keep=keep)
         if capacity < 1 or not 0 <= fresh <= 1:
             raise ValueError(f"capacity must be at least 1 and fresh in [0, 1], not {capacity}, {fresh}")
-        self.keep = keep
-        self.capacity = capacity
-        self.fresh = fresh
-        self.store = store
+        self.keep, self.capacity, self.fresh, self.store = keep, capacity, fresh, store
 
     def init(self, params: Params) -> Slots:
         """Return empty slots for parameters (E, ...); the slot of "initial" holds the parameters."""

@@ -71,9 +71,7 @@ class OnlineRule(ABC):
     ) -> None:
         if sequences < 1:
             raise ValueError(f"sequences must be at least 1, not {sequences}")
-        self.update = update
-        self.sequences = sequences
-        self.half = half
+        self.update, self.sequences, self.half = update, sequences, half
         self.horizon = horizon if horizon is not None else Full()
 
     @abstractmethod

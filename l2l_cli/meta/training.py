@@ -63,9 +63,7 @@ class Training(ABC):
     def __init__(self, learner: Learner[Any], plan: MetaPlan, seed: int) -> None:
         if not learner.is_meta_trained:
             raise ValueError(f"{type(learner).__name__} is hand-made: it has no weights to meta-train")
-        self.learner = learner
-        self.plan = plan
-        self.seed = seed
+        self.learner, self.plan, self.seed = learner, plan, seed
         self.number = 0
         self.skipped = 0
         self.best = math.inf

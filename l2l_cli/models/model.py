@@ -54,9 +54,7 @@ class Model:
         recompute: bool = False,
     ) -> None:
         self._module = module.requires_grad_(False)
-        self.initializer = initializer
-        self.in_turn = in_turn
-        self.recompute = recompute
+        self.initializer, self.in_turn, self.recompute = initializer, in_turn, recompute
         parts = segments(module)
         self._one = Chain(parts, _function_of, recompute)
         self._side_by_side = Chain(parts, lambda part: vmap(_function_of(part)), recompute)

@@ -27,64 +27,52 @@ WIDENING = 4
 """Output channels of a bottleneck for each channel of its 3 × 3 convolution."""
 
 
-class ResidualBlock(nn.Module):
-    """x ↦ shortcut + conv(relu(norm(conv(relu(norm(x)))))), 3 × 3 windows, no biases.
+class PreActivation(nn.Module):
+    """x ↦ shortcut + convolutions without biases, each after normalisation and ReLU.
 
     Args:
         before: Channels of the inputs.
-        channels: Channels of the outputs.
-        stride: Stride of the first convolution and of the projection.
+        layers: Channels, width of the window and stride of each convolution.
         projects: Whether the shortcut is a 1 × 1 convolution of the first ReLU's output; else it is x itself.
     """
 
-    project: nn.Conv2d | None
-
-    def __init__(self, before: int, channels: int, stride: int, projects: bool) -> None:
+    def __init__(self, before: int, layers: Sequence[tuple[int, int, int]], projects: bool) -> None:
         super().__init__()
         self.norm1 = norm(before)
-        self.project = nn.Conv2d(before, channels, 1, stride, bias=False) if projects else None
-        self.conv1 = nn.Conv2d(before, channels, 3, stride, padding=1, bias=False)
-        self.norm2 = norm(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        stride = math.prod(stride for _, _, stride in layers)
+        self.project = nn.Conv2d(before, layers[-1][0], 1, stride, bias=False) if projects else None
+        self._pairs: list[tuple[str, str]] = []
+        for number, (channels, width, stride) in enumerate(layers, 1):
+            self._pairs.append((f"norm{number}", f"conv{number}"))
+            if number > 1:
+                self.add_module(f"norm{number}", norm(before))
+            convolution = nn.Conv2d(before, channels, width, stride, padding=width // 2, bias=False)
+            self.add_module(f"conv{number}", convolution)
+            before = channels
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return (N, channels, ...) of inputs (N, before, height, width)."""
-        entry = functional.relu(self.norm1(inputs))
-        shortcut = inputs if self.project is None else self.project(entry)
-        residual: Tensor = self.conv2(functional.relu(self.norm2(self.conv1(entry))))
+        residual, shortcut = inputs, inputs
+        for norm_name, name in self._pairs:
+            entry = functional.relu(self.get_submodule(norm_name)(residual))
+            if residual is inputs and self.project is not None:
+                shortcut = self.project(entry)
+            residual = self.get_submodule(name)(entry)
         return shortcut + residual
 
 
-class Bottleneck(nn.Module):
-    """x ↦ shortcut + a 1 × 1, a 3 × 3 and a 1 × 1 convolution of four times the channels, after norm and ReLU each.
-
-    Args:
-        before: Channels of the inputs.
-        channels: Channels of the two inner layers; the outputs have ``WIDENING`` times as many.
-        stride: Stride of the second convolution and of the projection.
-        projects: Whether the shortcut is a 1 × 1 convolution of the first ReLU's output; else it is x itself.
-    """
-
-    project: nn.Conv2d | None
+class ResidualBlock(PreActivation):
+    """Two 3 × 3 convolutions to so many channels; the stride is that of the first one and of the projection."""
 
     def __init__(self, before: int, channels: int, stride: int, projects: bool) -> None:
-        super().__init__()
-        after = WIDENING * channels
-        self.norm1 = norm(before)
-        self.project = nn.Conv2d(before, after, 1, stride, bias=False) if projects else None
-        self.conv1 = nn.Conv2d(before, channels, 1, bias=False)
-        self.norm2 = norm(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, stride, padding=1, bias=False)
-        self.norm3 = norm(channels)
-        self.conv3 = nn.Conv2d(channels, after, 1, bias=False)
+        super().__init__(before, [(channels, 3, stride), (channels, 3, 1)], projects)
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return (N, 4 · channels, ...) of inputs (N, before, height, width)."""
-        entry = functional.relu(self.norm1(inputs))
-        shortcut = inputs if self.project is None else self.project(entry)
-        inner = functional.relu(self.norm2(self.conv1(entry)))
-        residual: Tensor = self.conv3(functional.relu(self.norm3(self.conv2(inner))))
-        return shortcut + residual
+
+class Bottleneck(PreActivation):
+    """1 × 1 and 3 × 3 to so many channels, 1 × 1 to ``WIDENING`` times as many; the stride is the second one's."""
+
+    def __init__(self, before: int, channels: int, stride: int, projects: bool) -> None:
+        super().__init__(before, [(channels, 1, 1), (channels, 3, stride), (WIDENING * channels, 1, 1)], projects)
 
 
 class GlobalMean(nn.Module):

@@ -29,10 +29,7 @@ class Adam(FirstOrder[Moments]):
         super().__init__()
         positive(lr=lr, epsilon=epsilon)
         fraction(beta1=beta1, beta2=beta2)
-        self.lr = lr
-        self.beta1 = beta1
-        self.beta2 = beta2
-        self.epsilon = epsilon
+        self.lr, self.beta1, self.beta2, self.epsilon = lr, beta1, beta2, epsilon
 
     def init(self, params: Params) -> Moments:
         """Start from zero moments."""

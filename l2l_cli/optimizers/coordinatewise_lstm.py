@@ -52,8 +52,7 @@ class CoordinatewiseLSTM(FirstOrder[LSTMStates]):
         if hidden < 1 or layers < 1:
             raise ValueError(f"hidden and layers must be at least 1, not {hidden} and {layers}")
         positive(output_scale=output_scale, initial_head=initial_head)
-        self.hidden = hidden
-        self.output_scale = output_scale
+        self.hidden, self.output_scale = hidden, output_scale
         self.preprocess = preprocess if preprocess is not None else Identity()
         widths = [self.preprocess.width] + [hidden] * (layers - 1)
         self.cells = nn.ModuleList(LSTMCell(width, hidden) for width in widths)

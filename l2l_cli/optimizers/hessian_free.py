@@ -39,10 +39,7 @@ class _DampedGaussNewton(Optimizer[HessianFreeMemory], ABC):
         positive(lr=lr, damping=damping, iterations=iterations)
         if not 0 <= decay <= 1:
             raise ValueError(f"decay must lie in [0, 1], not {decay}")
-        self.lr = lr
-        self.damping = damping
-        self.iterations = iterations
-        self.decay = decay
+        self.lr, self.damping, self.iterations, self.decay = lr, damping, iterations, decay
 
     def init(self, params: Params) -> HessianFreeMemory:
         """Return a zero solution and the initial damping."""
@@ -90,9 +87,6 @@ class HessianFree(_DampedGaussNewton):
         damping: Damping λ.
         iterations: Number of conjugate-gradient iterations of a step.
         decay: Fraction of the last solution that the next system starts from; 0 starts from zero, Martens has 0.95.
-
-    Raises:
-        ValueError: A number is not above zero, or the decay not in [0, 1].
     """
 
     def _damped(
@@ -119,9 +113,6 @@ class LevenbergMarquardt(_DampedGaussNewton):
         factor: Factor by which λ changes, in (0, 1).
         lowest: Lower limit of λ.
         highest: Upper limit of λ.
-
-    Raises:
-        ValueError: A number is out of range.
     """
 
     def __init__(
@@ -139,9 +130,7 @@ class LevenbergMarquardt(_DampedGaussNewton):
             raise ValueError(f"factor must lie in (0, 1), not {factor}")
         if not 0 < lowest <= damping <= highest:
             raise ValueError(f"0 < lowest ≤ damping ≤ highest must hold, not {lowest}, {damping}, {highest}")
-        self.factor = factor
-        self.lowest = lowest
-        self.highest = highest
+        self.factor, self.lowest, self.highest = factor, lowest, highest
 
     def _damped(
         self, point: Point, params: Params, grad: Tensor, solution: Solution, damping: Tensor

@@ -66,9 +66,6 @@ class KFac(Optimizer[KFacMemory]):
         fisher: Curvature that is estimated: "sampled" takes one random vector an example and one backward pass, "exact"
             one for each output, "empirical" the gradient at the targets.  "sampled" is the default, since it is the
             cheapest curvature, and the running means smooth its noise.
-
-    Raises:
-        ValueError: A number or name is out of range.
     """
 
     def __init__(
@@ -87,14 +84,8 @@ class KFac(Optimizer[KFacMemory]):
         fraction(decay=decay, momentum=momentum)
         if fisher not in get_args(Fisher):
             raise ValueError(f"fisher must be one of {', '.join(get_args(Fisher))}, not {fisher!r}")
-        self.lr = lr
-        self.damping = damping
-        self.decay = decay
-        self.momentum = momentum
-        self.observe = observe
-        self.every = every
-        self.norm = norm
-        self.fisher = fisher
+        self.lr, self.damping, self.decay, self.momentum = lr, damping, decay, momentum
+        self.observe, self.every, self.norm, self.fisher = observe, every, norm, fisher
 
     def init(self, params: Params) -> KFacMemory:
         """Start from zero factors, at rest."""

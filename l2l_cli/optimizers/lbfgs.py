@@ -40,16 +40,12 @@ class Lbfgs(Optimizer[LbfgsMemory]):
     Args:
         lr: Length α that each line search tries first; 1 suits surfaces without noise.
         history: Number of pairs that are remembered.
-
-    Raises:
-        ValueError: A number is not above zero.
     """
 
     def __init__(self, lr: float = 1.0, history: int = 10) -> None:
         super().__init__()
         positive(lr=lr, history=history)
-        self.lr = lr
-        self.history = history
+        self.lr, self.history = lr, history
 
     def init(self, params: Params) -> LbfgsMemory:
         """Return an empty history."""

@@ -93,9 +93,6 @@ class MLHF(Optimizer[MLHFMemory]):
         initial_pace: Initial value of the learned step-size multiplier.
         initial_seed: Seed of the initial weights.
         paths: Paths that the networks may take.
-
-    Raises:
-        ValueError: A number is out of range.
     """
 
     def __init__(
@@ -119,11 +116,9 @@ class MLHF(Optimizer[MLHFMemory]):
         positive(lr=lr, iterations=iterations, hidden=hidden, layers=layers, base_damping=base_damping)
         positive(initial_pace=initial_pace)
         self._compiled = paths.compiled
-        self.lr = lr
-        self.iterations = iterations
+        self.lr, self.iterations = lr, iterations
         self.preprocess = preprocess if preprocess is not None else Squash()
-        self.base_damping = base_damping
-        self.preconditioner = preconditioner
+        self.base_damping, self.preconditioner = base_damping, preconditioner
         inputs = INPUTS * self.preprocess.width
         self.damping = ParameterTypeRNNs(kinds, inputs, hidden, layers, initial_seed)
         preconditioned = kinds if preconditioner == "learned" else ()

@@ -31,8 +31,7 @@ class PerType(FirstOrder[dict[str, Any]]):
 
     def __init__(self, conv: FirstOrder[Any], fc: FirstOrder[Any]) -> None:
         super().__init__()
-        self.conv = conv
-        self.fc = fc
+        self.conv, self.fc = conv, fc
 
     @property
     def rules(self) -> dict[str, FirstOrder[Any]]:

@@ -58,19 +58,12 @@ class Identity(Preprocess):
         return self.scale * grad.unsqueeze(0)
 
 
-class Squash(Preprocess):
+class Squash(Identity):
     """The tanh of a number times a constant, which is 1 in the code of Chen and Lu 2018."""
-
-    width = 1
-
-    def __init__(self, scale: float = 1.0) -> None:
-        super().__init__()
-        positive(scale=scale)
-        self.scale = scale
 
     def forward(self, grad: Tensor) -> Tensor:
         """Return (1, C)."""
-        return (self.scale * grad).tanh().unsqueeze(0)
+        return super().forward(grad).tanh()
 
 
 class LogAndSign(Preprocess):
@@ -147,8 +140,7 @@ class Momenta(Preprocess):
         super().__init__()
         fraction(square=square, **{f"decays[{index}]": decay for index, decay in enumerate(decays)})
         positive(epsilon=epsilon)
-        self.square = square
-        self.epsilon = epsilon
+        self.square, self.epsilon = square, epsilon
         self.sizes = LogAndSign(p)
         self.width = 3 + len(decays)
         self.decays = tuple(decays)

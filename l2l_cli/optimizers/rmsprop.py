@@ -24,9 +24,7 @@ class RmsProp(FirstOrder[MeanSquare]):
         super().__init__()
         positive(lr=lr, epsilon=epsilon)
         fraction(decay=decay)
-        self.lr = lr
-        self.decay = decay
-        self.epsilon = epsilon
+        self.lr, self.decay, self.epsilon = lr, decay, epsilon
 
     def init(self, params: Params) -> MeanSquare:
         """Start from zero squares."""

@@ -44,8 +44,7 @@ class _WithVelocity(FirstOrder[Velocity], ABC):
         super().__init__()
         positive(lr=lr)
         fraction(momentum=momentum)
-        self.lr = lr
-        self.momentum = momentum
+        self.lr, self.momentum = lr, momentum
 
     def init(self, params: Params) -> Velocity:
         """Start at rest."""

@@ -32,8 +32,7 @@ class Smorms3(FirstOrder[Smorms3Memory]):
     def __init__(self, lr: float = 1e-3, epsilon: float = 1e-16) -> None:
         super().__init__()
         positive(lr=lr, epsilon=epsilon)
-        self.lr = lr
-        self.epsilon = epsilon
+        self.lr, self.epsilon = lr, epsilon
 
     def init(self, params: Params) -> Smorms3Memory:
         """Start with a window of one step."""

@@ -1,4 +1,4 @@
-"""Small LSTMs shared by coordinates, one for each kind of parameter, that say a positive number of each: MLHF's.
+"""MLHF's networks: small LSTMs shared by the coordinates of a parameter type, which answer a positive number for each.
 
 Source: Chen and Lu 2018, §4.2; what the text leaves out is their code's.
 """
@@ -64,7 +64,7 @@ class CoordinateRNN(nn.Module):
 
 
 class ParameterTypeRNNs(nn.Module):
-    """A ``CoordinateRNN`` for each kind of parameter.
+    """A ``CoordinateRNN`` for each parameter type.
 
     Args:
         kinds: Parameter types.
@@ -79,7 +79,7 @@ class ParameterTypeRNNs(nn.Module):
     ) -> None:
         super().__init__()
         networks: dict[str, nn.Module] = {
-            kind: CoordinateRNN(inputs, hidden, layers, initial_seed + 7919 * i) for i, kind in enumerate(kinds)
+            type_: CoordinateRNN(inputs, hidden, layers, initial_seed + 7919 * i) for i, type_ in enumerate(kinds)
         }
         self.kinds = nn.ModuleDict(networks)
         self._shape = layers, hidden
@@ -105,13 +105,13 @@ class ParameterTypeRNNs(nn.Module):
         ``compiled`` takes the kernels' path.
         """
         if compiled:
-            weights = [list(self.kinds[kind].parameters()) for kind in spans]
+            weights = [list(self.kinds[type_].parameters()) for type_ in spans]
             values, *after = self._kernels(features, *states, list(spans.values()), weights)
             return values, States(*after)
         found = []
-        for kind, span in spans.items():
+        for type_, span in spans.items():
             shape = features[0, :, span].shape
             given = (part[..., span].flatten(-2) for part in (features, *states))
-            found.append([part.unflatten(-1, shape) for part in self.kinds[kind](*given)])
+            found.append([part.unflatten(-1, shape) for part in self.kinds[type_](*given)])
         values, hidden, cell = (torch.cat(parts, -1) for parts in zip(*found, strict=True))
         return values, States(hidden, cell)

@@ -96,6 +96,19 @@ class Task(ABC):
         return {}
 
 
+class Regression(Task, ABC):
+    """A task whose loss is the mean squared error, without a factor ½."""
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean squared error, (E,)."""
+        return mean_squared_error(outputs, targets)
+
+    def curvature(self, outputs: Tensor, targets: Tensor, u: Tensor) -> Tensor:
+        """Return the loss's Hessian in the outputs times u."""
+        del outputs, targets
+        return mean_squared_curvature(u)
+
+
 class Classification(Task, ABC):
     """A task whose outputs are logits (E, N, classes) and whose targets are one-hot."""
 

@@ -16,7 +16,7 @@ from l2l_cli.core.random import derive, generator, integers, uniform
 from l2l_cli.core.types import Batch, Batches, Phase, Spec, Split
 from l2l_cli.models.mlp import mlp
 from l2l_cli.models.model import Model, glorot
-from l2l_cli.tasks.base import Episode, Task, mean_squared_curvature, mean_squared_error
+from l2l_cli.tasks.base import Episode, Regression
 
 BLOCK = 256
 """Number of examples drawn at once: a step beyond the horizon costs one more block, not the whole sequence again."""
@@ -76,7 +76,7 @@ class FunctionEpisode(BlockEpisode):
         return self._blocks[number, split]
 
 
-class FunctionTask(Task):
+class FunctionTask(Regression):
     """A family of functions, each given by K coefficients.
 
     Args:
@@ -87,12 +87,13 @@ class FunctionTask(Task):
         hidden: Hidden units of the MLP that learners by gradient descent fit to the examples.
     """
 
-    def __init__(self, length: int, functions: int | None, functions_seed: int, hidden: int) -> None:
+    def __init__(
+        self, length: int = 64, functions: int | None = None, functions_seed: int = 0, hidden: int = 8
+    ) -> None:
         if length < 1 or (functions is not None and functions < 1):
             raise ValueError(f"length and functions must be at least 1, not {length} and {functions}")
         self.horizon = length
-        self.functions = functions
-        self.functions_seed = functions_seed
+        self.functions, self.functions_seed = functions, functions_seed
         self.spec = Spec(inputs=(2,), targets=(1,), examples=1)
         self.model = Model(mlp(2, [hidden], 1, "tanh", squash=True), glorot)
 
@@ -100,9 +101,9 @@ class FunctionTask(Task):
     def draw_coefficients(self, count: int, rng: Generator) -> Tensor:
         """Draw ``count`` functions, (count, K)."""
 
-    @abstractmethod
     def draw_inputs(self, steps: int, episodes: int, rng: Generator) -> Tensor:
-        """Draw x for every step and episode, (T, E, 2)."""
+        """Draw x for every step and episode, (T, E, 2): here from U[−1, 1]²."""
+        return uniform((steps, episodes, 2), -1.0, 1.0, rng)
 
     @abstractmethod
     def evaluate(self, coefficients: Tensor, inputs: Tensor) -> Tensor:
@@ -124,15 +125,6 @@ class FunctionTask(Task):
         root = derive(self.functions_seed, "fixed")
         coefficients = self.draw_coefficients(self.functions, generator(root, "coefficients"))
         return FunctionEpisode(self, coefficients, root, None, self.functions)
-
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the squared error, without a factor ½, (E,)."""
-        return mean_squared_error(outputs, targets)
-
-    def curvature(self, outputs: Tensor, targets: Tensor, u: Tensor) -> Tensor:
-        """Return the loss's Hessian in the outputs times u."""
-        del outputs, targets
-        return mean_squared_curvature(u)
 
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Return the absolute error |y − o|, which the paper's Figure 2 shows, (E,)."""
@@ -183,26 +175,11 @@ class SemiLinear(FunctionTask):
     """y = ½(1 + tanh(w₁x₁ + w₂x₂ + w₃)), w ~ U[−1, 1].
 
     Deviation: the paper does not state the domain of x; ours is U[−1, 1]².
-
-    Args:
-        length: Number of examples in a sequence.
-        functions: Number of sequences in a fixed training set; see ``FunctionTask``.
-        functions_seed: Seed of the fixed training set.
-        hidden: Hidden units of the MLP.
     """
-
-    def __init__(
-        self, length: int = 64, functions: int | None = None, functions_seed: int = 0, hidden: int = 8
-    ) -> None:
-        super().__init__(length, functions, functions_seed, hidden)
 
     def draw_coefficients(self, count: int, rng: Generator) -> Tensor:
         """Draw (w₁, w₂, w₃), (count, 3)."""
         return uniform((count, 3), -1.0, 1.0, rng)
-
-    def draw_inputs(self, steps: int, episodes: int, rng: Generator) -> Tensor:
-        """Draw x uniformly from the square, (T, E, 2)."""
-        return uniform((steps, episodes, 2), -1.0, 1.0, rng)
 
     def evaluate(self, coefficients: Tensor, inputs: Tensor) -> Tensor:
         """Evaluate the logistic function of twice the argument, which ½(1 + tanh) is."""
@@ -246,10 +223,6 @@ class QuadraticFunction(FunctionTask):
         scale = 0.6 / (high - low)
         constant = raw.new_tensor([0.0, 0.0, 0.0, 0.0, 0.0, 1.0])
         return raw * scale + constant * (0.2 - low * scale)
-
-    def draw_inputs(self, steps: int, episodes: int, rng: Generator) -> Tensor:
-        """Draw x uniformly from the square, (T, E, 2)."""
-        return uniform((steps, episodes, 2), -1.0, 1.0, rng)
 
     def evaluate(self, coefficients: Tensor, inputs: Tensor) -> Tensor:
         """Evaluate the scaled quadratic."""

@@ -58,13 +58,7 @@ class HalfplanesEpisode(Episode):
     """
 
     def __init__(
-        self,
-        task: Halfplanes,
-        laws: Laws,
-        first: Batches,
-        seed: int,
-        rows: Tensor | None,
-        total: int,
+        self, task: Halfplanes, laws: Laws, first: Batches, seed: int, rows: Tensor | None, total: int
     ) -> None:
         self._task, self.laws, self._seed = task, laws, seed
         self._rows, self._total = rows, total

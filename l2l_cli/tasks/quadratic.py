@@ -11,7 +11,7 @@ from l2l_cli.core.random import generator, normal
 from l2l_cli.core.types import Batch, Batches, Phase, Spec, Split
 from l2l_cli.models.mlp import LinearMap
 from l2l_cli.models.model import Model, gaussian
-from l2l_cli.tasks.base import Episode, Task, mean_squared_curvature, mean_squared_error
+from l2l_cli.tasks.base import Episode, Regression
 
 
 class QuadraticEpisode(Episode):
@@ -37,7 +37,7 @@ class QuadraticEpisode(Episode):
         return Batches(inputs, targets)
 
 
-class Quadratic(Task):
+class Quadratic(Regression):
     """Quadratics in ``dimension`` variables.
 
     Deviation: the loss is the mean, not the sum, over the residuals; the curves of the paper's Figure 4 start near 1,
@@ -54,8 +54,7 @@ class Quadratic(Task):
             raise ValueError(
                 f"dimension and horizon must be at least 1 and start not negative, not {dimension}, {horizon}, {start}"
             )
-        self.dimension = dimension
-        self.horizon = horizon
+        self.dimension, self.horizon = dimension, horizon
         self.model = Model(LinearMap(dimension), gaussian(start))
         self.spec = Spec(inputs=(dimension,), targets=(), examples=dimension)
 
@@ -64,12 +63,3 @@ class Quadratic(Task):
         rng = generator(seed, "quadratic", phase)
         d = self.dimension
         return QuadraticEpisode(normal((episodes, d, d), rng), normal((episodes, d), rng))
-
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean squared residual, (E,)."""
-        return mean_squared_error(outputs, targets)
-
-    def curvature(self, outputs: Tensor, targets: Tensor, u: Tensor) -> Tensor:
-        """Return the loss's Hessian in the outputs times u."""
-        del outputs, targets
-        return mean_squared_curvature(u)

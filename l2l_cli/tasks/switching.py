@@ -79,8 +79,7 @@ class Switching(Task):
     def __init__(self, family: FunctionTask, every: int = 64, length: int = 512) -> None:
         if every < 1 or length < 1:
             raise ValueError(f"every and length must be at least 1, not {every} and {length}")
-        self.family = family
-        self.every = every
+        self.family, self.every = family, every
         self.horizon = length
         self.spec = family.spec
         self.model = family.model

@@ -137,5 +137,5 @@ def test_a_window_that_was_overwritten_is_not_differentiated():
     state = Descent(task, rule).init(2, generator(0))
     _, first = unroll.losses(state.params, state.memory, episode.batches(0, 2))
     unroll.losses(state.params, state.memory, episode.batches(0, 2))
-    with pytest.raises(RuntimeError, match="overwritten by a later unroll"):
+    with pytest.raises(RuntimeError, match="overwritten by a later window"):
         first.sum().backward()

@@ -7,7 +7,7 @@ import torch
 
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Phase
-from l2l_cli.kernels.blocks import BLOCK, blocked, fill, unblocked
+from l2l_cli.kernels.blocks import BLOCK, fill, unblocked
 from l2l_cli.kernels.memory_pool import Recycler
 from l2l_cli.kernels.paths import NUMBA, Paths
 from l2l_cli.kernels.unroll import LSTMWindow, SingleSteps
@@ -22,6 +22,12 @@ from tests.image_tasks import digits_mlp
 
 STEPS, COORDINATES = 11, 130  # more than one chunk of steps; three blocks, the last one almost empty
 SCALE = 0.7
+
+
+def blocked(values):
+    """Return (..., H, C) as (..., B, H, BLOCK), the last block padded by zeros."""
+    padded = torch.nn.functional.pad(values, (0, -values.shape[-1] % BLOCK))
+    return padded.view(*values.shape[:-1], -1, BLOCK).transpose(-3, -2).contiguous()
 
 
 class Cubed(Preprocess):
@@ -119,7 +125,7 @@ def test_a_window_must_be_differentiated_before_the_next():
     batches = learner.task.sample(3, 0, Phase.META_TRAIN).batches(0, 2)
     state, losses = learner.losses(state, batches)
     learner.losses(state, batches)
-    with pytest.raises(RuntimeError, match="overwritten by a later unroll"):
+    with pytest.raises(RuntimeError, match="overwritten by a later window"):
         losses.sum().backward()
 
 
@@ -178,5 +184,5 @@ def test_a_window_whose_memory_was_taken_over_cannot_be_differentiated():
     batches = task.sample(2, 0, Phase.META_TRAIN).batches(0, 2)
     _, losses = learner.losses(learner.init(2, generator(0)), batches)
     learner.on(task).losses(learner.init(2, generator(0)), batches)
-    with pytest.raises(RuntimeError, match="overwritten by a later unroll"):
+    with pytest.raises(RuntimeError, match="overwritten by a later window"):
         losses.sum().backward()

@@ -70,5 +70,5 @@ def test_a_sequence_must_be_differentiated_before_the_next():
     zero = torch.zeros(1, 4, 3)
     outputs, _ = runner(torch.randn(5, 4, 2), zero, zero, list(cell.parameters()))
     runner(torch.randn(5, 4, 2), zero, zero, list(cell.parameters()))
-    with pytest.raises(RuntimeError, match="overwritten by a later sequence"):
+    with pytest.raises(RuntimeError, match="overwritten by a later window"):
         outputs.sum().backward()

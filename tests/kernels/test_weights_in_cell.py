@@ -78,8 +78,8 @@ def test_a_sequence_is_differentiated_once_and_before_the_next():
     batches = task.sample(4, 1, Phase.META_TRAIN).batches(0, 12)
     first = learner.losses(learner.init(4, generator(0)), batches)[1].sum()
     second = learner.losses(learner.init(4, generator(0)), batches)[1].sum()
-    with pytest.raises(RuntimeError, match="overwritten by a later sequence"):
+    with pytest.raises(RuntimeError, match="overwritten by a later window"):
         first.backward()
     second.backward(retain_graph=True)
-    with pytest.raises(RuntimeError, match="overwritten by a later sequence"):
+    with pytest.raises(RuntimeError, match="overwritten by a later window"):
         second.backward()

@@ -12,9 +12,8 @@ import numpy as np
 from numpy import typing as npt
 
 from l2l_cli.kernels.blocks import BLOCK
-from l2l_cli.kernels.columns.lstm import LSTMWeights, forward_layers
+from l2l_cli.kernels.columns.lstm import BlockStates, LSTMWeights, forward_layers
 from l2l_cli.kernels.columns.lstm_backward import (
-    CHUNK,
     LSTMGradient,
     LSTMScratch,
     LSTMTape,
@@ -22,6 +21,7 @@ from l2l_cli.kernels.columns.lstm_backward import (
     gate_gradients,
     input_gradients,
     output_gradients,
+    scratch_for,
 )
 from l2l_cli.kernels.columns.transfers import copy_in, copy_out
 from l2l_cli.kernels.simd.compiled import kernel
@@ -96,9 +96,7 @@ def rnn_block(features: int, layers: int, hidden: int, dtype: npt.DTypeLike) -> 
     """Return the arrays of one block."""
     h, c = (zeros((2, layers, 1, hidden, BLOCK), dtype) for _ in range(2))
     tape = LSTMTape(zeros((1, 1, features, BLOCK), dtype), h, c, zeros((1, BLOCK), dtype), zeros((0, 0, 0, 0), dtype))
-    errors = zeros((layers, hidden + 3, BLOCK), dtype), zeros((layers, hidden, BLOCK), dtype)
-    scratch = LSTMScratch(*errors, zeros((layers, CHUNK, 4 * hidden, BLOCK), dtype), zeros((features, BLOCK), dtype))
-    return RNNBlock(tape, scratch)
+    return RNNBlock(tape, scratch_for(layers, hidden, features, dtype))
 
 
 @kernel
@@ -108,24 +106,23 @@ def forward(networks: RNNWeights, step: RNNStep, block: RNNBlock, first: int, la
     count, rows, registers = step.features.shape[0], layers * hidden, networks.registers
     features, sums = pointer(block.tape.features, 0), pointer(block.tape.grad_moves, 0)
     own, above = pointer(block.tape.hidden, 0), pointer(block.tape.hidden, rows * BLOCK)
-    content, kept = pointer(block.tape.cell, 0), pointer(block.tape.cell, rows * BLOCK)
+    content, kept, plane = pointer(block.tape.cell, 0), pointer(block.tape.cell, rows * BLOCK), hidden * BLOCK
     for s in range(first, last):
         type_, at, filled = _place_of(step.runs, s)
-        copy_in(features, pointer(step.features, at), (1, 1, count), columns, filled)
-        copy_in(own, pointer(step.hidden, at), (1, 1, rows), columns, filled)
-        copy_in(content, pointer(step.cell, at), (1, 1, rows), columns, filled)
-        top = forward_layers(
-            _weights_of(networks, type_), features, own, content, above, kept, hidden * BLOCK, hidden, filled
-        )
+        copy_in(features, pointer(step.features, at), count, columns, filled)
+        copy_in(own, pointer(step.hidden, at), rows, columns, filled)
+        copy_in(content, pointer(step.cell, at), rows, columns, filled)
+        states = BlockStates(own, above, plane, content, kept, above, own, plane, BLOCK)
+        top = forward_layers(_weights_of(networks, type_), features, states, hidden, filled)
         head = pointer(networks.head, type_ * (hidden + 1))
         for q in range(0, filled, WIDTH * len(registers)):
             value = repeat(head, hidden, registers)
             for j in range(hidden):
                 value = fma(repeat(head, j, registers), load(top, j * BLOCK + q, registers, 1), value)
             store(sums, q, softplus(value), 1)
-        copy_out(pointer(step.values, at), sums, (1, 1, 1), columns, filled)
-        copy_out(pointer(step.next_hidden, at), above, (1, 1, rows), columns, filled)
-        copy_out(pointer(step.next_cell, at), kept, (1, 1, rows), columns, filled)
+        copy_out(pointer(step.values, at), sums, 1, columns, filled)
+        copy_out(pointer(step.next_hidden, at), above, rows, columns, filled)
+        copy_out(pointer(step.next_cell, at), kept, rows, columns, filled)
 
 
 @kernel
@@ -133,42 +130,30 @@ def backward(
     networks: RNNWeights,
     step: RNNStep,
     errors: RNNGradients,
-    sink: Array,
-    head_sink: Array,
+    sinks: LSTMGradient,
     block: RNNBlock,
     first: int,
     last: int,
 ) -> None:
-    """Write the errors of the blocks ``first`` … ``last`` − 1, and add their gradient of the weights.
-
-    Args:
-        networks: Weights.
-        step: Step that was made.
-        errors: Its gradients.
-        sink: Sum as ``LSTMGradient.layers``; the leading axis is that of the types.
-        head_sink: Sum as ``LSTMGradient.head``, alike.
-        block: Arrays of one block.
-        first: First of the blocks.
-        last: Block after the last one.
-    """
+    """Write the errors of the blocks ``first`` … ``last`` − 1, and add to each type's gradient of the weights."""
     layers, hidden, columns = step.hidden.shape
     rows, registers, tape, scratch = layers * hidden, networks.registers, block.tape, block.scratch
     for s in range(first, last):
         type_, at, filled = _place_of(step.runs, s)
         _load_block(step, errors, block, at, filled, registers)
-        cell, gradient = _weights_of(networks, type_), LSTMGradient(sink[type_], head_sink[type_])
+        cell, gradient = _weights_of(networks, type_), LSTMGradient(sinks.layers[type_], sinks.head[type_])
         output_gradients(cell, networks.head[type_], tape, scratch, 0, 0)
         for n in range(layers - 1, -1, -1):
-            gate_gradients(cell, tape, scratch, n, 0, 0, 0, filled)
+            gate_gradients(cell, tape, scratch, n, (0, 0, 0), filled)
             input_gradients(cell, scratch, n, 0, filled)
         accumulate_weights(tape, gradient, scratch, 0, 0, 1, filled)
         if errors.grad_features.shape[0] > 0:
             source = pointer(scratch.grad_features, 0)
-            copy_out(pointer(errors.grad_features, at), source, (1, 1, errors.grad_features.shape[0]), columns, filled)
-        copy_out(pointer(errors.grad_cell, at), pointer(scratch.grad_cell, 0), (1, 1, rows), columns, filled)
+            copy_out(pointer(errors.grad_features, at), source, errors.grad_features.shape[0], columns, filled)
+        copy_out(pointer(errors.grad_cell, at), pointer(scratch.grad_cell, 0), rows, columns, filled)
         for n in range(layers):
             into = pointer(errors.grad_hidden, n * hidden * columns + at)
-            copy_out(into, pointer(scratch.grad_hidden, n * (hidden + 3) * BLOCK), (1, 1, hidden), columns, filled)
+            copy_out(into, pointer(scratch.grad_hidden, n * (hidden + 3) * BLOCK), hidden, columns, filled)
 
 
 @kernel
@@ -178,15 +163,15 @@ def _load_block(
     """Fetch a block as it was before and after its step, and what is asked of it."""
     layers, hidden, columns = step.hidden.shape
     rows, tape, scratch = layers * hidden, block.tape, block.scratch
-    copy_in(pointer(tape.features, 0), pointer(step.features, at), (1, 1, step.features.shape[0]), columns, filled)
-    copy_in(pointer(tape.hidden, 0), pointer(step.hidden, at), (1, 1, rows), columns, filled)
-    copy_in(pointer(tape.hidden, rows * BLOCK), pointer(step.next_hidden, at), (1, 1, rows), columns, filled)
-    copy_in(pointer(tape.cell, 0), pointer(step.cell, at), (1, 1, rows), columns, filled)
-    copy_in(pointer(tape.grad_moves, 0), pointer(errors.grad_sums, at), (1, 1, 1), columns, filled)
-    copy_in(pointer(scratch.grad_cell, 0), pointer(errors.grad_next_cell, at), (1, 1, rows), columns, filled)
+    copy_in(pointer(tape.features, 0), pointer(step.features, at), step.features.shape[0], columns, filled)
+    copy_in(pointer(tape.hidden, 0), pointer(step.hidden, at), rows, columns, filled)
+    copy_in(pointer(tape.hidden, rows * BLOCK), pointer(step.next_hidden, at), rows, columns, filled)
+    copy_in(pointer(tape.cell, 0), pointer(step.cell, at), rows, columns, filled)
+    copy_in(pointer(tape.grad_moves, 0), pointer(errors.grad_sums, at), 1, columns, filled)
+    copy_in(pointer(scratch.grad_cell, 0), pointer(errors.grad_next_cell, at), rows, columns, filled)
     for n in range(layers):
         source = pointer(errors.grad_next_hidden, n * hidden * columns + at)
-        copy_in(pointer(scratch.grad_hidden, n * (hidden + 3) * BLOCK), source, (1, 1, hidden), columns, filled)
+        copy_in(pointer(scratch.grad_hidden, n * (hidden + 3) * BLOCK), source, hidden, columns, filled)
 
 
 @kernel

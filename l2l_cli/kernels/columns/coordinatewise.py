@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from l2l_cli.kernels.blocks import BLOCK
-from l2l_cli.kernels.columns.lstm import LSTMWeights, forward_layers
+from l2l_cli.kernels.columns.lstm import BlockStates, LSTMWeights, forward_layers
 from l2l_cli.kernels.columns.transfers import copy_in, copy_out
 from l2l_cli.kernels.simd.compiled import kernel
 from l2l_cli.kernels.simd.functions import at_least, at_most, log_size
@@ -37,41 +37,17 @@ class PackedRule(NamedTuple):
     constant: float
 
 
-class BlocksStep(NamedTuple):
-    """What one step over B blocks reads and writes; coordinates beyond the last are padding.
+class RuleStep(NamedTuple):
+    """What one step reads and writes: B blocks, or C coordinates in rows of all of them.
 
     Attributes:
-        gradient: (B · BLOCK,); not read if features are ``GIVEN``.
-        features: (B, F, BLOCK).
-        hidden: h before the step, (layers, B, H, BLOCK).
+        gradient: (B · BLOCK,) with padding, or (C,); not read if features are ``GIVEN``.
+        features: (B, F, BLOCK), or (F, C), or (0, 0) if rows of them are not given.
+        hidden: h before the step, (layers, B, H, BLOCK) or (layers, H, C).
         cell: c before the step, alike.
         next_hidden: h after it.
         next_cell: c after it.
-        params: θ before the step, (B · BLOCK,).
-        next_params: θ after it.
-    """
-
-    gradient: Array
-    features: Array
-    hidden: Array
-    cell: Array
-    next_hidden: Array
-    next_cell: Array
-    params: Array
-    next_params: Array
-
-
-class ColumnsStep(NamedTuple):
-    """What one step of C coordinates reads and writes, in rows of all coordinates.
-
-    Attributes:
-        gradient: (C,); not read if features are ``GIVEN``.
-        features: (F, C), or (0, 0) if the kernel computes them.
-        hidden: h before the step, (layers, H, C).
-        cell: c before the step, alike.
-        next_hidden: h after it.
-        next_cell: c after it.
-        params: θ before the step, (C,).
+        params: θ before the step, shaped as the gradient.
         next_params: θ after it.
     """
 
@@ -86,51 +62,65 @@ class ColumnsStep(NamedTuple):
 
 
 @kernel
-def forward(rule: PackedRule, step: BlocksStep, first: int, last: int) -> None:
+def forward(rule: PackedRule, step: RuleStep, first: int, last: int) -> None:
     """Advance the blocks ``first`` … ``last`` − 1 by one step."""
     _, blocks, hidden, _ = step.hidden.shape
-    head, registers = pointer(rule.head, 0), rule.cell.registers
+    plane = blocks * hidden * BLOCK
     for s in range(first, last):
-        _show(rule, step, s)
-        below = pointer(step.features, s * step.features.shape[1] * BLOCK)
         at = s * hidden * BLOCK
-        own, content = pointer(step.hidden, at), pointer(step.cell, at)
-        above, kept = pointer(step.next_hidden, at), pointer(step.next_cell, at)
-        top = forward_layers(rule.cell, below, own, content, above, kept, blocks * hidden * BLOCK, hidden, BLOCK)
-        for q in range(0, BLOCK, WIDTH * len(registers)):
-            move = repeat(head, hidden, registers)
-            for j in range(hidden):
-                move = fma(repeat(head, j, registers), load(top, j * BLOCK + q, registers, 1), move)
-            store(step.next_params, s * BLOCK + q, load(step.params, s * BLOCK + q, registers, 1) + move, 1)
+        own, above = pointer(step.hidden, at), pointer(step.next_hidden, at)
+        content, kept = pointer(step.cell, at), pointer(step.next_cell, at)
+        _advance(rule, step, s, BlockStates(own, above, plane, content, kept, above, own, plane, BLOCK))
 
 
 @kernel
-def forward_columns(rule: PackedRule, step: ColumnsStep, chunk: BlocksStep, first: int, last: int) -> None:
-    """Advance the blocks ``first`` … ``last`` − 1 of rows of columns by one step, a few at a time in a chunk's arrays.
+def _advance(rule: PackedRule, step: RuleStep, s: int, states: BlockStates) -> None:
+    """Take block s through the layers, and move its coordinates."""
+    hidden, head, registers = step.hidden.shape[2], pointer(rule.head, 0), rule.cell.registers
+    _show(rule, step, s)
+    below = pointer(step.features, s * step.features.shape[1] * BLOCK)
+    top = forward_layers(rule.cell, below, states, hidden, BLOCK)
+    for q in range(0, BLOCK, WIDTH * len(registers)):
+        move = repeat(head, hidden, registers)
+        for j in range(hidden):
+            move = fma(repeat(head, j, registers), load(top, j * BLOCK + q, registers, 1), move)
+        store(step.next_params, s * BLOCK + q, load(step.params, s * BLOCK + q, registers, 1) + move, 1)
 
-    A chunk is several blocks because rows lie far apart in memory: a short piece of each costs more to fetch.
+
+@kernel
+def forward_columns(rule: PackedRule, step: RuleStep, block: RuleStep, first: int, last: int) -> None:
+    """Advance the blocks ``first`` … ``last`` − 1 of rows of columns by one step, in one block's arrays.
+
+    A whole block's c is read, and c and h are written, where they lie: rows lie far apart in memory, and only while
+    the next unit is computed does it cost nothing to wait for them.
     """
     layers, hidden, columns = step.hidden.shape
-    blocks = chunk.hidden.shape[1]
-    states, row = (layers, blocks, hidden), (1, blocks, 1)
-    for s in range(first, last, blocks):
+    rows, plane = layers * hidden, hidden * BLOCK
+    own, above = pointer(block.hidden, 0), pointer(block.next_hidden, 0)
+    near, out = pointer(block.cell, 0), pointer(block.next_cell, 0)
+    for s in range(first, last):
         at = s * BLOCK
-        filled = min(min(blocks, last - s) * BLOCK, columns - at)
-        copy_in(pointer(chunk.gradient, 0), pointer(step.gradient, at), row, columns, filled)
+        filled = min(BLOCK, columns - at)
+        copy_in(pointer(block.gradient, 0), pointer(step.gradient, at), 1, columns, filled)
         if rule.shown == GIVEN:
-            features = step.features.shape[0]
-            copy_in(pointer(chunk.features, 0), pointer(step.features, at), (1, blocks, features), columns, filled)
-        copy_in(pointer(chunk.hidden, 0), pointer(step.hidden, at), states, columns, filled)
-        copy_in(pointer(chunk.cell, 0), pointer(step.cell, at), states, columns, filled)
-        copy_in(pointer(chunk.params, 0), pointer(step.params, at), row, columns, filled)
-        forward(rule, chunk, 0, (filled + BLOCK - 1) // BLOCK)
-        copy_out(pointer(step.next_hidden, at), pointer(chunk.next_hidden, 0), states, columns, filled)
-        copy_out(pointer(step.next_cell, at), pointer(chunk.next_cell, 0), states, columns, filled)
-        copy_out(pointer(step.next_params, at), pointer(chunk.next_params, 0), row, columns, filled)
+            copy_in(pointer(block.features, 0), pointer(step.features, at), step.features.shape[0], columns, filled)
+        copy_in(own, pointer(step.hidden, at), rows, columns, filled)
+        copy_in(pointer(block.params, 0), pointer(step.params, at), 1, columns, filled)
+        content, kept, copy = pointer(step.cell, at), pointer(step.next_cell, at), pointer(step.next_hidden, at)
+        coming = pointer(step.hidden, at + BLOCK)
+        states = BlockStates(own, above, plane, content, kept, copy, coming, hidden * columns, columns)
+        if filled < BLOCK:
+            copy_in(near, content, rows, columns, filled)
+            states = BlockStates(own, above, plane, near, out, above, own, plane, BLOCK)
+        _advance(rule, block, 0, states)
+        if filled < BLOCK:
+            copy_out(copy, above, rows, columns, filled)
+            copy_out(kept, out, rows, columns, filled)
+        copy_out(pointer(step.next_params, at), pointer(block.next_params, 0), 1, columns, filled)
 
 
 @kernel
-def _show(rule: PackedRule, step: BlocksStep, s: int) -> None:
+def _show(rule: PackedRule, step: RuleStep, s: int) -> None:
     """Make a block's features of its gradient."""
     if rule.shown == GIVEN:
         return

@@ -25,6 +25,7 @@ from l2l_cli.kernels.simd.registers import (
     fma,
     load,
     pointer,
+    prefetch,
     repeat,
     store,
 )
@@ -81,48 +82,103 @@ def pack(layers: Sequence[Sequence[Array]], columns: int) -> LSTMWeights:
     )
 
 
-@kernel
-def forward_layers(cell: LSTMWeights, below, own, content, above, kept, plane: int, hidden: int, filled: int):  # type: ignore[no-untyped-def]
-    """Take a block through all layers by one step; return where the last one's h_t begins.
+class LSTMLayer(NamedTuple):
+    """What the gates of a layer are sums of: pointers to its weights, biases and sources.
 
-    Args:
-        cell: Weights.
-        below: Features, (K, BLOCK).
-        own: The first layer's h_{t−1}, (H, BLOCK); the next layer's is ``plane`` numbers further on.
-        content: Its c_{t−1}, alike.
-        above: Its h_t, which is written.
-        kept: Its c_t, which is written.
-        plane: Numbers between one layer and the next.
+    Attributes:
+        weights: (H, K + H, 4).
+        bias: (H, 4).
+        below: Sources below, (K, BLOCK).
+        sources: K.
+        own: h_{t−1}, (H, BLOCK).
         hidden: H.
-        filled: Columns that matter; more may be written.
+    """
+
+    weights: object
+    bias: object
+    below: object
+    sources: int
+    own: object
+    hidden: int
+
+
+class BlockStates(NamedTuple):
+    """Pointers to the states of a block before and after a step.
+
+    Attributes:
+        own: h_{t−1} of the first layer, (H, BLOCK).
+        above: h_t, to be written.
+        plane: Numbers between the layers of these two.
+        content: c_{t−1}, a row every ``pitch`` numbers, as in the next three.
+        kept: c_t, to be written.
+        copy: Second place of h_t, which may be ``above``.
+        coming: Next block's h_{t−1}, which is fetched ahead of its use.
+        far_plane: Numbers between the layers of these four.
+        pitch: Numbers between their rows.
+    """
+
+    own: object
+    above: object
+    plane: int
+    content: object
+    kept: object
+    copy: object
+    coming: object
+    far_plane: int
+    pitch: int
+
+
+@kernel
+def forward_layers(cell: LSTMWeights, below, states: BlockStates, hidden: int, filled: int):  # type: ignore[no-untyped-def]
+    """Take a block with features (K, BLOCK) through all layers by one step; return where the last one's h_t begins.
+
+    ``filled`` is the number of columns that matter; more may be written.
     """
     for n in range(cell.starts.shape[0]):
-        weights, bias = pointer(cell.gates, cell.starts[n, 0]), pointer(cell.bias, n * 4 * hidden)
-        count, at = cell.starts[n, 2], n * plane
+        own, above = ahead(states.own, n * states.plane), ahead(states.above, n * states.plane)
+        layer = layer_of(cell, n, below, own, hidden)
         for j in range(hidden):
+            row = n * states.far_plane + j * states.pitch
+            for q in range(0, filled, WIDTH):
+                prefetch(states.content, row + BLOCK + q)
+                prefetch(states.coming, row + q)
             for q in range(0, filled, WIDTH * len(cell.registers)):
-                i, f, g, o = gates(weights, bias, j, ahead(below, q), count, ahead(own, at + q), hidden, cell.registers)
-                c = f * load(content, at + j * BLOCK + q, cell.registers, 1) + i * g
-                store(kept, at + j * BLOCK + q, c, 1)
-                store(above, at + j * BLOCK + q, sigmoid(o) * tanh(c), 1)
-        below = ahead(above, at)
+                i, f, g, o = gates(layer, j, q, cell.registers)
+                c = f * load(states.content, row + q, cell.registers, 1) + i * g
+                store(states.kept, row + q, c, 1)
+                h = sigmoid(o) * tanh(c)
+                store(above, j * BLOCK + q, h, 1)
+                store(states.copy, row + q, h, 1)
+        below = above
     return below
 
 
 @kernel
-def gates(weights, bias, j: int, below, count: int, own, hidden: int, registers: Registers):  # type: ignore[no-untyped-def]
-    """Return i, f, g of unit j, of ``count`` sources below and H of h_{t−1} at ``own``; and o before it is squashed."""
-    w = ahead(weights, 4 * j * (count + hidden))
-    i, f = repeat(bias, 4 * j, registers), repeat(bias, 4 * j + 1, registers)
-    g, o = repeat(bias, 4 * j + 2, registers), repeat(bias, 4 * j + 3, registers)
-    i, f, g, o = _add(w, below, count, i, f, g, o, registers)
-    i, f, g, o = _add(ahead(w, 4 * count), own, hidden, i, f, g, o, registers)
+def layer_of(cell: LSTMWeights, n: int, below, own, hidden: int):  # type: ignore[no-untyped-def]
+    """Return layer n on its sources."""
+    weights, bias = pointer(cell.gates, cell.starts[n, 0]), pointer(cell.bias, n * 4 * hidden)
+    return LSTMLayer(weights, bias, below, cell.starts[n, 2], own, hidden)
+
+
+@kernel
+def gates(layer: LSTMLayer, j: int, q: int, registers: Registers):  # type: ignore[no-untyped-def]
+    """Return i, f, g of unit j for the columns from q on; and o before it is squashed."""
+    w, bias, hidden = ahead(layer.weights, 4 * j * (layer.sources + layer.hidden)), layer.bias, layer.hidden
+    four = (
+        repeat(bias, 4 * j, registers),
+        repeat(bias, 4 * j + 1, registers),
+        repeat(bias, 4 * j + 2, registers),
+        repeat(bias, 4 * j + 3, registers),
+    )
+    four = _add(w, ahead(layer.below, q), layer.sources, four, registers)
+    i, f, g, o = _add(ahead(w, 4 * layer.sources), ahead(layer.own, q), hidden, four, registers)
     return sigmoid(i), sigmoid(f), tanh(g), o
 
 
 @kernel
-def _add(weights, sources, count: int, i, f, g, o, registers: Registers):  # type: ignore[no-untyped-def]
+def _add(weights, sources, count: int, four, registers: Registers):  # type: ignore[no-untyped-def]
     """Return the four sums with ``count`` sources added."""
+    i, f, g, o = four
     for k in range(count):
         x = load(sources, k * BLOCK, registers, 1)
         i = fma(repeat(weights, 4 * k, registers), x, i)

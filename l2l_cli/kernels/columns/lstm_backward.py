@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy import typing as npt
 from torch import Tensor
 
 from l2l_cli.kernels.blocks import BLOCK
-from l2l_cli.kernels.columns.lstm import LSTMWeights, gates
-from l2l_cli.kernels.columns.outer_products import outer, total
+from l2l_cli.kernels.columns.lstm import LSTMWeights, gates, layer_of
+from l2l_cli.kernels.columns.outer_products import Strided, outer, total
 from l2l_cli.kernels.simd.compiled import kernel
 from l2l_cli.kernels.simd.functions import sigmoid_and_inverse
 from l2l_cli.kernels.simd.registers import (
@@ -80,6 +81,12 @@ class LSTMScratch(NamedTuple):
     grad_features: Array
 
 
+def scratch_for(layers: int, hidden: int, features: int, dtype: npt.DTypeLike) -> LSTMScratch:
+    """Return room for a block; no features are data."""
+    shapes = (layers, hidden + 3), (layers, hidden), (layers, CHUNK, 4 * hidden), (features,)
+    return LSTMScratch(*(zeros((*shape, BLOCK), dtype) for shape in shapes))
+
+
 class Workspace:
     """Back-propagates on as many threads as torch may use; their rooms are kept from one time to the next."""
 
@@ -101,14 +108,7 @@ class Workspace:
         group, dtype = thread_group(torch.get_num_threads()), tape.hidden.dtype
         _, layers, blocks, hidden, _ = tape.hidden.shape
         while len(self._scratches) < group.threads:
-            self._scratches.append(
-                LSTMScratch(
-                    zeros((layers, hidden + 3, BLOCK), dtype),
-                    zeros((layers, hidden, BLOCK), dtype),
-                    zeros((layers, CHUNK, 4 * hidden, BLOCK), dtype),
-                    zeros((0, BLOCK), dtype),
-                )
-            )
+            self._scratches.append(scratch_for(layers, hidden, 0, dtype))
         widths = [int(below) + hidden + 1 for below in cell.starts[:, 2]]
         parts = [
             LSTMGradient(np.zeros(4 * hidden * sum(widths), dtype), np.zeros(hidden + 1, dtype))
@@ -155,7 +155,7 @@ def backward(
             for t in range(stop - 1, start - 1, -1):
                 output_gradients(cell, head, tape, scratch, t, s)
                 for n in range(layers - 1, -1, -1):
-                    gate_gradients(cell, tape, scratch, n, t, s, t - start, filled)
+                    gate_gradients(cell, tape, scratch, n, (t, s, t - start), filled)
                     input_gradients(cell, scratch, n, t - start, filled)
             accumulate_weights(tape, gradient, scratch, s, start, stop, filled)
             stop = start
@@ -179,19 +179,23 @@ def output_gradients(cell: LSTMWeights, head: Array, tape: LSTMTape, scratch: LS
 
 @kernel
 def gate_gradients(
-    cell: LSTMWeights, tape: LSTMTape, scratch: LSTMScratch, n: int, t: int, s: int, slot: int, filled: int
+    cell: LSTMWeights, tape: LSTMTape, scratch: LSTMScratch, n: int, place: tuple[int, int, int], filled: int
 ) -> None:
-    """Compute a layer's gates again and turn ∂/∂h and ∂/∂c into ∂/∂gates; ∂/∂c becomes that of step t − 1."""
+    """Compute a layer's gates again and turn ∂/∂h and ∂/∂c into ∂/∂gates; ∂/∂c becomes that of step t − 1.
+
+    ``place`` is step t, block s, and the step's place in the scratch.
+    """
+    t, s, slot = place
     hidden = tape.hidden.shape[3]
-    below, count, own, content, above = _sources(tape, n, t, s)
-    weights, bias = pointer(cell.gates, cell.starts[n, 0]), pointer(cell.bias, n * 4 * hidden)
+    below, _, own, content, above = _sources(tape, n, t, s)
+    layer = layer_of(cell, n, below, own, hidden)
     grad_hidden = pointer(scratch.grad_hidden, n * (hidden + 3) * BLOCK)
     grad_cell = pointer(scratch.grad_cell, n * hidden * BLOCK)
     into = pointer(scratch.grad_gates, (n * CHUNK + slot) * 4 * hidden * BLOCK)
     row, registers = hidden * BLOCK, cell.registers
     for j in range(hidden):
         for q in range(0, filled, WIDTH * len(registers)):
-            i, f, g, o = gates(weights, bias, j, ahead(below, q), count, ahead(own, q), hidden, registers)
+            i, f, g, o = gates(layer, j, q, registers)
             at = j * BLOCK + q
             o, inverse = sigmoid_and_inverse(o)
             # h = o tanh c has been kept, which spares the hyperbolic tangent.
@@ -260,20 +264,19 @@ def accumulate_weights(
 ) -> None:
     """Add a block's products of ∂/∂gates and sources over some steps to the gradient."""
     layers, blocks, hidden = tape.hidden.shape[1:4]
-    begin, whole = 0, layers * blocks * hidden * BLOCK
+    begin, whole, steps = 0, layers * blocks * hidden * BLOCK, stop - start
     for n in range(layers):
         below, count, own, _, _ = _sources(tape, n, start, s)
-        columns = count + hidden + 1
-        errors = pointer(scratch.grad_gates, n * CHUNK * 4 * hidden * BLOCK)
+        columns, rows = count + hidden + 1, 4 * hidden
         sink = pointer(gradient.layers, begin)
+        errors = Strided(pointer(scratch.grad_gates, n * CHUNK * rows * BLOCK), rows * BLOCK)
         stride = blocks * count * BLOCK if n == 0 else whole
-        rows, steps = 4 * hidden, stop - start
-        outer(sink, columns, errors, rows * BLOCK, rows, steps, below, stride, count, filled)
-        outer(ahead(sink, count), columns, errors, rows * BLOCK, rows, steps, own, whole, hidden, filled)
-        total(ahead(sink, count + hidden), columns, errors, rows * BLOCK, rows, steps, filled)
-        begin += 4 * hidden * columns
+        outer(Strided(sink, columns), errors, Strided(below, stride), rows, count, steps, filled)
+        outer(Strided(ahead(sink, count), columns), errors, Strided(own, whole), rows, hidden, steps, filled)
+        total(Strided(ahead(sink, count + hidden), columns), errors, rows, steps, filled)
+        begin += rows * columns
     if tape.grad_moves.shape[0] > 0:
         top = pointer(tape.hidden, (start + 1) * whole + ((layers - 1) * blocks + s) * hidden * BLOCK)
-        moves, pace = pointer(tape.grad_moves, (start * blocks + s) * BLOCK), blocks * BLOCK
-        outer(pointer(gradient.head, 0), 0, moves, pace, 1, stop - start, top, whole, hidden, filled)
-        total(pointer(gradient.head, hidden), 0, moves, pace, 1, stop - start, filled)
+        moves = Strided(pointer(tape.grad_moves, (start * blocks + s) * BLOCK), blocks * BLOCK)
+        outer(Strided(pointer(gradient.head, 0), 0), moves, Strided(top, whole), 1, hidden, steps, filled)
+        total(Strided(pointer(gradient.head, hidden), 0), moves, 1, steps, filled)

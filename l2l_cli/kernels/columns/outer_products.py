@@ -1,9 +1,8 @@
-"""Products of errors and sources, summed over steps and over the columns of a block: what a weight's gradient is.
-
-Both are rows of ``BLOCK`` columns; from one step to the next, errors lie ``pace`` numbers apart and sources ``stride``.
-"""
+"""Products of errors and sources, summed over steps and over the columns of a block: what a weight's gradient is."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from l2l_cli.kernels.blocks import BLOCK
 from l2l_cli.kernels.simd.compiled import kernel
@@ -14,41 +13,48 @@ LENGTH = 16 if SIXTEEN_AT_ONCE else 8
 """Columns of one register: a constant, because sixteen sums of more would not fit the registers."""
 
 
+class Strided(NamedTuple):
+    """A pointer to rows, and the numbers from one row of the sum, or from one step's rows, to the next."""
+
+    place: object
+    pace: int
+
+
 @kernel
-def total(sink, columns: int, errors, pace: int, rows: int, steps: int, filled: int) -> None:  # type: ignore[no-untyped-def]
-    """sink[r · columns] += Σ errors[t, r] over steps and columns."""
+def total(sink: Strided, errors: Strided, rows: int, steps: int, filled: int) -> None:
+    """sink[r] += Σ errors[t, r] over steps and columns."""
     for r in range(rows):
-        result = splat(0.0, load(errors, 0, LENGTH, 1))
+        result = splat(0.0, load(errors.place, 0, LENGTH, 1))
         for t in range(steps):
             for q in range(0, filled, LENGTH):
-                result = result + load(errors, t * pace + r * BLOCK + q, LENGTH, 1)
-        _add_sum(sink, r * columns, result)
+                result = result + load(errors.place, t * errors.pace + r * BLOCK + q, LENGTH, 1)
+        _add_sum(sink.place, r * sink.pace, result)
 
 
 @kernel
-def outer(  # type: ignore[no-untyped-def]
-    sink, columns: int, errors, pace: int, rows: int, steps: int, source, stride: int, count: int, filled: int
-) -> None:
-    """sink[r · columns + k] += Σ errors[t, r] · source[t, k] over steps and columns."""
+def outer(sink: Strided, errors: Strided, sources: Strided, rows: int, count: int, steps: int, filled: int) -> None:
+    """sink[r, k] += Σ errors[t, r] · sources[t, k] over steps and columns."""
+    columns = sink.pace
     for r in range(0, rows - rows % 4, 4):
-        four = ahead(errors, r * BLOCK)
+        four = Strided(ahead(errors.place, r * BLOCK), errors.pace)
         for k in range(0, count - count % 4, 4):
-            into, matching = ahead(sink, r * columns + k), ahead(source, k * BLOCK)
-            _tile(into, columns, four, pace, steps, matching, stride, filled)
+            into = Strided(ahead(sink.place, r * columns + k), columns)
+            _tile(into, four, Strided(ahead(sources.place, k * BLOCK), sources.pace), steps, filled)
     for r in range(rows):
         # What the tiles have left over: the last columns of every row, and all columns of the last rows.
         for k in range(count - count % 4 if r < rows - rows % 4 else 0, count):
-            result = splat(0.0, load(errors, 0, LENGTH, 1))
+            result = splat(0.0, load(errors.place, 0, LENGTH, 1))
             for t in range(steps):
                 for q in range(0, filled, LENGTH):
-                    e = load(errors, t * pace + r * BLOCK + q, LENGTH, 1)
-                    result = fma(e, load(source, t * stride + k * BLOCK + q, LENGTH, 1), result)
-            _add_sum(sink, r * columns + k, result)
+                    e = load(errors.place, t * errors.pace + r * BLOCK + q, LENGTH, 1)
+                    result = fma(e, load(sources.place, t * sources.pace + k * BLOCK + q, LENGTH, 1), result)
+            _add_sum(sink.place, r * columns + k, result)
 
 
 @kernel
-def _tile(sink, columns: int, errors, pace: int, steps: int, source, stride: int, filled: int) -> None:  # type: ignore[no-untyped-def]
+def _tile(into: Strided, four: Strided, matching: Strided, steps: int, filled: int) -> None:
     """Four rows by four columns of ``outer``: sixteen sums for eight loads."""
+    (sink, columns), (errors, pace), (source, stride) = into, four, matching
     zero = splat(0.0, load(errors, 0, LENGTH, 1))
     a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = c0 = c1 = c2 = c3 = d0 = d1 = d2 = d3 = zero
     for t in range(steps):

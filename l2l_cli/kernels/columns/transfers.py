@@ -1,8 +1,4 @@
-"""Some blocks' way from rows of all C columns into arrays of their own, which stay in the cache, and back.
-
-``shape`` is that of the blocks, (layers, blocks, rows), BLOCK columns each; in memory of all columns the rows of all
-layers follow each other, ``stride`` numbers apart.
-"""
+"""A block's way from rows of all C columns, ``stride`` numbers apart, into an array in the cache, and back."""
 
 from __future__ import annotations
 
@@ -12,36 +8,27 @@ from l2l_cli.kernels.simd.registers import WIDTH, load, splat, store
 
 
 @kernel
-def copy_in(target, source, shape: tuple[int, int, int], stride: int, filled: int) -> None:  # type: ignore[no-untyped-def]
-    """Copy ``filled`` columns of all rows into blocks, with zeros beyond the last column."""
-    layers, blocks, rows = shape
-    if filled < blocks * BLOCK:
+def copy_in(target, source, rows: int, stride: int, filled: int) -> None:  # type: ignore[no-untyped-def]
+    """Copy ``filled`` columns of rows into (rows, BLOCK), with zeros beyond the last column."""
+    if filled < BLOCK:
         zero = splat(0.0, load(target, 0, WIDTH, 1))
-        for at in range(0, layers * blocks * rows * BLOCK, WIDTH):
+        for at in range(0, rows * BLOCK, WIDTH):
             store(target, at, zero, 1)
-    whole = filled - filled % WIDTH
-    for n in range(layers):
-        for k in range(rows):
-            row = (n * rows + k) * stride
-            for q in range(0, whole, WIDTH):
-                at = ((n * blocks + q // BLOCK) * rows + k) * BLOCK + q % BLOCK
-                store(target, at, load(source, row + q, WIDTH, 1), 1)
-            for q in range(whole, filled):
-                at = ((n * blocks + q // BLOCK) * rows + k) * BLOCK + q % BLOCK
-                store(target, at, load(source, row + q, 1, 1), 1)
+    _copy(target, source, rows, (BLOCK, stride), filled)
 
 
 @kernel
-def copy_out(target, source, shape: tuple[int, int, int], stride: int, filled: int) -> None:  # type: ignore[no-untyped-def]
-    """Copy ``filled`` columns of blocks back to all rows."""
-    layers, blocks, rows = shape
+def copy_out(target, source, rows: int, stride: int, filled: int) -> None:  # type: ignore[no-untyped-def]
+    """Copy ``filled`` columns of (rows, BLOCK) back."""
+    _copy(target, source, rows, (stride, BLOCK), filled)
+
+
+@kernel
+def _copy(target, source, rows: int, strides: tuple[int, int], filled: int) -> None:  # type: ignore[no-untyped-def]
     whole = filled - filled % WIDTH
-    for n in range(layers):
-        for k in range(rows):
-            row = (n * rows + k) * stride
-            for q in range(0, whole, WIDTH):
-                at = ((n * blocks + q // BLOCK) * rows + k) * BLOCK + q % BLOCK
-                store(target, row + q, load(source, at, WIDTH, 1), 1)
-            for q in range(whole, filled):
-                at = ((n * blocks + q // BLOCK) * rows + k) * BLOCK + q % BLOCK
-                store(target, row + q, load(source, at, 1, 1), 1)
+    for k in range(rows):
+        into, at = k * strides[0], k * strides[1]
+        for q in range(0, whole, WIDTH):
+            store(target, into + q, load(source, at + q, WIDTH, 1), 1)
+        for q in range(whole, filled):
+            store(target, into + q, load(source, at + q, 1, 1), 1)

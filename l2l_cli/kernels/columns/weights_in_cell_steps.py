@@ -7,34 +7,63 @@ those of the next x, and 1.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from l2l_cli.kernels.simd.compiled import kernel
 from l2l_cli.kernels.simd.functions import at_least, sigmoid, tanh, where_positive
 from l2l_cli.kernels.simd.registers import WIDTH, Array, Registers, fma, load, pointer, splat, store
 
 
+class CellTape(NamedTuple):
+    """What T steps of E data sets leave behind; E is padded to whole registers.
+
+    Attributes:
+        features: u_t, (T, D + 4, E), or (T, 2D + 4, E) with the next x in it; the last row is 1.
+        gates: f, i and c̃, (T, 3P, E); after the backward pass ∂objective/∂(what is squashed).
+        weights: θ before each step and after the last, (T + 1, P, E).
+        hidden: Activations of the model's hidden layer, (T, H, E).
+    """
+
+    features: Array
+    gates: Array
+    weights: Array
+    hidden: Array
+
+
+class CellErrors(NamedTuple):
+    """What is carried from step to step on the way back, and what comes from the losses.
+
+    Attributes:
+        features: ∂/∂u_t by way of the learner, shaped as a step of ``CellTape.features``.
+        weights: ∂/∂θ_t, then ∂/∂θ_{t−1}, by way of what came later, (P, E).
+        answers: ∂/∂ŷ by way of the losses, (T, E).
+    """
+
+    features: Array
+    weights: Array
+    answers: Array
+
+
 @kernel
-def inputs_of(weights: Array, hidden: Array) -> int:
+def inputs_of(tape: CellTape) -> int:
     """Return the model's number D of inputs."""
-    return int((weights.shape[1] - 1) // hidden.shape[1] - 2)
+    return int((tape.weights.shape[1] - 1) // tape.hidden.shape[1] - 2)
 
 
 @kernel
-def forward_step(
-    features: Array, gates: Array, weights: Array, hidden: Array, t: int, frozen: bool, registers: Registers
-) -> None:
+def forward_step(tape: CellTape, t: int, frozen: bool, registers: Registers) -> None:
     """Move θ_t by the gates of step t, which are squashed in place, and answer step t + 1; t = −1 only answers."""
     if t >= 0:
-        _move(features, gates, weights, hidden, t, frozen, registers)
-    if t + 1 < features.shape[0]:
-        _answer(features, weights, hidden, t + 1, registers)
+        _move(tape, t, frozen, registers)
+    if t + 1 < tape.features.shape[0]:
+        _answer(tape, t + 1, registers)
 
 
 @kernel
-def _move(
-    features: Array, gates: Array, weights: Array, hidden: Array, t: int, frozen: bool, registers: Registers
-) -> None:
+def _move(tape: CellTape, t: int, frozen: bool, registers: Registers) -> None:
+    features, gates, weights, _ = tape
     size, lanes = weights.shape[1:]
-    flag = pointer(features, (t * features.shape[1] + inputs_of(weights, hidden) + 2) * lanes)
+    flag = pointer(features, (t * features.shape[1] + inputs_of(tape) + 2) * lanes)
     table, old = pointer(gates, t * 3 * size * lanes), pointer(weights, t * size * lanes)
     new = pointer(weights, (t + 1) * size * lanes)
     for p in range(size):
@@ -54,10 +83,11 @@ def _move(
 
 
 @kernel
-def _answer(features: Array, weights: Array, hidden: Array, t: int, registers: Registers) -> None:
+def _answer(tape: CellTape, t: int, registers: Registers) -> None:
     """Answer x_t with θ_t; keep ŷ_t and the hidden activations."""
+    features, _, weights, hidden = tape
     size, lanes = weights.shape[1:]
-    count, width = hidden.shape[1], inputs_of(weights, hidden)
+    count, width = hidden.shape[1], inputs_of(tape)
     x = pointer(features, t * features.shape[1] * lanes)
     theta, kept = pointer(weights, t * size * lanes), pointer(hidden, t * count * lanes)
     bias, out = count * width * lanes, count * (width + 1) * lanes
@@ -74,56 +104,21 @@ def _answer(features: Array, weights: Array, hidden: Array, t: int, registers: R
 
 
 @kernel
-def backward_step(
-    features: Array,
-    gates: Array,
-    weights: Array,
-    hidden: Array,
-    grad_features: Array,
-    grad_weights: Array,
-    grad_answers: Array,
-    t: int,
-    frozen: bool,
-    registers: Registers,
-) -> None:
-    """Carry ∂/∂θ through the answer of step t, then through the move of step t − 1.
-
-    Args:
-        features: See ``CellTape``, as for the next three.
-        gates: Those of step t − 1 become ∂/∂(what is squashed).
-        weights: θ.
-        hidden: The model's.
-        grad_features: ∂/∂u_t by way of the learner, shaped as a step of ``features``.
-        grad_weights: ∂/∂θ_t, then ∂/∂θ_{t−1}, by way of what came later, (P, E).
-        grad_answers: ∂/∂ŷ by way of the losses, (T, E).
-        t: T only carries through the last move.
-        frozen: Whether weights stay where targets are hidden.
-        registers: Registers that are taken at once.
-    """
-    if t < features.shape[0]:
-        _model_gradients(features, weights, hidden, grad_features, grad_weights, grad_answers, t, registers)
+def backward_step(tape: CellTape, errors: CellErrors, t: int, frozen: bool, registers: Registers) -> None:
+    """Carry ∂/∂θ through the answer of step t, unless t = T, then through the move of step t − 1."""
+    if t < tape.features.shape[0]:
+        _model_gradients(tape, errors, t, registers)
     if t > 0:
-        _gate_gradients(features, gates, weights, hidden, grad_weights, t - 1, frozen, registers)
+        _gate_gradients(tape, errors.weights, t - 1, frozen, registers)
 
 
 @kernel
-def _gate_gradients(
-    features: Array,
-    gates: Array,
-    weights: Array,
-    hidden: Array,
-    grad_weights: Array,
-    t: int,
-    frozen: bool,
-    registers: Registers,
-) -> None:
+def _gate_gradients(tape: CellTape, grad_weights: Array, t: int, frozen: bool, registers: Registers) -> None:
+    features, gates, weights, _ = tape
     size, lanes = weights.shape[1:]
-    flag = pointer(features, (t * features.shape[1] + inputs_of(weights, hidden) + 2) * lanes)
-    table, old, errors = (
-        pointer(gates, t * 3 * size * lanes),
-        pointer(weights, t * size * lanes),
-        pointer(grad_weights, 0),
-    )
+    flag = pointer(features, (t * features.shape[1] + inputs_of(tape) + 2) * lanes)
+    table, old = pointer(gates, t * 3 * size * lanes), pointer(weights, t * size * lanes)
+    errors = pointer(grad_weights, 0)
     for p in range(size):
         for q in range(0, lanes, WIDTH * len(registers)):
             at = p * lanes + q
@@ -141,26 +136,18 @@ def _gate_gradients(
 
 
 @kernel
-def _model_gradients(
-    features: Array,
-    weights: Array,
-    hidden: Array,
-    grad_features: Array,
-    grad_weights: Array,
-    grad_answers: Array,
-    t: int,
-    registers: Registers,
-) -> None:
+def _model_gradients(tape: CellTape, carried: CellErrors, t: int, registers: Registers) -> None:
     """Add to ∂/∂θ_t what comes by way of ŷ_t: from the losses and from the learner that reads it."""
+    features, _, weights, hidden = tape
     size, lanes = weights.shape[1:]
-    count, width = hidden.shape[1], inputs_of(weights, hidden)
+    count, width = hidden.shape[1], inputs_of(tape)
     x = pointer(features, t * features.shape[1] * lanes)
     theta, kept, errors = (
         pointer(weights, t * size * lanes),
         pointer(hidden, t * count * lanes),
-        pointer(grad_weights, 0),
+        pointer(carried.weights, 0),
     )
-    given, read = pointer(grad_answers, t * lanes), pointer(grad_features, (width + 1) * lanes)
+    given, read = pointer(carried.answers, t * lanes), pointer(carried.features, (width + 1) * lanes)
     bias, out = count * width * lanes, count * (width + 1) * lanes
     for q in range(0, lanes, WIDTH * len(registers)):
         answer = load(x, (width + 1) * lanes + q, registers, 1)

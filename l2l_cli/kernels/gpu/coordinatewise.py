@@ -77,6 +77,17 @@ def padded(count: int) -> int:
     return -(-count // PITCH) * PITCH
 
 
+def unknown(weights: Weights) -> str:
+    """Return what the kernels do not know of an LSTM; empty if they know all."""
+    if weights.presentation.mode == Mode.GIVEN:
+        return "the GPU's kernels do not know this pre-processing of gradients"
+    if weights.hidden > MOST_UNITS:
+        return f"the GPU's kernels have room for {MOST_UNITS} units, not {weights.hidden}"
+    if weights.head[0].dtype != torch.float32:
+        return f"the GPU's kernels compute in float32, not {weights.head[0].dtype}"
+    return ""
+
+
 class TritonUnroll:
     """T steps of a coordinatewise LSTM on C coordinates, and the gradient of φ.
 
@@ -87,26 +98,13 @@ class TritonUnroll:
         precision: Precision of float32 products: "tf32" (and squashing to the same 2⁻¹¹), "tf32x3" or "ieee".
     """
 
-    def __init__(
-        self,
-        weights: Weights,
-        state_dtype: torch.dtype = torch.float32,
-        precision: str = "tf32",
-    ) -> None:
-        hidden = weights.layers[0][1].shape[1]
-        if hidden > MOST_UNITS:
-            raise ValueError(f"the Triton kernel has room for {MOST_UNITS} units, not {hidden}; use kernels=reference")
-        if weights.head[0].dtype != torch.float32:
-            raise ValueError(
-                f"the Triton kernel computes in float32, not {weights.head[0].dtype}; use kernels=reference"
-            )
-        self.weights = weights
-        if weights.presentation.mode == Mode.GIVEN:
-            raise ValueError("the Triton kernel makes its features itself; use kernels=reference")
+    def __init__(self, weights: Weights, state_dtype: torch.dtype = torch.float32, precision: str = "tf32") -> None:
+        if why_not := unknown(weights):
+            raise ValueError(f"{why_not}; use kernels=reference")
+        self.weights, hidden = weights, weights.hidden
         self.output_scale = float(weights.output_scale)  # an int would be a kernel of its own
         self.presentation = weights.presentation
-        self.state_dtype = state_dtype
-        self.precision = precision
+        self.state_dtype, self.precision = state_dtype, precision
         self._layers, self._hidden = len(weights.layers), hidden
         self._units = max(16, 1 << (hidden - 1).bit_length())
         self._size = (-1, -1, False)  # coordinates, steps and whether they are recorded

@@ -166,9 +166,9 @@ def forward(
 
 
 @jit
-def _input_gradients(weights, first: tl.constexpr, a_i, a_f, a_g, a_o, UNITS: tl.constexpr, PRECISION: tl.constexpr):
+def _input_gradients(weights, first: tl.constexpr, a_i, a_f, a_g, a_o, PRECISION: tl.constexpr):
     """Carry ∂/∂gates back through four squares of the weights, of which ``first`` is the input gate's."""
-    i, f, g, o = _squares(weights, first, UNITS)
+    i, f, g, o = _squares(weights, first, a_i.shape[0])
     total = _dot(i, a_i, tl.zeros(a_i.shape, tl.float32), PRECISION)
     total = _dot(f, a_f, total, PRECISION)
     total = _dot(g, a_g, total, PRECISION)
@@ -215,11 +215,9 @@ def backward(
         tl.store(row + layer, a_f, mask=real)
         tl.store(row + 2 * layer, a_g, mask=real)
         tl.store(row + 3 * layer, a_o, mask=real)
-        tl.store(
-            grad_old_hidden + at, _input_gradients(weights, 16 * n + 3, a_i, a_f, a_g, a_o, UNITS, PRECISION), mask=real
-        )
+        tl.store(grad_old_hidden + at, _input_gradients(weights, 16 * n + 3, a_i, a_f, a_g, a_o, PRECISION), mask=real)
         if n > 0:
-            pulled = _input_gradients(weights, 16 * n + 2, a_i, a_f, a_g, a_o, UNITS, PRECISION)
+            pulled = _input_gradients(weights, 16 * n + 2, a_i, a_f, a_g, a_o, PRECISION)
 
 
 class Launch(NamedTuple):

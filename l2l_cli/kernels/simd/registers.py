@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from llvmlite import binding as llvm
 from llvmlite import ir
-from numba.core import config, types
+from numba.core import cgutils, config, types
 from numba.core.datamodel import models
 from numba.core.errors import TypingError
 from numba.extending import intrinsic as numba_intrinsic
@@ -196,6 +196,21 @@ def store(typing: Context, array: NumbaType, position: NumbaType, value: NumbaTy
         return context.get_dummy_value()
 
     return types.void(array, types.intp, value, lanes), code
+
+
+@intrinsic
+def prefetch(typing: Context, array: NumbaType, position: NumbaType) -> Intrinsic:
+    """Fetch a cache line of an array or pointer ahead of its use; a place beyond the end does no harm."""
+
+    def code(context: Context, builder: ir.IRBuilder, signature: NumbaType, args: Sequence[ir.Value]) -> ir.Value:
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        place = builder.bitcast(_element(context, builder, signature.args[0], args[0], args[1]), byte)
+        kind = ir.FunctionType(ir.VoidType(), [byte] + 3 * [number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")  # type: ignore[no-untyped-call]
+        builder.call(function, [place, *(ir.Constant(number, value) for value in (0, 2, 1))])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), code
 
 
 @intrinsic

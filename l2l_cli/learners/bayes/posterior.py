@@ -51,6 +51,8 @@ class Bayes(Learner[Knowledge]):
         ValueError: No such learner is known for the task.
     """
 
+    is_limit = True
+
     def __init__(self, task: Task) -> None:
         super().__init__(task)
         self.posterior = posterior_of(task)

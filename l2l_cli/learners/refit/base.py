@@ -144,7 +144,8 @@ class Refit(Learner[Examples], ABC):
         """Return a fit to each set of examples, from the cache or new."""
         keys = [hashlib.blake2b(x.tobytes() + b"/" + y.tobytes()).digest() for x, y in examples]
         fits = {key: self._fits[key] for key in keys if key in self._fits}
-        fits |= {key: laplace(y) for key, (_, y) in zip(keys, examples, strict=True) if not _has_both(y)}
+        pairs = zip(keys, examples, strict=True)
+        fits |= {key: laplace(y) for key, (_, y) in pairs if not (len(y) and y.max() > 0 and y.min() < 1)}
         missing = {key: pair for key, pair in zip(keys, examples, strict=True) if key not in fits}
         if missing:
             fits |= zip(missing, self.fit_all(list(missing.values())), strict=True)
@@ -169,11 +170,6 @@ def classes_of(targets: Array) -> NDArray[np.int64]:
             "task whose targets are 0 or 1, or learner=logistic_regression"
         )
     return classes
-
-
-def _has_both(targets: Array) -> bool:
-    """Return whether both classes have weight among targets in [0, 1]."""
-    return len(targets) > 0 and targets.max() > 0 and targets.min() < 1
 
 
 def laplace(targets: Array) -> Predictor:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Batch, Batches, Params
+from l2l_cli.kernels.differentiable import differentiable
 from l2l_cli.kernels.paths import Path
 from l2l_cli.models.recorded_loss import Layout, RecordedLoss, in_turn
 from l2l_cli.optimizers.compiled import CompiledSteps, Fitting, Unroll
@@ -20,6 +21,7 @@ from l2l_cli.optimizers.compiled import CompiledSteps, Fitting, Unroll
 Memory = TypeVar("Memory")
 State = tuple[Params, Memory]
 """θ and what the rule remembers: the fields of a ``DescentState``."""
+Stepped = tuple[State[Memory], Tensor]
 
 
 class _Part(NamedTuple):
@@ -63,23 +65,28 @@ class UnrollByType(Unroll[dict[str, Memory]]):
         found = {name: part.steps.step(memory[name], *piece) for (name, part), *piece in pieces}
         return _state(params, layout, found), outputs
 
-    def losses(
-        self, params: Params, memory: dict[str, Memory], batches: Batches
-    ) -> tuple[State[dict[str, Memory]], Tensor]:
+    def losses(self, params: Params, memory: dict[str, Memory], batches: Batches) -> Stepped[dict[str, Memory]]:
         """Return θ and the memory after T steps, as constants, and the losses (T, E), differentiable in φ."""
         phi = [value for steps in self._steps.values() for value in steps.phi]
         found: list[State[dict[str, Memory]]] = []
-        losses: Tensor = _CpuLosses.apply(self, params, memory, batches, found, *phi)  # type: ignore[no-untyped-call]
+
+        def forward() -> tuple[Tensor]:
+            state, _, losses = self._unrolled(params, memory, batches, record=True)
+            found.append(state)
+            return (losses,)
+
+        def windows() -> list[int]:
+            return [steps.windows for steps in self._steps.values()]
+
+        (losses,) = differentiable(forward, lambda grad: self._backward(grad, params), windows, phi)
         return found[0], losses
 
-    def answers(
-        self, params: Params, memory: dict[str, Memory], batches: Batches
-    ) -> tuple[State[dict[str, Memory]], Tensor]:
+    def answers(self, params: Params, memory: dict[str, Memory], batches: Batches) -> Stepped[dict[str, Memory]]:
         """Return θ and the memory after T steps, and the outputs (T, E, N, ...), without any derivative."""
-        state, outputs, _ = self.unroll(params, memory, batches, record=False)
+        state, outputs, _ = self._unrolled(params, memory, batches, record=False)
         return state, outputs
 
-    def unroll(
+    def _unrolled(
         self, params: Params, memory: dict[str, Memory], batches: Batches, record: bool
     ) -> tuple[State[dict[str, Memory]], Tensor, Tensor]:
         """Return θ and the memory after T steps, and their outputs or, if the buffers record the steps, their losses.
@@ -106,7 +113,7 @@ class UnrollByType(Unroll[dict[str, Memory]]):
         answers = torch.stack(outputs) if outputs else theta.new_empty(0)
         return _state(params, layout, found), answers, torch.stack(losses)
 
-    def backward(self, grad_losses: Tensor, params: Params) -> list[Tensor]:
+    def _backward(self, grad_losses: Tensor, params: Params) -> list[Tensor]:
         """Return the gradient of φ, in the order of the rules' parameters, from ∂objective/∂losses (T, E)."""
         groups, grad_phi = self._split(params), list[Tensor]()
         # Drawn by what is differentiated: a resumed run draws the same without anything to remember.
@@ -117,11 +124,6 @@ class UnrollByType(Unroll[dict[str, Memory]]):
             else:  # the model has no parameters of the type
                 grad_phi += [torch.zeros_like(value) for value in steps.phi]
         return grad_phi
-
-    @property
-    def windows(self) -> list[int]:
-        """The number of windows of each rule so far: its buffers hold the last one alone."""
-        return [steps.windows for steps in self._steps.values()]
 
     def _parts(self, params: Params) -> dict[str, _Part]:
         return {
@@ -174,31 +176,3 @@ def _state(
 def _whole(pieces: Sequence[Tensor]) -> Tensor:
     """Return vectors as one, without a copy if there is but one."""
     return pieces[0] if len(pieces) == 1 else torch.cat(list(pieces))
-
-
-class _CpuLosses(torch.autograd.Function):
-    """Losses as a function of φ."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        unroll: UnrollByType[Memory],
-        params: Params,
-        memory: dict[str, Memory],
-        batches: Batches,
-        found: list[State[dict[str, Memory]]],
-        *phi: Tensor,
-    ) -> Tensor:
-        del phi
-        state, _, losses = unroll.unroll(params, memory, batches, record=True)
-        found.append(state)
-        ctx.unroll, ctx.params, ctx.windows = unroll, params, unroll.windows
-        return losses
-
-    @staticmethod
-    def backward(ctx: Any, grad_losses: Tensor) -> tuple[Tensor | None, ...]:
-        if ctx.windows != ctx.unroll.windows:
-            raise RuntimeError(
-                "these buffers were overwritten by a later unroll; call backward() before starting the next window"
-            )
-        return None, None, None, None, None, *ctx.unroll.backward(grad_losses, ctx.params)

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from l2l_cli.core.types import Batches, Params
-from l2l_cli.kernels.gpu.coordinatewise import MOST_UNITS, TritonUnroll, padded
+from l2l_cli.kernels.differentiable import differentiable
+from l2l_cli.kernels.gpu.coordinatewise import TritonUnroll, padded, unknown
 from l2l_cli.kernels.paths import TRITON
-from l2l_cli.kernels.weights import Mode, Weights
+from l2l_cli.kernels.weights import Weights
 from l2l_cli.models.point import Point
 from l2l_cli.models.recorded_loss import in_turn
 from l2l_cli.optimizers.compiled import Fitting, Unroll
@@ -68,7 +69,10 @@ class CudaUnroll(Unroll[LSTMStates]):
         if key not in self._recorded:
             self._recorded[key] = Recorded(self._fitting, self._weights, data, self._options)
         recorded = self._recorded[key]
-        losses: Tensor = _CudaLosses.apply(recorded, data, *self._weights.tensors)  # type: ignore[no-untyped-call]
+        phi = self._weights.tensors
+        (losses,) = differentiable(
+            lambda: (recorded.replay(data, phi),), recorded.differentiate, lambda: recorded.replays, phi
+        )
         return (recorded.params(), recorded.memory()), losses
 
 
@@ -132,10 +136,19 @@ class Recorded:
         self.forward = recorded(self._forward, device) if capture else self._forward
         self.backward = recorded(self._backward, device) if capture else self._backward
 
-    def take(self, data: UnrollData, phi: Sequence[Tensor]) -> None:
-        """Copy what the next replay is to use to where it will look."""
+    def replay(self, data: UnrollData, phi: Sequence[Tensor]) -> Tensor:
+        """Return the losses, (T, E), from another start, on other examples and with other parameters."""
         values = [value.detach() for value in [*data.tensors(), *phi]]
         torch._foreach_copy_([*self.data.tensors(), *self._phi], values)
+        self.forward()
+        self.replays += 1
+        return self.losses.clone()
+
+    def differentiate(self, grad_losses: Tensor) -> list[Tensor]:
+        """Return the gradient of φ in the last replay, from ∂objective/∂losses (T, E)."""
+        self.grad_losses.copy_(grad_losses)
+        self.backward()
+        return [value.clone() for value in self.gradient]
 
     def params(self) -> Params:
         """Return the parameters after the last step."""
@@ -168,13 +181,9 @@ class Recorded:
 
 
 def obstacle(weights: Weights) -> str:
-    """Return why the GPU's kernels cannot run an LSTM; empty if they can."""
-    if weights.presentation.mode == Mode.GIVEN:
-        return "the GPU's kernels do not know this pre-processing of gradients"
-    if weights.hidden > MOST_UNITS:
-        return f"the GPU's kernels have room for {MOST_UNITS} units, not {weights.hidden}"
-    if weights.head[0].dtype != torch.float32:
-        return f"the GPU's kernels compute in float32, not {weights.head[0].dtype}"
+    """Return why the GPU's kernels cannot run an LSTM here; empty if they can."""
+    if why_not := unknown(weights):
+        return why_not
     return "" if importlib.util.find_spec("triton") is not None else "Triton, which compiles them, is not installed"
 
 
@@ -191,26 +200,3 @@ def recorded(function: Callable[[], None], device: torch.device) -> Callable[[],
     with torch.cuda.graph(graph), torch.no_grad():
         function()
     return graph.replay
-
-
-class _CudaLosses(torch.autograd.Function):
-    """Losses as a function of φ."""
-
-    @staticmethod
-    def forward(ctx: Any, unroll: Recorded, data: UnrollData, *phi: Tensor) -> Tensor:
-        unroll.take(data, phi)
-        unroll.forward()
-        unroll.replays += 1
-        ctx.unroll, ctx.replays = unroll, unroll.replays
-        return unroll.losses.clone()
-
-    @staticmethod
-    def backward(ctx: Any, grad_losses: Tensor) -> tuple[Tensor | None, ...]:
-        unroll: Recorded = ctx.unroll
-        if ctx.replays != unroll.replays:
-            raise RuntimeError(
-                "these buffers were overwritten by a later unroll; call backward() before starting the next window"
-            )
-        unroll.grad_losses.copy_(grad_losses)
-        unroll.backward()
-        return (None, None, *(value.clone() for value in unroll.gradient))

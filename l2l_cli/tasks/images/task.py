@@ -79,9 +79,6 @@ class ImageTask(Classification):
         augment_test: Whether test images are changed, too, where the phase ``test`` fits to them, which it does in the
             division "phases".  What is held out is never changed.
         standardise: Scale of the inputs; "none" is 0 … 1, see ``rescale_``.
-
-    Raises:
-        ValueError: A number is out of range.
     """
 
     def __init__(
