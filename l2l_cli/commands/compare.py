@@ -186,7 +186,7 @@ def _score(
     if task.spec.hides:
         table["difference from the lowest, paired"] = held_out.against_the_best(standings)
         opening.append(held_out.MEANING)
-    figure = contenders_figure(metrics.read(), list(standings), folder.path)
+    figure = contenders_figure(metrics.read(), standings, folder.path)
     warnings = [f"**{warning}**: a wider grid may serve it better." for warning in _edges(standings)]
     sections = [Section("Scores", tables=[table], figures=[figure])]
     title = f"Comparison on {settings.choices['task']}"

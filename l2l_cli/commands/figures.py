@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from l2l_cli.commands.cells import Comparison
+from l2l_cli.evaluation.contest import Standing
 from l2l_cli.results.content import Figure
-from l2l_cli.results.plot import curves, decorate, heat_map, panels, save
+from l2l_cli.results.plot import LIMIT_STYLE, curves, decorate, heat_map, panels, save
 from l2l_cli.results.tables import number
 
 
@@ -29,11 +30,12 @@ def horizon_figure(frame: pd.DataFrame, folder: Path) -> Figure:
     return Figure(folder / "figures" / "horizons.png", "Loss against step on fresh test episodes, by horizon.")
 
 
-def contenders_figure(frame: pd.DataFrame, order: Sequence[str], folder: Path) -> Figure:
-    """Draw every contender's loss against step, mean and median over episodes."""
+def contenders_figure(frame: pd.DataFrame, standings: Mapping[str, Standing], folder: Path) -> Figure:
+    """Draw every contender's loss against step, mean and median over episodes; what nobody can beat is dashed."""
+    styles = {name: LIMIT_STYLE for name, one in standings.items() if one.entry.learner.is_limit}
     figure, axes = panels(1, 2, height=3.2)
     for panel, statistic in zip(axes, ("mean", "median"), strict=True):
-        curves(panel, frame[(frame.metric == "loss") & (frame.statistic == statistic)], order)
+        curves(panel, frame[(frame.metric == "loss") & (frame.statistic == statistic)], list(standings), styles)
         decorate(panel, f"{statistic} over episodes", "step", "loss", "xy")
         shown = frame[(frame.metric == "loss") & (frame.statistic == statistic) & (frame.value > 0)].value
         start = frame[(frame.metric == "loss") & (frame.statistic == "mean") & (frame.step == 1)].value.max()

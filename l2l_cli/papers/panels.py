@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from l2l_cli.config.schema import Row
-from l2l_cli.results.plot import COLOURS, LIMIT, STROKES, curves, plain_numbers
+from l2l_cli.results.plot import COLOURS, STROKES, curves, plain_numbers
 from l2l_cli.results.standings import Standings
 
 Style = Mapping[str, Any]
@@ -23,9 +23,6 @@ LEARNED, OURS = COLOURS[0], COLOURS[7]
 """Colours of the paper's learned rows, and of those that are ours."""
 
 RIVALS = COLOURS[1:7]
-
-LIMIT_STYLE: Style = {"color": LIMIT, "linestyle": (0, (4, 2)), "zorder": 3}
-"""Line of the best that is possible."""
 
 
 def styles_of(rows: Mapping[str, Row], origin: Mapping[str, str]) -> dict[str, Style]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -27,9 +27,11 @@ STROKES = ("-", "--", "-.", ":")
 
 LIMIT = "#555555"
 
+LIMIT_STYLE: Mapping[str, Any] = {"color": LIMIT, "linestyle": (0, (4, 2)), "zorder": 3}
+"""Line of the best that is possible."""
+
 NAMES: Mapping[str, str] = {"paper": "paper", "ours": "ours", "limit": "limit"}
 
-Band = Literal["range", "sd", "quantiles"]
 
 _STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",  # comes with Matplotlib, so a figure looks the same on every machine
@@ -90,55 +92,25 @@ def curves(
     axes: Axes,
     frame: pd.DataFrame,
     order: Sequence[str],
-    styles: Mapping[str, Any] | None = None,
-    *,
+    styles: Mapping[str, Mapping[str, Any]] | None = None,
     x: str = "step",
-    y: str = "value",
-    hue: str = "contender",
-    band: Band | None = "range",
-    limit: float | None = None,
 ) -> None:
-    """Draw y against x, one line a contender: the centre over seeds, and their spread as a band.
+    """Draw values against x, one line a contender: the mean over seeds, and their range as a band.
 
     Args:
         axes: Axes to draw in.
-        frame: Columns ``x``, ``y``, ``hue`` and seed.
-        order: Contenders from first to last; the limit, if any, is called "bayes" and drawn dashed.
+        frame: Columns ``x``, value, contender and seed.
+        order: Contenders from first to last.
         styles: Further line properties by contender.
         x: Column along the horizontal axis.
-        y: Column along the vertical axis.
-        hue: Column that tells contenders apart.
-        band: Mean with the seeds' range, mean ± sd, or median with quartiles; None for the mean alone.
-        limit: The best that is possible at every x, a dashed level.
     """
-    hues = 0
-    for name in order:
-        table = frame[frame[hue] == name].pivot_table(index=x, columns="seed", values=y)
-        style: dict[str, Any] = {"color": LIMIT, "linestyle": (0, (4, 2)), "zorder": 3}
-        if not name.startswith("bayes"):
-            round_, colour = divmod(hues, len(COLOURS))
-            style = {"color": COLOURS[colour], "linestyle": STROKES[round_ % len(STROKES)]}
-            hues += 1
-        style |= (styles or {}).get(name, {})
-        centre, low, high = _spread(table, band)
-        axes.plot(table.index, centre, label=name, **style)
-        if band is not None and table.shape[1] > 1:
-            axes.fill_between(table.index, low, high, color=style["color"], alpha=0.15, lw=0)
-    if limit is not None:
-        axes.axhline(limit, color=LIMIT, linestyle=(0, (4, 2)), linewidth=1.2, label=NAMES["limit"])
-
-
-def _spread(table: pd.DataFrame, band: Band | None) -> tuple[Any, Any, Any]:
-    """Return centre, lower and upper edge over the columns."""
-    if band == "quantiles":
-        return table.median(axis=1), table.quantile(0.25, axis=1), table.quantile(0.75, axis=1)
-    mean = table.mean(axis=1)
-    if band == "sd":
-        sd = table.std(axis=1)
-        smallest, low = table.min(axis=1), mean - sd
-        # Where sd exceeds the mean of positive numbers, a logarithmic axis has no place for the edge.
-        return mean, low.where((low > 0) | (smallest <= 0), smallest), mean + sd
-    return mean, table.min(axis=1), table.max(axis=1)
+    for index, name in enumerate(order):
+        table = frame[frame.contender == name].pivot_table(index=x, columns="seed", values="value")
+        stroke, colour = divmod(index, len(COLOURS))
+        style = {"color": COLOURS[colour], "linestyle": STROKES[stroke % len(STROKES)], **(styles or {}).get(name, {})}
+        axes.plot(table.index, table.mean(axis=1), label=name, **style)
+        if table.shape[1] > 1:
+            axes.fill_between(table.index, table.min(axis=1), table.max(axis=1), color=style["color"], alpha=0.15, lw=0)
 
 
 def decorate(axes: Axes, title: str, x: str, y: str, log: str = "") -> None:

@@ -80,7 +80,6 @@ def summarise(
     paper: float | None,
     limit: float | None = None,
     note: str = "",
-    tolerance: float = TOLERANCE,
     lower_is_better: bool | None = True,
     median: bool = False,
 ) -> Result:
@@ -94,7 +93,6 @@ def summarise(
         paper: The published number; None if there is none.
         limit: The best that is possible; None if it is not known.
         note: Whatever a reader must know.
-        tolerance: Relative distance from the published number that counts as reproduced.
         lower_is_better: Whether lower is the better side of the published number; None if neither is.
         median: Take the median over seeds for the mean, which one diverged seed does not move; the note says so.
     """
@@ -115,7 +113,7 @@ def summarise(
         if "the limit" not in note:  # a caller that explains the matter in its own words is not repeated
             notes.append("the published number lies beyond the limit, where no learner can be")
     else:
-        verdict = _verdict(mean, error, paper, tolerance, lower_is_better)
+        verdict = _verdict(mean, error, paper, lower_is_better)
     return Result(*key, paper, mean, sd, len(values), limit, ratio, verdict, "; ".join(notes))
 
 
@@ -126,10 +124,10 @@ def _is_impossible(paper: float | None, limit: float | None, lower_is_better: bo
     return beyond > SLACK * abs(limit)
 
 
-def _verdict(mean: float, error: float, paper: float | None, tolerance: float, lower_is_better: bool | None) -> str:
+def _verdict(mean: float, error: float, paper: float | None, lower_is_better: bool | None) -> str:
     if paper is None:
         return ""
-    if abs(mean - paper) <= max(tolerance * abs(paper), 2.0 * error):
+    if abs(mean - paper) <= max(TOLERANCE * abs(paper), 2.0 * error):
         return "reproduced"
     if lower_is_better is None:
         return "differs"

@@ -58,28 +58,27 @@ def test_a_blank_figure_is_told_from_a_drawn_one(tmp_path):
     assert is_blank(tmp_path / "lr0.1.png")
 
 
-@pytest.mark.parametrize(
-    ("band", "centre", "low", "high"),
-    [("range", 1.2, 1.0, 1.4), ("sd", 1.2, 1.0, 1.4), ("quantiles", 1.2, 1.1, 1.3), (None, 1.2, None, None)],
-)
-def test_bands_span_the_seeds(band, centre, low, high):
+def test_bands_span_the_seeds():
     _, (axes,) = panels(1, 1)
-    curves(axes, frame(["lstm"], seeds=3), ["lstm"], band=band, limit=0.01)
-    line, level = axes.get_lines()
-    assert line.get_ydata()[0] == pytest.approx(centre)
-    assert level.get_ydata()[0] == 0.01
-    assert len(axes.collections) == (band is not None)
-    if band is not None:
-        edges = axes.collections[0].get_paths()[0].vertices
-        first = edges[edges[:, 0] == 1, 1]
-        assert (first.min(), first.max()) == pytest.approx((low, high))
+    curves(axes, frame(["lstm"], seeds=3), ["lstm"])
+    (line,) = axes.get_lines()
+    assert line.get_ydata()[0] == pytest.approx(1.2)
+    edges = axes.collections[0].get_paths()[0].vertices
+    first = edges[edges[:, 0] == 1, 1]
+    assert (first.min(), first.max()) == pytest.approx((1.0, 1.4))
 
 
-def test_curves_take_other_columns_and_more_contenders_than_colours():
+def test_one_seed_has_no_band():
+    _, (axes,) = panels(1, 1)
+    curves(axes, frame(["lstm"], seeds=1), ["lstm"])
+    assert not axes.collections
+
+
+def test_curves_take_another_axis_and_more_contenders_than_colours():
     names = [f"rule {index}" for index in range(len(COLOURS) + 1)]
-    data = frame(names, seeds=1).rename(columns={"contender": "who", "step": "t", "value": "loss"})
+    data = frame(names, seeds=1).rename(columns={"step": "t"})
     _, (axes,) = panels(1, 1)
-    curves(axes, data, names, x="t", y="loss", hue="who", styles={"rule 1": {"linewidth": 3.0}})
+    curves(axes, data, names, x="t", styles={"rule 1": {"linewidth": 3.0}})
     first, second, *_, last = axes.get_lines()
     assert first.get_color() == last.get_color()
     assert first.get_linestyle() != last.get_linestyle()

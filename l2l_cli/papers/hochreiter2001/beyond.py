@@ -13,9 +13,9 @@ from l2l_cli.papers.base import Artefact, Findings, RowName
 from l2l_cli.papers.hochreiter2001.judges import FORMATS, errors_table, limit_of, lower, mse_of
 from l2l_cli.papers.hochreiter2001.recipe import AFTER, BAYES, BEFORE, EVERY, STEPS, SWITCHING
 from l2l_cli.papers.measured import Measured
-from l2l_cli.papers.panels import LIMIT_STYLE, styles_of
+from l2l_cli.papers.panels import styles_of
 from l2l_cli.results.content import Claim, Figure, Section
-from l2l_cli.results.plot import COLOURS, LIMIT, curves, decorate, panels
+from l2l_cli.results.plot import COLOURS, LIMIT, LIMIT_STYLE, curves, decorate, panels
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from l2l_cli.papers.base import Artefact, Findings, RowName
 from l2l_cli.papers.hochreiter2001.judges import FORMATS, error_results, errors_table, limit_of, lower, mse_of, plateau
 from l2l_cli.papers.hochreiter2001.recipe import BAYES, SPLITS
 from l2l_cli.papers.measured import Measured
-from l2l_cli.papers.panels import LEARNED, LIMIT_STYLE, RIVALS
+from l2l_cli.papers.panels import LEARNED, RIVALS
 from l2l_cli.results.content import Claim, Figure, Section
-from l2l_cli.results.plot import curves, decorate, dots, grid, panels
+from l2l_cli.results.plot import LIMIT_STYLE, curves, decorate, dots, grid, panels
 from l2l_cli.results.verdicts import Result
 
 SUCCESS = 0.06
