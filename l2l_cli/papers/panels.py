@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from l2l_cli.config.schema import Row
-from l2l_cli.results.plot import COLOURS, STROKES, curves, plain_numbers
+from l2l_cli.results.plot import COLOURS, LIMIT_STYLE, STROKES, curves, plain_numbers
 from l2l_cli.results.standings import Standings
 
 Style = Mapping[str, Any]
