@@ -115,15 +115,12 @@ class Linearizer:
 
     def _unrecorded(self, params: Params, inputs: Tensor) -> Linearization:
         """Return the linearization by automatic differentiation, which starts anew for each product."""
-
-        def push(v: Params) -> Tensor:
-            return self._reference(params, inputs).push(v)
-
-        def pull(u: Tensor) -> Params:
-            return self._reference(params, inputs).pull(u)
-
         with torch.no_grad():
-            return Linearization(self._function(params, inputs), push, pull)
+            return Linearization(
+                self._function(params, inputs),
+                lambda v: self._reference(params, inputs).push(v),
+                lambda u: self._reference(params, inputs).pull(u),
+            )
 
     def _reference(self, params: Params, inputs: Tensor) -> Linearization:
         """Return the linearization by automatic differentiation; J·v is the derivative of the linear Jᵀ·w in w."""

@@ -35,17 +35,16 @@ def moved(target: str, **keys: str) -> Upgrade:
 
 UPGRADES: dict[str, Upgrade] = {
     "l2l_cli.learners.bayes.Bayes": moved("l2l_cli.learners.bayes.posterior.Bayes"),
-    "l2l_cli.learners.gaussian_process.GaussianProcess": moved(
-        "l2l_cli.learners.refit.gaussian_process.GaussianProcess"
-    ),
-    "l2l_cli.learners.logistic_regression.CrossValidatedLogisticRegression": moved(
-        "l2l_cli.learners.refit.logistic_regression.CrossValidatedLogisticRegression"
-    ),
-    "l2l_cli.learners.logistic_regression.LogisticRegression": moved(
-        "l2l_cli.learners.refit.logistic_regression.LogisticRegression"
-    ),
-    "l2l_cli.learners.many_epochs.ManyEpochs": moved("l2l_cli.learners.refit.many_epochs.ManyEpochs"),
-    "l2l_cli.learners.svm.Svm": moved("l2l_cli.learners.refit.svm.Svm"),
+    **{
+        f"l2l_cli.learners.{name}": moved(f"l2l_cli.learners.refit.{name}")
+        for name in (
+            "gaussian_process.GaussianProcess",
+            "logistic_regression.CrossValidatedLogisticRegression",
+            "logistic_regression.LogisticRegression",
+            "many_epochs.ManyEpochs",
+            "svm.Svm",
+        )
+    },
     **dict.fromkeys(IMAGE_TASKS, image_task),
 }
 """From a node as an older version wrote it to the present one, by the class's dotted path in the older version."""

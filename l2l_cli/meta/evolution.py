@@ -17,10 +17,10 @@ from torch import Tensor
 
 from l2l_cli.core.random import generator, normal
 from l2l_cli.core.tree import detach
-from l2l_cli.core.types import Batches, Params
+from l2l_cli.core.types import Batches
 from l2l_cli.core.vectors import unflattened
 from l2l_cli.learners.base import Learner, State
-from l2l_cli.meta.gradient import Estimate, Estimator, Progress
+from l2l_cli.meta.gradient import Estimate, Estimator, Progress, set_phi
 from l2l_cli.meta.horizon import Horizon
 from l2l_cli.meta.loss import MetaLoss, Trajectory
 from l2l_cli.optimizers.base import added, positive
@@ -164,13 +164,7 @@ def moved(learner: Learner[Any], shift: Tensor) -> Iterator[None]:
     """Set a learner's φ to φ + shift, (P,), and restore it afterwards to the last bit, whatever happens."""
     phi = {name: value.detach().clone() for name, value in learner.named_parameters()}
     try:
-        _set(learner, added(phi, unflattened(shift, phi)))
+        set_phi(learner, added(phi, unflattened(shift, phi)))
         yield
     finally:
-        _set(learner, phi)
-
-
-@torch.no_grad()
-def _set(learner: Learner[Any], phi: Params) -> None:
-    for name, value in learner.named_parameters():
-        value.copy_(phi[name])
+        set_phi(learner, phi)

@@ -43,6 +43,13 @@ def meta_gradient(learner: Learner[Any], objective: Tensor) -> Params:
     return dict(zip(names, torch.autograd.grad(objective, values, materialize_grads=True), strict=True))
 
 
+@torch.no_grad()
+def set_phi(learner: Learner[Any], phi: Params) -> None:
+    """Set the values of a learner's φ, by its names."""
+    for name, value in learner.named_parameters():
+        value.copy_(phi[name])
+
+
 class Estimator(ABC):
     """An estimator of the gradient of the meta-loss in φ, one window of an episode at a time.
 

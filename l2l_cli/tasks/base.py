@@ -36,6 +36,34 @@ class Episode(ABC):
         )
 
 
+class BlockEpisode(Episode, ABC):
+    """Examples drawn a block of steps at a time, so that a step beyond the horizon costs one more block alone.
+
+    Attributes:
+        length: Number of steps of a block.
+    """
+
+    length: int
+
+    @abstractmethod
+    def block(self, number: int, split: Split) -> Batches:
+        """Return the examples of the steps ``number`` · ``length`` … (``number`` + 1) · ``length`` − 1."""
+
+    def batch(self, step: int, split: Split = Split.TRAIN) -> Batch:
+        """Return the examples of one step."""
+        return self.block(step // self.length, split).at(step % self.length)
+
+    def batches(self, start: int, stop: int, split: Split = Split.TRAIN) -> Batches:
+        """Return the examples of the steps start … stop − 1, as a view where no two blocks meet."""
+        length, first = self.length, start % self.length
+        blocks = [self.block(number, split) for number in range(start // length, (stop - 1) // length + 1)]
+        parts = [
+            values[0] if len(values) == 1 or values[0] is None else torch.cat(values)
+            for values in zip(*blocks, strict=True)
+        ]
+        return Batches(*(None if part is None else part[first : first + stop - start] for part in parts))
+
+
 class Task(ABC):
     """A distribution of episodes.
 
@@ -97,7 +125,7 @@ class Task(ABC):
 
 
 class Regression(Task, ABC):
-    """A task whose loss is the mean squared error, without a factor ½."""
+    """A task whose loss is the squared error, averaged over all axes but the first and without a factor ½."""
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the mean squared error, (E,)."""
@@ -106,7 +134,7 @@ class Regression(Task, ABC):
     def curvature(self, outputs: Tensor, targets: Tensor, u: Tensor) -> Tensor:
         """Return the loss's Hessian in the outputs times u."""
         del outputs, targets
-        return mean_squared_curvature(u)
+        return u * (2.0 / u[0].numel())
 
 
 class Classification(Task, ABC):
@@ -117,9 +145,14 @@ class Classification(Task, ABC):
         return softmax_cross_entropy(outputs, targets)
 
     def curvature(self, outputs: Tensor, targets: Tensor, u: Tensor) -> Tensor:
-        """Return the loss's Hessian in the outputs times u."""
+        """Return the loss's Hessian in the outputs times u.
+
+        It is π∘(u − ⟨π, u⟩) over the number of examples, π the softmax, whatever the targets, if they sum to 1.
+        """
         del targets
-        return softmax_curvature(outputs, u)
+        p = outputs.softmax(-1)
+        pu = p * u
+        return (pu - p * pu.sum(-1, keepdim=True)) * (u.shape[-1] / u[0].numel())
 
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Return the accuracy, (E,): the share of examples that are classified correctly."""
@@ -132,11 +165,6 @@ def mean_squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
     return (outputs - targets).square().flatten(1).mean(1)
 
 
-def mean_squared_curvature(u: Tensor) -> Tensor:
-    """Return the Hessian of ``mean_squared_error`` times u, (E, ...)."""
-    return u * (2.0 / u[0].numel())
-
-
 def softmax_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     """Return the cross-entropy of logits, in nats, averaged over all axes but the first and the last, (E,).
 
@@ -145,16 +173,6 @@ def softmax_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
         targets: Probabilities, or one-hot, (E, ..., classes).
     """
     return -(targets * outputs.log_softmax(-1)).sum(-1).flatten(1).mean(1)
-
-
-def softmax_curvature(outputs: Tensor, u: Tensor) -> Tensor:
-    """Return the Hessian of ``softmax_cross_entropy`` in the logits times u, (E, ..., classes).
-
-    It is π∘(u − ⟨π, u⟩) over the number of examples, π the softmax, whatever the targets, if they sum to 1.
-    """
-    p = outputs.softmax(-1)
-    pu = p * u
-    return (pu - p * pu.sum(-1, keepdim=True)) * (u.shape[-1] / u[0].numel())
 
 
 def binary_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:

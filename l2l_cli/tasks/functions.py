@@ -6,40 +6,20 @@ counts at every step, the unpredictable first one included.
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import Literal
 
 import torch
 from torch import Generator, Tensor
 
 from l2l_cli.core.random import derive, generator, integers, uniform
-from l2l_cli.core.types import Batch, Batches, Phase, Spec, Split
+from l2l_cli.core.types import Batches, Phase, Spec, Split
 from l2l_cli.models.mlp import mlp
 from l2l_cli.models.model import Model, glorot
-from l2l_cli.tasks.base import Episode, Regression
+from l2l_cli.tasks.base import BlockEpisode, Regression
 
 BLOCK = 256
 """Number of examples drawn at once: a step beyond the horizon costs one more block, not the whole sequence again."""
-
-
-class BlockEpisode(Episode):
-    """Examples drawn a block at a time, one a step (N = 1)."""
-
-    @abstractmethod
-    def block(self, number: int, split: Split) -> Batches:
-        """Return the examples of the steps ``number`` · BLOCK … (``number`` + 1) · BLOCK − 1."""
-
-    def batch(self, step: int, split: Split = Split.TRAIN) -> Batch:
-        """Return the example of one step: inputs (E, 1, 2), targets (E, 1, 1)."""
-        return self.block(step // BLOCK, split).at(step % BLOCK)
-
-    def batches(self, start: int, stop: int, split: Split = Split.TRAIN) -> Batches:
-        """Return the examples of the steps start … stop − 1, without a loop over them."""
-        blocks = [self.block(number, split) for number in range(start // BLOCK, (stop - 1) // BLOCK + 1)]
-        first = start - (start // BLOCK) * BLOCK
-        parts = ([block.inputs for block in blocks], [block.targets for block in blocks])
-        inputs, targets = (torch.cat(part)[first : first + stop - start] for part in parts)
-        return Batches(inputs, targets)
 
 
 class FunctionEpisode(BlockEpisode):
@@ -52,6 +32,8 @@ class FunctionEpisode(BlockEpisode):
         rows: Numbers (E,) of these sequences among ``total``, if they are picked from a fixed training set.
         total: Number of sequences that the seed draws side by side.
     """
+
+    length = BLOCK
 
     def __init__(self, task: FunctionTask, coefficients: Tensor, seed: int, rows: Tensor | None, total: int) -> None:
         self._task = task
@@ -76,7 +58,15 @@ class FunctionEpisode(BlockEpisode):
         return self._blocks[number, split]
 
 
-class FunctionTask(Regression):
+class ExampleTask(Regression, ABC):
+    """A task of single examples (x, y), scored by the squared error, and by the absolute error beside it."""
+
+    def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Return the absolute error |y − o|, which the paper's Figure 2 shows, (E,)."""
+        return {"absolute_error": (outputs - targets).abs().flatten(1).mean(1)}
+
+
+class FunctionTask(ExampleTask):
     """A family of functions, each given by K coefficients.
 
     Args:
@@ -102,7 +92,7 @@ class FunctionTask(Regression):
         """Draw ``count`` functions, (count, K)."""
 
     def draw_inputs(self, steps: int, episodes: int, rng: Generator) -> Tensor:
-        """Draw x for every step and episode, (T, E, 2): here from U[−1, 1]²."""
+        """Draw x for every step and episode, (T, E, 2): uniformly from the square [−1, 1]², unless overridden."""
         return uniform((steps, episodes, 2), -1.0, 1.0, rng)
 
     @abstractmethod
@@ -114,21 +104,15 @@ class FunctionTask(Regression):
         whole = self.training_set() if phase is Phase.META_TRAIN else None
         if whole is not None:
             return whole.pick(integers((episodes,), len(whole.coefficients), generator(seed, "rows", phase)))
-        root = derive(seed, "functions", phase)
-        coefficients = self.draw_coefficients(episodes, generator(root, "coefficients"))
-        return FunctionEpisode(self, coefficients, root, None, episodes)
+        return self._drawn(episodes, derive(seed, "functions", phase))
 
     def training_set(self) -> FunctionEpisode | None:
         """Return the fixed sequences, if there are any."""
-        if self.functions is None:
-            return None
-        root = derive(self.functions_seed, "fixed")
-        coefficients = self.draw_coefficients(self.functions, generator(root, "coefficients"))
-        return FunctionEpisode(self, coefficients, root, None, self.functions)
+        return None if self.functions is None else self._drawn(self.functions, derive(self.functions_seed, "fixed"))
 
-    def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Return the absolute error |y − o|, which the paper's Figure 2 shows, (E,)."""
-        return {"absolute_error": (outputs - targets).abs().flatten(1).mean(1)}
+    def _drawn(self, episodes: int, seed: int) -> FunctionEpisode:
+        coefficients = self.draw_coefficients(episodes, generator(seed, "coefficients"))
+        return FunctionEpisode(self, coefficients, seed, None, episodes)
 
 
 class Booleans(FunctionTask):
@@ -175,6 +159,8 @@ class SemiLinear(FunctionTask):
     """y = ½(1 + tanh(w₁x₁ + w₂x₂ + w₃)), w ~ U[−1, 1].
 
     Deviation: the paper does not state the domain of x; ours is U[−1, 1]².
+
+    Its arguments are those of ``FunctionTask``.
     """
 
     def draw_coefficients(self, count: int, rng: Generator) -> Tensor:

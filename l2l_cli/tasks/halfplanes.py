@@ -13,10 +13,10 @@ from torch import Generator, Tensor
 
 from l2l_cli.core.random import derive, generator, integers, normal, uniform
 from l2l_cli.core.tree import tree_map
-from l2l_cli.core.types import Batch, Batches, Phase, Spec, Split
+from l2l_cli.core.types import Batches, Phase, Spec, Split
 from l2l_cli.models.mlp import Activation, mlp
 from l2l_cli.models.model import Model, glorot
-from l2l_cli.tasks.base import Episode, Task, binary_cross_entropy, binary_curvature
+from l2l_cli.tasks.base import BlockEpisode, Task, binary_cross_entropy, binary_curvature
 
 ATTEMPTS = 100
 """Number of draws of candidates after which a minority share is given up."""
@@ -42,7 +42,7 @@ class Laws(NamedTuple):
     scale: Tensor
 
 
-class HalfplanesEpisode(Episode):
+class HalfplanesEpisode(BlockEpisode):
     """E data sets, one sample a step (N = 1).
 
     A data set's held-out samples are part of its one sequence, so there is no other split.  Steps beyond the task's
@@ -60,7 +60,7 @@ class HalfplanesEpisode(Episode):
     def __init__(
         self, task: Halfplanes, laws: Laws, first: Batches, seed: int, rows: Tensor | None, total: int
     ) -> None:
-        self._task, self.laws, self._seed = task, laws, seed
+        self._task, self.laws, self._seed, self.length = task, laws, seed, task.horizon
         self._rows, self._total = rows, total
         self._blocks = {0: first}
 
@@ -70,22 +70,9 @@ class HalfplanesEpisode(Episode):
         laws = tree_map(lambda values: values[rows], self.laws)
         return HalfplanesEpisode(self._task, laws, first, self._seed, rows, self._total)
 
-    def batch(self, step: int, split: Split = Split.TRAIN) -> Batch:
-        """Return the sample of one step: inputs (E, 1, d), targets (E, 1, 1), shown (E,)."""
-        del split
-        return self._block(step // self._task.horizon).at(step % self._task.horizon)
-
-    def batches(self, start: int, stop: int, split: Split = Split.TRAIN) -> Batches:
-        """Return the samples of the steps start … stop − 1, as a view where no two blocks meet."""
-        del split
-        length = self._task.horizon
-        blocks = [self._block(number) for number in range(start // length, (stop - 1) // length + 1)]
-        first = start % length
-        parts = [values[0] if len(values) == 1 else torch.cat(values) for values in zip(*blocks, strict=True)]
-        return Batches(*(values[first : first + stop - start] for values in parts))
-
-    def _block(self, number: int) -> Batches:
+    def block(self, number: int, split: Split) -> Batches:
         """Return block 0, which is the data sets, or a later one, whose samples are all held out."""
+        del split
         if number not in self._blocks:
             rng = generator(self._seed, "beyond", number)
             inputs, targets = self._task.draw_samples(self.laws, self._rows, self._total, rng)

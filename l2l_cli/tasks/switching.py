@@ -11,8 +11,8 @@ from torch import Tensor
 
 from l2l_cli.core.random import derive, generator, uniform
 from l2l_cli.core.types import Batches, Phase, Split
-from l2l_cli.tasks.base import Task
-from l2l_cli.tasks.functions import BLOCK, BlockEpisode, FunctionTask
+from l2l_cli.tasks.base import BlockEpisode
+from l2l_cli.tasks.functions import BLOCK, ExampleTask, FunctionTask
 
 
 class SwitchingEpisode(BlockEpisode):
@@ -23,6 +23,8 @@ class SwitchingEpisode(BlockEpisode):
         episodes: Number E of sequences.
         seed: Seed of functions, changes and inputs.
     """
+
+    length = BLOCK
 
     def __init__(self, task: Switching, episodes: int, seed: int) -> None:
         self._task = task
@@ -67,7 +69,7 @@ class SwitchingEpisode(BlockEpisode):
         return self._functions[block]
 
 
-class Switching(Task):
+class Switching(ExampleTask):
     """Sequences of examples in which the function changes at random, unannounced.
 
     Args:
@@ -87,15 +89,3 @@ class Switching(Task):
     def sample(self, episodes: int, seed: int, phase: Phase) -> SwitchingEpisode:
         """Draw E sequences."""
         return SwitchingEpisode(self, episodes, derive(seed, "switching", phase))
-
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the family's loss, (E,)."""
-        return self.family.loss(outputs, targets)
-
-    def curvature(self, outputs: Tensor, targets: Tensor, u: Tensor) -> Tensor:
-        """Return the loss's Hessian in the outputs times u."""
-        return self.family.curvature(outputs, targets, u)
-
-    def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Return the family's further scores."""
-        return self.family.metrics(outputs, targets)

@@ -30,9 +30,7 @@ class Knowledge(NamedTuple):
 
 
 class Posterior(Protocol):
-    """A prior over functions with its update; ``exact`` is false if its error only bounds the best from above."""
-
-    exact: bool
+    """A prior over functions with its update."""
 
     def prior(self, episodes: int) -> Knowledge:
         """Return the knowledge before the first example."""
@@ -93,8 +91,6 @@ class BooleanPosterior:
         hazard: Probability with which the table changes before each further example.
     """
 
-    exact = True
-
     def __init__(self, task: Booleans, hazard: float = 0.0) -> None:
         self._tables = task.tables.double()
         self._hazard = hazard
@@ -136,8 +132,6 @@ class SemiLinearPosterior:
     ``first`` holds up to three rows (x, 1) with their values, (E, 3, 4), and ``second`` their number, (E,).
     """
 
-    exact = True
-
     def __init__(self, task: SemiLinear) -> None:
         del task
 
@@ -177,7 +171,6 @@ class QuadraticPosterior:
     so the error of this one bounds the best possible error from above.
     """
 
-    exact = False
     jitter = 1e-13
 
     def __init__(self, task: QuadraticFunction) -> None:
