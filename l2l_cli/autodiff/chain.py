@@ -40,12 +40,7 @@ def segments(module: nn.Module) -> list[nn.Module]:
 
 
 class Segment:
-    """A part of a network, which sees no parameters but its own.
-
-    Args:
-        names: Names of its parameters in the whole network.
-        function: The part as a function of parameters and inputs.
-    """
+    """A part of a network, which sees no parameters but its own; ``names`` are theirs in the whole network."""
 
     def __init__(self, names: Sequence[str], function: NetworkFunction) -> None:
         self.names = names

@@ -57,11 +57,7 @@ class _Outputs(torch.autograd.Function):
 
 
 class Linearizer:
-    """Linearizes a network; a program is recorded for each combination of shapes.
-
-    Args:
-        function: The network.
-    """
+    """Linearizes a network; a program is recorded for each combination of shapes."""
 
     def __init__(self, function: NetworkFunction) -> None:
         self._function = function

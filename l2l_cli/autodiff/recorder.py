@@ -47,13 +47,9 @@ class Stages(NamedTuple):
 
 
 def record(function: Callable[..., tuple[Tensor, ...]], *inputs: Tensor) -> Callable[..., list[Tensor]]:
-    """Return a program that does to tensors of the same shapes what a function does to these.
+    """Return a program that does to tensors of the same shapes what a function does to these, examples of its inputs.
 
     The function must be pure: numbers that it computes in Python, and other tensors that it reads, become constants.
-
-    Args:
-        function: Map from tensors to tensors.
-        inputs: Example of its inputs.
 
     Raises:
         NotPure: The function takes numbers out of tensors.

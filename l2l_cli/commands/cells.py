@@ -16,12 +16,7 @@ from l2l_cli.results.statistics import Array, Interval, Statistic, bootstrap_int
 
 @dataclass(frozen=True)
 class Cell:
-    """One contender on one problem at one horizon.
-
-    Attributes:
-        standing: Scores of the contender there.
-        stretch: Column of the grid: the horizon as a multiple of the problem's.
-    """
+    """One contender on one problem at one horizon, which is ``stretch`` times the problem's own."""
 
     standing: Standing
     stretch: float
@@ -76,16 +71,6 @@ class Cell:
         """Median over episodes."""
         return _interval(self.ends, np.median)
 
-    @cached_property
-    def diverged(self) -> float:
-        """Share of the episodes that diverged."""
-        return self.standing.diverged
-
-    @cached_property
-    def metrics(self) -> dict[str, float]:
-        """The task's further metrics, means over episodes."""
-        return self.standing.metrics
-
     def row(self) -> dict[str, Any]:
         """Return the cell as a row of grid.csv."""
         return {
@@ -97,8 +82,8 @@ class Cell:
             "episodes": len(self.ends),
             **{f"mean{end}": value for end, value in zip(("", "_low", "_high"), self.mean, strict=True)},
             **{f"median{end}": value for end, value in zip(("", "_low", "_high"), self.median, strict=True)},
-            "diverged": self.diverged,
-            **self.metrics,
+            "diverged": self.standing.diverged,
+            **self.standing.metrics,
         }
 
 
@@ -110,12 +95,7 @@ def _interval(values: Array, statistic: Statistic) -> Interval:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A finished run beside its rivals on one problem at one horizon.
-
-    Attributes:
-        run: Cell of the run.
-        rivals: Cells of the hand-made learners.
-    """
+    """A finished run beside its rivals, the hand-made learners, on one problem at one horizon."""
 
     run: Cell
     rivals: Sequence[Cell]

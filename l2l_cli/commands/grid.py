@@ -34,14 +34,9 @@ from l2l_cli.tasks.base import Task
 def run(
     settings: Settings, parent: RunFolder, saved: Settings, task_builder: Builder, builder: Builder
 ) -> dict[str, Any]:
-    """Score a finished run on the grid; the result is its row in a sweep's summary.
+    """Score a finished run, whose settings are ``saved``, on the grid; the result is its row in a sweep's summary.
 
-    Args:
-        settings: Settings whose task node is varied.
-        parent: Folder of the finished run.
-        saved: Settings of the finished run.
-        task_builder: Builder of the tasks.
-        builder: Builder of the run's own learner.
+    The tasks are built by ``task_builder``, and the run's own learner by ``builder``.
     """
     evaluation = settings.evaluation
     changes = variations(evaluation.grid, evaluation.problems)
@@ -172,8 +167,8 @@ def _report(folder: RunFolder, settings: Settings, parent: RunFolder, comparison
     tables = [
         _table(comparisons, f"mean loss {run.where}", lambda one: _within(one.run.mean)),
         _table(comparisons, f"median loss {run.where}", lambda one: _within(one.run.median)),
-        _table(comparisons, "diverged episodes", lambda one: f"{one.run.diverged:.1%}"),
-        *(_metric_table(comparisons, name) for name in run.metrics),
+        _table(comparisons, "diverged episodes", lambda one: f"{one.run.standing.diverged:.1%}"),
+        *(_metric_table(comparisons, name) for name in run.standing.metrics),
     ]
     sections = [Section("The run", tables=tables, figures=[grid_figure(comparisons, folder.path)])]
     if comparisons[0].rivals:
@@ -183,7 +178,7 @@ def _report(folder: RunFolder, settings: Settings, parent: RunFolder, comparison
 
 def _metric_table(comparisons: Sequence[Comparison], name: str) -> pd.DataFrame:
     where = comparisons[0].run.where
-    return _table(comparisons, f"{name} {where}", lambda one: number(one.run.metrics.get(name)))
+    return _table(comparisons, f"{name} {where}", lambda one: number(one.run.standing.metrics.get(name)))
 
 
 def _against(settings: Settings, comparisons: Sequence[Comparison]) -> list[Section]:
@@ -225,5 +220,5 @@ def _line(cell: Cell) -> dict[str, Any]:
         "chosen": cell.chosen or "–",
         "mean": _within(cell.mean),
         "median": number(cell.median.value),
-        "diverged": f"{cell.diverged:.1%}",
+        "diverged": f"{cell.standing.diverged:.1%}",
     }

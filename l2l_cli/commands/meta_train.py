@@ -17,10 +17,7 @@ from l2l_cli.runs.training import train
 def run(settings: Settings, resume: str | None = None, trust: list[str] | None = None) -> Entries:
     """Run the command and return the run's row in a sweep's summary.
 
-    Args:
-        settings: Whole configuration.
-        resume: Folder of the run that is resumed; None for a new run.
-        trust: Packages whose classes a resumed run's configuration may name.
+    A run whose folder is ``resume`` goes on, and its configuration may name classes of the packages ``trust``.
     """
     if resume is None:
         folder = train(settings)

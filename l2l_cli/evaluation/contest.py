@@ -148,13 +148,9 @@ def play(
     store: ScoreStore | None = None,
     phase: Phase = Phase.TEST,
 ) -> Iterator[Standing]:
-    """Score every contender on every problem, one after the other.
+    """Score every contender on every problem, one after the other, each tuned or transferred right before it is scored.
 
-    Args:
-        contenders: Contenders, each of which is tuned for a problem, or transferred to it, right before it is scored.
-        problems: Problems.
-        store: Folder in which the scores are kept, and found again by the next attempt of the same run.
-        phase: Phase whose episodes are drawn.
+    Scores are kept in ``store``, and found again by the next attempt of the same run.
     """
     for contender in contenders:
         for problem in problems:
@@ -191,11 +187,7 @@ def _identity(entry: Entry, seed: int, phase: Phase) -> dict[str, Any]:
 
 
 class ScoreStore:
-    """Scores in files that are named by what decided them; each file holds that identity as JSON.
-
-    Args:
-        folder: Folder of the files, made when the first is written.
-    """
+    """Scores in files of a folder that are named by what decided them; each file holds that identity as JSON."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

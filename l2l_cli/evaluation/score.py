@@ -113,17 +113,9 @@ def side_by_side(parts: Sequence[Scores]) -> Scores:
 
 @torch.no_grad()
 def score(learner: Learner[Any], episodes: int, steps: int, seed: int, phase: Phase, chunk: int = 1024) -> Scores:
-    """Run a learner through E fresh episodes of T steps.
+    """Run a learner through E fresh episodes of T steps, ``chunk`` of them side by side, which bounds the memory.
 
     What is drawn depends on (seed, phase, episodes, chunk) alone, so every learner meets the same data.
-
-    Args:
-        learner: Learner that is scored, on its task.
-        episodes: Number E of episodes.
-        steps: Number T of steps.
-        seed: Seed of the episodes and of the learner's draws.
-        phase: Phase, one of four disjoint sources, that episodes are drawn from.
-        chunk: Episodes side by side; bounds the memory.
     """
     parts = [
         _score_chunk(learner, min(chunk, episodes - start), steps, derive(seed, "chunk", start), phase)

@@ -16,6 +16,7 @@ from l2l_cli.kernels.simd.compiled import announce
 from l2l_cli.kernels.simd.registers import Array, lanes_of
 from l2l_cli.kernels.threads import flushed
 from l2l_cli.learners.base import Learner
+from l2l_cli.meta.gradient import set_phi
 from l2l_cli.meta.plan import MetaPlan
 from l2l_cli.meta.rules import MODES, OnlineRule
 from l2l_cli.meta.training import Training, Update, Validation
@@ -94,7 +95,7 @@ class OnlineTraining(Training):
 
     def _sync(self) -> None:
         if self._lanes is not None:
-            self.load(self._lanes.phi(self))
+            set_phi(self.learner, self._lanes.phi(self))
 
 
 class _Lanes:

@@ -201,15 +201,7 @@ class Replayed(Estimator, ABC):
 
 
 class ReplayedBackprop(Replayed):
-    """``Backprop`` with replay, for any rule.
-
-    Args:
-        episodes: Number of optimizations side by side.
-        window: Steps of a window.
-        horizon: Age of parameters at which their episode ends; None is the task's own horizon.
-        loss: Meta-loss; None is the mean along the trajectory.
-        replay: Rule by which episodes end and follow each other; None is ``Replay``'s defaults.
-    """
+    """``Backprop`` with replay, for any rule; its arguments are those of ``Replayed``, and ``Backprop``'s ``loss``."""
 
     def __init__(
         self,

@@ -112,14 +112,10 @@ class Truncated1997(OnlineRule):
 
 
 class TruncatedBPTT(OnlineRule):
-    """Every step's error goes back through the last k activations of the hidden layer.
+    """Every step's error goes back through the last k activations of the hidden layer; see ``OnlineRule``.
 
     Args:
-        depth: k; 1 is Elman's rule, which takes the context for a mere input.
-        update: See ``OnlineRule``.
-        sequences: See ``OnlineRule``.
-        half: See ``OnlineRule``.
-        horizon: See ``OnlineRule``.
+        depth: Number k; 1 is Elman's rule, which takes the context for a mere input.
     """
 
     def __init__(

@@ -15,6 +15,7 @@ from l2l_cli.core.tree import flatten, unflatten
 from l2l_cli.core.types import Params, Phase
 from l2l_cli.evaluation.score import criterion_for, score
 from l2l_cli.learners.base import Learner
+from l2l_cli.meta.gradient import set_phi
 from l2l_cli.meta.plan import MetaPlan
 
 
@@ -132,7 +133,7 @@ class Training(ABC):
             KeyError: The checkpoint belongs to another learner or estimator.
         """
         tree = unflatten(self.tree(), saved)
-        self.load(tree["phi"])
+        set_phi(self.learner, tree["phi"])
         self.take(tree)
         number, skipped, self.best, stale, validated, total, count = saved["counters"].tolist()
         self.number, self.skipped, self.stale, self._validated = map(int, (number, skipped, stale, validated))
@@ -145,12 +146,6 @@ class Training(ABC):
     def phi(self) -> Params:
         """Return a copy of φ."""
         return {name: value.detach().clone() for name, value in self.learner.named_parameters()}
-
-    @torch.no_grad()
-    def load(self, phi: Params) -> None:
-        """Set φ."""
-        for name, value in self.learner.named_parameters():
-            value.copy_(phi[name])
 
     @property
     def _owes_validation(self) -> bool:

@@ -46,12 +46,7 @@ def by_episode(model: Model) -> Layout:
 
 
 class RecordedLoss:
-    """Computes what ``Point`` does; a program is recorded for each combination of shapes.
-
-    Args:
-        model: Network that is fitted.
-        loss: Loss of the task.
-    """
+    """Computes what ``Point`` does for a model and a loss; a program is recorded for each combination of shapes."""
 
     def __init__(self, model: Model, loss: Loss) -> None:
         self._model = model

@@ -52,12 +52,7 @@ class LastStateLSTM(nn.Module):
 
 
 def row_reader(shape: ImageShape, units: int, outputs: int) -> nn.Sequential:
-    """Build rows of an image → LSTM → dense layer on its last state.
-
-    Args:
-        shape: Channels, height and width of an image.
-        units: Number of cells of the LSTM.
-        outputs: Units of the dense layer.
+    """Build rows of an image → LSTM of ``units`` cells → dense layer on its last state.
 
     Raises:
         ValueError: A width is below 1.

@@ -95,19 +95,11 @@ def norm(channels: int) -> BatchNorm:
 def resnet(
     inputs: int, stem: Stem, channels: Sequence[int], blocks: Sequence[int], outputs: int, bottleneck: bool = False
 ) -> nn.Sequential:
-    """Build a residual network for images of any height and width.
+    """Build a residual network for images of any height and width and so many channels, ``inputs``; see ``ResNet``.
 
     The stem is a 3 × 3 convolution ("cifar"), or one of 7 × 7 and a maximum of 3 × 3, each of stride 2 ("imagenet");
     it has as many channels as the first stage.  The first block of each stage projects its shortcut, that of every
     stage but the first halves height and width.  Then normalisation, ReLU, mean over all pixels, dense layer.
-
-    Args:
-        inputs: Channels of an image.
-        stem: Layers before the first stage, "cifar" or "imagenet".
-        channels: Channels of each stage; 16, 32, 64 or 64, 128, 256, 512.
-        blocks: Number of blocks of each stage; 3, 3, 3 or 2, 2, 2, 2, with bottlenecks 3, 4, 6, 3.
-        outputs: Units of the last layer.
-        bottleneck: Whether blocks are ``Bottleneck``s, as from 50 layers on.
 
     Raises:
         ValueError: A number is below 1, or channels and blocks are not of one length.
@@ -151,8 +143,8 @@ class ResNet(Architecture):
     Args:
         stem: Layers before the first stage: "cifar", a 3 × 3 convolution, or "imagenet", which leaves a quarter of the
             height and width.
-        channels: Channels of each stage.
-        blocks: Number of blocks of each stage.
+        channels: Channels of each stage; 16, 32, 64 or 64, 128, 256, 512.
+        blocks: Number of blocks of each stage; 3, 3, 3 or 2, 2, 2, 2, with bottlenecks 3, 4, 6, 3.
         bottleneck: Whether blocks have three convolutions, the second of them narrow, as from 50 layers on.
         recompute: Whether only the inputs of blocks are kept: less memory, one forward pass more for a gradient or a
             Jacobian product.

@@ -121,9 +121,7 @@ class Replicated(Model):
 def mixes_examples(model: Model, example: tuple[int, ...]) -> bool:
     """Return whether an example's outputs depend on the others in its batch, by computing some in two batches.
 
-    Args:
-        model: The network, which is evaluated at random parameters, so that nothing is degenerate.
-        example: Shape of one example's inputs.
+    Parameters are drawn at random, so that nothing is degenerate; ``example`` is the shape of one example's inputs.
     """
     rng = generator(0, "replicas")
     params = {name: value + normal(value.shape, rng, 0.1) for name, value in model.init(1, rng).items()}

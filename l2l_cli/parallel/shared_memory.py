@@ -46,11 +46,7 @@ class SendBuffer:
 
 
 class Channel:
-    """One end of a pipe between two processes.
-
-    Args:
-        connection: Connection to the process at the other end.
-    """
+    """One end of a pipe between two processes."""
 
     def __init__(self, connection: Connection[Any, Any]) -> None:
         self.connection = connection

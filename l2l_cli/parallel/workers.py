@@ -35,12 +35,7 @@ Result = TypeVar("Result")
 
 
 class WorkerGroup:
-    """R − 1 processes that compute their parts of batches, beside the caller, who computes the first part.
-
-    Args:
-        model: The network.
-        replicas: Number R of parts.
-    """
+    """R − 1 processes that compute their parts of batches, beside the caller, who computes the first of the R parts."""
 
     def __init__(self, model: Model, replicas: int) -> None:
         self._model = model
@@ -201,12 +196,7 @@ def _serve(
 
 
 class _Worker:
-    """The computations of one process on its part of each batch.
-
-    Args:
-        model: The network.
-        device: Device that it computes on.
-    """
+    """The computations of one process, on a device, on its part of each batch."""
 
     def __init__(self, model: Model, device: torch.device) -> None:
         self._model = model
@@ -223,16 +213,10 @@ class _Worker:
         shared: list[Tensor],
         parts: list[Tensor],
     ) -> list[Tensor]:
-        """Carry out a request on this process's part.
+        """Carry out a request on this process's part, and let go of the linearizations of the numbers ``forgotten``.
 
-        Args:
-            request: Name of the call; "answer" and "linearize" receive θ and this part's inputs, "push" receives v,
-                "pull" this part's u.
-            number: Number of the linearization.
-            names: Names of the shared tensors.
-            forgotten: Numbers of linearizations that are no longer needed.
-            shared: Tensors θ or v that all processes receive.
-            parts: Inputs or u of this part, or nothing.
+        "answer" and "linearize" receive θ, shared by all, and this part's inputs; "push" receives v, shared by all, and
+        "pull" this part's u.
         """
         for old in forgotten:
             del self._kept[old]

@@ -11,12 +11,7 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure.
-
-    Attributes:
-        path: PNG file, under the report's folder.
-        caption: What the figure shows.
-    """
+    """A figure: its PNG file, under the report's folder, and what it shows."""
 
     path: Path
     caption: str
@@ -24,13 +19,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement of the paper, or ours, judged by measurements.
-
-    Attributes:
-        text: The statement.
-        holds: Whether it holds here; None if it was not run.
-        evidence: The numbers behind the verdict.
-    """
+    """A statement of the paper, or ours, judged by measurements; ``holds`` is None if it was not run."""
 
     text: str
     holds: bool | None
@@ -79,13 +68,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """A title, opening paragraphs and sections.
-
-    Attributes:
-        title: Heading of the page.
-        opening: Paragraphs before the first section.
-        sections: Sections in their order.
-    """
+    """A page: its heading, the paragraphs before the first section, and the sections in their order."""
 
     title: str
     opening: Sequence[str]

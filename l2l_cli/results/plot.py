@@ -211,12 +211,9 @@ def error_over_time(
 
 
 def dots(axes: Axes, results: Sequence[Result], names: Mapping[str, str] = NAMES) -> None:
-    """Draw paper, ours and limit of each row on a logarithmic axis, with the ratio to the limit at the right.
+    """Draw paper, ours and limit of each row, from top to bottom, on a logarithmic axis, with the ratio at the right.
 
-    Args:
-        axes: Axes to draw in.
-        results: One a row, from top to bottom.
-        names: What to call paper, ours and limit in the legend.
+    The legend calls paper, ours and limit as ``names`` says.
     """
     axes.set_xscale("log")
     beside: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center"}

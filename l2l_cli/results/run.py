@@ -54,11 +54,7 @@ def identity(config: Node, results: int = RESULTS) -> str:
 
 
 class RunFolder:
-    """The folder of one run.
-
-    Args:
-        path: Path of an existing run folder; ``claim`` makes one, ``load`` opens one that a user named.
-    """
+    """The folder of one run: ``claim`` makes one, ``load`` opens one that a user named."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -131,12 +127,7 @@ class RunFolder:
         self._write(self.facts() | self._spent() | facts)
 
     def begin(self, versions: Mapping[str, str] | None = None, **facts: object) -> None:
-        """Note that the run is going on, and under what.
-
-        Args:
-            versions: Versions of further packages
-            facts: Further entries of run.json
-        """
+        """Note that the run is going on, under which versions of further packages, and further entries of run.json."""
         self._since = time.monotonic()
         known = {
             "l2l": __version__,

@@ -50,10 +50,6 @@ def prepare(hardware: Hardware) -> None:
 def build_task(settings: Settings, builder: Builder = build) -> Task:
     """Build the task of a configuration and its variations; its data are looked for where ``data.dir`` says.
 
-    Args:
-        settings: Whole configuration.
-        builder: Builder that knows which classes a saved configuration may name.
-
     Raises:
         UsageError: The configuration does not build, or its batches cannot be divided over ``hardware.replicas``.
     """

@@ -50,26 +50,16 @@ def _some(episodes: int, share: float) -> int:
 
 
 def hand_made_contender(name: str, settings: Settings, tell: Callable[[Trial], None] = lambda trial: None) -> Contender:
-    """Return a hand-made learner that is tuned for each problem and its horizon.
-
-    Args:
-        name: Name in tables.
-        settings: Settings of the learner, of its tuning and of the evaluation.
-        tell: Function that is told of each trial when it is done.
-    """
+    """Return a hand-made learner that is tuned for each problem and its horizon; ``tell`` gets each trial."""
     return Contender(name, _tuned(settings, tell), {"learner": settings.learner})
 
 
 def learned_contender(
     name: str, learner: Learner[Any], settings: Settings, tell: Callable[[Trial], None] | None = None
 ) -> Contender:
-    """Return a meta-trained learner that is transferred to each problem.
+    """Return a meta-trained learner, built from these settings, that is transferred to each problem.
 
-    Args:
-        name: Name in tables.
-        learner: Learner with its trained meta-parameters.
-        settings: Settings that it was built from.
-        tell: Function that is told of each trial of numbers beside the meta-parameters; None tunes nothing.
+    With ``tell``, which gets each trial, numbers beside the meta-parameters are tuned there; None tunes nothing.
     """
     identity = {"learner": settings.learner, "weights": digest(learner)}
     if tell is not None:
@@ -100,9 +90,7 @@ def digest(learner: Learner[Any]) -> str:
 def variations(grid: Node, problems: Node) -> dict[str, Entries]:
     """Return what changes in the task's node by the name of the problem: every named one with every point of the grid.
 
-    Args:
-        grid: Lists of values by key; a mapping is read as its dotted keys.
-        problems: Changes by name.
+    The grid has lists of values by key; a mapping in it is read as its dotted keys.
 
     Raises:
         UsageError: A key of the grid has no list, or a problem is no mapping.

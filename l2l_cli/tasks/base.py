@@ -10,6 +10,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from l2l_cli.core.tree import tree_map
 from l2l_cli.core.types import Batch, Batches, Phase, Spec, Split
 from l2l_cli.models.model import Model
 from l2l_cli.models.point import output_hessian
@@ -61,7 +62,7 @@ class BlockEpisode(Episode, ABC):
             values[0] if len(values) == 1 or values[0] is None else torch.cat(values)
             for values in zip(*blocks, strict=True)
         ]
-        return Batches(*(None if part is None else part[first : first + stop - start] for part in parts))
+        return tree_map(lambda value: value[first : first + stop - start], Batches(*parts))
 
 
 class Task(ABC):

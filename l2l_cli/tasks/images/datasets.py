@@ -62,12 +62,7 @@ def default_folder() -> Path:
 
 
 def outline(name: str, folder: Path, size: Size | None = None) -> Outline:
-    """Return the shape of a data set's images and the number of classes, without reading what is known.
-
-    Args:
-        name: Name of the data set; see ``load``.
-        folder: Folder of data sets.
-        size: Height and width that an image folder's images are resized to.
+    """Return the shape of a data set's images and the number of classes, without reading what is known; see ``load``.
 
     Raises:
         UsageError: There is no such data set, or the images of a folder cannot be read.

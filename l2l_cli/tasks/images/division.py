@@ -64,12 +64,7 @@ class Division:
         return self.scheme == "phases" and phase == Phase.TEST
 
     def shares(self, train: LabelledImages, test: LabelledImages, phase: Phase) -> dict[Split, Share]:
-        """Return the images that a phase learns from and those that it holds out.
-
-        Args:
-            train: The training images; those of negative labels are excluded.
-            test: The test images; likewise.
-            phase: The phase.
+        """Return the images that a phase learns from and those that it holds out, none with a negative label.
 
         Raises:
             UsageError: There are too few images.

@@ -56,11 +56,7 @@ def read_folder(place: Path, size: Size | None = None) -> Dataset:
 
 
 def train_and_test(place: Path, names: Sequence[str]) -> tuple[Paths, Paths]:
-    """List a folder's training images in ``train/<class>/*`` and its test images beside them.
-
-    Args:
-        place: The folder.
-        names: Names of the folder of test images, the first of which that exists is taken.
+    """List a folder's training images in ``train/<class>/*`` and its test images in the first of ``names`` that exists.
 
     Raises:
         UsageError: Names the folder that is not as it should be.

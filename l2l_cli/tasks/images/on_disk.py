@@ -40,14 +40,7 @@ _Files = tuple[list[str], Tensor]
 
 
 class ImageFiles(NamedTuple):
-    """Images on disk, which threads decode.
-
-    Attributes:
-        files: Paths.
-        labels: Classes (n,), integers from 0.
-        side: Height and width of the crops.
-        threads: Threads that decode.
-    """
+    """Paths of images, their classes (n,), integers from 0, and the threads that decode crops of ``side`` × ``side``."""
 
     files: list[str]
     labels: Tensor
