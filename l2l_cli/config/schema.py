@@ -169,11 +169,7 @@ class Hardware:
 
 @dataclass
 class Data:
-    """Where data sets are kept, never which are used.
-
-    Attributes:
-        dir: Folder of the data sets; null is $L2L_DATA, or else the user's cache.
-    """
+    """Where data sets are kept, never which are used: folder ``dir``; null is $L2L_DATA, or else the user's cache."""
 
     dir: str | None = None
 

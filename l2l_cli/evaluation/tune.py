@@ -81,12 +81,9 @@ def settings_of(grid: Mapping[str, Sequence[Any]], budget: int | None) -> list[E
 def draws_of(ranges: Mapping[str, Range], budget: int, seed: int) -> list[Entries]:
     """Return ``budget`` settings drawn log-uniformly from ranges; a smaller budget takes the first of the same draws.
 
-    Source: Bergstra and Bengio 2012: with several keys, as many different values of each are tried as there are trials.
+    Ranges of keys in ``NEAR_ONE`` are drawn on another scale.
 
-    Args:
-        ranges: Ranges by key; those of keys in ``NEAR_ONE`` are drawn on another scale.
-        budget: Number of settings.
-        seed: Seed of the draws.
+    Source: Bergstra and Bengio 2012: with several keys, as many different values of each are tried as there are trials.
 
     Raises:
         ValueError: The logarithm is not defined on a range.

@@ -64,14 +64,7 @@ def convnet(
     Convolutions keep height and width; the maximum halves them, rounding up.  It is taken before the ReLU, which
     gives the same numbers as after it, for a quarter of the work.
 
-    Args:
-        shape: Channels, height and width of an image.
-        channels: Output channels of each convolution.
-        kernel: Height and width of a convolution's window, odd.
-        dense: Units of each dense layer before the last.
-        outputs: Units of the last layer.
-        scale: Whether normalisations learn a scale; see ``BatchNorm``.
-        normalised: Whether there are normalisations at all.
+    The numbers are those of ``ConvNet``; unless ``normalised``, there are no normalisations at all.
 
     Raises:
         ValueError: A width is below 1, or the kernel is even.
@@ -157,16 +150,11 @@ class ConvNet(Architecture):
 
 @dataclass(frozen=True)
 class CudaConvNet(Architecture):
-    """A variant of CUDA-convnet: convolutions and dense layers without normalisation.
+    """A variant of CUDA-convnet: convolutions and dense layers without normalisation, otherwise as ``ConvNet``.
 
     As it stands it has 1 756 426 parameters on CIFAR-10.
 
     Source: Chen and Lu 2018, §4; what the text leaves out is their code's.
-
-    Args:
-        channels: Output channels of each convolution.
-        kernel: Height and width of a convolution's window, odd.
-        dense: Units of each dense layer before the last.
     """
 
     channels: Sequence[int] = (64, 64)

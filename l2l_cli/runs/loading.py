@@ -39,12 +39,7 @@ def load_learner(
 ) -> Learner[Any]:
     """Build a finished run's learner for a task, with its trained weights.
 
-    Args:
-        run: Folder of the run.
-        saved: Settings of the run.
-        task: Task that is to be learned.
-        builder: Builder that knows which classes the run's configuration may name.
-        changes: New values by key of the learner's node, as in ``rule.lr``.
+    ``changes`` are new values by key of the learner's node, as in ``rule.lr``.
 
     Raises:
         UsageError: The weights do not fit: the task has other shapes than the run's, or the learner was changed so.

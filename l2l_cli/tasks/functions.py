@@ -121,11 +121,7 @@ class Booleans(FunctionTask):
     A function is its truth table, (E, 4), at the inputs 00, 01, 10, 11.
 
     Args:
-        xor: Whether XOR and XNOR are among the functions.
-        length: Number of examples in a sequence.
-        functions: Number of sequences in a fixed training set; see ``FunctionTask``.
-        functions_seed: Seed of the fixed training set.
-        hidden: Hidden units of the MLP.
+        xor: Whether XOR and XNOR are among the functions; further arguments are those of ``FunctionTask``.
     """
 
     def __init__(
@@ -179,11 +175,7 @@ class QuadraticFunction(FunctionTask):
     function's own range over the domain to [0.2, 0.8]; ``global`` maps [−6, 6], the range of the whole family.
 
     Args:
-        scaling: Scaling to [0.2, 0.8], "per_function" or "global".
-        length: Number of examples in a sequence.
-        functions: Number of sequences in a fixed training set; see ``FunctionTask``.
-        functions_seed: Seed of the fixed training set.
-        hidden: Hidden units of the MLP.
+        scaling: Scaling to [0.2, 0.8], "per_function" or "global"; further arguments are those of ``FunctionTask``.
     """
 
     def __init__(

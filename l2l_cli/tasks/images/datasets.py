@@ -14,7 +14,6 @@ import urllib.request
 from functools import lru_cache
 from http.client import HTTPException
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -48,20 +47,13 @@ CIFAR10_ARCHIVE = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 CIFAR10_MD5 = "c58f30108f718f92721af3b95e74349a"
 
 
-class Outline(NamedTuple):
-    """Channels, height and width of an image, and the number of classes."""
-
-    shape: ImageShape
-    classes: int
-
-
 def default_folder() -> Path:
     """Return the folder of data sets where nothing names another: ``$L2L_DATA``, or else the user's cache."""
     cached = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "l2l" / "data"
     return Path(os.environ.get(ENVIRONMENT) or cached)
 
 
-def outline(name: str, folder: Path, size: Size | None = None) -> Outline:
+def outline(name: str, folder: Path, size: Size | None = None) -> tuple[ImageShape, int]:
     """Return the shape of a data set's images and the number of classes, without reading what is known; see ``load``.
 
     Raises:
@@ -69,10 +61,10 @@ def outline(name: str, folder: Path, size: Size | None = None) -> Outline:
     """
     known = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "cifar10": (3, 32, 32)}
     if name in known and size is None:
-        return Outline(known[name], 10)
+        return known[name], 10
     found = load(name, folder, size, 1)
     channels, height, width = found.train.images.shape[1:]
-    return Outline((channels, height, width), found.classes)
+    return (channels, height, width), found.classes
 
 
 @lru_cache(maxsize=8)

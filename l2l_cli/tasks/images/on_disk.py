@@ -40,7 +40,7 @@ _Files = tuple[list[str], Tensor]
 
 
 class ImageFiles(NamedTuple):
-    """Paths of images, their classes (n,), integers from 0, and the threads that decode crops of ``side`` × ``side``."""
+    """Paths of images, their classes (n,), integers from 0, and threads that decode crops of ``side`` × ``side``."""
 
     files: list[str]
     labels: Tensor
