@@ -12,14 +12,11 @@ from l2l_cli.meta.loss import MetaLoss, Trajectory
 
 
 class Backprop(Estimator):
-    """The derivative of a window's meta-loss, with the state before the window as a constant.
+    """The derivative of a window's meta-loss, with the state before the window as a constant; see ``Estimator``.
 
     Source: Andrychowicz et al. 2016, §2 (windows of 20 steps); a window of the whole episode is exact.
 
     Args:
-        episodes: Number of episodes side by side.
-        window: Steps of a window; None is the whole episode.
-        horizon: Length of episodes; None is the task's own horizon.
         loss: Meta-loss; None is the mean along the trajectory.
     """
 

@@ -24,14 +24,9 @@ SKIPPED_SHARE = 0.01
 
 
 class MetaTraining(Training):
-    """Training by estimated meta-gradients and an optimizer, for which φ is one vector.
+    """Training by estimated meta-gradients and an optimizer, for which φ is one vector; see ``Training``.
 
-    Args:
-        learner: Learner whose ``parameters()`` are trained, in place.
-        estimator: Estimator of meta-gradients.
-        optimizer: Rule that moves φ; its displacement is multiplied by the plan's schedule.
-        plan: Schedule, clipping and validation.
-        seed: Seed of every draw.
+    The optimizer's displacement of φ is multiplied by the plan's schedule.
 
     Raises:
         ValueError: The learner has no φ.

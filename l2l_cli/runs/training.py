@@ -47,11 +47,7 @@ def train(
 ) -> RunFolder:
     """Meta-train one configuration, or find that it has been.
 
-    Args:
-        settings: Whole configuration.
-        builder: Builder that knows which classes a saved configuration may name.
-        claimed: Run folder, if it is known already.
-        relay: Function that is told of progress in place of the user.
+    Its run folder may be claimed already; ``relay`` is told of progress in place of the user.
 
     Raises:
         UsageError: The configuration does not build.
