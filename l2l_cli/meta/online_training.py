@@ -25,16 +25,10 @@ from l2l_cli.optimizers.sgd import Sgd
 
 
 class OnlineTraining(Training):
-    """Training of one learner by a rule that moves its weights itself; an update is an epoch.
+    """Training of one learner by a rule that moves its weights itself; an update is an epoch.  See ``Training``.
 
-    The last weights are kept, not the best on validation: the paper knows no validation.
-
-    Args:
-        learner: Learner whose ``parameters()`` are trained, in place.
-        rule: Rule that moves them.
-        optimizer: Plain gradient descent, for its learning rate: nothing else is part of the rule.
-        plan: Epochs and validation.
-        seed: Seed of every draw.
+    The last weights are kept, not the best on validation: the paper knows no validation.  The optimizer is plain
+    gradient descent, for its learning rate: nothing else is part of the rule.
 
     Raises:
         ValueError: The learner has no φ, or is none that the rule knows; the optimizer is another one.

@@ -19,12 +19,7 @@ Program = Callable[..., tuple[Tensor, ...] | list[Tensor]]
 
 
 class Layout(NamedTuple):
-    """How parameters (E, ...) lie in one tensor θ.
-
-    Attributes:
-        unpack: θ -> parameters, by name.
-        pack: Parameters -> θ.
-    """
+    """How parameters (E, ...) lie in one tensor θ: ``unpack`` maps θ to the parameters by name, ``pack`` these to θ."""
 
     unpack: Callable[[Tensor], Params]
     pack: Callable[[Params], Tensor]

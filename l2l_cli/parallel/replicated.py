@@ -23,7 +23,7 @@ COMPARED = 8
 
 
 class Replicated(Model):
-    """The same network, each batch of which is computed by R processes, an equal part by each.
+    """The same network, each batch of which is computed by R ≥ 2 processes, an equal part by each.
 
     All quantities of a ``Point`` come down to the outputs and to products with their Jacobian J = ∂outputs/∂θ.  An
     example's outputs, and its part of J·v, come from one process; Jᵀ·u is the sum over processes.  The loss and its
@@ -35,11 +35,6 @@ class Replicated(Model):
     They run on the same machine and exchange numbers by shared memory, also where they compute on GPUs.
 
     Layer traces and second derivatives are refused; a batch of fewer examples than processes stays whole.
-
-    Args:
-        model: The network.
-        replicas: Number R of processes, at least 2.
-        example: Shape of one example's inputs.
 
     Raises:
         UsageError: An example's outputs depend on the others in its batch.

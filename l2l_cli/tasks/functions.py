@@ -67,7 +67,7 @@ class ExampleTask(Regression, ABC):
 
 
 class FunctionTask(ExampleTask):
-    """A family of functions, each given by K coefficients.
+    """A family of functions, each given by K coefficients; the arguments below are those of every family.
 
     Args:
         length: Number of examples in a sequence.
@@ -121,7 +121,7 @@ class Booleans(FunctionTask):
     A function is its truth table, (E, 4), at the inputs 00, 01, 10, 11.
 
     Args:
-        xor: Whether XOR and XNOR are among the functions; further arguments are those of ``FunctionTask``.
+        xor: Whether XOR and XNOR are among the functions.
     """
 
     def __init__(
@@ -155,8 +155,6 @@ class SemiLinear(FunctionTask):
     """y = ½(1 + tanh(w₁x₁ + w₂x₂ + w₃)), w ~ U[−1, 1].
 
     Deviation: the paper does not state the domain of x; ours is U[−1, 1]².
-
-    Its arguments are those of ``FunctionTask``.
     """
 
     def draw_coefficients(self, count: int, rng: Generator) -> Tensor:
@@ -175,7 +173,7 @@ class QuadraticFunction(FunctionTask):
     function's own range over the domain to [0.2, 0.8]; ``global`` maps [−6, 6], the range of the whole family.
 
     Args:
-        scaling: Scaling to [0.2, 0.8], "per_function" or "global"; further arguments are those of ``FunctionTask``.
+        scaling: Scaling to [0.2, 0.8], "per_function" or "global".
     """
 
     def __init__(
