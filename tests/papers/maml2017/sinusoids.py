@@ -14,7 +14,7 @@ from l2l_cli.core.random import generator, uniform
 from l2l_cli.core.types import Batch, Phase, Spec, Split
 from l2l_cli.models.mlp import mlp
 from l2l_cli.models.model import Model, glorot
-from l2l_cli.tasks.base import Episode, Task, mean_squared_curvature, mean_squared_error
+from l2l_cli.tasks.base import Episode, Regression
 
 AMPLITUDES, PHASES, INPUTS = (0.1, 5.0), (0.0, math.pi), (-5.0, 5.0)
 """Ranges from which A, b and x are drawn uniformly."""
@@ -43,7 +43,7 @@ class FewShots(Episode):
         return Batch(inputs, targets, inputs.new_full((len(inputs),), float(not hidden)))
 
 
-class Sinusoids(Task):
+class Sinusoids(Regression):
     """Fit 1–40–40–1 ReLU units to a sinusoid by a few steps of gradient descent on a few of its points.
 
     Deviation: θ_0 is drawn by Glorot's rule before meta-training; the paper does not say how.
@@ -65,12 +65,3 @@ class Sinusoids(Task):
         """Draw E sinusoids and their points."""
         rng = generator(seed, "sinusoids", phase)
         return FewShots(episodes, self.shots, self.updates, self.told, rng)
-
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean squared error, (E,)."""
-        return mean_squared_error(outputs, targets)
-
-    def curvature(self, outputs: Tensor, targets: Tensor, u: Tensor) -> Tensor:
-        """Return the loss's Hessian in the outputs times u."""
-        del outputs, targets
-        return mean_squared_curvature(u)
