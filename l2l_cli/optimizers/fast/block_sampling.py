@@ -11,31 +11,31 @@ from l2l_cli.kernels.blocks import BLOCK
 
 
 class Visits(NamedTuple):
-    """Numbers of blocks in their order, (V,), and the factor by which each one's adjoint counts, (V,)."""
+    """Numbers of blocks in their order, (V,), and the factor by which the gradient of each one's moves counts, (V,)."""
 
     blocks: Tensor
     factors: Tensor
 
 
-def all_that_matter(adjoint: Tensor) -> Visits:
-    """Return the blocks of an adjoint (T, B · BLOCK) that are not zero: the others add nothing to a gradient."""
-    blocks = _sizes(adjoint).nonzero()[:, 0]
-    return Visits(blocks, torch.ones_like(blocks, dtype=adjoint.dtype))
+def all_that_matter(grad_moves: Tensor) -> Visits:
+    """Return the blocks whose ``grad_moves``, (T, B · BLOCK), are not zero: the others add nothing to a gradient."""
+    blocks = _sizes(grad_moves).nonzero()[:, 0]
+    return Visits(blocks, torch.ones_like(blocks, dtype=grad_moves.dtype))
 
 
-def sample(adjoint: Tensor, share: float, rng: Generator) -> Visits:
+def sample(grad_moves: Tensor, share: float, rng: Generator) -> Visits:
     """Draw ``share`` of the blocks that matter, without replacement, so that the gradient is unbiased.
 
-    A block is visited with a probability p that grows with the norm of its adjoint, to which its part of the gradient
+    A block is visited with a probability p that grows with the norm of its ``grad_moves``, to which its part of the gradient
     is about proportional, and then counts 1 / p times (Horvitz and Thompson 1952).  The draw is systematic: one
     uniform number for all blocks.
 
     Args:
-        adjoint: ∂objective/∂moves, (T, B · BLOCK).
+        grad_moves: ∂objective/∂moves, (T, B · BLOCK).
         share: Share of the blocks, in (0, 1].
         rng: Generator of the draw.
     """
-    sizes = _sizes(adjoint).double()
+    sizes = _sizes(grad_moves).double()
     matter = sizes > 0
     wanted = share * int(matter.sum())
     # The tenth that is the same for all keeps 1 / p bounded where the norm misjudges a block.
@@ -43,12 +43,12 @@ def sample(adjoint: Tensor, share: float, rng: Generator) -> Visits:
     ends = chances.cumsum(0) + torch.rand((), generator=rng, dtype=torch.float64, device="cpu")
     starts = torch.cat([ends[:1] - chances[:1], ends[:-1]])
     blocks = (ends.floor() > starts.floor()).nonzero()[:, 0]
-    return Visits(blocks, (1.0 / chances[blocks]).to(adjoint.dtype))
+    return Visits(blocks, (1.0 / chances[blocks]).to(grad_moves.dtype))
 
 
-def _sizes(adjoint: Tensor) -> Tensor:
+def _sizes(grad_moves: Tensor) -> Tensor:
     """Return the norm of each block, (B,)."""
-    return adjoint.view(len(adjoint), -1, BLOCK).square().sum((0, 2)).sqrt()
+    return grad_moves.view(len(grad_moves), -1, BLOCK).square().sum((0, 2)).sqrt()
 
 
 def _inclusion(weights: Tensor, wanted: float) -> Tensor:
