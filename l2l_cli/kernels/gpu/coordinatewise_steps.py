@@ -6,7 +6,7 @@ Source: Andrychowicz et al. 2016, §2.1; the gates are those of ``LSTMCell``, in
 A program owns ``BLOCK`` coordinates.  Its tiles are (units, coordinates) with coordinates last, as in memory, so that
 neighbouring threads read neighbouring addresses, and every gate is a product weights · sources whose right factor
 all four gates share.  Units are padded to ``UNITS``, a power of two, by zero weights: a padded unit has h = c = 0 and
-sends nothing back.  Rows are padded to whole blocks, with zero gradients in both directions, so that no state is masked.
+sends nothing back.  Rows are padded to whole blocks, with zero gradients, so that no state is masked.
 
 Importing this imports Triton; ``kernels.gpu.coordinatewise`` does so when it is first used.
 """

@@ -11,7 +11,7 @@ from l2l_cli.kernels.blocks import BLOCK
 
 
 class Visits(NamedTuple):
-    """Numbers of blocks in their order, (V,), and the factor by which the gradient of each one's moves counts, (V,)."""
+    """Numbers of blocks in their order, (V,), and the factor by which each one's gradient counts, (V,)."""
 
     blocks: Tensor
     factors: Tensor
@@ -26,9 +26,9 @@ def all_that_matter(grad_moves: Tensor) -> Visits:
 def sample(grad_moves: Tensor, share: float, rng: Generator) -> Visits:
     """Draw ``share`` of the blocks that matter, without replacement, so that the gradient is unbiased.
 
-    A block is visited with a probability p that grows with the norm of its ``grad_moves``, to which its part of the gradient
-    is about proportional, and then counts 1 / p times (Horvitz and Thompson 1952).  The draw is systematic: one
-    uniform number for all blocks.
+    A block is visited with a probability p that grows with the norm of its ``grad_moves``, to which its part of the
+    gradient is about proportional, and then counts 1 / p times (Horvitz and Thompson 1952).  The draw is systematic:
+    one uniform number for all blocks.
 
     Args:
         grad_moves: ∂objective/∂moves, (T, B · BLOCK).
