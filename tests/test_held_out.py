@@ -59,7 +59,11 @@ def test_rows_and_cells_hold_the_hidden_part():
     task = TASKS["halfplanes"]()
     entry = Entry("a", Problem("p", task, 3, Plan(2, (0,), 2), {}), Descent(task, Sgd(0.1)), None, {})
     cell = Cell(Standing(entry, [SCORES]), 1.0)
-    assert (cell.mean.value, cell.where, cell.metrics["accuracy"]) == (5.0, "over hidden steps", pytest.approx(0.5))
+    assert (cell.mean.value, cell.where, cell.standing.metrics["accuracy"]) == (
+        5.0,
+        "over hidden steps",
+        pytest.approx(0.5),
+    )
 
 
 def test_scores_keep_the_flag_over_chunks():

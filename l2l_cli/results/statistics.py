@@ -10,6 +10,9 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 
+RESAMPLES = 2000
+"""Number of resamples behind an interval."""
+
 DRAWS = 4999
 """Number of resamples behind a p-value; the smallest possible p is 1 / (DRAWS + 1)."""
 
@@ -27,11 +30,11 @@ Statistic = Callable[[npt.NDArray[Any]], Any]
 
 
 def bootstrap_interval(
-    values: Sequence[float], statistic: Statistic = np.mean, level: float = 0.95, seed: int = 0, draws: int = 2000
+    values: Sequence[float], statistic: Statistic = np.mean, level: float = 0.95, seed: int = 0
 ) -> Interval:
     """Return a statistic with its percentile bootstrap interval; the same seed gives the same interval."""
     data = np.asarray(values, dtype=float)
-    return _interval(lambda index: float(statistic(data[index])), len(data), level, seed, draws)
+    return _interval(lambda index: float(statistic(data[index])), len(data), level, seed)
 
 
 def paired_bootstrap(a: Sequence[float], b: Sequence[float]) -> Interval:
@@ -46,13 +49,11 @@ def paired_bootstrap(a: Sequence[float], b: Sequence[float]) -> Interval:
     return _interval(lambda index: float(first[index].mean()) - float(second[index].mean()), len(first))
 
 
-def _interval(
-    measure: Callable[[npt.NDArray[Any]], float], count: int, level: float = 0.95, seed: int = 0, draws: int = 2000
-) -> Interval:
+def _interval(measure: Callable[[npt.NDArray[Any]], float], count: int, level: float = 0.95, seed: int = 0) -> Interval:
     if not count:
         raise ValueError("no values to resample")
     rng = np.random.default_rng(seed)
-    resampled = [measure(rng.integers(count, size=count)) for _ in range(draws)]
+    resampled = [measure(rng.integers(count, size=count)) for _ in range(RESAMPLES)]
     low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
     return Interval(measure(np.arange(count)), float(low), float(high))
 

@@ -30,7 +30,7 @@ from l2l_cli.papers.base import Subject
 from l2l_cli.papers.claims import alike, below, fails, goes_on
 from l2l_cli.papers.experiments import cost_table, experiment
 from l2l_cli.papers.measured import Measured
-from l2l_cli.results import report, standings
+from l2l_cli.results import report, standings, statistics
 from l2l_cli.results.content import Report
 from l2l_cli.results.metrics import Metric, MetricsFile
 from l2l_cli.runs.building import build_learner, build_task
@@ -47,8 +47,7 @@ PAPER = build(compose("reproduce", [f"experiment={PRESET}/figure5"]).paper, "pap
 
 @pytest.fixture(autouse=True)
 def _few_draws(monkeypatch):
-    for module, name in ((standings, "paired_bootstrap"), (standings, "bootstrap_interval")):
-        monkeypatch.setattr(module, name, partial(getattr(module, name), draws=200))
+    monkeypatch.setattr(statistics, "RESAMPLES", 200)
 
 
 def made_up(row, problems, factor, seeds=1, learned=False, last=99):

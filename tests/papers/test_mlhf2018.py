@@ -40,7 +40,7 @@ from l2l_cli.papers.mlhf2018.track import (
     follow,
     solver_loss,
 )
-from l2l_cli.results import standings
+from l2l_cli.results import statistics
 from l2l_cli.results.metrics import Metric
 from l2l_cli.runs.building import build_learner, build_task
 from tests.image_tasks import image_node, image_task
@@ -55,7 +55,7 @@ RIVALS = {"Hessian-free": 8.2, "SGD": 12.0, "SGD(m)": 10.0, "RMSprop": 11.0, "Ad
 
 @pytest.fixture(autouse=True)
 def _few_draws(monkeypatch):
-    monkeypatch.setattr(standings, "paired_bootstrap", partial(standings.paired_bootstrap, draws=200))
+    monkeypatch.setattr(statistics, "RESAMPLES", 200)
 
 
 def made_up(row, problem, factor, pace=0.01, seeds=1, variants=(), lost=0.0):

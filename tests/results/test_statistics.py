@@ -13,7 +13,7 @@ def test_bootstrap_covers_the_mean():
     rng = np.random.default_rng(0)
     hits = 0
     for trial in range(100):
-        interval = bootstrap_interval(rng.normal(2.0, 1.0, 80).tolist(), draws=400, seed=trial)
+        interval = bootstrap_interval(rng.normal(2.0, 1.0, 80).tolist(), seed=trial)
         hits += interval.low < 2.0 < interval.high
     assert 88 <= hits <= 99
 
