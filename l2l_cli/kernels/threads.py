@@ -31,34 +31,33 @@ class _Flushed:
 flushed = _Flushed()
 
 
+Answer = SimpleQueue[BaseException | None]
+"""Receives what ended a share of the work: an exception, or None."""
+
+
 class _Helper:
     """A thread that does what it is handed; by queues, for steps are a tenth of a millisecond."""
 
     def __init__(self, number: int) -> None:
         self._number = number
-        self._asked: SimpleQueue[tuple[Work, int, int]] = SimpleQueue()
-        self._done: SimpleQueue[BaseException | None] = SimpleQueue()
+        self._asked: SimpleQueue[tuple[Work, int, int, Answer]] = SimpleQueue()
         threading.Thread(target=self._serve, name=f"l2l-kernel-{number}", daemon=True).start()
 
-    def hand(self, work: Work, first: int, last: int) -> None:
-        """Give it a share."""
-        self._asked.put((work, first, last))
-
-    def wait(self) -> None:
-        """Wait for it to be done, and raise what it raised."""
-        error = self._done.get()
-        if error is not None:
-            raise error
+    def hand(self, work: Work, first: int, last: int) -> Answer:
+        """Give it a share; its answer belongs to this request alone, so that none is taken for the next one's."""
+        answer: Answer = SimpleQueue()
+        self._asked.put((work, first, last, answer))
+        return answer
 
     def _serve(self) -> None:
         with flushed:
             while True:
-                work, first, last = self._asked.get()
+                work, first, last, answer = self._asked.get()
                 try:
                     work(self._number, first, last)
-                    self._done.put(None)
+                    answer.put(None)
                 except BaseException as error:  # raised again in the thread that waits
-                    self._done.put(error)
+                    answer.put(error)
 
 
 class ThreadGroup:
@@ -77,17 +76,20 @@ class ThreadGroup:
         threads = min(self.threads, count)
         shares = list(pairwise(count * k // threads for k in range(threads + 1))) if threads > 1 else [(0, count)]
         helpers = self._helpers[: threads - 1]
-        for helper, share in zip(helpers, shares[1:], strict=True):
-            helper.hand(work, *share)
-        with flushed:
-            work(0, *shares[0])
-        for helper in helpers:
-            helper.wait()
+        answers = [helper.hand(work, *share) for helper, share in zip(helpers, shares[1:], strict=True)]
+        try:
+            with flushed:
+                work(0, *shares[0])
+        finally:  # also after an exception nobody still writes to the caller's arrays
+            errors = [answer.get() for answer in answers]
+        for error in errors:
+            if error is not None:
+                raise error
 
 
 @cache
 def thread_group(threads: int) -> ThreadGroup:
-    """Return the process's thread_group of that size."""
+    """Return the process's group of that size."""
     return ThreadGroup(threads)
 
 

@@ -42,14 +42,6 @@ class Cubed(Preprocess):
 PREPROCESS = {"identity": Identity(0.5), "log": LogAndSign(), "clipped": ClippedLogAndSign(), "users": Cubed()}
 
 
-@pytest.fixture(params=[1, 2])
-def threads(request):
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
-
-
 def case(hidden, layers, preprocess):
     """A rule, gradients with zeros and tiny ones among them, adjoints and a state to begin with."""
     rule = CoordinatewiseLSTM(hidden, layers, PREPROCESS[preprocess], output_scale=SCALE)

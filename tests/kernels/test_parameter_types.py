@@ -17,14 +17,6 @@ from tests.image_tasks import digits_mlp
 SPANS = {"conv_weight": slice(0, 130), "conv_bias": slice(130, 133), "dense_weight": slice(133, 197)}
 
 
-@pytest.fixture(params=[1, 2])
-def threads(request):
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
-
-
 def networks(inputs, hidden, layers):
     found = ParameterTypeRNNs(KINDS, inputs, hidden, layers, 0)
     with torch.no_grad():  # all weights and biases matter
