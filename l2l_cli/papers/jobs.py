@@ -6,6 +6,7 @@ import multiprocessing
 import queue
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 from l2l_cli.config.compose import identity_of, identity_of_training
 from l2l_cli.config.schema import Settings
+from l2l_cli.core.errors import RunFailed
 from l2l_cli.papers.measuring import Bench, Group, Job, run_chain
 from l2l_cli.results.run import identity
 from l2l_cli.runs.building import build_task, is_meta_trained
@@ -80,7 +82,11 @@ def _chains(groups: Sequence[Group], settings: Mapping[str, Settings]) -> list[l
 
 
 def _watch(futures: dict[Future[None], list[Group]], news: Any, reporter: Reporter) -> None:
-    """Show progress until all jobs are done; raise the first failure."""
+    """Show progress until all jobs are done; raise the first failure.
+
+    Raises:
+        RunFailed: The system ended a process, so that there is no exception of its own to raise.
+    """
     pending = set(futures)
     while pending:
         done, pending = wait(pending, timeout=0.2, return_when=FIRST_EXCEPTION)
@@ -89,7 +95,14 @@ def _watch(futures: dict[Future[None], list[Group]], news: Any, reporter: Report
                 share, note = news.get_nowait()
                 reporter.advance(note, share)
         for future in done:
-            future.result()
+            try:
+                future.result()
+            except BrokenProcessPool as error:
+                names = ", ".join(group.name for group in futures[future])
+                raise RunFailed(
+                    f"the system ended a process while {names} ran or waited, most likely for want of memory; "
+                    "the same command goes on from what is saved, and --processes 1 needs less memory"
+                ) from error
             for group in futures[future]:
                 reporter.say(f"done: {group.name}")
 
