@@ -22,6 +22,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from l2l_cli import __version__
+from l2l_cli.commands.checks import check
 from l2l_cli.config.compose import ConfigError, quoted, search_path, settings_from, usage_error
 from l2l_cli.config.groups import config_root
 from l2l_cli.config.schema import GROUPS
@@ -80,6 +81,7 @@ class HydraJob:
         try:
             choices = {group: runtime.runtime.choices.get(group) for group in GROUPS}
             settings = replace(settings_from(cfg, choices, _typed(runtime)), config_dir=self.config_dir)
+            check(self.command, settings, **self.flags)
             module = importlib.import_module(f"l2l_cli.commands.{self.command.replace('-', '_')}")
             return Outcome(module.run(settings, **self.flags))
         except L2LError as error:
@@ -169,7 +171,7 @@ def _finish_sweep(sweep: Path) -> int:
     import pandas as pd
 
     from l2l_cli.results.tables import frame_table
-    from l2l_cli.runs.progress import console
+    from l2l_cli.results.terminal import console
 
     jobs = [json.loads(path.read_text()) for path in sorted(sweep.glob("job-*.json"))]
     outcomes = [Outcome(**job["outcome"]) for job in jobs]

@@ -239,7 +239,7 @@ def reproduce(
     overrides, artefacts = _overrides_and_others(words or [])
     known = papers(config_dir)
     if list_:
-        from l2l_cli.commands.reproduce import print_catalogue
+        from l2l_cli.commands.catalogue import print_catalogue
 
         raise typer.Exit(print_catalogue(known, config_dir))
     if paper is None:
@@ -254,12 +254,15 @@ def reproduce(
             )
     if scale not in SCALES:
         raise UsageError(f"there is no scale {scale!r}{did_you_mean(scale, SCALES)} (scales: {', '.join(SCALES)})")
-    from l2l_cli.commands import reproduce as command
-
     request = ReproduceRequest(
         paper, tuple(artefacts), scale, seeds, output, check, processes, config_dir, tuple(overrides)
     )
     with _interruptible():
+        from l2l_cli.commands.checks import check_reproduction
+
+        check_reproduction(request)
+        from l2l_cli.commands import reproduce as command
+
         raise typer.Exit(command.run(request))
 
 

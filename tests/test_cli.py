@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -67,18 +68,61 @@ def test_a_mistake_is_one_line_and_writes_nothing(arguments, monkeypatch, capsys
     assert list(tmp_path.iterdir()) == []
 
 
-def test_help_is_light():
-    """No torch, pandas, numpy or hydra before a command runs."""
-    code = (
-        "import sys; sys.argv = ['l2l', '--help']\n"
-        "from l2l_cli.cli import main\n"
-        "try: main()\n"
-        "except SystemExit: pass\n"
-        "heavy = {'torch', 'pandas', 'numpy', 'hydra', 'omegaconf', 'matplotlib'} & set(sys.modules)\n"
-        "assert not heavy, heavy"
-    )
+COMMAND = """
+import json, sys
+sys.argv = ["l2l", *{arguments!r}]
+from l2l_cli.cli import main
+try:
+    main()
+except SystemExit:
+    pass
+{then}
+print(json.dumps([name for name in {heavy!r} if name in sys.modules]))
+"""
+
+
+def loaded(arguments: str, *heavy: str, then: str = "") -> list[str]:
+    """Which of some modules a command, in a process of its own, has loaded when it is done; ``then`` checks more."""
+    code = COMMAND.format(arguments=arguments.split(), heavy=heavy, then=then)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    found: list[str] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def test_help_is_light():
+    """No torch, pandas, numpy or hydra before a command runs."""
+    assert loaded("--help", "torch", "pandas", "numpy", "hydra", "omegaconf", "matplotlib") == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "meta-train task=quadratix",
+        "meta-train meta.updates=x",
+        "meta-train meta.updates=-1",
+        "meta-train --resume nowhere",
+        "evaluate --run nowhere",
+        "compare nowhere adam",
+        "compare",
+        "reproduce --list",
+        "reproduce bosc2016 table meta.updates=x",
+        "reproduce bosc2016 table no_such_key=1",
+    ],
+)
+def test_what_needs_no_torch_does_not_wait_for_it(arguments):
+    assert loaded(arguments, "torch", "pandas", "numpy", "matplotlib") == []
+
+
+def test_a_run_loads_no_compiler_and_no_device_mode_and_its_repetition_no_torch(tmp_path, monkeypatch):
+    """Both would cost every process: seconds and memory, and a wrapper around each call of torch."""
+    monkeypatch.chdir(tmp_path)
+    small = "meta-train task=quadratic meta.updates=2 meta.validation_episodes=2 gradient.episodes=2"
+    heavy = ("torch._dynamo", "torch._inductor", "sympy", "triton", "pandas", "matplotlib")
+    no_mode = "import torch; assert torch.overrides._len_torch_function_stack() == 0"
+    assert loaded(small, *heavy, then=no_mode) == []
+    assert json.loads(next(tmp_path.glob("outputs/meta-train/*/run.json")).read_text())["status"] == "done"
+    assert loaded(small, "torch", *heavy) == []
 
 
 @pytest.mark.parametrize("command", ["meta-train", "evaluate", "compare"])

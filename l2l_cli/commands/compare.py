@@ -10,12 +10,11 @@ from typing import Any
 import pandas as pd
 
 from l2l_cli.commands import held_out
+from l2l_cli.commands.checks import wanted
 from l2l_cli.commands.figures import contenders_figure
 from l2l_cli.config.build import Builder, build
 from l2l_cli.config.compose import identity_of
-from l2l_cli.config.groups import options
 from l2l_cli.config.schema import Settings
-from l2l_cli.core.errors import UsageError
 from l2l_cli.evaluation.contest import Contender, Problem, ScoreStore, Standing, play
 from l2l_cli.evaluation.curves import rows_of
 from l2l_cli.evaluation.score import criterion_for
@@ -27,10 +26,12 @@ from l2l_cli.results.metrics import MetricsFile
 from l2l_cli.results.run import RunFolder
 from l2l_cli.results.statistics import bootstrap_interval
 from l2l_cli.results.tables import frame_table
+from l2l_cli.results.terminal import console
 from l2l_cli.runs.building import build_task, prepare, run_facts
 from l2l_cli.runs.contenders import hand_made_contender, learned_contender, plan_of
-from l2l_cli.runs.loading import load_learner, load_run, task_was_chosen
-from l2l_cli.runs.progress import Reporter, console
+from l2l_cli.runs.folders import load_run, task_was_chosen
+from l2l_cli.runs.loading import load_learner
+from l2l_cli.runs.progress import Reporter
 from l2l_cli.runs.tuning import hand_made, tunable
 from l2l_cli.tasks.base import Task
 
@@ -48,13 +49,13 @@ def run(settings: Settings, learners: list[str], runs: list[str], trust: list[st
     settings = _completed(settings, [saved for _, saved in finished])
     builder = Builder(trust)
     task = build_task(settings, builder if ours else build)
-    wanted = _wanted(settings, learners, bool(runs))
+    asked = wanted(settings, learners, bool(runs))
     config = identity_of(settings, "evaluation", "tune", "meta") | {
-        "contenders": wanted,
+        "contenders": asked,
         "runs": [folder.path.name for folder, _ in finished],
     }
     learned = _meta_trained(finished, settings, task, builder)
-    prepared = {name: hand_made(name, overrides, settings, task) for name, overrides in wanted.items()}
+    prepared = {name: hand_made(name, overrides, settings, task) for name, overrides in asked.items()}
     folder = RunFolder.claim(Path(settings.output) / "compare", settings.run_name, config, settings.overrides)
     with folder.lock():
         store = ScoreStore(folder.path / "scores")
@@ -85,22 +86,6 @@ def _completed(settings: Settings, saved: Sequence[Settings]) -> Settings:
         # Hand-made rules are tuned for what the first meta-trained one was selected by.
         tune = replace(tune, criterion=saved[0].meta.criterion)
     return replace(settings, task=task, tune=tune, choices=choices)
-
-
-def _wanted(settings: Settings, learners: list[str], has_runs: bool) -> dict[str, list[str]]:
-    """Return the hand-made contenders' overrides by name, as configured or as named.
-
-    Raises:
-        UsageError: There is nobody to compare.
-    """
-    wanted = {str(name): [str(item) for item in items] for name, items in settings.contenders.items()}
-    wanted |= {name: [f"learner={name}"] for name in learners}
-    if not wanted and not has_runs:
-        raise UsageError(
-            "nothing to compare: give at least one run folder or learner name "
-            f"(learners: {', '.join(options('learner'))})"
-        )
-    return wanted
 
 
 def _meta_trained(

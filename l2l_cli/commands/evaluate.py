@@ -21,10 +21,11 @@ from l2l_cli.results.metrics import MetricsFile
 from l2l_cli.results.run import RunFolder
 from l2l_cli.results.statistics import bootstrap_interval
 from l2l_cli.results.tables import frame_table
+from l2l_cli.results.terminal import console
 from l2l_cli.runs.building import build_task, prepare, run_facts
 from l2l_cli.runs.contenders import learned_contender, plan_of
-from l2l_cli.runs.loading import load_learner, load_run, task_was_chosen
-from l2l_cli.runs.progress import console
+from l2l_cli.runs.folders import load_run, task_was_chosen
+from l2l_cli.runs.loading import load_learner
 from l2l_cli.tasks.base import Task
 
 

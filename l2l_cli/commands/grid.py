@@ -23,10 +23,11 @@ from l2l_cli.results.metrics import MetricsFile
 from l2l_cli.results.run import RunFolder
 from l2l_cli.results.statistics import Interval
 from l2l_cli.results.tables import frame_table, number
+from l2l_cli.results.terminal import console
 from l2l_cli.runs.building import build_learner, run_facts, variation
 from l2l_cli.runs.contenders import digest, hand_made_contender, plan_of, variations
 from l2l_cli.runs.loading import load_learner
-from l2l_cli.runs.progress import Reporter, console
+from l2l_cli.runs.progress import Reporter
 from l2l_cli.runs.tuning import hand_made, tunable
 from l2l_cli.tasks.base import Task
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from l2l_cli.config.build import Builder
 from l2l_cli.config.compose import settings_of_run
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.nodes import Entries
+from l2l_cli.core.ranges import shown
 from l2l_cli.results.run import RunFolder
-from l2l_cli.runs.search import shown
-from l2l_cli.runs.training import train
+from l2l_cli.runs.folders import done_before
 
 
 def run(settings: Settings, resume: str | None = None, trust: list[str] | None = None) -> Entries:
@@ -19,13 +18,7 @@ def run(settings: Settings, resume: str | None = None, trust: list[str] | None =
 
     A run whose folder is ``resume`` goes on, and its configuration may name classes of the packages ``trust``.
     """
-    if resume is None:
-        folder = train(settings)
-    else:
-        if changes := [item for item in settings.overrides if not item.startswith("data.")]:
-            raise UsageError(f"--resume keeps the run's own settings; drop {' '.join(changes)}")
-        claimed = RunFolder.load(Path(resume))
-        folder = train(settings_of_run(claimed.config(), settings), Builder(trust or []), claimed)
+    folder = _again(settings) if resume is None else _resumed(settings, resume, trust or [])
     facts = folder.facts()
     print(f"run: {folder.path}")
     if "chosen" in facts:
@@ -41,3 +34,34 @@ def run(settings: Settings, resume: str | None = None, trust: list[str] | None =
         "seconds": facts["seconds"],
         "run": str(folder.path),
     }
+
+
+# torch is imported within these functions, so that what is done or refused need not wait for it.
+
+
+def _again(settings: Settings) -> RunFolder:
+    """Find that a configuration has been meta-trained, or meta-train it."""
+    if folder := done_before(settings):
+        return _reused(folder)
+    from l2l_cli.runs.training import train
+
+    return train(settings)
+
+
+def _resumed(settings: Settings, resume: str, trust: list[str]) -> RunFolder:
+    """Go on with a run, on the hardware and with the data of these settings."""
+    if changes := [item for item in settings.overrides if not item.startswith("data.")]:
+        raise UsageError(f"--resume keeps the run's own settings; drop {' '.join(changes)}")
+    folder = RunFolder.load(Path(resume))
+    saved = settings_of_run(folder.config(), settings)
+    if folder.status == "done":
+        return _reused(folder)
+    from l2l_cli.config.build import Builder
+    from l2l_cli.runs.training import train
+
+    return train(saved, Builder(trust), folder)
+
+
+def _reused(folder: RunFolder) -> RunFolder:
+    print(f"already done, reused: {folder.path}")
+    return folder

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from l2l_cli import __version__
 from l2l_cli.config.build import build
-from l2l_cli.config.compose import compose
-from l2l_cli.config.schema import ReproduceRequest, Row
+from l2l_cli.config.schema import ReproduceRequest
 from l2l_cli.core.errors import PromiseBroken
 from l2l_cli.papers.base import Findings, Paper
-from l2l_cli.papers.experiments import Experiment, broken_promises, cost_table, experiments, is_run, seeds_of
+from l2l_cli.papers.experiments import Experiment, broken_promises, cost_table, experiments
 from l2l_cli.papers.jobs import run_jobs
 from l2l_cli.results import report
 from l2l_cli.results.content import Report, Section, listed
 from l2l_cli.results.notes import notes_of, source_page
 from l2l_cli.results.run import RunFolder, atomic_write
-from l2l_cli.results.tables import frame_table, results_table, terminal_table, verdict_line
+from l2l_cli.results.tables import results_table, terminal_table, verdict_line
+from l2l_cli.results.terminal import console
 from l2l_cli.results.verdicts import RULE, Result, write_results
-from l2l_cli.runs.progress import console
 
 OUTPUT = "outputs"
 """Folder of all results, unless another is asked for."""
@@ -44,9 +42,6 @@ def run(request: ReproduceRequest) -> int:
         PromiseBroken: With ``check``, a number lies outside what the preset promises.
     """
     asked = experiments(request)
-    for one in asked if request.overrides else ():  # mistakes are told before anything is written
-        for row in one.jobs.values():
-            row[0].settings(Path(OUTPUT))
     paper: Paper = build(asked[0].settings.paper, "paper")
     folder, root = _folder(request, asked)
     with folder.lock():
@@ -177,29 +172,3 @@ def _check(asked: Sequence[Experiment], results: Sequence[Result]) -> int:
         raise PromiseBroken("; ".join(broken))
     print("check: every promise is kept")
     return 0
-
-
-def print_catalogue(known: dict[str, list[str]], config_dir: str | None) -> int:
-    """Print papers, artefacts and scales with the minutes that they are expected to take on two cores."""
-    table = []
-    for paper, names in known.items():
-        for name in names:
-            settings = compose("reproduce", [f"experiment={paper}/{name}"], config_dir)
-            scales = {
-                scale: f"{facts['minutes']} min, {_seed_counts(facts, settings.rows)}"
-                for scale, facts in settings.scales.items()
-            }
-            rows = ", ".join(settings.rows)
-            table.append({"preset": paper, "artefact": name, **scales, "rows": rows, "source": settings.source})
-    title = "l2l reproduce PAPER [ARTEFACT]… --scale SCALE (minutes on two cores; shared runs count once)"
-    console().print(frame_table(pd.DataFrame(table), title))
-    return 0
-
-
-def _seed_counts(scale: Mapping[str, Any], rows: Mapping[str, Row]) -> str:
-    counts = sorted({seeds_of(scale, name, row) for name, row in rows.items() if is_run(scale, name)})
-    if not counts:
-        return "left out"
-    if counts == [1]:
-        return "1 seed"
-    return f"{counts[0]} to {counts[-1]} seeds" if len(counts) > 1 else f"{counts[0]} seeds"

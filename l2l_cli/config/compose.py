@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
+from functools import cache
 from pathlib import Path
 
 from hydra import compose as hydra_compose
@@ -51,13 +52,38 @@ def compose(command: str, overrides: Sequence[str], config_dir: str | None = Non
     Raises:
         UsageError: The configuration is not valid.
     """
+    cfg, choices = _composed(command, overrides, config_dir)
+    return replace(settings_from(cfg, choices, overrides), config_dir=config_dir)
+
+
+def compose_seed(overrides: Sequence[str], seed: int, output: str, config_dir: str | None = None) -> Settings:
+    """Compose one seed of a training: Hydra composes what seeds have in common once in a process.
+
+    Raises:
+        UsageError: The configuration is not valid.
+    """
+    cfg, choices = _composed_once("meta-train", tuple(overrides), config_dir)
+    own = cfg.copy()
+    own.update({"seed": seed, "output": output})
+    typed = [*overrides, f"seed={seed}", f"output={output}"]
+    return replace(settings_from(own, choices, typed), config_dir=config_dir)
+
+
+def _composed(command: str, overrides: Sequence[str], config_dir: str | None) -> tuple[DictConfig, Entries]:
+    """Return what Hydra composes, and the choice made in each group."""
     try:
         with _own_hydra():
             cfg = hydra_compose(command, [*overrides, *search_path(config_dir)], return_hydra_config=True)
     except ConfigError as error:
         raise usage_error(error, overrides, config_dir) from error
     choices = {group: cfg.hydra.runtime.choices.get(group) for group in GROUPS}
-    return replace(settings_from(cfg, choices, overrides), config_dir=config_dir)
+    OmegaConf.set_struct(cfg, False)
+    cfg.pop("hydra")
+    return cfg, choices
+
+
+_composed_once = cache(_composed)
+"""``_composed``, whose result is kept for as long as the process lives, and is not to be changed."""
 
 
 @contextmanager

@@ -42,3 +42,8 @@ def ranges_of(given: Mapping[str, object], where: str) -> dict[str, Range]:
                 case _:
                     raise ValueError(f"{where} must give {key} as [low, high] with 0 < low < high, not {value}")
     return found
+
+
+def shown(values: Mapping[str, float]) -> str:
+    """Return values that were drawn as text, as in "optimizer.lr=0.00812"."""
+    return ", ".join(f"{key}={value:.4g}" for key, value in values.items())

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,12 @@ from typing import Any
 import pandas as pd
 
 from l2l_cli.config.build import build
-from l2l_cli.config.compose import compose
-from l2l_cli.config.groups import papers
-from l2l_cli.config.schema import ROLES, ReproduceRequest, Row, Settings
+from l2l_cli.config.schema import ROLES, ReproduceRequest, Settings
 from l2l_cli.core.errors import UsageError, did_you_mean
+from l2l_cli.papers.agenda import Agenda, agenda_of, artefacts_of
 from l2l_cli.papers.base import Artefact
 from l2l_cli.papers.measured import COST, Measured
-from l2l_cli.papers.measuring import SEARCH_COST, Job
+from l2l_cli.papers.measuring import SEARCH_COST
 from l2l_cli.results.metrics import MetricsFile
 from l2l_cli.results.notes import built_by
 
@@ -31,22 +29,10 @@ FITTED = ("task", "learner", "evaluation")
 
 
 @dataclass(frozen=True)
-class Experiment:
-    """One artefact at one scale.
+class Experiment(Agenda):
+    """One artefact at one scale, with ``artefact``, which judges and draws the measurements."""
 
-    Attributes:
-        name: Name of the artefact.
-        settings: Composed configuration of the experiment.
-        scale: What the scale changes, and what it promises.
-        artefact: What judges and draws the measurements.
-        jobs: Jobs by row; rows that the scale leaves out have none.
-    """
-
-    name: str
-    settings: Settings
-    scale: Mapping[str, Any]
     artefact: Artefact
-    jobs: Mapping[str, list[Job]]
 
     @cached_property
     def configurations(self) -> dict[str, Settings]:
@@ -80,37 +66,17 @@ def experiments(request: ReproduceRequest) -> list[Experiment]:
     """Compose the experiments that were asked for, or all of the paper's, tables first.
 
     Raises:
-        UsageError: One has no such scale, or names a row that it does not have.
+        UsageError: One does not compose, has no such scale, or names a row that it does not have.
     """
-    known = sorted(papers(request.config_dir)[request.paper], key=lambda name: (not name.startswith("table"), name))
-    return [experiment(request, name) for name in request.artefacts or known]
+    return [experiment(request, name) for name in artefacts_of(request)]
 
 
 def experiment(request: ReproduceRequest, name: str) -> Experiment:
     """Compose one experiment; see ``experiments``."""
-    settings = compose("reproduce", [f"experiment={request.paper}/{name}"], request.config_dir)
-    scale = settings.scales.get(request.scale)
-    if scale is None:
-        raise UsageError(
-            f"{request.paper} {name} has no scale {request.scale!r} (scales: {', '.join(settings.scales)})"
-        )
-    artefact: Artefact = build(settings.artefact, "artefact")
-    _check_names(name, settings, scale, artefact.refers_to())
-    jobs = {
-        row: [
-            Job(settings.paper, row, facts, seed, _overrides(request, settings, scale, row), request.config_dir)
-            for seed in range(request.seeds or seeds_of(scale, row, facts))
-        ]
-        for row, facts in settings.rows.items()
-        if is_run(scale, row)
-    }
-    return Experiment(name, settings, scale, artefact, jobs)
-
-
-def _overrides(request: ReproduceRequest, settings: Settings, scale: Mapping[str, Any], row: str) -> tuple[str, ...]:
-    """Return what makes a row's configuration; what was typed comes last."""
-    rows = scale.get("rows", {})
-    return (*settings.common, *settings.rows[row].use, *scale["overrides"], *rows.get(row, []), *request.overrides)
+    agenda = agenda_of(request, name)
+    artefact: Artefact = build(agenda.settings.artefact, "artefact")
+    _check_names(name, agenda.settings, agenda.scale, artefact.refers_to())
+    return Experiment(name, agenda.settings, agenda.scale, agenda.jobs, artefact)
 
 
 def _check_names(name: str, settings: Settings, scale: Mapping[str, Any], needed: Sequence[str]) -> None:
@@ -126,17 +92,6 @@ def _check_names(name: str, settings: Settings, scale: Mapping[str, Any], needed
     for row in (*needed, *named, *(row for by_row in settings.published.values() for row in by_row)):
         if row not in rows:
             raise UsageError(f"{name} has no row {row!r}{did_you_mean(row, rows)} (rows: {', '.join(rows)})")
-
-
-def is_run(scale: Mapping[str, Any], row: str) -> bool:
-    """Say whether a scale runs a row."""
-    return not any(fnmatch(row, pattern) for pattern in scale.get("without", []))
-
-
-def seeds_of(scale: Mapping[str, Any], name: str, row: Row) -> int:
-    """Return a row's number of seeds: that of the first role or pattern that fits it, or else the scale's."""
-    special = [seeds for key, seeds in scale.get("seeds_of", {}).items() if key == row.role or fnmatch(name, key)]
-    return int(special[0] if special else scale["seeds"])
 
 
 def broken_promises(experiment: Experiment, values: Mapping[tuple[str, str], float | None]) -> Iterator[str]:

@@ -15,11 +15,13 @@ from typing import Any
 from l2l_cli.config.compose import identity_of, identity_of_training
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import RunFailed
-from l2l_cli.papers.measuring import Bench, Group, Job, run_chain
+from l2l_cli.papers.agenda import Job
+from l2l_cli.papers.measuring import Bench, Group, run_chain
 from l2l_cli.results.run import identity
 from l2l_cli.runs.building import build_task, is_meta_trained
+from l2l_cli.runs.folders import training_of
 from l2l_cli.runs.progress import Reporter
-from l2l_cli.runs.training import expected_seconds, side_by_side, training_of
+from l2l_cli.runs.training import expected_seconds, side_by_side
 from l2l_cli.runs.tuning import tunable
 
 MEASURED = ("learner", "tune", "evaluation")
@@ -38,7 +40,7 @@ def run_jobs(jobs: Sequence[Job], folder: Path, root: Path, processes: int, titl
     groups = _groups([job for job in jobs if not files[job.key].exists()], settings)
     if not groups:
         return files
-    chains, bench = _chains(groups, settings), Bench(root, folder / "scores", files)
+    chains, bench = _chains(groups, settings), Bench(folder / "scores", files)
     with multiprocessing.Manager() as manager:
         news: Any = manager.Queue()
         context = multiprocessing.get_context("spawn")
@@ -64,7 +66,9 @@ def _groups(jobs: Sequence[Job], settings: Mapping[str, Settings]) -> list[Group
     for row in rows.values():
         one = settings[row[0].key]
         size, work = (side_by_side(one), expected_seconds(one)) if is_meta_trained(one) else (1, _seconds_to_tune(one))
-        groups += [Group(tuple(row[start : start + size]), work) for start in range(0, len(row), size)]
+        for start in range(0, len(row), size):
+            part = row[start : start + size]
+            groups.append(Group(tuple(part), tuple(settings[job.key] for job in part), work))
     return groups
 
 

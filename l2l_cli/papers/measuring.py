@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from l2l_cli.config.build import build
-from l2l_cli.config.compose import compose
-from l2l_cli.config.schema import Row, Settings
+from l2l_cli.config.schema import Settings
 from l2l_cli.evaluation.contest import ScoreStore
 from l2l_cli.evaluation.tune import Trial
 from l2l_cli.learners.base import Learner
+from l2l_cli.papers.agenda import Job
 from l2l_cli.papers.base import Paper, Subject
 from l2l_cli.papers.measured import COST, COSTS, TRIALS
 from l2l_cli.results.metrics import Metric, MetricsFile
@@ -28,45 +27,17 @@ SEARCH_COST = "search_updates"
 
 
 @dataclass(frozen=True)
-class Job:
-    """One row of an experiment for one seed.
+class Group:
+    """Seeds of one row that one process trains side by side, and about how many seconds that takes.
 
     Attributes:
-        paper: Node of the class that measures it.
-        name: Name of the row.
-        row: What the row says of itself.
-        seed: Seed of everything that is drawn.
-        overrides: Overrides that make the run's configuration.
-        config_dir: Folder with further configuration.
+        jobs: Row and seed of each.
+        settings: Configuration of each.
+        work: Seconds of one core.
     """
 
-    paper: dict[str, Any]
-    name: str
-    row: Row
-    seed: int
-    overrides: tuple[str, ...]
-    config_dir: str | None
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What the row says of itself, beside its overrides."""
-        return {name: value for name, value in asdict(self.row).items() if name != "use"}
-
-    @property
-    def key(self) -> str:
-        """Text that two jobs share only if they are the same."""
-        return json.dumps([self.paper, self.name, self.facts, self.seed, self.overrides])
-
-    def settings(self, root: Path) -> Settings:
-        """Compose the run's configuration."""
-        return compose("meta-train", [*self.overrides, f"seed={self.seed}", f"output={root}"], self.config_dir)
-
-
-@dataclass(frozen=True)
-class Group:
-    """Seeds of one row that one process trains side by side, and about how many seconds that takes."""
-
     jobs: tuple[Job, ...]
+    settings: tuple[Settings, ...]
     work: float
 
     @property
@@ -81,12 +52,10 @@ class Bench:
     """Where the jobs of one reproduction put what they make.
 
     Attributes:
-        root: Folder under which the runs are kept.
         scores: Folder of the scores.
         files: File of measurements of each job, by key.
     """
 
-    root: Path
     scores: Path
     files: Mapping[str, Path]
 
@@ -99,9 +68,8 @@ def run_chain(chain: Sequence[Group], bench: Bench, news: Any) -> None:
 
 def _run_group(group: Group, bench: Bench, news: Any) -> None:
     """Train or tune seeds of one row, measure each and write the measurements."""
-    settings = [job.settings(bench.root) for job in group.jobs]
-    measure = _train_and_measure if is_meta_trained(settings[0]) else _tune_and_measure
-    for job, rows in zip(group.jobs, measure(group, settings, bench, news), strict=True):
+    measure = _train_and_measure if is_meta_trained(group.settings[0]) else _tune_and_measure
+    for job, rows in zip(group.jobs, measure(group, bench, news), strict=True):
         file = bench.files[job.key]
         partial = file.with_suffix(".part")
         partial.unlink(missing_ok=True)
@@ -109,8 +77,9 @@ def _run_group(group: Group, bench: Bench, news: Any) -> None:
         partial.replace(file)
 
 
-def _train_and_measure(group: Group, settings: Sequence[Settings], bench: Bench, news: Any) -> Iterator[list[Metric]]:
+def _train_and_measure(group: Group, bench: Bench, news: Any) -> Iterator[list[Metric]]:
     """Yield the measurements of each seed, all trained side by side."""
+    settings = group.settings
     share = group.work / expected_updates(settings[0], len(settings))
 
     def relay(updates: float, note: str) -> None:
@@ -121,14 +90,14 @@ def _train_and_measure(group: Group, settings: Sequence[Settings], bench: Bench,
         yield [*_measured(job, one, bench, learner, lambda trial: None), *_costs(job, folder.facts())]
 
 
-def _tune_and_measure(group: Group, settings: Sequence[Settings], bench: Bench, news: Any) -> Iterator[list[Metric]]:
+def _tune_and_measure(group: Group, bench: Bench, news: Any) -> Iterator[list[Metric]]:
     """Yield the measurements of each seed of a hand-made learner, which is tuned as it is measured."""
-    for job, one in zip(group.jobs, settings, strict=True):
+    for job, one in zip(group.jobs, group.settings, strict=True):
         began = time.monotonic()
         prepare(one.hardware)
         trials = len(tunable(one)) * max(1, len(one.evaluation.problems))
 
-        def tell(trial: Trial, share: float = group.work / len(settings) / trials) -> None:
+        def tell(trial: Trial, share: float = group.work / len(group.jobs) / trials) -> None:
             news.put((share, f"{group.jobs[0].name} tuned: loss {trial.loss:.4g}"))
 
         rows = _measured(job, one, bench, build_learner(one, build_task(one)), tell)

@@ -151,21 +151,21 @@ class _TorchSettings(NamedTuple):
     device: str
     threads: int
     dtype: torch.dtype
-    deterministic: bool
+    deterministic: int
 
     @classmethod
     def of(cls, rank: int) -> Self:
         """Return this process's settings for a worker, on the GPU that is ``rank`` further on."""
         device = torch.get_default_device()
         further = f"cuda:{((device.index or 0) + rank) % torch.cuda.device_count()}" if device.type == "cuda" else "cpu"
-        deterministic = torch.are_deterministic_algorithms_enabled()
+        deterministic = torch.get_deterministic_debug_mode()
         return cls(further, torch.get_num_threads(), torch.get_default_dtype(), deterministic)
 
     def apply(self) -> None:
         """Apply the settings to this process."""
         torch.set_num_threads(self.threads)
         torch.set_default_dtype(self.dtype)
-        torch.use_deterministic_algorithms(self.deterministic)
+        torch.set_deterministic_debug_mode(self.deterministic)
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         if self.device != "cpu":  # a default device makes every operation slower
             torch.set_default_device(self.device)

@@ -7,13 +7,12 @@ import io
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
-import numpy.typing as npt
-import pandas as pd
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from l2l_cli.core.errors import RunFailed
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Metric(NamedTuple):
@@ -87,13 +86,14 @@ class MetricsFile:
 
     def read(self) -> pd.DataFrame:
         """Read all rows but a torn last one, which a killed run may leave behind."""
+        import numpy as np  # here, for what only trains has no use for a frame, and need not wait for pandas
+        import pandas as pd
+
         data = self.path.read_bytes() if self.path.exists() else b""
         whole, _, _ = data.rpartition(b"\n")
         text = whole.decode() or ",".join(Metric._fields)
         # All as text at first: a name may look like a number or like nothing ("0", "None"), and pandas' own parser may
         # miss the last digit of a float that was written to be read back exactly.
         frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
-        numbers: dict[str, npt.NDArray[Any]] = {
-            name: np.array([*map(kind, frame[name])], kind) for name, kind in NUMBERS.items()
-        }
+        numbers: dict[str, Any] = {name: np.array([*map(kind, frame[name])], kind) for name, kind in NUMBERS.items()}
         return frame.assign(**numbers, episode=pd.to_numeric(frame.episode.replace("", None)).astype("Int64"))

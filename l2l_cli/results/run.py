@@ -66,6 +66,12 @@ class RunFolder:
         return cls.make(root / f"{name}-{identity(config)}", config, overrides)
 
     @classmethod
+    def find(cls, root: Path, name: str, config: Node) -> RunFolder | None:
+        """Return the folder that ``claim`` made for a configuration; None if there is none."""
+        run = cls(root / f"{name}-{identity(config)}")
+        return run if run._holds(config) else None
+
+    @classmethod
     def make(cls, path: Path, config: Node, overrides: Sequence[str]) -> RunFolder:
         """Make or find a folder right at ``path``.
 

@@ -12,6 +12,7 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
+from l2l_cli.results.terminal import text_table
 from l2l_cli.results.verdicts import Result
 
 VERDICT_STYLE = {"better": "green", "reproduced": "green", "worse": "red", "differs": "yellow", "not run": "dim"}
@@ -57,29 +58,20 @@ def results_table(results: Sequence[Result]) -> pd.DataFrame:
 def terminal_table(results: Sequence[Result], title: str) -> Table:
     """Return results as a rich table; their notes are left to the report."""
     frame = results_table(results).drop(columns="note", errors="ignore")
-    table = _rich_table(title, {name: name not in ("artefact", "row", "metric", "verdict") for name in frame.columns})
+    rows = []
     for row in frame.itertuples(index=False):
         *cells, verdict = map(str, row)
         style = VERDICT_STYLE.get(verdict, "")
-        # Text, for a name in brackets would be read as markup and vanish.
-        texts = [Text(cell, style="dim" if style == "dim" else "") for cell in cells]
-        table.add_row(*texts, Text(verdict, style=style))
-    return table
+        rows.append([*(Text(cell, "dim" if style == "dim" else "") for cell in cells), Text(verdict, style)])
+    return text_table(
+        title, {name: name not in ("artefact", "row", "metric", "verdict") for name in map(str, frame)}, rows
+    )
 
 
 def frame_table(frame: pd.DataFrame, title: str) -> Table:
     """Return any frame as a rich table."""
-    table = _rich_table(title, are_numeric(frame))
-    for row in frame.itertuples(index=False):
-        table.add_row(*(Text(number(cell)) for cell in row))
-    return table
-
-
-def _rich_table(title: str, numeric: Mapping[str, bool]) -> Table:
-    table = Table(title=Text(title), title_justify="left", header_style="bold")
-    for name, right in numeric.items():
-        table.add_column(Text(name), justify="right" if right else "left")
-    return table
+    rows = [[number(cell) for cell in row] for row in frame.itertuples(index=False)]
+    return text_table(title, are_numeric(frame), rows)
 
 
 def verdict_line(results: Sequence[Result]) -> str:

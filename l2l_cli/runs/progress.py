@@ -17,12 +17,6 @@ EVERY = 20.0
 """Seconds between two lines where the output is not a terminal."""
 
 
-def console() -> Console:
-    """Return the console for tables: as wide as the terminal, or 150 characters where there is none."""
-    plain = Console()
-    return plain if plain.is_terminal else Console(width=150)
-
-
 class Reporter:
     """Counts the steps of a piece of work and shows rate, time left and the latest loss.
 

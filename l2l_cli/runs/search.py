@@ -17,6 +17,7 @@ from l2l_cli.config.schema import SEARCHED, Search, Settings
 from l2l_cli.core.errors import L2LError, RunFailed, UsageError, did_you_mean
 from l2l_cli.core.nodes import Entries, Node
 from l2l_cli.core.random import generator
+from l2l_cli.core.ranges import shown
 from l2l_cli.meta.training import Training, Update
 from l2l_cli.results.run import RunFolder
 from l2l_cli.runs.building import run_facts
@@ -146,8 +147,3 @@ def _trial(training: Training, updates: int, reporter: Reporter, interrupt: Inte
 
 def _outcome(trial: Node) -> str:
     return "diverged" if trial["validation"] is None else f"validation {trial['validation']:.5g}"
-
-
-def shown(values: Mapping[str, float]) -> str:
-    """Return values as text, as in "optimizer.lr=0.00812"."""
-    return ", ".join(f"{key}={value:.4g}" for key, value in values.items())

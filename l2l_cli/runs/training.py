@@ -8,17 +8,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby, zip_longest
-from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
 from safetensors.torch import save as to_safetensors
 
 from l2l_cli.config.build import Builder, build
-from l2l_cli.config.compose import identity_of_training
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import L2LError, UsageError
-from l2l_cli.core.nodes import Entries
 from l2l_cli.evaluation.score import criterion_for
 from l2l_cli.kernels.paths import NUMBA
 from l2l_cli.meta.gradient import Estimator
@@ -29,8 +26,8 @@ from l2l_cli.meta.training import Training, Update, Validation
 from l2l_cli.results.metrics import Metric, MetricsFile
 from l2l_cli.results.run import RunFolder, atomic_write
 from l2l_cli.runs.building import build_learner, build_task, prepare, run_facts
+from l2l_cli.runs.folders import WEIGHTS, claim
 from l2l_cli.runs.interrupt import Interrupt
-from l2l_cli.runs.loading import WEIGHTS
 from l2l_cli.runs.progress import Relay, Reporter
 from l2l_cli.runs.search import check, searched
 
@@ -67,7 +64,7 @@ def train_together(
     make = partial(_build, builder=builder)
     trainings = [make(settings) for settings in seeds]
     check(seeds[0], make)
-    folders = [claimed or _claim(settings) for settings in seeds]
+    folders = [claimed or claim(settings) for settings in seeds]
     path = trainings[0].learner.path
     if relay is None and path.why_not:
         print(f"kernels: {path}")
@@ -108,16 +105,6 @@ def expected_seconds(settings: Settings) -> float:
     gradient: Estimator | OnlineRule = build(settings.gradient, "gradient")
     learner = build_learner(settings, build_task(settings))
     return expected_updates(settings, seeds) * gradient.update_seconds(learner, seeds)
-
-
-def training_of(settings: Settings) -> Entries:
-    """Return what determines a training: configurations that agree in it share one run."""
-    return identity_of_training(settings)
-
-
-def _claim(settings: Settings) -> RunFolder:
-    config = training_of(settings)
-    return RunFolder.claim(Path(settings.output) / "meta-train", settings.run_name, config, settings.overrides)
 
 
 def _build(settings: Settings, builder: Builder) -> Training:
@@ -239,7 +226,7 @@ class _Member:
             "done",
             updates=self.training.number,
             skipped=self.training.skipped,
-            skipped_updates=self._skipped(),
+            skipped_updates=self._skipped() if self.training.skipped else [],
             best_validation=self.training.best,
             criterion=criterion_for(self.training.learner.task, self.training.plan.criterion),
             meta_parameters=sum(value.numel() for value in weights.values()),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from l2l_cli.config.catalogue import listing
 from l2l_cli.config.groups import config_root, papers
 from l2l_cli.config.schema import ReproduceRequest
 from l2l_cli.core.errors import UsageError
@@ -26,6 +27,7 @@ def test_an_experiment_asks_a_question_and_names_its_source(paper, name):
     assert settings.question.endswith("?")
     assert settings.source
     assert set(settings.scales) >= {"smoke", "short", "paper"}
+    assert listing(paper, name) == (settings.rows, settings.scales, settings.source)  # read without Hydra
 
 
 @pytest.mark.parametrize(("paper", "name"), ARTEFACTS, ids=IDS)

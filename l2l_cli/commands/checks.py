@@ -1,0 +1,53 @@
+"""What a command refuses by names and files alone, before torch is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from l2l_cli.config.groups import options
+from l2l_cli.config.schema import ReproduceRequest, Settings
+from l2l_cli.core.errors import UsageError
+from l2l_cli.papers.agenda import agenda_of, artefacts_of
+from l2l_cli.runs.folders import load_run
+
+
+def check(command: str, settings: Settings, **flags: object) -> None:
+    """Refuse what a command can see to be wrong without building anything.
+
+    Raises:
+        UsageError: A run folder is missing or holds no finished run, or there is nobody to compare.
+    """
+    match command, flags:
+        case "evaluate", {"run_folder": str(folder)}:
+            load_run(folder, settings)
+        case "compare", {"learners": list(learners), "runs": list(runs)}:
+            for run in runs:
+                load_run(run, settings)
+            wanted(settings, learners, bool(runs))
+
+
+def wanted(settings: Settings, learners: list[str], has_runs: bool) -> dict[str, list[str]]:
+    """Return the overrides of the hand-made contenders of ``compare`` by name, as configured or as named.
+
+    Raises:
+        UsageError: There is nobody to compare.
+    """
+    asked = {str(name): [str(item) for item in items] for name, items in settings.contenders.items()}
+    asked |= {name: [f"learner={name}"] for name in learners}
+    if not asked and not has_runs:
+        raise UsageError(
+            "nothing to compare: give at least one run folder or learner name "
+            f"(learners: {', '.join(options('learner'))})"
+        )
+    return asked
+
+
+def check_reproduction(request: ReproduceRequest) -> None:
+    """Compose what overrides change before anything is written: a mistake in them fails at the first row.
+
+    Raises:
+        UsageError: A row does not compose.
+    """
+    for name in artefacts_of(request) if request.overrides else ():
+        for jobs in agenda_of(request, name).jobs.values():
+            jobs[0].settings(Path())

@@ -1,0 +1,70 @@
+"""What a list of experiments shows of each, read from its files without composing all that it would run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from l2l_cli.config.compose import compose
+from l2l_cli.config.groups import config_root
+from l2l_cli.config.schema import Row
+from l2l_cli.core.nodes import Entries, Node
+
+
+class Listing(NamedTuple):
+    """The part of an experiment that a list shows; see ``Settings`` for the fields."""
+
+    rows: Mapping[str, Row]
+    scales: Mapping[str, Any]
+    source: str | None
+
+
+class _NotPlain(Exception):
+    """A file that needs Hydra: it does more than add to the files that its defaults name."""
+
+
+def listing(paper: str, name: str, config_dir: str | None = None) -> Listing:
+    """Return the listing of an experiment.
+
+    Hydra takes a tenth of a second for each, so files whose defaults are names alone are merged here.
+
+    Raises:
+        UsageError: The experiment does not compose.
+    """
+    roots = [config_root(), *([Path(config_dir)] if config_dir else [])]
+    try:
+        found = _merged(f"experiment/{paper}/{name}", "experiment", roots)
+    except _NotPlain:
+        settings = compose("reproduce", [f"experiment={paper}/{name}"], config_dir)
+        return Listing(settings.rows, settings.scales, settings.source)
+    rows = {str(row): Row(**facts) for row, facts in found.get("rows", {}).items()}
+    return Listing(rows, found.get("scales", {}), found.get("source"))
+
+
+def _merged(place: str, group: str, roots: list[Path]) -> Entries:
+    """Return a file's entries over those of its defaults, whose names are relative to ``group``."""
+    file = next((path for root in roots if (path := root / f"{place}.yaml").is_file()), None)
+    if file is None:
+        raise _NotPlain(place)
+    text = file.read_text(encoding="utf-8")
+    own: Entries = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
+    defaults = own.pop("defaults", [])
+    if "${" in text or not all(isinstance(item, str) and "@" not in item and item != "_self_" for item in defaults):
+        raise _NotPlain(place)
+    result: Entries = {}
+    for item in defaults:
+        inner = item.removeprefix("/") if item.startswith("/") else f"{group}/{item}"
+        result = _over(result, _merged(inner, inner.rpartition("/")[0], roots))
+    return _over(result, own)
+
+
+def _over(below: Node, above: Node) -> Entries:
+    """Return two mappings as one, the second over the first."""
+    both = dict(below)
+    for key, value in above.items():
+        inside = both.get(key)
+        both[key] = _over(inside, value) if isinstance(inside, dict) and isinstance(value, dict) else value
+    return both

@@ -1,0 +1,51 @@
+"""The folders of meta-training runs: claimed, found done, or named by a user; no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from l2l_cli.config.compose import identity_of_training, settings_of_run
+from l2l_cli.config.schema import Settings
+from l2l_cli.core.errors import UsageError
+from l2l_cli.core.nodes import Entries
+from l2l_cli.results.run import RunFolder
+
+WEIGHTS = "weights.safetensors"
+"""File of a finished run's trained φ, by the learner's names."""
+
+
+def training_of(settings: Settings) -> Entries:
+    """Return what determines a training: configurations that agree in it share one run."""
+    return identity_of_training(settings)
+
+
+def claim(settings: Settings) -> RunFolder:
+    """Make or find the folder of a training."""
+    return RunFolder.claim(_root(settings), settings.run_name, training_of(settings), settings.overrides)
+
+
+def done_before(settings: Settings) -> RunFolder | None:
+    """Return the folder of a training that is done already; None if it is still to be run."""
+    folder = RunFolder.find(_root(settings), settings.run_name, training_of(settings))
+    return folder if folder and folder.status == "done" else None
+
+
+def _root(settings: Settings) -> Path:
+    return Path(settings.output) / "meta-train"
+
+
+def load_run(path: str, present: Settings) -> tuple[RunFolder, Settings]:
+    """Open a finished run that a user named.
+
+    Raises:
+        UsageError: It is no finished meta-training run.
+    """
+    run = RunFolder.load(Path(path))
+    if not (run.path / WEIGHTS).is_file():
+        raise UsageError(f"{path} is {run.status}, not done; resume it with `l2l meta-train --resume {path}`")
+    return run, settings_of_run(run.config(), present)
+
+
+def task_was_chosen(settings: Settings) -> bool:
+    """Return whether the user chose a task or changed one."""
+    return any(item.lstrip("+~").split("=")[0].split(".")[0] in ("task", "experiment") for item in settings.overrides)
