@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -324,7 +325,7 @@ def test_a_hand_made_row_needs_no_training_and_says_what_it_cost(tmp_path):
     assert costs["meta_parameters"] == costs["skipped"] == 0
     assert costs["seconds"] > 0
     artefact, measured = measured_of({"SGD": frame}, tmp_path, "figure4_quadratics")
-    only = type(plan)(plan.name, plan.settings, plan.scale, artefact, {"SGD": [job]})
+    only = replace(plan, artefact=artefact, jobs={"SGD": [job]})
     assert cost_table([only], [measured])["updates or trials"][0] == 2
     assert not (tmp_path / "meta-train").exists()
 
