@@ -15,10 +15,11 @@ from l2l_cli.commands.figures import contenders_figure
 from l2l_cli.config.build import Builder, build
 from l2l_cli.config.compose import identity_of
 from l2l_cli.config.schema import Settings
+from l2l_cli.core.ledger import LEDGER
 from l2l_cli.evaluation.contest import Contender, Problem, ScoreStore, Standing, play
 from l2l_cli.evaluation.curves import rows_of
 from l2l_cli.evaluation.score import criterion_for
-from l2l_cli.evaluation.tune import Trial, Tuning
+from l2l_cli.evaluation.tune import Tuning
 from l2l_cli.learners.base import Learner
 from l2l_cli.results import report
 from l2l_cli.results.content import Report, Section
@@ -110,8 +111,8 @@ def _hand_made(name: str, prepared: Settings, settings: Settings) -> Contender:
     def prepare(problem: Problem) -> tuple[Learner[Any], Tuning | None]:
         with Reporter(f"tune {name}", len(tunable(prepared))) as reporter:
 
-            def tell(trial: Trial) -> None:
-                reporter.advance(f"loss {trial.loss:.4g}")
+            def tell(share: float, note: str) -> None:
+                reporter.advance(note, share)
 
             learner, tuning = hand_made_contender(name, prepared, tell).prepare(problem)
             if tuning:
@@ -171,11 +172,12 @@ def _score(
     if task.spec.hides:
         table["difference from the lowest, paired"] = held_out.against_the_best(standings)
         opening.append(held_out.MEANING)
-    figure = contenders_figure(metrics.read(), standings, folder.path)
     warnings = [f"**{warning}**: a wider grid may serve it better." for warning in _edges(standings)]
-    sections = [Section("Scores", tables=[table], figures=[figure])]
-    title = f"Comparison on {settings.choices['task']}"
-    report.write(Report(title, [*opening, *warnings], sections), folder.path)
+    with LEDGER.of("drawing"):
+        figure = contenders_figure(metrics.read(), standings, folder.path)
+        sections = [Section("Scores", tables=[table], figures=[figure])]
+        title = f"Comparison on {settings.choices['task']}"
+        report.write(Report(title, [*opening, *warnings], sections), folder.path)
     return standings, table
 
 

@@ -13,6 +13,7 @@ from l2l_cli.commands.figures import horizon_figure
 from l2l_cli.config.build import Builder, build
 from l2l_cli.config.compose import identity_of
 from l2l_cli.config.schema import Settings
+from l2l_cli.core.ledger import LEDGER
 from l2l_cli.evaluation.contest import Problem, Standing, play
 from l2l_cli.evaluation.curves import rows_of
 from l2l_cli.results import report
@@ -58,7 +59,8 @@ def run(settings: Settings, run_folder: str, trust: list[str]) -> dict[str, Any]
                 metrics.append(rows_of(scores, contender.name, seed, standing.entry.problem.name))
             table.append(_row(standing, stretch))
         frame = pd.DataFrame(table)
-        _report(folder, settings, parent, frame, metrics.read())
+        with LEDGER.of("drawing"):
+            _report(folder, settings, parent, frame, metrics.read())
         folder.end("done")
     episodes = settings.evaluation.episodes * len(settings.evaluation.seeds)
     console().print(frame_table(frame, f"{settings.run_name} on {episodes} fresh test episodes"))

@@ -15,6 +15,7 @@ from l2l_cli.commands.figures import grid_figure, horizon_names
 from l2l_cli.config.build import Builder
 from l2l_cli.config.compose import identity_of
 from l2l_cli.config.schema import Settings
+from l2l_cli.core.ledger import LEDGER
 from l2l_cli.evaluation.contest import DIVERGED, Contender, Entry, Problem, ScoreStore, Standing, scored
 from l2l_cli.evaluation.curves import rows_of
 from l2l_cli.results import report
@@ -58,7 +59,8 @@ def run(
             store.clear()
         folder.begin(parents=[str(parent.path)], **run_facts(settings))
         comparisons = list(_play(entries, rivals, settings, folder, store))
-        _report(folder, settings, parent, comparisons)
+        with LEDGER.of("drawing"):
+            _report(folder, settings, parent, comparisons)
         folder.end("done")
     console().print(frame_table(_overview(comparisons), f"{settings.run_name}: {_meaning(comparisons)}"))
     for edge in _edges(comparisons):

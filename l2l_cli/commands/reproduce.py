@@ -14,8 +14,9 @@ from l2l_cli import __version__
 from l2l_cli.config.build import build
 from l2l_cli.config.schema import ReproduceRequest
 from l2l_cli.core.errors import PromiseBroken
+from l2l_cli.core.ledger import LEDGER
 from l2l_cli.papers.base import Findings, Paper
-from l2l_cli.papers.experiments import Experiment, broken_promises, cost_table, experiments
+from l2l_cli.papers.experiments import Experiment, broken_promises, cost_table, cpu_minutes, experiments
 from l2l_cli.papers.jobs import run_jobs
 from l2l_cli.results import report
 from l2l_cli.results.content import Report, Section, listed
@@ -24,6 +25,7 @@ from l2l_cli.results.run import RunFolder, atomic_write
 from l2l_cli.results.tables import results_table, terminal_table, verdict_line
 from l2l_cli.results.terminal import console
 from l2l_cli.results.verdicts import RULE, Result, write_results
+from l2l_cli.runs.progress import Reporter
 
 OUTPUT = "outputs"
 """Folder of all results, unless another is asked for."""
@@ -49,12 +51,17 @@ def run(request: ReproduceRequest) -> int:
         folder.begin(seeds=sorted({job.seed for job in jobs.values()}))
         processes = request.processes or os.cpu_count() or 1
         files = run_jobs(list(jobs.values()), folder.path, root, processes, f"reproduce {request.paper}")
-        measured = [one.measured(files, folder.path) for one in asked]
-        findings = [one.artefact.judge(each) for one, each in zip(asked, measured, strict=True)]
-        results = [result for each in findings for result in each.results]
-        write_results(folder.path / "results.csv", results)
+        with LEDGER.of("drawing"), Reporter(f"report {request.paper}", len(asked)) as reporter:
+            measured = [one.measured(files, folder.path) for one in asked]
+            findings = []
+            for one, each in zip(asked, measured, strict=True):
+                reporter.say(f"judging and drawing {one.name}")
+                findings.append(one.artefact.judge(each))
+                reporter.advance(one.name)
+            results = [result for each in findings for result in each.results]
+            write_results(folder.path / "results.csv", results)
+            costs = cost_table(asked, measured)
         folder.end("done")
-        costs = cost_table(asked, measured)
         report.write(_report(paper, request, asked, findings, costs, folder), folder.path)
     _show(paper, request, results, folder)
     return _check(asked, results) if request.check else 0
@@ -137,11 +144,14 @@ def _departures(paper: Paper, asked: Sequence[Experiment], folder: RunFolder) ->
 
 def _provenance(asked: Sequence[Experiment], costs: pd.DataFrame, folder: RunFolder) -> Section:
     facts = folder.facts()
+    minutes = cpu_minutes(costs) | {"drawing": facts["cpu_seconds"]["drawing"] / 60}
     text = [
         f"l2l {__version__}, commit {facts['commit'] or 'unknown'}, Python {facts['versions']['python']}, "
         f"{facts['machine']}; {facts['seconds'] / 60:.1f} minutes, seeds {facts['seeds']}; command "
-        f"`{facts['command']}`.  Runs that were already done are reused and not counted; seeds that ran "
-        "side by side share the seconds of one run.",
+        f"`{facts['command']}`.  Runs that were already done are reused and not counted in these minutes.",
+        f"CPU-minutes of all rows, reused or not: {', '.join(f'{name} {each:.1f}' for name, each in minutes.items())}; "
+        f"{sum(minutes.values()):.1f} in all.  The table gives the CPU-seconds of a run, means over seeds; seeds that "
+        "were trained side by side have equal shares, and a training that several rows measure is shown with each.",
         listed(f"{one.name}: {one.settings.source}" for one in asked),
     ]
     return Section("Provenance", text, tables=[costs])

@@ -17,6 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from l2l_cli.core.ledger import LEDGER
 from l2l_cli.core.types import Phase
 from l2l_cli.evaluation.score import Scores, score, side_by_side
 from l2l_cli.evaluation.tune import Tuning
@@ -164,7 +165,8 @@ def scored(entry: Entry, store: ScoreStore | None = None, phase: Phase = Phase.T
         key = _identity(entry, seed, phase)
         found = store.read(key) if store else None
         if found is None:
-            found = score(entry.learner, plan.episodes, steps, seed, phase, plan.chunk)
+            with LEDGER.of("scoring"):
+                found = score(entry.learner, plan.episodes, steps, seed, phase, plan.chunk)
             if store:
                 store.keep(key, found)
         scores.append(found)

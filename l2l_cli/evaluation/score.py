@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -11,15 +11,19 @@ from torch import Tensor
 
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import derive, generator
-from l2l_cli.core.types import Phase
+from l2l_cli.core.types import Batch, Batches, Phase
 from l2l_cli.learners.base import Learner, step_losses
-from l2l_cli.tasks.base import Task
+from l2l_cli.tasks.base import Episode, Task
 
 WINDOW = 256
 """Steps whose data are in memory at once, at most."""
 
 NUMBERS = 1 << 22
-"""Numbers of inputs in memory at once: what leaves the cache before it is used costs more than the steps."""
+"""Inputs in memory at once, where they are read by windows: what has left the cache costs more than the steps."""
+
+
+Tell = Callable[[float, str], None]
+"""Function that is told of a share of some work that has been done, with a note."""
 
 
 class Scores(NamedTuple):
@@ -111,34 +115,102 @@ def side_by_side(parts: Sequence[Scores]) -> Scores:
     )
 
 
-@torch.no_grad()
 def score(learner: Learner[Any], episodes: int, steps: int, seed: int, phase: Phase, chunk: int = 1024) -> Scores:
     """Run a learner through E fresh episodes of T steps, ``chunk`` of them side by side, which bounds the memory.
 
     What is drawn depends on (seed, phase, episodes, chunk) alone, so every learner meets the same data.
     """
-    parts = [
-        _score_chunk(learner, min(chunk, episodes - start), steps, derive(seed, "chunk", start), phase)
-        for start in range(0, episodes, chunk)
-    ]
-    return side_by_side(parts)
+    return score_together([learner], episodes, steps, seed, phase, chunk)[0]
 
 
-def _score_chunk(learner: Learner[Any], episodes: int, steps: int, seed: int, phase: Phase) -> Scores:
-    task = learner.task
+@torch.no_grad()
+def score_together(
+    learners: Sequence[Learner[Any]],
+    episodes: int,
+    steps: int,
+    seed: int,
+    phase: Phase,
+    chunk: int = 1024,
+    tell: Tell = lambda share, note: None,
+) -> list[Scores]:
+    """Score learners of one task side by side, so that each batch is drawn once for all; see ``score``.
+
+    ``tell`` is told of each share of all the steps that has been made.
+    """
+    parts = []
+    for start in range(0, episodes, chunk):
+        count = min(chunk, episodes - start)
+
+        def made(step: int, until: int, share: float = count / episodes) -> None:
+            tell(share * (until - step) / steps, f"step {until} of {steps}")
+
+        parts.append(_score_chunk(learners, count, steps, derive(seed, "chunk", start), phase, made))
+    return [side_by_side(scores) for scores in zip(*parts, strict=True)]
+
+
+def _score_chunk(
+    learners: Sequence[Learner[Any]],
+    episodes: int,
+    steps: int,
+    seed: int,
+    phase: Phase,
+    made: Callable[[int, int], None],
+) -> Iterator[Scores]:
+    task = learners[0].task
     episode = task.sample(episodes, seed, phase)
-    state = learner.init(episodes, generator(seed, "learner", phase))
-    losses: list[Tensor] = []
-    metrics: dict[str, list[Tensor]] = {}
-    visible: list[Tensor] = []
+    walks = [_Walk(learner, learner.init(episodes, generator(seed, "learner", phase))) for learner in learners]
     window = max(1, min(WINDOW, NUMBERS // (episodes * task.spec.examples * math.prod(task.spec.inputs))))
+    follow = len(walks) == 1 and learners[0].follows and window < min(WINDOW, steps)
+    window = WINDOW if follow else window
     for start in range(0, steps, window):
-        batches = episode.batches(start, min(start + window, steps))
-        state, outputs = learner.unroll(state, batches)
-        losses.append(step_losses(task, outputs, batches.targets))
-        visible += [] if batches.shown is None else [batches.shown]
-        flat = task.metrics(outputs.flatten(0, 1), batches.targets.flatten(0, 1))
-        for name, values in flat.items():
-            metrics.setdefault(name, []).append(values.view(batches.steps, episodes))
-    joined = {name: torch.cat(values) for name, values in metrics.items()}
-    return Scores(torch.cat(losses), joined, learner.extra_evaluations(state), torch.cat(visible) if visible else None)
+        stop = min(start + window, steps)
+        if follow:
+            walks[0].follow(episode, start, stop)
+        else:
+            batches = episode.batches(start, stop)
+            for walk in walks:
+                walk.unroll(batches)
+        made(start, stop)
+    return (walk.scores() for walk in walks)
+
+
+class _Walk:
+    """A learner on its way through its episodes, and what it has scored so far."""
+
+    def __init__(self, learner: Learner[Any], state: object) -> None:
+        self._learner, self._state = learner, state
+        self._losses: list[Tensor] = []
+        self._metrics: dict[str, list[Tensor]] = {}
+        self._visible: list[Tensor] = []
+
+    def unroll(self, batches: Batches) -> None:
+        """Go through batches that are in memory."""
+        self._state, outputs = self._learner.unroll(self._state, batches)
+        self._note(outputs, batches.targets, batches.shown)
+
+    def follow(self, episode: Episode, start: int, stop: int) -> None:
+        """Go through the steps ``start`` … ``stop`` − 1, whose inputs are in memory one by one."""
+        targets: list[Tensor] = []
+        shown: list[Tensor] = []
+
+        def read(step: int) -> Batch:
+            batch = episode.batch(start + step)
+            targets.append(batch.targets)
+            shown.extend([] if batch.shown is None else [batch.shown])
+            return batch
+
+        self._state, outputs = self._learner.follow(self._state, read, stop - start)
+        self._note(outputs, torch.stack(targets), torch.stack(shown) if shown else None)
+
+    def _note(self, outputs: Tensor, targets: Tensor, shown: Tensor | None) -> None:
+        task = self._learner.task
+        self._losses.append(step_losses(task, outputs, targets))
+        self._visible += [] if shown is None else [shown]
+        for name, values in task.metrics(outputs.flatten(0, 1), targets.flatten(0, 1)).items():
+            self._metrics.setdefault(name, []).append(values.view(outputs.shape[:2]))
+
+    def scores(self) -> Scores:
+        """Return the scores of all steps."""
+        metrics = {name: torch.cat(values) for name, values in self._metrics.items()}
+        visible = torch.cat(self._visible) if self._visible else None
+        return Scores(torch.cat(self._losses), metrics, self._learner.extra_evaluations(self._state), visible)

@@ -10,15 +10,19 @@ from typing import Any, NamedTuple
 import torch
 
 from l2l_cli.core.errors import RunFailed
+from l2l_cli.core.ledger import LEDGER
 from l2l_cli.core.nodes import Entries
 from l2l_cli.core.random import generator
 from l2l_cli.core.ranges import Range
 from l2l_cli.core.types import Phase
-from l2l_cli.evaluation.score import score
+from l2l_cli.evaluation.score import Tell, score_together
 from l2l_cli.learners.base import Learner
 
 NEAR_ONE = ("momentum", "beta1", "beta2", "decay")
 """Keys with these endings are drawn log-uniformly in 1 − value: what counts is over how many steps they average."""
+
+SIDE_BY_SIDE = 8
+"""Settings that are tried side by side, which bounds the memory."""
 
 EDGE = 0.03
 """Share of a range, on the scale that it is drawn on, that counts as its edge."""
@@ -116,7 +120,7 @@ def tune(
     make: Callable[[Entries], Learner[Any]],
     settings: Sequence[Entries],
     judge: Judge,
-    tell: Callable[[Trial], None] = lambda trial: None,
+    tell: Tell = lambda share, note: None,
     ranges: Mapping[str, Range] | None = None,
 ) -> Tuning:
     """Score every setting on the same tune episodes and pick the best.
@@ -125,17 +129,17 @@ def tune(
         make: Function that builds the learner of a setting.
         settings: Settings to try, from ``settings_of`` or ``draws_of``.
         judge: Episodes and criterion by which they are compared.
-        tell: Function that is called with each trial when it is done.
+        tell: Function that is told of the trials as they go on, each of which counts as 1.
         ranges: Ranges that the settings were drawn from, if they were.
 
     Raises:
         RunFailed: No setting gives a finite loss.
     """
-    trials = []
-    for setting in settings:
-        value = score(make(setting), judge.episodes, judge.steps, judge.seed, Phase.TUNE).by(judge.criterion)
-        trials.append(Trial(setting, value))
-        tell(trials[-1])
+    trials: list[Trial] = []
+    for start in range(0, len(settings), SIDE_BY_SIDE):
+        some = settings[start : start + SIDE_BY_SIDE]
+        with LEDGER.of("tuning"):
+            trials += _tried([make(setting) for setting in some], some, judge, tell)
     finite = [trial for trial in trials if math.isfinite(trial.loss)]
     if not finite:
         tried = [trial.setting for trial in trials]
@@ -145,6 +149,16 @@ def tune(
     best = min(finite, key=lambda trial: trial.loss)
     edge = [key for key in best.setting if _ends(key, best, trials, (ranges or {}).get(key))]
     return Tuning(trials, best, edge)
+
+
+def _tried(learners: Sequence[Learner[Any]], settings: Sequence[Entries], judge: Judge, tell: Tell) -> list[Trial]:
+    """Score the learners of some settings side by side, so that each batch is drawn once for all of them."""
+
+    def heard(share: float, note: str) -> None:
+        tell(share * len(settings), f"{len(settings)} settings side by side, {note}")
+
+    found = score_together(learners, judge.episodes, judge.steps, judge.seed, Phase.TUNE, tell=heard)
+    return [Trial(setting, scores.by(judge.criterion)) for setting, scores in zip(settings, found, strict=True)]
 
 
 def _ends(key: str, best: Trial, trials: Sequence[Trial], ends: Range | None) -> bool:

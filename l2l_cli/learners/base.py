@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import ClassVar, Generic, Self, TypeVar
 
 import torch
@@ -14,6 +15,9 @@ from l2l_cli.kernels.paths import EVERY_PATH, REFERENCE, Path, Paths
 from l2l_cli.tasks.base import Task
 
 State = TypeVar("State")
+
+Read = Callable[[int], Batch]
+"""Function from a step, counted from 0, to its batch; asked for one after the other."""
 
 
 def step_losses(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -33,9 +37,11 @@ class Learner(nn.Module, ABC, Generic[State]):
 
     Attributes:
         is_limit: Whether nobody can do better.
+        follows: Whether ``follow`` is as quick as ``unroll``.
     """
 
     is_limit: ClassVar[bool] = False
+    follows: ClassVar[bool] = False
 
     def __init__(self, task: Task, *, paths: Paths = EVERY_PATH) -> None:
         super().__init__()
@@ -60,9 +66,13 @@ class Learner(nn.Module, ABC, Generic[State]):
 
     def unroll(self, state: State, batches: Batches) -> tuple[State, Tensor]:
         """Step through T batches; answers are (T, E, N, ...).  A fast path overrides it."""
+        return self.follow(state, batches.at, batches.steps)
+
+    def follow(self, state: State, read: Read, steps: int) -> tuple[State, Tensor]:
+        """Step through T batches as ``unroll`` does, each read when it is its turn, so that one alone is in memory."""
         answers = []
-        for step in range(batches.steps):
-            state, answer = self.step(state, batches.at(step))
+        for step in range(steps):
+            state, answer = self.step(state, read(step))
             answers.append(answer)
         return state, torch.stack(answers)
 

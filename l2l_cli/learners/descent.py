@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Generator, Tensor
@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 from l2l_cli.core.types import Batch, Batches, Params
 from l2l_cli.core.vectors import choose
 from l2l_cli.kernels.paths import EVERY_PATH, Path, Paths
-from l2l_cli.learners.base import Learner
+from l2l_cli.learners.base import Learner, Read
 from l2l_cli.models.point import Point, SecondOrder
 from l2l_cli.optimizers.base import Optimizer
 from l2l_cli.optimizers.compiled import Fitting, Unroll
@@ -41,6 +41,8 @@ class Descent(Learner[DescentState]):
             coordinates their sum hardly suffers, and the backward pass is three quarters of the work.
         paths: Paths that the learner may take.
     """
+
+    follows: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -97,12 +99,16 @@ class Descent(Learner[DescentState]):
         return DescentState(params, memory), answer
 
     def unroll(self, state: DescentState, batches: Batches) -> tuple[DescentState, Tensor]:
+        """Step through T batches; see ``follow``."""
+        return self.follow(state, batches.at, batches.steps)
+
+    def follow(self, state: DescentState, read: Read, steps: int) -> tuple[DescentState, Tensor]:
         """Step through T batches, by compiled code where nothing is to be differentiated."""
         if isinstance(self._compiled, Unroll) and not torch.is_grad_enabled():
-            unrolled = self._compiled.answers(*state, batches)
+            unrolled = self._compiled.answers(*state, read, steps)
             if unrolled is not None:
                 return DescentState(*unrolled[0]), unrolled[1]
-        return super().unroll(state, batches)
+        return super().follow(state, read, steps)
 
     def losses(self, state: DescentState, batches: Batches) -> tuple[DescentState, Tensor]:
         """Return the losses of T steps, by the compiled path if the rule has one and its gradient is stopped."""

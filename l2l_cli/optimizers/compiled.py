@@ -8,7 +8,7 @@ an ``Unroll`` of its own: it brings ``CompiledSteps`` (``FirstOrder.compiled_ste
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from torch import Generator, Tensor
@@ -67,12 +67,14 @@ class Unroll(ABC, Generic[Memory]):
     def losses(self, params: Params, memory: Memory, batches: Batches) -> tuple[tuple[Params, Memory], Tensor]:
         """Return θ and the memory after T steps, as constants, and the losses (T, E), differentiable in φ."""
 
-    def answers(self, params: Params, memory: Memory, batches: Batches) -> tuple[tuple[Params, Memory], Tensor] | None:
+    def answers(
+        self, params: Params, memory: Memory, read: Callable[[int], Batch], steps: int
+    ) -> tuple[tuple[Params, Memory], Tensor] | None:
         """Return θ and the memory after T steps, and the outputs (T, E, N, ...), without any derivative.
 
-        None leaves it to single steps.
+        ``read`` gives the batch of each step, counted from 0.  None leaves it to single steps.
         """
-        del params, memory, batches
+        del params, memory, read, steps
         return None
 
     def step(self, params: Params, memory: Memory, batch: Batch) -> tuple[tuple[Params, Memory], Tensor] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any, ClassVar, get_args, get_type_hints
@@ -11,7 +11,8 @@ from typing import Annotated, Any, ClassVar, get_args, get_type_hints
 from l2l_cli.config.schema import Row, Settings
 from l2l_cli.evaluation.contest import Contender, Entry, Problem, ScoreStore, scored
 from l2l_cli.evaluation.curves import rows_of
-from l2l_cli.evaluation.tune import Trial, Tuning
+from l2l_cli.evaluation.score import Tell
+from l2l_cli.evaluation.tune import Tuning
 from l2l_cli.learners.base import Learner
 from l2l_cli.papers.measured import CHOSEN, EDGE, TRIALS, TUNE, Measured
 from l2l_cli.results.content import Section
@@ -32,7 +33,7 @@ class Subject:
         task: Task that it was trained on.
         settings: Whole configuration.
         store: Folder in which scores are kept.
-        tell: Function that is told of each trial, where the learner is hand-made.
+        tell: Function that is told of the trials as they go on, each of which counts as 1.
     """
 
     name: str
@@ -41,7 +42,7 @@ class Subject:
     task: Task
     settings: Settings
     store: ScoreStore | None = None
-    tell: Callable[[Trial], None] = lambda trial: None
+    tell: Tell = lambda share, note: None
 
     @property
     def seed(self) -> int:

@@ -14,15 +14,19 @@ import pandas as pd
 from l2l_cli.config.build import build
 from l2l_cli.config.schema import ROLES, ReproduceRequest, Settings
 from l2l_cli.core.errors import UsageError, did_you_mean
+from l2l_cli.core.ledger import date_of
 from l2l_cli.papers.agenda import Agenda, agenda_of, artefacts_of
 from l2l_cli.papers.base import Artefact
-from l2l_cli.papers.measured import COST, Measured
+from l2l_cli.papers.measured import BEGAN, COST, Measured
 from l2l_cli.papers.measuring import SEARCH_COST
 from l2l_cli.results.metrics import MetricsFile
 from l2l_cli.results.notes import built_by
 
 TRAINED = ("learned", "control")
 """Roles of the rows that may be meta-trained."""
+
+OF_ROWS = ("training", "tuning", "scoring")
+"""Activities that rows spend time on; figures and the report are drawn of all together."""
 
 FITTED = ("task", "learner", "evaluation")
 """What a row builds that meta-trains nothing."""
@@ -105,7 +109,10 @@ def broken_promises(experiment: Experiment, values: Mapping[tuple[str, str], flo
 
 
 def cost_table(all_experiments: Sequence[Experiment], measured: Sequence[Measured]) -> pd.DataFrame:
-    """Return what each row's runs cost: means over seeds, skipped updates in sum; distinct runs once."""
+    """Return what each row's runs cost: means over seeds, skipped updates in sum; distinct runs once.
+
+    The training of a run that several rows measure is shown with each of them.
+    """
     rows: dict[tuple[str, ...], tuple[str, str, pd.DataFrame]] = {}
     for one, frames in zip(all_experiments, measured, strict=True):
         for row, jobs in one.jobs.items():
@@ -114,7 +121,8 @@ def cost_table(all_experiments: Sequence[Experiment], measured: Sequence[Measure
     names = Counter(row for _, row, _ in rows.values())
     table = []
     for artefact, row, frame in rows.values():
-        part = frame.pivot_table(index="seed", columns="metric", values="value")
+        began = frame[frame.metric == BEGAN].value.min()
+        part = frame[frame.metric != BEGAN].pivot_table(index="seed", columns="metric", values="value")
         table.append(
             {
                 "row": row if names[row] == 1 else f"{row} ({artefact})",
@@ -122,8 +130,14 @@ def cost_table(all_experiments: Sequence[Experiment], measured: Sequence[Measure
                 "weights": part.meta_parameters.mean(),
                 "updates or trials": part.updates.mean(),
                 **({"updates of its search": part[SEARCH_COST].mean()} if SEARCH_COST in part else {}),
-                "seconds a run": part.seconds.mean(),
                 "skipped updates": part.skipped.sum(),
+                **{f"{name}, CPU-s": part[name].mean() if name in part else None for name in OF_ROWS},
+                "began": None if pd.isna(began) else date_of(began)[:16].replace("T", " "),
             }
         )
     return pd.DataFrame(table)
+
+
+def cpu_minutes(costs: pd.DataFrame) -> dict[str, float]:
+    """Return the CPU-minutes of a cost table by activity, in sum over rows and seeds."""
+    return {name: (costs[f"{name}, CPU-s"].astype(float) * costs.seeds).sum() / 60 for name in OF_ROWS}

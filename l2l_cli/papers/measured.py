@@ -24,6 +24,9 @@ TUNE, COST = "tune", "cost"
 TRIALS, CHOSEN, EDGE = "trials", "chosen", "at the edge"
 """Metric of the number of settings tried; parts that hold the value of a setting, and whether it ends its grid."""
 
+BEGAN = "began"
+"""Metric of when an activity, the part, began: in seconds since 1970."""
+
 COSTS = ("updates", "seconds", "skipped", "meta_parameters")
 """Metrics of what a run cost; the trials of tuning stand for updates of φ where there are none."""
 

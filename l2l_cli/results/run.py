@@ -21,6 +21,7 @@ import yaml
 
 from l2l_cli import __version__
 from l2l_cli.core.errors import UsageError
+from l2l_cli.core.ledger import LEDGER, date_of
 from l2l_cli.core.nodes import Entries, Node
 
 if sys.platform != "win32":
@@ -59,6 +60,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._since: float | None = None
+        self._mark = LEDGER.mark()
 
     @classmethod
     def claim(cls, root: Path, name: str, config: Node, overrides: Sequence[str]) -> RunFolder:
@@ -134,7 +136,7 @@ class RunFolder:
 
     def begin(self, versions: Mapping[str, str] | None = None, **facts: object) -> None:
         """Note that the run is going on, under which versions of further packages, and further entries of run.json."""
-        self._since = time.monotonic()
+        self._since, self._mark = time.monotonic(), LEDGER.mark()
         known = {
             "l2l": __version__,
             "python": platform.python_version(),
@@ -199,14 +201,17 @@ class RunFolder:
         atomic_write(self.path / RUN, json.dumps(facts, indent=2, default=str) + "\n")
 
     def _spent(self) -> Entries:
-        """Return what the run has cost so far, earlier attempts included."""
+        """Return what the run has cost so far and when each activity began, earlier attempts included."""
         if self._since is None:
             return {}
-        facts, now = self.facts(), time.monotonic()
+        facts, now, spent = self.facts(), time.monotonic(), LEDGER.since(self._mark)
         seconds = float(facts.get("seconds", 0.0)) + now - self._since
-        self._since = now
+        used = facts.get("cpu_seconds", {})
+        self._since, self._mark = now, LEDGER.mark()
         return {
             "seconds": round(seconds, 3),
+            "cpu_seconds": used | {name: round(used.get(name, 0.0) + part, 3) for name, part in spent.seconds.items()},
+            "began": {name: date_of(when) for name, when in spent.began.items()} | facts.get("began", {}),
             "peak_memory_bytes": max(int(facts.get("peak_memory_bytes", 0)), _peak_memory()),
         }
 

@@ -12,7 +12,8 @@ from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.nodes import Entries, Node
 from l2l_cli.evaluation.contest import Contender, Plan, Problem
-from l2l_cli.evaluation.tune import Trial, Tuning
+from l2l_cli.evaluation.score import Tell
+from l2l_cli.evaluation.tune import Tuning
 from l2l_cli.learners.base import Learner
 from l2l_cli.runs.building import variation
 from l2l_cli.runs.tuning import tuned
@@ -49,17 +50,15 @@ def _some(episodes: int, share: float) -> int:
     return min(episodes, max(2, round(episodes * share)))
 
 
-def hand_made_contender(name: str, settings: Settings, tell: Callable[[Trial], None] = lambda trial: None) -> Contender:
-    """Return a hand-made learner that is tuned for each problem and its horizon; ``tell`` gets each trial."""
+def hand_made_contender(name: str, settings: Settings, tell: Tell = lambda share, note: None) -> Contender:
+    """Return a hand-made learner that is tuned for each problem and its horizon; ``tell`` is told of the trials."""
     return Contender(name, _tuned(settings, tell), {"learner": settings.learner})
 
 
-def learned_contender(
-    name: str, learner: Learner[Any], settings: Settings, tell: Callable[[Trial], None] | None = None
-) -> Contender:
+def learned_contender(name: str, learner: Learner[Any], settings: Settings, tell: Tell | None = None) -> Contender:
     """Return a meta-trained learner, built from these settings, that is transferred to each problem.
 
-    With ``tell``, which gets each trial, numbers beside the meta-parameters are tuned there; None tunes nothing.
+    With ``tell``, which is told of the trials, numbers beside the meta-parameters are tuned there; None tunes nothing.
     """
     identity = {"learner": settings.learner, "weights": digest(learner)}
     if tell is not None:
@@ -68,7 +67,7 @@ def learned_contender(
 
 
 def _tuned(
-    settings: Settings, tell: Callable[[Trial], None], learned: Learner[Any] | None = None
+    settings: Settings, tell: Tell, learned: Learner[Any] | None = None
 ) -> Callable[[Problem], tuple[Learner[Any], Tuning | None]]:
     """Return what tunes a learner for a problem, on as large a share of the usual episodes as it is scored on."""
 

@@ -15,6 +15,7 @@ import torch
 
 from l2l_cli.config.schema import SEARCHED, Search, Settings
 from l2l_cli.core.errors import L2LError, RunFailed, UsageError, did_you_mean
+from l2l_cli.core.ledger import LEDGER
 from l2l_cli.core.nodes import Entries, Node
 from l2l_cli.core.random import generator
 from l2l_cli.core.ranges import shown
@@ -98,7 +99,8 @@ def searched(settings: Settings, folder: RunFolder, make: Make, relay: Relay | N
         return settings
     folder.begin(**run_facts(settings))
     try:
-        trials = _trials(settings, folder, make, relay)
+        with LEDGER.of("tuning"):
+            trials = _trials(settings, folder, make, relay)
         finite = [trial for trial in trials if trial["validation"] is not None]
         if not finite:
             raise RunFailed(f"all {len(trials)} trials of the search diverged; lower search.ranges")

@@ -16,6 +16,7 @@ from safetensors.torch import save as to_safetensors
 from l2l_cli.config.build import Builder, build
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import L2LError, UsageError
+from l2l_cli.core.ledger import LEDGER
 from l2l_cli.evaluation.score import criterion_for
 from l2l_cli.kernels.paths import NUMBA
 from l2l_cli.meta.gradient import Estimator
@@ -162,7 +163,7 @@ def _loop(members: Sequence[_Member], relay: Relay | None) -> None:
     plan, seeds = first.settings.meta, ", ".join(str(member.settings.seed) for member in members)
     title = f"meta-train {first.settings.run_name} seed{'s' if len(members) > 1 else ''} {seeds}"
     reporting = Reporter(title, plan.updates, first.training.number, relay)
-    with reporting as reporter, Interrupt() as interrupt:
+    with LEDGER.of("training"), reporting as reporter, Interrupt() as interrupt:
         # Members stand at the same number throughout, so their records are of one kind, unless patience ends one.
         for records in zip_longest(*(member.training.records() for member in members)):
             met = [(member, record) for member, record in zip(members, records, strict=True) if record is not None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from l2l_cli.config.build import changed
@@ -10,8 +10,8 @@ from l2l_cli.config.compose import compose
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError, did_you_mean
 from l2l_cli.core.nodes import Entries, Node
-from l2l_cli.evaluation.score import criterion_for
-from l2l_cli.evaluation.tune import Judge, Trial, Tuning, draws_of, settings_of, tune
+from l2l_cli.evaluation.score import Tell, criterion_for
+from l2l_cli.evaluation.tune import Judge, Tuning, draws_of, settings_of, tune
 from l2l_cli.learners.base import Learner
 from l2l_cli.runs.building import build_learner
 from l2l_cli.tasks.base import Task
@@ -48,7 +48,7 @@ def tuned(
     settings: Settings,
     task: Task,
     steps: int,
-    tell: Callable[[Trial], None] = lambda trial: None,
+    tell: Tell = lambda share, note: None,
     learned: Learner[Any] | None = None,
 ) -> Tuned:
     """Tune a configuration's hand-made learner for a task on the tune phase, and build it at its best.
@@ -57,7 +57,7 @@ def tuned(
         settings: Settings whose ``tune`` says what is tried and by which criterion; see ``criterion_for`` for null.
         task: Task that the learner is tuned for, which need not be the configuration's.
         steps: Length of the tune episodes, the horizon that the learner is tuned for.
-        tell: Function that is called with each trial when it is done.
+        tell: Function that is told of the trials as they go on, each of which counts as 1.
         learned: Meta-trained learner whose φ is taken, while numbers beside φ are tuned; None for hand-made learners.
 
     Raises:

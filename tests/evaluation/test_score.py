@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from l2l_cli.core.types import Phase
 from l2l_cli.evaluation import score as rollout
-from l2l_cli.evaluation.score import score
+from l2l_cli.evaluation.score import score, score_together
 from l2l_cli.learners.descent import Descent
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
+from l2l_cli.optimizers.sgd import Sgd
 from l2l_cli.tasks.halfplanes import Halfplanes
 from tests.image_tasks import digits_mlp
 
@@ -27,3 +29,25 @@ def test_the_length_of_windows_does_not_show(monkeypatch):
         monkeypatch.undo()
         torch.testing.assert_close(parts.losses, whole.losses)
         assert (parts.visible is not None) == task.spec.hides
+
+
+def test_batches_that_are_read_one_by_one_are_the_same(monkeypatch):
+    """A window of one step is too small for the whole episode, so that the learner follows it."""
+    for task in (digits_mlp(hidden=[2], examples=5, start=0.3), Halfplanes(hidden=[3], samples=7, share=[0.4, 0.6])):
+        learner = Descent(task, CoordinatewiseLSTM(hidden=2))
+        whole = score(learner, 2, 7, 0, Phase.TEST)
+        monkeypatch.setattr(rollout, "NUMBERS", 1)
+        followed = score(learner, 2, 7, 0, Phase.TEST)
+        monkeypatch.undo()
+        assert torch.equal(followed.losses, whole.losses)
+        assert followed.metrics.keys() == whole.metrics.keys()
+        assert (followed.visible is None) == (whole.visible is None)
+
+
+def test_learners_that_are_scored_together_score_as_alone():
+    task, told = digits_mlp(hidden=[2], examples=5, start=0.3), []
+    learners = [Descent(task, CoordinatewiseLSTM(hidden=2)), Descent(task, Sgd(0.1)), Descent(task, Sgd(1.0))]
+    together = score_together(learners, 5, 4, 0, Phase.TUNE, chunk=2, tell=lambda share, note: told.append(share))
+    for learner, found in zip(learners, together, strict=True):
+        assert torch.equal(found.losses, score(learner, 5, 4, 0, Phase.TUNE, chunk=2).losses)
+    assert sum(told) == pytest.approx(1.0)

@@ -97,8 +97,11 @@ def test_the_edge_of_a_range_is_told():
 def test_a_learner_is_tuned_for_any_task_and_horizon():
     settings = compose("compare", ["learner=sgd", "tune.episodes=8", "tune.criterion=final"])
     told = []
-    found = tuned(settings, Quadratic(dimension=3), 15, told.append)
-    assert [trial.setting["learner.rule.lr"] for trial in told] == settings.tune.grid["learner.rule.lr"]
+    found = tuned(settings, Quadratic(dimension=3), 15, lambda share, note: told.append(share))
+    assert found.tuning is not None
+    tried = [trial.setting["learner.rule.lr"] for trial in found.tuning.trials]
+    assert tried == settings.tune.grid["learner.rule.lr"]
+    assert sum(told) == pytest.approx(len(tried))
     assert found.learner.rule.lr == found.tuning.best.setting["learner.rule.lr"]
     assert settings.learner["rule"]["lr"] == 0.1
     assert found.chosen == f"best of 8: rule.lr={found.learner.rule.lr:g}"

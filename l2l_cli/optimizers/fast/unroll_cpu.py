@@ -71,7 +71,7 @@ class UnrollByType(Unroll[dict[str, Memory]]):
         found: list[State[dict[str, Memory]]] = []
 
         def forward() -> tuple[Tensor]:
-            state, _, losses = self._unrolled(params, memory, batches, record=True)
+            state, _, losses = self._unrolled(params, memory, batches.at, batches.steps, record=True)
             found.append(state)
             return (losses,)
 
@@ -81,13 +81,15 @@ class UnrollByType(Unroll[dict[str, Memory]]):
         (losses,) = differentiable(forward, lambda grad: self._backward(grad, params), windows, phi)
         return found[0], losses
 
-    def answers(self, params: Params, memory: dict[str, Memory], batches: Batches) -> Stepped[dict[str, Memory]]:
+    def answers(
+        self, params: Params, memory: dict[str, Memory], read: Callable[[int], Batch], steps: int
+    ) -> Stepped[dict[str, Memory]]:
         """Return θ and the memory after T steps, and the outputs (T, E, N, ...), without any derivative."""
-        state, outputs, _ = self._unrolled(params, memory, batches, record=False)
+        state, outputs, _ = self._unrolled(params, memory, read, steps, record=False)
         return state, outputs
 
     def _unrolled(
-        self, params: Params, memory: dict[str, Memory], batches: Batches, record: bool
+        self, params: Params, memory: dict[str, Memory], read: Callable[[int], Batch], count: int, record: bool
     ) -> tuple[State[dict[str, Memory]], Tensor, Tensor]:
         """Return θ and the memory after T steps, and their outputs or, if the buffers record the steps, their losses.
 
@@ -99,11 +101,11 @@ class UnrollByType(Unroll[dict[str, Memory]]):
         theta = layout.pack(_joined(parts))
         steps = [part.steps for part in parts.values()]
         for (name, part), piece in zip(parts.items(), torch.split(theta, sizes), strict=True):
-            part.steps.begin(memory[name], piece, batches.steps, record)
-        data = list(zip(batches.inputs.unbind(), batches.targets.unbind(), strict=True))
-        program = self._loss.gradient(layout, theta, *data[0])
-        for t, batch in enumerate(data):
-            answer, loss, grad = program(_whole([each.thetas[t] for each in steps]), *batch)
+            part.steps.begin(memory[name], piece, count, record)
+        for t in range(count):
+            data = read(t)[:2]
+            program = self._loss.gradient(layout, theta, *data)
+            answer, loss, grad = program(_whole([each.thetas[t] for each in steps]), *data)
             losses.append(loss)
             if not record:  # an answer may be a view of θ, which the next step but one overwrites
                 outputs.append(answer.clone())
@@ -149,9 +151,11 @@ class UnrollOfOne(Unroll[Memory]):
         (params, memories), outputs = self._unroll.step(params, {"": memory}, batch)
         return (params, memories[""]), outputs
 
-    def answers(self, params: Params, memory: Memory, batches: Batches) -> tuple[State[Memory], Tensor]:
+    def answers(
+        self, params: Params, memory: Memory, read: Callable[[int], Batch], steps: int
+    ) -> tuple[State[Memory], Tensor]:
         """Return θ and the memory after T steps, and the outputs (T, E, N, ...), without any derivative."""
-        (params, memories), outputs = self._unroll.answers(params, {"": memory}, batches)
+        (params, memories), outputs = self._unroll.answers(params, {"": memory}, read, steps)
         return (params, memories[""]), outputs
 
     def losses(self, params: Params, memory: Memory, batches: Batches) -> tuple[State[Memory], Tensor]:

@@ -6,6 +6,7 @@ Sources: He et al. 2016, §4.2 (CIFAR-10: 4 pixels of padding, a random crop, a 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -32,27 +33,45 @@ def augmented(images: Tensor, how: Augment, rng: Generator) -> Tensor:
     """
     if how == "none":
         return images
-    with torch.device("cpu"):  # where images and generators are
-        return _shifted(images, rng) if how == "cifar" else _zoomed(images, rng)
+    if how == "cifar":
+        return shifted(images, draw_shifts(images.shape, rng).to(images.device))
+    return _zoomed(images, draw_frames(len(images), rng).to(images.device))
 
 
-def _shifted(images: Tensor, rng: Generator) -> Tensor:
+def draw_shifts(shape: Sequence[int], rng: Generator) -> Tensor:
+    """Draw how "cifar" changes each of (n, channels, height, width) images, integers (3, n).
+
+    They are the numbers of pixels down and to the right that it is read from, −1/8 … 1/8 of its height and width, and
+    whether it is flipped, 0 or 1.
+    """
+    count, _, height, width = shape
+    down, right = height // PADDING, width // PADDING
+    top, left, flip = (
+        torch.randint(high, (count,), generator=rng, device="cpu") for high in (2 * down + 1, 2 * right + 1, 2)
+    )
+    return torch.stack([top - down, left - right, flip])
+
+
+def shifted(images: Tensor, shifts: Tensor) -> Tensor:
+    """Return images (n, channels, height, width), each read from elsewhere; see ``draw_shifts``.
+
+    What is read from outside an image is 0.
+    """
     count, channels, height, width = images.shape
     down, right = height // PADDING, width // PADDING
     padded = functional.pad(images, (right, right, down, down))
-    top, left, flip = (torch.randint(high, (count, 1), generator=rng) for high in (2 * down + 1, 2 * right + 1, 2))
-    rows, columns = top + torch.arange(height), torch.arange(width).expand(count, -1)
-    columns = left + torch.where(flip > 0, columns.flip(1), columns)
+    top, left, flip = (shifts + shifts.new_tensor([down, right, 0])[:, None])[:, :, None]
+    rows, columns = (torch.arange(length, device=images.device) for length in (height, width))
+    columns = left + torch.where(flip > 0, columns.flip(0), columns)
     # One gather over pixels in a row takes a quarter of the time of an index for each axis.
-    places = (rows[:, :, None] * padded.shape[-1] + columns[:, None, :]).view(count, 1, -1)
+    places = ((top + rows)[:, :, None] * padded.shape[-1] + columns[:, None, :]).view(count, 1, -1)
     return padded.flatten(2).gather(2, places.expand(-1, channels, -1)).view_as(images)
 
 
-def _zoomed(images: Tensor, rng: Generator) -> Tensor:
-    frames = draw_frames(len(images), rng)
+def _zoomed(images: Tensor, frames: Tensor) -> Tensor:
     share = 1 / frames[:, 0]  # side of the crop over the image's; the rest is where its middle can be:
     down, right = ((2 * frames[:, axis] - 1) * (1 - share) for axis in (1, 2))
-    maps = torch.zeros(len(images), 2, 3)
+    maps = frames.new_zeros(len(images), 2, 3)
     maps[:, 0, 0], maps[:, 0, 2] = share * (1 - 2 * frames[:, 3]), right
     maps[:, 1, 1], maps[:, 1, 2] = share, down
     values = images.to(maps.dtype)

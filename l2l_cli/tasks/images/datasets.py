@@ -98,6 +98,17 @@ def load(name: str, folder: Path, size: Size | None, pool: int) -> Dataset:
     )
 
 
+def resident(name: str, folder: Path, size: Size | None, pool: int, device: torch.device) -> Dataset:
+    """Return a data set whose images stay on a device, where minibatches are made of them; see ``load``."""
+    return load(name, folder, size, pool) if device.type == "cpu" else _moved(name, folder, size, pool, device)
+
+
+@lru_cache(maxsize=8)
+def _moved(name: str, folder: Path, size: Size | None, pool: int, device: torch.device) -> Dataset:
+    whole = load(name, folder, size, pool)
+    return whole._replace(train=whole.train.on(device), test=whole.test.on(device))
+
+
 def _pooled(whole: LoadedImages, pool: int) -> LoadedImages:
     # By parts: all images as floating-point numbers would take four times their memory.
     parts = [functional.avg_pool2d(part.float(), pool) for part in torch.split(whole.images, 1000)]

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 
 from l2l_cli.tasks.images.data import Images
-from l2l_cli.tasks.images.datasets import default_folder, load, outline
+from l2l_cli.tasks.images.datasets import default_folder, outline, resident
 from l2l_cli.tasks.images.division import Division, Scheme
 from l2l_cli.tasks.images.labelled import LoadedImages, Size
 
@@ -61,7 +61,7 @@ class ImagesInMemory(Images):
 
     def parts(self) -> tuple[LoadedImages, LoadedImages]:
         """Return the training and the test images, those of other classes with negative labels."""
-        whole = load(self.name, self._folder, self._size, self._pool)
+        whole = resident(self.name, self._folder, self._size, self._pool, torch.get_default_device())
         numbers = torch.full((whole.classes,), -1, device="cpu")
         numbers[list(self.classes)] = torch.arange(len(self.classes), device="cpu")
         train, test = (LoadedImages(part.images, numbers[part.labels]) for part in (whole.train, whole.test))

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+import torch
 from torch import Generator, Tensor
 
-from l2l_cli.tasks.images.augment import Augment, augmented
+from l2l_cli.kernels.pixels import copy, copy_shifted
+from l2l_cli.tasks.images.augment import Augment, augmented, draw_shifts
 
 Size = tuple[int, int]
 """Height and width."""
+
+Fill = Callable[[Tensor], None]
+"""Function that writes the pixels of a minibatch into a tensor (n, channels, height, width), numbers from 0 to 255."""
 
 
 class LabelledImages(Protocol):
@@ -20,25 +25,38 @@ class LabelledImages(Protocol):
     def labels(self) -> Tensor:
         """The class of each image (n,): integers from 0; a negative one excludes the image."""
 
-    def request(self, rows: Tensor, augment: Augment, rng: Generator) -> Callable[[], Tensor]:
-        """Begin to fetch images, and return the function that waits for their pixels (n, channels, height, width).
+    def request(self, rows: Tensor, augment: Augment, rng: Generator) -> Fill:
+        """Begin to fetch images, and return the function that waits for their pixels and writes them down.
 
         Args:
             rows: Numbers of the images, (n,).
             augment: Random changes of each; see ``augmented``.
-            rng: Generator of these changes, which may be drawn now or when the pixels are waited for.
+            rng: Generator on the CPU of these changes, which may be drawn now or when the pixels are waited for.
         """
 
 
 class LoadedImages(NamedTuple):
-    """Images in memory (n, channels, height, width) from 0 to 255, of 8 bits or pooled, and their labels (n,)."""
+    """Images (n, channels, height, width) from 0 to 255, of 8 bits or pooled, and on the CPU their labels (n,)."""
 
     images: Tensor
     labels: Tensor
 
-    def request(self, rows: Tensor, augment: Augment, rng: Generator) -> Callable[[], Tensor]:
-        """Return the function that copies and changes the images."""
-        return lambda: augmented(self.images[rows], augment, rng)
+    def request(self, rows: Tensor, augment: Augment, rng: Generator) -> Fill:
+        """Return the function that copies and changes the images, where they are."""
+
+        def fill(out: Tensor) -> None:
+            if out.device.type != "cpu" or augment == "imagenet":
+                out.copy_(augmented(self.images[rows.to(out.device)], augment, rng))
+            elif augment == "none":
+                copy(self.images, rows, out)
+            else:
+                copy_shifted(self.images, rows, draw_shifts(out.shape, rng), out)
+
+        return fill
+
+    def on(self, device: torch.device) -> LoadedImages:
+        """Return these images on a device, where minibatches of them are made."""
+        return self._replace(images=self.images.to(device))
 
 
 class Dataset(NamedTuple):

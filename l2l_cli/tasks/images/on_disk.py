@@ -6,7 +6,7 @@ recognition challenge", for the layout of the folders.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import chain
@@ -25,6 +25,7 @@ from l2l_cli.tasks.images.data import Images
 from l2l_cli.tasks.images.datasets import ENVIRONMENT, default_folder
 from l2l_cli.tasks.images.division import Division, Scheme
 from l2l_cli.tasks.images.folders import class_folders, labels_of, open_image, train_and_test
+from l2l_cli.tasks.images.labelled import Fill
 
 IMAGENET = "imagenet"
 IMAGENET_CLASSES = 1000
@@ -47,18 +48,18 @@ class ImageFiles(NamedTuple):
     side: int
     threads: ThreadPoolExecutor
 
-    def request(self, rows: Tensor, augment: Augment, rng: Generator) -> Callable[[], Tensor]:
+    def request(self, rows: Tensor, augment: Augment, rng: Generator) -> Fill:
         """Begin to decode images, of which "imagenet" takes a random part and all else the middle."""
         frames = draw_frames(len(rows), rng) if augment == "imagenet" else middle_frames(len(rows))
         pairs = zip(rows.tolist(), frames.tolist(), strict=True)
         crops = [self.threads.submit(decode, self.files[row], self.side, frame) for row, frame in pairs]
         later: Augment = "none" if augment == "imagenet" else augment
 
-        def wait() -> Tensor:
+        def fill(out: Tensor) -> None:
             images = torch.from_numpy(np.stack([crop.result() for crop in crops])).movedim(-1, 1)
-            return augmented(images, later, rng)
+            out.copy_(augmented(images, later, rng))
 
-        return wait
+        return fill
 
 
 class ImagesOnDisk(Images):

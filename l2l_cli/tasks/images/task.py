@@ -6,21 +6,20 @@ Lu 2018, §4 (CIFAR-10 and ILSVRC2012).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from l2l_cli.core.random import derive, generator
-from l2l_cli.core.types import Batch, Phase, Spec, Split
+from l2l_cli.core.types import Batch, Batches, Phase, Spec, Split
 from l2l_cli.models.architecture import Architecture
 from l2l_cli.tasks.base import Classification, Episode
 from l2l_cli.tasks.images.augment import Augment, Standardise, rescale_
 from l2l_cli.tasks.images.data import Images
 from l2l_cli.tasks.images.division import Share
+from l2l_cli.tasks.images.labelled import Fill
 
-_Requested = tuple[Tensor, Callable[[], Tensor]]
+_Requested = tuple[Tensor, Fill]
 """Labels of the images of a minibatch, and the function that waits for their pixels."""
 
 
@@ -36,7 +35,7 @@ class ImageEpisode(Episode):
     """
 
     def __init__(self, task: ImageTask, shares: dict[Split, Share], episodes: int, seed: int, augment: Augment) -> None:
-        self._spec, self._reads_ahead = task.spec, task.data.reads_ahead
+        self._spec, self._shape, self._reads_ahead = task.spec, task.data.shape, task.data.reads_ahead
         self._standardise: Standardise = task.standardise
         self._shares = shares
         self._episodes = episodes
@@ -46,15 +45,23 @@ class ImageEpisode(Episode):
 
     def batch(self, step: int, split: Split = Split.TRAIN) -> Batch:
         """Draw N images for each sequence: inputs (E, N, …), in [0, 1] or standardised, and one-hot targets."""
-        labels, wait = self._ahead.get((step, split)) or self._request(step, split)
-        images = wait()
-        if self._reads_ahead:
-            self._ahead = {(step + 1, split): self._request(step + 1, split)}
-        device, dtype = torch.get_default_device(), torch.get_default_dtype()
-        spec, shape = self._spec, (self._episodes, self._spec.examples)
-        inputs = rescale_(images.to(device).to(dtype), self._standardise).reshape(*shape, *spec.inputs)
-        targets = functional.one_hot(labels.view(shape), *spec.targets)
-        return Batch(inputs, targets.to(device, dtype))
+        return self.batches(step, step + 1, split).at(0)
+
+    def batches(self, start: int, stop: int, split: Split = Split.TRAIN) -> Batches:
+        """Draw the minibatches of some steps into one tensor."""
+        steps, count = stop - start, self._episodes * self._spec.examples
+        inputs = torch.empty(steps, count, *self._shape)
+        labels = torch.empty(steps, count, dtype=torch.int64, device="cpu")
+        for index, step in enumerate(range(start, stop)):
+            found = self._ahead.pop((step, split)) if (step, split) in self._ahead else self._request(step, split)
+            labels[index], fill = found
+            fill(inputs[index])
+            if self._reads_ahead:
+                self._ahead = {(step + 1, split): self._request(step + 1, split)}
+            rescale_(inputs[index], self._standardise)
+        shape = (steps, self._episodes, self._spec.examples)
+        targets = functional.one_hot(labels.to(inputs.device).view(shape), *self._spec.targets)
+        return Batches(inputs.view(*shape, *self._spec.inputs), targets.to(inputs.dtype))
 
     def _request(self, step: int, split: Split) -> _Requested:
         source, rows = self._shares[split]
