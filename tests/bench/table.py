@@ -15,7 +15,7 @@ from tests.bench.floors import Floors
 from tests.bench.growth import LABELS, SIZES
 from tests.bench.samples import Case, Sample, Spread, Work, by_round, ratios, slope, spread
 
-WIDTH = 166
+WIDTH = 200
 """Where the terminal does not say."""
 
 
