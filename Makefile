@@ -48,7 +48,7 @@ format: $(READY) ## Format the code
 smoke: $(READY) ## Every paper at smoke scale, into a temporary folder
 	set -e; for paper in $(PAPERS); do $(BIN)/l2l reproduce $$paper --scale smoke --output $$(mktemp -d); done
 
-bench: $(READY) $(PEERS) ## Timings in one table, beside other libraries, in outputs/bench: about six minutes
+bench: $(READY) $(PEERS) ## Timings in one table, beside other libraries, in outputs/bench: about ten minutes
 	$(BIN)/python -m tests.bench $(if $(LEARNED_OPTIMIZATION),--learned-optimization "$(LEARNED_OPTIMIZATION)")
 
 bench-compare: $(READY) ## What got slower since OLD=FILE of outputs/bench/history, by more than its spread

@@ -27,11 +27,12 @@ def main() -> int:
     parser.add_argument("old", type=Path, help="a file of the history")
     parser.add_argument("new", type=Path, nargs="?", help=f"a later one (the latest in {HISTORY})")
     chosen = parser.parse_args()
-    latest = max(HISTORY.glob("*.json"), default=None)
-    if (path := chosen.new or latest) is None:
-        print(f"error: no file in {HISTORY}; `make bench` writes one", file=sys.stderr)
-        return 1
-    old, new = (json.loads(one.read_text(encoding="utf-8")) for one in (chosen.old, path))
+    new = chosen.new or max(HISTORY.glob("*.json"), default=HISTORY / "latest")
+    for path in (chosen.old, new):
+        if not path.is_file():
+            print(f"error: there is no file {path}; `make bench` writes one into {HISTORY}", file=sys.stderr)
+            return 1
+    old, new = (json.loads(path.read_text(encoding="utf-8")) for path in (chosen.old, new))
     report(old, new)
     return 0
 

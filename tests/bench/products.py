@@ -6,16 +6,15 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from l2l_cli.config.schema import Hardware
-from l2l_cli.core.random import generator, integers, normal, uniform
-from l2l_cli.core.types import Batch
+from l2l_cli.core.random import generator, normal
+from l2l_cli.core.types import Phase
 from l2l_cli.models.mlp import mlp
-from l2l_cli.models.model import Model, glorot
+from l2l_cli.models.model import glorot
 from l2l_cli.models.point import Point
 from l2l_cli.runs.building import prepare
+from tests.bench.curved import EXAMPLES, Pictures
 from tests.bench.meta_step import check_agreement, timed
 from tests.bench.peers.client import Peer, PeerError
 from tests.bench.peers.problem import Array, Product
@@ -23,7 +22,7 @@ from tests.bench.peers.protocol import cpu_seconds
 from tests.bench.samples import Case
 
 BENCH = "Gauss-Newton product"
-INPUTS, CLASSES, EXAMPLES = 784, 10, 128
+INPUTS, CLASSES = 784, 10
 HIDDEN = (20, 400)
 """Units of the two networks: 15 910 and 318 010 weights."""
 
@@ -31,25 +30,19 @@ ANOTHER, FIRST, OTHER = "ours, another at a point", "ours, the first at a point"
 PEER = "tests.bench.peers.with_curvlinops"
 
 
-def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean cross-entropy, (E,) in nats."""
-    return F.cross_entropy(outputs.transpose(1, 2), targets, reduction="none").mean(1)
-
-
 class Ours:
     """The product as the project's solvers take it, the network's linearization kept or made anew."""
 
     def __init__(self, hidden: int, keep: bool) -> None:
         rng = generator(0, "products")
-        self.model = Model(mlp(INPUTS, [hidden], CLASSES, "sigmoid"), glorot)
-        self.params = self.model.init(1, rng)
+        self.task = Pictures(mlp(INPUTS, [hidden], CLASSES, "sigmoid"), glorot, (INPUTS,), in_turn=False)
+        self.params = self.task.model.init(1, rng)
         self.v = {name: normal(tuple(value.shape), rng) for name, value in self.params.items()}
-        images, classes = uniform((1, EXAMPLES, INPUTS), 0.0, 1.0, rng), integers((1, EXAMPLES), CLASSES, rng)
-        self.batch, self.keep = Batch(images, classes), keep
+        self.batch, self.keep = self.task.sample(1, 0, Phase.TUNE).batch(0), keep
         self.point = self._point()
 
     def _point(self) -> Point:
-        return Point(self.model, cross_entropy, self.params, self.batch)
+        return Point(self.task.model, self.task.loss, self.params, self.batch, curvature=self.task.curvature)
 
     @torch.no_grad()
     def gradient(self) -> tuple[float, list[Array]]:
@@ -66,7 +59,7 @@ class Ours:
     def product(self) -> Product:
         """Return the same for contenders elsewhere."""
         theta, v = ([value[0].numpy() for value in values.values()] for values in (self.params, self.v))
-        return Product(theta, v, self.batch.inputs[0].numpy(), self.batch.targets[0].numpy())
+        return Product(theta, v, self.batch.inputs[0].numpy(), self.batch.targets[0].argmax(-1).numpy())
 
 
 def cases(budget: float) -> list[Case]:
