@@ -1,14 +1,18 @@
-"""Every task and every learner of conf/ on a device that is not the CPU, where nothing may mix and few may wait."""
+"""Every task, learner and meta-training on a device that is not the CPU, where nothing may mix and few may wait."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
+from l2l_cli.config.build import build, changed
 from l2l_cli.config.groups import options
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Phase
+from l2l_cli.meta.gradient_training import MetaTraining
+from l2l_cli.meta.plan import MetaPlan
 from tests.cases import LEARNERS, TASKS, is_refused
+from tests.configured import node_of
 from tests.stand_in import MixedDevices, StandIn, stand_in
 
 STEPS = 2
@@ -55,6 +59,34 @@ def test_a_learner_keeps_to_one_device_and_waits_for_it_where_it_must(learner):
     task = next(name for name in ("halfplanes", "b14", "semilinear") if not is_refused(name, learner))
     with stand_in() as device:
         assert set(one_window(task, learner, device)) == WAITS.get(learner, set())
+
+
+UPDATING = {"gradient_training.update", "tree._finite"}
+"""Functions in which a meta-update waits: it looks at its loss, and whether all is finite."""
+
+META_TRAININGS = [
+    *(("quadratic", "coordinatewise_lstm", "backprop", optimizer, UPDATING) for optimizer in options("optimizer")),
+    *(("quadratic", "coordinatewise_lstm", gradient, "adam", UPDATING) for gradient in ("es", "pes")),
+    ("quadratic", "coordinatewise_lstm", "replay", "adam", UPDATING | {"replay.after"}),
+    ("semilinear", "lstm", "backprop", "adam", UPDATING),
+    ("digits", "mlhf", "mlhf", "adam", UPDATING | {"replay.after"} | SOLVING),
+]
+
+
+@pytest.mark.parametrize(("task", "learner", "gradient", "optimizer", "waits"), META_TRAININGS)
+def test_meta_training_keeps_to_one_device_and_waits_where_it_must(task, learner, gradient, optimizer, waits):
+    with stand_in() as device:
+        node = node_of("gradient", gradient)
+        small = {key: 2 for key in ("episodes", "pairs", "window") if key in node}
+        estimator = build(changed(node, small, "gradient"), "gradient")
+        rule = build(node_of("optimizer", optimizer), "optimizer")
+        training = MetaTraining(LEARNERS[learner](TASKS[task]()), estimator, rule, MetaPlan(updates=10), 0)
+        device.waits.clear()
+        for _ in range(2):
+            training.update()
+        assert set(device.waits) == waits
+        training.validate()
+        training.restore(training.checkpoint())
 
 
 def test_the_stand_in_refuses_a_mixture_and_notices_a_wait():
