@@ -16,8 +16,15 @@ from tests.configured import node_of
 from tests.stand_in import MixedDevices, StandIn, stand_in
 
 STEPS = 2
-LIKE_OTHERS = {"imagenet_resnet18", "imagenet_resnet50", "cifar10_resnet"}
-"""Tasks whose code "digits-resnet" and "images-on-disk" run in less time."""
+LIKE_OTHERS = {
+    "imagenet_resnet18",
+    "imagenet_resnet50",
+    "cifar10",
+    "cifar10_cudaconvnet",
+    "cifar10_resnet",
+    "cifar_subset",
+}
+"""Tasks whose code "images-on-disk" and those of digits run in less time."""
 
 IN_NUMPY = {"base._appended", "base._answers", "base.<genexpr>"}
 SOLVING = {"recorder._plain", "solvers.conjugate_gradient"}
