@@ -6,7 +6,7 @@ PEERS := .venv-bench/.installed
 PAPERS := $(notdir $(wildcard conf/experiment/*))
 
 .DEFAULT_GOAL := help
-.PHONY: help install test test-slow check lint layout types format smoke reproduce bench bench-gpu clean
+.PHONY: help install test test-slow check lint layout types format smoke reproduce bench bench-compare bench-gpu clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,8 +48,11 @@ format: $(READY) ## Format the code
 smoke: $(READY) ## Every paper at smoke scale, into a temporary folder
 	set -e; for paper in $(PAPERS); do $(BIN)/l2l reproduce $$paper --scale smoke --output $$(mktemp -d); done
 
-bench: $(READY) $(PEERS) ## Timings in one table, beside other libraries, in outputs/bench: about six minutes
-	$(BIN)/python -m tests.bench
+bench: $(READY) $(PEERS) ## Timings in one table, beside other libraries, in outputs/bench: about ten minutes
+	$(BIN)/python -m tests.bench $(if $(LEARNED_OPTIMIZATION),--learned-optimization "$(LEARNED_OPTIMIZATION)")
+
+bench-compare: $(READY) ## What got slower since OLD=FILE of outputs/bench/history, by more than its spread
+	$(BIN)/python -m tests.bench.compare "$(OLD)"
 
 bench-gpu: $(READY) ## On a machine with a GPU: check its kernel there, then time it
 	$(BIN)/python -m tests.bench.gpu

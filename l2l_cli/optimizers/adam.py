@@ -33,8 +33,8 @@ class Adam(FirstOrder[Moments]):
 
     def init(self, params: Params) -> Moments:
         """Start from zero moments."""
-        # float64: Adam's bias correction at step 10⁷ needs the count exactly.
-        return Moments(zeros(params), zeros(params), torch.zeros((), dtype=torch.float64))
+        # float64: Adam's bias correction at step 10⁷ needs the count exactly.  On the CPU: reading it waits for no GPU.
+        return Moments(zeros(params), zeros(params), torch.zeros((), dtype=torch.float64, device="cpu"))
 
     def update(self, grad: Params, memory: Moments) -> tuple[Params, Moments]:
         """Return −lr · m̂ / (√v̂ + epsilon)."""

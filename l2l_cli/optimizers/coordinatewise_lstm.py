@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from l2l_cli.core.random import generator, uniform
 from l2l_cli.core.types import Params
 from l2l_cli.core.vectors import flattened, unflattened
+from l2l_cli.kernels.gpu.coordinatewise import DeviceArena
 from l2l_cli.kernels.paths import Path
 from l2l_cli.kernels.weights import Weights
 from l2l_cli.optimizers.base import FirstOrder, positive
 from l2l_cli.optimizers.compiled import CompiledSteps, Fitting, Unroll
 from l2l_cli.optimizers.fast.lstm_steps import LSTMSteps
-from l2l_cli.optimizers.fast.unroll_cuda import CudaUnroll, obstacle
+from l2l_cli.optimizers.fast.unroll_cuda import CudaUnroll, Options, obstacle
 from l2l_cli.optimizers.lstm_cell import LSTMCell, LSTMStates
 from l2l_cli.optimizers.preprocess import Identity, Preprocess
 
@@ -58,7 +59,7 @@ class CoordinatewiseLSTM(FirstOrder[LSTMStates]):
         self.cells = nn.ModuleList(LSTMCell(width, hidden) for width in widths)
         self.head = nn.Linear(hidden, 1)
         self._reset(forget_bias, initial_head, initial_seed)
-        self._steps = LSTMSteps(self.weights, self.preprocess)
+        self._steps, self._arena = LSTMSteps(self.weights, self.preprocess), DeviceArena()
 
     def _reset(self, forget_bias: float, head: float, seed: int) -> None:
         rng = generator(seed, "coordinatewise_lstm")
@@ -115,5 +116,5 @@ class CoordinatewiseLSTM(FirstOrder[LSTMStates]):
         if not fitting.paths.compiled or not on_gpu:
             return super().compiled(fitting)
         weights = self.weights()
-        why_not = fitting.obstacle or obstacle(weights)
-        return Path(why_not=why_not) if why_not else CudaUnroll(fitting, weights)
+        why_not = fitting.obstacle or obstacle(weights, fitting.paths.state_dtype)
+        return Path(why_not=why_not) if why_not else CudaUnroll(fitting, weights, Options(self._arena))

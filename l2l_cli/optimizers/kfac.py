@@ -23,7 +23,7 @@ class KFacMemory(NamedTuple):
     """Running means of the factors, their damped inverses as last computed, and the decayed sum of past steps.
 
     ``seen`` is the number of batches in each episode's means, ``evaluations`` that of extra backward passes, (E,) both;
-    ``steps`` counts all steps, ().
+    ``steps`` counts all steps, () on the CPU.
     """
 
     factors: Factors
@@ -90,18 +90,20 @@ class KFac(Optimizer[KFacMemory]):
     def init(self, params: Params) -> KFacMemory:
         """Start from zero factors, at rest."""
         value = next(iter(params.values()))
-        none, steps = value.new_zeros(len(value)), torch.zeros((), dtype=torch.float64)
+        none = value.new_zeros(len(value))
+        steps = torch.zeros((), dtype=torch.float64, device="cpu")  # to read it waits for no GPU
         return KFacMemory(blank(params), blank(params), zeros(params), none, none.clone(), steps)
 
     @torch.no_grad()
     def step(self, point: Point, memory: KFacMemory) -> tuple[Params, KFacMemory]:
         """Update the means and inverses if they are due, then move."""
         steps = int(memory.steps)
-        # The means change fastest at first.
-        early = bool((memory.seen < EARLY).any())
-        if early or steps % self.observe == 0:
+        observed, every = (steps % interval == 0 for interval in (self.observe, self.every))
+        # Whether this is early is asked of the device, which is waited for, only where something depends on it.
+        early = steps < EARLY or (not (observed and every) and bool((memory.seen < EARLY).any()))
+        if early or observed:
             memory = self._observed(point, memory, steps)
-        if early or steps % self.every == 0:
+        if early or every:
             memory = memory._replace(inverses=inverted(memory.factors, self.damping))
         natural = self._bounded(times(memory.inverses, point.grad), point.grad)
         velocity = decayed(memory.velocity, natural, self.momentum, 1.0)

@@ -147,8 +147,8 @@ class Momenta(Preprocess):
 
     def begin(self, like: Tensor) -> Seen:
         """Start from zero moments."""
-        zero = torch.zeros_like(like)
-        return Seen(like.new_zeros(len(self.decays), len(like)), zero, torch.zeros((), dtype=torch.float64))
+        steps = torch.zeros((), dtype=torch.float64, device="cpu")  # to read it waits for no GPU
+        return Seen(like.new_zeros(len(self.decays), len(like)), torch.zeros_like(like), steps)
 
     def forward(self, grad: Tensor) -> Tensor:
         """Return the features of a first gradient, (width, C)."""

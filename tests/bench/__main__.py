@@ -1,4 +1,4 @@
-"""All timings of the project in one table: ``python -m tests.bench [--quick] [--only NAME] [--rounds N]``."""
+"""All timings of the project in one table: ``python -m tests.bench``; tests/bench/README.md says what they mean."""
 
 from __future__ import annotations
 
@@ -6,9 +6,22 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from tests.bench import applying, cells, curved, figures, floors, growth, meta_step, online_rules, table
+from tests.bench import (
+    applying,
+    cells,
+    curved,
+    figures,
+    floors,
+    growth,
+    history,
+    meta_step,
+    online_rules,
+    products,
+    table,
+)
 from tests.bench.samples import Case, Sample, interleaved, write_csv
 
 OUTPUT = Path("outputs", "bench")
@@ -21,6 +34,7 @@ BENCHES: dict[str, Callable[[float], list[Case]]] = {
     "threads": meta_step.thread_cases,
     "cells": cells.cases,
     "applying": applying.cases,
+    "products": products.cases,
     "curved": curved.cases,
     "online": online_rules.cases,
     "growth": lambda budget: growth.cases(thinned=budget <= QUICK_BUDGET),
@@ -33,7 +47,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one short round of everything, to see that it works")
     parser.add_argument("--only", choices=list(BENCHES), help="one bench alone")
     parser.add_argument("--rounds", type=int, help=f"interleaved rounds ({ROUNDS})")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help=f"folder of CSV and figures ({OUTPUT})")
+    parser.add_argument(
+        "--learned-optimization", type=Path, metavar="FOLDER", help="a checkout of google/learned_optimization"
+    )
+    parser.add_argument("--output", type=Path, default=OUTPUT, help=f"folder of CSV, figures and history ({OUTPUT})")
     return parser.parse_args()
 
 
@@ -42,21 +59,22 @@ def main() -> int:
     chosen, began = arguments(), time.monotonic()
     rounds = chosen.rounds or (1 if chosen.quick else ROUNDS)
     budget = QUICK_BUDGET if chosen.quick else BUDGET
-    on = table.machine_line()
+    machine = history.machine()
+    benches = BENCHES | {"meta-step": partial(meta_step.cases, learned_optimization=chosen.learned_optimization)}
     cases = floors.machine()
     try:
-        for name in [chosen.only] if chosen.only else BENCHES:
+        for name in [chosen.only] if chosen.only else benches:
             say(f"preparing {name}")
-            cases += BENCHES[name](budget)
+            cases += benches[name](budget)
     except meta_step.Disagreement as error:
         say("")
         print(f"error: {error}", file=sys.stderr)
         return 1
     samples = interleaved(cases, rounds, say)
     say("")
-    print(on)
+    print(history.line(machine))
     table.show(table.build(cases, samples, rounds))
-    for path in write(cases, samples, chosen.output):
+    for path in [*write(cases, samples, chosen.output), history.write(machine, samples, chosen.output / "history")]:
         print(path)
     print(f"{time.monotonic() - began:.0f} seconds")
     return 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -29,6 +31,8 @@ PEERS = {
     "jax": "tests.bench.peers.with_jax plain",
     "jax, rearranged": "tests.bench.peers.with_jax",
 }
+LEARNED_OPTIMIZATION = "learned_optimization"
+GET_IT = "on no index: give a checkout of google/learned_optimization by LEARNED_OPTIMIZATION=FOLDER"
 TOLERANCE = 1e-3
 """Of meta-gradients in float32, relative to the reference's norm."""
 
@@ -80,25 +84,35 @@ def relative_difference(found: list[Array], wanted: list[Array]) -> float:
     return difference if np.isfinite(difference) else float("inf")
 
 
-def cases(budget: float) -> list[Case]:
+def cases(budget: float, learned_optimization: Path | None = None) -> list[Case]:
     """Return both problems, once all contenders' meta-gradients have been compared.
+
+    Args:
+        budget: Seconds that a contender is measured for in a round.
+        learned_optimization: Folder with a checkout of google/learned_optimization.
 
     Raises:
         Disagreement: Names the contender and the difference.
     """
     prepare(Hardware())
-    peers, absent = _started()
+    peers, absent = _started(learned_optimization)
     prepared = [_compared(name, peers, dict(absent)) for name in CASES]
     for case, seconds in prepared:
         case.contenders |= {name: timed(measure, budget) for name, measure in seconds.items()}
     return [case for case, _ in prepared]
 
 
-def _started() -> tuple[dict[str, Peer], dict[str, str]]:
+def _started(learned_optimization: Path | None) -> tuple[dict[str, Peer], dict[str, str]]:
     """Return the peers, which start side by side, and why others do not."""
     peers: dict[str, Peer] = {}
     absent: dict[str, str] = {}
-    for name, module in PEERS.items():
+    modules = dict(PEERS)
+    if learned_optimization is None:
+        absent[LEARNED_OPTIMIZATION] = GET_IT
+    else:
+        folder = shlex.quote(str(learned_optimization.resolve()))
+        modules[LEARNED_OPTIMIZATION] = f"tests.bench.peers.with_learned_optimization {folder}"
+    for name, module in modules.items():
         try:
             peers[name] = Peer(module)
         except PeerError as error:
@@ -111,7 +125,9 @@ def _compared(name: str, peers: dict[str, Peer], absent: dict[str, str]) -> tupl
     setting = meta_step_setting(name)
     problem = setting.problem()
     work = meta_step_work(setting.rule, problem.coordinates, STEPS)
-    case = Case("meta-step", name, {}, absent, work=dict.fromkeys([FAST, REFERENCE, *PEERS], work))
+    case = Case(
+        "meta-step", name, {}, absent, work=dict.fromkeys([FAST, REFERENCE, *PEERS, LEARNED_OPTIMIZATION], work)
+    )
     ours = {FAST: Ours(setting, fast=True), REFERENCE: Ours(meta_step_setting(name), fast=False)}
     _, wanted = ours[REFERENCE].gradient()
     case.notes[REFERENCE] = "the gradient to agree with"
@@ -138,10 +154,10 @@ def check_agreement(case: str, contender: str, found: list[Array], wanted: list[
     difference = relative_difference(found, wanted)
     if difference > TOLERANCE:
         raise Disagreement(
-            f"{case}: the meta-gradient of {contender} is {difference:.2g} away from the reference's, relatively; "
+            f"{case}: the gradient of {contender} is {difference:.2g} away from the reference's, relatively; "
             f"more than {TOLERANCE:g} means that it computes something else, and nothing was timed"
         )
-    return f"gradient within {difference:.0e}"
+    return f"within {difference:.0e}"
 
 
 def thread_cases(budget: float) -> list[Case]:

@@ -113,10 +113,10 @@ class Setting:
     def problem(self) -> Problem:
         """Return the meta-step as arrays of its own, for contenders elsewhere."""
         return Problem(
-            phi=[value.detach().clone().numpy() for value in self.rule.parameters()],
-            theta=[value.numpy() for value in self.state.params.values()],
-            inputs=self.batches.inputs.numpy(),
-            targets=self.batches.targets.numpy(),
+            phi=[value.detach().clone().numpy(force=True) for value in self.rule.parameters()],
+            theta=[value.numpy(force=True) for value in self.state.params.values()],
+            inputs=self.batches.inputs.numpy(force=True),
+            targets=self.batches.targets.numpy(force=True),
             log_scale=getattr(self.rule.preprocess, "p", 0.0),
             output_scale=self.rule.output_scale,
         )

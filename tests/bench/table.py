@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Sequence
-from importlib.metadata import version
 from itertools import groupby
-from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -17,26 +13,10 @@ from rich.table import Table
 from tests.bench import curved
 from tests.bench.floors import Floors
 from tests.bench.growth import LABELS, SIZES
-from tests.bench.peers.client import versions
 from tests.bench.samples import Case, Sample, Spread, Work, by_round, ratios, slope, spread
 
-WIDTH = 166
+WIDTH = 200
 """Where the terminal does not say."""
-
-
-def machine_line() -> str:
-    """Say on what, and with what, this ran."""
-    model = platform.processor() or platform.machine()
-    information = Path("/proc/cpuinfo")
-    if information.is_file():
-        names = [
-            line.partition(":")[2].strip() for line in information.read_text().splitlines() if "model name" in line
-        ]
-        model = names[0] if names else model
-    ours = {name: version(name) for name in ("torch", "numba", "numpy")}
-    libraries = ", ".join(f"{name} {number}" for name, number in (ours | versions()).items())
-    load = f"load {os.getloadavg()[0]:.1f} at the start"
-    return f"{model}, {os.cpu_count()} cores, {load}; Python {platform.python_version()}, {libraries}"
 
 
 def number(value: float) -> str:

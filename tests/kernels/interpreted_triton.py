@@ -11,7 +11,7 @@ import torch
 from l2l_cli.core.random import generator
 from l2l_cli.core.tree import detach
 from l2l_cli.core.types import Phase
-from l2l_cli.kernels.gpu.coordinatewise import TritonUnroll
+from l2l_cli.kernels.gpu.coordinatewise import DeviceArena, TritonUnroll
 from l2l_cli.kernels.paths import Paths
 from l2l_cli.learners.descent import Descent
 from l2l_cli.optimizers.compiled import Fitting
@@ -60,7 +60,7 @@ def test_params_state_and_gradient_are_the_references(layers, hidden, preprocess
     rule = CoordinatewiseLSTM(hidden, layers, preprocess, output_scale=0.3)
     grads, params, adjoint, state = draw(layers, hidden)
     moved, memory, gradient = reference(rule, grads, state, params, adjoint)
-    unroll = TritonUnroll(rule.weights(), precision="ieee")
+    unroll = TritonUnroll(rule.weights(), DeviceArena(), precision="ieee")
     torch.testing.assert_close(run(unroll, grads, state, params), moved, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(list(unroll.state()), memory, rtol=1e-5, atol=1e-5)
     for value, expected in zip(unroll.backward(adjoint), gradient, strict=True):
@@ -71,7 +71,7 @@ def test_a_state_in_bfloat16_is_the_references_to_its_digits():
     rule = CoordinatewiseLSTM(20, 2, LogAndSign())
     grads, params, adjoint, state = draw(2, 20)
     moved, memory, gradient = reference(rule, grads, state, params, adjoint)
-    unroll = TritonUnroll(rule.weights(), torch.bfloat16, "ieee")
+    unroll = TritonUnroll(rule.weights(), DeviceArena(), torch.bfloat16, "ieee")
     torch.testing.assert_close(run(unroll, grads, state, params), moved, rtol=0, atol=0.02)
     torch.testing.assert_close([value.float() for value in unroll.state()], memory, rtol=0.01, atol=0.02)
     for value, expected in zip(unroll.backward(adjoint), gradient, strict=True):
@@ -81,7 +81,7 @@ def test_a_state_in_bfloat16_is_the_references_to_its_digits():
 def test_weights_are_read_again_and_memory_need_not_be_recorded():
     rule = CoordinatewiseLSTM(8, 2)
     grads, params, adjoint, state = draw(2, 8)
-    unroll = TritonUnroll(rule.weights(), precision="ieee")
+    unroll = TritonUnroll(rule.weights(), DeviceArena(), precision="ieee")
     run(unroll, grads, state, params)
     with torch.no_grad():
         for value in rule.parameters():
@@ -101,7 +101,7 @@ def test_products_may_wait_for_any_number_of_steps(monkeypatch):
     gradients = []
     for wait in (1, 2, STEPS):
         monkeypatch.setattr("l2l_cli.kernels.gpu.coordinatewise.GATE_GRADIENT_BYTES", wait * 4 * 2 * 8 * 128 * 4)
-        unroll = TritonUnroll(rule.weights(), precision="ieee")
+        unroll = TritonUnroll(rule.weights(), DeviceArena(), precision="ieee")
         run(unroll, grads, state, params)
         gradients.append([value.clone() for value in unroll.backward(adjoint)])
     for found in gradients[1:]:
@@ -111,7 +111,7 @@ def test_products_may_wait_for_any_number_of_steps(monkeypatch):
 def test_two_windows_of_a_task_are_the_reference_learners():
     task, rule = Quadratic(5), CoordinatewiseLSTM(8, 2, output_scale=0.1)
     learner = Descent(task, rule, paths=Paths(compiled=False))
-    unroll = CudaUnroll(Fitting(task.model, task.loss), rule.weights(), Options("ieee"))
+    unroll = CudaUnroll(Fitting(task.model, task.loss), rule.weights(), Options(DeviceArena(), "ieee"))
     episode = task.sample(7, 0, Phase.META_TRAIN)
     state = learner.init(7, generator(0))
     for start in (0, 4):
@@ -130,12 +130,46 @@ def test_two_windows_of_a_task_are_the_reference_learners():
         state = type(state)(detached, detach(after.memory))
 
 
-def test_a_window_that_was_overwritten_is_not_differentiated():
-    task, rule = Quadratic(3), CoordinatewiseLSTM(8, 1)
-    unroll = CudaUnroll(Fitting(task.model, task.loss), rule.weights(), Options("ieee"))
-    episode = task.sample(2, 0, Phase.META_TRAIN)
-    state = Descent(task, rule).init(2, generator(0))
-    _, first = unroll.losses(state.params, state.memory, episode.batches(0, 2))
-    unroll.losses(state.params, state.memory, episode.batches(0, 2))
+def test_answers_are_the_reference_learners():
+    task, rule = Quadratic(5), CoordinatewiseLSTM(8, 2, output_scale=0.1)
+    learner, arena = Descent(task, rule, paths=Paths(compiled=False)), DeviceArena()
+    unroll = CudaUnroll(Fitting(task.model, task.loss), rule.weights(), Options(arena, "ieee"))
+    state, batches = learner.init(7, generator(0)), task.sample(7, 0, Phase.TUNE).batches(0, 4)
+    with torch.no_grad():
+        after, wanted = learner.unroll(state, batches)
+        (params, memory), found = unroll.answers(state.params, state.memory, batches.at, batches.steps)
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(params, after.params, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(memory, after.memory, rtol=1e-5, atol=1e-6)
+
+
+def test_unrolls_of_other_sizes_share_memory_and_do_not_see_what_was_left_there():
+    rule, arena = CoordinatewiseLSTM(8, 2), DeviceArena()
+    grads, params, adjoint, state = draw(2, 8)
+    moved, memory, gradient = reference(rule, grads, state, params, adjoint)
+    big = TritonUnroll(rule.weights(), arena, precision="ieee")
+    big.begin(*(torch.zeros(2, 8, 300) for _ in range(2)), 2 * STEPS)
+    held = dict(arena._kept)
+    for value in held.values():
+        value.fill_(torch.nan)
+    unroll = TritonUnroll(rule.weights(), arena, precision="ieee")
+    torch.testing.assert_close(run(unroll, grads, state, params), moved, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(list(unroll.state()), memory, rtol=1e-5, atol=1e-5)
+    for value, expected in zip(unroll.backward(adjoint), gradient, strict=True):
+        torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
+    assert all(arena._kept[key] is value for key, value in held.items())
+
+
+@pytest.mark.parametrize("other", [2, 5], ids=["the same task", "another task"])
+def test_a_window_that_was_overwritten_is_not_differentiated(other):
+    rule, arena = CoordinatewiseLSTM(8, 1), DeviceArena()
+    windows = []
+    for dimension in (2, other):
+        task = Quadratic(dimension)
+        unroll = CudaUnroll(Fitting(task.model, task.loss), rule.weights(), Options(arena, "ieee"))
+        state = Descent(task, rule).init(2, generator(0))
+        batches = task.sample(2, 0, Phase.META_TRAIN).batches(0, 2)
+        windows.append(unroll.losses(state.params, state.memory, batches)[1])
     with pytest.raises(RuntimeError, match="overwritten by a later window"):
-        first.sum().backward()
+        windows[0].sum().backward()
+    windows[1].sum().backward()

@@ -8,12 +8,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from l2l_cli.kernels.gpu.coordinatewise import TritonUnroll
+from l2l_cli.kernels.gpu.coordinatewise import DeviceArena, TritonUnroll, shared_memory
 from l2l_cli.kernels.weights import Weights
+from l2l_cli.optimizers.fast.unroll_cuda import obstacle
 
 needs_triton = pytest.mark.skipif(
     importlib.util.find_spec("triton") is None, reason="Triton is not installed (it exists for Linux alone)"
@@ -49,7 +51,7 @@ def pointers(kernel, state):
 @needs_triton
 @pytest.mark.parametrize("state", ["fp32", "bf16"])
 @pytest.mark.parametrize("direction", ["forward", "backward"])
-def test_the_kernel_compiles_for_hopper(direction, state, tmp_path, monkeypatch):
+def test_the_kernel_compiles_for_hopper_with_the_shared_memory_that_is_known(direction, state, tmp_path, monkeypatch):
     """The interpreter takes Python that the compiler does not."""
     if os.environ.get("TRITON_INTERPRET") == "1":
         pytest.skip("Triton interprets in this process")
@@ -72,12 +74,25 @@ def test_the_kernel_compiles_for_hopper(direction, state, tmp_path, monkeypatch)
     )
     assert "mma.sync" in program.asm["ptx"]
     assert ".f64" not in program.asm["ptx"]  # a constant beyond float32 would make doubles of its neighbours
+    assert program.metadata.shared <= shared_memory(20, {"fp32": torch.float32, "bf16": torch.bfloat16}[state])
 
 
 def test_more_units_than_there_is_room_for_are_refused():
     layer = torch.zeros(4 * 65, 1), torch.zeros(4 * 65, 65), torch.zeros(4 * 65)
     with pytest.raises(ValueError, match="room for 64 units, not 65"):
-        TritonUnroll(Weights([layer], (torch.zeros(1, 65), torch.zeros(1))))
+        TritonUnroll(Weights([layer], (torch.zeros(1, 65), torch.zeros(1))), DeviceArena())
+
+
+def test_a_device_with_too_little_shared_memory_is_told_apart(monkeypatch):
+    """48 KiB is what every device gives a program, 227 KiB the most of an H100."""
+    layer = torch.zeros(4 * 40, 1), torch.zeros(4 * 40, 40), torch.zeros(4 * 40)
+    weights = Weights([layer], (torch.zeros(1, 40), torch.zeros(1)))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    for there, wanted in ((99 * 1024, "147456 bytes of shared memory at 40 units; it has 101376"), (227 * 1024, "")):
+        found = SimpleNamespace(shared_memory_per_block=48 * 1024, shared_memory_per_block_optin=there)
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device, found=found: found)
+        assert obstacle(weights, torch.float32).endswith(wanted)
+        assert obstacle(weights, torch.bfloat16) == ""
 
 
 def test_importing_the_fast_path_imports_no_triton():

@@ -4,13 +4,14 @@ Reference: ``optimizers.coordinatewise_lstm.CoordinatewiseLSTM`` under automatic
 Source: Andrychowicz et al. 2016, §2.1, with the gradient that the rule is shown taken as data.
 
 What bounds a step is the state's way through memory, so a step reads and writes it once.  Between the passes only h, c
-and the features are kept.  All buffers are allocated by the first ``begin`` of a size and stay where they are, and
-nothing waits for the device, so that whole unrolls can be captured in a CUDA graph.
+and the features are kept.  All buffers are taken by the first ``begin`` of a size and stay where they are, and nothing
+waits for the device, so that whole unrolls can be captured in a CUDA graph.
 """
 
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -23,6 +24,25 @@ MOST_UNITS = 64
 
 GATE_GRADIENT_BYTES = 2**30
 """Memory (bytes) for ∂/∂gates: as many steps as fit wait for one product with their sources."""
+
+
+class DeviceArena:
+    """Memory that all unrolls of one rule use in turn; a recorded one holds on to what it was recorded on.
+
+    Attributes:
+        uses: Number of unrolls so far; what ``backward`` reads is of the last one.
+    """
+
+    def __init__(self) -> None:
+        self.uses = 0
+        self._kept: dict[tuple[str, torch.dtype], Tensor] = {}
+
+    def take(self, device: torch.device, name: str, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Return a tensor with whatever was left in it."""
+        kept, size = self._kept.get((name, dtype)), math.prod(shape)
+        if kept is None or kept.numel() < size:
+            kept = self._kept[name, dtype] = torch.zeros(size, dtype=dtype, device=device)
+        return kept[:size].view(shape)
 
 
 class _PaddedWeights(NamedTuple):
@@ -77,6 +97,17 @@ def padded(count: int) -> int:
     return -(-count // PITCH) * PITCH
 
 
+def padded_units(hidden: int) -> int:
+    """Return the number of units that the kernels compute for a layer."""
+    return max(16, 1 << (hidden - 1).bit_length())
+
+
+def shared_memory(hidden: int, state_dtype: torch.dtype) -> int:
+    """Return the shared memory (bytes) of a program: as many squares of weights as wait for their products."""
+    units = padded_units(hidden)
+    return (12 if units <= 32 else 9) * units * units * state_dtype.itemsize
+
+
 def unknown(weights: Weights) -> str:
     """Return what the kernels do not know of an LSTM; empty if they know all."""
     if weights.presentation.mode == Mode.GIVEN:
@@ -93,20 +124,23 @@ class TritonUnroll:
 
     Args:
         weights: φ.
+        arena: Memory for what is remembered of each step.
         state_dtype: Type of h, c, features, ∂/∂gates and packed weights in memory, float32 or bfloat16; the latter
             halves the bytes of large steps, and drops additions to c below 2⁻⁹ of it.  Sums are float32.
         precision: Precision of float32 products: "tf32" (and squashing to the same 2⁻¹¹), "tf32x3" or "ieee".
     """
 
-    def __init__(self, weights: Weights, state_dtype: torch.dtype = torch.float32, precision: str = "tf32") -> None:
+    def __init__(
+        self, weights: Weights, arena: DeviceArena, state_dtype: torch.dtype = torch.float32, precision: str = "tf32"
+    ) -> None:
         if why_not := unknown(weights):
             raise ValueError(f"{why_not}; use kernels=reference")
         self.weights, hidden = weights, weights.hidden
         self.output_scale = float(weights.output_scale)  # an int would be a kernel of its own
         self.presentation = weights.presentation
-        self.state_dtype, self.precision = state_dtype, precision
+        self.state_dtype, self.precision, self._arena = state_dtype, precision, arena
         self._layers, self._hidden = len(weights.layers), hidden
-        self._units = max(16, 1 << (hidden - 1).bit_length())
+        self._units = padded_units(hidden)
         self._size = (-1, -1, False)  # coordinates, steps and whether they are recorded
         device = weights.head[0].device
         square = (self._layers, 4, 4, self._units, self._units)
@@ -135,6 +169,9 @@ class TritonUnroll:
         if self._size != (count, steps, record):
             self._allocate(count, steps, record)
         self._pack()
+        # Others may have left anything there; products of the backward pass go over whole rows.
+        for rows in self._tape[:3]:
+            rows[..., count:].zero_()
         self._tape.hidden[0, :, :, :count].copy_(hidden)
         self._tape.cell[0, :, :, :count].copy_(cell)
         self._now = 0
@@ -174,6 +211,8 @@ class TritonUnroll:
         count, steps, _ = self._size
         tape, errors, pitch = self._tape, self._working, self._tape.moved.shape[1]
         errors.grad_moves[:, :count].copy_(grad_moves)
+        for rows in (errors.grad_moves, errors.grad_gates):
+            rows[..., count:].zero_()
         errors.hidden[steps % 2].zero_()
         errors.cell[steps % 2].zero_()
         self._gradient.zero_()
@@ -229,24 +268,21 @@ class TritonUnroll:
             raise ValueError(f"{count} coordinates are beyond 32-bit addresses: unroll parts of them")
         device, slots = self._packed.head.device, steps if record else 1
         rows = (self._layers, self._hidden, pitch)
-
-        def buffer(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-            return torch.zeros(shape, dtype=dtype, device=device)  # what lies beyond C stays zero
-
+        take = partial(self._arena.take, device)
         self._tape = _TritonTape(
-            buffer(slots + 1, *rows, dtype=self.state_dtype),
-            buffer(slots + 1, *rows, dtype=self.state_dtype),
-            buffer(slots, int(self.presentation.mode), pitch, dtype=self.state_dtype),
-            buffer(slots + 1, pitch),
+            take("hidden", slots + 1, *rows, dtype=self.state_dtype),
+            take("cell", slots + 1, *rows, dtype=self.state_dtype),
+            take("features", slots, int(self.presentation.mode), pitch, dtype=self.state_dtype),
+            take("moved", slots + 1, pitch),
         )
         if record:
             step = 4 * self._layers * self._hidden * pitch
             wait = max(1, min(steps, GATE_GRADIENT_BYTES // (step * self.state_dtype.itemsize)))
             self._working = _TritonGradients(
-                buffer(2, *rows),
-                buffer(2, *rows),
-                buffer(wait, self._layers, 4 * self._hidden, pitch, dtype=self.state_dtype),
-                buffer(steps, pitch),
+                take("grad_hidden", 2, *rows),
+                take("grad_cell", 2, *rows),
+                take("grad_gates", wait, self._layers, 4 * self._hidden, pitch, dtype=self.state_dtype),
+                take("grad_moves", steps, pitch),
             )
         self._size = (count, steps, record)
         self._shared = {

@@ -151,10 +151,14 @@ def forward(
         if MODE == LOG_AND_SIGN:
             tl.store(features + pitch + columns, second)
     below = tl.zeros((UNITS, BLOCK), kind)
+    next_own = tl.load(old_hidden + tile, mask=real, other=0.0)
+    next_content = tl.load(old_cell + tile, mask=real, other=0.0)
     for n in tl.static_range(LAYERS):
         at = n * layer + tile
-        own = tl.load(old_hidden + at, mask=real, other=0.0)
-        content = tl.load(old_cell + at, mask=real, other=0.0).to(tl.float32)
+        own, content = next_own, next_content.to(tl.float32)
+        if n + 1 < LAYERS:  # on its way while this layer computes; after this layer's stores it would have to wait
+            next_own = tl.load(old_hidden + (at + layer), mask=real, other=0.0)
+            next_content = tl.load(old_cell + (at + layer), mask=real, other=0.0)
         i, f, g, o = _gates(weights, bias, below, first, second, own, n, MODE, UNITS, PRECISION, APPROXIMATE)
         content = f * content + i * g
         below = (o * _tanh(content, APPROXIMATE)).to(kind)
@@ -201,10 +205,11 @@ def backward(
         below = own
         if n > 0:
             below = tl.load(hidden + (at - layer), mask=real, other=0.0)
+        grad_h = pulled + tl.load(grad_hidden + at, mask=real, other=0.0)
+        grad_c = tl.load(grad_cell + at, mask=real, other=0.0)
         i, f, g, o = _gates(weights, bias, below, first, second, own, n, MODE, UNITS, PRECISION, APPROXIMATE)
         squashed = _tanh(f * content + i * g, APPROXIMATE)
-        grad_h = pulled + tl.load(grad_hidden + at, mask=real, other=0.0)
-        grad_c = tl.load(grad_cell + at, mask=real, other=0.0) + grad_h * o * (1.0 - squashed * squashed)
+        grad_c += grad_h * o * (1.0 - squashed * squashed)
         tl.store(grad_old_cell + at, grad_c * f, mask=real)
         a_i = (grad_c * g * (i - i * i)).to(kind)
         a_f = (grad_c * content * (f - f * f)).to(kind)

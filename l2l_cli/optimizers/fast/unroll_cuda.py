@@ -1,8 +1,8 @@
 """The fast path through a learned optimizer's unroll on a GPU: Triton's steps, in CUDA graphs.
 
 A meta-step of small problems is hundreds of kernels of a few microseconds each, and starting them from Python takes
-several times as long as running them.  So the unroll is recorded twice, once up to the losses and once back from them,
-and afterwards replayed on new data; the meta-loss between the two stays ordinary torch.
+several times as long as running them.  So an unroll of shapes that come again is recorded twice, once up to the losses
+and once back from them, and replayed on new data; the meta-loss between the two stays ordinary torch.
 Reference: ``Descent.unroll`` under automatic differentiation (Andrychowicz et al. 2016, §2).
 """
 
@@ -15,9 +15,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from l2l_cli.core.types import Batches, Params
+from l2l_cli.core.tree import leaves, tree_map
+from l2l_cli.core.types import Batch, Batches, Params
 from l2l_cli.kernels.differentiable import differentiable
-from l2l_cli.kernels.gpu.coordinatewise import TritonUnroll, padded, unknown
+from l2l_cli.kernels.gpu.coordinatewise import DeviceArena, TritonUnroll, padded, shared_memory, unknown
 from l2l_cli.kernels.paths import TRITON
 from l2l_cli.kernels.weights import Weights
 from l2l_cli.models.point import Point
@@ -25,27 +26,33 @@ from l2l_cli.models.recorded_loss import in_turn
 from l2l_cli.optimizers.compiled import Fitting, Unroll
 from l2l_cli.optimizers.lstm_cell import LSTMStates
 
+WINDOW = 20
+"""Steps of an unroll of which nothing is kept: as many batches are in memory, and in one recording."""
+
 WARM_UPS = 3
 """Runs before a recording: kernels are compiled, and libraries choose their algorithms."""
+
+
+Start = tuple[Params, LSTMStates, Batches]
+"""What an unroll starts from and sees, besides φ."""
 
 
 class Options(NamedTuple):
     """How an unroll is run on a GPU.
 
     Attributes:
+        arena: Memory that all unrolls of the rule share.
         precision: Precision of products, as ``TritonUnroll`` explains.
         capture: Whether CUDA graphs are recorded; without, every kernel is started from Python, as a profiler may want.
     """
 
+    arena: DeviceArena
     precision: str = "tf32"
     capture: bool = True
 
 
-DEFAULT_OPTIONS = Options()
-
-
 class CudaUnroll(Unroll[LSTMStates]):
-    """Unrolls a coordinatewise LSTM on a task; one recording for each shape of the data that is met.
+    """Unrolls a coordinatewise LSTM on a task, with buffers and recordings for each shape of the data that is met.
 
     Args:
         fitting: Model and loss to fit; the loss must not wait for the device.
@@ -55,99 +62,94 @@ class CudaUnroll(Unroll[LSTMStates]):
 
     path = TRITON
 
-    def __init__(self, fitting: Fitting, weights: Weights, options: Options = DEFAULT_OPTIONS) -> None:
-        self._fitting = fitting
-        self._weights = weights
-        self._options = options
+    def __init__(self, fitting: Fitting, weights: Weights, options: Options) -> None:
+        self._fitting, self._weights, self._options = fitting, weights, options
         self._recorded: dict[Hashable, Recorded] = {}
 
     def losses(self, params: Params, memory: LSTMStates, batches: Batches) -> tuple[tuple[Params, LSTMStates], Tensor]:
         """Return θ and the memory after T steps, as constants, and the losses (T, E), differentiable in φ."""
-        inputs, targets = batches[:2]
-        key = (inputs.shape, inputs.dtype, targets.shape, targets.dtype, *((k, v.shape) for k, v in params.items()))
-        data = UnrollData(params, memory, batches)
-        if key not in self._recorded:
-            self._recorded[key] = Recorded(self._fitting, self._weights, data, self._options)
-        recorded = self._recorded[key]
-        phi = self._weights.tensors
+        data, phi = (params, memory, batches), self._weights.tensors
+        recorded = self._recorded_for(data, keep=True)
         (losses,) = differentiable(
-            lambda: (recorded.replay(data, phi),), recorded.differentiate, lambda: recorded.replays, phi
+            lambda: (recorded.replay(data, phi),), recorded.differentiate, lambda: self._options.arena.uses, phi
         )
         return (recorded.params(), recorded.memory()), losses
 
+    def answers(
+        self, params: Params, memory: LSTMStates, read: Callable[[int], Batch], steps: int
+    ) -> tuple[tuple[Params, LSTMStates], Tensor]:
+        """Return θ and the memory after T steps, and the outputs (T, E, N, ...), without any derivative."""
+        outputs = []
+        for start in range(0, steps, WINDOW):
+            window = [read(step) for step in range(start, min(start + WINDOW, steps))]
+            batches = Batches(*(torch.stack([batch[part] for batch in window]) for part in (0, 1)))
+            recorded = self._recorded_for((params, memory, batches), keep=False)
+            recorded.replay((params, memory, batches), self._weights.tensors)
+            params, memory = recorded.params(), recorded.memory()
+            outputs.append(recorded.outputs.clone())
+        return (params, memory), torch.cat(outputs)
 
-class UnrollData(NamedTuple):
-    """What an unroll starts from and sees, besides φ."""
-
-    params: Params
-    memory: LSTMStates
-    batches: Batches
-
-    def tensors(self) -> list[Tensor]:
-        """Return all of it as a list."""
-        return [*self.params.values(), *self.memory[:2], *self.batches[:2]]
-
-    def clone(self) -> UnrollData:
-        """Return a copy, detached."""
-        return UnrollData(
-            {name: value.detach().clone() for name, value in self.params.items()},
-            LSTMStates(*(value.detach().clone() for value in self.memory[:2])),
-            Batches(*(value.detach().clone() for value in self.batches[:2])),
-        )
+    def _recorded_for(self, data: Start, keep: bool) -> Recorded:
+        key = keep, *((name, value.shape, value.dtype) for name, value in leaves(data))
+        if key not in self._recorded:
+            self._recorded[key] = Recorded(self._fitting, self._weights, data, self._options, keep)
+        return self._recorded[key]
 
 
 class Recorded:
-    """One unroll and its backward pass, on buffers of its own that every replay overwrites.
+    """One unroll and its backward pass, on buffers that every replay overwrites.
 
     Args:
         fitting: Model and loss to fit.
         weights: φ.
         data: An example of what it is given.
         options: Options of the run.
+        keep: Whether all steps are remembered for ``differentiate``, rather than their outputs.
 
     Attributes:
-        data: Start and examples of the next replay of ``forward``.
         losses: Losses of the last replay, (T, E).
-        grad_losses: ∂objective/∂losses, for ``backward``.
+        outputs: Outputs of the last replay, (T, E, N, ...), if the steps are not kept.
         gradient: Gradient of φ, in the order of the rule's parameters.
-        replays: Number of replays so far: what ``backward`` differentiates is the last one.
     """
 
-    def __init__(self, fitting: Fitting, weights: Weights, data: UnrollData, options: Options) -> None:
+    def __init__(self, fitting: Fitting, weights: Weights, data: Start, options: Options, keep: bool) -> None:
         self._phi = [value.detach().clone() for value in weights.tensors]
-        self._unroll = TritonUnroll(weights.holding(self._phi), fitting.paths.state_dtype, options.precision)
+        dtype, self._arena, self._keep = fitting.paths.state_dtype, options.arena, keep
+        self._unroll = TritonUnroll(weights.holding(self._phi), options.arena, dtype, options.precision)
         self._fitting = fitting
-        self.data = data.clone()
-        self._layout = in_turn(self.data.params)
-        steps, device = data.batches.steps, self._phi[0].device
-        episodes = len(next(iter(data.params.values())))
-        parts = [torch.arange(episodes).repeat_interleave(v.numel() // episodes) for v in data.params.values()]
+        self._data = tree_map(lambda value: value.detach().clone(), data)
+        params, _, batches = self._data
+        self._layout = in_turn(params)
+        steps, device = batches.steps, self._phi[0].device
+        episodes = len(next(iter(params.values())))
+        parts = [torch.arange(episodes).repeat_interleave(value.numel() // episodes) for value in params.values()]
         self._episode = torch.cat(parts).to(device)  # (C,): each coordinate belongs to one
         count = len(self._episode)
         # Rows begin where the kernel's widest loads may.
-        self._gradients = torch.zeros(steps, padded(count), device=device)[:, :count]
+        self._gradients = torch.zeros(steps if keep else 1, padded(count), device=device)[:, :count]
         self._last = torch.zeros(count, device=device)
         self.losses = torch.zeros(steps, episodes, device=device)
-        self.grad_losses = torch.zeros_like(self.losses)
+        self._grad_losses = torch.zeros_like(self.losses)
         self.gradient: list[Tensor] = []
-        self.replays = 0
+        self.outputs: Tensor
         # Under Triton's interpreter there is no GPU, and nothing to record.
         capture = options.capture and device.type == "cuda"
-        self.forward = recorded(self._forward, device) if capture else self._forward
-        self.backward = recorded(self._backward, device) if capture else self._backward
+        self._forward, self._backward = (
+            Repeated(each, device) if capture else each for each in (self._unrolled, self._differentiated)
+        )
 
-    def replay(self, data: UnrollData, phi: Sequence[Tensor]) -> Tensor:
+    def replay(self, data: Start, phi: Sequence[Tensor]) -> Tensor:
         """Return the losses, (T, E), from another start, on other examples and with other parameters."""
-        values = [value.detach() for value in [*data.tensors(), *phi]]
-        torch._foreach_copy_([*self.data.tensors(), *self._phi], values)
-        self.forward()
-        self.replays += 1
+        old, new = ([value for _, value in leaves(each)] for each in (self._data, data))
+        torch._foreach_copy_([*old, *self._phi], [value.detach() for value in (*new, *phi)])
+        self._forward()
+        self._arena.uses += 1
         return self.losses.clone()
 
     def differentiate(self, grad_losses: Tensor) -> list[Tensor]:
         """Return the gradient of φ in the last replay, from ∂objective/∂losses (T, E)."""
-        self.grad_losses.copy_(grad_losses)
-        self.backward()
+        self._grad_losses.copy_(grad_losses)
+        self._backward()
         return [value.clone() for value in self.gradient]
 
     def params(self) -> Params:
@@ -160,43 +162,67 @@ class Recorded:
         states = (value.to(torch.float32, copy=True, memory_format=memory_format) for value in self._unroll.state())
         return LSTMStates(*states)
 
-    def _forward(self) -> None:
+    def _unrolled(self) -> None:
         """Take T steps: a gradient from torch, a move from the kernel."""
-        params, memory, batches = self.data
-        theta = torch.cat([value.flatten() for value in params.values()])
-        self._unroll.begin(memory.hidden, memory.cell, batches.steps)
+        params, memory, batches = self._data
+        theta, outputs = torch.cat([value.flatten() for value in params.values()]), []
+        self._unroll.begin(memory.hidden, memory.cell, batches.steps, self._keep)
         for t in range(batches.steps):
             point = Point(self._fitting.model, self._fitting.loss, self._layout.unpack(theta), batches.at(t))
-            torch.cat([value.flatten() for value in point.grad.values()], out=self._gradients[t])
+            gradient = self._gradients[t % len(self._gradients)]
+            torch.cat([value.flatten() for value in point.grad.values()], out=gradient)
             self.losses[t] = point.loss.detach()
-            theta = self._unroll.advance(t, self._gradients[t], theta)
+            if not self._keep:  # an answer may be a view of θ, which the next step but one overwrites
+                outputs.append(point.outputs.detach().clone())
+            theta = self._unroll.advance(t, gradient, theta)
         self._last.copy_(theta)
+        self.outputs = torch.stack(outputs) if outputs else self._last
 
-    def _backward(self) -> None:
+    def _differentiated(self) -> None:
         """Weigh each coordinate's gradients by ∂objective/∂(its episode's losses), and go back through the moves."""
-        weighted = self._gradients * self.grad_losses[:, self._episode]
+        weighted = self._gradients * self._grad_losses[:, self._episode]
         # Σ over s > t: a move shows in all later losses.
         grad_moves = weighted.flip(0).cumsum(0).flip(0) - weighted
         self.gradient = self._unroll.backward(grad_moves)
 
 
-def obstacle(weights: Weights) -> str:
+def obstacle(weights: Weights, state_dtype: torch.dtype) -> str:
     """Return why the GPU's kernels cannot run an LSTM here; empty if they can."""
     if why_not := unknown(weights):
         return why_not
+    properties = torch.cuda.get_device_properties(weights.head[0].device)
+    there = getattr(properties, "shared_memory_per_block_optin", properties.shared_memory_per_block)
+    if (asked := shared_memory(weights.hidden, state_dtype)) > there:
+        return f"the GPU's kernels ask for {asked} bytes of shared memory at {weights.hidden} units; it has {there}"
     return "" if importlib.util.find_spec("triton") is not None else "Triton, which compiles them, is not installed"
 
 
-def recorded(function: Callable[[], None], device: torch.device) -> Callable[[], None]:
-    """Return the replay of a function as a CUDA graph; all that it reads and writes must stay where it is."""
-    # A stream of its own: work that is already queued must not become a part of the graph.
-    side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-    side.wait_stream(torch.cuda.current_stream(device))
-    with torch.cuda.stream(side), torch.no_grad():
-        for _ in range(WARM_UPS):
-            function()
-    torch.cuda.current_stream(device).wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph), torch.no_grad():
-        function()
-    return graph.replay
+class Repeated:
+    """A function that is called as it is the first time, and from then on as a CUDA graph.
+
+    All that it reads and writes must stay where it is.  What comes only once, as in many an evaluation, is not worth
+    recording.
+    """
+
+    def __init__(self, function: Callable[[], None], device: torch.device) -> None:
+        self._function, self._device, self._calls = function, device, 0
+        self._graph = torch.cuda.CUDAGraph()
+
+    def __call__(self) -> None:
+        """Compute it."""
+        self._calls += 1
+        if self._calls == 2:
+            self._record()
+        (self._graph.replay if self._calls > 1 else self._function)()
+
+    @torch.no_grad()
+    def _record(self) -> None:
+        # A stream of its own: work that is already queued must not become a part of the graph.
+        side = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+        side.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(side):
+            for _ in range(WARM_UPS):
+                self._function()
+        torch.cuda.current_stream(self._device).wait_stream(side)
+        with torch.cuda.graph(self._graph):
+            self._function()

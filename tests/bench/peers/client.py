@@ -5,18 +5,29 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import shlex
 import subprocess
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
-from tests.bench.peers.problem import Array, Problem
+from tests.bench.peers.problem import Array, Problem, Product
 
 ROOT = Path(__file__).resolve().parents[3]
 PYTHON = ROOT / ".venv-bench" / "bin" / "python"
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    # XLA prefers vectors of 256 bits, whatever the processor has, and is up to an eighth slower for it.
+    "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_prefer_vector_width=512".strip(),
+}
+"""What a peer's process is started with: one thread, and the widest registers that there are."""
+
+NAMED = ("higher", "torchopt", "jax", "curvlinops-for-pytorch")
+"""Packages whose versions belong to a measurement."""
 
 
 class PeerError(Exception):
@@ -24,16 +35,16 @@ class PeerError(Exception):
 
 
 def versions() -> dict[str, str]:
-    """Return the pinned versions of the peers."""
+    """Return the pinned versions of the peers, by package."""
     lines = [line.split("==") for line in REQUIREMENTS.read_text().splitlines() if "==" in line]
-    return {name: version for name, version in lines if name in ("higher", "torchopt", "jax")}
+    return {name: version for name, version in lines if name in NAMED}
 
 
 class Peer:
     """A peer's process, which is not waited for until it is asked.
 
     Args:
-        module: What to run, with its arguments: "tests.bench.peers.with_higher plain".
+        module: What to run, with its arguments as a shell would have them: "tests.bench.peers.with_higher plain".
         python: The interpreter that has the peer's packages.
 
     Raises:
@@ -45,17 +56,17 @@ class Peer:
             raise PeerError(f"no {PYTHON.parent.parent.name}: `make bench` makes it")
         self._complaints = tempfile.TemporaryFile("w+")
         self._process = subprocess.Popen(
-            [str(python), "-m", *module.split()],
+            [str(python), "-m", *shlex.split(module)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._complaints,
             text=True,
             cwd=ROOT,
-            env=os.environ | ONE_THREAD,
+            env=os.environ | ENVIRONMENT,
         )
         atexit.register(self.close)
 
-    def load(self, name: str, problem: Problem) -> None:
+    def load(self, name: str, problem: Problem | Product) -> None:
         """Give it a problem."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "problem.npz")
@@ -63,7 +74,7 @@ class Peer:
             self._ask(f"load {name} {path}")
 
     def gradient(self, name: str) -> tuple[float, list[Array]]:
-        """Return the meta-loss of a problem and its gradient."""
+        """Return the meta-loss of a problem and its gradient; of a product ½·vᵀ·G·v and G·v."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "gradient.npz")
             loss = float(self._ask(f"gradient {name} {path}"))
@@ -71,7 +82,7 @@ class Peer:
                 return loss, [file[f"arr_{index}"] for index in range(len(file.files))]
 
     def seconds(self, name: str, count: int) -> float:
-        """Return the CPU time of so many meta-steps."""
+        """Return the CPU time of so many meta-steps or products."""
         return float(self._ask(f"time {name} {count}"))
 
     def close(self) -> None:

@@ -79,3 +79,39 @@ class Problem:
             theta = [file[name] for name in sorted(file.files) if name.startswith("theta")]
             numbers = {name: float(file[name]) for name in ("log_scale", "output_scale", "lr")}
             return cls(phi, theta, file["inputs"], file["targets"], **numbers)
+
+
+@dataclass(frozen=True)
+class Product:
+    """A network with one layer of sigmoids, and a vector that its Gauss-Newton matrix G is to be multiplied by.
+
+    The loss is the mean cross-entropy over the batch, and G = Jᵀ·H·J, with H its Hessian in the outputs.
+
+    Attributes:
+        theta: Weights (hidden, inputs), biases (hidden,), weights (classes, hidden) and biases (classes,).
+        v: The vector, in pieces shaped as ``theta``.
+        inputs: (N, inputs).
+        targets: Classes, (N,).
+    """
+
+    theta: list[Array]
+    v: list[Array]
+    inputs: Array
+    targets: Array
+
+    @property
+    def size(self) -> int:
+        """The number of weights."""
+        return sum(value.size for value in self.theta)
+
+    def save(self, path: Path) -> None:
+        """Write one .npz file."""
+        pieces = {f"{name}{index}": value for name in ("theta", "v") for index, value in enumerate(getattr(self, name))}
+        np.savez(path, inputs=self.inputs, targets=self.targets, **pieces)
+
+    @classmethod
+    def load(cls, path: Path) -> Product:
+        """Read what ``save`` wrote."""
+        with np.load(path) as file:
+            theta, v = ([file[f"{name}{index}"] for index in range(4)] for name in ("theta", "v"))
+            return cls(theta, v, file["inputs"], file["targets"])

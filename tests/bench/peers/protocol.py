@@ -4,7 +4,8 @@
     gradient NAME FILE    write its meta-gradient, as of ``phi``      -> ok META-LOSS
     time NAME N           take N meta-steps, Adam's update included   -> ok SECONDS of this process's CPU time
 
-Whatever fails answers ``error MESSAGE``.
+Whatever fails answers ``error MESSAGE``.  Where the problem is a product with a matrix G, the meta-loss is ½·vᵀ·G·v,
+its gradient G·v, and a meta-step one product.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
 import numpy as np
 
@@ -39,19 +40,19 @@ def cpu_seconds(program: Program, count: int) -> float:
     return time.process_time() - began
 
 
-def serve(build: Callable[[Problem], Program]) -> None:
+def serve(build: Callable[[Any], Program], read: Callable[[Path], Any] = Problem.load) -> None:
     """Answer standard input on standard output until it ends."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # a library that prints must not be taken for an answer
-    reply_all(build, sys.stdin, answers)
+    reply_all(lambda path: build(read(path)), sys.stdin, answers)
 
 
-def reply_all(build: Callable[[Problem], Program], questions: IO[str], answers: IO[str]) -> None:
-    """Answer every line of ``questions``."""
+def reply_all(load: Callable[[Path], Program], questions: IO[str], answers: IO[str]) -> None:
+    """Answer every line of ``questions``; ``load`` makes a program of a problem's file."""
     programs: dict[str, Program] = {}
     for line in questions:
         try:
-            answer = _reply(build, programs, *line.strip().split(" ", 2))
+            answer = _reply(load, programs, *line.strip().split(" ", 2))
         except Exception as error:  # whatever a peer's libraries raise is the parent's to report
             print(f"error {type(error).__name__}: {' '.join(str(error).split())}", file=answers, flush=True)
         else:
@@ -59,10 +60,10 @@ def reply_all(build: Callable[[Problem], Program], questions: IO[str], answers: 
 
 
 def _reply(
-    build: Callable[[Problem], Program], programs: dict[str, Program], command: str, name: str, argument: str
+    load: Callable[[Path], Program], programs: dict[str, Program], command: str, name: str, argument: str
 ) -> str:
     if command == "load":
-        programs[name] = build(Problem.load(Path(argument)))
+        programs[name] = load(Path(argument))
         return ""
     if command == "gradient":
         loss, gradient = programs[name].gradient()
