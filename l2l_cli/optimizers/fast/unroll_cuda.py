@@ -82,7 +82,8 @@ class CudaUnroll(Unroll[LSTMStates]):
         outputs = []
         for start in range(0, steps, WINDOW):
             window = [read(step) for step in range(start, min(start + WINDOW, steps))]
-            batches = Batches(*(torch.stack([batch[part] for batch in window]) for part in (0, 1)))
+            inputs, targets = ([getattr(batch, name) for batch in window] for name in ("inputs", "targets"))
+            batches = Batches(torch.stack(inputs), torch.stack(targets))
             recorded = self._recorded_for((params, memory, batches), keep=False)
             recorded.replay((params, memory, batches), self._weights.tensors)
             params, memory = recorded.params(), recorded.memory()
