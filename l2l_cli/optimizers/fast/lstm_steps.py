@@ -71,6 +71,10 @@ class LSTMSteps(CompiledSteps[LSTMStates]):
             fill(self._buffers.features[row], features)
         self._buffers.advance(t)
 
+    def least_squares(self, matrix: Tensor, targets: Tensor) -> Tensor | None:
+        """Make all steps on the mean of ‖Wθ − y‖²; see ``CompiledSteps``."""
+        return None if self._given else self._buffers.least_squares(matrix, targets)
+
     def last(self) -> tuple[Tensor, LSTMStates]:
         """Return the coordinates (C,) and the memory after the last step, apart from the buffers."""
         theta = self.thetas[-1].clone()
