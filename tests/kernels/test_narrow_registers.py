@@ -20,6 +20,7 @@ HERE = Path(__file__).parent
     [
         "test_registers.py",
         "test_coordinatewise.py",
+        "test_least_squares.py",
         "test_parameter_types.py",
         "test_sequence.py",
         "test_weights_in_cell.py",

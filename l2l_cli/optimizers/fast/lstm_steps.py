@@ -96,6 +96,8 @@ class LSTMSteps(CompiledSteps[LSTMStates]):
         grad_moves[-1] = 0.0
         for t in range(steps - 2, 0, -1):  # a move shows in all later losses
             grad_moves[t - 1] += grad_moves[t]
-        visits = all_that_matter(grad_moves) if visited is None else sample(grad_moves, visited, rng)
+        if visited is None:
+            return self._buffers.backward(all_that_matter(grad_moves))
+        visits = sample(grad_moves, visited, rng)
         grad_moves.view(steps, -1, BLOCK)[:, visits.blocks] *= visits.factors[:, None]
         return self._buffers.backward(visits.blocks)
