@@ -25,7 +25,7 @@ from l2l_cli.kernels.columns.coordinate_rnn import (
     forward,
     rnn_block,
 )
-from l2l_cli.kernels.columns.lstm import LSTMWeights, pack
+from l2l_cli.kernels.columns.lstm import LSTMWeights, arranged, in_powers
 from l2l_cli.kernels.columns.lstm_backward import LSTMGradient, by_weight
 from l2l_cli.kernels.memory_pool import Recycler
 from l2l_cli.kernels.simd.compiled import announce
@@ -167,8 +167,8 @@ def _step(
 def _packed(weights: Sequence[Tensor], types: int, like: Tensor) -> RNNWeights:
     """Return the weights of all types as kernels read them.
 
-    How ``pack`` arranges weights depends on their number alone.  So it is asked once where it puts the numbers 1, 2, …
-    (0 is its padding); then one ``take`` packs the weights of all types at every step, in place of a dozen small
+    Where ``arranged`` puts weights depends on their number alone.  So it is asked once for the places of 1, 2, … (0 is
+    its padding); then one ``take`` packs the weights of all types at every step, in place of a dozen small
     copies for each type.
     """
     layers, units = like.shape[:2]
@@ -176,6 +176,7 @@ def _packed(weights: Sequence[Tensor], types: int, like: Tensor) -> RNNWeights:
     order = _order(weights[0].shape[1], layers, units)
     values = functional.pad(table, (1, 0)).numpy()  # what is padded in a packed cell is number 0
     gates, bias, back = (np.take(values, numbers.astype(np.int64), 1) for numbers in order[:3])
+    gates, bias = in_powers(gates), in_powers(bias)
     return RNNWeights(gates, bias, back, np.ascontiguousarray(values[:, -units - 1 :]), order.starts, order.registers)
 
 
@@ -189,7 +190,7 @@ def _order(inputs: int, layers: int, units: int) -> LSTMWeights:
             parts.append(np.arange(begin, begin + math.prod(shape), dtype=np.float64).reshape(shape))
             begin += math.prod(shape)
         numbered.append(parts)
-    return pack(numbered, BLOCK)
+    return arranged(numbered, BLOCK)
 
 
 def _rows(value: Tensor) -> np.ndarray[Any, Any]:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from l2l_cli.kernels.blocks import BLOCK, blocks_of, fill
 from l2l_cli.kernels.columns.coordinatewise import PackedRule, RuleStep, forward, forward_columns
+from l2l_cli.kernels.columns.least_squares import LeastSquares, WindowRows, blocks_of_whole_episodes, unroll
 from l2l_cli.kernels.columns.lstm import pack
 from l2l_cli.kernels.columns.lstm_backward import LSTMTape, Workspace
 from l2l_cli.kernels.memory_pool import Arena, Recycler
@@ -14,6 +15,9 @@ from l2l_cli.kernels.simd.compiled import announce
 from l2l_cli.kernels.simd.registers import zeros
 from l2l_cli.kernels.threads import thread_group
 from l2l_cli.kernels.weights import Weights
+
+FEW = 16
+"""Blocks whose step takes one thread less time than a way to torch and back, about 60 µs."""
 
 
 def packed(weights: Weights, columns: int) -> PackedRule:
@@ -114,6 +118,27 @@ class LSTMWindow:
         group = thread_group(torch.get_num_threads())
         group.each(step.hidden.shape[1], lambda _, first, last: forward(rule, step, first, last))
 
+    def least_squares(self, matrix: Tensor, targets: Tensor) -> Tensor | None:
+        """Make all T steps on ‖Wθ − y‖² of E episodes and return Wθ_t, (T, E, N); None if that left threads idle.
+
+        Args:
+            matrix: W, (T, E, N, P).
+            targets: y, (T, E, N).
+        """
+        group, blocks = thread_group(torch.get_num_threads()), self.hidden.shape[2]
+        each = blocks_of_whole_episodes(matrix.shape[3])
+        if FEW < blocks < group.threads * each:
+            return None
+        outputs = torch.empty(matrix.shape[:3], dtype=matrix.dtype)
+        problem = LeastSquares(_once(matrix).numpy(), _once(targets).numpy(), outputs.numpy())
+        announce(unroll, "least squares")
+        rule, rows = self._rule, self._rows
+        group.each(
+            -(-blocks // each),
+            lambda _, first, last: unroll(rule, rows, problem, first * each, min(last * each, blocks)),
+        )
+        return outputs
+
     def backward(self, visited: Tensor | None = None) -> list[Tensor]:
         """Return ∂objective/∂φ: of each layer's three tensors in turn, of the head's weight and of its bias.
 
@@ -139,6 +164,7 @@ class LSTMWindow:
         for array in (features, gradients, grad_moves, h[0], c[0]):
             array[:] = 0.0  # the padding, which nobody writes, may hold another model's numbers
         self._tape = LSTMTape(features, h, c, grad_moves, zeros((0, 0, 0, 0), dtype))
+        self._rows = WindowRows(gradients, features, h, c, params)
         self._steps = [
             RuleStep(gradients[t], features[t], h[t], c[t], h[t + 1], c[t + 1], params[t], params[t + 1])
             for t in range(steps)
@@ -147,3 +173,8 @@ class LSTMWindow:
             self._steps.append(RuleStep(gradients[0], features[0], h[1], c[1], h[0], c[0], params[1], params[0]))
         self.features, self.hidden, self.cell = map(torch.from_numpy, (features, h, c))
         self.gradients, self.grad_moves, self.params = map(torch.from_numpy, (gradients, grad_moves, params))
+
+
+def _once(values: Tensor) -> Tensor:
+    """Return what is the same at every step once, (1, ...); all else as it is."""
+    return (values[:1] if values.stride(0) == 0 else values).contiguous()

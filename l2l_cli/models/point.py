@@ -35,6 +35,11 @@ def output_hessian(loss: Loss, outputs: Tensor, targets: Tensor, u: Tensor) -> T
         return torch.autograd.grad(gradient, at, u)[0]
 
 
+def mean_squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the squared error averaged over all axes but the first, (E,); the loss that kernels know."""
+    return (outputs - targets).square().flatten(1).mean(1)
+
+
 class Point:
     """Parameters, a batch and a loss; every quantity is computed once and only when it is needed.
 

@@ -11,8 +11,9 @@ from torch import Tensor
 from l2l_cli.autodiff.recorder import NotPure, record
 from l2l_cli.core.types import Batch, Params
 from l2l_cli.core.vectors import flattened, named, stacked
+from l2l_cli.models.mlp import LinearMap
 from l2l_cli.models.model import Model
-from l2l_cli.models.point import Loss, Point
+from l2l_cli.models.point import Loss, Point, mean_squared_error
 
 Program = Callable[..., tuple[Tensor, ...] | list[Tensor]]
 """Tensors to tensors, for tensors of the shapes that it was recorded for."""
@@ -47,6 +48,11 @@ class RecordedLoss:
         self._model = model
         self._loss = loss
         self._programs: dict[Hashable, Program] = {}
+
+    @property
+    def is_least_squares(self) -> bool:
+        """Whether it is the mean over the residuals of ‖Wθ − y‖², with the inputs as W and the targets as y."""
+        return type(self._model.module) is LinearMap and self._loss is mean_squared_error
 
     def gradient(self, layout: Layout, theta: Tensor, inputs: Tensor, targets: Tensor) -> Program:
         """Return the program (θ, inputs, targets) -> outputs (E, N, ...), losses (E,), gradient (as θ)."""

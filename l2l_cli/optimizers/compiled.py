@@ -89,8 +89,8 @@ class Unroll(ABC, Generic[Memory]):
 class CompiledSteps(ABC, Generic[Memory]):
     """Compiled steps of a rule that takes gradients as data, on C coordinates in one vector.
 
-    ``begin``, ``advance`` … ``advance``, ``last`` and ``backward`` are one window; its numbers stay in buffers until
-    the next one begins.
+    ``begin``, ``advance`` … ``advance`` or ``least_squares``, ``last`` and ``backward`` are one window; its numbers
+    stay in buffers until the next one begins.
 
     Attributes:
         path: Name under which they are reported.
@@ -121,6 +121,18 @@ class CompiledSteps(ABC, Generic[Memory]):
     @abstractmethod
     def advance(self, t: int, grad: Tensor) -> None:
         """Make step t, shown ∇_t (C,)."""
+
+    def least_squares(self, matrix: Tensor, targets: Tensor) -> Tensor | None:
+        """Make all steps on the mean of ‖Wθ − y‖² over the residuals, and return Wθ_t, (T, E, N).
+
+        None leaves it to ``advance``, and nothing has been done.
+
+        Args:
+            matrix: W, (T, E, N, P).
+            targets: y, (T, E, N).
+        """
+        del matrix, targets
+        return None
 
     @abstractmethod
     def last(self) -> tuple[Tensor, Memory]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from l2l_cli.core.tree import tree_map
 from l2l_cli.core.types import Batch, Batches, Phase, Spec, Split
 from l2l_cli.models.model import Model
-from l2l_cli.models.point import output_hessian
+from l2l_cli.models.point import mean_squared_error, output_hessian
 
 FLOOR = 1e-6
 """Smallest probability within a cross-entropy, above the 6e-8 to which float32 rounds 1."""
@@ -128,9 +128,7 @@ class Task(ABC):
 class Regression(Task, ABC):
     """A task whose loss is the squared error, averaged over all axes but the first and without a factor ½."""
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean squared error, (E,)."""
-        return mean_squared_error(outputs, targets)
+    loss = staticmethod(mean_squared_error)  # itself, by which compiled paths recognise it
 
     def curvature(self, outputs: Tensor, targets: Tensor, u: Tensor) -> Tensor:
         """Return the loss's Hessian in the outputs times u."""
@@ -159,11 +157,6 @@ class Classification(Task, ABC):
         """Return the accuracy, (E,): the share of examples that are classified correctly."""
         right = outputs.argmax(-1) == targets.argmax(-1)
         return {"accuracy": right.to(outputs.dtype).flatten(1).mean(1)}
-
-
-def mean_squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return the squared error averaged over all axes but the first, (E,)."""
-    return (outputs - targets).square().flatten(1).mean(1)
 
 
 def softmax_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:

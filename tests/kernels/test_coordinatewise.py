@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
 from l2l_cli.core.random import generator
+from l2l_cli.core.tree import tree_map
 from l2l_cli.core.types import Phase
 from l2l_cli.kernels.blocks import BLOCK, fill, unblocked
 from l2l_cli.kernels.memory_pool import Recycler
@@ -82,6 +85,53 @@ def test_moves_and_gradient_are_the_references(hidden, layers, preprocess, threa
         torch.testing.assert_close(found, expected, **close)
     for found, expected in zip((buffers.hidden[-1], buffers.cell[-1]), last[:2], strict=True):
         torch.testing.assert_close(unblocked(found, COORDINATES), expected, **close)
+
+
+@pytest.mark.parametrize("size", [1.0, 30.0, 100.0])
+@pytest.mark.parametrize("coordinates", [1, 37, 64, 129])
+def test_saturated_gates_are_the_references(size, coordinates):
+    """Gates of ± the size by their inputs and biases, in float32 against the reference in float64."""
+    rule = CoordinatewiseLSTM(5, 2)
+    rng = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, value in rule.named_parameters():
+            if value.shape == (20, 1) or name.endswith("bias"):  # through h, roundings would grow from step to step
+                value.copy_(size * torch.randn(value.shape, generator=rng).clamp(-1, 1))
+    grads, adjoint = torch.randn(2, STEPS, coordinates, generator=rng)
+    state = LSTMStates(*(torch.randn(2, 5, coordinates, generator=rng) for _ in range(2)))
+    exact = copy.deepcopy(rule).double()
+    moves, last, wanted = reference(exact, grads.double(), adjoint.double(), tree_map(torch.Tensor.double, state))
+    window = LSTMWindow()
+    window.begin(rule.weights(), state[:2], torch.zeros(coordinates), STEPS)
+    window.grad_moves[:, :coordinates] = adjoint
+    for t in range(STEPS):
+        window.gradients[t, :coordinates] = grads[t]
+        window.advance(t)
+    close = {"rtol": 1e-6, "atol": 1e-6 * size}  # a sum of this size has lost as many digits
+    torch.testing.assert_close(window.params[1:, :coordinates].double(), moves.cumsum(0), **close)
+    torch.testing.assert_close(unblocked(window.cell[-1], coordinates).double(), last.cell, **close)
+    found, expected = (torch.cat([value.flatten() for value in values]) for values in (window.backward(), wanted))
+    assert (found - expected).norm() < 1e-6 * size * expected.norm()
+
+
+def test_what_is_not_finite_stays_with_its_coordinate():
+    rule, grads, _, state = case(5, 2, "identity")
+    found = []
+    for bad in (0.0, torch.nan, torch.inf, -torch.inf):
+        grads[:, 70] = bad
+        window = LSTMWindow()
+        window.begin(rule.weights(), state[:2], torch.zeros(COORDINATES), STEPS)
+        window.gradients[:, :COORDINATES] = grads
+        for t in range(STEPS):
+            window.advance(t)
+        found.append(window.params[-1, :COORDINATES].clone())
+    others = torch.arange(COORDINATES) != 70
+    for params in found[1:]:
+        assert torch.equal(params[others], found[0][others])
+    assert found[1][70].isnan()
+    assert torch.isfinite(torch.stack(found[2:])).all()  # gates saturate, as the reference's do
+    moves, _, _ = reference(rule, grads, torch.zeros_like(grads), state)
+    torch.testing.assert_close(found[3][70], moves[:, 70].sum(), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("preprocess", PREPROCESS)

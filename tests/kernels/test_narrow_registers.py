@@ -17,7 +17,14 @@ HERE = Path(__file__).parent
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="another processor has no AVX2")
 @pytest.mark.parametrize(
     "name",
-    ["test_vectors.py", "test_coordinatewise.py", "test_kinds.py", "test_sequence.py", "test_weights_in_cell.py"],
+    [
+        "test_registers.py",
+        "test_coordinatewise.py",
+        "test_least_squares.py",
+        "test_parameter_types.py",
+        "test_sequence.py",
+        "test_weights_in_cell.py",
+    ],
 )
 def test_they_pass_the_same_tests(name, tmp_path):
     narrow = {

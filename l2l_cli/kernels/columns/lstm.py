@@ -3,19 +3,24 @@
 Reference: ``optimizers.coordinatewise_lstm.LSTMCell`` and ``torch.nn.LSTM``; gates in the order input, forget, cell,
 output.  A register holds one activation of several columns: four gates of one unit are summed at once, and their
 squashing follows while they are still in registers.  No activation but h and c is ever written.
+
+With a the sum of a gate, σ(a) = 1 / (1 + 2^z) for z = −a / log 2, and tanh a = (2 − d) / d for d = 1 + 2^2z.  Packed
+weights hold these factors of a, so that their sums are powers of two; c and h are each put over one denominator, so
+that each takes one reciprocal.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from l2l_cli.kernels.blocks import BLOCK
 from l2l_cli.kernels.simd.compiled import kernel
-from l2l_cli.kernels.simd.functions import sigmoid, tanh
+from l2l_cli.kernels.simd.functions import one_plus_power, reciprocal
 from l2l_cli.kernels.simd.registers import (
     SIXTEEN_AT_ONCE,
     WIDTH,
@@ -30,14 +35,19 @@ from l2l_cli.kernels.simd.registers import (
     store,
 )
 
+_LOG2E = 1.0 / math.log(2.0)
+TANH = -2.0 * _LOG2E
+"""The power of two in tanh's denominator, for each 1 of its argument."""
+
 
 class LSTMWeights(NamedTuple):
     """Weights, packed so that each inner loop reads them in order.
 
     Attributes:
-        gates: Weights of each layer, (H, K + H, 4): by unit, by source (what is below, then h_{t−1}), by gate.
-        bias: Biases of each layer, (H, 4).
-        back: The same weights for the way back, (⌈(K + H) / 4⌉, 4H, 4): by four sources at once, padded by zeros; by
+        gates: Weights ``in_powers`` of each layer, (H, K + H, 4): by unit, by source (what is below, then h_{t−1}), by
+            gate.
+        bias: Biases of each layer, (H, 4), alike.
+        back: Weights themselves, for the way back, (⌈(K + H) / 4⌉, 4H, 4): by four sources at once, padded by zeros; by
             gate, then unit.
         starts: Place of each layer in ``gates`` and in ``back``, and its number K of sources below, (layers, 3).
         registers: Registers that one sum fills: see ``registers_for``.
@@ -61,7 +71,20 @@ def registers_for(columns: int) -> Registers:
 
 
 def pack(layers: Sequence[Sequence[Array]], columns: int) -> LSTMWeights:
-    """Pack weights.
+    """Pack weights; see ``arranged``."""
+    result = arranged(layers, columns)
+    return result._replace(gates=in_powers(result.gates), bias=in_powers(result.bias))
+
+
+def in_powers(weights: Array) -> Array:
+    """Return weights (..., 4 · n), gate by gate, such that their sums are the powers of two in the denominators."""
+    factors = np.array([-_LOG2E, -_LOG2E, TANH, -_LOG2E], weights.dtype)
+    result: Array = (weights.reshape(-1, 4) * factors).reshape(weights.shape)
+    return result
+
+
+def arranged(layers: Sequence[Sequence[Array]], columns: int) -> LSTMWeights:
+    """Put weights where the packed ones are.
 
     Args:
         layers: Tensors of each layer: (4H, K) input weights, (4H, H) hidden weights and (4H,) biases.
@@ -144,9 +167,12 @@ def forward_layers(cell: LSTMWeights, below, states: BlockStates, hidden: int, f
                 prefetch(states.coming, row + q)
             for q in range(0, filled, WIDTH * len(cell.registers)):
                 i, f, g, o = gates(layer, j, q, cell.registers)
-                c = f * load(states.content, row + q, cell.registers, 1) + i * g
+                # c / f + tanh / i over one denominator, as is h: two reciprocals in place of five.
+                both, content = i * g, load(states.content, row + q, cell.registers, 1)
+                c = fma(content, both, (2.0 - g) * f) * reciprocal(both * f)
                 store(states.kept, row + q, c, 1)
-                h = sigmoid(o) * tanh(c)
+                below_c = one_plus_power(TANH * c)
+                h = (2.0 - below_c) * reciprocal(o * below_c)
                 store(above, j * BLOCK + q, h, 1)
                 store(states.copy, row + q, h, 1)
         below = above
@@ -162,7 +188,10 @@ def layer_of(cell: LSTMWeights, n: int, below, own, hidden: int):  # type: ignor
 
 @kernel
 def gates(layer: LSTMLayer, j: int, q: int, registers: Registers):  # type: ignore[no-untyped-def]
-    """Return i, f, g of unit j for the columns from q on; and o before it is squashed."""
+    """Return what is below the line in the gates of unit j, for the columns from q on.
+
+    That is 1 / σ(i), 1 / σ(f), a = 1 + e^−2g with tanh g = (2 − a) / a, and 1 / σ(o).
+    """
     w, bias, hidden = ahead(layer.weights, 4 * j * (layer.sources + layer.hidden)), layer.bias, layer.hidden
     four = (
         repeat(bias, 4 * j, registers),
@@ -172,7 +201,7 @@ def gates(layer: LSTMLayer, j: int, q: int, registers: Registers):  # type: igno
     )
     four = _add(w, ahead(layer.below, q), layer.sources, four, registers)
     i, f, g, o = _add(ahead(w, 4 * layer.sources), ahead(layer.own, q), hidden, four, registers)
-    return sigmoid(i), sigmoid(f), tanh(g), o
+    return one_plus_power(i), one_plus_power(f), one_plus_power(g), one_plus_power(o)
 
 
 @kernel
@@ -186,3 +215,10 @@ def _add(weights, sources, count: int, four, registers: Registers):  # type: ign
         g = fma(repeat(weights, 4 * k + 2, registers), x, g)
         o = fma(repeat(weights, 4 * k + 3, registers), x, o)
     return i, f, g, o
+
+
+@kernel
+def reciprocals(a: Any, b: Any) -> Any:
+    """Return 1 / a and 1 / b, both ``one_plus_power``, by one reciprocal."""
+    both = reciprocal(a * b)
+    return both * b, both * a

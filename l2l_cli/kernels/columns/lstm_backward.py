@@ -16,10 +16,9 @@ from numpy import typing as npt
 from torch import Tensor
 
 from l2l_cli.kernels.blocks import BLOCK
-from l2l_cli.kernels.columns.lstm import LSTMWeights, gates, layer_of
-from l2l_cli.kernels.columns.outer_products import Strided, outer, total
+from l2l_cli.kernels.columns.lstm import LSTMWeights, gates, layer_of, reciprocals
+from l2l_cli.kernels.columns.outer_products import Strided, outer
 from l2l_cli.kernels.simd.compiled import kernel
-from l2l_cli.kernels.simd.functions import sigmoid_and_inverse
 from l2l_cli.kernels.simd.registers import (
     WIDTH,
     Array,
@@ -29,6 +28,7 @@ from l2l_cli.kernels.simd.registers import (
     fma,
     load,
     pointer,
+    prefetch,
     repeat,
     splat,
     store,
@@ -73,18 +73,22 @@ class LSTMScratch(NamedTuple):
         grad_cell: ∂/∂c, (layers, H, BLOCK).
         grad_gates: ∂/∂gates, (layers, CHUNK, 4H, BLOCK).
         grad_features: ∂/∂features, (F, BLOCK), or (0, BLOCK): features are data.
+        ones: Source of the biases, (BLOCK,).
     """
 
     grad_hidden: Array
     grad_cell: Array
     grad_gates: Array
     grad_features: Array
+    ones: Array
 
 
 def scratch_for(layers: int, hidden: int, features: int, dtype: npt.DTypeLike) -> LSTMScratch:
     """Return room for a block; no features are data."""
     shapes = (layers, hidden + 3), (layers, hidden), (layers, CHUNK, 4 * hidden), (features,)
-    return LSTMScratch(*(zeros((*shape, BLOCK), dtype) for shape in shapes))
+    result = LSTMScratch(*(zeros((*shape, BLOCK), dtype) for shape in (*shapes, ())))
+    result.ones[:] = 1.0
+    return result
 
 
 class Workspace:
@@ -193,19 +197,27 @@ def gate_gradients(
     grad_cell = pointer(scratch.grad_cell, n * hidden * BLOCK)
     into = pointer(scratch.grad_gates, (n * CHUNK + slot) * 4 * hidden * BLOCK)
     row, registers = hidden * BLOCK, cell.registers
+    earlier = tape.hidden.shape[1] * tape.hidden.shape[2] * row
     for j in range(hidden):
+        for q in range(0, filled, WIDTH):  # what step t − 1 reads: no processor foresees a way backwards
+            prefetch(own, j * BLOCK + q - earlier)
+            prefetch(content, j * BLOCK + q - earlier)
         for q in range(0, filled, WIDTH * len(registers)):
             i, f, g, o = gates(layer, j, q, registers)
             at = j * BLOCK + q
-            o, inverse = sigmoid_and_inverse(o)
             # h = o tanh c has been kept, which spares the hyperbolic tangent.
-            c, grad_h = load(above, at, registers, 1) * inverse, load(grad_hidden, at, registers, 1)
-            grad_c = load(grad_cell, at, registers, 1) + grad_h * o * (1.0 - c * c)
-            store(into, at, grad_c * g * i * (1.0 - i), 1)
-            store(into, row + at, grad_c * load(content, at, registers, 1) * f * (1.0 - f), 1)
-            store(into, 2 * row + at, grad_c * i * (1.0 - g * g), 1)
-            store(into, 3 * row + at, grad_h * c * o * (1.0 - o), 1)
-            store(grad_cell, at, grad_c * f, 1)
+            h, grad_h = load(above, at, registers, 1), load(grad_hidden, at, registers, 1)
+            c = h * o
+            i, f = reciprocals(i, f)
+            g, o = reciprocals(g, o)
+            g = g + g - 1.0
+            grad_c = fma(grad_h * o, 1.0 - c * c, load(grad_cell, at, registers, 1))
+            grad_i, grad_f = grad_c * i, grad_c * f
+            store(into, at, grad_i * g * (1.0 - i), 1)
+            store(into, row + at, grad_f * load(content, at, registers, 1) * (1.0 - f), 1)
+            store(into, 2 * row + at, grad_i * (1.0 - g * g), 1)
+            store(into, 3 * row + at, grad_h * h * (1.0 - o), 1)
+            store(grad_cell, at, grad_f, 1)
 
 
 @kernel
@@ -264,7 +276,7 @@ def accumulate_weights(
 ) -> None:
     """Add a block's products of ∂/∂gates and sources over some steps to the gradient."""
     layers, blocks, hidden = tape.hidden.shape[1:4]
-    begin, whole, steps = 0, layers * blocks * hidden * BLOCK, stop - start
+    begin, whole, steps, ones = 0, layers * blocks * hidden * BLOCK, stop - start, Strided(pointer(scratch.ones, 0), 0)
     for n in range(layers):
         below, count, own, _, _ = _sources(tape, n, start, s)
         columns, rows = count + hidden + 1, 4 * hidden
@@ -273,10 +285,11 @@ def accumulate_weights(
         stride = blocks * count * BLOCK if n == 0 else whole
         outer(Strided(sink, columns), errors, Strided(below, stride), rows, count, steps, filled)
         outer(Strided(ahead(sink, count), columns), errors, Strided(own, whole), rows, hidden, steps, filled)
-        total(Strided(ahead(sink, count + hidden), columns), errors, rows, steps, filled)
+        outer(Strided(ahead(sink, count + hidden), columns), errors, ones, rows, 1, steps, filled)
         begin += rows * columns
     if tape.grad_moves.shape[0] > 0:
         top = pointer(tape.hidden, (start + 1) * whole + ((layers - 1) * blocks + s) * hidden * BLOCK)
         moves = Strided(pointer(tape.grad_moves, (start * blocks + s) * BLOCK), blocks * BLOCK)
-        outer(Strided(pointer(gradient.head, 0), 0), moves, Strided(top, whole), 1, hidden, steps, filled)
-        total(Strided(pointer(gradient.head, hidden), 0), moves, 1, steps, filled)
+        # The units are the rows here: four of their sums go on at once.
+        outer(Strided(pointer(gradient.head, 0), 1), Strided(top, whole), moves, hidden, 1, steps, filled)
+        outer(Strided(pointer(gradient.head, hidden), 1), moves, ones, 1, 1, steps, filled)

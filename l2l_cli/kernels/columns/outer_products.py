@@ -21,17 +21,6 @@ class Strided(NamedTuple):
 
 
 @kernel
-def total(sink: Strided, errors: Strided, rows: int, steps: int, filled: int) -> None:
-    """sink[r] += Σ errors[t, r] over steps and columns."""
-    for r in range(rows):
-        result = splat(0.0, load(errors.place, 0, LENGTH, 1))
-        for t in range(steps):
-            for q in range(0, filled, LENGTH):
-                result = result + load(errors.place, t * errors.pace + r * BLOCK + q, LENGTH, 1)
-        _add_sum(sink.place, r * sink.pace, result)
-
-
-@kernel
 def outer(sink: Strided, errors: Strided, sources: Strided, rows: int, count: int, steps: int, filled: int) -> None:
     """sink[r, k] += Σ errors[t, r] · sources[t, k] over steps and columns."""
     columns = sink.pace
@@ -40,9 +29,11 @@ def outer(sink: Strided, errors: Strided, sources: Strided, rows: int, count: in
         for k in range(0, count - count % 4, 4):
             into = Strided(ahead(sink.place, r * columns + k), columns)
             _tile(into, four, Strided(ahead(sources.place, k * BLOCK), sources.pace), steps, filled)
-    for r in range(rows):
-        # What the tiles have left over: the last columns of every row, and all columns of the last rows.
-        for k in range(count - count % 4 if r < rows - rows % 4 else 0, count):
+        for k in range(count - count % 4, count):
+            into = Strided(ahead(sink.place, r * columns + k), columns)
+            _column(into, four, Strided(ahead(sources.place, k * BLOCK), sources.pace), steps, filled)
+    for r in range(rows - rows % 4, rows):
+        for k in range(count):
             result = splat(0.0, load(errors.place, 0, LENGTH, 1))
             for t in range(steps):
                 for q in range(0, filled, LENGTH):
@@ -78,6 +69,24 @@ def _tile(into: Strided, four: Strided, matching: Strided, steps: int, filled: i
     _add(sink, columns, piece(found, 4, 4))
     _add(sink, 2 * columns, piece(found, 8, 4))
     _add(sink, 3 * columns, piece(found, 12, 4))
+
+
+@kernel
+def _column(into: Strided, four: Strided, source: Strided, steps: int, filled: int) -> None:
+    """Four rows by one column of ``outer``: four sums, so that none of them waits for the one before."""
+    (sink, columns), (errors, pace) = into, four
+    a = b = c = d = splat(0.0, load(errors, 0, LENGTH, 1))
+    for t in range(steps):
+        for q in range(0, filled, LENGTH):
+            e, x = t * pace + q, load(source.place, t * source.pace + q, LENGTH, 1)
+            a = fma(load(errors, e, LENGTH, 1), x, a)
+            b = fma(load(errors, e + BLOCK, LENGTH, 1), x, b)
+            c = fma(load(errors, e + 2 * BLOCK, LENGTH, 1), x, c)
+            d = fma(load(errors, e + 3 * BLOCK, LENGTH, 1), x, d)
+    _add_sum(sink, 0, a)
+    _add_sum(sink, columns, b)
+    _add_sum(sink, 2 * columns, c)
+    _add_sum(sink, 3 * columns, d)
 
 
 @kernel

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba.core import types
 from numpy.polynomial import Chebyshev, Polynomial
 
 from l2l_cli.kernels.simd.registers import (
@@ -31,6 +30,8 @@ from l2l_cli.kernels.simd.registers import (
 _MANTISSA = {32: 23, 64: 52}
 # Beyond these powers of two the logistic function is 0 or 1 to the last bit, and 2^n stays a normal number.
 _CLAMP = {32: 125.5, 64: 1000.0}
+# Beyond these it is so to 5e-13, and the product of three numbers 1 + 2^n stays a normal one.
+_CLAMP_OF_THREE = {32: 41.5, 64: 340.0}
 # Terms after which the remainder is below a unit in the last place.
 _EXP_TERMS = {32: 5, 64: 12}
 _LOG_TERMS = {32: 7, 64: 17}
@@ -59,10 +60,10 @@ def _integer(vec: Vec, value: int) -> ir.Constant:
     return ir.Constant(_whole(vec), [value] * vec.lanes)
 
 
-def _power(builder: ir.IRBuilder, vec: Vec, x: ir.Value) -> ir.Value:
-    """Return 2^x for x within the clamp: the whole part by the exponent's bits, the rest by a polynomial."""
+def _power(builder: ir.IRBuilder, vec: Vec, x: ir.Value, clamp: float) -> ir.Value:
+    """Return 2^x for x within ± the clamp: the whole part by the exponent's bits, the rest by a polynomial."""
     for sign, compare in ((1, ">"), (-1, "<")):
-        limit = vec.full(sign * _CLAMP[vec.bits])
+        limit = vec.full(sign * clamp)
         x = builder.select(builder.fcmp_ordered(compare, x, limit), limit, x)
     n = call(builder, "rint", vec, x)
     rest = builder.fsub(x, n)
@@ -71,10 +72,36 @@ def _power(builder: ir.IRBuilder, vec: Vec, x: ir.Value) -> ir.Value:
     return builder.bitcast(builder.add(builder.bitcast(value, _whole(vec)), shift), vec.llvm)
 
 
+def _power_by_16(builder: ir.IRBuilder, vec: Vec, x: ir.Value, clamp: float) -> ir.Value:
+    """Return 2^x, x at most the clamp, by AVX-512's own instructions for exponents, in two thirds of the time."""
+    limit = vec.full(clamp)
+    x = builder.select(builder.fcmp_ordered(">", x, limit), limit, x)
+    every, exact = ir.Constant(ir.IntType(16), -1), ir.Constant(ir.IntType(32), 4)
+    down = ir.Constant(ir.IntType(32), 1)
+    rest = _by_16(builder, vec, "mask.reduce.ps.512", [x], [down, _NONE, every, exact])  # x less its whole part
+    value = _horner(builder, vec, _coefficients(np.exp2, _EXP_TERMS[32], 0.0, 1.0), rest)
+    return _by_16(builder, vec, "mask.scalef.ps.512", [value, x], [_NONE, every, exact])
+
+
+def _has_own(vec: Vec) -> bool:
+    """Whether AVX-512 has instructions of its own for such registers."""
+    return SIXTEEN_AT_ONCE and vec.bits == 32 and vec.lanes % WIDTH == 0
+
+
+def _one_plus_power(builder: ir.IRBuilder, vec: Vec, x: ir.Value, clamp: float) -> ir.Value:
+    """Return 1 + 2^x; a NaN stays a NaN."""
+    power = _power_by_16 if _has_own(vec) else _power
+    return builder.fadd(power(builder, vec, x, clamp), vec.full(1.0))
+
+
 def _reciprocal(builder: ir.IRBuilder, vec: Vec, x: ir.Value) -> ir.Value:
     """Return 1 / x for x from 1 to 2^126; a division unit would be busy with 16 numbers for as many cycles."""
     if vec.bits == 64:
         return builder.fdiv(vec.full(1.0), x)
+    if _has_own(vec):
+        guess = _by_16(builder, vec, "rcp14.ps.512", [x], [_NONE, ir.Constant(ir.IntType(16), -1)])
+        error = call(builder, "fma", vec, builder.fneg(x), guess, vec.full(1.0))
+        return call(builder, "fma", vec, guess, error, guess)
     # The exponent's bits negated, with the constant that leaves the least error, 12 %; each round cubes it.
     guess = builder.bitcast(builder.sub(_integer(vec, 0x7EF311C7), builder.bitcast(x, _whole(vec))), vec.llvm)
     for _ in range(2):
@@ -83,29 +110,14 @@ def _reciprocal(builder: ir.IRBuilder, vec: Vec, x: ir.Value) -> ir.Value:
     return guess
 
 
-def _logistic(builder: ir.IRBuilder, vec: Vec, x: ir.Value, rate: float) -> tuple[ir.Value, ir.Value]:
-    """Return 1 / (1 + e^(−rate · x)), and what is below the line; a NaN stays a NaN."""
+def _logistic(builder: ir.IRBuilder, vec: Vec, x: ir.Value, rate: float) -> ir.Value:
+    """Return 1 / (1 + e^(−rate · x)); a NaN stays a NaN."""
     power = builder.fmul(x, vec.full(-rate / math.log(2)))
-    if SIXTEEN_AT_ONCE and vec.bits == 32 and vec.lanes % WIDTH == 0:
-        return _logistic_by_16(builder, vec, power)
-    total = builder.fadd(_power(builder, vec, power), vec.full(1.0))
-    return _reciprocal(builder, vec, total), total
+    return _reciprocal(builder, vec, _one_plus_power(builder, vec, power, _CLAMP[vec.bits]))
 
 
-def _logistic_by_16(builder: ir.IRBuilder, vec: Vec, x: ir.Value) -> tuple[ir.Value, ir.Value]:
-    """Do the same for 2^x by AVX-512's own instructions for exponents and first guesses, in two thirds of the time."""
-    limit = vec.full(_CLAMP[32])
-    x = builder.select(builder.fcmp_ordered(">", x, limit), limit, x)
-    every, exact = ir.Constant(ir.IntType(16), -1), ir.Constant(ir.IntType(32), 4)
-    none = ir.Constant(ir.VectorType(ir.FloatType(), WIDTH), [0.0] * WIDTH)
-    down = ir.Constant(ir.IntType(32), 1)
-    rest = _by_16(builder, vec, "mask.reduce.ps.512", [x], [down, none, every, exact])  # x less its whole part
-    value = _horner(builder, vec, _coefficients(np.exp2, _EXP_TERMS[32], 0.0, 1.0), rest)
-    power = _by_16(builder, vec, "mask.scalef.ps.512", [value, x], [none, every, exact])
-    total = builder.fadd(power, vec.full(1.0))
-    guess = _by_16(builder, vec, "rcp14.ps.512", [total], [none, every])
-    error = call(builder, "fma", vec, builder.fneg(total), guess, vec.full(1.0))
-    return call(builder, "fma", vec, guess, error, guess), total
+_NONE = ir.Constant(ir.VectorType(ir.FloatType(), WIDTH), [0.0] * WIDTH)
+"""What AVX-512's instructions put where they are told to leave a number out: nowhere, here."""
 
 
 def _by_16(builder: ir.IRBuilder, vec: Vec, name: str, values: list[ir.Value], constants: list[ir.Value]) -> ir.Value:
@@ -130,20 +142,9 @@ def sigmoid(typing: Context, a: NumbaType) -> Intrinsic:
     """Return 1 / (1 + e^−a)."""
 
     def code(context: Context, builder: ir.IRBuilder, signature: NumbaType, args: Sequence[ir.Value]) -> ir.Value:
-        return _logistic(builder, a, args[0], 1.0)[0]
+        return _logistic(builder, a, args[0], 1.0)
 
     return a(a), code
-
-
-@intrinsic
-def sigmoid_and_inverse(typing: Context, a: NumbaType) -> Intrinsic:
-    """Return 1 / (1 + e^−a) and 1 + e^−a."""
-    both = types.UniTuple(a, 2)  # type: ignore[no-untyped-call]
-
-    def code(context: Context, builder: ir.IRBuilder, signature: NumbaType, args: Sequence[ir.Value]) -> ir.Value:
-        return context.make_tuple(builder, both, _logistic(builder, a, args[0], 1.0))
-
-    return both(a), code
 
 
 @intrinsic
@@ -151,7 +152,27 @@ def tanh(typing: Context, a: NumbaType) -> Intrinsic:
     """Return the hyperbolic tangent, 2 σ(2a) − 1."""
 
     def code(context: Context, builder: ir.IRBuilder, signature: NumbaType, args: Sequence[ir.Value]) -> ir.Value:
-        return call(builder, "fma", a, a.full(2.0), _logistic(builder, a, args[0], 2.0)[0], a.full(-1.0))
+        return call(builder, "fma", a, a.full(2.0), _logistic(builder, a, args[0], 2.0), a.full(-1.0))
+
+    return a(a), code
+
+
+@intrinsic
+def one_plus_power(typing: Context, a: NumbaType) -> Intrinsic:
+    """Return 1 + 2^a, the denominator of σ(−a log 2); no more than lets three of them be multiplied."""
+
+    def code(context: Context, builder: ir.IRBuilder, signature: NumbaType, args: Sequence[ir.Value]) -> ir.Value:
+        return _one_plus_power(builder, a, args[0], _CLAMP_OF_THREE[a.bits])
+
+    return a(a), code
+
+
+@intrinsic
+def reciprocal(typing: Context, a: NumbaType) -> Intrinsic:
+    """Return 1 / a, for a from 1 to 2^126."""
+
+    def code(context: Context, builder: ir.IRBuilder, signature: NumbaType, args: Sequence[ir.Value]) -> ir.Value:
+        return _reciprocal(builder, a, args[0])
 
     return a(a), code
 
@@ -182,7 +203,7 @@ def softplus(typing: Context, a: NumbaType) -> Intrinsic:
 
     def code(context: Context, builder: ir.IRBuilder, signature: NumbaType, args: Sequence[ir.Value]) -> ir.Value:
         size = call(builder, "fabs", a, args[0])
-        power = _power(builder, a, builder.fmul(size, a.full(-1.0 / math.log(2))))
+        power = _power(builder, a, builder.fmul(size, a.full(-1.0 / math.log(2))), _CLAMP[a.bits])
         # log(1 + y) = 2 artanh(y / (2 + y)), by its series; y is e^−|a|.
         ratio = builder.fdiv(power, builder.fadd(power, a.full(2.0)))
         series = [2.0 / (2 * k + 1) for k in range(_SOFT_TERMS[a.bits])]

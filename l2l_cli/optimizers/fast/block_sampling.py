@@ -17,10 +17,9 @@ class Visits(NamedTuple):
     factors: Tensor
 
 
-def all_that_matter(grad_moves: Tensor) -> Visits:
-    """Return the blocks whose ``grad_moves``, (T, B · BLOCK), are not zero: the others add nothing to a gradient."""
-    blocks = _sizes(grad_moves).nonzero()[:, 0]
-    return Visits(blocks, torch.ones_like(blocks, dtype=grad_moves.dtype))
+def all_that_matter(grad_moves: Tensor) -> Tensor:
+    """Return the blocks (V,) whose ``grad_moves``, (T, B · BLOCK), are not 0: the others add nothing to a gradient."""
+    return _sizes(grad_moves).nonzero()[:, 0]
 
 
 def sample(grad_moves: Tensor, share: float, rng: Generator) -> Visits:

@@ -71,6 +71,10 @@ class LSTMSteps(CompiledSteps[LSTMStates]):
             fill(self._buffers.features[row], features)
         self._buffers.advance(t)
 
+    def least_squares(self, matrix: Tensor, targets: Tensor) -> Tensor | None:
+        """Make all steps on the mean of ‖Wθ − y‖²; see ``CompiledSteps``."""
+        return None if self._given else self._buffers.least_squares(matrix, targets)
+
     def last(self) -> tuple[Tensor, LSTMStates]:
         """Return the coordinates (C,) and the memory after the last step, apart from the buffers."""
         theta = self.thetas[-1].clone()
@@ -92,6 +96,8 @@ class LSTMSteps(CompiledSteps[LSTMStates]):
         grad_moves[-1] = 0.0
         for t in range(steps - 2, 0, -1):  # a move shows in all later losses
             grad_moves[t - 1] += grad_moves[t]
-        visits = all_that_matter(grad_moves) if visited is None else sample(grad_moves, visited, rng)
+        if visited is None:
+            return self._buffers.backward(all_that_matter(grad_moves))
+        visits = sample(grad_moves, visited, rng)
         grad_moves.view(steps, -1, BLOCK)[:, visits.blocks] *= visits.factors[:, None]
         return self._buffers.backward(visits.blocks)

@@ -15,6 +15,7 @@ from l2l_cli.core.random import generator
 from l2l_cli.core.types import Batch, Batches, Params
 from l2l_cli.kernels.differentiable import differentiable
 from l2l_cli.kernels.paths import Path
+from l2l_cli.models.point import mean_squared_error
 from l2l_cli.models.recorded_loss import Layout, RecordedLoss, in_turn
 from l2l_cli.optimizers.compiled import CompiledSteps, Fitting, Unroll
 
@@ -94,14 +95,36 @@ class UnrollByType(Unroll[dict[str, Memory]]):
         """Return θ and the memory after T steps, and their outputs or, if the buffers record the steps, their losses.
 
         Returns:
-            θ and memory; the outputs (T, E, N, ...), empty if recorded; the losses (T, E).
+            θ and memory; the outputs (T, E, N, ...), maybe empty if recorded; the losses (T, E).
         """
-        parts, losses, outputs = self._parts(params), [], []
+        parts = self._parts(params)
         layout, sizes = in_turn(_joined(parts)), [part.size for part in parts.values()]
         theta = layout.pack(_joined(parts))
         steps = [part.steps for part in parts.values()]
         for (name, part), piece in zip(parts.items(), torch.split(theta, sizes), strict=True):
             part.steps.begin(memory[name], piece, count, record)
+        outputs = None
+        if self._loss.is_least_squares and len(steps) == 1:
+            inputs, targets = (torch.stack(values) for values in zip(*(read(t)[:2] for t in range(count)), strict=True))
+            outputs, read = steps[0].least_squares(inputs, targets), Batches(inputs, targets).at  # each is read once
+        if outputs is None:
+            outputs, losses = self._one_by_one(layout, theta, steps, read, count, record)
+        else:
+            losses = mean_squared_error(outputs.flatten(0, 1), targets.flatten(0, 1)).view(outputs.shape[:2])
+        found = {name: part.steps.last() for name, part in parts.items()}
+        return _state(params, layout, found), outputs, losses
+
+    def _one_by_one(
+        self,
+        layout: Layout,
+        theta: Tensor,
+        steps: Sequence[CompiledSteps[Any]],
+        read: Callable[[int], Batch],
+        count: int,
+        record: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """Make the steps by turns with the recorded gradient; return the outputs, empty if recorded, and the losses."""
+        losses, outputs, sizes = [], [], [each.thetas[0].numel() for each in steps]
         for t in range(count):
             data = read(t)[:2]
             program = self._loss.gradient(layout, theta, *data)
@@ -111,9 +134,7 @@ class UnrollByType(Unroll[dict[str, Memory]]):
                 outputs.append(answer.clone())
             for each, piece in zip(steps, torch.split(grad, sizes), strict=True):
                 each.advance(t, piece)
-        found = {name: part.steps.last() for name, part in parts.items()}
-        answers = torch.stack(outputs) if outputs else theta.new_empty(0)
-        return _state(params, layout, found), answers, torch.stack(losses)
+        return torch.stack(outputs) if outputs else theta.new_empty(0), torch.stack(losses)
 
     def _backward(self, grad_losses: Tensor, params: Params) -> list[Tensor]:
         """Return the gradient of φ, in the order of the rules' parameters, from ∂objective/∂losses (T, E)."""

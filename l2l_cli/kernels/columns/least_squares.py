@@ -1,0 +1,96 @@
+"""All steps of a coordinatewise LSTM on ‖Wθ − y‖² in one call: outputs, gradients and moves.
+
+Small problems would spend a third of their time on the way to torch and back at every step.  Coordinates of an episode
+lie side by side, so that a run of blocks in which whole episodes lie goes through all its steps by itself, and threads
+meet at the end alone.
+Reference: ``models.point.Point`` of a ``models.mlp.LinearMap`` and ``mean_squared_error``, then ``coordinatewise``.
+Source: Andrychowicz et al. 2016, §3.1.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from l2l_cli.kernels.blocks import BLOCK
+from l2l_cli.kernels.columns.coordinatewise import PackedRule, RuleStep, forward
+from l2l_cli.kernels.simd.compiled import kernel
+from l2l_cli.kernels.simd.registers import Array
+
+
+class LeastSquares(NamedTuple):
+    """Problems of E episodes at T steps, and what their models answer.
+
+    Attributes:
+        matrix: W, (T, E, N, P), or (1, E, N, P): the same at every step.
+        targets: y, (T, E, N), or (1, E, N).
+        outputs: Wθ, (T, E, N), to be written.
+    """
+
+    matrix: Array
+    targets: Array
+    outputs: Array
+
+
+class WindowRows(NamedTuple):
+    """The rows of an ``LSTMWindow``, of which step t takes those of t modulo their number.
+
+    Attributes:
+        gradients: (R, B · BLOCK).
+        features: (R, B, F, BLOCK).
+        hidden: (R', layers, B, H, BLOCK), R' ≥ 2.
+        cell: Alike.
+        params: (R', B · BLOCK).
+    """
+
+    gradients: Array
+    features: Array
+    hidden: Array
+    cell: Array
+    params: Array
+
+
+def blocks_of_whole_episodes(coordinates: int) -> int:
+    """Return the least number of blocks that ends where an episode of so many coordinates ends."""
+    return math.lcm(coordinates, BLOCK) // BLOCK
+
+
+@kernel
+def unroll(rule: PackedRule, rows: WindowRows, problem: LeastSquares, first: int, last: int) -> None:
+    """Take the blocks ``first`` … ``last`` − 1, in which whole episodes lie, through all steps."""
+    episodes, size = problem.matrix.shape[1], problem.matrix.shape[3]
+    begin, end = first * BLOCK // size, min(last * BLOCK // size, episodes)
+    for t in range(problem.outputs.shape[0]):
+        now, old, new = t % rows.gradients.shape[0], t % rows.hidden.shape[0], (t + 1) % rows.hidden.shape[0]
+        _gradients(problem, rows.params[old], rows.gradients[now], t, begin, end)
+        step = RuleStep(
+            rows.gradients[now],
+            rows.features[now],
+            rows.hidden[old],
+            rows.cell[old],
+            rows.hidden[new],
+            rows.cell[new],
+            rows.params[old],
+            rows.params[new],
+        )
+        forward(rule, step, first, last)
+
+
+@kernel
+def _gradients(problem: LeastSquares, theta: Array, gradient: Array, t: int, begin: int, end: int) -> None:
+    """Answer with θ (E · P), and write the mean squared error's gradient (E · P) of the episodes from begin to end."""
+    _, _, count, size = problem.matrix.shape
+    for e in range(begin, end):
+        matrix = problem.matrix[t % problem.matrix.shape[0], e]
+        targets = problem.targets[t % problem.targets.shape[0], e]
+        at, outputs = theta[e * size : (e + 1) * size], problem.outputs[t, e]
+        into = gradient[e * size : (e + 1) * size]
+        into[:] = 0.0
+        for n in range(count):
+            answer = theta.dtype.type(0.0)
+            for k in range(size):
+                answer += matrix[n, k] * at[k]
+            outputs[n] = answer
+            error = (answer - targets[n]) * (theta.dtype.type(2.0) / count)
+            for k in range(size):
+                into[k] += error * matrix[n, k]
