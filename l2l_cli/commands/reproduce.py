@@ -14,6 +14,7 @@ from l2l_cli import __version__
 from l2l_cli.config.build import build
 from l2l_cli.config.schema import ReproduceRequest
 from l2l_cli.core.errors import PromiseBroken
+from l2l_cli.core.files import atomic_write
 from l2l_cli.core.ledger import LEDGER
 from l2l_cli.papers.base import Findings, Paper
 from l2l_cli.papers.experiments import Experiment, broken_promises, cost_table, cpu_minutes, experiments
@@ -21,7 +22,7 @@ from l2l_cli.papers.jobs import run_jobs
 from l2l_cli.results import report
 from l2l_cli.results.content import Report, Section, listed
 from l2l_cli.results.notes import notes_of, source_page
-from l2l_cli.results.run import RunFolder, atomic_write
+from l2l_cli.results.run import RunFolder
 from l2l_cli.results.tables import results_table, terminal_table, verdict_line
 from l2l_cli.results.terminal import console
 from l2l_cli.results.verdicts import RULE, Result, write_results

@@ -17,12 +17,13 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from l2l_cli.core.files import atomic_write
 from l2l_cli.core.ledger import LEDGER
 from l2l_cli.core.types import Phase
 from l2l_cli.evaluation.score import Scores, score, side_by_side
 from l2l_cli.evaluation.tune import Tuning
 from l2l_cli.learners.base import Learner
-from l2l_cli.results.run import atomic_write, identity
+from l2l_cli.results.run import identity
 from l2l_cli.tasks.base import Task
 
 DIVERGED = 2.0

@@ -25,6 +25,9 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7
 STROKES = ("-", "--", "-.", ":")
 """Of the lines, where there are more of them than colours."""
 
+DPI = 150
+"""Dots per inch of a figure's PNG."""
+
 LIMIT = "#555555"
 
 LIMIT_STYLE: Mapping[str, Any] = {"color": LIMIT, "linestyle": (0, (4, 2)), "zorder": 3}
@@ -81,9 +84,13 @@ def save(figure: Figure, path: Path) -> list[Path]:
     """Write ``path``.png and .pdf, the same bytes for the same figure."""
     path.parent.mkdir(parents=True, exist_ok=True)
     written = []
+    figure.set_dpi(DPI)
+    if (layout := figure.get_layout_engine()) is not None:  # as long as all the drawing, so once for both files
+        layout.execute(figure)
+        figure.set_layout_engine("none")
     for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None, "Producer": None})):
         target = path.with_name(path.name + suffix)  # a name may hold a dot, as in "lr0.1"
-        figure.savefig(target, dpi=150, metadata=metadata)
+        figure.savefig(target, dpi=DPI, metadata=metadata)
         written.append(target)
     return written
 

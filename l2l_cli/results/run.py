@@ -21,6 +21,7 @@ import yaml
 
 from l2l_cli import __version__
 from l2l_cli.core.errors import UsageError
+from l2l_cli.core.files import atomic_write
 from l2l_cli.core.ledger import LEDGER, date_of
 from l2l_cli.core.nodes import Entries, Node
 
@@ -30,22 +31,8 @@ if sys.platform != "win32":
 
 RUN, CONFIG, OVERRIDES, LOCK = "run.json", "config.yaml", "overrides.txt", ".lock"
 
-RESULTS = 1
+RESULTS = 2
 """Raised when the same configuration comes to other digits; runs of earlier numbers are read, but not taken as done."""
-
-
-def atomic_write(path: Path, content: bytes | str) -> None:
-    """Replace a file so that readers, also after a crash, see either the old content or the new one."""
-    data = content.encode() if isinstance(content, str) else content
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def identity(config: Node, results: int = RESULTS) -> str:

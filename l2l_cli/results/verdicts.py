@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from l2l_cli.results.run import atomic_write
+from l2l_cli.core.files import atomic_write
 
 
 @dataclass(frozen=True)

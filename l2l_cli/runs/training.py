@@ -16,6 +16,7 @@ from safetensors.torch import save as to_safetensors
 from l2l_cli.config.build import Builder, build
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import L2LError, UsageError
+from l2l_cli.core.files import atomic_write
 from l2l_cli.core.ledger import LEDGER
 from l2l_cli.evaluation.score import criterion_for
 from l2l_cli.kernels.paths import NUMBA
@@ -25,7 +26,7 @@ from l2l_cli.meta.online_training import OnlineTraining
 from l2l_cli.meta.rules import OnlineRule
 from l2l_cli.meta.training import Training, Update, Validation
 from l2l_cli.results.metrics import Metric, MetricsFile
-from l2l_cli.results.run import RunFolder, atomic_write
+from l2l_cli.results.run import RunFolder
 from l2l_cli.runs.building import build_learner, build_task, prepare, run_facts
 from l2l_cli.runs.folders import WEIGHTS, claim
 from l2l_cli.runs.interrupt import Interrupt

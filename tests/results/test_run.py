@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from l2l_cli.core.errors import UsageError
+from l2l_cli.core.files import atomic_write
 from l2l_cli.results import run as module
-from l2l_cli.results.run import RunFolder, atomic_write, identity
+from l2l_cli.results.run import RunFolder, identity
 
 HOLD = (
     "import sys; from pathlib import Path; from l2l_cli.results.run import RunFolder\n"

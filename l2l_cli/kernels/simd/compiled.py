@@ -14,6 +14,8 @@ from typing import Any, TypeVar, cast
 import numba
 from numba.core import config
 
+from l2l_cli.core.files import cache_folder
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 # nnan and ninf are left out: a run that diverges must show as NaN, not as undefined behaviour.
@@ -27,9 +29,8 @@ def _cache() -> Path:
     """
     sources = sorted(Path(__file__).parents[1].rglob("*.py"))
     content = b"".join(path.read_bytes() for path in sources) + numba.__version__.encode()
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     try:
-        folder = home / "l2l" / f"kernels-{hashlib.sha256(content).hexdigest()[:12]}"
+        folder = cache_folder() / f"kernels-{hashlib.sha256(content).hexdigest()[:12]}"
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return folder

@@ -6,7 +6,6 @@ digits (Alpaydin and Kaynak 1998), which come with it and need no file at all.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pickle
 import tarfile
@@ -20,7 +19,9 @@ import torch
 from torch.nn import functional
 
 from l2l_cli.core.errors import UsageError, did_you_mean
+from l2l_cli.core.files import cache_folder
 from l2l_cli.models.architecture import ImageShape
+from l2l_cli.tasks.images.checksums import read_verified, verify
 from l2l_cli.tasks.images.folders import read_folder, read_idx
 from l2l_cli.tasks.images.labelled import Dataset, LoadedImages, Size
 
@@ -49,8 +50,7 @@ CIFAR10_MD5 = "c58f30108f718f92721af3b95e74349a"
 
 def default_folder() -> Path:
     """Return the folder of data sets where nothing names another: ``$L2L_DATA``, or else the user's cache."""
-    cached = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "l2l" / "data"
-    return Path(os.environ.get(ENVIRONMENT) or cached)
+    return Path(os.environ.get(ENVIRONMENT) or cache_folder() / "data")
 
 
 def outline(name: str, folder: Path, size: Size | None = None) -> tuple[ImageShape, int]:
@@ -147,8 +147,7 @@ def _cifar10(folder: Path) -> Dataset:
 
 
 def _cifar_batch(path: Path, checksum: str) -> LoadedImages:
-    content = path.read_bytes()
-    _verify(path, content, checksum)  # before it is unpickled, which would run whatever it says
+    content = read_verified(path, checksum)  # before it is unpickled, which would run whatever it says
     batch = pickle.loads(content, encoding="bytes")
     images = torch.from_numpy(batch[b"data"].reshape(-1, 3, 32, 32))
     return LoadedImages(images, torch.tensor(batch[b"labels"], dtype=torch.int64, device="cpu"))
@@ -166,15 +165,10 @@ def _ensure(folder: Path, path: Path, address: str, checksum: str) -> None:
                 f"there, or name the folder that has {path.relative_to(folder)} by data.dir=… or the variable "
                 f"{ENVIRONMENT}"
             ) from error
-        _verify(path, content, checksum)
+        verify(path, content, checksum)
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
         part.write_bytes(content)
         part.replace(path)
         return
-    _verify(path, path.read_bytes(), checksum)
-
-
-def _verify(path: Path, content: bytes, checksum: str) -> None:
-    if hashlib.md5(content, usedforsecurity=False).hexdigest() != checksum:
-        raise UsageError(f"{path} is damaged or another file: its MD5 is not {checksum}; delete it and try again")
+    read_verified(path, checksum)

@@ -1,0 +1,48 @@
+"""Checksums of data files: computed once, and remembered as long as a file's size and time of change stay the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import suppress
+from pathlib import Path
+
+from l2l_cli.core.errors import UsageError
+from l2l_cli.core.files import atomic_write, cache_folder
+
+
+def verify(path: Path, content: bytes, checksum: str) -> None:
+    """See that a file's content has a checksum, its MD5 in hexadecimal.
+
+    Raises:
+        UsageError: It has another.
+    """
+    if hashlib.md5(content, usedforsecurity=False).hexdigest() != checksum:
+        raise UsageError(f"{path} is damaged or another file: its MD5 is not {checksum}; delete it and try again")
+
+
+def read_verified(path: Path, checksum: str) -> bytes:
+    """Return a file's content, which has a checksum or had it when the file was last changed.
+
+    Raises:
+        UsageError: It has another.
+    """
+    content, state = path.read_bytes(), path.stat()
+    memory, key = cache_folder() / "checksums.json", str(path.resolve())
+    fact = [state.st_size, state.st_mtime_ns, checksum]
+    known = _remembered(memory)
+    if known.get(key) != fact:
+        verify(path, content, checksum)
+        with suppress(OSError):  # a home that cannot be written to: computed anew in every process
+            memory.parent.mkdir(parents=True, exist_ok=True)
+            atomic_write(memory, json.dumps(known | {key: fact}))
+    return content
+
+
+def _remembered(memory: Path) -> dict[str, object]:
+    """Return what is remembered, nothing if the memory is missing or damaged: then all is computed again."""
+    try:
+        found = json.loads(memory.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
