@@ -11,6 +11,7 @@ from typing import NamedTuple, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 from torch import Generator, Tensor
 
 from l2l_cli.core.errors import UsageError
@@ -131,13 +132,15 @@ class Refit(Learner[Examples], ABC):
         answers = np.zeros(queries.shape[:3])
         # Sorted by size, so that fits which are made side by side have about the same number of examples.
         needed = sorted((n, row) for row, column in enumerate(sizes.T) for n in np.unique(column))
-        for first in range(0, len(needed), self.together):
-            group = needed[first : first + self.together]
-            fits = self._predictors([(x[row, :n], y[row, :n]) for n, row in group])
-            for (n, row), fit in zip(group, fits, strict=True):
-                steps = sizes[:, row] == n
-                queried = queries[steps, row]
-                answers[steps, row] = fit(queried.reshape(-1, queried.shape[-1])).reshape(queried.shape[:2])
+        # NumPy's own threads would take all cores, and longer, for matrices of this size.
+        with threadpool_limits(torch.get_num_threads(), "blas"):
+            for first in range(0, len(needed), self.together):
+                group = needed[first : first + self.together]
+                fits = self._predictors([(x[row, :n], y[row, :n]) for n, row in group])
+                for (n, row), fit in zip(group, fits, strict=True):
+                    steps = sizes[:, row] == n
+                    queried = queries[steps, row]
+                    answers[steps, row] = fit(queried.reshape(-1, queried.shape[-1])).reshape(queried.shape[:2])
         return torch.from_numpy(answers).to(inputs).unsqueeze(-1)
 
     def _predictors(self, examples: list[tuple[Array, Array]]) -> list[Predictor]:
