@@ -20,7 +20,7 @@ from torch import Tensor
 from l2l_cli.core.files import atomic_write
 from l2l_cli.core.ledger import LEDGER
 from l2l_cli.core.types import Phase
-from l2l_cli.evaluation.score import Scores, score, side_by_side
+from l2l_cli.evaluation.score import Scores, Tell, score_together, side_by_side
 from l2l_cli.evaluation.tune import Tuning
 from l2l_cli.learners.base import Learner
 from l2l_cli.results.run import identity
@@ -159,15 +159,24 @@ def play(
             yield scored(contender.enter(problem), store, phase)
 
 
-def scored(entry: Entry, store: ScoreStore | None = None, phase: Phase = Phase.TEST) -> Standing:
-    """Score one entry; see ``play``."""
+def scored(
+    entry: Entry,
+    store: ScoreStore | None = None,
+    phase: Phase = Phase.TEST,
+    tell: Tell = lambda share, note: None,
+) -> Standing:
+    """Score one entry, of whose steps ``tell`` is told as they go on; see ``play``."""
     plan, steps, scores = entry.problem.plan, entry.problem.steps, []
+
+    def heard(share: float, note: str) -> None:
+        tell(share / len(plan.seeds), f"{entry.problem.name} {note}".strip())
+
     for seed in plan.seeds:
         key = _identity(entry, seed, phase)
         found = store.read(key) if store else None
         if found is None:
             with LEDGER.of("scoring"):
-                found = score(entry.learner, plan.episodes, steps, seed, phase, plan.chunk)
+                (found,) = score_together([entry.learner], plan.episodes, steps, seed, phase, plan.chunk, heard)
             if store:
                 store.keep(key, found)
         scores.append(found)

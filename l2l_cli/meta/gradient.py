@@ -77,7 +77,8 @@ class Estimator(ABC):
         del seeds
         # Ten applications of a learned rule take about a microsecond.
         applications = max(1.0, learner.applications / 10)
-        return self.episodes * learner.task.horizon * self.work * applications / 1e6
+        steps = min(self.window or learner.task.horizon, learner.task.horizon)
+        return self.episodes * steps * self.work * applications / 1e6
 
     @abstractmethod
     def estimate(self, learner: Learner[Any], progress: Progress, done: float) -> tuple[Progress, Estimate]:

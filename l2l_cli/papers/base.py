@@ -34,6 +34,7 @@ class Subject:
         settings: Whole configuration.
         store: Folder in which scores are kept.
         tell: Function that is told of the trials as they go on, each of which counts as 1.
+        scoring: Function that is told of the scoring of entries as it goes on, each of which counts as 1.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Subject:
     settings: Settings
     store: ScoreStore | None = None
     tell: Tell = lambda share, note: None
+    scoring: Tell = lambda share, note: None
 
     @property
     def seed(self) -> int:
@@ -75,7 +77,7 @@ class Subject:
         Beside the ``marks`` that a problem has, every episode's loss is kept at its last step.
         """
         problem = entry.problem.name
-        joined = scored(entry, self.store).joined
+        joined = scored(entry, self.store, tell=self.scoring).joined
         kept = sorted({mark for mark in marks if mark < entry.problem.steps} | {entry.problem.steps})
         rows = rows_of(joined, self.name, self.seed, problem, marks=kept)
         yield from (row._replace(variant=variant) for row in rows)

@@ -18,7 +18,8 @@ from l2l_cli.core.errors import RunFailed
 from l2l_cli.papers.agenda import Job
 from l2l_cli.papers.measuring import Bench, Group, run_chain
 from l2l_cli.results.run import identity
-from l2l_cli.runs.building import build_task, is_meta_trained
+from l2l_cli.runs.building import build_learner, build_task, is_meta_trained
+from l2l_cli.runs.contenders import problems_of
 from l2l_cli.runs.folders import training_of
 from l2l_cli.runs.progress import Reporter
 from l2l_cli.runs.training import expected_seconds, side_by_side
@@ -46,7 +47,7 @@ def run_jobs(jobs: Sequence[Job], folder: Path, root: Path, processes: int, titl
         context = multiprocessing.get_context("spawn")
         with (
             ProcessPoolExecutor(min(processes, len(chains)), context) as pool,
-            Reporter(title, sum(group.work for chain in chains for group in chain)) as reporter,
+            Reporter(title, sum(group.work + group.scoring for chain in chains for group in chain)) as reporter,
         ):
             futures = {pool.submit(run_chain, chain, bench, news): chain for chain in chains}
             try:
@@ -66,9 +67,10 @@ def _groups(jobs: Sequence[Job], settings: Mapping[str, Settings]) -> list[Group
     for row in rows.values():
         one = settings[row[0].key]
         size, work = (side_by_side(one), expected_seconds(one)) if is_meta_trained(one) else (1, _seconds_to_tune(one))
+        scoring = _seconds_to_score(one)
         for start in range(0, len(row), size):
             part = row[start : start + size]
-            groups.append(Group(tuple(part), tuple(settings[job.key] for job in part), work))
+            groups.append(Group(tuple(part), tuple(settings[job.key] for job in part), work, scoring * len(part)))
     return groups
 
 
@@ -82,7 +84,7 @@ def _chains(groups: Sequence[Group], settings: Mapping[str, Settings]) -> list[l
         chain = chains.setdefault(key, [])
         chain.append(replace(group, work=0.0) if chain else group)  # trained by the first
     # The last one would run alone.
-    return sorted(chains.values(), key=lambda chain: -chain[0].work)
+    return sorted(chains.values(), key=lambda chain: -sum(group.work + group.scoring for group in chain))
 
 
 def _watch(futures: dict[Future[None], list[Group]], news: Any, reporter: Reporter) -> None:
@@ -122,3 +124,14 @@ def _seconds_to_tune(settings: Settings) -> float:
     task, plan = build_task(settings), settings.tune
     steps = len(tunable(settings)) * max(1, len(settings.evaluation.problems)) * task.horizon
     return steps * task.step_seconds(plan.episodes)
+
+
+def _seconds_to_score(settings: Settings) -> float:
+    """Return about how long a learner takes for the test episodes of all problems on one core."""
+    seconds = 0.0
+    for problem in problems_of(settings, build_task(settings).horizon):
+        learner, plan = build_learner(settings, problem.task), problem.plan
+        # A learned rule's step takes a twentieth of a microsecond a coordinate, a small network's a microsecond.
+        applied = plan.episodes * max(1.0, learner.applications / 20) / 1e6 if learner.is_meta_trained else 0.0
+        seconds += len(plan.seeds) * problem.steps * (applied + problem.task.step_seconds(plan.episodes))
+    return seconds

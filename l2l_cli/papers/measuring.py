@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,18 +36,44 @@ class Group:
     Attributes:
         jobs: Row and seed of each.
         settings: Configuration of each.
-        work: Seconds of one core.
+        work: Seconds of one core for training, or for tuning.
+        scoring: Seconds of one core for the test episodes.
     """
 
     jobs: tuple[Job, ...]
     settings: tuple[Settings, ...]
     work: float
+    scoring: float
 
     @property
     def name(self) -> str:
         """Row and seeds."""
         seeds = [job.seed for job in self.jobs]
         return f"{self.jobs[0].name} seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+
+
+class Share:
+    """Expected seconds of some work, of which the main process is told as they pass, and of the rest at the end.
+
+    Args:
+        news: Queue to the main process.
+        name: Name of the work.
+        seconds: Seconds in all.
+    """
+
+    def __init__(self, news: Any, name: str, seconds: float) -> None:
+        self._news, self._name, self._left = news, name, seconds
+
+    def tell(self, seconds: float, note: str) -> None:
+        """Tell of seconds that have passed, with a note on the work."""
+        passed = min(seconds, self._left)
+        self._left -= passed
+        self._news.put((passed, f"{self._name}: {note}"))
+
+    def end(self) -> None:
+        """Tell of the rest, as where a run was found done."""
+        self._news.put((self._left, f"{self._name}: done"))
+        self._left = 0.0
 
 
 @dataclass(frozen=True)
@@ -81,15 +108,15 @@ def _run_group(group: Group, bench: Bench, news: Any) -> None:
 
 def _train_and_measure(group: Group, bench: Bench, news: Any) -> Iterator[list[Metric]]:
     """Yield the measurements of each seed, all trained side by side."""
-    settings = group.settings
-    share = group.work / expected_updates(settings[0], len(settings))
-
-    def relay(updates: float, note: str) -> None:
-        news.put((updates * share, f"{group.jobs[0].name} {note}"))
-
-    for job, one, folder in zip(group.jobs, settings, train_together(settings, relay=relay), strict=True):
+    settings, name = group.settings, group.jobs[0].name
+    training, update = Share(news, name, group.work), group.work / expected_updates(settings[0], len(settings))
+    folders = train_together(settings, relay=lambda updates, note: training.tell(updates * update, note))
+    training.end()
+    for job, one, folder in zip(group.jobs, settings, folders, strict=True):
         learner, mark = load_learner(folder, one, build_task(one), build), LEDGER.mark()
-        rows = _measured(job, one, bench, learner, lambda share, note: None)
+        scoring = Share(news, f"scoring {name}", group.scoring / len(settings))
+        rows = _measured(job, one, bench, learner, (lambda share, note: None, _entries(scoring, group, one)))
+        scoring.end()
         facts = folder.facts()
         for activity, seconds in facts.get("cpu_seconds", {}).items():  # which seeds side by side have in common
             facts["cpu_seconds"][activity] = seconds / len(group.jobs)
@@ -101,22 +128,36 @@ def _tune_and_measure(group: Group, bench: Bench, news: Any) -> Iterator[list[Me
     for job, one in zip(group.jobs, group.settings, strict=True):
         began, mark = time.monotonic(), LEDGER.mark()
         prepare(one.hardware)
-        trials = len(tunable(one)) * max(1, len(one.evaluation.problems))
-
-        def tell(share: float, note: str, each: float = group.work / len(group.jobs) / trials) -> None:
-            news.put((share * each, f"{group.jobs[0].name}: {note}"))
-
-        rows = _measured(job, one, bench, build_learner(one, build_task(one)), tell)
+        tuning = Share(news, f"tuning {job.name}", group.work / len(group.jobs))
+        scoring = Share(news, f"scoring {job.name}", group.scoring / len(group.jobs))
+        trial = group.work / len(group.jobs) / (len(tunable(one)) * max(1, len(one.evaluation.problems)))
+        tells = partial(_told, tuning, trial), _entries(scoring, group, one)
+        rows = _measured(job, one, bench, build_learner(one, build_task(one)), tells)
+        tuning.end()
+        scoring.end()
         tried = sum(row.value for row in rows if row.metric == TRIALS)
         facts = {"updates": tried, "seconds": time.monotonic() - began}
         yield [*rows, *_costs(job, facts), *_spent(job, facts, mark)]
 
 
-def _measured(job: Job, settings: Settings, bench: Bench, learner: Learner[Any], tell: Tell) -> list[Metric]:
+def _told(work: Share, each: float, share: float, note: str) -> None:
+    work.tell(share * each, note)
+
+
+def _entries(scoring: Share, group: Group, settings: Settings) -> Tell:
+    """Return what is told of the scoring of entries, each of which takes the same share of the whole."""
+    entries = len(group.jobs) * max(1, len(settings.evaluation.problems))
+    return partial(_told, scoring, group.scoring / entries)
+
+
+def _measured(
+    job: Job, settings: Settings, bench: Bench, learner: Learner[Any], tells: tuple[Tell, Tell]
+) -> list[Metric]:
+    """Measure a learner; ``tells`` are told of the trials of its tuning and of the scoring of its entries."""
     paper: Paper = build(job.paper, "paper")
     store = ScoreStore(bench.scores)
     with LEDGER.of("scoring"):
-        return list(paper.measure(Subject(job.name, job.row, learner, learner.task, settings, store, tell)))
+        return list(paper.measure(Subject(job.name, job.row, learner, learner.task, settings, store, *tells)))
 
 
 def _costs(job: Job, facts: Mapping[str, Any]) -> list[Metric]:
