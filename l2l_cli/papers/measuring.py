@@ -52,7 +52,7 @@ class Group:
         return f"{self.jobs[0].name} seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
 
 
-class Share:
+class ExpectedWork:
     """Expected seconds of some work, of which the main process is told as they pass, and of the rest at the end.
 
     Args:
@@ -109,12 +109,12 @@ def _run_group(group: Group, bench: Bench, news: Any) -> None:
 def _train_and_measure(group: Group, bench: Bench, news: Any) -> Iterator[list[Metric]]:
     """Yield the measurements of each seed, all trained side by side."""
     settings, name = group.settings, group.jobs[0].name
-    training, update = Share(news, name, group.work), group.work / expected_updates(settings[0], len(settings))
+    training, update = ExpectedWork(news, name, group.work), group.work / expected_updates(settings[0], len(settings))
     folders = train_together(settings, relay=lambda updates, note: training.tell(updates * update, note))
     training.end()
     for job, one, folder in zip(group.jobs, settings, folders, strict=True):
         learner, mark = load_learner(folder, one, build_task(one), build), LEDGER.mark()
-        scoring = Share(news, f"scoring {name}", group.scoring / len(settings))
+        scoring = ExpectedWork(news, f"scoring {name}", group.scoring / len(settings))
         rows = _measured(job, one, bench, learner, (lambda share, note: None, _entries(scoring, group, one)))
         scoring.end()
         facts = folder.facts()
@@ -128,8 +128,8 @@ def _tune_and_measure(group: Group, bench: Bench, news: Any) -> Iterator[list[Me
     for job, one in zip(group.jobs, group.settings, strict=True):
         began, mark = time.monotonic(), LEDGER.mark()
         prepare(one.hardware)
-        tuning = Share(news, f"tuning {job.name}", group.work / len(group.jobs))
-        scoring = Share(news, f"scoring {job.name}", group.scoring / len(group.jobs))
+        tuning = ExpectedWork(news, f"tuning {job.name}", group.work / len(group.jobs))
+        scoring = ExpectedWork(news, f"scoring {job.name}", group.scoring / len(group.jobs))
         trial = group.work / len(group.jobs) / (len(tunable(one)) * max(1, len(one.evaluation.problems)))
         tells = partial(_told, tuning, trial), _entries(scoring, group, one)
         rows = _measured(job, one, bench, build_learner(one, build_task(one)), tells)
@@ -140,11 +140,11 @@ def _tune_and_measure(group: Group, bench: Bench, news: Any) -> Iterator[list[Me
         yield [*rows, *_costs(job, facts), *_spent(job, facts, mark)]
 
 
-def _told(work: Share, each: float, share: float, note: str) -> None:
+def _told(work: ExpectedWork, each: float, share: float, note: str) -> None:
     work.tell(share * each, note)
 
 
-def _entries(scoring: Share, group: Group, settings: Settings) -> Tell:
+def _entries(scoring: ExpectedWork, group: Group, settings: Settings) -> Tell:
     """Return what is told of the scoring of entries, each of which takes the same share of the whole."""
     entries = len(group.jobs) * max(1, len(settings.evaluation.problems))
     return partial(_told, scoring, group.scoring / entries)

@@ -46,7 +46,7 @@ def test_scores_are_found_again_by_what_decided_them(tmp_path, monkeypatch):
     (before,) = play([contender("a", 0.1)], [problem()], store)
     files = sorted((tmp_path / "scores").iterdir())
     assert len(files) == 2  # one a seed
-    monkeypatch.setattr("l2l_cli.evaluation.contest.score", lambda *args: pytest.fail("scored again"))
+    monkeypatch.setattr("l2l_cli.evaluation.contest.score_together", lambda *args: pytest.fail("scored again"))
     (after,) = play([contender("called otherwise", 0.1)], [problem()], store)
     torch.testing.assert_close(before.joined.losses, after.joined.losses, rtol=0, atol=0)
     for other in (contender("a", 0.2), contender("a", 0.1)):
