@@ -96,7 +96,7 @@ def test_the_late_loss_is_of_a_second_half_that_is_hidden(small, monkeypatch):
     entry = entry._replace(problem=entry.problem._replace(steps=4))
     measured = []
     for scores in (early, late):
-        monkeypatch.setattr("l2l_cli.evaluation.contest.score", lambda *args, scores=scores: scores)
+        monkeypatch.setattr("l2l_cli.evaluation.contest.score_together", lambda *args, scores=scores: [scores])
         measured.append({item.metric: item.value for item in recipe.loss_rows(small, entry)})
     assert measured[0]["late"] == 4.0
     assert measured[0]["held_out"] == pytest.approx(10 / 3)
