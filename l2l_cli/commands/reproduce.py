@@ -155,7 +155,7 @@ def _provenance(asked: Sequence[Experiment], costs: pd.DataFrame, folder: RunFol
         "were trained side by side have equal shares, and a training that several rows measure is shown with each.",
         listed(f"{one.name}: {one.settings.source}" for one in asked),
     ]
-    return Section("Provenance", text, tables=[costs])
+    return Section("Provenance", text, tables=[costs.dropna(axis=1, how="all")])
 
 
 def _show(paper: Paper, request: ReproduceRequest, results: Sequence[Result], folder: RunFolder) -> None:

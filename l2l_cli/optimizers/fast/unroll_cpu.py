@@ -72,7 +72,7 @@ class UnrollByType(Unroll[dict[str, Memory]]):
         found: list[State[dict[str, Memory]]] = []
 
         def forward() -> tuple[Tensor]:
-            state, _, losses = self._unrolled(params, memory, batches.at, batches.steps, record=True)
+            state, _, losses = self._unrolled(params, memory, batches.at, batches.steps, batches)
             found.append(state)
             return (losses,)
 
@@ -86,18 +86,25 @@ class UnrollByType(Unroll[dict[str, Memory]]):
         self, params: Params, memory: dict[str, Memory], read: Callable[[int], Batch], steps: int
     ) -> Stepped[dict[str, Memory]]:
         """Return θ and the memory after T steps, and the outputs (T, E, N, ...), without any derivative."""
-        state, outputs, _ = self._unrolled(params, memory, read, steps, record=False)
+        state, outputs, _ = self._unrolled(params, memory, read, steps)
         return state, outputs
 
     def _unrolled(
-        self, params: Params, memory: dict[str, Memory], read: Callable[[int], Batch], count: int, record: bool
+        self,
+        params: Params,
+        memory: dict[str, Memory],
+        read: Callable[[int], Batch],
+        count: int,
+        recorded: Batches | None = None,
     ) -> tuple[State[dict[str, Memory]], Tensor, Tensor]:
         """Return θ and the memory after T steps, and their outputs or, if the buffers record the steps, their losses.
+
+        The steps are recorded where their batches are given as a whole, too.
 
         Returns:
             θ and memory; the outputs (T, E, N, ...), maybe empty if recorded; the losses (T, E).
         """
-        parts = self._parts(params)
+        parts, record = self._parts(params), recorded is not None
         layout, sizes = in_turn(_joined(parts)), [part.size for part in parts.values()]
         theta = layout.pack(_joined(parts))
         steps = [part.steps for part in parts.values()]
@@ -105,12 +112,12 @@ class UnrollByType(Unroll[dict[str, Memory]]):
             part.steps.begin(memory[name], piece, count, record)
         outputs = None
         if self._loss.is_least_squares and len(steps) == 1:
-            inputs, targets = (torch.stack(values) for values in zip(*(read(t)[:2] for t in range(count)), strict=True))
-            outputs, read = steps[0].least_squares(inputs, targets), Batches(inputs, targets).at  # each is read once
+            whole = recorded or _together([read(t) for t in range(count)])
+            outputs, read = steps[0].least_squares(*whole[:2]), whole.at  # each is read once
         if outputs is None:
             outputs, losses = self._one_by_one(layout, theta, steps, read, count, record)
         else:
-            losses = mean_squared_error(outputs.flatten(0, 1), targets.flatten(0, 1)).view(outputs.shape[:2])
+            losses = mean_squared_error(outputs.flatten(0, 1), whole.targets.flatten(0, 1)).view(outputs.shape[:2])
         found = {name: part.steps.last() for name, part in parts.items()}
         return _state(params, layout, found), outputs, losses
 
@@ -196,6 +203,11 @@ def _state(
     """Return θ, named and in order as before, and the memory, from the coordinates and memories of the parts."""
     moved = layout.unpack(_whole([theta for theta, _ in found.values()]))
     return {name: moved[name] for name in params}, {name: memory for name, (_, memory) in found.items()}
+
+
+def _together(batches: Sequence[Batch]) -> Batches:
+    """Return batches of which all targets are shown as one."""
+    return Batches(*(torch.stack(values) for values in zip(*(batch[:2] for batch in batches), strict=True)))
 
 
 def _whole(pieces: Sequence[Tensor]) -> Tensor:
