@@ -64,6 +64,10 @@ class Descent(Learner[DescentState]):
         """Number of the model's parameters: a learned rule is applied to each."""
         return self.task.model.size
 
+    def step_seconds(self, episodes: int) -> float:
+        """Return about how long a step takes: gradients of the task's model, and the rule's own work."""
+        return super().step_seconds(episodes) + self.rule.work * self.task.step_seconds(episodes)
+
     def init(self, episodes: int, rng: Generator) -> DescentState:
         """Draw θ_0 for each episode."""
         params = self.task.model.init(episodes, rng)

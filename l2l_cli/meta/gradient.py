@@ -50,6 +50,10 @@ def set_phi(learner: Learner[Any], phi: Params) -> None:
         value.copy_(phi[name])
 
 
+PASSES = 2.0
+"""Steps of a learner that take as long as one step of a window that is differentiated."""
+
+
 class Estimator(ABC):
     """An estimator of the gradient of the meta-loss in φ, one window of an episode at a time.
 
@@ -75,10 +79,8 @@ class Estimator(ABC):
     def update_seconds(self, learner: Learner[Any], seeds: int = 1) -> float:
         """Return about how long an update takes on one core; seeds do not share their work."""
         del seeds
-        # Ten applications of a learned rule take about a microsecond.
-        applications = max(1.0, learner.applications / 10)
         steps = min(self.window or learner.task.horizon, learner.task.horizon)
-        return self.episodes * steps * self.work * applications / 1e6
+        return PASSES * self.work * steps * learner.step_seconds(self.episodes)
 
     @abstractmethod
     def estimate(self, learner: Learner[Any], progress: Progress, done: float) -> tuple[Progress, Estimate]:

@@ -66,7 +66,7 @@ class StoppedBackprop(Replayed):
             drawn; the paper's 0.02.
     """
 
-    work = 12.0
+    work = 2.0
 
     def __init__(
         self,

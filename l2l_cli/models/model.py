@@ -85,6 +85,24 @@ class Model:
         """The number of parameters of one model."""
         return sum(value.numel() for value in self._module.parameters())
 
+    def multiply_adds(self, inputs: tuple[int, ...]) -> int:
+        """Return about how many multiplications a forward pass takes for one example of a shape, for the time left."""
+        counted = 0
+
+        def count(module: nn.Module, _: object, output: object) -> None:
+            nonlocal counted
+            positions = output.shape[2:].numel() if isinstance(output, Tensor) and isinstance(module, nn.Conv2d) else 1
+            counted += positions * sum(value.numel() for value in module.parameters(recurse=False))
+
+        modules = [module for module in self._module.modules() if any(True for _ in module.parameters(recurse=False))]
+        hooks = [module.register_forward_hook(count) for module in modules]
+        try:
+            self._module(torch.zeros(2, *inputs, device="cpu"))  # two, for networks that normalise by the batch
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return counted
+
     def init(self, episodes: int, rng: Generator) -> Params:
         """Draw θ_0 for each of E episodes; tensors are (E, ...)."""
         return {name: self.initializer(name, (episodes, *shape), rng) for name, shape in self.shapes.items()}

@@ -17,7 +17,13 @@ Memory = TypeVar("Memory")
 
 
 class Optimizer(nn.Module, ABC, Generic[Memory]):
-    """An update rule; its ``parameters()`` are φ if it is learned, and empty if it is hand-made."""
+    """An update rule; its ``parameters()`` are φ if it is learned, and empty if it is hand-made.
+
+    Attributes:
+        work: Cost of a step in gradients of the same batch, for the time left.
+    """
+
+    work: float = 1.0
 
     @abstractmethod
     def init(self, params: Params) -> Memory:

@@ -40,6 +40,7 @@ class _DampedGaussNewton(Optimizer[HessianFreeMemory], ABC):
         if not 0 <= decay <= 1:
             raise ValueError(f"decay must lie in [0, 1], not {decay}")
         self.lr, self.damping, self.iterations, self.decay = lr, damping, iterations, decay
+        self.work = 2.0 + iterations
 
     def init(self, params: Params) -> HessianFreeMemory:
         """Return a zero solution and the initial damping."""

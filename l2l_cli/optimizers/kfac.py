@@ -68,6 +68,8 @@ class KFac(Optimizer[KFacMemory]):
             cheapest curvature, and the running means smooth its noise.
     """
 
+    work = 2.5
+
     def __init__(
         self,
         lr: float = 0.1,

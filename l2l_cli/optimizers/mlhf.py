@@ -117,6 +117,7 @@ class MLHF(Optimizer[MLHFMemory]):
         positive(initial_pace=initial_pace)
         self._compiled = paths.compiled
         self.lr, self.iterations = lr, iterations
+        self.work = 2.0 + iterations
         self.preprocess = preprocess if preprocess is not None else Squash()
         self.base_damping, self.preconditioner = base_damping, preconditioner
         inputs = INPUTS * self.preprocess.width

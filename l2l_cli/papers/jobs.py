@@ -67,7 +67,7 @@ def _groups(jobs: Sequence[Job], settings: Mapping[str, Settings]) -> list[Group
     for row in rows.values():
         one = settings[row[0].key]
         size, work = (side_by_side(one), expected_seconds(one)) if is_meta_trained(one) else (1, _seconds_to_tune(one))
-        scoring = _seconds_to_score(one)
+        scoring = len(one.evaluation.seeds) * _seconds(one, one.evaluation.episodes)
         for start in range(0, len(row), size):
             part = row[start : start + size]
             groups.append(Group(tuple(part), tuple(settings[job.key] for job in part), work, scoring * len(part)))
@@ -121,17 +121,14 @@ def _file_name(job: Job, settings: Settings) -> str:
 
 def _seconds_to_tune(settings: Settings) -> float:
     """Return about how long tuning on every problem takes on one core; for the order of runs and the time left."""
-    task, plan = build_task(settings), settings.tune
-    steps = len(tunable(settings)) * max(1, len(settings.evaluation.problems)) * task.horizon
-    return steps * task.step_seconds(plan.episodes)
+    trials = len(tunable(settings))
+    return trials * _seconds(settings, settings.tune.episodes) if trials > 1 else 0.0
 
 
-def _seconds_to_score(settings: Settings) -> float:
-    """Return about how long a learner takes for the test episodes of all problems on one core."""
+def _seconds(settings: Settings, episodes: int) -> float:
+    """Return about how long a learner takes for episodes of every problem, of longer ones for as many fewer."""
     seconds = 0.0
     for problem in problems_of(settings, build_task(settings).horizon):
-        learner, plan = build_learner(settings, problem.task), problem.plan
-        # A learned rule's step takes a twentieth of a microsecond a coordinate, a small network's a microsecond.
-        applied = plan.episodes * max(1.0, learner.applications / 20) / 1e6 if learner.is_meta_trained else 0.0
-        seconds += len(plan.seeds) * problem.steps * (applied + problem.task.step_seconds(plan.episodes))
+        learner = build_learner(settings, problem.task)
+        seconds += problem.steps * learner.step_seconds(round(episodes * problem.plan.share))
     return seconds

@@ -106,7 +106,7 @@ class Task(ABC):
 
     def step_seconds(self, episodes: int) -> float:
         """Return about how long a step of gradient descent takes on one core, E episodes side by side."""
-        return 3e-4 + 6e-10 * episodes * self.model.size * self.spec.examples
+        return 3e-4 + 8e-11 * episodes * self.spec.examples * self.model.multiply_adds(self.spec.inputs)
 
     @abstractmethod
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:

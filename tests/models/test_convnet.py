@@ -103,3 +103,11 @@ def test_the_fast_path_is_the_reference():
     torch.testing.assert_close(found[True].loss, found[False].loss, rtol=1e-5, atol=0)
     vectors = [torch.cat([value.flatten() for value in found[fast].grad.values()]) for fast in (False, True)]
     assert (vectors[0] - vectors[1]).norm() < 1e-3 * vectors[0].norm()
+
+
+def test_multiplications_of_a_pass_are_counted_by_position():
+    """Each filter is applied at each of its output's pixels, each weight of a dense layer once."""
+    network = nn.Sequential(nn.Conv2d(3, 4, 5, padding=2), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(64, 2))
+    assert Model(network, normal).multiply_adds((3, 8, 8)) == 64 * (4 * 3 * 25 + 4) + 64 * 2 + 2
+    for module in network:
+        assert not module._forward_hooks
