@@ -152,7 +152,7 @@ def _provenance(asked: Sequence[Experiment], costs: pd.DataFrame, folder: RunFol
         f"`{facts['command']}`.  Runs that were already done are reused and not counted in these minutes.",
         f"CPU-minutes of all rows, reused or not: {', '.join(f'{name} {each:.1f}' for name, each in minutes.items())}; "
         f"{sum(minutes.values()):.1f} in all.  The table gives the CPU-seconds of a run, means over seeds; seeds that "
-        "were trained side by side have equal shares, and a training that several rows measure is shown with each.",
+        "were trained side by side have equal shares, and a training that several rows measure is the first one's.",
         listed(f"{one.name}: {one.settings.source}" for one in asked),
     ]
     return Section("Provenance", text, tables=[costs.dropna(axis=1, how="all")])

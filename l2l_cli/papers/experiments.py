@@ -21,6 +21,8 @@ from l2l_cli.papers.measured import BEGAN, COST, Measured
 from l2l_cli.papers.measuring import SEARCH_COST
 from l2l_cli.results.metrics import MetricsFile
 from l2l_cli.results.notes import built_by
+from l2l_cli.results.run import identity
+from l2l_cli.runs.folders import training_of
 
 TRAINED = ("learned", "control")
 """Roles of the rows that may be meta-trained."""
@@ -111,13 +113,17 @@ def broken_promises(experiment: Experiment, values: Mapping[tuple[str, str], flo
 def cost_table(all_experiments: Sequence[Experiment], measured: Sequence[Measured]) -> pd.DataFrame:
     """Return what each row's runs cost: means over seeds, skipped updates in sum; distinct runs once.
 
-    The training of a run that several rows measure is shown with each of them.
+    A training that several rows measure is shown with the first of them.
     """
     rows: dict[tuple[str, ...], tuple[str, str, pd.DataFrame]] = {}
+    shown: set[tuple[str, int]] = set()  # trainings by seed
     for one, frames in zip(all_experiments, measured, strict=True):
         for row, jobs in one.jobs.items():
             frame = frames.frames[row]
-            rows.setdefault(tuple(job.key for job in jobs), (one.name, row, frame[frame.split == COST]))
+            trained = {(identity(training_of(one.configurations[row])), job.seed) for job in jobs}
+            costs = frame[(frame.split == COST) & ~((frame.metric == "training") & (trained <= shown))]
+            shown |= trained
+            rows.setdefault(tuple(job.key for job in jobs), (one.name, row, costs))
     names = Counter(row for _, row, _ in rows.values())
     table = []
     for artefact, row, frame in rows.values():
