@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from l2l_cli.cli import main
+from l2l_cli.config.catalogue import listing
 
 EXACT = {
     "meta-train task=quadratc": "there is no task 'quadratc'; did you mean 'quadratic'?",
@@ -173,7 +174,8 @@ def test_the_catalogue_names_minutes(monkeypatch, capsys):
     code, out, _ = run("reproduce --list", monkeypatch, capsys)
     assert code == 0
     assert "table2" in out
-    assert "8 min, 3 to 8 seeds" in out
+    minutes = listing("hochreiter2001", "table2").scales["short"]["minutes"]
+    assert f"{minutes} min, 3 to 8 seeds" in out
 
 
 def test_a_programs_own_failure_is_told_with_its_place(monkeypatch, capsys, tmp_path):
