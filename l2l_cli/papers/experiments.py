@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from l2l_cli.config.build import build
+from l2l_cli.config.compose import identity_of_training
 from l2l_cli.config.schema import ROLES, ReproduceRequest, Settings
 from l2l_cli.core.errors import UsageError, did_you_mean
 from l2l_cli.core.ledger import date_of
@@ -22,7 +23,6 @@ from l2l_cli.papers.measuring import SEARCH_COST
 from l2l_cli.results.metrics import MetricsFile
 from l2l_cli.results.notes import built_by
 from l2l_cli.results.run import identity
-from l2l_cli.runs.folders import training_of
 
 TRAINED = ("learned", "control")
 """Roles of the rows that may be meta-trained."""
@@ -120,7 +120,7 @@ def cost_table(all_experiments: Sequence[Experiment], measured: Sequence[Measure
     for one, frames in zip(all_experiments, measured, strict=True):
         for row, jobs in one.jobs.items():
             frame = frames.frames[row]
-            trained = {(identity(training_of(one.configurations[row])), job.seed) for job in jobs}
+            trained = {(identity(identity_of_training(one.configurations[row])), job.seed) for job in jobs}
             costs = frame[(frame.split == COST) & ~((frame.metric == "training") & (trained <= shown))]
             shown |= trained
             rows.setdefault(tuple(job.key for job in jobs), (one.name, row, costs))

@@ -20,7 +20,6 @@ from l2l_cli.papers.measuring import Bench, Group, run_chain
 from l2l_cli.results.run import identity
 from l2l_cli.runs.building import build_learner, build_task, is_meta_trained
 from l2l_cli.runs.contenders import problems_of
-from l2l_cli.runs.folders import training_of
 from l2l_cli.runs.progress import Reporter
 from l2l_cli.runs.training import expected_seconds, side_by_side
 from l2l_cli.runs.tuning import tunable
@@ -80,7 +79,7 @@ def _chains(groups: Sequence[Group], settings: Mapping[str, Settings]) -> list[l
     for group in groups:
         key = group.jobs[0].key
         if is_meta_trained(settings[key]):
-            key = identity(training_of(settings[key]))
+            key = identity(identity_of_training(settings[key]))
         chain = chains.setdefault(key, [])
         chain.append(replace(group, work=0.0) if chain else group)  # trained by the first
     # The last one would run alone.

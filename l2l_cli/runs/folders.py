@@ -7,26 +7,20 @@ from pathlib import Path
 from l2l_cli.config.compose import identity_of_training, settings_of_run
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError
-from l2l_cli.core.nodes import Entries
 from l2l_cli.results.run import RunFolder
 
 WEIGHTS = "weights.safetensors"
 """File of a finished run's trained φ, by the learner's names."""
 
 
-def training_of(settings: Settings) -> Entries:
-    """Return what determines a training: configurations that agree in it share one run."""
-    return identity_of_training(settings)
-
-
 def claim(settings: Settings) -> RunFolder:
     """Make or find the folder of a training."""
-    return RunFolder.claim(_root(settings), settings.run_name, training_of(settings), settings.overrides)
+    return RunFolder.claim(_root(settings), settings.run_name, identity_of_training(settings), settings.overrides)
 
 
 def done_before(settings: Settings) -> RunFolder | None:
     """Return the folder of a training that is done already; None if it is still to be run."""
-    folder = RunFolder.find(_root(settings), settings.run_name, training_of(settings))
+    folder = RunFolder.find(_root(settings), settings.run_name, identity_of_training(settings))
     return folder if folder and folder.status == "done" else None
 
 

@@ -20,28 +20,18 @@ def test_scores_keep_no_graph():
     assert not found.losses.requires_grad
 
 
-def test_the_length_of_windows_does_not_show(monkeypatch):
+@pytest.mark.parametrize(("bound", "value"), [("WINDOW", 3), ("NUMBERS", 1)], ids=["by windows", "one by one"])
+def test_how_batches_are_read_does_not_show(bound, value, monkeypatch):
+    """Where not even two steps fit the memory for windows, the learner follows them one by one."""
     for task in (digits_mlp(hidden=[2], examples=5, start=0.3), Halfplanes(hidden=[3], samples=7, share=[0.4, 0.6])):
         learner = Descent(task, CoordinatewiseLSTM(hidden=2))
         whole = score(learner, 2, 7, 0, Phase.TEST)
-        monkeypatch.setattr(rollout, "WINDOW", 3)
+        monkeypatch.setattr(rollout, bound, value)
         parts = score(learner, 2, 7, 0, Phase.TEST)
         monkeypatch.undo()
-        torch.testing.assert_close(parts.losses, whole.losses)
-        assert (parts.visible is not None) == task.spec.hides
-
-
-def test_batches_that_are_read_one_by_one_are_the_same(monkeypatch):
-    """A window of one step is too small for the whole episode, so that the learner follows it."""
-    for task in (digits_mlp(hidden=[2], examples=5, start=0.3), Halfplanes(hidden=[3], samples=7, share=[0.4, 0.6])):
-        learner = Descent(task, CoordinatewiseLSTM(hidden=2))
-        whole = score(learner, 2, 7, 0, Phase.TEST)
-        monkeypatch.setattr(rollout, "NUMBERS", 1)
-        followed = score(learner, 2, 7, 0, Phase.TEST)
-        monkeypatch.undo()
-        assert torch.equal(followed.losses, whole.losses)
-        assert followed.metrics.keys() == whole.metrics.keys()
-        assert (followed.visible is None) == (whole.visible is None)
+        assert torch.equal(parts.losses, whole.losses)
+        assert parts.metrics.keys() == whole.metrics.keys()
+        assert (parts.visible is not None) == (whole.visible is not None) == task.spec.hides
 
 
 def test_learners_that_are_scored_together_score_as_alone():
