@@ -15,6 +15,7 @@ from l2l_cli import __version__
 from l2l_cli.config.groups import options, papers, recipes
 from l2l_cli.config.schema import GROUPS, ReproduceRequest
 from l2l_cli.core.errors import L2LError, UsageError, did_you_mean
+from l2l_cli.core.stop import STOP
 
 SCALES = ("smoke", "short", "paper")
 CFG = ("job", "hydra", "all")
@@ -280,7 +281,8 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         # Standalone, Typer would print its own errors over several lines.
-        sys.exit(app(standalone_mode=False))
+        with STOP.listening():
+            sys.exit(app(standalone_mode=False))
     except L2LError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

@@ -71,11 +71,13 @@ class MetaTraining(Training):
 
     def validate(self) -> Validation:
         """Score the running mean of φ."""
-        self._load_vector(self._average)
-        record = super().validate()
+        try:
+            self._load_vector(self._average)
+            record = super().validate()
+        finally:
+            self._load_vector(self._vector)
         if record.best:
             self._best = self._average.clone()
-        self._load_vector(self._vector)
         return record
 
     def update(self) -> Update:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from l2l_cli.core.random import derive
+from l2l_cli.core.stop import STOP
 from l2l_cli.core.tree import flatten, unflatten
 from l2l_cli.core.types import Params, Phase
 from l2l_cli.evaluation.score import criterion_for, score
@@ -94,13 +95,20 @@ class Training(ABC):
         impatient = self.plan.patience is not None and self.stale >= self.plan.patience
         return self.number >= self.plan.updates or impatient
 
+    @property
+    def owes_validation(self) -> bool:
+        """Whether the present φ is still to be validated."""
+        due = self.number % self.plan.validate_every == 0 or self.number == self.plan.updates
+        return due and self.number > self._validated
+
     def records(self) -> Iterator[Update | Validation]:
         """Yield a record after each update and each validation until training is done."""
         while True:
             # Checked before the next update and not after the last: a run may have been stopped between the two.
-            if self._owes_validation:
+            if self.owes_validation:
+                record = self.validate()
                 self._validated = self.number
-                yield self.validate()
+                yield record
             if self.done:
                 return
             yield self.update()
@@ -109,7 +117,8 @@ class Training(ABC):
         """Score the learner on the meta-valid episodes."""
         steps = self.plan.validation_steps or self.learner.task.horizon
         seed = derive(self.seed, "validation")
-        scores = score(self.learner, self.plan.validation_episodes, steps, seed, Phase.META_VALID)
+        with STOP.at_once():  # it may take minutes, and nothing has been changed before its end
+            scores = score(self.learner, self.plan.validation_episodes, steps, seed, Phase.META_VALID)
         mean, final = scores.by("mean"), scores.by("final")
         value = scores.by(criterion_for(self.learner.task, self.plan.criterion))
         held_out = scores.by("held_out") if scores.hides else None
@@ -146,8 +155,3 @@ class Training(ABC):
     def phi(self) -> Params:
         """Return a copy of φ."""
         return {name: value.detach().clone() for name, value in self.learner.named_parameters()}
-
-    @property
-    def _owes_validation(self) -> bool:
-        due = self.number % self.plan.validate_every == 0 or self.number == self.plan.updates
-        return due and self.number > self._validated

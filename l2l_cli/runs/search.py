@@ -19,10 +19,10 @@ from l2l_cli.core.ledger import LEDGER
 from l2l_cli.core.nodes import Entries, Node
 from l2l_cli.core.random import generator
 from l2l_cli.core.ranges import shown
+from l2l_cli.core.stop import STOP
 from l2l_cli.meta.training import Training, Update
 from l2l_cli.results.run import RunFolder
 from l2l_cli.runs.building import run_facts
-from l2l_cli.runs.interrupt import Interrupt
 from l2l_cli.runs.progress import Relay, Reporter
 
 Make = Callable[[Settings], Training]
@@ -122,24 +122,24 @@ def _trials(settings: Settings, folder: RunFolder, make: Make, relay: Relay | No
     trials: list[Entries] = folder.facts().get("search", [])
     title = f"search {settings.run_name} seed {settings.seed}"
     total, before = search.trials * search.updates, len(trials) * search.updates
-    with Reporter(title, total, before, relay) as reporter, Interrupt() as interrupt:
+    with Reporter(title, total, before, relay) as reporter, STOP.held():
         for values in drawn[len(trials) :]:
             asked = with_values(settings, values)
             asked.meta = replace(asked.meta, updates=search.updates)
-            trials.append(values | _trial(make(asked), search.updates, reporter, interrupt))
+            trials.append(values | _trial(make(asked), search.updates, reporter))
             folder.note(search=trials)
             reporter.say(f"trial {len(trials)} of {len(drawn)}, {shown(values)}: {_outcome(trials[-1])}")
     return trials
 
 
-def _trial(training: Training, updates: int, reporter: Reporter, interrupt: Interrupt) -> Entries:
+def _trial(training: Training, updates: int, reporter: Reporter) -> Entries:
     """Return a trial's best validation loss, None if it diverged, and its number of updates."""
     best: float | None = None
     try:
         for record in training.records():
             if isinstance(record, Update):
                 reporter.advance(f"loss {record.loss:.4g}")
-            interrupt.check()
+            STOP.check()
         best = training.best if math.isfinite(training.best) else None
     except RunFailed as error:
         reporter.say(str(error))

@@ -18,6 +18,7 @@ from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import L2LError, UsageError
 from l2l_cli.core.files import atomic_write
 from l2l_cli.core.ledger import LEDGER
+from l2l_cli.core.stop import STOP, Stopped
 from l2l_cli.evaluation.score import criterion_for
 from l2l_cli.kernels.paths import NUMBA
 from l2l_cli.meta.gradient import Estimator
@@ -29,7 +30,6 @@ from l2l_cli.results.metrics import Metric, MetricsFile
 from l2l_cli.results.run import RunFolder
 from l2l_cli.runs.building import build_learner, build_task, prepare, run_facts
 from l2l_cli.runs.folders import WEIGHTS, claim
-from l2l_cli.runs.interrupt import Interrupt
 from l2l_cli.runs.progress import Relay, Reporter
 from l2l_cli.runs.search import check, searched
 
@@ -146,9 +146,13 @@ def _train(members: Sequence[_Member], relay: Relay | None) -> None:
         )
     try:
         _loop(members, relay)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
+        # Within an update state is half-made, and between their validations seeds side by side are out of step: then
+        # the last checkpoint is the better one.
+        whole = isinstance(stop, Stopped) and len({member.training.owes_validation for member in members}) == 1
         for member in members:
-            member.checkpoint()
+            if whole:
+                member.checkpoint()
             member.folder.end("interrupted", updates=member.training.number)
         raise
     except L2LError as error:
@@ -164,7 +168,7 @@ def _loop(members: Sequence[_Member], relay: Relay | None) -> None:
     plan, seeds = first.settings.meta, ", ".join(str(member.settings.seed) for member in members)
     title = f"meta-train {first.settings.run_name} seed{'s' if len(members) > 1 else ''} {seeds}"
     reporting = Reporter(title, plan.updates, first.training.number, relay)
-    with LEDGER.of("training"), reporting as reporter, Interrupt() as interrupt:
+    with LEDGER.of("training"), reporting as reporter, STOP.held():
         # Members stand at the same number throughout, so their records are of one kind, unless patience ends one.
         for records in zip_longest(*(member.training.records() for member in members)):
             met = [(member, record) for member, record in zip(members, records, strict=True) if record is not None]
@@ -173,7 +177,7 @@ def _loop(members: Sequence[_Member], relay: Relay | None) -> None:
             if isinstance(met[0][1], Update):
                 loss = sum(record.loss for _, record in met if isinstance(record, Update)) / len(met)
                 reporter.advance(f"loss {loss:.4g}")
-            interrupt.check()
+            STOP.check()
             if time.monotonic() - last > plan.checkpoint_every:
                 for member in members:
                     member.checkpoint()

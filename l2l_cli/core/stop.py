@@ -1,0 +1,117 @@
+"""Requests to stop: long work hears them between two of its steps, so that what it saves is whole."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+from types import FrameType
+
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Signals that ask a process to stop: Ctrl-C, ``kill`` or a scheduler, and a terminal that is closed."""
+
+
+class Stopped(KeyboardInterrupt):
+    """A request to stop that took effect between two steps: all state is whole and can be saved."""
+
+
+class _Mode(Enum):
+    FREE = "a request raises KeyboardInterrupt where it is heard"
+    HELD = "a request waits for check"
+    AT_ONCE = "a request raises Stopped where it is heard"
+
+
+class Stop:
+    """The requests to stop this process.
+
+    The first request waits where it is ``held``; a second one raises KeyboardInterrupt at once, in the middle of a
+    step, after which nothing must be saved.  In a process that works for another one, all signals of a terminal or a
+    scheduler are one request, since the other process hears them too and says itself when it insists.
+    """
+
+    def __init__(self) -> None:
+        self._mode = _Mode.FREE
+        self._listens = self._serves = self._asked = self._insisted = False
+
+    @property
+    def asked(self) -> bool:
+        """Whether there was a request."""
+        return self._asked
+
+    @contextmanager
+    def listening(self, serves: bool = False) -> Iterator[None]:
+        """Hear the signals from here on; requests are forgotten afterwards.
+
+        Args:
+            serves: Whether this process works for another one, which will ``insist`` where the user does.
+        """
+        # Only the main thread may handle signals; where they are heard already nothing is to be done.
+        if self._listens or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.getsignal(number) for number in SIGNALS}
+        for number in SIGNALS:
+            if number == signal.SIGINT or before[number] is not signal.SIG_IGN:  # nohup ignores SIGHUP, as it should be
+                signal.signal(number, self._hear)
+        self._listens, self._serves = True, serves
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            self._listens = self._serves = self._asked = self._insisted = False
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let requests wait for ``check``, which the end of the block calls too."""
+        with self.listening(), self._in(_Mode.HELD):
+            yield
+            self.check()
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Let requests raise Stopped where they are heard: for work within ``held`` that changes no state."""
+        mode = _Mode.AT_ONCE if self._mode is _Mode.HELD else self._mode
+        with self._in(mode):
+            if mode is _Mode.AT_ONCE:
+                self.check()
+            yield
+
+    def check(self) -> None:
+        """Raise Stopped if there was a request.
+
+        Raises:
+            Stopped: There was one.
+        """
+        if self._asked:
+            raise Stopped
+
+    def ask(self, insist: bool = False) -> None:
+        """Ask this process to stop, from any of its threads; ``insist`` is what a second signal would do."""
+        self._insisted = self._insisted or insist
+        main = threading.main_thread().ident
+        assert main is not None
+        signal.pthread_kill(main, signal.SIGTERM)
+
+    @contextmanager
+    def _in(self, mode: _Mode) -> Iterator[None]:
+        before, self._mode = self._mode, mode
+        try:
+            yield
+        finally:
+            self._mode = before
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        again, self._asked = self._asked, True
+        if again and self._serves and not self._insisted:
+            return
+        if self._mode is _Mode.HELD and not again:
+            return
+        raise Stopped if self._mode is _Mode.AT_ONCE and not again else KeyboardInterrupt
+
+
+STOP = Stop()
+"""The requests to stop this process."""

@@ -1,0 +1,177 @@
+"""Processes of this machine that work for the one that started them, and end with it, however it ends."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from l2l_cli.core.errors import L2LError, RunFailed
+from l2l_cli.core.stop import STOP
+
+LEAVE = 5.0
+"""Seconds that a process has to end by itself before it is killed."""
+
+GRACE = 3.0
+"""Seconds that a process whose starter is gone has to save what it is at."""
+
+Pipe = Connection[Any, Any]
+
+Work = Callable[[Pipe], object]
+"""What a worker carries out: a picklable callable, given the pipe on which it may talk with its starter."""
+
+STOP_PLEASE, STOP_NOW = "stop", "stop now"
+
+
+class Lost(RunFailed):
+    """A worker ended unasked."""
+
+
+class Ended(NamedTuple):
+    """How a piece of work ended: with a result, an error and its traceback as text, or by a request to stop."""
+
+    result: object = None
+    error: Exception | None = None
+    trace: str = ""
+    stopped: bool = False
+
+
+class Worker:
+    """A process that carries out one piece of work after another.
+
+    It is spawned, for a fork would inherit locks.  It hears requests to stop by a pipe of their own, whose end ends it:
+    there is none that could be left behind.  Use it as a context manager, or ``end`` it.
+
+    Args:
+        name: Name of the process, for messages; it may be changed.
+        saves: Whether it saves what it is at when its starter is gone, and may start processes of its own.
+    """
+
+    def __init__(self, name: str, saves: bool = False) -> None:
+        self.name = name
+        context = multiprocessing.get_context("spawn")
+        self.pipe, there = context.Pipe()
+        told, self._tells = context.Pipe(duplex=False)
+        arguments = there, told, GRACE if saves else 0.0
+        self._process = context.Process(target=_serve, args=arguments, name=name, daemon=not saves)
+        self._process.start()
+        for end in (there, told):  # so that the pipes break when the process ends
+            end.close()
+
+    def __enter__(self) -> Self:
+        """Return the worker."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the process."""
+        self.end()
+
+    def begin(self, work: Work) -> None:
+        """Have it carry out some work, whose outcome must be asked for before it gets more.
+
+        Raises:
+            PicklingError, AttributeError, TypeError: The work cannot be sent to another process.
+            Lost: The process is gone.
+        """
+        content = pickle.dumps(work)
+        try:
+            self.pipe.send_bytes(content)
+        except OSError as error:
+            raise self.lost() from error
+
+    def outcome(self) -> object:
+        """Wait for the end of its work and return the result.
+
+        Raises:
+            KeyboardInterrupt: The work was stopped, by a request to its process alone or to all.
+            L2LError: The work raised it.
+            RunFailed: The work raised something else, whose traceback is a note of this error.
+            Lost: The process is gone.
+        """
+        try:
+            ended: Ended = self.pipe.recv()
+        except (EOFError, OSError) as error:
+            raise self.lost() from error
+        if ended.stopped:
+            raise KeyboardInterrupt
+        if isinstance(ended.error, L2LError):
+            raise ended.error
+        if ended.error is not None:
+            failed = RunFailed(f"{self.name} failed: {ended.error}")
+            failed.add_note(ended.trace)
+            raise failed
+        return ended.result
+
+    def stop(self, insist: bool = False) -> None:
+        """Ask it to stop after its present step, or at once."""
+        with suppress(OSError):  # it has ended
+            self._tells.send(STOP_NOW if insist else STOP_PLEASE)
+
+    def end(self) -> None:
+        """End the process, by its pipes if possible."""
+        self._tells.close()
+        self.pipe.close()
+        self._process.join(LEAVE)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+    def lost(self) -> Lost:
+        """Return the error that says how the process ended."""
+        self._process.join(LEAVE)
+        return Lost(f"{self.name}: its process {how_it_ended(self._process.exitcode)}")
+
+
+def how_it_ended(code: int | None) -> str:
+    """Say in words how a process ended, by its exit code; a negative one is the signal that killed it."""
+    if code is None:
+        return "does not answer"
+    if code >= 0:
+        return f"ended by itself, with exit code {code}"
+    name = next((each.name for each in signal.Signals if each == -code), f"signal {-code}")
+    return f"was killed by {name}" + (", for lack of memory?" if -code == signal.SIGKILL else "")
+
+
+def _serve(pipe: Pipe, told: Pipe, grace: float) -> None:
+    """Carry out work until the starter closes the pipes or is gone."""
+    with suppress(KeyboardInterrupt), STOP.listening(serves=True):
+        threading.Thread(target=_hear, args=(told, grace), daemon=True).start()
+        while True:
+            try:
+                work: Work = pickle.loads(pipe.recv_bytes())
+            except (EOFError, OSError):
+                return
+            with suppress(OSError):  # nobody waits for it any more
+                pipe.send(_carried_out(work, pipe))
+
+
+def _carried_out(work: Work, pipe: Pipe) -> Ended:
+    try:
+        return Ended(work(pipe))
+    except KeyboardInterrupt:
+        return Ended(stopped=True)
+    except Exception as error:  # whatever the work raises is raised again in the starter
+        trace = traceback.format_exc()
+        kept = error if isinstance(error, L2LError) else Exception(f"{type(error).__name__}: {error}")
+        return Ended(error=kept, trace=trace)
+
+
+def _hear(told: Pipe, grace: float) -> None:
+    """Hear requests to stop; the end of the pipe is one that brooks no delay."""
+    with suppress(EOFError, OSError):
+        while True:
+            STOP.ask(insist=told.recv() == STOP_NOW)
+    if grace:
+        STOP.ask()
+        threading.Event().wait(grace)
+    os._exit(1)
