@@ -137,7 +137,8 @@ def _folder(request: ReproduceRequest, asked: Sequence[Experiment]) -> tuple[Run
         "name": request.paper,
         "scale": request.scale,
         "artefacts": {
-            one.name: {row: [job.overrides for job in jobs] for row, jobs in one.jobs.items()} for one in asked
+            one.name: {row: [_changes(job.overrides) for job in jobs] for row, jobs in one.jobs.items()}
+            for one in asked
         },
     }
     plain = json.loads(json.dumps(config))  # lists for tuples, as config.yaml will say
@@ -146,6 +147,11 @@ def _folder(request: ReproduceRequest, asked: Sequence[Experiment]) -> tuple[Run
         return RunFolder.claim(root / request.paper, request.scale, plain, []), root
     path = Path(request.output)
     return RunFolder.make(path, plain, []), path
+
+
+def _changes(overrides: Sequence[str]) -> list[str]:
+    """Return the overrides that change what is computed."""
+    return [item for item in overrides if item.lstrip("+~").split(".")[0].split("=")[0] not in FREE]
 
 
 def _report(
@@ -177,8 +183,7 @@ def _marks(request: ReproduceRequest) -> list[str]:
     marks = []
     if request.scale == "smoke":
         marks.append("**This is a smoke run: it shows that everything runs.  Its numbers mean nothing.**")
-    changed = [item for item in request.overrides if item.lstrip("+~").split(".")[0].split("=")[0] not in FREE]
-    if changed:
+    if changed := _changes(request.overrides):
         marks.append(f"**The preset was changed: `{'`, `'.join(changed)}`.  These are not the preset's numbers.**")
     return marks
 

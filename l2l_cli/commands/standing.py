@@ -26,11 +26,12 @@ def show(standings: Sequence[Standing], done: int, folder: Path, what: str) -> i
     counts = {state: sum(one.state == state for one in standings) for state in order}
     parts = [f"{done} done", *(f"{count} {state}" for state, count in reversed(counts.items()) if count)]
     columns = dict.fromkeys(("run", "state", "note"), False)
+    columns = dict.fromkeys(("run", "state", "note"), False)
     console().print(text_table(", ".join(parts), columns, [list(one) for one in lines[:SHOWN]]))
     if len(lines) > SHOWN:
         print(f"and {len(lines) - SHOWN} more; all of them: {folder / 'progress'}")
     print(f"output of the jobs: {folder / 'cluster'}")
     if counts["failed"]:
         print("what failed is submitted again by the same command with hardware.resubmit=true")
-    print(f"the same command shows how it stands then, and {what} when all is there")
+    print(f"the same command shows the progress, and {what} when all is there")
     return 1 if counts["failed"] else 0

@@ -111,7 +111,7 @@ def send(pieces: Sequence[Piece], folder: Path, hardware: Hardware) -> list[Stan
     if again:
         slots = tuple(folder / "cluster" / f"slot-{number}.lock" for number in range(hardware.array))
         jobs = []
-        with executor.batch():
+        with _silent(), executor.batch():
             for key in again:
                 carried[key].path.unlink(missing_ok=True)
                 job = Job(carried[key], tuple(sys.path), slots if hardware.cluster == "local" else ())
@@ -216,6 +216,23 @@ def _executor(folder: Path, hardware: Hardware) -> Any:
             slurm_account=hardware.account,
         )
     return executor
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep this process's output from jobs on this machine, which would hold it open until they end."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    before = {number: os.dup(number) for number in (1, 2)}
+    with open(os.devnull, "w", encoding="utf-8") as nothing:
+        for number in before:
+            os.dup2(nothing.fileno(), number)
+        try:
+            yield
+        finally:
+            for number, kept in before.items():
+                os.dup2(kept, number)
+                os.close(kept)
 
 
 def _lock_of(path: Path) -> Path:
