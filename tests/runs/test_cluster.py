@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
@@ -15,7 +14,7 @@ from l2l_cli.config.schema import Hardware
 from l2l_cli.core.errors import RunFailed, UsageError
 from l2l_cli.core.stop import STOP
 from l2l_cli.runs.cluster import send
-from l2l_cli.runs.pieces import Piece
+from l2l_cli.runs.pieces import Carrying, Piece
 
 submitit = pytest.importorskip("submitit")
 
@@ -57,6 +56,11 @@ def pieces(folder, **troubles):
     return [Piece(name, name, 10.0, count) for name, count in counts.items() if not is_done(folder / name)]
 
 
+def sent(folder, hardware, **troubles):
+    carried = [Carrying.of(piece, folder) for piece in pieces(folder, **troubles)]
+    return send(carried, folder / "cluster", hardware)
+
+
 def is_done(path):
     return path.exists() and path.read_text() == "10"
 
@@ -65,7 +69,7 @@ def sent_until(folder, ready, hardware, **troubles):
     """Give the command again and again until what it shows is ready; return what it showed last, by name."""
     until = time.monotonic() + PATIENCE
     while True:
-        shown = {one.name: one for one in send(pieces(folder, **troubles), folder, hardware)}
+        shown = {one.name: one for one in sent(folder, hardware, **troubles)}
         if ready(shown):
             return shown
         assert time.monotonic() < until, shown
@@ -78,14 +82,14 @@ def attempts(folder, name):
 
 def test_a_job_that_failed_waits_for_the_user_and_takes_no_other_down(tmp_path):
     local, troubles = Hardware(cluster="local", array=1), {"sound": "", "broken": "failure"}
-    assert {one.note for one in send(pieces(tmp_path, **troubles), tmp_path, local)} == {"submitted"}
+    assert {one.note for one in sent(tmp_path, local, **troubles)} == {"submitted"}
     shown = sent_until(
         tmp_path, lambda shown: [*shown] == ["broken"] and shown["broken"].state == "failed", local, **troubles
     )
     assert shown["broken"].note == "it does not work"
     assert attempts(tmp_path, "sound") == attempts(tmp_path, "broken") == 1
     again = Hardware(cluster="local", array=1, resubmit=True)
-    (standing,) = send(pieces(tmp_path, **troubles), tmp_path, again)
+    (standing,) = sent(tmp_path, again, **troubles)
     assert (standing.state, standing.note) == ("waiting", "submitted again: it does not work")
     sent_until(tmp_path, lambda shown: not shown, local, **troubles)
     assert attempts(tmp_path, "broken") == 2
@@ -98,7 +102,7 @@ def test_what_was_killed_is_submitted_again_and_what_makes_room_is_queued_again(
     ids = set()
 
     def over(shown):
-        ids.update(json.loads((tmp_path / "cluster" / "jobs.json").read_text()).values())
+        ids.update(file.read_text() for file in (tmp_path / "progress").glob("*.job"))
         return not shown
 
     sent_until(tmp_path, over, local, one=trouble)
@@ -108,6 +112,6 @@ def test_what_was_killed_is_submitted_again_and_what_makes_room_is_queued_again(
 
 def test_a_cluster_that_is_not_here_is_refused_in_one_line(tmp_path):
     with pytest.raises(UsageError, match=r"this machine has no srun.*try hardware=submitit_local") as info:
-        send(pieces(tmp_path, one=""), tmp_path, Hardware(cluster="slurm"))
+        sent(tmp_path, Hardware(cluster="slurm"), one="")
     assert "\n" not in str(info.value)
     assert not (tmp_path / "one").exists()
