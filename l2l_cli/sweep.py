@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
@@ -176,7 +177,7 @@ class Sweep:
         summary = self.place.folder / "summary.csv"
         write_summary(jobs, summary)
         console().print(sweep_table(jobs))
-        print(f"summary: {summary}", flush=True)
+        print(f"summary: {os.path.relpath(summary)}", flush=True)
         for message in messages(jobs):
             print(message, file=sys.stderr)
         codes = [job.exit_code for job in jobs]
@@ -230,7 +231,7 @@ def planned(config: DictConfig) -> list[Job] | None:
     """
     if config.hydra.runtime.choices["hydra/sweeper"] != "basic":
         return None
-    typed = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
+    typed: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
     given = [*(f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()), *typed]
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     (batch,) = BasicSweeper.split_arguments(parser.parse_overrides(given), None)

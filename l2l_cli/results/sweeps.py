@@ -100,7 +100,7 @@ def sweep_table(jobs: Sequence[Job]) -> Table:
     lines = [(_mean(group), values, group) for values, group in groups.items()]
     lines.sort(key=lambda line: math.inf if math.isnan(line[0]) else line[0])
     measure = next((str(job.row["objective"]).replace("_", " ") for job in jobs if job.row), "objective")
-    columns = {key: False for key in keys} | ({"seeds": True} if seeded else {})
+    columns = dict.fromkeys(keys, False) | ({"seeds": True} if seeded else {})
     several = len(lines) > 1
     rows = []
     for place, (mean, values, group) in enumerate(lines):
@@ -143,8 +143,13 @@ def _shown(group: Sequence[Job]) -> str:
     if not losses:
         return "–"
     # The spread of one seed, or of what is infinite, says nothing.
-    spread = f" ± {statistics.stdev(losses):.2g}" if len(losses) > 1 and all(map(math.isfinite, losses)) else ""
-    return f"{statistics.fmean(losses):#.4g}{spread}"
+    has_spread = len(losses) > 1 and all(map(math.isfinite, losses))
+    spread = f" ± {_digits(statistics.stdev(losses), 3)}" if has_spread else ""
+    return _digits(statistics.fmean(losses), 4) + spread
+
+
+def _digits(value: float, count: int) -> str:
+    return f"{value:#.{count}g}".removesuffix(".")
 
 
 def _states(group: Sequence[Job]) -> str:
