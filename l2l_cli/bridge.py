@@ -46,6 +46,18 @@ INTERRUPTED_CODE = 130
 """Exit code of what a user or a scheduler has interrupted."""
 
 
+class NoLoss(float):
+    """The loss of a job that failed: NaN for sweepers that compute with it, no number for those that ask for one.
+
+    An error would end the sweep by most sweepers' defaults.  Nevergrad takes NaN for a very high loss; Optuna marks a
+    trial as failed whose result does not convert to a number, but breaks off at NaN.
+    """
+
+    def __float__(self) -> float:
+        """Refuse to be a number."""
+        raise ValueError("the job has failed")
+
+
 class Outcome(NamedTuple):
     """How a job ended: the row that it returned and whether that was known before, or a message and an exit code."""
 
@@ -81,15 +93,12 @@ class HydraJob:
     outcomes: list[Outcome] = field(default_factory=list)
 
     def __call__(self, cfg: DictConfig) -> float:
-        """Run the command on one configuration, note how that ended, and return the loss that a sweeper minimizes.
-
-        A job that fails returns NaN: sweepers take an error for a reason to end the sweep, and NaN for a failed job.
-        """
+        """Run the command on one configuration, note how that ended, and return the loss that a sweeper minimizes."""
         search_path(self.config_dir)
         runtime = HydraConfig.get()
         if self.place is None:
             self.outcomes.append(self._run(cfg, runtime))
-            return math.nan
+            return NoLoss("nan")
         job = Job(int(runtime.job.num), _typed(runtime), RUNNING)
         with self.place.serving(job):
             job.write(self.place.folder)
@@ -103,7 +112,7 @@ class HydraJob:
                     raise
             finally:
                 job.write(self.place.folder)
-        return job.objective
+        return NoLoss("nan") if math.isnan(job.objective) else job.objective
 
     def begin(self, config: DictConfig) -> Sweep:
         """Begin a sweep with Hydra's configuration of it, and say what is to be run."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -107,7 +108,7 @@ def sweep_table(jobs: Sequence[Job]) -> Table:
         style = "bold" if several and place == 0 and not math.isnan(mean) else ""
         note = "lowest; " if style else ""
         seeds = [str(len(_losses(group)))] if seeded else []
-        cells = [*values, *seeds, _shown(group), note + _states(group)]
+        cells = [*map(_brief, values), *seeds, _shown(group), note + _states(group)]
         rows.append([Text(cell, style) for cell in cells])
     counts = Counter(job.status for job in jobs)
     title = f"{len(jobs)} job{'' if len(jobs) == 1 else 's'}: " + ", ".join(f"{n} {name}" for name, n in counts.items())
@@ -146,6 +147,11 @@ def _shown(group: Sequence[Job]) -> str:
     has_spread = len(losses) > 1 and all(map(math.isfinite, losses))
     spread = f" ± {_digits(statistics.stdev(losses), 3)}" if has_spread else ""
     return _digits(statistics.fmean(losses), 4) + spread
+
+
+def _brief(value: str) -> str:
+    """Shorten a number that a sweeper has drawn."""
+    return f"{float(value):.4g}" if re.fullmatch(r"-?\d+\.\d{5,}(e-?\d+)?", value) else value
 
 
 def _digits(value: float, count: int) -> str:
