@@ -8,23 +8,23 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import hydra
 from hydra.conf import HydraConf
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from l2l_cli import __version__
 from l2l_cli.commands.checks import check
 from l2l_cli.commands.known import key_of, known, remember
-from l2l_cli.config.compose import ConfigError, quoted, search_path, settings_from, usage_error
+from l2l_cli.config.compose import VERSION_BASE, ConfigError, own_hydra, quoted, search_path, settings_from, usage_error
 from l2l_cli.config.groups import config_root
 from l2l_cli.config.schema import GROUPS, Settings
 from l2l_cli.core.errors import L2LError, RunFailed, UsageError
@@ -39,7 +39,6 @@ QUIET = (
     "hydra.sweep.subdir=.",
     "hydra/job_logging=none",
     "hydra/hydra_logging=none",
-    "+hydra.callbacks.l2l._target_=l2l_cli.bridge.SweepBegins",
 )
 
 INTERRUPTED_CODE = 130
@@ -114,16 +113,24 @@ class HydraJob:
                 job.write(self.place.folder)
         return NoLoss("nan") if math.isnan(job.objective) else job.objective
 
-    def begin(self, config: DictConfig) -> Sweep:
-        """Begin a sweep with Hydra's configuration of it, and say what is to be run."""
-        jobs = planned(config)
+    def begin(self, arguments: Sequence[str]) -> Sweep:
+        """Begin a sweep by Hydra's ``arguments``, and say what is to be run.
+
+        Raises:
+            HydraException, OmegaConfBaseException, ValueError: The configuration is not valid.
+        """
+        with own_hydra():
+            loader = GlobalHydra.instance().config_loader()
+            config = loader.load_configuration(self.command, list(arguments), RunMode.MULTIRUN)
+            jobs = planned(config)
+            keys = [self._known(config, job) for job in jobs or ()]
+        folder = Path(config.hydra.sweep.dir).resolve()
         if jobs is None:
             print(f"sweep by {config.hydra.runtime.choices['hydra/sweeper']}: jobs done before are reused", flush=True)
         else:
-            keys = [self._known(config, job) for job in jobs]
             done = {key for key, is_done in keys if key is not None and is_done}
             print(announcement(jobs, [key for key, _ in keys], done), flush=True)
-        sweep = Sweep(Path(config.hydra.sweep.dir).resolve(), jobs or [])
+        sweep = Sweep(folder, jobs or [])
         self.place = sweep.place
         return sweep
 
@@ -166,20 +173,6 @@ class HydraJob:
         return row
 
 
-class SweepBegins(Callback):
-    """Tells a job that Hydra begins a sweep with it, and in which folder."""
-
-    job: ClassVar[HydraJob | None] = None
-    sweep: ClassVar[Sweep | None] = None
-
-    def on_multirun_start(self, config: DictConfig, **kwargs: object) -> None:
-        """Begin the sweep, unless it cannot be composed or its folder cannot be made."""
-        del kwargs
-        assert SweepBegins.job is not None
-        with suppress(*ConfigError, OSError):  # Hydra meets the same next, and raises it
-            SweepBegins.sweep = SweepBegins.job.begin(config)
-
-
 def launch(
     command: str, overrides: Sequence[str], flags: Entries, hydra_flags: Sequence[str], config_dir: str | None
 ) -> int:
@@ -200,29 +193,30 @@ def launch(
         raise UsageError("-m under a distributed launcher would start every job on every rank; launch one sweep a rank")
     job = HydraJob(command, flags, config_dir, list(sys.argv))
     stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
-    sweep_folder = quoted(f"${{output}}/multirun/{stamp}-{os.getpid()}")
-    arguments = [*QUIET, f"hydra.sweep.dir={sweep_folder}", *search_path(config_dir), *overrides, *hydra_flags]
-    SweepBegins.job, SweepBegins.sweep = job, None
-    error: Exception | None = None
+    folder = quoted(f"${{output}}/multirun/{stamp}-{os.getpid()}")
+    arguments = [*QUIET, f"hydra.sweep.dir={folder}", *search_path(config_dir), *overrides]
+    sweep: Sweep | None = None
     try:
-        with _patched(arguments):
-            hydra.main(version_base="1.3", config_path=str(config_root()), config_name=command)(job)()
+        if "-m" in hydra_flags or "hydra.mode=MULTIRUN" in overrides:
+            sweep = job.begin(arguments)
+            arguments.append(f"hydra.sweep.dir={quoted(str(sweep.place.folder))}")
+        with _patched([*arguments, *hydra_flags]):
+            hydra.main(config_path=str(config_root()), config_name=command, **VERSION_BASE)(job)()
     except KeyboardInterrupt:
-        if SweepBegins.sweep is None:
+        if sweep is None:
             raise
-        return SweepBegins.sweep.finish(interrupted=True)
-    except Exception as raised:
-        error = raised
-    sweep = SweepBegins.sweep
-    if isinstance(error, ConfigError) and (sweep is None or not sweep.has_begun):
+        return sweep.finish(interrupted=True)
+    except ConfigError as error:
+        if sweep is not None and sweep.has_begun:  # an error of its sweeper
+            return sweep.finish(error)
         if sweep is not None:
             sweep.discard()
         raise usage_error(error, overrides, config_dir) from error
-    if sweep is not None:
+    except Exception as error:
+        if sweep is None:
+            raise
         return sweep.finish(error)
-    if error is not None:
-        raise error
-    return _finish(job.outcomes)
+    return sweep.finish() if sweep is not None else _finish(job.outcomes)
 
 
 def _typed(runtime: HydraConf) -> list[str]:
