@@ -195,28 +195,33 @@ def launch(
     stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
     folder = quoted(f"${{output}}/multirun/{stamp}-{os.getpid()}")
     arguments = [*QUIET, f"hydra.sweep.dir={folder}", *search_path(config_dir), *overrides]
-    sweep: Sweep | None = None
     try:
         if "-m" in hydra_flags or "hydra.mode=MULTIRUN" in overrides:
-            sweep = job.begin(arguments)
-            arguments.append(f"hydra.sweep.dir={quoted(str(sweep.place.folder))}")
-        with _patched([*arguments, *hydra_flags]):
-            hydra.main(config_path=str(config_root()), config_name=command, **VERSION_BASE)(job)()
-    except KeyboardInterrupt:
-        if sweep is None:
-            raise
-        return sweep.finish(interrupted=True)
+            return _sweep(job, arguments, hydra_flags)
+        _hydra(job, [*arguments, *hydra_flags])
     except ConfigError as error:
-        if sweep is not None and sweep.has_begun:  # an error of its sweeper
-            return sweep.finish(error)
-        if sweep is not None:
-            sweep.discard()
         raise usage_error(error, overrides, config_dir) from error
+    return _finish(job.outcomes)
+
+
+def _sweep(job: HydraJob, arguments: Sequence[str], hydra_flags: Sequence[str]) -> int:
+    sweep = job.begin(arguments)
+    try:
+        _hydra(job, [*arguments, f"hydra.sweep.dir={quoted(str(sweep.place.folder))}", *hydra_flags])
+    except KeyboardInterrupt:
+        return sweep.finish(interrupted=True)
     except Exception as error:
-        if sweep is None:
+        # Once a job has begun the configuration is valid, and whatever is raised is the launcher's or the sweeper's.
+        if isinstance(error, ConfigError) and not sweep.has_begun:
+            sweep.discard()
             raise
         return sweep.finish(error)
-    return sweep.finish() if sweep is not None else _finish(job.outcomes)
+    return sweep.finish()
+
+
+def _hydra(job: HydraJob, arguments: Sequence[str]) -> None:
+    with _patched(arguments):
+        hydra.main(config_path=str(config_root()), config_name=job.command, **VERSION_BASE)(job)()
 
 
 def _typed(runtime: HydraConf) -> list[str]:

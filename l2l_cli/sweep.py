@@ -101,8 +101,8 @@ def _end_with(place: Place) -> None:
     name = f"ends with {place.starter}"
     if any(thread.name == name for thread in threading.enumerate()):  # an earlier job has begun to watch
         return
-    if not is_locked(place.starter):
-        sys.exit("the sweep that this job belongs to has ended")
+    if not is_locked(place.starter):  # gone before this job has begun
+        os._exit(1)  # joblib's processes would take an exception for a result, and wait for more work
     threading.Thread(target=_watch, args=(place.starter,), name=name, daemon=True).start()
 
 
