@@ -29,7 +29,7 @@ from l2l_cli.config.groups import config_root
 from l2l_cli.config.schema import GROUPS, Settings
 from l2l_cli.core.errors import L2LError, RunFailed, UsageError
 from l2l_cli.core.nodes import Entries
-from l2l_cli.results.sweeps import DONE, FAILED, INTERRUPTED, REUSED, RUNNING, Job
+from l2l_cli.results.sweeps import DONE, FAILED, INTERRUPTED, REUSED, RUNNING, SweepJob
 from l2l_cli.sweep import Place, Sweep, announcement, planned
 
 QUIET = (
@@ -80,7 +80,7 @@ class HydraJob:
         flags: Flags that are passed on to the command.
         config_dir: Folder with further configuration and Python modules.
         argv: Command line as it was typed, for the run's records.
-        place: Where the jobs of a sweep meet; None before a sweep has begun, and without one.
+        place: Place where the jobs of a sweep meet; None without a sweep.
         outcomes: Outcomes of the jobs that ran in this process without a sweep.
     """
 
@@ -98,7 +98,7 @@ class HydraJob:
         if self.place is None:
             self.outcomes.append(self._run(cfg, runtime))
             return NoLoss("nan")
-        job = Job(int(runtime.job.num), _typed(runtime), RUNNING)
+        job = SweepJob(int(runtime.job.num), _typed(runtime), RUNNING)
         with self.place.serving(job):
             job.write(self.place.folder)
             try:
@@ -134,7 +134,7 @@ class HydraJob:
         self.place = sweep.place
         return sweep
 
-    def _known(self, config: DictConfig, job: Job) -> tuple[str | None, bool]:
+    def _known(self, config: DictConfig, job: SweepJob) -> tuple[str | None, bool]:
         """Return the key of a job that is to come, and whether it is done; no key where its settings are invalid."""
         cfg = GlobalHydra.instance().config_loader().load_sweep_config(config, job.overrides)
         try:

@@ -27,7 +27,7 @@ from l2l_cli.results.sweeps import (
     LOST,
     NOT_BEGUN,
     RUNNING,
-    Job,
+    SweepJob,
     messages,
     read_jobs,
     sweep_table,
@@ -72,12 +72,12 @@ class Place:
         """File that is locked as long as the sweep's own process lives."""
         return self.locks / "sweep"
 
-    def at_work(self, job: Job) -> Path:
+    def at_work(self, job: SweepJob) -> Path:
         """Return the file that is locked as long as a process is at a job."""
         return self.locks / f"job-{job.number}"
 
     @contextmanager
-    def serving(self, job: Job) -> Iterator[None]:
+    def serving(self, job: SweepJob) -> Iterator[None]:
         """Be at work on a job, in a process that ends with the sweep's own, and hears requests to stop."""
         if not self.is_here:
             _end_with(self)
@@ -122,7 +122,7 @@ class Sweep:
         planned: Jobs that are known beforehand, if they are.
     """
 
-    def __init__(self, folder: Path, planned: Sequence[Job]) -> None:
+    def __init__(self, folder: Path, planned: Sequence[SweepJob]) -> None:
         self.place = Place(folder)
         self._planned = {job.number: job for job in planned}
         self._made = [one for one in (folder, *folder.parents) if not one.exists()]
@@ -188,7 +188,7 @@ class Sweep:
                 print(f"error: the sweep ended early: {type(error).__name__}: {reason}", file=sys.stderr)
         return max(codes, default=0)
 
-    def _ended(self, job: Job, interrupted: bool) -> Job:
+    def _ended(self, job: SweepJob, interrupted: bool) -> SweepJob:
         """Return a job as it is now that nothing runs any more."""
         if job.status == NOT_BEGUN:
             return replace(job, exit_code=1)
@@ -198,7 +198,7 @@ class Sweep:
             return replace(job, status=INTERRUPTED, exit_code=1)
         return replace(job, status=LOST, message=WITHOUT_A_WORD, exit_code=1)
 
-    def _jobs(self) -> list[Job]:
+    def _jobs(self) -> list[SweepJob]:
         begun = {job.number: job for job in read_jobs(self.place.folder)}
         return [job for _, job in sorted((self._planned | begun).items())]
 
@@ -223,7 +223,7 @@ class Sweep:
         self._alive.close()
 
 
-def planned(config: DictConfig) -> list[Job] | None:
+def planned(config: DictConfig) -> list[SweepJob] | None:
     """Return the jobs of a sweep, where its sweeper knows them beforehand; None if it does not.
 
     Raises:
@@ -235,10 +235,10 @@ def planned(config: DictConfig) -> list[Job] | None:
     given = [*(f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()), *typed]
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     (batch,) = BasicSweeper.split_arguments(parser.parse_overrides(given), None)
-    return [Job(number, overrides) for number, overrides in enumerate(batch)]
+    return [SweepJob(number, overrides) for number, overrides in enumerate(batch)]
 
 
-def announcement(jobs: Sequence[Job], keys: Sequence[str | None], done: Collection[str]) -> str:
+def announcement(jobs: Sequence[SweepJob], keys: Sequence[str | None], done: Collection[str]) -> str:
     """Say how many jobs a sweep has and how many of them are to be run.
 
     Args:

@@ -216,9 +216,9 @@ time.sleep(60)
 WORKER = """
 import sys, time
 from pathlib import Path
-from l2l_cli.results.sweeps import Job
+from l2l_cli.results.sweeps import SweepJob
 from l2l_cli.sweep import Place
-with Place(Path(sys.argv[1]), process=int(sys.argv[2])).serving(Job(0, [])):
+with Place(Path(sys.argv[1]), process=int(sys.argv[2])).serving(SweepJob(0, [])):
     print("at work", flush=True)
     time.sleep(60)
 """

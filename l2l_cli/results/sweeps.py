@@ -27,7 +27,7 @@ SEED = "seed"
 
 
 @dataclass(frozen=True)
-class Job:
+class SweepJob:
     """One job of a sweep.
 
     Attributes:
@@ -63,19 +63,19 @@ class Job:
         atomic_write(folder / f"job-{self.number:04d}.json", json.dumps(asdict(self), indent=2, default=str) + "\n")
 
 
-def read_jobs(folder: Path) -> list[Job]:
+def read_jobs(folder: Path) -> list[SweepJob]:
     """Read the jobs of a sweep that have begun, by their numbers."""
-    jobs = [Job(**json.loads(path.read_text(encoding="utf-8"))) for path in folder.glob("job-*.json")]
+    jobs = [SweepJob(**json.loads(path.read_text(encoding="utf-8"))) for path in folder.glob("job-*.json")]
     return sorted(jobs, key=lambda job: job.number)
 
 
-def swept_keys(jobs: Sequence[Job]) -> list[str]:
+def swept_keys(jobs: Sequence[SweepJob]) -> list[str]:
     """Return the keys that have several values, in the order in which they were given."""
     keys = dict.fromkeys(key for job in jobs for key in job.values)
     return [key for key in keys if len({job.values.get(key) for job in jobs}) > 1]
 
 
-def write_summary(jobs: Sequence[Job], path: Path) -> None:
+def write_summary(jobs: Sequence[SweepJob], path: Path) -> None:
     """Write one line for each job: what was swept, what came of it, and all that its command returned."""
     swept = swept_keys(jobs)
     returned = dict.fromkeys(key for job in jobs for key in job.row if key not in ("objective", "run"))
@@ -90,12 +90,12 @@ def write_summary(jobs: Sequence[Job], path: Path) -> None:
             lines.writerow([job.number, *keys, *end, *(job.row.get(key, "") for key in returned), _reason(job)])
 
 
-def sweep_table(jobs: Sequence[Job]) -> Table:
+def sweep_table(jobs: Sequence[SweepJob]) -> Table:
     """Return a line for each combination of what was swept, the lowest mean over seeds first."""
     swept = swept_keys(jobs)
     seeded = SEED in swept
     keys = [key for key in swept if key != SEED]
-    groups: dict[tuple[str, ...], list[Job]] = {}
+    groups: dict[tuple[str, ...], list[SweepJob]] = {}
     for job in jobs:
         groups.setdefault(tuple(job.values.get(key, "") for key in keys), []).append(job)
     lines = [(_mean(group), values, group) for values, group in groups.items()]
@@ -115,9 +115,9 @@ def sweep_table(jobs: Sequence[Job]) -> Table:
     return text_table(title, columns | {measure: True, "status": False}, rows)
 
 
-def messages(jobs: Sequence[Job]) -> list[str]:
+def messages(jobs: Sequence[SweepJob]) -> list[str]:
     """Return what is to be said of jobs that did not end well, each reason once."""
-    told: dict[str, list[Job]] = {}
+    told: dict[str, list[SweepJob]] = {}
     for job in jobs:
         if job.message:
             told.setdefault(job.message, []).append(job)
@@ -130,16 +130,16 @@ def messages(jobs: Sequence[Job]) -> list[str]:
     return lines
 
 
-def _losses(group: Iterable[Job]) -> list[float]:
+def _losses(group: Iterable[SweepJob]) -> list[float]:
     return [job.objective for job in group if not math.isnan(job.objective)]
 
 
-def _mean(group: Iterable[Job]) -> float:
+def _mean(group: Iterable[SweepJob]) -> float:
     losses = _losses(group)
     return statistics.fmean(losses) if losses else math.nan
 
 
-def _shown(group: Sequence[Job]) -> str:
+def _shown(group: Sequence[SweepJob]) -> str:
     losses = _losses(group)
     if not losses:
         return "–"
@@ -158,12 +158,12 @@ def _digits(value: float, count: int) -> str:
     return f"{value:#.{count}g}".removesuffix(".")
 
 
-def _states(group: Sequence[Job]) -> str:
+def _states(group: Sequence[SweepJob]) -> str:
     counts = Counter(job.status for job in group)
     states = ", ".join(name if len(counts) == 1 else f"{count} {name}" for name, count in counts.items())
     reasons = dict.fromkeys(_reason(job) for job in group if job.message)
     return states + (f": {'; '.join(reasons)}" if reasons else "")
 
 
-def _reason(job: Job) -> str:
+def _reason(job: SweepJob) -> str:
     return job.message.partition("\n")[0]

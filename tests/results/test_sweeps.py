@@ -13,7 +13,7 @@ from l2l_cli.results.sweeps import (
     FAILED,
     REUSED,
     RUNNING,
-    Job,
+    SweepJob,
     messages,
     read_jobs,
     sweep_table,
@@ -24,15 +24,15 @@ from l2l_cli.results.sweeps import (
 LOSSES = {("12", "0"): 0.5, ("12", "1"): 0.75, ("32", "0"): 0.25, ("32", "1"): 0.125}
 
 
-def job(number: int, hidden: str, seed: str, status: str = DONE, **rest: object) -> Job:
+def job(number: int, hidden: str, seed: str, status: str = DONE, **rest: object) -> SweepJob:
     row = {} if status == FAILED else {"objective": "best_loss", "best_loss": LOSSES[hidden, seed], "run": "here"}
-    return Job(number, ["task=b16", f"learner.hidden={hidden}", f"seed={seed}"], status, row, **rest)
+    return SweepJob(number, ["task=b16", f"learner.hidden={hidden}", f"seed={seed}"], status, row, **rest)
 
 
 JOBS = [job(number, *values) for number, values in enumerate(LOSSES)]
 
 
-def shown(jobs: list[Job], width: int = 80) -> list[list[str]]:
+def shown(jobs: list[SweepJob], width: int = 80) -> list[list[str]]:
     """The cells of the table's lines."""
     console = Console(width=width)
     with console.capture() as captured:
@@ -62,7 +62,7 @@ def test_a_table_of_one_combination_marks_none():
 
 def test_what_a_sweeper_draws_is_shortened_and_fits_into_80_columns():
     drawn = "0.04228517846555483"
-    jobs = [Job(number, [f"optimizer.lr={value}"], DONE) for number, value in enumerate((drawn, "0.1"))]
+    jobs = [SweepJob(number, [f"optimizer.lr={value}"], DONE) for number, value in enumerate((drawn, "0.1"))]
     cells = shown(jobs)
     assert "0.04229" in [line[0] for line in cells]
     assert len(cells) == 3  # no cell is broken over lines
@@ -93,4 +93,4 @@ def test_a_job_is_read_as_it_was_written(status, tmp_path):
 
 
 def test_keys_are_swept_that_have_several_values():
-    assert swept_keys([Job(0, ["a=1", "+b=2", "c=3"]), Job(1, ["a=1", "+b=4"])]) == ["b", "c"]
+    assert swept_keys([SweepJob(0, ["a=1", "+b=2", "c=3"]), SweepJob(1, ["a=1", "+b=4"])]) == ["b", "c"]
