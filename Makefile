@@ -3,10 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
 PEERS := .venv-bench/.installed
+COMING := .venv-release/.installed
 PAPERS := $(notdir $(wildcard conf/experiment/*))
 
 .DEFAULT_GOAL := help
-.PHONY: help install test test-slow check lint layout types format smoke reproduce bench bench-compare bench-gpu clean
+.PHONY: help install test test-slow check lint layout types format smoke reproduce bench bench-compare bench-gpu release clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -66,6 +67,21 @@ $(PEERS): tests/bench/peers/requirements.txt constraints.txt
 		xargs -n 1 .venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 	@touch $@
 
+release: $(COMING) ## Build the wheel, and try it with the coming version of Hydra
+	rm -rf dist
+	.venv-release/bin/python -m build --wheel --outdir dist
+	.venv-release/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall dist/*.whl
+	.venv-release/bin/python tests/release.py .venv-release/bin/l2l
+
+$(COMING): pyproject.toml constraints.txt
+	@echo "setting up .venv-release (once)"
+	test -x .venv-release/bin/python || $(PYTHON) -m venv .venv-release
+	grep -vE '^(hydra-core|omegaconf|antlr4-python3-runtime)==' constraints.txt > .venv-release/constraints.txt
+	.venv-release/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-release/constraints.txt torch
+	.venv-release/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-release/constraints.txt \
+		. build 'hydra-core>=1.4.0rc3' 'omegaconf>=2.4.1rc1'
+	@touch $@
+
 clean: ## Remove the environments and all caches; outputs stay
-	rm -rf .venv .venv-bench .pytest_cache .mypy_cache .ruff_cache build dist
+	rm -rf .venv .venv-bench .venv-release .pytest_cache .mypy_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

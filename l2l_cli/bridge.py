@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import json
+import math
 import os
 import sys
 import traceback
@@ -23,11 +23,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from l2l_cli import __version__
 from l2l_cli.commands.checks import check
-from l2l_cli.config.compose import ConfigError, quoted, search_path, settings_from, usage_error
+from l2l_cli.commands.known import key_of, known, remember
+from l2l_cli.config.compose import VERSION_BASE, ConfigError, own_hydra, quoted, search_path, settings_from, usage_error
 from l2l_cli.config.groups import config_root
-from l2l_cli.config.schema import GROUPS
+from l2l_cli.config.schema import GROUPS, Settings
 from l2l_cli.core.errors import L2LError, RunFailed, UsageError
 from l2l_cli.core.nodes import Entries
+from l2l_cli.results.sweeps import DONE, FAILED, INTERRUPTED, REUSED, RUNNING, SweepJob
+from l2l_cli.sweep import Place, Sweep, announcement, planned
 
 QUIET = (
     # Hydra itself writes nothing: a run's folder is named by its configuration, and made once that is valid.
@@ -38,13 +41,34 @@ QUIET = (
     "hydra/hydra_logging=none",
 )
 
+INTERRUPTED_CODE = 130
+"""Exit code of what a user or a scheduler has interrupted."""
+
+
+class NoLoss(float):
+    """The loss of a job that failed: NaN for sweepers that compute with it, no number for those that ask for one.
+
+    An error would end the sweep by most sweepers' defaults.  Nevergrad takes NaN for a very high loss; Optuna marks a
+    trial as failed whose result does not convert to a number, but breaks off at NaN.
+    """
+
+    def __float__(self) -> float:
+        """Refuse to be a number."""
+        raise ValueError("the job has failed")
+
 
 class Outcome(NamedTuple):
-    """How a job ended: the row that it returned, or a message and an exit code."""
+    """How a job ended: the row that it returned and whether that was known before, or a message and an exit code."""
 
     row: Entries | None
-    message: str | None = None
+    message: str = ""
     exit_code: int = 0
+    reused: bool = False
+
+    @property
+    def status(self) -> str:
+        """The job's status in the table of a sweep."""
+        return FAILED if self.row is None else REUSED if self.reused else DONE
 
 
 @dataclass
@@ -56,40 +80,97 @@ class HydraJob:
         flags: Flags that are passed on to the command.
         config_dir: Folder with further configuration and Python modules.
         argv: Command line as it was typed, for the run's records.
-        outcomes: Outcomes of the jobs that ran in this process.
+        place: Place where the jobs of a sweep meet; None without a sweep.
+        outcomes: Outcomes of the jobs that ran in this process without a sweep.
     """
 
     command: str
     flags: Entries
     config_dir: str | None
     argv: list[str]
+    place: Place | None = None
     outcomes: list[Outcome] = field(default_factory=list)
 
-    def __call__(self, cfg: DictConfig) -> None:
-        """Run the command on one configuration and note how that ended."""
+    def __call__(self, cfg: DictConfig) -> float:
+        """Run the command on one configuration, note how that ended, and return the loss that a sweeper minimizes."""
         search_path(self.config_dir)
         runtime = HydraConfig.get()
-        outcome = self._run(cfg, runtime)
-        if runtime.mode == RunMode.MULTIRUN:
-            folder = Path(runtime.sweep.dir)
-            row = {"overrides": " ".join(_typed(runtime)), "outcome": outcome._asdict()}
-            (folder / f"job-{int(runtime.job.num):04d}.json").write_text(json.dumps(row, default=str))
-        self.outcomes.append(outcome)
+        if self.place is None:
+            self.outcomes.append(self._run(cfg, runtime))
+            return NoLoss("nan")
+        job = SweepJob(int(runtime.job.num), _typed(runtime), RUNNING)
+        with self.place.serving(job):
+            job.write(self.place.folder)
+            try:
+                outcome = self._run(cfg, runtime)
+                job = replace(job, status=outcome.status, row=outcome.row or {}, message=outcome.message)
+                job = replace(job, exit_code=outcome.exit_code)
+            except KeyboardInterrupt:
+                job = replace(job, status=INTERRUPTED, exit_code=INTERRUPTED_CODE)
+                if self.place.is_here:
+                    raise
+            finally:
+                job.write(self.place.folder)
+        return NoLoss("nan") if math.isnan(job.objective) else job.objective
+
+    def begin(self, arguments: Sequence[str]) -> Sweep:
+        """Begin a sweep by Hydra's ``arguments``, and say what is to be run.
+
+        Raises:
+            HydraException, OmegaConfBaseException, ValueError: The configuration is not valid.
+        """
+        with own_hydra():
+            loader = GlobalHydra.instance().config_loader()
+            config = loader.load_configuration(self.command, list(arguments), RunMode.MULTIRUN)
+            jobs = planned(config)
+            keys = [self._known(config, job) for job in jobs or ()]
+        folder = Path(config.hydra.sweep.dir).resolve()
+        if jobs is None:
+            print(f"sweep by {config.hydra.runtime.choices['hydra/sweeper']}: jobs done before are reused", flush=True)
+        else:
+            done = {key for key, is_done in keys if key is not None and is_done}
+            print(announcement(jobs, [key for key, _ in keys], done), flush=True)
+        sweep = Sweep(folder, jobs or [])
+        self.place = sweep.place
+        return sweep
+
+    def _known(self, config: DictConfig, job: SweepJob) -> tuple[str | None, bool]:
+        """Return the key of a job that is to come, and whether it is done; no key where its settings are invalid."""
+        cfg = GlobalHydra.instance().config_loader().load_sweep_config(config, job.overrides)
+        try:
+            settings = self._settings(cfg, cfg.hydra)
+            key = key_of(self.command, settings, self.flags)
+            return key, known(self.command, settings, self.flags) is not None
+        except UsageError:  # the job itself will tell
+            return None, False
+
+    def _settings(self, cfg: DictConfig, runtime: HydraConf) -> Settings:
+        choices = {group: runtime.runtime.choices.get(group) for group in GROUPS}
+        return replace(settings_from(cfg, choices, _typed(runtime)), config_dir=self.config_dir)
 
     def _run(self, cfg: DictConfig, runtime: HydraConf) -> Outcome:
         patched, sys.argv = sys.argv, self.argv
         try:
-            choices = {group: runtime.runtime.choices.get(group) for group in GROUPS}
-            settings = replace(settings_from(cfg, choices, _typed(runtime)), config_dir=self.config_dir)
+            settings = self._settings(cfg, runtime)
             check(self.command, settings, **self.flags)
-            module = importlib.import_module(f"l2l_cli.commands.{self.command.replace('-', '_')}")
-            return Outcome(module.run(settings, **self.flags))
+            if self.place is None:
+                return Outcome(self._result(settings))
+            with self.place.alone(key_of(self.command, settings, self.flags)):
+                if (row := known(self.command, settings, self.flags)) is not None:
+                    return Outcome(row, reused=True)
+                return Outcome(self._result(settings))
         except L2LError as error:
-            return Outcome(None, f"error: {error}", error.exit_code)
+            return Outcome(None, str(error), error.exit_code)
         except Exception:  # whatever a job or a user's class raises ends this job alone, with its traceback
             return Outcome(None, trimmed_traceback(), RunFailed.exit_code)
         finally:
             sys.argv = patched
+
+    def _result(self, settings: Settings) -> Entries:
+        module = importlib.import_module(f"l2l_cli.commands.{self.command.replace('-', '_')}")
+        row: Entries = module.run(settings, **self.flags)
+        remember(self.command, settings, self.flags, row)
+        return row
 
 
 def launch(
@@ -106,40 +187,47 @@ def launch(
 
     Raises:
         UsageError: The configuration is not valid.
+        KeyboardInterrupt: The user interrupted it.
     """
-    multirun = "-m" in hydra_flags
-    if multirun and "WORLD_SIZE" in os.environ:
+    if "-m" in hydra_flags and "WORLD_SIZE" in os.environ:
         raise UsageError("-m under a distributed launcher would start every job on every rank; launch one sweep a rank")
-    search = search_path(config_dir)
     job = HydraJob(command, flags, config_dir, list(sys.argv))
-    output = next((item.split("=", 1)[1] for item in overrides if item.startswith("output=")), "outputs")
     stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
-    sweep = Path(output) / "multirun" / f"{stamp}-{os.getpid()}"
-    arguments = [*QUIET, f"hydra.sweep.dir={quoted(str(sweep))}", *search, *overrides, *hydra_flags]
-    fresh = [folder for folder in (sweep, *sweep.parents) if not folder.exists()]
+    folder = quoted(f"${{output}}/multirun/{stamp}-{os.getpid()}")
+    arguments = [*QUIET, f"hydra.sweep.dir={folder}", *search_path(config_dir), *overrides]
     try:
-        with _patched(arguments):
-            hydra.main(version_base="1.3", config_path=str(config_root()), config_name=command)(job)()
+        if "-m" in hydra_flags or "hydra.mode=MULTIRUN" in overrides:
+            return _sweep(job, arguments, hydra_flags)
+        _hydra(job, [*arguments, *hydra_flags])
     except ConfigError as error:
-        _discard(sweep, fresh)
         raise usage_error(error, overrides, config_dir) from error
-    return _finish_sweep(sweep) if multirun else _finish(job.outcomes)
+    return _finish(job.outcomes)
+
+
+def _sweep(job: HydraJob, arguments: Sequence[str], hydra_flags: Sequence[str]) -> int:
+    sweep = job.begin(arguments)
+    try:
+        _hydra(job, [*arguments, f"hydra.sweep.dir={quoted(str(sweep.place.folder))}", *hydra_flags])
+    except KeyboardInterrupt:
+        return sweep.finish(interrupted=True)
+    except Exception as error:
+        # Once a job has begun the configuration is valid, and whatever is raised is the launcher's or the sweeper's.
+        if isinstance(error, ConfigError) and not sweep.has_begun:
+            sweep.discard()
+            raise
+        return sweep.finish(error)
+    return sweep.finish()
+
+
+def _hydra(job: HydraJob, arguments: Sequence[str]) -> None:
+    with _patched(arguments):
+        hydra.main(config_path=str(config_root()), config_name=job.command, **VERSION_BASE)(job)()
 
 
 def _typed(runtime: HydraConf) -> list[str]:
     """Return the overrides as typed: reading them one by one would resolve a ``${…}`` in them."""
     typed: Any = OmegaConf.to_container(runtime.overrides.task, resolve=False)
     return [str(item) for item in typed]
-
-
-def _discard(sweep: Path, fresh: Sequence[Path]) -> None:
-    """Remove what Hydra wrote for a sweep before it met an invalid configuration."""
-    if any(sweep.glob("job-*.json")):
-        return
-    (sweep / "multirun.yaml").unlink(missing_ok=True)
-    for folder in fresh:
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
 
 
 @contextmanager
@@ -162,26 +250,8 @@ def _patched(arguments: Sequence[str]) -> Iterator[None]:
 def _finish(outcomes: Sequence[Outcome]) -> int:
     for outcome in outcomes:
         if outcome.message:
-            print(outcome.message, file=sys.stderr)
+            print(f"error: {outcome.message}", file=sys.stderr)
     return max((outcome.exit_code for outcome in outcomes), default=0)
-
-
-def _finish_sweep(sweep: Path) -> int:
-    """Print and write one table of all jobs."""
-    import pandas as pd
-
-    from l2l_cli.results.tables import frame_table
-    from l2l_cli.results.terminal import console
-
-    jobs = [json.loads(path.read_text()) for path in sorted(sweep.glob("job-*.json"))]
-    outcomes = [Outcome(**job["outcome"]) for job in jobs]
-    frame = pd.DataFrame(
-        [{"overrides": job["overrides"], **(job["outcome"]["row"] or {"status": "failed"})} for job in jobs]
-    )
-    frame.to_csv(sweep / "summary.csv", index=False)
-    console().print(frame_table(frame.drop(columns="run", errors="ignore"), f"{len(jobs)} runs"))
-    print(f"summary: {sweep / 'summary.csv'}")
-    return _finish(outcomes)
 
 
 def trimmed_traceback() -> str:
@@ -191,7 +261,7 @@ def trimmed_traceback() -> str:
     shown = traceback.TracebackException.from_exception(error)
     kept = [frame for frame in shown.stack if _is_ours(frame.filename)]
     lines = [f"  {Path(frame.filename).name}:{frame.lineno} in {frame.name}: {frame.line}" for frame in kept]
-    return "\n".join([f"error: l2l {__version__} failed: {type(error).__name__}: {error}", *lines])
+    return "\n".join([f"l2l {__version__} failed: {type(error).__name__}: {error}", *lines])
 
 
 def _is_ours(filename: str) -> bool:

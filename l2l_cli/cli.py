@@ -193,8 +193,9 @@ def compare(
 
 def _sort(words: list[str], config_dir: str | None) -> tuple[list[str], list[str], list[str]]:
     """Return overrides, learners and run folders apart."""
-    overrides, rest = _overrides_and_others(words)
     known = options("learner", config_dir)
+    overrides = [word for word in words if _is_override(word) and not (Path(word) / "run.json").is_file()]
+    rest = [word for word in words if word not in overrides]
     for word in rest:
         if word not in known and not Path(word).is_dir():
             raise UsageError(
@@ -205,10 +206,9 @@ def _sort(words: list[str], config_dir: str | None) -> tuple[list[str], list[str
     return overrides, learners, [word for word in rest if word not in known]
 
 
-def _overrides_and_others(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the words that change the configuration, and the others."""
-    overrides = [word for word in words if "=" in word or word.startswith(("~", "+"))]
-    return overrides, [word for word in words if word not in overrides]
+def _is_override(word: str) -> bool:
+    """Return whether a word reads like one that changes the configuration."""
+    return "=" in word or word.startswith(("~", "+"))
 
 
 @app.command(epilog=_groups_help("hardware"))
@@ -237,7 +237,6 @@ def reproduce(
 
     Overrides change every row, as in `l2l reproduce PAPER table1 hardware.threads=2 meta.updates=100`.
     """
-    overrides, artefacts = _overrides_and_others(words or [])
     known = papers(config_dir)
     if list_:
         from l2l_cli.commands.catalogue import print_catalogue
@@ -247,6 +246,8 @@ def reproduce(
         raise UsageError(f"which paper? known are {', '.join(known)}; see `l2l reproduce --list`")
     if paper not in known:
         raise UsageError(f"there is no preset for {paper!r}{did_you_mean(paper, known)} (papers: {', '.join(known)})")
+    artefacts = [word for word in words or [] if word in known[paper] or not _is_override(word)]
+    overrides = [word for word in words or [] if word not in artefacts]
     for artefact in artefacts:
         if artefact not in known[paper]:
             raise UsageError(

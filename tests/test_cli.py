@@ -69,6 +69,25 @@ def test_a_mistake_is_one_line_and_writes_nothing(arguments, monkeypatch, capsys
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_of_a_run_is_one_also_with_an_equals_sign_in_its_name(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    Path("a=b").mkdir()
+    Path("a=b/run.json").write_text('{"status": "failed", "results": 1}')
+    code, _, err = run("compare a=b adam", monkeypatch, capsys)
+    assert code == 2
+    assert "a=b is failed, not done" in err
+
+
+def test_an_artefact_is_one_also_with_an_equals_sign_in_its_name(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    Path("experiment/hochreiter2001").mkdir(parents=True)
+    Path("experiment/hochreiter2001/a=b.yaml").write_text("")
+    code, _, err = run("reproduce hochreiter2001 a=b c=d e --config-dir .", monkeypatch, capsys)
+    assert code == 2
+    assert "hochreiter2001 has no artefact 'e'" in err
+    assert "a=b" in err
+
+
 COMMAND = """
 import json, sys
 sys.argv = ["l2l", *{arguments!r}]
@@ -124,6 +143,7 @@ def test_a_run_loads_no_compiler_and_no_device_mode_and_its_repetition_no_torch(
     assert loaded(small, *heavy, then=no_mode) == []
     assert json.loads(next(tmp_path.glob("outputs/meta-train/*/run.json")).read_text())["status"] == "done"
     assert loaded(small, "torch", *heavy) == []
+    assert loaded(small.replace("meta-train", "meta-train -m"), "torch", *heavy) == []
 
 
 @pytest.mark.parametrize("command", ["meta-train", "evaluate", "compare"])

@@ -105,10 +105,10 @@ def test_a_sweep_ends_in_one_table(launcher, monkeypatch, capsys):
     arguments = f"meta-train -m {LSTM} learner.hidden=2,3 seed=0,1 {launcher}".replace("learner.hidden=4 ", "")
     code, out, _ = run(arguments, monkeypatch, capsys)
     assert code == 0
-    assert "4 runs" in out
+    assert "4 jobs: 4 done" in out
     summary = pd.read_csv(only("outputs/multirun/*/summary.csv"))
     assert len(summary) == 4
-    assert summary.best_validation.notna().all()
+    assert (summary.objective == summary.best_validation).all()
     assert len(list(Path("outputs/meta-train").iterdir())) == 4
 
 
@@ -117,7 +117,7 @@ def test_a_job_that_fails_does_not_end_a_sweep(monkeypatch, capsys):
     code, out, err = run(arguments, monkeypatch, capsys)
     assert code == 2
     assert "meta.schedule must be cosine, constant or steps" in err
-    assert "2 runs" in out
+    assert "2 jobs: 1 done, 1 failed" in out
     assert len(list(Path("outputs/meta-train").iterdir())) == 1
 
 

@@ -74,7 +74,7 @@ def run(settings: Settings, learners: list[str], runs: list[str], trust: list[st
     column = held_out.COLUMN if task.spec.hides else "final loss"
     best = table.sort_values(column).iloc[0]
     key = column.replace(" ", "_").replace("-", "_")
-    return {"best": best["contender"], key: best[column], "run": str(folder.path)}
+    return {"objective": key, "best": best["contender"], key: best[column], "run": str(folder.path)}
 
 
 def _completed(settings: Settings, saved: Sequence[Settings]) -> Settings:

@@ -66,7 +66,8 @@ def run(settings: Settings, run_folder: str, trust: list[str]) -> dict[str, Any]
     console().print(frame_table(frame, f"{settings.run_name} on {episodes} fresh test episodes"))
     print(f"report: {folder.path / 'report.md'}")
     keys = {"mean loss": "mean_loss", "final loss": "final_loss", held_out.COLUMN: "held_out_loss"}
-    return {key: table[0][name] for name, key in keys.items() if name in table[0]} | {"run": str(folder.path)}
+    row = {key: table[0][name] for name, key in keys.items() if name in table[0]}
+    return {"objective": "mean_loss", **row, "run": str(folder.path)}
 
 
 def _horizons(task: Task, settings: Settings) -> list[Problem]:

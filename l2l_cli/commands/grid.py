@@ -68,7 +68,8 @@ def run(
     print(f"report: {folder.path / 'report.md'}")
     better = sum(one.ratio() < 1.0 for one in comparisons) if rivals else None
     first = comparisons[0].run.mean.value
-    return {"final_loss": first, "cells": len(comparisons), "better": better, "run": str(folder.path)}
+    row = {"final_loss": first, "cells": len(comparisons), "better": better}
+    return {"objective": "final_loss", **row, "run": str(folder.path)}
 
 
 def _rival(name: str, settings: Settings, tasks: Sequence[Task]) -> Contender:

@@ -27,7 +27,14 @@ def run(settings: Settings, resume: str | None = None, trust: list[str] | None =
         f"best validation loss ({facts.get('criterion', settings.meta.criterion)}): {facts['best_validation']:.6g} "
         f"after {facts['updates']} updates, {facts['skipped']} skipped, {facts['seconds']:.0f} s"
     )
+    return row_of(folder)
+
+
+def row_of(folder: RunFolder) -> Entries:
+    """Return the row of a run that is done in a sweep's summary."""
+    facts = folder.facts()
     return {
+        "objective": "best_validation",
         "best_validation": facts["best_validation"],
         "updates": facts["updates"],
         "skipped": facts["skipped"],

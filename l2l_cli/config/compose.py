@@ -10,6 +10,7 @@ from dataclasses import asdict, fields, replace
 from functools import cache
 from pathlib import Path
 
+import hydra
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
@@ -27,6 +28,9 @@ from l2l_cli.core.nodes import Entries, Node
 
 ConfigError = (HydraException, OmegaConfBaseException, ValueError)
 """Errors that Hydra and OmegaConf raise for an invalid configuration; ValueError is for task=null."""
+
+VERSION_BASE = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
+"""Argument by which Hydra 1.3 takes its own defaults; later versions warn of it."""
 
 INTERNAL = {"choices", "overrides", "config_dir"}
 """Fields of the settings that the program fills in."""
@@ -72,7 +76,7 @@ def compose_seed(overrides: Sequence[str], seed: int, output: str, config_dir: s
 def _composed(command: str, overrides: Sequence[str], config_dir: str | None) -> tuple[DictConfig, Entries]:
     """Return what Hydra composes, and the choice made in each group."""
     try:
-        with _own_hydra():
+        with own_hydra():
             cfg = hydra_compose(command, [*overrides, *search_path(config_dir)], return_hydra_config=True)
     except ConfigError as error:
         raise usage_error(error, overrides, config_dir) from error
@@ -87,12 +91,12 @@ _composed_once = cache(_composed)
 
 
 @contextmanager
-def _own_hydra() -> Iterator[None]:
+def own_hydra() -> Iterator[None]:
     """Use Hydra's global state and restore it afterwards: a job may be running under it."""
     state = GlobalHydra.instance()
     running, state.hydra = state.hydra, None
     try:
-        with initialize_config_dir(str(config_root()), version_base="1.3", job_name="l2l"):
+        with initialize_config_dir(str(config_root()), job_name="l2l", **VERSION_BASE):
             yield
     finally:
         state.hydra = running

@@ -1,0 +1,71 @@
+"""What a job came to before: a job that is done need not run again; no torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from l2l_cli.commands.meta_train import row_of
+from l2l_cli.config.compose import identity_of_training
+from l2l_cli.config.schema import Settings
+from l2l_cli.core.files import atomic_write
+from l2l_cli.core.nodes import Entries, Node
+from l2l_cli.results.run import RUN, RunFolder, identity
+from l2l_cli.runs.folders import done_before
+
+IRRELEVANT = ("hardware", "data", "output")
+"""Settings that leave a job's results as they are."""
+
+
+def key_of(command: str, settings: Settings, flags: Node) -> str:
+    """Return 8 hex digits that name a job by what its results depend on.
+
+    Raises:
+        UsageError: A run that the job reads cannot be read.
+    """
+    if command == "meta-train":
+        return identity({"command": command, "resume": flags.get("resume"), **identity_of_training(settings)})
+    plain = {name: value for name, value in asdict(settings).items() if name not in (*IRRELEVANT, "config_dir")}
+    # Which options were set counts beside their values: a task that was not chosen is the run's.
+    plain["overrides"] = [item for item in settings.overrides if not item.lstrip("+").startswith(IRRELEVANT)]
+    read = {name: _runs(value) if name in ("run_folder", "runs") else value for name, value in flags.items()}
+    return identity({"command": command, **plain, **read})
+
+
+def known(command: str, settings: Settings, flags: Node) -> Entries | None:
+    """Return the row of a job that is done already; None if it is still to be run.
+
+    Raises:
+        UsageError: A run that the job reads cannot be read.
+    """
+    if command == "meta-train":
+        folder = None if flags.get("resume") else done_before(settings)
+        return row_of(folder) if folder else None
+    path = _path(command, settings, flags)
+    if not path.is_file():
+        return None
+    row: Entries = json.loads(path.read_text())
+    # Relative to the present directory, which need not be that of the earlier job.
+    run = RunFolder(Path(settings.output) / command / Path(row["run"]).name)
+    is_done = (run.path / RUN).is_file() and run.status == "done"
+    return row | {"run": str(run.path)} if is_done else None
+
+
+def remember(command: str, settings: Settings, flags: Node, row: Node) -> None:
+    """Keep the row of a job that is done, unless its run folder tells all that the row does."""
+    if command != "meta-train":
+        path = _path(command, settings, flags)
+        path.parent.mkdir(exist_ok=True)
+        atomic_write(path, json.dumps(row, default=str))
+
+
+def _path(command: str, settings: Settings, flags: Node) -> Path:
+    return Path(settings.output) / command / ".jobs" / f"{key_of(command, settings, flags)}.json"
+
+
+def _runs(paths: str | Iterable[str]) -> list[object]:
+    """Describe runs by what they are, wherever they lie."""
+    names = [paths] if isinstance(paths, str) else paths
+    return [(Path(name).name, RunFolder.load(Path(name)).config()) for name in names]
