@@ -34,7 +34,7 @@ OUTPUT = "outputs"
 SOURCES = "sources.md"
 """Page beside the report that says where each part of the paper is in the code."""
 
-FREE = ("hardware", "data")
+FREE = ("hardware", "data", "store")
 """Keys that change where and how fast, never what: they do not mark a report as changed."""
 
 
@@ -74,7 +74,8 @@ def _folder(request: ReproduceRequest, asked: Sequence[Experiment]) -> tuple[Run
         "name": request.paper,
         "scale": request.scale,
         "artefacts": {
-            one.name: {row: [job.overrides for job in jobs] for row, jobs in one.jobs.items()} for one in asked
+            one.name: {row: [_deciding(job.overrides) for job in jobs] for row, jobs in one.jobs.items()}
+            for one in asked
         },
     }
     plain = json.loads(json.dumps(config))  # lists for tuples, as config.yaml will say
@@ -114,10 +115,14 @@ def _marks(request: ReproduceRequest) -> list[str]:
     marks = []
     if request.scale == "smoke":
         marks.append("**This is a smoke run: it shows that everything runs.  Its numbers mean nothing.**")
-    changed = [item for item in request.overrides if item.lstrip("+~").split(".")[0].split("=")[0] not in FREE]
-    if changed:
+    if changed := _deciding(request.overrides):
         marks.append(f"**The preset was changed: `{'`, `'.join(changed)}`.  These are not the preset's numbers.**")
     return marks
+
+
+def _deciding(overrides: Sequence[str]) -> list[str]:
+    """Return the overrides that change what is computed."""
+    return [item for item in overrides if item.lstrip("+~").split(".")[0].split("=")[0] not in FREE]
 
 
 def _introduced(request: ReproduceRequest, one: Experiment, sections: Sequence[Section]) -> list[Section]:
@@ -152,7 +157,8 @@ def _provenance(asked: Sequence[Experiment], costs: pd.DataFrame, folder: RunFol
         f"`{facts['command']}`.  Runs that were already done are reused and not counted in these minutes.",
         f"CPU-minutes of all rows, reused or not: {', '.join(f'{name} {each:.1f}' for name, each in minutes.items())}; "
         f"{sum(minutes.values()):.1f} in all.  The table gives the CPU-seconds of a run, means over seeds; seeds that "
-        "were trained side by side have equal shares, and a training that several rows measure is the first one's.",
+        "were trained side by side have equal shares, and a training that several rows measure is the first one's.  "
+        "Scores and trials that were found in the store count by what they once took.",
         listed(f"{one.name}: {one.settings.source}" for one in asked),
     ]
     return Section("Provenance", text, tables=[costs.dropna(axis=1, how="all")])

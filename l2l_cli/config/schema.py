@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from l2l_cli.config.storing import Storing
 from l2l_cli.core.ranges import Range, ranges_of
 from l2l_cli.meta.plan import CRITERIA, MetaPlan
 
@@ -239,6 +240,7 @@ class Settings:
     search: Search = field(default_factory=Search)
     hardware: Hardware = field(default_factory=Hardware)
     data: Data = field(default_factory=Data)
+    store: Storing = field(default_factory=Storing)
     vary: dict[str, Any] = field(default_factory=dict)
     contenders: dict[str, Any] = field(default_factory=dict)
     paper: dict[str, Any] = field(default_factory=dict)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import secrets
 from pathlib import Path
+
+TEMPORARY = ".tmp"
+"""Ending of a file's name while it is being written; its first character is a dot."""
 
 
 def atomic_write(path: Path, content: bytes | str) -> None:
     """Replace a file so that readers, also after a crash, see either the old content or the new one."""
     data = content.encode() if isinstance(content, str) else content
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Two threads, or processes of two machines that share a file system, may write one file at the same time.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY}")
     try:
         with temporary.open("wb") as file:
             file.write(data)

@@ -20,6 +20,7 @@ from l2l_cli.papers.measuring import Bench, Group, run_chain
 from l2l_cli.results.run import identity
 from l2l_cli.runs.building import build_learner, build_task, is_meta_trained
 from l2l_cli.runs.contenders import problems_of
+from l2l_cli.runs.folders import store_of
 from l2l_cli.runs.progress import Reporter
 from l2l_cli.runs.training import expected_seconds, side_by_side
 from l2l_cli.runs.tuning import tunable
@@ -40,7 +41,7 @@ def run_jobs(jobs: Sequence[Job], folder: Path, root: Path, processes: int, titl
     groups = _groups([job for job in jobs if not files[job.key].exists()], settings)
     if not groups:
         return files
-    chains, bench = _chains(groups, settings), Bench(folder / "scores", files)
+    chains, bench = _chains(groups, settings), Bench(files)
     with multiprocessing.Manager() as manager:
         news: Any = manager.Queue()
         context = multiprocessing.get_context("spawn")
@@ -54,6 +55,7 @@ def run_jobs(jobs: Sequence[Job], folder: Path, root: Path, processes: int, titl
             finally:
                 # After a failure or Ctrl-C nothing new is begun; after success nothing is left.
                 pool.shutdown(wait=True, cancel_futures=True)
+    store_of(settings[jobs[0].key]).prune()
     return files
 
 

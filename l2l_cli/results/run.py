@@ -193,14 +193,19 @@ class RunFolder:
             return {}
         facts, now, spent = self.facts(), time.monotonic(), LEDGER.since(self._mark)
         seconds = float(facts.get("seconds", 0.0)) + now - self._since
-        used = facts.get("cpu_seconds", {})
         self._since, self._mark = now, LEDGER.mark()
+        used = {"cpu_seconds": spent.seconds, "reused_cpu_seconds": spent.reused}
         return {
             "seconds": round(seconds, 3),
-            "cpu_seconds": used | {name: round(used.get(name, 0.0) + part, 3) for name, part in spent.seconds.items()},
+            **{name: _added(facts.get(name, {}), parts) for name, parts in used.items() if parts},
             "began": {name: date_of(when) for name, when in spent.began.items()} | facts.get("began", {}),
             "peak_memory_bytes": max(int(facts.get("peak_memory_bytes", 0)), _peak_memory()),
         }
+
+
+def _added(before: Mapping[str, float], parts: Mapping[str, float]) -> dict[str, float]:
+    """Return sums by name, rounded to milliseconds."""
+    return {**before, **{name: round(before.get(name, 0.0) + part, 3) for name, part in parts.items()}}
 
 
 def _take(file: IO[str]) -> bool:

@@ -1,13 +1,16 @@
-"""The folders of meta-training runs: claimed, found done, or named by a user; no torch."""
+"""Folders: those of meta-training runs, claimed, found done, or named by a user, and the store; no torch."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from l2l_cli.config.build import changed
 from l2l_cli.config.compose import identity_of_training, settings_of_run
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError
 from l2l_cli.results.run import RunFolder
+from l2l_cli.results.store import GIGABYTE, Store
 
 WEIGHTS = "weights.safetensors"
 """File of a finished run's trained φ, by the learner's names."""
@@ -24,20 +27,28 @@ def done_before(settings: Settings) -> RunFolder | None:
     return folder if folder and folder.status == "done" else None
 
 
+def store_of(settings: Settings) -> Store:
+    """Return the store of a configuration."""
+    plan = settings.store
+    folder = Path(plan.dir).expanduser() if plan.dir else Path(settings.output) / "store"
+    return Store(folder, [Path(one).expanduser() for one in plan.also], plan.limit * GIGABYTE)
+
+
 def _root(settings: Settings) -> Path:
     return Path(settings.output) / "meta-train"
 
 
 def load_run(path: str, present: Settings) -> tuple[RunFolder, Settings]:
-    """Open a finished run that a user named.
+    """Open a finished run that a user named, whose learner is changed as ``evaluation.learner`` asks.
 
     Raises:
-        UsageError: It is no finished meta-training run.
+        UsageError: It is no finished meta-training run, or its learner has nothing of that name.
     """
     run = RunFolder.load(Path(path))
     if not (run.path / WEIGHTS).is_file():
         raise UsageError(f"{path} is {run.status}, not done; resume it with `l2l meta-train --resume {path}`")
-    return run, settings_of_run(run.config(), present)
+    saved = settings_of_run(run.config(), present)
+    return run, replace(saved, learner=changed(saved.learner, present.evaluation.learner, "learner"))
 
 
 def task_was_chosen(settings: Settings) -> bool:
