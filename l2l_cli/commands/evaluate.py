@@ -25,9 +25,9 @@ from l2l_cli.results.statistics import bootstrap_interval
 from l2l_cli.results.store import Store
 from l2l_cli.results.tables import frame_table
 from l2l_cli.results.terminal import console
-from l2l_cli.runs.building import build_task, prepare, run_facts
+from l2l_cli.runs.building import build_task, prepare, run_facts, store_of
 from l2l_cli.runs.contenders import identity_of_task, learned_contender, plan_of
-from l2l_cli.runs.folders import load_run, store_of, task_was_chosen
+from l2l_cli.runs.folders import load_run, task_was_chosen
 from l2l_cli.runs.loading import load_learner
 from l2l_cli.tasks.base import Task
 

@@ -18,9 +18,8 @@ from l2l_cli.core.errors import RunFailed
 from l2l_cli.papers.agenda import Job
 from l2l_cli.papers.measuring import Bench, Group, run_chain
 from l2l_cli.results.run import identity
-from l2l_cli.runs.building import build_learner, build_task, is_meta_trained
+from l2l_cli.runs.building import build_learner, build_task, is_meta_trained, store_of
 from l2l_cli.runs.contenders import problems_of
-from l2l_cli.runs.folders import store_of
 from l2l_cli.runs.progress import Reporter
 from l2l_cli.runs.training import expected_seconds, side_by_side
 from l2l_cli.runs.tuning import tunable

@@ -19,8 +19,7 @@ from l2l_cli.papers.agenda import Job
 from l2l_cli.papers.base import Paper, Subject
 from l2l_cli.papers.measured import BEGAN, COST, COSTS, REUSED, TRIALS
 from l2l_cli.results.metrics import Metric, MetricsFile
-from l2l_cli.runs.building import build_learner, build_task, is_meta_trained, prepare
-from l2l_cli.runs.folders import store_of
+from l2l_cli.runs.building import build_learner, build_task, is_meta_trained, prepare, store_of
 from l2l_cli.runs.loading import load_learner
 from l2l_cli.runs.training import expected_updates, train_together
 from l2l_cli.runs.tuning import tunable
@@ -164,11 +163,10 @@ def _costs(job: Job, facts: Mapping[str, Any]) -> list[Metric]:
 def _spent(job: Job, facts: Mapping[str, Any], mark: Mark) -> Iterator[Metric]:
     """Yield the CPU-seconds of each activity, and when it began; those of the training in ``facts`` are included.
 
-    Results that were found in the store count by what they once took, and their sum is yielded as ``REUSED``, too.
+    Results that were found in the store count by what they once took; of these the sum is yielded, too.
     """
     spent, row = LEDGER.since(mark), Metric(job.name, job.seed, "", 0.0, split=COST)
-    parts = [*(facts.get(kind, {}) for kind in USED), spent.seconds, spent.reused]
-    began = facts.get("began", {})
+    parts, began = [*(facts.get(kind, {}) for kind in USED), spent.seconds, spent.reused], facts.get("began", {})
     for activity in ACTIVITIES:
         if any(activity in part for part in parts):
             first = datetime.fromisoformat(began[activity]).timestamp() if activity in began else spent.began[activity]

@@ -1,4 +1,4 @@
-"""Folders: those of meta-training runs, claimed, found done, or named by a user, and the store; no torch."""
+"""The folders of meta-training runs: claimed, found done, or named by a user; no torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from l2l_cli.config.compose import identity_of_training, settings_of_run
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError
 from l2l_cli.results.run import RunFolder
-from l2l_cli.results.store import GIGABYTE, Store
 
 WEIGHTS = "weights.safetensors"
 """File of a finished run's trained φ, by the learner's names."""
@@ -25,13 +24,6 @@ def done_before(settings: Settings) -> RunFolder | None:
     """Return the folder of a training that is done already; None if it is still to be run."""
     folder = RunFolder.find(_root(settings), settings.run_name, identity_of_training(settings))
     return folder if folder and folder.status == "done" else None
-
-
-def store_of(settings: Settings) -> Store:
-    """Return the store of a configuration."""
-    plan = settings.store
-    folder = Path(plan.dir).expanduser() if plan.dir else Path(settings.output) / "store"
-    return Store(folder, [Path(one).expanduser() for one in plan.also], plan.limit * GIGABYTE)
 
 
 def _root(settings: Settings) -> Path:

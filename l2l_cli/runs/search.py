@@ -26,9 +26,8 @@ from l2l_cli.evaluation.score import criterion_for
 from l2l_cli.meta.training import Training, Update
 from l2l_cli.results.run import RunFolder
 from l2l_cli.results.store import Column, Store
-from l2l_cli.runs.building import run_facts
+from l2l_cli.runs.building import run_facts, store_of
 from l2l_cli.runs.contenders import identity_of_task
-from l2l_cli.runs.folders import store_of
 from l2l_cli.runs.progress import Relay, Reporter
 from l2l_cli.tasks.base import Task
 
