@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
@@ -90,11 +92,12 @@ def test_a_hand_made_contender_is_tuned_and_a_learned_one_transferred():
     assert contender.identity["weights"] == digest(learned)
 
 
-def of(*overrides):
+def of(*overrides, **plan):
     """A rule on a problem, as a unit of work and the command's store, in the present folder."""
     settings = compose(
         "compare", [*"learner=sgd task.horizon=5 tune.episodes=2 evaluation.episodes=2".split(), *overrides]
     )
+    settings = replace(settings, tune=replace(settings.tune, **plan))
     (problem,) = problems_of(settings)
     store = store_of(settings)
     return Unit(hand_made_contender("sgd", settings, store=store), problem), store
@@ -115,7 +118,7 @@ def tried(monkeypatch, tmp_path):
 
 
 GRID = "tune.grid={learner.rule.lr: [0.1, 0.2, 0.3]}"
-RANGES = ["tune.grid={}", "tune.ranges={learner.rule.lr: [0.01, 1.0]}"]
+RANGES = {"grid": {}, "ranges": {"learner.rule.lr": [0.01, 1.0]}}
 
 
 def test_a_larger_grid_costs_the_new_settings_alone_and_its_digits_are_the_same(tried):
@@ -137,7 +140,7 @@ def test_a_larger_grid_costs_the_new_settings_alone_and_its_digits_are_the_same(
 
 def test_more_draws_cost_those_alone(tried):
     for budget in (2, 5, 5, 3):
-        unit, store = of(*RANGES, f"tune.budget={budget}")
+        unit, store = of(**RANGES, budget=budget)
         unit.play(store)
     assert tried == [2, 3]
 
@@ -146,7 +149,7 @@ def test_a_given_setting_is_not_taken_for_the_learners_own(tried):
     """With a budget of one there is nothing to choose from, and yet the rate is the grid's."""
     first, store = of(GRID, "tune.budget=1")
     first.play(store)
-    own, _ = of("tune.grid={}", "learner.rule.lr=0.7")
+    own, _ = of("learner.rule.lr=0.7", grid={})
     assert own.missing(store) == 1
     assert (first.missing(store), tried) == (0, [])
 
@@ -159,7 +162,7 @@ def test_a_given_setting_is_not_taken_for_the_learners_own(tried):
         "seed=1",
         "task.horizon=6",
         "task.dimension=3",
-        "learner.second_order=true",
+        "learner=momentum",
     ],
 )
 def test_whatever_decides_a_trial_is_part_of_its_key(tried, changed):
@@ -174,8 +177,8 @@ def test_whatever_decides_a_trial_is_part_of_its_key(tried, changed):
 def test_what_decides_no_digits_is_no_part_of_a_key(tried):
     unit, store = of(GRID)
     unit.play(store)
-    for changed in ("hardware.threads=2", "data.dir=elsewhere", "name=x", "store.limit=3"):
-        assert of(GRID, changed)[0].missing(store) == 0
+    for free in ("hardware.threads=2", "data.dir=elsewhere", "name=x", "store.limit=3"):
+        assert of(GRID, free)[0].missing(store) == 0
 
 
 def test_settings_side_by_side_and_alone_come_to_the_same_digits(tried, monkeypatch):
