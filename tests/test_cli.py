@@ -163,7 +163,10 @@ def test_help_lists_the_groups(command, monkeypatch, capsys):
         ("l2l reproduce hoch", ["hochreiter2001"]),
         ("l2l reproduce hochreiter2001 fig", ["figure2"]),
         ("l2l reproduce hochreiter2001 hardw", ["hardware="]),
-        ("l2l reproduce hochreiter2001 hardware=", ["hardware=cpu", "hardware=cuda"]),
+        (
+            "l2l reproduce hochreiter2001 hardware=",
+            ["hardware=cpu", "hardware=cuda", "hardware=slurm", "hardware=submitit_local"],
+        ),
         ("l2l meta-train recipe=bosc2016/ce", ["recipe=bosc2016/cell"]),
         ("l2l compare tune=a", ["tune=all"]),
     ],

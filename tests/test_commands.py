@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from safetensors.torch import load_file
 
+from l2l_cli.core.stop import Stopped
 from l2l_cli.results.metrics import Metric
 from tests.test_cli import run
 
@@ -155,7 +156,7 @@ def test_seeds_side_by_side_are_the_seeds_alone(monkeypatch, capsys):
     def interrupted(self):
         calls.append(self)
         if len(calls) == 4:
-            raise KeyboardInterrupt
+            raise Stopped
         return update(self)
 
     monkeypatch.setattr(OnlineTraining, "update", interrupted)

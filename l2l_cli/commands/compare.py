@@ -5,31 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from l2l_cli.commands import held_out
 from l2l_cli.commands.checks import wanted
 from l2l_cli.commands.figures import contenders_figure
+from l2l_cli.commands.stored import say_known
 from l2l_cli.config.build import Builder, build
 from l2l_cli.config.compose import identity_of
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.ledger import LEDGER
-from l2l_cli.evaluation.contest import Contender, Problem, ScoreStore, Standing, play
+from l2l_cli.core.nodes import Entries
+from l2l_cli.evaluation.contest import Contender, Problem, Standing, Unit, units_of
 from l2l_cli.evaluation.curves import rows_of
 from l2l_cli.evaluation.score import criterion_for
-from l2l_cli.evaluation.tune import Tuning
-from l2l_cli.learners.base import Learner
+from l2l_cli.evaluation.tune import Tuned
 from l2l_cli.results import report
 from l2l_cli.results.content import Report, Section
 from l2l_cli.results.metrics import MetricsFile
 from l2l_cli.results.run import RunFolder
 from l2l_cli.results.statistics import bootstrap_interval
+from l2l_cli.results.store import Store
 from l2l_cli.results.tables import frame_table
 from l2l_cli.results.terminal import console
-from l2l_cli.runs.building import build_task, prepare, run_facts
-from l2l_cli.runs.contenders import hand_made_contender, learned_contender, plan_of
+from l2l_cli.runs.building import build_task, prepare, run_facts, store_of
+from l2l_cli.runs.contenders import hand_made_contender, identity_of_task, learned_contender, plan_of
 from l2l_cli.runs.folders import load_run, task_was_chosen
 from l2l_cli.runs.loading import load_learner
 from l2l_cli.runs.progress import Reporter
@@ -42,8 +44,26 @@ CHECKPOINTS = (0.05, 0.2, 0.5, 1.0)
 EVALUATIONS = "evaluations per step"
 
 
-def run(settings: Settings, learners: list[str], runs: list[str], trust: list[str]) -> dict[str, Any]:
-    """Run the command; the result is the comparison's row in a sweep's summary."""
+class Comparing(NamedTuple):
+    """What a comparison sets side by side, before anything is computed.
+
+    Attributes:
+        settings: Settings with what finished runs say where the user said nothing.
+        identity: What decides the comparison's results.
+        parents: Folders of the finished runs.
+        units: Each contender on the task.
+        store: Store of scores and trials.
+    """
+
+    settings: Settings
+    identity: Entries
+    parents: list[Path]
+    units: list[Unit]
+    store: Store
+
+
+def plan(settings: Settings, learners: list[str], runs: list[str], trust: list[str]) -> Comparing:
+    """Build everybody and see that all fit the task; any process may then play one of the units into the store."""
     prepare(settings.hardware)
     finished = [load_run(path, settings) for path in runs]
     ours = finished and not task_was_chosen(settings)
@@ -51,21 +71,32 @@ def run(settings: Settings, learners: list[str], runs: list[str], trust: list[st
     builder = Builder(trust)
     task = build_task(settings, builder if ours else build)
     asked = wanted(settings, learners, bool(runs))
-    config = identity_of(settings, "evaluation", "tune", "meta") | {
+    identity = identity_of(settings, "evaluation", "tune", "meta") | {
         "contenders": asked,
         "runs": [folder.path.name for folder, _ in finished],
     }
-    learned = _meta_trained(finished, settings, task, builder)
+    store = store_of(settings)
+    learned = _meta_trained(finished, task, builder)
     prepared = {name: hand_made(name, overrides, settings, task) for name, overrides in asked.items()}
-    folder = RunFolder.claim(Path(settings.output) / "compare", settings.run_name, config, settings.overrides)
+    contenders = [*learned, *(_hand_made(name, one, settings, store) for name, one in prepared.items())]
+    steps = settings.evaluation.steps or task.horizon
+    problem = Problem("", task, steps, plan_of(settings), identity_of_task(settings, task))
+    parents = [folder.path for folder, _ in finished]
+    return Comparing(settings, identity, parents, units_of(contenders, [problem]), store)
+
+
+def run(settings: Settings, learners: list[str], runs: list[str], trust: list[str]) -> dict[str, Any]:
+    """Run the command; the result is the comparison's row in a sweep's summary."""
+    planned = plan(settings, learners, runs, trust)
+    settings, task = planned.settings, planned.units[0].problem.task
+    root = Path(settings.output) / "compare"
+    folder = RunFolder.claim(root, settings.run_name, planned.identity, settings.overrides)
     with folder.lock():
-        store = ScoreStore(folder.path / "scores")
-        if folder.status == "done":
-            store.clear()
-        folder.begin(parents=[str(run.path) for run, _ in finished], **run_facts(settings))
-        contenders = [*learned, *(_hand_made(name, one, settings) for name, one in prepared.items())]
-        standings, table = _score(folder, contenders, settings, task, store)
+        folder.begin(parents=[str(path) for path in planned.parents], **run_facts(settings))
+        say_known(planned.units, planned.store, "contenders")
+        standings, table = _score(folder, planned)
         folder.end("done", tuning={name: _trials(one) for name, one in standings.items() if one.entry.tuning})
+    planned.store.prune()
     title = f"{settings.choices['task']}: {settings.evaluation.episodes} test episodes a seed"
     console().print(frame_table(table, title))
     for warning in _edges(standings):
@@ -89,13 +120,11 @@ def _completed(settings: Settings, saved: Sequence[Settings]) -> Settings:
     return replace(settings, task=task, tune=tune, choices=choices)
 
 
-def _meta_trained(
-    finished: Sequence[tuple[RunFolder, Settings]], settings: Settings, task: Task, builder: Builder
-) -> list[Contender]:
+def _meta_trained(finished: Sequence[tuple[RunFolder, Settings]], task: Task, builder: Builder) -> list[Contender]:
     """Load what finished runs trained."""
     contenders = []
     for folder, saved in finished:
-        learner = load_learner(folder, saved, task, builder, settings.evaluation.learner)
+        learner = load_learner(folder, saved, task, builder)
         name = str(saved.choices.get("learner"))
         alike = [other for _, other in finished if other.choices.get("learner") == name]
         # A run is named by its learner, and by its folder where that is not enough.
@@ -104,23 +133,23 @@ def _meta_trained(
     return contenders
 
 
-def _hand_made(name: str, prepared: Settings, settings: Settings) -> Contender:
+def _hand_made(name: str, prepared: Settings, settings: Settings, store: Store) -> Contender:
     """Return a hand-made contender that shows how its tuning goes on."""
     prepared = replace(prepared, tune=replace(prepared.tune, criterion=settings.tune.criterion))
 
-    def prepare(problem: Problem) -> tuple[Learner[Any], Tuning | None]:
+    def prepare(problem: Problem) -> Tuned:
         with Reporter(f"tune {name}", len(tunable(prepared))) as reporter:
 
             def tell(share: float, note: str) -> None:
                 reporter.advance(note, share)
 
-            learner, tuning = hand_made_contender(name, prepared, tell).prepare(problem)
-            if tuning:
+            found = hand_made_contender(name, prepared, tell, store).prepare(problem)
+            if found.tuning:
                 criterion = criterion_for(problem.task, settings.tune.criterion)
-                reporter.say(f"{name}: {tuning.chosen} ({criterion} loss {tuning.best.loss:.4g})")
-        return learner, tuning
+                reporter.say(f"{name}: {found.chosen} ({criterion} loss {found.tuning.best.loss:.4g})")
+        return found
 
-    return Contender(name, prepare, {"learner": prepared.learner})
+    return hand_made_contender(name, prepared, store=store)._replace(prepare=prepare)
 
 
 def _trials(standing: Standing) -> list[dict[str, Any]]:
@@ -149,20 +178,17 @@ def _budget(standings: Mapping[str, Standing], settings: Settings, task: Task) -
     )
 
 
-def _score(
-    folder: RunFolder, contenders: Sequence[Contender], settings: Settings, task: Task, store: ScoreStore
-) -> tuple[dict[str, Standing], pd.DataFrame]:
+def _score(folder: RunFolder, planned: Comparing) -> tuple[dict[str, Standing], pd.DataFrame]:
     """Score everybody on the test phase, draw the curves and write the report."""
+    settings, task = planned.settings, planned.units[0].problem.task
     metrics = MetricsFile(folder.path / "metrics.csv")
     metrics.truncate(0)
-    steps = settings.evaluation.steps or task.horizon
-    problem = Problem("", task, steps, plan_of(settings), {"task": settings.task})
     standings: dict[str, Standing] = {}
-    with Reporter("score", len(contenders)) as reporter:
-        for standing in play(contenders, [problem], store):
-            name = standing.entry.contender
-            standings[name] = standing
-            for seed, scores in zip(settings.evaluation.seeds, standing.scores, strict=True):
+    with Reporter("score", len(planned.units)) as reporter:
+        for unit in planned.units:
+            name = unit.contender.name
+            standings[name] = unit.play(planned.store)
+            for seed, scores in zip(settings.evaluation.seeds, standings[name].scores, strict=True):
                 metrics.append(rows_of(scores, name, seed))
             reporter.advance(name)
     table = pd.DataFrame([_row(name, standing) for name, standing in standings.items()])

@@ -4,34 +4,54 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from l2l_cli.commands import grid, held_out
 from l2l_cli.commands.figures import horizon_figure
+from l2l_cli.commands.stored import say_known
 from l2l_cli.config.build import Builder, build
 from l2l_cli.config.compose import identity_of
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.ledger import LEDGER
-from l2l_cli.evaluation.contest import Problem, Standing, play
+from l2l_cli.evaluation.contest import Problem, Standing, Unit, units_of
 from l2l_cli.evaluation.curves import rows_of
 from l2l_cli.results import report
 from l2l_cli.results.content import Report, Section
 from l2l_cli.results.metrics import MetricsFile
 from l2l_cli.results.run import RunFolder
 from l2l_cli.results.statistics import bootstrap_interval
+from l2l_cli.results.store import Store
 from l2l_cli.results.tables import frame_table
 from l2l_cli.results.terminal import console
-from l2l_cli.runs.building import build_task, prepare, run_facts
-from l2l_cli.runs.contenders import learned_contender, plan_of
+from l2l_cli.runs.building import build_task, prepare, run_facts, store_of
+from l2l_cli.runs.contenders import identity_of_task, learned_contender, plan_of
 from l2l_cli.runs.folders import load_run, task_was_chosen
 from l2l_cli.runs.loading import load_learner
 from l2l_cli.tasks.base import Task
 
 
-def run(settings: Settings, run_folder: str, trust: list[str]) -> dict[str, Any]:
-    """Run the command; the result is the evaluation's row in a sweep's summary."""
+class Evaluating(NamedTuple):
+    """What an evaluation scores, before anything is computed.
+
+    Attributes:
+        settings: Settings with the run's own task where the user chose none.
+        parent: Folder of the run.
+        grid: Grid of problems and horizons beside rivals, if one was asked for.
+        units: The run's learner at each horizon, or all that the grid holds.
+        store: Store of scores and trials.
+    """
+
+    settings: Settings
+    parent: RunFolder
+    grid: grid.Grid | None
+    units: list[Unit]
+    store: Store
+
+
+def plan(settings: Settings, run_folder: str, trust: list[str]) -> Evaluating:
+    """Build the learner and all that it is scored on; any process may then play one of the units into the store."""
     prepare(settings.hardware)
     parent, saved = load_run(run_folder, settings)
     chosen = task_was_chosen(settings)
@@ -39,24 +59,40 @@ def run(settings: Settings, run_folder: str, trust: list[str]) -> dict[str, Any]
     if not chosen:
         choices["task"] = saved.choices["task"]
     settings = replace(settings, task=settings.task if chosen else saved.task, choices=choices)
-    builder = Builder(trust)
+    builder, store = Builder(trust), store_of(settings)
     task_builder = build if chosen else builder
     if settings.evaluation.grid or settings.evaluation.problems or settings.evaluation.against:
-        return grid.run(settings, parent, saved, task_builder, builder)
+        whole = grid.plan(settings, parent, saved, task_builder, builder, store)
+        return Evaluating(settings, parent, whole, whole.units, store)
     task = build_task(settings if chosen else saved, task_builder)
-    learner = load_learner(parent, saved, task, builder, settings.evaluation.learner)
+    learner = load_learner(parent, saved, task, builder)
+    contender = learned_contender(str(settings.choices["learner"]), learner, saved)
+    return Evaluating(settings, parent, None, units_of([contender], _horizons(task, settings)), store)
+
+
+def run(settings: Settings, run_folder: str, trust: list[str]) -> dict[str, Any]:
+    """Run the command; the result is the evaluation's row in a sweep's summary."""
+    planned = plan(settings, run_folder, trust)
+    result = grid.run(planned.grid, planned.store) if planned.grid else _run(planned)
+    planned.store.prune()
+    return result
+
+
+def _run(planned: Evaluating) -> dict[str, Any]:
+    """Score the run at each horizon."""
+    settings, parent = planned.settings, planned.parent
     config = identity_of(settings, "evaluation") | {"run": parent.path.name}
     folder = RunFolder.claim(Path(settings.output) / "evaluate", settings.run_name, config, settings.overrides)
     with folder.lock():
         folder.begin(parents=[str(parent.path)], **run_facts(settings))
+        say_known(planned.units, planned.store, "horizons")
         metrics = MetricsFile(folder.path / "metrics.csv")
         metrics.truncate(0)
-        contender = learned_contender(str(settings.choices["learner"]), learner, saved)
-        problems = _horizons(task, settings)
         table = []
-        for standing, stretch in zip(play([contender], problems), settings.evaluation.stretch, strict=True):
+        for unit, stretch in zip(planned.units, settings.evaluation.stretch, strict=True):
+            standing = unit.play(planned.store)
             for seed, scores in zip(settings.evaluation.seeds, standing.scores, strict=True):
-                metrics.append(rows_of(scores, contender.name, seed, standing.entry.problem.name))
+                metrics.append(rows_of(scores, unit.contender.name, seed, unit.problem.name))
             table.append(_row(standing, stretch))
         frame = pd.DataFrame(table)
         with LEDGER.of("drawing"):
@@ -72,7 +108,7 @@ def run(settings: Settings, run_folder: str, trust: list[str]) -> dict[str, Any]
 
 def _horizons(task: Task, settings: Settings) -> list[Problem]:
     """Return the task at each horizon."""
-    base, identity = settings.evaluation.steps or task.horizon, {"task": settings.task}
+    base, identity = settings.evaluation.steps or task.horizon, identity_of_task(settings, task)
     return [
         Problem(f"×{stretch:g}", task, max(1, round(base * stretch)), plan_of(settings), identity)
         for stretch in settings.evaluation.stretch

@@ -5,60 +5,102 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from l2l_cli.commands.cells import Cell, Comparison
 from l2l_cli.commands.figures import grid_figure, horizon_names
+from l2l_cli.commands.stored import say_known
 from l2l_cli.config.build import Builder
 from l2l_cli.config.compose import identity_of
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.ledger import LEDGER
-from l2l_cli.evaluation.contest import DIVERGED, Contender, Entry, Problem, ScoreStore, Standing, scored
+from l2l_cli.evaluation.contest import DIVERGED, Contender, Problem, Standing, Unit, units_of
 from l2l_cli.evaluation.curves import rows_of
 from l2l_cli.results import report
 from l2l_cli.results.content import Report, Section
 from l2l_cli.results.metrics import MetricsFile
 from l2l_cli.results.run import RunFolder
 from l2l_cli.results.statistics import Interval
+from l2l_cli.results.store import Store
 from l2l_cli.results.tables import frame_table, number
 from l2l_cli.results.terminal import console
 from l2l_cli.runs.building import build_learner, run_facts, variation
-from l2l_cli.runs.contenders import digest, hand_made_contender, plan_of, variations
+from l2l_cli.runs.contenders import hand_made_contender, identity_of_task, learned_contender, plan_of, variations
 from l2l_cli.runs.loading import load_learner
 from l2l_cli.runs.progress import Reporter
 from l2l_cli.runs.tuning import hand_made, tunable
 from l2l_cli.tasks.base import Task
 
 
-def run(
-    settings: Settings, parent: RunFolder, saved: Settings, task_builder: Builder, builder: Builder
-) -> dict[str, Any]:
-    """Score a finished run, whose settings are ``saved``, on the grid; the result is its row in a sweep's summary.
+class Line(NamedTuple):
+    """One problem of a grid.
+
+    Attributes:
+        run: The run at the longest horizon; the shorter ones are its beginning, for its learner is the same.
+        horizons: Number of steps by multiple of the problem's own.
+        rivals: Rivals at each horizon.
+    """
+
+    run: Unit
+    horizons: dict[float, int]
+    rivals: dict[float, list[Unit]]
+
+
+class Grid(NamedTuple):
+    """What a grid holds, before anything is computed.
+
+    Attributes:
+        settings: Settings with the run's own task where the user chose none.
+        parent: Folder of the run.
+        lines: All problems.
+    """
+
+    settings: Settings
+    parent: RunFolder
+    lines: list[Line]
+
+    @property
+    def units(self) -> list[Unit]:
+        """Everything that is computed as a whole."""
+        return [unit for line in self.lines for unit in (line.run, *chain(*line.rivals.values()))]
+
+
+def plan(
+    settings: Settings, parent: RunFolder, saved: Settings, task_builder: Builder, builder: Builder, store: Store
+) -> Grid:
+    """Build a grid for a finished run, whose settings are ``saved``.
 
     The tasks are built by ``task_builder``, and the run's own learner by ``builder``.
     """
-    evaluation = settings.evaluation
+    evaluation, lines = settings.evaluation, []
     changes = variations(evaluation.grid, evaluation.problems)
     tasks = {name: variation(settings, change, "task", task_builder) for name, change in changes.items()}
-    entries = []
+    rivals = [_rival(name, settings, list(tasks.values()), store) for name in evaluation.against]
     for name, task in tasks.items():
-        learner = load_learner(parent, saved, task, builder, evaluation.learner)
-        identity = {"learner": saved.learner, "weights": digest(learner)}
-        steps = evaluation.steps or task.horizon
-        problem = Problem(name, task, steps, plan_of(settings), {"task": settings.task, "changes": changes[name]})
-        entries.append(Entry(str(settings.choices["learner"]), problem, learner, None, identity))
-    rivals = [_rival(name, settings, list(tasks.values())) for name in evaluation.against]
+        learner = load_learner(parent, saved, task, builder)
+        identity = identity_of_task(settings, task, changes[name])
+        base = Problem(name, task, evaluation.steps or task.horizon, plan_of(settings), identity)
+        horizons = {stretch: max(1, round(base.steps * stretch)) for stretch in evaluation.stretch}
+        contender = learned_contender(str(settings.choices["learner"]), learner, saved)
+        longest = Unit(contender, base._replace(steps=max(horizons.values())))
+        tuned = {stretch: units_of(rivals, [base._replace(steps=steps)]) for stretch, steps in horizons.items()}
+        lines.append(Line(longest, horizons, tuned))
+    return Grid(settings, parent, lines)
+
+
+def run(grid: Grid, store: Store) -> dict[str, Any]:
+    """Score a finished run on a grid; the result is its row in a sweep's summary."""
+    settings, parent = grid.settings, grid.parent
     config = identity_of(settings, "evaluation", "tune") | {"run": parent.path.name}
     folder = RunFolder.claim(Path(settings.output) / "evaluate", settings.run_name, config, settings.overrides)
     with folder.lock():
-        store = ScoreStore(folder.path / "scores")
-        if folder.status == "done":
-            store.clear()
         folder.begin(parents=[str(parent.path)], **run_facts(settings))
-        comparisons = list(_play(entries, rivals, settings, folder, store))
+        say_known(grid.units, store, "cells")
+        comparisons = list(_play(grid, folder, store))
         with LEDGER.of("drawing"):
             _report(folder, settings, parent, comparisons)
         folder.end("done")
@@ -66,13 +108,13 @@ def run(
     for edge in _edges(comparisons):
         print(f"warning: {edge}")
     print(f"report: {folder.path / 'report.md'}")
-    better = sum(one.ratio() < 1.0 for one in comparisons) if rivals else None
+    better = sum(one.ratio() < 1.0 for one in comparisons) if settings.evaluation.against else None
     first = comparisons[0].run.mean.value
     row = {"final_loss": first, "cells": len(comparisons), "better": better}
     return {"objective": "final_loss", **row, "run": str(folder.path)}
 
 
-def _rival(name: str, settings: Settings, tasks: Sequence[Task]) -> Contender:
+def _rival(name: str, settings: Settings, tasks: Sequence[Task], store: Store) -> Contender:
     """Compose a rival's settings, and see that it builds for every problem before anything is scored."""
     composed = hand_made(name, [f"learner={name}"], settings, tasks[0])
     criterion = settings.tune.criterion or ("held_out" if tasks[0].spec.hides else "final")
@@ -80,36 +122,30 @@ def _rival(name: str, settings: Settings, tasks: Sequence[Task]) -> Contender:
     tunable(composed)
     for task in tasks[1:]:
         build_learner(composed, task)
-    return hand_made_contender(name, composed)
+    return hand_made_contender(name, composed, store=store)
 
 
-def _play(
-    entries: Sequence[Entry], rivals: Sequence[Contender], settings: Settings, folder: RunFolder, store: ScoreStore
-) -> Iterator[Comparison]:
+def _play(grid: Grid, folder: RunFolder, store: Store) -> Iterator[Comparison]:
     """Score everybody and write metrics.csv; yield the comparison of every problem and horizon."""
     metrics = MetricsFile(folder.path / "metrics.csv")
     metrics.truncate(0)
-    stretches = settings.evaluation.stretch
 
     def cell(standing: Standing, stretch: float) -> Cell:
         entry = standing.entry
-        for seed, scores in zip(settings.evaluation.seeds, standing.scores, strict=True):
+        for seed, scores in zip(grid.settings.evaluation.seeds, standing.scores, strict=True):
             metrics.append(rows_of(scores, entry.contender, seed, f"{entry.problem.name} ×{stretch:g}"))
         return Cell(standing, stretch)
 
-    with Reporter("evaluate", len(entries) * len(stretches) * (1 + len(rivals))) as reporter:
-        for entry in entries:
-            problem = entry.problem
-            steps = {stretch: max(1, round(problem.steps * stretch)) for stretch in stretches}
-            # The shorter horizons are the beginning of the longest: the learner is the same for all of them.
-            longest = scored(entry._replace(problem=problem._replace(steps=max(steps.values()))), store)
-            for stretch, horizon in steps.items():
-                one = cell(longest.cut(horizon), stretch)
-                reporter.advance(f"{problem.name} ×{stretch:g}: loss {one.mean.value:.4g}")
+    with Reporter("evaluate", sum(1 + len(group) for line in grid.lines for group in line.rivals.values())) as reporter:
+        for line in grid.lines:
+            longest, name = line.run.play(store), line.run.problem.name
+            for stretch, group in line.rivals.items():
+                one = cell(longest.cut(line.horizons[stretch]), stretch)
+                reporter.advance(f"{name} ×{stretch:g}: loss {one.mean.value:.4g}")
                 tuned = []
-                for rival in rivals:
-                    tuned.append(cell(scored(rival.enter(problem._replace(steps=horizon)), store), stretch))
-                    reporter.advance(f"{problem.name} ×{stretch:g} {rival.name}")
+                for rival in group:
+                    tuned.append(cell(rival.play(store), stretch))
+                    reporter.advance(f"{name} ×{stretch:g} {rival.contender.name}")
                 yield Comparison(one, tuned)
 
 

@@ -15,7 +15,7 @@ from l2l_cli.core.nodes import Entries, Node
 from l2l_cli.results.run import RUN, RunFolder, identity
 from l2l_cli.runs.folders import done_before
 
-IRRELEVANT = ("hardware", "data", "output")
+IRRELEVANT = ("hardware", "data", "output", "store")
 """Settings that leave a job's results as they are."""
 
 

@@ -12,7 +12,8 @@ import pandas as pd
 from l2l_cli import __version__
 from l2l_cli.commands.standing import show
 from l2l_cli.config.build import build
-from l2l_cli.config.schema import Hardware, ReproduceRequest
+from l2l_cli.config.hardware import Hardware
+from l2l_cli.config.schema import ReproduceRequest
 from l2l_cli.core.cores import usable_cores
 from l2l_cli.core.errors import L2LError, PromiseBroken, RunFailed
 from l2l_cli.core.files import atomic_write
@@ -37,7 +38,7 @@ OUTPUT = "outputs"
 SOURCES = "sources.md"
 """Page beside the report that says where each part of the paper is in the code."""
 
-FREE = ("hardware", "data")
+FREE = ("hardware", "data", "store")
 """Keys that change where and how fast, never what: they do not mark a report as changed."""
 
 
@@ -61,6 +62,7 @@ def run(request: ReproduceRequest) -> int:
                 return _on_cluster(paper, request, asked, work, folder)
             processes = request.processes or hardware.processes or usable_cores()
             failures = carry_out_here(work.pieces, folder.path, processes, f"reproduce {request.paper}")
+            work.store.prune()
             results = _judged(paper, request, asked, work.files, folder)
         except KeyboardInterrupt:
             folder.end("interrupted")
@@ -138,7 +140,7 @@ def _folder(request: ReproduceRequest, asked: Sequence[Experiment]) -> tuple[Run
         "name": request.paper,
         "scale": request.scale,
         "artefacts": {
-            one.name: {row: [_changes(job.overrides) for job in jobs] for row, jobs in one.jobs.items()}
+            one.name: {row: [_deciding(job.overrides) for job in jobs] for row, jobs in one.jobs.items()}
             for one in asked
         },
     }
@@ -148,11 +150,6 @@ def _folder(request: ReproduceRequest, asked: Sequence[Experiment]) -> tuple[Run
         return RunFolder.claim(root / request.paper, request.scale, plain, []), root
     path = Path(request.output)
     return RunFolder.make(path, plain, []), path
-
-
-def _changes(overrides: Sequence[str]) -> list[str]:
-    """Return the overrides that change what is computed."""
-    return [item for item in overrides if item.lstrip("+~").split(".")[0].split("=")[0] not in FREE]
 
 
 def _report(
@@ -184,9 +181,14 @@ def _marks(request: ReproduceRequest) -> list[str]:
     marks = []
     if request.scale == "smoke":
         marks.append("**This is a smoke run: it shows that everything runs.  Its numbers mean nothing.**")
-    if changed := _changes(request.overrides):
+    if changed := _deciding(request.overrides):
         marks.append(f"**The preset was changed: `{'`, `'.join(changed)}`.  These are not the preset's numbers.**")
     return marks
+
+
+def _deciding(overrides: Sequence[str]) -> list[str]:
+    """Return the overrides that change what is computed."""
+    return [item for item in overrides if item.lstrip("+~").split(".")[0].split("=")[0] not in FREE]
 
 
 def _introduced(request: ReproduceRequest, one: Experiment, sections: Sequence[Section]) -> list[Section]:
@@ -221,7 +223,8 @@ def _provenance(asked: Sequence[Experiment], costs: pd.DataFrame, folder: RunFol
         f"`{facts['command']}`.  Runs that were already done are reused and not counted in these minutes.",
         f"CPU-minutes of all rows, reused or not: {', '.join(f'{name} {each:.1f}' for name, each in minutes.items())}; "
         f"{sum(minutes.values()):.1f} in all.  The table gives the CPU-seconds of a run, means over seeds; seeds that "
-        "were trained side by side have equal shares, and a training that several rows measure is the first one's.",
+        "were trained side by side have equal shares, and a training that several rows measure is the first one's.  "
+        "Scores and trials that were found in the store count by what they once took.",
         listed(f"{one.name}: {one.settings.source}" for one in asked),
     ]
     return Section("Provenance", text, tables=[costs.dropna(axis=1, how="all")])

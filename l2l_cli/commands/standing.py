@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from l2l_cli.results.terminal import console, text_table
-from l2l_cli.runs.cluster import Standing
+from l2l_cli.runs.cluster import PieceState
 
 SHOWN = 20
 """Lines of the table, at most."""
 
 
-def show(standings: Sequence[Standing], done: int, folder: Path, what: str) -> int:
+def show(standings: Sequence[PieceState], done: int, folder: Path, what: str) -> int:
     """Print where pieces stand that are not done, and how to go on; return the command's exit code.
 
     Args:
-        standings: Where each of these pieces stands.
+        standings: State of each of these pieces.
         done: Number of pieces that are done.
         folder: Folder of the jobs' output.
         what: What the same command does when all are done.

@@ -162,7 +162,7 @@ def identity_of_training(settings: Settings, *keys: str) -> Entries:
 
 
 def settings_of_run(config: Node, present: Settings) -> Settings:
-    """Return the settings that a run folder's config.yaml holds, on the present hardware and folder of data.
+    """Return the settings that a run folder's config.yaml holds, with the present hardware and folders.
 
     Raises:
         UsageError: It is not what this version or an older one writes.
@@ -173,7 +173,8 @@ def settings_of_run(config: Node, present: Settings) -> Settings:
     except ConfigError as error:
         raise UsageError(f"the run's config.yaml cannot be read: {_first_line(error)}") from error
     assert isinstance(settings, Settings)
-    return replace(settings, hardware=present.hardware, data=present.data, output=present.output)
+    places = {name: getattr(present, name) for name in ("hardware", "data", "store", "output")}
+    return replace(settings, **places)
 
 
 def usage_error(error: Exception, overrides: Sequence[str] = (), config_dir: str | None = None) -> UsageError:

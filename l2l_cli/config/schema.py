@@ -5,19 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from l2l_cli.core.ranges import Range, ranges_of
+from l2l_cli.config.hardware import Hardware
+from l2l_cli.config.storing import Storing
+from l2l_cli.core.ranges import Range, at_least, ranges_of
 from l2l_cli.meta.plan import CRITERIA, MetaPlan
 
 GROUPS = ("task", "learner", "optimizer", "gradient", "hardware", "tune", "recipe", "experiment")
 
 SEARCHED = ("optimizer", "gradient", "meta")
 """Parts of the configuration that a search may change: how φ is trained, never what is evaluated."""
-
-
-def _at_least(low: int, **values: int | None) -> None:
-    for name, value in values.items():
-        if value is not None and value < low:
-            raise ValueError(f"{name.replace('__', '.')} must be at least {low}, not {value}")
 
 
 @dataclass
@@ -52,7 +48,7 @@ class Evaluation:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        _at_least(1, evaluation__episodes=self.episodes, evaluation__steps=self.steps, evaluation__chunk=self.chunk)
+        at_least(1, evaluation__episodes=self.episodes, evaluation__steps=self.steps, evaluation__chunk=self.chunk)
         if not self.seeds or min(self.seeds) < 0:
             raise ValueError(f"evaluation.seeds must be a list of numbers from 0, not {self.seeds}")
         if not self.stretch or min(self.stretch) <= 0:
@@ -83,7 +79,7 @@ class Tune:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        _at_least(1, tune__budget=self.budget, tune__episodes=self.episodes)
+        at_least(1, tune__budget=self.budget, tune__episodes=self.episodes)
         _ = self.drawn_from
         if self.grid and self.ranges:
             raise ValueError("tune.grid and tune.ranges are two ways to tune one learner; give one of them")
@@ -113,8 +109,8 @@ class Search:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        _at_least(0, search__trials=self.trials)
-        _at_least(1, search__updates=self.updates)
+        at_least(0, search__trials=self.trials)
+        at_least(1, search__updates=self.updates)
         if self.trials and not self.wanted:
             raise ValueError("search.trials needs search.ranges, as in {optimizer.lr: [1e-3, 3e-2]}")
         for key, each in self.wanted.items():
@@ -127,65 +123,6 @@ class Search:
     def wanted(self) -> dict[str, Range]:
         """The ranges that are not null."""
         return ranges_of(self.ranges, "search.ranges")
-
-
-@dataclass
-class Hardware:
-    """Where and how fast a command runs, never what it computes.
-
-    Attributes:
-        device: Device of all tensors, "cpu" or "cuda".
-        threads: Number of threads per process.
-        replicas: Number of processes that share the work of each step, each with its part of the batch.  They are for
-            learners that fit the task's model by gradients or Gauss-Newton products, such as ``hessian_free``, on
-            models without batch normalisation.  Each replica has ``threads`` threads, and on CUDA a GPU.
-        processes: Number of runs that `reproduce` executes in parallel; null: one per core that it may use.
-        deterministic: Whether operations whose result depends on timing are refused.
-        precision: Type of a learned rule's states in the kernels of a GPU; "bfloat16" halves their memory.
-        cluster: Where runs become jobs that the command submits before it returns: "slurm" or "local", which is this
-            machine; null runs them at once.  The keys below are for such jobs.
-        partition: Partition of the cluster; null is its default.
-        account: Account that is charged; null is the user's default.
-        minutes: Longest time of a job, after which it is queued again and goes on.
-        memory: Memory of a job in GB.
-        gpus: Number of GPUs of a job.
-        array: Number of jobs that may run at the same time.
-        resubmit: Whether runs that failed are submitted again.
-        kernels: Choice of the path: "auto" takes compiled kernels where there are any and at least 100 meta-updates are
-            to be made, "reference" never takes them, "fast" refuses to run without them.
-    """
-
-    device: str = "cpu"
-    threads: int = 1
-    replicas: int = 1
-    processes: int | None = None
-    deterministic: bool = True
-    kernels: str = "auto"
-    precision: str = "float32"
-    cluster: str | None = None
-    partition: str | None = None
-    account: str | None = None
-    minutes: int = 240
-    memory: int = 4
-    gpus: int = 0
-    array: int = 32
-    resubmit: bool = False
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        _at_least(
-            1, hardware__threads=self.threads, hardware__replicas=self.replicas, hardware__processes=self.processes
-        )
-        _at_least(1, hardware__minutes=self.minutes, hardware__memory=self.memory, hardware__array=self.array)
-        _at_least(0, hardware__gpus=self.gpus)
-        if self.cluster not in (None, "slurm", "local"):
-            raise ValueError(f"hardware.cluster must be null, slurm or local, not {self.cluster!r}")
-        if self.device.split(":")[0] not in ("cpu", "cuda"):
-            raise ValueError(f"hardware.device must be cpu or cuda, not {self.device!r}")
-        if self.kernels not in ("auto", "reference", "fast"):
-            raise ValueError(f"hardware.kernels must be auto, reference or fast, not {self.kernels!r}")
-        if self.precision not in ("float32", "bfloat16"):
-            raise ValueError(f"hardware.precision must be float32 or bfloat16, not {self.precision!r}")
 
 
 @dataclass
@@ -260,6 +197,7 @@ class Settings:
     search: Search = field(default_factory=Search)
     hardware: Hardware = field(default_factory=Hardware)
     data: Data = field(default_factory=Data)
+    store: Storing = field(default_factory=Storing)
     vary: dict[str, Any] = field(default_factory=dict)
     contenders: dict[str, Any] = field(default_factory=dict)
     paper: dict[str, Any] = field(default_factory=dict)
@@ -280,7 +218,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        _at_least(0, seed=self.seed)
+        at_least(0, seed=self.seed)
         if self.name is not None and (not self.name or "/" in self.name):
             raise ValueError(f"name must be a folder's name, not {self.name!r}")
 

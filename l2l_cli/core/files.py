@@ -1,20 +1,20 @@
-"""Files that are whole at any moment, locks on them, and the user's folder for what can be made again."""
+"""Files that are whole at any moment, and the user's folder for what can be made again."""
 
 from __future__ import annotations
 
 import os
-import sys
+import secrets
 from pathlib import Path
-from typing import IO
 
-if sys.platform != "win32":
-    import fcntl
+TEMPORARY = ".tmp"
+"""Ending of a file's name while it is being written; its first character is a dot."""
 
 
 def atomic_write(path: Path, content: bytes | str) -> None:
     """Replace a file so that readers, also after a crash, see either the old content or the new one."""
     data = content.encode() if isinstance(content, str) else content
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Two threads, or processes of two machines that share a file system, may write one file at the same time.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY}")
     try:
         with temporary.open("wb") as file:
             file.write(data)
@@ -28,14 +28,3 @@ def atomic_write(path: Path, content: bytes | str) -> None:
 def cache_folder() -> Path:
     """Return the folder for what can be made or downloaded again, which may still have to be made."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "l2l"
-
-
-def try_lock(file: IO[str]) -> bool:
-    """Try to lock an open file until it is closed or its process ends; on systems without such locks, return True."""
-    if sys.platform == "win32":
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

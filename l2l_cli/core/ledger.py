@@ -13,16 +13,24 @@ ACTIVITIES = ("training", "tuning", "scoring", "drawing")
 
 
 class Mark(NamedTuple):
-    """The state of a ledger: CPU-seconds by activity, and the number of times that one was begun."""
+    """The state of a ledger: CPU-seconds by activity, spent and reused, and the number of times that one was begun."""
 
     spent: dict[str, float]
+    reused: dict[str, float]
     begun: int
 
 
 class Spent(NamedTuple):
-    """CPU-seconds of each activity since a mark, and when it first began, in seconds since 1970."""
+    """What each activity came to since a mark.
+
+    Attributes:
+        seconds: CPU-seconds that were spent.
+        reused: CPU-seconds that were spent earlier on results that were found.
+        began: Time at which the activity first began, for such results too, in seconds since 1970.
+    """
 
     seconds: dict[str, float]
+    reused: dict[str, float]
     began: dict[str, float]
 
 
@@ -31,6 +39,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._spent = dict.fromkeys(ACTIVITIES, 0.0)
+        self._reused = dict.fromkeys(ACTIVITIES, 0.0)
         self._begun: list[tuple[str, float]] = []
         self._open: list[str] = []
         self._since = 0.0
@@ -47,19 +56,31 @@ class Ledger:
             self._settle()
             self._open.pop()
 
+    def reuse(self, activity: str, seconds: float, began: float) -> None:
+        """Note that results were found: the CPU-seconds that they once took, and when, in seconds since 1970."""
+        self._begun.append((activity, began))
+        self._reused[activity] += seconds
+
     def mark(self) -> Mark:
         """Return the present state, from which to count."""
         self._settle()
-        return Mark(dict(self._spent), len(self._begun))
+        return Mark(dict(self._spent), dict(self._reused), len(self._begun))
 
     def since(self, mark: Mark) -> Spent:
         """Return what was spent after a mark; activities that did not occur are left out."""
         self._settle()
         began: dict[str, float] = {}
         for activity, when in self._begun[mark.begun :]:
-            began.setdefault(activity, when)
-        used = {name: value - mark.spent[name] for name, value in self._spent.items()}
-        return Spent({name: value for name, value in used.items() if value or name in began}, began)
+            began[activity] = min(when, began.get(activity, when))
+        used, reused = (
+            {name: value - before[name] for name, value in now.items()}
+            for now, before in ((self._spent, mark.spent), (self._reused, mark.reused))
+        )
+        return Spent(
+            {name: value for name, value in used.items() if value or name in began},
+            {name: value for name, value in reused.items() if value},
+            began,
+        )
 
     def _settle(self) -> None:
         now = time.process_time()

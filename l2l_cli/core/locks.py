@@ -6,11 +6,27 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 if sys.platform != "win32":
     import fcntl
 
-# POSIX locks, for a process that is forked inherits those of flock, and keeps them when this one has ended.
+
+def try_lock(file: IO[str]) -> bool:
+    """Try to lock an open file until it is closed or its process ends; on systems without such locks, return True.
+
+    By flock, so that this process too may open the file and see that it is locked.
+    """
+    if sys.platform == "win32":
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+# The others are POSIX locks: a process that a launcher forks would inherit flock's, and keep them after this one.
 
 
 @contextmanager

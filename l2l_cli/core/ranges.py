@@ -47,3 +47,14 @@ def ranges_of(given: Mapping[str, object], where: str) -> dict[str, Range]:
 def shown(values: Mapping[str, float]) -> str:
     """Return values that were drawn as text, as in "optimizer.lr=0.00812"."""
     return ", ".join(f"{key}={value:.4g}" for key, value in values.items())
+
+
+def at_least(low: int, **values: int | None) -> None:
+    """See that numbers, named by their keys with ``__`` for dots, are large enough; None is.
+
+    Raises:
+        ValueError: One is not.
+    """
+    for name, value in values.items():
+        if value is not None and value < low:
+            raise ValueError(f"{name.replace('__', '.')} must be at least {low}, not {value}")

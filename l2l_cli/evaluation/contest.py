@@ -1,29 +1,25 @@
 """One contest: contenders × problems × seeds × episodes, each contender tuned for a problem or transferred to it.
 
-All that compares learners goes through ``play``: ``compare``, the grid of ``evaluate``, and every paper.  Everybody
+All that compares learners goes through ``scored``: ``compare``, ``evaluate`` with its grid, and every paper.  Everybody
 meets the same episodes, which depend on the problem and the seed alone, so that comparisons are paired.
 """
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from l2l_cli.core.files import atomic_write
-from l2l_cli.core.ledger import LEDGER
+from l2l_cli.core.nodes import Node
 from l2l_cli.core.types import Phase
+from l2l_cli.evaluation.kept import find_scores, keep_scores, labels_of, measured
 from l2l_cli.evaluation.score import Scores, Tell, score_together, side_by_side
-from l2l_cli.evaluation.tune import Tuning
+from l2l_cli.evaluation.tune import Tuned, Tuning
 from l2l_cli.learners.base import Learner
-from l2l_cli.results.run import identity
+from l2l_cli.results.store import SCORES, Store
 from l2l_cli.tasks.base import Task
 
 DIVERGED = 2.0
@@ -54,7 +50,7 @@ class Problem(NamedTuple):
         task: The task itself.
         steps: Number T of steps of an episode.
         plan: How contenders are scored there.
-        identity: Configuration of the task.
+        identity: Configuration of the task, and a fingerprint of the data that it reads.
     """
 
     name: str
@@ -65,7 +61,15 @@ class Problem(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A contender on a problem, ready to be scored; ``tuning`` chose its setting, if anything was tuned."""
+    """A contender on a problem, ready to be scored.
+
+    Attributes:
+        contender: Name of the contender.
+        problem: The problem.
+        learner: Learner at its setting.
+        tuning: Trials that chose the setting, if anything was tuned.
+        identity: Configuration of the learner and its setting.
+    """
 
     contender: str
     problem: Problem
@@ -79,17 +83,52 @@ class Contender(NamedTuple):
 
     Attributes:
         name: Name in tables.
-        prepare: Function that tunes the learner for a problem or transfers it there, and returns it with its tuning.
+        prepare: Function that tunes the learner for a problem or transfers it there.
         identity: Configuration of the learner, with its meta-parameters where it has some.
+        recall: Function that says of a problem, without computing anything, how many settings ``prepare`` would try
+            there, and if none is left, at which it would arrive.
     """
 
     name: str
-    prepare: Callable[[Problem], tuple[Learner[Any], Tuning | None]]
+    prepare: Callable[[Problem], Tuned]
     identity: Mapping[str, Any]
+    recall: Callable[[Problem], tuple[int, Node]] = lambda problem: (0, {})
 
     def enter(self, problem: Problem) -> Entry:
         """Return the contender on a problem."""
-        return Entry(self.name, problem, *self.prepare(problem), self.identity)
+        learner, tuning, setting = self.prepare(problem)
+        return Entry(self.name, problem, learner, tuning, self._at(setting))
+
+    def missing(self, problem: Problem, store: Store, phase: Phase = Phase.TEST) -> int:
+        """Return how many trials and sets of test episodes are still to be computed on a problem; computes nothing."""
+        trials, setting = self.recall(problem)
+        if trials:
+            return trials + len(problem.plan.seeds)
+        keys = (_key(problem, self._at(setting), seed, phase) for seed in problem.plan.seeds)
+        return sum(not store.known(SCORES, key) for key in keys)
+
+    def _at(self, setting: Node) -> Node:
+        return {**self.identity, "setting": dict(setting)}
+
+
+class Unit(NamedTuple):
+    """One contender on one problem: what is computed and kept as a whole, in this process or another one."""
+
+    contender: Contender
+    problem: Problem
+
+    @property
+    def name(self) -> str:
+        """Name that no other unit of a command has."""
+        return ", ".join(filter(None, [self.contender.name, self.problem.name, f"{self.problem.steps} steps"]))
+
+    def missing(self, store: Store) -> int:
+        """Return how many trials and sets of test episodes are still to be computed."""
+        return self.contender.missing(self.problem, store)
+
+    def play(self, store: Store | None = None, phase: Phase = Phase.TEST) -> Standing:
+        """Tune or transfer the contender, and score it."""
+        return scored(self.contender.enter(self.problem), store, phase)
 
 
 class Standing(NamedTuple):
@@ -144,86 +183,53 @@ class Standing(NamedTuple):
         return 1.0 if extra is None else 1.0 + extra.mean().item() / self.entry.problem.steps
 
 
-def play(
-    contenders: Iterable[Contender],
-    problems: Sequence[Problem],
-    store: ScoreStore | None = None,
-    phase: Phase = Phase.TEST,
-) -> Iterator[Standing]:
-    """Score every contender on every problem, one after the other, each tuned or transferred right before it is scored.
-
-    Scores are kept in ``store``, and found again by the next attempt of the same run.
-    """
-    for contender in contenders:
-        for problem in problems:
-            yield scored(contender.enter(problem), store, phase)
+def units_of(contenders: Iterable[Contender], problems: Sequence[Problem]) -> list[Unit]:
+    """Return every contender on every problem, one contender after the other."""
+    return [Unit(contender, problem) for contender in contenders for problem in problems]
 
 
 def scored(
     entry: Entry,
-    store: ScoreStore | None = None,
+    store: Store | None = None,
     phase: Phase = Phase.TEST,
     tell: Tell = lambda share, note: None,
 ) -> Standing:
-    """Score one entry, of whose steps ``tell`` is told as they go on; see ``play``."""
-    plan, steps, scores = entry.problem.plan, entry.problem.steps, []
+    """Score one entry for each seed of its plan, or find its scores in ``store``, where they are kept.
+
+    ``tell`` is told of the steps as they go on.
+    """
+    plan = entry.problem.plan
 
     def heard(share: float, note: str) -> None:
         tell(share / len(plan.seeds), f"{entry.problem.name} {note}".strip())
 
-    for seed in plan.seeds:
-        key = _identity(entry, seed, phase)
-        found = store.read(key) if store else None
-        if found is None:
-            with LEDGER.of("scoring"):
-                (found,) = score_together([entry.learner], plan.episodes, steps, seed, phase, plan.chunk, heard)
-            if store:
-                store.keep(key, found)
-        scores.append(found)
-    return Standing(entry, scores)
+    return Standing(entry, [_scored(entry, store, seed, phase, heard) for seed in plan.seeds])
 
 
-def _identity(entry: Entry, seed: int, phase: Phase) -> dict[str, Any]:
+def _scored(entry: Entry, store: Store | None, seed: int, phase: Phase, tell: Tell) -> Scores:
+    problem, plan = entry.problem, entry.problem.plan
+    key = _key(problem, entry.identity, seed, phase)
+    found = find_scores(store, key) if store else None
+    if found is not None:
+        return found
+    with measured("scoring") as cost:
+        (made,) = score_together([entry.learner], plan.episodes, problem.steps, seed, phase, plan.chunk, tell)
+        made = Scores.of(made.tensors())  # on the CPU, as they would be found again
+    if store:
+        labels = labels_of(entry.contender, entry.identity, problem.name, problem.identity, phase.value, seed)
+        keep_scores(store, key, labels, made, cost)
+    return made
+
+
+def _key(problem: Problem, contender: Node, seed: int, phase: Phase) -> dict[str, Any]:
     """Return all that decides a score: who, at which setting, on what, in which phase, by which seed, for how long."""
-    problem = entry.problem
     return {
-        "contender": dict(entry.identity),
-        "setting": entry.tuning.best.setting if entry.tuning else {},
+        "contender": dict(contender),
         "problem": dict(problem.identity),
         "phase": str(phase.value),
         "seed": seed,
         "steps": problem.steps,
         "episodes": problem.plan.episodes,
-        "chunk": problem.plan.chunk,
+        "chunk": min(problem.plan.chunk, problem.plan.episodes),
+        "dtype": str(torch.get_default_dtype()),
     }
-
-
-class ScoreStore:
-    """Scores in files of a folder that are named by what decided them; each file holds that identity as JSON."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def clear(self) -> None:
-        """Forget all scores."""
-        for path in self._folder.glob("*.safetensors"):
-            path.unlink()
-
-    def path(self, key: Mapping[str, Any]) -> Path:
-        """Return the file of an identity."""
-        return self._folder / f"{identity(key)}.safetensors"
-
-    def keep(self, key: Mapping[str, Any], scores: Scores) -> None:
-        """Write scores under their identity."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        atomic_write(self.path(key), save(scores.tensors(), {"identity": json.dumps(key, default=str)}))
-
-    def read(self, key: Mapping[str, Any]) -> Scores | None:
-        """Return the scores of an identity; None if there are none."""
-        path = self.path(key)
-        if not path.is_file():
-            return None
-        with safe_open(path, "pt") as file:
-            if file.metadata()["identity"] != json.dumps(key, default=str):  # eight digits name more than one thing
-                return None
-            return Scores.of({name: file.get_tensor(name) for name in file.keys()})

@@ -5,16 +5,17 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
 
 from l2l_cli.core.errors import RunFailed
-from l2l_cli.core.ledger import LEDGER
-from l2l_cli.core.nodes import Entries
+from l2l_cli.core.nodes import Entries, Node
 from l2l_cli.core.random import generator
 from l2l_cli.core.ranges import Range
 from l2l_cli.core.types import Phase
+from l2l_cli.evaluation.kept import Trials, measured
 from l2l_cli.evaluation.score import Tell, score_together
 from l2l_cli.learners.base import Learner
 
@@ -64,6 +65,25 @@ class Tuning(NamedTuple):
         """What was chosen and out of how many, as in "best of 8: rule.lr=0.1"."""
         values = (f"{key.removeprefix('learner.')}={_short(value)}" for key, value in self.best.setting.items())
         return f"best of {len(self.trials)}: {', '.join(values)}"
+
+
+class Tuned(NamedTuple):
+    """A learner at its setting, ready to be scored.
+
+    Attributes:
+        learner: The learner.
+        tuning: Trials that chose the setting; None where there was nothing to choose from.
+        setting: Setting by configuration key, chosen or given; empty if the learner is as its node says.
+    """
+
+    learner: Learner[Any]
+    tuning: Tuning | None = None
+    setting: Node = MappingProxyType({})
+
+    @property
+    def chosen(self) -> str:
+        """What was chosen and out of how many, for tables."""
+        return self.tuning.chosen if self.tuning else "nothing to tune"
 
 
 def settings_of(grid: Mapping[str, Sequence[Any]], budget: int | None) -> list[Entries]:
@@ -122,6 +142,7 @@ def tune(
     judge: Judge,
     tell: Tell = lambda share, note: None,
     ranges: Mapping[str, Range] | None = None,
+    kept: Trials | None = None,
 ) -> Tuning:
     """Score every setting on the same tune episodes and pick the best.
 
@@ -131,15 +152,32 @@ def tune(
         judge: Episodes and criterion by which they are compared.
         tell: Function that is told of the trials as they go on, each of which counts as 1.
         ranges: Ranges that the settings were drawn from, if they were.
+        kept: Trials that were made before, which are not made again; None makes all of them and keeps none.
 
     Raises:
         RunFailed: No setting gives a finite loss.
     """
-    trials: list[Trial] = []
-    for start in range(0, len(settings), SIDE_BY_SIDE):
-        some = settings[start : start + SIDE_BY_SIDE]
-        with LEDGER.of("tuning"):
-            trials += _tried([make(setting) for setting in some], some, judge, tell)
+    losses = _found(settings, kept)
+    if losses:
+        tell(len(losses), f"{len(losses)} of {len(settings)} settings known")
+    left = [index for index in range(len(settings)) if index not in losses]
+    for start in range(0, len(left), SIDE_BY_SIDE):
+        some = left[start : start + SIDE_BY_SIDE]
+        losses |= zip(some, _tried(make, [settings[index] for index in some], judge, tell, kept), strict=True)
+    return _chosen_of([Trial(setting, losses[index]) for index, setting in enumerate(settings)], ranges)
+
+
+def recalled(settings: Sequence[Entries], kept: Trials) -> tuple[int, Node]:
+    """Return how many settings are still to be tried, and if none is, the one that ``tune`` would choose."""
+    found = [kept.peek(setting) for setting in settings]
+    trials = [Trial(setting, one.facts["loss"]) for setting, one in zip(settings, found, strict=True) if one]
+    missing = len(settings) - len(trials)
+    finite = [trial for trial in trials if math.isfinite(trial.loss)]
+    return missing, min(finite, key=lambda trial: trial.loss).setting if finite and not missing else {}
+
+
+def _chosen_of(trials: list[Trial], ranges: Mapping[str, Range] | None = None) -> Tuning:
+    """Pick the best of some trials; see ``tune``."""
     finite = [trial for trial in trials if math.isfinite(trial.loss)]
     if not finite:
         tried = [trial.setting for trial in trials]
@@ -151,14 +189,32 @@ def tune(
     return Tuning(trials, best, edge)
 
 
-def _tried(learners: Sequence[Learner[Any]], settings: Sequence[Entries], judge: Judge, tell: Tell) -> list[Trial]:
-    """Score the learners of some settings side by side, so that each batch is drawn once for all of them."""
+def _found(settings: Sequence[Entries], kept: Trials | None) -> dict[int, float]:
+    """Return the losses of the settings that were tried before, by their place among the settings."""
+    found = {index: kept.find(setting) for index, setting in enumerate(settings)} if kept else {}
+    return {index: one.facts["loss"] for index, one in found.items() if one is not None}
+
+
+def _tried(
+    make: Callable[[Entries], Learner[Any]],
+    settings: Sequence[Entries],
+    judge: Judge,
+    tell: Tell,
+    kept: Trials | None,
+) -> list[float]:
+    """Return the losses of some settings, scored side by side, so that each batch is drawn once for all of them."""
 
     def heard(share: float, note: str) -> None:
         tell(share * len(settings), f"{len(settings)} settings side by side, {note}")
 
-    found = score_together(learners, judge.episodes, judge.steps, judge.seed, Phase.TUNE, tell=heard)
-    return [Trial(setting, scores.by(judge.criterion)) for setting, scores in zip(settings, found, strict=True)]
+    with measured("tuning") as cost:
+        learners = [make(setting) for setting in settings]
+        scores = score_together(learners, judge.episodes, judge.steps, judge.seed, Phase.TUNE, tell=heard)
+        losses = [one.by(judge.criterion) for one in scores]
+    if kept:
+        for setting, loss in zip(settings, losses, strict=True):
+            kept.keep(setting, loss, {"loss": loss, **cost.facts(1 / len(settings))})
+    return losses
 
 
 def _ends(key: str, best: Trial, trials: Sequence[Trial], ends: Range | None) -> bool:

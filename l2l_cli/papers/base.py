@@ -9,7 +9,7 @@ from functools import partial
 from typing import Annotated, Any, ClassVar, get_args, get_type_hints
 
 from l2l_cli.config.schema import Row, Settings
-from l2l_cli.evaluation.contest import Contender, Entry, Problem, ScoreStore, scored
+from l2l_cli.evaluation.contest import Contender, Entry, Problem, scored
 from l2l_cli.evaluation.curves import rows_of
 from l2l_cli.evaluation.score import Tell
 from l2l_cli.evaluation.tune import Tuning
@@ -17,6 +17,7 @@ from l2l_cli.learners.base import Learner
 from l2l_cli.papers.measured import CHOSEN, EDGE, TRIALS, TUNE, Measured
 from l2l_cli.results.content import Section
 from l2l_cli.results.metrics import Metric
+from l2l_cli.results.store import Store
 from l2l_cli.results.verdicts import Result
 from l2l_cli.runs.contenders import hand_made_contender, learned_contender, problems_of
 from l2l_cli.tasks.base import Task
@@ -32,7 +33,7 @@ class Subject:
         learner: Learner as it was trained, or as its file says.
         task: Task that it was trained on.
         settings: Whole configuration.
-        store: Folder in which scores are kept.
+        store: Store that keeps scores and trials; None if nothing is kept.
         tell: Function that is told of the trials as they go on, each of which counts as 1.
         scoring: Function that is told of the scoring of entries as it goes on, each of which counts as 1.
     """
@@ -42,7 +43,7 @@ class Subject:
     learner: Learner[Any]
     task: Task
     settings: Settings
-    store: ScoreStore | None = None
+    store: Store | None = None
     tell: Tell = lambda share, note: None
     scoring: Tell = lambda share, note: None
 
@@ -57,8 +58,9 @@ class Subject:
         If ``tuned``, numbers beside the meta-parameters of a meta-trained learner are tuned for each problem too.
         """
         if self.learner.is_meta_trained:
-            return learned_contender(self.name, self.learner, self.settings, self.tell if tuned else None)
-        return hand_made_contender(self.name, self.settings, self.tell)
+            tell = self.tell if tuned else None
+            return learned_contender(self.name, self.learner, self.settings, tell, self.store)
+        return hand_made_contender(self.name, self.settings, self.tell, self.store)
 
     def entries(self, shorten: bool = False) -> Iterator[Entry]:
         """Yield the learner on every problem; if ``shorten``, those longer than the task get as many fewer episodes."""

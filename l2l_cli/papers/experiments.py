@@ -18,7 +18,7 @@ from l2l_cli.core.errors import UsageError, did_you_mean
 from l2l_cli.core.ledger import date_of
 from l2l_cli.papers.agenda import Agenda, agenda_of, artefacts_of
 from l2l_cli.papers.base import Artefact
-from l2l_cli.papers.measured import BEGAN, COST, Measured
+from l2l_cli.papers.measured import BEGAN, COST, REUSED, Measured
 from l2l_cli.papers.measuring import SEARCH_COST
 from l2l_cli.results.metrics import MetricsFile
 from l2l_cli.results.notes import built_by
@@ -146,6 +146,7 @@ def cost_table(all_experiments: Sequence[Experiment], measured: Sequence[Measure
                 **({"updates of its search": part[SEARCH_COST].mean()} if SEARCH_COST in part else {}),
                 "skipped updates": part.skipped.sum(),
                 **{f"{name}, CPU-s": part[name].mean() if name in part else None for name in OF_ROWS},
+                **({"of these found, CPU-s": part[REUSED].fillna(0.0).mean()} if REUSED in part else {}),
                 "began": None if pd.isna(began) else date_of(began)[:16].replace("T", " "),
             }
         )

@@ -9,9 +9,10 @@ from pathlib import Path
 from l2l_cli.config.compose import identity_of, identity_of_training
 from l2l_cli.config.schema import Settings
 from l2l_cli.papers.agenda import Job
-from l2l_cli.papers.measuring import Bench, Chain, Group
+from l2l_cli.papers.measuring import Bench, Group, GroupChain
 from l2l_cli.results.run import identity
-from l2l_cli.runs.building import build_learner, build_task, is_meta_trained
+from l2l_cli.results.store import Store
+from l2l_cli.runs.building import build_learner, build_task, is_meta_trained, store_of
 from l2l_cli.runs.contenders import problems_of
 from l2l_cli.runs.pieces import Piece
 from l2l_cli.runs.training import expected_seconds, side_by_side
@@ -28,10 +29,12 @@ class Work:
     Attributes:
         files: File of measurements of each distinct job, by key; what is not there is still to be measured.
         pieces: Chains of jobs that are still to be trained or tuned, and measured, the longest first.
+        store: Store of scores and trials that they share.
     """
 
     files: Mapping[str, Path]
     pieces: Sequence[Piece]
+    store: Store
 
     @property
     def done(self) -> int:
@@ -49,9 +52,10 @@ def work_of(jobs: Sequence[Job], folder: Path, root: Path) -> Work:
     settings = {job.key: job.settings(root) for job in jobs}
     files = {job.key: rows / _file_name(job, settings[job.key]) for job in jobs}
     groups = _groups([job for job in jobs if not files[job.key].exists()], settings)
-    bench = Bench(folder / "scores", files)
-    chains = [Chain(tuple(chain), bench) for chain in _chains(groups, settings)]
-    return Work(files, [Piece(chain.name, chain.key, chain.seconds, chain) for chain in chains])
+    bench = Bench(files)
+    chains = [GroupChain(tuple(chain), bench) for chain in _chains(groups, settings)]
+    pieces = [Piece(chain.name, chain.key, chain.seconds, chain) for chain in chains]
+    return Work(files, pieces, store_of(settings[jobs[0].key]))
 
 
 def _groups(jobs: Sequence[Job], settings: Mapping[str, Settings]) -> list[Group]:

@@ -27,6 +27,9 @@ TRIALS, CHOSEN, EDGE = "trials", "chosen", "at the edge"
 BEGAN = "began"
 """Metric of when an activity, the part, began: in seconds since 1970."""
 
+REUSED = "reused"
+"""Metric of the CPU-seconds that those of a row's results once took that were found in the store."""
+
 COSTS = ("updates", "seconds", "skipped", "meta_parameters")
 """Metrics of what a run cost; the trials of tuning stand for updates of φ where there are none."""
 

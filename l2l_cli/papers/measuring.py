@@ -15,20 +15,24 @@ from l2l_cli.config.build import build
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.ledger import ACTIVITIES, LEDGER, Mark
 from l2l_cli.core.stop import STOP
-from l2l_cli.evaluation.contest import ScoreStore
 from l2l_cli.evaluation.score import Tell
 from l2l_cli.learners.base import Learner
 from l2l_cli.papers.agenda import Job
 from l2l_cli.papers.base import Paper, Subject
-from l2l_cli.papers.measured import BEGAN, COST, COSTS, TRIALS
+from l2l_cli.papers.measured import BEGAN, COST, COSTS, REUSED, TRIALS
 from l2l_cli.results.metrics import Metric, MetricsFile
-from l2l_cli.runs.building import build_learner, build_task, is_meta_trained, prepare
+from l2l_cli.runs.building import build_learner, build_task, is_meta_trained, prepare, store_of
 from l2l_cli.runs.loading import load_learner
+from l2l_cli.runs.progress import ExpectedWork
 from l2l_cli.runs.training import expected_updates, train_together
 from l2l_cli.runs.tuning import tunable
 
 SEARCH_COST = "search_updates"
 """Known of a run that searched for its settings; the seconds include them."""
+
+
+USED = ("cpu_seconds", "reused_cpu_seconds")
+"""Entries of run.json: CPU-seconds by activity that were spent, and that results found in the store once took."""
 
 
 @dataclass(frozen=True)
@@ -54,50 +58,20 @@ class Group:
         return f"{self.jobs[0].name} seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
 
 
-class ExpectedWork:
-    """Expected seconds of some work, which are told as they pass, and of the rest at the end.
-
-    Args:
-        told: Function that is told of them.
-        name: Name of the work.
-        seconds: Seconds in all.
-    """
-
-    def __init__(self, told: Tell, name: str, seconds: float) -> None:
-        self._told, self._name, self._left = told, name, seconds
-
-    def tell(self, seconds: float, note: str) -> None:
-        """Tell of seconds that have passed, with a note on the work."""
-        passed = min(seconds, self._left)
-        self._left -= passed
-        self._told(passed, f"{self._name}: {note}")
-
-    def end(self) -> None:
-        """Tell of the rest, as where a run was found done."""
-        self._told(self._left, f"{self._name}: done")
-        self._left = 0.0
-
-
 @dataclass(frozen=True)
 class Bench:
-    """Where the jobs of one reproduction put what they make.
+    """Where the jobs of one reproduction put what they make: the file of measurements of each job, by key."""
 
-    Attributes:
-        scores: Folder of the scores.
-        files: File of measurements of each job, by key.
-    """
-
-    scores: Path
     files: Mapping[str, Path]
 
 
 @dataclass(frozen=True)
-class Chain:
+class GroupChain:
     """Groups that one process runs in turn, since they share a training.
 
     Attributes:
         groups: The groups, the first of which trains.
-        bench: Where they put what they make.
+        bench: Place of what they make.
     """
 
     groups: tuple[Group, ...]
@@ -146,11 +120,11 @@ def _train_and_measure(group: Group, bench: Bench, tell: Tell) -> Iterator[list[
     for job, one, folder in zip(group.jobs, settings, folders, strict=True):
         learner, mark = load_learner(folder, one, build_task(one), build), LEDGER.mark()
         scoring = ExpectedWork(tell, f"scoring {name}", group.scoring / len(settings))
-        rows = _measured(job, one, bench, learner, (lambda share, note: None, _entries(scoring, group, one)))
+        rows = _measured(job, one, learner, (lambda share, note: None, _entries(scoring, group, one)))
         scoring.end()
         facts = folder.facts()
-        for activity, seconds in facts.get("cpu_seconds", {}).items():  # which seeds side by side have in common
-            facts["cpu_seconds"][activity] = seconds / len(group.jobs)
+        for kind in USED:  # which seeds side by side have in common
+            facts[kind] = {name: seconds / len(group.jobs) for name, seconds in facts.get(kind, {}).items()}
         yield [*rows, *_costs(job, facts), *_spent(job, facts, mark)]
 
 
@@ -163,7 +137,7 @@ def _tune_and_measure(group: Group, bench: Bench, tell: Tell) -> Iterator[list[M
         scoring = ExpectedWork(tell, f"scoring {job.name}", group.scoring / len(group.jobs))
         trial = group.work / len(group.jobs) / (len(tunable(one)) * max(1, len(one.evaluation.problems)))
         tells = partial(_told, tuning, trial), _entries(scoring, group, one)
-        rows = _measured(job, one, bench, build_learner(one, build_task(one)), tells)
+        rows = _measured(job, one, build_learner(one, build_task(one)), tells)
         tuning.end()
         scoring.end()
         tried = sum(row.value for row in rows if row.metric == TRIALS)
@@ -181,14 +155,12 @@ def _entries(scoring: ExpectedWork, group: Group, settings: Settings) -> Tell:
     return partial(_told, scoring, group.scoring / entries)
 
 
-def _measured(
-    job: Job, settings: Settings, bench: Bench, learner: Learner[Any], tells: tuple[Tell, Tell]
-) -> list[Metric]:
+def _measured(job: Job, settings: Settings, learner: Learner[Any], tells: tuple[Tell, Tell]) -> list[Metric]:
     """Measure a learner; ``tells`` are told of the trials of its tuning and of the scoring of its entries."""
     paper: Paper = build(job.paper, "paper")
-    store = ScoreStore(bench.scores)
+    subject = Subject(job.name, job.row, learner, learner.task, settings, store_of(settings), *tells)
     with LEDGER.of("scoring"):
-        return list(paper.measure(Subject(job.name, job.row, learner, learner.task, settings, store, *tells)))
+        return list(paper.measure(subject))
 
 
 def _costs(job: Job, facts: Mapping[str, Any]) -> list[Metric]:
@@ -197,12 +169,16 @@ def _costs(job: Job, facts: Mapping[str, Any]) -> list[Metric]:
 
 
 def _spent(job: Job, facts: Mapping[str, Any], mark: Mark) -> Iterator[Metric]:
-    """Yield the CPU-seconds of each activity, those of the training in ``facts`` included, and when it began."""
+    """Yield the CPU-seconds of each activity, and when it began; those of the training in ``facts`` are included.
+
+    Results that were found in the store count by what they once took; of these the sum is yielded, too.
+    """
     spent, row = LEDGER.since(mark), Metric(job.name, job.seed, "", 0.0, split=COST)
-    before, began = facts.get("cpu_seconds", {}), facts.get("began", {})
+    parts, began = [*(facts.get(kind, {}) for kind in USED), spent.seconds, spent.reused], facts.get("began", {})
     for activity in ACTIVITIES:
-        if activity in before or activity in spent.seconds:
-            seconds = before.get(activity, 0.0) + spent.seconds.get(activity, 0.0)
+        if any(activity in part for part in parts):
             first = datetime.fromisoformat(began[activity]).timestamp() if activity in began else spent.began[activity]
-            yield row._replace(metric=activity, value=seconds)
+            yield row._replace(metric=activity, value=sum(part.get(activity, 0.0) for part in parts))
             yield row._replace(metric=BEGAN, value=first, part=activity)
+    if reused := sum([*parts[1].values(), *spent.reused.values()]):
+        yield row._replace(metric=REUSED, value=reused)

@@ -18,7 +18,7 @@ OFTEN = 0.2
 """Seconds between two looks at the progress and at requests to stop."""
 
 
-class Task(NamedTuple):
+class Assignment(NamedTuple):
     """A piece of work, a picklable callable, and its name for messages."""
 
     name: str
@@ -38,7 +38,7 @@ class _Work:
 
 
 def carry_out(
-    tasks: Sequence[Task], processes: int, look: Callable[[], None], ended: Callable[[int, L2LError | None], None]
+    tasks: Sequence[Assignment], processes: int, look: Callable[[], None], ended: Callable[[int, L2LError | None], None]
 ) -> None:
     """Carry out tasks in processes side by side, each of which takes the next one when it is done.
 
@@ -54,7 +54,7 @@ def carry_out(
             they were at, unless the request was repeated.
     """
     with ExitStack() as stack, STOP.held():
-        pool = _Pool(tasks, processes, stack, ended)
+        pool = _Crew(tasks, processes, stack, ended)
         try:
             while pool.goes_on():
                 pool.hear()
@@ -66,12 +66,12 @@ def carry_out(
             raise pool.refusal
 
 
-class _Pool:
+class _Crew:
     """Workers, and the tasks that wait for them; see ``carry_out``."""
 
     def __init__(
         self,
-        tasks: Sequence[Task],
+        tasks: Sequence[Assignment],
         processes: int,
         stack: ExitStack,
         ended: Callable[[int, L2LError | None], None],

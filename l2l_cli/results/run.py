@@ -22,8 +22,9 @@ import yaml
 from l2l_cli import __version__
 from l2l_cli.core.cores import usable_cores
 from l2l_cli.core.errors import UsageError
-from l2l_cli.core.files import atomic_write, try_lock
+from l2l_cli.core.files import atomic_write
 from l2l_cli.core.ledger import LEDGER, date_of
+from l2l_cli.core.locks import try_lock
 from l2l_cli.core.nodes import Entries, Node
 
 if sys.platform != "win32":
@@ -217,11 +218,11 @@ class RunFolder:
             return {}
         facts, now, spent = self.facts(), time.monotonic(), LEDGER.since(self._mark)
         seconds = float(facts.get("seconds", 0.0)) + now - self._since
-        used = facts.get("cpu_seconds", {})
         self._since, self._mark = now, LEDGER.mark()
+        used = {"cpu_seconds": spent.seconds, "reused_cpu_seconds": spent.reused}
         return {
             "seconds": round(seconds, 3),
-            "cpu_seconds": used | {name: round(used.get(name, 0.0) + part, 3) for name, part in spent.seconds.items()},
+            **{name: _added(facts.get(name, {}), parts) for name, parts in used.items() if parts},
             "began": {name: date_of(when) for name, when in spent.began.items()} | facts.get("began", {}),
             "peak_memory_bytes": max(int(facts.get("peak_memory_bytes", 0)), _peak_memory()),
         }
@@ -230,6 +231,11 @@ class RunFolder:
 def _command() -> str:
     """Return the command line as it was typed."""
     return " ".join(["l2l", *sys.argv[1:]])
+
+
+def _added(before: Mapping[str, float], parts: Mapping[str, float]) -> dict[str, float]:
+    """Return sums by name, rounded to milliseconds."""
+    return {**before, **{name: round(before.get(name, 0.0) + part, 3) for name, part in parts.items()}}
 
 
 def _peak_memory() -> int:

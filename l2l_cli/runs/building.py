@@ -1,4 +1,4 @@
-"""Tasks and learners from settings, and the process that they are built in."""
+"""Tasks, learners and the store from settings, and the process that they are built in."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import Any
 import torch
 
 from l2l_cli.config.build import Builder, build, changed
-from l2l_cli.config.schema import Hardware, Settings
+from l2l_cli.config.hardware import Hardware
+from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.nodes import Entries, Node
 from l2l_cli.kernels.paths import Paths
 from l2l_cli.learners.base import Learner
 from l2l_cli.parallel.replicated import Replicated
+from l2l_cli.results.store import GIGABYTE, Store
 from l2l_cli.tasks.base import Task
 from l2l_cli.tasks.vary import Variations
 
@@ -111,6 +113,13 @@ def is_meta_trained(settings: Settings) -> bool:
     if key not in _META_TRAINED:
         _META_TRAINED[key] = build_learner(settings, build_task(settings)).is_meta_trained
     return _META_TRAINED[key]
+
+
+def store_of(settings: Settings) -> Store:
+    """Return the store of a configuration."""
+    plan = settings.store
+    folder = Path(plan.dir).expanduser() if plan.dir else Path(settings.output) / "store"
+    return Store(folder, [Path(one).expanduser() for one in plan.also], plan.limit * GIGABYTE)
 
 
 def run_facts(settings: Settings) -> Entries:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from l2l_cli.config.schema import Hardware
+from l2l_cli.config.hardware import Hardware
 from l2l_cli.core.errors import UsageError
-from l2l_cli.core.files import atomic_write, try_lock
+from l2l_cli.core.files import atomic_write
+from l2l_cli.core.locks import try_lock
 from l2l_cli.core.stop import STOP
 from l2l_cli.runs.pieces import Carrying
 from l2l_cli.runs.progress_files import ProgressFile, stands_of
@@ -39,7 +40,7 @@ OVER = (
 """States of SLURM in which a job is over."""
 
 
-class Standing(NamedTuple):
+class PieceState(NamedTuple):
     """Where a piece stands: its name, "waiting", "running" or "failed", and a note."""
 
     name: str
@@ -48,7 +49,7 @@ class Standing(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Job:
+class ClusterJob:
     """What a job of the cluster does: one piece; a request to make room lets it save what it is at and queue again.
 
     Attributes:
@@ -86,7 +87,7 @@ class Job:
         return DelayedSubmission(self)
 
 
-def send(carried: Sequence[Carrying], folder: Path, hardware: Hardware) -> list[Standing]:
+def send(carried: Sequence[Carrying], folder: Path, hardware: Hardware) -> list[PieceState]:
     """Submit the pieces that were not submitted, or whose jobs were lost, and return where all of them stand.
 
     Args:
@@ -106,7 +107,7 @@ def send(carried: Sequence[Carrying], folder: Path, hardware: Hardware) -> list[
         with _silent(), executor.batch():
             for one in again:
                 one.path.unlink(missing_ok=True)
-                work = Job(one, tuple(sys.path), slots if hardware.cluster == "local" else ())
+                work = ClusterJob(one, tuple(sys.path), slots if hardware.cluster == "local" else ())
                 jobs.append(executor.submit(work))
         for one, job in zip(again, jobs, strict=True):
             one.path.parent.mkdir(parents=True, exist_ok=True)
@@ -114,36 +115,38 @@ def send(carried: Sequence[Carrying], folder: Path, hardware: Hardware) -> list[
     return [_now(one, standing, hardware) for one, standing in zip(carried, standings, strict=True)]
 
 
-def _is_due(standing: Standing | None, hardware: Hardware) -> bool:
+def _is_due(standing: PieceState | None, hardware: Hardware) -> bool:
     """Say whether a piece is to be submitted."""
     return standing is None or standing.state == "lost" or (standing.state == "failed" and hardware.resubmit)
 
 
-def _now(carrying: Carrying, before: Standing | None, hardware: Hardware) -> Standing:
+def _now(carrying: Carrying, before: PieceState | None, hardware: Hardware) -> PieceState:
     """Return where a piece stands when all that are due have been submitted."""
     if before is None:
-        return Standing(carrying.piece.name, "waiting", "submitted")
+        return PieceState(carrying.piece.name, "waiting", "submitted")
     if _is_due(before, hardware):
         return before._replace(state="waiting", note=f"submitted again: {before.note}")
     return before
 
 
-def _standing(carrying: Carrying, folder: Path, hardware: Hardware) -> Standing | None:
+def _standing(carrying: Carrying, folder: Path, hardware: Hardware) -> PieceState | None:
     """Return where a piece stands, "lost" among the states; None if it was never submitted."""
     if not _job_of(carrying.path).exists():
         return None
     stand, name = stands_of({"": carrying.path}).get(""), carrying.piece.name
     if stand is not None and _is_locked(_lock_of(carrying.path)):
         if stand.state == "waiting":
-            return Standing(name, "waiting", stand.note)
+            return PieceState(name, "waiting", stand.note)
         share = f"{stand.done / stand.total:.0%}, " if stand.total else ""
         where, ago = stand.where.split()[0], time.time() - stand.when
-        return Standing(name, "running", f"{share}{stand.note} ({where}, {ago:.0f} s ago)")
+        return PieceState(name, "running", f"{share}{stand.note} ({where}, {ago:.0f} s ago)")
     if stand is not None and stand.state == "failed":
-        return Standing(name, "failed", stand.note)
+        return PieceState(name, "failed", stand.note)
     job = _job_of(carrying.path).read_text(encoding="utf-8")
     state = _state_of(job, folder, hardware)
-    return Standing(name, "waiting", f"job {job}") if state is None else Standing(name, "lost", f"job {job} {state}")
+    return (
+        PieceState(name, "waiting", f"job {job}") if state is None else PieceState(name, "lost", f"job {job} {state}")
+    )
 
 
 def _state_of(job: str, folder: Path, hardware: Hardware) -> str | None:

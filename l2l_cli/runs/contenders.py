@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
+from l2l_cli.config.build import changed
+from l2l_cli.config.hardware import Hardware
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.nodes import Entries, Node
+from l2l_cli.core.types import Phase
 from l2l_cli.evaluation.contest import Contender, Plan, Problem
+from l2l_cli.evaluation.kept import Trials, labels_of
 from l2l_cli.evaluation.score import Tell
-from l2l_cli.evaluation.tune import Tuning
+from l2l_cli.evaluation.tune import Tuned, recalled
 from l2l_cli.learners.base import Learner
+from l2l_cli.results.store import Store
 from l2l_cli.runs.building import variation
-from l2l_cli.runs.tuning import tuned
+from l2l_cli.runs.tuning import judge_of, tunable, tuned
+from l2l_cli.tasks.base import Task
 
 PLAIN = "as it is"
 """Name of the one problem of a grid that changes nothing."""
@@ -36,8 +43,16 @@ def problems_of(settings: Settings, shorten: int | None = None) -> list[Problem]
         task = variation(settings, changes, f"evaluation.problems.{name}")
         plan = plan_of(settings, 1.0 if shorten is None else shorten / task.horizon)
         steps = min(settings.evaluation.steps or task.horizon, task.horizon)
-        problems.append(Problem(name, task, steps, plan, {"task": settings.task, "changes": changes}))
+        problems.append(Problem(name, task, steps, plan, identity_of_task(settings, task, changes)))
     return problems
+
+
+def identity_of_task(settings: Settings, task: Task, changes: Node | None = None) -> Entries:
+    """Return what decides a task's episodes: its node after some changes, and a fingerprint of the data it reads."""
+    given = changes or {}
+    node = dict(given) if "_target_" in given else changed(settings.task, given, "task")
+    data = task.fingerprint()
+    return {"task": node, **({"data": data} if data else {})}
 
 
 def plan_of(settings: Settings, share: float = 1.0) -> Plan:
@@ -50,32 +65,87 @@ def _some(episodes: int, share: float) -> int:
     return min(episodes, max(2, round(episodes * share)))
 
 
-def hand_made_contender(name: str, settings: Settings, tell: Tell = lambda share, note: None) -> Contender:
-    """Return a hand-made learner that is tuned for each problem and its horizon; ``tell`` is told of the trials."""
-    return Contender(name, _tuned(settings, tell), {"learner": settings.learner})
+def hand_made_contender(
+    name: str, settings: Settings, tell: Tell = lambda share, note: None, store: Store | None = None
+) -> Contender:
+    """Return a hand-made learner that is tuned for each problem and its horizon.
 
-
-def learned_contender(name: str, learner: Learner[Any], settings: Settings, tell: Tell | None = None) -> Contender:
-    """Return a meta-trained learner, built from these settings, that is transferred to each problem.
-
-    With ``tell``, which is told of the trials, numbers beside the meta-parameters are tuned there; None tunes nothing.
+    Args:
+        name: Name in tables.
+        settings: Configuration of the learner and of its tuning.
+        tell: Function that is told of the trials.
+        store: Store that keeps the trials; None if nothing is kept.
     """
-    identity = {"learner": settings.learner, "weights": digest(learner)}
+    return _Tuned(name, settings, tell, store).contender
+
+
+def learned_contender(
+    name: str,
+    learner: Learner[Any],
+    settings: Settings,
+    tell: Tell | None = None,
+    store: Store | None = None,
+) -> Contender:
+    """Return a meta-trained learner that is transferred to each problem.
+
+    Args:
+        name: Name in tables.
+        learner: The learner.
+        settings: Configuration that it was built from.
+        tell: Function that is told of the trials where numbers beside the meta-parameters are tuned for each problem;
+            None tunes nothing.
+        store: Store that keeps the trials; None if nothing is kept.
+    """
     if tell is not None:
-        return Contender(name, _tuned(settings, tell, learner), identity)
-    return Contender(name, lambda problem: (learner.on(problem.task), None), identity)
+        return _Tuned(name, settings, tell, store, learner).contender
+    return Contender(name, lambda problem: Tuned(learner.on(problem.task)), identity_of_learner(settings, learner))
 
 
-def _tuned(
-    settings: Settings, tell: Tell, learned: Learner[Any] | None = None
-) -> Callable[[Problem], tuple[Learner[Any], Tuning | None]]:
-    """Return what tunes a learner for a problem, on as large a share of the usual episodes as it is scored on."""
+def identity_of_learner(settings: Settings, learned: Learner[Any] | None = None) -> Entries:
+    """Return what decides what a learner does: its node, its meta-parameters if it is learned, and its precision."""
+    weights = {} if learned is None else {"weights": digest(learned)}
+    low = settings.hardware.precision != Hardware.precision
+    return {"learner": settings.learner, **weights, **({"precision": settings.hardware.precision} if low else {})}
 
-    def prepare(problem: Problem) -> tuple[Learner[Any], Tuning | None]:
-        plan = replace(settings.tune, episodes=_some(settings.tune.episodes, problem.plan.share))
-        return tuned(replace(settings, tune=plan), problem.task, problem.steps, tell, learned)
 
-    return prepare
+@dataclass(frozen=True)
+class _Tuned:
+    """A learner that is tuned for a problem, on as large a share of the usual episodes as it is scored on."""
+
+    name: str
+    settings: Settings
+    tell: Tell
+    store: Store | None
+    learned: Learner[Any] | None = None
+
+    @cached_property
+    def contender(self) -> Contender:
+        return Contender(self.name, self._prepare, self._identity, self._recall)
+
+    @cached_property
+    def _identity(self) -> Entries:
+        return identity_of_learner(self.settings, self.learned)
+
+    def _prepare(self, problem: Problem) -> Tuned:
+        kept = self._kept(problem, self.store) if self.store else None
+        return tuned(self._shared(problem), problem.task, problem.steps, self.tell, self.learned, kept)
+
+    def _recall(self, problem: Problem) -> tuple[int, Node]:
+        points = tunable(self.settings)
+        if len(points) == 1:
+            return 0, points[0]
+        return recalled(points, self._kept(problem, self.store)) if self.store else (len(points), {})
+
+    def _shared(self, problem: Problem) -> Settings:
+        plan = replace(self.settings.tune, episodes=_some(self.settings.tune.episodes, problem.plan.share))
+        return replace(self.settings, tune=plan)
+
+    def _kept(self, problem: Problem, store: Store) -> Trials:
+        """Return the trials of the problem, by what decides them beside the setting."""
+        judge = judge_of(self._shared(problem), problem.task, problem.steps)
+        key = {"contender": self._identity, "problem": problem.identity, "phase": Phase.TUNE.value, **judge._asdict()}
+        labels = labels_of(self.name, self._identity, problem.name, problem.identity, Phase.TUNE.value, judge.seed)
+        return Trials(store, key, labels | {name: judge._asdict()[name] for name in ("criterion", "steps", "episodes")})
 
 
 def digest(learner: Learner[Any]) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from l2l_cli.config.build import changed
 from l2l_cli.config.compose import identity_of_training, settings_of_run
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError
@@ -29,15 +31,16 @@ def _root(settings: Settings) -> Path:
 
 
 def load_run(path: str, present: Settings) -> tuple[RunFolder, Settings]:
-    """Open a finished run that a user named.
+    """Open a finished run that a user named, whose learner is changed as ``evaluation.learner`` asks.
 
     Raises:
-        UsageError: It is no finished meta-training run.
+        UsageError: It is no finished meta-training run, or its learner has nothing of that name.
     """
     run = RunFolder.load(Path(path))
     if not (run.path / WEIGHTS).is_file():
         raise UsageError(f"{path} is {run.status}, not done; resume it with `l2l meta-train --resume {path}`")
-    return run, settings_of_run(run.config(), present)
+    saved = settings_of_run(run.config(), present)
+    return run, replace(saved, learner=changed(saved.learner, present.evaluation.learner, "learner"))
 
 
 def task_was_chosen(settings: Settings) -> bool:

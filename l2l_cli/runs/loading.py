@@ -6,10 +6,9 @@ from typing import Any
 
 from safetensors.torch import load_file
 
-from l2l_cli.config.build import Builder, changed
+from l2l_cli.config.build import Builder
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError
-from l2l_cli.core.nodes import Node
 from l2l_cli.learners.base import Learner
 from l2l_cli.results.run import RunFolder
 from l2l_cli.runs.building import build_learner
@@ -17,17 +16,13 @@ from l2l_cli.runs.folders import WEIGHTS
 from l2l_cli.tasks.base import Task
 
 
-def load_learner(
-    run: RunFolder, saved: Settings, task: Task, builder: Builder, changes: Node | None = None
-) -> Learner[Any]:
+def load_learner(run: RunFolder, saved: Settings, task: Task, builder: Builder) -> Learner[Any]:
     """Build a finished run's learner for a task, with its trained weights.
-
-    ``changes`` are new values by key of the learner's node, as in ``rule.lr``.
 
     Raises:
         UsageError: The weights do not fit: the task has other shapes than the run's, or the learner was changed so.
     """
-    learner = build_learner(saved, task, builder, changed(saved.learner, changes or {}, "learner"))
+    learner = build_learner(saved, task, builder)
     weights = load_file(run.path / WEIGHTS)
     shapes = {name: tuple(value.shape) for name, value in learner.named_parameters()}
     wrong = [name for name, value in weights.items() if shapes.get(name) != tuple(value.shape)]

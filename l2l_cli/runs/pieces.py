@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from l2l_cli.core.errors import L2LError
-from l2l_cli.parallel.pool import Task, carry_out
+from l2l_cli.parallel.pool import Assignment, carry_out
 from l2l_cli.results.run import identity
-from l2l_cli.runs.progress import Reporter
+from l2l_cli.runs.progress import Relay, Reporter
 from l2l_cli.runs.progress_files import ProgressFile, stands_of
-
-if TYPE_CHECKING:  # a job that only waits for its turn does without torch
-    from l2l_cli.evaluation.score import Tell
 
 
 @dataclass(frozen=True)
@@ -31,7 +27,7 @@ class Piece:
     name: str
     key: str
     seconds: float
-    work: Callable[[Tell], object]
+    work: Callable[[Relay], object]
 
 
 @dataclass(frozen=True)
@@ -85,7 +81,7 @@ def carry_out_here(pieces: Sequence[Piece], folder: Path, processes: int, title:
             failures[piece.name] = error
             reporter.say(f"failed: {error}")
 
-        tasks = [Task(one.piece.name, one) for one in carried]
+        tasks = [Assignment(one.piece.name, one) for one in carried]
         carry_out(tasks, min(processes, len(tasks)), shown.look, ended)
     return failures
 

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, a line every 20 seconds elsewhere."""
+"""Progress of long work: a bar on a terminal, a line every 20 seconds elsewhere, and what is expected of it."""
 
 from __future__ import annotations
 
@@ -84,6 +84,30 @@ class Reporter:
         """Print a line."""
         if self._relay is None:
             self._console.print(text, highlight=False, soft_wrap=True)
+
+
+class ExpectedWork:
+    """Expected seconds of some work, which are told as they pass, and of the rest at the end.
+
+    Args:
+        told: Function that is told of them.
+        name: Name of the work.
+        seconds: Seconds in all.
+    """
+
+    def __init__(self, told: Relay, name: str, seconds: float) -> None:
+        self._told, self._name, self._left = told, name, seconds
+
+    def tell(self, seconds: float, note: str) -> None:
+        """Tell of seconds that have passed, with a note on the work."""
+        passed = min(seconds, self._left)
+        self._left -= passed
+        self._told(passed, f"{self._name}: {note}")
+
+    def end(self) -> None:
+        """Tell of the rest, as where a run was found done."""
+        self._told(self._left, f"{self._name}: done")
+        self._left = 0.0
 
 
 def _duration(seconds: float) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import torch
 
@@ -20,10 +20,16 @@ from l2l_cli.core.nodes import Entries, Node
 from l2l_cli.core.random import generator
 from l2l_cli.core.ranges import shown
 from l2l_cli.core.stop import STOP
+from l2l_cli.core.types import Phase
+from l2l_cli.evaluation.kept import Trials, labels_of, measured
+from l2l_cli.evaluation.score import criterion_for
 from l2l_cli.meta.training import Training, Update
 from l2l_cli.results.run import RunFolder
-from l2l_cli.runs.building import run_facts
+from l2l_cli.results.store import Column, Store
+from l2l_cli.runs.building import run_facts, store_of
+from l2l_cli.runs.contenders import identity_of_task
 from l2l_cli.runs.progress import Relay, Reporter
+from l2l_cli.tasks.base import Task
 
 Make = Callable[[Settings], Training]
 """Function that builds the training of a configuration."""
@@ -90,7 +96,7 @@ def searched(settings: Settings, folder: RunFolder, make: Make, relay: Relay | N
     """Return the settings with the best trial's values; run.json keeps all trials.
 
     A trial is ``search.updates`` updates under the whole schedule, scored by its best validation.  Trials that
-    run.json holds already are not run again.
+    run.json or the store hold already are not run again.
 
     Raises:
         RunFailed: No trial came to a finite validation loss.
@@ -113,12 +119,13 @@ def searched(settings: Settings, folder: RunFolder, make: Make, relay: Relay | N
     best = min(finite, key=lambda trial: float(trial["validation"]))
     chosen = {key: best[key] for key in settings.search.wanted}
     folder.note(chosen=chosen, search_updates=sum(trial["updates"] for trial in trials))
+    store_of(settings).prune()
     return with_values(settings, chosen)
 
 
 def _trials(settings: Settings, folder: RunFolder, make: Make, relay: Relay | None) -> list[Entries]:
     """Run the trials that are still to be run, and record each as it ends."""
-    search, drawn = settings.search, draws(settings.search, settings.seed)
+    search, drawn, store = settings.search, draws(settings.search, settings.seed), store_of(settings)
     trials: list[Entries] = folder.facts().get("search", [])
     title = f"search {settings.run_name} seed {settings.seed}"
     total, before = search.trials * search.updates, len(trials) * search.updates
@@ -126,10 +133,41 @@ def _trials(settings: Settings, folder: RunFolder, make: Make, relay: Relay | No
         for values in drawn[len(trials) :]:
             asked = with_values(settings, values)
             asked.meta = replace(asked.meta, updates=search.updates)
-            trials.append(values | _trial(make(asked), search.updates, reporter))
+            trials.append(values | _known_or_run(asked, values, make, store, reporter))
             folder.note(search=trials)
             reporter.say(f"trial {len(trials)} of {len(drawn)}, {shown(values)}: {_outcome(trials[-1])}")
     return trials
+
+
+def _known_or_run(asked: Settings, values: Node, make: Make, store: Store, reporter: Reporter) -> Entries:
+    """Return what a trial came to, from the store if it was run before."""
+    training = make(asked)
+    kept = _kept(asked, training.learner.task, store)
+    if found := kept.find(values):
+        reporter.advance("trial known", asked.meta.updates)
+        return {name: found.facts[name] for name in ("validation", "updates")}
+    with measured(kept.activity) as cost:
+        trial = _trial(training, asked.meta.updates, reporter)
+    loss = math.nan if trial["validation"] is None else float(trial["validation"])
+    kept.keep(values, loss, trial | cost.facts(), trial["updates"])
+    return trial
+
+
+def _kept(asked: Settings, task: Task, store: Store) -> Trials:
+    """Return where the trial of a training is kept, by all that decides the training."""
+    nodes = asdict(asked)
+    learner = {key: nodes[key] for key in ("learner", "optimizer", "gradient", "meta", "vary")}
+    del learner["meta"]["checkpoint_every"]
+    problem = identity_of_task(asked, task)
+    key = {"training": learner, "precision": asked.hardware.precision, "problem": problem, "seed": asked.seed}
+    plan, phase = asked.meta, Phase.META_VALID.value
+    labels = labels_of(str(asked.choices.get("learner")), learner, "", problem, phase, asked.seed)
+    judge: dict[str, Column] = {
+        "criterion": criterion_for(task, plan.criterion),
+        "steps": plan.validation_steps or task.horizon,
+        "episodes": plan.validation_episodes,
+    }
+    return Trials(store, key, labels | judge)
 
 
 def _trial(training: Training, updates: int, reporter: Reporter) -> Entries:

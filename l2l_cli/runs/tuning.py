@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from l2l_cli.config.build import changed
 from l2l_cli.config.compose import compose
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError, did_you_mean
 from l2l_cli.core.nodes import Entries, Node
+from l2l_cli.evaluation.kept import Trials
 from l2l_cli.evaluation.score import Tell, criterion_for
-from l2l_cli.evaluation.tune import Judge, Tuning, draws_of, settings_of, tune
+from l2l_cli.evaluation.tune import Judge, Tuned, draws_of, settings_of, tune
 from l2l_cli.learners.base import Learner
 from l2l_cli.runs.building import build_learner
 from l2l_cli.tasks.base import Task
@@ -32,24 +33,13 @@ def hand_made(name: str, overrides: Sequence[str], settings: Settings, task: Tas
     return composed
 
 
-class Tuned(NamedTuple):
-    """A learner at its best setting, and the trials that chose it; None where there is nothing to tune."""
-
-    learner: Learner[Any]
-    tuning: Tuning | None
-
-    @property
-    def chosen(self) -> str:
-        """What was chosen and out of how many, for tables."""
-        return self.tuning.chosen if self.tuning else "nothing to tune"
-
-
 def tuned(
     settings: Settings,
     task: Task,
     steps: int,
     tell: Tell = lambda share, note: None,
     learned: Learner[Any] | None = None,
+    kept: Trials | None = None,
 ) -> Tuned:
     """Tune a configuration's hand-made learner for a task on the tune phase, and build it at its best.
 
@@ -59,6 +49,7 @@ def tuned(
         steps: Length of the tune episodes, the horizon that the learner is tuned for.
         tell: Function that is told of the trials as they go on, each of which counts as 1.
         learned: Meta-trained learner whose φ is taken, while numbers beside φ are tuned; None for hand-made learners.
+        kept: Trials that were made before; None if none are kept.
 
     Raises:
         UsageError: A key to tune is not the learner's.
@@ -74,11 +65,15 @@ def tuned(
         return learner
 
     if len(points) == 1:  # nothing to choose from
-        return Tuned(make(points[0]), None)
+        return Tuned(make(points[0]), None, points[0])
+    tuning = tune(make, points, judge_of(settings, task, steps), tell, settings.tune.drawn_from, kept)
+    return Tuned(make(tuning.best.setting), tuning, tuning.best.setting)
+
+
+def judge_of(settings: Settings, task: Task, steps: int) -> Judge:
+    """Return by what ``tuned`` compares settings."""
     plan = settings.tune
-    judge = Judge(plan.episodes, steps, settings.seed, criterion_for(task, plan.criterion))
-    tuning = tune(make, points, judge, tell, plan.drawn_from)
-    return Tuned(make(tuning.best.setting), tuning)
+    return Judge(plan.episodes, steps, settings.seed, criterion_for(task, plan.criterion))
 
 
 def tunable(settings: Settings) -> list[Entries]:

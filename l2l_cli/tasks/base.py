@@ -88,6 +88,14 @@ class Task(ABC):
         """Return all meta-training episodes side by side, if they are a fixed set; None if every draw is new."""
         return None
 
+    def fingerprint(self) -> str:
+        """Return a name for the content of the files that episodes are made of; empty if there are none.
+
+        A task that reads files overrides it, as by ``core.fingerprint.of_folder``: what is kept of other files is then
+        not taken for what these come to.
+        """
+        return ""
+
     def drawn(self, seed: int) -> Task:
         """Return the task of one draw of meta-training episodes: this one, or one of its variations."""
         return self if self.vary is None else self.vary(seed)

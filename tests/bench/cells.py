@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from l2l_cli.config.schema import Hardware
+from l2l_cli.config.hardware import Hardware
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Batches, Phase
 from l2l_cli.learners.weights_in_cell import CellState, WeightsInCell

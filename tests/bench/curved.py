@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from l2l_cli.config.schema import Hardware
+from l2l_cli.config.hardware import Hardware
 from l2l_cli.core.random import generator, integers, normal
 from l2l_cli.core.types import Batch, Phase, Spec, Split
 from l2l_cli.learners.descent import Descent, DescentState

@@ -16,7 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from l2l_cli.config.schema import Hardware
+from l2l_cli.config.hardware import Hardware
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
 from l2l_cli.runs.building import prepare
 from l2l_cli.tasks.quadratic import Quadratic

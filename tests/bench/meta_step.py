@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from l2l_cli.config.schema import Hardware
+from l2l_cli.config.hardware import Hardware
 from l2l_cli.runs.building import prepare
 from tests.bench.floors import meta_step_work
 from tests.bench.peers.client import Peer, PeerError

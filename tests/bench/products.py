@@ -7,7 +7,7 @@ from functools import partial
 
 import torch
 
-from l2l_cli.config.schema import Hardware
+from l2l_cli.config.hardware import Hardware
 from l2l_cli.core.random import generator, normal
 from l2l_cli.core.types import Phase
 from l2l_cli.models.mlp import mlp

@@ -47,9 +47,24 @@ def test_a_mark_leaves_out_what_was_before_it(clock, monkeypatch):
     with ledger.of("training"):
         clock[0] = 5.0
     mark = ledger.mark()
-    assert ledger.since(mark) == ({}, {})
+    assert ledger.since(mark) == ({}, {}, {})
     clock[0] = 60.0
     with ledger.of("training"):
         clock[0] = 61.0
-    assert ledger.since(mark) == ({"training": 1.0}, {"training": 1060.0})
+    assert ledger.since(mark) == ({"training": 1.0}, {}, {"training": 1060.0})
     assert date_of(1060.0) == "1970-01-01T00:17:40+00:00"
+
+
+def test_what_is_reused_is_told_from_what_is_spent_and_began_when_it_was_made(clock, monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: 1000.0 + clock[0])
+    ledger = Ledger()
+    mark = ledger.mark()
+    with ledger.of("scoring"):
+        clock[0] = 2.0
+        ledger.reuse("tuning", 8.0, 500.0)
+        ledger.reuse("scoring", 1.0, 700.0)
+    found = ledger.since(mark)
+    assert found.seconds == {"tuning": 0.0, "scoring": 2.0}
+    assert found.reused == {"tuning": 8.0, "scoring": 1.0}
+    assert found.began == {"tuning": 500.0, "scoring": 700.0}
+    assert ledger.since(ledger.mark()) == ({}, {}, {})

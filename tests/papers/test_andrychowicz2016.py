@@ -319,7 +319,7 @@ def test_a_hand_made_row_needs_no_training_and_says_what_it_cost(tmp_path):
     settings = {job.key: job.settings(tmp_path)}
     (group,) = jobs._groups([job], settings)
     file, news = tmp_path / jobs._file_name(job, settings[job.key]), queue.Queue()
-    measuring._run_group(group, measuring.Bench(tmp_path / "scores", {job.key: file}), news)
+    measuring._run_group(group, measuring.Bench({job.key: file}), news)
     assert sum(news.get()[0] for _ in range(news.qsize())) == pytest.approx(group.work + group.scoring)
     frame = MetricsFile(file).read()
     costs = dict(zip(*frame[frame.split == "cost"][["metric", "value"]].to_numpy().T, strict=True))

@@ -16,7 +16,7 @@ import pytest
 
 from l2l_cli.core.errors import RunFailed, UsageError
 from l2l_cli.core.stop import STOP
-from l2l_cli.parallel.pool import Task, carry_out
+from l2l_cli.parallel.pool import Assignment, carry_out
 from l2l_cli.parallel.processes import Lost, Worker, how_it_ended
 
 PATIENCE = 20.0
@@ -112,7 +112,7 @@ class Heard:
 
 def pool(folder, names, processes, act, at_work):
     heard = Heard(folder, at_work, act)
-    tasks = [Task(name, Steps(folder, name)) for name in names]
+    tasks = [Assignment(name, Steps(folder, name)) for name in names]
     try:
         carry_out(tasks, processes, heard.look, heard.end)
     except KeyboardInterrupt:
@@ -147,7 +147,7 @@ def test_a_request_to_one_process_stops_all_and_nothing_new_is_begun(whom, tmp_p
 
 
 def test_a_task_that_is_refused_stops_the_others(tmp_path):
-    tasks = [Task("a", Steps(tmp_path, "a")), Task("b", partial(refuse, None))]
+    tasks = [Assignment("a", Steps(tmp_path, "a")), Assignment("b", partial(refuse, None))]
     with pytest.raises(UsageError, match="there is no such thing"):
         carry_out(tasks, 2, lambda: None, lambda index, error: None)
 

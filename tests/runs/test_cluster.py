@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from l2l_cli.config.schema import Hardware
+from l2l_cli.config.hardware import Hardware
 from l2l_cli.core.errors import RunFailed, UsageError
 from l2l_cli.core.stop import STOP
 from l2l_cli.runs.cluster import send

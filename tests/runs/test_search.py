@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from l2l_cli.config.compose import compose, identity_of, identity_of_training
 from l2l_cli.config.schema import Search
 from l2l_cli.core.errors import RunFailed, UsageError
+from l2l_cli.core.stop import Stopped
 from l2l_cli.meta.evolution import PersistentES
 from l2l_cli.meta.gradient_training import MetaTraining
 from l2l_cli.results.run import identity
@@ -115,7 +116,7 @@ def test_an_interrupted_search_goes_on_as_if_never_stopped(at, monkeypatch):
     def interrupted(self):
         calls.append(self)
         if len(calls) == at + 1:
-            raise KeyboardInterrupt
+            raise Stopped
         return update(self)
 
     monkeypatch.setattr(MetaTraining, "update", interrupted)

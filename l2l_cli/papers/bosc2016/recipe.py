@@ -136,4 +136,6 @@ def move_rows(subject: Subject) -> Iterator[Metric]:
     frozen = build_learner(settings, subject.task, node=node)
     frozen.load_state_dict(learner.state_dict())
     for entry in subject.entries():
-        yield from subject.scores(entry._replace(learner=frozen, identity={"learner": node}), variant=FROZEN)
+        yield from subject.scores(
+            entry._replace(learner=frozen, identity={**entry.identity, "learner": node}), variant=FROZEN
+        )

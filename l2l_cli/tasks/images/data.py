@@ -36,3 +36,7 @@ class Images(ABC):
         Raises:
             UsageError: The files are missing or damaged.
         """
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Return a name for the content of the files; empty if they are known by their checksums, or still missing."""

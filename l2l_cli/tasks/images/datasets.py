@@ -47,6 +47,9 @@ CIFAR10 = {
 CIFAR10_ARCHIVE = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 CIFAR10_MD5 = "c58f30108f718f92721af3b95e74349a"
 
+KNOWN = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "cifar10": (3, 32, 32)}
+"""Shapes of the images of the data sets that are read from verified files."""
+
 
 def default_folder() -> Path:
     """Return the folder of data sets where nothing names another: ``$L2L_DATA``, or else the user's cache."""
@@ -59,9 +62,8 @@ def outline(name: str, folder: Path, size: Size | None = None) -> tuple[ImageSha
     Raises:
         UsageError: There is no such data set, or the images of a folder cannot be read.
     """
-    known = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "cifar10": (3, 32, 32)}
-    if name in known and size is None:
-        return known[name], 10
+    if name in KNOWN and size is None:
+        return KNOWN[name], 10
     found = load(name, folder, size, 1)
     channels, height, width = found.train.images.shape[1:]
     return (channels, height, width), found.classes
@@ -89,13 +91,19 @@ def load(name: str, folder: Path, size: Size | None, pool: int) -> Dataset:
         if size is not None:
             raise UsageError(f"size is for image folders; {name} has images of one size: pool reduces them")
         return known[name](folder)
-    for path in (Path(name).expanduser(), folder / name):
-        if path.is_dir():
-            return read_folder(path, size)
+    place = own_folder(name, folder)
+    if place is not None:
+        return read_folder(place, size)
     raise UsageError(
         f"there is no data set {name!r}; choose {', '.join(known)}, or a folder of IDX files or with a sub-folder of "
         f"images for each class{did_you_mean(name, known)}"
     )
+
+
+def own_folder(name: str, folder: Path) -> Path | None:
+    """Return the folder of a data set that is the user's own; None if there is none, or its name is a known one."""
+    places = [] if name in KNOWN else [Path(name).expanduser(), folder / name]
+    return next((place for place in places if place.is_dir()), None)
 
 
 def resident(name: str, folder: Path, size: Size | None, pool: int, device: torch.device) -> Dataset:

@@ -8,8 +8,9 @@ from typing import ClassVar
 
 import torch
 
+from l2l_cli.core.fingerprint import of_folder
 from l2l_cli.tasks.images.data import Images
-from l2l_cli.tasks.images.datasets import default_folder, outline, resident
+from l2l_cli.tasks.images.datasets import default_folder, outline, own_folder, resident
 from l2l_cli.tasks.images.division import Division, Scheme
 from l2l_cli.tasks.images.labelled import LoadedImages, Size
 
@@ -66,3 +67,8 @@ class ImagesInMemory(Images):
         numbers[list(self.classes)] = torch.arange(len(self.classes), device="cpu")
         train, test = (LoadedImages(part.images, numbers[part.labels]) for part in (whole.train, whole.test))
         return train, test
+
+    def fingerprint(self) -> str:
+        """Return a name for the content of a folder of the user's; other data sets have files of known checksums."""
+        place = own_folder(self.name, self._folder)
+        return "" if place is None else of_folder(place)

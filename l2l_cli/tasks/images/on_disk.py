@@ -20,6 +20,7 @@ from PIL import Image
 from torch import Generator, Tensor
 
 from l2l_cli.core.errors import UsageError
+from l2l_cli.core.fingerprint import of_folder
 from l2l_cli.tasks.images.augment import Augment, augmented, draw_frames, middle_frames
 from l2l_cli.tasks.images.data import Images
 from l2l_cli.tasks.images.datasets import ENVIRONMENT, default_folder
@@ -113,6 +114,11 @@ class ImagesOnDisk(Images):
         train, test = _index(_required(self.name, self._folder))
         side = self.shape[-1]
         return ImageFiles(*train, side, threads), ImageFiles(*test, side, threads)
+
+    def fingerprint(self) -> str:
+        """Return a name for the content of the folder."""
+        place = _find(self.name, self._folder)
+        return "" if place is None else of_folder(place)
 
 
 def decode(file: str, side: int, frame: Sequence[float]) -> npt.NDArray[np.uint8]:

@@ -110,6 +110,10 @@ class ImageTask(Classification):
         inputs = (torch.Size(data.shape).numel(),) if network.flat else data.shape
         self.spec = Spec(inputs, targets=(data.outputs,), examples=examples)
 
+    def fingerprint(self) -> str:
+        """Return a name for the content of the image files."""
+        return self.data.fingerprint()
+
     def sample(self, episodes: int, seed: int, phase: Phase) -> ImageEpisode:
         """Draw E sequences of minibatches."""
         division = self.data.division

@@ -1,0 +1,100 @@
+"""Fingerprints of what decides results behind a configuration: other people's code, and data files; no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+LIBRARIES = ("site-packages", "dist-packages")
+"""Names of folders in which packages are installed; their modules have their own file alone as a fingerprint."""
+
+SAMPLE, WHOLE = 1000, 64 << 20
+"""Number of files and of bytes whose content is looked at, at most, in a folder of data."""
+
+
+def of_code(node: object) -> dict[str, str]:
+    """Return a fingerprint of the source of each module outside of l2l that a node names by a ``_target_``.
+
+    Beside the module's own file it covers what the module most likely uses: all of its package, or for a module in no
+    package the others beside it.  Of what is installed it is the module's own file.
+
+    Args:
+        node: Mappings and lists, nested to any depth.
+    """
+    modules = {target.rpartition(".")[0] for target in _targets(node)}
+    return {
+        name: _digest((str(path.name), path.read_bytes()) for path in _sources(name))
+        for name in sorted(modules)
+        if name and name.split(".")[0] != __name__.split(".")[0]
+    }
+
+
+def _targets(node: object) -> Iterator[str]:
+    """Yield every ``_target_`` of a node."""
+    if isinstance(node, Mapping):
+        for name, value in node.items():
+            if name == "_target_":
+                yield str(value)
+            else:
+                yield from _targets(value)
+    elif isinstance(node, list | tuple):
+        for value in node:
+            yield from _targets(value)
+
+
+def _sources(module: str) -> list[Path]:
+    """Return the files of a module's fingerprint, in order; none if it has no source."""
+    found = importlib.util.find_spec(module)
+    if found is None or found.origin is None or not Path(found.origin).is_file():
+        return []
+    own = Path(found.origin)
+    if set(LIBRARIES) & set(own.parts) or own.is_relative_to(os.__file__.rpartition(os.sep)[0]):
+        return [own]
+    top = importlib.util.find_spec(module.split(".")[0])
+    if top is not None and top.submodule_search_locations:
+        return sorted(path for place in top.submodule_search_locations for path in Path(place).rglob("*.py"))
+    return sorted(own.parent.glob("*.py"))
+
+
+def of_folder(place: Path) -> str:
+    """Return a fingerprint of a folder of data: names and sizes of all of its files, and content.
+
+    Folders of at most ``WHOLE`` bytes are read wholly.  Of larger ones ``SAMPLE`` files, evenly spread, are read at
+    their beginning and their end, so that a change that keeps every name and size may be missed there.
+    """
+    files = sorted(_files(place))
+    sizes = [os.stat(file).st_size for file in files]
+    names = ((os.path.relpath(file, place), str(size).encode()) for file, size in zip(files, sizes, strict=True))
+    if sum(sizes) <= WHOLE:
+        return _digest([*names, *((file.rpartition(os.sep)[2], Path(file).read_bytes()) for file in files)])
+    some = [files[index * len(files) // SAMPLE] for index in range(SAMPLE)] if len(files) > SAMPLE else files
+    return _digest([*names, *(("", _ends(file, WHOLE // len(some))) for file in some)])
+
+
+def _files(place: Path) -> Iterator[str]:
+    """Yield the paths of all files below a folder that are not hidden; strings, for there may be millions."""
+    for folder, folders, names in os.walk(place, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (os.path.join(folder, name) for name in names if not name.startswith("."))
+
+
+def _ends(file: str, count: int) -> bytes:
+    """Return a file's content, or of more than ``count`` bytes the first and the last half of so many."""
+    with open(file, "rb") as opened:
+        size = os.fstat(opened.fileno()).st_size
+        if size <= count:
+            return opened.read()
+        first = opened.read(count // 2)
+        opened.seek(size - count // 2)
+        return first + opened.read()
+
+
+def _digest(parts: Iterable[tuple[str, bytes]]) -> str:
+    """Return 16 hex digits that name a sequence of names with their contents."""
+    found = hashlib.blake2b(digest_size=8)
+    for name, content in parts:
+        found.update(f"{name}\0{len(content)}\0".encode() + content)
+    return found.hexdigest()

@@ -1,0 +1,242 @@
+"""One store of what was computed, shared by all commands: Parquet files that are named by all that decided them.
+
+``pandas.read_parquet`` reads a whole kind of entries, as of ``outputs/store/scores``, as one tidy frame.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeGuard
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l2l_cli.core.files import TEMPORARY, atomic_write
+from l2l_cli.core.fingerprint import of_code
+from l2l_cli.core.nodes import Entries, Node
+from l2l_cli.results.run import RESULTS
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SCORES, TRIALS = "scores", "trials"
+"""Kinds of entries, each with a folder of its own."""
+
+GIGABYTE = 10**9
+
+ABANDONED = 3600.0
+"""Seconds after which a temporary file is taken for one that a killed process left behind."""
+
+
+class Names(NamedTuple):
+    """A column of names: the distinct ones, and which of them stands in each row."""
+
+    names: Sequence[str]
+    rows: NDArray[np.int32]
+
+
+Column = str | int | float | Names | NDArray[np.generic]
+"""A column of an entry: a value for each row, or one for all of them."""
+
+
+class Kept(NamedTuple):
+    """An entry: what was noted of it, and its column ``value``, if it was asked for."""
+
+    facts: Entries
+    values: NDArray[np.float64]
+
+
+class Store:
+    """Entries by their keys.
+
+    Any number of processes may read and write one folder: a file is whole at any moment, and equal keys come to equal
+    entries.  An entry's whole key stands in its file and is compared, so that no two keys are ever confused.
+
+    Args:
+        folder: Folder of the entries, which may still have to be made.  If it cannot be written, it is read.
+        also: Further such folders, which are read and never written.
+        limit: Size in bytes above which ``prune`` removes entries.
+    """
+
+    def __init__(self, folder: Path, also: Sequence[Path] = (), limit: float = 20 * GIGABYTE) -> None:
+        self._folder, self._also, self._limit = folder, also, limit
+        self._writable = True
+        self._told: set[Path] = set()
+
+    def known(self, kind: str, key: Node) -> bool:
+        """Say whether there is an entry, reading no more than is needed to be sure of its key."""
+        return self._find(kind, key, values=False) is not None
+
+    def read(self, kind: str, key: Node, values: bool = False) -> Kept | None:
+        """Return an entry, which counts as used from now on; None if there is none.
+
+        Args:
+            kind: Kind of the entry.
+            key: All that decided it, as JSON may hold it.
+            values: Whether to read the column ``value``, in place of none of the columns.
+        """
+        return self._find(kind, key, values)
+
+    def keep(self, kind: str, key: Node, columns: Mapping[str, Column], facts: Node) -> None:
+        """Write an entry, if the folder can be written; say so once if not.
+
+        Args:
+            kind: Kind of the entry.
+            key: All that decided it, as JSON may hold it.
+            columns: Columns by name, the same ones for all entries of a kind.
+            facts: What is to be read back with it, as JSON may hold it.
+        """
+        if not self._writable:
+            return
+        identity = _canonical(key)
+        named = {"entry": _name(identity), **columns}
+        try:
+            path = self._folder / kind / _file(identity)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            atomic_write(path, _parquet(named, _metadata(identity, json.dumps(facts))))
+        except OSError as error:
+            self._writable = False
+            _say(f"{self._folder} cannot be written ({error.strerror or error}); nothing is added to it")
+
+    def prune(self) -> None:
+        """Remove the entries that were not used longest, until all together are no larger than the limit."""
+        entries = sorted(self._entries(), key=lambda entry: entry.used)
+        size, removed = sum(entry.size for entry in entries), 0
+        for entry in entries:
+            if size <= self._limit:
+                break
+            with suppress(FileNotFoundError):  # another process prunes too
+                entry.path.unlink()
+            size, removed = size - entry.size, removed + 1
+        if removed:
+            limit = f"{self._limit / GIGABYTE:g} GB (store.limit)"
+            _say(f"{removed} entries that were not used longest removed, to keep {self._folder} within {limit}")
+
+    def _entries(self) -> Iterator[_Stored]:
+        """Yield all entries, and remove what writers left behind that were killed."""
+        for folder in (self._folder / SCORES, self._folder / TRIALS):
+            for found in os.scandir(folder) if self._writable and folder.is_dir() else ():
+                with suppress(FileNotFoundError):  # another process prunes too
+                    state = found.stat()
+                    if found.name.endswith(TEMPORARY):
+                        if time.time() - state.st_mtime > ABANDONED:
+                            os.unlink(found.path)
+                    elif found.name.endswith(".parquet"):
+                        yield _Stored(Path(found.path), state.st_size, state.st_mtime)
+
+    def _find(self, kind: str, key: Node, values: bool) -> Kept | None:
+        identity = _canonical(key)
+        for folder in (self._folder, *self._also):
+            path = folder / kind / _file(identity)
+            found = self._read(path, identity, values)
+            if found is not None:
+                if folder is self._folder:
+                    with suppress(OSError):  # a folder that cannot be written
+                        os.utime(path)
+                return found
+        return None
+
+    def _read(self, path: Path, identity: str, values: bool) -> Kept | None:
+        """Read a file; None if it is missing, damaged, which is said once, or another key's."""
+        if not path.is_file():
+            return None
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            with pq.ParquetFile(path, page_checksum_verification=True) as file:
+                noted = {name.decode(): text.decode() for name, text in file.schema_arrow.metadata.items()}
+                if noted != _metadata(noted["identity"], noted["facts"]):
+                    raise OSError("its metadata are not as they were written")
+                if noted["identity"] != identity:  # a name may stand for more than one key
+                    return None
+                column = file.read(columns=["value"])["value"].to_numpy() if values else np.empty(0)
+                return Kept(json.loads(noted["facts"]), column)
+        except FileNotFoundError:  # another process has just pruned it
+            return None
+        except (pa.ArrowException, OSError, ValueError, KeyError, AttributeError) as error:
+            if path not in self._told:
+                self._told.add(path)
+                reason = " ".join(str(error).split())[:120]
+                _say(f"{path} is damaged ({reason}); what it held is computed again")
+            return None
+
+
+class _Stored(NamedTuple):
+    """A file of an entry, its size in bytes, and when it was last used, in seconds since 1970."""
+
+    path: Path
+    size: int
+    used: float
+
+
+def _canonical(key: Node) -> str:
+    """Return a key as text, with the digits that this version comes to and the source of other people's code."""
+    return json.dumps({"results": RESULTS, "code": of_code(key), **key}, sort_keys=True, default=str)
+
+
+def _name(identity: str) -> str:
+    return hashlib.blake2b(identity.encode(), digest_size=8).hexdigest()
+
+
+def _file(identity: str) -> str:
+    return f"{_name(identity)}.parquet"
+
+
+def _metadata(identity: str, facts: str) -> dict[str, str]:
+    return {"identity": identity, "facts": facts, "digest": _name(identity + facts)}
+
+
+def _parquet(columns: Mapping[str, Column], metadata: Mapping[str, str]) -> bytes:
+    """Return a Parquet file of columns, its pages with checksums."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    lengths = [len(one.rows) if isinstance(one, Names) else one.size for one in columns.values() if _is_long(one)]
+    rows = lengths[0] if lengths else 1
+    table = pa.table({name: _array(column, rows) for name, column in columns.items()})
+    counted = {name for name, column in columns.items() if isinstance(column, np.ndarray)}
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table.replace_schema_metadata(dict(metadata)),
+        sink,
+        compression="zstd",
+        compression_level=3,
+        write_statistics=False,  # the greater part of the time: each file is read wholly
+        use_dictionary=[name for name in columns if name not in counted],
+        column_encoding={
+            name: "BYTE_STREAM_SPLIT" if table[name].type == pa.float64() else "DELTA_BINARY_PACKED" for name in counted
+        },
+        write_page_checksum=True,
+    )
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def _is_long(column: Column) -> TypeGuard[Names | NDArray[np.generic]]:
+    return isinstance(column, Names | np.ndarray)
+
+
+def _array(column: Column, rows: int) -> pa.Array:
+    """Return a column of an entry as Arrow has it; names as categories, which take little memory."""
+    import pyarrow as pa
+
+    match column:
+        case str():
+            return pa.DictionaryArray.from_arrays(np.zeros(rows, np.int32), [column])
+        case Names(names, which):
+            return pa.DictionaryArray.from_arrays(which, list(names))
+        case int() | float():
+            return pa.array(np.full(rows, column))
+    return pa.array(column)
+
+
+def _say(text: str) -> None:
+    print(f"store: {text}", file=sys.stderr)
