@@ -169,6 +169,7 @@ def test_a_sweeper_is_told_losses_and_goes_on_after_a_job_that_failed(monkeypatc
     ]
 
 
+@pytest.mark.filterwarnings("ignore")  # Optuna's own, of what it imports
 def test_optuna_goes_on_after_a_trial_that_failed(monkeypatch, capsys):
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
     trials = "hydra/sweeper=optuna hydra.sweeper.n_trials=4 hydra.sweeper.n_jobs=1 hydra.sweeper.sampler.seed=1"
