@@ -28,7 +28,7 @@ from l2l_cli.results.tables import results_table, terminal_table, verdict_line
 from l2l_cli.results.terminal import console
 from l2l_cli.results.verdicts import RULE, Result, write_results
 from l2l_cli.runs.cluster import send
-from l2l_cli.runs.pieces import carry_out_here
+from l2l_cli.runs.pieces import Carrying, carry_out_here
 from l2l_cli.runs.progress import Reporter
 
 OUTPUT = "outputs"
@@ -85,10 +85,11 @@ def _on_cluster(
     paper: Paper, request: ReproduceRequest, asked: Sequence[Experiment], work: Work, folder: RunFolder
 ) -> int:
     """Submit the rows, or show how they stand, with a report of those that there are; return the exit code."""
-    standings = send(work.pieces, folder.path, _hardware(asked))
+    carried = [Carrying.of(piece, folder.path) for piece in work.pieces]
+    standings = send(carried, folder.path / "cluster", _hardware(asked))
     if any(one.can_be_judged(work.files) for one in asked):
         _judged(paper, request, asked, work.files, folder)
-    return show(standings, work.done, folder.path, "writes the report")
+    return show(standings, work.done, folder.path / "cluster", "writes the report")
 
 
 def _judged(

@@ -18,7 +18,7 @@ def show(standings: Sequence[Standing], done: int, folder: Path, what: str) -> i
     Args:
         standings: Where each of these pieces stands.
         done: Number of pieces that are done.
-        folder: Folder of the command's run.
+        folder: Folder of the jobs' output.
         what: What the same command does when all are done.
     """
     order = {"failed": 0, "running": 1, "waiting": 2}
@@ -29,8 +29,8 @@ def show(standings: Sequence[Standing], done: int, folder: Path, what: str) -> i
     columns = dict.fromkeys(("run", "state", "note"), False)
     console().print(text_table(", ".join(parts), columns, [list(one) for one in lines[:SHOWN]]))
     if len(lines) > SHOWN:
-        print(f"and {len(lines) - SHOWN} more; all of them: {folder / 'progress'}")
-    print(f"output of the jobs: {folder / 'cluster'}")
+        print(f"and {len(lines) - SHOWN} more")
+    print(f"output of the jobs: {folder}")
     if counts["failed"]:
         print("what failed is submitted again by the same command with hardware.resubmit=true")
     print(f"the same command shows the progress, and {what} when all is there")

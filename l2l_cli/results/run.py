@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
+from typing import IO
 
 import yaml
 
@@ -160,16 +161,19 @@ class RunFolder:
             UsageError: Another process has reserved it.
         """
         with (self.path / LOCK).open("a+", encoding="utf-8") as file:
-            until = time.monotonic() + patience
-            while not try_lock(file):
-                if time.monotonic() > until:
-                    owner = self.owner()
-                    raise UsageError(f"{self.path} is being written by {owner}; wait for it or stop it")
-                time.sleep(LOOK)
+            if not try_lock(file):
+                self._wait(file, patience)
             file.truncate(0)
             file.write(f"l2l process {os.getpid()} on {platform.node()}, begun {date_of(time.time())}: {_command()}")
             file.flush()
             yield
+
+    def _wait(self, file: IO[str], patience: float) -> None:
+        until = time.monotonic() + patience
+        while not try_lock(file):
+            if time.monotonic() >= until:
+                raise UsageError(f"{self.path} is being written by {self.owner()}; wait for it or stop it")
+            time.sleep(LOOK)
 
     def owner(self) -> str:
         """Return who has the lock, or had it last: process, machine, when and by which command."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from l2l_cli.config.schema import Hardware
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.files import atomic_write, try_lock
 from l2l_cli.core.stop import STOP
-from l2l_cli.runs.pieces import Carrying, Piece
+from l2l_cli.runs.pieces import Carrying
 from l2l_cli.runs.progress_files import ProgressFile, stands_of
 
 REQUEUES = 100
@@ -70,9 +69,8 @@ class Job:
             try:
                 held.enter_context(_locked(_lock_of(self.carrying.path)))
                 if self.slots:
-                    ProgressFile(self.carrying.path, self.carrying.piece.name, self.carrying.piece.seconds).say(
-                        "waiting", "its turn"
-                    )
+                    progress = ProgressFile(self.carrying.path, self.carrying.piece.name, self.carrying.piece.seconds)
+                    progress.say("waiting", "its turn")
                     held.enter_context(_turn(self.slots))
                 self.carrying()
             except KeyboardInterrupt:
@@ -88,84 +86,63 @@ class Job:
         return DelayedSubmission(self)
 
 
-def send(pieces: Sequence[Piece], folder: Path, hardware: Hardware) -> list[Standing]:
+def send(carried: Sequence[Carrying], folder: Path, hardware: Hardware) -> list[Standing]:
     """Submit the pieces that were not submitted, or whose jobs were lost, and return where all of them stand.
 
     Args:
-        pieces: Pieces that are not done.
-        folder: Folder of the command's run, on a file system that all machines of the cluster share.
+        carried: Pieces that are not done, of one run or of several.
+        folder: Folder for submitit's files, on a file system that all machines of the cluster share.
         hardware: What a job needs.
 
     Raises:
         UsageError: submitit is not installed, or there is no such cluster here.
     """
-    executor = _executor(folder / "cluster", hardware)
-    carried = {piece.key: Carrying.of(piece, folder) for piece in pieces}
-    known = _Jobs(folder / "cluster" / "jobs.json")
-    standings = {key: _standing(one, known.job(one), hardware) for key, one in carried.items()}
-    again = [
-        key
-        for key, one in standings.items()
-        if one is None or one.state == "lost" or (one.state == "failed" and hardware.resubmit)
-    ]
+    executor = _executor(folder, hardware)
+    standings = [_standing(one, folder, hardware) for one in carried]
+    again = [one for one, standing in zip(carried, standings, strict=True) if _is_due(standing, hardware)]
     if again:
-        slots = tuple(folder / "cluster" / f"slot-{number}.lock" for number in range(hardware.array))
+        slots = tuple(folder / f"slot-{number}.lock" for number in range(hardware.array))
         jobs = []
         with _silent(), executor.batch():
-            for key in again:
-                carried[key].path.unlink(missing_ok=True)
-                job = Job(carried[key], tuple(sys.path), slots if hardware.cluster == "local" else ())
-                jobs.append(executor.submit(job))
-        known.note({carried[key].path.stem: str(job.job_id) for key, job in zip(again, jobs, strict=True)})
-    notes = {key: _resubmitted(standings[key]) for key in again}
-    return [
-        Standing(one.piece.name, "waiting", notes[key]) if key in notes else _there(standings[key])
-        for key, one in carried.items()
-    ]
+            for one in again:
+                one.path.unlink(missing_ok=True)
+                work = Job(one, tuple(sys.path), slots if hardware.cluster == "local" else ())
+                jobs.append(executor.submit(work))
+        for one, job in zip(again, jobs, strict=True):
+            one.path.parent.mkdir(parents=True, exist_ok=True)
+            atomic_write(_job_of(one.path), str(job.job_id))
+    return [_now(one, standing, hardware) for one, standing in zip(carried, standings, strict=True)]
 
 
-def _there(standing: Standing | None) -> Standing:
-    assert standing is not None
-    return standing
+def _is_due(standing: Standing | None, hardware: Hardware) -> bool:
+    """Say whether a piece is to be submitted."""
+    return standing is None or standing.state == "lost" or (standing.state == "failed" and hardware.resubmit)
 
 
-def _resubmitted(before: Standing | None) -> str:
-    return "submitted" if before is None else f"submitted again: {before.note}"
+def _now(carrying: Carrying, before: Standing | None, hardware: Hardware) -> Standing:
+    """Return where a piece stands when all that are due have been submitted."""
+    if before is None:
+        return Standing(carrying.piece.name, "waiting", "submitted")
+    if _is_due(before, hardware):
+        return before._replace(state="waiting", note=f"submitted again: {before.note}")
+    return before
 
 
-class _Jobs:
-    """The file that remembers which job carries out which piece."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._ids: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-
-    def job(self, carrying: Carrying) -> str | None:
-        """Return the job of a piece; None if it was never submitted."""
-        return self._ids.get(carrying.path.stem)
-
-    def note(self, ids: Mapping[str, str]) -> None:
-        """Remember the jobs of pieces."""
-        self._ids |= ids
-        atomic_write(self._path, json.dumps(self._ids, indent=2) + "\n")
-
-
-def _standing(carrying: Carrying, job: str | None, hardware: Hardware) -> Standing | None:
+def _standing(carrying: Carrying, folder: Path, hardware: Hardware) -> Standing | None:
     """Return where a piece stands, "lost" among the states; None if it was never submitted."""
-    if job is None:
+    if not _job_of(carrying.path).exists():
         return None
-    stand = stands_of({"": carrying.path}).get("")
-    name = carrying.piece.name
+    stand, name = stands_of({"": carrying.path}).get(""), carrying.piece.name
     if stand is not None and _is_locked(_lock_of(carrying.path)):
         if stand.state == "waiting":
             return Standing(name, "waiting", stand.note)
         share = f"{stand.done / stand.total:.0%}, " if stand.total else ""
-        return Standing(
-            name, "running", f"{share}{stand.note} ({stand.where.split()[0]}, {time.time() - stand.when:.0f} s ago)"
-        )
+        where, ago = stand.where.split()[0], time.time() - stand.when
+        return Standing(name, "running", f"{share}{stand.note} ({where}, {ago:.0f} s ago)")
     if stand is not None and stand.state == "failed":
         return Standing(name, "failed", stand.note)
-    state = _state_of(job, carrying.path.parent.parent / "cluster", hardware)
+    job = _job_of(carrying.path).read_text(encoding="utf-8")
+    state = _state_of(job, folder, hardware)
     return Standing(name, "waiting", f"job {job}") if state is None else Standing(name, "lost", f"job {job} {state}")
 
 
@@ -236,7 +213,13 @@ def _silent() -> Iterator[None]:
 
 
 def _lock_of(path: Path) -> Path:
+    """Return the file that a job locks as long as it has a piece."""
     return path.with_suffix(".lock")
+
+
+def _job_of(path: Path) -> Path:
+    """Return the file that holds the number of the job that a piece was submitted as."""
+    return path.with_suffix(".job")
 
 
 @contextmanager
