@@ -139,18 +139,16 @@ class GivesUp(BasicLauncher):
         raise RuntimeError("no more\nof this")
 
 
-@pytest.fixture
-def _plugins(monkeypatch) -> Iterator[None]:
-    monkeypatch.setitem(sys.modules, "hydra_plugins.stand_in", sys.modules[__name__])
-    for kind, plugin in (("sweeper", StandIn), ("launcher", GivesUp)):
-        plugin.__module__ = "hydra_plugins.stand_in"  # Hydra takes plugins from this package alone
-        Plugins.instance().register(plugin)
-        node = {"_target_": f"hydra_plugins.stand_in.{plugin.__name__}"}
-        ConfigStore.instance().store(group=f"hydra/{kind}", name="stand_in", node=node)
-    StandIn.told.clear()
-    yield
-    for plugin in (StandIn, GivesUp):
-        plugin.__module__ = __name__
+@pytest.fixture(scope="module")
+def _plugins() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "hydra_plugins.stand_in", sys.modules[__name__])
+        for kind, plugin in (("sweeper", StandIn), ("launcher", GivesUp)):
+            patch.setattr(plugin, "__module__", "hydra_plugins.stand_in")  # Hydra takes plugins from this package alone
+            Plugins.instance().register(plugin)
+            node = {"_target_": f"hydra_plugins.stand_in.{plugin.__name__}"}
+            ConfigStore.instance().store(group=f"hydra/{kind}", name="stand_in", node=node)
+        yield
 
 
 @pytest.mark.usefixtures("_plugins")
