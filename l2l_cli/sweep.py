@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -36,6 +37,9 @@ from l2l_cli.results.sweeps import (
 
 POLL = 0.2
 """Seconds between two looks at jobs that are waited for."""
+
+REASON = 200
+"""Longest text of an error of a launcher or a sweeper."""
 
 ENDED = "ended"
 """What the file of a sweep's process says when the sweep has come to its end."""
@@ -184,8 +188,8 @@ class Sweep:
         if error is not None:
             codes.append(1)
             if all(job.status != LOST for job in jobs):  # otherwise that is what the launcher met
-                reason = " ".join(str(error).split())
-                print(f"error: the sweep ended early: {type(error).__name__}: {reason}", file=sys.stderr)
+                reason = textwrap.shorten(f"{type(error).__name__}: {error}", REASON)
+                print(f"error: the sweep ended early: {reason}", file=sys.stderr)
         return max(codes, default=0)
 
     def _ended(self, job: SweepJob, interrupted: bool) -> SweepJob:

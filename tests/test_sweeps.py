@@ -139,18 +139,16 @@ class GivesUp(BasicLauncher):
         raise RuntimeError("no more\nof this")
 
 
-@pytest.fixture
-def _plugins(monkeypatch) -> Iterator[None]:
-    monkeypatch.setitem(sys.modules, "hydra_plugins.stand_in", sys.modules[__name__])
-    for kind, plugin in (("sweeper", StandIn), ("launcher", GivesUp)):
-        plugin.__module__ = "hydra_plugins.stand_in"  # Hydra takes plugins from this package alone
-        Plugins.instance().register(plugin)
-        node = {"_target_": f"hydra_plugins.stand_in.{plugin.__name__}"}
-        ConfigStore.instance().store(group=f"hydra/{kind}", name="stand_in", node=node)
-    StandIn.told.clear()
-    yield
-    for plugin in (StandIn, GivesUp):
-        plugin.__module__ = __name__
+@pytest.fixture(scope="module")
+def _plugins() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "hydra_plugins.stand_in", sys.modules[__name__])
+        for kind, plugin in (("sweeper", StandIn), ("launcher", GivesUp)):
+            patch.setattr(plugin, "__module__", "hydra_plugins.stand_in")  # Hydra takes plugins from this package alone
+            Plugins.instance().register(plugin)
+            node = {"_target_": f"hydra_plugins.stand_in.{plugin.__name__}"}
+            ConfigStore.instance().store(group=f"hydra/{kind}", name="stand_in", node=node)
+        yield
 
 
 @pytest.mark.usefixtures("_plugins")
@@ -169,6 +167,7 @@ def test_a_sweeper_is_told_losses_and_goes_on_after_a_job_that_failed(monkeypatc
     ]
 
 
+@pytest.mark.filterwarnings("ignore")  # Optuna's own, of what it imports
 def test_optuna_goes_on_after_a_trial_that_failed(monkeypatch, capsys):
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
     trials = "hydra/sweeper=optuna hydra.sweeper.n_trials=4 hydra.sweeper.n_jobs=1 hydra.sweeper.sampler.seed=1"

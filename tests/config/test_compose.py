@@ -13,7 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from l2l_cli.bridge import launch
 from l2l_cli.config.build import Builder, build
-from l2l_cli.config.compose import compose, identity_of
+from l2l_cli.config.compose import VERSION_BASE, compose, identity_of
 from l2l_cli.config.groups import config_root, options, papers
 from l2l_cli.core.errors import UsageError
 from tests.test_cli import run
@@ -157,7 +157,7 @@ def test_compose_leaves_hydra_as_it_was():
     state = GlobalHydra.instance()
     compose("compare", ["learner=adam"])
     assert not state.is_initialized()
-    with initialize_config_dir(str(config_root()), version_base="1.3"):
+    with initialize_config_dir(str(config_root()), **VERSION_BASE):
         running = state.hydra
         compose("compare", ["learner=adam"])
         with pytest.raises(UsageError):
