@@ -23,13 +23,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from l2l_cli import __version__
 from l2l_cli.commands.checks import check
+from l2l_cli.commands.elsewhere import Elsewhere
 from l2l_cli.commands.known import key_of, known, remember
 from l2l_cli.config.compose import VERSION_BASE, ConfigError, own_hydra, quoted, search_path, settings_from, usage_error
 from l2l_cli.config.groups import config_root
 from l2l_cli.config.schema import GROUPS, Settings
 from l2l_cli.core.errors import L2LError, RunFailed, UsageError
 from l2l_cli.core.nodes import Entries
-from l2l_cli.results.sweeps import DONE, FAILED, INTERRUPTED, REUSED, RUNNING, SweepJob
+from l2l_cli.results.sweeps import DONE, FAILED, INTERRUPTED, REUSED, RUNNING, SENT, SweepJob
 from l2l_cli.sweep import Place, Sweep, announcement, planned
 
 QUIET = (
@@ -58,16 +59,19 @@ class NoLoss(float):
 
 
 class Outcome(NamedTuple):
-    """How a job ended: the row that it returned and whether that was known before, or a message and an exit code."""
+    """How a job ended: with a row, which may have been known before, or not; ``sent`` is left to a cluster."""
 
     row: Entries | None
     message: str = ""
     exit_code: int = 0
     reused: bool = False
+    sent: bool = False
 
     @property
     def status(self) -> str:
         """The job's status in the table of a sweep."""
+        if self.sent:
+            return SENT
         return FAILED if self.row is None else REUSED if self.reused else DONE
 
 
@@ -82,6 +86,7 @@ class HydraJob:
         argv: Command line as it was typed, for the run's records.
         place: Place where the jobs of a sweep meet; None without a sweep.
         outcomes: Outcomes of the jobs that ran in this process without a sweep.
+        elsewhere: Work that the jobs leave to a cluster.
     """
 
     command: str
@@ -90,6 +95,7 @@ class HydraJob:
     argv: list[str]
     place: Place | None = None
     outcomes: list[Outcome] = field(default_factory=list)
+    elsewhere: Elsewhere = field(default_factory=Elsewhere)
 
     def __call__(self, cfg: DictConfig) -> float:
         """Run the command on one configuration, note how that ended, and return the loss that a sweeper minimizes."""
@@ -153,6 +159,8 @@ class HydraJob:
         try:
             settings = self._settings(cfg, runtime)
             check(self.command, settings, **self.flags)
+            if settings.hardware.cluster:
+                return self._on_cluster(settings, runtime)
             if self.place is None:
                 return Outcome(self._result(settings))
             with self.place.alone(key_of(self.command, settings, self.flags)):
@@ -165,6 +173,26 @@ class HydraJob:
             return Outcome(None, trimmed_traceback(), RunFailed.exit_code)
         finally:
             sys.argv = patched
+
+    def _on_cluster(self, settings: Settings, runtime: HydraConf) -> Outcome:
+        """Collect what is done, or leave the rest to be submitted.
+
+        Raises:
+            UsageError: Something else is to run the jobs too, or waits for their results.
+        """
+        choices = runtime.runtime.choices
+        if self.place and (choices["hydra/launcher"], choices["hydra/sweeper"]) != ("basic", "basic"):
+            raise UsageError(
+                f"hardware.cluster={settings.hardware.cluster} submits the jobs and returns, so it goes with Hydra's "
+                "basic launcher and sweeper alone; for others take hydra/launcher=submitit_slurm and hardware=cpu"
+            )
+        from l2l_cli.commands.pieces import left_of
+
+        left = left_of(self.command, settings, self.flags)
+        if left.pieces:
+            self.elsewhere.leave(left, settings)
+            return Outcome(None, sent=True)
+        return Outcome(self._result(settings), reused=True)
 
     def _result(self, settings: Settings) -> Entries:
         module = importlib.import_module(f"l2l_cli.commands.{self.command.replace('-', '_')}")
@@ -197,11 +225,11 @@ def launch(
     arguments = [*QUIET, f"hydra.sweep.dir={folder}", *search_path(config_dir), *overrides]
     try:
         if "-m" in hydra_flags or "hydra.mode=MULTIRUN" in overrides:
-            return _sweep(job, arguments, hydra_flags)
+            return max(_sweep(job, arguments, hydra_flags), job.elsewhere.send())
         _hydra(job, [*arguments, *hydra_flags])
     except ConfigError as error:
         raise usage_error(error, overrides, config_dir) from error
-    return _finish(job.outcomes)
+    return max(_finish(job.outcomes), job.elsewhere.send())
 
 
 def _sweep(job: HydraJob, arguments: Sequence[str], hydra_flags: Sequence[str]) -> int:

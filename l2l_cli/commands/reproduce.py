@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from l2l_cli import __version__
-from l2l_cli.commands.standing import show
+from l2l_cli.commands.elsewhere import show
 from l2l_cli.config.build import build
 from l2l_cli.config.hardware import Hardware
 from l2l_cli.config.schema import ReproduceRequest

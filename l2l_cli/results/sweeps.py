@@ -20,7 +20,7 @@ from l2l_cli.core.nodes import Entries
 from l2l_cli.results.terminal import text_table
 
 NOT_BEGUN, RUNNING, DONE, REUSED, FAILED = "not begun", "running", "done", "reused", "failed"
-INTERRUPTED, LOST = "interrupted", "lost"
+INTERRUPTED, LOST, SENT = "interrupted", "lost", "on the cluster"
 
 SEED = "seed"
 """Key over whose values the table takes the mean."""

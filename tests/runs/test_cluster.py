@@ -15,6 +15,7 @@ from l2l_cli.core.errors import RunFailed, UsageError
 from l2l_cli.core.stop import STOP
 from l2l_cli.runs.cluster import send
 from l2l_cli.runs.pieces import Carrying, Piece
+from tests.test_cli import run
 
 submitit = pytest.importorskip("submitit")
 
@@ -115,3 +116,34 @@ def test_a_cluster_that_is_not_here_is_refused_in_one_line(tmp_path):
         sent(tmp_path, Hardware(cluster="slurm"), one="")
     assert "\n" not in str(info.value)
     assert not (tmp_path / "one").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("command", "waiting", "row"),
+    [
+        (
+            "meta-train -m hardware=submitit_local seed=0,1 meta.updates=3 task=quadratic",
+            "0 done, 2 waiting",
+            "2 jobs: 2 reused",
+        ),
+        (
+            "compare hardware=submitit_local task=quadratic adam sgd evaluation.episodes=4 tune.episodes=2",
+            "0 done, 2 waiting",
+            "2 of 2 contenders known",
+        ),
+    ],
+    ids=["a sweep", "compare"],
+)
+def test_the_same_command_submits_shows_and_collects(command, waiting, row, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run(command, monkeypatch, capsys)
+    assert code == 0
+    assert waiting in out
+    until = time.monotonic() + PATIENCE
+    while "on the cluster" in out or "waiting" in out or "running" in out:
+        assert time.monotonic() < until, out
+        time.sleep(0.5)
+        code, out, err = run(command, monkeypatch, capsys)
+        assert code == 0
+    assert row in out + err

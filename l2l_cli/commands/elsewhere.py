@@ -1,15 +1,47 @@
-"""What a command prints of its pieces that are jobs of a cluster."""
+"""What commands leave to a cluster, and what they print of it; no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from l2l_cli.config.schema import Settings
 from l2l_cli.results.terminal import console, text_table
-from l2l_cli.runs.cluster import PieceState
+from l2l_cli.runs.cluster import PieceState, send
+from l2l_cli.runs.pieces import Carrying
+
+if TYPE_CHECKING:
+    from l2l_cli.commands.pieces import Left
 
 SHOWN = 20
 """Lines of the table, at most."""
+
+FOLDER = "cluster"
+"""Folder of the output for the jobs of all commands but ``reproduce``, which keeps them with its report."""
+
+
+class Elsewhere:
+    """What jobs leave to a cluster, to be submitted together."""
+
+    def __init__(self) -> None:
+        self._left: dict[Path, Carrying] = {}
+        self._done = 0
+        self._settings: Settings | None = None
+
+    def leave(self, left: Left, settings: Settings) -> None:
+        """Note what a job leaves."""
+        self._left |= {carrying.path: carrying for carrying in left.pieces}
+        self._done += left.done
+        self._settings = settings
+
+    def send(self) -> int:
+        """Submit what was left, show how everything stands, and return an exit code; nothing where nothing was."""
+        if self._settings is None:
+            return 0
+        folder = Path(self._settings.output) / FOLDER
+        states = send(list(self._left.values()), folder, self._settings.hardware)
+        return show(states, self._done, folder, "shows the results")
 
 
 def show(standings: Sequence[PieceState], done: int, folder: Path, what: str) -> int:
