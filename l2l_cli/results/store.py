@@ -102,8 +102,7 @@ class Store:
             path.parent.mkdir(parents=True, exist_ok=True)
             atomic_write(path, _parquet(named, _metadata(identity, json.dumps(facts))))
         except OSError as error:
-            self._writable = False
-            _say(f"{self._folder} cannot be written ({error.strerror or error}); nothing is added to it")
+            self._refused(error)
 
     def prune(self) -> None:
         """Remove the entries that were not used longest, until all together are no larger than the limit."""
@@ -112,18 +111,26 @@ class Store:
         for entry in entries:
             if size <= self._limit:
                 break
-            with suppress(FileNotFoundError):  # another process prunes too
-                entry.path.unlink()
+            try:
+                entry.path.unlink(missing_ok=True)  # another process may prune too
+            except OSError as error:
+                self._refused(error)
+                break
             size, removed = size - entry.size, removed + 1
         if removed:
             limit = f"{self._limit / GIGABYTE:g} GB (store.limit)"
             _say(f"{removed} entries that were not used longest removed, to keep {self._folder} within {limit}")
 
+    def _refused(self, error: OSError) -> None:
+        """Leave the folder as it is from now on."""
+        self._writable = False
+        _say(f"{self._folder} cannot be written ({error.strerror or error}); nothing is added to it")
+
     def _entries(self) -> Iterator[_Stored]:
         """Yield all entries, and remove what writers left behind that were killed."""
         for folder in (self._folder / SCORES, self._folder / TRIALS):
             for found in os.scandir(folder) if self._writable and folder.is_dir() else ():
-                with suppress(FileNotFoundError):  # another process prunes too
+                with suppress(OSError):  # another process prunes too, or nobody may
                     state = found.stat()
                     if found.name.endswith(TEMPORARY):
                         if time.time() - state.st_mtime > ABANDONED:

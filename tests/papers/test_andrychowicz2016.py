@@ -331,6 +331,17 @@ def test_a_hand_made_row_needs_no_training_and_says_what_it_cost(tmp_path):
     assert cost_table([only], [measured])["updates or trials"][0] == 2
     assert not (tmp_path / "meta-train").exists()
 
+    # What is found in the store counts by what it once took, and the table says so.
+    measuring._run_group(group, measuring.Bench({job.key: file}), news)
+    again = MetricsFile(file).read()
+    pd.testing.assert_frame_equal(again[again.split != "cost"], frame[frame.split != "cost"])
+    _, found = measured_of({"SGD": again}, tmp_path, "figure4_quadratics")
+    (before,), (after,) = (cost_table([only], [each]).to_dict("records") for each in (measured, found))
+    assert "of these found, CPU-s" not in before
+    assert after["tuning, CPU-s"] == pytest.approx(before["tuning, CPU-s"])
+    assert after["tuning, CPU-s"] < after["of these found, CPU-s"]
+    assert after["of these found, CPU-s"] <= after["tuning, CPU-s"] + after["scoring, CPU-s"]
+
 
 def test_artefacts_that_share_a_training_run_one_after_the_other(tmp_path):
     request = ReproduceRequest(PRESET, scale="smoke")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,6 +17,7 @@ from l2l_cli.papers.base import Subject
 from l2l_cli.papers.bosc2016 import recipe
 from l2l_cli.results.metrics import Metric
 from l2l_cli.results.statistics import DRAWS
+from l2l_cli.results.store import Store
 from l2l_cli.runs.building import build_learner, build_task
 from tests.papers.made_up import costs, frame_of, measured_of
 
@@ -125,6 +128,18 @@ def test_moves_add_up(small, tmp_path):
     findings = artefact.judge(measured)
     assert [claim.text.split(",")[0] for claim in findings.sections[0].claims] == ["Claim 3", "Claim 4", "Claim 5"]
     assert {item.metric for item in findings.results} == {"static_share", "update_ratio", "rms_move"}
+
+
+def test_the_frozen_rule_of_each_seed_is_scored_by_itself(small, tmp_path):
+    """Two trainings of one row differ in φ alone, and what is kept of one is not taken for the other's."""
+    found = []
+    for factor in (1.0, 0.5):
+        with torch.no_grad():
+            for value in small.learner.parameters():
+                value.mul_(factor)
+        rows = recipe.move_rows(replace(small, store=Store(tmp_path)))
+        found.append([row.value for row in rows if row.variant == recipe.FROZEN and row.metric == "loss"])
+    assert found[0] != found[1]
 
 
 def _losses(subject: Subject) -> list[Metric]:

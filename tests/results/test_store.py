@@ -109,11 +109,14 @@ def test_no_flipped_bit_goes_unseen(tmp_path, capsys):
 def test_a_folder_that_cannot_be_written_is_read(tmp_path, monkeypatch, capsys):
     values = keep(Store(tmp_path))
 
-    def refused(*args):
+    def refused(*args, **options):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(module, "atomic_write", refused)
     monkeypatch.setattr(os, "utime", refused)
+    monkeypatch.setattr(Path, "unlink", refused)
+    Store(tmp_path, limit=0).prune()
+    assert capsys.readouterr().err.count("cannot be written") == 1
     store = Store(tmp_path)
     assert (store.read(SCORES, KEY, values=True).values == values).all()
     keep(store, {"seed": 1})
