@@ -23,6 +23,9 @@ from l2l_cli.runs.progress_files import ProgressFile, stands_of
 REQUEUES = 100
 """Number of times that a job that has used up its minutes is queued again."""
 
+JUST_NOW = 60.0
+"""Seconds after which what a job has done must be seen on a file system that machines share."""
+
 TURN = 0.5
 """Seconds between two tries of a job on this machine to get its turn."""
 
@@ -142,6 +145,8 @@ def _standing(carrying: Carrying, folder: Path, hardware: Hardware) -> PieceStat
         return PieceState(name, "running", f"{share}{stand.note} ({where}, {ago:.0f} s ago)")
     if stand is not None and stand.state == "failed":
         return PieceState(name, "failed", stand.note)
+    if stand is not None and stand.state == "done" and time.time() - stand.when < JUST_NOW:
+        return PieceState(name, "running", "done just now")
     job = _job_of(carrying.path).read_text(encoding="utf-8")
     state = _state_of(job, folder, hardware)
     return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -94,6 +95,17 @@ def test_a_job_that_failed_waits_for_the_user_and_takes_no_other_down(tmp_path):
     assert (standing.state, standing.note) == ("waiting", "submitted again: it does not work")
     sent_until(tmp_path, lambda shown: not shown, local, **troubles)
     assert attempts(tmp_path, "broken") == 2
+
+
+def test_what_ended_while_the_command_looked_is_not_submitted_again(tmp_path):
+    local = Hardware(cluster="local")
+    carried = [Carrying.of(piece, tmp_path) for piece in pieces(tmp_path, one="")]
+    send(carried, tmp_path / "cluster", local)
+    until = time.monotonic() + PATIENCE
+    while not (is_done(tmp_path / "one") and json.loads(carried[0].path.read_text())["state"] == "done"):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    assert [one.note for one in send(carried, tmp_path / "cluster", local)] == ["done just now"]
 
 
 @pytest.mark.slow
