@@ -1,0 +1,44 @@
+"""What a launcher such as torchrun tells a process of its place among others; no torch."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from l2l_cli.core.errors import UsageError
+
+
+class Place(NamedTuple):
+    """The place of a process among those that carry out one command: its rank, how many there are, its GPU."""
+
+    rank: int
+    size: int
+    local: int
+
+
+def launched() -> Place | None:
+    """Return the place that a launcher gave this process; None if it runs alone.
+
+    Raises:
+        UsageError: The launcher set WORLD_SIZE, but no RANK.
+    """
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size <= 1:
+        return None
+    if "RANK" not in os.environ:
+        raise UsageError(f"WORLD_SIZE={size} is set, but RANK is not; start the ranks with torchrun, or unset both")
+    rank = int(os.environ["RANK"])
+    return Place(rank, size, int(os.environ.get("LOCAL_RANK", rank)))
+
+
+def refuse_ranks(command: str) -> None:
+    """Refuse a launcher's ranks for a command that one process carries out.
+
+    Raises:
+        UsageError: There is more than one rank.
+    """
+    if place := launched():
+        raise UsageError(
+            f"{command} is the work of one process, and the launcher has started {place.size}; only meta-train divides "
+            f"its work over ranks: run `l2l {command}` without the launcher"
+        )
