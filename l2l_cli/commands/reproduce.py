@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,12 +12,13 @@ import pandas as pd
 from l2l_cli import __version__
 from l2l_cli.config.build import build
 from l2l_cli.config.schema import ReproduceRequest
-from l2l_cli.core.errors import PromiseBroken
+from l2l_cli.core.cores import usable_cores
+from l2l_cli.core.errors import L2LError, PromiseBroken, RunFailed
 from l2l_cli.core.files import atomic_write
 from l2l_cli.core.ledger import LEDGER
 from l2l_cli.papers.base import Findings, Paper
 from l2l_cli.papers.experiments import Experiment, broken_promises, cost_table, cpu_minutes, experiments
-from l2l_cli.papers.jobs import run_jobs
+from l2l_cli.papers.jobs import work_of
 from l2l_cli.results import report
 from l2l_cli.results.content import Report, Section, listed
 from l2l_cli.results.notes import notes_of, source_page
@@ -26,6 +26,7 @@ from l2l_cli.results.run import RunFolder
 from l2l_cli.results.tables import results_table, terminal_table, verdict_line
 from l2l_cli.results.terminal import console
 from l2l_cli.results.verdicts import RULE, Result, write_results
+from l2l_cli.runs.pieces import carry_out_here
 from l2l_cli.runs.progress import Reporter
 
 OUTPUT = "outputs"
@@ -42,6 +43,7 @@ def run(request: ReproduceRequest) -> int:
     """Run the command; the result is its exit code.
 
     Raises:
+        RunFailed: Rows failed; the report is that of the others.
         PromiseBroken: With ``check``, a number lies outside what the preset promises.
     """
     asked = experiments(request)
@@ -50,22 +52,70 @@ def run(request: ReproduceRequest) -> int:
     with folder.lock():
         jobs = {job.key: job for one in asked for row in one.jobs.values() for job in row}
         folder.begin(seeds=sorted({job.seed for job in jobs.values()}))
-        processes = request.processes or os.cpu_count() or 1
-        files = run_jobs(list(jobs.values()), folder.path, root, processes, f"reproduce {request.paper}")
-        with LEDGER.of("drawing"), Reporter(f"report {request.paper}", len(asked)) as reporter:
-            measured = [one.measured(files, folder.path) for one in asked]
-            findings = []
-            for one, each in zip(asked, measured, strict=True):
-                reporter.say(f"judging and drawing {one.name}")
-                findings.append(one.artefact.judge(each))
-                reporter.advance(one.name)
-            results = [result for each in findings for result in each.results]
-            write_results(folder.path / "results.csv", results)
-            costs = cost_table(asked, measured)
-        folder.end("done")
-        report.write(_report(paper, request, asked, findings, costs, folder), folder.path)
-    _show(paper, request, results, folder)
+        try:
+            work = work_of(list(jobs.values()), folder.path, root)
+            failures = carry_out_here(
+                work.pieces, folder.path, _processes(request, asked), f"reproduce {request.paper}"
+            )
+            results = _judged(paper, request, asked, work.files, folder)
+        except KeyboardInterrupt:
+            folder.end("interrupted")
+            raise
+        except L2LError as error:
+            folder.end("failed", message=str(error))
+            raise
+    if failures:
+        raise RunFailed(
+            f"{len(failures)} of {len(work.pieces)} runs failed, and the report lacks them: {'; '.join(failures)}; the "
+            "same command tries them again"
+        )
     return _check(asked, results) if request.check else 0
+
+
+def _processes(request: ReproduceRequest, asked: Sequence[Experiment]) -> int:
+    """Return how many runs go on side by side: as typed, as configured, or one a core that this process may use."""
+    configured = [one.hardware.processes for each in asked for one in each.configurations.values()]
+    return request.processes or next(filter(None, configured), None) or usable_cores()
+
+
+def _judged(
+    paper: Paper, request: ReproduceRequest, asked: Sequence[Experiment], files: Mapping[str, Path], folder: RunFolder
+) -> list[Result]:
+    """Judge and draw what is measured, write the report and show it; return the results.
+
+    Raises:
+        RunFailed: Nothing is measured that could be judged.
+    """
+    judged = [one for one in asked if one.can_be_judged(files)]
+    if not judged:
+        raise RunFailed("no artefact can be judged yet: rows that it needs failed; the same command tries them again")
+    with LEDGER.of("drawing"), Reporter(f"report {request.paper}", len(judged)) as reporter:
+        measured = [one.measured(files, folder.path) for one in judged]
+        findings = []
+        for one, each in zip(judged, measured, strict=True):
+            reporter.say(f"judging and drawing {one.name}")
+            findings.append(one.artefact.judge(each))
+            reporter.advance(one.name)
+        results = [result for each in findings for result in each.results]
+        write_results(folder.path / "results.csv", results)
+        costs = cost_table(judged, measured)
+    missing = _missing(asked, files)
+    folder.end("failed" if missing else "done")
+    page = _report(paper, request, judged, findings, costs, folder)
+    report.write(replace(page, opening=[*page.opening, *missing]), folder.path)
+    _show(paper, request, results, folder)
+    for line in missing:
+        print(line.replace("**", ""))
+    return results
+
+
+def _missing(asked: Sequence[Experiment], files: Mapping[str, Path]) -> list[str]:
+    """Return a mark that says what the report lacks, or nothing where it is whole."""
+    rows = {one.name: one.missing(files) for one in asked}
+    lacking = "; ".join(f"{name}: {', '.join(missing)}" for name, missing in rows.items() if missing)
+    return (
+        [f"**This report is of what there is so far.  All or some seeds are missing of {lacking}.**"] if lacking else []
+    )
 
 
 def _folder(request: ReproduceRequest, asked: Sequence[Experiment]) -> tuple[RunFolder, Path]:

@@ -139,7 +139,7 @@ class Hardware:
         replicas: Number of processes that share the work of each step, each with its part of the batch.  They are for
             learners that fit the task's model by gradients or Gauss-Newton products, such as ``hessian_free``, on
             models without batch normalisation.  Each replica has ``threads`` threads, and on CUDA a GPU.
-        processes: Number of runs that `reproduce` executes in parallel; null: one per core.
+        processes: Number of runs that `reproduce` executes in parallel; null: one per core that it may use.
         deterministic: Whether operations whose result depends on timing are refused.
         precision: Type of a learned rule's states in the kernels of a GPU; "bfloat16" halves their memory.
         kernels: Choice of the path: "auto" takes compiled kernels where there are any and at least 100 meta-updates are

@@ -56,16 +56,23 @@ class Experiment(Agenda):
         return names
 
     def measured(self, files: Mapping[str, Path], folder: Path) -> Measured:
-        """Read the measurements of all rows, all seeds of a row together."""
-        frames = {
-            row: pd.concat([MetricsFile(files[job.key]).read() for job in self.jobs[row]])
-            if row in self.jobs
-            else pd.DataFrame()
-            for row in self.settings.rows
-        }
+        """Read the measurements of all rows that there are, all seeds of a row together."""
+        frames = {}
+        for row in self.settings.rows:
+            there = [files[job.key] for job in self.jobs.get(row, []) if files[job.key].exists()]
+            frames[row] = pd.concat([MetricsFile(file).read() for file in there]) if there else pd.DataFrame()
         evaluations = [settings.evaluation for settings in self.configurations.values()]
         problems = {name: changes for one in evaluations for name, changes in one.problems.items()}
         return Measured(self.name, self.settings.rows, frames, folder, self.settings.published, problems)
+
+    def missing(self, files: Mapping[str, Path]) -> list[str]:
+        """Return the rows of which a seed is not measured, because it failed or is still at work."""
+        return [row for row, jobs in self.jobs.items() if not all(files[job.key].exists() for job in jobs)]
+
+    def can_be_judged(self, files: Mapping[str, Path]) -> bool:
+        """Say whether something is measured at all, and of each row that the artefact cannot do without."""
+        some = {row for row, jobs in self.jobs.items() if any(files[job.key].exists() for job in jobs)}
+        return bool(some) and some >= {row for row in self.artefact.refers_to() if row in self.jobs}
 
 
 def experiments(request: ReproduceRequest) -> list[Experiment]:
@@ -119,7 +126,8 @@ def cost_table(all_experiments: Sequence[Experiment], measured: Sequence[Measure
     shown: set[tuple[str, int]] = set()  # trainings by seed
     for one, frames in zip(all_experiments, measured, strict=True):
         for row, jobs in one.jobs.items():
-            frame = frames.frames[row]
+            if not len(frame := frames.frames[row]):
+                continue
             trained = {(identity(identity_of_training(one.configurations[row])), job.seed) for job in jobs}
             costs = frame[(frame.split == COST) & ~((frame.metric == "training") & (trained <= shown))]
             shown |= trained

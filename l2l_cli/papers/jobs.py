@@ -1,26 +1,19 @@
-"""The runs behind a reproduction, in processes side by side; reused when done."""
+"""The runs behind a reproduction, as pieces of work; reused when done."""
 
 from __future__ import annotations
 
-import multiprocessing
-import queue
 from collections.abc import Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from l2l_cli.config.compose import identity_of, identity_of_training
 from l2l_cli.config.schema import Settings
-from l2l_cli.core.errors import RunFailed
 from l2l_cli.papers.agenda import Job
-from l2l_cli.papers.measuring import Bench, Group, run_chain
+from l2l_cli.papers.measuring import Bench, Chain, Group
 from l2l_cli.results.run import identity
 from l2l_cli.runs.building import build_learner, build_task, is_meta_trained
 from l2l_cli.runs.contenders import problems_of
-from l2l_cli.runs.progress import Reporter
+from l2l_cli.runs.pieces import Piece
 from l2l_cli.runs.training import expected_seconds, side_by_side
 from l2l_cli.runs.tuning import tunable
 
@@ -28,33 +21,32 @@ MEASURED = ("learner", "tune", "evaluation")
 """What decides the measurements of a hand-made learner, beside its task."""
 
 
-def run_jobs(jobs: Sequence[Job], folder: Path, root: Path, processes: int, title: str) -> dict[str, Path]:
-    """Train or tune, and measure, every distinct job; return the file of measurements of each, by key.
+@dataclass(frozen=True)
+class Work:
+    """What is behind a reproduction.
 
-    Measurements are kept under the report's ``folder``, the runs under ``root``; so many processes work side by side.
+    Attributes:
+        files: File of measurements of each distinct job, by key; what is not there is still to be measured.
+        pieces: Chains of jobs that are still to be trained or tuned, and measured, the longest first.
+    """
+
+    files: Mapping[str, Path]
+    pieces: Sequence[Piece]
+
+
+def work_of(jobs: Sequence[Job], folder: Path, root: Path) -> Work:
+    """Return the files of jobs, and what is still to be done for them.
+
+    Measurements are kept under the report's ``folder``, the runs under ``root``.
     """
     rows = folder / "rows"
     rows.mkdir(parents=True, exist_ok=True)
     settings = {job.key: job.settings(root) for job in jobs}
     files = {job.key: rows / _file_name(job, settings[job.key]) for job in jobs}
     groups = _groups([job for job in jobs if not files[job.key].exists()], settings)
-    if not groups:
-        return files
-    chains, bench = _chains(groups, settings), Bench(folder / "scores", files)
-    with multiprocessing.Manager() as manager:
-        news: Any = manager.Queue()
-        context = multiprocessing.get_context("spawn")
-        with (
-            ProcessPoolExecutor(min(processes, len(chains)), context) as pool,
-            Reporter(title, sum(group.work + group.scoring for chain in chains for group in chain)) as reporter,
-        ):
-            futures = {pool.submit(run_chain, chain, bench, news): chain for chain in chains}
-            try:
-                _watch(futures, news, reporter)
-            finally:
-                # After a failure or Ctrl-C nothing new is begun; after success nothing is left.
-                pool.shutdown(wait=True, cancel_futures=True)
-    return files
+    bench = Bench(folder / "scores", files)
+    chains = [Chain(tuple(chain), bench) for chain in _chains(groups, settings)]
+    return Work(files, [Piece(chain.name, chain.key, chain.seconds, chain) for chain in chains])
 
 
 def _groups(jobs: Sequence[Job], settings: Mapping[str, Settings]) -> list[Group]:
@@ -84,32 +76,6 @@ def _chains(groups: Sequence[Group], settings: Mapping[str, Settings]) -> list[l
         chain.append(replace(group, work=0.0) if chain else group)  # trained by the first
     # The last one would run alone.
     return sorted(chains.values(), key=lambda chain: -sum(group.work + group.scoring for group in chain))
-
-
-def _watch(futures: dict[Future[None], list[Group]], news: Any, reporter: Reporter) -> None:
-    """Show progress until all jobs are done; raise the first failure.
-
-    Raises:
-        RunFailed: The system ended a process, so that there is no exception of its own to raise.
-    """
-    pending = set(futures)
-    while pending:
-        done, pending = wait(pending, timeout=0.2, return_when=FIRST_EXCEPTION)
-        with suppress(queue.Empty):
-            while True:
-                share, note = news.get_nowait()
-                reporter.advance(note, share)
-        for future in done:
-            try:
-                future.result()
-            except BrokenProcessPool as error:
-                names = ", ".join(group.name for group in futures[future])
-                raise RunFailed(
-                    f"the system ended a process while {names} ran or waited, most likely for want of memory; "
-                    "the same command goes on from what is saved, and --processes 1 needs less memory"
-                ) from error
-            for group in futures[future]:
-                reporter.say(f"done: {group.name}")
 
 
 def _file_name(job: Job, settings: Settings) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -13,6 +14,7 @@ from typing import Any
 from l2l_cli.config.build import build
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.ledger import ACTIVITIES, LEDGER, Mark
+from l2l_cli.core.stop import STOP
 from l2l_cli.evaluation.contest import ScoreStore
 from l2l_cli.evaluation.score import Tell
 from l2l_cli.learners.base import Learner
@@ -53,26 +55,26 @@ class Group:
 
 
 class ExpectedWork:
-    """Expected seconds of some work, of which the main process is told as they pass, and of the rest at the end.
+    """Expected seconds of some work, which are told as they pass, and of the rest at the end.
 
     Args:
-        news: Queue to the main process.
+        told: Function that is told of them.
         name: Name of the work.
         seconds: Seconds in all.
     """
 
-    def __init__(self, news: Any, name: str, seconds: float) -> None:
-        self._news, self._name, self._left = news, name, seconds
+    def __init__(self, told: Tell, name: str, seconds: float) -> None:
+        self._told, self._name, self._left = told, name, seconds
 
     def tell(self, seconds: float, note: str) -> None:
         """Tell of seconds that have passed, with a note on the work."""
         passed = min(seconds, self._left)
         self._left -= passed
-        self._news.put((passed, f"{self._name}: {note}"))
+        self._told(passed, f"{self._name}: {note}")
 
     def end(self) -> None:
         """Tell of the rest, as where a run was found done."""
-        self._news.put((self._left, f"{self._name}: done"))
+        self._told(self._left, f"{self._name}: done")
         self._left = 0.0
 
 
@@ -89,16 +91,45 @@ class Bench:
     files: Mapping[str, Path]
 
 
-def run_chain(chain: Sequence[Group], bench: Bench, news: Any) -> None:
-    """Run groups in turn; called in a process of its own."""
-    for group in chain:
-        _run_group(group, bench, news)
+@dataclass(frozen=True)
+class Chain:
+    """Groups that one process runs in turn, since they share a training.
+
+    Attributes:
+        groups: The groups, the first of which trains.
+        bench: Where they put what they make.
+    """
+
+    groups: tuple[Group, ...]
+    bench: Bench
+
+    @property
+    def name(self) -> str:
+        """The names of the first groups, and how many more there are."""
+        names = [group.name for group in self.groups]
+        return ", ".join(names[:2]) + (f" and {len(names) - 2} more" if len(names) > 2 else "")
+
+    @property
+    def key(self) -> str:
+        """Text that tells it from other chains."""
+        return json.dumps([job.key for group in self.groups for job in group.jobs])
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of one core in all."""
+        return sum(group.work + group.scoring for group in self.groups)
+
+    def __call__(self, tell: Tell) -> None:
+        """Run the groups in turn."""
+        for group in self.groups:
+            STOP.check()
+            _run_group(group, self.bench, tell)
 
 
-def _run_group(group: Group, bench: Bench, news: Any) -> None:
+def _run_group(group: Group, bench: Bench, tell: Tell) -> None:
     """Train or tune seeds of one row, measure each and write the measurements."""
     measure = _train_and_measure if is_meta_trained(group.settings[0]) else _tune_and_measure
-    for job, rows in zip(group.jobs, measure(group, bench, news), strict=True):
+    for job, rows in zip(group.jobs, measure(group, bench, tell), strict=True):
         file = bench.files[job.key]
         partial = file.with_suffix(".part")
         partial.unlink(missing_ok=True)
@@ -106,15 +137,15 @@ def _run_group(group: Group, bench: Bench, news: Any) -> None:
         partial.replace(file)
 
 
-def _train_and_measure(group: Group, bench: Bench, news: Any) -> Iterator[list[Metric]]:
+def _train_and_measure(group: Group, bench: Bench, tell: Tell) -> Iterator[list[Metric]]:
     """Yield the measurements of each seed, all trained side by side."""
     settings, name = group.settings, group.jobs[0].name
-    training, update = ExpectedWork(news, name, group.work), group.work / expected_updates(settings[0], len(settings))
+    training, update = ExpectedWork(tell, name, group.work), group.work / expected_updates(settings[0], len(settings))
     folders = train_together(settings, relay=lambda updates, note: training.tell(updates * update, note))
     training.end()
     for job, one, folder in zip(group.jobs, settings, folders, strict=True):
         learner, mark = load_learner(folder, one, build_task(one), build), LEDGER.mark()
-        scoring = ExpectedWork(news, f"scoring {name}", group.scoring / len(settings))
+        scoring = ExpectedWork(tell, f"scoring {name}", group.scoring / len(settings))
         rows = _measured(job, one, bench, learner, (lambda share, note: None, _entries(scoring, group, one)))
         scoring.end()
         facts = folder.facts()
@@ -123,13 +154,13 @@ def _train_and_measure(group: Group, bench: Bench, news: Any) -> Iterator[list[M
         yield [*rows, *_costs(job, facts), *_spent(job, facts, mark)]
 
 
-def _tune_and_measure(group: Group, bench: Bench, news: Any) -> Iterator[list[Metric]]:
+def _tune_and_measure(group: Group, bench: Bench, tell: Tell) -> Iterator[list[Metric]]:
     """Yield the measurements of each seed of a hand-made learner, which is tuned as it is measured."""
     for job, one in zip(group.jobs, group.settings, strict=True):
         began, mark = time.monotonic(), LEDGER.mark()
         prepare(one.hardware)
-        tuning = ExpectedWork(news, f"tuning {job.name}", group.work / len(group.jobs))
-        scoring = ExpectedWork(news, f"scoring {job.name}", group.scoring / len(group.jobs))
+        tuning = ExpectedWork(tell, f"tuning {job.name}", group.work / len(group.jobs))
+        scoring = ExpectedWork(tell, f"scoring {job.name}", group.scoring / len(group.jobs))
         trial = group.work / len(group.jobs) / (len(tunable(one)) * max(1, len(one.evaluation.problems)))
         tells = partial(_told, tuning, trial), _entries(scoring, group, one)
         rows = _measured(job, one, bench, build_learner(one, build_task(one)), tells)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from l2l_cli.core.errors import L2LError, RunFailed
 from l2l_cli.core.stop import STOP
@@ -23,9 +23,10 @@ LEAVE = 5.0
 GRACE = 3.0
 """Seconds that a process whose starter is gone has to save what it is at."""
 
-Pipe = Connection[Any, Any]
+if TYPE_CHECKING:  # at run time the class takes no parameters
+    Pipe = Connection[Any, Any]
 
-Work = Callable[[Pipe], object]
+Work = Callable[["Pipe"], object]
 """What a worker carries out: a picklable callable, given the pipe on which it may talk with its starter."""
 
 STOP_PLEASE, STOP_NOW = "stop", "stop now"

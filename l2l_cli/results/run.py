@@ -20,6 +20,7 @@ from typing import IO
 import yaml
 
 from l2l_cli import __version__
+from l2l_cli.core.cores import usable_cores
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.files import atomic_write
 from l2l_cli.core.ledger import LEDGER, date_of
@@ -30,6 +31,12 @@ if sys.platform != "win32":
     import resource
 
 RUN, CONFIG, OVERRIDES, LOCK = "run.json", "config.yaml", "overrides.txt", ".lock"
+
+PATIENCE = 5.0
+"""Seconds for which a process waits for a folder's lock before it is refused."""
+
+LOOK = 0.1
+"""Seconds between two tries to take a lock."""
 
 RESULTS = 2
 """Raised when the same configuration comes to other digits; runs of earlier numbers are read, but not taken as done."""
@@ -134,8 +141,8 @@ class RunFolder:
         before.pop("message", None)  # the failure that this attempt is to mend
         where = {
             "commit": _commit(),
-            "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-            "command": " ".join(["l2l", *sys.argv[1:]]),
+            "machine": f"{platform.system()} {platform.machine()}, {usable_cores()} cores",
+            "command": _command(),
         }
         self._write(before | {"status": "running", "versions": known} | where | facts)
 
@@ -145,16 +152,31 @@ class RunFolder:
         self._since = None
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, patience: float = PATIENCE) -> Iterator[None]:
         """Reserve the folder for this process; the lock of a killed process is released.
+
+        Args:
+            patience: Seconds to wait for another process, which may be about to end, since its starter was killed.
 
         Raises:
             UsageError: Another process has reserved it.
         """
-        with (self.path / LOCK).open("w") as file:
-            if not _take(file):
-                raise UsageError(f"{self.path} is being written by another l2l; wait for it or stop it")
+        with (self.path / LOCK).open("a+", encoding="utf-8") as file:
+            until = time.monotonic() + patience
+            while not _take(file):
+                if time.monotonic() > until:
+                    owner = self.owner()
+                    raise UsageError(f"{self.path} is being written by {owner}; wait for it or stop it")
+                time.sleep(LOOK)
+            file.truncate(0)
+            file.write(f"l2l process {os.getpid()} on {platform.node()}, begun {date_of(time.time())}: {_command()}")
+            file.flush()
             yield
+
+    def owner(self) -> str:
+        """Return who has the lock, or had it last: process, machine, when and by which command."""
+        path = self.path / LOCK
+        return (path.read_text(encoding="utf-8") if path.exists() else "") or "another l2l"
 
     def _is_locked(self) -> bool:
         path = self.path / LOCK
@@ -212,6 +234,11 @@ def _take(file: IO[str]) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _command() -> str:
+    """Return the command line as it was typed."""
+    return " ".join(["l2l", *sys.argv[1:]])
 
 
 def _peak_memory() -> int:

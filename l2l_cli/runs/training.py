@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -27,7 +28,7 @@ from l2l_cli.meta.online_training import OnlineTraining
 from l2l_cli.meta.rules import OnlineRule
 from l2l_cli.meta.training import Training, Update, Validation
 from l2l_cli.results.metrics import Metric, MetricsFile
-from l2l_cli.results.run import RunFolder
+from l2l_cli.results.run import PATIENCE, RunFolder
 from l2l_cli.runs.building import build_learner, build_task, prepare, run_facts
 from l2l_cli.runs.folders import WEIGHTS, claim
 from l2l_cli.runs.progress import Relay, Reporter
@@ -73,7 +74,8 @@ def train_together(
     with ExitStack() as locks:
         members = []
         for settings, training, folder in zip(seeds, trainings, folders, strict=True):
-            locks.enter_context(folder.lock())
+            # A piece of work waits for whoever trains the same; a user is told.
+            locks.enter_context(folder.lock(PATIENCE if relay is None else math.inf))
             if folder.status != "done":
                 best = searched(settings, folder, make, relay)
                 members.append(_Member(best, training if best is settings else make(best), folder))

@@ -1,0 +1,103 @@
+"""Pieces of a command that are carried out on their own: in processes here, or as jobs of a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from l2l_cli.core.errors import L2LError
+from l2l_cli.evaluation.score import Tell
+from l2l_cli.parallel.pool import Task, carry_out
+from l2l_cli.results.run import identity
+from l2l_cli.runs.progress import Reporter
+from l2l_cli.runs.progress_files import ProgressFile, stands_of
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A piece of work, of which nothing is left to do once it has been carried out.
+
+    Attributes:
+        name: What it is, in a message.
+        key: Text that tells it from the other pieces of its command.
+        seconds: About how long it takes on one core.
+        work: Picklable function that carries it out, and tells of the expected seconds that are over.
+    """
+
+    name: str
+    key: str
+    seconds: float
+    work: Callable[[Tell], object]
+
+
+@dataclass(frozen=True)
+class Carrying:
+    """A piece being carried out, and the file that says how far; a picklable callable."""
+
+    piece: Piece
+    path: Path
+
+    @classmethod
+    def of(cls, piece: Piece, folder: Path) -> Carrying:
+        """Return what carries out a piece of the command whose folder this is."""
+        return cls(piece, folder / "progress" / f"{identity({'piece': piece.key})}.json")
+
+    def __call__(self) -> None:
+        """Carry the piece out."""
+        progress = ProgressFile(self.path, self.piece.name, self.piece.seconds)
+        try:
+            self.piece.work(progress.tell)
+        except KeyboardInterrupt:
+            progress.say("stopped", "goes on with the same command")
+            raise
+        except Exception as error:
+            progress.say("failed", f"{error}" if isinstance(error, L2LError) else f"{type(error).__name__}: {error}")
+            raise
+        progress.say("done", "")
+
+
+def carry_out_here(pieces: Sequence[Piece], folder: Path, processes: int, title: str) -> dict[str, L2LError]:
+    """Carry out pieces in so many processes of this machine, and show progress.
+
+    Returns:
+        The errors of the pieces that failed, by name; one that fails takes no other down.
+
+    Raises:
+        UsageError: A piece refuses its configuration.
+        KeyboardInterrupt: There was a request to stop; everything is saved.
+    """
+    carried = [Carrying.of(piece, folder) for piece in pieces]
+    for one in carried:
+        one.path.unlink(missing_ok=True)
+    failures: dict[str, L2LError] = {}
+    with Reporter(title, sum(piece.seconds for piece in pieces)) as reporter:
+        shown = _Shown(reporter, {one.piece.key: one.path for one in carried})
+
+        def ended(index: int, error: L2LError | None) -> None:
+            piece = pieces[index]
+            if error is None:
+                reporter.say(f"done: {piece.name}")
+                return
+            failures[piece.name] = error
+            reporter.say(f"failed: {error}")
+
+        tasks = [Task(one.piece.name, one) for one in carried]
+        carry_out(tasks, min(processes, len(tasks)), shown.look, ended)
+    return failures
+
+
+class _Shown:
+    """What the reporter has shown of the pieces' progress so far."""
+
+    def __init__(self, reporter: Reporter, paths: dict[str, Path]) -> None:
+        self._reporter, self._paths, self._done = reporter, paths, 0.0
+
+    def look(self) -> None:
+        """Show what is new."""
+        stands = stands_of(self._paths).values()
+        done = sum(stand.total if stand.state == "done" else stand.done for stand in stands)
+        if stands:
+            latest = max(stands, key=lambda stand: stand.when)
+            self._reporter.advance(latest.note, done - self._done)
+            self._done = done

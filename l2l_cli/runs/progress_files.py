@@ -1,0 +1,87 @@
+"""Progress of pieces of work in files, which tell those who wait what is done, wherever a piece is carried out."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from l2l_cli.core.errors import UsageError
+
+SELDOM = 1.0
+"""Seconds between two writings of one file, at least."""
+
+
+class Stand(NamedTuple):
+    """Where a piece of work stands.
+
+    Attributes:
+        name: Name of the piece.
+        state: "running", "done", "stopped" or "failed".
+        done: Expected seconds of the work that are over.
+        total: Expected seconds of all its work.
+        note: What it is at, or why it failed.
+        when: Time of this writing, in seconds since 1970.
+        where: Name of the machine, and number of the process.
+    """
+
+    name: str
+    state: str
+    done: float
+    total: float
+    note: str
+    when: float
+    where: str
+
+
+class ProgressFile:
+    """The file of one piece, written by the process that carries it out.
+
+    Args:
+        path: The file.
+        name: Name of the piece.
+        total: Expected seconds of all its work.
+    """
+
+    def __init__(self, path: Path, name: str, total: float) -> None:
+        self._path, self._name, self._total = path, name, total
+        self._done, self._written = 0.0, 0.0
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.say("running", "begins")
+
+    def tell(self, seconds: float, note: str) -> None:
+        """Count expected seconds that are over, with a note on the work."""
+        self._done += seconds
+        if time.monotonic() - self._written > SELDOM:
+            self.say("running", note)
+
+    def say(self, state: str, note: str) -> None:
+        """Write where the piece stands."""
+        self._written = time.monotonic()
+        where = f"{socket.gethostname()} {os.getpid()}"
+        stand = Stand(self._name, state, self._done, self._total, note, time.time(), where)
+        # Not through to the disk: what a crash of the machine loses here is of no use after it.
+        temporary = self._path.with_name(f".{self._path.name}.{socket.gethostname()}.{os.getpid()}")
+        temporary.write_text(json.dumps(stand._asdict()), encoding="utf-8")
+        temporary.replace(self._path)
+
+
+def stands_of(paths: Mapping[str, Path]) -> dict[str, Stand]:
+    """Read where pieces stand, by their keys; those that were never begun are left out.
+
+    Raises:
+        UsageError: A file is damaged.
+    """
+    stands = {}
+    for key, path in paths.items():
+        try:
+            stands[key] = Stand(**json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            continue
+        except (ValueError, TypeError) as error:
+            raise UsageError(f"{path} is damaged ({error}); delete it and run the same command again") from error
+    return stands
