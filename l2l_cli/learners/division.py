@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Generator
 
-from l2l_cli.core.episodes import episode_axes, part_of
+from l2l_cli.core.episodes import Axes, episode_axes, part_of
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Phase
 from l2l_cli.learners.base import Learner, State
@@ -15,15 +15,15 @@ from l2l_cli.tasks.base import Episode, Task
 from l2l_cli.tasks.divided import DividedEpisode
 
 
-def axes_of(learner: Learner[Any]) -> dict[str, int]:
-    """Return the axis of each tensor of a learner's state that holds the episodes."""
-    return episode_axes(*(learner.init(episodes, generator(0)) for episodes in (1, 2)))
+def axes_of(learner: Learner[Any]) -> Axes:
+    """Return where each tensor of a learner's state holds the episodes."""
+    return episode_axes(*(learner.init(episodes, generator(0)) for episodes in (1, 2)), learner.pieces)
 
 
 def init_part(learner: Learner[State], episodes: int, rng: Generator, ranks: Ranks | None) -> State:
     """Return the state before the first example of this rank's part of E episodes, or of all."""
     state = learner.init(episodes, rng)
-    return state if ranks is None else part_of(state, axes_of(learner), episodes, ranks.span(episodes))
+    return state if ranks is None else part_of(state, axes_of(learner), ranks.span(episodes))
 
 
 def sample_part(task: Task, episodes: int, seed: int, phase: Phase, ranks: Ranks | None) -> Episode:

@@ -9,16 +9,20 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
 
+from l2l_cli.core.episodes import Axes
 from l2l_cli.core.errors import L2LError
 from l2l_cli.core.stop import STOP, Stopped
 from l2l_cli.parallel.launched import Place
-from l2l_cli.parallel.processes import Pipe, Worker
-from l2l_cli.parallel.transport import Disconnected, Formats, Transport, packed, size_of, store_on_loopback, unpacked
+from l2l_cli.parallel.processes import Worker
+from l2l_cli.parallel.transport import Disconnected, Transport, packed, size_of, store_on_loopback, unpacked
+
+if TYPE_CHECKING:
+    from l2l_cli.parallel.processes import Pipe
 
 START = 600.0
 """Seconds that the ranks have to find each other."""
@@ -199,20 +203,21 @@ class Ranks:
         return together[: -len(rest)] / max(1.0, counts), bad == 0
 
     def joined(
-        self, parts: Mapping[str, Tensor], axes: Mapping[str, int], episodes: int, everywhere: bool = False
+        self, parts: Mapping[str, Tensor], axes: Axes, episodes: int, everywhere: bool = False
     ) -> dict[str, Tensor]:
         """Return tensors of all episodes from those of each rank's, in rank 0 or ``everywhere``; others keep their own.
 
         Args:
             parts: Tensors by name.
-            axes: Axis that the episodes are in by name, for those that have one.
+            axes: Axes that the episodes are in by name, for those that have one.
             episodes: Number E of episodes.
             everywhere: Whether all ranks need them.
         """
-        mine = self.span(episodes)
         divided = {name: value for name, value in parts.items() if name in axes}
+        spans = [self.span(episodes, rank) for rank in range(self.size)]
         formats = [
-            self._formats(divided, axes, mine.stop - mine.start, self.span(episodes, rank)) for rank in range(self.size)
+            [(axes[name].shape(value.shape, span.stop - span.start), value.dtype) for name, value in divided.items()]
+            for span in spans
         ]
         content = packed(list(divided.values()), max(map(size_of, formats)))
         gathered = self._call(lambda transport: transport.gathered(content, everywhere))
@@ -220,18 +225,10 @@ class Ranks:
             return dict(parts)
         each = [unpacked(*pair) for pair in zip(gathered, formats, strict=True)]
         whole = {
-            name: torch.cat(values, axes[name]).to(parts[name].device)
+            name: axes[name].join(values).to(parts[name].device)
             for name, values in zip(divided, zip(*each, strict=True), strict=True)
         }
         return {**parts, **whole}
-
-    def _formats(self, parts: Mapping[str, Tensor], axes: Mapping[str, int], mine: int, other: slice) -> Formats:
-        formats = []
-        for name, value in parts.items():
-            shape = list(value.shape)
-            shape[axes[name]] = shape[axes[name]] // mine * (other.stop - other.start)
-            formats.append((shape, value.dtype))
-        return formats
 
     # --- Others that leave --------------------------------------------------------------------------------------------
 
