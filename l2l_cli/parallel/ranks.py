@@ -188,19 +188,17 @@ class Ranks:
         self.total(values)
         return values
 
-    def average(self, vector: Tensor, count: float, finite: bool) -> tuple[Tensor, bool]:
-        """Return the mean of the ranks' vectors, weighted by counts, and whether all are finite; agree on wishes.
+    def exchange(self, sums: Tensor, finite: bool) -> tuple[Tensor, bool]:
+        """Return the sum of the ranks' vectors, and whether all are finite; agree on the wishes of all.
 
-        This is the one exchange of an update.  The counts add up to at least 1, or the mean is 0.
+        It is the one exchange of an update, the same to the last bit in each rank.
         """
         orphaned = not self._local and os.getppid() != self._starter  # nobody would ask it to stop any more
-        stop = STOP.asked or orphaned
-        rest = vector.new_tensor([count, not finite, stop, self.save])
-        together = torch.cat([vector * count, rest])
+        together = torch.cat([sums, sums.new_tensor([not finite, STOP.asked or orphaned, self.save])])
         self.total(together)
-        counts, bad, stops, saves = together[-len(rest) :].tolist()
+        bad, stops, saves = together[-3:].tolist()
         self.agreed, self.save = Wishes(stops > 0, saves > 0), False
-        return together[: -len(rest)] / max(1.0, counts), bad == 0
+        return together[:-3], bad == 0
 
     def joined(
         self, parts: Mapping[str, Tensor], axes: Axes, episodes: int, everywhere: bool = False
