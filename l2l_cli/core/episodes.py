@@ -68,12 +68,16 @@ def episode_axes(one: object, two: object, pieces: Pieces) -> dict[str, EpisodeA
     """
     axes, other = {}, flatten(two)
     for name, value in flatten(one).items():
-        grown = [axis for axis, (short, long) in enumerate(zip(value.shape, other[name].shape, strict=True)) if short != long]
+        grown = [
+            axis for axis, (short, long) in enumerate(zip(value.shape, other[name].shape, strict=True)) if short != long
+        ]
         if not grown:
             continue
         size = value.shape[grown[0]]
         if len(grown) > 1 or other[name].shape[grown[0]] != 2 * size:
-            raise ValueError(f"{name} has no axis of episodes: {[*value.shape]} for one, {[*other[name].shape]} for two")
+            raise ValueError(
+                f"{name} has no axis of episodes: {[*value.shape]} for one, {[*other[name].shape]} for two"
+            )
         known = [tuple(sizes) for part, sizes in pieces.items() if f".{part}." in f".{name}." and sum(sizes) == size]
         axes[name] = EpisodeAxis(grown[0], known[0] if known else (size,))
     return axes

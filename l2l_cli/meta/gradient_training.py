@@ -124,7 +124,9 @@ class MetaTraining(Training):
         mine = ranks.span(self._estimator.episodes)
         own = mine.stop - mine.start
         count = own if estimate.count is None else estimate.count
-        sums, finite = ranks.exchange(torch.cat([grad * count, estimate.loss.view(1) * own, grad.new_tensor([count])]), finite)
+        sums, finite = ranks.exchange(
+            torch.cat([grad * count, estimate.loss.view(1) * own, grad.new_tensor([count])]), finite
+        )
         return sums[:-2] / max(1.0, float(sums[-1])), float(sums[-2]) / self._estimator.episodes, finite
 
     def _skip(self, loss: float, norm: float, done: float) -> Update:

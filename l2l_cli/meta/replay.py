@@ -116,9 +116,7 @@ class Replay:
         params = {name: value[index].clone() for name, value in slots.params.items()}
         return StoredParams(params, int(slots.draw[index]), int(slots.age[index]))
 
-    def put(
-        self, slots: Slots, params: Params, draw: int, age: int, loss: float, ranks: Ranks | None = None
-    ) -> Slots:
+    def put(self, slots: Slots, params: Params, draw: int, age: int, loss: float, ranks: Ranks | None = None) -> Slots:
         """Store the parameters of episodes that end, if they are good enough; ``ranks`` are those that share them."""
         if self.store == "recent" and loss <= float(slots.chance):
             return self._put(slots, params, draw, age)

@@ -121,9 +121,7 @@ class Training(ABC):
         steps = self.plan.validation_steps or self.learner.task.horizon
         seed = derive(self.seed, "validation")
         with STOP.at_once():  # it may take minutes, and nothing has been changed before its end
-            scores = score(
-                self.learner, self.plan.validation_episodes, steps, seed, Phase.META_VALID, ranks=self.ranks
-            )
+            scores = score(self.learner, self.plan.validation_episodes, steps, seed, Phase.META_VALID, ranks=self.ranks)
         mean, final = scores.by("mean"), scores.by("final")
         value = scores.by(criterion_for(self.learner.task, self.plan.criterion))
         held_out = scores.by("held_out") if scores.hides else None

@@ -31,6 +31,24 @@ def launched() -> Place | None:
     return Place(rank, size, int(os.environ.get("LOCAL_RANK", rank)))
 
 
+_SPEAKS: list[int] = []
+"""A copy of the standard error of a process that is silent."""
+
+
+def be_silent() -> None:
+    """Let nothing that this process says be seen, whether Python or a library says it: rank 0 talks for all."""
+    _SPEAKS.append(os.dup(2))
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for number in (1, 2):
+        os.dup2(nowhere, number)
+    os.close(nowhere)
+
+
+def say(text: str) -> None:
+    """Print a line to where this process's standard error went before it was silent."""
+    os.write(_SPEAKS[0] if _SPEAKS else 2, f"{text}\n".encode())
+
+
 def refuse_ranks(command: str) -> None:
     """Refuse a launcher's ranks for a command that one process carries out.
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from l2l_cli.core.episodes import Axes
 from l2l_cli.core.errors import L2LError
 from l2l_cli.core.stop import STOP, Stopped
-from l2l_cli.parallel.launched import Place
+from l2l_cli.parallel.launched import Place, be_silent
 from l2l_cli.parallel.processes import Worker
 from l2l_cli.parallel.transport import Disconnected, Transport, packed, size_of, store_on_loopback, unpacked
 
@@ -62,13 +62,15 @@ class Ranks:
     Attributes:
         rank: Number of this process, from 0.
         size: Number N of processes.
+        local_rank: Number of this process among those of its machine, which is that of its GPU.
         agreed: Wishes on which all ranks agreed with the last update.
         save: Whether this rank wishes to save.
+        speaks: Whether this rank tells the user of what has happened; another one does so if rank 0 is lost.
     """
 
     def __init__(self, place: Place, local: bool, port: int = 0) -> None:
-        self.rank, self.size = place.rank, place.size
-        self.agreed, self.save = Wishes(), False
+        self.rank, self.size, self.local_rank = place
+        self.agreed, self.save, self.speaks = Wishes(), False, self.rank == 0
         self._local, self._port = local, port
         self._store: Any = None
         self._transport: Transport | None = None
@@ -137,7 +139,9 @@ class Ranks:
         if isinstance(error, KeyboardInterrupt):
             self._tell(STOPPED)
         elif not isinstance(error, RankLost):
-            self._tell(f"rank {self.rank} of {self.size} failed: {error if isinstance(error, L2LError) else repr(error)}")
+            self._tell(
+                f"rank {self.rank} of {self.size} failed: {error if isinstance(error, L2LError) else repr(error)}"
+            )
         self._end()
 
     def _end(self) -> None:
@@ -255,9 +259,12 @@ class Ranks:
             time.sleep(0.02)
         silent = [rank for rank in range(self.size) if rank not in said]
         reasons = [words for _, words in sorted(said.items()) if words not in (STOPPED, MISSES)]
-        lost = [rank for rank in silent if self._is_dead(rank)] or ([] if reasons or STOPPED in said.values() else silent)
+        lost = [rank for rank in silent if self._is_dead(rank)] or (
+            [] if reasons or STOPPED in said.values() else silent
+        )
         if lost:
             how = self._workers[lost[0] - 1].how if self._workers else "ended unasked, or cannot be reached"
+            self.speaks = self.rank == min(set(range(self.size)) - {*lost})
             names = f"rank {', '.join(map(str, lost))} of {self.size}"
             return RankLost(f"{names} {how}; the same command goes on from the last checkpoint")
         return RankLost(reasons[0]) if reasons else Stopped()
@@ -299,5 +306,6 @@ class Following(NamedTuple):
     def __call__(self, pipe: Pipe) -> None:
         """Follow rank 0 until it ends."""
         del pipe
+        be_silent()
         with Ranks(self.place, True, self.port) as ranks:
             ranks.follow()

@@ -33,7 +33,12 @@ TRAININGS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
     "backprop-hidden": ("halfplanes", "lstm", "backprop", {"loss": {"_target_": "l2l_cli.meta.loss.HeldOut"}}),
     "backprop-types": ("digits-convnet", "coordinatewise_lstm_per_type", "backprop", {}),
     "replay": ("digits", "coordinatewise_lstm", "replay", {"replay": {"keep": 0.3, "capacity": 2, "fresh": 0.3}}),
-    "replay-best": ("digits", "coordinatewise_lstm", "replay", {"replay": {"keep": 0.3, "fresh": 0.0, "store": "best"}}),
+    "replay-best": (
+        "digits",
+        "coordinatewise_lstm",
+        "replay",
+        {"replay": {"keep": 0.3, "fresh": 0.0, "store": "best"}},
+    ),
     "es": ("digits", "coordinatewise_lstm", "es", {}),
     "pes": ("b14", "lstm", "pes", {}),
     "mlhf": ("digits", "mlhf", "mlhf", {"replay": {"keep": 0.3, "fresh": 0.5}}),
