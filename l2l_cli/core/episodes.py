@@ -46,7 +46,7 @@ class EpisodeAxis(NamedTuple):
         return torch.cat([piece for pieces in zip(*split, strict=True) for piece in pieces], self.axis)
 
     def _split(self, value: Tensor, episodes: int) -> Sequence[Tensor]:
-        return value.split([episodes * size for size in self.pieces], self.axis)
+        return torch.split(value, [episodes * size for size in self.pieces], self.axis)
 
 
 Axes = Mapping[str, EpisodeAxis]

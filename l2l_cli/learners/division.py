@@ -17,7 +17,8 @@ from l2l_cli.tasks.divided import DividedEpisode
 
 def axes_of(learner: Learner[Any]) -> Axes:
     """Return where each tensor of a learner's state holds the episodes."""
-    return episode_axes(*(learner.init(episodes, generator(0)) for episodes in (1, 2)), learner.pieces)
+    one, two = (learner.init(episodes, generator(0)) for episodes in (1, 2))
+    return episode_axes(one, two, learner.pieces)
 
 
 def init_part(learner: Learner[State], episodes: int, rng: Generator, ranks: Ranks | None) -> State:

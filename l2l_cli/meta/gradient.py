@@ -37,13 +37,13 @@ class Progress(NamedTuple):
 class Estimate(NamedTuple):
     """A meta-gradient by φ's names, its objective, (), and the mean loss of the window, ().
 
-    ``count`` is the number of episodes that the objective is a mean over; None is all.
+    ``over`` is the number of episodes that the objective is a mean over; None is all.
     """
 
     grad: Params
     objective: Tensor
     loss: Tensor
-    count: float | None = None
+    over: float | None = None
 
 
 def meta_gradient(learner: Learner[Any], objective: Tensor) -> Params:
@@ -111,8 +111,8 @@ class Estimator(ABC):
         """
         if self.episodes < ranks.size:
             raise UsageError(
-                f"{ranks.size} ranks divide the episodes of an update, and there are gradient.episodes={self.episodes}; "
-                "use as many episodes as ranks, or fewer ranks"
+                f"{ranks.size} ranks divide the episodes of an update, and gradient.episodes={self.episodes}; use as "
+                "many episodes as ranks, or fewer ranks"
             )
         twin = copy.copy(self)
         twin.ranks, twin._drawn, twin._learners = ranks, None, {}
@@ -121,7 +121,8 @@ class Estimator(ABC):
     def axes(self, learner: Learner[Any], seed: int, draw: int) -> Axes:
         """Return where each tensor of the progress in a draw of episodes holds these."""
         pieces = self.on_draw(learner, seed, draw).pieces
-        return episode_axes(*(self._smallest(episodes).begin(learner, seed, draw, 0.0) for episodes in (1, 2)), pieces)
+        one, two = (self._smallest(episodes).begin(learner, seed, draw, 0.0) for episodes in (1, 2))
+        return episode_axes(one, two, pieces)
 
     def _smallest(self, episodes: int) -> Self:
         """Return this estimator for some episodes in one process, with as small a progress as it can have."""

@@ -123,7 +123,7 @@ class MetaTraining(Training):
         """Return meta-gradient and loss over the episodes of all ranks, and whether the progress of all is finite."""
         mine = ranks.span(self._estimator.episodes)
         own = mine.stop - mine.start
-        count = own if estimate.count is None else estimate.count
+        count = own if estimate.over is None else estimate.over
         sums, finite = ranks.exchange(
             torch.cat([grad * count, estimate.loss.view(1) * own, grad.new_tensor([count])]), finite
         )

@@ -8,11 +8,13 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 
 from l2l_cli.core.episodes import Axes
 from l2l_cli.core.errors import L2LError
@@ -91,7 +93,7 @@ class Ranks:
                 if self.rank == 0:
                     self._start()
             else:
-                self._store = next(torch.distributed.rendezvous("env://", self.rank, self.size))[0]
+                self._store = next(rendezvous("env://", self.rank, self.size))[0]
             self._store.set(f"{HERE}/{self.rank}", f"{socket.gethostname()} {os.getpid()}")
             self._find()
             self._transport = Transport(self._store, self.rank, self.size, self._local, self._look_around)
@@ -297,7 +299,8 @@ class Ranks:
             return {self.rank: MISSES}
 
 
-class Following(NamedTuple):
+@dataclass(frozen=True)
+class Following:
     """The work of a process that rank 0 has started: to follow it."""
 
     place: Place

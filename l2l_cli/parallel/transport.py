@@ -11,6 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+C10D: Any = torch.distributed
+"""The module under a name without types: its stubs know neither its stores nor a group's calls."""
+
 LOOPBACK = "127.0.0.1"
 
 ALIGNED = 16
@@ -32,7 +35,7 @@ class Disconnected(Exception):
 
 def store_on_loopback(port: int = 0) -> Any:
     """Return a store that this process serves on a free port, or that another one serves on ``port``."""
-    return torch.distributed.TCPStore(LOOPBACK, port, None, port == 0, wait_for_workers=False)
+    return C10D.TCPStore(LOOPBACK, port, None, port == 0, wait_for_workers=False)
 
 
 class Transport:
@@ -50,7 +53,7 @@ class Transport:
         self, store: Any, rank: int, size: int, local: bool, meanwhile: Callable[[], None] = lambda: None
     ) -> None:
         self._store, self._rank, self._size, self._meanwhile = store, rank, size, meanwhile
-        gloo = torch.distributed.ProcessGroupGloo
+        gloo = C10D.ProcessGroupGloo
         options = gloo._Options()
         options._timeout = PATIENCE
         options._devices = [gloo.create_device(hostname=LOOPBACK) if local else gloo.create_default_device()]
@@ -69,7 +72,7 @@ class Transport:
 
     def broadcast(self, content: Tensor) -> None:
         """Replace a tensor on the CPU by that of process 0."""
-        self._finish(lambda: self._gloo.broadcast([content], torch.distributed.BroadcastOptions()))
+        self._finish(lambda: self._gloo.broadcast([content], C10D.BroadcastOptions()))
 
     def gathered(self, content: Tensor, everywhere: bool) -> list[Tensor]:
         """Return the bytes of all processes, of as many each, in process 0 or ``everywhere``; others get none."""
@@ -77,7 +80,7 @@ class Transport:
         if everywhere:
             self._finish(lambda: self._gloo.allgather([parts], [content]))
         else:
-            options = torch.distributed.GatherOptions()
+            options = C10D.GatherOptions()
             options.rootRank = 0
             self._finish(lambda: self._gloo.gather([parts] if parts else [], [content], options))
         return parts
@@ -127,8 +130,9 @@ class Transport:
     def _on_gpu(self) -> Any:
         """Return NCCL's group, which is made when it is first needed."""
         if self._nccl is None:
-            store = torch.distributed.PrefixStore("nccl", self._store)
-            self._nccl = torch.distributed.ProcessGroupNCCL(store, self._rank, self._size)
+            store = C10D.PrefixStore("nccl", self._store)
+            options = C10D.ProcessGroupNCCL.Options()
+            self._nccl = C10D.ProcessGroupNCCL(store, self._rank, self._size, options)
         return self._nccl
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -19,7 +19,8 @@ from l2l_cli.runs.building import prepare
 from l2l_cli.runs.making import training_of
 
 
-class Follow(NamedTuple):
+@dataclass(frozen=True)
+class Follow:
     """A training that the other ranks are to carry out in step with the first.
 
     Attributes:
