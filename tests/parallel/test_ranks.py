@@ -199,8 +199,8 @@ def test_a_rank_that_is_killed_ends_the_run_in_one_line(tmp_path):
     children = Path(f"/proc/{program.pid}/task/{program.pid}/children").read_text().split()
     (other,) = [pid for pid in children if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
     os.kill(int(other), signal.SIGKILL)
-    last = program.stderr.read().strip().splitlines()[-1]
-    assert program.wait() == 1
+    last = program.communicate()[1].strip().splitlines()[-1]
+    assert program.returncode == 1
     assert last.startswith("error: rank 1 of 2 was killed by SIGKILL"), last
     (run,) = tmp_path.glob("out/meta-train/*/run.json")
     assert json.loads(run.read_text())["status"] == "failed"
