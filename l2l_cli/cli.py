@@ -16,7 +16,7 @@ from l2l_cli.config.groups import options, papers, recipes
 from l2l_cli.config.schema import GROUPS, ReproduceRequest
 from l2l_cli.core.errors import L2LError, UsageError, did_you_mean
 from l2l_cli.core.stop import STOP
-from l2l_cli.parallel.launched import be_silent, launched, refuse_ranks
+from l2l_cli.parallel.launched import refuse_ranks, take_place
 
 SCALES = ("smoke", "short", "paper")
 CFG = ("job", "hydra", "all")
@@ -285,11 +285,8 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         # Standalone, Typer would print its own errors over several lines.
-        place = launched()
-        if place is not None and place.rank > 0:
-            be_silent()
         # A launcher passes on a signal that the terminal has sent to all of its ranks already.
-        with STOP.listening(serves=place is not None):
+        with STOP.listening(serves=take_place() is not None):
             sys.exit(app(standalone_mode=False))
     except L2LError as error:
         print(f"error: {error}", file=sys.stderr)

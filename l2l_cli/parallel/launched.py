@@ -44,6 +44,18 @@ def be_silent() -> None:
     os.close(nowhere)
 
 
+def take_place() -> Place | None:
+    """Return the place that a launcher gave this process, which is silent from here on if it is not the first.
+
+    Raises:
+        UsageError: See ``launched``.
+    """
+    place = launched()
+    if place is not None and place.rank > 0:
+        be_silent()
+    return place
+
+
 def say(text: str) -> None:
     """Print a line to where this process's standard error went before it was silent."""
     os.write(_SPEAKS[0] if _SPEAKS else 2, f"{text}\n".encode())

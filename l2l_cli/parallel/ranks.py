@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import socket
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,25 +17,13 @@ from torch.distributed.rendezvous import rendezvous
 from l2l_cli.core.episodes import Axes
 from l2l_cli.core.errors import L2LError
 from l2l_cli.core.stop import STOP, Stopped
+from l2l_cli.parallel.attendance import STOPPED, Attendance, RankLost
 from l2l_cli.parallel.launched import Place, be_silent
 from l2l_cli.parallel.processes import Worker
 from l2l_cli.parallel.transport import Disconnected, Transport, packed, size_of, store_on_loopback, unpacked
 
 if TYPE_CHECKING:
     from l2l_cli.parallel.processes import Pipe
-
-START = 600.0
-"""Seconds that the ranks have to find each other."""
-
-REPLY = 1.0
-"""Seconds in which ranks that have lost a connection say that they are still there."""
-
-HERE, LEFT = "here", "left"
-STOPPED, MISSES = "was asked to stop", "misses another rank"
-
-
-class RankLost(L2LError):
-    """A rank failed or ended unasked, and the others cannot go on without it."""
 
 
 class Wishes(NamedTuple):
@@ -67,14 +53,13 @@ class Ranks:
         local_rank: Number of this process among those of its machine, which is that of its GPU.
         agreed: Wishes on which all ranks agreed with the last update.
         save: Whether this rank wishes to save.
-        speaks: Whether this rank tells the user of what has happened; another one does so if rank 0 is lost.
     """
 
     def __init__(self, place: Place, local: bool, port: int = 0) -> None:
         self.rank, self.size, self.local_rank = place
-        self.agreed, self.save, self.speaks = Wishes(), False, self.rank == 0
+        self.agreed, self.save = Wishes(), False
         self._local, self._port = local, port
-        self._store: Any = None
+        self._attendance: Attendance | None = None
         self._transport: Transport | None = None
         self._workers: list[Worker] = []
         self._starter = os.getppid()
@@ -89,14 +74,14 @@ class Ranks:
         """
         try:
             if self._local:
-                self._store = store_on_loopback(self._port)
+                store = store_on_loopback(self._port)
                 if self.rank == 0:
-                    self._start()
+                    self._start(store.port)
             else:
-                self._store = next(rendezvous("env://", self.rank, self.size))[0]
-            self._store.set(f"{HERE}/{self.rank}", f"{socket.gethostname()} {os.getpid()}")
-            self._find()
-            self._transport = Transport(self._store, self.rank, self.size, self._local, self._look_around)
+                store = next(rendezvous("env://", self.rank, self.size))[0]
+            self._attendance = Attendance(store, self.rank, self.size, self._workers)
+            self._attendance.wait_for_all()
+            self._transport = Transport(store, self.rank, self.size, self._local, self._attendance.look)
         except Disconnected as error:
             self._end()
             raise RankLost(f"the {self.size} ranks cannot reach each other: {error}") from error
@@ -119,31 +104,22 @@ class Ranks:
         finally:
             self._end()
 
-    def _start(self) -> None:
-        for rank in range(1, self.size):
-            worker = Worker(f"rank {rank} of hardware.world={self.size}")
-            self._workers.append(worker)
-            worker.begin(Following(Place(rank, self.size, rank), self._store.port))
+    @property
+    def speaks(self) -> bool:
+        """Whether this rank tells the user of what has happened; another one does so if rank 0 is lost."""
+        return self.rank == 0 if self._attendance is None else self._attendance.speaks
 
-    def _find(self) -> None:
-        """Wait until all ranks are there, in Python, so that signals are heard."""
-        until = time.monotonic() + START
-        keys = [f"{HERE}/{rank}" for rank in range(self.size)]
-        while not self._store.check(keys):
-            self._look_around()
-            if time.monotonic() > until:
-                missing = [str(rank) for rank, key in enumerate(keys) if not self._store.check([key])]
-                raise RankLost(f"rank {', '.join(missing)} of {self.size} did not start within {START:g} s")
-            time.sleep(0.02)
+    def _start(self, port: int) -> None:
+        for rank in range(1, self.size):
+            self._workers.append(Worker(f"rank {rank} of hardware.world={self.size}"))
+            self._workers[-1].begin(Following(Place(rank, self.size, rank), port))
 
     def _leave(self, error: BaseException) -> None:
         """Tell the others why this rank leaves them."""
-        if isinstance(error, KeyboardInterrupt):
-            self._tell(STOPPED)
-        elif not isinstance(error, RankLost):
-            self._tell(
-                f"rank {self.rank} of {self.size} failed: {error if isinstance(error, L2LError) else repr(error)}"
-            )
+        if self._attendance is not None and not isinstance(error, RankLost):
+            reason = error if isinstance(error, L2LError) else repr(error)
+            stopped = isinstance(error, KeyboardInterrupt)
+            self._attendance.leave_word(STOPPED if stopped else f"rank {self.rank} of {self.size} failed: {reason}")
         self._end()
 
     def _end(self) -> None:
@@ -234,69 +210,16 @@ class Ranks:
         }
         return {**parts, **whole}
 
-    # --- Others that leave --------------------------------------------------------------------------------------------
-
     def _broadcast(self, content: Tensor) -> None:
         self._call(lambda transport: transport.broadcast(content))
 
     def _call(self, call: Callable[[Transport], Any]) -> Any:
-        if self._transport is None:
+        if self._transport is None or self._attendance is None:
             raise RankLost(f"the {self.size} ranks are not connected")
         try:
             return call(self._transport)
         except Disconnected as error:
-            self._tell(MISSES)
-            raise self._why() from error
-
-    def _look_around(self) -> None:
-        """Raise what made another rank leave, if one has left."""
-        if any(worker.is_gone for worker in self._workers) or self._words():
-            self._tell(MISSES)
-            raise self._why()
-
-    def _why(self) -> BaseException:
-        """Find out why others have left: those that still are there, or left by themselves, say so."""
-        until = time.monotonic() + REPLY
-        while len(said := self._words()) < self.size and time.monotonic() < until:
-            time.sleep(0.02)
-        silent = [rank for rank in range(self.size) if rank not in said]
-        reasons = [words for _, words in sorted(said.items()) if words not in (STOPPED, MISSES)]
-        lost = [rank for rank in silent if self._is_dead(rank)] or (
-            [] if reasons or STOPPED in said.values() else silent
-        )
-        if lost:
-            how = self._workers[lost[0] - 1].how if self._workers else "ended unasked, or cannot be reached"
-            self.speaks = self.rank == min(set(range(self.size)) - {*lost})
-            names = f"rank {', '.join(map(str, lost))} of {self.size}"
-            return RankLost(f"{names} {how}; the same command goes on from the last checkpoint")
-        return RankLost(reasons[0]) if reasons else Stopped()
-
-    def _is_dead(self, rank: int) -> bool:
-        """Return whether a rank's process is known to be gone: it ran on this machine."""
-        if self._workers:
-            return rank > 0 and self._workers[rank - 1].is_gone
-        host, pid = self._store.get(f"{HERE}/{rank}").decode().split()
-        if host != socket.gethostname():
-            return False
-        try:
-            os.kill(int(pid), 0)
-        except ProcessLookupError:
-            return True
-        return False
-
-    def _tell(self, words: str) -> None:
-        """Leave word for the others, unless the process that keeps it is gone."""
-        with suppress(RuntimeError):
-            if self._store is not None:
-                self._store.set(f"{LEFT}/{self.rank}", words)
-
-    def _words(self) -> dict[int, str]:
-        """Return the words that ranks have left."""
-        try:
-            keys = {rank: f"{LEFT}/{rank}" for rank in range(self.size)}
-            return {rank: self._store.get(key).decode() for rank, key in keys.items() if self._store.check([key])}
-        except RuntimeError:
-            return {self.rank: MISSES}
+            raise self._attendance.why() from error
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import RunFailed
 from l2l_cli.core.stop import STOP, Stopped
 from l2l_cli.meta.training import Training, Update
+from l2l_cli.parallel.attendance import RankLost
 from l2l_cli.parallel.launched import launched, say
-from l2l_cli.parallel.ranks import RankLost, Ranks
+from l2l_cli.parallel.ranks import Ranks
 from l2l_cli.runs.building import prepare
 from l2l_cli.runs.making import training_of
 
