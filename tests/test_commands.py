@@ -170,7 +170,7 @@ def test_seeds_side_by_side_are_the_seeds_alone(monkeypatch, capsys):
         assert one.facts()["kernels"] == "numba"
 
 
-@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT], ids=["kill", "ctrl-c"])
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGHUP], ids=["killed", "hung up"])
 def test_a_killed_run_goes_on_as_if_never_killed(sent):
     whole = subprocess.run(long_run("whole"), capture_output=True, text=True, check=True)
     assert "1200 updates" in whole.stdout
@@ -181,7 +181,7 @@ def test_a_killed_run_goes_on_as_if_never_killed(sent):
     os.kill(process.pid, sent)
     _, err = process.communicate()
     status = json.loads(only("parts/meta-train/*/run.json").read_text())["status"]
-    if sent == signal.SIGINT:
+    if sent == signal.SIGHUP:
         assert (process.returncode, status) == (130, "interrupted")
         assert "interrupted" in err
     else:

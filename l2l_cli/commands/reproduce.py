@@ -10,15 +10,16 @@ from pathlib import Path
 import pandas as pd
 
 from l2l_cli import __version__
+from l2l_cli.commands.standing import show
 from l2l_cli.config.build import build
-from l2l_cli.config.schema import ReproduceRequest
+from l2l_cli.config.schema import Hardware, ReproduceRequest
 from l2l_cli.core.cores import usable_cores
 from l2l_cli.core.errors import L2LError, PromiseBroken, RunFailed
 from l2l_cli.core.files import atomic_write
 from l2l_cli.core.ledger import LEDGER
 from l2l_cli.papers.base import Findings, Paper
 from l2l_cli.papers.experiments import Experiment, broken_promises, cost_table, cpu_minutes, experiments
-from l2l_cli.papers.jobs import work_of
+from l2l_cli.papers.jobs import Work, work_of
 from l2l_cli.results import report
 from l2l_cli.results.content import Report, Section, listed
 from l2l_cli.results.notes import notes_of, source_page
@@ -26,7 +27,8 @@ from l2l_cli.results.run import RunFolder
 from l2l_cli.results.tables import results_table, terminal_table, verdict_line
 from l2l_cli.results.terminal import console
 from l2l_cli.results.verdicts import RULE, Result, write_results
-from l2l_cli.runs.pieces import carry_out_here
+from l2l_cli.runs.cluster import send
+from l2l_cli.runs.pieces import Carrying, carry_out_here
 from l2l_cli.runs.progress import Reporter
 
 OUTPUT = "outputs"
@@ -54,9 +56,11 @@ def run(request: ReproduceRequest) -> int:
         folder.begin(seeds=sorted({job.seed for job in jobs.values()}))
         try:
             work = work_of(list(jobs.values()), folder.path, root)
-            failures = carry_out_here(
-                work.pieces, folder.path, _processes(request, asked), f"reproduce {request.paper}"
-            )
+            hardware = _hardware(asked)
+            if hardware.cluster and work.pieces:
+                return _on_cluster(paper, request, asked, work, folder)
+            processes = request.processes or hardware.processes or usable_cores()
+            failures = carry_out_here(work.pieces, folder.path, processes, f"reproduce {request.paper}")
             results = _judged(paper, request, asked, work.files, folder)
         except KeyboardInterrupt:
             folder.end("interrupted")
@@ -72,10 +76,20 @@ def run(request: ReproduceRequest) -> int:
     return _check(asked, results) if request.check else 0
 
 
-def _processes(request: ReproduceRequest, asked: Sequence[Experiment]) -> int:
-    """Return how many runs go on side by side: as typed, as configured, or one a core that this process may use."""
-    configured = [one.hardware.processes for each in asked for one in each.configurations.values()]
-    return request.processes or next(filter(None, configured), None) or usable_cores()
+def _hardware(asked: Sequence[Experiment]) -> Hardware:
+    """Return where the rows run, which is the same for all of them."""
+    return next(one.hardware for each in asked for one in each.configurations.values())
+
+
+def _on_cluster(
+    paper: Paper, request: ReproduceRequest, asked: Sequence[Experiment], work: Work, folder: RunFolder
+) -> int:
+    """Submit the rows, or show how they stand, with a report of those that there are; return the exit code."""
+    carried = [Carrying.of(piece, folder.path) for piece in work.pieces]
+    standings = send(carried, folder.path / "cluster", _hardware(asked))
+    if any(one.can_be_judged(work.files) for one in asked):
+        _judged(paper, request, asked, work.files, folder)
+    return show(standings, work.done, folder.path / "cluster", "writes the report")
 
 
 def _judged(
@@ -124,7 +138,8 @@ def _folder(request: ReproduceRequest, asked: Sequence[Experiment]) -> tuple[Run
         "name": request.paper,
         "scale": request.scale,
         "artefacts": {
-            one.name: {row: [job.overrides for job in jobs] for row, jobs in one.jobs.items()} for one in asked
+            one.name: {row: [_changes(job.overrides) for job in jobs] for row, jobs in one.jobs.items()}
+            for one in asked
         },
     }
     plain = json.loads(json.dumps(config))  # lists for tuples, as config.yaml will say
@@ -133,6 +148,11 @@ def _folder(request: ReproduceRequest, asked: Sequence[Experiment]) -> tuple[Run
         return RunFolder.claim(root / request.paper, request.scale, plain, []), root
     path = Path(request.output)
     return RunFolder.make(path, plain, []), path
+
+
+def _changes(overrides: Sequence[str]) -> list[str]:
+    """Return the overrides that change what is computed."""
+    return [item for item in overrides if item.lstrip("+~").split(".")[0].split("=")[0] not in FREE]
 
 
 def _report(
@@ -164,8 +184,7 @@ def _marks(request: ReproduceRequest) -> list[str]:
     marks = []
     if request.scale == "smoke":
         marks.append("**This is a smoke run: it shows that everything runs.  Its numbers mean nothing.**")
-    changed = [item for item in request.overrides if item.lstrip("+~").split(".")[0].split("=")[0] not in FREE]
-    if changed:
+    if changed := _changes(request.overrides):
         marks.append(f"**The preset was changed: `{'`, `'.join(changed)}`.  These are not the preset's numbers.**")
     return marks
 

@@ -144,6 +144,15 @@ class Hardware:
         processes: Number of runs that `reproduce` executes in parallel; null: one per core that it may use.
         deterministic: Whether operations whose result depends on timing are refused.
         precision: Type of a learned rule's states in the kernels of a GPU; "bfloat16" halves their memory.
+        cluster: Where runs become jobs that the command submits before it returns: "slurm" or "local", which is this
+            machine; null runs them at once.  The keys below are for such jobs.
+        partition: Partition of the cluster; null is its default.
+        account: Account that is charged; null is the user's default.
+        minutes: Longest time of a job, after which it is queued again and goes on.
+        memory: Memory of a job in GB.
+        gpus: Number of GPUs of a job.
+        array: Number of jobs that may run at the same time.
+        resubmit: Whether runs that failed are submitted again.
         kernels: Choice of the path: "auto" takes compiled kernels where there are any and at least 100 meta-updates are
             to be made, "reference" never takes them, "fast" refuses to run without them.
     """
@@ -156,11 +165,23 @@ class Hardware:
     deterministic: bool = True
     kernels: str = "auto"
     precision: str = "float32"
+    cluster: str | None = None
+    partition: str | None = None
+    account: str | None = None
+    minutes: int = 240
+    memory: int = 4
+    gpus: int = 0
+    array: int = 32
+    resubmit: bool = False
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         _at_least(1, hardware__threads=self.threads, hardware__replicas=self.replicas, hardware__world=self.world)
-        _at_least(1, hardware__processes=self.processes)
+        _at_least(1, hardware__processes=self.processes, hardware__minutes=self.minutes)
+        _at_least(1, hardware__memory=self.memory, hardware__array=self.array)
+        _at_least(0, hardware__gpus=self.gpus)
+        if self.cluster not in (None, "slurm", "local"):
+            raise ValueError(f"hardware.cluster must be null, slurm or local, not {self.cluster!r}")
         if self.device.split(":")[0] not in ("cpu", "cuda"):
             raise ValueError(f"hardware.device must be cpu or cuda, not {self.device!r}")
         if self.kernels not in ("auto", "reference", "fast"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from types import FrameType
@@ -33,26 +33,33 @@ class Stop:
 
     def __init__(self) -> None:
         self._mode = _Mode.FREE
-        self._listens = self._serves = self._asked = self._insisted = False
+        self._listens = self._serves = self._insisted = False
+        self._by: int | None = None
 
     @property
     def asked(self) -> bool:
         """Whether there was a request."""
-        return self._asked
+        return self._by is not None
+
+    @property
+    def by(self) -> int | None:
+        """The signal that was the first request."""
+        return self._by
 
     @contextmanager
-    def listening(self, serves: bool = False) -> Iterator[None]:
+    def listening(self, serves: bool = False, signals: Sequence[int] = SIGNALS) -> Iterator[None]:
         """Hear the signals from here on; requests are forgotten afterwards.
 
         Args:
             serves: Whether this process works for another one, which will ``insist`` where the user does.
+            signals: Signals that ask it to stop.
         """
         # Only the main thread may handle signals; where they are heard already nothing is to be done.
         if self._listens or threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.getsignal(number) for number in SIGNALS}
-        for number in SIGNALS:
+        before = {number: signal.getsignal(number) for number in signals}
+        for number in signals:
             if number == signal.SIGINT or before[number] is not signal.SIG_IGN:  # nohup ignores SIGHUP, as it should be
                 signal.signal(number, self._hear)
         self._listens, self._serves = True, serves
@@ -61,7 +68,8 @@ class Stop:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-            self._listens = self._serves = self._asked = self._insisted = False
+            self._listens = self._serves = self._insisted = False
+            self._by = None
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -85,7 +93,7 @@ class Stop:
         Raises:
             Stopped: There was one.
         """
-        if self._asked:
+        if self.asked:
             raise Stopped
 
     def ask(self, insist: bool = False) -> None:
@@ -104,8 +112,8 @@ class Stop:
             self._mode = before
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
-        again, self._asked = self._asked, True
+        del frame
+        again, self._by = self.asked, number if self._by is None else self._by
         if again and self._serves and not self._insisted:
             return
         if self._mode is _Mode.HELD and not again:

@@ -33,6 +33,11 @@ class Work:
     files: Mapping[str, Path]
     pieces: Sequence[Piece]
 
+    @property
+    def done(self) -> int:
+        """Number of jobs that are measured."""
+        return sum(file.exists() for file in self.files.values())
+
 
 def work_of(jobs: Sequence[Job], folder: Path, root: Path) -> Work:
     """Return the files of jobs, and what is still to be done for them.

@@ -22,12 +22,11 @@ import yaml
 from l2l_cli import __version__
 from l2l_cli.core.cores import usable_cores
 from l2l_cli.core.errors import UsageError
-from l2l_cli.core.files import atomic_write
+from l2l_cli.core.files import atomic_write, try_lock
 from l2l_cli.core.ledger import LEDGER, date_of
 from l2l_cli.core.nodes import Entries, Node
 
 if sys.platform != "win32":
-    import fcntl
     import resource
 
 RUN, CONFIG, OVERRIDES, LOCK = "run.json", "config.yaml", "overrides.txt", ".lock"
@@ -162,16 +161,19 @@ class RunFolder:
             UsageError: Another process has reserved it.
         """
         with (self.path / LOCK).open("a+", encoding="utf-8") as file:
-            until = time.monotonic() + patience
-            while not _take(file):
-                if time.monotonic() > until:
-                    owner = self.owner()
-                    raise UsageError(f"{self.path} is being written by {owner}; wait for it or stop it")
-                time.sleep(LOOK)
+            if not try_lock(file):
+                self._wait(file, patience)
             file.truncate(0)
             file.write(f"l2l process {os.getpid()} on {platform.node()}, begun {date_of(time.time())}: {_command()}")
             file.flush()
             yield
+
+    def _wait(self, file: IO[str], patience: float) -> None:
+        until = time.monotonic() + patience
+        while not try_lock(file):
+            if time.monotonic() >= until:
+                raise UsageError(f"{self.path} is being written by {self.owner()}; wait for it or stop it")
+            time.sleep(LOOK)
 
     def owner(self) -> str:
         """Return who has the lock, or had it last: process, machine, when and by which command."""
@@ -183,7 +185,7 @@ class RunFolder:
         if not path.exists():
             return False
         with path.open() as file:
-            return not _take(file)
+            return not try_lock(file)
 
     def _holds(self, config: Node) -> bool:
         """Say whether the folder belongs to this configuration already, and to the digits of this version."""
@@ -223,17 +225,6 @@ class RunFolder:
             "began": {name: date_of(when) for name, when in spent.began.items()} | facts.get("began", {}),
             "peak_memory_bytes": max(int(facts.get("peak_memory_bytes", 0)), _peak_memory()),
         }
-
-
-def _take(file: IO[str]) -> bool:
-    """Try to lock an open file until it is closed; on systems without such locks, return True."""
-    if sys.platform == "win32":
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _command() -> str:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from l2l_cli.core.errors import L2LError
-from l2l_cli.evaluation.score import Tell
 from l2l_cli.parallel.pool import Task, carry_out
 from l2l_cli.results.run import identity
 from l2l_cli.runs.progress import Reporter
 from l2l_cli.runs.progress_files import ProgressFile, stands_of
+
+if TYPE_CHECKING:  # a job that only waits for its turn does without torch
+    from l2l_cli.evaluation.score import Tell
 
 
 @dataclass(frozen=True)

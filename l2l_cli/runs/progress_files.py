@@ -21,7 +21,7 @@ class Stand(NamedTuple):
 
     Attributes:
         name: Name of the piece.
-        state: "running", "done", "stopped" or "failed".
+        state: "waiting", "running", "done", "stopped" or "failed".
         done: Expected seconds of the work that are over.
         total: Expected seconds of all its work.
         note: What it is at, or why it failed.

@@ -96,11 +96,27 @@ def test_a_failure_is_told_until_it_is_mended(tmp_path):
     assert "message" not in run.facts()
 
 
+def test_a_lock_names_its_owner_and_its_command(tmp_path, monkeypatch):
+    monkeypatch.setattr(module.sys, "argv", ["l2l", "compare", "adam"])
+    run, other = (RunFolder.claim(tmp_path, "run", {}, []) for _ in range(2))
+    with run.lock():
+        owner = (
+            rf"is being written by l2l process {os.getpid()} on .*, begun 20.*: l2l compare adam; wait for it or stop"
+        )
+        with pytest.raises(UsageError, match=owner), other.lock(patience=0.0):
+            pass
+    with other.lock(patience=0.0):
+        assert run.owner().endswith("l2l compare adam")
+
+
 def test_two_programs_do_not_write_one_folder(tmp_path):
     run = RunFolder.claim(tmp_path, "run", {}, [])
     with held_elsewhere(run):
         assert run.status == "running"
-        with pytest.raises(UsageError, match="being written by another"), run.lock():
+        with (
+            pytest.raises(UsageError, match=r"being written by l2l process \d+ on .*; wait for it"),
+            run.lock(patience=0.0),
+        ):
             pass
     assert json.loads((run.path / "run.json").read_text())["status"] == "running"
     assert run.status == "interrupted"  # the other was killed: it can be resumed
