@@ -82,13 +82,21 @@ class Attendance:
         silent = [rank for rank in range(self._size) if rank not in said]
         reasons = [words for _, words in sorted(said.items()) if words not in (STOPPED, MISSES)]
         excused = bool(reasons) or STOPPED in said.values()
-        lost = [rank for rank in silent if self._is_dead(rank)] or ([] if excused else silent)
-        if lost:
-            self.speaks = self._rank == min(set(range(self._size)) - {*lost})
-            how = self._workers[lost[0] - 1].how if self._workers else "ended unasked, or cannot be reached"
-            names = f"rank {', '.join(map(str, lost))} of {self._size}"
-            return RankLost(f"{names} {how}; the same command goes on from the last checkpoint")
+        if lost := self.lost() or (None if excused or not silent else self._without(silent)):
+            return lost
         return RankLost(reasons[0]) if reasons else Stopped()
+
+    def lost(self) -> RankLost | None:
+        """Return the error that names the ranks of this machine that have ended unasked; None if there are none."""
+        said = self._words()
+        dead = [rank for rank in range(self._size) if rank not in said and rank != self._rank and self._is_dead(rank)]
+        return self._without(dead) if dead else None
+
+    def _without(self, lost: Sequence[int]) -> RankLost:
+        self.speaks = self._rank == min(set(range(self._size)) - {*lost})
+        how = self._workers[lost[0] - 1].how if self._workers else "ended unasked, or cannot be reached"
+        names = f"rank {', '.join(map(str, lost))} of {self._size}"
+        return RankLost(f"{names} {how}; the same command goes on from the last checkpoint")
 
     def _is_dead(self, rank: int) -> bool:
         """Return whether a rank's process is known to be gone: it ran on this machine."""

@@ -95,7 +95,11 @@ class Ranks:
     ) -> None:
         """Let the others end; tell them why this rank leaves, if it does so unasked."""
         if error is not None:
+            # A launcher asks the others to stop when it misses one.
+            lost = isinstance(error, KeyboardInterrupt) and self._attendance and self._attendance.lost()
             self._leave(error)
+            if lost:
+                raise lost from error
             return
         try:
             if self.rank == 0:

@@ -22,8 +22,11 @@ ALIGNED = 16
 SLICE = timedelta(seconds=0.2)
 """Time after which a process that waits looks around: for signals, and for others that have left."""
 
+CONNECT = timedelta(seconds=60)
+"""Time in which processes that are all there must have connected."""
+
 PATIENCE = timedelta(hours=24)
-"""Time after which gloo itself gives up: the slowest rank of a training may take long for an update."""
+"""Time after which a collective call gives up: the slowest rank of a training may take long for an update."""
 
 Formats = Sequence[tuple[Sequence[int], torch.dtype]]
 """Shapes and types of tensors that lie one after the other."""
@@ -55,7 +58,7 @@ class Transport:
         self._store, self._rank, self._size, self._meanwhile = store, rank, size, meanwhile
         gloo = C10D.ProcessGroupGloo
         options = gloo._Options()
-        options._timeout = PATIENCE
+        options._timeout = CONNECT
         options._devices = [gloo.create_device(hostname=LOOPBACK) if local else gloo.create_default_device()]
         try:
             self._gloo = gloo(store, rank, size, options)
@@ -68,19 +71,19 @@ class Transport:
         if vector.is_cuda:
             self._finish(lambda: _OnGpu(self._on_gpu().allreduce([vector])))
         else:
-            self._finish(lambda: self._gloo.allreduce([vector]))
+            self._finish(lambda: self._gloo.allreduce([vector], _patient(C10D.AllreduceOptions())))
 
     def broadcast(self, content: Tensor) -> None:
         """Replace a tensor on the CPU by that of process 0."""
-        self._finish(lambda: self._gloo.broadcast([content], C10D.BroadcastOptions()))
+        self._finish(lambda: self._gloo.broadcast([content], _patient(C10D.BroadcastOptions())))
 
     def gathered(self, content: Tensor, everywhere: bool) -> list[Tensor]:
         """Return the bytes of all processes, of as many each, in process 0 or ``everywhere``; others get none."""
         parts = [torch.empty_like(content) for _ in range(self._size if everywhere or self._rank == 0 else 0)]
         if everywhere:
-            self._finish(lambda: self._gloo.allgather([parts], [content]))
+            self._finish(lambda: self._gloo.allgather([parts], [content], _patient(C10D.distributed_c10d.AllgatherOptions())))
         else:
-            options = C10D.GatherOptions()
+            options = _patient(C10D.GatherOptions())
             options.rootRank = 0
             self._finish(lambda: self._gloo.gather([parts] if parts else [], [content], options))
         return parts
@@ -134,6 +137,12 @@ class Transport:
             options = C10D.ProcessGroupNCCL.Options()
             self._nccl = C10D.ProcessGroupNCCL(store, self._rank, self._size, options)
         return self._nccl
+
+
+def _patient(options: Any) -> Any:
+    """Return options of a call with a long timeout."""
+    options.timeout = PATIENCE
+    return options
 
 
 class _OnGpu:
