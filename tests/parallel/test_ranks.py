@@ -119,12 +119,13 @@ def same(found, expected):
 
 
 @pytest.mark.parametrize("name", TRAININGS)
-@pytest.mark.parametrize("size", ["two", "three"])
+@pytest.mark.parametrize("size", ["two", pytest.param("three", marks=pytest.mark.slow)])
 def test_ranks_come_to_what_one_process_comes_to(name, size, request, double):
     alone = outcome(name)
     same(divided(request.getfixturevalue(size), name), alone)
 
 
+@pytest.mark.slow
 def test_a_training_goes_on_with_another_number_of_ranks(two, three, double):
     """1 → 2 → 3 ranks; "replay" has all that a state can have: slots, memory by parameter, shared counters."""
     alone = outcome("replay")
