@@ -81,7 +81,9 @@ class Transport:
         """Return the bytes of all processes, of as many each, in process 0 or ``everywhere``; others get none."""
         parts = [torch.empty_like(content) for _ in range(self._size if everywhere or self._rank == 0 else 0)]
         if everywhere:
-            self._finish(lambda: self._gloo.allgather([parts], [content], _patient(C10D.distributed_c10d.AllgatherOptions())))
+            self._finish(
+                lambda: self._gloo.allgather([parts], [content], _patient(C10D.distributed_c10d.AllgatherOptions()))
+            )
         else:
             options = _patient(C10D.GatherOptions())
             options.rootRank = 0
