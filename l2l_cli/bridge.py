@@ -31,7 +31,7 @@ from l2l_cli.config.schema import GROUPS, Settings
 from l2l_cli.core.errors import L2LError, RunFailed, UsageError
 from l2l_cli.core.nodes import Entries
 from l2l_cli.results.sweeps import DONE, FAILED, INTERRUPTED, REUSED, RUNNING, SENT, SweepJob
-from l2l_cli.sweep import Place, Sweep, announcement, planned
+from l2l_cli.sweep import MeetingPlace, Sweep, announcement, planned
 
 QUIET = (
     # Hydra itself writes nothing: a run's folder is named by its configuration, and made once that is valid.
@@ -84,7 +84,7 @@ class HydraJob:
         flags: Flags that are passed on to the command.
         config_dir: Folder with further configuration and Python modules.
         argv: Command line as it was typed, for the run's records.
-        place: Place where the jobs of a sweep meet; None without a sweep.
+        place: MeetingPlace where the jobs of a sweep meet; None without a sweep.
         outcomes: Outcomes of the jobs that ran in this process without a sweep.
         elsewhere: Work that the jobs leave to a cluster.
     """
@@ -93,7 +93,7 @@ class HydraJob:
     flags: Entries
     config_dir: str | None
     argv: list[str]
-    place: Place | None = None
+    place: MeetingPlace | None = None
     outcomes: list[Outcome] = field(default_factory=list)
     elsewhere: Elsewhere = field(default_factory=Elsewhere)
 

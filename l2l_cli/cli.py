@@ -16,6 +16,7 @@ from l2l_cli.config.groups import options, papers, recipes
 from l2l_cli.config.schema import GROUPS, ReproduceRequest
 from l2l_cli.core.errors import L2LError, UsageError, did_you_mean
 from l2l_cli.core.stop import STOP
+from l2l_cli.parallel.launched import refuse_ranks, take_place
 
 SCALES = ("smoke", "short", "paper")
 CFG = ("job", "hydra", "all")
@@ -107,6 +108,8 @@ def _launch(
     info: str | None,
     **flags: object,
 ) -> None:
+    if command != "meta-train":
+        refuse_ranks(command)
     _check_choice("--cfg", cfg, CFG)
     _check_choice("--info", info, INFO)
     if bool(multirun) + bool(cfg) + bool(info) > 1:
@@ -237,6 +240,7 @@ def reproduce(
 
     Overrides change every row, as in `l2l reproduce PAPER table1 hardware.threads=2 meta.updates=100`.
     """
+    refuse_ranks("reproduce")
     known = papers(config_dir)
     if list_:
         from l2l_cli.commands.catalogue import print_catalogue
@@ -282,7 +286,8 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         # Standalone, Typer would print its own errors over several lines.
-        with STOP.listening():
+        # A launcher passes on a signal that the terminal has sent to all of its ranks already.
+        with STOP.listening(serves=take_place() is not None):
             sys.exit(app(standalone_mode=False))
     except L2LError as error:
         print(f"error: {error}", file=sys.stderr)

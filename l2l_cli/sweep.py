@@ -48,7 +48,7 @@ WITHOUT_A_WORD = "its process ended without a word (killed, for lack of memory?)
 
 
 @dataclass(frozen=True)
-class Place:
+class MeetingPlace:
     """Where the jobs of a sweep meet; it travels to their processes.
 
     Attributes:
@@ -95,7 +95,7 @@ class Place:
             yield
 
 
-def _end_with(place: Place) -> None:
+def _end_with(place: MeetingPlace) -> None:
     """End this process when the sweep's own is gone, after a grace in which it may save what it is at.
 
     On another machine nothing is to be seen of that process.
@@ -127,7 +127,7 @@ class Sweep:
     """
 
     def __init__(self, folder: Path, planned: Sequence[SweepJob]) -> None:
-        self.place = Place(folder)
+        self.place = MeetingPlace(folder)
         self._planned = {job.number: job for job in planned}
         self._made = [one for one in (folder, *folder.parents) if not one.exists()]
         self._alive = ExitStack()

@@ -216,8 +216,8 @@ WORKER = """
 import sys, time
 from pathlib import Path
 from l2l_cli.results.sweeps import SweepJob
-from l2l_cli.sweep import Place
-with Place(Path(sys.argv[1]), process=int(sys.argv[2])).serving(SweepJob(0, [])):
+from l2l_cli.sweep import MeetingPlace
+with MeetingPlace(Path(sys.argv[1]), process=int(sys.argv[2])).serving(SweepJob(0, [])):
     print("at work", flush=True)
     time.sleep(60)
 """

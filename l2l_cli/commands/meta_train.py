@@ -9,6 +9,7 @@ from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.nodes import Entries
 from l2l_cli.core.ranges import shown
+from l2l_cli.parallel.launched import launched
 from l2l_cli.results.run import RunFolder
 from l2l_cli.runs.folders import done_before
 
@@ -18,6 +19,11 @@ def run(settings: Settings, resume: str | None = None, trust: list[str] | None =
 
     A run whose folder is ``resume`` goes on, and its configuration may name classes of the packages ``trust``.
     """
+    if (place := launched()) and place.rank > 0:
+        from l2l_cli.runs.following import follow_the_first
+
+        follow_the_first()
+        return {}
     folder = _again(settings) if resume is None else _resumed(settings, resume, trust or [])
     facts = folder.facts()
     print(f"run: {folder.path}")
@@ -48,7 +54,7 @@ def row_of(folder: RunFolder) -> Entries:
 
 def _again(settings: Settings) -> RunFolder:
     """Find that a configuration has been meta-trained, or meta-train it."""
-    if folder := done_before(settings):
+    if launched() is None and (folder := done_before(settings)):  # other ranks wait to hear it
         return _reused(folder)
     from l2l_cli.runs.training import train
 
@@ -61,7 +67,7 @@ def _resumed(settings: Settings, resume: str, trust: list[str]) -> RunFolder:
         raise UsageError(f"--resume keeps the run's own settings; drop {' '.join(changes)}")
     folder = RunFolder.load(Path(resume))
     saved = settings_of_run(folder.config(), settings)
-    if folder.status == "done":
+    if launched() is None and folder.status == "done":
         return _reused(folder)
     from l2l_cli.config.build import Builder
     from l2l_cli.runs.training import train

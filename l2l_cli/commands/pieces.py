@@ -21,7 +21,7 @@ from l2l_cli.runs.training import expected_seconds, expected_updates, train
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingWork:
     """The work of ``meta-train``."""
 
     settings: Settings
@@ -34,7 +34,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Playing:
+class PlayingWork:
     """The work of one unit of ``compare`` or ``evaluate``, which comes into the store."""
 
     command: str
@@ -70,11 +70,11 @@ def left_of(command: str, settings: Settings, flags: Entries) -> Left:
             return Left([], 1)
         seconds = expected_seconds(settings)
         name = f"{settings.run_name} seed {settings.seed}"
-        pieces, done = [Piece(name, key_of(command, settings, flags), seconds, Training(here, seconds))], 0
+        pieces, done = [Piece(name, key_of(command, settings, flags), seconds, TrainingWork(here, seconds))], 0
     else:
         units, store = _planned(command, here, flags)
         names, key = [unit.name for unit in units if unit.missing(store)], key_of(command, settings, flags)
-        pieces = [Piece(name, f"{key} {name}", 0.0, Playing(command, here, flags, name)) for name in names]
+        pieces = [Piece(name, f"{key} {name}", 0.0, PlayingWork(command, here, flags, name)) for name in names]
         done = len(units) - len(pieces)
     return Left([Carrying.of(piece, root) for piece in pieces], done)
 

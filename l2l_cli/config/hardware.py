@@ -17,6 +17,8 @@ class Hardware:
         replicas: Number of processes that share the work of each step, each with its part of the batch.  They are for
             learners that fit the task's model by gradients or Gauss-Newton products, such as ``hessian_free``, on
             models without batch normalisation.  Each replica has ``threads`` threads, and on CUDA a GPU.
+        world: Number of processes on this machine that meta-train one learner, each with its part of the episodes; a
+            launcher such as torchrun starts them on several machines.  Each has ``threads`` threads, and on CUDA a GPU.
         processes: Number of runs that `reproduce` executes in parallel; null: one per core that it may use.
         deterministic: Whether operations whose result depends on timing are refused.
         precision: Type of a learned rule's states in the kernels of a GPU; "bfloat16" halves their memory.
@@ -36,6 +38,7 @@ class Hardware:
     device: str = "cpu"
     threads: int = 1
     replicas: int = 1
+    world: int = 1
     processes: int | None = None
     deterministic: bool = True
     kernels: str = "auto"
@@ -52,7 +55,11 @@ class Hardware:
     def __post_init__(self) -> None:
         """Check the ranges."""
         at_least(
-            1, hardware__threads=self.threads, hardware__replicas=self.replicas, hardware__processes=self.processes
+            1,
+            hardware__threads=self.threads,
+            hardware__replicas=self.replicas,
+            hardware__world=self.world,
+            hardware__processes=self.processes,
         )
         at_least(1, hardware__minutes=self.minutes, hardware__memory=self.memory, hardware__array=self.array)
         at_least(0, hardware__gpus=self.gpus)

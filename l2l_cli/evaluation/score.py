@@ -9,10 +9,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from l2l_cli.core.episodes import EpisodeAxis
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import derive, generator
 from l2l_cli.core.types import Batch, Batches, Phase
 from l2l_cli.learners.base import Learner, step_losses
+from l2l_cli.learners.division import init_part, sample_part
+from l2l_cli.parallel.ranks import Ranks
 from l2l_cli.tasks.base import Episode, Task
 
 WINDOW = 256
@@ -56,6 +59,12 @@ class Scores(NamedTuple):
         start = "metrics."
         metrics = {name.removeprefix(start): values for name, values in tensors.items() if name.startswith(start)}
         return cls(tensors["losses"], metrics, tensors.get("extra_evaluations"), tensors.get("visible"))
+
+    def joined(self, ranks: Ranks, episodes: int) -> Scores:
+        """Return the scores of all E episodes, of which each of the ranks has a part."""
+        parts = self.tensors()
+        axes = {name: EpisodeAxis(0 if name == "extra_evaluations" else 1, (1,)) for name in parts}
+        return Scores.of(ranks.joined(parts, axes, episodes, everywhere=True))
 
     @property
     def hides(self) -> bool:
@@ -115,12 +124,20 @@ def side_by_side(parts: Sequence[Scores]) -> Scores:
     )
 
 
-def score(learner: Learner[Any], episodes: int, steps: int, seed: int, phase: Phase, chunk: int = 1024) -> Scores:
+def score(
+    learner: Learner[Any],
+    episodes: int,
+    steps: int,
+    seed: int,
+    phase: Phase,
+    chunk: int = 1024,
+    ranks: Ranks | None = None,
+) -> Scores:
     """Run a learner through E fresh episodes of T steps, ``chunk`` of them side by side, which bounds the memory.
 
     What is drawn depends on (seed, phase, episodes, chunk) alone, so every learner meets the same data.
     """
-    return score_together([learner], episodes, steps, seed, phase, chunk)[0]
+    return score_together([learner], episodes, steps, seed, phase, chunk, ranks=ranks)[0]
 
 
 @torch.no_grad()
@@ -132,10 +149,11 @@ def score_together(
     phase: Phase,
     chunk: int = 1024,
     tell: Tell = lambda share, note: None,
+    ranks: Ranks | None = None,
 ) -> list[Scores]:
     """Score learners of one task side by side, so that each batch is drawn once for all; see ``score``.
 
-    ``tell`` is told of each share of all the steps that has been made.
+    ``tell`` is told of each share of all the steps that has been made.  Ranks divide the episodes, if there are any.
     """
     parts = []
     for start in range(0, episodes, chunk):
@@ -144,7 +162,10 @@ def score_together(
         def made(step: int, until: int, share: float = count / episodes) -> None:
             tell(share * (until - step) / steps, f"step {until} of {steps}")
 
-        parts.append(_score_chunk(learners, count, steps, derive(seed, "chunk", start), phase, made))
+        # Fewer episodes than ranks are scored by each rank.
+        divided = ranks if ranks is not None and count >= ranks.size else None
+        scores = _score_chunk(learners, count, steps, derive(seed, "chunk", start), phase, made, divided)
+        parts.append([one if divided is None else one.joined(divided, count) for one in scores])
     return [side_by_side(scores) for scores in zip(*parts, strict=True)]
 
 
@@ -155,10 +176,13 @@ def _score_chunk(
     seed: int,
     phase: Phase,
     made: Callable[[int, int], None],
+    ranks: Ranks | None,
 ) -> Iterator[Scores]:
     task = learners[0].task
-    episode = task.sample(episodes, seed, phase)
-    walks = [_Walk(learner, learner.init(episodes, generator(seed, "learner", phase))) for learner in learners]
+    episode = sample_part(task, episodes, seed, phase, ranks)
+    walks = [
+        _Walk(learner, init_part(learner, episodes, generator(seed, "learner", phase), ranks)) for learner in learners
+    ]
     window = max(1, min(WINDOW, NUMBERS // (episodes * task.spec.examples * math.prod(task.spec.inputs))))
     follow = len(walks) == 1 and learners[0].follows and window < min(WINDOW, steps)
     window = WINDOW if follow else window

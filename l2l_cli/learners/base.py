@@ -10,6 +10,7 @@ from typing import ClassVar, Generic, Self, TypeVar
 import torch
 from torch import Generator, Tensor, nn
 
+from l2l_cli.core.episodes import Pieces
 from l2l_cli.core.types import Batch, Batches
 from l2l_cli.kernels.paths import EVERY_PATH, REFERENCE, Path, Paths
 from l2l_cli.tasks.base import Task
@@ -91,6 +92,11 @@ class Learner(nn.Module, ABC, Generic[State]):
         """Return evaluations of the loss or its derivatives beyond one per step, (E,); None if there are none."""
         del state
         return None
+
+    @property
+    def pieces(self) -> Pieces:
+        """Pieces of the axes of a state that hold the episodes in several: no others need to be known."""
+        return {}
 
     def on(self, task: Task) -> Self:
         """Return this learner on another task whose answers have the same shape; both share φ."""

@@ -7,6 +7,8 @@ from typing import Any, ClassVar, NamedTuple, Self
 import torch
 from torch import Generator, Tensor
 
+from l2l_cli.core.episodes import Pieces
+from l2l_cli.core.random import generator
 from l2l_cli.core.types import Batch, Batches, Params
 from l2l_cli.core.vectors import choose
 from l2l_cli.kernels.paths import EVERY_PATH, Path, Paths
@@ -76,6 +78,12 @@ class Descent(Learner[DescentState]):
     def extra_evaluations(self, state: DescentState) -> Tensor | None:
         """Return what the rule counts."""
         return self.rule.extra_evaluations(state.memory)
+
+    @property
+    def pieces(self) -> Pieces:
+        """Pieces of the axes of the rule's memory."""
+        one = self.task.model.init(1, generator(0))
+        return {f"memory{name}": sizes for name, sizes in self.rule.pieces(one).items()}
 
     def on(self, task: Task) -> Self:
         """Return this rule on another task's model, of whatever size."""

@@ -39,4 +39,4 @@ class Backprop(Estimator):
         objective = self.loss(losses, self.reached(progress, batches), batches.shown)
         grad = meta_gradient(learner, objective)
         progress = progress._replace(step=progress.step + batches.steps, state=detach(state))
-        return progress, Estimate(grad, objective.detach(), losses.detach().mean())
+        return progress, Estimate(grad, objective.detach(), losses.detach().mean(), self.loss.count(batches))

@@ -74,7 +74,9 @@ class Antithetic(Estimator, ABC):
             state, losses = learner.losses(state, batches)
             return detach(state), self.loss(losses, reached, batches.shown), losses.mean()
 
-    def estimate_from(self, learner: Learner[Any], shifts: Tensor, pairs: Tensor, mean: Tensor) -> Estimate:
+    def estimate_from(
+        self, learner: Learner[Any], shifts: Tensor, pairs: Tensor, mean: Tensor, count: float
+    ) -> Estimate:
         """Return Σ shift · (L₊ − L₋) / (2 · pairs · σ²) by φ's names.
 
         Args:
@@ -82,9 +84,10 @@ class Antithetic(Estimator, ABC):
             shifts: Perturbations, (pairs, P).
             pairs: Objectives L₊ and L₋, (pairs, 2).
             mean: Objective and mean loss at φ, (2,).
+            count: Number of episodes that objectives are means over.
         """
         vector = (pairs[:, 0] - pairs[:, 1]) @ shifts / (2 * self.pairs * self.sigma**2)
-        return Estimate(unflattened(vector, dict(learner.named_parameters())), mean[0], mean[1])
+        return Estimate(unflattened(vector, dict(learner.named_parameters())), mean[0], mean[1], count)
 
 
 class EvolutionStrategies(Antithetic):
@@ -111,7 +114,8 @@ class EvolutionStrategies(Antithetic):
         ]
         state, *mean = self.unroll_at(learner, torch.zeros_like(shifts[0]), progress.state, batches, reached)
         progress = progress._replace(step=progress.step + batches.steps, state=state)
-        return progress, self.estimate_from(learner, shifts, torch.stack(pairs).view(-1, 2), torch.stack(mean))
+        objectives, count = torch.stack(pairs).view(-1, 2), self.loss.count(batches)
+        return progress, self.estimate_from(learner, shifts, objectives, torch.stack(mean), count)
 
 
 class Particles(NamedTuple):
@@ -156,7 +160,7 @@ class PersistentES(Antithetic):
         shift, pairs = before.shift + noise, torch.stack(objectives).view(-1, 2)
         progress = progress._replace(step=progress.step + batches.steps, state=Particles(states, shift))
         mean = torch.stack([pairs.mean(), torch.stack(losses).mean()])
-        return progress, self.estimate_from(learner, shift, pairs, mean)
+        return progress, self.estimate_from(learner, shift, pairs, mean, self.loss.count(batches))
 
 
 @contextmanager

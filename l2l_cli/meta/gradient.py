@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
 
+from l2l_cli.core.episodes import Axes, episode_axes
+from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import derive, generator
 from l2l_cli.core.types import Batches, Params, Phase
 from l2l_cli.learners.base import Learner
+from l2l_cli.learners.division import init_part, sample_part
 from l2l_cli.meta.horizon import Full, Horizon
+from l2l_cli.parallel.ranks import Ranks
 from l2l_cli.tasks.base import Episode, Task
 
 
@@ -30,11 +35,15 @@ class Progress(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """A meta-gradient by φ's names, its objective, (), and the mean loss of the window, ()."""
+    """A meta-gradient by φ's names, its objective, (), and the mean loss of the window, ().
+
+    ``over`` is the number of episodes that the objective is a mean over; None is all.
+    """
 
     grad: Params
     objective: Tensor
     loss: Tensor
+    over: float | None = None
 
 
 def meta_gradient(learner: Learner[Any], objective: Tensor) -> Params:
@@ -64,6 +73,7 @@ class Estimator(ABC):
 
     Attributes:
         work: Cost of an estimate in back-propagations of the same window, for the time left.
+        ranks: Ranks that the episodes are divided over, of which this one estimates its own part; None is all.
     """
 
     work: float = 1.0
@@ -73,6 +83,7 @@ class Estimator(ABC):
             raise ValueError(f"episodes and window must be at least 1, not {episodes} and {window}")
         self.episodes, self.window = episodes, window
         self.horizon = horizon if horizon is not None else Full()
+        self.ranks: Ranks | None = None
         self._drawn: tuple[tuple[int, int], Episode] | None = None
         self._learners: dict[Task, Learner[Any]] = {}
 
@@ -92,6 +103,33 @@ class Estimator(ABC):
             done: Fraction of the updates made so far, in [0, 1].
         """
 
+    def divided(self, ranks: Ranks) -> Self:
+        """Return this estimator for one of some ranks.
+
+        Raises:
+            UsageError: There are fewer episodes than ranks.
+        """
+        if self.episodes < ranks.size:
+            raise UsageError(
+                f"{ranks.size} ranks divide the episodes of an update, and gradient.episodes={self.episodes}; use as "
+                "many episodes as ranks, or fewer ranks"
+            )
+        twin = copy.copy(self)
+        twin.ranks, twin._drawn, twin._learners = ranks, None, {}
+        return twin
+
+    def axes(self, learner: Learner[Any], seed: int, draw: int) -> Axes:
+        """Return where each tensor of the progress in a draw of episodes holds these."""
+        pieces = self.on_draw(learner, seed, draw).pieces
+        one, two = (self._smallest(episodes).begin(learner, seed, draw, 0.0) for episodes in (1, 2))
+        return episode_axes(one, two, pieces)
+
+    def _smallest(self, episodes: int) -> Self:
+        """Return this estimator for some episodes in one process, with as small a progress as it can have."""
+        twin = copy.copy(self)
+        twin.episodes, twin.ranks, twin._drawn, twin._learners = episodes, None, None, {}
+        return twin
+
     def init(self, learner: Learner[Any], seed: int) -> Progress:
         """Begin the first episodes."""
         return self.begin(learner, seed, 0, 0.0)
@@ -100,7 +138,7 @@ class Estimator(ABC):
         """Begin the ``draw``-th E episodes of a seed."""
         learner = self.on_draw(learner, seed, draw)
         horizon = self.horizon.draw(done, learner.task.horizon, generator(seed, "horizon", draw))
-        state = learner.init(self.episodes, generator(seed, "learner", draw))
+        state = init_part(learner, self.episodes, generator(seed, "learner", draw), self.ranks)
         numbers = [torch.tensor(number, device="cpu") for number in (seed, draw, 0, horizon)]
         return Progress(numbers[0], numbers[1], numbers[2], numbers[3], state)
 
@@ -130,7 +168,7 @@ class Estimator(ABC):
         if self._drawn is None or self._drawn[0] != key:
             seed = derive(key[0], "episode", key[1])
             task = self.on_draw(learner, *key).task
-            self._drawn = key, task.sample(self.episodes, seed, Phase.META_TRAIN)
+            self._drawn = key, sample_part(task, self.episodes, seed, Phase.META_TRAIN, self.ranks)
         return self._drawn[1]
 
     def window_of(self, learner: Learner[Any], progress: Progress) -> Batches:

@@ -9,15 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from l2l_cli.core.episodes import Axes, part
 from l2l_cli.core.errors import RunFailed
 from l2l_cli.core.random import derive
 from l2l_cli.core.tree import all_finite
 from l2l_cli.core.vectors import flattened, unflattened
 from l2l_cli.learners.base import Learner
-from l2l_cli.meta.gradient import Estimator, set_phi
+from l2l_cli.meta.gradient import Estimate, Estimator, set_phi
 from l2l_cli.meta.plan import DROPS, MetaPlan
 from l2l_cli.meta.training import Training, Update, Validation
 from l2l_cli.optimizers.base import FirstOrder
+from l2l_cli.parallel.ranks import Ranks
 
 SKIPPED_SHARE = 0.01
 """Fraction of skipped, non-finite updates above which a run is given up."""
@@ -26,19 +28,27 @@ SKIPPED_SHARE = 0.01
 class MetaTraining(Training):
     """Training by estimated meta-gradients and an optimizer, for which φ is one vector; see ``Training``.
 
-    The optimizer's displacement of φ is multiplied by the plan's schedule.
+    The optimizer's displacement of φ is multiplied by the plan's schedule.  Ranks divide the episodes: each moves its φ
+    by the same meta-gradient, so that all φ are the same, and holds the progress of its own episodes.
 
     Raises:
         ValueError: The learner has no φ.
     """
 
     def __init__(
-        self, learner: Learner[Any], estimator: Estimator, optimizer: FirstOrder[Any], plan: MetaPlan, seed: int
+        self,
+        learner: Learner[Any],
+        estimator: Estimator,
+        optimizer: FirstOrder[Any],
+        plan: MetaPlan,
+        seed: int,
+        ranks: Ranks | None = None,
     ) -> None:
         super().__init__(learner, plan, seed)
-        self._estimator = estimator
+        self.ranks = ranks
+        self._estimator = estimator if ranks is None else estimator.divided(ranks)
         self._optimizer = optimizer
-        self._progress = estimator.init(learner, derive(seed, "meta_train"))
+        self._progress = self._estimator.init(learner, derive(seed, "meta_train"))
         self._vector = flattened(self.phi())
         self._memory = optimizer.init({"phi": self._vector})
         self._average = self._vector.clone()
@@ -62,7 +72,20 @@ class MetaTraining(Training):
         """Continue from a checkpoint, in episodes whose model may differ from the first one's."""
         seed, draw = (int(saved[f"progress.{name}"]) for name in ("seed", "draw"))
         self._progress = self._estimator.begin(self.learner, seed, draw, 0.0)
+        if self.ranks is not None:
+            saved = part(saved, self._axes(), self.ranks.span(self._estimator.episodes))
         super().restore(saved)
+
+    def checkpoint(self) -> dict[str, Tensor]:
+        """Return everything that a resumed run needs, by name; of ranks, the first has that of all."""
+        saved = super().checkpoint()
+        return saved if self.ranks is None else self.ranks.joined(saved, self._axes(), self._estimator.episodes)
+
+    def _axes(self) -> Axes:
+        """Return where each tensor of a checkpoint holds the present episodes."""
+        seed, draw = int(self._progress.seed), int(self._progress.draw)
+        axes = self._estimator.axes(self.learner, seed, draw)
+        return {f"progress.{name}": axis for name, axis in axes.items()}
 
     def take(self, tree: dict[str, Any]) -> None:
         """Continue from the tensors of ``tree``."""
@@ -84,15 +107,27 @@ class MetaTraining(Training):
         """Estimate the meta-gradient of one window and move φ."""
         done = self.number / self.plan.updates
         progress, estimate = self._estimator.estimate(self.learner, self._progress, done)
-        grad = flattened(estimate.grad)
+        grad, loss, finite = flattened(estimate.grad), float(estimate.loss), all_finite(progress.state)
+        if self.ranks is not None:
+            grad, loss, finite = self._averaged(self.ranks, grad, estimate, finite)
         self.number += 1
-        loss, norm = float(estimate.loss), float(grad.norm())
-        if not (math.isfinite(loss) and math.isfinite(norm) and all_finite(progress.state)):
+        norm = float(grad.norm())
+        if not (math.isfinite(loss) and math.isfinite(norm) and finite):
             return self._skip(loss, norm, done)
         self._progress = progress
         self.note(loss)
         self._move(grad, norm)
         return Update(self.number, loss, norm, skipped=False)
+
+    def _averaged(self, ranks: Ranks, grad: Tensor, estimate: Estimate, finite: bool) -> tuple[Tensor, float, bool]:
+        """Return meta-gradient and loss over the episodes of all ranks, and whether the progress of all is finite."""
+        mine = ranks.span(self._estimator.episodes)
+        own = mine.stop - mine.start
+        count = own if estimate.over is None else estimate.over
+        sums, finite = ranks.exchange(
+            torch.cat([grad * count, estimate.loss.view(1) * own, grad.new_tensor([count])]), finite
+        )
+        return sums[:-2] / max(1.0, float(sums[-1])), float(sums[-2]) / self._estimator.episodes, finite
 
     def _skip(self, loss: float, norm: float, done: float) -> Update:
         """Leave φ as it is and begin new episodes, since the state of the present ones is not finite."""

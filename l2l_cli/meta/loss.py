@@ -7,11 +7,12 @@ from abc import ABC, abstractmethod
 from torch import Tensor
 
 from l2l_cli.core.errors import UsageError
+from l2l_cli.core.types import Batches
 from l2l_cli.optimizers.base import positive
 
 
 class MetaLoss(ABC):
-    """A map from the losses of a window, (T, E), to the number that φ minimises."""
+    """A map from the losses of a window, (T, E), to the number that φ minimises: a mean over episodes."""
 
     @abstractmethod
     def __call__(self, losses: Tensor, reached: float, shown: Tensor | None = None) -> Tensor:
@@ -22,6 +23,10 @@ class MetaLoss(ABC):
             reached: Fraction of the episode that is over at the window's end, in (0, 1].
             shown: Mask of the targets that could be learned from, (T, E) of 0 and 1; None is all.
         """
+
+    def count(self, batches: Batches) -> float:
+        """Return the number of episodes that the mean is over, by which ranks weigh their parts; by default all."""
+        return batches.targets.shape[1]
 
 
 class Trajectory(MetaLoss):
@@ -93,3 +98,7 @@ class HeldOut(MetaLoss):
         hidden = 1.0 - shown
         counts = hidden.sum(0)
         return ((losses * hidden).sum(0) / counts.clamp(min=1.0)).sum() / (counts > 0).sum().clamp(min=1)
+
+    def count(self, batches: Batches) -> float:
+        """Return the number of episodes that have hidden targets in the window."""
+        return 0.0 if batches.shown is None else float((batches.shown < 1.0).any(0).sum())

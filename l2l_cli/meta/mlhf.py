@@ -139,7 +139,8 @@ class StoppedBackprop(Replayed):
         move = system.move
         longest = self.reach * stacked(system.like).detach().norm(dim=1, keepdim=True)
         move = move * (longest / move.norm(dim=1, keepdim=True).clamp(min=1e-30)).clamp(max=1.0)
-        drawn = torch.rand(move.shape, generator=rng, device="cpu").to(move)
+        drawn = torch.rand((self.episodes, move.shape[1]), generator=rng, device="cpu")
+        drawn = (drawn if self.ranks is None else drawn[self.ranks.span(self.episodes)]).to(move)
         moved: Tensor = move * (1.0 + self.jitter * (2.0 * drawn - 1.0))
         return moved
 

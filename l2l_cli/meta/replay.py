@@ -5,8 +5,10 @@ Source: Chen and Lu 2018, algorithm 3.
 
 from __future__ import annotations
 
+import copy
+import math
 from abc import ABC
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 import torch
 from torch import Generator, Tensor
@@ -22,6 +24,7 @@ from l2l_cli.meta.gradient import Estimate, Estimator, Progress, meta_gradient
 from l2l_cli.meta.horizon import Horizon
 from l2l_cli.meta.loss import MetaLoss, Trajectory
 from l2l_cli.optimizers.base import fraction
+from l2l_cli.parallel.ranks import Ranks
 
 GROWTH = 1.2
 """Largest norm of stored parameters, in multiples of the norm of the best ones (Chen and Lu's code)."""
@@ -113,13 +116,15 @@ class Replay:
         params = {name: value[index].clone() for name, value in slots.params.items()}
         return StoredParams(params, int(slots.draw[index]), int(slots.age[index]))
 
-    def put(self, slots: Slots, params: Params, draw: int, age: int, loss: float) -> Slots:
-        """Store the parameters of episodes that end, if they are good enough."""
+    def put(self, slots: Slots, params: Params, draw: int, age: int, loss: float, ranks: Ranks | None = None) -> Slots:
+        """Store the parameters of episodes that end, if they are good enough; ``ranks`` are those that share them."""
         if self.store == "recent" and loss <= float(slots.chance):
             return self._put(slots, params, draw, age)
-        norm = float(flattened(params).norm())
+        if self.store != "best":
+            return slots
+        norm = _norm(params, ranks)
         best, size = slots.best.tolist()
-        if self.store == "best" and (not int(slots.stored) or (loss <= best and norm <= GROWTH * size)):
+        if not int(slots.stored) or (loss <= best and norm <= GROWTH * size):
             return self._put(slots, params, draw, age)._replace(best=slots.best.new_tensor([loss, norm]))
         return slots
 
@@ -130,6 +135,15 @@ class Replay:
             slots.params[name][index] = value.detach()
         slots.draw[index], slots.age[index] = draw, age
         return slots._replace(stored=slots.stored + 1)
+
+
+def _norm(params: Params, ranks: Ranks | None) -> float:
+    """Return the norm of the parameters of all episodes, of which each of the ranks has some."""
+    if ranks is None:
+        return float(flattened(params).norm())
+    square = flattened(params).square().sum().view(1)
+    ranks.total(square)
+    return math.sqrt(float(square))
 
 
 def _chance(rng: Generator) -> float:
@@ -152,6 +166,13 @@ class Replayed(Estimator, ABC):
         super().__init__(episodes, window, horizon)
         self.steps = window
         self.replay = replay if replay is not None else Replay()
+
+    def _smallest(self, episodes: int) -> Self:
+        """Return this estimator for some episodes in one process, with a single slot."""
+        twin = super()._smallest(episodes)
+        twin.replay = copy.copy(self.replay)
+        twin.replay.capacity = 1
+        return twin
 
     def begin(self, learner: Learner[Any], seed: int, draw: int, done: float) -> Progress:
         """Begin episodes with empty slots.
@@ -176,7 +197,7 @@ class Replayed(Estimator, ABC):
         if not number or (self.replay.goes_on(rng) and progress.step < progress.horizon):
             return progress
         draw, age = int(progress.draw), int(progress.step)
-        slots = self.replay.put(replay.slots, replay.state.params, draw, age, float(replay.loss))
+        slots = self.replay.put(replay.slots, replay.state.params, draw, age, float(replay.loss), self.ranks)
         stored = self.replay.take(slots, rng)
         if stored is None or stored.age >= int(progress.horizon):
             newest = derive(seed, "fresh", number) % (1 << 40)
@@ -195,6 +216,8 @@ class Replayed(Estimator, ABC):
     def after(self, progress: Progress, state: DescentState, first: Tensor, last: Tensor) -> Progress:
         """Return the progress after a window, by the learner's state after it and its first and last loss, () both."""
         replay: ReplayState = progress.state
+        if self.ranks is not None:
+            first, last = self.ranks.mean(torch.stack([first, last]), self.episodes)
         slots = replay.slots if int(replay.windows) else replay.slots._replace(chance=first.detach().cpu())
         replay = ReplayState(detach(state), slots, replay.windows + 1, last.detach().cpu())
         return progress._replace(step=progress.step + self.steps, state=replay)

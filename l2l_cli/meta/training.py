@@ -18,6 +18,7 @@ from l2l_cli.evaluation.score import criterion_for, score
 from l2l_cli.learners.base import Learner
 from l2l_cli.meta.gradient import set_phi
 from l2l_cli.meta.plan import MetaPlan
+from l2l_cli.parallel.ranks import Ranks
 
 
 class Update(NamedTuple):
@@ -53,6 +54,7 @@ class Training(ABC):
         seed: Seed of every draw.
 
     Attributes:
+        ranks: Ranks that carry out the training in step; None is this process alone.
         number: Number of updates made.
         skipped: Number of them that were skipped for being non-finite.
         best: Lowest validation loss.
@@ -66,6 +68,7 @@ class Training(ABC):
         if not learner.is_meta_trained:
             raise ValueError(f"{type(learner).__name__} is hand-made: it has no weights to meta-train")
         self.learner, self.plan, self.seed = learner, plan, seed
+        self.ranks: Ranks | None = None
         self.number = 0
         self.skipped = 0
         self.best = math.inf
@@ -118,7 +121,7 @@ class Training(ABC):
         steps = self.plan.validation_steps or self.learner.task.horizon
         seed = derive(self.seed, "validation")
         with STOP.at_once():  # it may take minutes, and nothing has been changed before its end
-            scores = score(self.learner, self.plan.validation_episodes, steps, seed, Phase.META_VALID)
+            scores = score(self.learner, self.plan.validation_episodes, steps, seed, Phase.META_VALID, ranks=self.ranks)
         mean, final = scores.by("mean"), scores.by("final")
         value = scores.by(criterion_for(self.learner.task, self.plan.criterion))
         held_out = scores.by("held_out") if scores.hides else None

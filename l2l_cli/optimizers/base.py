@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 from torch import Tensor, nn
 
+from l2l_cli.core.episodes import Pieces
 from l2l_cli.core.types import Params
 from l2l_cli.kernels.paths import REFERENCE, Path
 from l2l_cli.models.point import Point
@@ -32,6 +33,14 @@ class Optimizer(nn.Module, ABC, Generic[Memory]):
     @abstractmethod
     def step(self, point: Point, memory: Memory) -> tuple[Params, Memory]:
         """Return the next parameters and memory."""
+
+    def pieces(self, params: Params) -> Pieces:
+        """Return the pieces of the memory's axes that hold the episodes in several, by "" or ".name" of its parts.
+
+        An axis over the coordinates of parameters (1, ...), one after the other, is such a one.
+        """
+        del params
+        return {}
 
     def compiled(self, fitting: Fitting) -> Unroll[Memory] | Path:
         """Return a compiled path through the rule's steps, or the path of ``step`` and why there is nothing more."""

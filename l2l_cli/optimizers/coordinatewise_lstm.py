@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from l2l_cli.core.episodes import Pieces
 from l2l_cli.core.random import generator, uniform
 from l2l_cli.core.types import Params
 from l2l_cli.core.vectors import flattened, unflattened
@@ -78,6 +79,10 @@ class CoordinatewiseLSTM(FirstOrder[LSTMStates]):
         count = sum(value.numel() for value in params.values())
         zero = self.head.weight.new_zeros(len(self.cells), self.hidden, count)
         return LSTMStates(zero, zero, self.preprocess.begin(self.head.weight.new_zeros(count)))
+
+    def pieces(self, params: Params) -> Pieces:
+        """Return one piece for each parameter: coordinates lie one parameter after the other."""
+        return {"": [value.numel() for value in params.values()]}
 
     def update(self, grad: Params, memory: LSTMStates) -> tuple[Params, LSTMStates]:
         """Return g_t, shaped as the parameters."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from l2l_cli.core.episodes import Pieces
 from l2l_cli.core.types import Params
 from l2l_cli.kernels.paths import REFERENCE, Path
 from l2l_cli.optimizers.base import FirstOrder
@@ -47,6 +48,14 @@ class PerType(FirstOrder[dict[str, Any]]):
     def init(self, params: Params) -> dict[str, Any]:
         """Return the memories of the rules whose type occurs."""
         return {name: self.rules[name].init(group) for name, group in self.split(params).items()}
+
+    def pieces(self, params: Params) -> Pieces:
+        """Return the pieces of the rules whose type occurs."""
+        return {
+            f".{name}{part}": sizes
+            for name, group in self.split(params).items()
+            for part, sizes in self.rules[name].pieces(group).items()
+        }
 
     def update(self, grad: Params, memory: dict[str, Any]) -> tuple[Params, dict[str, Any]]:
         """Return each rule's displacement of its own parameters."""

@@ -127,10 +127,20 @@ class Worker:
             self._process.kill()
             self._process.join()
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the process has ended."""
+        return not self._process.is_alive()
+
+    @property
+    def how(self) -> str:
+        """How the process ended, in words."""
+        self._process.join(LEAVE)
+        return how_it_ended(self._process.exitcode)
+
     def lost(self) -> Lost:
         """Return the error that says how the process ended."""
-        self._process.join(LEAVE)
-        return Lost(f"{self.name}: its process {how_it_ended(self._process.exitcode)}")
+        return Lost(f"{self.name}: its process {self.how}")
 
 
 def how_it_ended(code: int | None) -> str:

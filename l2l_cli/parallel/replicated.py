@@ -32,7 +32,7 @@ class Replicated(Model):
     bit for bit.  In meta-training the products are constant symmetric operators, as in one process.
 
     The calling process computes the first part itself; the others start when they are first needed, and end with it.
-    They run on the same machine and exchange numbers by shared memory, also where they compute on GPUs.
+    They run on the same machine and exchange numbers by gloo, also where they compute on GPUs.
 
     Layer traces and second derivatives are refused; a batch of fewer examples than processes stays whole.
 

@@ -1,37 +1,73 @@
-"""Worker processes on one machine, each of which computes its part of a batch."""
+"""Processes on one machine, each of which computes its part of a batch."""
 
 from __future__ import annotations
 
 import copy
 import pickle
-import signal
 import traceback
 import weakref
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from multiprocessing.connection import Connection
-from typing import Any, Literal, NamedTuple, Self, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch import multiprocessing as mp
 
 from l2l_cli.autodiff.linearize import Linearization
 from l2l_cli.core.errors import RunFailed, UsageError
+from l2l_cli.core.stop import STOP
 from l2l_cli.core.types import Params
 from l2l_cli.models.model import Model, gaussian
-from l2l_cli.parallel.shared_memory import Channel, SendBuffer
+from l2l_cli.parallel.processes import Worker
+from l2l_cli.parallel.transport import (
+    Disconnected,
+    Formats,
+    Transport,
+    formats_of,
+    packed,
+    size_of,
+    store_on_loopback,
+    unpacked,
+)
+
+if TYPE_CHECKING:
+    from l2l_cli.parallel.processes import Pipe
 
 PATIENCE = 600.0
 """Seconds after which a process that does not answer counts as failed; the first answer includes its start."""
-
-LEAVE = 5.0
-"""Seconds that a process has to end by itself before it is killed."""
 
 Request = Literal["answer", "linearize", "push", "pull"]
 """The calls of ``Model`` and ``Linearization`` that workers carry out; "answer" is the model's own."""
 
 Result = TypeVar("Result")
+
+
+class Header(NamedTuple):
+    """What goes by a pipe before the tensors of a request: which one it is, and what they will be.
+
+    Attributes:
+        request: Name of the call.
+        number: Number of the linearization.
+        names: Names of the tensors that all processes receive.
+        forgotten: Numbers of the linearizations that are needed no more.
+        shared: Formats of the tensors that all processes receive.
+        part: Formats of the process's own tensors.
+    """
+
+    request: Request
+    number: int
+    names: list[str]
+    forgotten: list[int]
+    shared: Formats
+    part: Formats
+
+
+class Answer(NamedTuple):
+    """What goes by a pipe before the tensors of a result: their formats, or a failure and its traceback as text."""
+
+    formats: Formats = ()
+    failure: str | None = None
+    trace: str = ""
 
 
 class WorkerGroup:
@@ -40,10 +76,10 @@ class WorkerGroup:
     def __init__(self, model: Model, replicas: int) -> None:
         self._model = model
         self._replicas = replicas
-        self._buffer = SendBuffer()
-        self._processes: list[tuple[Any, Channel]] = []
+        self._workers: list[Worker] = []
+        self._transport: Transport | None = None
         self._forgotten: list[int] = []
-        self._closing = weakref.finalize(self, _end, self._processes)
+        self._closing = weakref.finalize(self, _end, self._workers)
 
     def close(self) -> None:
         """End the processes; they end with this object, or with the program, anyway."""
@@ -62,7 +98,7 @@ class WorkerGroup:
             work: The caller's share of the work.
 
         Returns:
-            The caller's result, and those of the others, on the CPU and valid until the next request.
+            The caller's result, and those of the others, on the CPU.
 
         Raises:
             RunFailed: A process failed or did not answer; then all have ended.
@@ -71,19 +107,18 @@ class WorkerGroup:
         torch.zeros((), device="cpu").item()
         if not self._closing.alive:
             raise RunFailed("the other processes of hardware.replicas have ended; start the run again")
-        forgotten = [self._forgotten.pop() for _ in range(len(self._forgotten))]
         try:
-            if not self._processes:
-                self._start()
-            shared = self._buffer.put("all", list(params.values()))
-            for rank, (_, channel) in enumerate(self._processes, 1):
-                part = self._buffer.put(f"part {rank}", [parts[rank]] if parts else [])
-                try:
-                    channel.send((request, number, list(params), forgotten), shared, part)
-                except OSError as error:
-                    raise self._lost(rank) from error
+            transport = self._transport or self._start()
+            sent = self._send(transport, request, number, params, parts)
             result = work()
-            return result, [self._receive(rank) for rank in range(1, self._replicas)]
+            answers = [self._receive(transport, rank) for rank in range(1, self._replicas)]
+            for one in sent:
+                transport.wait(one)
+            return result, answers
+        except Disconnected as error:
+            lost = self._lost()
+            self.close()
+            raise lost from error
         except BaseException:  # also Ctrl-C: a result that nobody waits for would be taken for the next one
             self.close()
             raise
@@ -92,57 +127,74 @@ class WorkerGroup:
         """Let the processes keep their parts of a linearization as long as it exists here."""
         weakref.finalize(linear, self._forgotten.append, number).atexit = False
 
-    def _start(self) -> None:
-        """Start the processes; their first answers tell whether that went well."""
-        context = mp.get_context("spawn")
+    def _start(self) -> Transport:
+        """Start the processes and connect them."""
+        store = store_on_loopback()
         module = copy.deepcopy(self._model.module).to("cpu")
         for rank in range(1, self._replicas):
-            here, there = context.Pipe()
-            arguments = there, module, self._model.in_turn, self._model.recompute, _TorchSettings.of(rank)
-            process = context.Process(target=_serve, args=arguments, daemon=True)
+            self._workers.append(Worker(f"process {rank} of hardware.replicas={self._replicas}"))
+            serving = _Serving(
+                module, self._model.in_turn, self._model.recompute, _TorchSettings.of(rank), rank, self._replicas,
+                store.port,
+            )  # fmt: skip
             try:
-                process.start()
+                self._workers[-1].begin(serving)
             except (pickle.PicklingError, AttributeError, TypeError) as error:
                 raise UsageError(
                     f"hardware.replicas={self._replicas} sends the model to other processes, but that fails ({error}); "
                     "define its classes at the top of a module, or use hardware.replicas=1"
                 ) from error
-            there.close()  # so that the pipe breaks when the process ends
-            self._processes.append((process, Channel(here)))
+        for rank in range(1, self._replicas):
+            self._told(rank)  # that it is there
+        self._transport = Transport(store, 0, self._replicas, local=True)
+        return self._transport
 
-    def _receive(self, rank: int) -> list[Tensor]:
-        channel = self._processes[rank - 1][1]
-        if not channel.connection.poll(PATIENCE):
+    def _send(
+        self, transport: Transport, request: Request, number: int, params: Params, parts: Sequence[Tensor]
+    ) -> list[Any]:
+        """Send a request to all; return what is still under way."""
+        forgotten = [self._forgotten.pop() for _ in range(len(self._forgotten))]
+        own = [[parts[rank]] if parts else [] for rank in range(self._replicas)]
+        shared = list(params.values())
+        for rank, worker in enumerate(self._workers, 1):
+            header = Header(request, number, list(params), forgotten, formats_of(shared), formats_of(own[rank]))
+            try:
+                worker.pipe.send(header)
+            except OSError as error:
+                raise Disconnected from error
+        if shared:
+            transport.broadcast(packed(shared))
+        return [transport.send(packed(own[rank]), rank) for rank in range(1, self._replicas) if own[rank]]
+
+    def _receive(self, transport: Transport, rank: int) -> list[Tensor]:
+        answer = self._told(rank)
+        if answer.failure is not None:
+            failed = RunFailed(f"process {rank} of hardware.replicas={self._replicas} failed: {answer.failure}")
+            failed.add_note(answer.trace)
+            raise failed
+        content = torch.empty(size_of(answer.formats), dtype=torch.uint8, device="cpu")
+        transport.receive(content, rank)
+        return unpacked(content, answer.formats)
+
+    def _told(self, rank: int) -> Answer:
+        """Return what a process says by its pipe."""
+        pipe = self._workers[rank - 1].pipe
+        if not pipe.poll(PATIENCE):
             raise RunFailed(f"process {rank} of hardware.replicas={self._replicas} did not answer for {PATIENCE:g} s")
         try:
-            failure, messages = channel.receive()
+            answer: Answer = pipe.recv()
         except (EOFError, OSError) as error:
-            raise self._lost(rank) from error
-        if failure is not None:
-            reason, traceback_text = failure
-            failed = RunFailed(f"process {rank} of hardware.replicas={self._replicas} failed: {reason}")
-            failed.add_note(traceback_text)
-            raise failed
-        return messages[0]
+            raise Disconnected from error
+        return answer
 
-    def _lost(self, rank: int) -> RunFailed:
-        process = self._processes[rank - 1][0]
-        process.join(LEAVE)
-        return RunFailed(
-            f"process {rank} of hardware.replicas={self._replicas} ended unasked, with exit code {process.exitcode} "
-            "(negative: the signal that killed it; −9 may be for lack of memory)"
-        )
+    def _lost(self) -> RunFailed:
+        gone = [worker for worker in self._workers if worker.is_gone]
+        return (gone or self._workers)[0].lost()
 
 
-def _end(members: Sequence[tuple[Any, Channel]]) -> None:
-    """End processes, by their pipes if possible."""
-    for _, channel in members:
-        channel.connection.close()
-    for process, _ in members:
-        process.join(LEAVE)
-        if process.is_alive():
-            process.kill()
-            process.join()
+def _end(workers: Sequence[Worker]) -> None:
+    for worker in workers:
+        worker.end()
 
 
 class _TorchSettings(NamedTuple):
@@ -171,28 +223,48 @@ class _TorchSettings(NamedTuple):
             torch.set_default_device(self.device)
 
 
-def _serve(
-    connection: Connection[Any, Any],
-    module: nn.Module,
-    in_turn: bool | Literal["cpu"],
-    recompute: bool,
-    settings: _TorchSettings,
-) -> None:
-    """Carry out requests until the pipe breaks because the calling process has closed it or has ended."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes; the calling one decides what to do
-    settings.apply()
-    model = Model(module.to(settings.device), gaussian(0.0), in_turn, recompute)
-    worker = _Worker(model, torch.device(settings.device))
-    channel, buffer = Channel(connection), SendBuffer()
-    with suppress(EOFError, OSError):
-        while True:
-            header, messages = channel.receive()
-            try:
-                result = worker.do(*header, *messages)
-            except Exception as error:  # the calling process reports it
-                channel.send((f"{type(error).__name__}: {error}", traceback.format_exc()))
-            else:
-                channel.send(None, buffer.put("result", result))
+@dataclass(frozen=True)
+class _Serving:
+    """The work of one process: to carry out requests as long as the calling one sends some."""
+
+    module: nn.Module
+    in_turn: bool | Literal["cpu"]
+    recompute: bool
+    settings: _TorchSettings
+    rank: int
+    replicas: int
+    port: int
+
+    def __call__(self, pipe: Pipe) -> None:
+        """Carry out requests until the pipe breaks, because the calling process has closed it or has ended."""
+        self.settings.apply()
+        model = Model(self.module.to(self.settings.device), gaussian(0.0), self.in_turn, self.recompute)
+        worker = _Worker(model, torch.device(self.settings.device))
+        store = store_on_loopback(self.port)
+        pipe.send(Answer())
+        transport = Transport(store, self.rank, self.replicas, local=True)
+        with STOP.held():  # the calling process decides when to stop, and needs answers until then
+            while True:
+                header, tensors = self._received(pipe, transport)
+                try:
+                    result = worker.do(header, *tensors)
+                except Exception as error:  # the calling process reports it
+                    pipe.send(Answer((), f"{type(error).__name__}: {error}", traceback.format_exc()))
+                else:
+                    pipe.send(Answer(formats_of(result)))
+                    transport.wait(transport.send(packed(result), 0))
+
+    def _received(self, pipe: Pipe, transport: Transport) -> tuple[Header, list[list[Tensor]]]:
+        """Wait for a request and its tensors, those that all receive and this process's own."""
+        header: Header = pipe.recv()
+        shared, part = (
+            torch.empty(size_of(formats), dtype=torch.uint8, device="cpu") for formats in (header.shared, header.part)
+        )
+        if header.shared:
+            transport.broadcast(shared)
+        if header.part:
+            transport.receive(part, 0)
+        return header, [unpacked(shared, header.shared), unpacked(part, header.part)]
 
 
 class _Worker:
@@ -204,31 +276,22 @@ class _Worker:
         self._kept: dict[int, Linearization] = {}
 
     @torch.no_grad()
-    def do(
-        self,
-        request: Request,
-        number: int,
-        names: list[str],
-        forgotten: list[int],
-        shared: list[Tensor],
-        parts: list[Tensor],
-    ) -> list[Tensor]:
-        """Carry out a request on this process's part, and let go of the linearizations of the numbers ``forgotten``.
+    def do(self, header: Header, shared: list[Tensor], parts: list[Tensor]) -> list[Tensor]:
+        """Carry out a request on this process's part, and let go of the linearizations that are needed no more.
 
         "answer" and "linearize" receive θ, shared by all, and this part's inputs; "push" receives v, shared by all, and
         "pull" this part's u.
         """
-        for old in forgotten:
+        for old in header.forgotten:
             del self._kept[old]
-        params = {name: value.to(self._device) for name, value in zip(names, shared, strict=True)}
+        params = {name: value.to(self._device) for name, value in zip(header.names, shared, strict=True)}
         part = [value.to(self._device) for value in parts]
-        match request:
+        number = header.number
+        match header.request:
             case "answer":
                 return [self._model(params, *part)]
             case "linearize":
-                # The next request overwrites the shared memory.
-                params = {name: value.clone() for name, value in params.items()}
-                self._kept[number] = self._model.linearize(params, part[0].clone())
+                self._kept[number] = self._model.linearize(params, part[0])
                 return [self._kept[number].outputs]
             case "push":
                 return [self._kept[number].push(params)]

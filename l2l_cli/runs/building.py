@@ -28,8 +28,8 @@ WORTH_COMPILING = 100
 """Number of meta-updates from which ``kernels=auto`` compiles: shorter trial runs should not wait for it."""
 
 
-def prepare(hardware: Hardware) -> None:
-    """Set threads, device and determinism of this process.
+def prepare(hardware: Hardware, local_rank: int | None = None) -> None:
+    """Set threads, device and determinism of this process; of ranks, each has the GPU of its ``local_rank``.
 
     Raises:
         UsageError: There is no such device.
@@ -48,7 +48,23 @@ def prepare(hardware: Hardware) -> None:
             f"hardware.precision={hardware.precision} is for kernels on a GPU; use float32 or hardware=cuda"
         )
     # Even a default device "cpu" would wrap every call of torch in Python, a quarter of the time of small operations.
-    torch.set_default_device(None if hardware.device == "cpu" else hardware.device)
+    torch.set_default_device(None if hardware.device == "cpu" else _device(hardware.device, local_rank))
+
+
+def _device(device: str, local_rank: int | None) -> str:
+    """Return a rank's own GPU.
+
+    Raises:
+        UsageError: There is none for it.
+    """
+    if local_rank is None or not device.startswith("cuda"):
+        return device
+    if local_rank >= (found := torch.cuda.device_count()):
+        raise UsageError(
+            f"every rank takes a GPU, but torch finds {found} here, none for rank {local_rank} of this machine"
+        )
+    torch.cuda.set_device(local_rank)  # NCCL and kernels go by the present device
+    return f"cuda:{local_rank}"
 
 
 def build_task(settings: Settings, builder: Builder = build) -> Task:

@@ -194,7 +194,7 @@ def _executor(folder: Path, hardware: Hardware) -> Any:
     if hardware.cluster == "slurm":
         executor.update_parameters(
             mem_gb=hardware.memory,
-            cpus_per_task=hardware.threads * hardware.replicas,
+            cpus_per_task=hardware.threads * hardware.replicas * hardware.world,
             gpus_per_node=hardware.gpus or None,
             slurm_array_parallelism=hardware.array,
             slurm_partition=hardware.partition,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -16,21 +16,23 @@ from safetensors.torch import save as to_safetensors
 
 from l2l_cli.config.build import Builder, build
 from l2l_cli.config.schema import Settings
-from l2l_cli.core.errors import L2LError, UsageError
+from l2l_cli.core.errors import L2LError
 from l2l_cli.core.files import atomic_write
 from l2l_cli.core.ledger import LEDGER
 from l2l_cli.core.stop import STOP, Stopped
 from l2l_cli.evaluation.score import criterion_for
 from l2l_cli.kernels.paths import NUMBA
 from l2l_cli.meta.gradient import Estimator
-from l2l_cli.meta.gradient_training import MetaTraining
 from l2l_cli.meta.online_training import OnlineTraining
 from l2l_cli.meta.rules import OnlineRule
 from l2l_cli.meta.training import Training, Update, Validation
+from l2l_cli.parallel.ranks import Ranks
 from l2l_cli.results.metrics import Metric, MetricsFile
 from l2l_cli.results.run import PATIENCE, RunFolder
 from l2l_cli.runs.building import build_learner, build_task, prepare, run_facts
 from l2l_cli.runs.folders import WEIGHTS, claim
+from l2l_cli.runs.following import Follow, saves_after
+from l2l_cli.runs.making import ranks_of, training_of
 from l2l_cli.runs.progress import Relay, Reporter
 from l2l_cli.runs.search import check, searched
 
@@ -63,31 +65,41 @@ def train_together(
     relay: Relay | None = None,
 ) -> list[RunFolder]:
     """Meta-train seeds of one configuration side by side, each into its own run folder; see ``train``."""
-    prepare(seeds[0].hardware)
-    make = partial(_build, builder=builder)
+    ranks = ranks_of(seeds[0])
+    prepare(seeds[0].hardware, None if ranks is None else ranks.local_rank)
+    make = partial(training_of, builder=builder, ranks=ranks)
     trainings = [make(settings) for settings in seeds]
     check(seeds[0], make)
     folders = [claimed or claim(settings) for settings in seeds]
     path = trainings[0].learner.path
     if relay is None and path.why_not:
         print(f"kernels: {path}")
-    with ExitStack() as locks:
+    with ExitStack() as stack:
         members = []
         for settings, training, folder in zip(seeds, trainings, folders, strict=True):
             # A piece of work waits for whoever trains the same; a user is told.
-            locks.enter_context(folder.lock(PATIENCE if relay is None else math.inf))
+            stack.enter_context(folder.lock(PATIENCE if relay is None else math.inf))
+            if ranks is not None:
+                stack.enter_context(ranks)
             if folder.status != "done":
-                best = searched(settings, folder, make, relay)
+                best = searched(settings, folder, partial(_trial, make, ranks, builder), relay)
                 members.append(_Member(best, training if best is settings else make(best), folder))
             elif relay is None:
                 print(f"already done, reused: {folder.path}")
         for member in members:
-            member.restore()
+            member.restore(builder)
         # Seeds that were interrupted at different epochs cannot share a kernel's lanes.
         members.sort(key=lambda member: member.training.number)
         for _, group in groupby(members, key=lambda member: member.training.number):
             _train(list(group), relay)
     return folders
+
+
+def _trial(make: Callable[[Settings], Training], ranks: Ranks | None, builder: Builder, settings: Settings) -> Training:
+    """Return the training of a trial, in which other ranks take part."""
+    if ranks is not None:
+        ranks.begin(Follow(settings, builder.trust, None, saves=False))
+    return make(settings)
 
 
 def side_by_side(settings: Settings) -> int:
@@ -111,31 +123,6 @@ def expected_seconds(settings: Settings) -> float:
     return expected_updates(settings, seeds) * gradient.update_seconds(learner, seeds)
 
 
-def _build(settings: Settings, builder: Builder) -> Training:
-    learner = build_learner(settings, build_task(settings, builder), builder)
-    if not learner.is_meta_trained:
-        choice = settings.choices.get("learner")
-        raise UsageError(
-            f"learner {choice} is hand-made, with nothing to meta-train; `l2l compare` tunes and scores it"
-        )
-    gradient = builder(settings.gradient, "gradient")
-    optimizer = builder(settings.optimizer, "optimizer")
-    kernels = settings.hardware.kernels
-    if not isinstance(gradient, OnlineRule):
-        if kernels == "fast" and not learner.path.is_compiled:
-            reason = f": {learner.path.why_not}" if learner.path.why_not else ""
-            raise UsageError(
-                f"no compiled kernel for learner {settings.choices.get('learner')}{reason}; use hardware.kernels=auto"
-            )
-        return MetaTraining(learner, gradient, optimizer, settings.meta, settings.seed)
-    if kernels == "reference":
-        raise UsageError("hardware.kernels=reference, but the rules of 1997 run compiled alone; use auto")
-    try:
-        return OnlineTraining(learner, gradient, optimizer, settings.meta, settings.seed)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-
-
 def _train(members: Sequence[_Member], relay: Relay | None) -> None:
     """Train members that stand at the same update, from there to the end or an interruption."""
     online = [member.training for member in members if isinstance(member.training, OnlineTraining)]
@@ -144,14 +131,16 @@ def _train(members: Sequence[_Member], relay: Relay | None) -> None:
     for member in members:
         member.folder.begin(
             **run_facts(member.settings),
+            world=1 if member.training.ranks is None else member.training.ranks.size,
             kernels=str(NUMBA if online else member.training.learner.path),
         )
     try:
         _loop(members, relay)
     except KeyboardInterrupt as stop:
         # Within an update state is half-made, and between their validations seeds side by side are out of step: then
-        # the last checkpoint is the better one.
+        # the last checkpoint is the better one.  Ranks have written theirs before they stop.
         whole = isinstance(stop, Stopped) and len({member.training.owes_validation for member in members}) == 1
+        whole = whole and members[0].training.ranks is None
         for member in members:
             if whole:
                 member.checkpoint()
@@ -179,11 +168,20 @@ def _loop(members: Sequence[_Member], relay: Relay | None) -> None:
             if isinstance(met[0][1], Update):
                 loss = sum(record.loss for _, record in met if isinstance(record, Update)) / len(met)
                 reporter.advance(f"loss {loss:.4g}")
-            STOP.check()
-            if time.monotonic() - last > plan.checkpoint_every:
+            ranks = first.training.ranks
+            if ranks is None:
+                STOP.check()
+                due = time.monotonic() - last > plan.checkpoint_every
+            else:
+                due = isinstance(met[0][1], Update) and saves_after(first.training, ranks)
+            if due:
                 for member in members:
                     member.checkpoint()
                 last = time.monotonic()
+            if ranks is not None:
+                ranks.save = time.monotonic() - last > plan.checkpoint_every
+                if ranks.agreed.stop:
+                    raise Stopped
 
 
 @dataclass
@@ -194,15 +192,15 @@ class _Member:
     training: Training
     folder: RunFolder
 
-    def restore(self) -> None:
-        """Restore the checkpoint, if there is one."""
+    def restore(self, builder: Builder) -> None:
+        """Restore the checkpoint, if there is one, also in the other ranks, which take part from here on."""
         path = self.folder.path / CHECKPOINT
-        if path.exists():
-            saved = load_file(path)
-            self._metrics.truncate(int(saved.pop(OFFSET)))
+        saved = load_file(path) if path.exists() else None
+        self._metrics.truncate(0 if saved is None else int(saved.pop(OFFSET)))
+        if self.training.ranks is not None:
+            self.training.ranks.begin(Follow(self.settings, builder.trust, saved, saves=True))
+        if saved is not None:
             self.training.restore(saved)
-        else:
-            self._metrics.truncate(0)
 
     def note(self, record: Update | Validation, reporter: Reporter) -> None:
         """Record an update or a validation in metrics.csv."""

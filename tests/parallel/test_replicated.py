@@ -30,6 +30,7 @@ from l2l_cli.optimizers.hessian_free import HessianFree, LevenbergMarquardt
 from l2l_cli.optimizers.kfac import KFac
 from l2l_cli.optimizers.mlhf import MLHF
 from l2l_cli.parallel.replicated import Replicated, mixes_examples
+from l2l_cli.parallel.workers import Header
 from l2l_cli.tasks.base import Task
 from tests.cases import TASKS
 from tests.test_cli import run
@@ -189,12 +190,12 @@ def test_models_that_mix_examples_are_found(name):
 def test_a_failure_elsewhere_is_told_and_ends_all(pair):
     model = pair[1].model
     linear, params = stand(pair[1]).linear, stand(pair[1]).params
-    model._workers._processes[0][1].send(("push", -1, [], []))  # a linearization that never was
-    process = model._workers._processes[0][0]
+    (worker,) = model._workers._workers
+    worker.pipe.send(Header("push", -1, [], [], [], []))  # a linearization that never was
     with pytest.raises(RunFailed, match=r"process 1 of hardware\.replicas=2 failed: ") as told:
         linear.push(params)
     assert "Traceback" in told.value.__notes__[0]
-    assert process.exitcode == 0
+    assert worker.is_gone
     with pytest.raises(RunFailed, match="have ended"):
         stand(pair[1]).ggn(params)
 
@@ -203,8 +204,8 @@ def test_a_failure_elsewhere_is_told_and_ends_all(pair):
 def test_a_process_that_dies_is_missed(pair):
     point = stand(pair[1])
     assert point.loss.shape == (E,)
-    os.kill(pair[1].model._workers._processes[0][0].pid, signal.SIGKILL)
-    with pytest.raises(RunFailed, match="exit code -9"):
+    os.kill(pair[1].model._workers._workers[0]._process.pid, signal.SIGKILL)
+    with pytest.raises(RunFailed, match=r"process 1 of hardware\.replicas=2: its process was killed by SIGKILL"):
         point.ggn(point.params)
 
 
@@ -262,7 +263,7 @@ from l2l_cli.parallel.replicated import Replicated
 if __name__ == "__main__":
     model = Replicated(Model(nn.Linear(2, 1), gaussian(1.0)), 2, (2,))
     model(model.init(1, generator(0)), torch.zeros(1, 4, 2))
-    print(model._workers._processes[0][0].pid, flush=True)
+    print(model._workers._workers[0]._process.pid, flush=True)
     time.sleep(60)
 """
 
