@@ -203,7 +203,8 @@ class Ranks:
             [(axes[name].shape(value.shape, span.stop - span.start), value.dtype) for name, value in divided.items()]
             for span in spans
         ]
-        content = packed(list(divided.values()), max(map(size_of, formats)))
+        size = max(map(size_of, formats))
+        content = packed(list(divided.values()), into=torch.empty(size, dtype=torch.uint8, device="cpu"))
         gathered = self._call(lambda transport: transport.gathered(content, everywhere))
         if not gathered:
             return dict(parts)

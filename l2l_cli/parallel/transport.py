@@ -90,14 +90,6 @@ class Transport:
             self._finish(lambda: self._gloo.gather([parts] if parts else [], [content], options))
         return parts
 
-    def send(self, content: Tensor, rank: int) -> Any:
-        """Begin to send a tensor on the CPU to one process, which receives it; ``wait`` for the result."""
-        return self._begun(lambda: self._gloo.send([content], rank, 0))
-
-    def receive(self, content: Tensor, rank: int) -> None:
-        """Fill a tensor with what a process has begun to send."""
-        self.wait(self._begun(lambda: self._gloo.recv([content], rank, 0)))
-
     def wait(self, work: Any) -> None:
         """Wait for what was sent or is being received, which nothing but a lost connection can delay.
 
@@ -172,13 +164,11 @@ def size_of(formats: Formats) -> int:
     return sum(_bytes(shape, dtype) for shape, dtype in formats)
 
 
-def packed(tensors: Sequence[Tensor], size: int | None = None) -> Tensor:
-    """Return tensors from any device as bytes on the CPU, one after the other; ``size`` bytes if it is given."""
-    formats = formats_of(tensors)
-    content = torch.empty(size_of(formats) if size is None else size, dtype=torch.uint8, device="cpu")
-    for view, value in zip(unpacked(content, formats), tensors, strict=True):
+def packed(tensors: Sequence[Tensor], into: Tensor) -> Tensor:
+    """Copy tensors from any device one after the other to the beginning of ``into``, bytes on the CPU; return it."""
+    for view, value in zip(unpacked(into, formats_of(tensors)), tensors, strict=True):
         view.copy_(value.detach())
-    return content
+    return into
 
 
 def unpacked(content: Tensor, formats: Formats) -> list[Tensor]:

@@ -8,7 +8,7 @@ import traceback
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,17 +18,8 @@ from l2l_cli.core.errors import RunFailed, UsageError
 from l2l_cli.core.stop import STOP
 from l2l_cli.core.types import Params
 from l2l_cli.models.model import Model, gaussian
+from l2l_cli.parallel.blocks import Block, Reader, Writer
 from l2l_cli.parallel.processes import Worker
-from l2l_cli.parallel.transport import (
-    Disconnected,
-    Formats,
-    Transport,
-    formats_of,
-    packed,
-    size_of,
-    store_on_loopback,
-    unpacked,
-)
 
 if TYPE_CHECKING:
     from l2l_cli.parallel.processes import Pipe
@@ -43,29 +34,29 @@ Result = TypeVar("Result")
 
 
 class Header(NamedTuple):
-    """What goes by a pipe before the tensors of a request: which one it is, and what they will be.
+    """A request, as it goes by a pipe.
 
     Attributes:
         request: Name of the call.
         number: Number of the linearization.
         names: Names of the tensors that all processes receive.
         forgotten: Numbers of the linearizations that are needed no more.
-        shared: Formats of the tensors that all processes receive.
-        part: Formats of the process's own tensors.
+        shared: Tensors that all processes receive.
+        part: The process's own tensors.
     """
 
     request: Request
     number: int
     names: list[str]
     forgotten: list[int]
-    shared: Formats
-    part: Formats
+    shared: Block
+    part: Block
 
 
 class Answer(NamedTuple):
-    """What goes by a pipe before the tensors of a result: their formats, or a failure and its traceback as text."""
+    """What goes by a pipe in return: the tensors of a result, or a failure and its traceback as text."""
 
-    formats: Formats = ()
+    result: Block | None = None
     failure: str | None = None
     trace: str = ""
 
@@ -77,7 +68,8 @@ class WorkerGroup:
         self._model = model
         self._replicas = replicas
         self._workers: list[Worker] = []
-        self._transport: Transport | None = None
+        self._writer = Writer()
+        self._readers: list[Reader] = []
         self._forgotten: list[int] = []
         self._closing = weakref.finalize(self, _end, self._workers)
 
@@ -98,7 +90,7 @@ class WorkerGroup:
             work: The caller's share of the work.
 
         Returns:
-            The caller's result, and those of the others, on the CPU.
+            The caller's result, and those of the others, on the CPU and valid until the next request.
 
         Raises:
             RunFailed: A process failed or did not answer; then all have ended.
@@ -108,17 +100,11 @@ class WorkerGroup:
         if not self._closing.alive:
             raise RunFailed("the other processes of hardware.replicas have ended; start the run again")
         try:
-            transport = self._transport or self._start()
-            sent = self._send(transport, request, number, params, parts)
+            if not self._workers:
+                self._start()
+            self._send(request, number, params, parts)
             result = work()
-            answers = [self._receive(transport, rank) for rank in range(1, self._replicas)]
-            for one in sent:
-                transport.wait(one)
-            return result, answers
-        except Disconnected as error:
-            lost = self._lost()
-            self.close()
-            raise lost from error
+            return result, [self._receive(rank) for rank in range(1, self._replicas)]
         except BaseException:  # also Ctrl-C: a result that nobody waits for would be taken for the next one
             self.close()
             raise
@@ -127,16 +113,13 @@ class WorkerGroup:
         """Let the processes keep their parts of a linearization as long as it exists here."""
         weakref.finalize(linear, self._forgotten.append, number).atexit = False
 
-    def _start(self) -> Transport:
-        """Start the processes and connect them."""
-        store = store_on_loopback()
+    def _start(self) -> None:
+        """Start the processes; their first answers tell whether that went well."""
         module = copy.deepcopy(self._model.module).to("cpu")
         for rank in range(1, self._replicas):
             self._workers.append(Worker(f"process {rank} of hardware.replicas={self._replicas}"))
-            serving = _Serving(
-                module, self._model.in_turn, self._model.recompute, _TorchSettings.of(rank), rank, self._replicas,
-                store.port,
-            )  # fmt: skip
+            self._readers.append(Reader())
+            serving = _Serving(module, self._model.in_turn, self._model.recompute, _TorchSettings.of(rank))
             try:
                 self._workers[-1].begin(serving)
             except (pickle.PicklingError, AttributeError, TypeError) as error:
@@ -144,52 +127,31 @@ class WorkerGroup:
                     f"hardware.replicas={self._replicas} sends the model to other processes, but that fails ({error}); "
                     "define its classes at the top of a module, or use hardware.replicas=1"
                 ) from error
-        for rank in range(1, self._replicas):
-            self._told(rank)  # that it is there
-        self._transport = Transport(store, 0, self._replicas, local=True)
-        return self._transport
 
-    def _send(
-        self, transport: Transport, request: Request, number: int, params: Params, parts: Sequence[Tensor]
-    ) -> list[Any]:
-        """Send a request to all; return what is still under way."""
+    def _send(self, request: Request, number: int, params: Params, parts: Sequence[Tensor]) -> None:
+        """Send a request to all."""
         forgotten = [self._forgotten.pop() for _ in range(len(self._forgotten))]
-        own = [[parts[rank]] if parts else [] for rank in range(self._replicas)]
-        shared = list(params.values())
         for rank, worker in enumerate(self._workers, 1):
-            header = Header(request, number, list(params), forgotten, formats_of(shared), formats_of(own[rank]))
+            shared = self._writer.block(rank, "all", list(params.values()), fresh=rank == 1)
+            part = self._writer.block(rank, f"part {rank}", [parts[rank]] if parts else [])
             try:
-                worker.pipe.send(header)
+                worker.pipe.send(Header(request, number, list(params), forgotten, shared, part))
             except OSError as error:
-                raise Disconnected from error
-        if shared:
-            transport.broadcast(packed(shared))
-        return [transport.send(packed(own[rank]), rank) for rank in range(1, self._replicas) if own[rank]]
+                raise worker.lost() from error
 
-    def _receive(self, transport: Transport, rank: int) -> list[Tensor]:
-        answer = self._told(rank)
-        if answer.failure is not None:
-            failed = RunFailed(f"process {rank} of hardware.replicas={self._replicas} failed: {answer.failure}")
+    def _receive(self, rank: int) -> list[Tensor]:
+        worker = self._workers[rank - 1]
+        if not worker.pipe.poll(PATIENCE):
+            raise RunFailed(f"{worker.name} did not answer for {PATIENCE:g} s")
+        try:
+            answer: Answer = worker.pipe.recv()
+        except (EOFError, OSError) as error:
+            raise worker.lost() from error
+        if answer.result is None:
+            failed = RunFailed(f"{worker.name} failed: {answer.failure}")
             failed.add_note(answer.trace)
             raise failed
-        content = torch.empty(size_of(answer.formats), dtype=torch.uint8, device="cpu")
-        transport.receive(content, rank)
-        return unpacked(content, answer.formats)
-
-    def _told(self, rank: int) -> Answer:
-        """Return what a process says by its pipe."""
-        pipe = self._workers[rank - 1].pipe
-        if not pipe.poll(PATIENCE):
-            raise RunFailed(f"process {rank} of hardware.replicas={self._replicas} did not answer for {PATIENCE:g} s")
-        try:
-            answer: Answer = pipe.recv()
-        except (EOFError, OSError) as error:
-            raise Disconnected from error
-        return answer
-
-    def _lost(self) -> RunFailed:
-        gone = [worker for worker in self._workers if worker.is_gone]
-        return (gone or self._workers)[0].lost()
+        return self._readers[rank - 1].tensors(answer.result)
 
 
 def _end(workers: Sequence[Worker]) -> None:
@@ -231,40 +193,22 @@ class _Serving:
     in_turn: bool | Literal["cpu"]
     recompute: bool
     settings: _TorchSettings
-    rank: int
-    replicas: int
-    port: int
 
     def __call__(self, pipe: Pipe) -> None:
         """Carry out requests until the pipe breaks, because the calling process has closed it or has ended."""
         self.settings.apply()
         model = Model(self.module.to(self.settings.device), gaussian(0.0), self.in_turn, self.recompute)
         worker = _Worker(model, torch.device(self.settings.device))
-        store = store_on_loopback(self.port)
-        pipe.send(Answer())
-        transport = Transport(store, self.rank, self.replicas, local=True)
+        writer, reader = Writer(), Reader()
         with STOP.held():  # the calling process decides when to stop, and needs answers until then
             while True:
-                header, tensors = self._received(pipe, transport)
+                header: Header = pipe.recv()
                 try:
-                    result = worker.do(header, *tensors)
+                    result = worker.do(header, reader.tensors(header.shared), reader.tensors(header.part))
                 except Exception as error:  # the calling process reports it
-                    pipe.send(Answer((), f"{type(error).__name__}: {error}", traceback.format_exc()))
+                    pipe.send(Answer(None, f"{type(error).__name__}: {error}", traceback.format_exc()))
                 else:
-                    pipe.send(Answer(formats_of(result)))
-                    transport.wait(transport.send(packed(result), 0))
-
-    def _received(self, pipe: Pipe, transport: Transport) -> tuple[Header, list[list[Tensor]]]:
-        """Wait for a request and its tensors, those that all receive and this process's own."""
-        header: Header = pipe.recv()
-        shared, part = (
-            torch.empty(size_of(formats), dtype=torch.uint8, device="cpu") for formats in (header.shared, header.part)
-        )
-        if header.shared:
-            transport.broadcast(shared)
-        if header.part:
-            transport.receive(part, 0)
-        return header, [unpacked(shared, header.shared), unpacked(part, header.part)]
+                    pipe.send(Answer(writer.block(0, "result", result)))
 
 
 class _Worker:
@@ -291,7 +235,9 @@ class _Worker:
             case "answer":
                 return [self._model(params, *part)]
             case "linearize":
-                self._kept[number] = self._model.linearize(params, part[0])
+                # The next request overwrites the shared memory.
+                params = {name: value.clone() for name, value in params.items()}
+                self._kept[number] = self._model.linearize(params, part[0].clone())
                 return [self._kept[number].outputs]
             case "push":
                 return [self._kept[number].push(params)]
