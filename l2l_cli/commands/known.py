@@ -57,12 +57,12 @@ def remember(command: str, settings: Settings, flags: Node, row: Node) -> None:
     """Keep the row of a job that is done, unless its run folder tells all that the row does."""
     if command != "meta-train":
         path = _path(command, settings, flags)
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         atomic_write(path, json.dumps(row, default=str))
 
 
 def _path(command: str, settings: Settings, flags: Node) -> Path:
-    return Path(settings.output) / command / ".jobs" / f"{key_of(command, settings, flags)}.json"
+    return Path(settings.output) / "store" / "jobs" / f"{key_of(command, settings, flags)}.json"
 
 
 def _runs(paths: str | Iterable[str]) -> list[object]:
