@@ -62,7 +62,7 @@ def remember(command: str, settings: Settings, flags: Node, row: Node) -> None:
 
 
 def _path(command: str, settings: Settings, flags: Node) -> Path:
-    return Path(settings.output) / "store" / "jobs" / f"{key_of(command, settings, flags)}.json"
+    return Path(settings.output) / "multirun" / ".known" / f"{key_of(command, settings, flags)}.json"
 
 
 def _runs(paths: str | Iterable[str]) -> list[object]:
