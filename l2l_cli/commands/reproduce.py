@@ -104,7 +104,7 @@ def _judged(
     """
     judged = [one for one in asked if one.can_be_judged(files)]
     if not judged:
-        raise RunFailed("no artefact can be judged yet: rows that it needs failed; the same command tries them again")
+        raise RunFailed("nothing is measured yet, since all runs failed; the same command tries them again")
     with LEDGER.of("drawing"), Reporter(f"report {request.paper}", len(judged)) as reporter:
         measured = [one.measured(files, folder.path) for one in judged]
         findings = []

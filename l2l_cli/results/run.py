@@ -35,6 +35,9 @@ RUN, CONFIG, OVERRIDES, LOCK = "run.json", "config.yaml", "overrides.txt", ".loc
 PATIENCE = 5.0
 """Seconds for which a process waits for a folder's lock before it is refused."""
 
+SILENCE = 0.5
+"""Seconds after which it says what it waits for."""
+
 LOOK = 0.1
 """Seconds between two tries to take a lock."""
 
@@ -170,10 +173,13 @@ class RunFolder:
             yield
 
     def _wait(self, file: IO[str], patience: float) -> None:
-        until = time.monotonic() + patience
+        until, told = time.monotonic() + patience, False
         while not try_lock(file):
             if time.monotonic() >= until:
                 raise UsageError(f"{self.path} is being written by {self.owner()}; wait for it or stop it")
+            if not told and time.monotonic() > until - patience + SILENCE:
+                print(f"waiting for {self.owner()}, which is writing {self.path}", file=sys.stderr, flush=True)
+                told = True
             time.sleep(LOOK)
 
     def owner(self) -> str:

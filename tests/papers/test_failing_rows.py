@@ -1,0 +1,59 @@
+"""A row that fails takes no other down: the report is that of the others, says so, and the same command mends it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from l2l_cli.commands import reproduce
+from l2l_cli.core.errors import RunFailed
+from tests.test_cli import run
+
+COMMAND = "reproduce hochreiter2001 drift --scale smoke --output here meta.updates=2"
+
+
+@pytest.fixture
+def broken(monkeypatch):
+    """Names of pieces that fail; all pieces are carried out in this process."""
+    names = []
+
+    def carry_out(pieces, folder, processes, title):
+        failures = {}
+        for piece in pieces:
+            if any(name in piece.name for name in names):
+                failures[piece.name] = RunFailed("too many updates were skipped")
+            else:
+                piece.work(lambda seconds, note: None)
+        return failures
+
+    monkeypatch.setattr(reproduce, "carry_out_here", carry_out)
+    return names
+
+
+def test_the_report_of_the_others_says_what_it_lacks(broken, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    broken.append("B14-switching ")
+    code, out, err = run(COMMAND, monkeypatch, capsys)
+    assert code == 1
+    assert "B14-switching seed 0; the same command tries them again" in err
+    mark = "All or some seeds are missing of drift: B14-switching"
+    assert mark in out
+    assert mark in Path("here/report.md").read_text()
+    assert "B14-switching" not in set(pd.read_csv("here/results.csv").query("verdict != 'not run'").row)
+    measured = {path: path.stat().st_mtime_ns for path in Path("here/rows").iterdir()}
+    broken.clear()
+    code, _, _ = run(COMMAND, monkeypatch, capsys)
+    assert code == 0
+    assert mark not in Path("here/report.md").read_text()
+    assert {path: path.stat().st_mtime_ns for path in measured} == measured
+
+
+def test_where_nothing_can_be_judged_there_is_no_report(broken, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    broken.append("")
+    code, _, err = run(COMMAND, monkeypatch, capsys)
+    assert code == 1
+    assert "nothing is measured yet" in err
+    assert not Path("here/report.md").exists()
