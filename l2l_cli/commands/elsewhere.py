@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from l2l_cli.config.schema import Settings
 from l2l_cli.results.terminal import console, text_table
 from l2l_cli.runs.cluster import PieceState, send
 from l2l_cli.runs.pieces import Carrying
 
-if TYPE_CHECKING:
-    from l2l_cli.commands.pieces import Left
-
 SHOWN = 20
 """Lines of the table, at most."""
 
 FOLDER = "cluster"
 """Folder of the output for the jobs of all commands but ``reproduce``, which keeps them with its report."""
+
+
+class Left(NamedTuple):
+    """What is left to do of a command, and the number of pieces that are done."""
+
+    pieces: list[Carrying]
+    done: int
 
 
 class Elsewhere:

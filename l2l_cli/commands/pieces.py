@@ -5,9 +5,8 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
-from l2l_cli.commands.elsewhere import FOLDER
+from l2l_cli.commands.elsewhere import FOLDER, Left
 from l2l_cli.commands.known import key_of
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError
@@ -47,13 +46,6 @@ class PlayingWork:
         tell(0.0, "begins")
         units, store = _planned(self.command, self.settings, self.flags)
         next(unit for unit in units if unit.name == self.unit).play(store)
-
-
-class Left(NamedTuple):
-    """What is left to do of a command, and the number of pieces that are done."""
-
-    pieces: list[Carrying]
-    done: int
 
 
 def left_of(command: str, settings: Settings, flags: Entries) -> Left:
