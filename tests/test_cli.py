@@ -58,6 +58,13 @@ def run(arguments: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     return int(ended.value.code or 0), out, err
 
 
+def assert_refused(arguments, message, monkeypatch, capsys, folder):
+    """See that a command is refused with a message before anything is written into a folder."""
+    monkeypatch.chdir(folder)
+    code, _, err = run(arguments, monkeypatch, capsys)
+    assert (code, message in err, list(folder.iterdir())) == (2, True, []), err
+
+
 @pytest.mark.parametrize("arguments", EXACT)
 def test_a_mistake_is_one_line_and_writes_nothing(arguments, monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)

@@ -31,7 +31,7 @@ from l2l_cli.parallel.ranks import Ranks
 from l2l_cli.tasks.divided import DividedEpisode
 from tests.cases import LEARNED, LEARNERS, PAIRS, TASKS, is_refused, on_path
 from tests.configured import LEARNER_SIZES, node_of
-from tests.test_cli import run
+from tests.test_cli import assert_refused
 
 ROOT = Path(__file__).resolve().parents[2]
 EPISODES, UPDATES = 5, 5
@@ -216,11 +216,9 @@ REFUSED = {
 
 @pytest.mark.parametrize("words", REFUSED)
 def test_what_a_launcher_must_not_start_is_refused(words, monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "0")
-    code, _, err = run(words, monkeypatch, capsys)
-    assert (code, REFUSED[words] in err, list(tmp_path.iterdir())) == (2, True, []), err
+    assert_refused(words, REFUSED[words], monkeypatch, capsys, tmp_path)
 
 
 MISTAKES = {
@@ -234,6 +232,4 @@ MISTAKES = {
 
 @pytest.mark.parametrize("words", MISTAKES)
 def test_what_ranks_cannot_divide_is_refused_before_anything_is_written(words, monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    code, _, err = run(f"meta-train {words}", monkeypatch, capsys)
-    assert (code, MISTAKES[words] in err, list(tmp_path.iterdir())) == (2, True, []), err
+    assert_refused(f"meta-train {words}", MISTAKES[words], monkeypatch, capsys, tmp_path)

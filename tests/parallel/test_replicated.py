@@ -33,7 +33,7 @@ from l2l_cli.parallel.replicated import Replicated, mixes_examples
 from l2l_cli.parallel.workers import Header
 from l2l_cli.tasks.base import Task
 from tests.cases import TASKS
-from tests.test_cli import run
+from tests.test_cli import assert_refused, run
 
 E = 2
 EXACT = {"rtol": 0.0, "atol": 1e-12}
@@ -248,9 +248,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize("arguments", MISTAKES)
 def test_mistakes_are_told_before_anything_is_written(arguments, monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    code, _, err = run(arguments, monkeypatch, capsys)
-    assert (code, MISTAKES[arguments] in err, list(tmp_path.iterdir())) == (2, True, []), err
+    assert_refused(arguments, MISTAKES[arguments], monkeypatch, capsys, tmp_path)
 
 
 LONELY = """
