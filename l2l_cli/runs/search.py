@@ -92,11 +92,13 @@ def check(settings: Settings, make: Make) -> None:
         make(with_values(settings, {key: float(each.high) for key, each in settings.search.wanted.items()}))
 
 
-def searched(settings: Settings, folder: RunFolder, make: Make, relay: Relay | None) -> Settings:
+def searched(
+    settings: Settings, folder: RunFolder, make: Make, relay: Relay | None, begin: Callable[[Settings], None]
+) -> Settings:
     """Return the settings with the best trial's values; run.json keeps all trials.
 
     A trial is ``search.updates`` updates under the whole schedule, scored by its best validation.  Trials that
-    run.json or the store hold already are not run again.
+    run.json or the store hold already are not run again; ``begin`` is called before each of the others.
 
     Raises:
         RunFailed: No trial came to a finite validation loss.
@@ -106,7 +108,7 @@ def searched(settings: Settings, folder: RunFolder, make: Make, relay: Relay | N
     folder.begin(**run_facts(settings))
     try:
         with LEDGER.of("tuning"):
-            trials = _trials(settings, folder, make, relay)
+            trials = _trials(settings, folder, make, relay, begin)
         finite = [trial for trial in trials if trial["validation"] is not None]
         if not finite:
             raise RunFailed(f"all {len(trials)} trials of the search diverged; lower search.ranges")
@@ -123,7 +125,9 @@ def searched(settings: Settings, folder: RunFolder, make: Make, relay: Relay | N
     return with_values(settings, chosen)
 
 
-def _trials(settings: Settings, folder: RunFolder, make: Make, relay: Relay | None) -> list[Entries]:
+def _trials(
+    settings: Settings, folder: RunFolder, make: Make, relay: Relay | None, begin: Callable[[Settings], None]
+) -> list[Entries]:
     """Run the trials that are still to be run, and record each as it ends."""
     search, drawn, store = settings.search, draws(settings.search, settings.seed), store_of(settings)
     trials: list[Entries] = folder.facts().get("search", [])
@@ -133,19 +137,26 @@ def _trials(settings: Settings, folder: RunFolder, make: Make, relay: Relay | No
         for values in drawn[len(trials) :]:
             asked = with_values(settings, values)
             asked.meta = replace(asked.meta, updates=search.updates)
-            trials.append(values | _known_or_run(asked, values, make, store, reporter))
+            trials.append(values | _known_or_run(asked, values, make(asked), store, reporter, begin))
             folder.note(search=trials)
             reporter.say(f"trial {len(trials)} of {len(drawn)}, {shown(values)}: {_outcome(trials[-1])}")
     return trials
 
 
-def _known_or_run(asked: Settings, values: Node, make: Make, store: Store, reporter: Reporter) -> Entries:
+def _known_or_run(
+    asked: Settings,
+    values: Node,
+    training: Training,
+    store: Store,
+    reporter: Reporter,
+    begin: Callable[[Settings], None],
+) -> Entries:
     """Return what a trial came to, from the store if it was run before."""
-    training = make(asked)
     kept = _kept(asked, training.learner.task, store)
     if found := kept.find(values):
         reporter.advance("trial known", asked.meta.updates)
         return {name: found.facts[name] for name in ("validation", "updates")}
+    begin(asked)
     with measured(kept.activity) as cost:
         trial = _trial(training, asked.meta.updates, reporter)
     loss = math.nan if trial["validation"] is None else float(trial["validation"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -82,7 +82,7 @@ def train_together(
             if ranks is not None:
                 stack.enter_context(ranks)
             if folder.status != "done":
-                best = searched(settings, folder, partial(_trial, make, ranks, builder), relay)
+                best = searched(settings, folder, make, relay, partial(_begin, ranks, builder))
                 members.append(_Member(best, training if best is settings else make(best), folder))
             elif relay is None:
                 print(f"already done, reused: {folder.path}")
@@ -95,11 +95,10 @@ def train_together(
     return folders
 
 
-def _trial(make: Callable[[Settings], Training], ranks: Ranks | None, builder: Builder, settings: Settings) -> Training:
-    """Return the training of a trial, in which other ranks take part."""
+def _begin(ranks: Ranks | None, builder: Builder, settings: Settings) -> None:
+    """Let other ranks begin their part of a trial."""
     if ranks is not None:
         ranks.begin(Follow(settings, builder.trust, None, saves=False))
-    return make(settings)
 
 
 def side_by_side(settings: Settings) -> int:

@@ -233,3 +233,16 @@ MISTAKES = {
 @pytest.mark.parametrize("words", MISTAKES)
 def test_what_ranks_cannot_divide_is_refused_before_anything_is_written(words, monkeypatch, capsys, tmp_path):
     assert_refused(f"meta-train {words}", MISTAKES[words], monkeypatch, capsys, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_trial_that_is_known_is_begun_by_no_rank(tmp_path):
+    words = "task=quadratic task.dimension=2 task.horizon=6 gradient.episodes=4 meta.updates=4 meta.validate_every=2"
+    search = "meta.validation_episodes=4 search.updates=2 hardware.world=2"
+    results = []
+    for trials in (2, 3):  # the second run finds two of its trials in the store
+        command = [sys.executable, "-m", "l2l_cli", "meta-train", *words.split(), *search.split()]
+        command += [f"search.trials={trials}", f"output={tmp_path}"]
+        results.append(subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout)
+    assert "best of 2 trials" in results[0]
+    assert "best of 3 trials" in results[1]
