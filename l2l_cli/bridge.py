@@ -6,7 +6,6 @@ import importlib
 import math
 import os
 import sys
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -21,9 +20,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from l2l_cli import __version__
 from l2l_cli.commands.checks import check
 from l2l_cli.commands.elsewhere import Elsewhere
+from l2l_cli.commands.failures import trimmed_traceback
 from l2l_cli.commands.known import key_of, known, remember
 from l2l_cli.config.compose import VERSION_BASE, ConfigError, own_hydra, quoted, search_path, settings_from, usage_error
 from l2l_cli.config.groups import config_root
@@ -280,19 +279,3 @@ def _finish(outcomes: Sequence[Outcome]) -> int:
         if outcome.message:
             print(f"error: {outcome.message}", file=sys.stderr)
     return max((outcome.exit_code for outcome in outcomes), default=0)
-
-
-def trimmed_traceback() -> str:
-    """Return the current exception with only the frames of this program and of the user's code."""
-    error = sys.exception() if hasattr(sys, "exception") else sys.exc_info()[1]
-    assert error is not None
-    shown = traceback.TracebackException.from_exception(error)
-    kept = [frame for frame in shown.stack if _is_ours(frame.filename)]
-    lines = [f"  {Path(frame.filename).name}:{frame.lineno} in {frame.name}: {frame.line}" for frame in kept]
-    return "\n".join([f"l2l {__version__} failed: {type(error).__name__}: {error}", *lines])
-
-
-def _is_ours(filename: str) -> bool:
-    """Return whether a frame is this program's, wherever it is installed, or the user's."""
-    libraries = ("site-packages", "lib/python", "<frozen ")
-    return filename.startswith(str(Path(__file__).parent)) or not any(place in filename for place in libraries)

@@ -12,8 +12,9 @@ from typing import Annotated
 import typer
 
 from l2l_cli import __version__
-from l2l_cli.config.groups import options, papers, recipes
-from l2l_cli.config.schema import GROUPS, ReproduceRequest
+from l2l_cli.completion import complete_artefacts, complete_contenders, complete_overrides, complete_papers
+from l2l_cli.config.groups import options, papers
+from l2l_cli.config.schema import ReproduceRequest
 from l2l_cli.core.errors import L2LError, UsageError, did_you_mean
 from l2l_cli.core.stop import STOP
 from l2l_cli.parallel.launched import refuse_ranks, take_place
@@ -33,47 +34,6 @@ def _groups_help(*groups: str) -> str:
     )
 
 
-def _complete_overrides(context: typer.Context, incomplete: str) -> list[str]:
-    """Complete ``group=option`` as whole words, and the option alone where the shell splits words at '='."""
-    if group := _split_off(context, incomplete):
-        return [name for name in _choices(group) if name.startswith(incomplete)]
-    group, equals, start = incomplete.partition("=")
-    if not equals:
-        return [f"{name}=" for name in GROUPS if name.startswith(group)]
-    return [f"{group}={name}" for name in _choices(group) if name.startswith(start)]
-
-
-def _split_off(context: typer.Context, incomplete: str) -> str | None:
-    """Return the group before an '=' that bash made a word of its own; Typer drops such a word at the end."""
-    words: list[str] = next(
-        (context.params[name] for name in ("overrides", "contenders", "words") if context.params.get(name)), []
-    )
-    group = words[-2:-1] if words[-1:] == ["="] else words[-1:] if not incomplete else []
-    return group[0] if group and group[0] in GROUPS else None
-
-
-def _choices(group: str) -> list[str]:
-    if group == "experiment":
-        return [f"{paper}/{artefact}" for paper, artefacts in papers().items() for artefact in artefacts]
-    if group == "recipe":
-        return recipes()
-    return options(group) if group in GROUPS else []
-
-
-def _complete_contenders(context: typer.Context, incomplete: str) -> list[str]:
-    known = [] if _split_off(context, incomplete) else options("learner")
-    return [name for name in known if name.startswith(incomplete)] + _complete_overrides(context, incomplete)
-
-
-def _complete_papers(incomplete: str) -> list[str]:
-    return [paper for paper in papers() if paper.startswith(incomplete)]
-
-
-def _complete_artefacts(context: typer.Context, incomplete: str) -> list[str]:
-    known = [] if _split_off(context, incomplete) else papers().get(context.params.get("paper") or "", [])
-    return [name for name in known if name.startswith(incomplete)] + _complete_overrides(context, incomplete)
-
-
 app = typer.Typer(
     name="l2l",
     help="Learning to learn: meta-train a learner, evaluate it, compare it fairly, reproduce the founding papers.",
@@ -84,7 +44,7 @@ app = typer.Typer(
 
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(help="Hydra overrides, as in task=b16 learner.hidden=12.", autocompletion=_complete_overrides),
+    typer.Argument(help="Hydra overrides, as in task=b16 learner.hidden=12.", autocompletion=complete_overrides),
 ]
 Multirun = Annotated[
     bool, typer.Option("--multirun", "-m", help="Sweep: one run for each combination, as in a=1,2 b=3,4.")
@@ -177,7 +137,7 @@ def compare(
     contenders: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Names of learners, folders of finished runs, and overrides.", autocompletion=_complete_contenders
+            help="Names of learners, folders of finished runs, and overrides.", autocompletion=complete_contenders
         ),
     ] = None,
     multirun: Multirun = False,
@@ -216,14 +176,14 @@ def _is_override(word: str) -> bool:
 
 @app.command(epilog=_groups_help("hardware"))
 def reproduce(
-    paper: Annotated[str | None, typer.Argument(help="Name of the paper.", autocompletion=_complete_papers)] = None,
+    paper: Annotated[str | None, typer.Argument(help="Name of the paper.", autocompletion=complete_papers)] = None,
     words: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="[ARTEFACT|KEY=VALUE]...",
             help="Tables and figures, by default all; and overrides, which the report names unless they are of "
             "hardware or data.",
-            autocompletion=_complete_artefacts,
+            autocompletion=complete_artefacts,
         ),
     ] = None,
     scale: Annotated[str, typer.Option(help="smoke, short or paper.")] = "short",

@@ -1,0 +1,52 @@
+"""Completion of words on the command line; it reads names of files, and nothing heavier."""
+
+from __future__ import annotations
+
+import typer
+
+from l2l_cli.config.groups import options, papers, recipes
+from l2l_cli.config.schema import GROUPS
+
+
+def complete_overrides(context: typer.Context, incomplete: str) -> list[str]:
+    """Complete ``group=option`` as whole words, and the option alone where the shell splits words at '='."""
+    if group := _split_off(context, incomplete):
+        return [name for name in _choices(group) if name.startswith(incomplete)]
+    group, equals, start = incomplete.partition("=")
+    if not equals:
+        return [f"{name}=" for name in GROUPS if name.startswith(group)]
+    return [f"{group}={name}" for name in _choices(group) if name.startswith(start)]
+
+
+def _split_off(context: typer.Context, incomplete: str) -> str | None:
+    """Return the group before an '=' that bash made a word of its own; Typer drops such a word at the end."""
+    words: list[str] = next(
+        (context.params[name] for name in ("overrides", "contenders", "words") if context.params.get(name)), []
+    )
+    group = words[-2:-1] if words[-1:] == ["="] else words[-1:] if not incomplete else []
+    return group[0] if group and group[0] in GROUPS else None
+
+
+def _choices(group: str) -> list[str]:
+    if group == "experiment":
+        return [f"{paper}/{artefact}" for paper, artefacts in papers().items() for artefact in artefacts]
+    if group == "recipe":
+        return recipes()
+    return options(group) if group in GROUPS else []
+
+
+def complete_contenders(context: typer.Context, incomplete: str) -> list[str]:
+    """Complete names of learners, and overrides."""
+    known = [] if _split_off(context, incomplete) else options("learner")
+    return [name for name in known if name.startswith(incomplete)] + complete_overrides(context, incomplete)
+
+
+def complete_papers(incomplete: str) -> list[str]:
+    """Complete names of papers."""
+    return [paper for paper in papers() if paper.startswith(incomplete)]
+
+
+def complete_artefacts(context: typer.Context, incomplete: str) -> list[str]:
+    """Complete artefacts of the paper that was named, and overrides."""
+    known = [] if _split_off(context, incomplete) else papers().get(context.params.get("paper") or "", [])
+    return [name for name in known if name.startswith(incomplete)] + complete_overrides(context, incomplete)
