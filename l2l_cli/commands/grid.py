@@ -17,11 +17,13 @@ from l2l_cli.commands.stored import say_known
 from l2l_cli.config.build import Builder
 from l2l_cli.config.compose import identity_of
 from l2l_cli.config.schema import Settings
+from l2l_cli.core.files import atomic_write
 from l2l_cli.core.ledger import LEDGER
 from l2l_cli.evaluation.contest import DIVERGED, Contender, Problem, Standing, Unit, units_of
 from l2l_cli.evaluation.curves import rows_of
 from l2l_cli.results import report
 from l2l_cli.results.content import Report, Section
+from l2l_cli.results.facts import TRAINED
 from l2l_cli.results.metrics import MetricsFile
 from l2l_cli.results.run import RunFolder
 from l2l_cli.results.statistics import Interval
@@ -194,8 +196,8 @@ def _within(interval: Interval) -> str:
 
 def _report(folder: RunFolder, settings: Settings, parent: RunFolder, comparisons: Sequence[Comparison]) -> None:
     cells = [cell for one in comparisons for cell in (one.run, *one.rivals)]
-    pd.DataFrame([cell.row() for cell in cells]).to_csv(folder.path / "grid.csv", index=False)
-    facts, plan, run = parent.facts(), settings.evaluation, comparisons[0].run
+    atomic_write(folder.path / "grid.csv", pd.DataFrame([cell.row() for cell in cells]).to_csv(index=False))
+    facts, plan, run = parent.facts(TRAINED), settings.evaluation, comparisons[0].run
     opening = [
         f"Learner `{settings.choices['learner']}` of `{parent.path}` ({facts['updates']} meta-updates, "
         f"{facts['seconds']:.0f} s, {facts['meta_parameters']} meta-parameters), scored on {plan.episodes} fresh test "

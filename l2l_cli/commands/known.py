@@ -12,6 +12,7 @@ from l2l_cli.config.compose import identity_of_training
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.files import atomic_write
 from l2l_cli.core.nodes import Entries, Node
+from l2l_cli.core.plain_text import parsed_json, read_text
 from l2l_cli.results.run import RUN, RunFolder, identity
 from l2l_cli.runs.folders import done_before
 
@@ -46,11 +47,15 @@ def known(command: str, settings: Settings, flags: Node) -> Entries | None:
     path = _path(command, settings, flags)
     if not path.is_file():
         return None
-    row: Entries = json.loads(path.read_text())
+    try:
+        row = parsed_json(read_text(path))
+        name = Path(row["run"]).name if isinstance(row, dict) else ""
+    except (ValueError, KeyError, TypeError):  # damaged
+        return None
     # Relative to the present directory, which need not be that of the earlier job.
-    run = RunFolder(Path(settings.output) / command / Path(row["run"]).name)
-    is_done = (run.path / RUN).is_file() and run.status == "done"
-    return row | {"run": str(run.path)} if is_done else None
+    run = RunFolder(Path(settings.output) / command / name)
+    is_done = name and (run.path / RUN).is_file() and run.status == "done" and not run.damaged()
+    return row | {"run": str(run.path)} if isinstance(row, dict) and is_done else None
 
 
 def remember(command: str, settings: Settings, flags: Node, row: Node) -> None:

@@ -10,8 +10,9 @@ from l2l_cli.core.errors import UsageError
 from l2l_cli.core.nodes import Entries
 from l2l_cli.core.ranges import shown
 from l2l_cli.parallel.launched import launched
+from l2l_cli.results.facts import TRAINED
 from l2l_cli.results.run import RunFolder
-from l2l_cli.runs.folders import done_before
+from l2l_cli.runs.folders import done_before, is_done
 
 
 def run(settings: Settings, resume: str | None = None, trust: list[str] | None = None) -> Entries:
@@ -25,7 +26,7 @@ def run(settings: Settings, resume: str | None = None, trust: list[str] | None =
         follow_the_first()
         return {}
     folder = _again(settings) if resume is None else _resumed(settings, resume, trust or [])
-    facts = folder.facts()
+    facts = folder.facts(TRAINED)
     print(f"run: {folder.path}")
     if "chosen" in facts:
         print(f"search: {shown(facts['chosen'])}, best of {len(facts['search'])} trials")
@@ -38,7 +39,7 @@ def run(settings: Settings, resume: str | None = None, trust: list[str] | None =
 
 def row_of(folder: RunFolder) -> Entries:
     """Return the row of a run that is done in a sweep's summary."""
-    facts = folder.facts()
+    facts = folder.facts(TRAINED)
     return {
         "objective": "best_validation",
         "best_validation": facts["best_validation"],
@@ -67,7 +68,7 @@ def _resumed(settings: Settings, resume: str, trust: list[str]) -> RunFolder:
         raise UsageError(f"--resume keeps the run's own settings; drop {' '.join(changes)}")
     folder = RunFolder.load(Path(resume))
     saved = settings_of_run(folder.config(), settings)
-    if launched() is None and folder.status == "done":
+    if launched() is None and is_done(folder):
         return _reused(folder)
     from l2l_cli.config.build import Builder
     from l2l_cli.runs.training import train

@@ -1,28 +1,184 @@
-"""Files that are whole at any moment, and the user's folder for what can be made again."""
+"""Files: the one door through which all that may last, or may be a stranger's, is written and read.
+
+What is written is whole at any moment, also after a power cut: content, then name, then folder reach the disk.  No link
+is followed at the end of a path, and nothing but a file is opened: a FIFO would be waited for, a device may do anything.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import stat
+import sys
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
+
+from l2l_cli.core.errors import UsageError
 
 TEMPORARY = ".tmp"
 """Ending of a file's name while it is being written; its first character is a dot."""
 
+LARGEST = 1 << 40
+"""Bytes of a file that is read, where a reader knows no closer bound."""
 
-def atomic_write(path: Path, content: bytes | str) -> None:
-    """Replace a file so that readers, also after a crash, see either the old content or the new one."""
-    data = content.encode() if isinstance(content, str) else content
+_CAREFUL = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+_NO_FOLDERS = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES)
+"""Errors of file systems that cannot bring a folder to the disk, and of folders that may not be read."""
+
+_FLAGS = {
+    "rb": os.O_RDONLY,
+    "ab": os.O_WRONLY | os.O_APPEND | os.O_CREAT,
+    "a+b": os.O_RDWR | os.O_APPEND | os.O_CREAT,
+    "xb": os.O_WRONLY | os.O_CREAT | os.O_EXCL,
+}
+
+
+def open_file(path: Path, mode: str = "rb") -> BinaryIO:
+    """Open a file as ``open`` does, if it is one.
+
+    Args:
+        path: The file.
+        mode: One of "rb", "ab", "a+b" and "xb".
+
+    Raises:
+        UsageError: A link, a folder, a FIFO or a device is there in its place.
+        OSError: It cannot be opened.
+    """
+    if os.path.lexists(path):
+        _refuse(path, os.lstat(path).st_mode)
+    file = os.fdopen(os.open(path, _FLAGS[mode] | _CAREFUL, 0o666), mode)
+    try:
+        _refuse(path, os.fstat(file.fileno()).st_mode)  # what is there may have changed since
+    except UsageError:
+        file.close()
+        raise
+    return file
+
+
+def _refuse(path: Path, mode: int) -> None:
+    """Refuse what is no file, given its mode."""
+    if stat.S_ISREG(mode):
+        return
+    kind = "a link, which is not followed" if stat.S_ISLNK(mode) else "a folder" if stat.S_ISDIR(mode) else "no file"
+    raise UsageError(f"{path} is {kind}; take it away, or put the file itself in its place")
+
+
+def refuse_links(folder: Path) -> None:
+    """See that a folder holds files and folders alone, at any depth, so that writing in it writes nowhere else.
+
+    Raises:
+        UsageError: It holds a link, a FIFO or a device.
+    """
+    with os.scandir(folder) as found:
+        for entry in found:
+            if entry.is_dir(follow_symlinks=False):
+                refuse_links(Path(entry.path))
+            elif not entry.is_file(follow_symlinks=False):
+                _refuse(Path(entry.path), entry.stat(follow_symlinks=False).st_mode)
+
+
+def read_file(path: Path, largest: int = LARGEST) -> bytes:
+    """Return the content of a file of at most ``largest`` bytes.
+
+    Raises:
+        UsageError: It is larger, or no file.
+        OSError: It cannot be read.
+    """
+    with open_file(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > largest:
+            raise UsageError(f"{path} has {size} bytes, more than the {largest} that it may have; take it away")
+        return file.read()
+
+
+def atomic_write(
+    path: Path, content: bytes | str | Sequence[bytes | memoryview], kept: Path | None = None, lasting: bool = True
+) -> None:
+    """Replace a file so that readers, also after a crash, see either the old content or the new one.
+
+    Args:
+        path: The file; a link in its place is replaced, not followed.
+        content: New content, or its parts.
+        kept: File that has the old content afterwards, or at a crash in between alone; None drops it.
+        lasting: Whether the file must still be there after a power cut; otherwise it may be missing, but never torn.
+    """
+    text = content.encode() if isinstance(content, str) else content
+    parts = [text] if isinstance(text, bytes) else text
     # Two threads, or processes of two machines that share a file system, may write one file at the same time.
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY}")
     try:
-        with temporary.open("wb") as file:
-            file.write(data)
+        with open_file(temporary, "xb") as file:
+            file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        if kept is not None and path.exists():
+            os.replace(path, kept)
+        os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+    if lasting:
+        sync_folder(path.parent)
+
+
+def sync_file(path: Path) -> None:
+    """Bring what was appended to a file to the disk, and its name; nothing if there is no file."""
+    if path.exists():
+        with open_file(path, "ab") as file:
+            os.fsync(file.fileno())
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk, where its file system can."""
+    if sys.platform == "win32":
+        return
+    try:
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
+    except OSError as error:
+        if error.errno not in _NO_FOLDERS:
+            raise
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and its parents, and bring the names of those that are new to the disk."""
+    new = [one for one in (path, *path.parents) if not one.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for one in reversed(new):
+        sync_folder(one.parent)
+
+
+def checksum(*parts: bytes | memoryview) -> str:
+    """Return 8 hex digits that tell content, in one or more parts, from the same with a few bits, or a stretch of it, damaged.
+
+    CRC-32, for it is the fastest at hand (5 GB/s against 1 GB/s of BLAKE2): it is to find damage, not forgery.
+    """
+    found = 0
+    for part in parts:
+        found = zlib.crc32(part, found)
+    return f"{found:08x}"
+
+
+def file_checksum(path: Path) -> str | None:
+    """Return the checksum of a file's content; None if there is no file.
+
+    Raises:
+        UsageError: Something else is there in its place.
+    """
+    if not os.path.lexists(path):
+        return None
+    found = 0
+    with open_file(path) as file:
+        while part := file.read(1 << 20):
+            found = zlib.crc32(part, found)
+    return f"{found:08x}"
 
 
 def cache_folder() -> Path:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from l2l_cli.core.random import derive
 from l2l_cli.core.stop import STOP
-from l2l_cli.core.tree import flatten, unflatten
+from l2l_cli.core.tree import flatten, leaves, unflatten
 from l2l_cli.core.types import Params, Phase
 from l2l_cli.evaluation.score import criterion_for, score
 from l2l_cli.learners.base import Learner
@@ -143,8 +143,13 @@ class Training(ABC):
 
         Raises:
             KeyError: The checkpoint belongs to another learner or estimator.
+            ValueError: So does it, by a tensor's shape or type.
         """
-        tree = unflatten(self.tree(), saved)
+        present = self.tree()
+        for name, old in leaves(present):
+            if (saved[name].shape, saved[name].dtype) != (old.shape, old.dtype):
+                raise ValueError(f"{name} has shape {[*saved[name].shape]}, not {[*old.shape]}, or another type")
+        tree = unflatten(present, saved)
         set_phi(self.learner, tree["phi"])
         self.take(tree)
         number, skipped, self.best, stale, validated, total, count = saved["counters"].tolist()

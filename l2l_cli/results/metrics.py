@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from l2l_cli.core.errors import RunFailed
+from l2l_cli.core.files import atomic_write, open_file, read_file, sync_file
+from l2l_cli.core.plain_text import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,15 +58,14 @@ class MetricsFile:
         self.path = path
 
     def append(self, rows: Iterable[Metric]) -> None:
-        """Write rows at the end."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        if self.length() == 0:
-            writer.writerow(Metric._fields)
-        # repr is the shortest text that reads back as the very same float.
-        writer.writerows(row._replace(value=repr(float(row.value))) for row in rows)  # type: ignore[arg-type]
-        with self.path.open("a", encoding="utf-8", newline="") as file:
-            file.write(text.getvalue())
+        """Write rows at the end; ``sync`` brings them to the disk."""
+        text = csv_of(rows, header=self.length() == 0)
+        with open_file(self.path, "ab") as file:
+            file.write(text.encode())
+
+    def sync(self) -> None:
+        """Bring all rows to the disk, before a checkpoint counts them."""
+        sync_file(self.path)
 
     def length(self) -> int:
         """Return the size in bytes, which a checkpoint remembers."""
@@ -73,27 +74,68 @@ class MetricsFile:
     def truncate(self, length: int) -> None:
         """Drop what was written after a checkpoint, so that the resumed run writes it again.
 
-        Raises:
-            RunFailed: The file is shorter than the checkpoint says, so rows are lost.
+        Rows that the checkpoint counts and the file lacks, or has damaged, are a gap, which is said in one line.
         """
-        if self.length() < length:
-            raise RunFailed(
-                f"{self.path} has {self.length()} bytes, its checkpoint says {length}: rows are lost; delete "
-                f"{self.path.parent} and run again"
-            )
-        if self.path.exists():
-            os.truncate(self.path, length)
+        data = read_file(self.path) if os.path.lexists(self.path) else b""
+        whole = data[:length]
+        whole = whole.partition(b"\0")[0]  # a block that a power cut kept from the disk
+        whole = whole[: whole.rfind(b"\n") + 1]
+        if len(whole) < length:
+            _warn(f"{self.path} lacks {length - len(whole)} bytes of rows that its checkpoint counts; they stay a gap")
+        if whole != data:  # in a new file: this one may have another name
+            atomic_write(self.path, whole)
 
     def read(self) -> pd.DataFrame:
-        """Read all rows but a torn last one, which a killed run may leave behind."""
-        import numpy as np  # here, for what only trains has no use for a frame, and need not wait for pandas
-        import pandas as pd
+        """Read all rows but a torn last one, which a killed run may leave behind.
 
-        data = self.path.read_bytes() if self.path.exists() else b""
+        Lines that are damaged are left out, which is said in one line.
+        """
+        data = read_file(self.path) if os.path.lexists(self.path) else b""
         whole, _, _ = data.rpartition(b"\n")
-        text = whole.decode() or ",".join(Metric._fields)
-        # All as text at first: a name may look like a number or like nothing ("0", "None"), and pandas' own parser may
-        # miss the last digit of a float that was written to be read back exactly.
-        frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
-        numbers: dict[str, Any] = {name: np.array([*map(kind, frame[name])], kind) for name, kind in NUMBERS.items()}
-        return frame.assign(**numbers, episode=pd.to_numeric(frame.episode.replace("", None)).astype("Int64"))
+        text = printable(whole.decode(errors="replace")) or ",".join(Metric._fields)
+        try:
+            return _frame(text)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            lines = [row for line in text.split("\n") if (row := _row(line))]
+        damaged = max(0, text.count("\n") - len(lines))
+        _warn(f"{self.path} is damaged; {damaged} lines of it are left out")
+        return _frame(csv_of(lines))
+
+
+def csv_of(rows: Iterable[Metric], header: bool = True) -> str:
+    """Return rows as text, below the names of the columns or without them."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    if header:
+        writer.writerow(Metric._fields)
+    # repr is the shortest text that reads back as the very same float.
+    writer.writerows(row._replace(value=repr(float(row.value))) for row in rows)  # type: ignore[arg-type]
+    return text.getvalue()
+
+
+def _frame(text: str) -> pd.DataFrame:
+    """Return the rows of a text of whole lines."""
+    import numpy as np  # here, for what only trains has no use for a frame, and need not wait for pandas
+    import pandas as pd
+
+    # All as text at first: a name may look like a number or like nothing ("0", "None"), and pandas' own parser may
+    # miss the last digit of a float that was written to be read back exactly.
+    frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+    if tuple(frame.columns) != Metric._fields or frame.isna().to_numpy().any():
+        raise ValueError("other columns than those of metrics")
+    numbers: dict[str, Any] = {name: np.array([*map(kind, frame[name])], kind) for name, kind in NUMBERS.items()}
+    return frame.assign(**numbers, episode=pd.to_numeric(frame.episode.replace("", None)).astype("Int64"))
+
+
+def _row(line: str) -> Metric | None:
+    """Return the row of a line of metrics.csv; None if it has not what it must have."""
+    try:
+        row = Metric._make(next(csv.reader([line])))
+        episode = int(row.episode) if row.episode else None
+        return row._replace(seed=int(row.seed), step=int(row.step), value=float(row.value), episode=episode)
+    except (ValueError, TypeError, StopIteration, csv.Error):
+        return None
+
+
+def _warn(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr)

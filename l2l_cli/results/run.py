@@ -5,41 +5,33 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-import os
 import platform
-import shutil
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from importlib import metadata
-from pathlib import Path
-from typing import IO
+from pathlib import Path, PurePath
 
 import yaml
 
 from l2l_cli import __version__
 from l2l_cli.core.cores import usable_cores
 from l2l_cli.core.errors import UsageError
-from l2l_cli.core.files import atomic_write
+from l2l_cli.core.files import atomic_write, file_checksum, make_folder, sync_file
 from l2l_cli.core.ledger import LEDGER, date_of
-from l2l_cli.core.locks import try_lock
 from l2l_cli.core.nodes import Entries, Node
+from l2l_cli.core.plain_text import in_one_line, parsed_json, parsed_yaml, printable, read_text
+from l2l_cli.results.facts import why_damaged
+from l2l_cli.results.folder_lock import PATIENCE, FolderLock
+from l2l_cli.results.provenance import command_line, commit, peak_memory
 
-if sys.platform != "win32":
-    import resource
+RUN, CONFIG, OVERRIDES = "run.json", "config.yaml", "overrides.txt"
 
-RUN, CONFIG, OVERRIDES, LOCK = "run.json", "config.yaml", "overrides.txt", ".lock"
+METRICS = "metrics.csv"
 
-PATIENCE = 5.0
-"""Seconds for which a process waits for a folder's lock before it is refused."""
-
-SILENCE = 0.5
-"""Seconds after which it says what it waits for."""
-
-LOOK = 0.1
-"""Seconds between two tries to take a lock."""
+CONTENT = (METRICS, "grid.csv", "results.csv", "weights.safetensors")
+"""Files of a finished run whose checksums run.json keeps, where they are there."""
 
 RESULTS = 2
 """Raised when the same configuration comes to other digits; runs of earlier numbers are read, but not taken as done."""
@@ -56,18 +48,23 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._lock = FolderLock(path)
         self._since: float | None = None
         self._mark = LEDGER.mark()
 
     @classmethod
     def claim(cls, root: Path, name: str, config: Node, overrides: Sequence[str]) -> RunFolder:
-        """Make or find the folder ``<root>/<name>-<hash>`` that belongs to a configuration."""
-        return cls.make(root / f"{name}-{identity(config)}", config, overrides)
+        """Make or find the folder ``<root>/<name>-<hash>`` that belongs to a configuration.
+
+        Raises:
+            UsageError: The name leads out of ``root``, or the folder is damaged.
+        """
+        return cls.make(root / _folder_name(name, config), config, overrides)
 
     @classmethod
     def find(cls, root: Path, name: str, config: Node) -> RunFolder | None:
         """Return the folder that ``claim`` made for a configuration; None if there is none."""
-        run = cls(root / f"{name}-{identity(config)}")
+        run = cls(root / _folder_name(name, config))
         return run if run._holds(config) else None
 
     @classmethod
@@ -77,12 +74,19 @@ class RunFolder:
         A folder that held another configuration takes the present one and counts as new; its other files stay.
         """
         run = cls(path)
-        path.mkdir(parents=True, exist_ok=True)
-        if run._holds(config) or run._is_locked():  # a process that is refused the lock must not have changed anything
+        make_folder(path)
+        if run._lock.is_held():  # a process that is refused the lock must not have changed anything
             return run
+        holds = run._holds(config)
+        if holds and run._configuration_is_whole(config):
+            return run
+        if holds:
+            print(f"warning: {path / CONFIG} was damaged, and is written anew", file=sys.stderr)
         atomic_write(path / CONFIG, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
         atomic_write(path / OVERRIDES, "".join(f"{override}\n" for override in overrides))
-        run._write({"status": "new", "results": RESULTS, "versions": {"l2l": __version__}})
+        if not holds:
+            facts = {"status": "new", "results": RESULTS, "identity": identity(config), "versions": {"l2l": __version__}}
+            run._write(facts)
         return run
 
     @classmethod
@@ -106,17 +110,18 @@ class RunFolder:
     def status(self) -> str:
         """One of new, running, interrupted, failed, done; a run that was killed counts as interrupted."""
         status = str(self.facts()["status"])
-        return "interrupted" if status == "running" and not self._is_locked() else status
+        return "interrupted" if status == "running" and not self._lock.is_held() else status
 
-    def facts(self) -> Entries:
-        """Read run.json.
+    def facts(self, needed: Sequence[str] = ()) -> Entries:
+        """Read run.json, in which some entries are needed.
 
         Raises:
-            UsageError: It cannot be read, or does not hold a run's facts.
+            UsageError: It cannot be read, or does not hold a run's facts, or none of those that are needed.
         """
-        facts = self._read(RUN, json.loads)
-        if "status" not in facts:
-            raise UsageError(f"{self.path / RUN} is damaged (no status); delete {self.path} and run again")
+        facts = self._read(RUN, parsed_json)
+        lacking = [f"no {name}" for name in needed if facts.get(name) is None]
+        if reason := why_damaged(facts) or ", ".join(lacking):
+            raise self._damaged(RUN, reason)
         return facts
 
     def config(self) -> Entries:
@@ -125,7 +130,7 @@ class RunFolder:
         Raises:
             UsageError: It cannot be read, or does not hold a configuration.
         """
-        return self._read(CONFIG, yaml.safe_load)
+        return self._read(CONFIG, parsed_yaml)
 
     def note(self, **facts: object) -> None:
         """Merge facts into run.json; while the run goes on, bring its seconds and peak memory up to date."""
@@ -142,78 +147,74 @@ class RunFolder:
         }
         before = self.facts()
         before.pop("message", None)  # the failure that this attempt is to mend
+        before.pop("files", None)
         where = {
-            "commit": _commit(),
+            "commit": commit(),
             "machine": f"{platform.system()} {platform.machine()}, {usable_cores()} cores",
-            "command": _command(),
+            "command": command_line(),
         }
         self._write(before | {"status": "running", "versions": known} | where | facts)
 
     def end(self, status: str, **facts: object) -> None:
-        """Note how the run ended: done, interrupted or failed; seconds add up over resumptions."""
+        """Note how the run ended: done, interrupted or failed; seconds add up over resumptions.
+
+        A run that is done has its rows on the disk, and its files' checksums in run.json.
+        """
+        sync_file(self.path / METRICS)
+        if status == "done":
+            there = {name: file_checksum(self.path / name) for name in CONTENT}
+            facts |= {"files": {name: found for name, found in there.items() if found is not None}}
         self.note(status=status, **facts)
         self._since = None
 
-    @contextmanager
-    def lock(self, patience: float = PATIENCE) -> Iterator[None]:
-        """Reserve the folder for this process; the lock of a killed process is released.
+    def damaged(self) -> list[str]:
+        """Return the names of a finished run's files that are not as it left them; nothing is known of older runs."""
+        known = self.facts().get("files", {})
+        return [name for name in CONTENT if name in known and file_checksum(self.path / name) != known[name]]
 
-        Args:
-            patience: Seconds to wait for another process, which may be about to end, since its starter was killed.
-
-        Raises:
-            UsageError: Another process has reserved it.
-        """
-        with (self.path / LOCK).open("a+", encoding="utf-8") as file:
-            if not try_lock(file):
-                self._wait(file, patience)
-            file.truncate(0)
-            file.write(f"l2l process {os.getpid()} on {platform.node()}, begun {date_of(time.time())}: {_command()}")
-            file.flush()
-            yield
-
-    def _wait(self, file: IO[str], patience: float) -> None:
-        until, told = time.monotonic() + patience, False
-        while not try_lock(file):
-            if time.monotonic() >= until:
-                raise UsageError(f"{self.path} is being written by {self.owner()}; wait for it or stop it")
-            if not told and time.monotonic() > until - patience + SILENCE:
-                print(f"waiting for {self.owner()}, which is writing {self.path}", file=sys.stderr, flush=True)
-                told = True
-            time.sleep(LOOK)
+    def lock(self, patience: float = PATIENCE) -> AbstractContextManager[None]:
+        """Reserve the folder for this process; see ``FolderLock.held``."""
+        return self._lock.held(patience)
 
     def owner(self) -> str:
         """Return who has the lock, or had it last: process, machine, when and by which command."""
-        path = self.path / LOCK
-        return (path.read_text(encoding="utf-8") if path.exists() else "") or "another l2l"
-
-    def _is_locked(self) -> bool:
-        path = self.path / LOCK
-        if not path.exists():
-            return False
-        with path.open() as file:
-            return not try_lock(file)
+        return self._lock.owner()
 
     def _holds(self, config: Node) -> bool:
         """Say whether the folder belongs to this configuration already, and to the digits of this version."""
-        if not ((self.path / RUN).exists() and (self.path / CONFIG).exists()):
+        if not (self.path / RUN).exists():
             return False
-        return identity(self.config(), self._results()) == identity(config)
+        if (known := self.facts().get("identity")) is not None:
+            return bool(known == identity(config))
+        # Made before run.json said so.
+        return (self.path / CONFIG).exists() and identity(self.config(), self._results()) == identity(config)
+
+    def _configuration_is_whole(self, config: Node) -> bool:
+        try:
+            return identity(self.config(), self._results()) == identity(config)
+        except UsageError:
+            return False
 
     def _results(self) -> int:
         """Return which digits the run comes to; version 0.1.0 did not say, and its are the first."""
         return int(self.facts().get("results", 1))
 
     def _read(self, name: str, parse: Callable[[str], object]) -> Entries:
-        path = self.path / name
         try:
-            content = parse(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, yaml.YAMLError) as error:
-            reason = " ".join(str(error).split())
-            raise UsageError(f"{path} is damaged ({reason}); delete {self.path} and run again") from error
+            content = parse(read_text(self.path / name))
+        except (OSError, ValueError) as error:
+            raise self._damaged(name, error) from error
         if not isinstance(content, dict):
-            raise UsageError(f"{path} is damaged (not a mapping); delete {self.path} and run again")
+            raise self._damaged(name, "not a mapping")
         return content
+
+    def _damaged(self, name: str, reason: object) -> UsageError:
+        """Return the error of a file that is damaged; what was trained outlives it."""
+        path = self.path / name
+        return UsageError(
+            f"{path} is damaged ({in_one_line(reason)}); delete it and run again with the run's own command, which "
+            "writes it anew and goes on from the checkpoint"
+        )
 
     def _write(self, facts: Node) -> None:
         atomic_write(self.path / RUN, json.dumps(facts, indent=2, default=str) + "\n")
@@ -230,26 +231,25 @@ class RunFolder:
             "seconds": round(seconds, 3),
             **{name: _added(facts.get(name, {}), parts) for name, parts in used.items() if parts},
             "began": {name: date_of(when) for name, when in spent.began.items()} | facts.get("began", {}),
-            "peak_memory_bytes": max(int(facts.get("peak_memory_bytes", 0)), _peak_memory()),
+            "peak_memory_bytes": max(int(facts.get("peak_memory_bytes", 0)), peak_memory()),
         }
 
 
-def _command() -> str:
-    """Return the command line as it was typed."""
-    return " ".join(["l2l", *sys.argv[1:]])
+def _folder_name(name: str, config: Node) -> str:
+    """Return the name of a configuration's folder.
+
+    Raises:
+        UsageError: It leads out of the folder that it is for.
+    """
+    path = PurePath(name)
+    if path.is_absolute() or ".." in path.parts or not name.strip() or printable(name) != name or "\n" in name:
+        raise UsageError(f"{in_one_line(repr(name))} is no name of a run: it must be that of a folder")
+    return f"{name}-{identity(config)}"
 
 
 def _added(before: Mapping[str, float], parts: Mapping[str, float]) -> dict[str, float]:
     """Return sums by name, rounded to milliseconds."""
     return {**before, **{name: round(before.get(name, 0.0) + part, 3) for name, part in parts.items()}}
-
-
-def _peak_memory() -> int:
-    """Return the largest resident size that this process or one that it has waited for ever had, in bytes."""
-    if sys.platform == "win32":
-        return 0
-    unit = 1 if sys.platform == "darwin" else 1024
-    return unit * max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
 
 def _nearest(path: Path) -> str:
@@ -267,13 +267,3 @@ def _nearest(path: Path) -> str:
                 return f"; did you mean {' or '.join(close)}?"
             return f"; run folders: {', '.join([*runs.values()][:3])}{', …' if len(runs) > 3 else ''}"
     return ""
-
-
-def _commit() -> str | None:
-    """Return the commit of the checkout that the package runs from, if it is one; "-dirty" if it was changed."""
-    root = Path(__file__).resolve().parents[2]
-    git = shutil.which("git")
-    if git is None or not (root / ".git").exists():
-        return None
-    question = [git, "-C", str(root), "describe", "--always", "--dirty", "--exclude=*"]
-    return subprocess.run(question, capture_output=True, text=True, check=False).stdout.strip() or None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import re
@@ -79,15 +80,16 @@ def write_summary(jobs: Sequence[SweepJob], path: Path) -> None:
     """Write one line for each job: what was swept, what came of it, and all that its command returned."""
     swept = swept_keys(jobs)
     returned = dict.fromkeys(key for job in jobs for key in job.row if key not in ("objective", "run"))
-    with path.open("w", newline="", encoding="utf-8") as file:
-        lines = csv.writer(file)
-        lines.writerow(["job", *swept, "objective", "status", "reused", "run", *returned, "message"])
-        for job in jobs:
-            keys = [job.values.get(key, "") for key in swept]
-            objective = "" if math.isnan(job.objective) else job.objective
-            status = DONE if job.status == REUSED else job.status
-            end = [objective, status, job.status == REUSED, job.row.get("run", "")]
-            lines.writerow([job.number, *keys, *end, *(job.row.get(key, "") for key in returned), _reason(job)])
+    text = io.StringIO(newline="")
+    lines = csv.writer(text)
+    lines.writerow(["job", *swept, "objective", "status", "reused", "run", *returned, "message"])
+    for job in jobs:
+        keys = [job.values.get(key, "") for key in swept]
+        objective = "" if math.isnan(job.objective) else job.objective
+        status = DONE if job.status == REUSED else job.status
+        end = [objective, status, job.status == REUSED, job.row.get("run", "")]
+        lines.writerow([job.number, *keys, *end, *(job.row.get(key, "") for key in returned), _reason(job)])
+    atomic_write(path, text.getvalue())
 
 
 def sweep_table(jobs: Sequence[SweepJob]) -> Table:

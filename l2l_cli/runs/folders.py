@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +24,18 @@ def claim(settings: Settings) -> RunFolder:
 def done_before(settings: Settings) -> RunFolder | None:
     """Return the folder of a training that is done already; None if it is still to be run."""
     folder = RunFolder.find(_root(settings), settings.run_name, identity_of_training(settings))
-    return folder if folder and folder.status == "done" else None
+    return folder if folder and is_done(folder) else None
+
+
+def is_done(folder: RunFolder) -> bool:
+    """Say whether a training is done and its weights are as it left them; other files that are not are named."""
+    if folder.status != "done" or not (folder.path / WEIGHTS).exists():
+        return False
+    damaged = folder.damaged()
+    if WEIGHTS not in damaged:
+        for name in damaged:
+            print(f"warning: {folder.path / name} is not as the run left it; the weights are", file=sys.stderr)
+    return WEIGHTS not in damaged
 
 
 def _root(settings: Settings) -> Path:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from safetensors.torch import load_file
+from torch import Tensor
 
 from l2l_cli.config.build import Builder
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError
+from l2l_cli.core.tree import all_finite
 from l2l_cli.learners.base import Learner
 from l2l_cli.results.run import RunFolder
 from l2l_cli.runs.building import build_learner
 from l2l_cli.runs.folders import WEIGHTS
+from l2l_cli.runs.tensors import Damaged, read_tensors, size_of
 from l2l_cli.tasks.base import Task
 
 
@@ -20,13 +22,36 @@ def load_learner(run: RunFolder, saved: Settings, task: Task, builder: Builder) 
     """Build a finished run's learner for a task, with its trained weights.
 
     Raises:
-        UsageError: The weights do not fit: the task has other shapes than the run's, or the learner was changed so.
+        UsageError: The weights do not fit: the task has other shapes than the run's, or the learner was changed so; or
+            they are damaged, or not finite.
     """
     learner = build_learner(saved, task, builder)
-    weights = load_file(run.path / WEIGHTS)
-    shapes = {name: tuple(value.shape) for name, value in learner.named_parameters()}
-    wrong = [name for name, value in weights.items() if shapes.get(name) != tuple(value.shape)]
-    if wrong or len(weights) != len(shapes):
+    wanted = {name: value.detach() for name, value in learner.named_parameters()}
+    weights = _weights(run, size_of(wanted))
+    kinds = {name: (value.shape, value.dtype) for name, value in wanted.items()}
+    wrong = [name for name, value in weights.items() if kinds.get(name) != (value.shape, value.dtype)]
+    if wrong or len(weights) != len(wanted):
         raise UsageError(f"the weights of {run.path} do not fit this task: {', '.join(wrong) or 'some are missing'}")
     learner.load_state_dict(weights, strict=False)
     return learner
+
+
+def _weights(run: RunFolder, expected: int) -> dict[str, Tensor]:
+    """Read the trained weights, of about so many bytes.
+
+    Raises:
+        UsageError: They are damaged, or not finite.
+    """
+    path = run.path / WEIGHTS
+    again = f"`l2l meta-train --resume {run.path}` makes them again"
+    try:
+        weights = read_tensors(path, expected)
+    except Damaged as error:
+        raise UsageError(f"{path} is damaged ({error}); {again}") from error
+    if not all_finite(weights):
+        wrong = [name for name, value in weights.items() if not all_finite(value)]
+        raise UsageError(
+            f"the weights in {path} are not finite ({', '.join(wrong)}): the run diverged, or the file is damaged; lower "
+            f"optimizer.lr and run again, or delete the file, and {again}"
+        )
+    return weights

@@ -10,6 +10,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
+from itertools import takewhile
 
 import torch
 
@@ -130,7 +131,9 @@ def _trials(
 ) -> list[Entries]:
     """Run the trials that are still to be run, and record each as it ends."""
     search, drawn, store = settings.search, draws(settings.search, settings.seed), store_of(settings)
-    trials: list[Entries] = folder.facts().get("search", [])
+    # What run.json holds counts as far as it is of these very draws.
+    pairs = takewhile(lambda pair: pair[1].items() <= pair[0].items(), zip(folder.facts().get("search", []), drawn))
+    trials: list[Entries] = [trial for trial, _ in pairs]
     title = f"search {settings.run_name} seed {settings.seed}"
     total, before = search.trials * search.updates, len(trials) * search.updates
     with Reporter(title, total, before, relay) as reporter, STOP.held():

@@ -11,15 +11,14 @@ from functools import partial
 from itertools import groupby, zip_longest
 
 import torch
-from safetensors.torch import load_file
-from safetensors.torch import save as to_safetensors
 
 from l2l_cli.config.build import Builder, build
 from l2l_cli.config.schema import Settings
-from l2l_cli.core.errors import L2LError
-from l2l_cli.core.files import atomic_write
+from l2l_cli.core.errors import L2LError, RunFailed
 from l2l_cli.core.ledger import LEDGER
+from l2l_cli.core.plain_text import in_one_line
 from l2l_cli.core.stop import STOP, Stopped
+from l2l_cli.core.tree import all_finite, flatten
 from l2l_cli.evaluation.score import criterion_for
 from l2l_cli.kernels.paths import NUMBA
 from l2l_cli.meta.gradient import Estimator
@@ -30,15 +29,17 @@ from l2l_cli.parallel.ranks import Ranks
 from l2l_cli.results.metrics import Metric, MetricsFile
 from l2l_cli.results.run import PATIENCE, RunFolder
 from l2l_cli.runs.building import build_learner, build_task, prepare, run_facts
-from l2l_cli.runs.folders import WEIGHTS, claim
+from l2l_cli.runs.folders import WEIGHTS, claim, is_done
 from l2l_cli.runs.following import Follow, saves_after
 from l2l_cli.runs.making import ranks_of, training_of
 from l2l_cli.runs.progress import Relay, Reporter
 from l2l_cli.runs.search import check, searched
+from l2l_cli.runs.tensors import CHECKPOINT, PREVIOUS, read_checkpoint, size_of, write_tensors
 
-CHECKPOINT = "checkpoint.safetensors"
 OFFSET = "metrics_bytes"
 """Name in the checkpoint of the length of metrics.csv when the checkpoint was written."""
+
+ANEW = "delete it and run again, and the training begins anew"
 
 
 def train(
@@ -81,7 +82,7 @@ def train_together(
             stack.enter_context(folder.lock(PATIENCE if relay is None else math.inf))
             if ranks is not None:
                 stack.enter_context(ranks)
-            if folder.status != "done":
+            if not is_done(folder):
                 best = searched(settings, folder, make, relay, partial(_begin, ranks, builder))
                 members.append(_Member(best, training if best is settings else make(best), folder))
             elif relay is None:
@@ -193,13 +194,20 @@ class _Member:
 
     def restore(self, builder: Builder) -> None:
         """Restore the checkpoint, if there is one, also in the other ranks, which take part from here on."""
+        ranks = self.training.ranks
+        expected = size_of(flatten(self.training.tree())) * (1 if ranks is None else ranks.size)
+        saved = read_checkpoint(self.folder.path, expected)
         path = self.folder.path / CHECKPOINT
-        saved = load_file(path) if path.exists() else None
-        self._metrics.truncate(0 if saved is None else int(saved.pop(OFFSET)))
-        if self.training.ranks is not None:
-            self.training.ranks.begin(Follow(self.settings, builder.trust, saved, saves=True))
-        if saved is not None:
-            self.training.restore(saved)
+        try:
+            self._metrics.truncate(0 if saved is None else int(saved.pop(OFFSET)))
+            if ranks is not None:
+                ranks.begin(Follow(self.settings, builder.trust, saved, saves=True))
+            if saved is not None:
+                self.training.restore(saved)
+        except (KeyError, ValueError, IndexError, TypeError, RuntimeError) as error:
+            raise RunFailed(f"{path} is of another learner or estimator ({in_one_line(error)}); {ANEW}") from error
+        if not all_finite(self.training.phi()):
+            raise RunFailed(f"φ in {path} holds numbers that are not finite; {ANEW}")
 
     def note(self, record: Update | Validation, reporter: Reporter) -> None:
         """Record an update or a validation in metrics.csv."""
@@ -219,14 +227,15 @@ class _Member:
         """Save all that a resumed run needs."""
         # Copies, because a new state may hold one tensor of zeros many times, and the format has no shared memory.
         saved = {name: value.clone().contiguous() for name, value in self.training.checkpoint().items()}
+        self._metrics.sync()  # before they are counted
         saved[OFFSET] = torch.tensor(self._metrics.length(), device="cpu")
-        atomic_write(self.folder.path / CHECKPOINT, to_safetensors(saved))
+        write_tensors(self.folder.path / CHECKPOINT, saved, kept=self.folder.path / PREVIOUS)
 
     def finish(self) -> None:
         """Write the trained weights and close the run."""
         self.training.finish()
-        weights = {name: value.detach().cpu().contiguous() for name, value in self.training.learner.named_parameters()}
-        atomic_write(self.folder.path / WEIGHTS, to_safetensors(weights))
+        weights = {name: value.detach().cpu() for name, value in self.training.learner.named_parameters()}
+        write_tensors(self.folder.path / WEIGHTS, weights)
         self.folder.end(
             "done",
             updates=self.training.number,

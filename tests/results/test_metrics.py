@@ -7,7 +7,6 @@ import math
 import numpy as np
 import pytest
 
-from l2l_cli.core.errors import RunFailed
 from l2l_cli.results.metrics import Metric, MetricsFile
 
 ROWS = [Metric("a", 0, "loss", 1 / (step + 3), step, statistic="mean", problem="twice") for step in range(6)]
@@ -37,11 +36,41 @@ def test_a_run_that_restarts_from_nothing_writes_its_header_again(tmp_path):
     assert metrics.path.read_bytes() == before
 
 
-def test_rows_that_a_checkpoint_counts_on_are_missed(tmp_path):
+@pytest.mark.parametrize("damage", ["cut", "torn", "zeros", "gone"])
+def test_rows_that_a_checkpoint_counts_on_are_a_gap(tmp_path, capsys, damage):
+    metrics = MetricsFile(tmp_path / "metrics.csv")
+    metrics.append(ROWS[:3])
+    kept = metrics.length()
+    metrics.append(ROWS[3:5])
+    length, data = metrics.length(), metrics.path.read_bytes()
+    left = {"cut": data[:kept], "torn": data[: kept + 5], "zeros": data[:kept] + bytes(length - kept), "gone": b""}[damage]
+    metrics.path.write_bytes(left)
+    if damage == "gone":
+        metrics.path.unlink()
+    metrics.truncate(length)
+    assert "bytes of rows that its checkpoint counts; they stay a gap" in capsys.readouterr().err
+    metrics.append(ROWS[5:])
+    assert metrics.read().step.tolist() == ([5] if damage == "gone" else [0, 1, 2, 5])
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("line", ['a,0,loss,"0.1,9,,mean,,test,,', "a,0,loss", "a,x,loss,0.1,9,,mean,,test,,", "é\xff" * 99, "," * 99])
+def test_damaged_lines_are_left_out(tmp_path, capsys, line):
+    metrics = MetricsFile(tmp_path / "metrics.csv")
+    metrics.append(ROWS[:3])
+    with metrics.path.open("ab") as file:
+        file.write(line.encode("latin-1") + b"\n")
+    metrics.append(ROWS[3:])
+    assert metrics.read().step.tolist() == [0, 1, 2, 3, 4, 5]
+    assert "is damaged; 1 lines of it are left out" in capsys.readouterr().err
+
+
+def test_another_name_of_the_file_is_not_cut(tmp_path):
     metrics = MetricsFile(tmp_path / "metrics.csv")
     metrics.append(ROWS)
-    with pytest.raises(RunFailed, match="rows are lost"):
-        metrics.truncate(metrics.length() + 1)
+    (tmp_path / "other.csv").hardlink_to(metrics.path)
+    metrics.truncate(0)
+    assert len(MetricsFile(tmp_path / "other.csv").read()) == len(ROWS)
 
 
 def test_values_are_read_back_exactly_and_names_as_names(tmp_path):

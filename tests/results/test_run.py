@@ -13,6 +13,7 @@ import pytest
 
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.files import atomic_write
+from l2l_cli.results import provenance
 from l2l_cli.results import run as module
 from l2l_cli.results.run import RunFolder, identity
 
@@ -179,8 +180,8 @@ def test_a_run_of_another_version_is_read_unless_its_digits_are_unknown(tmp_path
 
 
 def test_a_package_outside_a_checkout_has_no_commit(monkeypatch):
-    monkeypatch.setattr(module.shutil, "which", lambda name: None)
-    assert module._commit() is None
+    monkeypatch.setattr(provenance.shutil, "which", lambda name: None)
+    assert provenance.commit() is None
 
 
 def test_results_need_no_torch():
