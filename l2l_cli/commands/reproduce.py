@@ -116,9 +116,10 @@ def _judged(
         write_results(folder.path / "results.csv", results)
         costs = cost_table(judged, measured)
     missing = _missing(asked, files)
-    folder.end("failed" if missing else "done")
+    folder.note()  # what the report says of the run itself
     page = _report(paper, request, judged, findings, costs, folder)
     report.write(replace(page, opening=[*page.opening, *missing]), folder.path)
+    folder.end("failed" if missing else "done")  # when all of it is written
     _show(paper, request, results, folder)
     for line in missing:
         print(line.replace("**", ""))

@@ -1,7 +1,7 @@
 """Files: the one door through which all that may last, or may be a stranger's, is written and read.
 
-What is written is whole at any moment, also after a power cut: content, then name, then folder reach the disk.  No link
-is followed at the end of a path, and nothing but a file is opened: a FIFO would be waited for, a device may do anything.
+What is written is whole at any moment, also after a power cut: content, then name, then folder reach the disk.  A link
+at the end of a path is not followed, and nothing but a file is opened: a FIFO would be waited for.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from l2l_cli.core.errors import UsageError
 
@@ -37,7 +37,7 @@ _FLAGS = {
 }
 
 
-def open_file(path: Path, mode: str = "rb") -> BinaryIO:
+def open_file(path: Path, mode: str = "rb") -> IO[bytes]:
     """Open a file as ``open`` does, if it is one.
 
     Args:
@@ -156,7 +156,7 @@ def make_folder(path: Path) -> None:
 
 
 def checksum(*parts: bytes | memoryview) -> str:
-    """Return 8 hex digits that tell content, in one or more parts, from the same with a few bits, or a stretch of it, damaged.
+    """Return 8 hex digits by which content, in one or more parts, is told from the same with damage.
 
     CRC-32, for it is the fastest at hand (5 GB/s against 1 GB/s of BLAKE2): it is to find damage, not forgery.
     """

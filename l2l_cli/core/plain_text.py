@@ -1,9 +1,10 @@
-"""JSON and YAML that anybody may have written, read as plain values of bounded size, without signs that a terminal obeys."""
+"""JSON and YAML that anybody may have written, as plain values of bounded size without signs that a terminal obeys."""
 
 from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -69,53 +70,69 @@ def parsed_yaml(text: str) -> object:
     """
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        _measure(text, loader)
+        measure = _Measure()
+        for event in yaml.parse(text, Loader=loader):
+            measure.see(event)
         return _cleaned(yaml.load(text, Loader=loader))
     except (yaml.YAMLError, RecursionError, TypeError, OverflowError) as error:
         raise ValueError(str(error)) from error
 
 
-def _measure(text: str, loader: Any) -> None:
-    """Count the values of a YAML text, aliases expanded, before anything is built of them."""
-    sizes: dict[str, int] = {}
-    open_: list[tuple[str | None, int, set[str] | None]] = []  # anchor, size before, keys of a mapping
-    total, turn = 0, [0]
-    for event in yaml.parse(text, Loader=loader):
-        match event:
-            case yaml.CollectionEndEvent():
-                anchor, before, _ = open_.pop()
-                turn.pop()
-                if anchor:
-                    sizes[anchor] = total - before
-                continue
-            case yaml.AliasEvent():
-                if event.anchor not in sizes:
-                    raise ValueError(f"the alias *{event.anchor} stands within itself, or for nothing")
-                total += sizes[event.anchor]
-            case yaml.NodeEvent():
-                total += 1
-            case _:
-                continue
-        _count_key(event, open_, turn)
-        if total > LARGEST_TREE:
-            raise ValueError(f"more than {LARGEST_TREE} values")
+@dataclass
+class _Level:
+    """A collection that is being read: its anchor, how much came before it, its keys if it has any, and its items."""
+
+    anchor: str | None
+    before: int
+    keys: set[str] | None
+    items: int = 0
+
+
+class _Measure:
+    """Counts the values of a YAML text, aliases expanded, before anything is built of them."""
+
+    def __init__(self) -> None:
+        self._total = 0
+        self._sizes: dict[str, int] = {}
+        self._levels: list[_Level] = []
+
+    def see(self, event: Any) -> None:
+        """Count what an event of the parser brings.
+
+        Raises:
+            ValueError: It is too much, or too deep, or a key that was there before.
+        """
+        if isinstance(event, yaml.CollectionEndEvent):
+            level = self._levels.pop()
+            if level.anchor:
+                self._sizes[level.anchor] = self._total - level.before
+        elif isinstance(event, yaml.NodeEvent):
+            self._count(event)
+            if self._levels:
+                self._as_item(event, self._levels[-1])
+            if isinstance(event, yaml.CollectionStartEvent):
+                keys: set[str] | None = set() if isinstance(event, yaml.MappingStartEvent) else None
+                self._levels.append(_Level(event.anchor, self._total - 1, keys))
+            if self._total > LARGEST_TREE or len(self._levels) > DEEPEST:
+                raise ValueError(f"more than {LARGEST_TREE} values, or {DEEPEST} levels")
+
+    def _count(self, event: Any) -> None:
+        if isinstance(event, yaml.AliasEvent):
+            if event.anchor not in self._sizes:
+                raise ValueError(f"the alias *{event.anchor} stands within itself, or for nothing")
+            self._total += self._sizes[event.anchor]
+            return
+        self._total += 1
         if isinstance(event, yaml.ScalarEvent) and event.anchor:
-            sizes[event.anchor] = 1
-        if isinstance(event, yaml.CollectionStartEvent):
-            open_.append((event.anchor, total - 1, set() if isinstance(event, yaml.MappingStartEvent) else None))
-            turn.append(0)
-            if len(open_) > DEEPEST:
-                raise ValueError(f"more than {DEEPEST} levels deep")
+            self._sizes[event.anchor] = 1
 
-
-def _count_key(event: Any, open_: list[tuple[str | None, int, set[str] | None]], turn: list[int]) -> None:
-    """Note a key of the innermost mapping, in which keys and values take turns."""
-    keys = open_[-1][2] if open_ else None
-    if keys is not None and turn[-1] % 2 == 0 and isinstance(event, yaml.ScalarEvent):
-        if event.value in keys:
-            raise ValueError(f"the key {event.value!r} stands twice in one mapping")
-        keys.add(event.value)
-    turn[-1] += 1
+    def _as_item(self, event: Any, level: _Level) -> None:
+        """Count an item of a collection: in a mapping, keys and values take turns."""
+        if level.keys is not None and level.items % 2 == 0 and isinstance(event, yaml.ScalarEvent):
+            if event.value in level.keys:
+                raise ValueError(f"the key {event.value!r} stands twice in one mapping")
+            level.keys.add(event.value)
+        level.items += 1
 
 
 def _cleaned(value: object) -> Any:

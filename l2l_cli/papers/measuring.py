@@ -20,7 +20,8 @@ from l2l_cli.learners.base import Learner
 from l2l_cli.papers.agenda import Job
 from l2l_cli.papers.base import Paper, Subject
 from l2l_cli.papers.measured import BEGAN, COST, COSTS, REUSED, TRIALS
-from l2l_cli.results.metrics import Metric, MetricsFile
+from l2l_cli.results.metrics import Metric
+from l2l_cli.results.sealed import write_rows
 from l2l_cli.runs.building import build_learner, build_task, is_meta_trained, prepare, store_of
 from l2l_cli.runs.loading import load_learner
 from l2l_cli.runs.progress import ExpectedWork
@@ -104,11 +105,7 @@ def _run_group(group: Group, bench: Bench, tell: Tell) -> None:
     """Train or tune seeds of one row, measure each and write the measurements."""
     measure = _train_and_measure if is_meta_trained(group.settings[0]) else _tune_and_measure
     for job, rows in zip(group.jobs, measure(group, bench, tell), strict=True):
-        file = bench.files[job.key]
-        partial = file.with_suffix(".part")
-        partial.unlink(missing_ok=True)
-        MetricsFile(partial).append(rows)
-        partial.replace(file)
+        write_rows(bench.files[job.key], rows)
 
 
 def _train_and_measure(group: Group, bench: Bench, tell: Tell) -> Iterator[list[Metric]]:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.files import open_file, refuse_links
@@ -56,7 +56,7 @@ class FolderLock:
                 file.flush()
             yield
 
-    def _wait(self, file: BinaryIO, patience: float) -> None:
+    def _wait(self, file: IO[bytes], patience: float) -> None:
         until, told = time.monotonic() + patience, False
         while not try_lock(file):
             if time.monotonic() >= until:

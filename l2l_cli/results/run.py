@@ -85,7 +85,12 @@ class RunFolder:
         atomic_write(path / CONFIG, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
         atomic_write(path / OVERRIDES, "".join(f"{override}\n" for override in overrides))
         if not holds:
-            facts = {"status": "new", "results": RESULTS, "identity": identity(config), "versions": {"l2l": __version__}}
+            facts = {
+                "status": "new",
+                "results": RESULTS,
+                "identity": identity(config),
+                "versions": {"l2l": __version__},
+            }
             run._write(facts)
         return run
 

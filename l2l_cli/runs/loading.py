@@ -51,7 +51,7 @@ def _weights(run: RunFolder, expected: int) -> dict[str, Tensor]:
     if not all_finite(weights):
         wrong = [name for name, value in weights.items() if not all_finite(value)]
         raise UsageError(
-            f"the weights in {path} are not finite ({', '.join(wrong)}): the run diverged, or the file is damaged; lower "
-            f"optimizer.lr and run again, or delete the file, and {again}"
+            f"the weights in {path} are not finite ({', '.join(wrong)}): the run diverged, or the file is damaged; "
+            f"lower optimizer.lr and run again, or delete the file, and {again}"
         )
     return weights

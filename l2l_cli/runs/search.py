@@ -132,8 +132,8 @@ def _trials(
     """Run the trials that are still to be run, and record each as it ends."""
     search, drawn, store = settings.search, draws(settings.search, settings.seed), store_of(settings)
     # What run.json holds counts as far as it is of these very draws.
-    pairs = takewhile(lambda pair: pair[1].items() <= pair[0].items(), zip(folder.facts().get("search", []), drawn))
-    trials: list[Entries] = [trial for trial, _ in pairs]
+    pairs = zip(folder.facts().get("search", []), drawn, strict=False)
+    trials: list[Entries] = [trial for trial, _ in takewhile(lambda pair: pair[1].items() <= pair[0].items(), pairs)]
     title = f"search {settings.run_name} seed {settings.seed}"
     total, before = search.trials * search.updates, len(trials) * search.updates
     with Reporter(title, total, before, relay) as reporter, STOP.held():

@@ -40,7 +40,9 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], kept: Path | None =
     content = to_safetensors(plain, {_KEY: _UNKNOWN})
     found = _PLACE.search(content)
     assert found is not None
-    atomic_write(path, [content[: found.start(1)], checksum(content).encode(), memoryview(content)[found.end(1) :]], kept)
+    atomic_write(
+        path, [content[: found.start(1)], checksum(content).encode(), memoryview(content)[found.end(1) :]], kept
+    )
 
 
 def read_tensors(path: Path, expected: int) -> dict[str, Tensor]:

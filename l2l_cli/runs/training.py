@@ -26,8 +26,9 @@ from l2l_cli.meta.online_training import OnlineTraining
 from l2l_cli.meta.rules import OnlineRule
 from l2l_cli.meta.training import Training, Update, Validation
 from l2l_cli.parallel.ranks import Ranks
+from l2l_cli.results.folder_lock import PATIENCE
 from l2l_cli.results.metrics import Metric, MetricsFile
-from l2l_cli.results.run import PATIENCE, RunFolder
+from l2l_cli.results.run import RunFolder
 from l2l_cli.runs.building import build_learner, build_task, prepare, run_facts
 from l2l_cli.runs.folders import WEIGHTS, claim, is_done
 from l2l_cli.runs.following import Follow, saves_after

@@ -43,7 +43,9 @@ def test_rows_that_a_checkpoint_counts_on_are_a_gap(tmp_path, capsys, damage):
     kept = metrics.length()
     metrics.append(ROWS[3:5])
     length, data = metrics.length(), metrics.path.read_bytes()
-    left = {"cut": data[:kept], "torn": data[: kept + 5], "zeros": data[:kept] + bytes(length - kept), "gone": b""}[damage]
+    left = {"cut": data[:kept], "torn": data[: kept + 5], "zeros": data[:kept] + bytes(length - kept), "gone": b""}[
+        damage
+    ]
     metrics.path.write_bytes(left)
     if damage == "gone":
         metrics.path.unlink()
@@ -54,7 +56,9 @@ def test_rows_that_a_checkpoint_counts_on_are_a_gap(tmp_path, capsys, damage):
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("line", ['a,0,loss,"0.1,9,,mean,,test,,', "a,0,loss", "a,x,loss,0.1,9,,mean,,test,,", "é\xff" * 99, "," * 99])
+@pytest.mark.parametrize(
+    "line", ['a,0,loss,"0.1,9,,mean,,test,,', "a,0,loss", "a,x,loss,0.1,9,,mean,,test,,", "é\xff" * 99, "," * 99]
+)
 def test_damaged_lines_are_left_out(tmp_path, capsys, line):
     metrics = MetricsFile(tmp_path / "metrics.csv")
     metrics.append(ROWS[:3])
