@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,11 +10,10 @@ from l2l_cli.config.compose import identity_of, identity_of_training
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.files import make_folder
 from l2l_cli.papers.agenda import Job
-from l2l_cli.papers.measured import COST, COSTS
+from l2l_cli.papers.measured import COSTS
 from l2l_cli.papers.measuring import Bench, Group, GroupChain
-from l2l_cli.results.metrics import MetricsFile
 from l2l_cli.results.run import identity
-from l2l_cli.results.sealed import is_whole
+from l2l_cli.results.sealed import drop_if_damaged
 from l2l_cli.results.store import Store
 from l2l_cli.runs.building import build_learner, build_task, is_meta_trained, store_of
 from l2l_cli.runs.contenders import problems_of
@@ -57,30 +55,12 @@ def work_of(jobs: Sequence[Job], folder: Path, root: Path) -> Work:
     settings = {job.key: job.settings(root) for job in jobs}
     files = {job.key: rows / _file_name(job, settings[job.key]) for job in jobs}
     for file in files.values():
-        _drop_if_damaged(file)
+        drop_if_damaged(file, COSTS)  # the last rows of each
     groups = _groups([job for job in jobs if not files[job.key].exists()], settings)
     bench = Bench(files)
     chains = [GroupChain(tuple(chain), bench) for chain in _chains(groups, settings)]
     pieces = [Piece(chain.name, chain.key, chain.seconds, chain) for chain in chains]
     return Work(files, pieces, store_of(settings[jobs[0].key]))
-
-
-def _drop_if_damaged(file: Path) -> None:
-    """Remove measurements that are not as they were written, so that they are made anew."""
-    if file.exists() and not _is_whole(file):
-        print(f"warning: {file} is damaged; it is measured again", file=sys.stderr)
-        file.unlink()
-
-
-def _is_whole(file: Path) -> bool:
-    """Say whether a job's measurements are as they were written; the costs are the last of them."""
-    if not is_whole(file):
-        return False
-    try:
-        frame = MetricsFile(file).read()
-    except ValueError:
-        return False
-    return {*COSTS} <= {*frame[frame.split == COST].metric}
 
 
 def _groups(jobs: Sequence[Job], settings: Mapping[str, Settings]) -> list[Group]:

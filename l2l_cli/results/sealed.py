@@ -3,34 +3,41 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import sys
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from l2l_cli.core.files import atomic_write, checksum, file_checksum, read_file
-from l2l_cli.results.metrics import Metric, csv_of
+from l2l_cli.results.metrics import Metric, MetricsFile, csv_of
 
 
 def write_rows(path: Path, rows: Iterable[Metric]) -> None:
-    """Write rows as a CSV file that ``is_whole`` until it is damaged."""
+    """Write rows as a CSV file, whole or not at all."""
     content = csv_of(rows).encode()
     # A checksum without its file says nothing; a file without its checksum is one of an older version.
     atomic_write(_seal(path), checksum(content) + "\n")
     atomic_write(path, content)
 
 
-def is_whole(path: Path) -> bool:
-    """Say whether a file of rows is as it was written.
-
-    Of older versions there is no checksum; then it must end with a whole line.
+def drop_if_damaged(path: Path, metrics: Collection[str]) -> None:
+    """Remove a file of rows that is not as it was written, or lacks some metrics, and say so.
 
     Raises:
         UsageError: Something else is in its place, such as a link.
     """
+    if os.path.lexists(path) and not _is_whole(path, metrics):
+        print(f"warning: {path} is damaged; it is measured again", file=sys.stderr)
+        path.unlink()
+
+
+def _is_whole(path: Path, metrics: Collection[str]) -> bool:
     seal = _seal(path)
     if os.path.lexists(seal):
-        return read_file(seal, 64).decode(errors="replace").strip() == file_checksum(path)
-    content = read_file(path)
-    return content.startswith(",".join(Metric._fields).encode() + b"\n") and content.endswith(b"\n")
+        if read_file(seal, 64).decode(errors="replace").strip() != file_checksum(path):
+            return False
+    elif not read_file(path).endswith(b"\n"):  # of an older version, which wrote no checksum
+        return False
+    return {*metrics} <= {*MetricsFile(path).read().metric}
 
 
 def _seal(path: Path) -> Path:
