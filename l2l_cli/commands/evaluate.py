@@ -18,7 +18,7 @@ from l2l_cli.core.ledger import LEDGER
 from l2l_cli.evaluation.contest import Problem, Standing, Unit, units_of
 from l2l_cli.evaluation.curves import rows_of
 from l2l_cli.results import report
-from l2l_cli.results.content import Report, Section
+from l2l_cli.results.content import Report, Section, code
 from l2l_cli.results.facts import TRAINED
 from l2l_cli.results.metrics import MetricsFile
 from l2l_cli.results.run import RunFolder
@@ -136,7 +136,7 @@ def _row(standing: Standing, stretch: float) -> dict[str, Any]:
 def _report(folder: RunFolder, settings: Settings, parent: RunFolder, table: pd.DataFrame, frame: pd.DataFrame) -> None:
     facts = parent.facts(TRAINED)
     opening = [
-        f"Learner `{settings.choices['learner']}` of `{parent.path}` ({facts['updates']} meta-updates, "
+        f"Learner {code(settings.choices['learner'])} of {code(parent.path)} ({facts['updates']} meta-updates, "
         f"{facts['skipped']} skipped, {facts['seconds']:.0f} s, {facts['meta_parameters']} meta-parameters), scored on "
         f"{settings.evaluation.episodes} fresh test episodes a seed, seeds {settings.evaluation.seeds}.  The loss at "
         "step t is that of the answer given before the t-th batch is learned from.  Intervals are bootstrapped over "

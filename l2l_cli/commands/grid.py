@@ -22,7 +22,7 @@ from l2l_cli.core.ledger import LEDGER
 from l2l_cli.evaluation.contest import DIVERGED, Contender, Problem, Standing, Unit, units_of
 from l2l_cli.evaluation.curves import rows_of
 from l2l_cli.results import report
-from l2l_cli.results.content import Report, Section
+from l2l_cli.results.content import Report, Section, code
 from l2l_cli.results.facts import TRAINED
 from l2l_cli.results.metrics import MetricsFile
 from l2l_cli.results.run import RunFolder
@@ -199,7 +199,7 @@ def _report(folder: RunFolder, settings: Settings, parent: RunFolder, comparison
     atomic_write(folder.path / "grid.csv", pd.DataFrame([cell.row() for cell in cells]).to_csv(index=False))
     facts, plan, run = parent.facts(TRAINED), settings.evaluation, comparisons[0].run
     opening = [
-        f"Learner `{settings.choices['learner']}` of `{parent.path}` ({facts['updates']} meta-updates, "
+        f"Learner {code(settings.choices['learner'])} of {code(parent.path)} ({facts['updates']} meta-updates, "
         f"{facts['seconds']:.0f} s, {facts['meta_parameters']} meta-parameters), scored on {plan.episodes} fresh test "
         f"episodes a seed, seeds {plan.seeds}, of every problem at every horizon.  The loss at step t is that of the "
         f"answer given before the t-th batch is learned from; shown is the one {run.where}.  Intervals are 95 %, "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib
 import inspect
 import typing
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from l2l_cli.config.classes import find_class
 from l2l_cli.core.errors import UsageError, did_you_mean
 from l2l_cli.core.nodes import Entries, Node
 
@@ -50,7 +50,7 @@ class Builder:
         """
         if "_target_" not in node:
             raise UsageError(f"{path} has no _target_: name the class, as in {path}._target_=package.module.Class")
-        target = _locate(str(node["_target_"]), path, self.trust)
+        target = find_class(str(node["_target_"]), path, self.trust)
         parameters = inspect.signature(target).parameters
         given = {name: value for name, value in self.offered.items() if name in parameters} | given
         entries = self._handed_down(node, target, [name for name in parameters if name not in given], path)
@@ -72,7 +72,7 @@ class Builder:
         entries = {name: value for name, value in node.items() if name != "_target_"}
         inner = {}
         for name in [name for name, value in entries.items() if _is_node(value)]:
-            part = _locate(str(entries[name]["_target_"]), f"{path}.{name}", self.trust)
+            part = find_class(str(entries[name]["_target_"]), f"{path}.{name}", self.trust)
             inner[name] = [key for key in inspect.signature(part).parameters if key not in self.offered]
         for key in [key for key in entries if key not in settable]:
             takers = [name for name, keys in inner.items() if key in keys]
@@ -122,29 +122,6 @@ def changed(node: Node, changes: Node, path: str) -> Entries:
             value = changed(place[last], value, f"{path}.{key}")
         place[last] = copy.deepcopy(value)
     return result
-
-
-def _locate(dotted: str, path: str, trust: Sequence[str] | None) -> type[Any]:
-    module_name, _, name = dotted.rpartition(".")
-    if not all(part.isidentifier() for part in dotted.split(".")) or not module_name:
-        raise UsageError(f"{path}._target_ must be package.module.Class, not {dotted!r}")
-    package = module_name.split(".")[0]
-    if trust is not None and package not in ("l2l_cli", *trust):
-        raise UsageError(
-            f"the saved {path} names {dotted}, which is not part of l2l; pass --trust {package} if you trust that code"
-        )
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise UsageError(
-            f"{path}._target_: there is no module {module_name!r} ({error}); a module beside the files of "
-            "--config-dir is found by its name"
-        ) from error
-    if not inspect.isclass(getattr(module, name, None)):
-        known = [key for key, value in vars(module).items() if inspect.isclass(value)]
-        raise UsageError(f"{path}._target_: {module_name} has no class {name!r}{did_you_mean(name, known)}")
-    found: type[Any] = getattr(module, name)
-    return found
 
 
 def _is_node(value: object) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
@@ -19,8 +18,9 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from l2l_cli.config.classes import add_folder
 from l2l_cli.config.groups import config_root, options, papers, recipes
-from l2l_cli.config.saved import upgraded
+from l2l_cli.config.saved import refuse_references, upgraded
 from l2l_cli.config.schema import GROUPS, Row, Settings
 from l2l_cli.config.user_folder import UserFolder
 from l2l_cli.core.errors import UsageError, did_you_mean
@@ -113,8 +113,7 @@ def search_path(config_dir: str | None) -> list[str]:
     folder = Path(config_dir).resolve()
     if not folder.is_dir():
         raise UsageError(f"--config-dir {config_dir} is no folder; name one that holds task/, learner/, … files")
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
+    add_folder(folder)
     return [f"hydra.searchpath=[{quoted(f'{UserFolder.scheme()}://{folder}')}]"]
 
 
@@ -167,13 +166,16 @@ def settings_of_run(config: Node, present: Settings) -> Settings:
     Raises:
         UsageError: It is not what this version or an older one writes.
     """
+    refuse_references(config)
     try:
         merged = OmegaConf.merge(OmegaConf.structured(Settings), upgraded(config))
         settings = OmegaConf.to_object(merged)
     except ConfigError as error:
         raise UsageError(f"the run's config.yaml cannot be read: {_first_line(error)}") from error
     assert isinstance(settings, Settings)
-    places = {name: getattr(present, name) for name in ("hardware", "data", "store", "output")}
+    if not all(isinstance(settings.choices.get(group), str) for group in ("task", "learner")):
+        raise UsageError("the run's config.yaml does not say which task and learner were chosen (choices)")
+    places = {name: getattr(present, name) for name in ("hardware", "data", "store", "output", "config_dir")}
     return replace(settings, **places)
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from l2l_cli.config.saved_images import IMAGE_TASKS, image_task
+from l2l_cli.core.errors import UsageError
 from l2l_cli.core.nodes import Entries, Node
 
 Upgrade = Callable[[Node], Node]
@@ -53,6 +54,24 @@ UPGRADES: dict[str, Upgrade] = {
 def upgraded(config: Node) -> Entries:
     """Return a saved configuration as this version would have written it."""
     return {key: _upgraded(value) for key, value in config.items()}
+
+
+def refuse_references(config: object) -> None:
+    """See that a saved configuration is plain: what was saved was resolved, and a stranger's would read our secrets.
+
+    Raises:
+        UsageError: It holds a ``${…}``.
+    """
+    match config:
+        case Mapping():
+            for key, value in config.items():
+                refuse_references(key)
+                refuse_references(value)
+        case list():
+            for value in config:
+                refuse_references(value)
+        case str() if "${" in config:
+            raise UsageError(f"the run's config.yaml holds {config!r}, which a saved configuration must not refer to")
 
 
 def _upgraded(value: object) -> object:

@@ -75,6 +75,11 @@ class Report:
     sections: Sequence[Section] = ()
 
 
+def code(text: object) -> str:
+    """Return text as code in Markdown, whatever marks it has itself."""
+    return f"`{' '.join(str(text).split()).replace('`', chr(39))}`"
+
+
 def listed(items: Iterable[str]) -> str:
     """Return items as a list in Markdown."""
     return "* " + "\n* ".join(items)

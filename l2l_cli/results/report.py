@@ -24,14 +24,23 @@ def write(report: Report, folder: Path) -> None:
 
 def markdown(report: Report, folder: Path) -> str:
     """Return a report as Markdown, with figures linked relative to ``folder``."""
-    parts = [f"# {report.title}", *report.opening]
+    parts = [f"# {_line(report.title)}", *report.opening]
     for section in report.sections:
-        parts += [f"## {section.title}", *section.paragraphs()]
+        parts += [f"## {_line(section.title)}", *section.paragraphs()]
         parts += [markdown_table(table, section.formats) for table in section.tables]
         for figure in section.figures:
             link = figure.path.relative_to(folder).as_posix()
             parts.append(f"![{figure.caption}]({link})\n\n*{figure.caption}*")
-    return "\n\n".join(parts) + "\n"
+    return _without_tags("\n\n".join(parts) + "\n")
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _without_tags(text: str) -> str:
+    """Let what would begin a tag of HTML, which may be in any name, be read as it is."""
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)
 
 
 def page(report: Report) -> str:

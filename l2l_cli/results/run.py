@@ -265,7 +265,7 @@ def _nearest(path: Path) -> str:
     if path.is_absolute() and root == Path(path.anchor):
         return ""  # a search of the whole disk would help nobody
     for depth in range(1, 4):
-        runs = {run.parent.name: str(run.parent) for run in sorted(root.glob("*/" * depth + RUN))}
+        runs = {run.parent.name: printable(str(run.parent)) for run in sorted(root.glob("*/" * depth + RUN))}
         if runs:
             close = [repr(runs[name]) for name in difflib.get_close_matches(path.name, runs, n=3, cutoff=0.5)]
             if close:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from l2l_cli.learners.base import Learner
 from l2l_cli.parallel.replicated import Replicated
 from l2l_cli.results.store import GIGABYTE, Store
 from l2l_cli.tasks.base import Task
+from l2l_cli.tasks.images.datasets import default_folder
 from l2l_cli.tasks.vary import Variations
 
 _META_TRAINED: dict[str, bool] = {}
@@ -100,6 +102,8 @@ def variation(settings: Settings, changes: Node, path: str, builder: Builder = b
         UsageError: See ``build_task``.
     """
     node = changes if "_target_" in changes else changed(settings.task, changes, "task")
+    if builder.trust is not None:
+        _refuse_paths(node, Path(settings.data.dir or default_folder()).expanduser(), path)
     task: Task = _for_tasks(settings, builder)(node, path)
     if (replicas := settings.hardware.replicas) > 1:
         if task.spec.examples < replicas:
@@ -109,6 +113,28 @@ def variation(settings: Settings, changes: Node, path: str, builder: Builder = b
             )
         return task.with_model(Replicated(task.model, replicas, task.spec.inputs))
     return task
+
+
+def _refuse_paths(node: object, folder: Path, path: str) -> None:
+    """See that a saved configuration reads nothing outside of the folder of data sets.
+
+    Raises:
+        UsageError: It names another place.
+    """
+    match node:
+        case Mapping():
+            for name, value in node.items():
+                _refuse_paths(value, folder, f"{path}.{name}")
+        case list():
+            for value in node:
+                _refuse_paths(value, folder, path)
+        case str() if node[:1] in ("~", "/", "\\") or ".." in Path(node).parts or Path(node).is_absolute():
+            place = (folder / Path(node).expanduser()).resolve()
+            if not place.is_relative_to(folder.resolve()):
+                raise UsageError(
+                    f"the saved {path} is {node}, which is outside of {folder}; if that is your own, add "
+                    f"data.dir={Path(node).parent}"
+                )
 
 
 def build_learner(

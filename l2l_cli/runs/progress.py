@@ -42,9 +42,9 @@ class Reporter:
         """Show the bar."""
         if self._console.is_terminal and self._relay is None:
             columns = (
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
-                TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[note]}"),
+                TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[note]}", markup=False),
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
             )
@@ -83,7 +83,7 @@ class Reporter:
     def say(self, text: str) -> None:
         """Print a line."""
         if self._relay is None:
-            self._console.print(text, highlight=False, soft_wrap=True)
+            self._console.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
 class ExpectedWork:

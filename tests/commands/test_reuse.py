@@ -42,7 +42,7 @@ def computed(tmp_path, monkeypatch):
 @pytest.fixture
 def does(computed, monkeypatch, capsys):
     """Run a command; return what is computed, and what it says of the store."""
-    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **options: Path(path).write_bytes(b""))  # takes longest
+    monkeypatch.setattr(Figure, "savefig", lambda figure, file, **options: file.write(b""))  # takes longest
     monkeypatch.setattr(Figure, "get_layout_engine", lambda figure: None)
 
     def done(arguments):

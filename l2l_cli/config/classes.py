@@ -1,0 +1,129 @@
+"""Classes that a configuration names: where they are looked for, and which of them a saved configuration may name."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from l2l_cli.core.errors import UsageError, did_you_mean
+
+PACKAGE = "l2l_cli"
+
+ROOMS = ("learners", "meta", "models", "optimizers", "tasks")
+"""Parts of the package in which the classes are that a saved configuration may name."""
+
+KINDS = {
+    "tasks.base.Task": ("task",),
+    "learners.base.Learner": ("learner",),
+    "optimizers.base.Optimizer": ("optimizer",),
+    "meta.gradient.Estimator": ("gradient",),
+    "meta.rules.OnlineRule": ("gradient",),
+    "meta.horizon.Horizon": (),
+    "meta.loss.MetaLoss": (),
+    "meta.replay.Replay": (),
+    "models.architecture.Architecture": (),
+    "optimizers.preprocess.Preprocess": (),
+    "tasks.images.data.Images": (),
+}
+"""Bases of these classes, with the keys of the configuration that are of such a kind alone."""
+
+_FOLDERS: list[Path] = []
+
+
+def add_folder(folder: Path) -> None:
+    """Let modules be found in the folder of ``--config-dir``: last, so that none of them takes the place of another."""
+    if folder in _FOLDERS and str(folder) in sys.path:
+        return
+    for earlier in _FOLDERS:
+        sys.path[:] = [place for place in sys.path if place != str(earlier)]
+        for name, module in [*sys.modules.items()]:
+            if Path(getattr(module, "__file__", None) or "/").is_relative_to(earlier):
+                del sys.modules[name]  # this folder's own may have the same name
+    _FOLDERS[:] = [folder]
+    sys.path.append(str(folder))
+
+
+def find_class(dotted: str, path: str, trust: Sequence[str] | None) -> type[Any]:
+    """Return the class of a dotted name.
+
+    Args:
+        dotted: The name, as package.module.Class.
+        path: Key of its node in the configuration, for messages.
+        trust: Packages beside l2l_cli whose classes a saved configuration may name; None is for what the user typed.
+
+    Raises:
+        UsageError: There is no such class, or a saved configuration may not name it.
+    """
+    module, _, name = dotted.rpartition(".")
+    if not all(part.isidentifier() for part in dotted.split(".")) or not module:
+        raise UsageError(f"{path}._target_ must be package.module.Class, not {dotted!r}")
+    package, *rooms = module.split(".")
+    if trust is not None and package != PACKAGE and package not in trust:
+        raise UsageError(
+            f"the saved {path} names {dotted}, which is not part of l2l; pass --trust {package} if you trust that code"
+        )
+    if trust is not None and package == PACKAGE and (not rooms or rooms[0] not in ROOMS):
+        raise _not_for_saved(path, dotted)
+    _see_that_it_is_the_users(package)
+    found = getattr(_imported(module, path), name, None)
+    if not inspect.isclass(found):
+        known = [key for key, value in vars(sys.modules[module]).items() if inspect.isclass(value)]
+        raise UsageError(f"{path}._target_: {module} has no class {name!r}{did_you_mean(name, known)}")
+    if trust is not None and not _may_be_saved(found, path, trust):
+        raise _not_for_saved(path, dotted)
+    return found
+
+
+def _not_for_saved(path: str, dotted: str) -> UsageError:
+    return UsageError(f"the saved {path} names {dotted}, which is nothing that a {path.rpartition('.')[2]} can be")
+
+
+def _may_be_saved(found: type[Any], path: str, trust: Sequence[str]) -> bool:
+    """Say whether a class is defined where it may be, and of a kind that a configuration names."""
+    package = found.__module__.split(".")[0]
+    if package != PACKAGE:
+        return package in trust
+    bases = {f"{base.__module__}.{base.__qualname__}".removeprefix(f"{PACKAGE}.") for base in found.__mro__}
+    keys = {key for one in bases & set(KINDS) for key in KINDS[one]}
+    expected = {key for each in KINDS.values() for key in each}
+    return bool(bases & set(KINDS)) and (path not in expected or path in keys)
+
+
+def _see_that_it_is_the_users(package: str) -> None:
+    """See that a module of the user's is not another's of the same name.
+
+    Raises:
+        UsageError: It is.
+    """
+    for folder in _FOLDERS:
+        if not ((folder / f"{package}.py").is_file() or (folder / package).is_dir()):
+            continue
+        there = getattr(sys.modules.get(package), "__spec__", None) or importlib.util.find_spec(package)
+        places = [] if there is None else [there.origin or "", *(there.submodule_search_locations or ())]
+        if places and not any(Path(place).is_relative_to(folder) for place in places):
+            raise UsageError(
+                f"module {package!r} is found at {places[0] or places[-1]}, not in --config-dir {folder}; rename yours"
+            )
+
+
+def _imported(module: str, path: str) -> Any:
+    """Import a module.
+
+    Raises:
+        UsageError: There is no such module, or it imports one that is not there.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        if not f"{module}.".startswith(f"{missing}."):
+            raise UsageError(f"{path}._target_: {module} imports {missing}, which is not installed") from error
+        where = (
+            f"in --config-dir {_FOLDERS[0]}" if _FOLDERS else "among what is installed; --config-dir says where else"
+        )
+        raise UsageError(f"{path}._target_: there is no module {missing!r} {where}") from error
