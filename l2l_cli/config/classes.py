@@ -33,6 +33,10 @@ KINDS = {
 """Bases of these classes, with the keys of the configuration that are of such a kind alone."""
 
 _FOLDERS: list[Path] = []
+"""Folder of ``--config-dir``, if there is one."""
+
+_USERS: set[str] = set()
+"""Names of the packages that were first imported for a configuration."""
 
 
 def add_folder(folder: Path) -> None:
@@ -41,9 +45,9 @@ def add_folder(folder: Path) -> None:
         return
     for earlier in _FOLDERS:
         sys.path[:] = [place for place in sys.path if place != str(earlier)]
-        for name, module in [*sys.modules.items()]:
-            if Path(getattr(module, "__file__", None) or "/").is_relative_to(earlier):
-                del sys.modules[name]  # this folder's own may have the same name
+    for name in [name for name in sys.modules if name.split(".")[0] in _USERS]:
+        del sys.modules[name]  # this folder's own may have the same name
+    _USERS.clear()
     _FOLDERS[:] = [folder]
     sys.path.append(str(folder))
 
@@ -117,6 +121,9 @@ def _imported(module: str, path: str) -> Any:
     Raises:
         UsageError: There is no such module, or it imports one that is not there.
     """
+    package = module.split(".")[0]
+    if package not in sys.modules:
+        _USERS.add(package)
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
