@@ -24,17 +24,10 @@ TEMPORARY = ".tmp"
 LARGEST = 1 << 40
 """Bytes of a file that is read, where a reader knows no closer bound."""
 
-_CAREFUL = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_CAREFUL = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 _NO_FOLDERS = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES)
 """Errors of file systems that cannot bring a folder to the disk, and of folders that may not be read."""
-
-_FLAGS = {
-    "rb": os.O_RDONLY,
-    "ab": os.O_WRONLY | os.O_APPEND | os.O_CREAT,
-    "a+b": os.O_RDWR | os.O_APPEND | os.O_CREAT,
-    "xb": os.O_WRONLY | os.O_CREAT | os.O_EXCL,
-}
 
 
 def open_file(path: Path, mode: str = "rb") -> IO[bytes]:
@@ -50,7 +43,7 @@ def open_file(path: Path, mode: str = "rb") -> IO[bytes]:
     """
     if os.path.lexists(path):
         _refuse(path, os.lstat(path).st_mode)
-    file = os.fdopen(os.open(path, _FLAGS[mode] | _CAREFUL, 0o666), mode)
+    file = open(path, mode, opener=lambda name, flags: os.open(name, flags | _CAREFUL, 0o666))
     try:
         _refuse(path, os.fstat(file.fileno()).st_mode)  # what is there may have changed since
     except UsageError:

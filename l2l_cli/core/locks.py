@@ -1,4 +1,9 @@
-"""Locks of files that end with the process that holds them, however it ends, and that no process inherits."""
+"""Locks of files that end with the process that holds them, however it ends, and that no process inherits.
+
+On POSIX by fcntl: filelock's lock empties the file that says who has it, and a forked process inherits it, in versions
+before 4; and where a file system has no flock, its lock outlives its process.  Elsewhere by filelock, on a file beside
+the one that is locked, whose content others must be able to read.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +12,33 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+from weakref import WeakKeyDictionary
+
+from l2l_cli.core.files import open_file
 
 if sys.platform != "win32":
     import fcntl
 
+HAS_FCNTL = sys.platform != "win32"
+
+_BESIDE: WeakKeyDictionary[IO[Any], Any] = WeakKeyDictionary()
+"""Locks of filelock by the open file that each stands for, whose end is theirs."""
+
 
 def try_lock(file: IO[Any]) -> bool:
-    """Try to lock an open file until it is closed or its process ends; on systems without such locks, return True.
+    """Try to lock an open file until it is closed or its process ends.
 
     By flock, so that this process too may open the file and see that it is locked.
     """
-    if sys.platform == "win32":
+    if not HAS_FCNTL:
+        from filelock import Timeout
+
+        lock = _beside(Path(file.name))
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            return False
+        _BESIDE[file] = lock
         return True
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -26,26 +47,37 @@ def try_lock(file: IO[Any]) -> bool:
     return True
 
 
+def _beside(path: Path) -> Any:
+    from filelock import FileLock
+
+    return FileLock(path.with_name(f"{path.name}.held"))
+
+
 # The others are POSIX locks: a process that a launcher forks would inherit flock's, and keep them after this one.
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Wait until no other process has locked a file, and keep it locked in the block; nothing on Windows.
+    """Wait until no other process has locked a file, and keep it locked in the block.
 
     A file may be locked by one block of a process at a time, which must not open it meanwhile.
     """
-    with path.open("a") as file:
-        if sys.platform != "win32":
-            fcntl.lockf(file, fcntl.LOCK_EX)
+    with open_file(path, "ab") as file:
+        if not HAS_FCNTL:
+            with _beside(path):
+                yield
+            return
+        fcntl.lockf(file, fcntl.LOCK_EX)
         yield
 
 
 def is_locked(path: Path) -> bool:
     """Return whether another process has locked a file; False if there is no such file."""
-    if sys.platform == "win32" or not path.exists():
+    if not path.exists():
         return False
-    with path.open("a") as file:
+    with open_file(path, "ab") as file:
+        if not HAS_FCNTL:
+            return not try_lock(file)
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
@@ -59,7 +91,10 @@ def wait_for(path: Path) -> str:
     Raises:
         FileNotFoundError: There is no such file.
     """
-    with path.open() as file:
-        if sys.platform != "win32":
+    with open_file(path) as file:
+        if HAS_FCNTL:
             fcntl.lockf(file, fcntl.LOCK_SH)
-        return file.read()
+        else:
+            with _beside(path):
+                pass
+        return file.read().decode()

@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from l2l_cli.core.files import TEMPORARY, atomic_write
+from l2l_cli.core.errors import UsageError
+from l2l_cli.core.files import TEMPORARY, atomic_write, open_file
 from l2l_cli.core.fingerprint import of_code
 from l2l_cli.core.nodes import Entries, Node
+from l2l_cli.core.plain_text import parsed_json
 from l2l_cli.results.run import RESULTS
 
 if TYPE_CHECKING:
@@ -100,7 +102,8 @@ class Store:
         try:
             path = self._folder / kind / _file(identity)
             path.parent.mkdir(parents=True, exist_ok=True)
-            atomic_write(path, _parquet(named, _metadata(identity, json.dumps(facts))))
+            # An entry that a power cut takes away is computed again.
+            atomic_write(path, _parquet(named, _metadata(identity, json.dumps(facts))), lasting=False)
         except OSError as error:
             self._refused(error)
 
@@ -152,23 +155,24 @@ class Store:
 
     def _read(self, path: Path, identity: str, values: bool) -> Kept | None:
         """Read a file; None if it is missing, damaged, which is said once, or another key's."""
-        if not path.is_file():
+        if not os.path.lexists(path):
             return None
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         try:
-            with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            with open_file(path) as opened, pq.ParquetFile(opened, page_checksum_verification=True) as file:
                 noted = {name.decode(): text.decode() for name, text in file.schema_arrow.metadata.items()}
                 if noted != _metadata(noted["identity"], noted["facts"]):
                     raise OSError("its metadata are not as they were written")
                 if noted["identity"] != identity:  # a name may stand for more than one key
                     return None
                 column = file.read(columns=["value"])["value"].to_numpy() if values else np.empty(0)
-                return Kept(json.loads(noted["facts"]), column)
+                known = parsed_json(noted["facts"])
+                return Kept(known, column) if isinstance(known, dict) else None
         except FileNotFoundError:  # another process has just pruned it
             return None
-        except (pa.ArrowException, OSError, ValueError, KeyError, AttributeError) as error:
+        except (pa.ArrowException, UsageError, OSError, ValueError, KeyError, AttributeError) as error:
             if path not in self._told:
                 self._told.add(path)
                 reason = " ".join(str(error).split())[:120]

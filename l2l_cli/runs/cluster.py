@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 from l2l_cli.config.hardware import Hardware
 from l2l_cli.core.errors import UsageError
-from l2l_cli.core.files import atomic_write
+from l2l_cli.core.files import atomic_write, open_file
 from l2l_cli.core.locks import try_lock
+from l2l_cli.core.plain_text import read_text
 from l2l_cli.core.stop import STOP
 from l2l_cli.runs.pieces import Carrying
 from l2l_cli.runs.progress_files import ProgressFile, stands_of
@@ -147,7 +148,7 @@ def _standing(carrying: Carrying, folder: Path, hardware: Hardware) -> PieceStat
         return PieceState(name, "failed", stand.note)
     if stand is not None and stand.state == "done" and time.time() - stand.when < JUST_NOW:
         return PieceState(name, "running", "done just now")
-    job = _job_of(carrying.path).read_text(encoding="utf-8")
+    job = read_text(_job_of(carrying.path))
     state = _state_of(job, folder, hardware)
     return (
         PieceState(name, "waiting", f"job {job}") if state is None else PieceState(name, "lost", f"job {job} {state}")
@@ -234,7 +235,7 @@ def _job_of(path: Path) -> Path:
 def _locked(path: Path) -> Iterator[None]:
     """Hold a lock, after whoever has it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
+    with open_file(path, "ab") as file:
         while not try_lock(file):
             time.sleep(TURN)
         yield
@@ -243,7 +244,7 @@ def _locked(path: Path) -> Iterator[None]:
 def _is_locked(path: Path) -> bool:
     if not path.exists():
         return False
-    with path.open(encoding="utf-8") as file:
+    with open_file(path) as file:
         return not try_lock(file)
 
 
@@ -251,7 +252,7 @@ def _is_locked(path: Path) -> bool:
 def _turn(slots: Sequence[Path]) -> Iterator[None]:
     """Hold one of some locks, the first that is free."""
     with ExitStack() as files:
-        opened = [files.enter_context(path.open("a", encoding="utf-8")) for path in slots]
+        opened = [files.enter_context(open_file(path, "ab")) for path in slots]
         while True:
             mine = next((file for file in opened if try_lock(file)), None)
             if mine is not None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from l2l_cli.core.errors import UsageError
+from l2l_cli.core.files import open_file
+from l2l_cli.core.plain_text import in_one_line, parsed_json, read_text
 
 SELDOM = 1.0
 """Seconds between two writings of one file, at least."""
@@ -65,8 +68,11 @@ class ProgressFile:
         where = f"{socket.gethostname()} {os.getpid()}"
         stand = Stand(self._name, state, self._done, self._total, note, time.time(), where)
         # Not through to the disk: what a crash of the machine loses here is of no use after it.
-        temporary = self._path.with_name(f".{self._path.name}.{socket.gethostname()}.{os.getpid()}")
-        temporary.write_text(json.dumps(stand._asdict()), encoding="utf-8")
+        temporary = self._path.with_name(
+            f".{self._path.name}.{socket.gethostname()}.{os.getpid()}-{secrets.token_hex(4)}"
+        )
+        with open_file(temporary, "xb") as file:
+            file.write(json.dumps(stand._asdict()).encode())
         temporary.replace(self._path)
 
 
@@ -79,9 +85,12 @@ def stands_of(paths: Mapping[str, Path]) -> dict[str, Stand]:
     stands = {}
     for key, path in paths.items():
         try:
-            stands[key] = Stand(**json.loads(path.read_text(encoding="utf-8")))
+            found: Any = parsed_json(read_text(path))
+            stands[key] = Stand(**found)._replace(done=float(found["done"]), total=float(found["total"]))
         except FileNotFoundError:
             continue
-        except (ValueError, TypeError) as error:
-            raise UsageError(f"{path} is damaged ({error}); delete it and run the same command again") from error
+        except (ValueError, TypeError, KeyError) as error:
+            raise UsageError(
+                f"{path} is damaged ({in_one_line(error)}); delete it and run the same command again"
+            ) from error
     return stands
