@@ -127,6 +127,9 @@ class Linearizer:
         with torch.enable_grad():
             with LinearNormalisation(), LeanPooling():
                 outputs = self._function(at, inputs)
+            if not outputs.requires_grad:  # as of the first segment of a network, from which its forward detaches
+                zeros = {name: torch.zeros_like(value) for name, value in params.items()}
+                return Linearization(outputs, lambda v: torch.zeros_like(outputs), lambda u: zeros)
             w = torch.zeros_like(outputs).requires_grad_()
             pulled = torch.autograd.grad(outputs, list(at.values()), w, create_graph=True, materialize_grads=True)
 

@@ -208,12 +208,7 @@ class Model:
 
     def manner(self, params: Params, inputs: Tensor) -> Manner:
         """Return how the network is called for parameters (E, ...) and inputs (E, N, ...) like these."""
-        key = inputs.shape[1:], inputs.dtype
-        if key not in self._manners:
-            apart = self.in_turn is True or self.in_turn == inputs.device.type
-            together = None if apart else self._side_by_side
-            self._manners[key] = find_out(self._module, self._one, together, params, inputs)
-        return self._manners[key]
+        return self._given(params, inputs)[2]
 
     def _given(self, params: Params, inputs: Tensor) -> tuple[Params, Tensor, Manner]:
         """Return parameters and inputs as the network takes them, and how it is called."""
@@ -222,7 +217,12 @@ class Model:
             inputs = inputs.to(dtype)
         if any(value.dtype != dtype for value in params.values()):
             params = {name: value.to(dtype) for name, value in params.items()}
-        manner = self.manner(params, inputs)
+        key = inputs.shape[1:], inputs.dtype
+        if key not in self._manners:
+            apart = self.in_turn is True or self.in_turn == inputs.device.type
+            together = None if apart else self._side_by_side
+            self._manners[key] = find_out(self._module, self._one, together, params, inputs)
+        manner = self._manners[key]
         return params, inputs.clone() if manner.copies else inputs, manner
 
 

@@ -65,8 +65,15 @@ class FirstOrder(Optimizer[Memory], ABC):
 
     def step(self, point: Point, memory: Memory) -> tuple[Params, Memory]:
         """Move by the displacement."""
-        displacement, memory = self.update(point.grad, memory)
+        displacement, memory = self.update(self.shown(point.grad), memory)
         return added(point.params, displacement), memory
+
+    def shown(self, grad: Params) -> Params:
+        """Return the gradient in the type of this rule's φ, whatever that of the network; as it is without a φ."""
+        own = next(self.parameters(), None)
+        if own is None or all(value.dtype == own.dtype for value in grad.values()):
+            return grad
+        return {name: value.to(own.dtype) for name, value in grad.items()}
 
     def compiled_steps(self) -> CompiledSteps[Memory] | Path:
         """Return compiled steps that take gradients as data and equal ``update``; or why there are none."""
@@ -79,7 +86,8 @@ class FirstOrder(Optimizer[Memory], ABC):
         steps = self.compiled_steps()
         if isinstance(steps, Path):
             return steps
-        return Path(why_not=fitting.obstacle) if fitting.obstacle else UnrollOfOne(fitting, steps)
+        why_not = fitting.obstacle_for(self)
+        return Path(why_not=why_not) if why_not else UnrollOfOne(fitting, steps)
 
 
 def positive(**values: float) -> None:
@@ -111,7 +119,7 @@ def zeros(params: Params) -> Params:
 
 def added(params: Params, displacement: Params) -> Params:
     """Return params + displacement."""
-    return {name: value + displacement[name] for name, value in params.items()}
+    return {name: value + displacement[name].to(value.dtype) for name, value in params.items()}
 
 
 def decayed(old: Params, new: Params, decay: float, gain: float) -> Params:
