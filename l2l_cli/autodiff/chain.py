@@ -90,18 +90,23 @@ class Chain:
         recompute: Whether only the inputs of each segment are kept, and its activations computed again when a gradient
             or a product needs them: less memory, and at most one forward pass more for each.  ``torch.func.vjp``
             refuses such a gradient.
+        draws: Whether the network draws random numbers.
     """
 
     def __init__(
-        self, parts: Sequence[nn.Module], function_of: Callable[[nn.Module], NetworkFunction], recompute: bool
+        self,
+        parts: Sequence[nn.Module],
+        function_of: Callable[[nn.Module], NetworkFunction],
+        recompute: bool,
+        draws: bool = False,
     ) -> None:
         self._segments = [Segment(list(trained(part)), function_of(part)) for part in parts]
-        self._recompute = recompute
+        self._recompute, self._draws = recompute, draws
 
-    def __call__(self, params: Params, inputs: Tensor, draws: bool = False) -> Tensor:
-        """Return the outputs; ``draws`` is whether the network draws random numbers."""
+    def __call__(self, params: Params, inputs: Tensor) -> Tensor:
+        """Return the outputs."""
         for segment in self._segments:
-            inputs = segment(params, inputs, self._recompute and torch.is_grad_enabled(), draws)
+            inputs = segment(params, inputs, self._recompute and torch.is_grad_enabled(), self._draws)
         return inputs
 
     def linearize(self, params: Params, inputs: Tensor) -> Linearization:

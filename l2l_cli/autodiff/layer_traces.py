@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Generator, Tensor, nn
 
-from l2l_cli.autodiff.pure import pure
+from l2l_cli.autodiff.pure import NONE, Habits, pure
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import integers
 from l2l_cli.core.types import Params
@@ -38,7 +38,7 @@ class ObservedPass(NamedTuple):
     layer_outputs: Params
 
 
-def observe(module: nn.Module, params: Params, inputs: Tensor, shifts: Params) -> ObservedPass:
+def observe(module: nn.Module, params: Params, inputs: Tensor, shifts: Params, habits: Habits = NONE) -> ObservedPass:
     """Compute the outputs (N, ...) of one episode, and keep the inputs and outputs of its layers.
 
     Args:
@@ -47,6 +47,7 @@ def observe(module: nn.Module, params: Params, inputs: Tensor, shifts: Params) -
         inputs: Inputs of the network, (N, ...).
         shifts: Zeros that are added to each layer's outputs, by name, so that a derivative with respect to them is one
             with respect to the pre-activations; empty adds nothing.
+        habits: What the network does when it is called.
 
     Raises:
         UsageError: A module with such parameters is called twice in a pass, or shares them with another one, so that no
@@ -82,7 +83,7 @@ def observe(module: nn.Module, params: Params, inputs: Tensor, shifts: Params) -
             owners |= {key: name or "the network itself" for full, key in own.items() if full in params}
             if others or not own.keys().isdisjoint(params):
                 hooks.callback(part.register_forward_hook(hook_of(name, *others[:1] or [""])).remove)
-        return ObservedPass(pure(module)(params, inputs), layer_inputs, layer_outputs)
+        return ObservedPass(pure(module, habits)(params, inputs), layer_inputs, layer_outputs)
 
 
 def curvature_vectors(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from l2l_cli.core.types import Params
@@ -19,8 +20,28 @@ NetworkFunction = Callable[[Params, Tensor], Tensor]
 _TABLES = ("_parameters", "_buffers", "_modules")
 """A module's tables of what belongs to it, which a call may add to."""
 
+_FUSED = ("mkldnn_rnn_layer", "_cudnn_rnn", "_scaled_dot_product")
+"""Parts of the names of operations that have no second derivatives; others of torch's do the same."""
 
-def pure(module: nn.Module) -> NetworkFunction:
+
+class Habits(NamedTuple):
+    """What a network does when it is called, as ``Watch`` sees it.
+
+    Attributes:
+        draws: Whether it draws random numbers, as dropout does.
+        fused: Whether it uses operations without second derivatives, as Jacobian products take, where there are others.
+        copies: Whether it changes its inputs in place, so that it must be given copies.
+    """
+
+    draws: bool = False
+    fused: bool = False
+    copies: bool = False
+
+
+NONE = Habits()
+
+
+def pure(module: nn.Module, habits: Habits = NONE) -> NetworkFunction:
     """Return a module as a function of its parameters, or of some of them, and its inputs.
 
     Every call sees the buffers and the attributes that the module has.  What it changes in them, as running statistics
@@ -28,7 +49,7 @@ def pure(module: nn.Module) -> NetworkFunction:
     changes stay.  Parameters that are not given have the module's own values.
     """
     parts = list(module.modules())
-    recurrent = any(isinstance(part, nn.RNNBase) for part in parts)
+    settings: Callable[[], AbstractContextManager[None]] = _unfused if habits.fused else nullcontext
 
     def call(params: Params, inputs: Tensor) -> Tensor:
         attributes = [_attributes(part) for part in parts]
@@ -36,11 +57,9 @@ def pure(module: nn.Module) -> NetworkFunction:
         if any(own["_buffers"] for own in attributes):
             buffers = {name: value.clone() for name, value in module.named_buffers()}
         try:
-            with ExitStack() as settings:
-                if recurrent:  # the fused layers have no second derivatives, and Jacobian products take them
-                    settings.enter_context(torch.backends.mkldnn.flags(enabled=False))
-                    settings.enter_context(torch.backends.cudnn.flags(enabled=False))
-                outputs: Tensor = functional_call(module, {**buffers, **params}, (inputs,))
+            with settings():
+                given = inputs.clone() if habits.copies else inputs
+                outputs: Tensor = functional_call(module, {**buffers, **params}, (given,))
                 return outputs
         finally:
             for part, own in zip(parts, attributes, strict=True):
@@ -58,24 +77,35 @@ def _attributes(module: nn.Module) -> dict[str, Any]:
     return attributes
 
 
+@contextmanager
+def _unfused() -> Iterator[None]:
+    """While it is entered, torch uses operations that have second derivatives, if there are any."""
+    libraries = torch.backends.mkldnn, torch.backends.cudnn
+    enabled = [library.set_flags(False)[0] for library in libraries]
+    try:
+        with sdpa_kernel([SDPBackend.MATH]):
+            yield
+    finally:
+        for library, before in zip(libraries, enabled, strict=True):
+            library.set_flags(before)
+
+
 def kept_draws(device: torch.device) -> AbstractContextManager[None]:
     """Return a context whose random numbers are drawn again by whoever comes next, as if it had drawn none."""
     return torch.random.fork_rng([] if device.type == "cpu" else [device], device_type="cuda")
 
 
-def draws_numbers(function: Callable[[], object]) -> bool:
-    """Return whether a function draws random numbers by torch."""
-    with torch.no_grad(), _Watch() as watch:
-        function()
-    return bool(watch.draws)
+class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Watches what the calls of a network do while it is entered.
 
-
-class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Watches for operations that draw random numbers."""
+    Attributes:
+        draws: As in ``Habits``.
+        fused: Alike.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.draws = False
+        self.draws = self.fused = False
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -85,6 +115,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> object:
         self.draws = self.draws or is_random(func)
+        self.fused = self.fused or any(name in func.name() for name in _FUSED)
         return func(*args, **(kwargs or {}))
 
 

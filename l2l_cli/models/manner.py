@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from l2l_cli.autodiff.pure import NetworkFunction, draws_numbers, kept_draws
+from l2l_cli.autodiff.chain import Chain, trained
+from l2l_cli.autodiff.layer_traces import ObservedPass
+from l2l_cli.autodiff.pure import Habits, NetworkFunction, Watch, pure
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.types import Params
 
@@ -16,68 +18,76 @@ DTYPES = (torch.float32, torch.float64)
 """The types of parameters that can be fitted."""
 
 
+class Calls(NamedTuple):
+    """A network as functions, for one episode and for all side by side: its outputs, and passes that observe layers."""
+
+    one: Chain
+    side_by_side: Chain
+    observe: Callable[[Params, Tensor, Params], ObservedPass]
+    observe_side_by_side: Callable[[Params, Tensor, Params], ObservedPass]
+
+
 class Manner(NamedTuple):
     """How a network has to be called.
 
     Attributes:
         in_turn: Whether one episode is computed after another.
-        draws: Whether a call draws random numbers, as dropout does.
-        copies: Whether a call changes its inputs in place, so that it must be given copies.
+        draws: Whether a call draws random numbers.
+        calls: The network as functions.
     """
 
     in_turn: bool
     draws: bool
-    copies: bool
+    calls: Calls
 
 
-def find_out(
-    module: nn.Module,
-    one: NetworkFunction,
-    side_by_side: NetworkFunction | None,
-    params: Params,
-    inputs: Tensor,
-) -> Manner:
-    """Call a network, and return how it has to be called; the global random numbers stay as they are.
+def habits_of(module: nn.Module, parts: Sequence[nn.Module], params: Params, inputs: Tensor) -> Habits:
+    """Call a network for the first of E episodes, and return what it does.
 
     Args:
-        module: The network, for what is said of it.
-        one: The network for one episode.
-        side_by_side: The network for all episodes at once; None is not wanted.
+        module: The network.
+        parts: Its segments, one after the other.
         params: Parameters (E, ...).
         inputs: Inputs (E, N, ...).
 
     Raises:
         UsageError: It returns anything but a tensor, changes its parameters, or makes no use of them.
-        Exception: Whatever the network raises for one episode.
+        Exception: Whatever the network raises.
     """
-    with kept_draws(inputs.device):
-        own = {name: value[0].detach().clone() for name, value in params.items()}
-        given = inputs[0].detach().clone()
-        with torch.enable_grad():
-            outputs: Any = one({name: value.requires_grad_() for name, value in own.items()}, given)
-        if not isinstance(outputs, Tensor):
-            raise UsageError(
-                f"{_name(module)}.forward returns a {type(outputs).__name__}, and a task's network must return one "
-                "tensor; let it return that by which the task's loss is computed"
-            )
-        changed = [name for name, value in own.items() if not _same(value, params[name][0])]
-        if changed:
-            raise UsageError(
-                f"{_name(module)}.forward changes its parameter {changed[0]} in place, and nobody but the learner "
-                "moves parameters; compute with a changed copy, as self.weight.clamp(min=0)"
-            )
-        if not outputs.requires_grad:
-            raise UsageError(
-                f"the outputs of {_name(module)} do not depend on any of its parameters that are to be fitted "
-                f"({', '.join(own)}); leave .detach(), .item() and torch.no_grad() out of its forward"
-            )
-        copies = not _same(given, inputs[0])
-        draws = draws_numbers(lambda: one(own, inputs[0].clone()))
-        refused = side_by_side is None or not _accepts(side_by_side, params, inputs.clone())
-        return Manner(refused, draws, copies)
+    own = {name: value[0].detach().clone().requires_grad_() for name, value in params.items()}
+    with torch.enable_grad(), Watch() as watch:
+        outputs: Any = pure(module)(own, inputs[0].clone())
+    if not isinstance(outputs, Tensor):
+        raise UsageError(
+            f"{_name(module)}.forward returns a {type(outputs).__name__}, and a task's network must return one "
+            "tensor; let it return that by which the task's loss is computed"
+        )
+    if changed := [name for name, value in own.items() if not _same(value, params[name][0])]:
+        raise UsageError(
+            f"{_name(module)}.forward changes its parameter {changed[0]} in place, and nobody but the learner "
+            "moves parameters; compute with a changed copy, as self.weight.clamp(min=0)"
+        )
+    if not outputs.requires_grad:
+        raise UsageError(
+            f"the outputs of {_name(module)} do not depend on any of its parameters that are to be fitted "
+            f"({', '.join(own)}); leave .detach(), .item() and torch.no_grad() out of its forward"
+        )
+    return Habits(bool(watch.draws), bool(watch.fused), _changes_inputs(parts, own, inputs[0].clone()))
 
 
-def _accepts(side_by_side: NetworkFunction, params: Params, inputs: Tensor) -> bool:
+@torch.no_grad()
+def _changes_inputs(parts: Sequence[nn.Module], params: Params, inputs: Tensor) -> bool:
+    """Return whether a segment of a network changes what it is given."""
+    for part in parts:
+        kept = inputs.clone()
+        outputs = pure(part)({name: params[name] for name in trained(part)}, inputs)
+        if inputs.shape != kept.shape or not _same(inputs, kept):
+            return True
+        inputs = outputs
+    return False
+
+
+def accepts(side_by_side: NetworkFunction, params: Params, inputs: Tensor) -> bool:
     """Return whether a network that can be called for one episode can be called for all at once."""
     with torch.no_grad():
         try:

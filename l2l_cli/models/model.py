@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Literal, NamedTuple
 
 import torch
@@ -14,11 +14,11 @@ from torch.func import vmap
 from l2l_cli.autodiff.chain import Chain, segments, side_by_side, trained
 from l2l_cli.autodiff.layer_traces import observe
 from l2l_cli.autodiff.linearize import Linearization
-from l2l_cli.autodiff.pure import kept_draws, pure
+from l2l_cli.autodiff.pure import Habits, NetworkFunction, kept_draws, pure
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import normal, uniform
 from l2l_cli.core.types import Params
-from l2l_cli.models.manner import Manner, check, find_out
+from l2l_cli.models.manner import Calls, Manner, accepts, check, habits_of
 
 Draw = Callable[[str, tuple[int, ...], Generator], Tensor]
 """(name, shape, rng) -> initial values of one parameter, of that shape."""
@@ -75,15 +75,11 @@ class Model:
         self._module, self._fitted = module, trained(module)
         check(module, self._fitted)
         self.initializer, self.in_turn, self.recompute = initializer, in_turn, recompute
-        parts = segments(module)
-        self._one = Chain(parts, pure, recompute)
-        self._side_by_side = Chain(parts, lambda part: vmap(pure(part), randomness="different"), recompute)
-        self._observe = vmap(
-            lambda params, inputs, shifts: observe(module, params, inputs, shifts), randomness="different"
-        )
-        # Layers' outputs, and how to call the network, by the inputs' shape and type.
-        self._layers: dict[tuple[torch.Size, torch.dtype], Params] = {}
+        self._parts = segments(module)
+        self._calls: dict[Habits, Calls] = {}
+        # How to call the network, and zeros for the outputs of its layers, by the inputs' shape and type.
         self._manners: dict[tuple[torch.Size, torch.dtype], Manner] = {}
+        self._layers: dict[tuple[torch.Size, torch.dtype], Params] = {}
 
     @property
     def module(self) -> nn.Module:
@@ -172,18 +168,18 @@ class Model:
         """Return the outputs (E, N, ...) for inputs (E, N, ...) and parameters (E, ...)."""
         params, inputs, manner = self._given(params, inputs)
         if manner.in_turn:
-            each = zip(_each(params, len(inputs)), inputs, strict=True)
-            return torch.stack([self._one(*pair, manner.draws) for pair in each])
-        return self._side_by_side(params, inputs, manner.draws)
+            each = zip(_each(params), inputs, strict=True)
+            return torch.stack([manner.calls.one(*pair) for pair in each])
+        return manner.calls.side_by_side(params, inputs)
 
     def linearize(self, params: Params, inputs: Tensor) -> Linearization:
         """Return the linearization at these parameters, detached from all graphs."""
         params, inputs, manner = self._given(params, inputs)
         constants = {name: value.detach() for name, value in params.items()}
         if manner.in_turn:
-            each = zip(_each(constants, len(inputs)), inputs, strict=True)
-            return side_by_side([self._one.linearize(*pair) for pair in each])
-        return self._side_by_side.linearize(constants, inputs)
+            each = zip(_each(constants), inputs, strict=True)
+            return side_by_side([manner.calls.one.linearize(*pair) for pair in each])
+        return manner.calls.side_by_side.linearize(constants, inputs)
 
     def trace(self, params: Params, inputs: Tensor) -> Trace:
         """Return the outputs as a call does, with the inputs of each layer.
@@ -192,17 +188,17 @@ class Model:
             UsageError: The layers cannot be traced; see ``observe``.
         """
         params, inputs, manner = self._given(params, inputs)
-        key = inputs.shape[1:], inputs.dtype
+        key, calls = (inputs.shape[1:], inputs.dtype), manner.calls
         if key not in self._layers:
             with torch.no_grad(), kept_draws(inputs.device):
-                layers = observe(self._module, _of(params, 0), inputs[0].clone(), {}).layer_outputs
+                layers = calls.observe(_of(params, 0), inputs[0], {}).layer_outputs
             self._layers[key] = {name: value.new_zeros(()).expand_as(value) for name, value in layers.items()}
-        zeros = self._layers[key]
-        shifts = {name: value.new_zeros(len(inputs), *value.shape).requires_grad_() for name, value in zeros.items()}
+        zeros = self._layers[key].items()
+        shifts = {name: value.new_zeros(len(inputs), *value.shape).requires_grad_() for name, value in zeros}
         if not manner.in_turn:
-            outputs, layer_inputs, _ = self._observe(params, inputs, shifts)
+            outputs, layer_inputs, _ = calls.observe_side_by_side(params, inputs, shifts)
             return Trace(outputs, layer_inputs, shifts)
-        each = [observe(self._module, _of(params, e), inputs[e], _of(shifts, e)) for e in range(len(inputs))]
+        each = [calls.observe(_of(params, e), inputs[e], _of(shifts, e)) for e in range(len(inputs))]
         layer_inputs = {name: torch.stack([one.layer_inputs[name] for one in each]) for name in shifts}
         return Trace(torch.stack([one.outputs for one in each]), layer_inputs, shifts)
 
@@ -219,11 +215,28 @@ class Model:
             params = {name: value.to(dtype) for name, value in params.items()}
         key = inputs.shape[1:], inputs.dtype
         if key not in self._manners:
-            apart = self.in_turn is True or self.in_turn == inputs.device.type
-            together = None if apart else self._side_by_side
-            self._manners[key] = find_out(self._module, self._one, together, params, inputs)
-        manner = self._manners[key]
-        return params, inputs.clone() if manner.copies else inputs, manner
+            with kept_draws(inputs.device):
+                self._manners[key] = self._found(params, inputs)
+        return params, inputs, self._manners[key]
+
+    def _found(self, params: Params, inputs: Tensor) -> Manner:
+        """Find out how the network is called."""
+        habits = habits_of(self._module, self._parts, params, inputs)
+        if habits not in self._calls:
+            self._calls[habits] = self._calls_of(habits)
+        calls, apart = self._calls[habits], self.in_turn is True or self.in_turn == inputs.device.type
+        return Manner(apart or not accepts(calls.side_by_side, params, inputs), habits.draws, calls)
+
+    def _calls_of(self, habits: Habits) -> Calls:
+        def function_of(part: nn.Module) -> NetworkFunction:
+            return pure(part, habits)
+
+        def together(part: nn.Module) -> NetworkFunction:
+            return vmap(function_of(part), randomness="different")
+
+        one, all_ = (Chain(self._parts, each, self.recompute, habits.draws) for each in (function_of, together))
+        watched = partial(observe, self._module, habits=habits)
+        return Calls(one, all_, watched, vmap(watched, randomness="different"))
 
 
 def _parameter_type(module: nn.Module, name: str) -> ParameterType:
@@ -234,10 +247,8 @@ def _parameter_type(module: nn.Module, name: str) -> ParameterType:
     return "dense_bias" if name.endswith("bias") else "dense_weight"
 
 
-def _each(params: Params, episodes: int) -> Iterator[Params]:
+def _each(params: Params) -> Iterator[Params]:
     """Yield the parameters of one episode after another."""
-    if not params:
-        yield from ({} for _ in range(episodes))
     for values in zip(*(value.unbind() for value in params.values()), strict=True):
         yield dict(zip(params, values, strict=True))
 

@@ -210,6 +210,8 @@ class Point:
         trace = self._trace
         vectors = curvature_vectors(self._loss, self._curvature, trace.outputs, self._batch.targets, rng, fisher)
         shifts = list(trace.shifts.values())
+        if not shifts:  # the network computes with parameters of modules that it does not call
+            return {}
         each = [
             torch.autograd.grad(
                 trace.outputs, shifts, self._where_shown(vector), retain_graph=True, materialize_grads=True
