@@ -41,7 +41,7 @@ class Manner(NamedTuple):
     calls: Calls
 
 
-def habits_of(module: nn.Module, parts: Sequence[nn.Module], params: Params, inputs: Tensor) -> Habits:
+def habits_of(module: nn.Module, parts: Sequence[nn.Module], params: Params, inputs: Tensor, recompute: bool) -> Habits:
     """Call a network for the first of E episodes, and return what it does.
 
     Args:
@@ -49,6 +49,7 @@ def habits_of(module: nn.Module, parts: Sequence[nn.Module], params: Params, inp
         parts: Its segments, one after the other.
         params: Parameters (E, ...).
         inputs: Inputs (E, N, ...).
+        recompute: Whether only the inputs of its segments may be in memory.
 
     Raises:
         UsageError: It returns anything but a tensor, changes its parameters, or makes no use of them.
@@ -56,7 +57,7 @@ def habits_of(module: nn.Module, parts: Sequence[nn.Module], params: Params, inp
     """
     own = {name: value[0].detach().clone().requires_grad_() for name, value in params.items()}
     with torch.enable_grad(), Watch() as watch:
-        outputs: Any = pure(module)(own, inputs[0].clone())
+        outputs: Any = Chain(parts, pure, recompute)(own, inputs[0].clone())
     if not isinstance(outputs, Tensor):
         raise UsageError(
             f"{_name(module)}.forward returns a {type(outputs).__name__}, and a task's network must return one "

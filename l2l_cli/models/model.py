@@ -221,7 +221,7 @@ class Model:
 
     def _found(self, params: Params, inputs: Tensor) -> Manner:
         """Find out how the network is called."""
-        habits = habits_of(self._module, self._parts, params, inputs)
+        habits = habits_of(self._module, self._parts, params, inputs, self.recompute)
         if habits not in self._calls:
             self._calls[habits] = self._calls_of(habits)
         calls, apart = self._calls[habits], self.in_turn is True or self.in_turn == inputs.device.type
