@@ -31,11 +31,13 @@ class Habits(NamedTuple):
         draws: Whether it draws random numbers, as dropout does.
         fused: Whether it uses operations without second derivatives, as Jacobian products take, where there are others.
         copies: Whether it changes its inputs in place, so that it must be given copies.
+        remembers: Whether it changes attributes of its modules, which must be set back.
     """
 
     draws: bool = False
     fused: bool = False
     copies: bool = False
+    remembers: bool = False
 
 
 NONE = Habits()
@@ -48,25 +50,39 @@ def pure(module: nn.Module, habits: Habits = NONE) -> NetworkFunction:
     or a counter, is forgotten when it returns, so that nothing counts on over calls; within lists and other containers
     changes stay.  Parameters that are not given have the module's own values.
     """
-    parts = list(module.modules())
-    settings: Callable[[], AbstractContextManager[None]] = _unfused if habits.fused else nullcontext
+    has_buffers = next(module.buffers(), None) is not None
 
     def call(params: Params, inputs: Tensor) -> Tensor:
-        attributes = [_attributes(part) for part in parts]
-        buffers = {}
-        if any(own["_buffers"] for own in attributes):
-            buffers = {name: value.clone() for name, value in module.named_buffers()}
-        try:
-            with settings():
-                given = inputs.clone() if habits.copies else inputs
-                outputs: Tensor = functional_call(module, {**buffers, **params}, (given,))
-                return outputs
-        finally:
-            for part, own in zip(parts, attributes, strict=True):
-                vars(part).clear()
-                vars(part).update(own)
+        if has_buffers:
+            params = {**{name: value.clone() for name, value in module.named_buffers()}, **params}
+        outputs: Tensor = functional_call(module, params, (inputs.clone() if habits.copies else inputs,))
+        return outputs
 
-    return call
+    def call_with_care(params: Params, inputs: Tensor) -> Tensor:
+        with _unfused() if habits.fused else nullcontext():
+            attributes = Attributes(module)
+            try:
+                return call(params, inputs)
+            finally:
+                attributes.set_back()
+
+    return call_with_care if habits.remembers or habits.fused else call
+
+
+class Attributes:
+    """The attributes of a module and of all modules within it, as they are when this object is made."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._parts = list(module.modules())
+        self._before = [_attributes(part) for part in self._parts]
+
+    def set_back(self) -> bool:
+        """Set all attributes back, and return whether any had changed."""
+        after = [_attributes(part) for part in self._parts]
+        for part, before in zip(self._parts, self._before, strict=True):
+            vars(part).clear()
+            vars(part).update(before)
+        return any(_differ(*pair) for pair in zip(self._before, after, strict=True))
 
 
 def _attributes(module: nn.Module) -> dict[str, Any]:
@@ -75,6 +91,14 @@ def _attributes(module: nn.Module) -> dict[str, Any]:
     for table in _TABLES:
         attributes[table] = attributes[table].copy()
     return attributes
+
+
+def _differ(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Return whether dictionaries hold different objects, or tables that do."""
+    if one.keys() != other.keys():
+        return True
+    pairs = [(value, other[name], name in _TABLES) for name, value in one.items()]
+    return any(_differ(*pair) if is_table else pair[0] is not pair[1] for *pair, is_table in pairs)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from l2l_cli.autodiff.chain import Chain, trained
 from l2l_cli.autodiff.layer_traces import ObservedPass
-from l2l_cli.autodiff.pure import Habits, NetworkFunction, Watch, pure
+from l2l_cli.autodiff.pure import Attributes, Habits, NetworkFunction, Watch, pure
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.types import Params
 
@@ -56,8 +56,13 @@ def habits_of(module: nn.Module, parts: Sequence[nn.Module], params: Params, inp
         Exception: Whatever the network raises.
     """
     own = {name: value[0].detach().clone().requires_grad_() for name, value in params.items()}
-    with torch.enable_grad(), Watch() as watch:
-        outputs: Any = Chain(parts, pure, recompute)(own, inputs[0].clone())
+    attributes = Attributes(module)
+    try:
+        with torch.enable_grad(), Watch() as watch:
+            outputs: Any = Chain(parts, pure, recompute)(own, inputs[0].clone())
+        copies = _changes_inputs(parts, own, inputs[0].clone())
+    finally:
+        remembers = attributes.set_back()
     if not isinstance(outputs, Tensor):
         raise UsageError(
             f"{_name(module)}.forward returns a {type(outputs).__name__}, and a task's network must return one "
@@ -73,7 +78,7 @@ def habits_of(module: nn.Module, parts: Sequence[nn.Module], params: Params, inp
             f"the outputs of {_name(module)} do not depend on any of its parameters that are to be fitted "
             f"({', '.join(own)}); leave .detach(), .item() and torch.no_grad() out of its forward"
         )
-    return Habits(bool(watch.draws), bool(watch.fused), _changes_inputs(parts, own, inputs[0].clone()))
+    return Habits(bool(watch.draws), bool(watch.fused), copies, remembers)
 
 
 @torch.no_grad()

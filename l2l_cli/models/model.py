@@ -94,7 +94,9 @@ class Model:
     @property
     def dtype(self) -> torch.dtype:
         """The type of the parameters, and of the inputs unless these are whole numbers."""
-        return next((value.dtype for value in self._fitted.values()), torch.get_default_dtype())
+        for value in self._fitted.values():
+            return value.dtype
+        return torch.get_default_dtype()
 
     @cached_property
     def parameter_types(self) -> dict[str, ParameterType]:
@@ -211,7 +213,7 @@ class Model:
         dtype = self.dtype
         if inputs.dtype != dtype and inputs.is_floating_point():
             inputs = inputs.to(dtype)
-        if any(value.dtype != dtype for value in params.values()):
+        if next(iter(params.values())).dtype != dtype:
             params = {name: value.to(dtype) for name, value in params.items()}
         key = inputs.shape[1:], inputs.dtype
         if key not in self._manners:

@@ -118,11 +118,11 @@ class Point:
             retain_graph=self._differentiable or self._trace is not None,
             allow_unused=True,
         )
-        self._unreached = frozenset(name for name, value in zip(self.params, found, strict=True) if value is None)
-        values = tuple(
-            torch.zeros_like(at) if value is None else value
-            for at, value in zip(self.params.values(), found, strict=True)
-        )
+        values = found
+        if any(value is None for value in found):
+            self._unreached = frozenset(name for name, value in zip(self.params, found, strict=True) if value is None)
+            pairs = zip(self.params.values(), found, strict=True)
+            values = tuple(torch.zeros_like(at) if value is None else value for at, value in pairs)
         if self._second_order == "ggn" and self._differentiable:
             values = _GradientWithGGN.apply(self._ggn, *self.params.values(), *values)  # type: ignore[no-untyped-call]
         return dict(zip(self.params, values, strict=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Generic, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from l2l_cli.core.episodes import Pieces
@@ -65,15 +66,15 @@ class FirstOrder(Optimizer[Memory], ABC):
 
     def step(self, point: Point, memory: Memory) -> tuple[Params, Memory]:
         """Move by the displacement."""
-        displacement, memory = self.update(self.shown(point.grad), memory)
+        grad = point.grad
+        own = next(self.parameters(), None) if self._modules or self._parameters else None
+        kind = next(iter(grad.values())).dtype
+        if own is None or own.dtype == kind:
+            displacement, memory = self.update(grad, memory)
+        else:  # a learned rule sees gradients in the type of its φ, whatever that of the network
+            displacement, memory = self.update(_in_type(grad, own.dtype), memory)
+            displacement = _in_type(displacement, kind)
         return added(point.params, displacement), memory
-
-    def shown(self, grad: Params) -> Params:
-        """Return the gradient in the type of this rule's φ, whatever that of the network; as it is without a φ."""
-        own = next(self.parameters(), None)
-        if own is None or all(value.dtype == own.dtype for value in grad.values()):
-            return grad
-        return {name: value.to(own.dtype) for name, value in grad.items()}
 
     def compiled_steps(self) -> CompiledSteps[Memory] | Path:
         """Return compiled steps that take gradients as data and equal ``update``; or why there are none."""
@@ -119,7 +120,11 @@ def zeros(params: Params) -> Params:
 
 def added(params: Params, displacement: Params) -> Params:
     """Return params + displacement."""
-    return {name: value + displacement[name].to(value.dtype) for name, value in params.items()}
+    return {name: value + displacement[name] for name, value in params.items()}
+
+
+def _in_type(params: Params, dtype: torch.dtype) -> Params:
+    return {name: value.to(dtype) for name, value in params.items()}
 
 
 def decayed(old: Params, new: Params, decay: float, gain: float) -> Params:
