@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from l2l_cli.autodiff.linearize import Linearization, Linearizer, NetworkFunction
+from l2l_cli.autodiff.linearize import Linearization, Linearizer
+from l2l_cli.autodiff.pure import NetworkFunction
 from l2l_cli.core.types import Params
 
 _INPUTS = ""
@@ -19,7 +20,7 @@ def segments(module: nn.Module) -> list[nn.Module]:
     """Split an ``nn.Sequential`` into parts that follow one another; parameters keep their names.
 
     A module that consists of others, as a residual block, is a part; so are the plain layers between two such modules.
-    Plain layers before which nothing has parameters belong to the part that follows.  Any other module is one part.
+    Plain layers before which nothing is trained belong to the part that follows.  Any other module is one part.
     """
     if type(module) is not nn.Sequential:
         return [module]
@@ -27,7 +28,7 @@ def segments(module: nn.Module) -> list[nn.Module]:
     ends = False
     for name, child in module.named_children():
         composed = next(child.children(), None) is not None
-        if (composed or ends) and any(next(part.parameters(), None) is not None for part in groups[-1].values()):
+        if (composed or ends) and any(trained(part) for part in groups[-1].values()):
             groups.append({})
         groups[-1][name] = child
         ends = composed
@@ -37,6 +38,11 @@ def segments(module: nn.Module) -> list[nn.Module]:
             part.add_module(name, child)
     shares = sum(len(list(part.parameters())) for part in parts) > len(list(module.parameters()))
     return [module] if shares else list(parts)
+
+
+def trained(module: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the parameters of a module that are not frozen, each under the first of its names."""
+    return {name: value for name, value in module.named_parameters() if value.requires_grad}
 
 
 class Segment:
@@ -55,8 +61,11 @@ class Segment:
             return self._first(params, inputs, recompute)
         return self._later({**params, _INPUTS: inputs}, inputs.new_empty(0), recompute)
 
-    def __call__(self, params: Params, inputs: Tensor, recompute: bool) -> Tensor:
-        """Return the outputs; with ``recompute`` nothing but the inputs is kept for the backward pass."""
+    def __call__(self, params: Params, inputs: Tensor, recompute: bool, draws: bool) -> Tensor:
+        """Return the outputs; with ``recompute`` nothing but the inputs is kept for the backward pass.
+
+        ``draws`` is whether random numbers are drawn, which must then be drawn again.
+        """
 
         def outputs_of(inputs: Tensor, *values: Tensor) -> Tensor:
             return self._function(dict(zip(self.names, values, strict=True)), inputs)
@@ -64,7 +73,7 @@ class Segment:
         values = [params[name] for name in self.names]
         if not recompute:
             return outputs_of(inputs, *values)
-        outputs: Tensor = checkpoint(outputs_of, inputs, *values, use_reentrant=False, preserve_rng_state=False)
+        outputs: Tensor = checkpoint(outputs_of, inputs, *values, use_reentrant=False, preserve_rng_state=draws)
         return outputs
 
     def _of_all(self, params: Params, inputs: Tensor) -> Tensor:
@@ -81,18 +90,23 @@ class Chain:
         recompute: Whether only the inputs of each segment are kept, and its activations computed again when a gradient
             or a product needs them: less memory, and at most one forward pass more for each.  ``torch.func.vjp``
             refuses such a gradient.
+        draws: Whether the network draws random numbers.
     """
 
     def __init__(
-        self, parts: Sequence[nn.Module], function_of: Callable[[nn.Module], NetworkFunction], recompute: bool
+        self,
+        parts: Sequence[nn.Module],
+        function_of: Callable[[nn.Module], NetworkFunction],
+        recompute: bool,
+        draws: bool = False,
     ) -> None:
-        self._segments = [Segment([name for name, _ in part.named_parameters()], function_of(part)) for part in parts]
-        self._recompute = recompute
+        self._segments = [Segment(list(trained(part)), function_of(part)) for part in parts]
+        self._recompute, self._draws = recompute, draws
 
     def __call__(self, params: Params, inputs: Tensor) -> Tensor:
         """Return the outputs."""
         for segment in self._segments:
-            inputs = segment(params, inputs, self._recompute and torch.is_grad_enabled())
+            inputs = segment(params, inputs, self._recompute and torch.is_grad_enabled(), self._draws)
         return inputs
 
     def linearize(self, params: Params, inputs: Tensor) -> Linearization:

@@ -9,8 +9,8 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.func import functional_call
 
+from l2l_cli.autodiff.pure import NONE, Habits, pure
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import integers
 from l2l_cli.core.types import Params
@@ -31,35 +31,43 @@ class LayerTrace(NamedTuple):
 
 
 class ObservedPass(NamedTuple):
-    """A forward pass: its outputs, and inputs and outputs of each module with parameters of its own, by name."""
+    """A forward pass: its outputs, and inputs and outputs of each module with given parameters of its own, by name."""
 
     outputs: Tensor
     layer_inputs: Params
     layer_outputs: Params
 
 
-def observe(module: nn.Module, params: Params, inputs: Tensor, shifts: Params) -> ObservedPass:
+def observe(module: nn.Module, params: Params, inputs: Tensor, shifts: Params, habits: Habits = NONE) -> ObservedPass:
     """Compute the outputs (N, ...) of one episode, and keep the inputs and outputs of its layers.
 
     Args:
         module: The network.
-        params: Parameters of the network, without an episode axis.
+        params: Parameters of the network, or those of them that are fitted, without an episode axis.
         inputs: Inputs of the network, (N, ...).
         shifts: Zeros that are added to each layer's outputs, by name, so that a derivative with respect to them is one
             with respect to the pre-activations; empty adds nothing.
+        habits: What the network does when it is called.
 
     Raises:
-        UsageError: A module with parameters is called twice in a pass, so that no one input belongs to them.
+        UsageError: A module with such parameters is called twice in a pass, or shares them with another one, so that no
+            one input belongs to them; or it maps other things than a tensor to a tensor.
     """
     layer_inputs: Params = {}
     layer_outputs: Params = {}
 
-    def hook_of(name: str) -> Callable[[nn.Module, tuple[Any, ...], Tensor], Tensor]:
-        def hook(part: nn.Module, arguments: tuple[Any, ...], result: Tensor) -> Tensor:
-            if name in layer_inputs:
+    def hook_of(name: str, shared: str) -> Callable[[nn.Module, tuple[Any, ...], Any], Tensor]:
+        def hook(part: nn.Module, arguments: tuple[Any, ...], result: Any) -> Tensor:
+            if shared or name in layer_inputs:
+                how = f"has parameters of {shared}" if shared else "is called twice in a pass"
                 raise UsageError(
-                    f"{name} ({type(part).__name__}) is called twice in a pass, and curvature by layers knows one "
+                    f"{name} ({type(part).__name__}) {how}, and curvature by layers knows one "
                     "input of each module; use hessian_free or a first-order rule, or one module for each call"
+                )
+            if not arguments or not all(isinstance(value, Tensor) for value in (arguments[0], result)):
+                raise UsageError(
+                    f"{name or 'the network itself'} ({type(part).__name__}) does not map a tensor to a tensor, and "
+                    "curvature by layers knows no others; use hessian_free or a first-order rule"
                 )
             layer_inputs[name] = arguments[0]
             layer_outputs[name] = result + shifts[name] if shifts else result
@@ -67,11 +75,15 @@ def observe(module: nn.Module, params: Params, inputs: Tensor, shifts: Params) -
 
         return hook
 
+    owners: dict[int, str] = {}  # the first module that has a parameter
     with ExitStack() as hooks:
         for name, part in module.named_modules():
-            if next(part.parameters(recurse=False), None) is not None:
-                hooks.callback(part.register_forward_hook(hook_of(name)).remove)
-        return ObservedPass(functional_call(module, params, (inputs,)), layer_inputs, layer_outputs)
+            own = {f"{name}.{key}" if name else key: id(value) for key, value in part._parameters.items()}
+            others = [owners[key] for key in own.values() if key in owners]
+            owners |= {key: name or "the network itself" for full, key in own.items() if full in params}
+            if others or not own.keys().isdisjoint(params):
+                hooks.callback(part.register_forward_hook(hook_of(name, *others[:1] or [""])).remove)
+        return ObservedPass(pure(module, habits)(params, inputs), layer_inputs, layer_outputs)
 
 
 def curvature_vectors(

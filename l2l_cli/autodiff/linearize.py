@@ -10,12 +10,11 @@ from torch import Tensor
 
 from l2l_cli.autodiff.batch_norm import LinearNormalisation
 from l2l_cli.autodiff.max_pool import LeanPooling
-from l2l_cli.autodiff.recorder import NotPure, Stages, record_stages
+from l2l_cli.autodiff.program_writer import NotPure, Stages
+from l2l_cli.autodiff.pure import NetworkFunction, kept_draws
+from l2l_cli.autodiff.recorder import DrawsNumbers, record_stages
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.types import Context, Params
-
-NetworkFunction = Callable[[Params, Tensor], Tensor]
-"""(parameters (E, ...), inputs (E, N, ...)) -> outputs (E, N, ...)."""
 
 Strides = tuple[int, ...]
 
@@ -62,6 +61,7 @@ class Linearizer:
     def __init__(self, function: NetworkFunction) -> None:
         self._function = function
         self._programs: dict[object, tuple[Stages, list[Strides]] | None] = {}
+        self._draws = False
 
     def __call__(self, params: Params, inputs: Tensor, recompute: bool = False) -> Linearization:
         """Return the linearization at the parameters; with ``recompute`` each product repeats the forward pass."""
@@ -71,7 +71,9 @@ class Linearizer:
             self._programs[key] = self._record(names, given)
         programs = self._programs[key]
         if programs is None:
-            return self._unrecorded(params, inputs) if recompute else self._reference(params, inputs)
+            # What draws numbers would draw others for each product.
+            again = recompute and not self._draws
+            return self._unrecorded(params, inputs) if again else self._reference(params, inputs)
         stages, strides = programs
         (outputs,), kept = stages.first(*given)
         if recompute:
@@ -92,7 +94,7 @@ class Linearizer:
     def _record(self, names: Sequence[str], given: list[Tensor]) -> tuple[Stages, list[Strides]] | None:
         """Return programs, and the strides that they hold for: those of each parameter's vector and the outputs'."""
         count = len(names)
-        with torch.no_grad():
+        with torch.no_grad(), kept_draws(given[-1].device):
             like = self._function(dict(zip(names, given, strict=False)), given[-1])
 
         def products(*values: Tensor) -> tuple[Sequence[Tensor], ...]:
@@ -106,7 +108,8 @@ class Linearizer:
             apart = [value.clone() for value in (*given[:count], like)]
             del like
             return record_stages(products, given, apart[:-1], apart[-1:]), [value.stride() for value in apart]
-        except NotPure:
+        except NotPure as error:
+            self._draws = self._draws or isinstance(error, DrawsNumbers)
             return None
 
     def _unrecorded(self, params: Params, inputs: Tensor) -> Linearization:
@@ -124,6 +127,9 @@ class Linearizer:
         with torch.enable_grad():
             with LinearNormalisation(), LeanPooling():
                 outputs = self._function(at, inputs)
+            if not outputs.requires_grad:  # as of the first segment of a network, from which its forward detaches
+                zeros = {name: torch.zeros_like(value) for name, value in params.items()}
+                return Linearization(outputs, lambda v: torch.zeros_like(outputs), lambda u: zeros)
             w = torch.zeros_like(outputs).requires_grad_()
             pulled = torch.autograd.grad(outputs, list(at.values()), w, create_graph=True, materialize_grads=True)
 

@@ -43,6 +43,10 @@ class Adaptation:
         after, losses = _Descent.apply(self, start, rates, moved, batches)  # type: ignore[no-untyped-call]
         return after, losses
 
+    def draws(self, theta: Tensor, batches: Batches) -> bool:
+        """Return whether the network draws random numbers, which programs would not draw again."""
+        return self.loss.draws(self.layout, theta.detach(), batches.inputs[0])
+
 
 class _Descent(torch.autograd.Function):
     """Losses as a function of θ_0 and α."""

@@ -101,7 +101,8 @@ class LearnedInit(Learner[Adapted]):
 
     def losses(self, state: Adapted, batches: Batches) -> tuple[Adapted, Tensor]:
         """Return the losses of T steps, by the recorded path unless it is not wanted."""
-        if not self.path.is_compiled:
+        # What the network draws at random must be the same in the derivative of a step as in the step.
+        if not self.path.is_compiled or self._adaptation.draws(self.start + state.displacement, batches):
             return super().losses(state, batches)
         after, losses = self._adaptation(self.start, self.log_rates.exp(), state.displacement, batches)
         return Adapted(after), losses

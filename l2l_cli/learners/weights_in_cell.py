@@ -140,7 +140,7 @@ class WeightsInCell(Learner[CellState]):
         """Answer with θ_{t−1}, then move it; in Hochreiter's order the other way round."""
         theta = self._met(self._theta(state), state, batch.inputs)
         answer = self.task.model(self.named(theta), batch.inputs)
-        example = _example(batch, answer)
+        example = _example(batch, answer).to(self.start.dtype)
         if self.order == "hochreiter":
             return CellState(theta, state.steps + 1, example), answer
         return CellState(self._moved(theta, example, example), state.steps + 1, state.previous), answer
@@ -178,6 +178,10 @@ class WeightsInCell(Learner[CellState]):
         if any(reasons.values()):
             options = ", ".join(name for name, holds in reasons.items() if holds)
             return Path(why_not=f"the kernels have no {options}")
+        if self.task.model.dtype != self.start.dtype:
+            return Path(
+                why_not=f"the network is {self.task.model.dtype}, and the kernels know {self.start.dtype} alone"
+            )
         if not _is_known(self.task.model):
             return Path(why_not="the kernels know models of one ReLU layer and one logistic output alone")
         return NUMBA if self.start.device.type == "cpu" else REFERENCE
@@ -190,7 +194,7 @@ class WeightsInCell(Learner[CellState]):
         answers, params = self._kernel(theta, inputs, torch.where(shown > 0, targets, 0.0), shown, phi)
         outputs, last = answers.view_as(batches.targets), state.previous
         if self.order == "hochreiter":
-            last = _example(batches.at(-1), outputs[-1])
+            last = _example(batches.at(-1), outputs[-1]).to(self.start.dtype)
         return CellState(params, state.steps + batches.steps, last), outputs
 
     def _theta(self, state: CellState) -> Tensor:

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import vmap
 
-from l2l_cli.autodiff.chain import Chain, segments, side_by_side
+from l2l_cli.autodiff.chain import Chain, segments, side_by_side, trained
 from l2l_cli.autodiff.layer_traces import observe
-from l2l_cli.autodiff.linearize import Linearization, NetworkFunction
+from l2l_cli.autodiff.linearize import Linearization
+from l2l_cli.autodiff.pure import Habits, NetworkFunction, kept_draws, pure
+from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import normal, uniform
 from l2l_cli.core.types import Params
+from l2l_cli.models.manner import Calls, Manner, accepts, check, habits_of
 
-Initializer = Callable[[str, tuple[int, ...], Generator], Tensor]
+Draw = Callable[[str, tuple[int, ...], Generator], Tensor]
 """(name, shape, rng) -> initial values of one parameter, of that shape."""
+
+Initializer = Draw | Callable[[str, tuple[int, ...], Generator], Tensor | None]
+"""(name, shape, rng) -> initial values of one parameter, of that shape; None stands for the module's own values."""
 
 ParameterType = Literal["conv_weight", "conv_bias", "dense_weight", "dense_bias", "norm_scale", "norm_offset"]
 """The types of parameters: a convolution's, a normalisation's, and those of all other modules."""
@@ -35,41 +41,62 @@ class Trace(NamedTuple):
 class Model:
     """A module as a function of its parameters.  This is the only place of the project that uses ``vmap``.
 
+    Parameters that are frozen (``requires_grad=False``) when the module is given are no part of θ: they keep the
+    module's values.  All others have one type, float32 or float64, to which inputs with a fractional part are cast.
+
+    The module has the mode, training or evaluation, that it has when it is called.  A call never changes it: what
+    ``forward`` sets, as a counter or a buffer, is forgotten when it returns.  So batch normalisation in training mode
+    normalises by the batch at hand, and never collects running statistics; in evaluation mode it uses those that the
+    module was given with.  What ``forward`` draws, as dropout does, comes from torch's global generator, for each
+    episode by itself.
+
     Args:
-        module: The network, whose own parameters serve only as a template of names, shapes and dtypes.
-        initializer: Function that draws θ_0, one parameter at a time.
+        module: The network.  Parameters keep their names and shapes, and shared ones stay one.
+        initializer: Function that draws θ_0, one parameter at a time; where it returns None, every episode starts from
+            the module's own values of that parameter.  None does so for all: the network is fine-tuned.
         in_turn: Whether one episode is computed after another.  "cpu" does so on a CPU only, where the activations of a
             large network are then still in the cache when they are needed; True does so everywhere, for networks each
-            of which fills a GPU, or that ``vmap`` refuses.
+            of which fills a GPU.  A network that ``vmap`` refuses, as a recurrent one, is computed so in any case.
         recompute: Whether only the inputs of each of the network's ``segments`` are kept, and the rest is computed
             again for gradients and Jacobian products: less memory, and at most one forward pass more for each.
             ``torch.func.vjp`` refuses such a network.
+
+    Raises:
+        UsageError: The network's parameters cannot be fitted; see ``check``.
     """
 
     def __init__(
         self,
         module: nn.Module,
-        initializer: Initializer,
+        initializer: Initializer | None = None,
         in_turn: bool | Literal["cpu"] = False,
         recompute: bool = False,
     ) -> None:
-        self._module = module.requires_grad_(False)
+        self._module, self._fitted = module, trained(module)
+        check(module, self._fitted)
         self.initializer, self.in_turn, self.recompute = initializer, in_turn, recompute
-        parts = segments(module)
-        self._one = Chain(parts, _function_of, recompute)
-        self._side_by_side = Chain(parts, lambda part: vmap(_function_of(part)), recompute)
-        self._observe = vmap(lambda params, inputs, shifts: observe(module, params, inputs, shifts))
-        self._layer_shapes: dict[torch.Size, dict[str, torch.Size]] = {}  # outputs', by the inputs' shape
+        self._parts = segments(module)
+        self._calls: dict[Habits, Calls] = {}
+        # How to call the network, and zeros for the outputs of its layers, by the inputs' shape and type.
+        self._manners: dict[tuple[torch.Size, torch.dtype], Manner] = {}
+        self._layers: dict[tuple[torch.Size, torch.dtype], Params] = {}
 
     @property
     def module(self) -> nn.Module:
-        """The network itself, by which kernels recognise it; its parameters mean nothing."""
+        """The network itself, by which kernels recognise it; of its parameters the frozen ones alone mean anything."""
         return self._module
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shape of each parameter of one model, by name."""
-        return {name: tuple(value.shape) for name, value in self._module.named_parameters()}
+        return {name: tuple(value.shape) for name, value in self._fitted.items()}
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the parameters, and of the inputs unless these are whole numbers."""
+        for value in self._fitted.values():
+            return value.dtype
+        return torch.get_default_dtype()
 
     @cached_property
     def parameter_types(self) -> dict[str, ParameterType]:
@@ -78,15 +105,25 @@ class Model:
             f"{path}.{name}" if path else name: _parameter_type(module, name)
             for path, module in self._module.named_modules()
             for name, _ in module.named_parameters(recurse=False)
+            if (f"{path}.{name}" if path else name) in self._fitted
         }
 
     @property
     def size(self) -> int:
         """The number of parameters of one model."""
-        return sum(value.numel() for value in self._module.parameters())
+        return sum(value.numel() for value in self._fitted.values())
 
     def multiply_adds(self, inputs: tuple[int, ...]) -> int:
         """Return about how many multiplications a forward pass takes for one example of a shape, for the time left."""
+        for dtype in (self.dtype, torch.long):
+            try:
+                return self._counted(inputs, dtype)
+            except Exception:  # zeros may be no inputs of this network, and an estimate must not end a run
+                continue
+        return sum(value.numel() for value in self._module.parameters())
+
+    @torch.no_grad()
+    def _counted(self, inputs: tuple[int, ...], dtype: torch.dtype) -> int:
         counted = 0
 
         def count(module: nn.Module, _: object, output: object) -> None:
@@ -96,51 +133,112 @@ class Model:
 
         modules = [module for module in self._module.modules() if any(True for _ in module.parameters(recurse=False))]
         hooks = [module.register_forward_hook(count) for module in modules]
+        given = torch.zeros(2, *inputs, dtype=dtype, device="cpu")  # two, for networks that normalise by the batch
         try:
-            self._module(torch.zeros(2, *inputs, device="cpu"))  # two, for networks that normalise by the batch
+            with kept_draws(given.device):
+                pure(self._module)({}, given)
         finally:
             for hook in hooks:
                 hook.remove()
         return counted
 
     def init(self, episodes: int, rng: Generator) -> Params:
-        """Draw θ_0 for each of E episodes; tensors are (E, ...)."""
-        return {name: self.initializer(name, (episodes, *shape), rng) for name, shape in self.shapes.items()}
+        """Draw θ_0 for each of E episodes; tensors are (E, ...).
+
+        Raises:
+            UsageError: There are no parameters to fit, or the initializer returns some of another shape.
+        """
+        if not self._fitted:
+            raise UsageError(
+                f"{type(self._module).__name__} has no parameters to fit: all are frozen, or there are none; leave "
+                "requires_grad on for those that are to be learned in an episode"
+            )
+        return {name: self._start(name, value.detach(), episodes, rng) for name, value in self._fitted.items()}
+
+    def _start(self, name: str, own: Tensor, episodes: int, rng: Generator) -> Tensor:
+        shape = (episodes, *own.shape)
+        drawn = self.initializer(name, shape, rng) if self.initializer is not None else None
+        if drawn is None:
+            return own.expand(shape).clone()
+        if drawn.shape != shape:
+            raise UsageError(
+                f"the initializer returns a tensor of shape {tuple(drawn.shape)} for {name}; it is asked for {shape}"
+            )
+        return drawn.to(own.dtype)
 
     def __call__(self, params: Params, inputs: Tensor) -> Tensor:
         """Return the outputs (E, N, ...) for inputs (E, N, ...) and parameters (E, ...)."""
-        if self._goes_in_turn(inputs):
-            return torch.stack([self._one(*pair) for pair in zip(_each(params), inputs, strict=True)])
-        return self._side_by_side(params, inputs)
+        params, inputs, manner = self._given(params, inputs)
+        if manner.in_turn:
+            each = zip(_each(params), inputs, strict=True)
+            return torch.stack([manner.calls.one(*pair) for pair in each])
+        return manner.calls.side_by_side(params, inputs)
 
     def linearize(self, params: Params, inputs: Tensor) -> Linearization:
         """Return the linearization at these parameters, detached from all graphs."""
+        params, inputs, manner = self._given(params, inputs)
         constants = {name: value.detach() for name, value in params.items()}
-        if self._goes_in_turn(inputs):
-            return side_by_side([self._one.linearize(*pair) for pair in zip(_each(constants), inputs, strict=True)])
-        return self._side_by_side.linearize(constants, inputs)
+        if manner.in_turn:
+            each = zip(_each(constants), inputs, strict=True)
+            return side_by_side([manner.calls.one.linearize(*pair) for pair in each])
+        return manner.calls.side_by_side.linearize(constants, inputs)
 
     def trace(self, params: Params, inputs: Tensor) -> Trace:
         """Return the outputs as a call does, with the inputs of each layer.
 
         Raises:
-            UsageError: A module with parameters is called twice in a pass.
+            UsageError: The layers cannot be traced; see ``observe``.
         """
-        if inputs.shape[1:] not in self._layer_shapes:
-            with torch.no_grad():
-                layers = observe(self._module, _of(params, 0), inputs[0], {}).layer_outputs
-            self._layer_shapes[inputs.shape[1:]] = {name: value.shape for name, value in layers.items()}
-        shapes = self._layer_shapes[inputs.shape[1:]]
-        shifts = {name: inputs.new_zeros(len(inputs), *shape).requires_grad_() for name, shape in shapes.items()}
-        if not self._goes_in_turn(inputs):
-            outputs, layer_inputs, _ = self._observe(params, inputs, shifts)
+        params, inputs, manner = self._given(params, inputs)
+        key, calls = (inputs.shape[1:], inputs.dtype), manner.calls
+        if key not in self._layers:
+            with torch.no_grad(), kept_draws(inputs.device):
+                layers = calls.observe(_of(params, 0), inputs[0], {}).layer_outputs
+            self._layers[key] = {name: value.new_zeros(()).expand_as(value) for name, value in layers.items()}
+        zeros = self._layers[key].items()
+        shifts = {name: value.new_zeros(len(inputs), *value.shape).requires_grad_() for name, value in zeros}
+        if not manner.in_turn:
+            outputs, layer_inputs, _ = calls.observe_side_by_side(params, inputs, shifts)
             return Trace(outputs, layer_inputs, shifts)
-        each = [observe(self._module, _of(params, e), inputs[e], _of(shifts, e)) for e in range(len(inputs))]
-        layer_inputs = {name: torch.stack([one.layer_inputs[name] for one in each]) for name in shapes}
+        each = [calls.observe(_of(params, e), inputs[e], _of(shifts, e)) for e in range(len(inputs))]
+        layer_inputs = {name: torch.stack([one.layer_inputs[name] for one in each]) for name in shifts}
         return Trace(torch.stack([one.outputs for one in each]), layer_inputs, shifts)
 
-    def _goes_in_turn(self, inputs: Tensor) -> bool:
-        return self.in_turn is True or self.in_turn == inputs.device.type
+    def manner(self, params: Params, inputs: Tensor) -> Manner:
+        """Return how the network is called for parameters (E, ...) and inputs (E, N, ...) like these."""
+        return self._given(params, inputs)[2]
+
+    def _given(self, params: Params, inputs: Tensor) -> tuple[Params, Tensor, Manner]:
+        """Return parameters and inputs as the network takes them, and how it is called."""
+        dtype = self.dtype
+        if inputs.dtype != dtype and inputs.is_floating_point():
+            inputs = inputs.to(dtype)
+        if next(iter(params.values())).dtype != dtype:
+            params = {name: value.to(dtype) for name, value in params.items()}
+        key = inputs.shape[1:], inputs.dtype
+        if key not in self._manners:
+            with kept_draws(inputs.device):
+                self._manners[key] = self._found(params, inputs)
+        return params, inputs, self._manners[key]
+
+    def _found(self, params: Params, inputs: Tensor) -> Manner:
+        """Find out how the network is called."""
+        habits = habits_of(self._module, self._parts, params, inputs, self.recompute)
+        if habits not in self._calls:
+            self._calls[habits] = self._calls_of(habits)
+        calls, apart = self._calls[habits], self.in_turn is True or self.in_turn == inputs.device.type
+        return Manner(apart or not accepts(calls.side_by_side, params, inputs), habits.draws, calls)
+
+    def _calls_of(self, habits: Habits) -> Calls:
+        def function_of(part: nn.Module) -> NetworkFunction:
+            return pure(part, habits)
+
+        def together(part: nn.Module) -> NetworkFunction:
+            return vmap(function_of(part), randomness="different")
+
+        one, all_ = (Chain(self._parts, each, self.recompute, habits.draws) for each in (function_of, together))
+        watched = partial(observe, self._module, habits=habits)
+        return Calls(one, all_, watched, vmap(watched, randomness="different"))
 
 
 def _parameter_type(module: nn.Module, name: str) -> ParameterType:
@@ -149,11 +247,6 @@ def _parameter_type(module: nn.Module, name: str) -> ParameterType:
     if isinstance(module, nn.Conv2d):
         return "conv_bias" if name == "bias" else "conv_weight"
     return "dense_bias" if name.endswith("bias") else "dense_weight"
-
-
-def _function_of(module: nn.Module) -> NetworkFunction:
-    """Return a module as a function of its parameters and inputs."""
-    return lambda params, inputs: functional_call(module, params, (inputs,))
 
 
 def _each(params: Params) -> Iterator[Params]:
@@ -167,7 +260,7 @@ def _of(params: Params, episode: int) -> Params:
     return {name: value[episode] for name, value in params.items()}
 
 
-def gaussian(sigma: float) -> Initializer:
+def gaussian(sigma: float) -> Draw:
     """Return an initializer that draws every parameter from N(0, σ²).
 
     Raises:

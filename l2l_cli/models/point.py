@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 
 from l2l_cli.autodiff.layer_traces import Fisher, LayerTrace, OutputCurvature, curvature_vectors
 from l2l_cli.autodiff.linearize import Linearization
+from l2l_cli.core.errors import UsageError
 from l2l_cli.core.types import Batch, Context, Params
 from l2l_cli.core.vectors import choose
 from l2l_cli.models.model import Model, ParameterType, Trace
@@ -71,6 +72,7 @@ class Point:
         self._differentiable = torch.is_grad_enabled()
         self._linear: Linearization | None = None
         self._trace: Trace | None = None
+        self._unreached: frozenset[str] = frozenset()
         # Constants (θ_0, or everything outside meta-training) become leaves, so that ``grad`` exists at them too.
         self.params = {
             name: value if value.requires_grad and self._differentiable else value.detach().requires_grad_()
@@ -100,19 +102,35 @@ class Point:
 
     @cached_property
     def grad(self) -> Params:
-        """The gradient of each episode's loss, shaped as the parameters."""
+        """The gradient of each episode's loss, shaped as the parameters; 0 for those that the loss does not reach."""
         # Episodes do not share parameters, so the gradient of the sum holds every episode's own.
         with torch.enable_grad():
             total = self.loss.sum()
-        values = torch.autograd.grad(
+        if not total.requires_grad:
+            raise UsageError(
+                "the task's loss does not depend on the network's parameters; compute it from the network's outputs, "
+                "without .detach(), .item() or torch.no_grad()"
+            )
+        found = torch.autograd.grad(
             total,
             list(self.params.values()),
             create_graph=self._second_order is True and self._differentiable,
             retain_graph=self._differentiable or self._trace is not None,
+            allow_unused=True,
         )
+        values = found
+        if any(value is None for value in found):
+            self._unreached = frozenset(name for name, value in zip(self.params, found, strict=True) if value is None)
+            pairs = zip(self.params.values(), found, strict=True)
+            values = tuple(torch.zeros_like(at) if value is None else value for at, value in pairs)
         if self._second_order == "ggn" and self._differentiable:
             values = _GradientWithGGN.apply(self._ggn, *self.params.values(), *values)  # type: ignore[no-untyped-call]
         return dict(zip(self.params, values, strict=True))
+
+    @property
+    def unreached(self) -> frozenset[str]:
+        """Names of the parameters that the loss does not depend on."""
+        return self._unreached if self.grad else frozenset()
 
     @property
     def linear(self) -> Linearization:
@@ -150,7 +168,8 @@ class Point:
         if self._second_order is not True:
             at = {name: value.detach().requires_grad_() for name, value in at.items()}
         with torch.enable_grad():
-            values = torch.autograd.grad(self.loss_at(at).sum(), list(at.values()), create_graph=True)
+            total = self.loss_at(at).sum()
+            values = torch.autograd.grad(total, list(at.values()), create_graph=True, materialize_grads=True)
         return at, dict(zip(at, values, strict=True))
 
     def hessian(self, v: Params) -> Params:
@@ -183,7 +202,7 @@ class Point:
             fisher: Name of the vectors, as ``curvature_vectors`` explains them.
 
         Raises:
-            UsageError: Such a module is called twice in a pass.
+            UsageError: The layers cannot be traced; see ``observe``.
         """
         if self._trace is None:
             with torch.enable_grad():
@@ -191,8 +210,12 @@ class Point:
         trace = self._trace
         vectors = curvature_vectors(self._loss, self._curvature, trace.outputs, self._batch.targets, rng, fisher)
         shifts = list(trace.shifts.values())
+        if not shifts:  # the network computes with parameters of modules that it does not call
+            return {}
         each = [
-            torch.autograd.grad(trace.outputs, shifts, self._where_shown(vector), retain_graph=True)
+            torch.autograd.grad(
+                trace.outputs, shifts, self._where_shown(vector), retain_graph=True, materialize_grads=True
+            )
             for vector in vectors
         ]
         modules = dict(self._model.module.named_modules())

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from l2l_cli.autodiff.recorder import NotPure, record
+from l2l_cli.autodiff.program_writer import NotPure
+from l2l_cli.autodiff.recorder import record
 from l2l_cli.core.types import Batch, Params
 from l2l_cli.core.vectors import flattened, named, stacked
 from l2l_cli.models.mlp import LinearMap
@@ -62,7 +63,7 @@ class RecordedLoss:
             gradient = layout.pack(point.grad)
             return point.outputs.detach(), point.loss.detach(), gradient
 
-        return self._program("gradient", function, theta, inputs, targets)
+        return self._program("gradient", layout, function, theta, inputs, targets)
 
     def hessian(self, layout: Layout, theta: Tensor, inputs: Tensor, targets: Tensor) -> Program:
         """Return the program (θ, inputs, targets, v) -> (H·v,), with H the loss's Hessian in θ; v is as θ."""
@@ -71,15 +72,23 @@ class RecordedLoss:
             point = self._point(layout, theta, inputs, targets)
             return (layout.pack(point.hessian(layout.unpack(v))),)
 
-        return self._program("hessian", function, theta, inputs, targets, theta.clone())
+        return self._program("hessian", layout, function, theta, inputs, targets, theta.clone())
 
     def _point(self, layout: Layout, theta: Tensor, inputs: Tensor, targets: Tensor) -> Point:
         return Point(self._model, self._loss, layout.unpack(theta), Batch(inputs, targets))
 
-    def _program(self, name: str, function: Callable[..., tuple[Tensor, ...]], *example: Tensor) -> Program:
+    def draws(self, layout: Layout, theta: Tensor, inputs: Tensor) -> bool:
+        """Return whether the network draws random numbers, so that no two programs meet the same ones."""
+        return self._model.manner(layout.unpack(theta), inputs).draws
+
+    def _program(
+        self, name: str, layout: Layout, function: Callable[..., tuple[Tensor, ...]], *example: Tensor
+    ) -> Program:
         key = name, *((value.shape, value.dtype, value.device) for value in example)
         if key not in self._programs:
             try:
+                # How the network is called must be known before: finding it out is no part of a program.
+                self.draws(layout, *example[:2])
                 self._programs[key] = record(function, *example)
             except NotPure:  # it has to be called every time
                 self._programs[key] = function

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Generic, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from l2l_cli.core.episodes import Pieces
@@ -65,7 +66,14 @@ class FirstOrder(Optimizer[Memory], ABC):
 
     def step(self, point: Point, memory: Memory) -> tuple[Params, Memory]:
         """Move by the displacement."""
-        displacement, memory = self.update(point.grad, memory)
+        grad = point.grad
+        own = next(self.parameters(), None) if self._modules or self._parameters else None
+        kind = next(iter(grad.values())).dtype
+        if own is None or own.dtype == kind:
+            displacement, memory = self.update(grad, memory)
+        else:  # a learned rule sees gradients in the type of its φ, whatever that of the network
+            displacement, memory = self.update(_in_type(grad, own.dtype), memory)
+            displacement = _in_type(displacement, kind)
         return added(point.params, displacement), memory
 
     def compiled_steps(self) -> CompiledSteps[Memory] | Path:
@@ -79,7 +87,8 @@ class FirstOrder(Optimizer[Memory], ABC):
         steps = self.compiled_steps()
         if isinstance(steps, Path):
             return steps
-        return Path(why_not=fitting.obstacle) if fitting.obstacle else UnrollOfOne(fitting, steps)
+        why_not = fitting.obstacle_for(self)
+        return Path(why_not=why_not) if why_not else UnrollOfOne(fitting, steps)
 
 
 def positive(**values: float) -> None:
@@ -112,6 +121,10 @@ def zeros(params: Params) -> Params:
 def added(params: Params, displacement: Params) -> Params:
     """Return params + displacement."""
     return {name: value + displacement[name] for name, value in params.items()}
+
+
+def _in_type(params: Params, dtype: torch.dtype) -> Params:
+    return {name: value.to(dtype) for name, value in params.items()}
 
 
 def decayed(old: Params, new: Params, decay: float, gain: float) -> Params:

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from l2l_cli.core.types import Batch, Batches, Params
 from l2l_cli.kernels.paths import EVERY_PATH, Path, Paths
@@ -42,9 +42,13 @@ class Fitting(NamedTuple):
     visited: float | None = None
     paths: Paths = EVERY_PATH
 
-    @property
-    def obstacle(self) -> str:
-        """Why no path can take gradients as data and compute them in this process; empty if one can."""
+    def obstacle_for(self, rule: nn.Module) -> str:
+        """Return why no path of a rule can take gradients as data and compute them here; empty if one can."""
+        own = next((value.dtype for value in rule.parameters()), self.model.dtype)
+        if own != self.model.dtype:
+            return (
+                f"the network is {self.model.dtype} and the learned rule {own}, and the kernels have one type for both"
+            )
         if self.divided:
             return "hardware.replicas divide the batch, and the kernels answer it in one process"
         if self.hides_targets:

@@ -121,5 +121,5 @@ class CoordinatewiseLSTM(FirstOrder[LSTMStates]):
         if not fitting.paths.compiled or not on_gpu:
             return super().compiled(fitting)
         weights = self.weights()
-        why_not = fitting.obstacle or obstacle(weights, fitting.paths.state_dtype)
+        why_not = fitting.obstacle_for(self) or obstacle(weights, fitting.paths.state_dtype)
         return Path(why_not=why_not) if why_not else CudaUnroll(fitting, weights, Options(self._arena))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import torch
@@ -47,7 +47,7 @@ def blank(params: Params) -> Factors:
     return Factors(inputs, outputs, diagonal)
 
 
-def measure(layers: Mapping[str, LayerTrace], params: Params) -> Factors:
+def measure(layers: Mapping[str, LayerTrace], params: Params, unreached: Collection[str] = ()) -> Factors:
     """Return the factors of one batch.
 
     Linear layers have A = mean of a·aᵀ and G = sum of g·gᵀ over examples (Martens and Grosse 2015, §3); the vectors g
@@ -57,28 +57,36 @@ def measure(layers: Mapping[str, LayerTrace], params: Params) -> Factors:
 
     Args:
         layers: Layer traces, as of ``Point.layers``.
-        params: Parameters (E, ...) that the factors must cover.
+        params: Parameters (E, ...) that the factors must cover; others, as frozen ones, have none.
+        unreached: Names of those that the loss does not depend on, which have no curvature.
 
     Raises:
         UsageError: A module has another type, or a parameter belongs to no module that was called.
     """
     factors = Factors({}, {}, {})
+    for name in layers:
+        if _join(name, "weight") not in params and _join(name, "bias") in params:
+            raise UsageError(_cannot(f"{_join(name, 'bias')} without the weight beside it, which is frozen"))
     for name, layer in layers.items():
+        bias = _join(name, "bias") in params
         match layer.module:
-            case nn.Linear() as linear:
-                factors.inputs[name] = _second_moment(_positions_last(layer.inputs, 2), linear.bias is not None)
+            case nn.Linear():
+                factors.inputs[name] = _second_moment(_positions_last(layer.inputs, 2), bias)
                 factors.outputs[name] = _gradient_moment(_positions_last(layer.gradients, 3))
             case nn.Conv2d(groups=1, padding_mode="zeros") as convolution:
-                factors.inputs[name] = _patches_moment(convolution, layer.inputs)
+                factors.inputs[name] = _patches_moment(convolution, layer.inputs, bias)
                 factors.outputs[name] = _gradient_moment(layer.gradients.flatten(4))
             case BatchNorm() as normalisation:
-                factors.diagonal.update(_affine(name, normalisation, layer))
+                diagonal = _affine(name, normalisation, layer)
+                factors.diagonal.update({key: value for key, value in diagonal.items() if key in params})
             case module:
                 raise UsageError(_cannot(f"{name or 'the network itself'} ({type(module).__name__})"))
-    for name in params:
-        if _owner(name) not in factors.inputs and name not in factors.diagonal:
+    left = [name for name in params if _owner(name) not in factors.inputs and name not in factors.diagonal]
+    for name in left:
+        if name not in unreached:
             raise UsageError(_cannot(f"{name}, whose module is never called"))
-    return factors
+    flat = blank({name: params[name] for name in left})
+    return Factors(*({**found, **zeros} for found, zeros in zip(factors, flat, strict=True)))
 
 
 def _cannot(what: str) -> str:
@@ -155,7 +163,7 @@ def _second_moment(values: Tensor, bias: bool) -> Tensor:
     return torch.cat([torch.cat([moment, sums], 2), torch.cat([sums.mT, corner], 2)], 1)
 
 
-def _patches_moment(module: nn.Conv2d, inputs: Tensor) -> Tensor:
+def _patches_moment(module: nn.Conv2d, inputs: Tensor, bias: bool) -> Tensor:
     """Return ``_second_moment`` of the patches of inputs (E, N, C, H, W), computed a few examples at a time."""
     episodes, examples = inputs.shape[:2]
     # A pixel is in as many patches as a window has pixels, if the stride is 1.
@@ -166,7 +174,7 @@ def _patches_moment(module: nn.Conv2d, inputs: Tensor) -> Tensor:
         # torch's own form of the padding, whether given as numbers or as "same".
         images = functional.pad(part.flatten(0, 1), module._reversed_padding_repeated_twice)
         patches = functional.unfold(images, module.kernel_size, module.dilation, 0, module.stride)
-        moment = _second_moment(patches.view(episodes, -1, *patches.shape[1:]), module.bias is not None)
+        moment = _second_moment(patches.view(episodes, -1, *patches.shape[1:]), bias)
         total = total + part.shape[1] / examples * moment
     return total
 

@@ -115,7 +115,7 @@ class KFac(Optimizer[KFacMemory]):
     def _observed(self, point: Point, memory: KFacMemory, steps: int) -> KFacMemory:
         """Return the memory with the batch's curvature in the means of the episodes where it has any."""
         layers = point.layers(generator(steps, "kfac"), self.fisher)
-        fresh = measure(layers, point.params)
+        fresh = measure(layers, point.params, point.unreached)
         curved = torch.stack([value.flatten(1).any(1) for value in (fresh.outputs | fresh.diagonal).values()]).any(0)
         seen = memory.seen + curved
         share = (1.0 / seen.clamp(min=1.0)).clamp(min=1.0 - self.decay) * curved

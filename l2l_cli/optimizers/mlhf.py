@@ -145,7 +145,8 @@ class MLHF(Optimizer[MLHFMemory]):
     def init(self, params: Params) -> MLHFMemory:
         """Return a zero solution and residual, and zero states."""
         zero = torch.zeros_like(stacked(params))
-        damping, precondition, pace = (part.init(zero) for part in (self.damping, self.precondition, self.pace))
+        like = zero.to(next(self.parameters()).dtype)
+        damping, precondition, pace = (part.init(like) for part in (self.damping, self.precondition, self.pace))
         return MLHFMemory(zero, zero, damping, precondition, pace, zero.new_zeros(len(zero)))
 
     def step(self, point: Point, memory: MLHFMemory) -> tuple[Params, MLHFMemory]:
@@ -173,7 +174,7 @@ class MLHF(Optimizer[MLHFMemory]):
         seen_grad, seen_start = self._seen(grad), self._seen(start)
         features = torch.cat([seen_grad, self._seen(memory.residual), seen_start])
         inferred, damping_states = self.damping(features, memory.damping, spans, self.path.is_compiled)
-        damping = inferred + self.base_damping
+        damping = inferred.to(grad.dtype) + self.base_damping
         residual = torch.addcmul(grad - image, damping, start, value=-1.0)
         precondition: Tensor | None = None
         states = memory.precondition
@@ -181,7 +182,8 @@ class MLHF(Optimizer[MLHFMemory]):
             precondition = 1.0 / damping
         elif self.preconditioner == "learned":
             features = torch.cat([seen_grad, self._seen(residual), seen_start])
-            precondition, states = self.precondition(features, states, spans, self.path.is_compiled)
+            learned, states = self.precondition(features, states, spans, self.path.is_compiled)
+            precondition = learned.to(grad.dtype)
         x, residual, norms, products = conjugate_gradient(
             lambda v: torch.addcmul(ggn(v), damping, v), start, residual, precondition, self.iterations
         )
@@ -189,7 +191,7 @@ class MLHF(Optimizer[MLHFMemory]):
         if self.pace.kinds:
             features = torch.cat([seen_grad, self._seen(residual), self._seen(x)])
             factor, pace = self.pace(features, pace, spans, self.path.is_compiled)
-            move = factor * move
+            move = factor.to(grad.dtype) * move
         evaluations = memory.evaluations + 1 + products
         memory = MLHFMemory(x, residual, damping_states, states, pace, evaluations)
         return SolvedSystem(like, grad, x, residual, damping, norms, move, memory)
@@ -200,7 +202,8 @@ class MLHF(Optimizer[MLHFMemory]):
 
     def _seen(self, numbers: Tensor) -> Tensor:
         """Return the networks' inputs for numbers (E, D), (K / 3, E, D)."""
-        inputs: Tensor = self.preprocess(numbers.flatten()).unflatten(-1, numbers.shape)
+        own = next(self.parameters()).dtype  # of the networks, whatever that of the fitted one
+        inputs: Tensor = self.preprocess(numbers.flatten().to(own)).unflatten(-1, numbers.shape)
         return inputs
 
     def _sorted(self, point: Point) -> Params:

@@ -74,4 +74,5 @@ class PerType(FirstOrder[dict[str, Any]]):
         steps = {name: each for name, each in found.items() if not isinstance(each, Path)}
         if len(steps) < len(found):
             return max((each for each in found.values() if isinstance(each, Path)), key=lambda path: path.why_not)
-        return Path(why_not=fitting.obstacle) if fitting.obstacle else UnrollByType(fitting, steps, self.split)
+        why_not = fitting.obstacle_for(self)
+        return Path(why_not=why_not) if why_not else UnrollByType(fitting, steps, self.split)

@@ -9,11 +9,11 @@ import itertools
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from l2l_cli.autodiff.linearize import Linearization
 from l2l_cli.core.errors import UsageError
-from l2l_cli.core.random import generator, normal
+from l2l_cli.core.random import generator, integers, normal
 from l2l_cli.core.types import Params
 from l2l_cli.models.model import Model, Trace
 from l2l_cli.parallel.workers import Request, WorkerGroup
@@ -34,14 +34,22 @@ class Replicated(Model):
     The calling process computes the first part itself; the others start when they are first needed, and end with it.
     They run on the same machine and exchange numbers by gloo, also where they compute on GPUs.
 
-    Layer traces and second derivatives are refused; a batch of fewer examples than processes stays whole.
+    Networks that draw random numbers, layer traces and second derivatives are refused; a batch of fewer examples than
+    processes stays whole.
 
     Raises:
-        UsageError: An example's outputs depend on the others in its batch.
+        UsageError: An example's outputs depend on the others in its batch, or the network draws random numbers.
     """
 
     def __init__(self, model: Model, replicas: int, example: tuple[int, ...]) -> None:
         super().__init__(model.module, model.initializer, model.in_turn, model.recompute)
+        rng = generator(0, "replicas")
+        params = model.init(1, rng)
+        if model.manner(params, some_inputs(model, params, example, rng)).draws:
+            raise UsageError(
+                f"hardware.replicas={replicas} divides each batch, and each process would draw its own random numbers "
+                "for this task's network, as for dropout; use hardware.replicas=1"
+            )
         if mixes_examples(model, example):
             raise UsageError(
                 f"hardware.replicas={replicas} divides each batch, but this task's model mixes the examples of one, as "
@@ -120,7 +128,16 @@ def mixes_examples(model: Model, example: tuple[int, ...]) -> bool:
     """
     rng = generator(0, "replicas")
     params = {name: value + normal(value.shape, rng, 0.1) for name, value in model.init(1, rng).items()}
-    kept = normal((1, COMPARED, *example), rng)
-    batches = (torch.cat([kept, normal((1, COMPARED, *example), rng)], 1) for _ in range(2))
-    one, other = (model(params, batch)[:, :COMPARED] for batch in batches)
+    kept, one, other = (some_inputs(model, params, example, rng) for _ in range(3))
+    one, other = (model(params, torch.cat([kept, rest], 1))[:, :COMPARED] for rest in (one, other))
     return not torch.allclose(one, other, rtol=0.0, atol=1e-3 * one.abs().max().item(), equal_nan=True)
+
+
+def some_inputs(model: Model, params: Params, example: tuple[int, ...], rng: Generator) -> Tensor:
+    """Return inputs for one episode, of numbers or, if the network refuses these, of whole ones, 0 and 1."""
+    drawn = normal((1, COMPARED, *example), rng)
+    try:
+        model.manner(params, drawn)
+    except Exception:  # whatever the network raises; on whole numbers it may do so again
+        return integers((1, COMPARED, *example), 2, rng)
+    return drawn

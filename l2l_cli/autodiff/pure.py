@@ -1,0 +1,148 @@
+"""A network as a pure function of its parameters and inputs: what a call changes in its module does not last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from l2l_cli.core.types import Params
+
+NetworkFunction = Callable[[Params, Tensor], Tensor]
+"""(parameters (E, ...), inputs (E, N, ...)) -> outputs (E, N, ...)."""
+
+_TABLES = ("_parameters", "_buffers", "_modules")
+"""A module's tables of what belongs to it, which a call may add to."""
+
+_FUSED = ("mkldnn_rnn_layer", "_cudnn_rnn", "_scaled_dot_product")
+"""Parts of the names of operations that have no second derivatives; others of torch's do the same."""
+
+
+class Habits(NamedTuple):
+    """What a network does when it is called, as ``Watch`` sees it.
+
+    Attributes:
+        draws: Whether it draws random numbers, as dropout does.
+        fused: Whether it uses operations without second derivatives, as Jacobian products take, where there are others.
+        copies: Whether it changes its inputs in place, so that it must be given copies.
+        remembers: Whether it changes attributes of its modules, which must be set back.
+    """
+
+    draws: bool = False
+    fused: bool = False
+    copies: bool = False
+    remembers: bool = False
+
+
+NONE = Habits()
+
+
+def pure(module: nn.Module, habits: Habits = NONE) -> NetworkFunction:
+    """Return a module as a function of its parameters, or of some of them, and its inputs.
+
+    Every call sees the buffers and the attributes that the module has.  What it changes in them, as running statistics
+    or a counter, is forgotten when it returns, so that nothing counts on over calls; within lists and other containers
+    changes stay.  Parameters that are not given have the module's own values.
+    """
+    has_buffers = next(module.buffers(), None) is not None
+
+    def call(params: Params, inputs: Tensor) -> Tensor:
+        if has_buffers:
+            params = {**{name: value.clone() for name, value in module.named_buffers()}, **params}
+        outputs: Tensor = functional_call(module, params, (inputs.clone() if habits.copies else inputs,))
+        return outputs
+
+    def call_with_care(params: Params, inputs: Tensor) -> Tensor:
+        with _unfused() if habits.fused else nullcontext():
+            attributes = Attributes(module)
+            try:
+                return call(params, inputs)
+            finally:
+                attributes.set_back()
+
+    return call_with_care if habits.remembers or habits.fused else call
+
+
+class Attributes:
+    """The attributes of a module and of all modules within it, as they are when this object is made."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._parts = list(module.modules())
+        self._before = [_attributes(part) for part in self._parts]
+
+    def set_back(self) -> bool:
+        """Set all attributes back, and return whether any had changed."""
+        after = [_attributes(part) for part in self._parts]
+        for part, before in zip(self._parts, self._before, strict=True):
+            vars(part).clear()
+            vars(part).update(before)
+        return any(_differ(*pair) for pair in zip(self._before, after, strict=True))
+
+
+def _attributes(module: nn.Module) -> dict[str, Any]:
+    """Return a copy of a module's attributes and tables."""
+    attributes = vars(module).copy()
+    for table in _TABLES:
+        attributes[table] = attributes[table].copy()
+    return attributes
+
+
+def _differ(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Return whether dictionaries hold different objects, or tables that do."""
+    if one.keys() != other.keys():
+        return True
+    pairs = [(value, other[name], name in _TABLES) for name, value in one.items()]
+    return any(_differ(*pair) if is_table else pair[0] is not pair[1] for *pair, is_table in pairs)
+
+
+@contextmanager
+def _unfused() -> Iterator[None]:
+    """While it is entered, torch uses operations that have second derivatives, if there are any."""
+    libraries = torch.backends.mkldnn, torch.backends.cudnn
+    enabled = [library.set_flags(False)[0] for library in libraries]
+    try:
+        with sdpa_kernel([SDPBackend.MATH]):
+            yield
+    finally:
+        for library, before in zip(libraries, enabled, strict=True):
+            library.set_flags(before)
+
+
+def kept_draws(device: torch.device) -> AbstractContextManager[None]:
+    """Return a context whose random numbers are drawn again by whoever comes next, as if it had drawn none."""
+    return torch.random.fork_rng([] if device.type == "cpu" else [device], device_type="cuda")
+
+
+class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Watches what the calls of a network do while it is entered.
+
+    Attributes:
+        draws: As in ``Habits``.
+        fused: Alike.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.draws = self.fused = False
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # hiding from the compiler would import it, which takes a second
+
+    def __torch_dispatch__(
+        self, func: Any, types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> object:
+        self.draws = self.draws or is_random(func)
+        self.fused = self.fused or any(name in func.name() for name in _FUSED)
+        return func(*args, **(kwargs or {}))
+
+
+def is_random(operation: Any) -> bool:
+    """Return whether an operation of torch draws random numbers."""
+    return bool(torch.Tag.nondeterministic_seeded in operation.tags)
