@@ -12,6 +12,7 @@ from l2l_cli.config.build import Builder, build, changed
 from l2l_cli.config.hardware import Hardware
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError
+from l2l_cli.core.global_draws import seed_global_generators
 from l2l_cli.core.nodes import Entries, Node
 from l2l_cli.kernels.paths import Paths
 from l2l_cli.learners.base import Learner
@@ -76,15 +77,20 @@ def build_task(settings: Settings, builder: Builder = build) -> Task:
     task = variation(settings, {}, "task", builder)
     if not settings.vary:
         return task
-    build_node = _for_tasks(settings, builder)
     return task.with_variations(
-        Variations(settings.vary, lambda changes: build_node(changed(settings.task, changes, "task"), "task"))
+        Variations(
+            settings.vary,
+            lambda changes: _task_of(settings, changed(settings.task, changes, "task"), "task", builder),
+        )
     )
 
 
-def _for_tasks(settings: Settings, builder: Builder) -> Builder:
-    """Return a builder whose tasks find their data sets."""
-    return builder.offering(data_folder=Path(settings.data.dir).expanduser() if settings.data.dir else None)
+def _task_of(settings: Settings, node: Node, path: str, builder: Builder) -> Task:
+    """Build the task of a node, which finds its data sets."""
+    seed_global_generators(settings.seed, "task")
+    folder = Path(settings.data.dir).expanduser() if settings.data.dir else None
+    task: Task = builder.offering(data_folder=folder)(node, path)
+    return task
 
 
 def variation(settings: Settings, changes: Node, path: str, builder: Builder = build) -> Task:
@@ -100,7 +106,7 @@ def variation(settings: Settings, changes: Node, path: str, builder: Builder = b
         UsageError: See ``build_task``.
     """
     node = changes if "_target_" in changes else changed(settings.task, changes, "task")
-    task: Task = _for_tasks(settings, builder)(node, path)
+    task = _task_of(settings, node, path, builder)
     if (replicas := settings.hardware.replicas) > 1:
         if task.spec.examples < replicas:
             raise UsageError(
@@ -119,6 +125,7 @@ def build_learner(
     compiled = kernels == "fast" or (kernels == "auto" and settings.meta.updates >= WORTH_COMPILING)
     paths = Paths(compiled, getattr(torch, settings.hardware.precision))
     builder = builder.offering(task=task, paths=paths)
+    seed_global_generators(settings.seed, "learner")
     learner: Learner[Any] = builder(settings.learner if node is None else node, "learner")
     return learner
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from safetensors.torch import load_file
+from torch import Tensor
 
 from l2l_cli.config.build import Builder
 from l2l_cli.config.schema import Settings
@@ -16,6 +17,11 @@ from l2l_cli.runs.folders import WEIGHTS
 from l2l_cli.tasks.base import Task
 
 
+def weights_of(learner: Learner[Any]) -> dict[str, Tensor]:
+    """Return what is kept of a learner: its parameters, frozen ones too, and its buffers."""
+    return {name: value.detach().cpu().clone().contiguous() for name, value in learner.state_dict().items()}
+
+
 def load_learner(run: RunFolder, saved: Settings, task: Task, builder: Builder) -> Learner[Any]:
     """Build a finished run's learner for a task, with its trained weights.
 
@@ -24,9 +30,9 @@ def load_learner(run: RunFolder, saved: Settings, task: Task, builder: Builder) 
     """
     learner = build_learner(saved, task, builder)
     weights = load_file(run.path / WEIGHTS)
-    shapes = {name: tuple(value.shape) for name, value in learner.named_parameters()}
+    shapes = {name: tuple(value.shape) for name, value in learner.state_dict().items()}
     wrong = [name for name, value in weights.items() if shapes.get(name) != tuple(value.shape)]
-    if wrong or len(weights) != len(shapes):
+    if wrong or not dict(learner.named_parameters()).keys() <= weights.keys():
         raise UsageError(f"the weights of {run.path} do not fit this task: {', '.join(wrong) or 'some are missing'}")
     learner.load_state_dict(weights, strict=False)
     return learner
