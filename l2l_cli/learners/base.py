@@ -44,10 +44,12 @@ class Learner(nn.Module, ABC, Generic[State]):
     Attributes:
         is_limit: Whether nobody can do better.
         follows: Whether ``follow`` is as quick as ``unroll``.
+        may_rest: Whether tasks may leave a part of φ unused.
     """
 
     is_limit: ClassVar[bool] = False
     follows: ClassVar[bool] = False
+    may_rest: ClassVar[bool] = False
 
     def __init__(self, task: Task, *, paths: Paths = EVERY_PATH) -> None:
         super().__init__()

@@ -147,10 +147,10 @@ class Estimator(ABC):
     def axes(self, learner: Learner[Any], seed: int, draw: int) -> Axes:
         """Return where each tensor of the progress in a draw of episodes holds these."""
         pieces = self.on_draw(learner, seed, draw).pieces
-        one, two = (self._smallest(episodes).begin(learner, seed, draw, 0.0) for episodes in (1, 2))
+        one, two = (self.smallest(episodes).begin(learner, seed, draw, 0.0) for episodes in (1, 2))
         return episode_axes(one, two, pieces)
 
-    def _smallest(self, episodes: int) -> Self:
+    def smallest(self, episodes: int) -> Self:
         """Return this estimator for some episodes in one process, with as small a progress as it can have."""
         twin = copy.copy(self)
         twin.episodes, twin.ranks, twin._drawn, twin._learners = episodes, None, None, {}

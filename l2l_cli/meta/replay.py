@@ -167,9 +167,9 @@ class Replayed(Estimator, ABC):
         self.steps = window
         self.replay = replay if replay is not None else Replay()
 
-    def _smallest(self, episodes: int) -> Self:
+    def smallest(self, episodes: int) -> Self:
         """Return this estimator for some episodes in one process, with a single slot."""
-        twin = super()._smallest(episodes)
+        twin = super().smallest(episodes)
         twin.replay = copy.copy(self.replay)
         twin.replay.capacity = 1
         return twin

@@ -18,6 +18,7 @@ from l2l_cli.kernels.paths import Paths
 from l2l_cli.learners.base import Learner
 from l2l_cli.parallel.replicated import Replicated
 from l2l_cli.results.store import GIGABYTE, Store
+from l2l_cli.runs.vetting import vet_learner, vet_task
 from l2l_cli.tasks.base import Task
 from l2l_cli.tasks.vary import Variations
 
@@ -107,6 +108,7 @@ def variation(settings: Settings, changes: Node, path: str, builder: Builder = b
     """
     node = changes if "_target_" in changes else changed(settings.task, changes, "task")
     task = _task_of(settings, node, path, builder)
+    vet_task(node, task, lambda: _task_of(settings, node, path, builder))
     if (replicas := settings.hardware.replicas) > 1:
         if task.spec.examples < replicas:
             raise UsageError(
@@ -125,9 +127,21 @@ def build_learner(
     compiled = kernels == "fast" or (kernels == "auto" and settings.meta.updates >= WORTH_COMPILING)
     paths = Paths(compiled, getattr(torch, settings.hardware.precision))
     builder = builder.offering(task=task, paths=paths)
-    seed_global_generators(settings.seed, "learner")
-    learner: Learner[Any] = builder(settings.learner if node is None else node, "learner")
+    chosen = settings.learner if node is None else node
+
+    def make() -> Learner[Any]:
+        seed_global_generators(settings.seed, "learner")
+        learner: Learner[Any] = builder(chosen, "learner")
+        return learner
+
+    learner = make()
+    vet_learner({"learner": chosen, "for": _kind(task)}, learner, make)
     return learner
+
+
+def _kind(task: Task) -> str:
+    """Return what of a task decides whether a learner fits it."""
+    return f"{type(task).__name__} {task.spec} {task.model.shapes}"
 
 
 def is_meta_trained(settings: Settings) -> bool:
