@@ -22,7 +22,7 @@ FLOORS = [
     {"learners"},
     {"evaluation"},
     {"meta"},
-    {"config"},
+    {"config", "testing"},
     {"runs"},
     {"papers"},
     {"commands"},

@@ -46,14 +46,11 @@ def check_task(task: Task) -> None:
     check_data(task)
     check_nothing_hidden(task.model.module)
     batch = sampled(task, EPISODES, 0, Phase.META_TRAIN).batch(0)
-    before = copied(batch)
     with torch.no_grad(), drawn(0):
         params = _check_start(task)
         outputs = _check_network(task, params, batch)
         _check_loss(task, outputs, batch)
     _check_derivative(task, outputs, batch)
-    if names := differing(before, batch):
-        refuse(task, "loss", f"or the network changes {' and '.join(names)} in place", "work on a copy: value.clone()")
 
 
 def _check_start(task: Task) -> Params:
@@ -75,8 +72,11 @@ def _check_network(task: Task, params: Params, batch: Batch) -> Tensor:
     def answer() -> Tensor:
         return task.model(params, batch.inputs)
 
+    kept = copied(batch)
     with calling(module, "forward"):
         answer()  # what a network makes once, at its first call, is no state
+    if differing(kept, batch):
+        refuse(module, "forward", "changes its inputs in place", "make new tensors, as by nn.ReLU(inplace=False)")
     before = attributes_of(module, tensors=False)
     cure = "hold all that changes in parameters, and draw nothing but by nn.Dropout"
     with without_dropout(module):
@@ -100,7 +100,10 @@ def _check_loss(task: Task, outputs: Tensor, batch: Batch) -> None:
             refuse(task, "loss", problem, "average over all axes but the first: value.flatten(1).mean(1)")
         return found
 
+    before = copied((outputs, batch))
     losses = each(outputs, batch.targets)
+    if differing(before, (outputs, batch)):
+        refuse(task, "loss", "changes its arguments in place", "make new tensors, as in outputs - targets")
     if not losses.isfinite().all():
         refuse(task, "loss", f"is {losses.tolist()} at the first θ_0", "it must be finite there; see the root of 0")
     doubled = each(torch.cat([outputs, outputs]), torch.cat([batch.targets, batch.targets]))
