@@ -230,7 +230,7 @@ class RunFolder:
             "seconds": round(seconds, 3),
             **{name: _added(facts.get(name, {}), parts) for name, parts in used.items() if parts},
             "began": {name: date_of(when) for name, when in spent.began.items()} | facts.get("began", {}),
-            "peak_memory_bytes": max(int(facts.get("peak_memory_bytes", 0)), _peak_memory()),
+            "peak_memory_bytes": max(int(facts.get("peak_memory_bytes", 0)), peak_memory()),
         }
 
 
@@ -244,7 +244,7 @@ def _added(before: Mapping[str, float], parts: Mapping[str, float]) -> dict[str,
     return {**before, **{name: round(before.get(name, 0.0) + part, 3) for name, part in parts.items()}}
 
 
-def _peak_memory() -> int:
+def peak_memory() -> int:
     """Return the largest resident size that this process or one that it has waited for ever had, in bytes."""
     if sys.platform == "win32":
         return 0

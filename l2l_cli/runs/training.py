@@ -239,8 +239,8 @@ class _Member:
         reason = never_moved(self.training, self.settings)
         distance = self.training.distance()
         self.training.finish()
-        weights = weights_of(self.training.learner)
-        atomic_write(self.folder.path / WEIGHTS, to_safetensors(weights))
+        if reason is None:  # a folder with weights counts as finished
+            atomic_write(self.folder.path / WEIGHTS, to_safetensors(weights_of(self.training.learner)))
         self.folder.end(
             "failed" if reason else "done",
             **({"message": reason} if reason else {}),

@@ -49,10 +49,14 @@ def check_reached(learner: Learner[Any]) -> None:
         with Watch(CUTS) as watch:
             _gradient(learner)
         names = ", ".join(name.removeprefix("rule.") for name in cut)
-        whole = "no φ" if len(cut) == len(found) else f"not {names}"
-        by = f"see {', '.join(watch.places)}" if watch.places else "use it in what moves θ or answers"
-        cure = f"{by}; if it is not to be trained, call .requires_grad_(False) on it"
-        refuse(owner, "", f"is cut off from its meta-gradient, which reaches {whole} of {STEPS} steps", cure)
+        what = "any φ" if len(cut) == len(found) else names
+        by = (
+            f"take out {', '.join(watch.places)}"
+            if watch.places
+            else "use it in what moves θ or answers, with gradients"
+        )
+        cure = f"{by}; what is not to be trained, freeze by .requires_grad_(False)"
+        refuse(owner, "", f"gets no meta-gradient for {what} in {STEPS} steps", cure)
     names = ", ".join(name.removeprefix("rule.") for name in found if name not in moving)
     problem = f"has a meta-gradient in {names} that is zero everywhere, as after sign, round, argmax or a comparison"
     refuse(owner, "", problem, "use a smooth function, or train it with gradient=es")
