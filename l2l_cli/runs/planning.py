@@ -30,6 +30,10 @@ PROBED = 4
 """Steps of the validation that is timed."""
 
 
+PATIENCE = 20.0
+"""Seconds after which nothing is timed again: compilation then is a small part of them."""
+
+
 class Times(NamedTuple):
     """Seconds of an update and of a validation once all is compiled, those before, and bytes at the peak."""
 
@@ -97,12 +101,18 @@ def _measured(training: Training) -> Times:
         score(learner, min(plan.validation_episodes, 1024), few, training.seed, Phase.META_VALID)
 
     seed_global_generators(training.seed, "update", 0)
-    first, update = _seconds(training.update), _seconds(training.update)
-    begun, validation = _seconds(validate), _seconds(validate)
+    first, update = _twice(training.update)
+    begun, validation = _twice(validate)
     whole = validation * steps / few * math.ceil(plan.validation_episodes / 1024)
     cuda = torch.get_default_device().type == "cuda"
     memory = torch.cuda.max_memory_allocated() if cuda else peak_memory()
     return Times(update, whole, max(0.0, first - update) + max(0.0, begun - validation), memory)
+
+
+def _twice(work: Callable[[], object]) -> tuple[float, float]:
+    """Return the seconds of some work for the first time and for the second, if the first is not long."""
+    first = _seconds(work)
+    return first, _seconds(work) if first < PATIENCE else first
 
 
 def _seconds(work: Callable[[], object]) -> float:

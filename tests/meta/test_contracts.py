@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from l2l_cli.config.groups import options
+from l2l_cli.core.errors import UsageError
 from l2l_cli.learners.descent import Descent
 from l2l_cli.testing import ContractError, check_learner, check_task
+from tests.cases import PAIRS, TASKS, is_refused, pair_of
 from tests.meta import zoo
 from tests.meta.zoo import BAD_LEARNERS, BAD_RULES, BAD_TASKS, GOOD_RULES, GOOD_TASKS, Averages, Fit
 
@@ -56,3 +59,24 @@ def test_a_right_learner_passes():
 @pytest.mark.parametrize("kind", BAD_LEARNERS, ids=of)
 def test_a_wrong_learner_is_refused_by_name(kind):
     assert_refuses(lambda: check_learner(kind(Fit())), BAD_LEARNERS[kind])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_of_ours_passes(name):
+    check_task(TASKS[name]())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", options("learner"))
+def test_every_learner_of_ours_passes(name):
+    """On the first task whose data it takes."""
+    for task, _ in (one for one in PAIRS if one[1] == name and not is_refused(*one)):
+        try:
+            check_learner(pair_of(task, name)[1])
+        except UsageError as error:
+            if "tells two classes apart" not in str(error):
+                raise
+        else:
+            return
+    pytest.fail("it fits no task")

@@ -11,6 +11,7 @@ from torch import nn
 from l2l_cli.core.random import generator, normal
 from l2l_cli.core.types import Batch, Spec, Split
 from l2l_cli.learners.base import Learner
+from l2l_cli.meta.backprop import Backprop
 from l2l_cli.models.model import Model, gaussian
 from l2l_cli.optimizers.base import FirstOrder
 from l2l_cli.tasks.base import Episode, Task, mean_squared_error
@@ -541,6 +542,24 @@ class LeakingNorm(Gated):
     def network(self, grad):
         hidden = torch.tanh(self.inner(grad))
         return self.outer(self.norm(hidden.flatten(0, -2)).view_as(hidden))
+
+
+class Unseeded(Gated):
+    """Keeps what nobody can draw again, and saves it nowhere."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = np.random.default_rng().random()
+
+    def move(self, grad):
+        return self.scale * super().move(grad)
+
+
+class NoisyEstimator(Backprop):
+    def estimate(self, learner, progress, done):
+        progress, estimate = super().estimate(learner, progress, done)
+        grad = {name: value + torch.randn(value.shape) for name, value in estimate.grad.items()}
+        return progress, estimate._replace(grad=grad)
 
 
 GOOD_RULES: list[Any] = [Gated, ZeroHead, Frozen, Dropping, Double, Buffered, WithMemory]

@@ -57,9 +57,8 @@ def check_learner_again(learner: Learner[Any], again: Learner[Any]) -> None:
     finally:
         set_phi(learner, phi)
     if not same:
-        problem = "answers otherwise once it is saved and loaded"
-        cure = "compute what depends on φ where it is used, not in the constructor, and register_buffer what is kept"
-        refuse(learner, "__init__", problem, cure)
+        problem = "answers otherwise once it is built again and its weights are loaded"
+        refuse(learner, "__init__", problem, f"{SEEDED}; hold in parameters or by register_buffer what is to be saved")
 
 
 @torch.no_grad()
