@@ -14,6 +14,7 @@ from l2l_cli.learners.base import Learner
 from l2l_cli.meta.backprop import Backprop
 from l2l_cli.models.model import Model, gaussian
 from l2l_cli.optimizers.base import FirstOrder
+from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
 from l2l_cli.tasks.base import Episode, Task, mean_squared_error
 
 # --- Tasks ------------------------------------------------------------------------------------------------------------
@@ -562,7 +563,18 @@ class NoisyEstimator(Backprop):
         return progress, estimate._replace(grad=grad)
 
 
-GOOD_RULES: list[Any] = [Gated, ZeroHead, Frozen, Dropping, Double, Buffered, WithMemory]
+class HalfLSTM(CoordinatewiseLSTM):
+    """Moves half as far as the rule whose compiled steps it inherits."""
+
+    def __init__(self):
+        super().__init__(hidden=3)
+
+    def update(self, grad, memory):
+        displacement, memory = super().update(grad, memory)
+        return {name: 0.5 * value for name, value in displacement.items()}, memory
+
+
+GOOD_RULES: list[Any] = [Gated, ZeroHead, Frozen, Dropping, Double, Buffered, WithMemory, HalfLSTM]
 
 BAD_RULES: dict[Any, str] = {
     Listed: "keeps a module in self.cells[0]",
@@ -648,10 +660,17 @@ class Mixes(Averages):
         return Seen(state.sums - state.sums.mean(0)), answer
 
 
+class OtherLosses(Averages):
+    def losses(self, state, batches):
+        state, losses = super().losses(state, batches)
+        return state, losses + 1
+
+
 BAD_LEARNERS: dict[Any, str] = {
     Peeks: "answers otherwise when the targets of the same step are others",
     Remembers: "changes self.last",
     AnswersOnce: "answers (2, 1) for 2 episodes of 4 examples",
     OtherUnroll: "answers otherwise than the loop over step",
+    OtherLosses: "gives other losses than the answers of step have",
     Mixes: "mixes episodes",
 }

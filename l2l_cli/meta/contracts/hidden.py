@@ -16,6 +16,9 @@ from l2l_cli.meta.contracts.refusal import is_foreign, refuse
 _OWN = frozenset(vars(nn.Module()))
 """Attributes that every module has."""
 
+DEEPEST = 5
+"""Containers within each other that are looked into."""
+
 
 def check_nothing_hidden(module: nn.Module, besides: tuple[str, ...] = ()) -> None:
     """Check that all modules and parameters within a module are registered with it.
@@ -42,13 +45,15 @@ def check_nothing_hidden(module: nn.Module, besides: tuple[str, ...] = ()) -> No
                 refuse(part, "__init__", problem, cure)
 
 
-def _unregistered(value: object, path: str, known: set[int], seen: set[int]) -> Iterator[tuple[str, object]]:
+def _unregistered(
+    value: object, path: str, known: set[int], seen: set[int], depth: int = 0
+) -> Iterator[tuple[str, object]]:
     """Yield modules, parameters and tensors with gradients that are not known, by the path that leads to them."""
     if isinstance(value, nn.Module | Tensor):
         if id(value) not in known and (not isinstance(value, Tensor) or (value.requires_grad and value.is_leaf)):
             yield path, value
         return
-    if id(value) in seen:
+    if id(value) in seen or depth > DEEPEST:
         return
     seen.add(id(value))
     inside: Mapping[Any, object] = {}
@@ -62,10 +67,10 @@ def _unregistered(value: object, path: str, known: set[int], seen: set[int]) -> 
         yield from (
             found
             for name, one in getattr(value, "__dict__", {}).items()
-            for found in _unregistered(one, f"{path}.{name}", known, seen)
+            for found in _unregistered(one, f"{path}.{name}", known, seen, depth + 1)
         )
     for key, one in inside.items():
-        yield from _unregistered(one, f"{path}[{key!r}]", known, seen)
+        yield from _unregistered(one, f"{path}[{key!r}]", known, seen, depth + 1)
 
 
 def attributes_of(module: nn.Module, tensors: bool = True) -> dict[str, object]:

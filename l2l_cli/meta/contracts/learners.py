@@ -10,7 +10,7 @@ from torch import Tensor
 from l2l_cli.core.random import generator
 from l2l_cli.core.tree import tree_map
 from l2l_cli.core.types import Batch, Batches, Phase
-from l2l_cli.learners.base import Learner
+from l2l_cli.learners.base import Learner, step_losses
 from l2l_cli.learners.descent import Descent
 from l2l_cli.meta.contracts.data import EPISODES, STEPS
 from l2l_cli.meta.contracts.hidden import attributes_of, changed_attributes, check_nothing_hidden
@@ -71,6 +71,7 @@ class _Check:
         after = self._check_step(state)
         self._check_predict(after)
         self._check_unroll()
+        self._check_losses()
         self._check_episodes()
         if self.task.spec.hides:
             self._check_hidden()
@@ -170,6 +171,16 @@ class _Check:
             refuse(self.learner, "unroll", "gives other shapes than the loop over step", "leave it out")
         if not torch.allclose(together, torch.stack(answers), rtol=1e-3, atol=1e-4, equal_nan=True):
             refuse(self.learner, "unroll", "answers otherwise than the loop over step does", "leave it out")
+
+    def _check_losses(self) -> None:
+        """See that what training differentiates is what the learner does, by whichever path."""
+        with torch.enable_grad(), without_dropout(self.learner, self.task.model.module):
+            answers = torch.stack(self.walk(self.data)[1])
+            wanted = step_losses(self.task, answers, self.data.targets).detach()
+            with calling(self.owner, "losses"), drawn(0):
+                losses = self.learner.losses(self.start(), self.data)[1].detach()
+        if not torch.allclose(losses, wanted, rtol=1e-3, atol=1e-4, equal_nan=True):
+            refuse(self.learner, "losses", "gives other losses than the answers of step have", "leave it out")
 
     def _check_episodes(self) -> None:
         """See that the data of one episode do not matter to the others."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -65,8 +64,7 @@ def check_reached(learner: Learner[Any]) -> None:
 def _gradient(learner: Learner[Any]) -> dict[str, Tensor | None]:
     task = learner.task
     batches = task.sample(EPISODES, 1, Phase.META_TRAIN).batches(0, min(STEPS, task.horizon))
-    with calling(learner, "losses"), drawn(0), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch warns of float(φ), which is refused here
+    with calling(learner, "losses"), drawn(0):
         _, losses = learner.losses(learner.init(EPISODES, generator(1)), batches)
     return connected_gradient(learner, losses.mean())
 

@@ -6,9 +6,11 @@ import inspect
 import os
 import sys
 import sysconfig
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import shorten
 from types import FrameType, TracebackType
 from typing import Any, NoReturn
 
@@ -18,6 +20,9 @@ from torch.overrides import TorchFunctionMode
 from l2l_cli.core.errors import L2LError, UsageError
 
 PACKAGE = "l2l_cli"
+
+LONGEST = 300
+"""Characters of the text of another's error that are passed on."""
 
 _LIBRARIES = (
     str(Path(__file__).resolve().parents[2]),  # this program itself
@@ -97,12 +102,16 @@ def calling(owner: object, method: str, cure: str = "") -> Iterator[None]:
         ContractError: The method raises.
     """
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # a check is no run: what is warned of there is either refused or told later
+            yield
     except L2LError:
         raise
     except Exception as error:  # a user's code may raise anything
         place = where_raised(error.__traceback__) or place_of(owner, method)
-        message = " ".join(str(error).split())
+        message = shorten(str(error), LONGEST)
         raise ContractError(
             f"{_name_of(owner, method)} fails at {place}: {type(error).__name__}: {message}{cure}"
         ) from error
