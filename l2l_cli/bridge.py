@@ -158,7 +158,7 @@ class HydraJob:
         try:
             settings = self._settings(cfg, runtime)
             check(self.command, settings, **self.flags)
-            if settings.hardware.cluster:
+            if settings.hardware.cluster and not self.flags.get("dry_run"):
                 return self._on_cluster(settings, runtime)
             if self.place is None:
                 return Outcome(self._result(settings))

@@ -111,9 +111,15 @@ def meta_train(
     info: Info = None,
     config_dir: ConfigDir = None,
     trust: Trust = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Build and check everything, and say what it would take; train nothing.")
+    ] = False,
 ) -> None:
     """Meta-train a learner on a task, as in `l2l meta-train task=quadratic`."""
-    _launch("meta-train", overrides, config_dir, multirun, cfg, info, resume=resume, trust=trust or [])
+    if dry_run and (multirun or resume or cfg or info):
+        raise UsageError("--dry-run plans one new training; drop -m, --resume, --cfg and --info")
+    flags = {"resume": resume, "trust": trust or [], "dry_run": dry_run}
+    _launch("meta-train", overrides, config_dir, multirun, cfg, info, **flags)
 
 
 @app.command(epilog=_groups_help("task", "hardware"))

@@ -15,11 +15,16 @@ from l2l_cli.results.run import RunFolder
 from l2l_cli.runs.folders import done_before, is_done
 
 
-def run(settings: Settings, resume: str | None = None, trust: list[str] | None = None) -> Entries:
+def run(
+    settings: Settings, resume: str | None = None, trust: list[str] | None = None, dry_run: bool = False
+) -> Entries:
     """Run the command and return the run's row in a sweep's summary.
 
-    A run whose folder is ``resume`` goes on, and its configuration may name classes of the packages ``trust``.
+    A run whose folder is ``resume`` goes on, and its configuration may name classes of the packages ``trust``; a dry
+    run says what would be done.
     """
+    if dry_run:
+        return _dry(settings)
     if (place := launched()) and place.rank > 0:
         from l2l_cli.runs.following import follow_the_first
 
@@ -51,6 +56,23 @@ def row_of(folder: RunFolder) -> Entries:
 
 
 # torch is imported within these functions, so that what is done or refused need not wait for it.
+
+
+def _dry(settings: Settings) -> Entries:
+    """Build and check everything, and print the plan.
+
+    Raises:
+        UsageError: See ``planned``; or a launcher has started several processes.
+    """
+    if launched() is not None:
+        raise UsageError("--dry-run plans in one process; run it without the launcher")
+    from l2l_cli.runs.planning import planned
+
+    lines = planned(settings)
+    print("dry run: all is built and checked; nothing is trained, nothing is written")
+    for name, text in lines:
+        print(f"  {name:9}{text}")
+    return {}
 
 
 def _again(settings: Settings) -> RunFolder:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from l2l_cli.core.episodes import EpisodeAxis
 from l2l_cli.core.errors import UsageError
+from l2l_cli.core.global_draws import Draws
 from l2l_cli.core.random import derive, generator
 from l2l_cli.core.types import Batch, Batches, Phase
 from l2l_cli.learners.base import Learner, step_losses
@@ -180,9 +181,11 @@ def _score_chunk(
 ) -> Iterator[Scores]:
     task = learners[0].task
     episode = sample_part(task, episodes, seed, phase, ranks)
-    walks = [
-        _Walk(learner, init_part(learner, episodes, generator(seed, "learner", phase), ranks)) for learner in learners
-    ]
+    walks = []
+    for learner in learners:
+        with Draws(seed, phase) as draws:
+            state = init_part(learner, episodes, generator(seed, "learner", phase), ranks)
+        walks.append(_Walk(learner, state, draws))
     window = max(1, min(WINDOW, NUMBERS // (episodes * task.spec.examples * math.prod(task.spec.inputs))))
     follow = len(walks) == 1 and learners[0].follows and window < min(WINDOW, steps)
     window = WINDOW if follow else window
@@ -201,15 +204,16 @@ def _score_chunk(
 class _Walk:
     """A learner on its way through its episodes, and what it has scored so far."""
 
-    def __init__(self, learner: Learner[Any], state: object) -> None:
-        self._learner, self._state = learner, state
+    def __init__(self, learner: Learner[Any], state: object, draws: Draws) -> None:
+        self._learner, self._state, self._draws = learner, state, draws
         self._losses: list[Tensor] = []
         self._metrics: dict[str, list[Tensor]] = {}
         self._visible: list[Tensor] = []
 
     def unroll(self, batches: Batches) -> None:
         """Go through batches that are in memory."""
-        self._state, outputs = self._learner.unroll(self._state, batches)
+        with self._draws:
+            self._state, outputs = self._learner.unroll(self._state, batches)
         self._note(outputs, batches.targets, batches.shown)
 
     def follow(self, episode: Episode, start: int, stop: int) -> None:
@@ -223,7 +227,8 @@ class _Walk:
             shown.extend([] if batch.shown is None else [batch.shown])
             return batch
 
-        self._state, outputs = self._learner.follow(self._state, read, stop - start)
+        with self._draws:
+            self._state, outputs = self._learner.follow(self._state, read, stop - start)
         self._note(outputs, torch.stack(targets), torch.stack(shown) if shown else None)
 
     def _note(self, outputs: Tensor, targets: Tensor, shown: Tensor | None) -> None:

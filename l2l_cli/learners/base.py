@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from l2l_cli.core.episodes import Pieces
-from l2l_cli.core.types import Batch, Batches
+from l2l_cli.core.types import Batch, Batches, Params
 from l2l_cli.kernels.paths import EVERY_PATH, REFERENCE, Path, Paths
 from l2l_cli.tasks.base import Task
 
@@ -27,8 +27,13 @@ def step_losses(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
     return task.loss(outputs.flatten(0, 1), targets.flatten(0, 1)).view(steps, episodes)
 
 
+def phi_of(learner: nn.Module) -> Params:
+    """Return the meta-parameters of a learner themselves, by name: all parameters but those that are frozen."""
+    return {name: value for name, value in learner.named_parameters() if value.requires_grad}
+
+
 class Learner(nn.Module, ABC, Generic[State]):
-    """Slow weights φ are ``parameters()``; all that is acquired inside an episode is a ``State``.
+    """Slow weights φ are ``parameters()``, but for frozen ones; all that is acquired inside an episode is a ``State``.
 
     A state is a NamedTuple of tensors and is never changed in place.
 
@@ -39,10 +44,12 @@ class Learner(nn.Module, ABC, Generic[State]):
     Attributes:
         is_limit: Whether nobody can do better.
         follows: Whether ``follow`` is as quick as ``unroll``.
+        may_rest: Whether tasks may leave a part of φ unused.
     """
 
     is_limit: ClassVar[bool] = False
     follows: ClassVar[bool] = False
+    may_rest: ClassVar[bool] = False
 
     def __init__(self, task: Task, *, paths: Paths = EVERY_PATH) -> None:
         super().__init__()
@@ -112,4 +119,4 @@ class Learner(nn.Module, ABC, Generic[State]):
     @property
     def is_meta_trained(self) -> bool:
         """Whether there is a φ to train."""
-        return any(True for _ in self.parameters())
+        return any(value.requires_grad for value in self.parameters())

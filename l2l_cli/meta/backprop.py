@@ -37,6 +37,6 @@ class Backprop(Estimator):
         batches = self.window_of(learner, progress)
         state, losses = learner.losses(detach(progress.state), batches)
         objective = self.loss(losses, self.reached(progress, batches), batches.shown)
-        grad = meta_gradient(learner, objective)
+        grad = meta_gradient(learner, objective, batches.steps)
         progress = progress._replace(step=progress.step + batches.steps, state=detach(state))
         return progress, Estimate(grad, objective.detach(), losses.detach().mean(), self.loss.count(batches))

@@ -19,7 +19,7 @@ from l2l_cli.core.random import generator, normal
 from l2l_cli.core.tree import detach
 from l2l_cli.core.types import Batches
 from l2l_cli.core.vectors import unflattened
-from l2l_cli.learners.base import Learner, State
+from l2l_cli.learners.base import Learner, State, phi_of
 from l2l_cli.meta.gradient import Estimate, Estimator, Progress, set_phi
 from l2l_cli.meta.horizon import Horizon
 from l2l_cli.meta.loss import MetaLoss, Trajectory
@@ -63,7 +63,7 @@ class Antithetic(Estimator, ABC):
     def noise(self, learner: Learner[Any], progress: Progress) -> Tensor:
         """Draw the next window's ε, (pairs, P), as a pure function of seed, draw and step."""
         rng = generator(int(progress.seed), "perturbation", int(progress.draw), int(progress.step))
-        size = sum(value.numel() for value in learner.parameters())
+        size = sum(value.numel() for value in phi_of(learner).values())
         return normal((self.pairs, size), rng, self.sigma)
 
     def unroll_at(
@@ -87,7 +87,7 @@ class Antithetic(Estimator, ABC):
             count: Number of episodes that objectives are means over.
         """
         vector = (pairs[:, 0] - pairs[:, 1]) @ shifts / (2 * self.pairs * self.sigma**2)
-        return Estimate(unflattened(vector, dict(learner.named_parameters())), mean[0], mean[1], count)
+        return Estimate(unflattened(vector, phi_of(learner)), mean[0], mean[1], count)
 
 
 class EvolutionStrategies(Antithetic):
@@ -166,7 +166,7 @@ class PersistentES(Antithetic):
 @contextmanager
 def moved(learner: Learner[Any], shift: Tensor) -> Iterator[None]:
     """Set a learner's φ to φ + shift, (P,), and restore it afterwards to the last bit, whatever happens."""
-    phi = {name: value.detach().clone() for name, value in learner.named_parameters()}
+    phi = {name: value.detach().clone() for name, value in phi_of(learner).items()}
     try:
         set_phi(learner, added(phi, unflattened(shift, phi)))
         yield

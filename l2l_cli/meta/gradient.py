@@ -13,7 +13,7 @@ from l2l_cli.core.episodes import Axes, episode_axes
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import derive, generator
 from l2l_cli.core.types import Batches, Params, Phase
-from l2l_cli.learners.base import Learner
+from l2l_cli.learners.base import Learner, phi_of
 from l2l_cli.learners.division import init_part, sample_part
 from l2l_cli.meta.horizon import Full, Horizon
 from l2l_cli.parallel.ranks import Ranks
@@ -46,16 +46,42 @@ class Estimate(NamedTuple):
     over: float | None = None
 
 
-def meta_gradient(learner: Learner[Any], objective: Tensor) -> Params:
-    """Return the derivative of an objective, (), in φ, by φ's names."""
-    names, values = zip(*learner.named_parameters(), strict=True)
-    return dict(zip(names, torch.autograd.grad(objective, values, materialize_grads=True), strict=True))
+def connected_gradient(learner: Learner[Any], objective: Tensor) -> dict[str, Tensor | None]:
+    """Return the derivative of an objective, (), in φ, by φ's names; None for what the objective does not reach."""
+    phi = phi_of(learner)
+    if not objective.requires_grad:
+        return dict.fromkeys(phi)
+    found = torch.autograd.grad(objective, list(phi.values()), allow_unused=True)
+    return dict(zip(phi, found, strict=True))
+
+
+def meta_gradient(learner: Learner[Any], objective: Tensor, steps: int) -> Params:
+    """Return the derivative of an objective, (), in φ, by φ's names.
+
+    Args:
+        learner: Learner whose φ is differentiated.
+        objective: Meta-loss of a window, ().
+        steps: Number of steps of the window.  One alone need not reach φ, if a learner answers before it learns.
+
+    Raises:
+        UsageError: Nothing of φ has had any part in the objective.
+    """
+    found = connected_gradient(learner, objective)
+    if steps > 1 and all(value is None for value in found.values()):
+        raise UsageError(
+            f"no meta-gradient reaches φ of {type(learner).__name__} ({', '.join(found)}): a .detach(), .item(), "
+            ".data or no_grad in its code cuts φ off; take that out, or take gradient=es, which differentiates nothing"
+        )
+    return {
+        name: torch.zeros_like(phi) if (value := found[name]) is None else value
+        for name, phi in phi_of(learner).items()
+    }
 
 
 @torch.no_grad()
 def set_phi(learner: Learner[Any], phi: Params) -> None:
     """Set the values of a learner's φ, by its names."""
-    for name, value in learner.named_parameters():
+    for name, value in phi_of(learner).items():
         value.copy_(phi[name])
 
 
@@ -121,10 +147,10 @@ class Estimator(ABC):
     def axes(self, learner: Learner[Any], seed: int, draw: int) -> Axes:
         """Return where each tensor of the progress in a draw of episodes holds these."""
         pieces = self.on_draw(learner, seed, draw).pieces
-        one, two = (self._smallest(episodes).begin(learner, seed, draw, 0.0) for episodes in (1, 2))
+        one, two = (self.smallest(episodes).begin(learner, seed, draw, 0.0) for episodes in (1, 2))
         return episode_axes(one, two, pieces)
 
-    def _smallest(self, episodes: int) -> Self:
+    def smallest(self, episodes: int) -> Self:
         """Return this estimator for some episodes in one process, with as small a progress as it can have."""
         twin = copy.copy(self)
         twin.episodes, twin.ranks, twin._drawn, twin._learners = episodes, None, None, {}

@@ -14,7 +14,7 @@ from l2l_cli.core.errors import RunFailed
 from l2l_cli.core.random import derive
 from l2l_cli.core.tree import all_finite
 from l2l_cli.core.vectors import flattened, unflattened
-from l2l_cli.learners.base import Learner
+from l2l_cli.learners.base import Learner, phi_of
 from l2l_cli.meta.gradient import Estimate, Estimator, set_phi
 from l2l_cli.meta.plan import DROPS, MetaPlan
 from l2l_cli.meta.training import Training, Update, Validation
@@ -155,7 +155,7 @@ class MetaTraining(Training):
         self._average = decay * self._average + (1.0 - decay) * self._vector
 
     def _load_vector(self, vector: Tensor) -> None:
-        set_phi(self.learner, unflattened(vector, dict(self.learner.named_parameters())))
+        set_phi(self.learner, unflattened(vector, phi_of(self.learner)))
 
     def _rate(self) -> float:
         """Return the schedule's factor on the learning rate at this update."""

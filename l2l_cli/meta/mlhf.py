@@ -16,7 +16,7 @@ from l2l_cli.core.random import generator
 from l2l_cli.core.tree import detach
 from l2l_cli.core.types import Batches, Params
 from l2l_cli.core.vectors import dot, stacked, unstacked
-from l2l_cli.learners.base import Learner
+from l2l_cli.learners.base import Learner, phi_of
 from l2l_cli.learners.descent import Descent, DescentState
 from l2l_cli.meta.gradient import Estimate, Progress
 from l2l_cli.meta.horizon import Horizon
@@ -147,7 +147,7 @@ class StoppedBackprop(Replayed):
     def _gradient(self, learner: Descent, rule: MLHF, solving: Tensor, moving: Tensor) -> Params:
         """Return ∂l_p for RNN_p, scale · ∂l_s for RNN_s, and φ's decay."""
         preconditioner = {id(value) for value in rule.precondition.parameters()}
-        phi = dict(learner.named_parameters())
+        phi = phi_of(learner)
         grad: Params = {}
         for preconditions, objective in ((True, solving), (False, self.scale * moving)):
             names = [name for name, value in phi.items() if (id(value) in preconditioner) == preconditions]

@@ -167,9 +167,9 @@ class Replayed(Estimator, ABC):
         self.steps = window
         self.replay = replay if replay is not None else Replay()
 
-    def _smallest(self, episodes: int) -> Self:
+    def smallest(self, episodes: int) -> Self:
         """Return this estimator for some episodes in one process, with a single slot."""
-        twin = super()._smallest(episodes)
+        twin = super().smallest(episodes)
         twin.replay = copy.copy(self.replay)
         twin.replay.capacity = 1
         return twin
@@ -242,6 +242,6 @@ class ReplayedBackprop(Replayed):
         progress = self.replayed(learner, progress, done)
         state, losses = learner.losses(detach(progress.state.state), self.window_of(learner, progress))
         objective = self.loss(losses, min(1.0, (int(progress.step) + self.steps) / int(progress.horizon)))
-        grad = meta_gradient(learner, objective)
+        grad = meta_gradient(learner, objective, self.steps)
         progress = self.after(progress, state, losses[0].mean(), losses[-1].mean())
         return progress, Estimate(grad, objective.detach(), losses.detach().mean())

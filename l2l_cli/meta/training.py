@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from l2l_cli.core.global_draws import seed_global_generators
 from l2l_cli.core.random import derive
 from l2l_cli.core.stop import STOP
 from l2l_cli.core.tree import flatten, leaves, unflatten
 from l2l_cli.core.types import Params, Phase
 from l2l_cli.evaluation.score import criterion_for, score
-from l2l_cli.learners.base import Learner
+from l2l_cli.learners.base import Learner, phi_of
 from l2l_cli.meta.gradient import set_phi
 from l2l_cli.meta.plan import MetaPlan
 from l2l_cli.parallel.ranks import Ranks
@@ -35,6 +36,8 @@ class Validation(NamedTuple):
 
     ``train`` is the mean loss of the updates since the last validation; ``mean`` and ``final`` are the loss over all
     steps and at the last step of the meta-valid episodes, ``held_out`` that of their hidden steps, None without any.
+    ``norm`` is the mean norm of the meta-gradients since the last validation, NaN without any, and ``distance`` that of
+    φ from φ_0.
     """
 
     number: int
@@ -43,6 +46,8 @@ class Validation(NamedTuple):
     final: float
     best: bool
     held_out: float | None = None
+    norm: float = math.nan
+    distance: float = math.nan
 
 
 class Training(ABC):
@@ -59,6 +64,7 @@ class Training(ABC):
         skipped: Number of them that were skipped for being non-finite.
         best: Lowest validation loss.
         stale: Number of validations since the lowest one.
+        norm: Mean norm of the meta-gradients before the last validation; NaN without any.
 
     Raises:
         ValueError: The learner has no φ.
@@ -75,6 +81,9 @@ class Training(ABC):
         self.stale = 0
         self._validated = 0
         self._window = (0.0, 0)  # sum and number of the finite losses since the last validation
+        self.norm = math.nan
+        self._norms = (0.0, 0)  # of the norms of meta-gradients, likewise
+        self._first = self.phi()  # a learner is built from its seed, so this is φ_0 also in a run that is resumed
 
     @abstractmethod
     def update(self) -> Update:
@@ -109,12 +118,31 @@ class Training(ABC):
         while True:
             # Checked before the next update and not after the last: a run may have been stopped between the two.
             if self.owes_validation:
-                record = self.validate()
+                record = self._measured(self.validate())
                 self._validated = self.number
                 yield record
             if self.done:
                 return
-            yield self.update()
+            yield self._updated()
+
+    def _updated(self) -> Update:
+        # Of the number of the update, so that a resumed run draws what it would have drawn.
+        rank = 0 if self.ranks is None else self.ranks.rank
+        seed_global_generators(self.seed, "update", self.number, *([rank] if rank else []))
+        record = self.update()
+        if not record.skipped and math.isfinite(record.norm):
+            self._norms = (self._norms[0] + record.norm, self._norms[1] + 1)
+        return record
+
+    def _measured(self, record: Validation) -> Validation:
+        total, count = self._norms
+        self.norm, self._norms = total / count if count else math.nan, (0.0, 0)
+        return record._replace(norm=self.norm, distance=self.distance())
+
+    def distance(self) -> float:
+        """Return how far φ has moved, ‖φ − φ_0‖."""
+        moves = (value - self._first[name] for name, value in self.phi().items())
+        return math.sqrt(sum(float(move.double().square().sum()) for move in moves))
 
     def validate(self) -> Validation:
         """Score the learner on the meta-valid episodes."""
@@ -135,7 +163,16 @@ class Training(ABC):
 
     def checkpoint(self) -> dict[str, Tensor]:
         """Return everything that a resumed run needs, by name."""
-        values = [self.number, self.skipped, self.best, self.stale, self._validated, *self._window]
+        values = [
+            self.number,
+            self.skipped,
+            self.best,
+            self.stale,
+            self._validated,
+            *self._window,
+            *self._norms,
+            self.norm,
+        ]
         return flatten(self.tree()) | {"counters": torch.tensor(values, dtype=torch.float64, device="cpu")}
 
     def restore(self, saved: Mapping[str, Tensor]) -> None:
@@ -152,9 +189,11 @@ class Training(ABC):
         tree = unflatten(present, saved)
         set_phi(self.learner, tree["phi"])
         self.take(tree)
-        number, skipped, self.best, stale, validated, total, count = saved["counters"].tolist()
+        number, skipped, self.best, stale, validated, total, count, *norms = saved["counters"].tolist()
         self.number, self.skipped, self.stale, self._validated = map(int, (number, skipped, stale, validated))
         self._window = (total, int(count))
+        if norms:  # earlier versions kept none
+            self._norms, self.norm = (norms[0], int(norms[1])), norms[2]
 
     def note(self, loss: float) -> None:
         """Add a finite loss to the mean that the next validation reports."""
@@ -162,4 +201,4 @@ class Training(ABC):
 
     def phi(self) -> Params:
         """Return a copy of φ."""
-        return {name: value.detach().clone() for name, value in self.learner.named_parameters()}
+        return {name: value.detach().clone() for name, value in phi_of(self.learner).items()}

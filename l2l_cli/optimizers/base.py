@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -23,9 +23,11 @@ class Optimizer(nn.Module, ABC, Generic[Memory]):
 
     Attributes:
         work: Cost of a step in gradients of the same batch, for the time left.
+        may_rest: Whether tasks may leave a part of φ unused, as one for a type of parameters that their model lacks.
     """
 
     work: float = 1.0
+    may_rest: ClassVar[bool] = False
 
     @abstractmethod
     def init(self, params: Params) -> Memory:

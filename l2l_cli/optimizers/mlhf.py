@@ -7,7 +7,7 @@ what the text leaves out is their code's.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -94,6 +94,8 @@ class MLHF(Optimizer[MLHFMemory]):
         initial_seed: Seed of the initial weights.
         paths: Paths that the networks may take.
     """
+
+    may_rest: ClassVar[bool] = True
 
     def __init__(
         self,

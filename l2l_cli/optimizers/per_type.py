@@ -6,7 +6,7 @@ for the fully connected layers; a single LSTM was not enough.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from l2l_cli.core.episodes import Pieces
 from l2l_cli.core.types import Params
@@ -29,6 +29,8 @@ class PerType(FirstOrder[dict[str, Any]]):
         conv: Moves the filters of convolutions.
         fc: Moves everything else.
     """
+
+    may_rest: ClassVar[bool] = True
 
     def __init__(self, conv: FirstOrder[Any], fc: FirstOrder[Any]) -> None:
         super().__init__()

@@ -13,11 +13,13 @@ from l2l_cli.config.build import Builder, build, changed
 from l2l_cli.config.hardware import Hardware
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError
+from l2l_cli.core.global_draws import seed_global_generators
 from l2l_cli.core.nodes import Entries, Node
 from l2l_cli.kernels.paths import Paths
 from l2l_cli.learners.base import Learner
 from l2l_cli.parallel.replicated import Replicated
 from l2l_cli.results.store import GIGABYTE, Store
+from l2l_cli.runs.vetting import vet_learner, vet_task
 from l2l_cli.tasks.base import Task
 from l2l_cli.tasks.images.datasets import default_folder
 from l2l_cli.tasks.vary import Variations
@@ -78,15 +80,20 @@ def build_task(settings: Settings, builder: Builder = build) -> Task:
     task = variation(settings, {}, "task", builder)
     if not settings.vary:
         return task
-    build_node = _for_tasks(settings, builder)
     return task.with_variations(
-        Variations(settings.vary, lambda changes: build_node(changed(settings.task, changes, "task"), "task"))
+        Variations(
+            settings.vary,
+            lambda changes: _task_of(settings, changed(settings.task, changes, "task"), "task", builder),
+        )
     )
 
 
-def _for_tasks(settings: Settings, builder: Builder) -> Builder:
-    """Return a builder whose tasks find their data sets."""
-    return builder.offering(data_folder=Path(settings.data.dir).expanduser() if settings.data.dir else None)
+def _task_of(settings: Settings, node: Node, path: str, builder: Builder) -> Task:
+    """Build the task of a node, which finds its data sets."""
+    seed_global_generators(settings.seed, "task")
+    folder = Path(settings.data.dir).expanduser() if settings.data.dir else None
+    task: Task = builder.offering(data_folder=folder)(node, path)
+    return task
 
 
 def variation(settings: Settings, changes: Node, path: str, builder: Builder = build) -> Task:
@@ -104,7 +111,8 @@ def variation(settings: Settings, changes: Node, path: str, builder: Builder = b
     node = changes if "_target_" in changes else changed(settings.task, changes, "task")
     if builder.trust is not None:
         _refuse_paths(node, Path(settings.data.dir or default_folder()).expanduser(), path)
-    task: Task = _for_tasks(settings, builder)(node, path)
+    task = _task_of(settings, node, path, builder)
+    vet_task(node, task, lambda: _task_of(settings, node, path, builder))
     if (replicas := settings.hardware.replicas) > 1:
         if task.spec.examples < replicas:
             raise UsageError(
@@ -145,8 +153,21 @@ def build_learner(
     compiled = kernels == "fast" or (kernels == "auto" and settings.meta.updates >= WORTH_COMPILING)
     paths = Paths(compiled, getattr(torch, settings.hardware.precision))
     builder = builder.offering(task=task, paths=paths)
-    learner: Learner[Any] = builder(settings.learner if node is None else node, "learner")
+    chosen = settings.learner if node is None else node
+
+    def make() -> Learner[Any]:
+        seed_global_generators(settings.seed, "learner")
+        learner: Learner[Any] = builder(chosen, "learner")
+        return learner
+
+    learner = make()
+    vet_learner({"learner": chosen, "for": _kind(task)}, learner, make)
     return learner
+
+
+def _kind(task: Task) -> str:
+    """Return what of a task decides whether a learner fits it."""
+    return f"{type(task).__name__} {task.spec} {task.model.shapes}"
 
 
 def is_meta_trained(settings: Settings) -> bool:

@@ -10,7 +10,7 @@ from l2l_cli.config.build import changed
 from l2l_cli.config.compose import identity_of_training, settings_of_run
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError
-from l2l_cli.results.run import RunFolder
+from l2l_cli.results.run import RunFolder, identity
 
 WEIGHTS = "weights.safetensors"
 """File of a finished run's trained φ, by the learner's names."""
@@ -36,6 +36,15 @@ def is_done(folder: RunFolder) -> bool:
         for name in damaged:
             print(f"warning: {folder.path / name} is not as the run left it; the weights are", file=sys.stderr)
     return WEIGHTS not in damaged
+
+
+def place_of(settings: Settings) -> tuple[Path, str]:
+    """Return the folder that a training would have, and in a word what is there."""
+    config, root = identity_of_training(settings), _root(settings)
+    folder = RunFolder.find(root, settings.run_name, config)
+    if folder is None:
+        return root / f"{settings.run_name}-{identity(config)}", "not there yet"
+    return folder.path, {"done": "done, would be reused"}.get(folder.status, f"{folder.status}, would go on")
 
 
 def _root(settings: Settings) -> Path:

@@ -18,6 +18,7 @@ from l2l_cli.parallel.launched import launched, say
 from l2l_cli.parallel.ranks import Ranks
 from l2l_cli.runs.building import prepare
 from l2l_cli.runs.making import training_of
+from l2l_cli.runs.vetting import checked_by_another
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Follow:
         """Carry out this rank's part."""
         search_path(self.settings.config_dir)
         prepare(self.settings.hardware, ranks.local_rank)
-        training = training_of(self.settings, Builder(self.trust), ranks)
+        with checked_by_another():
+            training = training_of(self.settings, Builder(self.trust), ranks)
         if self.saved is not None:
             training.restore(self.saved)
         try:

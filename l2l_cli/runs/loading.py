@@ -18,6 +18,11 @@ from l2l_cli.runs.tensors import Damaged, read_tensors, size_of
 from l2l_cli.tasks.base import Task
 
 
+def weights_of(learner: Learner[Any]) -> dict[str, Tensor]:
+    """Return what is kept of a learner: its parameters, frozen ones too, and its buffers."""
+    return {name: value.detach().cpu().clone().contiguous() for name, value in learner.state_dict().items()}
+
+
 def load_learner(run: RunFolder, saved: Settings, task: Task, builder: Builder) -> Learner[Any]:
     """Build a finished run's learner for a task, with its trained weights.
 
@@ -26,11 +31,11 @@ def load_learner(run: RunFolder, saved: Settings, task: Task, builder: Builder) 
             they are damaged, or not finite.
     """
     learner = build_learner(saved, task, builder)
-    wanted = {name: value.detach() for name, value in learner.named_parameters()}
+    wanted = weights_of(learner)
     weights = _weights(run, size_of(wanted))
     kinds = {name: (value.shape, value.dtype) for name, value in wanted.items()}
     wrong = [name for name, value in weights.items() if kinds.get(name) != (value.shape, value.dtype)]
-    if wrong or len(weights) != len(wanted):
+    if wrong or not dict(learner.named_parameters()).keys() <= weights.keys():
         raise UsageError(f"the weights of {run.path} do not fit this task: {', '.join(wrong) or 'some are missing'}")
     learner.load_state_dict(weights, strict=False)
     return learner

@@ -16,6 +16,7 @@ from l2l_cli.meta.training import Training
 from l2l_cli.parallel.launched import Place, launched
 from l2l_cli.parallel.ranks import Ranks
 from l2l_cli.runs.building import build_learner, build_task
+from l2l_cli.runs.vetting import vet_training
 
 
 def ranks_of(settings: Settings) -> Ranks | None:
@@ -51,6 +52,7 @@ def training_of(settings: Settings, builder: Builder = build, ranks: Ranks | Non
         )
     gradient = builder(settings.gradient, "gradient")
     optimizer = builder(settings.optimizer, "optimizer")
+    vet_training(settings, learner, gradient, optimizer)
     kernels = settings.hardware.kernels
     if not isinstance(gradient, OnlineRule):
         if kernels == "fast" and not learner.path.is_compiled:

@@ -78,7 +78,7 @@ class Reporter:
         elif time.monotonic() - self._said > EVERY:
             self._said = time.monotonic()
             left = (self._total - self._done) / max(rate, 1e-9)
-            self.say(f"{self._title}: {self._done:.0f}/{self._total:.0f} {text} · {_duration(left)} left")
+            self.say(f"{self._title}: {self._done:.0f}/{self._total:.0f} {text} · {duration(left)} left")
 
     def say(self, text: str) -> None:
         """Print a line."""
@@ -110,7 +110,8 @@ class ExpectedWork:
         self._left = 0.0
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return seconds as people say them, as in "12 min"."""
     minutes = round(seconds / 60)
     if minutes < 2:
         return f"{seconds:.0f} s"

@@ -21,6 +21,7 @@ from l2l_cli.core.stop import STOP, Stopped
 from l2l_cli.core.tree import all_finite, flatten
 from l2l_cli.evaluation.score import criterion_for
 from l2l_cli.kernels.paths import NUMBA
+from l2l_cli.learners.base import phi_of
 from l2l_cli.meta.gradient import Estimator
 from l2l_cli.meta.online_training import OnlineTraining
 from l2l_cli.meta.rules import OnlineRule
@@ -32,7 +33,9 @@ from l2l_cli.results.run import RunFolder
 from l2l_cli.runs.building import build_learner, build_task, prepare, run_facts
 from l2l_cli.runs.folders import WEIGHTS, claim, is_done
 from l2l_cli.runs.following import Follow, saves_after
+from l2l_cli.runs.loading import weights_of
 from l2l_cli.runs.making import ranks_of, training_of
+from l2l_cli.runs.movement import never_moved, standstill
 from l2l_cli.runs.progress import Relay, Reporter
 from l2l_cli.runs.search import check, searched
 from l2l_cli.runs.tensors import CHECKPOINT, PREVIOUS, read_checkpoint, size_of, write_tensors
@@ -151,8 +154,9 @@ def _train(members: Sequence[_Member], relay: Relay | None) -> None:
         for member in members:
             member.folder.end("failed", message=str(error), updates=member.training.number)
         raise
-    for member in members:
-        member.finish()
+    failures = [reason for member in members if (reason := member.finish())]
+    if failures:
+        raise RunFailed(failures[0])
 
 
 def _loop(members: Sequence[_Member], relay: Relay | None) -> None:
@@ -192,6 +196,7 @@ class _Member:
     settings: Settings
     training: Training
     folder: RunFolder
+    _warned: bool = False
 
     def restore(self, builder: Builder) -> None:
         """Restore the checkpoint, if there is one, also in the other ranks, which take part from here on."""
@@ -219,7 +224,14 @@ class _Member:
         rows = [("meta_valid", "mean_loss", record.mean), ("meta_valid", "final_loss", record.final)]
         if record.held_out is not None:
             rows.append(("meta_valid", "held_out", record.held_out))
-        self._append(record.number, [*rows, ("meta_train", "mean_loss", record.train)])
+        rows.append(("meta_train", "mean_loss", record.train))
+        if not math.isnan(record.norm):
+            rows.append(("meta_train", "meta_gradient_norm", record.norm))
+        self._append(record.number, [*rows, ("meta_train", "phi_distance", record.distance)])
+        if (warning := standstill(record)) and not self._warned:
+            reporter.say(warning)
+            self.folder.note(warning=warning)
+            self._warned = True
         if record.best:
             end = f"at its end {record.final:.5g}" if record.held_out is None else f"held out {record.held_out:.5g}"
             reporter.say(f"update {record.number}: validation {record.mean:.5g}, {end}")
@@ -232,20 +244,25 @@ class _Member:
         saved[OFFSET] = torch.tensor(self._metrics.length(), device="cpu")
         write_tensors(self.folder.path / CHECKPOINT, saved, kept=self.folder.path / PREVIOUS)
 
-    def finish(self) -> None:
-        """Write the trained weights and close the run."""
+    def finish(self) -> str | None:
+        """Write the trained weights and close the run; return why it has failed, if they are the initial ones."""
+        reason = never_moved(self.training, self.settings)
+        distance = self.training.distance()
         self.training.finish()
-        weights = {name: value.detach().cpu() for name, value in self.training.learner.named_parameters()}
-        write_tensors(self.folder.path / WEIGHTS, weights)
+        if reason is None:  # a folder with weights counts as finished
+            write_tensors(self.folder.path / WEIGHTS, weights_of(self.training.learner))
         self.folder.end(
-            "done",
+            "failed" if reason else "done",
+            **({"message": reason} if reason else {}),
+            phi_distance=distance,
             updates=self.training.number,
             skipped=self.training.skipped,
             skipped_updates=self._skipped() if self.training.skipped else [],
             best_validation=self.training.best,
             criterion=criterion_for(self.training.learner.task, self.training.plan.criterion),
-            meta_parameters=sum(value.numel() for value in weights.values()),
+            meta_parameters=sum(value.numel() for value in phi_of(self.training.learner).values()),
         )
+        return reason
 
     @property
     def _metrics(self) -> MetricsFile:

@@ -1,0 +1,121 @@
+"""What a module keeps where torch, training and checkpoints do not find it."""
+
+from __future__ import annotations
+
+import inspect
+import random
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from l2l_cli.meta.contracts.refusal import is_foreign, refuse
+
+_OWN = frozenset(vars(nn.Module()))
+"""Attributes that every module has."""
+
+DEEPEST = 5
+"""Containers within each other that are looked into."""
+
+
+def check_nothing_hidden(module: nn.Module, besides: tuple[str, ...] = ()) -> None:
+    """Check that all modules and parameters within a module are registered with it.
+
+    Args:
+        module: Module that is searched, with all modules within it.
+        besides: Attributes that are left out.
+
+    Raises:
+        ContractError: One lies in a plain container or object, or a tensor takes part in gradients.
+    """
+    known = {id(value) for value in (*module.modules(), *module.parameters())}
+    seen: set[int] = set()
+    for part in module.modules():
+        for name, value in vars(part).items():
+            if name in _OWN or name in besides:
+                continue
+            for path, found in _unregistered(value, f"self.{name}", known, seen):
+                what = "a module" if isinstance(found, nn.Module) else "a parameter"
+                cure = "hold modules in nn.ModuleList or nn.ModuleDict, parameters in nn.ParameterList"
+                if isinstance(found, Tensor) and not isinstance(found, nn.Parameter):
+                    what, cure = "a tensor with requires_grad", "make it an nn.Parameter"
+                problem = f"keeps {what} in {path}, where it is neither trained nor saved"
+                refuse(part, "__init__", problem, cure)
+
+
+def _unregistered(
+    value: object, path: str, known: set[int], seen: set[int], depth: int = 0
+) -> Iterator[tuple[str, object]]:
+    """Yield modules, parameters and tensors with gradients that are not known, by the path that leads to them."""
+    if isinstance(value, nn.Module | Tensor):
+        if id(value) not in known and (not isinstance(value, Tensor) or (value.requires_grad and value.is_leaf)):
+            yield path, value
+        return
+    if id(value) in seen or depth > DEEPEST:
+        return
+    seen.add(id(value))
+    inside: Mapping[Any, object] = {}
+    if isinstance(value, Mapping):
+        inside = value
+    elif isinstance(value, list | tuple | set | frozenset):
+        inside = dict(enumerate(value))
+    elif inspect.isfunction(value):
+        inside = inspect.getclosurevars(value).nonlocals
+    elif is_foreign(value):
+        yield from (
+            found
+            for name, one in getattr(value, "__dict__", {}).items()
+            for found in _unregistered(one, f"{path}.{name}", known, seen, depth + 1)
+        )
+    for key, one in inside.items():
+        yield from _unregistered(one, f"{path}[{key!r}]", known, seen, depth + 1)
+
+
+def attributes_of(module: nn.Module, tensors: bool = True) -> dict[str, object]:
+    """Return the values of all that users' modules within a module keep on themselves, in a form that compares.
+
+    Args:
+        module: Module whose own buffers and attributes, and those of the modules within it, are meant.
+        tensors: Whether tensors count, registered or not.
+    """
+    found: dict[str, object] = {}
+    for path, part in module.named_modules():
+        prefix = f"{path}." if path else ""
+        if tensors:
+            found |= {
+                f"{prefix}{name}": _comparable(value, tensors) for name, value in part.named_buffers(recurse=False)
+            }
+        if is_foreign(part):
+            values = {name: value for name, value in vars(part).items() if name not in _OWN and name != "task"}
+            found |= {f"{prefix}{name}": _comparable(value, tensors) for name, value in values.items()}
+    return found
+
+
+def _comparable(value: object, tensors: bool) -> object:
+    match value:
+        case None | bool() | int() | float() | str():
+            return value
+        case Tensor() if tensors:
+            return value.detach().cpu().numpy().tobytes() if value.device.type != "meta" else None
+        case np.ndarray():
+            return value.tobytes()
+        case torch.Generator():
+            return value.get_state().numpy().tobytes()
+        case np.random.Generator():
+            return str(value.bit_generator.state)
+        case random.Random():
+            return value.getstate()
+        case Mapping():
+            return {str(key): _comparable(one, tensors) for key, one in value.items()}
+        case list() | tuple():
+            return [_comparable(one, tensors) for one in value]
+        case set() | frozenset():
+            return len(value)
+    return None
+
+
+def changed_attributes(before: Mapping[str, object], after: Mapping[str, object]) -> list[str]:
+    """Return the names of what differs, or was not there before."""
+    return [name for name, value in after.items() if name not in before or before[name] != value]

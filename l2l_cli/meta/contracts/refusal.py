@@ -1,0 +1,162 @@
+"""Refusals of a user's class, which name its file and line and what to write instead."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+import sysconfig
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from textwrap import shorten
+from types import FrameType, TracebackType
+from typing import Any, NoReturn
+
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from l2l_cli.core.errors import L2LError, UsageError
+
+PACKAGE = "l2l_cli"
+
+LONGEST = 300
+"""Characters of the text of another's error that are passed on."""
+
+_LIBRARIES = (
+    str(Path(__file__).resolve().parents[2]),  # this program itself
+    *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+    "<",
+)
+
+
+class ContractError(UsageError):
+    """A user's class that does not do what is owed by its kind."""
+
+
+def is_foreign(owner: object) -> bool:
+    """Return whether a class, or that of an object, is defined outside of this program and of torch."""
+    kind = owner if inspect.isclass(owner) else type(owner)
+    return kind.__module__.split(".")[0] not in (PACKAGE, "torch", "builtins", "numpy", "functools", "collections")
+
+
+def place_of(owner: object, method: str = "") -> str:
+    """Return file and line of a method of an object's class, or of the class where the method is not its own."""
+    kind = owner if inspect.isclass(owner) else type(owner)
+    found = owner if inspect.isfunction(owner) else getattr(kind, method, None) if method else None
+    if inspect.isfunction(found) and found.__module__.split(".")[0] != PACKAGE:
+        return _shown(found.__code__.co_filename, found.__code__.co_firstlineno)
+    try:
+        return _shown(inspect.getfile(kind), inspect.getsourcelines(kind)[1])
+    except (OSError, TypeError):  # typed into a shell, or built in
+        return f"module {kind.__module__}"
+
+
+def _shown(file: str, line: int) -> str:
+    path = Path(file)
+    return f"{path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}:{line}"
+
+
+def _is_users(file: str) -> bool:
+    return not any(file.startswith(place) for place in _LIBRARIES)
+
+
+def where_raised(trace: TracebackType | None) -> str | None:
+    """Return the innermost line of the user's that a traceback leads through; None without one."""
+    found = None
+    while trace is not None:
+        if _is_users(trace.tb_frame.f_code.co_filename):
+            found = _shown(trace.tb_frame.f_code.co_filename, trace.tb_lineno)
+        trace = trace.tb_next
+    return found
+
+
+def refuse(owner: object, method: str, problem: str, cure: str) -> NoReturn:
+    """Refuse an object's class.
+
+    Args:
+        owner: Object, or class.
+        method: Name of the method at fault; empty for the class itself.
+        problem: Predicate of which the class or its method is the subject.
+        cure: Clause that says what to write instead.
+
+    Raises:
+        ContractError: Always.
+    """
+    raise ContractError(f"{_name_of(owner, method)} ({place_of(owner, method)}) {problem}; {cure}")
+
+
+def _name_of(owner: object, method: str) -> str:
+    if inspect.isfunction(owner):
+        return owner.__qualname__
+    name = owner.__name__ if inspect.isclass(owner) else type(owner).__name__
+    return f"{name}.{method}" if method else name
+
+
+@contextmanager
+def calling(owner: object, method: str, cure: str = "") -> Iterator[None]:
+    """Turn whatever a user's method raises into one line that names the line of the user's.
+
+    Raises:
+        ContractError: The method raises.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # a check is no run: what is warned of there is either refused or told later
+            yield
+    except L2LError:
+        raise
+    except Exception as error:  # a user's code may raise anything
+        place = where_raised(error.__traceback__) or place_of(owner, method)
+        message = shorten(str(error), LONGEST)
+        raise ContractError(
+            f"{_name_of(owner, method)} fails at {place}: {type(error).__name__}: {message}{cure}"
+        ) from error
+
+
+DRAWS = frozenset(
+    "rand randn randint randperm normal bernoulli multinomial poisson rand_like randn_like randint_like dropout "
+    "dropout1d dropout2d dropout3d alpha_dropout feature_dropout feature_alpha_dropout rrelu gumbel_softmax normal_ "
+    "uniform_ bernoulli_ exponential_ random_ log_normal_ cauchy_ geometric_".split()
+)
+"""Functions of torch that draw from its global generator, unless they are given one."""
+
+CUTS = frozenset("detach detach_ item tolist numpy __float__ __int__ __bool__ __array__ new_tensor tensor data".split())
+"""Functions of torch whose result does not depend on their argument, as far as derivatives know."""
+
+
+class Watch(TorchFunctionMode):
+    """Notes the lines of the user's that call some functions of torch.
+
+    Attributes:
+        places: Each call as in "item at my/rule.py:12", once.
+    """
+
+    def __init__(self, names: frozenset[str]) -> None:
+        super().__init__()
+        self._names = names
+        self.places: list[str] = []
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Note a call, and make it."""
+        given = kwargs or {}
+        name = "data" if func == Tensor.data.__get__ else getattr(func, "__name__", "")  # type: ignore[attr-defined]
+        if name in self._names and given.get("generator") is None and (place := _users_line(sys._getframe(1))):
+            note = f"{name.strip('_')} at {place}"
+            self.places += [] if note in self.places else [note]
+        return func(*args, **given)
+
+
+def _users_line(frame: FrameType | None) -> str | None:
+    """Return the line that has called torch, if it is the user's."""
+    while frame is not None and not _is_users(file := frame.f_code.co_filename):
+        # A module's dropout is seeded, and what this program does on its own is right.
+        if file.startswith(_LIBRARIES[0]) or os.path.basename(file) == "dropout.py":
+            return None
+        frame = frame.f_back
+    return None if frame is None else _shown(frame.f_code.co_filename, frame.f_lineno)

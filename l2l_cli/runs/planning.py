@@ -1,0 +1,139 @@
+"""What a meta-training would be: everything built and checked, one window timed, nothing trained or written."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+
+from l2l_cli.config.build import Builder, build
+from l2l_cli.config.schema import Settings
+from l2l_cli.core.global_draws import seed_global_generators
+from l2l_cli.core.types import Phase
+from l2l_cli.evaluation.score import score
+from l2l_cli.kernels.paths import NUMBA
+from l2l_cli.learners.base import phi_of
+from l2l_cli.meta.contracts.learners import check_learner
+from l2l_cli.meta.contracts.tasks import check_task
+from l2l_cli.meta.online_training import OnlineTraining
+from l2l_cli.meta.training import Training
+from l2l_cli.results.provenance import peak_memory
+from l2l_cli.runs.building import prepare
+from l2l_cli.runs.folders import place_of
+from l2l_cli.runs.making import training_of
+from l2l_cli.runs.progress import duration
+
+PROBED = 4
+"""Steps of the validation that is timed."""
+
+
+PATIENCE = 20.0
+"""Seconds after which nothing is timed again: compilation then is a small part of them."""
+
+
+class Times(NamedTuple):
+    """Seconds of an update and of a validation once all is compiled, those before, and bytes at the peak."""
+
+    update: float
+    validation: float
+    first: float
+    memory: int
+
+
+def planned(settings: Settings, builder: Builder = build) -> list[tuple[str, str]]:
+    """Build and check a meta-training, and return what it would be, line by line.
+
+    Times are of one update and of the beginning of a validation on this machine; memory is the largest that this
+    process has taken meanwhile.
+
+    Raises:
+        UsageError: The configuration does not build, or a class breaks its contract.
+    """
+    prepare(settings.hardware)
+    training = training_of(settings, builder)
+    check_task(training.learner.task)
+    check_learner(training.learner, differentiated=False)
+    folder, status = place_of(settings)
+    return [*_what(settings, training), *_spent(settings, _measured(training)), ("folder", f"{folder} ({status})")]
+
+
+def _what(settings: Settings, training: Training) -> list[tuple[str, str]]:
+    """Say what would be trained."""
+    task, learner = training.learner.task, training.learner
+    path = NUMBA if isinstance(training, OnlineTraining) else learner.path
+    phi = sum(value.numel() for value in phi_of(learner).values())
+    frozen = sum(value.numel() for value in learner.parameters()) - phi
+    size = f"{task.horizon} steps of {task.spec.examples} examples, θ of {task.model.size}"
+    return [
+        ("task", f"{_name(settings, 'task')}, {size}"),
+        ("learner", f"{_name(settings, 'learner')}, φ of {phi}{f', {frozen} frozen' if frozen else ''}"),
+        ("gradient", _gradient(settings)),
+        ("kernels", f"{'compiled, ' if path.is_compiled else ''}{path}"),
+    ]
+
+
+def _spent(settings: Settings, times: Times) -> list[tuple[str, str]]:
+    """Say what it would take."""
+    plan, search = settings.meta, settings.search
+    validations = math.ceil(plan.updates / plan.validate_every)
+    searched = search.trials * search.updates
+    seconds = times.first + (plan.updates + searched) * times.update + validations * times.validation
+    trials = f" after {search.trials} trials of {search.updates}" if searched else ""
+    each = f"{_short(times.update)} an update, {_short(times.validation)} a validation, {_short(times.first)} to begin"
+    measured = "in this process, over an update and a validation's first steps"
+    return [
+        ("updates", f"{plan.updates}{trials}, {validations} validations on {plan.validation_episodes} episodes"),
+        ("time", f"about {duration(seconds)}: {each}, in one process on this machine"),
+        ("memory", f"{times.memory / 2**20:.0f} MB at the peak, measured {measured}"),
+    ]
+
+
+def _measured(training: Training) -> Times:
+    """Make two updates and two short validations in memory, the first of which compile."""
+    plan, learner = training.plan, training.learner
+    steps = plan.validation_steps or learner.task.horizon
+    few = min(PROBED, steps)
+
+    def validate() -> None:
+        score(learner, min(plan.validation_episodes, 1024), few, training.seed, Phase.META_VALID)
+
+    seed_global_generators(training.seed, "update", 0)
+    first, update = _twice(training.update)
+    begun, validation = _twice(validate)
+    whole = validation * steps / few * math.ceil(plan.validation_episodes / 1024)
+    cuda = torch.get_default_device().type == "cuda"
+    memory = torch.cuda.max_memory_allocated() if cuda else peak_memory()
+    return Times(update, whole, max(0.0, first - update) + max(0.0, begun - validation), memory)
+
+
+def _twice(work: Callable[[], object]) -> tuple[float, float]:
+    """Return the seconds of some work for the first time and for the second, if the first is not long."""
+    first = _seconds(work)
+    return first, _seconds(work) if first < PATIENCE else first
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    if torch.get_default_device().type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def _name(settings: Settings, group: str) -> str:
+    node: object = getattr(settings, group)
+    target = node.get("_target_", "") if isinstance(node, dict) else ""
+    return f"{settings.choices.get(group)} ({str(target).rpartition('.')[2]})"
+
+
+def _gradient(settings: Settings) -> str:
+    node = settings.gradient
+    said = [f"{key} {node[key]}" for key in ("episodes", "window") if node.get(key) is not None]
+    return ", ".join([_name(settings, "gradient"), *said, f"optimizer {_name(settings, 'optimizer')}"])
+
+
+def _short(seconds: float) -> str:
+    return f"{1000 * seconds:.3g} ms" if seconds < 1 else duration(seconds)
