@@ -6,15 +6,18 @@ import json
 import os
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 from matplotlib.figure import Figure
 
+from l2l_cli.commands import evaluate, meta_train
 from l2l_cli.config import classes
 from l2l_cli.config.compose import compose, search_path
-from l2l_cli.core.errors import UsageError
+from l2l_cli.config.schema import Data
+from l2l_cli.core.errors import L2LError, UsageError
 from l2l_cli.results.run import RunFolder
 from l2l_cli.results.store import SCORES, Store
 from l2l_cli.runs.training import train
@@ -55,6 +58,18 @@ def say(monkeypatch, capsys):
     return said
 
 
+@pytest.fixture(scope="module")
+def scoring():
+    """Settings of an evaluation; composing them would take longest."""
+    return compose("evaluate", SCORING.split())
+
+
+@pytest.fixture(scope="module")
+def resuming():
+    """Settings of a resumption."""
+    return compose("meta-train", [])
+
+
 def interrupted(folder):
     facts = json.loads((folder / "run.json").read_text())
     (folder / "run.json").write_text(json.dumps(facts | {"status": "interrupted"}))
@@ -90,25 +105,26 @@ FILES = (
 @pytest.mark.skipif(sys.platform == "win32", reason="has no links that anybody may make")
 @pytest.mark.parametrize("kind", ["link", "fifo"])
 @pytest.mark.parametrize("name", FILES)
-def test_no_link_is_followed_and_no_fifo_waited_for(theirs, say, name, kind):
+def test_no_link_is_followed_and_no_fifo_waited_for(theirs, resuming, scoring, name, kind):
     interrupted(theirs)
     target = Path("precious")
     target.write_bytes((theirs / name).read_bytes() if (theirs / name).exists() else b"precious")
     before = target.read_bytes()
     (theirs / name).unlink(missing_ok=True)
     (theirs / name).symlink_to(target.resolve()) if kind == "link" else os.mkfifo(theirs / name)
-    code, _, err = say("meta-train --resume theirs")
-    assert code in (1, 2)
-    assert f"{name} is {'a link, which is not followed' if kind == 'link' else 'no file'}; take it away" in err or (
-        "is no run folder: it has no run.json" in err
-    )
-    assert target.read_bytes() == before
+    what = "a link, which is not followed" if kind == "link" else "no file"
+    message = rf"{name} is {what}; take it away|is no run folder: it has no run.json|is interrupted, not done"
+    with pytest.raises(L2LError, match=message):
+        meta_train.run(resuming, resume="theirs")
     if name in ("run.json", "config.yaml", "weights.safetensors"):
-        assert say(f"evaluate --run theirs {SCORING}")[0] == 2
+        with pytest.raises(L2LError, match=message):
+            evaluate.plan(scoring, "theirs", [])
+    assert target.read_bytes() == before
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no links that anybody may make")
-def test_what_the_user_links_himself_is_followed(theirs, say):
+def test_what_the_user_links_himself_is_followed(theirs, say, monkeypatch):
+    monkeypatch.setattr(Figure, "savefig", lambda figure, file, **options: file.write(b""))  # takes longest
     Path("disk").mkdir()
     Path("outputs").symlink_to("disk")
     Path("mine").symlink_to("theirs")
@@ -167,15 +183,16 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_configuration_is_one_line(theirs, say, monkeypatch, name):
+def test_a_hostile_configuration_is_one_line(theirs, scoring, monkeypatch, name):
     monkeypatch.setenv("TOKEN", "secret")
     changes, message = HOSTILE[name]
     configured(theirs, **changes)
     before = {path for path in Path().rglob("*") if path.is_file()}
-    code, out, err = say(f"evaluate --run theirs {SCORING} output=out")
-    assert (code, len(err.strip().splitlines())) == (2, 1), err
-    assert message in err
-    assert "secret" not in out + err
+    with pytest.raises(UsageError) as told:
+        evaluate.run(scoring, "theirs", [])
+    assert message in str(told.value)
+    assert "secret" not in str(told.value)
+    assert "\n" not in str(told.value)
     assert {path for path in Path().rglob("*") if path.is_file()} == before
     assert not Path("/tmp/l2l-escaped-coordinatewise_lstm").exists()
 
@@ -183,14 +200,19 @@ def test_a_hostile_configuration_is_one_line(theirs, say, monkeypatch, name):
 @pytest.mark.parametrize(
     "text", ["a: &a [*a]\n", "a: 1\na: 2\n", "[" * 99_999, "!!python/object/apply:os.system [ls]", "\x00"]
 )
-def test_yaml_that_is_not_plain_is_one_line(theirs, say, text):
+def test_yaml_that_is_not_plain_is_one_line(theirs, scoring, text):
     (theirs / "config.yaml").write_text(text)
-    code, _, err = say(f"evaluate --run theirs {SCORING}")
-    assert (code, len(err.strip().splitlines())) == (2, 1), err
-    assert "config.yaml is damaged (" in err
+    with pytest.raises(UsageError, match=r"config\.yaml is damaged \(.*run again with the run's own command"):
+        evaluate.plan(scoring, "theirs", [])
 
 
-def test_a_saved_task_reads_no_other_folder(theirs, say):
+def test_a_refusal_is_one_line_and_writes_nothing(theirs, say):
+    configured(theirs, name="${oc.env:HOME}")
+    code, out, err = say(f"evaluate --run theirs {SCORING}")
+    assert (code, out, len(err.strip().splitlines()), [*Path().iterdir()]) == (2, "", 1, [theirs])
+
+
+def test_a_saved_task_reads_no_other_folder(theirs, scoring):
     node = {
         "_target_": "l2l_cli.tasks.images.task.ImageTask",
         "data": {"_target_": "l2l_cli.tasks.images.in_memory.ImagesInMemory", "dataset": "/home/somebody/pictures"},
@@ -199,13 +221,12 @@ def test_a_saved_task_reads_no_other_folder(theirs, say):
     for dataset in ("/home/somebody/pictures", "../../pictures", "~/pictures"):
         node["data"]["dataset"] = dataset
         configured(theirs, task=node)
-        code, _, err = say(f"evaluate --run theirs {SCORING} data.dir=data")
-        assert code == 2
-        assert f"the saved task.data.dataset is {dataset}, which is outside of data" in err
+        with pytest.raises(UsageError, match=f"the saved task.data.dataset is {dataset}, which is outside of data"):
+            evaluate.plan(replace(scoring, data=Data("data")), "theirs", [])
     node["data"]["dataset"] = "/home/somebody/pictures"
     configured(theirs, task=node)
-    code, _, err = say(f"evaluate --run theirs {SCORING} data.dir=/home/somebody")
-    assert "outside of" not in err
+    with pytest.raises(UsageError, match="there is no data set"):
+        evaluate.plan(replace(scoring, data=Data("/home/somebody")), "theirs", [])
 
 
 # --- What is shown ----------------------------------------------------------------------------------------------------
