@@ -122,3 +122,17 @@ def test_figures_are_remade_from_the_files_alone(tmp_path):
         curves(axes, rows, ["lstm", "bayes"])
         save(figure, tmp_path / name)
     assert (tmp_path / "first.png").read_bytes() == (tmp_path / "again.png").read_bytes()
+
+
+def test_names_are_drawn_as_they_are(tmp_path):
+    """Also such as Matplotlib would take for formulas, and for wrong ones."""
+    name = r"a $\frac$ b"
+    figure, (curve, bars) = panels(1, 2)
+    frame = pd.DataFrame({"step": [1, 2], "value": [1.0, 2.0], "contender": name, "seed": 0})
+    curves(curve, frame, [name])
+    curve.set_yscale("log")
+    curve.legend()
+    curve.set_title(name, loc="left")
+    bars.barh([name, "c"], [1, 2])
+    curve.set_xticks([1, 2], labels=[name, "2"])
+    assert all(path.stat().st_size > 1000 for path in save(figure, tmp_path / "figure"))
