@@ -14,7 +14,7 @@ from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from l2l_cli.autodiff.program_writer import Args, Call, Kwargs, NotPure, Stages, Writer
+from l2l_cli.autodiff.program_writer import Args, Call, Kwargs, NotPure, ProgramWriter, Stages
 from l2l_cli.autodiff.pure import is_random
 
 _aten = torch.ops.aten
@@ -32,7 +32,7 @@ def record(function: Callable[..., tuple[Tensor, ...]], *inputs: Tensor) -> Call
     with torch.no_grad():
         with _Recorder() as recorder:
             outputs = function(*inputs)
-        writer = Writer(inputs, recorder.calls)
+        writer = ProgramWriter(inputs, recorder.calls)
         program = writer.program(writer.names(inputs), writer.names(outputs))
         del recorder, writer, outputs
         _try(function, program, inputs)
@@ -54,7 +54,7 @@ def record_stages(function: Callable[..., Sequence[Sequence[Tensor]]], *stages: 
         inputs = [value for values in stages for value in values]
         with _Recorder() as recorder:
             outputs = function(*inputs)
-        writer = Writer(inputs, recorder.calls)
+        writer = ProgramWriter(inputs, recorder.calls)
         found = writer.stages([writer.names(values) for values in stages], [writer.names(values) for values in outputs])
         del recorder, writer, outputs
         sizes = [len(values) for values in stages]
