@@ -112,8 +112,9 @@ class Chain:
     def linearize(self, params: Params, inputs: Tensor) -> Linearization:
         """Return the outputs and the products with their Jacobian."""
         parts: list[Linearization] = []
+        recompute = self._recompute and not self._draws  # a product must not draw other numbers than the outputs
         for segment in self._segments:
-            parts.append(segment.linearize(params, inputs, begins=not parts, recompute=self._recompute))
+            parts.append(segment.linearize(params, inputs, begins=not parts, recompute=recompute))
             inputs = parts[-1].outputs
 
         def push(v: Params) -> Tensor:

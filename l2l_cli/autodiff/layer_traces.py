@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any, Literal, NamedTuple
 
@@ -58,16 +58,17 @@ def observe(module: nn.Module, params: Params, inputs: Tensor, shifts: Params, h
 
     def hook_of(name: str, shared: str) -> Callable[[nn.Module, tuple[Any, ...], Any], Tensor]:
         def hook(part: nn.Module, arguments: tuple[Any, ...], result: Any) -> Tensor:
+            called = f"{name or 'the network itself'} ({type(part).__name__})"
             if shared or name in layer_inputs:
                 how = f"has parameters of {shared}" if shared else "is called twice in a pass"
                 raise UsageError(
-                    f"{name} ({type(part).__name__}) {how}, and curvature by layers knows one "
-                    "input of each module; use hessian_free or a first-order rule, or one module for each call"
+                    f"{called} {how}, and curvature by layers knows one input of each module; use hessian_free or a "
+                    "first-order rule, or one module for each call"
                 )
             if not arguments or not all(isinstance(value, Tensor) for value in (arguments[0], result)):
                 raise UsageError(
-                    f"{name or 'the network itself'} ({type(part).__name__}) does not map a tensor to a tensor, and "
-                    "curvature by layers knows no others; use hessian_free or a first-order rule"
+                    f"{called} does not map a tensor to a tensor, and curvature by layers knows no others; use "
+                    "hessian_free or a first-order rule"
                 )
             layer_inputs[name] = arguments[0]
             layer_outputs[name] = result + shifts[name] if shifts else result
@@ -75,15 +76,21 @@ def observe(module: nn.Module, params: Params, inputs: Tensor, shifts: Params, h
 
         return hook
 
-    owners: dict[int, str] = {}  # the first module that has a parameter
     with ExitStack() as hooks:
-        for name, part in module.named_modules():
-            own = {f"{name}.{key}" if name else key: id(value) for key, value in part._parameters.items()}
-            others = [owners[key] for key in own.values() if key in owners]
-            owners |= {key: name or "the network itself" for full, key in own.items() if full in params}
-            if others or not own.keys().isdisjoint(params):
-                hooks.callback(part.register_forward_hook(hook_of(name, *others[:1] or [""])).remove)
+        for name, part, shared in _layers(module, params):
+            hooks.callback(part.register_forward_hook(hook_of(name, shared)).remove)
         return ObservedPass(pure(module, habits)(params, inputs), layer_inputs, layer_outputs)
+
+
+def _layers(module: nn.Module, params: Params) -> Iterator[tuple[str, nn.Module, str]]:
+    """Yield the name of each module with given parameters of its own, it, and another module that has the same ones."""
+    owners: dict[int, str] = {}  # the first module that has a parameter
+    for name, part in module.named_modules():
+        own = {f"{name}.{key}" if name else key: id(value) for key, value in part._parameters.items()}
+        others = [owners[key] for key in own.values() if key in owners]
+        owners |= {key: name or "the network itself" for full, key in own.items() if full in params}
+        if others or not own.keys().isdisjoint(params):
+            yield name, part, others[0] if others else ""
 
 
 def curvature_vectors(

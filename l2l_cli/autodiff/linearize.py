@@ -12,7 +12,7 @@ from l2l_cli.autodiff.batch_norm import LinearNormalisation
 from l2l_cli.autodiff.max_pool import LeanPooling
 from l2l_cli.autodiff.program_writer import NotPure, Stages
 from l2l_cli.autodiff.pure import NetworkFunction, kept_draws
-from l2l_cli.autodiff.recorder import DrawsNumbers, record_stages
+from l2l_cli.autodiff.recorder import record_stages
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.types import Context, Params
 
@@ -61,7 +61,6 @@ class Linearizer:
     def __init__(self, function: NetworkFunction) -> None:
         self._function = function
         self._programs: dict[object, tuple[Stages, list[Strides]] | None] = {}
-        self._draws = False
 
     def __call__(self, params: Params, inputs: Tensor, recompute: bool = False) -> Linearization:
         """Return the linearization at the parameters; with ``recompute`` each product repeats the forward pass."""
@@ -71,9 +70,7 @@ class Linearizer:
             self._programs[key] = self._record(names, given)
         programs = self._programs[key]
         if programs is None:
-            # What draws numbers would draw others for each product.
-            again = recompute and not self._draws
-            return self._unrecorded(params, inputs) if again else self._reference(params, inputs)
+            return self._unrecorded(params, inputs) if recompute else self._reference(params, inputs)
         stages, strides = programs
         (outputs,), kept = stages.first(*given)
         if recompute:
@@ -108,8 +105,7 @@ class Linearizer:
             apart = [value.clone() for value in (*given[:count], like)]
             del like
             return record_stages(products, given, apart[:-1], apart[-1:]), [value.stride() for value in apart]
-        except NotPure as error:
-            self._draws = self._draws or isinstance(error, DrawsNumbers)
+        except NotPure:
             return None
 
     def _unrecorded(self, params: Params, inputs: Tensor) -> Linearization:

@@ -50,7 +50,7 @@ class _Line(NamedTuple):
     changes: bool = False
 
 
-class Writer:
+class ProgramWriter:
     """Writes recorded calls as functions of one line an operation."""
 
     def __init__(self, inputs: Sequence[Tensor], calls: list[Call]) -> None:

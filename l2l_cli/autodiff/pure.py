@@ -123,8 +123,8 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Watches what the calls of a network do while it is entered.
 
     Attributes:
-        draws: As in ``Habits``.
-        fused: Alike.
+        draws: Whether they drew random numbers.
+        fused: Whether they used operations without second derivatives.
     """
 
     def __init__(self) -> None:

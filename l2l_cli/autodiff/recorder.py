@@ -14,14 +14,10 @@ from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from l2l_cli.autodiff.program_writer import Args, Call, Kwargs, NotPure, Stages, Writer
+from l2l_cli.autodiff.program_writer import Args, Call, Kwargs, NotPure, ProgramWriter, Stages
 from l2l_cli.autodiff.pure import is_random
 
 _aten = torch.ops.aten
-
-
-class DrawsNumbers(NotPure):
-    """A function draws random numbers, which are others at every call."""
 
 
 def record(function: Callable[..., tuple[Tensor, ...]], *inputs: Tensor) -> Callable[..., list[Tensor]]:
@@ -31,13 +27,12 @@ def record(function: Callable[..., tuple[Tensor, ...]], *inputs: Tensor) -> Call
     The program is tried on other inputs, where one that holds something else for constant differs.
 
     Raises:
-        NotPure: The function takes numbers out of tensors, or does something else on other inputs.
-        DrawsNumbers: The function draws random numbers.
+        NotPure: The function takes numbers out of tensors, draws some, or does something else on other inputs.
     """
     with torch.no_grad():
         with _Recorder() as recorder:
             outputs = function(*inputs)
-        writer = Writer(inputs, recorder.calls)
+        writer = ProgramWriter(inputs, recorder.calls)
         program = writer.program(writer.names(inputs), writer.names(outputs))
         del recorder, writer, outputs
         _try(function, program, inputs)
@@ -54,13 +49,12 @@ def record_stages(function: Callable[..., Sequence[Sequence[Tensor]]], *stages: 
 
     Raises:
         NotPure: As in ``record``; or the function changes a tensor in place that others share.
-        DrawsNumbers: The function draws random numbers.
     """
     with torch.no_grad():
         inputs = [value for values in stages for value in values]
         with _Recorder() as recorder:
             outputs = function(*inputs)
-        writer = Writer(inputs, recorder.calls)
+        writer = ProgramWriter(inputs, recorder.calls)
         found = writer.stages([writer.names(values) for values in stages], [writer.names(values) for values in outputs])
         del recorder, writer, outputs
         sizes = [len(values) for values in stages]
@@ -108,9 +102,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: OpOverload, types: object, args: Args = (), kwargs: Kwargs | None = None
     ) -> object:
-        if is_random(func):
-            raise DrawsNumbers(str(func))
-        if torch.Tag.dynamic_output_shape in func.tags and not _has_fixed_shape(func, args):
+        if is_random(func) or (torch.Tag.dynamic_output_shape in func.tags and not _has_fixed_shape(func, args)):
             raise NotPure(str(func))
         if func is _aten.native_batch_norm.default and args[3] is not None and args[5]:
             raise NotPure("running statistics are changed by an operation that does not say so")

@@ -118,7 +118,7 @@ def check(module: nn.Module, fitted: Mapping[str, nn.Parameter]) -> None:
         raise UsageError(
             f"{_name(module)} has no values for {lazy[0]} yet, since it is lazy; call it once on an example first"
         )
-    types = {value.dtype: name for name, value in fitted.items()}
+    types = {value.dtype: name for name, value in reversed(list(fitted.items()))}  # the first name of each
     for dtype, name in types.items():
         if dtype not in DTYPES or len(types) > 1:
             others = "".join(f", and {other} {kind}" for kind, other in types.items() if other != name)

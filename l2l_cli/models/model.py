@@ -136,7 +136,7 @@ class Model:
         given = torch.zeros(2, *inputs, dtype=dtype, device="cpu")  # two, for networks that normalise by the batch
         try:
             with kept_draws(given.device):
-                pure(self._module)({}, given)
+                pure(self._module, Habits(remembers=True))({}, given)
         finally:
             for hook in hooks:
                 hook.remove()
