@@ -128,7 +128,7 @@ CUTS = frozenset("detach detach_ item tolist numpy __float__ __int__ __bool__ __
 """Functions of torch whose result does not depend on their argument, as far as derivatives know."""
 
 
-class Watch(TorchFunctionMode):
+class LineWatch(TorchFunctionMode):
     """Notes the lines of the user's that call some functions of torch.
 
     Attributes:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from l2l_cli.core.global_draws import Draws
 from l2l_cli.core.tree import flatten, tree_map
-from l2l_cli.meta.contracts.refusal import DRAWS, Watch, calling, refuse
+from l2l_cli.meta.contracts.refusal import DRAWS, LineWatch, calling, refuse
 
 Result = TypeVar("Result")
 
@@ -61,7 +61,7 @@ def repeated(owner: object, method: str, call: Callable[[], Result], cure: str) 
             second = copied(call())
         if not (names := differing(first, second)):
             return first
-        watch = Watch(DRAWS)
+        watch = LineWatch(DRAWS)
         with drawn(0), watch:
             again = copied(call())
     if watch.places:
