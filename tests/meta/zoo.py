@@ -171,16 +171,6 @@ class ChangesTargets(Fit):
         return targets.sub_(outputs).square().flatten(1).mean(1)
 
 
-class InPlaceNet(Net):
-    def forward(self, inputs):
-        return self.layers(inputs.sub_(0.5))
-
-
-class ChangesInputs(Fit):
-    def network(self):
-        return InPlaceNet()
-
-
 class WrongShape(Fit):
     def __init__(self):
         super().__init__()
@@ -201,11 +191,6 @@ class ListNet(Net):
         return self.more[0](self.layers(inputs))
 
 
-class HiddenLayers(Fit):
-    def network(self):
-        return ListNet()
-
-
 class DictNet(Net):
     def __init__(self):
         super().__init__()
@@ -213,24 +198,6 @@ class DictNet(Net):
 
     def forward(self, inputs):
         return self.more["scale"] * self.layers(inputs)
-
-
-class HiddenParameters(Fit):
-    def network(self):
-        return DictNet()
-
-
-class CountingNet(Net):
-    calls = 0
-
-    def forward(self, inputs):
-        self.calls += 1
-        return self.layers(inputs) * self.calls
-
-
-class Counting(Fit):
-    def network(self):
-        return CountingNet()
 
 
 class NoisyNet(Net):
@@ -281,12 +248,8 @@ BAD_TASKS: dict[Any, str] = {
     FailingLoss: "AttributeError: 'Tensor' object has no attribute 'squared'",
     NanLoss: "it must be finite",
     ChangesTargets: "changes its arguments in place",
-    ChangesInputs: "changes its inputs in place",
     WrongShape: "gives targets of shape (2, 4, 1), and spec says (2, 4, 2)",
     WrongMetrics: "does not return tensors (episodes,) by name",
-    HiddenLayers: "keeps a module in self.more[0]",
-    HiddenParameters: "keeps a parameter in self.more['scale']",
-    Counting: "called again with the same arguments",
     Noisy: "draws from a global generator",
     WrongInitializer: "draws from torch's global generator: randn at",
     OtherBatches: "gives other inputs and targets at step 0 than batch(0)",
