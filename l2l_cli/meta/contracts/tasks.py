@@ -72,6 +72,8 @@ def _check_network(task: Task, params: Params, batch: Batch) -> Tensor:
     def answer() -> Tensor:
         return task.model(params, batch.inputs)
 
+    with calling(module, "forward"):
+        answer()  # the first call of all may be another one, which shows how the network has to be called
     cure = "hold all that changes in parameters, and draw nothing but by nn.Dropout"
     with without_dropout(module):
         outputs: Tensor = repeated(module, "forward", answer, cure)
