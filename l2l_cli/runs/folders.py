@@ -26,7 +26,7 @@ def done_before(settings: Settings) -> RunFolder | None:
     return folder if folder and folder.status == "done" else None
 
 
-def place_of(settings: Settings) -> tuple[Path, str]:
+def planned_folder(settings: Settings) -> tuple[Path, str]:
     """Return the folder that a training would have, and in a word what is there."""
     config, root = identity_of_training(settings), _root(settings)
     folder = RunFolder.find(root, settings.run_name, config)

@@ -93,6 +93,13 @@ class GlobalDraw(Fit):
         return Constant(Batch(inputs, inputs.sum(-1, keepdim=True)))
 
 
+class Seeds(Fit):
+    def sample(self, episodes, seed, phase):
+        torch.manual_seed(seed + len(phase))
+        inputs = torch.randn(episodes, 4, 3)
+        return Constant(Batch(inputs, inputs.sum(-1, keepdim=True)))
+
+
 class NumpyDraw(Fit):
     def sample(self, episodes, seed, phase):
         inputs = torch.from_numpy(np.random.rand(episodes, 4, 3)).float()  # noqa: NPY002
@@ -237,6 +244,7 @@ BAD_TASKS: dict[Any, str] = {
     NoSpec: "has no `spec`",
     NoHorizon: "has a str for `horizon`",
     GlobalDraw: "draws from torch's global generator: randn at",
+    Seeds: "seeds torch's global generator",
     NumpyDraw: "draws from a global generator, of torch, NumPy or Python",
     FreshBatches: "returns something else when it is called again",
     InOrder: "step 2 differs when it is read again",
@@ -357,6 +365,12 @@ class PlainTensor(Gated):
 
     def move(self, grad):
         return self.rate * super().move(grad)
+
+
+class Lazy(Gated):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.LazyLinear(4)
 
 
 class Detached(Gated):
@@ -543,6 +557,7 @@ BAD_RULES: dict[Any, str] = {
     Listed: "keeps a module in self.cells[0]",
     Enclosed: "keeps a module in self.before['cell']",
     PlainTensor: "keeps a tensor with requires_grad in self.rate",
+    Lazy: "has no shape for rule.inner.weight yet",
     Detached: "no meta-gradient for any φ in 6 steps; take out detach at",
     HalfDetached: "no meta-gradient for inner.weight, inner.bias in 6 steps; take out detach at",
     ItemRate: "no meta-gradient for rate in 6 steps; take out item at",

@@ -56,9 +56,11 @@ def repeated(owner: object, method: str, call: Callable[[], Result], cure: str) 
     """
     with calling(owner, method):
         with drawn(0):
-            first = copied(call())
+            first, state = copied(call()), torch.default_generator.get_state()
         with drawn(1):
-            second = copied(call())
+            second, other = copied(call()), torch.default_generator.get_state()
+        if torch.equal(state, other):
+            refuse(owner, method, "seeds torch's global generator, from which dropout and others draw", cure)
         if not (names := differing(first, second)):
             return first
         watch = LineWatch(DRAWS)
