@@ -38,7 +38,7 @@ def is_done(folder: RunFolder) -> bool:
     return WEIGHTS not in damaged
 
 
-def place_of(settings: Settings) -> tuple[Path, str]:
+def planned_folder(settings: Settings) -> tuple[Path, str]:
     """Return the folder that a training would have, and in a word what is there."""
     config, root = identity_of_training(settings), _root(settings)
     folder = RunFolder.find(root, settings.run_name, config)

@@ -22,7 +22,7 @@ from l2l_cli.meta.online_training import OnlineTraining
 from l2l_cli.meta.training import Training
 from l2l_cli.results.provenance import peak_memory
 from l2l_cli.runs.building import prepare
-from l2l_cli.runs.folders import place_of
+from l2l_cli.runs.folders import planned_folder
 from l2l_cli.runs.making import training_of
 from l2l_cli.runs.progress import duration
 
@@ -56,7 +56,7 @@ def planned(settings: Settings, builder: Builder = build) -> list[tuple[str, str
     training = training_of(settings, builder)
     check_task(training.learner.task)
     check_learner(training.learner, differentiated=False)
-    folder, status = place_of(settings)
+    folder, status = planned_folder(settings)
     return [*_what(settings, training), *_spent(settings, _measured(training)), ("folder", f"{folder} ({status})")]
 
 

@@ -10,6 +10,7 @@ import pytest
 from l2l_cli.config.groups import options
 from l2l_cli.core.errors import UsageError
 from l2l_cli.learners.descent import Descent
+from l2l_cli.meta.contracts.hidden import check_nothing_hidden
 from l2l_cli.testing import ContractError, check_learner, check_task
 from tests.cases import PAIRS, TASKS, is_refused, pair_of
 from tests.meta import zoo
@@ -40,6 +41,11 @@ def test_a_right_task_passes(name):
 @pytest.mark.parametrize("kind", BAD_TASKS, ids=of)
 def test_a_wrong_task_is_refused_by_name(kind):
     assert_refuses(lambda: check_task(kind()), BAD_TASKS[kind])
+
+
+@pytest.mark.parametrize(("net", "path"), [(zoo.ListNet, "self.more[0]"), (zoo.DictNet, "self.more['scale']")])
+def test_what_torch_does_not_find_in_a_network_is_refused_by_name(net, path):
+    assert_refuses(lambda: check_nothing_hidden(net()), f"in {path}, where it is neither trained nor saved")
 
 
 @pytest.mark.parametrize("kind", GOOD_RULES, ids=of)

@@ -93,6 +93,13 @@ class GlobalDraw(Fit):
         return Constant(Batch(inputs, inputs.sum(-1, keepdim=True)))
 
 
+class Seeds(Fit):
+    def sample(self, episodes, seed, phase):
+        torch.manual_seed(seed + len(phase))
+        inputs = torch.randn(episodes, 4, 3)
+        return Constant(Batch(inputs, inputs.sum(-1, keepdim=True)))
+
+
 class NumpyDraw(Fit):
     def sample(self, episodes, seed, phase):
         inputs = torch.from_numpy(np.random.rand(episodes, 4, 3)).float()  # noqa: NPY002
@@ -171,16 +178,6 @@ class ChangesTargets(Fit):
         return targets.sub_(outputs).square().flatten(1).mean(1)
 
 
-class InPlaceNet(Net):
-    def forward(self, inputs):
-        return self.layers(inputs.sub_(0.5))
-
-
-class ChangesInputs(Fit):
-    def network(self):
-        return InPlaceNet()
-
-
 class WrongShape(Fit):
     def __init__(self):
         super().__init__()
@@ -201,11 +198,6 @@ class ListNet(Net):
         return self.more[0](self.layers(inputs))
 
 
-class HiddenLayers(Fit):
-    def network(self):
-        return ListNet()
-
-
 class DictNet(Net):
     def __init__(self):
         super().__init__()
@@ -213,24 +205,6 @@ class DictNet(Net):
 
     def forward(self, inputs):
         return self.more["scale"] * self.layers(inputs)
-
-
-class HiddenParameters(Fit):
-    def network(self):
-        return DictNet()
-
-
-class CountingNet(Net):
-    calls = 0
-
-    def forward(self, inputs):
-        self.calls += 1
-        return self.layers(inputs) * self.calls
-
-
-class Counting(Fit):
-    def network(self):
-        return CountingNet()
 
 
 class NoisyNet(Net):
@@ -270,6 +244,7 @@ BAD_TASKS: dict[Any, str] = {
     NoSpec: "has no `spec`",
     NoHorizon: "has a str for `horizon`",
     GlobalDraw: "draws from torch's global generator: randn at",
+    Seeds: "seeds torch's global generator",
     NumpyDraw: "draws from a global generator, of torch, NumPy or Python",
     FreshBatches: "returns something else when it is called again",
     InOrder: "step 2 differs when it is read again",
@@ -281,12 +256,8 @@ BAD_TASKS: dict[Any, str] = {
     FailingLoss: "AttributeError: 'Tensor' object has no attribute 'squared'",
     NanLoss: "it must be finite",
     ChangesTargets: "changes its arguments in place",
-    ChangesInputs: "changes its inputs in place",
     WrongShape: "gives targets of shape (2, 4, 1), and spec says (2, 4, 2)",
     WrongMetrics: "does not return tensors (episodes,) by name",
-    HiddenLayers: "keeps a module in self.more[0]",
-    HiddenParameters: "keeps a parameter in self.more['scale']",
-    Counting: "called again with the same arguments",
     Noisy: "draws from a global generator",
     WrongInitializer: "draws from torch's global generator: randn at",
     OtherBatches: "gives other inputs and targets at step 0 than batch(0)",
@@ -394,6 +365,12 @@ class PlainTensor(Gated):
 
     def move(self, grad):
         return self.rate * super().move(grad)
+
+
+class Lazy(Gated):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.LazyLinear(4)
 
 
 class Detached(Gated):
@@ -580,6 +557,7 @@ BAD_RULES: dict[Any, str] = {
     Listed: "keeps a module in self.cells[0]",
     Enclosed: "keeps a module in self.before['cell']",
     PlainTensor: "keeps a tensor with requires_grad in self.rate",
+    Lazy: "has no shape for rule.inner.weight yet",
     Detached: "no meta-gradient for any φ in 6 steps; take out detach at",
     HalfDetached: "no meta-gradient for inner.weight, inner.bias in 6 steps; take out detach at",
     ItemRate: "no meta-gradient for rate in 6 steps; take out item at",

@@ -30,6 +30,10 @@ def check_nothing_hidden(module: nn.Module, besides: tuple[str, ...] = ()) -> No
     Raises:
         ContractError: One lies in a plain container or object, or a tensor takes part in gradients.
     """
+    for name, value in module.named_parameters():
+        if isinstance(value, nn.parameter.UninitializedParameter):
+            owner = next((part for part in module.modules() if is_foreign(part)), module)
+            refuse(owner, "__init__", f"has no shape for {name} yet", "take nn.Linear in place of nn.LazyLinear")
     known = {id(value) for value in (*module.modules(), *module.parameters())}
     seen: set[int] = set()
     for part in module.modules():
@@ -73,32 +77,27 @@ def _unregistered(
         yield from _unregistered(one, f"{path}[{key!r}]", known, seen, depth + 1)
 
 
-def attributes_of(module: nn.Module, tensors: bool = True) -> dict[str, object]:
-    """Return the values of all that users' modules within a module keep on themselves, in a form that compares.
+def attributes_of(module: nn.Module) -> dict[str, object]:
+    """Return the values of all buffers within a module, and of all that users' modules keep on themselves.
 
-    Args:
-        module: Module whose own buffers and attributes, and those of the modules within it, are meant.
-        tensors: Whether tensors count, registered or not.
+    They are in a form that compares.
     """
     found: dict[str, object] = {}
     for path, part in module.named_modules():
         prefix = f"{path}." if path else ""
-        if tensors:
-            found |= {
-                f"{prefix}{name}": _comparable(value, tensors) for name, value in part.named_buffers(recurse=False)
-            }
+        values: dict[str, object] = dict(part.named_buffers(recurse=False))
         if is_foreign(part):
-            values = {name: value for name, value in vars(part).items() if name not in _OWN and name != "task"}
-            found |= {f"{prefix}{name}": _comparable(value, tensors) for name, value in values.items()}
+            values |= {name: value for name, value in vars(part).items() if name not in _OWN and name != "task"}
+        found |= {f"{prefix}{name}": _comparable(value) for name, value in values.items()}
     return found
 
 
-def _comparable(value: object, tensors: bool) -> object:
+def _comparable(value: object) -> object:
     match value:
         case None | bool() | int() | float() | str():
             return value
-        case Tensor() if tensors:
-            return value.detach().cpu().numpy().tobytes() if value.device.type != "meta" else None
+        case Tensor():
+            return value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
         case np.ndarray():
             return value.tobytes()
         case torch.Generator():
@@ -108,9 +107,9 @@ def _comparable(value: object, tensors: bool) -> object:
         case random.Random():
             return value.getstate()
         case Mapping():
-            return {str(key): _comparable(one, tensors) for key, one in value.items()}
+            return {str(key): _comparable(one) for key, one in value.items()}
         case list() | tuple():
-            return [_comparable(one, tensors) for one in value]
+            return [_comparable(one) for one in value]
         case set() | frozenset():
             return len(value)
     return None

@@ -13,7 +13,7 @@ from l2l_cli.core.types import Params, Phase
 from l2l_cli.learners.base import Learner, phi_of
 from l2l_cli.learners.descent import Descent
 from l2l_cli.meta.contracts.data import EPISODES
-from l2l_cli.meta.contracts.refusal import CUTS, Watch, calling, refuse
+from l2l_cli.meta.contracts.refusal import CUTS, LineWatch, calling, refuse
 from l2l_cli.meta.contracts.trying import drawn
 from l2l_cli.meta.gradient import connected_gradient, set_phi
 
@@ -45,7 +45,7 @@ def check_reached(learner: Learner[Any]) -> None:
     if owner.may_rest and moving:
         return
     if cut := [name for name, value in found.items() if value is None]:
-        with Watch(CUTS) as watch:
+        with LineWatch(CUTS) as watch:
             _gradient(learner)
         names = ", ".join(name.removeprefix("rule.") for name in cut)
         what = "any φ" if len(cut) == len(found) else names

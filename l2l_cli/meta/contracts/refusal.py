@@ -5,30 +5,21 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-import sysconfig
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from textwrap import shorten
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, NoReturn
 
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from l2l_cli.core.errors import L2LError, UsageError
-
-PACKAGE = "l2l_cli"
+from l2l_cli.core.places import OWN, PACKAGE, is_users, place_of, shown_place, where_raised
 
 LONGEST = 300
 """Characters of the text of another's error that are passed on."""
-
-_LIBRARIES = (
-    str(Path(__file__).resolve().parents[2]),  # this program itself
-    *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
-    "<",
-)
 
 
 class ContractError(UsageError):
@@ -39,37 +30,6 @@ def is_foreign(owner: object) -> bool:
     """Return whether a class, or that of an object, is defined outside of this program and of torch."""
     kind = owner if inspect.isclass(owner) else type(owner)
     return kind.__module__.split(".")[0] not in (PACKAGE, "torch", "builtins", "numpy", "functools", "collections")
-
-
-def place_of(owner: object, method: str = "") -> str:
-    """Return file and line of a method of an object's class, or of the class where the method is not its own."""
-    kind = owner if inspect.isclass(owner) else type(owner)
-    found = owner if inspect.isfunction(owner) else getattr(kind, method, None) if method else None
-    if inspect.isfunction(found) and found.__module__.split(".")[0] != PACKAGE:
-        return _shown(found.__code__.co_filename, found.__code__.co_firstlineno)
-    try:
-        return _shown(inspect.getfile(kind), inspect.getsourcelines(kind)[1])
-    except (OSError, TypeError):  # typed into a shell, or built in
-        return f"module {kind.__module__}"
-
-
-def _shown(file: str, line: int) -> str:
-    path = Path(file)
-    return f"{path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}:{line}"
-
-
-def _is_users(file: str) -> bool:
-    return not any(file.startswith(place) for place in _LIBRARIES)
-
-
-def where_raised(trace: TracebackType | None) -> str | None:
-    """Return the innermost line of the user's that a traceback leads through; None without one."""
-    found = None
-    while trace is not None:
-        if _is_users(trace.tb_frame.f_code.co_filename):
-            found = _shown(trace.tb_frame.f_code.co_filename, trace.tb_lineno)
-        trace = trace.tb_next
-    return found
 
 
 def refuse(owner: object, method: str, problem: str, cure: str) -> NoReturn:
@@ -128,7 +88,7 @@ CUTS = frozenset("detach detach_ item tolist numpy __float__ __int__ __bool__ __
 """Functions of torch whose result does not depend on their argument, as far as derivatives know."""
 
 
-class Watch(TorchFunctionMode):
+class LineWatch(TorchFunctionMode):
     """Notes the lines of the user's that call some functions of torch.
 
     Attributes:
@@ -154,9 +114,9 @@ class Watch(TorchFunctionMode):
 
 def _users_line(frame: FrameType | None) -> str | None:
     """Return the line that has called torch, if it is the user's."""
-    while frame is not None and not _is_users(file := frame.f_code.co_filename):
+    while frame is not None and not is_users(file := frame.f_code.co_filename):
         # A module's dropout is seeded, and what this program does on its own is right.
-        if file.startswith(_LIBRARIES[0]) or os.path.basename(file) == "dropout.py":
+        if file.startswith(OWN) or os.path.basename(file) == "dropout.py":
             return None
         frame = frame.f_back
-    return None if frame is None else _shown(frame.f_code.co_filename, frame.f_lineno)
+    return None if frame is None else shown_place(frame.f_code.co_filename, frame.f_lineno)

@@ -23,11 +23,18 @@ def check_displacement(rule: Optimizer[Any], point: Point, memory: Any) -> None:
         ContractError: A parameter is missing, or has another shape or type, or is not finite.
     """
     method = "update" if isinstance(rule, FirstOrder) else "step"
+    like = point.params
+    if isinstance(rule, FirstOrder) and (own := next(rule.parameters(), None)) is not None:
+        like = {name: value.to(own.dtype) for name, value in like.items()}  # the type in which it is shown gradients
     with calling(rule, method), drawn(0):
-        found: object = rule.update(point.grad, memory) if isinstance(rule, FirstOrder) else rule.step(point, memory)
+        found: object
+        if isinstance(rule, FirstOrder):
+            found = rule.update({name: value.to(like[name].dtype) for name, value in point.grad.items()}, memory)
+        else:
+            found = rule.step(point, memory)
     if not isinstance(found, tuple) or len(found) != 2 or not isinstance(found[0], dict):
         refuse(rule, method, "does not return (displacement by name, memory)", "return both, as a tuple")
-    _check_named(rule, method, found[0], point.params)
+    _check_named(rule, method, found[0], like)
 
 
 def _check_named(rule: Optimizer[Any], method: str, moves: Params, params: Params) -> None:

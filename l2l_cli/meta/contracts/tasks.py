@@ -8,7 +8,7 @@ from torch import Tensor
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Batch, Params, Phase, Spec
 from l2l_cli.meta.contracts.data import EPISODES, check_data, sampled
-from l2l_cli.meta.contracts.hidden import attributes_of, changed_attributes, check_nothing_hidden
+from l2l_cli.meta.contracts.hidden import check_nothing_hidden
 from l2l_cli.meta.contracts.refusal import calling, refuse
 from l2l_cli.meta.contracts.trying import copied, differing, drawn, repeated, without_dropout
 from l2l_cli.models.model import Model
@@ -72,18 +72,11 @@ def _check_network(task: Task, params: Params, batch: Batch) -> Tensor:
     def answer() -> Tensor:
         return task.model(params, batch.inputs)
 
-    kept = copied(batch)
     with calling(module, "forward"):
-        answer()  # what a network makes once, at its first call, is no state
-    if differing(kept, batch):
-        refuse(module, "forward", "changes its inputs in place", "make new tensors, as by nn.ReLU(inplace=False)")
-    before = attributes_of(module, tensors=False)
+        answer()  # the first call of all may be another one, which shows how the network has to be called
     cure = "hold all that changes in parameters, and draw nothing but by nn.Dropout"
     with without_dropout(module):
         outputs: Tensor = repeated(module, "forward", answer, cure)
-    if names := changed_attributes(before, attributes_of(module, tensors=False)):
-        problem = f"changes self.{', self.'.join(names)} when it is called, which training does not follow"
-        refuse(module, "forward", problem, "a network is a function of its parameters and inputs alone")
     if outputs.shape[:2] != (EPISODES, task.spec.examples):
         problem = f"gives outputs of shape {tuple(outputs.shape[1:])} for {task.spec.examples} examples"
         refuse(module, "forward", problem, "it maps (examples, …) to (examples, …)")

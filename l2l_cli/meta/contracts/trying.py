@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from l2l_cli.core.global_draws import Draws
 from l2l_cli.core.tree import flatten, tree_map
-from l2l_cli.meta.contracts.refusal import DRAWS, Watch, calling, refuse
+from l2l_cli.meta.contracts.refusal import DRAWS, LineWatch, calling, refuse
 
 Result = TypeVar("Result")
 
@@ -56,12 +56,14 @@ def repeated(owner: object, method: str, call: Callable[[], Result], cure: str) 
     """
     with calling(owner, method):
         with drawn(0):
-            first = copied(call())
+            first, state = copied(call()), torch.default_generator.get_state()
         with drawn(1):
-            second = copied(call())
+            second, other = copied(call()), torch.default_generator.get_state()
+        if torch.equal(state, other):
+            refuse(owner, method, "seeds torch's global generator, from which dropout and others draw", cure)
         if not (names := differing(first, second)):
             return first
-        watch = Watch(DRAWS)
+        watch = LineWatch(DRAWS)
         with drawn(0), watch:
             again = copied(call())
     if watch.places:

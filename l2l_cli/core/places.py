@@ -1,0 +1,48 @@
+"""File and line of a user's code, for messages."""
+
+from __future__ import annotations
+
+import inspect
+import sysconfig
+from pathlib import Path
+from types import TracebackType
+
+PACKAGE = "l2l_cli"
+
+OWN = str(Path(__file__).resolve().parents[1])
+"""Folder of this program."""
+
+_LIBRARIES = (OWN, *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")), "<")
+
+
+def is_users(file: str) -> bool:
+    """Return whether a file is neither this program's nor a library's."""
+    return not any(file.startswith(place) for place in _LIBRARIES)
+
+
+def shown_place(file: str, line: int) -> str:
+    """Return file and line, as in "my/rule.py:12", relative to the present folder where that is shorter."""
+    path = Path(file)
+    return f"{path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}:{line}"
+
+
+def place_of(owner: object, method: str = "") -> str:
+    """Return file and line of a method of an object's class, or of the class where the method is not its own."""
+    kind = owner if inspect.isclass(owner) else type(owner)
+    found = owner if inspect.isfunction(owner) else getattr(kind, method, None) if method else None
+    if inspect.isfunction(found) and found.__module__.split(".")[0] != PACKAGE:
+        return shown_place(found.__code__.co_filename, found.__code__.co_firstlineno)
+    try:
+        return shown_place(inspect.getfile(kind), inspect.getsourcelines(kind)[1])
+    except (OSError, TypeError):  # typed into a shell, or built in
+        return f"module {kind.__module__}"
+
+
+def where_raised(trace: TracebackType | None) -> str | None:
+    """Return the innermost line of the user's that a traceback leads through; None without one."""
+    found = None
+    while trace is not None:
+        if is_users(trace.tb_frame.f_code.co_filename):
+            found = shown_place(trace.tb_frame.f_code.co_filename, trace.tb_lineno)
+        trace = trace.tb_next
+    return found
