@@ -20,7 +20,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from l2l_cli.commands.checks import check
+from l2l_cli.commands.checks import check, on_the_task_of_runs
 from l2l_cli.commands.elsewhere import Elsewhere
 from l2l_cli.commands.failures import trimmed_traceback
 from l2l_cli.commands.known import key_of, known, remember
@@ -219,6 +219,7 @@ def launch(
     if "-m" in hydra_flags and "WORLD_SIZE" in os.environ:
         raise UsageError("-m under a distributed launcher would start every job on every rank; launch one sweep a rank")
     job = HydraJob(command, flags, config_dir, list(sys.argv))
+    overrides = on_the_task_of_runs(flags, overrides)
     stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
     folder = quoted(f"${{output}}/multirun/{stamp}-{os.getpid()}")
     arguments = [*QUIET, f"hydra.sweep.dir={folder}", *search_path(config_dir), *overrides]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from l2l_cli.config.groups import options
+from l2l_cli.config.own_task import OWN_TASK, changes_of_task, task_was_chosen
 from l2l_cli.config.schema import ReproduceRequest, Settings
 from l2l_cli.core.errors import UsageError
+from l2l_cli.core.nodes import Node
 from l2l_cli.papers.agenda import agenda_of, artefacts_of
-from l2l_cli.runs.folders import load_run
+from l2l_cli.runs.folders import load_run, offer_task_of
 
 
 def check(command: str, settings: Settings, **flags: object) -> None:
@@ -24,6 +27,19 @@ def check(command: str, settings: Settings, **flags: object) -> None:
             for run in runs:
                 load_run(run, settings)
             wanted(settings, learners, bool(runs))
+
+
+def on_the_task_of_runs(flags: Node, overrides: Sequence[str]) -> list[str]:
+    """Return overrides of which those of ``task.…`` change the task of the runs that a command reads, if it reads any.
+
+    Raises:
+        UsageError: A run cannot be read, or the runs have different tasks.
+    """
+    runs = [flags["run_folder"]] if flags.get("run_folder") else flags.get("runs", [])
+    if not runs or task_was_chosen(overrides) or not changes_of_task(overrides):
+        return list(overrides)
+    offer_task_of([Path(run) for run in runs])
+    return [OWN_TASK, *overrides]
 
 
 def wanted(settings: Settings, learners: list[str], has_runs: bool) -> dict[str, list[str]]:

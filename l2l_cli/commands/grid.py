@@ -30,6 +30,7 @@ from l2l_cli.results.tables import frame_table, number
 from l2l_cli.results.terminal import console
 from l2l_cli.runs.building import build_learner, run_facts, variation
 from l2l_cli.runs.contenders import hand_made_contender, identity_of_task, learned_contender, plan_of, variations
+from l2l_cli.runs.folders import label_of
 from l2l_cli.runs.loading import load_learner
 from l2l_cli.runs.progress import Reporter
 from l2l_cli.runs.tuning import hand_made, tunable
@@ -104,7 +105,9 @@ def run(grid: Grid, store: Store) -> dict[str, Any]:
         with LEDGER.of("drawing"):
             _report(folder, settings, parent, comparisons)
         folder.end("done")
-    console().print(frame_table(_overview(comparisons), f"{settings.run_name}: {_meaning(comparisons)}"))
+    console().print(
+        frame_table(_overview(comparisons), f"{label_of(settings, settings.run_name)}: {_meaning(comparisons)}")
+    )
     for edge in _edges(comparisons):
         print(f"warning: {edge}")
     print(f"report: {folder.path / 'report.md'}")
@@ -213,7 +216,7 @@ def _report(folder: RunFolder, settings: Settings, parent: RunFolder, comparison
     sections = [Section("The run", tables=tables, figures=[grid_figure(comparisons, folder.path)])]
     if comparisons[0].rivals:
         sections += _against(settings, comparisons)
-    report.write(Report(f"Generalisation of {settings.run_name}", opening, sections), folder.path)
+    report.write(Report(f"Generalisation of {label_of(settings, settings.run_name)}", opening, sections), folder.path)
 
 
 def _metric_table(comparisons: Sequence[Comparison], name: str) -> pd.DataFrame:

@@ -138,7 +138,6 @@ def settings_from(cfg: DictConfig, choices: Node, overrides: Sequence[str]) -> S
         missing = sorted(OmegaConf.missing_keys(merged))
         if missing:
             raise UsageError(f"no value for {', '.join(missing)}; set it, as in {missing[0]}=…")
-        OmegaConf.resolve(merged)
         settings = OmegaConf.to_object(merged)
     except ConfigError as error:  # also a range check of the schema
         raise usage_error(error, overrides) from error
