@@ -24,6 +24,7 @@ from l2l_cli.commands.checks import check, on_the_task_of_runs
 from l2l_cli.commands.elsewhere import Elsewhere
 from l2l_cli.commands.failures import trimmed_traceback
 from l2l_cli.commands.known import key_of, known, remember
+from l2l_cli.commands.unused import Asked, refuse_unused
 from l2l_cli.config.compose import VERSION_BASE, ConfigError, own_hydra, quoted, search_path, settings_from, usage_error
 from l2l_cli.config.groups import config_root
 from l2l_cli.config.schema import GROUPS, Settings
@@ -128,7 +129,11 @@ class HydraJob:
             loader = GlobalHydra.instance().config_loader()
             config = loader.load_configuration(self.command, list(arguments), RunMode.MULTIRUN)
             jobs = planned(config)
-            keys = [self._known(config, job) for job in jobs or ()]
+            composed = [self._composed(config, job.overrides) for job in jobs or [SweepJob(0, [])]]
+            words = [word for job in jobs for word in job.overrides] if jobs else _typed(config.hydra)
+            asked = [Asked(settings, self.flags) for settings in composed if settings is not None]
+            refuse_unused(self.command, list(dict.fromkeys(words)), asked)
+            keys = [self._known(settings) for settings in composed]
         folder = Path(config.hydra.sweep.dir).resolve()
         if jobs is None:
             print(f"sweep by {config.hydra.runtime.choices['hydra/sweeper']}: jobs done before are reused", flush=True)
@@ -139,11 +144,19 @@ class HydraJob:
         self.place = sweep.place
         return sweep
 
-    def _known(self, config: DictConfig, job: SweepJob) -> tuple[str | None, bool]:
-        """Return the key of a job that is to come, and whether it is done; no key where its settings are invalid."""
-        cfg = GlobalHydra.instance().config_loader().load_sweep_config(config, job.overrides)
+    def _composed(self, config: DictConfig, overrides: list[str]) -> Settings | None:
+        """Return the settings of a job that is to come; None where they are invalid, as the job itself will tell."""
         try:
-            settings = self._settings(cfg, cfg.hydra)
+            cfg = GlobalHydra.instance().config_loader().load_sweep_config(config, overrides)
+            return self._settings(cfg, cfg.hydra)
+        except UsageError:
+            return None
+
+    def _known(self, settings: Settings | None) -> tuple[str | None, bool]:
+        """Return the key of a job that is to come, and whether it is done; no key where its settings are invalid."""
+        if settings is None:
+            return None, False
+        try:
             key = key_of(self.command, settings, self.flags)
             return key, known(self.command, settings, self.flags) is not None
         except UsageError:  # the job itself will tell
@@ -157,7 +170,7 @@ class HydraJob:
         patched, sys.argv = sys.argv, self.argv
         try:
             settings = self._settings(cfg, runtime)
-            check(self.command, settings, **self.flags)
+            check(self.command, settings, self.flags, alone=self.place is None)
             if settings.hardware.cluster:
                 return self._on_cluster(settings, runtime)
             if self.place is None:
