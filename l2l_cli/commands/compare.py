@@ -15,7 +15,7 @@ from l2l_cli.commands.figures import contenders_figure
 from l2l_cli.commands.stored import say_known
 from l2l_cli.config.build import Builder, build
 from l2l_cli.config.compose import identity_of
-from l2l_cli.config.own_task import task_was_chosen
+from l2l_cli.config.own_task import key_of_word, task_was_chosen
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.ledger import LEDGER
 from l2l_cli.core.nodes import Entries
@@ -72,8 +72,10 @@ def plan(settings: Settings, learners: list[str], runs: list[str], trust: list[s
     builder = Builder(trust)
     task = build_task(settings, builder if ours else build)
     asked = wanted(settings, learners, bool(runs))
+    common = [word for word in settings.overrides if key_of_word(word).startswith("learner.")]
     identity = identity_of(settings, "evaluation", "tune", "meta") | {
         "contenders": asked,
+        **({"learner": common} if common else {}),
         "runs": [folder.path.name for folder, _ in finished],
     }
     store = store_of(settings)
@@ -206,9 +208,8 @@ def _score(folder: RunFolder, planned: Comparing) -> tuple[dict[str, Standing], 
 
 
 def _row(name: str, standing: Standing) -> dict[str, Any]:
-    joined, tuning, steps = standing.joined, standing.entry.tuning, standing.entry.problem.steps
-    untuned = "meta-trained" if standing.entry.learner.is_meta_trained else "nothing to tune"
-    who = {"contender": name, "chosen": tuning.chosen if tuning else untuned}
+    joined, steps = standing.joined, standing.entry.problem.steps
+    who = {"contender": name, "chosen": standing.entry.chosen}
     rest = {"mean loss": joined.losses.mean().item(), EVALUATIONS: standing.evaluations}
     if joined.visible is not None:
         return who | held_out.row(joined) | rest

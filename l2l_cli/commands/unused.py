@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
@@ -241,7 +241,7 @@ def parts_of(word: str) -> list[str]:
     return list(dict.fromkeys(part for part in (_entry(one, word) for one in keys) if part))
 
 
-def _leaves(key: str, value: Mapping[object, object]) -> Iterator[str]:
+def _leaves(key: str, value: Mapping[Any, Any]) -> Iterator[str]:
     for name, item in value.items():
         inner = f"{key}.{name}"
         if isinstance(item, Mapping) and item and any(part.startswith(f"{inner}.") for part in READ):
