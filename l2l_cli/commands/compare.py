@@ -19,7 +19,7 @@ from l2l_cli.config.own_task import key_of_word, task_was_chosen
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.ledger import LEDGER
 from l2l_cli.core.nodes import Entries
-from l2l_cli.evaluation.contest import Contender, Problem, Standing, Unit, units_of
+from l2l_cli.evaluation.contest import Contender, Problem, Standing, Unit, read_by, units_of
 from l2l_cli.evaluation.curves import rows_of
 from l2l_cli.evaluation.score import criterion_for
 from l2l_cli.evaluation.tune import Tuned
@@ -33,7 +33,7 @@ from l2l_cli.results.tables import frame_table
 from l2l_cli.results.terminal import console
 from l2l_cli.runs.building import build_task, prepare, run_facts, store_of
 from l2l_cli.runs.contenders import hand_made_contender, identity_of_task, learned_contender, plan_of
-from l2l_cli.runs.folders import label_of, load_run, with_task_of
+from l2l_cli.runs.folders import label_of, load_run, warn_of_changes, with_task_of
 from l2l_cli.runs.loading import load_learner
 from l2l_cli.runs.progress import Reporter
 from l2l_cli.runs.tuning import hand_made, tunable
@@ -67,6 +67,7 @@ def plan(settings: Settings, learners: list[str], runs: list[str], trust: list[s
     """Build everybody and see that all fit the task; any process may then play one of the units into the store."""
     prepare(settings.hardware)
     finished = [load_run(path, settings) for path in runs]
+    warn_of_changes(finished)
     ours = finished and not task_was_chosen(settings.overrides)
     settings = _completed(settings, finished)
     builder = Builder(trust)
@@ -85,7 +86,8 @@ def plan(settings: Settings, learners: list[str], runs: list[str], trust: list[s
     steps = settings.evaluation.steps or task.horizon
     problem = Problem("", task, steps, plan_of(settings), identity_of_task(settings, task))
     parents = [folder.path for folder, _ in finished]
-    return Comparing(settings, identity, parents, units_of(contenders, [problem]), store)
+    units = units_of(contenders, [problem])
+    return Comparing(settings, identity | read_by(units), parents, units, store)
 
 
 def run(settings: Settings, learners: list[str], runs: list[str], trust: list[str]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from l2l_cli.config.compose import identity_of
 from l2l_cli.config.own_task import task_was_chosen
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.ledger import LEDGER
-from l2l_cli.evaluation.contest import Problem, Standing, Unit, units_of
+from l2l_cli.evaluation.contest import Problem, Standing, Unit, read_by, units_of
 from l2l_cli.evaluation.curves import rows_of
 from l2l_cli.results import report
 from l2l_cli.results.content import Report, Section
@@ -28,7 +28,7 @@ from l2l_cli.results.tables import frame_table
 from l2l_cli.results.terminal import console
 from l2l_cli.runs.building import build_task, prepare, run_facts, store_of
 from l2l_cli.runs.contenders import identity_of_task, learned_contender, plan_of
-from l2l_cli.runs.folders import label_of, load_run, with_task_of
+from l2l_cli.runs.folders import label_of, load_run, warn_of_changes, with_task_of
 from l2l_cli.runs.loading import load_learner
 from l2l_cli.tasks.base import Task
 
@@ -55,6 +55,7 @@ def plan(settings: Settings, run_folder: str, trust: list[str]) -> Evaluating:
     """Build the learner and all that it is scored on; any process may then play one of the units into the store."""
     prepare(settings.hardware)
     parent, saved = load_run(run_folder, settings)
+    warn_of_changes([(parent, saved)])
     chosen = task_was_chosen(settings.overrides)
     settings = with_task_of(settings, [(parent, saved)])
     settings = replace(settings, choices=settings.choices | {"learner": saved.choices["learner"]})
@@ -80,7 +81,7 @@ def run(settings: Settings, run_folder: str, trust: list[str]) -> dict[str, Any]
 def _run(planned: Evaluating) -> dict[str, Any]:
     """Score the run at each horizon."""
     settings, parent = planned.settings, planned.parent
-    config = identity_of(settings, "evaluation") | {"run": parent.path.name}
+    config = identity_of(settings, "evaluation") | {"run": parent.path.name} | read_by(planned.units)
     folder = RunFolder.claim(Path(settings.output) / "evaluate", settings.run_name, config, settings.overrides)
     with folder.lock():
         folder.begin(parents=[str(parent.path)], **run_facts(settings))

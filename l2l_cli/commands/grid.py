@@ -18,7 +18,7 @@ from l2l_cli.config.build import Builder
 from l2l_cli.config.compose import identity_of
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.ledger import LEDGER
-from l2l_cli.evaluation.contest import DIVERGED, Contender, Problem, Standing, Unit, units_of
+from l2l_cli.evaluation.contest import DIVERGED, Contender, Problem, Standing, Unit, read_by, units_of
 from l2l_cli.evaluation.curves import rows_of
 from l2l_cli.results import report
 from l2l_cli.results.content import Report, Section
@@ -96,7 +96,7 @@ def plan(
 def run(grid: Grid, store: Store) -> dict[str, Any]:
     """Score a finished run on a grid; the result is its row in a sweep's summary."""
     settings, parent = grid.settings, grid.parent
-    config = identity_of(settings, "evaluation", "tune") | {"run": parent.path.name}
+    config = identity_of(settings, "evaluation", "tune") | {"run": parent.path.name} | read_by(grid.units)
     folder = RunFolder.claim(Path(settings.output) / "evaluate", settings.run_name, config, settings.overrides)
     with folder.lock():
         folder.begin(parents=[str(parent.path)], **run_facts(settings))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from l2l_cli.config.compose import settings_of_run
+from l2l_cli.config.own_task import key_of_word
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.nodes import Entries
@@ -12,6 +13,7 @@ from l2l_cli.core.ranges import shown
 from l2l_cli.parallel.launched import launched
 from l2l_cli.results.run import RunFolder
 from l2l_cli.runs.folders import done_before
+from l2l_cli.runs.resuming import check_configuration
 
 
 def run(settings: Settings, resume: str | None = None, trust: list[str] | None = None) -> Entries:
@@ -63,9 +65,13 @@ def _again(settings: Settings) -> RunFolder:
 
 def _resumed(settings: Settings, resume: str, trust: list[str]) -> RunFolder:
     """Go on with a run, on the hardware and with the data of these settings."""
-    if changes := [item for item in settings.overrides if not item.startswith("data.")]:
+    changes = [
+        item for item in settings.overrides if key_of_word(item).split(".")[0] not in ("hardware", "data", "store")
+    ]
+    if changes:
         raise UsageError(f"--resume keeps the run's own settings; drop {' '.join(changes)}")
     folder = RunFolder.load(Path(resume))
+    check_configuration(folder)
     saved = settings_of_run(folder.config(), settings)
     if launched() is None and folder.status == "done":
         return _reused(folder)

@@ -167,13 +167,18 @@ def settings_of_run(config: Node, present: Settings) -> Settings:
         UsageError: It is not what this version or an older one writes.
     """
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(Settings), upgraded(config))
+        merged = OmegaConf.merge(OmegaConf.structured(Settings), upgraded(_own(config)))
         settings = OmegaConf.to_object(merged)
     except ConfigError as error:
         raise UsageError(f"the run's config.yaml cannot be read: {_first_line(error)}") from error
     assert isinstance(settings, Settings)
     places = {name: getattr(present, name) for name in ("hardware", "data", "store", "output")}
     return replace(settings, **places)
+
+
+def _own(config: Node) -> Entries:
+    """Return what a config.yaml says but for the fingerprints of what the run read."""
+    return {key: value for key, value in config.items() if key != "sources"}
 
 
 def usage_error(error: Exception, overrides: Sequence[str] = (), config_dir: str | None = None) -> UsageError:

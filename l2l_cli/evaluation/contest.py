@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from l2l_cli.core.fingerprint import of_code
 from l2l_cli.core.nodes import Node
 from l2l_cli.core.types import Phase
 from l2l_cli.evaluation.kept import find_scores, keep_scores, labels_of, measured
@@ -194,6 +195,14 @@ class Standing(NamedTuple):
 def units_of(contenders: Iterable[Contender], problems: Sequence[Problem]) -> list[Unit]:
     """Return every contender on every problem, one contender after the other."""
     return [Unit(contender, problem) for contender in contenders for problem in problems]
+
+
+def read_by(units: Iterable[Unit]) -> dict[str, Any]:
+    """Return the code of others and the data that units read, as fingerprints; empty if there are none."""
+    nodes = [node for unit in units for node in (unit.contender.identity, unit.problem.identity)]
+    parts = {"code": of_code(nodes), "data": sorted({node["data"] for node in nodes if "data" in node})}
+    found = {name: part for name, part in parts.items() if part}
+    return {"sources": found} if found else {}
 
 
 def scored(

@@ -15,6 +15,7 @@ from l2l_cli.results.store import Store
 from l2l_cli.runs.building import build_learner, build_task, is_meta_trained, store_of
 from l2l_cli.runs.contenders import problems_of
 from l2l_cli.runs.pieces import Piece
+from l2l_cli.runs.sources import sources_of, with_sources
 from l2l_cli.runs.training import expected_seconds, side_by_side
 from l2l_cli.runs.tuning import given, tunable
 
@@ -93,6 +94,7 @@ def _file_name(job: Job, settings: Settings) -> str:
     # What is given is not tuned, which versions before this one did.
     fixed = sorted({*settings.tune.grid, *settings.tune.ranges} & given(settings).keys())
     config |= {"row": job.facts, "paper": job.paper, **({"given": fixed} if fixed else {})}
+    config = with_sources(config, sources_of(settings, config))
     return f"{job.name}-seed{job.seed}-{identity(config)}.csv"
 
 

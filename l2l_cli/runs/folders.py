@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import glob
+import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,21 +14,77 @@ from l2l_cli.config.compose import identity_of_training, settings_of_run
 from l2l_cli.config.own_task import OWN_TASK, changes_of_task, offer, task_was_chosen
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError
-from l2l_cli.results.run import RunFolder
+from l2l_cli.core.nodes import Entries, Node
+from l2l_cli.results.run import RUN, RunFolder, identity
+from l2l_cli.runs.sources import SOURCES, changes_of, said, sources_of, with_sources
 
 WEIGHTS = "weights.safetensors"
 """File of a finished run's trained φ, by the learner's names."""
 
 
 def claim(settings: Settings) -> RunFolder:
-    """Make or find the folder of a training."""
-    return RunFolder.claim(_root(settings), settings.run_name, identity_of_training(settings), settings.overrides)
+    """Make or find the folder of a training; say so if one like it was made of other code or data."""
+    config, sources = identity_of_training(settings), _sources(settings)
+    if found := _find(settings, config, sources):
+        return found
+    earlier = _others(settings, config) if sources else []
+    folder = RunFolder.claim(_root(settings), settings.run_name, with_sources(config, sources), settings.overrides)
+    for path, before in earlier[-1:]:
+        print(f"{said(changes_of(before, sources), path)}; this one is trained anew, in {folder.path}")
+    return folder
 
 
 def done_before(settings: Settings) -> RunFolder | None:
     """Return the folder of a training that is done already; None if it is still to be run."""
-    folder = RunFolder.find(_root(settings), settings.run_name, identity_of_training(settings))
+    folder = _find(settings, identity_of_training(settings), _sources(settings))
     return folder if folder and folder.status == "done" else None
+
+
+def training_identity(settings: Settings) -> Entries:
+    """Return all that decides the result of a training, with fingerprints of the code and data that it reads."""
+    return with_sources(identity_of_training(settings), _sources(settings))
+
+
+def changed_since(folder: RunFolder, settings: Settings) -> str:
+    """Say what code or data have changed since a training began; empty if nothing has, or nothing is known."""
+    before = _read_by(folder)
+    changes = changes_of(before, _sources(settings)) if before else []
+    return said(changes, folder.path) if changes else ""
+
+
+def _sources(settings: Settings) -> Entries:
+    return sources_of(settings, identity_of_training(settings))
+
+
+def _read_by(folder: RunFolder) -> Entries:
+    """Return the fingerprints of what a run read; empty if none are known."""
+    sources: Entries = folder.config().get(SOURCES) or folder.facts().get(SOURCES) or {}
+    return sources
+
+
+def _find(settings: Settings, config: Node, sources: Node) -> RunFolder | None:
+    """Return the folder of a training, also one that was made before its identity had ``sources``."""
+    root, name = _root(settings), settings.run_name
+    found = RunFolder.find(root, name, with_sources(config, sources))
+    if found or not sources:
+        return found
+    old = RunFolder.find(root, name, config)
+    if old and not _read_by(old):
+        print(f"{old.path} does not say of which code and data it was made; it is taken for one of the present ones")
+        old.note(**{SOURCES: sources})
+    return old if old and _read_by(old) == sources else None
+
+
+def _others(settings: Settings, config: Node) -> list[tuple[Path, Entries]]:
+    """Return the folders of the same training of other code or data, with what they read, the latest last."""
+    found = []
+    for path in _root(settings).glob(f"{glob.escape(settings.run_name)}-*/{RUN}"):
+        folder = RunFolder(path.parent)
+        with suppress(UsageError):  # a neighbour that is damaged is no concern of this run
+            saved = {key: value for key, value in folder.config().items() if key != SOURCES}
+            if identity(saved) == identity(config) and (before := _read_by(folder)):
+                found.append((path.stat().st_mtime, path.parent, before))
+    return [(path, before) for _, path, before in sorted(found, key=lambda one: one[0])]
 
 
 def _root(settings: Settings) -> Path:
@@ -43,6 +102,13 @@ def load_run(path: str, present: Settings) -> tuple[RunFolder, Settings]:
         raise UsageError(f"{path} is {run.status}, not done; resume it with `l2l meta-train --resume {path}`")
     saved = settings_of_run(run.config(), present)
     return run, replace(saved, learner=changed(saved.learner, present.evaluation.learner, "learner"))
+
+
+def warn_of_changes(runs: Iterable[tuple[RunFolder, Settings]]) -> None:
+    """Say which finished runs are scored by other code, or on other data, than they were trained by."""
+    for run, saved in runs:
+        if line := changed_since(run, saved):
+            print(f"warning: {line}; it is scored by the present ones", file=sys.stderr)
 
 
 def with_task_of(settings: Settings, runs: Sequence[tuple[RunFolder, Settings]]) -> Settings:
