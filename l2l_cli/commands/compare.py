@@ -31,6 +31,7 @@ from l2l_cli.results.statistics import bootstrap_interval
 from l2l_cli.results.store import Store
 from l2l_cli.results.tables import frame_table
 from l2l_cli.results.terminal import console
+from l2l_cli.runs.aside import settled
 from l2l_cli.runs.building import build_task, prepare, run_facts, store_of
 from l2l_cli.runs.contenders import hand_made_contender, identity_of_task, learned_contender, plan_of
 from l2l_cli.runs.folders import label_of, load_run, warn_of_changes, with_task_of
@@ -102,6 +103,7 @@ def run(settings: Settings, learners: list[str], runs: list[str], trust: list[st
         standings, table = _score(folder, planned)
         folder.end("done", tuning={name: _trials(one) for name, one in standings.items() if one.entry.tuning})
     planned.store.prune()
+    folder = settled(folder, settings)
     title = f"{label_of(settings, settings.choices['task'])}: {settings.evaluation.episodes} test episodes a seed"
     console().print(frame_table(table, title))
     for warning in _edges(standings):
@@ -110,7 +112,8 @@ def run(settings: Settings, learners: list[str], runs: list[str], trust: list[st
     column = held_out.COLUMN if task.spec.hides else "final loss"
     best = table.sort_values(column).iloc[0]
     key = column.replace(" ", "_").replace("-", "_")
-    return {"objective": key, "best": best["contender"], key: best[column], "run": str(folder.path)}
+    row = {"objective": key, "best": best["contender"], key: best[column]}
+    return {**row, "seconds": folder.facts()["seconds"], "run": str(folder.path)}
 
 
 def _completed(settings: Settings, finished: Sequence[tuple[RunFolder, Settings]]) -> Settings:

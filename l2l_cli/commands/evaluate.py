@@ -26,6 +26,7 @@ from l2l_cli.results.statistics import bootstrap_interval
 from l2l_cli.results.store import Store
 from l2l_cli.results.tables import frame_table
 from l2l_cli.results.terminal import console
+from l2l_cli.runs.aside import settled
 from l2l_cli.runs.building import build_task, prepare, run_facts, store_of
 from l2l_cli.runs.contenders import identity_of_task, learned_contender, plan_of
 from l2l_cli.runs.folders import label_of, load_run, warn_of_changes, with_task_of
@@ -74,7 +75,6 @@ def run(settings: Settings, run_folder: str, trust: list[str]) -> dict[str, Any]
     """Run the command; the result is the evaluation's row in a sweep's summary."""
     planned = plan(settings, run_folder, trust)
     result = grid.run(planned.grid, planned.store) if planned.grid else _run(planned)
-    planned.store.prune()
     return result
 
 
@@ -98,12 +98,14 @@ def _run(planned: Evaluating) -> dict[str, Any]:
         with LEDGER.of("drawing"):
             _report(folder, settings, parent, frame, metrics.read())
         folder.end("done")
+    planned.store.prune()
+    folder = settled(folder, settings)
     episodes = settings.evaluation.episodes * len(settings.evaluation.seeds)
     console().print(frame_table(frame, f"{label_of(settings, settings.run_name)} on {episodes} fresh test episodes"))
     print(f"report: {folder.path / 'report.md'}")
     keys = {"mean loss": "mean_loss", "final loss": "final_loss", held_out.COLUMN: "held_out_loss"}
     row = {key: table[0][name] for name, key in keys.items() if name in table[0]}
-    return {"objective": "mean_loss", **row, "run": str(folder.path)}
+    return {"objective": "mean_loss", **row, "seconds": folder.facts()["seconds"], "run": str(folder.path)}
 
 
 def _horizons(task: Task, settings: Settings) -> list[Problem]:

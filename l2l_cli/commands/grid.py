@@ -28,6 +28,7 @@ from l2l_cli.results.statistics import Interval
 from l2l_cli.results.store import Store
 from l2l_cli.results.tables import frame_table, number
 from l2l_cli.results.terminal import console
+from l2l_cli.runs.aside import settled
 from l2l_cli.runs.building import build_learner, run_facts, variation
 from l2l_cli.runs.contenders import hand_made_contender, identity_of_task, learned_contender, plan_of, variations
 from l2l_cli.runs.folders import label_of
@@ -105,6 +106,8 @@ def run(grid: Grid, store: Store) -> dict[str, Any]:
         with LEDGER.of("drawing"):
             _report(folder, settings, parent, comparisons)
         folder.end("done")
+    store.prune()
+    folder = settled(folder, settings)
     console().print(
         frame_table(_overview(comparisons), f"{label_of(settings, settings.run_name)}: {_meaning(comparisons)}")
     )
@@ -114,7 +117,7 @@ def run(grid: Grid, store: Store) -> dict[str, Any]:
     better = sum(one.ratio() < 1.0 for one in comparisons) if settings.evaluation.against else None
     first = comparisons[0].run.mean.value
     row = {"final_loss": first, "cells": len(comparisons), "better": better}
-    return {"objective": "final_loss", **row, "run": str(folder.path)}
+    return {"objective": "final_loss", **row, "seconds": folder.facts()["seconds"], "run": str(folder.path)}
 
 
 def _rival(name: str, settings: Settings, tasks: Sequence[Task], store: Store) -> Contender:

@@ -12,6 +12,7 @@ from l2l_cli.core.nodes import Entries
 from l2l_cli.core.ranges import shown
 from l2l_cli.parallel.launched import launched
 from l2l_cli.results.run import RunFolder
+from l2l_cli.runs.aside import settled
 from l2l_cli.runs.folders import done_before
 from l2l_cli.runs.resuming import check_configuration
 
@@ -27,6 +28,7 @@ def run(settings: Settings, resume: str | None = None, trust: list[str] | None =
         follow_the_first()
         return {}
     folder = _again(settings) if resume is None else _resumed(settings, resume, trust or [])
+    folder = settled(folder, settings)
     facts = folder.facts()
     print(f"run: {folder.path}")
     if "chosen" in facts:

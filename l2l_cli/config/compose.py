@@ -32,7 +32,7 @@ ConfigError = (HydraException, OmegaConfBaseException, ValueError)
 VERSION_BASE = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
 """Argument by which Hydra 1.3 takes its own defaults; later versions warn of it."""
 
-INTERNAL = {"choices", "overrides", "config_dir"}
+INTERNAL = {"choices", "overrides", "config_dir", "replaces"}
 """Fields of the settings that the program fills in."""
 
 OPEN = ("evaluation.grid", "evaluation.problems", "evaluation.learner", "tune.grid", "tune.ranges", "contenders")

@@ -118,7 +118,7 @@ def test_what_is_used_is_not_refused(arguments, tmp_path, monkeypatch, capsys):
 
 def test_every_part_of_the_settings_is_in_the_table():
     """A new part would otherwise be accepted by all commands, whether they read it or not."""
-    filled_in = {"choices", "overrides", "config_dir"}
+    filled_in = {"choices", "overrides", "config_dir", "replaces"}
     assert {one.name for one in fields(Settings)} - filled_in <= set(READ)
     assert set(WHY) <= set(READ)
     assert parts_of("+evaluation={steps: 3, grid: {a: [1]}, learner: {}}") == [
