@@ -57,21 +57,26 @@ def settled(folder: RunFolder, settings: Settings) -> RunFolder:
         return folder
     output = Path(settings.output)
     place = Path(settings.replaces["output"]) / folder.path.relative_to(output)
-    take_place(folder.path, place, output / "store", Path(settings.replaces["store"]).expanduser())
+    keep_entries(output / "store", Path(settings.replaces["store"]).expanduser())
+    take_place(folder.path, place)
     shutil.rmtree(output)
     return RunFolder(place)
 
 
-def take_place(made: Path, place: Path, store: Path, others: Path) -> None:
-    """Move a folder to a place, and the entries of a store into another one, where they replace those of their names.
-
-    Raises:
-        UsageError: Another process is writing the folder that is there.
-    """
+def keep_entries(store: Path, others: Path) -> None:
+    """Move the entries of a store into another one, where they replace those of their names."""
     for entry in store.glob("*/*.parquet"):
         target = others / entry.relative_to(store)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(entry, target)
+
+
+def take_place(made: Path, place: Path) -> None:
+    """Move a folder to a place.
+
+    Raises:
+        UsageError: Another process is writing the folder that is there.
+    """
     place.parent.mkdir(parents=True, exist_ok=True)
     if not place.exists():
         made.rename(place)
@@ -82,3 +87,18 @@ def take_place(made: Path, place: Path, store: Path, others: Path) -> None:
     place.rename(earlier)
     made.rename(place)
     shutil.rmtree(earlier)
+
+
+def replace_files(made: Path, place: Path) -> None:
+    """Move the files of a folder to a place, where those of other names stay.
+
+    Raises:
+        UsageError: Another process is writing the folder that is there.
+    """
+    place.mkdir(parents=True, exist_ok=True)
+    with RunFolder(place).lock():
+        for path in sorted(made.rglob("*")):
+            if path.is_file() and not path.name.startswith("."):
+                target = place / path.relative_to(made)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                path.replace(target)

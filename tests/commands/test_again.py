@@ -158,3 +158,33 @@ def test_a_sweep_over_hardware_measures_each(launcher, does):
     assert count == 0
     assert "2 reused" in out
     assert os.listdir("outputs/hardware/threads=1") == ["meta-train"]
+
+
+def _is_made(path):
+    return path.name != "results.csv" and path.suffix in (".csv", ".safetensors")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("output", ["", "--output here"])
+def test_a_reproduction_is_made_again(output, does):
+    command = f"reproduce hochreiter2001 drift --scale smoke {output}"
+    root = Path("here" if output else "outputs")
+    does(command)
+    report = root / "report.md" if output else only("outputs/hochreiter2001/*/report.md")
+    (root / "kept.txt").write_text("mine")
+
+    def when():
+        return {path: path.stat().st_mtime_ns for path in root.rglob("*") if _is_made(path)}
+
+    before = when()
+    does(command)
+    assert when() == before
+    _, out = does(f"{command} --force")
+    assert f"report: {report}" in out
+    assert when().keys() == before.keys()
+    assert all(when()[path] > before[path] for path in before)
+    assert (root / "kept.txt").exists()
+    assert not list(Path().rglob(".again-*"))
+    after = when()
+    does(command)
+    assert when() == after
