@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import hydra
 from hydra.conf import HydraConf
@@ -20,16 +20,21 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from l2l_cli.commands.checks import check
+from l2l_cli.commands.checks import check, on_the_task_of_runs
 from l2l_cli.commands.elsewhere import Elsewhere
 from l2l_cli.commands.failures import trimmed_traceback
 from l2l_cli.commands.known import key_of, known, remember
+from l2l_cli.commands.outcomes import NoLoss, Outcome
+from l2l_cli.commands.unused import Asked, refuse_unused
 from l2l_cli.config.compose import VERSION_BASE, ConfigError, own_hydra, quoted, search_path, settings_from, usage_error
 from l2l_cli.config.groups import config_root
+from l2l_cli.config.own_task import key_of_word
 from l2l_cli.config.schema import GROUPS, Settings
 from l2l_cli.core.errors import L2LError, RunFailed, UsageError
 from l2l_cli.core.nodes import Entries
-from l2l_cli.results.sweeps import DONE, FAILED, INTERRUPTED, REUSED, RUNNING, SENT, SweepJob
+from l2l_cli.results.run import identity
+from l2l_cli.results.sweeps import INTERRUPTED, RUNNING, SweepJob, swept_keys
+from l2l_cli.runs.aside import again, on_hardware
 from l2l_cli.sweep import MeetingPlace, Sweep, announcement, planned
 
 QUIET = (
@@ -45,35 +50,6 @@ INTERRUPTED_CODE = 130
 """Exit code of what a user or a scheduler has interrupted."""
 
 
-class NoLoss(float):
-    """The loss of a job that failed: NaN for sweepers that compute with it, no number for those that ask for one.
-
-    An error would end the sweep by most sweepers' defaults.  Nevergrad takes NaN for a very high loss; Optuna marks a
-    trial as failed whose result does not convert to a number, but breaks off at NaN.
-    """
-
-    def __float__(self) -> float:
-        """Refuse to be a number."""
-        raise ValueError("the job has failed")
-
-
-class Outcome(NamedTuple):
-    """How a job ended: with a row, which may have been known before, or not; ``sent`` is left to a cluster."""
-
-    row: Entries | None
-    message: str = ""
-    exit_code: int = 0
-    reused: bool = False
-    sent: bool = False
-
-    @property
-    def status(self) -> str:
-        """The job's status in the table of a sweep."""
-        if self.sent:
-            return SENT
-        return FAILED if self.row is None else REUSED if self.reused else DONE
-
-
 @dataclass
 class HydraJob:
     """Function that Hydra calls with a composed configuration; it may be pickled to another process.
@@ -83,6 +59,8 @@ class HydraJob:
         flags: Flags that are passed on to the command.
         config_dir: Folder with further configuration and Python modules.
         argv: Command line as it was typed, for the run's records.
+        force: Whether it runs again although it is done.
+        hardware: Keys of hardware that a sweep varies, so that each job is to run by itself.
         place: MeetingPlace where the jobs of a sweep meet; None without a sweep.
         outcomes: Outcomes of the jobs that ran in this process without a sweep.
         elsewhere: Work that the jobs leave to a cluster.
@@ -92,6 +70,8 @@ class HydraJob:
     flags: Entries
     config_dir: str | None
     argv: list[str]
+    force: bool = False
+    hardware: list[str] = field(default_factory=list)
     place: MeetingPlace | None = None
     outcomes: list[Outcome] = field(default_factory=list)
     elsewhere: Elsewhere = field(default_factory=Elsewhere)
@@ -128,7 +108,12 @@ class HydraJob:
             loader = GlobalHydra.instance().config_loader()
             config = loader.load_configuration(self.command, list(arguments), RunMode.MULTIRUN)
             jobs = planned(config)
-            keys = [self._known(config, job) for job in jobs or ()]
+            self.hardware = [key for key in swept_keys(jobs or []) if key.split(".")[0] == "hardware"]
+            composed = [self._composed(config, job.overrides) for job in jobs or [SweepJob(0, [])]]
+            words = [word for job in jobs for word in job.overrides] if jobs else _typed(config.hydra)
+            asked = [Asked(settings, self.flags) for settings in composed if settings is not None]
+            refuse_unused(self.command, list(dict.fromkeys(words)), asked)
+            keys = [self._known(settings) for settings in composed]
         folder = Path(config.hydra.sweep.dir).resolve()
         if jobs is None:
             print(f"sweep by {config.hydra.runtime.choices['hydra/sweeper']}: jobs done before are reused", flush=True)
@@ -139,33 +124,52 @@ class HydraJob:
         self.place = sweep.place
         return sweep
 
-    def _known(self, config: DictConfig, job: SweepJob) -> tuple[str | None, bool]:
-        """Return the key of a job that is to come, and whether it is done; no key where its settings are invalid."""
-        cfg = GlobalHydra.instance().config_loader().load_sweep_config(config, job.overrides)
+    def _composed(self, config: DictConfig, overrides: list[str]) -> Settings | None:
+        """Return the settings of a job that is to come; None where they are invalid, as the job itself will tell."""
         try:
-            settings = self._settings(cfg, cfg.hydra)
-            key = key_of(self.command, settings, self.flags)
-            return key, known(self.command, settings, self.flags) is not None
+            cfg = GlobalHydra.instance().config_loader().load_sweep_config(config, overrides)
+            return self._settings(cfg, cfg.hydra)
+        except UsageError:
+            return None
+
+    def _known(self, settings: Settings | None) -> tuple[str | None, bool]:
+        """Return the key of a job that is to come, and whether it is done; no key where its settings are invalid."""
+        if settings is None:
+            return None, False
+        try:
+            key = self._key(settings)
+            return key, not self.force and known(self.command, settings, self.flags) is not None
         except UsageError:  # the job itself will tell
             return None, False
 
     def _settings(self, cfg: DictConfig, runtime: HydraConf) -> Settings:
         choices = {group: runtime.runtime.choices.get(group) for group in GROUPS}
-        return replace(settings_from(cfg, choices, _typed(runtime)), config_dir=self.config_dir)
+        settings = replace(settings_from(cfg, choices, _typed(runtime)), config_dir=self.config_dir)
+        words = [word for word in settings.overrides if key_of_word(word) in self.hardware]
+        return on_hardware(settings, words) if words else settings
+
+    def _key(self, settings: Settings) -> str:
+        """Return 8 hex digits that name a job by its results, and by its hardware where a sweep measures that."""
+        key = key_of(self.command, settings, self.flags)
+        return identity({"key": key, "output": settings.output}) if self.hardware else key
 
     def _run(self, cfg: DictConfig, runtime: HydraConf) -> Outcome:
         patched, sys.argv = sys.argv, self.argv
         try:
             settings = self._settings(cfg, runtime)
-            check(self.command, settings, **self.flags)
+            check(self.command, settings, self.flags, alone=self.place is None)
             if settings.hardware.cluster and not self.flags.get("dry_run"):
                 return self._on_cluster(settings, runtime)
             if self.place is None:
                 return Outcome(self._result(settings))
-            with self.place.alone(key_of(self.command, settings, self.flags)):
-                if (row := known(self.command, settings, self.flags)) is not None:
+            key = self._key(settings)
+            with self.place.alone(key):
+                runs = self.force and not self.place.is_done_here(key)
+                if not runs and (row := known(self.command, settings, self.flags)) is not None:
                     return Outcome(row, reused=True)
-                return Outcome(self._result(settings))
+                row = self._result(settings)
+                self.place.note_done(key)
+                return Outcome(row)
         except L2LError as error:
             return Outcome(None, str(error), error.exit_code)
         except Exception:  # whatever a job or a user's class raises ends this job alone, with its traceback
@@ -179,6 +183,8 @@ class HydraJob:
         Raises:
             UsageError: Something else is to run the jobs too, or waits for their results.
         """
+        if self.force:
+            raise UsageError(f"--force runs again here; drop it, or hardware.cluster={settings.hardware.cluster}")
         choices = runtime.runtime.choices
         if self.place and (choices["hydra/launcher"], choices["hydra/sweeper"]) != ("basic", "basic"):
             raise UsageError(
@@ -195,13 +201,19 @@ class HydraJob:
 
     def _result(self, settings: Settings) -> Entries:
         module = importlib.import_module(f"l2l_cli.commands.{self.command.replace('-', '_')}")
-        row: Entries = module.run(settings, **self.flags)
+        asked = again(settings, self._key(settings)) if self.force else settings
+        row: Entries = module.run(asked, **self.flags)
         remember(self.command, settings, self.flags, row)
         return row
 
 
 def launch(
-    command: str, overrides: Sequence[str], flags: Entries, hydra_flags: Sequence[str], config_dir: str | None
+    command: str,
+    overrides: Sequence[str],
+    flags: Entries,
+    hydra_flags: Sequence[str],
+    config_dir: str | None,
+    force: bool = False,
 ) -> int:
     """Compose and run a command; return its exit code.
 
@@ -211,6 +223,7 @@ def launch(
         flags: Flags that are passed on to the command.
         hydra_flags: Flags that Hydra itself understands: ``-m``, ``--cfg`` and ``--info``.
         config_dir: Folder with further configuration.
+        force: Whether it runs again although it is done.
 
     Raises:
         UsageError: The configuration is not valid.
@@ -218,7 +231,8 @@ def launch(
     """
     if "-m" in hydra_flags and "WORLD_SIZE" in os.environ:
         raise UsageError("-m under a distributed launcher would start every job on every rank; launch one sweep a rank")
-    job = HydraJob(command, flags, config_dir, list(sys.argv))
+    job = HydraJob(command, flags, config_dir, list(sys.argv), force)
+    overrides = on_the_task_of_runs(flags, overrides)
     stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
     folder = quoted(f"${{output}}/multirun/{stamp}-{os.getpid()}")
     arguments = [*QUIET, f"hydra.sweep.dir={folder}", *search_path(config_dir), *overrides]

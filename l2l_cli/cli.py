@@ -59,6 +59,11 @@ Trust = Annotated[
 ]
 
 
+Force = Annotated[
+    bool, typer.Option("--force", help="Run again although it is done; the new result then takes the old one's place.")
+]
+
+
 def _launch(
     command: str,
     overrides: list[str] | None,
@@ -66,6 +71,7 @@ def _launch(
     multirun: bool,
     cfg: str | None,
     info: str | None,
+    force: bool,
     **flags: object,
 ) -> None:
     if command != "meta-train":
@@ -82,7 +88,7 @@ def _launch(
         *(["--info", info] if info else []),
     ]
     with _interruptible():
-        raise typer.Exit(bridge.launch(command, overrides or [], flags, hydra_flags, config_dir))
+        raise typer.Exit(bridge.launch(command, overrides or [], flags, hydra_flags, config_dir, force))
 
 
 @contextmanager
@@ -114,12 +120,15 @@ def meta_train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Build and check everything, and say what it would take; train nothing.")
     ] = False,
+    force: Force = False,
 ) -> None:
     """Meta-train a learner on a task, as in `l2l meta-train task=quadratic`."""
     if dry_run and (multirun or resume or cfg or info):
         raise UsageError("--dry-run plans one new training; drop -m, --resume, --cfg and --info")
+    if resume and force:
+        raise UsageError("--resume goes on with a run, and --force begins it again; give one of them")
     flags = {"resume": resume, "trust": trust or [], "dry_run": dry_run}
-    _launch("meta-train", overrides, config_dir, multirun, cfg, info, **flags)
+    _launch("meta-train", overrides, config_dir, multirun, cfg, info, force, **flags)
 
 
 @app.command(epilog=_groups_help("task", "hardware"))
@@ -131,11 +140,12 @@ def evaluate(
     info: Info = None,
     config_dir: ConfigDir = None,
     trust: Trust = None,
+    force: Force = False,
 ) -> None:
     """Score a meta-trained learner on fresh episodes, longer horizons, another task or a grid of them."""
     if run is None and not (cfg or info):
         raise UsageError("evaluate needs --run FOLDER, a finished run; `l2l meta-train` prints its folder when it ends")
-    _launch("evaluate", overrides, config_dir, multirun, cfg, info, run_folder=run, trust=trust or [])
+    _launch("evaluate", overrides, config_dir, multirun, cfg, info, force, run_folder=run, trust=trust or [])
 
 
 @app.command(epilog=_groups_help("task", "learner", "tune", "hardware"))
@@ -151,13 +161,16 @@ def compare(
     info: Info = None,
     config_dir: ConfigDir = None,
     trust: Trust = None,
+    force: Force = False,
 ) -> None:
     """Compare learners on the same episodes, as in `l2l compare task=quadratic RUN adam sgd`.
 
     Hand-made learners are tuned first, each with the same budget, on separate episodes.
     """
     overrides, learners, runs = _sort(contenders or [], config_dir)
-    _launch("compare", overrides, config_dir, multirun, cfg, info, learners=learners, runs=runs, trust=trust or [])
+    _launch(
+        "compare", overrides, config_dir, multirun, cfg, info, force, learners=learners, runs=runs, trust=trust or []
+    )
 
 
 def _sort(words: list[str], config_dir: str | None) -> tuple[list[str], list[str], list[str]]:
@@ -201,6 +214,7 @@ def reproduce(
     list_: Annotated[bool, typer.Option("--list", help="Show papers, artefacts and scales, with minutes.")] = False,
     processes: Annotated[int | None, typer.Option(min=1, help="Runs in parallel (default: one per core).")] = None,
     config_dir: ConfigDir = None,
+    force: Force = False,
 ) -> None:
     """Run a paper's tables and figures and compare them with the published numbers and the limits.
 
@@ -227,7 +241,7 @@ def reproduce(
     if scale not in SCALES:
         raise UsageError(f"there is no scale {scale!r}{did_you_mean(scale, SCALES)} (scales: {', '.join(SCALES)})")
     request = ReproduceRequest(
-        paper, tuple(artefacts), scale, seeds, output, check, processes, config_dir, tuple(overrides)
+        paper, tuple(artefacts), scale, seeds, output, check, processes, config_dir, tuple(overrides), force
     )
     with _interruptible():
         from l2l_cli.commands.checks import check_reproduction

@@ -94,6 +94,14 @@ class MeetingPlace:
         with locked(self.locks / key):
             yield
 
+    def note_done(self, key: str) -> None:
+        """Note that a job with this key is done."""
+        (self.locks / f"{key}.done").touch()
+
+    def is_done_here(self, key: str) -> bool:
+        """Return whether a job of this sweep with this key is done."""
+        return (self.locks / f"{key}.done").exists()
+
 
 def _end_with(place: MeetingPlace) -> None:
     """End this process when the sweep's own is gone, after a grace in which it may save what it is at.

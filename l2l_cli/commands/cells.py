@@ -41,8 +41,7 @@ class Cell:
         """How the setting was chosen; empty for a meta-trained learner."""
         if self.standing.entry.learner.is_meta_trained:
             return ""
-        tuning, per_step = self.standing.entry.tuning, self.standing.evaluations
-        chosen = tuning.chosen if tuning else "nothing to tune"
+        chosen, per_step = self.standing.entry.chosen, self.standing.evaluations
         return chosen if per_step == 1.0 else f"{chosen}; {per_step:.3g} evaluations per step"
 
     @property

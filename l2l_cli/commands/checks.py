@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from l2l_cli.commands.unused import Asked, refuse_unused
 from l2l_cli.config.groups import options
+from l2l_cli.config.own_task import OWN_TASK, changes_of_task, task_was_chosen
 from l2l_cli.config.schema import ReproduceRequest, Settings
 from l2l_cli.core.errors import UsageError
+from l2l_cli.core.nodes import Node
 from l2l_cli.papers.agenda import agenda_of, artefacts_of
-from l2l_cli.runs.folders import load_run
+from l2l_cli.runs.folders import load_run, offer_task_of
 
 
-def check(command: str, settings: Settings, **flags: object) -> None:
+def check(command: str, settings: Settings, flags: Node, alone: bool) -> None:
     """Refuse what a command can see to be wrong without building anything.
 
+    Args:
+        command: Name of the command.
+        settings: Its configuration.
+        flags: Its flags.
+        alone: Whether it is no job of a sweep, whose overrides were looked at together.
+
     Raises:
-        UsageError: A run folder is missing or holds no finished run, or there is nobody to compare.
+        UsageError: A run folder is missing or holds no finished run, there is nobody to compare, or an override is not
+            used.
     """
+    if alone:
+        refuse_unused(command, settings.overrides, [Asked(settings, flags)])
     match command, flags:
         case "evaluate", {"run_folder": str(folder)}:
             load_run(folder, settings)
@@ -24,6 +37,19 @@ def check(command: str, settings: Settings, **flags: object) -> None:
             for run in runs:
                 load_run(run, settings)
             wanted(settings, learners, bool(runs))
+
+
+def on_the_task_of_runs(flags: Node, overrides: Sequence[str]) -> list[str]:
+    """Return overrides of which those of ``task.…`` change the task of the runs that a command reads, if it reads any.
+
+    Raises:
+        UsageError: A run cannot be read, or the runs have different tasks.
+    """
+    runs = [flags["run_folder"]] if flags.get("run_folder") else flags.get("runs", [])
+    if not runs or task_was_chosen(overrides) or not changes_of_task(overrides):
+        return list(overrides)
+    offer_task_of([Path(run) for run in runs])
+    return [OWN_TASK, *overrides]
 
 
 def wanted(settings: Settings, learners: list[str], has_runs: bool) -> dict[str, list[str]]:
@@ -46,8 +72,13 @@ def check_reproduction(request: ReproduceRequest) -> None:
     """Compose what overrides change before anything is written: a mistake in them fails at the first row.
 
     Raises:
-        UsageError: A row does not compose.
+        UsageError: A row does not compose, or no row uses an override.
     """
-    for name in artefacts_of(request) if request.overrides else ():
-        for jobs in agenda_of(request, name).jobs.values():
-            jobs[0].settings(Path())
+    if not request.overrides:
+        return
+    rows = [
+        Asked(jobs[0].settings(Path()), {"role": jobs[0].row.role})
+        for name in artefacts_of(request)
+        for jobs in agenda_of(request, name).jobs.values()
+    ]
+    refuse_unused("reproduce", request.overrides, rows)

@@ -15,10 +15,11 @@ from l2l_cli.commands.figures import contenders_figure
 from l2l_cli.commands.stored import say_known
 from l2l_cli.config.build import Builder, build
 from l2l_cli.config.compose import identity_of
+from l2l_cli.config.own_task import key_of_word, task_was_chosen
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.ledger import LEDGER
 from l2l_cli.core.nodes import Entries
-from l2l_cli.evaluation.contest import Contender, Problem, Standing, Unit, units_of
+from l2l_cli.evaluation.contest import Contender, Problem, Standing, Unit, read_by, units_of
 from l2l_cli.evaluation.curves import rows_of
 from l2l_cli.evaluation.score import criterion_for
 from l2l_cli.evaluation.tune import Tuned
@@ -30,9 +31,10 @@ from l2l_cli.results.statistics import bootstrap_interval
 from l2l_cli.results.store import Store
 from l2l_cli.results.tables import frame_table
 from l2l_cli.results.terminal import console
+from l2l_cli.runs.aside import settled
 from l2l_cli.runs.building import build_task, prepare, run_facts, store_of
 from l2l_cli.runs.contenders import hand_made_contender, identity_of_task, learned_contender, plan_of
-from l2l_cli.runs.folders import load_run, task_was_chosen
+from l2l_cli.runs.folders import label_of, load_run, warn_of_changes, with_task_of
 from l2l_cli.runs.loading import load_learner
 from l2l_cli.runs.progress import Reporter
 from l2l_cli.runs.tuning import hand_made, tunable
@@ -66,13 +68,16 @@ def plan(settings: Settings, learners: list[str], runs: list[str], trust: list[s
     """Build everybody and see that all fit the task; any process may then play one of the units into the store."""
     prepare(settings.hardware)
     finished = [load_run(path, settings) for path in runs]
-    ours = finished and not task_was_chosen(settings)
-    settings = _completed(settings, [saved for _, saved in finished])
+    warn_of_changes(finished)
+    ours = finished and not task_was_chosen(settings.overrides)
+    settings = _completed(settings, finished)
     builder = Builder(trust)
     task = build_task(settings, builder if ours else build)
     asked = wanted(settings, learners, bool(runs))
+    common = [word for word in settings.overrides if key_of_word(word).startswith("learner.")]
     identity = identity_of(settings, "evaluation", "tune", "meta") | {
         "contenders": asked,
+        **({"learner": common} if common else {}),
         "runs": [folder.path.name for folder, _ in finished],
     }
     store = store_of(settings)
@@ -82,7 +87,8 @@ def plan(settings: Settings, learners: list[str], runs: list[str], trust: list[s
     steps = settings.evaluation.steps or task.horizon
     problem = Problem("", task, steps, plan_of(settings), identity_of_task(settings, task))
     parents = [folder.path for folder, _ in finished]
-    return Comparing(settings, identity, parents, units_of(contenders, [problem]), store)
+    units = units_of(contenders, [problem])
+    return Comparing(settings, identity | read_by(units), parents, units, store)
 
 
 def run(settings: Settings, learners: list[str], runs: list[str], trust: list[str]) -> dict[str, Any]:
@@ -97,7 +103,8 @@ def run(settings: Settings, learners: list[str], runs: list[str], trust: list[st
         standings, table = _score(folder, planned)
         folder.end("done", tuning={name: _trials(one) for name, one in standings.items() if one.entry.tuning})
     planned.store.prune()
-    title = f"{settings.choices['task']}: {settings.evaluation.episodes} test episodes a seed"
+    folder = settled(folder, settings)
+    title = f"{label_of(settings, settings.choices['task'])}: {settings.evaluation.episodes} test episodes a seed"
     console().print(frame_table(table, title))
     for warning in _edges(standings):
         print(f"warning: {warning}")
@@ -105,19 +112,17 @@ def run(settings: Settings, learners: list[str], runs: list[str], trust: list[st
     column = held_out.COLUMN if task.spec.hides else "final loss"
     best = table.sort_values(column).iloc[0]
     key = column.replace(" ", "_").replace("-", "_")
-    return {"objective": key, "best": best["contender"], key: best[column], "run": str(folder.path)}
+    row = {"objective": key, "best": best["contender"], key: best[column]}
+    return {**row, "seconds": folder.facts()["seconds"], "run": str(folder.path)}
 
 
-def _completed(settings: Settings, saved: Sequence[Settings]) -> Settings:
+def _completed(settings: Settings, finished: Sequence[tuple[RunFolder, Settings]]) -> Settings:
     """Return the settings with what finished runs say where the user said nothing: the task, and how to tune."""
-    choices = settings.choices | {"learner": "contenders"}
-    task, tune = settings.task, settings.tune
-    if saved and not task_was_chosen(settings):
-        task, choices["task"] = saved[0].task, saved[0].choices["task"]
-    if saved and tune.criterion is None:
+    settings = with_task_of(settings, finished)
+    if finished and settings.tune.criterion is None:
         # Hand-made rules are tuned for what the first meta-trained one was selected by.
-        tune = replace(tune, criterion=saved[0].meta.criterion)
-    return replace(settings, task=task, tune=tune, choices=choices)
+        settings = replace(settings, tune=replace(settings.tune, criterion=finished[0][1].meta.criterion))
+    return replace(settings, choices=settings.choices | {"learner": "contenders"})
 
 
 def _meta_trained(finished: Sequence[tuple[RunFolder, Settings]], task: Task, builder: Builder) -> list[Contender]:
@@ -202,15 +207,14 @@ def _score(folder: RunFolder, planned: Comparing) -> tuple[dict[str, Standing], 
     with LEDGER.of("drawing"):
         figure = contenders_figure(metrics.read(), standings, folder.path)
         sections = [Section("Scores", tables=[table], figures=[figure])]
-        title = f"Comparison on {settings.choices['task']}"
+        title = f"Comparison on {label_of(settings, settings.choices['task'])}"
         report.write(Report(title, [*opening, *warnings], sections), folder.path)
     return standings, table
 
 
 def _row(name: str, standing: Standing) -> dict[str, Any]:
-    joined, tuning, steps = standing.joined, standing.entry.tuning, standing.entry.problem.steps
-    untuned = "meta-trained" if standing.entry.learner.is_meta_trained else "nothing to tune"
-    who = {"contender": name, "chosen": tuning.chosen if tuning else untuned}
+    joined, steps = standing.joined, standing.entry.problem.steps
+    who = {"contender": name, "chosen": standing.entry.chosen}
     rest = {"mean loss": joined.losses.mean().item(), EVALUATIONS: standing.evaluations}
     if joined.visible is not None:
         return who | held_out.row(joined) | rest

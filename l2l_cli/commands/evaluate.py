@@ -13,9 +13,10 @@ from l2l_cli.commands.figures import horizon_figure
 from l2l_cli.commands.stored import say_known
 from l2l_cli.config.build import Builder, build
 from l2l_cli.config.compose import identity_of
+from l2l_cli.config.own_task import task_was_chosen
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.ledger import LEDGER
-from l2l_cli.evaluation.contest import Problem, Standing, Unit, units_of
+from l2l_cli.evaluation.contest import Problem, Standing, Unit, read_by, units_of
 from l2l_cli.evaluation.curves import rows_of
 from l2l_cli.results import report
 from l2l_cli.results.content import Report, Section, code
@@ -26,9 +27,10 @@ from l2l_cli.results.statistics import bootstrap_interval
 from l2l_cli.results.store import Store
 from l2l_cli.results.tables import frame_table
 from l2l_cli.results.terminal import console
+from l2l_cli.runs.aside import settled
 from l2l_cli.runs.building import build_task, prepare, run_facts, store_of
 from l2l_cli.runs.contenders import identity_of_task, learned_contender, plan_of
-from l2l_cli.runs.folders import load_run, task_was_chosen
+from l2l_cli.runs.folders import label_of, load_run, warn_of_changes, with_task_of
 from l2l_cli.runs.loading import load_learner
 from l2l_cli.tasks.base import Task
 
@@ -55,17 +57,16 @@ def plan(settings: Settings, run_folder: str, trust: list[str]) -> Evaluating:
     """Build the learner and all that it is scored on; any process may then play one of the units into the store."""
     prepare(settings.hardware)
     parent, saved = load_run(run_folder, settings)
-    chosen = task_was_chosen(settings)
-    choices = settings.choices | {"learner": saved.choices["learner"]}
-    if not chosen:
-        choices["task"] = saved.choices["task"]
-    settings = replace(settings, task=settings.task if chosen else saved.task, choices=choices)
+    warn_of_changes([(parent, saved)])
+    chosen = task_was_chosen(settings.overrides)
+    settings = with_task_of(settings, [(parent, saved)])
+    settings = replace(settings, choices=settings.choices | {"learner": saved.choices["learner"]})
     builder, store = Builder(trust), store_of(settings)
     task_builder = build if chosen else builder
     if settings.evaluation.grid or settings.evaluation.problems or settings.evaluation.against:
         whole = grid.plan(settings, parent, saved, task_builder, builder, store)
         return Evaluating(settings, parent, whole, whole.units, store)
-    task = build_task(settings if chosen else saved, task_builder)
+    task = build_task(settings, task_builder)
     learner = load_learner(parent, saved, task, builder)
     contender = learned_contender(str(settings.choices["learner"]), learner, saved)
     return Evaluating(settings, parent, None, units_of([contender], _horizons(task, settings)), store)
@@ -75,14 +76,13 @@ def run(settings: Settings, run_folder: str, trust: list[str]) -> dict[str, Any]
     """Run the command; the result is the evaluation's row in a sweep's summary."""
     planned = plan(settings, run_folder, trust)
     result = grid.run(planned.grid, planned.store) if planned.grid else _run(planned)
-    planned.store.prune()
     return result
 
 
 def _run(planned: Evaluating) -> dict[str, Any]:
     """Score the run at each horizon."""
     settings, parent = planned.settings, planned.parent
-    config = identity_of(settings, "evaluation") | {"run": parent.path.name}
+    config = identity_of(settings, "evaluation") | {"run": parent.path.name} | read_by(planned.units)
     folder = RunFolder.claim(Path(settings.output) / "evaluate", settings.run_name, config, settings.overrides)
     with folder.lock():
         folder.begin(parents=[str(parent.path)], **run_facts(settings))
@@ -99,12 +99,14 @@ def _run(planned: Evaluating) -> dict[str, Any]:
         with LEDGER.of("drawing"):
             _report(folder, settings, parent, frame, metrics.read())
         folder.end("done")
+    planned.store.prune()
+    folder = settled(folder, settings)
     episodes = settings.evaluation.episodes * len(settings.evaluation.seeds)
-    console().print(frame_table(frame, f"{settings.run_name} on {episodes} fresh test episodes"))
+    console().print(frame_table(frame, f"{label_of(settings, settings.run_name)} on {episodes} fresh test episodes"))
     print(f"report: {folder.path / 'report.md'}")
     keys = {"mean loss": "mean_loss", "final loss": "final_loss", held_out.COLUMN: "held_out_loss"}
     row = {key: table[0][name] for name, key in keys.items() if name in table[0]}
-    return {"objective": "mean_loss", **row, "run": str(folder.path)}
+    return {"objective": "mean_loss", **row, "seconds": folder.facts()["seconds"], "run": str(folder.path)}
 
 
 def _horizons(task: Task, settings: Settings) -> list[Problem]:
@@ -146,4 +148,4 @@ def _report(folder: RunFolder, settings: Settings, parent: RunFolder, table: pd.
         opening.append(held_out.MEANING)
     figure = horizon_figure(frame, folder.path)
     sections = [Section("Scores", tables=[table], figures=[figure])]
-    report.write(Report(f"Evaluation of {settings.run_name}", opening, sections), folder.path)
+    report.write(Report(f"Evaluation of {label_of(settings, settings.run_name)}", opening, sections), folder.path)

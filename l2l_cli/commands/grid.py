@@ -19,7 +19,7 @@ from l2l_cli.config.compose import identity_of
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.files import atomic_write
 from l2l_cli.core.ledger import LEDGER
-from l2l_cli.evaluation.contest import DIVERGED, Contender, Problem, Standing, Unit, units_of
+from l2l_cli.evaluation.contest import DIVERGED, Contender, Problem, Standing, Unit, read_by, units_of
 from l2l_cli.evaluation.curves import rows_of
 from l2l_cli.results import report
 from l2l_cli.results.content import Report, Section, code
@@ -30,8 +30,10 @@ from l2l_cli.results.statistics import Interval
 from l2l_cli.results.store import Store
 from l2l_cli.results.tables import frame_table, number
 from l2l_cli.results.terminal import console
+from l2l_cli.runs.aside import settled
 from l2l_cli.runs.building import build_learner, run_facts, variation
 from l2l_cli.runs.contenders import hand_made_contender, identity_of_task, learned_contender, plan_of, variations
+from l2l_cli.runs.folders import label_of
 from l2l_cli.runs.loading import load_learner
 from l2l_cli.runs.progress import Reporter
 from l2l_cli.runs.tuning import hand_made, tunable
@@ -97,7 +99,7 @@ def plan(
 def run(grid: Grid, store: Store) -> dict[str, Any]:
     """Score a finished run on a grid; the result is its row in a sweep's summary."""
     settings, parent = grid.settings, grid.parent
-    config = identity_of(settings, "evaluation", "tune") | {"run": parent.path.name}
+    config = identity_of(settings, "evaluation", "tune") | {"run": parent.path.name} | read_by(grid.units)
     folder = RunFolder.claim(Path(settings.output) / "evaluate", settings.run_name, config, settings.overrides)
     with folder.lock():
         folder.begin(parents=[str(parent.path)], **run_facts(settings))
@@ -106,14 +108,18 @@ def run(grid: Grid, store: Store) -> dict[str, Any]:
         with LEDGER.of("drawing"):
             _report(folder, settings, parent, comparisons)
         folder.end("done")
-    console().print(frame_table(_overview(comparisons), f"{settings.run_name}: {_meaning(comparisons)}"))
+    store.prune()
+    folder = settled(folder, settings)
+    console().print(
+        frame_table(_overview(comparisons), f"{label_of(settings, settings.run_name)}: {_meaning(comparisons)}")
+    )
     for edge in _edges(comparisons):
         print(f"warning: {edge}")
     print(f"report: {folder.path / 'report.md'}")
     better = sum(one.ratio() < 1.0 for one in comparisons) if settings.evaluation.against else None
     first = comparisons[0].run.mean.value
     row = {"final_loss": first, "cells": len(comparisons), "better": better}
-    return {"objective": "final_loss", **row, "run": str(folder.path)}
+    return {"objective": "final_loss", **row, "seconds": folder.facts()["seconds"], "run": str(folder.path)}
 
 
 def _rival(name: str, settings: Settings, tasks: Sequence[Task], store: Store) -> Contender:
@@ -215,7 +221,7 @@ def _report(folder: RunFolder, settings: Settings, parent: RunFolder, comparison
     sections = [Section("The run", tables=tables, figures=[grid_figure(comparisons, folder.path)])]
     if comparisons[0].rivals:
         sections += _against(settings, comparisons)
-    report.write(Report(f"Generalisation of {settings.run_name}", opening, sections), folder.path)
+    report.write(Report(f"Generalisation of {label_of(settings, settings.run_name)}", opening, sections), folder.path)
 
 
 def _metric_table(comparisons: Sequence[Comparison], name: str) -> pd.DataFrame:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
 from l2l_cli.commands.meta_train import row_of
-from l2l_cli.config.compose import identity_of_training
+from l2l_cli.commands.unused import Asked
+from l2l_cli.config.compose import compose
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.files import atomic_write
 from l2l_cli.core.nodes import Entries, Node
 from l2l_cli.core.plain_text import parsed_json, read_text
 from l2l_cli.results.run import RUN, RunFolder, identity
-from l2l_cli.runs.folders import done_before
+from l2l_cli.runs.folders import WEIGHTS, done_before, load_run, training_identity
+from l2l_cli.runs.sources import sources_of
 
-IRRELEVANT = ("hardware", "data", "output", "store")
+IRRELEVANT = ("hardware", "data", "output", "store", "replaces")
 """Settings that leave a job's results as they are."""
 
 
@@ -27,11 +30,13 @@ def key_of(command: str, settings: Settings, flags: Node) -> str:
         UsageError: A run that the job reads cannot be read.
     """
     if command == "meta-train":
-        return identity({"command": command, "resume": flags.get("resume"), **identity_of_training(settings)})
+        return identity({"command": command, "resume": flags.get("resume"), **training_identity(settings)})
     plain = {name: value for name, value in asdict(settings).items() if name not in (*IRRELEVANT, "config_dir")}
+    hand_made = [_composed(settings, overrides) for overrides in Asked(settings, flags).contenders]
+    plain |= {"hand-made": hand_made, "sources": sources_of(settings, plain, hand_made)}
     # Which options were set counts beside their values: a task that was not chosen is the run's.
     plain["overrides"] = [item for item in settings.overrides if not item.lstrip("+").startswith(IRRELEVANT)]
-    read = {name: _runs(value) if name in ("run_folder", "runs") else value for name, value in flags.items()}
+    read = {name: _runs(value, settings) if name in ("run_folder", "runs") else value for name, value in flags.items()}
     return identity({"command": command, **plain, **read})
 
 
@@ -70,7 +75,18 @@ def _path(command: str, settings: Settings, flags: Node) -> Path:
     return Path(settings.output) / "multirun" / ".known" / f"{key_of(command, settings, flags)}.json"
 
 
-def _runs(paths: str | Iterable[str]) -> list[object]:
-    """Describe runs by what they are, wherever they lie."""
-    names = [paths] if isinstance(paths, str) else paths
-    return [(Path(name).name, RunFolder.load(Path(name)).config()) for name in names]
+def _composed(settings: Settings, overrides: list[str]) -> Entries:
+    """Return what decides a hand-made contender, whose files a user may change."""
+    typed = [item for item in settings.overrides if not item.startswith("contenders")]
+    composed = compose("compare", [*typed, *overrides], settings.config_dir)
+    return {"learner": composed.learner, "tune": asdict(composed.tune)}
+
+
+def _runs(paths: str | Iterable[str], settings: Settings) -> list[object]:
+    """Describe runs by what they are, wherever they lie: configuration, weights, and what they read of others."""
+    found: list[object] = []
+    for path in map(Path, [paths] if isinstance(paths, str) else paths):
+        run, saved = load_run(str(path), settings)
+        weights = hashlib.blake2b((path / WEIGHTS).read_bytes(), digest_size=8).hexdigest()
+        found.append((path.name, run.config(), weights, sources_of(saved, saved.learner)))
+    return found

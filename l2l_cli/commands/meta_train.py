@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from l2l_cli.config.compose import settings_of_run
+from l2l_cli.config.own_task import key_of_word
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.nodes import Entries
@@ -12,7 +13,9 @@ from l2l_cli.core.ranges import shown
 from l2l_cli.parallel.launched import launched
 from l2l_cli.results.facts import TRAINED
 from l2l_cli.results.run import RunFolder
+from l2l_cli.runs.aside import settled
 from l2l_cli.runs.folders import done_before, is_done
+from l2l_cli.runs.resuming import check_configuration
 
 
 def run(
@@ -31,6 +34,7 @@ def run(
         follow_the_first()
         return {}
     folder = _again(settings) if resume is None else _resumed(settings, resume, trust or [])
+    folder = settled(folder, settings)
     facts = folder.facts(TRAINED)
     print(f"run: {folder.path}")
     if "chosen" in facts:
@@ -86,9 +90,13 @@ def _again(settings: Settings) -> RunFolder:
 
 def _resumed(settings: Settings, resume: str, trust: list[str]) -> RunFolder:
     """Go on with a run, on the hardware and with the data of these settings."""
-    if changes := [item for item in settings.overrides if not item.startswith("data.")]:
+    changes = [
+        item for item in settings.overrides if key_of_word(item).split(".")[0] not in ("hardware", "data", "store")
+    ]
+    if changes:
         raise UsageError(f"--resume keeps the run's own settings; drop {' '.join(changes)}")
     folder = RunFolder.load(Path(resume))
+    check_configuration(folder)
     saved = settings_of_run(folder.config(), settings)
     if launched() is None and is_done(folder):
         return _reused(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +14,10 @@ from l2l_cli import __version__
 from l2l_cli.commands.elsewhere import show
 from l2l_cli.config.build import build
 from l2l_cli.config.hardware import Hardware
+from l2l_cli.config.own_task import key_of_word
 from l2l_cli.config.schema import ReproduceRequest
 from l2l_cli.core.cores import usable_cores
-from l2l_cli.core.errors import L2LError, PromiseBroken, RunFailed
+from l2l_cli.core.errors import L2LError, PromiseBroken, RunFailed, UsageError
 from l2l_cli.core.files import atomic_write
 from l2l_cli.core.ledger import LEDGER
 from l2l_cli.papers.base import Findings, Paper
@@ -24,10 +26,11 @@ from l2l_cli.papers.jobs import Work, work_of
 from l2l_cli.results import report
 from l2l_cli.results.content import Report, Section, listed
 from l2l_cli.results.notes import notes_of, source_page
-from l2l_cli.results.run import RunFolder
+from l2l_cli.results.run import RunFolder, identity
 from l2l_cli.results.tables import results_table, terminal_table, verdict_line
 from l2l_cli.results.terminal import console
 from l2l_cli.results.verdicts import RULE, Result, write_results
+from l2l_cli.runs.aside import AGAIN, keep_entries, replace_files, take_place
 from l2l_cli.runs.cluster import send
 from l2l_cli.runs.pieces import Carrying, carry_out_here
 from l2l_cli.runs.progress import Reporter
@@ -49,7 +52,9 @@ def run(request: ReproduceRequest) -> int:
         RunFailed: Rows failed; the report is that of the others.
         PromiseBroken: With ``check``, a number lies outside what the preset promises.
     """
-    asked = experiments(request)
+    # What runs again finds nothing in any store.
+    words = [word for word in request.overrides if not (request.force and key_of_word(word).startswith("store"))]
+    asked = experiments(replace(request, overrides=tuple(words)))
     paper: Paper = build(asked[0].settings.paper, "paper")
     folder, root = _folder(request, asked)
     with folder.lock():
@@ -58,12 +63,15 @@ def run(request: ReproduceRequest) -> int:
         try:
             work = work_of(list(jobs.values()), folder.path, root)
             hardware = _hardware(asked)
+            if hardware.cluster and request.force:
+                raise UsageError(f"--force runs again here; drop it, or hardware.cluster={hardware.cluster}")
             if hardware.cluster and work.pieces:
                 return _on_cluster(paper, request, asked, work, folder)
             processes = request.processes or hardware.processes or usable_cores()
             failures = carry_out_here(work.pieces, folder.path, processes, f"reproduce {request.paper}")
             work.store.prune()
-            results = _judged(paper, request, asked, work.files, folder)
+            place = _place(request, folder) if request.force and not failures else folder.path
+            results = _judged(paper, request, asked, work.files, folder, place)
         except KeyboardInterrupt:
             folder.end("interrupted")
             raise
@@ -75,7 +83,25 @@ def run(request: ReproduceRequest) -> int:
             f"{len(failures)} of {len(work.pieces)} runs failed, and the report lacks them: {'; '.join(failures)}; the "
             "same command tries them again"
         )
+    if request.force:
+        _settle(request, folder, root)
     return _check(asked, results) if request.check else 0
+
+
+def _place(request: ReproduceRequest, folder: RunFolder) -> Path:
+    """Return where the report of what was run again belongs."""
+    return Path(request.output) if request.output else Path(OUTPUT) / request.paper / folder.path.name
+
+
+def _settle(request: ReproduceRequest, folder: RunFolder, root: Path) -> None:
+    """Put all that was run again in the place of what there was."""
+    real = Path(request.output or OUTPUT)
+    first = next(job for row in experiments(request)[0].jobs.values() for job in row)
+    for made in sorted((root / "meta-train").glob("*")):
+        take_place(made, real / "meta-train" / made.name)
+    keep_entries(root / "store", Path(first.settings(real).store.dir or real / "store").expanduser())
+    replace_files(folder.path, _place(request, folder))
+    shutil.rmtree(root.parent if request.output else root)
 
 
 def _hardware(asked: Sequence[Experiment]) -> Hardware:
@@ -90,14 +116,19 @@ def _on_cluster(
     carried = [Carrying.of(piece, folder.path) for piece in work.pieces]
     standings = send(carried, folder.path / "cluster", _hardware(asked))
     if any(one.can_be_judged(work.files) for one in asked):
-        _judged(paper, request, asked, work.files, folder)
+        _judged(paper, request, asked, work.files, folder, folder.path)
     return show(standings, work.done, folder.path / "cluster", "writes the report")
 
 
 def _judged(
-    paper: Paper, request: ReproduceRequest, asked: Sequence[Experiment], files: Mapping[str, Path], folder: RunFolder
+    paper: Paper,
+    request: ReproduceRequest,
+    asked: Sequence[Experiment],
+    files: Mapping[str, Path],
+    folder: RunFolder,
+    place: Path,
 ) -> list[Result]:
-    """Judge and draw what is measured, write the report and show it; return the results.
+    """Judge and draw what is measured, write the report and show it, with the place where it will be; return results.
 
     Raises:
         RunFailed: Nothing is measured that could be judged.
@@ -120,7 +151,7 @@ def _judged(
     page = _report(paper, request, judged, findings, costs, folder)
     report.write(replace(page, opening=[*page.opening, *missing]), folder.path)
     folder.end("failed" if missing else "done")  # when all of it is written
-    _show(paper, request, results, folder)
+    _show(paper, request, results, place)
     for line in missing:
         print(line.replace("**", ""))
     return results
@@ -146,10 +177,12 @@ def _folder(request: ReproduceRequest, asked: Sequence[Experiment]) -> tuple[Run
         },
     }
     plain = json.loads(json.dumps(config))  # lists for tuples, as config.yaml will say
+    aside = f"{AGAIN}{identity(plain)}"
     if request.output is None:
-        root = Path(OUTPUT)
+        root = Path(OUTPUT) / aside if request.force else Path(OUTPUT)
         return RunFolder.claim(root / request.paper, request.scale, plain, []), root
     path = Path(request.output)
+    path = path.parent / aside / path.name if request.force else path
     return RunFolder.make(path, plain, []), path
 
 
@@ -231,13 +264,13 @@ def _provenance(asked: Sequence[Experiment], costs: pd.DataFrame, folder: RunFol
     return Section("Provenance", text, tables=[costs.dropna(axis=1, how="all")])
 
 
-def _show(paper: Paper, request: ReproduceRequest, results: Sequence[Result], folder: RunFolder) -> None:
+def _show(paper: Paper, request: ReproduceRequest, results: Sequence[Result], place: Path) -> None:
     shown, left_out = _run_and_left_out(results)
     console().print(terminal_table(shown, f"{paper.title} (scale {request.scale})"))
     print(verdict_line(results))
     if left_out:
         print(left_out)
-    print(f"report: {folder.path / 'report.md'}  (and report.html, results.csv, figures/)")
+    print(f"report: {place / 'report.md'}  (and report.html, results.csv, figures/)")
 
 
 def _run_and_left_out(results: Sequence[Result]) -> tuple[list[Result], str]:

@@ -32,7 +32,7 @@ ConfigError = (HydraException, OmegaConfBaseException, ValueError)
 VERSION_BASE = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
 """Argument by which Hydra 1.3 takes its own defaults; later versions warn of it."""
 
-INTERNAL = {"choices", "overrides", "config_dir"}
+INTERNAL = {"choices", "overrides", "config_dir", "replaces"}
 """Fields of the settings that the program fills in."""
 
 OPEN = ("evaluation.grid", "evaluation.problems", "evaluation.learner", "tune.grid", "tune.ranges", "contenders")
@@ -137,7 +137,6 @@ def settings_from(cfg: DictConfig, choices: Node, overrides: Sequence[str]) -> S
         missing = sorted(OmegaConf.missing_keys(merged))
         if missing:
             raise UsageError(f"no value for {', '.join(missing)}; set it, as in {missing[0]}=…")
-        OmegaConf.resolve(merged)
         settings = OmegaConf.to_object(merged)
     except ConfigError as error:  # also a range check of the schema
         raise usage_error(error, overrides) from error
@@ -168,7 +167,7 @@ def settings_of_run(config: Node, present: Settings) -> Settings:
     """
     refuse_references(config)
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(Settings), upgraded(config))
+        merged = OmegaConf.merge(OmegaConf.structured(Settings), upgraded(_own(config)))
         settings = OmegaConf.to_object(merged)
     except ConfigError as error:
         raise UsageError(f"the run's config.yaml cannot be read: {_first_line(error)}") from error
@@ -177,6 +176,11 @@ def settings_of_run(config: Node, present: Settings) -> Settings:
         raise UsageError("the run's config.yaml does not say which task and learner were chosen (choices)")
     places = {name: getattr(present, name) for name in ("hardware", "data", "store", "output", "config_dir")}
     return replace(settings, **places)
+
+
+def _own(config: Node) -> Entries:
+    """Return what a config.yaml says but for the fingerprints of what the run read."""
+    return {key: value for key, value in config.items() if key != "sources"}
 
 
 def usage_error(error: Exception, overrides: Sequence[str] = (), config_dir: str | None = None) -> UsageError:

@@ -185,6 +185,8 @@ class Settings:
         choices: Name of the chosen file by group.
         overrides: Overrides as they were typed.
         config_dir: Folder with the user's configuration files.
+        replaces: Output and store whose entries the results replace when they are complete; empty unless a command
+            runs again although it is done.
     """
 
     task: dict[str, Any] = field(default_factory=dict)
@@ -215,6 +217,7 @@ class Settings:
     choices: dict[str, Any] = field(default_factory=dict)
     overrides: list[str] = field(default_factory=list)
     config_dir: str | None = None
+    replaces: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -242,6 +245,7 @@ class ReproduceRequest:
         processes: Number of runs in parallel; None is one per core.
         config_dir: Folder with further configuration.
         overrides: Overrides of every row's configuration, as typed.
+        force: Whether all of it runs again although it is done.
     """
 
     paper: str
@@ -253,3 +257,4 @@ class ReproduceRequest:
     processes: int | None = None
     config_dir: str | None = None
     overrides: tuple[str, ...] = ()
+    force: bool = False

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+
+from l2l_cli.core.files import atomic_write, cache_folder
 
 LIBRARIES = ("site-packages", "dist-packages")
 """Names of folders in which packages are installed; their modules have their own file alone as a fingerprint."""
 
 SAMPLE, WHOLE = 1000, 64 << 20
 """Number of files and of bytes whose content is looked at, at most, in a folder of data."""
+
+TICK = 2.0
+"""Seconds, the coarsest time of change that a file system keeps."""
 
 
 def of_code(node: object) -> dict[str, str]:
@@ -47,31 +54,64 @@ def _targets(node: object) -> Iterator[str]:
 
 def _sources(module: str) -> list[Path]:
     """Return the files of a module's fingerprint, in order; none if it has no source."""
-    found = importlib.util.find_spec(module)
+    found = _spec(module)
     if found is None or found.origin is None or not Path(found.origin).is_file():
         return []
     own = Path(found.origin)
     if set(LIBRARIES) & set(own.parts) or own.is_relative_to(os.__file__.rpartition(os.sep)[0]):
         return [own]
-    top = importlib.util.find_spec(module.split(".")[0])
+    top = _spec(module.split(".")[0])
     if top is not None and top.submodule_search_locations:
         return sorted(path for place in top.submodule_search_locations for path in Path(place).rglob("*.py"))
     return sorted(own.parent.glob("*.py"))
+
+
+def _spec(module: str) -> ModuleSpec | None:
+    """Find a module without importing the packages that it is in, as ``importlib.util.find_spec`` would."""
+    places, found, name = None, None, ""
+    for part in module.split("."):
+        name = f"{name}.{part}" if name else part
+        found = PathFinder.find_spec(name, places)
+        places = found.submodule_search_locations if found else []
+    return found
 
 
 def of_folder(place: Path) -> str:
     """Return a fingerprint of a folder of data: names and sizes of all of its files, and content.
 
     Folders of at most ``WHOLE`` bytes are read wholly.  Of larger ones ``SAMPLE`` files, evenly spread, are read at
-    their beginning and their end, so that a change that keeps every name and size may be missed there.
+    their beginning and their end, so that a change that keeps every name and size may be missed there.  Nothing is read
+    where no size and no time of change differs from those of the last time.
     """
     files = sorted(_files(place))
-    sizes = [os.stat(file).st_size for file in files]
-    names = ((os.path.relpath(file, place), str(size).encode()) for file, size in zip(files, sizes, strict=True))
+    states = [os.stat(file) for file in files]
+    named = list(zip((os.path.relpath(file, place) for file in files), states, strict=True))
+    state = _digest((name, f"{one.st_size} {one.st_mtime_ns} {one.st_ctime_ns}".encode()) for name, one in named)
+    kept = cache_folder() / "fingerprints" / f"{_digest([(os.path.abspath(place), b'')])}.txt"
+    if (found := _kept(kept, state)) is not None:
+        return found
+    began, sizes = time.time(), [one.st_size for one in states]
+    names = [(name, str(one.st_size).encode()) for name, one in named]
     if sum(sizes) <= WHOLE:
-        return _digest([*names, *((file.rpartition(os.sep)[2], Path(file).read_bytes()) for file in files)])
-    some = [files[index * len(files) // SAMPLE] for index in range(SAMPLE)] if len(files) > SAMPLE else files
-    return _digest([*names, *(("", _ends(file, WHOLE // len(some))) for file in some)])
+        found = _digest([*names, *((file.rpartition(os.sep)[2], Path(file).read_bytes()) for file in files)])
+    else:
+        some = [files[index * len(files) // SAMPLE] for index in range(SAMPLE)] if len(files) > SAMPLE else files
+        found = _digest([*names, *(("", _ends(file, WHOLE // len(some))) for file in some)])
+    # What changes within the same tick of the clock would look as before.
+    if began - max((one.st_ctime for one in states), default=0.0) > TICK:
+        with suppress(OSError):  # it will be read again
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            atomic_write(kept, f"{state} {found}")
+    return found
+
+
+def _kept(path: Path, state: str) -> str | None:
+    """Return the fingerprint of a folder that was in this state when it was last read; None if it was not."""
+    try:
+        before, _, found = path.read_text(encoding="ascii").partition(" ")
+    except (OSError, ValueError):
+        return None
+    return found if before == state and len(found) == len(state) else None
 
 
 def _files(place: Path) -> Iterator[str]:

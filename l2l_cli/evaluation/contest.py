@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from l2l_cli.core.fingerprint import of_code
 from l2l_cli.core.nodes import Node
 from l2l_cli.core.types import Phase
 from l2l_cli.evaluation.kept import find_scores, keep_scores, labels_of, measured
 from l2l_cli.evaluation.score import Scores, Tell, score_together, side_by_side
-from l2l_cli.evaluation.tune import Tuned, Tuning
+from l2l_cli.evaluation.tune import Tuned, Tuning, shown
 from l2l_cli.learners.base import Learner
 from l2l_cli.results.store import SCORES, Store
 from l2l_cli.tasks.base import Task
@@ -69,6 +71,7 @@ class Entry(NamedTuple):
         learner: Learner at its setting.
         tuning: Trials that chose the setting, if anything was tuned.
         identity: Configuration of the learner and its setting.
+        chosen: How it came to its setting, for tables.
     """
 
     contender: str
@@ -76,6 +79,7 @@ class Entry(NamedTuple):
     learner: Learner[Any]
     tuning: Tuning | None
     identity: Mapping[str, Any]
+    chosen: str = "nothing to tune"
 
 
 class Contender(NamedTuple):
@@ -87,17 +91,22 @@ class Contender(NamedTuple):
         identity: Configuration of the learner, with its meta-parameters where it has some.
         recall: Function that says of a problem, without computing anything, how many settings ``prepare`` would try
             there, and if none is left, at which it would arrive.
+        given: Values that the user gave, which are not tuned, by configuration key.
     """
 
     name: str
     prepare: Callable[[Problem], Tuned]
     identity: Mapping[str, Any]
     recall: Callable[[Problem], tuple[int, Node]] = lambda problem: (0, {})
+    given: Node = MappingProxyType({})
 
     def enter(self, problem: Problem) -> Entry:
         """Return the contender on a problem."""
-        learner, tuning, setting = self.prepare(problem)
-        return Entry(self.name, problem, learner, tuning, self._at(setting))
+        tuned = self.prepare(problem)
+        learner, tuning, setting = tuned
+        chosen = "meta-trained" if learner.is_meta_trained and not tuning else tuned.chosen
+        chosen = f"{shown(self.given)} as given, {chosen}" if self.given else chosen
+        return Entry(self.name, problem, learner, tuning, self._at(setting), chosen)
 
     def missing(self, problem: Problem, store: Store, phase: Phase = Phase.TEST) -> int:
         """Return how many trials and sets of test episodes are still to be computed on a problem; computes nothing."""
@@ -186,6 +195,14 @@ class Standing(NamedTuple):
 def units_of(contenders: Iterable[Contender], problems: Sequence[Problem]) -> list[Unit]:
     """Return every contender on every problem, one contender after the other."""
     return [Unit(contender, problem) for contender in contenders for problem in problems]
+
+
+def read_by(units: Iterable[Unit]) -> dict[str, Any]:
+    """Return the code of others and the data that units read, as fingerprints; empty if there are none."""
+    nodes = [node for unit in units for node in (unit.contender.identity, unit.problem.identity)]
+    parts = {"code": of_code(nodes), "data": sorted({node["data"] for node in nodes if "data" in node})}
+    found = {name: part for name, part in parts.items() if part}
+    return {"sources": found} if found else {}
 
 
 def scored(

@@ -63,8 +63,7 @@ class Tuning(NamedTuple):
     @property
     def chosen(self) -> str:
         """What was chosen and out of how many, as in "best of 8: rule.lr=0.1"."""
-        values = (f"{key.removeprefix('learner.')}={_short(value)}" for key, value in self.best.setting.items())
-        return f"best of {len(self.trials)}: {', '.join(values)}"
+        return f"best of {len(self.trials)}: {shown(self.best.setting)}"
 
 
 class Tuned(NamedTuple):
@@ -83,7 +82,9 @@ class Tuned(NamedTuple):
     @property
     def chosen(self) -> str:
         """What was chosen and out of how many, for tables."""
-        return self.tuning.chosen if self.tuning else "nothing to tune"
+        if self.tuning:
+            return self.tuning.chosen
+        return f"{shown(self.setting)}, the one setting tried" if self.setting else "nothing to tune"
 
 
 def settings_of(grid: Mapping[str, Sequence[Any]], budget: int | None) -> list[Entries]:
@@ -225,6 +226,11 @@ def _ends(key: str, best: Trial, trials: Sequence[Trial], ends: Range | None) ->
         return not EDGE <= share <= 1.0 - EDGE
     values = sorted({trial.setting[key] for trial in trials if isinstance(trial.setting[key], int | float)})
     return len(values) > 1 and best.setting[key] in (values[0], values[-1])
+
+
+def shown(setting: Node) -> str:
+    """Return a setting of a learner for tables, as in "rule.lr=0.1"."""
+    return ", ".join(f"{key.removeprefix('learner.')}={_short(value)}" for key, value in setting.items())
 
 
 def _short(value: object) -> str:

@@ -18,8 +18,9 @@ from l2l_cli.results.store import Store
 from l2l_cli.runs.building import build_learner, build_task, is_meta_trained, store_of
 from l2l_cli.runs.contenders import problems_of
 from l2l_cli.runs.pieces import Piece
+from l2l_cli.runs.sources import sources_of, with_sources
 from l2l_cli.runs.training import expected_seconds, side_by_side
-from l2l_cli.runs.tuning import tunable
+from l2l_cli.runs.tuning import given, tunable
 
 MEASURED = ("learner", "tune", "evaluation")
 """What decides the measurements of a hand-made learner, beside its task."""
@@ -95,7 +96,11 @@ def _chains(groups: Sequence[Group], settings: Mapping[str, Settings]) -> list[l
 def _file_name(job: Job, settings: Settings) -> str:
     trained = is_meta_trained(settings)
     config = identity_of_training(settings, "evaluation", "tune") if trained else identity_of(settings, *MEASURED)
-    return f"{job.name}-seed{job.seed}-{identity(config | {'row': job.facts, 'paper': job.paper})}.csv"
+    # What is given is not tuned, which versions before this one did.
+    fixed = sorted({*settings.tune.grid, *settings.tune.ranges} & given(settings).keys())
+    config |= {"row": job.facts, "paper": job.paper, **({"given": fixed} if fixed else {})}
+    config = with_sources(config, sources_of(settings, config))
+    return f"{job.name}-seed{job.seed}-{identity(config)}.csv"
 
 
 def _seconds_to_tune(settings: Settings) -> float:

@@ -103,6 +103,7 @@ def sweep_table(jobs: Sequence[SweepJob]) -> Table:
     lines = [(_mean(group), values, group) for values, group in groups.items()]
     lines.sort(key=lambda line: math.inf if math.isnan(line[0]) else line[0])
     measure = next((str(job.row["objective"]).replace("_", " ") for job in jobs if job.row), "objective")
+    timed = any(key.split(".")[0] == "hardware" for key in keys)
     columns = dict.fromkeys(keys, False) | ({"seeds": True} if seeded else {})
     several = len(lines) > 1
     rows = []
@@ -110,11 +111,12 @@ def sweep_table(jobs: Sequence[SweepJob]) -> Table:
         style = "bold" if several and place == 0 and not math.isnan(mean) else ""
         note = "lowest; " if style else ""
         seeds = [str(len(_losses(group)))] if seeded else []
-        cells = [*map(_brief, values), *seeds, _shown(group), note + _states(group)]
+        seconds = [_seconds(group)] if timed else []
+        cells = [*map(_brief, values), *seeds, _shown(group), *seconds, note + _states(group)]
         rows.append([Text(cell, style) for cell in cells])
     counts = Counter(job.status for job in jobs)
     title = f"{len(jobs)} job{'' if len(jobs) == 1 else 's'}: " + ", ".join(f"{n} {name}" for name, n in counts.items())
-    return text_table(title, columns | {measure: True, "status": False}, rows)
+    return text_table(title, columns | {measure: True} | ({"seconds": True} if timed else {}) | {"status": False}, rows)
 
 
 def messages(jobs: Sequence[SweepJob]) -> list[str]:
@@ -149,6 +151,12 @@ def _shown(group: Sequence[SweepJob]) -> str:
     has_spread = len(losses) > 1 and all(map(math.isfinite, losses))
     spread = f" ± {_digits(statistics.stdev(losses), 3)}" if has_spread else ""
     return _digits(statistics.fmean(losses), 4) + spread
+
+
+def _seconds(group: Sequence[SweepJob]) -> str:
+    """Return what jobs took, which for those that are reused is what they took when they ran."""
+    seconds = [float(job.row["seconds"]) for job in group if "seconds" in job.row]
+    return f"{statistics.fmean(seconds):.2f}" if seconds else "–"
 
 
 def _brief(value: str) -> str:

@@ -194,5 +194,6 @@ def run_facts(settings: Settings) -> Entries:
         "device": name,
         "threads": settings.hardware.threads,
         "replicas": settings.hardware.replicas,
+        "precision": settings.hardware.precision,
         "seeds": [settings.seed],
     }

@@ -22,7 +22,7 @@ from l2l_cli.evaluation.tune import Tuned, recalled
 from l2l_cli.learners.base import Learner
 from l2l_cli.results.store import Store
 from l2l_cli.runs.building import variation
-from l2l_cli.runs.tuning import judge_of, tunable, tuned
+from l2l_cli.runs.tuning import given, judge_of, tunable, tuned
 from l2l_cli.tasks.base import Task
 
 PLAIN = "as it is"
@@ -120,7 +120,8 @@ class _Tuned:
 
     @cached_property
     def contender(self) -> Contender:
-        return Contender(self.name, self._prepare, self._identity, self._recall)
+        fixed = given(self.settings) if self.learned is None else {}
+        return Contender(self.name, self._prepare, self._identity, self._recall, fixed)
 
     @cached_property
     def _identity(self) -> Entries:

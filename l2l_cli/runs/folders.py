@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+import glob
 import sys
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from l2l_cli.config.build import changed
 from l2l_cli.config.compose import identity_of_training, settings_of_run
+from l2l_cli.config.own_task import OWN_TASK, changes_of_task, offer, task_was_chosen
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError
-from l2l_cli.results.run import RunFolder, identity
+from l2l_cli.core.nodes import Entries, Node
+from l2l_cli.results.run import RUN, RunFolder, identity
+from l2l_cli.runs.sources import SOURCES, changes_of, said, sources_of, with_sources
 
 WEIGHTS = "weights.safetensors"
 """File of a finished run's trained φ, by the learner's names."""
 
 
 def claim(settings: Settings) -> RunFolder:
-    """Make or find the folder of a training."""
-    return RunFolder.claim(_root(settings), settings.run_name, identity_of_training(settings), settings.overrides)
+    """Make or find the folder of a training; say so if one like it was made of other code or data."""
+    config, sources = identity_of_training(settings), _sources(settings)
+    if found := _find(settings, config, sources):
+        return found
+    earlier = _others(settings, config) if sources else []
+    folder = RunFolder.claim(_root(settings), settings.run_name, with_sources(config, sources), settings.overrides)
+    for path, before in earlier[-1:]:
+        print(f"{said(changes_of(before, sources), path)}; this one is trained anew, in {folder.path}")
+    return folder
 
 
 def done_before(settings: Settings) -> RunFolder | None:
     """Return the folder of a training that is done already; None if it is still to be run."""
-    folder = RunFolder.find(_root(settings), settings.run_name, identity_of_training(settings))
+    folder = _find(settings, identity_of_training(settings), _sources(settings))
     return folder if folder and is_done(folder) else None
 
 
@@ -40,11 +53,57 @@ def is_done(folder: RunFolder) -> bool:
 
 def planned_folder(settings: Settings) -> tuple[Path, str]:
     """Return the folder that a training would have, and in a word what is there."""
-    config, root = identity_of_training(settings), _root(settings)
-    folder = RunFolder.find(root, settings.run_name, config)
+    folder = _find(settings, identity_of_training(settings), _sources(settings))
     if folder is None:
-        return root / f"{settings.run_name}-{identity(config)}", "not there yet"
+        return _root(settings) / f"{settings.run_name}-{identity(training_identity(settings))}", "not there yet"
     return folder.path, {"done": "done, would be reused"}.get(folder.status, f"{folder.status}, would go on")
+
+
+def training_identity(settings: Settings) -> Entries:
+    """Return all that decides the result of a training, with fingerprints of the code and data that it reads."""
+    return with_sources(identity_of_training(settings), _sources(settings))
+
+
+def changed_since(folder: RunFolder, settings: Settings) -> str:
+    """Say what code or data have changed since a training began; empty if nothing has, or nothing is known."""
+    before = _read_by(folder)
+    changes = changes_of(before, _sources(settings)) if before else []
+    return said(changes, folder.path) if changes else ""
+
+
+def _sources(settings: Settings) -> Entries:
+    return sources_of(settings, identity_of_training(settings))
+
+
+def _read_by(folder: RunFolder) -> Entries:
+    """Return the fingerprints of what a run read; empty if none are known."""
+    sources: Entries = folder.config().get(SOURCES) or folder.facts().get(SOURCES) or {}
+    return sources
+
+
+def _find(settings: Settings, config: Node, sources: Node) -> RunFolder | None:
+    """Return the folder of a training, also one that was made before its identity had ``sources``."""
+    root, name = _root(settings), settings.run_name
+    found = RunFolder.find(root, name, with_sources(config, sources))
+    if found or not sources:
+        return found
+    old = RunFolder.find(root, name, config)
+    if old and not _read_by(old):
+        print(f"{old.path} does not say of which code and data it was made; it is taken for one of the present ones")
+        old.note(**{SOURCES: sources})
+    return old if old and _read_by(old) == sources else None
+
+
+def _others(settings: Settings, config: Node) -> list[tuple[Path, Entries]]:
+    """Return the folders of the same training of other code or data, with what they read, the latest last."""
+    found = []
+    for path in _root(settings).glob(f"{glob.escape(settings.run_name)}-*/{RUN}"):
+        folder = RunFolder(path.parent)
+        with suppress(UsageError):  # a neighbour that is damaged is no concern of this run
+            saved = {key: value for key, value in folder.config().items() if key != SOURCES}
+            if identity(saved) == identity(config) and (before := _read_by(folder)):
+                found.append((path.stat().st_mtime, path.parent, before))
+    return [(path, before) for _, path, before in sorted(found, key=lambda one: one[0])]
 
 
 def _root(settings: Settings) -> Path:
@@ -64,6 +123,41 @@ def load_run(path: str, present: Settings) -> tuple[RunFolder, Settings]:
     return run, replace(saved, learner=changed(saved.learner, present.evaluation.learner, "learner"))
 
 
-def task_was_chosen(settings: Settings) -> bool:
-    """Return whether the user chose a task or changed one."""
-    return any(item.lstrip("+~").split("=")[0].split(".")[0] in ("task", "experiment") for item in settings.overrides)
+def warn_of_changes(runs: Iterable[tuple[RunFolder, Settings]]) -> None:
+    """Say which finished runs are scored by other code, or on other data, than they were trained by."""
+    for run, saved in runs:
+        if line := changed_since(run, saved):
+            print(f"warning: {line}; it is scored by the present ones", file=sys.stderr)
+
+
+def with_task_of(settings: Settings, runs: Sequence[tuple[RunFolder, Settings]]) -> Settings:
+    """Return settings with the task that finished runs were trained on, unless another one was chosen.
+
+    What the user changed in that task is changed, and the settings' ``choices`` name it in either case.
+
+    Raises:
+        UsageError: The task is changed, and the runs have different ones.
+    """
+    if not runs or task_was_chosen(settings.overrides):
+        return settings
+    saved = runs[0][1]
+    choices = settings.choices | {"task": saved.choices["task"]}
+    if OWN_TASK in settings.overrides:
+        offer_task_of([folder.path for folder, _ in runs])
+        return replace(settings, choices=choices)
+    return replace(settings, task=saved.task, choices=choices)
+
+
+def offer_task_of(runs: Iterable[Path]) -> None:
+    """Let overrides of ``task.…`` be changes of the task of finished runs, in this process.
+
+    Raises:
+        UsageError: A run cannot be read, or the runs have different tasks.
+    """
+    offer([(str(run), settings_of_run(RunFolder.load(run).config(), Settings()).task) for run in runs])
+
+
+def label_of(settings: Settings, name: str) -> str:
+    """Return the name of a run or a task with what the user changed in the task that it has."""
+    changes = changes_of_task(settings.overrides) if OWN_TASK in settings.overrides else []
+    return f"{name} with {' '.join(changes)}" if changes else name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -16,6 +17,7 @@ from l2l_cli.config.build import Builder, build
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import L2LError, RunFailed
 from l2l_cli.core.ledger import LEDGER
+from l2l_cli.core.nodes import Entries
 from l2l_cli.core.plain_text import in_one_line
 from l2l_cli.core.stop import STOP, Stopped
 from l2l_cli.core.tree import all_finite, flatten
@@ -37,6 +39,7 @@ from l2l_cli.runs.loading import weights_of
 from l2l_cli.runs.making import ranks_of, training_of
 from l2l_cli.runs.movement import never_moved, standstill
 from l2l_cli.runs.progress import Relay, Reporter
+from l2l_cli.runs.resuming import warnings
 from l2l_cli.runs.search import check, searched
 from l2l_cli.runs.tensors import CHECKPOINT, PREVIOUS, read_checkpoint, size_of, write_tensors
 
@@ -79,6 +82,9 @@ def train_together(
     path = trainings[0].learner.path
     if relay is None and path.why_not:
         print(f"kernels: {path}")
+    if relay is None:
+        for settings, training, folder in zip(seeds, trainings, folders, strict=True):
+            _warn(settings, training, folder)
     with ExitStack() as stack:
         members = []
         for settings, training, folder in zip(seeds, trainings, folders, strict=True):
@@ -98,6 +104,19 @@ def train_together(
         for _, group in groupby(members, key=lambda member: member.training.number):
             _train(list(group), relay)
     return folders
+
+
+def _warn(settings: Settings, training: Training, folder: RunFolder) -> None:
+    """Say why a run that goes on may come to other digits, if it may."""
+    if (folder.path / CHECKPOINT).exists() and folder.status != "done":
+        for line in warnings(folder, settings, run_facts(settings) | _how(training)):
+            print(f"warning: {line}", file=sys.stderr)
+
+
+def _how(training: Training) -> Entries:
+    """Return what run.json says of how a training is computed."""
+    path = NUMBA if isinstance(training, OnlineTraining) else training.learner.path
+    return {"world": 1 if training.ranks is None else training.ranks.size, "kernels": str(path)}
 
 
 def _begin(ranks: Ranks | None, builder: Builder, settings: Settings) -> None:
@@ -133,11 +152,7 @@ def _train(members: Sequence[_Member], relay: Relay | None) -> None:
     if online:
         online[0].together_with(online)
     for member in members:
-        member.folder.begin(
-            **run_facts(member.settings),
-            world=1 if member.training.ranks is None else member.training.ranks.size,
-            kernels=str(NUMBA if online else member.training.learner.path),
-        )
+        member.folder.begin(**run_facts(member.settings), **_how(member.training))
     try:
         _loop(members, relay)
     except KeyboardInterrupt as stop:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from l2l_cli.config.build import changed
 from l2l_cli.config.compose import compose
+from l2l_cli.config.own_task import key_of_word
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError, did_you_mean
 from l2l_cli.core.nodes import Entries, Node
@@ -79,20 +80,40 @@ def judge_of(settings: Settings, task: Task, steps: int) -> Judge:
 def tunable(settings: Settings) -> list[Entries]:
     """Return the settings that ``tuned`` tries, by configuration key; [{}] where there is nothing to tune.
 
+    What the user gave is not tuned.
+
     Raises:
         UsageError: A key is not under ``learner``, or a range is not valid.
     """
-    plan = settings.tune
+    plan, fixed = settings.tune, given(settings)
     for key in (*plan.grid, *plan.ranges):
         if not key.startswith("learner."):
             raise UsageError(
                 f"tune: {key!r} is no key of the learner{did_you_mean('learner.' + key, _keys(settings.learner))}"
             )
     try:
-        ranges = plan.drawn_from
-        return draws_of(ranges, plan.budget, settings.seed) if ranges else settings_of(plan.grid, plan.budget)
+        ranges = {key: each for key, each in plan.drawn_from.items() if key not in fixed}
+        grid = {key: values for key, values in plan.grid.items() if key not in fixed}
+        return draws_of(ranges, plan.budget, settings.seed) if ranges else settings_of(grid, plan.budget)
     except ValueError as error:
         raise UsageError(str(error)) from error
+
+
+def given(settings: Settings) -> Entries:
+    """Return the numbers and other values of the learner that the user gave, by configuration key."""
+    values = dict(_leaves(settings.learner, "learner"))
+    typed = [key_of_word(word) for word in settings.overrides if "=" in word and not word.startswith("~")]
+    typed = [key for key in typed if key.startswith("learner.")]
+    return {key: value for key, value in values.items() if any(f"{key}.".startswith(f"{one}.") for one in typed)}
+
+
+def _leaves(node: Node, path: str) -> Iterator[tuple[str, object]]:
+    """Yield the dotted keys of a node with their values, down to those that hold no keys."""
+    for name, value in node.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{path}.{name}")
+        elif name != "_target_":
+            yield f"{path}.{name}", value
 
 
 def _keys(node: Node, path: str = "learner") -> list[str]:

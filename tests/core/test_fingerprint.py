@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -96,3 +98,50 @@ def test_of_a_large_folder_some_files_are_read(data, monkeypatch):
     before = of_folder(data)
     (data / "train" / "cat" / "2.png").write_bytes(b"")
     assert of_folder(data) != before
+
+
+@pytest.fixture
+def reads(data, tmp_path, monkeypatch):
+    """The fingerprint of the data, and how many of its files were read for it; the data are old."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(fingerprint, "TICK", -1.0)
+    read, found = Path.read_bytes, []
+    monkeypatch.setattr(Path, "read_bytes", lambda path: found.append(path) or read(path))
+
+    def done():
+        found.clear()
+        return of_folder(data), len(found)
+
+    return done
+
+
+def test_data_that_have_not_changed_are_not_read_again(data, reads):
+    before, count = reads()
+    assert count == 3
+    assert reads() == (before, 0)
+    file = data / "train" / "cat" / "1.png"
+    state = file.stat()
+    file.write_bytes(file.read_bytes()[::-1])
+    os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))  # only the time of this change cannot be set
+    after, count = reads()
+    assert (after != before, count) == (True, 3)
+    file.touch()
+    assert reads() == (after, 3)
+    (kept,) = (data.parent / "cache" / "l2l" / "fingerprints").iterdir()
+    for damaged in (b"", b"\xff", kept.read_bytes()[:20]):
+        kept.write_bytes(damaged)
+        assert reads() == (after, 3)
+
+
+def test_what_has_just_changed_is_read_again(data, reads, monkeypatch):
+    monkeypatch.setattr(fingerprint, "TICK", 2.0)
+    assert reads()[1] == reads()[1] == 3
+
+
+def test_looking_for_the_source_of_a_module_runs_nothing(tmp_path, monkeypatch):
+    (tmp_path / "stranger").mkdir()
+    (tmp_path / "stranger" / "__init__.py").write_text("raise SystemExit(3)\n")
+    (tmp_path / "stranger" / "rule.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    found = of_code([{"_target_": "stranger.rule.Rule"}, {"_target_": "nowhere.at.All"}])
+    assert len(set(found.values())) == 2

@@ -62,7 +62,7 @@ class Mlhf2018(Paper):
 
         Every contender and every seed of it meets the same test episodes, so comparisons are paired over episodes.
         """
-        for variant, (_, problem, learner, tuning, _) in variants_of(subject):
+        for variant, (_, problem, learner, tuning, *_) in variants_of(subject):
             yield from subject.tuning(tuning, problem.name, variant)
             row = partial(Metric, subject.name, subject.seed, problem=problem.name, variant=variant)
             yield from follow(learner, problem, row, self.near_exact)

@@ -1,0 +1,268 @@
+"""Overrides that a command does not use: they are refused, with what would be used, before anything is done; no torch.
+
+``READ`` is the one table of which parts of the settings a command reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from l2l_cli.config.compose import compose
+from l2l_cli.config.own_task import key_of_word, task_was_chosen
+from l2l_cli.config.schema import Settings
+from l2l_cli.core.errors import UsageError
+from l2l_cli.core.nodes import Node
+
+
+class Asked(NamedTuple):
+    """What a command is to do: its settings, and its flags; ``reproduce`` has the role of a row for one."""
+
+    settings: Settings
+    flags: Node
+
+    @property
+    def contenders(self) -> list[list[str]]:
+        """The overrides of each hand-made contender or rival."""
+        named = [*self.flags.get("learners", []), *self.settings.evaluation.against]
+        own = self.settings.contenders.values() if "learners" in self.flags else ()
+        return [*([f"learner={name}"] for name in named), *(list(map(str, items)) for items in own)]
+
+    @property
+    def takes_learner(self) -> bool:
+        """Whether a contender is, or begins with, the learner that was chosen for all."""
+        chosen = {f"learner={self.settings.choices.get('learner')}"}
+        choices = [{item for item in items if key_of_word(item) == "learner"} for items in self.contenders]
+        return any(not one or one & chosen for one in choices)
+
+    @property
+    def depends_on_seed(self) -> bool:
+        """Whether something is tuned, or the task's definition has the seed in it."""
+        if self.contenders:
+            return True
+        one = self.settings
+        words = [word for word in one.overrides if key_of_word(word) != "seed"]
+        other = compose("evaluate", [*words, f"seed={one.seed + 1}"], one.config_dir)
+        return task_was_chosen(one.overrides) and other.task != one.task
+
+
+Need = Callable[[Asked], bool]
+
+
+def _always(asked: Asked) -> bool:
+    del asked
+    return True
+
+
+def _never(asked: Asked) -> bool:
+    del asked
+    return False
+
+
+def _trains(asked: Asked) -> bool:
+    return asked.flags.get("role", "learned") in ("learned", "control")  # a row of an experiment
+
+
+def _searches(asked: Asked) -> bool:
+    return _trains(asked) and asked.settings.search.trials > 0
+
+
+def _lowers(asked: Asked) -> bool:
+    return _trains(asked) and asked.settings.meta.schedule == "cosine"
+
+
+def _clips(asked: Asked) -> bool:
+    return _trains(asked) and asked.settings.meta.clip is not None
+
+
+def _tunes(asked: Asked) -> bool:
+    return bool(asked.contenders)
+
+
+def _takes_learner(asked: Asked) -> bool:
+    return asked.takes_learner
+
+
+def _depends_on_seed(asked: Asked) -> bool:
+    return asked.depends_on_seed
+
+
+def _has_runs(asked: Asked) -> bool:
+    return bool(asked.flags.get("runs"))
+
+
+def _chose_task(asked: Asked) -> bool:
+    return task_was_chosen(asked.settings.overrides)
+
+
+def _on_cluster(asked: Asked) -> bool:
+    return asked.settings.hardware.cluster is not None
+
+
+def _on_slurm(asked: Asked) -> bool:
+    return asked.settings.hardware.cluster == "slurm"
+
+
+COMMANDS = ("meta-train", "evaluate", "compare", "reproduce")
+
+READ: dict[str, tuple[Need, Need, Need, Need]] = {
+    # Part of the settings:  meta-train, evaluate, compare, reproduce.  "learner=" is the choice in a group.
+    "task": (_always, _always, _always, _always),
+    "learner": (_always, _tunes, _tunes, _always),
+    "learner=": (_always, _takes_learner, _takes_learner, _always),
+    "optimizer": (_trains, _never, _never, _trains),
+    "gradient": (_trains, _never, _never, _trains),
+    "meta": (_trains, _never, _never, _trains),
+    "meta.floor": (_lowers, _never, _never, _lowers),
+    "meta.clip_relative": (_clips, _never, _never, _clips),
+    "vary": (_trains, _never, _never, _trains),
+    "search": (_searches, _never, _never, _searches),
+    "search.trials": (_trains, _never, _never, _trains),
+    "recipe": (_always, _chose_task, _always, _always),
+    "experiment": (_always, _always, _always, _never),
+    "evaluation": (_never, _always, _always, _always),
+    "evaluation.stretch": (_never, _always, _never, _never),
+    "evaluation.grid": (_never, _always, _never, _never),
+    "evaluation.problems": (_never, _always, _never, _always),
+    "evaluation.against": (_never, _always, _never, _never),
+    "evaluation.learner": (_never, _always, _has_runs, _never),
+    "tune": (_never, _tunes, _tunes, _always),
+    "contenders": (_never, _never, _always, _never),
+    "seed": (_always, _depends_on_seed, _depends_on_seed, _never),
+    "name": (_always, _always, _always, _always),
+    "output": (_always, _always, _always, _never),
+    "data": (_always, _always, _always, _always),
+    "store": (_always, _always, _always, _always),
+    "hardware": (_always, _always, _always, _always),
+    "hardware.world": (_always, _never, _never, _trains),
+    "hardware.processes": (_never, _never, _never, _always),
+    **dict.fromkeys(("hardware.minutes", "hardware.array", "hardware.resubmit"), (_on_cluster,) * 4),
+    **dict.fromkeys(
+        ("hardware.partition", "hardware.account", "hardware.memory", "hardware.gpus"),
+        (_on_slurm,) * 4,
+    ),
+    **dict.fromkeys(
+        ("paper", "artefact", "common", "rows", "published", "scales", "question", "text", "source"), (_never,) * 4
+    ),
+}
+
+TRAINING = "nothing is meta-trained here; `l2l meta-train` reads it"
+FILES = "it belongs to an experiment's file; see --config-dir"
+
+WHY: Mapping[str, str | Mapping[str, str]] = {
+    "learner": {
+        "evaluate": "the learner is the run's; evaluation.learner changes it, as in evaluation.learner.rule.lr=0.1, "
+        "and evaluation.against=[adam] tunes others beside it",
+        "compare": "there are runs alone; evaluation.learner changes theirs, as in evaluation.learner.rule.lr=0.1",
+    },
+    "learner=": {
+        "evaluate": "the learner is the run's; evaluation.against=[adam] tunes others beside it",
+        "compare": "each contender has its own learner; name one more, as in `l2l compare adam sgd`",
+    },
+    **dict.fromkeys(("optimizer", "gradient", "meta"), TRAINING),
+    "meta.floor": "meta.schedule=cosine alone goes down to it",
+    "meta.clip_relative": "meta.clip=null clips nothing",
+    "vary": {
+        "evaluate": "meta-training alone draws variations; evaluation.grid scores on each, as in "
+        "evaluation.grid.hidden=[[20],[40]]",
+        "compare": "meta-training alone draws variations; change the task itself, as in task.hidden=[40]",
+    },
+    "search": "search.trials=0 does not search; set it, as in search.trials=8",
+    "recipe": "it says how φ is trained, and the run is trained; choose a task, too, to take what it says of that",
+    "experiment": "the artefacts say which are run",
+    "evaluation": "training scores nothing; give it to `l2l evaluate --run RUN`, and see meta.validation_episodes",
+    **{
+        f"evaluation.{name}": {
+            "compare": "it is for `l2l evaluate`; here evaluation.steps sets the horizon, and task.… the problem",
+            "reproduce": "the rows say at which horizons and on which problems they are measured",
+        }
+        for name in ("stretch", "grid", "problems", "against")
+    },
+    "evaluation.learner": {
+        "compare": "it changes finished runs, and there are none; change a hand-made learner in contenders, as in "
+        '\'contenders.A=["learner=sgd","learner.rule.lr=0.1"]\'',
+        "reproduce": "rows are measured as they are trained; learner.… changes them",
+    },
+    "tune": {
+        "meta-train": "only hand-made learners are tuned, by `l2l compare`; search.trials=8 searches for the numbers "
+        "of meta-training",
+        "evaluate": "nothing is tuned here; evaluation.against=[adam] tunes rivals",
+        "compare": "there are runs alone, and nothing is tuned; name a hand-made learner, too",
+    },
+    "contenders": {
+        "meta-train": "`l2l compare` compares",
+        "evaluate": "`l2l compare` compares; evaluation.against=[adam] sets the run beside hand-made learners",
+        "reproduce": "the experiment's rows are compared",
+    },
+    "seed": {
+        "evaluate": "{seeds} draws other test episodes",
+        "compare": "{seeds} draws other test episodes",
+        "reproduce": "every row has its seeds; --seeds N says how many",
+    },
+    "output": "the results go where --output says",
+    "hardware.world": "meta-training alone is divided over processes; hardware.replicas divides each batch",
+    "hardware.processes": "it is for `l2l reproduce`; -m hydra/launcher=joblib runs the jobs of a sweep side by side",
+    **dict.fromkeys(("hardware.minutes", "hardware.array", "hardware.resubmit"), "it is for jobs of hardware=slurm"),
+    **dict.fromkeys(
+        ("hardware.partition", "hardware.account", "hardware.memory", "hardware.gpus"),
+        "it is for jobs of hardware=slurm",
+    ),
+}
+"""What to say of a part that is not read, for all commands or for each; ``FILES`` for the others."""
+
+
+def refuse_unused(command: str, words: Sequence[str], all_asked: Sequence[Asked]) -> None:
+    """Refuse words that nothing of what is asked for uses.
+
+    Args:
+        command: Name of the command.
+        words: Overrides as they were typed.
+        all_asked: What is asked for: one configuration, those of a sweep's jobs, or those of a paper's rows.
+
+    Raises:
+        UsageError: A word is not used.
+    """
+    for word in words if all_asked else ():
+        for part in parts_of(word):
+            is_read = READ[part][COMMANDS.index(command)]
+            if not any(is_read(asked) for asked in all_asked):
+                raise UsageError(f"{command} does not use {word}: {_why(command, part, word)}")
+
+
+def parts_of(word: str) -> list[str]:
+    """Return the entries of ``READ`` that an override is for: none of Hydra's own, several if its value has keys."""
+    key = key_of_word(word)
+    if key.split(".")[0].split("/")[0] == "hydra":
+        return []
+    value = OverridesParser.create().parse_override(word).value() if "=" in word else None
+    keys = _leaves(key, value) if isinstance(value, Mapping) and value else [key]
+    return list(dict.fromkeys(part for part in (_entry(one, word) for one in keys) if part))
+
+
+def _leaves(key: str, value: Mapping[Any, Any]) -> Iterator[str]:
+    for name, item in value.items():
+        inner = f"{key}.{name}"
+        if isinstance(item, Mapping) and item and any(part.startswith(f"{inner}.") for part in READ):
+            yield from _leaves(inner, item)
+        else:
+            yield inner
+
+
+def _entry(key: str, word: str) -> str | None:
+    """Return the longest entry of ``READ`` that a key lies under."""
+    if key == "learner" and "=" in word:
+        return "learner="
+    names = key.split("/")[0].split(".")
+    candidates = (".".join(names[:length]) for length in range(len(names), 0, -1))
+    return next((part for part in candidates if part in READ), None)
+
+
+def _why(command: str, part: str, word: str) -> str:
+    own = WHY.get(part)
+    why = own if isinstance(own, str) else (own or {}).get(command)
+    if why is None and "." in part:
+        return _why(command, part.rpartition(".")[0], word)
+    seeds = f"evaluation.seeds=[{word.partition('=')[2]}]"
+    return FILES if why is None else why.replace("{seeds}", seeds)

@@ -1,0 +1,104 @@
+"""Results in a folder of their own: made again beside earlier ones whose place they take, or on some hardware."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from l2l_cli.config.schema import Settings
+from l2l_cli.results.run import RunFolder
+
+AGAIN = ".again-"
+"""Beginning of the name of a folder, below the output, in which something is run again."""
+
+HARDWARE = "hardware"
+"""Folder, below the output, of what a sweep over hardware measures."""
+
+
+def on_hardware(settings: Settings, words: Sequence[str]) -> Settings:
+    """Return settings whose results lie apart from those on other hardware, which would be taken for the same.
+
+    Args:
+        settings: The settings.
+        words: Overrides that name the hardware.
+    """
+    label = re.sub(r"[^\w.=-]+", "_", " ".join(word.lstrip("+").removeprefix("hardware.") for word in words))
+    return _below(settings, Path(settings.output) / HARDWARE / label)
+
+
+def again(settings: Settings, key: str) -> Settings:
+    """Return settings whose results are all computed anew, beside those that there are; see ``settled``.
+
+    Args:
+        settings: The settings.
+        key: Name of what is run again: the same one goes on where it was interrupted.
+    """
+    output, store = Path(settings.output), settings.store.dir
+    replaces = {"output": str(output), "store": store or str(output / "store")}
+    return replace(_below(settings, output / f"{AGAIN}{key}"), replaces=replaces)
+
+
+def _below(settings: Settings, folder: Path) -> Settings:
+    return replace(settings, output=str(folder), store=replace(settings.store, dir=None, also=[]))
+
+
+def settled(folder: RunFolder, settings: Settings) -> RunFolder:
+    """Put a run that is done, and all that was kept for it, in the place of the earlier ones, if it is to be there.
+
+    The earlier run is out of its place for a moment, and removed after that.
+
+    Raises:
+        UsageError: Another process is writing the earlier run; the new one stays where it is.
+    """
+    if not settings.replaces:
+        return folder
+    output = Path(settings.output)
+    place = Path(settings.replaces["output"]) / folder.path.relative_to(output)
+    keep_entries(output / "store", Path(settings.replaces["store"]).expanduser())
+    take_place(folder.path, place)
+    shutil.rmtree(output)
+    return RunFolder(place)
+
+
+def keep_entries(store: Path, others: Path) -> None:
+    """Move the entries of a store into another one, where they replace those of their names."""
+    for entry in store.glob("*/*.parquet"):
+        target = others / entry.relative_to(store)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(entry, target)
+
+
+def take_place(made: Path, place: Path) -> None:
+    """Move a folder to a place.
+
+    Raises:
+        UsageError: Another process is writing the folder that is there.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if not place.exists():
+        made.rename(place)
+        return
+    with RunFolder(place).lock():
+        pass  # nobody is writing it
+    earlier = made.with_name(f".{made.name}.earlier")
+    place.rename(earlier)
+    made.rename(place)
+    shutil.rmtree(earlier)
+
+
+def replace_files(made: Path, place: Path) -> None:
+    """Move the files of a folder to a place, where those of other names stay.
+
+    Raises:
+        UsageError: Another process is writing the folder that is there.
+    """
+    place.mkdir(parents=True, exist_ok=True)
+    with RunFolder(place).lock():
+        for path in sorted(made.rglob("*")):
+            if path.is_file() and not path.name.startswith("."):
+                target = place / path.relative_to(made)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                path.replace(target)
