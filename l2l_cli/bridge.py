@@ -22,12 +22,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from l2l_cli.commands.checks import check
 from l2l_cli.commands.elsewhere import Elsewhere
-from l2l_cli.commands.failures import trimmed_traceback
 from l2l_cli.commands.known import key_of, known, remember
 from l2l_cli.config.compose import VERSION_BASE, ConfigError, own_hydra, quoted, search_path, settings_from, usage_error
 from l2l_cli.config.groups import config_root
 from l2l_cli.config.schema import GROUPS, Settings
-from l2l_cli.core.errors import L2LError, RunFailed, UsageError
+from l2l_cli.core.errors import UsageError
+from l2l_cli.core.failures import failure_of
 from l2l_cli.core.nodes import Entries
 from l2l_cli.results.sweeps import DONE, FAILED, INTERRUPTED, REUSED, RUNNING, SENT, SweepJob
 from l2l_cli.sweep import MeetingPlace, Sweep, announcement, planned
@@ -166,10 +166,9 @@ class HydraJob:
                 if (row := known(self.command, settings, self.flags)) is not None:
                     return Outcome(row, reused=True)
                 return Outcome(self._result(settings))
-        except L2LError as error:
-            return Outcome(None, str(error), error.exit_code)
-        except Exception:  # whatever a job or a user's class raises ends this job alone, with its traceback
-            return Outcome(None, trimmed_traceback(), RunFailed.exit_code)
+        except Exception as error:  # whatever a job or a user's class raises ends this job alone
+            failure = failure_of(error)
+            return Outcome(None, str(failure), failure.exit_code)
         finally:
             sys.argv = patched
 

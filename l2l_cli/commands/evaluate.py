@@ -19,6 +19,7 @@ from l2l_cli.evaluation.contest import Problem, Standing, Unit, units_of
 from l2l_cli.evaluation.curves import rows_of
 from l2l_cli.results import report
 from l2l_cli.results.content import Report, Section
+from l2l_cli.results.ending import ending
 from l2l_cli.results.metrics import MetricsFile
 from l2l_cli.results.run import RunFolder
 from l2l_cli.results.statistics import bootstrap_interval
@@ -83,7 +84,7 @@ def _run(planned: Evaluating) -> dict[str, Any]:
     settings, parent = planned.settings, planned.parent
     config = identity_of(settings, "evaluation") | {"run": parent.path.name}
     folder = RunFolder.claim(Path(settings.output) / "evaluate", settings.run_name, config, settings.overrides)
-    with folder.lock():
+    with folder.lock(), ending(folder):
         folder.begin(parents=[str(parent.path)], **run_facts(settings))
         say_known(planned.units, planned.store, "horizons")
         metrics = MetricsFile(folder.path / "metrics.csv")

@@ -22,6 +22,7 @@ from l2l_cli.evaluation.contest import DIVERGED, Contender, Problem, Standing, U
 from l2l_cli.evaluation.curves import rows_of
 from l2l_cli.results import report
 from l2l_cli.results.content import Report, Section
+from l2l_cli.results.ending import ending
 from l2l_cli.results.metrics import MetricsFile
 from l2l_cli.results.run import RunFolder
 from l2l_cli.results.statistics import Interval
@@ -97,7 +98,7 @@ def run(grid: Grid, store: Store) -> dict[str, Any]:
     settings, parent = grid.settings, grid.parent
     config = identity_of(settings, "evaluation", "tune") | {"run": parent.path.name}
     folder = RunFolder.claim(Path(settings.output) / "evaluate", settings.run_name, config, settings.overrides)
-    with folder.lock():
+    with folder.lock(), ending(folder):
         folder.begin(parents=[str(parent.path)], **run_facts(settings))
         say_known(grid.units, store, "cells")
         comparisons = list(_play(grid, folder, store))

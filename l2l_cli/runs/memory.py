@@ -185,7 +185,7 @@ def _parts(learner: Learner[Any]) -> _Parts:
     spec, model = learner.task.spec, learner.task.model
     data = 4 * spec.examples * (math.prod(spec.inputs) + math.prod(spec.targets))
     if not isinstance(learner, Descent):
-        return _Parts(0, spec.examples * _bytes(learner.init(1, generator(0))), 0, data)
+        return _Parts(0, _bytes(learner.init(1, generator(0))), 0, data)
     params = {name: torch.empty(1, *shape) for name, shape in model.shapes.items()}
     return _Parts(_bytes(params), _memory(learner, params), spec.examples * activation_bytes(model, spec.inputs), data)
 

@@ -16,7 +16,6 @@ from safetensors.torch import save as to_safetensors
 
 from l2l_cli.config.build import Builder, build
 from l2l_cli.config.schema import Settings
-from l2l_cli.core.errors import L2LError
 from l2l_cli.core.files import atomic_write
 from l2l_cli.core.ledger import LEDGER
 from l2l_cli.core.stop import STOP, Stopped
@@ -27,6 +26,7 @@ from l2l_cli.meta.online_training import OnlineTraining
 from l2l_cli.meta.rules import OnlineRule
 from l2l_cli.meta.training import Training, Update, Validation
 from l2l_cli.parallel.ranks import Ranks
+from l2l_cli.results.ending import ending, failed
 from l2l_cli.results.metrics import Metric, MetricsFile
 from l2l_cli.results.run import PATIENCE, RunFolder
 from l2l_cli.runs.building import build_learner, build_task, prepare, run_facts
@@ -145,12 +145,11 @@ def _train(members: Sequence[_Member], relay: Relay | None) -> None:
                 member.checkpoint()
             member.folder.end("interrupted", updates=member.training.number)
         raise
-    except L2LError as error:
-        for member in members:
-            member.folder.end("failed", message=str(error), updates=member.training.number)
-        raise
+    except Exception as error:
+        raise failed(error, *(member.folder for member in members), updates=members[0].training.number) from error
     for member in members:
-        member.finish()
+        with ending(member.folder):
+            member.finish()
 
 
 def _loop(members: Sequence[_Member], relay: Relay | None) -> None:
