@@ -167,7 +167,7 @@ class HydraJob:
                     return Outcome(row, reused=True)
                 return Outcome(self._result(settings))
         except Exception as error:  # whatever a job or a user's class raises ends this job alone
-            failure = failure_of(error)
+            failure = failure_of(error, str(cfg.get("output")))
             return Outcome(None, str(failure), failure.exit_code)
         finally:
             sys.argv = patched

@@ -136,6 +136,8 @@ def _locate(dotted: str, path: str, trust: Sequence[str] | None) -> type[Any]:
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
+        if not f"{module_name}.".startswith(f"{error.name}."):  # what it imports is missing: its own frames say where
+            raise
         raise UsageError(
             f"{path}._target_: there is no module {module_name!r} ({error}); a module beside the files of "
             "--config-dir is found by its name"

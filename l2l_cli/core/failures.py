@@ -52,11 +52,14 @@ class UnforeseenError(RunFailed):
     """A fault of this program, told with the lines of it that led there."""
 
 
-def failure_of(error: BaseException) -> L2LError:
-    """Return what a user is told of an error: itself if it is meant for users, or else one that explains it."""
+def failure_of(error: BaseException, place: str | Path | None = None) -> L2LError:
+    """Return what a user is told of an error: itself if it is meant for users, or else one that explains it.
+
+    ``place`` is the file or folder that was at work, for errors that name none, as that of a write to a full disk.
+    """
     if isinstance(error, L2LError):
         return error
-    if line := expected(error):
+    if line := expected(error, place):
         return RunFailed(line)
     frames = traceback.extract_tb(error.__traceback__)
     theirs = users_frames(frames)
@@ -82,10 +85,11 @@ def _is_library(filename: str) -> bool:
     return filename.startswith("<") or any(place in filename for place in places)
 
 
-def expected(error: BaseException) -> str:
+def expected(error: BaseException, place: str | Path | None = None) -> str:
     """Return the line for what can happen to any program; empty for anything else."""
     text = " ".join(str(error).split())
-    if isinstance(error, MemoryError) or any(word in text.lower() for word in OUT_OF_MEMORY):
+    full = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+    if full or any(word in text.lower() for word in OUT_OF_MEMORY):
         return f"out of memory{f' ({_short(text)})' if text else ''}; {SMALLER}"
     if "can't start new thread" in text:
         return "the system has no room for another thread; lower hardware.threads or hardware.processes (`ulimit -u`)"
@@ -94,12 +98,13 @@ def expected(error: BaseException) -> str:
     if isinstance(error, ConnectionError | TimeoutError) and not getattr(error, "filename", None):
         return f"the connection broke ({text or type(error).__name__}); repeat the command: what is done is kept"
     if isinstance(error, OSError) and error.errno is not None:
-        return _of_the_disk(error)
+        return _of_the_disk(error, place)
     return ""
 
 
-def _of_the_disk(error: OSError) -> str:
+def _of_the_disk(error: OSError, place: str | Path | None) -> str:
     file = error.filename if error.filename2 is None else error.filename2
+    file = place if file is None else file
     name = f"{_printable(file)}: " if file is not None else ""
     reason = error.strerror or type(error).__name__
     return f"{name}{reason}; {DISK.get(error.errno or 0, f'mend that and {GOES_ON}')}"

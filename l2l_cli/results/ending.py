@@ -32,7 +32,7 @@ def ending(*folders: RunFolder, **facts: object) -> Iterator[None]:
 
 def failed(error: Exception, *folders: RunFolder, **facts: object) -> L2LError:
     """Note a failure and further facts in run folders, and return what a user is told of it."""
-    failure = failure_of(error)
+    failure = failure_of(error, folders[0].path)
     _note(folders, "failed", {"message": str(failure), **facts})
     return failure
 
