@@ -221,6 +221,6 @@ def _row(name: str, standing: Standing) -> dict[str, Any]:
         **who,
         **{f"loss@{step}": joined.losses[step - 1].mean().item() for step in shown},
         "final loss": final.value,
-        "95 % interval": f"{final.low:.3g} … {final.high:.3g}",
+        "95 % interval": final.ends(".3g"),
         **rest,
     }

@@ -126,9 +126,9 @@ def _row(standing: Standing, stretch: float) -> dict[str, Any]:
     return {
         **horizon,
         "mean loss": mean.value,
-        "95 % of the mean": f"{mean.low:.4g} … {mean.high:.4g}",
+        "95 % of the mean": mean.ends(".4g"),
         "final loss": final.value,
-        "95 % of the final": f"{final.low:.4g} … {final.high:.4g}",
+        "95 % of the final": final.ends(".4g"),
         "median final": float(pd.Series(ends).median()),
     }
 

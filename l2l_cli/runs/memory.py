@@ -69,7 +69,7 @@ class Footprint(NamedTuple):
         return (episodes, steps) if self.total(episodes, steps) <= free else None
 
 
-class _Parts(NamedTuple):
+class _Episode(NamedTuple):
     """Bytes of one episode: θ, the rest of the state, the activations of a step, and its data."""
 
     params: int
@@ -181,13 +181,15 @@ def _window(learner: Learner[Any], estimator: Estimator) -> int:
     return min(estimator.window or learner.task.horizon, learner.task.horizon)
 
 
-def _parts(learner: Learner[Any]) -> _Parts:
+def _parts(learner: Learner[Any]) -> _Episode:
     spec, model = learner.task.spec, learner.task.model
     data = 4 * spec.examples * (math.prod(spec.inputs) + math.prod(spec.targets))
     if not isinstance(learner, Descent):
-        return _Parts(0, _bytes(learner.init(1, generator(0))), 0, data)
+        return _Episode(0, _bytes(learner.init(1, generator(0))), 0, data)
     params = {name: torch.empty(1, *shape) for name, shape in model.shapes.items()}
-    return _Parts(_bytes(params), _memory(learner, params), spec.examples * activation_bytes(model, spec.inputs), data)
+    return _Episode(
+        _bytes(params), _memory(learner, params), spec.examples * activation_bytes(model, spec.inputs), data
+    )
 
 
 def _memory(learner: Descent, params: Params) -> int:

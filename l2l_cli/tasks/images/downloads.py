@@ -84,7 +84,7 @@ def _append(address: str, file: IO[bytes], before: int, name: str) -> None:
             before = 0
         left = response.headers.get("Content-Length")
         total = before + int(left) if left and left.isdigit() else None
-        done, shown = before, _Shown(name, address, total)
+        done, shown = before, _Counter(name, address, total)
         while True:
             try:
                 content = response.read(PIECE)
@@ -100,7 +100,7 @@ def _append(address: str, file: IO[bytes], before: int, name: str) -> None:
             raise _Broken(f"the connection broke after {done} of {total} bytes")
 
 
-class _Shown:
+class _Counter:
     """Progress of a download on standard error."""
 
     def __init__(self, name: str, address: str, total: int | None) -> None:

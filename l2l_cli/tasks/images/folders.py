@@ -148,12 +148,12 @@ def _decoded(train: Paths, test: Paths, size: Size | None) -> Dataset:
             damaged.append(error)
             continue
         if len(decoded) == 1:
-            first = file
+            example = file
             _refuse_too_many(len(files), decoded[0])
         shapes = [" × ".join(map(str, values.shape[:2])) for values in (decoded[-1], decoded[0])]
         if shapes[0] != shapes[1]:
             raise UsageError(
-                f"{file} has {shapes[0]} pixels, {first} has {shapes[1]}; give task.size=[height,width] to resize all"
+                f"{file} has {shapes[0]} pixels, {example} has {shapes[1]}; give task.size=[height,width] to resize all"
             )
     if damaged:
         raise UsageError(
