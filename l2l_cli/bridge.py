@@ -22,7 +22,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from l2l_cli.commands.checks import check, on_the_task_of_runs
 from l2l_cli.commands.elsewhere import Elsewhere
-from l2l_cli.commands.failures import trimmed_traceback
 from l2l_cli.commands.known import key_of, known, remember
 from l2l_cli.commands.outcomes import NoLoss, Outcome
 from l2l_cli.commands.unused import Asked, refuse_unused
@@ -30,7 +29,8 @@ from l2l_cli.config.compose import VERSION_BASE, ConfigError, own_hydra, quoted,
 from l2l_cli.config.groups import config_root
 from l2l_cli.config.own_task import key_of_word
 from l2l_cli.config.schema import GROUPS, Settings
-from l2l_cli.core.errors import L2LError, RunFailed, UsageError
+from l2l_cli.core.errors import UsageError
+from l2l_cli.core.failures import failure_of
 from l2l_cli.core.nodes import Entries
 from l2l_cli.results.run import identity
 from l2l_cli.results.sweeps import INTERRUPTED, RUNNING, SweepJob, swept_keys
@@ -170,10 +170,9 @@ class HydraJob:
                 row = self._result(settings)
                 self.place.note_done(key)
                 return Outcome(row)
-        except L2LError as error:
-            return Outcome(None, str(error), error.exit_code)
-        except Exception:  # whatever a job or a user's class raises ends this job alone, with its traceback
-            return Outcome(None, trimmed_traceback(), RunFailed.exit_code)
+        except Exception as error:  # whatever a job or a user's class raises ends this job alone
+            failure = failure_of(error, str(cfg.get("output")))
+            return Outcome(None, str(failure), failure.exit_code)
         finally:
             sys.argv = patched
 

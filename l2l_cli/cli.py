@@ -15,8 +15,10 @@ from l2l_cli import __version__
 from l2l_cli.completion import complete_artefacts, complete_contenders, complete_overrides, complete_papers
 from l2l_cli.config.groups import options, papers
 from l2l_cli.config.schema import ReproduceRequest
-from l2l_cli.core.errors import L2LError, UsageError, did_you_mean
+from l2l_cli.core.errors import UsageError, did_you_mean
+from l2l_cli.core.failures import failure_of
 from l2l_cli.core.stop import STOP
+from l2l_cli.core.streams import lost_output, protect
 from l2l_cli.parallel.launched import refuse_ranks, take_place
 
 SCALES = ("smoke", "short", "paper")
@@ -262,18 +264,25 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 def main() -> None:
     """Run the command line; every error that a user can correct is one line."""
+    protect()
     # Read when torch is loaded: otherwise its idle threads keep the cores busy that our kernels' threads wait for.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         # Standalone, Typer would print its own errors over several lines.
         # A launcher passes on a signal that the terminal has sent to all of its ranks already.
         with STOP.listening(serves=take_place() is not None):
-            sys.exit(app(standalone_mode=False))
-    except L2LError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+            code = app(standalone_mode=False)
+    except KeyboardInterrupt:  # of what saves nothing, as a listing
+        sys.exit(130)
     except WRONG_USAGE as error:
         path, message = error.ctx.command_path if error.ctx else "l2l", " ".join(error.format_message().split())
         if message:  # empty where `l2l` alone has printed its help
             print(f"error: {message} (see `{path} --help`)", file=sys.stderr)
         sys.exit(UsageError.exit_code)
+    except Exception as error:
+        failure = failure_of(error)
+        print(f"error: {failure}", file=sys.stderr)
+        sys.exit(failure.exit_code)
+    if lost := lost_output():
+        print(f"error: the output could not be written ({lost}); what was computed is saved", file=sys.stderr)
+    sys.exit(code or (1 if lost else 0))

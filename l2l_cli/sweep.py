@@ -20,6 +20,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
+from l2l_cli.core.failures import expected
 from l2l_cli.core.locks import is_locked, locked, wait_for
 from l2l_cli.core.stop import STOP
 from l2l_cli.parallel.processes import GRACE, LEAVE
@@ -196,7 +197,7 @@ class Sweep:
         if error is not None:
             codes.append(1)
             if all(job.status != LOST for job in jobs):  # otherwise that is what the launcher met
-                reason = textwrap.shorten(f"{type(error).__name__}: {error}", REASON)
+                reason = textwrap.shorten(expected(error) or f"{type(error).__name__}: {error}", REASON)
                 print(f"error: the sweep ended early: {reason}", file=sys.stderr)
         return max(codes, default=0)
 

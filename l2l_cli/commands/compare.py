@@ -25,6 +25,7 @@ from l2l_cli.evaluation.score import criterion_for
 from l2l_cli.evaluation.tune import Tuned
 from l2l_cli.results import report
 from l2l_cli.results.content import Report, Section
+from l2l_cli.results.ending import ending
 from l2l_cli.results.metrics import MetricsFile
 from l2l_cli.results.run import RunFolder
 from l2l_cli.results.statistics import bootstrap_interval
@@ -97,7 +98,7 @@ def run(settings: Settings, learners: list[str], runs: list[str], trust: list[st
     settings, task = planned.settings, planned.units[0].problem.task
     root = Path(settings.output) / "compare"
     folder = RunFolder.claim(root, settings.run_name, planned.identity, settings.overrides)
-    with folder.lock():
+    with folder.lock(), ending(folder):
         folder.begin(parents=[str(path) for path in planned.parents], **run_facts(settings))
         say_known(planned.units, planned.store, "contenders")
         standings, table = _score(folder, planned)
@@ -224,6 +225,6 @@ def _row(name: str, standing: Standing) -> dict[str, Any]:
         **who,
         **{f"loss@{step}": joined.losses[step - 1].mean().item() for step in shown},
         "final loss": final.value,
-        "95 % interval": f"{final.low:.3g} … {final.high:.3g}",
+        "95 % interval": final.ends(".3g"),
         **rest,
     }

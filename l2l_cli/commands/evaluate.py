@@ -20,6 +20,7 @@ from l2l_cli.evaluation.contest import Problem, Standing, Unit, read_by, units_o
 from l2l_cli.evaluation.curves import rows_of
 from l2l_cli.results import report
 from l2l_cli.results.content import Report, Section, code
+from l2l_cli.results.ending import ending
 from l2l_cli.results.facts import TRAINED
 from l2l_cli.results.metrics import MetricsFile
 from l2l_cli.results.run import RunFolder
@@ -84,7 +85,7 @@ def _run(planned: Evaluating) -> dict[str, Any]:
     settings, parent = planned.settings, planned.parent
     config = identity_of(settings, "evaluation") | {"run": parent.path.name} | read_by(planned.units)
     folder = RunFolder.claim(Path(settings.output) / "evaluate", settings.run_name, config, settings.overrides)
-    with folder.lock():
+    with folder.lock(), ending(folder):
         folder.begin(parents=[str(parent.path)], **run_facts(settings))
         say_known(planned.units, planned.store, "horizons")
         metrics = MetricsFile(folder.path / "metrics.csv")
@@ -128,9 +129,9 @@ def _row(standing: Standing, stretch: float) -> dict[str, Any]:
     return {
         **horizon,
         "mean loss": mean.value,
-        "95 % of the mean": f"{mean.low:.4g} … {mean.high:.4g}",
+        "95 % of the mean": mean.ends(".4g"),
         "final loss": final.value,
-        "95 % of the final": f"{final.low:.4g} … {final.high:.4g}",
+        "95 % of the final": final.ends(".4g"),
         "median final": float(pd.Series(ends).median()),
     }
 

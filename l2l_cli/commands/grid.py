@@ -23,6 +23,7 @@ from l2l_cli.evaluation.contest import DIVERGED, Contender, Problem, Standing, U
 from l2l_cli.evaluation.curves import rows_of
 from l2l_cli.results import report
 from l2l_cli.results.content import Report, Section, code
+from l2l_cli.results.ending import ending
 from l2l_cli.results.facts import TRAINED
 from l2l_cli.results.metrics import MetricsFile
 from l2l_cli.results.run import RunFolder
@@ -101,7 +102,7 @@ def run(grid: Grid, store: Store) -> dict[str, Any]:
     settings, parent = grid.settings, grid.parent
     config = identity_of(settings, "evaluation", "tune") | {"run": parent.path.name} | read_by(grid.units)
     folder = RunFolder.claim(Path(settings.output) / "evaluate", settings.run_name, config, settings.overrides)
-    with folder.lock():
+    with folder.lock(), ending(folder):
         folder.begin(parents=[str(parent.path)], **run_facts(settings))
         say_known(grid.units, store, "cells")
         comparisons = list(_play(grid, folder, store))

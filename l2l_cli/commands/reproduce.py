@@ -17,7 +17,7 @@ from l2l_cli.config.hardware import Hardware
 from l2l_cli.config.own_task import key_of_word
 from l2l_cli.config.schema import ReproduceRequest
 from l2l_cli.core.cores import usable_cores
-from l2l_cli.core.errors import L2LError, PromiseBroken, RunFailed, UsageError
+from l2l_cli.core.errors import PromiseBroken, RunFailed, UsageError
 from l2l_cli.core.files import atomic_write
 from l2l_cli.core.ledger import LEDGER
 from l2l_cli.papers.base import Findings, Paper
@@ -25,6 +25,7 @@ from l2l_cli.papers.experiments import Experiment, broken_promises, cost_table, 
 from l2l_cli.papers.jobs import Work, work_of
 from l2l_cli.results import report
 from l2l_cli.results.content import Report, Section, listed
+from l2l_cli.results.ending import ending
 from l2l_cli.results.notes import notes_of, source_page
 from l2l_cli.results.run import RunFolder, identity
 from l2l_cli.results.tables import results_table, terminal_table, verdict_line
@@ -60,7 +61,7 @@ def run(request: ReproduceRequest) -> int:
     with folder.lock():
         jobs = {job.key: job for one in asked for row in one.jobs.values() for job in row}
         folder.begin(seeds=sorted({job.seed for job in jobs.values()}))
-        try:
+        with ending(folder):
             work = work_of(list(jobs.values()), folder.path, root)
             hardware = _hardware(asked)
             if hardware.cluster and request.force:
@@ -72,12 +73,6 @@ def run(request: ReproduceRequest) -> int:
             work.store.prune()
             place = _place(request, folder) if request.force and not failures else folder.path
             results = _judged(paper, request, asked, work.files, folder, place)
-        except KeyboardInterrupt:
-            folder.end("interrupted")
-            raise
-        except L2LError as error:
-            folder.end("failed", message=str(error))
-            raise
     if failures:
         raise RunFailed(
             f"{len(failures)} of {len(work.pieces)} runs failed, and the report lacks them: {'; '.join(failures)}; the "

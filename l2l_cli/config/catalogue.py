@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from l2l_cli.config.compose import compose
 from l2l_cli.config.groups import config_root
 from l2l_cli.config.schema import Row
+from l2l_cli.config.user_yaml import read_yaml
 from l2l_cli.core.nodes import Entries, Node
 
 
@@ -49,8 +48,7 @@ def _merged(place: str, group: str, roots: list[Path]) -> Entries:
     file = next((path for root in roots if (path := root / f"{place}.yaml").is_file()), None)
     if file is None:
         raise _NotPlain(place)
-    text = file.read_text(encoding="utf-8")
-    own: Entries = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
+    own, text = read_yaml(file)
     defaults = own.pop("defaults", [])
     if "${" in text or not all(isinstance(item, str) and "@" not in item and item != "_self_" for item in defaults):
         raise _NotPlain(place)

@@ -237,7 +237,9 @@ def _unknown_key(key: str, overrides: Sequence[str], config_dir: str | None) -> 
     beside = [name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == parent]
     place = f"under {parent}" if parent else "at the top"
     listing = f" ({place}: {', '.join(beside)})" if beside else f"; there is nothing {place}"
-    return f"there is no option {key!r}{did_you_mean(key, known)}{listing}"
+    node = parent.partition(".")[0] in ("task", "learner", "optimizer", "gradient")
+    added = f"; if its class takes one of that name, +{key}=… gives it" if node and beside else ""
+    return f"there is no option {key!r}{did_you_mean(key, known)}{listing}{added}"
 
 
 def _keys(node: Node, prefix: str = "") -> Iterator[str]:

@@ -11,6 +11,8 @@ from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult
 
+from l2l_cli.config.user_yaml import read_yaml
+
 
 class UserFolder(FileConfigSource):
     """Reads the files of ``--config-dir``.
@@ -25,9 +27,14 @@ class UserFolder(FileConfigSource):
         return "folder"
 
     def load_config(self, config_path: str) -> ConfigResult:
-        """Read one file."""
+        """Read one file.
+
+        Raises:
+            UsageError: It is no YAML; see ``read_yaml``.
+        """
+        path = Path(self.path) / f"{config_path.removesuffix('.yaml')}.yaml"
+        lines = read_yaml(path)[1].splitlines() if path.is_file() else []
         found = super().load_config(config_path)
-        lines = (Path(self.path) / f"{config_path.removesuffix('.yaml')}.yaml").read_text(encoding="utf-8").splitlines()
         comments = takewhile(lambda line: not line.strip() or line.lstrip().startswith("#"), lines)
         packages = [match.group(1) for line in comments if (match := re.match(r"\s*#\s*@package\s+(\S+)\s*$", line))]
         return replace(found, header=found.header | {"package": packages[0]}) if packages else found

@@ -1,9 +1,10 @@
-"""The cores that this process may use, which may be fewer than the machine has."""
+"""The cores and the memory that this process may use, which may be less than the machine has."""
 
 from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 ROOT = Path("/")
@@ -16,23 +17,38 @@ def usable_cores(root: Path = ROOT) -> int:
         root: Root of the file system, in which Linux shows control groups (versions 1 and 2).
     """
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min([bound, *map(math.ceil, _granted(root))]))
+    granted = [share for group in _groups(root, "cpu") for share in _quota(group)]
+    return max(1, min([bound, *map(math.ceil, granted)]))
 
 
-def _granted(root: Path) -> list[float]:
-    """Return the cores that each control group of this process grants, its own and those that hold it."""
+def usable_memory(root: Path = ROOT) -> int | None:
+    """Return the bytes that this process may still take: what is free, and no more than its control groups grant.
+
+    Memory that holds copies of files counts as free, since the system gives it back when it is asked for.  None is
+    unknown, as on systems without ``/proc/meminfo``.
+
+    Args:
+        root: Root of the file system; see ``usable_cores``.
+    """
+    listing = root / "proc/meminfo"
+    if not listing.is_file():
+        return None
+    fields = dict(line.split(":", 1) for line in listing.read_text(encoding="utf-8").splitlines() if ":" in line)
+    free = sum(int(fields[name].split()[0]) * 1024 for name in ("MemAvailable", "SwapFree") if name in fields)
+    return max(0, min([free, *(left for group in _groups(root, "memory") for left in _memory_left(group))]))
+
+
+def _groups(root: Path, controller: str) -> Iterator[Path]:
+    """Yield the control groups of this process that a controller rules, its own and those that hold it."""
     listing = root / "proc/self/cgroup"
-    shares = []
     for line in listing.read_text(encoding="utf-8").splitlines() if listing.is_file() else ():
         _, controllers, path = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
+        if controllers and controller not in controllers.split(","):
             continue
         mount = root / "sys/fs/cgroup" / controllers
         own = PurePosixPath(path).relative_to("/")
         # In a container the path may be that outside of it: then the root of the hierarchy holds its limits.
-        for group in (mount / own, *(mount / each for each in own.parents)):
-            shares += _quota(group)
-    return shares
+        yield from (mount / own, *(mount / each for each in own.parents))
 
 
 def _quota(group: Path) -> list[float]:
@@ -44,3 +60,22 @@ def _quota(group: Path) -> list[float]:
     else:
         return []
     return [int(quota) / int(period)] if quota != "max" and int(quota) > 0 else []
+
+
+def _memory_left(group: Path) -> list[int]:
+    """Return the bytes that one control group still grants, or nothing if it sets no limit."""
+    versions = (
+        ("memory.max", "memory.current", "inactive_file"),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    )
+    for most, used, files in versions:
+        if (group / most).is_file() and (group / used).is_file():
+            limit, taken = ((group / name).read_text(encoding="utf-8").strip() for name in (most, used))
+            return [] if limit == "max" else [int(limit) - int(taken) + _entry(group / "memory.stat", files)]
+    return []
+
+
+def _entry(path: Path, name: str) -> int:
+    """Return the number beside a name in a file of lines of both; 0 if it is not there."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return next((int(line.split()[1]) for line in lines if line.split()[:1] == [name]), 0)

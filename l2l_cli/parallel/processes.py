@@ -14,7 +14,8 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from l2l_cli.core.errors import L2LError, RunFailed
+from l2l_cli.core.errors import L2LError, RunFailed, UsageError
+from l2l_cli.core.failures import failure_of
 from l2l_cli.core.stop import STOP
 
 LEAVE = 5.0
@@ -40,7 +41,7 @@ class Ended(NamedTuple):
     """How a piece of work ended: with a result, an error and its traceback as text, or by a request to stop."""
 
     result: object = None
-    error: Exception | None = None
+    error: L2LError | None = None
     trace: str = ""
     stopped: bool = False
 
@@ -96,7 +97,7 @@ class Worker:
         Raises:
             KeyboardInterrupt: The work was stopped, by a request to its process alone or to all.
             L2LError: The work raised it.
-            RunFailed: The work raised something else, whose traceback is a note of this error.
+            RunFailed: The work raised something else, which is explained, and whose traceback is a note of this error.
             Lost: The process is gone.
         """
         try:
@@ -105,12 +106,10 @@ class Worker:
             raise self.lost() from error
         if ended.stopped:
             raise KeyboardInterrupt
-        if isinstance(ended.error, L2LError):
-            raise ended.error
         if ended.error is not None:
-            failed = RunFailed(f"{self.name} failed: {ended.error}")
-            failed.add_note(ended.trace)
-            raise failed
+            if not isinstance(ended.error, UsageError):
+                ended.error.add_note(ended.trace)
+            raise ended.error
         return ended.result
 
     def stop(self, insist: bool = False) -> None:
@@ -173,8 +172,7 @@ def _carried_out(work: Work, pipe: Pipe) -> Ended:
         return Ended(stopped=True)
     except Exception as error:  # whatever the work raises is raised again in the starter
         trace = traceback.format_exc()
-        kept = error if isinstance(error, L2LError) else Exception(f"{type(error).__name__}: {error}")
-        return Ended(error=kept, trace=trace)
+        return Ended(error=failure_of(error), trace=trace)
 
 
 def _hear(told: Pipe, grace: float) -> None:

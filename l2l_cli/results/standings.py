@@ -77,7 +77,8 @@ class Standings:
         a, b = (self.episodes(name, problem, mark) for name in (first, second))
         if not (np.isfinite(a).all() and np.isfinite(b).all()):
             return "a loss is not finite"
-        return "{:+.3g} [{:+.3g}, {:+.3g}]".format(*paired_bootstrap(a.tolist(), b.tolist()))
+        lead = paired_bootstrap(a.tolist(), b.tolist())
+        return f"{lead.value:+.3g} [{lead.ends('+.3g', ', ')}]"
 
     def difference(self, first: str, second: str, problem: str, mark: int) -> Difference:
         """Return the first's mean less the second's, paired over episodes."""
@@ -155,7 +156,8 @@ class Standings:
 def _interval(values: Array, statistic: Statistic) -> str:
     if not np.isfinite(values).all():
         return f"{float(statistic(values)):.3g}"
-    return "{:.3g} [{:.3g}, {:.3g}]".format(*bootstrap_interval(values.tolist(), statistic))
+    found = bootstrap_interval(values.tolist(), statistic)
+    return f"{found.value:.3g} [{found.ends('.3g', ', ')}]"
 
 
 def standings_of(

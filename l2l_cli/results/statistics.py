@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -17,12 +18,20 @@ DRAWS = 4999
 """Number of resamples behind a p-value; the smallest possible p is 1 / (DRAWS + 1)."""
 
 
+NO_INTERVAL = "none of one episode"
+"""Text in place of an interval where there is nothing to resample."""
+
+
 class Interval(NamedTuple):
-    """A statistic with a confidence interval."""
+    """A statistic with a confidence interval; of a single value there is none, and its ends are NaN."""
 
     value: float
     low: float
     high: float
+
+    def ends(self, form: str, between: str = " … ") -> str:
+        """Return both ends as text, each by a format such as ".3g"."""
+        return NO_INTERVAL if math.isnan(self.low) else f"{self.low:{form}}{between}{self.high:{form}}"
 
 
 Statistic = Callable[[npt.NDArray[Any]], Any]
@@ -52,6 +61,8 @@ def paired_bootstrap(a: Sequence[float], b: Sequence[float]) -> Interval:
 def _interval(measure: Callable[[npt.NDArray[Any]], float], count: int, level: float = 0.95, seed: int = 0) -> Interval:
     if not count:
         raise ValueError("no values to resample")
+    if count == 1:
+        return Interval(measure(np.arange(1)), math.nan, math.nan)
     rng = np.random.default_rng(seed)
     resampled = [measure(rng.integers(count, size=count)) for _ in range(RESAMPLES)]
     low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
@@ -77,7 +88,7 @@ class Difference(NamedTuple):
 
     def within(self) -> str:
         """Return the difference and its interval for a report."""
-        return "{:+.4f} [{:+.4f}, {:+.4f}]".format(*self.interval)
+        return f"{self.interval.value:+.4f} [{self.interval.ends('+.4f', ', ')}]"
 
 
 def p_text(p: float) -> str:
@@ -88,10 +99,12 @@ def p_text(p: float) -> str:
 def paired_p(differences: Array, seed: int = 0) -> float:
     """Return the two-sided bootstrap p of a mean difference being 0, (n,) differences.
 
-    The differences are centred and resampled; p is the share of resampled means as far from 0 as the mean itself.
-    Source: Efron and Tibshirani 1993, §16.4.
+    The differences are centred and resampled; p is the share of resampled means as far from 0 as the mean itself.  It
+    is not below 2 / 2ⁿ, the least that an exact test can give, which flips the signs of n differences.
+    Source: Efron and Tibshirani 1993, §16.4; Fisher 1935, §21, for the exact test.
     """
     count, mean = len(differences), differences.mean()
     index = np.random.default_rng(seed).integers(count, size=(DRAWS, count), dtype=np.int32)
     resampled = (differences - mean)[index].mean(1)
-    return float((1 + (np.abs(resampled) >= abs(mean)).sum()) / (DRAWS + 1))
+    resampled_p = float((1 + (np.abs(resampled) >= abs(mean)).sum()) / (DRAWS + 1))
+    return max(resampled_p, min(1.0, 2.0 ** (1 - count)))

@@ -16,6 +16,7 @@ from l2l_cli.meta.training import Training
 from l2l_cli.parallel.launched import Place, launched
 from l2l_cli.parallel.ranks import Ranks
 from l2l_cli.runs.building import build_learner, build_task
+from l2l_cli.runs.memory import refuse_excess
 from l2l_cli.runs.vetting import vet_training
 
 
@@ -62,6 +63,7 @@ def training_of(settings: Settings, builder: Builder = build, ranks: Ranks | Non
             )
         if ranks is not None:
             _check_division(learner, ranks)
+        refuse_excess(settings, learner, gradient)
         return MetaTraining(learner, gradient, optimizer, settings.meta, settings.seed, ranks)
     if ranks is not None:
         raise UsageError(

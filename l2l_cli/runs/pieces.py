@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from l2l_cli.core.errors import L2LError
+from l2l_cli.core.failures import failure_of
 from l2l_cli.parallel.pool import Assignment, carry_out
 from l2l_cli.results.run import identity
 from l2l_cli.runs.progress import Relay, Reporter
@@ -51,8 +53,10 @@ class Carrying:
             progress.say("stopped", "goes on with the same command")
             raise
         except Exception as error:
-            progress.say("failed", f"{error}" if isinstance(error, L2LError) else f"{type(error).__name__}: {error}")
-            raise
+            failure = failure_of(error)
+            with suppress(OSError):  # of a full disk: who waits for this piece hears of it anyway
+                progress.say("failed", str(failure))
+            raise failure from error
         progress.say("done", "")
 
 

@@ -15,7 +15,7 @@ import torch
 
 from l2l_cli.config.build import Builder, build
 from l2l_cli.config.schema import Settings
-from l2l_cli.core.errors import L2LError, RunFailed
+from l2l_cli.core.errors import RunFailed
 from l2l_cli.core.ledger import LEDGER
 from l2l_cli.core.nodes import Entries
 from l2l_cli.core.plain_text import in_one_line
@@ -29,6 +29,7 @@ from l2l_cli.meta.online_training import OnlineTraining
 from l2l_cli.meta.rules import OnlineRule
 from l2l_cli.meta.training import Training, Update, Validation
 from l2l_cli.parallel.ranks import Ranks
+from l2l_cli.results.ending import ending, failed
 from l2l_cli.results.folder_lock import PATIENCE
 from l2l_cli.results.metrics import Metric, MetricsFile
 from l2l_cli.results.run import RunFolder
@@ -165,13 +166,14 @@ def _train(members: Sequence[_Member], relay: Relay | None) -> None:
                 member.checkpoint()
             member.folder.end("interrupted", updates=member.training.number)
         raise
-    except L2LError as error:
-        for member in members:
-            member.folder.end("failed", message=str(error), updates=member.training.number)
-        raise
-    failures = [reason for member in members if (reason := member.finish())]
-    if failures:
-        raise RunFailed(failures[0])
+    except Exception as error:
+        raise failed(error, *(member.folder for member in members), updates=members[0].training.number) from error
+    failures = []
+    for member in members:
+        with ending(member.folder):
+            failures.append(member.finish())
+    for reason in filter(None, failures):
+        raise RunFailed(reason)
 
 
 def _loop(members: Sequence[_Member], relay: Relay | None) -> None:

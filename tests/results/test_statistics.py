@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
 
-from l2l_cli.results.statistics import DRAWS, bootstrap_interval, p_text, paired_bootstrap, paired_p
+from l2l_cli.results.statistics import DRAWS, Difference, bootstrap_interval, p_text, paired_bootstrap, paired_p
 
 
 def test_bootstrap_covers_the_mean():
@@ -45,3 +45,15 @@ def test_p_of_a_paired_bootstrap_is_near_that_of_a_t_test():
         assert paired_p(values) == pytest.approx(ttest_1samp(values, 0.0).pvalue, abs=0.02)
     assert p_text(1 / (DRAWS + 1)) == "p < 0.0003"
     assert p_text(0.034) == "p = 0.034"
+
+
+def test_one_episode_has_no_interval_and_few_pairs_no_small_p():
+    alone = bootstrap_interval([1.184])
+    assert alone.value == 1.184
+    assert alone.ends(".3g") == "none of one episode"
+    assert bootstrap_interval([1.0, 2.0]).ends(".3g") == "1 … 2"
+    assert Difference(paired_bootstrap([1.0], [2.0]), 1.0, 1.0).within() == "-1.0000 [none of one episode]"
+    for count in (1, 2, 4, 6):
+        equal = np.full(count, -0.3) + np.linspace(0, 1e-3, count)
+        assert paired_p(equal) >= 2.0 / 2**count  # the exact test by flipped signs can give no less
+    assert paired_p(np.full(40, -0.3)) <= 1 / (DRAWS + 1)

@@ -9,9 +9,8 @@ from __future__ import annotations
 import os
 import pickle
 import tarfile
-import urllib.request
+from collections.abc import Sequence
 from functools import lru_cache
-from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +20,10 @@ from torch.nn import functional
 from l2l_cli.core.errors import UsageError, did_you_mean
 from l2l_cli.core.files import cache_folder
 from l2l_cli.models.architecture import ImageShape
-from l2l_cli.tasks.images.checksums import read_verified, verify
-from l2l_cli.tasks.images.folders import read_folder, read_idx
+from l2l_cli.tasks.images.checksums import read_verified
+from l2l_cli.tasks.images.downloads import DownloadError, download
+from l2l_cli.tasks.images.folders import read_folder
+from l2l_cli.tasks.images.idx import read_idx
 from l2l_cli.tasks.images.labelled import Dataset, LoadedImages, Size
 
 ENVIRONMENT = "L2L_DATA"
@@ -34,7 +35,10 @@ MNIST = {
     "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
     "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
 }
-MNIST_MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist/"
+MNIST_MIRRORS = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+)
 
 CIFAR10 = {
     "data_batch_1": "c99cafc152244af753f735de768cd75f",
@@ -44,7 +48,7 @@ CIFAR10 = {
     "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
     "test_batch": "40351d587109b95175f43aff81a1287e",
 }
-CIFAR10_ARCHIVE = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
+CIFAR10_MIRRORS = ("https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",)
 CIFAR10_MD5 = "c58f30108f718f92721af3b95e74349a"
 
 KNOWN = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "cifar10": (3, 32, 32)}
@@ -89,7 +93,7 @@ def load(name: str, folder: Path, size: Size | None, pool: int) -> Dataset:
     known = {"digits": _digits, "mnist": _mnist, "cifar10": _cifar10}
     if name in known:
         if size is not None:
-            raise UsageError(f"size is for image folders; {name} has images of one size: pool reduces them")
+            raise UsageError(f"task.size is for image folders; {name} has images of one size: task.pool reduces them")
         return known[name](folder)
     place = own_folder(name, folder)
     if place is not None:
@@ -138,7 +142,7 @@ def _digits(folder: Path) -> Dataset:
 def _mnist(folder: Path) -> Dataset:
     raw = folder / "MNIST" / "raw"
     for file, checksum in MNIST.items():
-        _ensure(folder, raw / file, MNIST_MIRROR + file, checksum)
+        _ensure(folder, raw / file, [mirror + file for mirror in MNIST_MIRRORS], checksum)
     return read_idx(raw)
 
 
@@ -146,7 +150,7 @@ def _cifar10(folder: Path) -> Dataset:
     unpacked = folder / "cifar-10-batches-py"
     if not all((unpacked / file).is_file() for file in CIFAR10):
         archive = folder / "cifar-10-python.tar.gz"
-        _ensure(folder, archive, CIFAR10_ARCHIVE, CIFAR10_MD5)
+        _ensure(folder, archive, CIFAR10_MIRRORS, CIFAR10_MD5)
         with tarfile.open(archive) as packed:
             packed.extractall(folder, filter="data")
     batches = [_cifar_batch(unpacked / file, checksum) for file, checksum in CIFAR10.items()]
@@ -161,22 +165,15 @@ def _cifar_batch(path: Path, checksum: str) -> LoadedImages:
     return LoadedImages(images, torch.tensor(batch[b"labels"], dtype=torch.int64, device="cpu"))
 
 
-def _ensure(folder: Path, path: Path, address: str, checksum: str) -> None:
+def _ensure(folder: Path, path: Path, addresses: Sequence[str], checksum: str) -> None:
     """Download a file below the folder of data sets if it is missing, and check that it is whole."""
     if not path.is_file():
         try:
-            with urllib.request.urlopen(address, timeout=60) as response:
-                content: bytes = response.read()
-        except (OSError, HTTPException) as error:
+            download(addresses, path, checksum)
+        except DownloadError as error:
             raise UsageError(
-                f"{path} does not exist and {address} cannot be downloaded ({error}); put that file (MD5 {checksum}) "
-                f"there, or name the folder that has {path.relative_to(folder)} by data.dir=… or the variable "
-                f"{ENVIRONMENT}"
+                f"{path} does not exist and cannot be downloaded ({error}); put that file (MD5 {checksum}) there, or "
+                f"name the folder that has {path.relative_to(folder)} by data.dir=… or the variable {ENVIRONMENT}"
             ) from error
-        verify(path, content, checksum)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        part.write_bytes(content)
-        part.replace(path)
         return
     read_verified(path, checksum)

@@ -92,8 +92,8 @@ class Division:
             return rows
         if self.images > len(rows):
             raise UsageError(
-                f"images={self.images}, but {self.name} has {len(rows)} training images for {phase}; "
-                "images=null takes them all"
+                f"task.images={self.images}, but {self.name} has {len(rows)} training images for {phase}; "
+                "task.images=null takes them all"
             )
         return rows[torch.arange(self.images, device="cpu") * len(rows) // self.images]
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 import os
-import struct
-from collections.abc import Sequence
+import sys
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from l2l_cli.core.cores import usable_memory
 from l2l_cli.core.errors import UsageError
+from l2l_cli.tasks.images.idx import read_idx
 from l2l_cli.tasks.images.labelled import Dataset, LoadedImages, Size
 
 TEST_EVERY = 6
@@ -23,12 +24,21 @@ TEST_EVERY = 6
 GREY, COLOUR = ("1", "L", "LA"), ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
 """Pillow's names of the modes with 8 bits a channel; its others have more."""
 
+TRAIN, HELD = ("train", "training"), ("test", "val", "testing", "valid", "validation")
+"""Names of the folders of training images and of test images, in any case."""
+
+NO_READERS = ("BUFR", "GRIB", "HDF5", "MPEG", "WMF", "EPS")
+"""Formats that Pillow knows by name, and cannot read by itself."""
+
+NAMED = 5
+"""Files that a message names, at most."""
+
 Paths = dict[str, list[str]]
 """Paths of the images of each class, by the class's name; strings, since ImageNet has 1.3 million of them."""
 
 
 def read_folder(place: Path, size: Size | None = None) -> Dataset:
-    """Read ``train/<class>/*`` and ``test/<class>/*`` (or ``val``), ``<class>/*``, or four IDX files.
+    """Read ``train/<class>/*`` and ``test/<class>/*`` (or ``val``; see ``HELD``), ``<class>/*``, or four IDX files.
 
     Without a division every 6th image of a class, the first one included, is for test.  Classes are numbered in the
     order of their names.  Alpha channels are dropped; images stay grey unless some are coloured.
@@ -42,9 +52,9 @@ def read_folder(place: Path, size: Size | None = None) -> Dataset:
     """
     if any(place.glob("*-ubyte*")) or not class_folders(place):
         if size is not None:
-            raise UsageError(f"size is for image folders; {place} has IDX files: pool reduces them")
+            raise UsageError(f"task.size is for image folders; {place} has IDX files: task.pool reduces them")
         return read_idx(place)
-    if not (place / "train").is_dir():
+    if train_folder(place) is None:
         train, test = {}, {}
         for name, files in _paths(place).items():
             if len(files) < 2:
@@ -52,7 +62,24 @@ def read_folder(place: Path, size: Size | None = None) -> Dataset:
             test[name] = files[::TEST_EVERY]
             train[name] = [file for index, file in enumerate(files) if index % TEST_EVERY]
         return _decoded(train, test, size)
-    return _decoded(*train_and_test(place, ("test", "val")), size)
+    return _decoded(*train_and_test(place, HELD), size)
+
+
+def train_folder(place: Path) -> Path | None:
+    """Return the folder of training images in a folder; None if there is none.
+
+    A name other than "train" counts where sub-folders are inside, for a class may be called "Training" too.
+    """
+    if (place / "train").is_dir():
+        return place / "train"
+    found = _called(place, TRAIN)
+    return found if found is not None and class_folders(found) else None
+
+
+def _called(place: Path, names: Sequence[str]) -> Path | None:
+    """Return the sub-folder with the first of some names, in any case."""
+    folders = {name.lower(): place / name for name in class_folders(place)} if place.is_dir() else {}
+    return next((folders[name] for name in names if name in folders), None)
 
 
 def train_and_test(place: Path, names: Sequence[str]) -> tuple[Paths, Paths]:
@@ -61,12 +88,12 @@ def train_and_test(place: Path, names: Sequence[str]) -> tuple[Paths, Paths]:
     Raises:
         UsageError: Names the folder that is not as it should be.
     """
-    held = next((place / name for name in names if (place / name).is_dir()), None)
+    learned, held = train_folder(place) or place / "train", _called(place, names)
     if held is None:
-        raise UsageError(f"{place} has train, but no {' or '.join(names)} beside it")
-    train, test = _paths(place / "train"), _paths(held)
+        raise UsageError(f"{place} has {learned.name}, but no {' or '.join(names[:2])} beside it")
+    train, test = _paths(learned), _paths(held)
     if odd := sorted(train.keys() ^ test.keys()):
-        raise UsageError(f"{place / 'train'} and {held} must have the same classes; {odd[0]} is in one of them alone")
+        raise UsageError(f"{learned} and {held} must have the same classes; {odd[0]} is in one of them alone")
     return train, test
 
 
@@ -81,36 +108,74 @@ def class_folders(place: Path) -> list[str]:
 
 
 def _paths(place: Path) -> Paths:
-    """List the images of each class: every file that is not hidden is taken for one."""
-    paths = {
+    """List the images of each class, and say what other files there are; hidden ones do not count."""
+    listed = {
         name: sorted(file.path for file in os.scandir(place / name) if file.is_file() and not file.name.startswith("."))
         for name in class_folders(place)
     }
-    if len(paths) < 2:
-        hint = "" if paths else "; ILSVRC2012's validation images come without: sort them"
-        raise UsageError(f"{place} has {len(paths)} sub-folders of images, one a class; two are the least{hint}")
-    for name, files in paths.items():
-        if not files:
-            raise UsageError(f"the class {place / name} holds no images")
+    if len(listed) < 2:
+        hint = "" if listed else "; ILSVRC2012's validation images come without: sort them"
+        count = "one sub-folder" if listed else "no sub-folders"
+        raise UsageError(f"{place} has {count} of images, one a class; two are the least{hint}")
+    known = Image.registered_extensions().items()  # loads Pillow's readers
+    kinds = {end for end, kind in known if kind in Image.OPEN and kind not in NO_READERS}
+    paths = {name: [file for file in files if _is_image(file, kinds)] for name, files in listed.items()}
+    if empty := [str(place / name) for name, files in paths.items() if not files]:
+        raise UsageError(f"no images are in the class {few(empty)}; put some there, or remove the folder")
+    if other := [file for name, files in listed.items() for file in files if file not in set(paths[name])]:
+        print(f"data: skipped {len(other)} files that are no images: {few(other)}", file=sys.stderr)
     return paths
+
+
+def _is_image(file: str, kinds: Collection[str]) -> bool:
+    """Return whether a file is taken for an image, by the end of its name; what has none is looked at."""
+    stem, end = os.path.splitext(os.path.basename(file))
+    return end.lower() in kinds if end else stem.lower() not in ("readme", "license", "copying", "makefile")
+
+
+def few(names: Sequence[str]) -> str:
+    """Return names, of many the first ones."""
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 
 def _decoded(train: Paths, test: Paths, size: Size | None) -> Dataset:
     files = [file for part in (train, test) for group in part.values() for file in group]
-    decoded = []
+    decoded, damaged = list[NDArray[np.uint8]](), list[UsageError]()
     for file in files:
-        decoded.append(_decode(file, size))
+        try:
+            decoded.append(_decode(file, size))
+        except UsageError as error:
+            damaged.append(error)
+            continue
+        if len(decoded) == 1:
+            example = file
+            _refuse_too_many(len(files), decoded[0])
         shapes = [" × ".join(map(str, values.shape[:2])) for values in (decoded[-1], decoded[0])]
         if shapes[0] != shapes[1]:
             raise UsageError(
-                f"{file} has {shapes[0]} pixels, {files[0]} has {shapes[1]}; give size=[height,width] to resize all"
+                f"{file} has {shapes[0]} pixels, {example} has {shapes[1]}; give task.size=[height,width] to resize all"
             )
+    if damaged:
+        raise UsageError(
+            "; ".join(map(str, damaged[:NAMED])) + (f"; {len(damaged)} in all" if len(damaged) > 1 else "")
+        )
     channels = max(values.shape[2] for values in decoded)
     pixels = np.stack([np.broadcast_to(values, (*values.shape[:2], channels)) for values in decoded])
     images = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
     labels = [labels_of(train), labels_of(test)]
     first, last = torch.split(images, [len(part) for part in labels])
     return Dataset(LoadedImages(first, labels[0]), LoadedImages(last, labels[1]), len(train))
+
+
+def _refuse_too_many(count: int, one: NDArray[np.uint8]) -> None:
+    """Refuse images of which all together do not fit into memory, twice: as they are read, and as they are kept."""
+    needed, free = 2 * count * 3 * one.shape[0] * one.shape[1], usable_memory()
+    if free is not None and needed > free:
+        raise UsageError(
+            f"{count} images of {one.shape[0]} × {one.shape[1]} take about {needed / 1e9:.1f} GB of memory, and "
+            f"{free / 1e9:.1f} GB are free; make them smaller by task.size=[height,width], or decode them as they are "
+            "drawn, as task=imagenet_resnet18 does"
+        )
 
 
 def _decode(file: str, size: Size | None) -> NDArray[np.uint8]:
@@ -134,31 +199,3 @@ def open_image(file: str) -> Image.Image:
             return image.convert("L" if image.mode in GREY else "RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UsageError(f"{file} cannot be read as an image ({error}); repair or remove it") from error
-
-
-def read_idx(place: Path) -> Dataset:
-    """Read a folder of files named as MNIST's, compressed or not.
-
-    Raises:
-        UsageError: A file is missing or is not what its name says.
-    """
-    parts = []
-    for part in ("train", "t10k"):
-        images, labels = (_idx(place, f"{part}-{kind}") for kind in ("images-idx3-ubyte", "labels-idx1-ubyte"))
-        if len(images) != len(labels):
-            raise UsageError(f"{place}: {len(images)} images and {len(labels)} labels of {part}")
-        parts.append(LoadedImages(images[:, None], labels.long()))
-    return Dataset(parts[0], parts[1], int(max(part.labels.max() for part in parts)) + 1)
-
-
-def _idx(place: Path, name: str) -> Tensor:
-    """Read one IDX file of bytes: a magic number with the number of axes, their lengths, the values."""
-    found = next((path for path in (place / f"{name}.gz", place / name) if path.is_file()), None)
-    if found is None:
-        raise UsageError(f"{place} has neither {name} nor {name}.gz, nor one sub-folder of images a class")
-    content = gzip.decompress(found.read_bytes()) if found.suffix == ".gz" else found.read_bytes()
-    zero, kind, axes = struct.unpack_from(">HBB", content)
-    shape = struct.unpack_from(f">{axes}I", content, 4)
-    if zero or kind != 8 or len(content) != 4 + 4 * axes + int(np.prod(shape)):
-        raise UsageError(f"{found} is no IDX file of bytes")
-    return torch.from_numpy(np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape).copy())

@@ -25,7 +25,7 @@ from l2l_cli.tasks.images.augment import Augment, augmented, draw_frames, middle
 from l2l_cli.tasks.images.data import Images
 from l2l_cli.tasks.images.datasets import ENVIRONMENT, default_folder
 from l2l_cli.tasks.images.division import Division, Scheme
-from l2l_cli.tasks.images.folders import class_folders, labels_of, open_image, train_and_test
+from l2l_cli.tasks.images.folders import class_folders, labels_of, open_image, train_and_test, train_folder
 from l2l_cli.tasks.images.labelled import Fill
 
 IMAGENET = "imagenet"
@@ -148,11 +148,12 @@ def _count_classes(name: str, folder: Path) -> int:
     """Return the number of folders in ``train``, reading nothing else; ImageNet's is known without its files."""
     if name == IMAGENET and _find(name, folder) is None:
         return IMAGENET_CLASSES
-    return len(class_folders(_required(name, folder) / "train"))
+    place = _required(name, folder)
+    return len(class_folders(train_folder(place) or place))
 
 
 def _find(name: str, folder: Path) -> Path | None:
-    return next((path for path in (Path(name).expanduser(), folder / name) if (path / "train").is_dir()), None)
+    return next((path for path in (Path(name).expanduser(), folder / name) if train_folder(path) is not None), None)
 
 
 def _required(name: str, folder: Path) -> Path:
@@ -174,5 +175,5 @@ def _required(name: str, folder: Path) -> Path:
 @lru_cache(maxsize=4)
 def _index(place: Path) -> tuple[_Files, _Files]:
     """Return the training and the test images of a folder, which is listed once."""
-    train, test = train_and_test(place, ("val",))
+    train, test = train_and_test(place, ("val", "valid", "validation", "test"))
     return ([*chain(*train.values())], labels_of(train)), ([*chain(*test.values())], labels_of(test))

@@ -82,7 +82,9 @@ def test_a_number_of_images_is_taken_after_the_division():
     assert found[Phase.TEST, Split.TEST] == [*range(100, 112)]
     assert found[Phase.TUNE, Split.TRAIN] == [*range(20, 30, 2)]
     assert found[Phase.META_TRAIN, Split.TRAIN] == [*range(3, 18, 3)]
-    with pytest.raises(UsageError, match="images=13, but these has 12 training images for tune; images=null takes"):
+    with pytest.raises(
+        UsageError, match=r"images=13, but these has 12 training images for tune; task\.images=null takes"
+    ):
         Division("parts", 13, "these").shares(*MIXED, Phase.TUNE)
 
 

@@ -140,9 +140,9 @@ def test_what_is_wrong_with_a_folder_is_said(tmp_path):
     refused("val must have the same classes; n1 is in one of them alone")
     for folder in (tmp_path / "val").glob("n*"):
         folder.rename(tmp_path / folder.name)
-    refused("val has 0 sub-folders of images, one a class; two are the least; ILSVRC2012's validation images come")
+    refused("val has no sub-folders of images, one a class; two are the least; ILSVRC2012's validation images come")
     (tmp_path / "val").rmdir()
-    refused("has train, but no val beside it")
+    refused("has train, but no val or valid beside it")
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,9 @@ def test_a_number_of_images_is_all_that_is_used_and_is_spread_evenly():
     assert held == {tuple(found[row]) for row in rows[::6]}
     assert learned == {tuple(found[row]) for row in rows} - held
     assert len(shown(task, Phase.TEST)) > 500  # the test images are all used
-    with pytest.raises(UsageError, match="images=5000, but digits has 899 training images for tune; images=null takes"):
+    with pytest.raises(
+        UsageError, match=r"task\.images=5000, but digits has 899 training images for tune; task\.images=null"
+    ):
         digits_mlp(images=5000).sample(1, 0, Phase.TUNE)
 
 

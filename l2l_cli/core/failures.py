@@ -1,0 +1,141 @@
+"""What a user is told when something fails: one line for whatever a user, a disk or a network can do."""
+
+from __future__ import annotations
+
+import errno
+import sysconfig
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from traceback import FrameSummary
+
+from l2l_cli import __version__
+from l2l_cli.core.errors import L2LError, RunFailed
+
+GOES_ON = "repeat the command: it goes on from the last checkpoint"
+
+NO_PERMISSION = "change its permissions (`ls -ld` shows them), or choose another folder by output=…"
+
+REPORT = "this is a fault of l2l: please report it with the command and the lines above"
+
+DISK = {
+    errno.ENOSPC: f"free space and {GOES_ON}",
+    errno.EDQUOT: f"free space and {GOES_ON}",
+    errno.EFBIG: f"the file would be larger than is allowed here (`ulimit -f`); raise the limit and {GOES_ON}",
+    errno.EROFS: "it lies on a disk that can only be read; choose another folder, as in output=/tmp/outputs",
+    errno.EACCES: NO_PERMISSION,
+    errno.EPERM: NO_PERMISSION,
+    errno.ENOENT: "has something removed it, or its folder?  Repeat the command: it makes what it needs",
+    errno.EIO: f"the disk fails: see the system's log, or choose another folder by output=…, and {GOES_ON}",
+    errno.ESTALE: f"the file server has lost it; {GOES_ON}",
+    errno.EMFILE: f"raise the limit (`ulimit -n 4096`) or lower hardware.processes, and {GOES_ON}",
+    errno.ENFILE: f"all of this machine's are in use; {GOES_ON}",
+    errno.ENAMETOOLONG: "shorten name=… or output=…",
+    errno.ENOTDIR: "a part of that path is a file, no folder; choose another folder by output=…",
+    errno.EISDIR: "it is a folder, where a file should be; move it away",
+    errno.EEXIST: "it is a file, where a folder should be; move it away, or choose another folder by output=…",
+    errno.ELOOP: "its links lead in a circle; mend them, or choose another folder by output=…",
+    errno.EAGAIN: "the system has no room for another process; lower hardware.processes or hardware.threads",
+}
+"""What is to be done next, by the system's number of the error."""
+
+OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "cudaerrormemoryallocation")
+"""What torch says in lower case where no memory is left."""
+
+SMALLER = (
+    "take fewer episodes side by side (gradient.episodes, meta.validation_episodes, evaluation.chunk) or a shorter "
+    "gradient.window"
+)
+
+
+class UnforeseenError(RunFailed):
+    """A fault of this program, told with the lines of it that led there."""
+
+
+def failure_of(error: BaseException, place: str | Path | None = None) -> L2LError:
+    """Return what a user is told of an error: itself if it is meant for users, or else one that explains it.
+
+    ``place`` is the file or folder that was at work, for errors that name none, as that of a write to a full disk.
+    """
+    if isinstance(error, L2LError):
+        return error
+    if line := expected(error, place):
+        return RunFailed(line)
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = users_frames(frames)
+    if theirs or isinstance(error, SyntaxError | ImportError):
+        return RunFailed(_of_the_user(error, theirs))
+    shown = [_line(frame) for frame in frames if is_ours(frame.filename)]
+    return UnforeseenError("\n".join([f"l2l {__version__} failed: {_named(error)}", *shown, REPORT]))
+
+
+def users_frames(frames: Sequence[FrameSummary]) -> list[FrameSummary]:
+    """Return the frames of the user's code that this program has called; its own callers do not count."""
+    first = next((index for index, frame in enumerate(frames) if is_ours(frame.filename)), len(frames))
+    return [frame for frame in frames[first:] if not (is_ours(frame.filename) or _is_library(frame.filename))]
+
+
+def is_ours(filename: str) -> bool:
+    """Return whether a file is this program's, wherever it is installed."""
+    return filename.startswith(str(Path(__file__).parents[1]))
+
+
+def _is_library(filename: str) -> bool:
+    places = ("site-packages", "dist-packages", *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib")))
+    return filename.startswith("<") or any(place in filename for place in places)
+
+
+def expected(error: BaseException, place: str | Path | None = None) -> str:
+    """Return the line for what can happen to any program; empty for anything else."""
+    text = " ".join(str(error).split())
+    full = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+    if full or any(word in text.lower() for word in OUT_OF_MEMORY):
+        return f"out of memory{f' ({_short(text)})' if text else ''}; {SMALLER}"
+    if "can't start new thread" in text:
+        return "the system has no room for another thread; lower hardware.threads or hardware.processes (`ulimit -u`)"
+    if isinstance(error, UnicodeEncodeError) and "surrogates not allowed" in text:
+        return f"the name {error.object!r} is not valid in this system's encoding; rename the file or folder"
+    if isinstance(error, ConnectionError | TimeoutError) and not getattr(error, "filename", None):
+        return f"the connection broke ({text or type(error).__name__}); repeat the command: what is done is kept"
+    if isinstance(error, OSError) and error.errno is not None:
+        return _of_the_disk(error, place)
+    return ""
+
+
+def _of_the_disk(error: OSError, place: str | Path | None) -> str:
+    file = error.filename if error.filename2 is None else error.filename2
+    file = place if file is None else file
+    name = f"{_printable(file)}: " if file is not None else ""
+    reason = error.strerror or type(error).__name__
+    return f"{name}{reason}; {DISK.get(error.errno or 0, f'mend that and {GOES_ON}')}"
+
+
+def _of_the_user(error: BaseException, frames: Sequence[FrameSummary]) -> str:
+    """Return what is to be said of the user's own code, with the frames of it alone."""
+    if isinstance(error, SyntaxError):
+        return f"your code cannot be read: {type(error).__name__} at {error.filename}:{error.lineno}: {error.msg}"
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        who = f"{frames[-1].filename}:{frames[-1].lineno} imports" if frames else "something imports"
+        return f"{who} {error.name}, which is not installed; install it (`pip install {error.name.partition('.')[0]}`)"
+    if not frames:
+        return _named(error)
+    *outer, last = frames
+    head = f"your code raised {type(error).__name__} at {last.filename}:{last.lineno} in {last.name}"
+    text = " ".join(str(error).split())
+    return "\n".join([f"{head}: {text}" if text else head, *map(_line, outer), *([_line(last)] if last.line else [])])
+
+
+def _line(frame: FrameSummary) -> str:
+    return f"  {Path(frame.filename).name}:{frame.lineno} in {frame.name}: {frame.line}"
+
+
+def _named(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _short(text: str, most: int = 120) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _printable(file: object) -> str:
+    return file.decode(errors="replace") if isinstance(file, bytes) else str(file)

@@ -1,0 +1,101 @@
+"""Standard output and errors that no closed pipe, full disk or narrow encoding can break: no result is lost by them."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import os
+import sys
+import unicodedata
+from contextlib import suppress
+
+PLAIN = {
+    "…": "...",
+    "×": "x",
+    "−": "-",
+    "–": "-",
+    "—": "-",
+    "±": "+-",
+    "·": "*",
+    "≤": "<=",
+    "≥": ">=",
+    "≈": "~",
+    "→": "->",
+    "√": "sqrt",
+    "∞": "inf",
+    "φ": "phi",
+    "θ": "theta",
+    "ε": "epsilon",
+    "σ": "sigma",
+    "β": "beta",
+    "λ": "lambda",
+    "∇": "grad",
+    "‖": "|",
+}
+"""Text in ASCII for the signs that this program prints."""
+
+TRANSLITERATE = "l2l.transliterate"
+"""Name of the way to encode what an encoding lacks."""
+
+
+class _Lasting(io.FileIO):
+    """A file that takes what is written for nothing once its reader is gone or its disk is full."""
+
+    lost: OSError | None = None
+
+    def write(self, data: object, /) -> int:
+        """Write, or else write no more."""
+        content = memoryview(data).cast("B")  # type: ignore[arg-type]
+        try:
+            return super().write(content) or 0
+        except OSError as error:
+            self.lost = error
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nothing, self.fileno())
+            os.close(nothing)
+            return len(content)
+
+
+def protect() -> None:
+    """Make the process's own output last; what is captured or redirected in Python stays as it is."""
+    codecs.register_error(TRANSLITERATE, _transliterated)
+    for number in range(3):  # a closed one would be given to the next file that is opened
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = _lasting(sys.stdout, sys.__stdout__, 1)
+    sys.stderr = _lasting(sys.stderr, sys.__stderr__, 2)
+
+
+def lost_output() -> str:
+    """Return why output could not be written, empty if it could; a reader that has seen enough is no failure."""
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    lost = raw.lost if isinstance(raw, _Lasting) else None
+    return "" if lost is None or isinstance(lost, BrokenPipeError) else str(lost.strerror)
+
+
+def _lasting(stream: object, own: object, number: int) -> io.TextIOWrapper:
+    if stream is not own or (stream is not None and not isinstance(stream, io.TextIOWrapper)):
+        return stream  # type: ignore[return-value]
+    encoding = stream.encoding if isinstance(stream, io.TextIOWrapper) else "utf-8"
+    if isinstance(stream, io.TextIOWrapper):
+        stream.flush()
+    raw = _Lasting(number, "wb", closefd=False)
+    lines = raw.isatty() or number == 2
+    return io.TextIOWrapper(io.BufferedWriter(raw), encoding, TRANSLITERATE, line_buffering=lines)
+
+
+def _transliterated(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    part = error.object[error.start : error.end]
+    return "".join(_plain(sign) for sign in part), error.end
+
+
+def _plain(sign: str) -> str:
+    if sign in PLAIN:
+        return PLAIN[sign]
+    return unicodedata.normalize("NFKD", sign).encode("ascii", "ignore").decode() or "?"
