@@ -25,7 +25,16 @@ INSERTED = (b"\x00", b"\x1b[31m", b"\xff\xfe", b"\n", b"\r", b"\t", b"<script>",
 
 WRONG: tuple[Any, ...] = (
     *(None, True, 0, -1, 1, 10**30, 0.5, float("nan"), float("inf"), "", "x", "???", "1e400", [], {}, [[]], [None]),
-    *("../../outside/x", "/tmp/x", "a/b", "\x1b[31mred\x07", "<script>alert(1)</script>", "two\nlines", "ä\u202e", "\x00"),
+    *(
+        "../../outside/x",
+        "/tmp/x",
+        "a/b",
+        "\x1b[31mred\x07",
+        "<script>alert(1)</script>",
+        "two\nlines",
+        "ä\u202e",
+        "\x00",
+    ),
     *("${oc.env:HOME}", "${task.horizon}", "${oc.decode:[1}", "${", "~", "x" * 5000, [1, 2, 3], {"a": {"b": {}}}),
     *({"_target_": "tests.fuzz.canary.Boom"}, {"_target_": "os.system", "command": "true"}, "tests.fuzz.canary.Boom"),
     *("l2l_cli.bridge.os.system", "l2l_cli.core.files.Path", {"_target_": "l2l_cli.core.files.Path"}, ["${seed}"]),
@@ -154,7 +163,7 @@ def mutations(*kinds: str) -> st.SearchStrategy[Mutation]:
     return st.builds(Mutation, st.sampled_from(kinds or BYTES + MEANING), number, number)
 
 
-# --- What is no random damage: each of these is tried once on every file -----------------------------------------------
+# --- What is no random damage: each of these is tried once on every file ----------------------------------------------
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{chr(98 + n)}: &{chr(98 + n)} [{', '.join([f'*{chr(97 + n)}'] * 9)}]\n" for n in range(9)

@@ -26,6 +26,9 @@ from hypothesis.strategies import SearchStrategy
 
 from l2l_cli.core.errors import L2LError
 
+SLOW = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")]
+"""Marks of these tests: what an interrupted call leaves open is closed later, and is no fault of the next test."""
+
 DEADLINE = 10.0
 """Seconds after which a call counts as hanging."""
 

@@ -22,15 +22,15 @@ from l2l_cli.tasks.images.folders import read_folder
 from l2l_cli.tasks.images.labelled import Dataset
 from l2l_cli.tasks.images.on_disk import ImagesOnDisk
 from tests.fuzz.mutations import KINDS, Mutation, mutations, put
-from tests.fuzz.outcome import Faults, each, outcome
+from tests.fuzz.outcome import SLOW, Faults, each, outcome
 
-pytestmark = pytest.mark.slow
+pytestmark = SLOW
 
 
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch, tmp_path):
     """What would be downloaded is not there, and what is cached is this test's own."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "place"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     def refuse(*args: object, **kwargs: object) -> None:
         raise URLError("no network")
@@ -129,7 +129,7 @@ def test_damaged_contents(made, tmp_path, tally):
     def case(mutation: Mutation) -> None:
         path = files[(mutation.at + mutation.amount) % len(files)]
         mutation(path, files)
-        faults.judge((path.name, mutation), outcome(read, tmp_path / "place"))
+        faults.judge((path.name, mutation), outcome(read, tmp_path))
         path.write_bytes(contents[path])
 
     each(mutations(), 0.22 / len(SETS), case)
@@ -142,7 +142,7 @@ def test_something_else_in_place_of_a_file(made, tmp_path, tally):
         content = path.read_bytes()
         for kind in KINDS:
             put(kind, path, tmp_path / "outside")
-            faults.judge((path.name, kind), outcome(read, tmp_path / "place"))
+            faults.judge((path.name, kind), outcome(read, tmp_path))
             put("nothing", path, tmp_path / "outside")
             path.write_bytes(content)
     tally(faults)

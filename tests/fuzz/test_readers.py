@@ -1,4 +1,4 @@
-"""Damaged files of the program's own beside run folders: the store, a sweep's jobs, progress, rows known before, locks."""
+"""Damaged files of the program's own beside runs: the store, a sweep's jobs, progress, rows known before, locks."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from l2l_cli.results.terminal import console
 from l2l_cli.runs.progress_files import ProgressFile, stands_of
 from tests.fuzz.material import Runs, inside
 from tests.fuzz.mutations import KINDS, Mutation, mutations, put
-from tests.fuzz.outcome import Faults, each, outcome, unfit
+from tests.fuzz.outcome import SLOW, Faults, each, outcome, unfit
 
-pytestmark = pytest.mark.slow
+pytestmark = SLOW
 
 KEY = {"learner": {"lr": 0.1}, "seed": 0}
 
@@ -69,8 +69,8 @@ def progress(place: Path) -> Reader:
     ProgressFile(place / "a.json", "a piece", 3.0)
 
     def read() -> Any:
-        (stand,) = stands_of({"a": place / "a.json"}).values()
-        print(f"{stand.name}: {stand.state}, {stand.done / stand.total:.0%}, {stand.note}, on {stand.where}")
+        for stand in stands_of({"a": place / "a.json"}).values():
+            print(f"{stand.name}: {stand.state}, {stand.done / stand.total:.0%}, {stand.note}, on {stand.where}")
 
     return Reader(place / "a.json", read)
 

@@ -8,9 +8,9 @@ import pytest
 
 from tests.fuzz.material import CALLS, FILES, Runs, calls
 from tests.fuzz.mutations import BYTES, KINDS, MEANING, Mutation, mutations, put
-from tests.fuzz.outcome import Faults, digest_of, each, outcome
+from tests.fuzz.outcome import SLOW, Faults, digest_of, each, outcome
 
-pytestmark = pytest.mark.slow
+pytestmark = SLOW
 
 SHARE = 0.45 / (len(CALLS) * len(FILES))
 
