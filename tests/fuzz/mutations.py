@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import yaml
 from hypothesis import strategies as st
 
-from tests.fuzz.outcome import SECRET
+from tests.fuzz.outcome import FIFOS, SECRET
 
 BYTES = ("bit", "byte", "cut", "longer", "zeros", "swap", "twice", "without", "insert", "other file")
 MEANING = ("value", "key", "lost", "added")
@@ -211,6 +211,7 @@ def put(kind: str, path: Path, outside: Path) -> None:
             path.symlink_to(path.name)
         case "FIFO":
             os.mkfifo(path)
+            FIFOS.append(path)
         case "folder":
             path.mkdir()
         case "1 TB":

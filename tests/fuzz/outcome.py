@@ -11,8 +11,8 @@ import os
 import re
 import resource
 import signal
+import subprocess
 import sys
-import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -125,16 +125,15 @@ def outcome(call: Callable[[], Any], *writable: Path) -> Outcome:
         writable: Folders that it may write to.
     """
     value, refusal, fault = None, "", ""
-    with _watching(writable) as seen:
+    with suppress(Hang), _rescue(), _watching(writable) as seen:
         try:
             value = call()
         except L2LError as error:
             refusal, fault = str(error), unfit(str(error))
-            fault = fault and f"{fault} in {place(error)}"
-        except Hang as error:
-            fault = f"hangs in {place(error)}"
+            fault = fault and f"{fault} in {place(traceback.extract_tb(error.__traceback__))}"
         except (Exception, SystemExit) as error:
-            fault, refusal = f"{type(error).__name__} in {place(error)}", " ".join(str(error).split())[:100]
+            fault = f"{type(error).__name__} in {place(traceback.extract_tb(error.__traceback__))}"
+            refusal = " ".join(str(error).split())[:100]
     if CANARY in sys.modules:
         del sys.modules[CANARY]
         seen.append("imported a stranger's module")
@@ -152,44 +151,54 @@ def unfit(message: str) -> str:
     return ""
 
 
-def place(error: BaseException) -> str:
-    """Return the innermost function of the package on an exception's way, as file:function."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(PACKAGE)]
-    return f"{Path(frames[-1].filename).relative_to(PACKAGE)}:{frames[-1].name}" if frames else "no file of l2l_cli"
+def place(frames: traceback.StackSummary) -> str:
+    """Return the innermost function of the package, as file:function."""
+    own = [frame for frame in frames if frame.filename.startswith(PACKAGE)]
+    return f"{Path(own[-1].filename).relative_to(PACKAGE)}:{own[-1].name}" if own else "no file of l2l_cli"
 
 
 @contextmanager
 def _watching(writable: tuple[Path, ...]) -> Iterator[list[str]]:
     def late(number: int, frame: FrameType | None) -> None:
+        WATCH.seen.append(f"hangs in {place(traceback.extract_stack(frame))}")
         raise Hang
 
     before, limits = signal.signal(signal.SIGALRM, late), resource.getrlimit(resource.RLIMIT_AS)
     has = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     WATCH.seen = []
     resource.setrlimit(resource.RLIMIT_AS, (has + MEMORY, limits[1]))
-    rescue = threading.Timer(DEADLINE + 1, _release, [writable])
-    rescue.daemon = True
-    rescue.start()
     signal.setitimer(signal.ITIMER_REAL, DEADLINE)
     WATCH.allowed = (*(os.path.realpath(folder) for folder in writable), "/dev/")
     try:
         yield WATCH.seen
     finally:
         WATCH.allowed = None
-        rescue.cancel()
         signal.setitimer(signal.ITIMER_REAL, 0)
         resource.setrlimit(resource.RLIMIT_AS, limits)
         signal.signal(signal.SIGALRM, before)
 
 
-def _release(folders: tuple[Path, ...]) -> None:
-    """Let those go on that wait for a FIFO outside of Python, where no signal reaches them."""
-    WATCH.seen.append("waits for a FIFO")
-    for folder in folders:
-        for path in folder.rglob("*"):
-            if path.is_fifo():
-                with suppress(OSError):
-                    os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+FIFOS: list[Path] = []
+"""FIFOs that calls may wait for; where they do so outside of Python, only another process can let them go on."""
+
+
+@contextmanager
+def _rescue() -> Iterator[None]:
+    """Open the FIFOs for whoever waits for them when the deadline is over."""
+    if not FIFOS:
+        yield
+        return
+    script = f'sleep {DEADLINE + 1}; for fifo; do timeout 1 sh -c ": > \\"$fifo\\""; done'
+    helper = subprocess.Popen(["sh", "-c", script, "sh", *map(str, FIFOS)])
+    try:
+        yield
+    finally:
+        helper.kill()
+        helper.wait()
+        for fifo in FIFOS:  # also for the threads that a call has left behind
+            with suppress(OSError):
+                os.close(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
+        FIFOS.clear()
 
 
 class Faults:

@@ -1,8 +1,8 @@
 """Power cuts while ``meta-train`` writes: what the disk holds at that moment is mounted again, and the run goes on.
 
 The run writes into an ext4 file system on a loop device.  The file behind the device has all that the file system has
-sent to the disk, and nothing of what it still keeps in memory: a copy of it is the disk as a power cut leaves it.  It is
-read until two readings are equal, so that it is the disk of one moment.  Mounting the copy replays its journal.
+sent to the disk, and nothing of what it still keeps in memory: a copy of it is the disk as a power cut leaves it.  It
+is read until two readings are equal, so that it is the disk of one moment.  Mounting the copy replays its journal.
 
     python -m tests.fuzz.power 20
 
@@ -119,10 +119,8 @@ def main(count: int, seed: int = 0) -> int:
             is_lost = one.ended != bits or (one.lost or 0.0) > INTERVAL + SLACK
             bad += is_lost
             had = "nothing saved yet, or all done" if one.lost is None else f"{one.lost:.2f} s lost"
-            print(
-                f"{number + 1}: cut after {one.after:.1f} s, {had}: {'the same bits' if one.ended == bits else one.ended}",
-                flush=True,
-            )
+            ended = "the same bits" if one.ended == bits else one.ended
+            print(f"{number + 1}: cut after {one.after:.1f} s, {had}: {ended}", flush=True)
             shutil.rmtree(folder)
     print(f"{count} power cuts, {count - bad} survived, {bad} lost")
     return bad
