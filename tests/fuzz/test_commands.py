@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.fuzz.material import FILES, SCORED, TINY, Runs, weights_of
+from tests.fuzz.material import SCORED, TINY, Runs, weights_of
 from tests.fuzz.mutations import Mutation, put
 from tests.fuzz.outcome import SLOW, Faults, Outcome, digest_of, unfit
 from tests.fuzz.warm import LIMIT, Ended, Warm, cold
@@ -47,18 +47,24 @@ class Command(NamedTuple):
 
 
 def commands(runs: Runs) -> dict[str, Command]:
-    run, folder = str(runs.run), tuple(f"outputs/meta-train/*/{file}" for file in FILES)
-    ends = "outputs/meta-train/*/weights.safetensors"
-    compared = tuple(f"outputs/compare/*/{file}" for file in FILES[:4])
-    rows = ("outputs/here/rows/*.csv", "outputs/here/run.json", "outputs/here/config.yaml", "outputs/here/results.csv")
+    run, ends = str(runs.run), "outputs/meta-train/*/weights.safetensors"
+
+    def files(kind: str, *names: str) -> tuple[str, ...]:
+        return tuple(f"outputs/{kind}/*/{name}.*" for name in names)
+
+    own, saved = files("meta-train", "config", "run"), files("meta-train", "checkpoint", "metrics")
+    weights, lock = files("meta-train", "weights"), ("outputs/meta-train/*/.lock",)
+    compared, rows = files("compare", "config", "run", "metrics"), ("outputs/here/rows/*.csv", "outputs/here/run.json")
+    everything = (*own, *saved, *lock, *files("meta-train", "overrides"))
+    rivals = ["compare", run, "adam", *RULES]
     return {
-        "resume": Command("interrupted", ["meta-train", "--resume", run], folder, ends),
-        "repeat": Command("interrupted", ["meta-train", *TINY], folder, ends),
-        "resume a finished one": Command("finished", ["meta-train", "--resume", run], folder[:3], ends),
-        "repeat a finished one": Command("finished", ["meta-train", *TINY], folder, ends),
-        "evaluate": Command("finished", ["evaluate", "--run", run, *SCORED], folder),
-        "compare": Command("finished", ["compare", run, "adam", *RULES], (*folder[:2], *folder[5:6], *compared)),
-        "store": Command("finished", ["compare", run, "adam", *RULES], ("outputs/store/*/*.parquet",)),
+        "resume": Command("interrupted", ["meta-train", "--resume", run], everything, ends),
+        "repeat": Command("interrupted", ["meta-train", *TINY], (*own, *saved), ends),
+        "resume a finished one": Command("finished", ["meta-train", "--resume", run], own, ends),
+        "repeat a finished one": Command("finished", ["meta-train", *TINY], (*own, *weights), ends),
+        "evaluate": Command("finished", ["evaluate", "--run", run, *SCORED], (*own, *weights, *saved, *lock)),
+        "compare": Command("finished", rivals, (*weights, *compared)),
+        "store": Command("finished", rivals, ("outputs/store/*/*.parquet",)),
         "reproduce": Command("reproduced", REPRODUCE, rows, "outputs/here/results.csv", 12 * LIMIT),
     }
 

@@ -12,7 +12,7 @@ from tests.fuzz.outcome import SLOW, Faults, digest_of, each, outcome
 
 pytestmark = SLOW
 
-SHARE = 0.45 / (len(CALLS) * len(FILES))
+SHARE = 0.5 / (len(CALLS) * len(FILES))
 
 
 @pytest.fixture(scope="module")
