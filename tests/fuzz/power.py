@@ -1,0 +1,130 @@
+"""Power cuts while ``meta-train`` writes: what the disk holds at that moment is mounted again, and the run goes on.
+
+The run writes into an ext4 file system on a loop device.  The file behind the device has all that the file system has
+sent to the disk, and nothing of what it still keeps in memory: a copy of it is the disk as a power cut leaves it.  It
+is read until two readings are equal, so that it is the disk of one moment.  Mounting the copy replays its journal.
+
+    python -m tests.fuzz.power 20
+
+needs root, loop devices and mkfs.ext4; prints a line for each cut, and exits with 1 if a run ended with other bits, was
+refused, or lost more than one interval between checkpoints.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.fuzz.kills import INTERVAL, complete, moment, reference, start
+
+SIZE = 24 << 20
+"""Bytes of the disk."""
+
+SLACK = 1.0
+"""Seconds by which a busy machine may be late with a checkpoint."""
+
+
+class Cut(NamedTuple):
+    """What a power cut came to.
+
+    Attributes:
+        after: Seconds after the start of the run.
+        lost: Seconds of work that the disk does not have; None if nothing had been saved, or all had been done.
+        ended: Bits of the run that went on, or what it said.
+    """
+
+    after: float
+    lost: float | None
+    ended: str
+
+
+def why_not() -> str:
+    """Say why there can be no trial on this machine; empty if there can."""
+    if os.name != "posix" or os.geteuid() != 0:
+        return "only root may mount file systems"
+    if shutil.which("mkfs.ext4") is None:
+        return "there is no mkfs.ext4"
+    with tempfile.TemporaryDirectory() as root:
+        try:
+            with mounted(disk(Path(root, "disk")), Path(root, "place")):
+                return ""
+        except subprocess.CalledProcessError as error:
+            return f"no loop device can be mounted ({str(error.stderr or error).strip()})"
+
+
+def disk(path: Path) -> Path:
+    """Make an empty file system in a file."""
+    path.touch()
+    os.truncate(path, SIZE)
+    subprocess.run(["mkfs.ext4", "-q", "-F", str(path)], check=True, capture_output=True, text=True)
+    return path
+
+
+@contextmanager
+def mounted(image: Path, place: Path) -> Iterator[Path]:
+    """Mount the file system in a file."""
+    place.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-o", "loop", str(image), str(place)], check=True, capture_output=True, text=True)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def snapshot(image: Path) -> bytes:
+    """Read the disk as it is at one moment."""
+    before = image.read_bytes()
+    while (now := image.read_bytes()) != before:
+        before = now
+    return before
+
+
+def cut(root: Path, after: float) -> Cut:
+    """Cut the power so many seconds after the start of a run, and go on with what the disk has."""
+    image, copy = disk(root / "disk"), root / "copy"
+    with mounted(image, root / "place") as place:
+        process = start(place)
+        time.sleep(after)
+        copy.write_bytes(snapshot(image))
+        now, at_work = time.time(), process.poll() is None
+        process.kill()
+        process.communicate()
+    with mounted(copy, root / "again") as place:
+        saved = [*place.glob("outputs/meta-train/*/*.safetensors")]
+        lost = now - max(path.stat().st_mtime for path in saved) if saved and at_work else None
+        return Cut(after, lost, complete(place))
+
+
+def main(count: int, seed: int = 0) -> int:
+    """Make so many cuts; return how many runs were lost."""
+    if reason := why_not():
+        print(f"not tried: {reason}")
+        return 0
+    rng, bad = random.Random(seed), 0
+    with tempfile.TemporaryDirectory() as root:
+        (whole := Path(root, "whole")).mkdir()
+        bits, seconds = reference(whole)
+        for number in range(count):
+            (folder := Path(root, f"{number}")).mkdir()
+            one = cut(folder, moment(rng, seconds))
+            is_lost = one.ended != bits or (one.lost or 0.0) > INTERVAL + SLACK
+            bad += is_lost
+            had = "nothing saved yet, or all done" if one.lost is None else f"{one.lost:.2f} s lost"
+            ended = "the same bits" if one.ended == bits else one.ended
+            print(f"{number + 1}: cut after {one.after:.1f} s, {had}: {ended}", flush=True)
+            shutil.rmtree(folder)
+    print(f"{count} power cuts, {count - bad} survived, {bad} lost")
+    return bad
+
+
+if __name__ == "__main__":
+    sys.exit(min(1, main(*map(int, sys.argv[1:]))))
