@@ -118,8 +118,8 @@ def test_a_full_disk_is_one_line_at_whichever_call_it_is_met(call, command, monk
         met.append(arguments)
         raise OSError(errno.ENOSPC, "No space left on device", *[str(one) for one in arguments[:1] if call != "fsync"])
 
-    words = f"compare {QUICK} sgd tune.budget=1 tune.episodes=2 evaluation.episodes=4 evaluation.steps=5"
-    words = words if command == "compare" else f"meta-train {QUICK}"
+    compared = "task=quadratic task.horizon=5 sgd tune.budget=1 tune.episodes=2 evaluation.episodes=4"
+    words = f"compare {compared}" if command == "compare" else f"meta-train {QUICK}"
     with monkeypatch.context() as patch:
         patch.setattr(*place, full)
         code, _, err = run(f"{words} output={tmp_path}", patch, capsys)
@@ -269,12 +269,12 @@ CODE = {
     "in_loss": (
         "class Mine(Quadratic):\n    def loss(self, o, t):\n        return o + 'a'\n",
         "TypeError",
-        ":5 in loss",
+        ":5: TypeError",
     ),
     "at_import": ("1 / 0\n", "ZeroDivisionError", ":3 in <module>"),
     "syntax": ("def f(:\n", "SyntaxError", ":3: invalid syntax"),
     "indent": ("if 1:\npass\n", "IndentationError", ":4: "),
-    "missing": ("import nodep.inside\n", "imports nodep", "pip install nodep"),
+    "missing": ("import nodep.inside\n", "imports nodep", "which is not installed"),
     "name": ("from torch import nonsense\n", "ImportError", ":3 in <module>: cannot import name 'nonsense'"),
     "deep": ("def f(x):\n    return f(x)\nf(1)\n", "RecursionError", " in f: "),
     "exit": ("raise OSError('of mine')\n", "OSError", ":3 in <module>: of mine"),

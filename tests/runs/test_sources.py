@@ -30,7 +30,7 @@ TASK = "from l2l_cli.tasks.quadratic import Quadratic\n\n\nclass Mine(Quadratic)
 def _here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **options: Path(path).write_bytes(b""))
+    monkeypatch.setattr(Figure, "savefig", lambda figure, file, **options: file.write(b""))
     monkeypatch.setattr(Figure, "get_layout_engine", lambda figure: None)
 
 
