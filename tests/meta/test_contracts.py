@@ -10,6 +10,7 @@ import pytest
 from l2l_cli.config.groups import options
 from l2l_cli.core.errors import UsageError
 from l2l_cli.learners.descent import Descent
+from l2l_cli.meta.backprop import Backprop
 from l2l_cli.meta.contracts.hidden import check_nothing_hidden
 from l2l_cli.testing import ContractError, check_learner, check_task
 from tests.cases import PAIRS, TASKS, is_refused, pair_of
@@ -86,3 +87,17 @@ def test_every_learner_of_ours_passes(name):
         else:
             return
     pytest.fail("it fits no task")
+
+
+def first_gradient(rule, window):
+    learner, estimator = Descent(Fit(), rule), Backprop(episodes=2, window=window)
+    return estimator.estimate(learner, estimator.init(learner, 0), 0.0)[1].grad
+
+
+def test_a_window_that_nothing_of_phi_reaches_is_refused_and_a_part_of_it_has_no_gradient():
+    with pytest.raises(UsageError, match=r"no meta-gradient reaches φ of Descent \(rule\.inner\.weight, "):
+        first_gradient(zoo.Detached(), 3)
+    grad = first_gradient(zoo.Forgotten(), 3)
+    assert not grad["rule.rate"].any()
+    assert grad["rule.outer.weight"].any()
+    assert not any(value.any() for value in first_gradient(zoo.Gated(), 1).values())  # it answers before it moves

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -540,6 +541,23 @@ class NoisyEstimator(Backprop):
         return progress, estimate._replace(grad=grad)
 
 
+class Caches(Gated):
+    @cached_property
+    def scale(self):
+        return torch.tensor(0.5)
+
+    def move(self, grad):
+        return self.scale * super().move(grad)
+
+
+class TrainsItself(Rate):
+    """Moves φ within an episode."""
+
+    def move(self, grad):
+        self.rate.data.mul_(0.9)
+        return self.rate * super().move(grad)
+
+
 class HalfLSTM(CoordinatewiseLSTM):
     """Moves half as far as the rule whose compiled steps it inherits."""
 
@@ -551,7 +569,7 @@ class HalfLSTM(CoordinatewiseLSTM):
         return {name: 0.5 * value for name, value in displacement.items()}, memory
 
 
-GOOD_RULES: list[Any] = [Gated, ZeroHead, Frozen, Dropping, Double, Buffered, WithMemory, HalfLSTM]
+GOOD_RULES: list[Any] = [Gated, ZeroHead, Frozen, Dropping, Double, Buffered, WithMemory, HalfLSTM, Caches]
 
 BAD_RULES: dict[Any, str] = {
     Listed: "keeps a module in self.cells[0]",
@@ -579,6 +597,7 @@ BAD_RULES: dict[Any, str] = {
     NoisyStart: "draws from torch's global generator: randn_like at",
     OnSelf: "changes self.rule.seen",
     LeakingBuffer: "changes self.rule.mean, which leaks from one episode into the next",
+    TrainsItself: "changes self.rule.rate",
     LeakingNorm: "take track_running_stats=False",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import random
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -78,18 +79,22 @@ def _unregistered(
 
 
 def attributes_of(module: nn.Module) -> dict[str, object]:
-    """Return the values of all buffers within a module, and of all that users' modules keep on themselves.
+    """Return the values of all tensors within a module, and of all that users' modules keep on themselves.
 
     They are in a form that compares.
     """
     found: dict[str, object] = {}
     for path, part in module.named_modules():
         prefix = f"{path}." if path else ""
-        values: dict[str, object] = dict(part.named_buffers(recurse=False))
+        values: dict[str, object] = {**part._parameters, **part._buffers}
         if is_foreign(part):
-            values |= {name: value for name, value in vars(part).items() if name not in _OWN and name != "task"}
+            values |= {name: value for name, value in vars(part).items() if _counts(type(part), name)}
         found |= {f"{prefix}{name}": _comparable(value) for name, value in values.items()}
     return found
+
+
+def _counts(kind: type, name: str) -> bool:
+    return name not in _OWN and name != "task" and not isinstance(getattr(kind, name, None), cached_property)
 
 
 def _comparable(value: object) -> object:

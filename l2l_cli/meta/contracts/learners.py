@@ -60,7 +60,9 @@ class _Check:
         if isinstance(self.owner, FirstOrder):
             self.method = "update"
         steps = min(STEPS, self.task.horizon)
-        self.data = self.task.sample(EPISODES, 0, Phase.META_TRAIN).batches(0, steps)
+        self.data, self.others = (
+            self.task.sample(EPISODES, seed, Phase.META_TRAIN).batches(0, steps) for seed in (0, 1)
+        )
         self.before = attributes_of(learner)
 
     def all(self) -> None:
@@ -107,7 +109,7 @@ class _Check:
         with without_dropout(self.learner, self.task.model.module):
             repeated(self.owner, self.method, lambda: self.learner.step(state, batch), DRAWN)
         self._check_answer(answer)
-        other = batch._replace(targets=batch.targets.flip(0) + (1.0 if batch.targets.is_floating_point() else 0))
+        other = batch._replace(targets=self.others.targets[-1])
         if differing(answer, self.step(state, other)[1]):
             problem = "answers otherwise when the targets of the same step are others"
             refuse(self.owner, self.method, problem, "answer first, then learn from batch.targets")
@@ -184,8 +186,10 @@ class _Check:
 
     def _check_episodes(self) -> None:
         """See that the data of one episode do not matter to the others."""
-        others = [torch.cat([value[:, :1], value[:, 1:].roll(1, 0) * 0.5], 1) for value in self.data[:2]]
-        other = self.data._replace(inputs=others[0].to(self.data[0].dtype), targets=others[1].to(self.data[1].dtype))
+        inputs, targets = (
+            torch.cat([own[:, :1], other[:, 1:]], 1) for own, other in zip(self.data[:2], self.others[:2], strict=True)
+        )
+        other = self.data._replace(inputs=inputs, targets=targets)
         (_, plain), (_, changed) = self.walk(self.data), self.walk(other)
         for one, two in zip(plain, changed, strict=True):
             if not torch.allclose(one[0], two[0], rtol=1e-4, atol=1e-5, equal_nan=True):
@@ -194,7 +198,7 @@ class _Check:
 
     def _check_hidden(self) -> None:
         hidden = self.data._replace(shown=torch.zeros(self.data.inputs.shape[:2]))
-        other = hidden._replace(targets=hidden.targets.flip(1) * 0.5)
+        other = hidden._replace(targets=self.others.targets)
         if differing(self.walk(hidden)[1][-1], self.walk(other)[1][-1]):
             problem = "learns from targets that are hidden"
             refuse(self.owner, self.method, problem, "leave episodes alone where batch.shown is 0")
