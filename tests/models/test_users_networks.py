@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from l2l_cli.autodiff.program_writer import NotPure
 from l2l_cli.autodiff.recorder import record
@@ -181,7 +182,7 @@ def test_no_call_changes_the_module_or_counts_on(double):
         }
 
 
-TABLES = ("_parameters", "_buffers", "_modules")
+TABLES = ("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set")
 
 
 def test_batch_normalisation_normalises_by_the_batch_in_training_and_by_its_statistics_in_evaluation():
@@ -449,6 +450,43 @@ def test_a_lazy_network_is_called_before_it_is_given():
         Model(module)
     module(torch.ones(1, D))
     assert Model(module).shapes == {"0.weight": (2, D), "0.bias": (2,)}
+
+
+def test_layers_that_no_rule_knows_are_named():
+    with pytest.raises(UsageError, match=r"0 \(Embedding\) has sparse gradients.*sparse=False"):
+        Model(nn.Sequential(nn.Embedding(2, 2, sparse=True), nn.Linear(2, 2)))
+    with pytest.warns(DeprecationWarning, match="jit"):
+        scripted = torch.jit.trace(mlp(), torch.ones(1, D))
+    with pytest.raises(UsageError, match=r"is compiled by torch\.jit"):
+        Model(scripted)
+    bag = Function(lambda self, x: self.body(x), body=nn.EmbeddingBag(2, 2))
+    trained(Own(bag), Sgd(0.1))
+    with pytest.raises(UsageError, match=r"without second derivatives.*embedding_bag.*use a first-order rule"):
+        trained(Own(bag), HessianFree())
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda self, x: checkpoint(self.layer, x, use_reentrant=False),  # vmap refuses its backward pass alone
+        lambda self, x: self.seen.append(x.mean()) or self.layer(x) * len(self.seen),
+        lambda self, x: self.layer(x) * self.memo.setdefault(x.shape, x.mean()),
+        lambda self, x: self.layer(x)[x[:, 0].argsort()] * self.scale,
+    ],
+)
+def test_other_ways_to_write_a_network(forward):
+    def made(in_turn):
+        torch.manual_seed(0)
+        module = layer(forward)
+        module.seen, module.memo, module.scale = [], {}, nn.Parameter(torch.tensor(2.0))
+        return Own(module, in_turn=in_turn)
+
+    found = [trained(made(in_turn), rule()) for in_turn in (False, True) for rule in (lambda: Sgd(0.1), HessianFree)]
+    torch.testing.assert_close(found[0], found[2])
+    torch.testing.assert_close(found[1], found[3])
+    task = made(False)
+    trained(task, Sgd(0.1))
+    assert (task.model.module.seen, task.model.module.memo) == ([], {})
 
 
 def test_shared_parameters_stay_one():
