@@ -15,10 +15,11 @@ from l2l_cli.autodiff.program_writer import NotPure
 from l2l_cli.autodiff.recorder import record
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import generator, normal
-from l2l_cli.core.types import Batch, Phase
+from l2l_cli.core.types import Batch, Batches, Phase
 from l2l_cli.kernels.paths import Paths
 from l2l_cli.learners.descent import Descent
 from l2l_cli.learners.learned_init import LearnedInit
+from l2l_cli.learners.weights_in_cell import WeightsInCell
 from l2l_cli.models.model import Model, gaussian, glorot
 from l2l_cli.models.point import Point, mean_squared_error
 from l2l_cli.models.recorded_loss import RecordedLoss, by_episode
@@ -159,6 +160,16 @@ def test_a_float64_network_computes_in_float64():
     torch.testing.assert_close(outputs, model.module(inputs.double()).detach(), rtol=1e-12, atol=0)
     low = {name: value.float() for name, value in params.items()}
     assert model(low, inputs).dtype == torch.float64
+
+
+def test_a_learner_whose_cells_are_float32_moves_a_float64_network():
+    task = Own(mlp().double())
+    task.spec = task.spec._replace(examples=1)
+    learner = WeightsInCell(task, hidden=[4], sees="gradient")
+    batches = Batches(normal((2, E, 1, D), generator(0)), normal((2, E, 1, 2), generator(1)))
+    _, losses = learner.losses(learner.init(E, generator(0)), batches)
+    assert losses.dtype == torch.float64
+    assert all(value.any() for value in torch.autograd.grad(losses.sum(), list(learner.parameters())))
 
 
 # --- What a call changes ----------------------------------------------------------------------------------------------
@@ -329,6 +340,13 @@ def test_a_learned_start_differentiates_the_steps_that_were_made(double):
 def test_processes_that_share_a_batch_cannot_share_its_draws():
     with pytest.raises(UsageError, match=r"hardware.replicas=2 .* draw its own random numbers"):
         Replicated(Model(dropout()), 2, (D,))
+
+
+def test_processes_share_batches_of_whole_numbers():
+    task = zoo("frozen_embedding", DRAWN)
+    shared = Replicated(task.model, 2, (D,))
+    params, inputs = task.model.init(1, generator(0)), task.sample(1, 0, Phase.TUNE).batch(0).inputs
+    torch.testing.assert_close(shared._model(params, inputs), task.model(params, inputs))
 
 
 # --- What vmap refuses ------------------------------------------------------------------------------------------------
