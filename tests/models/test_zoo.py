@@ -124,7 +124,7 @@ def every_pair():
             yield pytest.param(name, rule, marks=[] if name in quick.get(rule, ZOO) else [pytest.mark.slow])
 
 
-@pytest.mark.parametrize(("name", "rule"), every_pair())
+@pytest.mark.parametrize(("name", "rule"), [*every_pair()])
 def test_a_rule_does_what_plain_torch_does(name, rule):
     task = zoo(name, DRAWN)
     before = copy.deepcopy(task.model.module.state_dict())
