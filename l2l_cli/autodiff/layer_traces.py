@@ -70,8 +70,7 @@ def observe(module: nn.Module, params: Params, inputs: Tensor, shifts: Params, h
                     f"{called} does not map a tensor to a tensor, and curvature by layers knows no others; use "
                     "hessian_free or a first-order rule"
                 )
-            layer_inputs[name] = arguments[0]
-            layer_outputs[name] = result + shifts[name] if shifts else result
+            layer_inputs[name], layer_outputs[name] = arguments[0], result + shifts[name] if shifts else result
             return layer_outputs[name]
 
         return hook

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 import torch
@@ -130,13 +132,32 @@ class Linearizer:
             pulled = torch.autograd.grad(outputs, list(at.values()), w, create_graph=True, materialize_grads=True)
 
         def push(v: Params) -> Tensor:
-            return torch.autograd.grad(pulled, w, [v[name] for name in at], retain_graph=True)[0]
+            with second_derivatives():
+                return torch.autograd.grad(pulled, w, [v[name] for name in at], retain_graph=True)[0]
 
         def pull(u: Tensor) -> Params:
             values = torch.autograd.grad(outputs, list(at.values()), u, retain_graph=True, materialize_grads=True)
             return dict(zip(at, values, strict=True))
 
         return Linearization(outputs.detach(), push, pull)
+
+
+@contextmanager
+def second_derivatives() -> Iterator[None]:
+    """Name what is missing where a network's layers have no second derivatives.
+
+    Raises:
+        UsageError: They have none.
+    """
+    try:
+        yield
+    except RuntimeError as error:  # NotImplementedError is one
+        if not re.search("derivative for .* is not implemented", str(error)):
+            raise
+        raise UsageError(
+            f"the network has a layer without second derivatives, which products with curvature take ({error}); use a "
+            "first-order rule, or another layer"
+        ) from error
 
 
 def laid_out(value: Tensor, strides: Strides) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
@@ -16,9 +17,6 @@ from l2l_cli.core.types import Params
 
 NetworkFunction = Callable[[Params, Tensor], Tensor]
 """(parameters (E, ...), inputs (E, N, ...)) -> outputs (E, N, ...)."""
-
-_TABLES = ("_parameters", "_buffers", "_modules")
-"""A module's tables of what belongs to it, which a call may add to."""
 
 _FUSED = ("mkldnn_rnn_layer", "_cudnn_rnn", "_scaled_dot_product")
 """Parts of the names of operations that have no second derivatives; others of torch's do the same."""
@@ -47,8 +45,8 @@ def pure(module: nn.Module, habits: Habits = NONE) -> NetworkFunction:
     """Return a module as a function of its parameters, or of some of them, and its inputs.
 
     Every call sees the buffers and the attributes that the module has.  What it changes in them, as running statistics
-    or a counter, is forgotten when it returns, so that nothing counts on over calls; within lists and other containers
-    changes stay.  Parameters that are not given have the module's own values.
+    or a counter, is forgotten when it returns, so that nothing counts on over calls.  Parameters that are not given
+    have the module's own values.
     """
     has_buffers = next(module.buffers(), None) is not None
 
@@ -82,23 +80,24 @@ class Attributes:
         for part, before in zip(self._parts, self._before, strict=True):
             vars(part).clear()
             vars(part).update(before)
-        return any(_differ(*pair) for pair in zip(self._before, after, strict=True))
+        return not all(
+            one.keys() == other.keys() and all(_same(value, other[name]) for name, value in one.items())
+            for one, other in zip(self._before, after, strict=True)
+        )
 
 
 def _attributes(module: nn.Module) -> dict[str, Any]:
-    """Return a copy of a module's attributes and tables."""
-    attributes = vars(module).copy()
-    for table in _TABLES:
-        attributes[table] = attributes[table].copy()
-    return attributes
+    """Return a module's attributes, and a copy of each plain container among them, as of the table of its buffers."""
+    return {name: value.copy() if type(value) in (dict, list, set) else value for name, value in vars(module).items()}
 
 
-def _differ(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Return whether dictionaries hold different objects, or tables that do."""
-    if one.keys() != other.keys():
-        return True
-    pairs = [(value, other[name], name in _TABLES) for name, value in one.items()]
-    return any(_differ(*pair) if is_table else pair[0] is not pair[1] for *pair, is_table in pairs)
+def _same(one: Any, other: Any) -> bool:
+    """Return whether two values are one object, or plain containers of the same objects."""
+    if type(one) is not type(other) or type(one) not in (dict, list, set):
+        return one is other
+    if type(one) is dict:
+        return one.keys() == other.keys() and all(value is other[name] for name, value in one.items())
+    return len(one) == len(other) and all(map(operator.is_, one, other))
 
 
 @contextmanager

@@ -77,7 +77,7 @@ def _try(
     Raises:
         NotPure: They differ.
     """
-    others = [_smaller(value.flip(*range(value.dim()))) for value in inputs]
+    others = [_smaller(value.flip(list(range(value.dim())))) for value in inputs]
     try:
         expected = function(*(value.clone() for value in others))
     except Exception as error:  # an order that the function refuses shows nothing; it is called every time

@@ -1,8 +1,8 @@
-"""How a network has to be called, which its first call on inputs of a shape shows; and what no network may do."""
+"""How a network has to be called, which its first call on inputs of a shape shows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -13,9 +13,6 @@ from l2l_cli.autodiff.layer_traces import ObservedPass
 from l2l_cli.autodiff.pure import Attributes, Habits, NetworkFunction, Watch, pure
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.types import Params
-
-DTYPES = (torch.float32, torch.float64)
-"""The types of parameters that can be fitted."""
 
 
 class Calls(NamedTuple):
@@ -94,60 +91,14 @@ def _changes_inputs(parts: Sequence[nn.Module], params: Params, inputs: Tensor) 
 
 
 def accepts(side_by_side: NetworkFunction, params: Params, inputs: Tensor) -> bool:
-    """Return whether a network that can be called for one episode can be called for all at once."""
-    with torch.no_grad():
+    """Return whether a network that can be called and differentiated for one episode can be so for all at once."""
+    with torch.enable_grad():
+        at = {name: value.detach().requires_grad_() for name, value in params.items()}
         try:
-            side_by_side({name: value.detach() for name, value in params.items()}, inputs)
+            torch.autograd.grad(side_by_side(at, inputs).sum(), list(at.values()), allow_unused=True)
         except Exception:  # whatever vmap objects to, of which it has no list
             return False
     return True
-
-
-def check(module: nn.Module, fitted: Mapping[str, nn.Parameter]) -> None:
-    """Refuse networks whose parameters cannot be fitted.
-
-    Args:
-        module: The network.
-        fitted: Its parameters that are to be fitted.
-
-    Raises:
-        UsageError: Parameters have no values yet, other types than float32 or float64, or several; or a layer lies in a
-            plain list, where torch does not find it.
-    """
-    if lazy := [name for name, value in module.named_parameters() if nn.parameter.is_lazy(value)]:
-        raise UsageError(
-            f"{_name(module)} has no values for {lazy[0]} yet, since it is lazy; call it once on an example first"
-        )
-    types = {value.dtype: name for name, value in reversed(list(fitted.items()))}  # the first name of each
-    for dtype, name in types.items():
-        if dtype not in DTYPES or len(types) > 1:
-            others = "".join(f", and {other} {kind}" for kind, other in types.items() if other != name)
-            raise UsageError(
-                f"{_name(module)}: parameter {name} is {dtype}{others}; parameters that are fitted are all float32 or "
-                "all float64: call .float() or .double() on the network, or freeze the others by requires_grad_(False)"
-            )
-    registered = {id(value) for part in module.modules() for value in (part, *part._parameters.values())}
-    for path, part in module.named_modules():
-        for name, value in vars(part).items():
-            if name.startswith("_"):  # torch's own
-                continue
-            if any(id(found) not in registered for found in _layers_within(value)):
-                where = f"{path}.{name}" if path else name
-                raise UsageError(
-                    f"{_name(module)}: {where} is a plain {type(value).__name__} of layers or parameters, which torch "
-                    "does not find there, so that nobody would fit them; use nn.ModuleList, nn.ModuleDict or "
-                    "nn.ParameterList"
-                )
-
-
-def _layers_within(value: object) -> Iterator[object]:
-    """Yield the modules, and the parameters that are not frozen, within nested plain containers."""
-    if isinstance(value, nn.Module) or (isinstance(value, nn.Parameter) and value.requires_grad):
-        yield value
-    elif type(value) in (list, tuple, dict, set):
-        container: Any = value
-        for part in container.values() if isinstance(value, dict) else container:
-            yield from _layers_within(part)
 
 
 def _name(module: nn.Module) -> str:

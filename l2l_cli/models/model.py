@@ -18,7 +18,8 @@ from l2l_cli.autodiff.pure import Habits, NetworkFunction, kept_draws, pure
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import normal, uniform
 from l2l_cli.core.types import Params
-from l2l_cli.models.manner import Calls, Manner, accepts, check, habits_of
+from l2l_cli.models.fittable import check
+from l2l_cli.models.manner import Calls, Manner, accepts, habits_of
 
 Draw = Callable[[str, tuple[int, ...], Generator], Tensor]
 """(name, shape, rng) -> initial values of one parameter, of that shape."""

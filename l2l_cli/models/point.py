@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from l2l_cli.autodiff.layer_traces import Fisher, LayerTrace, OutputCurvature, curvature_vectors
-from l2l_cli.autodiff.linearize import Linearization
+from l2l_cli.autodiff.linearize import Linearization, second_derivatives
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.types import Batch, Context, Params
 from l2l_cli.core.vectors import choose
@@ -182,14 +182,15 @@ class Point:
         curved = [name for name, value in grad.items() if value.requires_grad]
         if not curved:  # a loss that is linear in the parameters
             return {name: torch.zeros_like(value) for name, value in v.items()}
-        values = torch.autograd.grad(
-            [grad[name] for name in curved],
-            list(at.values()),
-            [v[name] for name in curved],
-            retain_graph=True,
-            create_graph=self._differentiable,
-            materialize_grads=True,
-        )
+        with second_derivatives():
+            values = torch.autograd.grad(
+                [grad[name] for name in curved],
+                list(at.values()),
+                [v[name] for name in curved],
+                retain_graph=True,
+                create_graph=self._differentiable,
+                materialize_grads=True,
+            )
         return dict(zip(at, values, strict=True))
 
     def layers(self, rng: Generator, fisher: Fisher = "sampled") -> dict[str, LayerTrace]:

@@ -43,12 +43,15 @@ class Fitting(NamedTuple):
     paths: Paths = EVERY_PATH
 
     def obstacle_for(self, rule: nn.Module) -> str:
-        """Return why no path of a rule can take gradients as data and compute them here; empty if one can."""
+        """Return ``obstacle``, or that a rule with a φ of another type than the network's is the one."""
         own = next((value.dtype for value in rule.parameters()), self.model.dtype)
-        if own != self.model.dtype:
-            return (
-                f"the network is {self.model.dtype} and the learned rule {own}, and the kernels have one type for both"
-            )
+        if self.obstacle or own == self.model.dtype:
+            return self.obstacle
+        return f"the network is {self.model.dtype} and the learned rule {own}, and the kernels have one type for both"
+
+    @property
+    def obstacle(self) -> str:
+        """Why no path can take gradients as data and compute them in this process; empty if one can."""
         if self.divided:
             return "hardware.replicas divide the batch, and the kernels answer it in one process"
         if self.hides_targets:

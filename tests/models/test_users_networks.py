@@ -9,15 +9,17 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from l2l_cli.autodiff.program_writer import NotPure
 from l2l_cli.autodiff.recorder import record
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import generator, normal
-from l2l_cli.core.types import Batch, Phase
+from l2l_cli.core.types import Batch, Batches, Phase
 from l2l_cli.kernels.paths import Paths
 from l2l_cli.learners.descent import Descent
 from l2l_cli.learners.learned_init import LearnedInit
+from l2l_cli.learners.weights_in_cell import WeightsInCell
 from l2l_cli.models.model import Model, gaussian, glorot
 from l2l_cli.models.point import Point, mean_squared_error
 from l2l_cli.models.recorded_loss import RecordedLoss, by_episode
@@ -160,6 +162,16 @@ def test_a_float64_network_computes_in_float64():
     assert model(low, inputs).dtype == torch.float64
 
 
+def test_a_learner_whose_cells_are_float32_moves_a_float64_network():
+    task = Own(mlp().double())
+    task.spec = task.spec._replace(examples=1)
+    learner = WeightsInCell(task, hidden=[4], sees="gradient")
+    batches = Batches(normal((2, E, 1, D), generator(0)), normal((2, E, 1, 2), generator(1)))
+    _, losses = learner.losses(learner.init(E, generator(0)), batches)
+    assert losses.dtype == torch.float64
+    assert all(value.any() for value in torch.autograd.grad(losses.sum(), list(learner.parameters())))
+
+
 # --- What a call changes ----------------------------------------------------------------------------------------------
 
 
@@ -181,7 +193,7 @@ def test_no_call_changes_the_module_or_counts_on(double):
         }
 
 
-TABLES = ("_parameters", "_buffers", "_modules")
+TABLES = ("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set")
 
 
 def test_batch_normalisation_normalises_by_the_batch_in_training_and_by_its_statistics_in_evaluation():
@@ -330,6 +342,13 @@ def test_processes_that_share_a_batch_cannot_share_its_draws():
         Replicated(Model(dropout()), 2, (D,))
 
 
+def test_processes_share_batches_of_whole_numbers():
+    task = zoo("frozen_embedding", DRAWN)
+    shared = Replicated(task.model, 2, (D,))
+    params, inputs = task.model.init(1, generator(0)), task.sample(1, 0, Phase.TUNE).batch(0).inputs
+    torch.testing.assert_close(shared._model(params, inputs), task.model(params, inputs))
+
+
 # --- What vmap refuses ------------------------------------------------------------------------------------------------
 
 
@@ -449,6 +468,43 @@ def test_a_lazy_network_is_called_before_it_is_given():
         Model(module)
     module(torch.ones(1, D))
     assert Model(module).shapes == {"0.weight": (2, D), "0.bias": (2,)}
+
+
+def test_layers_that_no_rule_knows_are_named():
+    with pytest.raises(UsageError, match=r"0 \(Embedding\) has sparse gradients.*sparse=False"):
+        Model(nn.Sequential(nn.Embedding(2, 2, sparse=True), nn.Linear(2, 2)))
+    with pytest.warns(DeprecationWarning, match="jit"):
+        scripted = torch.jit.trace(mlp(), torch.ones(1, D))
+    with pytest.raises(UsageError, match=r"is compiled by torch\.jit"):
+        Model(scripted)
+    bag = Function(lambda self, x: self.body(x), body=nn.EmbeddingBag(2, 2))
+    trained(Own(bag), Sgd(0.1))
+    with pytest.raises(UsageError, match=r"without second derivatives.*embedding_bag.*use a first-order rule"):
+        trained(Own(bag), HessianFree())
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda self, x: checkpoint(self.layer, x, use_reentrant=False),  # vmap refuses its backward pass alone
+        lambda self, x: self.seen.append(x.mean()) or self.layer(x) * len(self.seen),
+        lambda self, x: self.layer(x) * self.memo.setdefault(x.shape, x.mean()),
+        lambda self, x: self.layer(x)[x[:, 0].argsort()] * self.scale,
+    ],
+)
+def test_other_ways_to_write_a_network(forward):
+    def made(in_turn):
+        torch.manual_seed(0)
+        module = layer(forward)
+        module.seen, module.memo, module.scale = [], {}, nn.Parameter(torch.tensor(2.0))
+        return Own(module, in_turn=in_turn)
+
+    found = [trained(made(in_turn), rule()) for in_turn in (False, True) for rule in (lambda: Sgd(0.1), HessianFree)]
+    torch.testing.assert_close(found[0], found[2])
+    torch.testing.assert_close(found[1], found[3])
+    task = made(False)
+    trained(task, Sgd(0.1))
+    assert (task.model.module.seen, task.model.module.memo) == ([], {})
 
 
 def test_shared_parameters_stay_one():

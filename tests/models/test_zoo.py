@@ -12,6 +12,7 @@ from l2l_cli.core.random import generator
 from l2l_cli.core.types import Phase
 from l2l_cli.kernels.paths import Paths
 from l2l_cli.learners.descent import Descent
+from l2l_cli.learners.learned_init import LearnedInit
 from l2l_cli.models.point import Point, mean_squared_error
 from l2l_cli.optimizers.adam import Adam
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
@@ -115,8 +116,15 @@ def close(one, other, name=""):
     torch.testing.assert_close(one, other, rtol=close_to, atol=close_to / 10)
 
 
-@pytest.mark.parametrize("rule", RULES)
-@every_network
+def every_pair():
+    """Rules and networks; Adam differs from SGD, and MLHF from Hessian-free steps, only in what few networks touch."""
+    quick = {"adam": {"mlp", "double"}, "mlhf": {"frozen", "double", "gru", "unreached"}}
+    for rule in RULES:
+        for name in ZOO:
+            yield pytest.param(name, rule, marks=[] if name in quick.get(rule, ZOO) else [pytest.mark.slow])
+
+
+@pytest.mark.parametrize(("name", "rule"), [*every_pair()])
 def test_a_rule_does_what_plain_torch_does(name, rule):
     task = zoo(name, DRAWN)
     before = copy.deepcopy(task.model.module.state_dict())
@@ -164,3 +172,14 @@ def test_one_after_another_is_as_side_by_side(name):
     v = {key: torch.ones_like(value) for key, value in points[0].params.items()}
     for quantity in (lambda p: p.outputs, lambda p: p.grad, lambda p: p.hessian(v), lambda p: p.ggn(v)):
         close(*map(quantity, points), name)
+
+
+@every_network
+def test_a_learned_start_has_the_same_meta_gradient_by_recorded_programs(name):
+    found = []
+    for compiled in (False, True):
+        task = zoo(name)
+        learner = LearnedInit(task, lr=0.05, paths=Paths(compiled))
+        _, losses = learner.losses(learner.init(E, generator(1)), task.sample(E, 0, Phase.TUNE).batches(0, T))
+        found.append((losses, torch.autograd.grad(losses.sum(), list(learner.parameters()))))
+    close(*found, name)

@@ -35,7 +35,7 @@ class Own(Regression):
 
     def __init__(self, module: nn.Module, initializer: Initializer | None = None, **options):
         self.model, self.horizon = Model(module, initializer, **options), 4
-        self.words = any(isinstance(part, nn.Embedding) for part in module.modules())
+        self.words = any(isinstance(part, (nn.Embedding, nn.EmbeddingBag)) for part in module.modules())
         self.spec = Spec((D,), (2,), N)
 
     def sample(self, episodes, seed, phase):
