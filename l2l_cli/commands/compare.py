@@ -139,7 +139,7 @@ def _hand_made(name: str, prepared: Settings, settings: Settings, store: Store) 
     prepared = replace(prepared, tune=replace(prepared.tune, criterion=settings.tune.criterion))
 
     def prepare(problem: Problem) -> Tuned:
-        with Reporter(f"tune {name}", len(tunable(prepared))) as reporter:
+        with Reporter(f"tune {name}", len(tunable(prepared)), unit="settings") as reporter:
 
             def tell(share: float, note: str) -> None:
                 reporter.advance(note, share)
@@ -185,7 +185,7 @@ def _score(folder: RunFolder, planned: Comparing) -> tuple[dict[str, Standing], 
     metrics = MetricsFile(folder.path / "metrics.csv")
     metrics.truncate(0)
     standings: dict[str, Standing] = {}
-    with Reporter("score", len(planned.units)) as reporter:
+    with Reporter("score", len(planned.units), unit="contenders") as reporter:
         for unit in planned.units:
             name = unit.contender.name
             standings[name] = unit.play(planned.store)

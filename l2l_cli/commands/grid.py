@@ -137,7 +137,8 @@ def _play(grid: Grid, folder: RunFolder, store: Store) -> Iterator[Comparison]:
             metrics.append(rows_of(scores, entry.contender, seed, f"{entry.problem.name} ×{stretch:g}"))
         return Cell(standing, stretch)
 
-    with Reporter("evaluate", sum(1 + len(group) for line in grid.lines for group in line.rivals.values())) as reporter:
+    total = sum(1 + len(group) for line in grid.lines for group in line.rivals.values())
+    with Reporter("evaluate", total, unit="cells") as reporter:
         for line in grid.lines:
             longest, name = line.run.play(store), line.run.problem.name
             for stretch, group in line.rivals.items():
