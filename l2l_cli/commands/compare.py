@@ -31,10 +31,11 @@ from l2l_cli.results.statistics import bootstrap_interval
 from l2l_cli.results.store import Store
 from l2l_cli.results.tables import frame_table
 from l2l_cli.results.terminal import console
-from l2l_cli.runs.building import build_task, prepare, run_facts, store_of
+from l2l_cli.runs.building import build_learner, build_task, prepare, run_facts, store_of
 from l2l_cli.runs.contenders import hand_made_contender, identity_of_task, learned_contender, plan_of
 from l2l_cli.runs.folders import load_run, task_was_chosen
 from l2l_cli.runs.loading import load_learner
+from l2l_cli.runs.memory import refuse_excess_of_scoring
 from l2l_cli.runs.progress import Reporter
 from l2l_cli.runs.tuning import hand_made, tunable
 from l2l_cli.tasks.base import Task
@@ -79,6 +80,8 @@ def plan(settings: Settings, learners: list[str], runs: list[str], trust: list[s
     store = store_of(settings)
     learned = _meta_trained(finished, task, builder)
     prepared = {name: hand_made(name, overrides, settings, task) for name, overrides in asked.items()}
+    for one in prepared.values():
+        refuse_excess_of_scoring(settings, build_learner(one, task))
     contenders = [*learned, *(_hand_made(name, one, settings, store) for name, one in prepared.items())]
     steps = settings.evaluation.steps or task.horizon
     problem = Problem("", task, steps, plan_of(settings), identity_of_task(settings, task))
@@ -126,6 +129,7 @@ def _meta_trained(finished: Sequence[tuple[RunFolder, Settings]], task: Task, bu
     contenders = []
     for folder, saved in finished:
         learner = load_learner(folder, saved, task, builder)
+        refuse_excess_of_scoring(saved, learner)
         name = str(saved.choices.get("learner"))
         alike = [other for _, other in finished if other.choices.get("learner") == name]
         # A run is named by its learner, and by its folder where that is not enough.

@@ -32,6 +32,7 @@ from l2l_cli.results.terminal import console
 from l2l_cli.runs.building import build_learner, run_facts, variation
 from l2l_cli.runs.contenders import hand_made_contender, identity_of_task, learned_contender, plan_of, variations
 from l2l_cli.runs.loading import load_learner
+from l2l_cli.runs.memory import refuse_excess_of_scoring
 from l2l_cli.runs.progress import Reporter
 from l2l_cli.runs.tuning import hand_made, tunable
 from l2l_cli.tasks.base import Task
@@ -83,6 +84,7 @@ def plan(
     rivals = [_rival(name, settings, list(tasks.values()), store) for name in evaluation.against]
     for name, task in tasks.items():
         learner = load_learner(parent, saved, task, builder)
+        refuse_excess_of_scoring(settings, learner)
         identity = identity_of_task(settings, task, changes[name])
         base = Problem(name, task, evaluation.steps or task.horizon, plan_of(settings), identity)
         horizons = {stretch: max(1, round(base.steps * stretch)) for stretch in evaluation.stretch}
