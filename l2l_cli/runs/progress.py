@@ -10,12 +10,16 @@ from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 Relay = Callable[[float, str], None]
 """Function that is told of work that is done, or, by a negative number, of work that falls away, with a note."""
 
 EVERY = 20.0
 """Seconds between two lines where the output is not a terminal."""
+
+WIDE = 100
+"""Columns of a terminal that has room for a bar."""
 
 KNOWN_AFTER = 1.0
 """Seconds that a rate is measured for, from the first step on, before a time left is told."""
@@ -52,13 +56,13 @@ class Reporter:
     def __enter__(self) -> Self:
         """Show the bar."""
         if self._console.is_terminal and self._relay is None:
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TextColumn("{task.fields[note]}"),
-                TimeElapsedColumn(),
+            # What counts comes first: a narrow terminal cuts the rest, and has no room for the bar itself.
+            bar = [BarColumn(20)] if self._console.width >= WIDE else []
+            title = TextColumn(
+                "{task.description}", table_column=Column(max_width=self._console.width // 4, no_wrap=True)
             )
-            self._bar = Progress(*columns, console=self._console)
+            note = TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True))
+            self._bar = Progress(TimeElapsedColumn(), title, *bar, note, console=self._console)
             self._bar.start()
             self._task = self._bar.add_task(self._title, total=self._total, note="")
             self._bar.update(self._task, completed=self._done)
@@ -80,7 +84,7 @@ class Reporter:
                 self._relay(self._unsaid, note)
                 self._said, self._unsaid = time.monotonic(), 0
             return
-        text = " · ".join(part for part in (self._count(), note, self._pace(time.monotonic())) if part)
+        text = " · ".join(part for part in (self._count(), self._left(time.monotonic()), note) if part)
         if self._bar is not None:
             self._bar.update(self._task, total=self._total, completed=self._done, note=text)
         elif time.monotonic() - self._said > EVERY:
@@ -99,8 +103,8 @@ class Reporter:
             return f"{self._done:.0f} of {self._total:.0f} {self._unit}"
         return f"{self._done / self._total:.0%} of the expected work" if self._total else ""
 
-    def _pace(self, now: float) -> str:
-        """Return the rate and the time left, as far as they are known, after a step that has ended now."""
+    def _left(self, now: float) -> str:
+        """Return the time left and the rate, as far as they are known, after a step that has ended now."""
         if self._measured is None:
             self._measured = now, self._done
             return ""
@@ -109,10 +113,9 @@ class Reporter:
             return ""
         rate = f"{steps / since:.3g} {self._unit}/s" if self._unit else ""
         if self._done >= self._total:
-            return rate if self._unit else "more than was expected"
-        return " · ".join(
-            part for part in (rate, f"about {_duration((self._total - self._done) * since / steps)} left") if part
-        )
+            return rate or "more than was expected"
+        left = f"about {_duration((self._total - self._done) * since / steps)} left"
+        return f"{left} · {rate}" if rate else left
 
     def say(self, text: str) -> None:
         """Print a line."""

@@ -37,14 +37,14 @@ def test_the_time_of_the_first_update_which_compiles_is_no_measure_of_the_rest(c
         assert "left" not in last(capsys)  # "2 h left" before
         for _ in range(50):
             clock.after(1.0, lambda: reporter.advance("loss 2"))
-        assert last(capsys) == "meta-train: 43 of 101 updates · loss 2 · 1 updates/s · about 58 s left"
+        assert last(capsys) == "meta-train: 43 of 101 updates · about 58 s left · 1 updates/s · loss 2"
 
 
 def test_updates_of_an_earlier_process_are_no_measure_of_the_rate(clock, capsys):
     with Reporter("meta-train", 1000, 900, unit="updates") as reporter:
         for _ in range(31):
             clock.after(2.0, lambda: reporter.advance("loss 2"))
-        assert "0.5 updates/s · about 3 min left" in last(capsys)
+        assert "about 3 min left · 0.5 updates/s" in last(capsys)
 
 
 def test_what_is_found_done_is_taken_out_and_does_not_speed_up_the_rest(clock, capsys):
@@ -53,7 +53,7 @@ def test_what_is_found_done_is_taken_out_and_does_not_speed_up_the_rest(clock, c
         for _ in range(50):
             clock.after(2.0, lambda: reporter.advance("row", 1.0))
         # 44 of 200 are told at the last line: the 156 left take two seconds each.
-        assert last(capsys) == "reproduce: 22% of the expected work · row · about 5 min left"
+        assert last(capsys) == "reproduce: 22% of the expected work · about 5 min left · row"
 
 
 def test_work_that_takes_longer_than_expected_is_not_said_to_be_over(clock, capsys):
