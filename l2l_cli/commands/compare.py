@@ -33,10 +33,11 @@ from l2l_cli.results.store import Store
 from l2l_cli.results.tables import frame_table
 from l2l_cli.results.terminal import console
 from l2l_cli.runs.aside import settled
-from l2l_cli.runs.building import build_task, prepare, run_facts, store_of
+from l2l_cli.runs.building import build_learner, build_task, prepare, run_facts, store_of
 from l2l_cli.runs.contenders import hand_made_contender, identity_of_task, learned_contender, plan_of
 from l2l_cli.runs.folders import label_of, load_run, warn_of_changes, with_task_of
 from l2l_cli.runs.loading import load_learner
+from l2l_cli.runs.memory import refuse_excess_of_scoring
 from l2l_cli.runs.progress import Reporter
 from l2l_cli.runs.tuning import hand_made, tunable
 from l2l_cli.tasks.base import Task
@@ -84,6 +85,8 @@ def plan(settings: Settings, learners: list[str], runs: list[str], trust: list[s
     store = store_of(settings)
     learned = _meta_trained(finished, task, builder)
     prepared = {name: hand_made(name, overrides, settings, task) for name, overrides in asked.items()}
+    for one in prepared.values():
+        refuse_excess_of_scoring(settings, build_learner(one, task))
     contenders = [*learned, *(_hand_made(name, one, settings, store) for name, one in prepared.items())]
     steps = settings.evaluation.steps or task.horizon
     problem = Problem("", task, steps, plan_of(settings), identity_of_task(settings, task))
@@ -131,6 +134,7 @@ def _meta_trained(finished: Sequence[tuple[RunFolder, Settings]], task: Task, bu
     contenders = []
     for folder, saved in finished:
         learner = load_learner(folder, saved, task, builder)
+        refuse_excess_of_scoring(saved, learner)
         name = str(saved.choices.get("learner"))
         alike = [other for _, other in finished if other.choices.get("learner") == name]
         # A run is named by its learner, and by its folder where that is not enough.
@@ -144,7 +148,7 @@ def _hand_made(name: str, prepared: Settings, settings: Settings, store: Store) 
     prepared = replace(prepared, tune=replace(prepared.tune, criterion=settings.tune.criterion))
 
     def prepare(problem: Problem) -> Tuned:
-        with Reporter(f"tune {name}", len(tunable(prepared))) as reporter:
+        with Reporter(f"tune {name}", len(tunable(prepared)), unit="settings") as reporter:
 
             def tell(share: float, note: str) -> None:
                 reporter.advance(note, share)
@@ -190,7 +194,7 @@ def _score(folder: RunFolder, planned: Comparing) -> tuple[dict[str, Standing], 
     metrics = MetricsFile(folder.path / "metrics.csv")
     metrics.truncate(0)
     standings: dict[str, Standing] = {}
-    with Reporter("score", len(planned.units)) as reporter:
+    with Reporter("score", len(planned.units), unit="contenders") as reporter:
         for unit in planned.units:
             name = unit.contender.name
             standings[name] = unit.play(planned.store)

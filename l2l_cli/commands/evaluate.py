@@ -33,6 +33,7 @@ from l2l_cli.runs.building import build_task, prepare, run_facts, store_of
 from l2l_cli.runs.contenders import identity_of_task, learned_contender, plan_of
 from l2l_cli.runs.folders import label_of, load_run, warn_of_changes, with_task_of
 from l2l_cli.runs.loading import load_learner
+from l2l_cli.runs.memory import refuse_excess_of_scoring
 from l2l_cli.tasks.base import Task
 
 
@@ -69,6 +70,7 @@ def plan(settings: Settings, run_folder: str, trust: list[str]) -> Evaluating:
         return Evaluating(settings, parent, whole, whole.units, store)
     task = build_task(settings, task_builder)
     learner = load_learner(parent, saved, task, builder)
+    refuse_excess_of_scoring(settings, learner)
     contender = learned_contender(str(settings.choices["learner"]), learner, saved)
     return Evaluating(settings, parent, None, units_of([contender], _horizons(task, settings)), store)
 

@@ -36,6 +36,7 @@ from l2l_cli.runs.building import build_learner, run_facts, variation
 from l2l_cli.runs.contenders import hand_made_contender, identity_of_task, learned_contender, plan_of, variations
 from l2l_cli.runs.folders import label_of
 from l2l_cli.runs.loading import load_learner
+from l2l_cli.runs.memory import refuse_excess_of_scoring
 from l2l_cli.runs.progress import Reporter
 from l2l_cli.runs.tuning import hand_made, tunable
 from l2l_cli.tasks.base import Task
@@ -87,6 +88,7 @@ def plan(
     rivals = [_rival(name, settings, list(tasks.values()), store) for name in evaluation.against]
     for name, task in tasks.items():
         learner = load_learner(parent, saved, task, builder)
+        refuse_excess_of_scoring(settings, learner)
         identity = identity_of_task(settings, task, changes[name])
         base = Problem(name, task, evaluation.steps or task.horizon, plan_of(settings), identity)
         horizons = {stretch: max(1, round(base.steps * stretch)) for stretch in evaluation.stretch}
@@ -145,7 +147,8 @@ def _play(grid: Grid, folder: RunFolder, store: Store) -> Iterator[Comparison]:
             metrics.append(rows_of(scores, entry.contender, seed, f"{entry.problem.name} ×{stretch:g}"))
         return Cell(standing, stretch)
 
-    with Reporter("evaluate", sum(1 + len(group) for line in grid.lines for group in line.rivals.values())) as reporter:
+    total = sum(1 + len(group) for line in grid.lines for group in line.rivals.values())
+    with Reporter("evaluate", total, unit="cells") as reporter:
         for line in grid.lines:
             longest, name = line.run.play(store), line.run.problem.name
             for stretch, group in line.rivals.items():

@@ -23,7 +23,7 @@ def row(scores: Scores) -> dict[str, float | str]:
     return {
         COLUMN: mean.value,
         "sd": values.std().item(),
-        "95 % interval": f"{mean.low:.4g} … {mean.high:.4g}",
+        "95 % interval": mean.ends(".4g"),
         **{f"held-out {name}": scores.over_hidden(each).mean().item() for name, each in scores.metrics.items()},
     }
 

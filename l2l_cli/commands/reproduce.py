@@ -131,7 +131,7 @@ def _judged(
     judged = [one for one in asked if one.can_be_judged(files)]
     if not judged:
         raise RunFailed("nothing is measured yet, since all runs failed; the same command tries them again")
-    with LEDGER.of("drawing"), Reporter(f"report {request.paper}", len(judged)) as reporter:
+    with LEDGER.of("drawing"), Reporter(f"report {request.paper}", len(judged), unit="artefacts") as reporter:
         measured = [one.measured(files, folder.path) for one in judged]
         findings = []
         for one, each in zip(judged, measured, strict=True):

@@ -144,6 +144,10 @@ class PersistentES(Antithetic):
         shift = torch.zeros_like(self.noise(learner, progress))
         return progress._replace(state=Particles((progress.state,) * (2 * self.pairs), shift))
 
+    def learner_state(self, progress: Progress) -> Any:
+        """Return the first particle's."""
+        return progress.state.states[0]
+
     def estimate(self, learner: Learner[Any], progress: Progress, done: float) -> tuple[Progress, Estimate]:
         """Unroll one window with every particle; objective and loss are means over the particles."""
         progress = self.resume(learner, progress, done)

@@ -203,6 +203,10 @@ class Estimator(ABC):
         stop = horizon if self.window is None else min(start + self.window, horizon)
         return self.episode(learner, progress).batches(start, stop)
 
+    def learner_state(self, progress: Progress) -> Any:
+        """Return the learner's state, one of them where there are several."""
+        return progress.state
+
     def reached(self, progress: Progress, batches: Batches) -> float:
         """Return the fraction of the episode that is over after a window."""
         return (int(progress.step) + batches.steps) / int(progress.horizon)

@@ -16,6 +16,7 @@ from l2l_cli.core.tree import all_finite
 from l2l_cli.core.vectors import flattened, unflattened
 from l2l_cli.learners.base import Learner, phi_of
 from l2l_cli.meta.gradient import Estimate, Estimator, set_phi
+from l2l_cli.meta.non_finite import first_non_finite
 from l2l_cli.meta.plan import DROPS, MetaPlan
 from l2l_cli.meta.training import Training, Update, Validation
 from l2l_cli.optimizers.base import FirstOrder
@@ -113,7 +114,7 @@ class MetaTraining(Training):
         self.number += 1
         norm = float(grad.norm())
         if not (math.isfinite(loss) and math.isfinite(norm) and finite):
-            return self._skip(loss, norm, done)
+            return self._skip(estimate, loss, norm, done)
         self._progress = progress
         self.note(loss)
         self._move(grad, norm)
@@ -129,17 +130,26 @@ class MetaTraining(Training):
         )
         return sums[:-2] / max(1.0, float(sums[-1])), float(sums[-2]) / self._estimator.episodes, finite
 
-    def _skip(self, loss: float, norm: float, done: float) -> Update:
+    def _skip(self, estimate: Estimate, loss: float, norm: float, done: float) -> Update:
         """Leave φ as it is and begin new episodes, since the state of the present ones is not finite."""
         self.skipped += 1
         if self.skipped > SKIPPED_SHARE * max(self.number, 100):
             raise RunFailed(
-                f"{self.skipped} of {self.number} updates had a non-finite loss or meta-gradient, the last one "
-                f"update {self.number}; lower optimizer.lr, gradient.window or meta.clip"
+                f"{self.skipped} of {self.number} updates had a non-finite loss or meta-gradient; in the last one "
+                f"{self._where_first(estimate, done)}"
             )
         seed, draw = int(self._progress.seed), int(self._progress.draw) + 1
         self._progress = self._estimator.begin(self.learner, seed, draw, done)
         return Update(self.number, loss, norm, skipped=True)
+
+    def _where_first(self, estimate: Estimate, done: float) -> str:
+        """Return where the present window, made again from where it began, stops being finite."""
+        progress = self._estimator.resume(self.learner, self._progress, done)
+        learner = self._estimator.on_present(self.learner, progress)
+        batches = self._estimator.window_of(learner, progress)
+        return first_non_finite(
+            learner, self._estimator.learner_state(progress), batches, int(progress.step), estimate.grad
+        )
 
     @torch.no_grad()
     def _move(self, grad: Tensor, norm: float) -> None:

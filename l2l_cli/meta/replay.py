@@ -208,6 +208,10 @@ class Replayed(Estimator, ABC):
         draw_of, step = (torch.tensor(value, device="cpu") for value in (stored.draw, stored.age))
         return progress._replace(draw=draw_of, step=step, state=replay._replace(state=state, slots=slots))
 
+    def learner_state(self, progress: Progress) -> Any:
+        """Return the learner's own part."""
+        return progress.state.state
+
     def window_of(self, learner: Learner[Any], progress: Progress) -> Batches:
         """Return the data of the next window."""
         start = int(progress.state.windows) * self.steps

@@ -109,14 +109,19 @@ def refuse_excess(settings: Settings, learner: Learner[Any], estimator: Estimato
         raise UsageError(_excess(settings, needed, free, f"meta.validation_episodes={validations}", cure))
 
 
-def refuse_excess_of_scoring(settings: Settings, learner: Learner[Any], chunk: int) -> None:
-    """Refuse to score a learner on so many episodes side by side where that takes more memory than there is.
+def refuse_excess_of_scoring(settings: Settings, learner: Learner[Any]) -> None:
+    """Refuse to score a learner where its episodes side by side take more memory than there is.
+
+    Learners that fit no network have states too small to count.
 
     Raises:
-        UsageError: It does; names what would fit.
+        UsageError: They do; names what would fit.
     """
-    free, scoring = free_bytes(settings), scoring_footprint(learner)
-    if free is not None and (needed := scoring.total(chunk, 1)) > free:
+    free, chunk = free_bytes(settings), min(settings.evaluation.chunk, settings.evaluation.episodes)
+    if free is None or not isinstance(learner, Descent):
+        return
+    scoring = scoring_footprint(learner)
+    if (needed := scoring.total(chunk, 1)) > free:
         found = scoring.fitting(chunk, 1, free)
         cure = f"evaluation.chunk={found[0]} would fit" if found else LARGER
         raise UsageError(_excess(settings, needed, free, f"{chunk} episodes side by side", cure))

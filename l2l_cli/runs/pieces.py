@@ -74,8 +74,8 @@ def carry_out_here(pieces: Sequence[Piece], folder: Path, processes: int, title:
     for one in carried:
         one.path.unlink(missing_ok=True)
     failures: dict[str, L2LError] = {}
-    with Reporter(title, sum(piece.seconds for piece in pieces)) as reporter:
-        shown = _Shown(reporter, {one.piece.key: one.path for one in carried})
+    with Reporter(title, sum(piece.seconds for piece in pieces), unit="") as reporter:
+        shown = _Shown(reporter, carried)
 
         def ended(index: int, error: L2LError | None) -> None:
             piece = pieces[index]
@@ -93,14 +93,19 @@ def carry_out_here(pieces: Sequence[Piece], folder: Path, processes: int, title:
 class _Shown:
     """What the reporter has shown of the pieces' progress so far."""
 
-    def __init__(self, reporter: Reporter, paths: dict[str, Path]) -> None:
-        self._reporter, self._paths, self._done = reporter, paths, 0.0
+    def __init__(self, reporter: Reporter, carried: Sequence[Carrying]) -> None:
+        self._reporter, self._paths = reporter, {one.piece.key: one.path for one in carried}
+        self._done, self._total = 0.0, sum(one.piece.seconds for one in carried)
+        self._seconds = {one.piece.key: one.piece.seconds for one in carried}
 
     def look(self) -> None:
         """Show what is new."""
-        stands = stands_of(self._paths).values()
-        done = sum(stand.total if stand.state == "done" else stand.done for stand in stands)
-        if stands:
-            latest = max(stands, key=lambda stand: stand.when)
-            self._reporter.advance(latest.note, done - self._done)
-            self._done = done
+        stands = stands_of(self._paths)
+        done = sum(stand.total if stand.state == "done" else stand.done for stand in stands.values())
+        total = sum(stands[key].total if key in stands else seconds for key, seconds in self._seconds.items())
+        if stands and (done, total) != (self._done, self._total):
+            latest = max(stands.values(), key=lambda stand: stand.when)
+            ended = sum(stand.state == "done" for stand in stands.values())
+            self._reporter.drop(self._total - total)
+            self._reporter.advance(f"{ended} of {len(self._paths)} runs done · {latest.note}", done - self._done)
+            self._done, self._total = done, total

@@ -9,46 +9,62 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 Relay = Callable[[float, str], None]
+"""Function that is told of work that is done, or, by a negative number, of work that falls away, with a note."""
 
 EVERY = 20.0
 """Seconds between two lines where the output is not a terminal."""
 
+WIDE = 100
+"""Columns of a terminal that has room for a bar."""
+
+KNOWN_AFTER = 1.0
+"""Seconds that a rate is measured for, from the first step on, before a time left is told."""
+
 
 class Reporter:
     """Counts the steps of a piece of work and shows rate, time left and the latest loss.
+
+    The rate is measured from the end of the first step on: what comes before, as compilation, is done once.
 
     Args:
         title: Name of the work.
         total: Number of steps in all.
         done: Number of steps that an interrupted run has made before.
         relay: Function that gets the steps and a note once a second, for work in other processes; nothing is shown.
+        unit: Name of the steps, in the plural; empty where they are expected seconds, which are shown as a share.
     """
 
-    def __init__(self, title: str, total: float, done: float = 0, relay: Relay | None = None) -> None:
+    def __init__(
+        self, title: str, total: float, done: float = 0, relay: Relay | None = None, unit: str = "steps"
+    ) -> None:
         self._title = title
         self._total = total
-        self._done = self._before = done
+        self._done = done
+        self._unit = unit
+        self._measured: tuple[float, float] | None = None  # time and steps at the end of the first step
         self._relay = relay
         self._unsaid = done
         self._console = Console(file=sys.stderr)
         self._bar: Progress | None = None
         self._task = TaskID(0)
-        self._began = self._said = time.monotonic()
+        self._said = time.monotonic()
 
     def __enter__(self) -> Self:
         """Show the bar."""
         if self._console.is_terminal and self._relay is None:
-            columns = (
-                TextColumn("{task.description}", markup=False),
-                BarColumn(),
-                TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[note]}", markup=False),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(),
+            # What counts comes first: a narrow terminal cuts the rest, and has no room for the bar itself.
+            bar = [BarColumn(20)] if self._console.width >= WIDE else []
+            title = TextColumn(
+                "{task.description}",
+                markup=False,
+                table_column=Column(max_width=self._console.width // 4, no_wrap=True),
             )
-            self._bar = Progress(*columns, console=self._console)
+            note = TextColumn("{task.fields[note]}", markup=False, table_column=Column(no_wrap=True))
+            self._bar = Progress(TimeElapsedColumn(), title, *bar, note, console=self._console)
             self._bar.start()
             self._task = self._bar.add_task(self._title, total=self._total, note="")
             self._bar.update(self._task, completed=self._done)
@@ -70,15 +86,38 @@ class Reporter:
                 self._relay(self._unsaid, note)
                 self._said, self._unsaid = time.monotonic(), 0
             return
-        elapsed = time.monotonic() - self._began
-        rate = (self._done - self._before) / max(elapsed, 1e-9)
-        text = f"{note} · {rate:.3g}/s"
+        text = " · ".join(part for part in (self._count(), self._left(time.monotonic()), note) if part)
         if self._bar is not None:
-            self._bar.update(self._task, completed=self._done, note=text)
+            self._bar.update(self._task, total=self._total, completed=self._done, note=text)
         elif time.monotonic() - self._said > EVERY:
             self._said = time.monotonic()
-            left = (self._total - self._done) / max(rate, 1e-9)
-            self.say(f"{self._title}: {self._done:.0f}/{self._total:.0f} {text} · {duration(left)} left")
+            self.say(f"{self._title}: {text}")
+
+    def drop(self, steps: float) -> None:
+        """Take out steps that need not be made, as of what is found done; they are no measure of the rate."""
+        if self._relay is not None:
+            self.advance("known", steps)
+            return
+        self._total = max(self._done, self._total - steps)
+
+    def _count(self) -> str:
+        if self._unit:
+            return f"{self._done:.0f} of {self._total:.0f} {self._unit}"
+        return f"{self._done / self._total:.0%} of the expected work" if self._total else ""
+
+    def _left(self, now: float) -> str:
+        """Return the time left and the rate, as far as they are known, after a step that has ended now."""
+        if self._measured is None:
+            self._measured = now, self._done
+            return ""
+        since, steps = now - self._measured[0], self._done - self._measured[1]
+        if since < KNOWN_AFTER or steps <= 0:
+            return ""
+        rate = f"{steps / since:.3g} {self._unit}/s" if self._unit else ""
+        if self._done >= self._total:
+            return rate or "more than was expected"
+        left = f"about {duration((self._total - self._done) * since / steps)} left"
+        return f"{left} · {rate}" if rate else left
 
     def say(self, text: str) -> None:
         """Print a line."""
@@ -96,7 +135,7 @@ class ExpectedWork:
     """
 
     def __init__(self, told: Relay, name: str, seconds: float) -> None:
-        self._told, self._name, self._left = told, name, seconds
+        self._told, self._name, self._left, self._seconds = told, name, seconds, seconds
 
     def tell(self, seconds: float, note: str) -> None:
         """Tell of seconds that have passed, with a note on the work."""
@@ -105,8 +144,8 @@ class ExpectedWork:
         self._told(passed, f"{self._name}: {note}")
 
     def end(self) -> None:
-        """Tell of the rest, as where a run was found done."""
-        self._told(self._left, f"{self._name}: done")
+        """Tell of the rest; where nothing was told of before, since it was found done, all of it falls away."""
+        self._told(self._left if self._left < self._seconds else -self._left, f"{self._name}: done")
         self._left = 0.0
 
 

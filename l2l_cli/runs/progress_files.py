@@ -57,8 +57,9 @@ class ProgressFile:
         self.say("running", "begins")
 
     def tell(self, seconds: float, note: str) -> None:
-        """Count expected seconds that are over, with a note on the work."""
-        self._done += seconds
+        """Count expected seconds that are over, or by a negative number such as fall away, with a note on the work."""
+        self._done += max(0.0, seconds)
+        self._total += min(0.0, seconds)
         if time.monotonic() - self._written > SELDOM:
             self.say("running", note)
 

@@ -136,7 +136,7 @@ def _trials(
     trials: list[Entries] = [trial for trial, _ in takewhile(lambda pair: pair[1].items() <= pair[0].items(), pairs)]
     title = f"search {settings.run_name} seed {settings.seed}"
     total, before = search.trials * search.updates, len(trials) * search.updates
-    with Reporter(title, total, before, relay) as reporter, STOP.held():
+    with Reporter(title, total, before, relay, "updates") as reporter, STOP.held():
         for values in drawn[len(trials) :]:
             asked = with_values(settings, values)
             asked.meta = replace(asked.meta, updates=search.updates)
@@ -157,7 +157,7 @@ def _known_or_run(
     """Return what a trial came to, from the store if it was run before."""
     kept = _kept(asked, training.learner.task, store)
     if found := kept.find(values):
-        reporter.advance("trial known", asked.meta.updates)
+        reporter.drop(asked.meta.updates)
         return {name: found.facts[name] for name in ("validation", "updates")}
     begin(asked)
     with measured(kept.activity) as cost:

@@ -180,7 +180,7 @@ def _loop(members: Sequence[_Member], relay: Relay | None) -> None:
     first, last = members[0], time.monotonic()
     plan, seeds = first.settings.meta, ", ".join(str(member.settings.seed) for member in members)
     title = f"meta-train {first.settings.run_name} seed{'s' if len(members) > 1 else ''} {seeds}"
-    reporting = Reporter(title, plan.updates, first.training.number, relay)
+    reporting = Reporter(title, plan.updates, first.training.number, relay, "updates")
     with LEDGER.of("training"), reporting as reporter, STOP.held():
         # Members stand at the same number throughout, so their records are of one kind, unless patience ends one.
         for records in zip_longest(*(member.training.records() for member in members)):

@@ -69,3 +69,15 @@ def test_where_nothing_fits_the_message_says_so(monkeypatch):
 def test_where_free_memory_is_unknown_nothing_is_refused(monkeypatch):
     monkeypatch.setattr(memory, "usable_memory", lambda: None)
     training_of(compose("meta-train", ["task=quadratic"]))
+
+
+def test_scoring_that_takes_too_much_is_refused_before_a_folder_is_made(monkeypatch, tmp_path):
+    from l2l_cli.commands import compare
+
+    monkeypatch.setattr(memory, "usable_memory", lambda: 50 * 10**6)
+    settings = compose(
+        "compare", ["task=quadratic", "task.dimension=500", "evaluation.episodes=1024", f"output={tmp_path}"]
+    )
+    with pytest.raises(UsageError, match=r"1024 episodes side by side.*evaluation.chunk=\d+ would fit"):
+        compare.run(settings, ["adam"], [], [])
+    assert not list(tmp_path.iterdir())

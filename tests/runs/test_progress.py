@@ -1,0 +1,79 @@
+"""Progress says what is true: rates without compilation and without what was found done, and units."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from l2l_cli.runs.progress import EVERY, ExpectedWork, Reporter
+from l2l_cli.runs.progress_files import ProgressFile, stands_of
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self, monkeypatch):
+        self.now = 100.0
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+
+    def after(self, seconds, act):
+        self.now += seconds
+        act()
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    return Clock(monkeypatch)
+
+
+def last(capsys):
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+def test_the_time_of_the_first_update_which_compiles_is_no_measure_of_the_rest(clock, capsys):
+    with Reporter("meta-train", 101, unit="updates") as reporter:
+        clock.after(72.0, lambda: reporter.advance("loss 1"))
+        assert "left" not in last(capsys)  # "2 h left" before
+        for _ in range(50):
+            clock.after(1.0, lambda: reporter.advance("loss 2"))
+        assert last(capsys) == "meta-train: 43 of 101 updates · about 58 s left · 1 updates/s · loss 2"
+
+
+def test_updates_of_an_earlier_process_are_no_measure_of_the_rate(clock, capsys):
+    with Reporter("meta-train", 1000, 900, unit="updates") as reporter:
+        for _ in range(31):
+            clock.after(2.0, lambda: reporter.advance("loss 2"))
+        assert "about 3 min left · 0.5 updates/s" in last(capsys)
+
+
+def test_what_is_found_done_is_taken_out_and_does_not_speed_up_the_rest(clock, capsys):
+    with Reporter("reproduce", 1000.0, unit="") as reporter:
+        clock.after(1.0, lambda: reporter.drop(800.0))
+        for _ in range(50):
+            clock.after(2.0, lambda: reporter.advance("row", 1.0))
+        # 44 of 200 are told at the last line: the 156 left take two seconds each.
+        assert last(capsys) == "reproduce: 22% of the expected work · about 5 min left · row"
+
+
+def test_work_that_takes_longer_than_expected_is_not_said_to_be_over(clock, capsys):
+    with Reporter("reproduce", 10.0, unit="") as reporter:
+        for _ in range(10):
+            clock.after(EVERY + 1, lambda: reporter.advance("row", 1.0))
+        clock.after(EVERY + 1, lambda: reporter.advance("row", 0.0))
+        text = last(capsys)
+        assert "100% of the expected work" in text
+        assert "more than was expected" in text
+        assert "left" not in text
+
+
+def test_a_reused_run_leaves_the_piece_s_total_and_a_run_that_was_quick_counts_as_done(tmp_path):
+    progress = ProgressFile(tmp_path / "a.json", "a", 100.0)
+    found = ExpectedWork(progress.tell, "training", 60.0)
+    found.end()
+    quick = ExpectedWork(progress.tell, "scoring", 40.0)
+    quick.tell(10.0, "step 1")
+    quick.end()
+    progress.say("running", "")
+    stand = stands_of({"a": tmp_path / "a.json"})["a"]
+    assert (stand.done, stand.total) == (40.0, 40.0)
