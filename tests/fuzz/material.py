@@ -31,7 +31,7 @@ SCORED = "evaluation.episodes=4 evaluation.steps=5 evaluation.stretch=[1] hardwa
 
 FILES = (
     *("config.yaml", "run.json", "overrides.txt", "metrics.csv", ".lock", "weights.safetensors"),
-    "checkpoint.safetensors",
+    *("checkpoint.safetensors", "checkpoint.previous.safetensors"),
 )
 """Files of a run's folder."""
 

@@ -90,7 +90,7 @@ def checkpoints(place: Path, seconds: float) -> set[int]:
     until, times = time.monotonic() + seconds, set[int]()
     while True:
         with suppress(OSError):
-            times |= {path.stat().st_mtime_ns for path in place.glob("outputs/meta-train/*/checkpoint.safetensors")}
+            times |= {path.stat().st_mtime_ns for path in place.glob("outputs/meta-train/*/checkpoint*.safetensors")}
         if time.monotonic() >= until:
             return times
         time.sleep(0.002)
