@@ -112,10 +112,15 @@ class Runs:
     def _ends(self, place: Path, command: Callable[[], object]) -> str:
         """Return what a run ends with; damaged weights of a finished run that are left as they were are no new ones."""
         weights = place / self.run / WEIGHTS
-        before = weights.stat() if weights.is_file() else None
+
+        def state() -> tuple[int, int]:
+            found = weights.stat()
+            return found.st_ino, found.st_mtime_ns
+
+        before = state() if weights.is_file() else None
         with inside(place):
             command()
-        return self.bits if weights.stat() == before else weights_of(place / self.run)
+        return self.bits if state() == before else weights_of(place / self.run)
 
 
 def weights_of(run: Path) -> str:
