@@ -92,6 +92,8 @@ def a_lock(place: Path) -> Reader:
         with ExitStack() as stack:
             if (path := run.path / ".lock").is_file() and not path.is_symlink():
                 fcntl.flock(stack.enter_context(path.open("a")), fcntl.LOCK_EX)
+                with run.lock(patience=0):
+                    raise AssertionError("locked twice")
             with run.lock(patience=0):
                 return
 
