@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from tests.fuzz.kills import ROOT, TRAINING, complete
 from tests.fuzz.material import weights_of
 
-EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.truncate"}
+EVENTS = {"open", "os.rename", "os.link", "os.remove", "os.mkdir", "os.truncate"}
 """Audit events at which a run is looked at; and before and after each synchronisation."""
 
 
@@ -125,7 +125,7 @@ def checkpoints(moments: list[Moment]) -> list[bytes]:
 
 
 def _checkpoint(moment: Moment) -> list[bytes]:
-    found = [names.get("checkpoint.safetensors") for names in moment.names.values()]
+    found = [names[key] for names in moment.names.values() for key in names if key.startswith("checkpoint")]
     return [moment.contents[inode] for inode in found if inode in moment.contents]
 
 
@@ -145,7 +145,7 @@ def main(count: int, seed: int = 0) -> int:
             seen = {inode: data for moment in moments[: index + 1] for inode, data in moment.contents.items()}
             place = Path(root, f"{number}")
             crashed(moments[index], seen, str(whole), place, rng)
-            had = [path.read_bytes() for path in place.glob("outputs/meta-train/*/checkpoint.safetensors")]
+            had = [path.read_bytes() for path in place.glob("outputs/meta-train/*/checkpoint*.safetensors")]
             before = checkpoints(moments[: index + 1])
             is_late = len(before) > 1 and not any(one in before[-2:] for one in had)
             ended = complete(place)

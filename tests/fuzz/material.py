@@ -31,7 +31,7 @@ SCORED = "evaluation.episodes=4 evaluation.steps=5 evaluation.stretch=[1] hardwa
 
 FILES = (
     *("config.yaml", "run.json", "overrides.txt", "metrics.csv", ".lock", "weights.safetensors"),
-    "checkpoint.safetensors",
+    *("checkpoint.safetensors", "checkpoint.previous.safetensors"),
 )
 """Files of a run's folder."""
 
@@ -112,10 +112,15 @@ class Runs:
     def _ends(self, place: Path, command: Callable[[], object]) -> str:
         """Return what a run ends with; damaged weights of a finished run that are left as they were are no new ones."""
         weights = place / self.run / WEIGHTS
-        before = weights.read_bytes() if weights.is_file() else None
+
+        def state() -> tuple[int, int]:
+            found = weights.stat()
+            return found.st_ino, found.st_mtime_ns
+
+        before = state() if weights.is_file() else None
         with inside(place):
             command()
-        return self.bits if weights.read_bytes() == before else weights_of(place / self.run)
+        return self.bits if state() == before else weights_of(place / self.run)
 
 
 def weights_of(run: Path) -> str:

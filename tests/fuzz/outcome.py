@@ -89,16 +89,17 @@ class _Watch:
                 self._written(path)
         elif event in CHANGES:
             for path in arguments[: CHANGES[event]]:
-                self._written(path)
+                self._written(path, event not in ("os.rename", "os.remove", "os.link"))
 
-    def _written(self, path: Any) -> None:
+    def _written(self, path: Any, follows: bool = True) -> None:
         allowed, self.allowed = self.allowed, None  # what follows is this class's own
         try:
             if isinstance(path, int) or allowed is None:
                 return
             name = os.fsdecode(path)
-            real = os.path.join(os.path.realpath(os.path.dirname(name) or "."), os.path.basename(name))
-            real = os.path.realpath(real) if os.path.exists(real) else real
+            # What removes or renames a link leaves alone where it leads.
+            parent = os.path.join(os.path.realpath(os.path.dirname(name) or "."), os.path.basename(name))
+            real = os.path.realpath(name) if follows else parent
             if not real.startswith(allowed):
                 self.seen.append(f"changed {Path(name).name} outside of the output")
         finally:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tests.fuzz.material import CALLS, FILES, Runs, calls
@@ -61,11 +59,3 @@ def test_something_else_in_place_of_a_file(name, file, runs, tmp_path, capsys, t
         faults.judge((file, what), ended)
         capsys.readouterr()
     tally(faults)
-
-
-def test_a_write_is_seen(tmp_path):
-    """The harness itself."""
-    inside = tmp_path / "inside"
-    inside.mkdir()
-    assert outcome(lambda: (inside / "a").write_text("x"), inside).fault == ""
-    assert "changed b outside" in outcome(lambda: Path(tmp_path / "b").write_text("x"), inside).fault
