@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch._ops import OpOverload
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -142,6 +143,6 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return func(*args, **(kwargs or {}))
 
 
-def is_random(operation: Any) -> bool:
+def is_random(operation: OpOverload) -> bool:
     """Return whether an operation of torch draws random numbers."""
     return bool(torch.Tag.nondeterministic_seeded in operation.tags)

@@ -144,7 +144,7 @@ class PersistentES(Antithetic):
         shift = torch.zeros_like(self.noise(learner, progress))
         return progress._replace(state=Particles((progress.state,) * (2 * self.pairs), shift))
 
-    def learner_state(self, progress: Progress) -> Any:
+    def learner_state(self, progress: Progress) -> object:
         """Return the first particle's."""
         return progress.state.states[0]
 

@@ -203,7 +203,7 @@ class Estimator(ABC):
         stop = horizon if self.window is None else min(start + self.window, horizon)
         return self.episode(learner, progress).batches(start, stop)
 
-    def learner_state(self, progress: Progress) -> Any:
+    def learner_state(self, progress: Progress) -> object:
         """Return the learner's state, one of them where there are several."""
         return progress.state
 

@@ -208,7 +208,7 @@ class Replayed(Estimator, ABC):
         draw_of, step = (torch.tensor(value, device="cpu") for value in (stored.draw, stored.age))
         return progress._replace(draw=draw_of, step=step, state=replay._replace(state=state, slots=slots))
 
-    def learner_state(self, progress: Progress) -> Any:
+    def learner_state(self, progress: Progress) -> object:
         """Return the learner's own part."""
         return progress.state.state
 

@@ -153,7 +153,7 @@ class _Check:
             problem = f"changes {', '.join(changed)} in the state, a Python number, which checkpoints do not hold"
             refuse(self.owner, self.method, problem, "make it a tensor")
 
-    def _check_predict(self, state: Any) -> None:
+    def _check_predict(self, state: object) -> None:
         inputs, kept = self.data.at(0).inputs, copied(state)
         with calling(self.learner, "predict"), drawn(0):
             answer = self.learner.predict(state, inputs)

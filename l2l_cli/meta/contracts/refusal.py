@@ -101,7 +101,7 @@ class LineWatch(TorchFunctionMode):
         self.places: list[str] = []
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self, func: Callable[..., Any], types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Note a call, and make it."""
         given = kwargs or {}

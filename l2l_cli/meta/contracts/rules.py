@@ -16,7 +16,7 @@ from l2l_cli.models.point import Point
 from l2l_cli.optimizers.base import FirstOrder, Optimizer
 
 
-def check_displacement(rule: Optimizer[Any], point: Point, memory: Any) -> None:
+def check_displacement(rule: Optimizer[Any], point: Point, memory: object) -> None:
     """Check what a rule returns at a point.
 
     Raises:
