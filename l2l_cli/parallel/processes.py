@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from l2l_cli.core.errors import L2LError, RunFailed, UsageError
+from l2l_cli.core.errors import L2LError, RunFailed
 from l2l_cli.core.failures import failure_of
 from l2l_cli.core.stop import STOP
 
@@ -106,9 +106,11 @@ class Worker:
             raise self.lost() from error
         if ended.stopped:
             raise KeyboardInterrupt
+        if ended.trace:
+            failed = RunFailed(f"{self.name} failed: {ended.error}")
+            failed.add_note(ended.trace)
+            raise failed
         if ended.error is not None:
-            if not isinstance(ended.error, UsageError):
-                ended.error.add_note(ended.trace)
             raise ended.error
         return ended.result
 
@@ -171,8 +173,7 @@ def _carried_out(work: Work, pipe: Pipe) -> Ended:
     except KeyboardInterrupt:
         return Ended(stopped=True)
     except Exception as error:  # whatever the work raises is raised again in the starter
-        trace = traceback.format_exc()
-        return Ended(error=failure_of(error), trace=trace)
+        return Ended(error=failure_of(error), trace="" if isinstance(error, L2LError) else traceback.format_exc())
 
 
 def _hear(told: Pipe, grace: float) -> None:
