@@ -43,7 +43,7 @@ def does(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     update, updates = MetaTraining.update, Updates()
     monkeypatch.setattr(MetaTraining, "update", lambda training: updates(training, update))
-    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **options: Path(path).write_bytes(b""))
+    monkeypatch.setattr(Figure, "savefig", lambda figure, file, **options: file.write(b""))
     monkeypatch.setattr(Figure, "get_layout_engine", lambda figure: None)
 
     def done(arguments, wanted=0, stop=None):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -20,7 +19,7 @@ SMALL = "task=quadratic task.dimension=2 task.horizon=5 tune.episodes=2 evaluati
 def compares(tmp_path, monkeypatch, capsys):
     """Compare, and return the report, the trials by contender, and each one's loss at the end."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **options: Path(path).write_bytes(b""))
+    monkeypatch.setattr(Figure, "savefig", lambda figure, file, **options: file.write(b""))
     monkeypatch.setattr(Figure, "get_layout_engine", lambda figure: None)
 
     def done(*words, output="outputs"):

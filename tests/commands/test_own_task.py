@@ -21,7 +21,7 @@ FEW = "evaluation.episodes=2"
 
 @pytest.fixture(autouse=True)
 def _no_drawing(monkeypatch):
-    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **options: Path(path).write_bytes(b""))
+    monkeypatch.setattr(Figure, "savefig", lambda figure, file, **options: file.write(b""))
     monkeypatch.setattr(Figure, "get_layout_engine", lambda figure: None)
 
 

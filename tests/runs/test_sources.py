@@ -30,7 +30,7 @@ TASK = "from l2l_cli.tasks.quadratic import Quadratic\n\n\nclass Mine(Quadratic)
 def _here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **options: Path(path).write_bytes(b""))
+    monkeypatch.setattr(Figure, "savefig", lambda figure, file, **options: file.write(b""))
     monkeypatch.setattr(Figure, "get_layout_engine", lambda figure: None)
 
 
@@ -168,3 +168,17 @@ def test_a_sweep_does_not_reuse_what_is_stale(command, does):
 def test_a_shipped_data_set_is_known_without_torch(does):
     does(f"{TRAIN} task=digits task.hidden=[2] task.examples=2")
     assert loaded(f"{TRAIN} task=digits task.hidden=[2] task.examples=2", "torch") == []
+
+
+def test_a_strangers_run_runs_no_code_to_see_what_it_read(does):
+    does(f"{TRAIN} task=quadratic task.dimension=2")
+    (folder,) = folders()
+    code("raise SystemExit(7)\n")
+    text = (folder / "config.yaml").read_text()
+    foreign = text.replace("l2l_cli.tasks.quadratic.Quadratic", "mine_of_sources.Mine")
+    for sources in ("{code: {a: b, 3: c}, data: [1]}", "[1]", '"a"', '{code: {"\\e[31m": x}}'):
+        (folder / "config.yaml").write_text(f"{foreign}sources: {sources}\n")
+        said = does(f"evaluate --run {folder} evaluation.episodes=2 --config-dir my", 2)
+        assert "pass --trust mine_of_sources if you trust that code" in said
+        (folder / "config.yaml").write_text(f"{text}sources: {sources}\n")
+        assert "\x1b" not in does(f"evaluate --run {folder} evaluation.episodes=2")
