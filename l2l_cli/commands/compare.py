@@ -70,7 +70,7 @@ def plan(settings: Settings, learners: list[str], runs: list[str], trust: list[s
     """Build everybody and see that all fit the task; any process may then play one of the units into the store."""
     prepare(settings.hardware)
     finished = [load_run(path, settings) for path in runs]
-    warn_of_changes(finished)
+    warn_of_changes(finished, trust)
     ours = finished and not task_was_chosen(settings.overrides)
     settings = _completed(settings, finished)
     builder = Builder(trust)

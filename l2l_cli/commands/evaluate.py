@@ -59,7 +59,7 @@ def plan(settings: Settings, run_folder: str, trust: list[str]) -> Evaluating:
     """Build the learner and all that it is scored on; any process may then play one of the units into the store."""
     prepare(settings.hardware)
     parent, saved = load_run(run_folder, settings)
-    warn_of_changes([(parent, saved)])
+    warn_of_changes([(parent, saved)], trust)
     chosen = task_was_chosen(settings.overrides)
     settings = with_task_of(settings, [(parent, saved)])
     settings = replace(settings, choices=settings.choices | {"learner": saved.choices["learner"]})

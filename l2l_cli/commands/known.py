@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -36,7 +36,10 @@ def key_of(command: str, settings: Settings, flags: Node) -> str:
     plain |= {"hand-made": hand_made, "sources": sources_of(settings, plain, hand_made)}
     # Which options were set counts beside their values: a task that was not chosen is the run's.
     plain["overrides"] = [item for item in settings.overrides if not item.lstrip("+").startswith(IRRELEVANT)]
-    read = {name: _runs(value, settings) if name in ("run_folder", "runs") else value for name, value in flags.items()}
+    read = {
+        name: _runs(value, settings, flags["trust"]) if name in ("run_folder", "runs") else value
+        for name, value in flags.items()
+    }
     return identity({"command": command, **plain, **read})
 
 
@@ -82,11 +85,11 @@ def _composed(settings: Settings, overrides: list[str]) -> Entries:
     return {"learner": composed.learner, "tune": asdict(composed.tune)}
 
 
-def _runs(paths: str | Iterable[str], settings: Settings) -> list[object]:
+def _runs(paths: str | Iterable[str], settings: Settings, trust: Sequence[str]) -> list[object]:
     """Describe runs by what they are, wherever they lie: configuration, weights, and what they read of others."""
     found: list[object] = []
     for path in map(Path, [paths] if isinstance(paths, str) else paths):
         run, saved = load_run(str(path), settings)
         weights = hashlib.blake2b((path / WEIGHTS).read_bytes(), digest_size=8).hexdigest()
-        found.append((path.name, run.config(), weights, sources_of(saved, saved.learner)))
+        found.append((path.name, str(run.config()), weights, sources_of(saved, saved.learner, trust=trust)))
     return found

@@ -96,8 +96,8 @@ def _resumed(settings: Settings, resume: str, trust: list[str]) -> RunFolder:
     if changes:
         raise UsageError(f"--resume keeps the run's own settings; drop {' '.join(changes)}")
     folder = RunFolder.load(Path(resume))
-    check_configuration(folder)
     saved = settings_of_run(folder.config(), settings)
+    check_configuration(folder)
     if launched() is None and is_done(folder):
         return _reused(folder)
     from l2l_cli.config.build import Builder

@@ -69,12 +69,17 @@ def _searches(asked: Asked) -> bool:
     return _trains(asked) and asked.settings.search.trials > 0
 
 
+def _follows_gradients(asked: Asked) -> bool:
+    online = str(asked.settings.gradient.get("_target_")).startswith("l2l_cli.meta.rules.")
+    return _trains(asked) and not online
+
+
 def _lowers(asked: Asked) -> bool:
-    return _trains(asked) and asked.settings.meta.schedule == "cosine"
+    return _follows_gradients(asked) and asked.settings.meta.schedule == "cosine"
 
 
 def _clips(asked: Asked) -> bool:
-    return _trains(asked) and asked.settings.meta.clip is not None
+    return _follows_gradients(asked) and asked.settings.meta.clip is not None
 
 
 def _tunes(asked: Asked) -> bool:
@@ -115,6 +120,10 @@ READ: dict[str, tuple[Need, Need, Need, Need]] = {
     "optimizer": (_trains, _never, _never, _trains),
     "gradient": (_trains, _never, _never, _trains),
     "meta": (_trains, _never, _never, _trains),
+    **dict.fromkeys(
+        ("meta.warmup", "meta.schedule", "meta.clip", "meta.average"),
+        (_follows_gradients, _never, _never, _follows_gradients),
+    ),
     "meta.floor": (_lowers, _never, _never, _lowers),
     "meta.clip_relative": (_clips, _never, _never, _clips),
     "vary": (_trains, _never, _never, _trains),
@@ -162,6 +171,13 @@ WHY: Mapping[str, str | Mapping[str, str]] = {
         "compare": "each contender has its own learner; name one more, as in `l2l compare adam sgd`",
     },
     **dict.fromkeys(("optimizer", "gradient", "meta"), TRAINING),
+    **{
+        f"meta.{name}": {
+            **dict.fromkeys(("meta-train", "reproduce"), "a rule of 1997 moves φ itself, by optimizer.lr alone"),
+            **dict.fromkeys(("evaluate", "compare"), TRAINING),
+        }
+        for name in ("warmup", "schedule", "clip", "average")
+    },
     "meta.floor": "meta.schedule=cosine alone goes down to it",
     "meta.clip_relative": "meta.clip=null clips nothing",
     "vary": {

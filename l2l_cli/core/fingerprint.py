@@ -115,10 +115,14 @@ def _kept(path: Path, state: str) -> str | None:
 
 
 def _files(place: Path) -> Iterator[str]:
-    """Yield the paths of all files below a folder that are not hidden; strings, for there may be millions."""
+    """Yield the paths of all files below a folder that are not hidden; strings, for there may be millions.
+
+    Files of other kinds, such as pipes, are left out: nothing waits for them.
+    """
     for folder, folders, names in os.walk(place, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (os.path.join(folder, name) for name in names if not name.startswith("."))
+        paths = (os.path.join(folder, name) for name in names if not name.startswith("."))
+        yield from (path for path in paths if os.path.isfile(path))
 
 
 def _ends(file: str, count: int) -> bytes:

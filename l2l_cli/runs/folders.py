@@ -16,7 +16,7 @@ from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.nodes import Entries, Node
 from l2l_cli.results.run import RUN, RunFolder, identity
-from l2l_cli.runs.sources import SOURCES, changes_of, said, sources_of, with_sources
+from l2l_cli.runs.sources import SOURCES, as_sources, changes_of, said, sources_of, with_sources
 
 WEIGHTS = "weights.safetensors"
 """File of a finished run's trained φ, by the learner's names."""
@@ -25,10 +25,11 @@ WEIGHTS = "weights.safetensors"
 def claim(settings: Settings) -> RunFolder:
     """Make or find the folder of a training; say so if one like it was made of other code or data."""
     config, sources = identity_of_training(settings), _sources(settings)
-    if found := _find(settings, config, sources):
-        return found
-    earlier = _others(settings, config) if sources else []
-    folder = RunFolder.claim(_root(settings), settings.run_name, with_sources(config, sources), settings.overrides)
+    found, whole = _find(settings, config, sources), with_sources(config, sources)
+    earlier = _others(settings, config) if sources and not found else []
+    if found and not found.path.name.endswith(identity(whole)):
+        whole = config  # as it was when it was made
+    folder = RunFolder.claim(_root(settings), settings.run_name, whole, settings.overrides)
     for path, before in earlier[-1:]:
         print(f"{said(changes_of(before, sources), path)}; this one is trained anew, in {folder.path}")
     return folder
@@ -64,21 +65,24 @@ def training_identity(settings: Settings) -> Entries:
     return with_sources(identity_of_training(settings), _sources(settings))
 
 
-def changed_since(folder: RunFolder, settings: Settings) -> str:
-    """Say what code or data have changed since a training began; empty if nothing has, or nothing is known."""
+def changed_since(folder: RunFolder, settings: Settings, trust: Sequence[str] | None = None) -> str:
+    """Say what code or data have changed since a training began; empty if nothing has, or nothing is known.
+
+    Raises:
+        UsageError: The task is of a package that is not among those to ``trust``; None is any.
+    """
     before = _read_by(folder)
-    changes = changes_of(before, _sources(settings)) if before else []
+    changes = changes_of(before, _sources(settings, trust)) if before else []
     return said(changes, folder.path) if changes else ""
 
 
-def _sources(settings: Settings) -> Entries:
-    return sources_of(settings, identity_of_training(settings))
+def _sources(settings: Settings, trust: Sequence[str] | None = None) -> Entries:
+    return sources_of(settings, identity_of_training(settings), trust=trust)
 
 
 def _read_by(folder: RunFolder) -> Entries:
     """Return the fingerprints of what a run read; empty if none are known."""
-    sources: Entries = folder.config().get(SOURCES) or folder.facts().get(SOURCES) or {}
-    return sources
+    return as_sources(folder.config().get(SOURCES)) or as_sources(folder.facts().get(SOURCES))
 
 
 def _find(settings: Settings, config: Node, sources: Node) -> RunFolder | None:
@@ -99,7 +103,7 @@ def _others(settings: Settings, config: Node) -> list[tuple[Path, Entries]]:
     found = []
     for path in _root(settings).glob(f"{glob.escape(settings.run_name)}-*/{RUN}"):
         folder = RunFolder(path.parent)
-        with suppress(UsageError):  # a neighbour that is damaged is no concern of this run
+        with suppress(UsageError, TypeError):  # a neighbour that is damaged is no concern of this run
             saved = {key: value for key, value in folder.config().items() if key != SOURCES}
             if identity(saved) == identity(config) and (before := _read_by(folder)):
                 found.append((path.stat().st_mtime, path.parent, before))
@@ -123,10 +127,14 @@ def load_run(path: str, present: Settings) -> tuple[RunFolder, Settings]:
     return run, replace(saved, learner=changed(saved.learner, present.evaluation.learner, "learner"))
 
 
-def warn_of_changes(runs: Iterable[tuple[RunFolder, Settings]]) -> None:
-    """Say which finished runs are scored by other code, or on other data, than they were trained by."""
+def warn_of_changes(runs: Iterable[tuple[RunFolder, Settings]], trust: Sequence[str]) -> None:
+    """Say which finished runs are scored by other code, or on other data, than they were trained by.
+
+    Raises:
+        UsageError: A run's task is of a package that is not among those to ``trust``.
+    """
     for run, saved in runs:
-        if line := changed_since(run, saved):
+        if line := changed_since(run, saved, trust):
             print(f"warning: {line}; it is scored by the present ones", file=sys.stderr)
 
 

@@ -5,13 +5,14 @@ A run's identity has them where there are any, and its config.yaml names them un
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from l2l_cli.config.build import changed
+from l2l_cli.config.build import Builder, changed
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.fingerprint import of_code
 from l2l_cli.core.nodes import Entries, Node
+from l2l_cli.core.plain_text import in_one_line
 
 SOURCES = "sources"
 """Entry of a run's config.yaml, or of run.json for a run that was made before that entry was."""
@@ -20,17 +21,18 @@ SHIPPED = ("digits", "mnist", "cifar10")
 """Data sets whose content is known by checksums, so that their names say all."""
 
 
-def sources_of(settings: Settings, *nodes: object) -> Entries:
+def sources_of(settings: Settings, *nodes: object, trust: Sequence[str] | None = None) -> Entries:
     """Return fingerprints of what a configuration reads: by module, and by data set; empty if it reads neither.
 
     Args:
         settings: The configuration, whose task's data are looked at.
         nodes: Nodes whose classes' code counts, beside the task's.
+        trust: Packages beside l2l_cli whose classes may be built; None is any, for what the user typed.
 
     Raises:
-        UsageError: The task reads data, and does not build.
+        UsageError: The task may read data, and does not build, or is not to be trusted.
     """
-    return named_sources(of_code([settings.task, *nodes]), _data(settings))
+    return named_sources(of_code([settings.task, *nodes]), _data(settings, Builder(trust)))
 
 
 def named_sources(code: Mapping[str, str], data: Mapping[str, str]) -> Entries:
@@ -43,13 +45,20 @@ def with_sources(config: Node, sources: Node) -> Entries:
     return {**config, **({SOURCES: dict(sources)} if sources else {})}
 
 
+def as_sources(found: object) -> Entries:
+    """Return fingerprints that a run's folder holds; empty if it holds something else."""
+    if not isinstance(found, Mapping):
+        return {}
+    return {str(kind): dict(each) for kind, each in found.items() if isinstance(each, Mapping)}
+
+
 def changes_of(before: Node, now: Node) -> list[str]:
     """Return the names of modules and data sets of which the fingerprint is not as before."""
     kinds = [(before.get(kind, {}), now.get(kind, {})) for kind in ("code", "data")]
-    return [name for old, new in kinds for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
+    return [name for old, new in kinds for name in sorted({*map(str, old), *new}) if old.get(name) != new.get(name)]
 
 
-def _data(settings: Settings) -> dict[str, str]:
+def _data(settings: Settings, builder: Builder) -> dict[str, str]:
     """Return fingerprints of the data sets that a task and its variations read, but for those that we ship."""
     varied = [{key: value} for key, values in settings.vary.items() for value in values if isinstance(value, str)]
     found = {}
@@ -58,7 +67,7 @@ def _data(settings: Settings) -> dict[str, str]:
         if any(name not in SHIPPED for name in _names(node)) or of_code(node):
             from l2l_cli.runs.building import variation
 
-            if fingerprint := variation(settings, changes, "task").fingerprint():
+            if fingerprint := variation(settings, changes, "task", builder).fingerprint():
                 found[next(_names(node), "data")] = fingerprint
     return found
 
@@ -74,4 +83,6 @@ def _names(node: Node) -> Iterator[str]:
 
 def said(changes: list[str], path: Path) -> str:
     """Say that what a run read has changed since."""
-    return f"{', '.join(changes)} {'has' if len(changes) == 1 else 'have'} changed since {path} was made"
+    return (
+        f"{', '.join(map(in_one_line, changes))} {'has' if len(changes) == 1 else 'have'} changed since {path} was made"
+    )

@@ -21,6 +21,7 @@ REFUSED = {
     "meta-train search.ranges={}": "search.trials=0 does not search",
     "meta-train meta.schedule=constant meta.floor=0.5": "meta.schedule=cosine alone goes down to it",
     "meta-train meta.clip=null meta.clip_relative=true": "meta.clip=null clips nothing",
+    "meta-train learner=recurrent task=b14 gradient=rtrl optimizer=sgd meta.clip=1.0": "by optimizer.lr alone",
     "meta-train hardware.processes=2": "it is for `l2l reproduce`",
     "meta-train ++hardware.minutes=2": "it is for jobs of hardware=slurm",
     "meta-train +rows={A:{role:rival}}": "it belongs to an experiment's file",

@@ -168,3 +168,17 @@ def test_a_sweep_does_not_reuse_what_is_stale(command, does):
 def test_a_shipped_data_set_is_known_without_torch(does):
     does(f"{TRAIN} task=digits task.hidden=[2] task.examples=2")
     assert loaded(f"{TRAIN} task=digits task.hidden=[2] task.examples=2", "torch") == []
+
+
+def test_a_strangers_run_runs_no_code_to_see_what_it_read(does):
+    does(f"{TRAIN} task=quadratic task.dimension=2")
+    (folder,) = folders()
+    code("raise SystemExit(7)\n")
+    text = (folder / "config.yaml").read_text()
+    foreign = text.replace("l2l_cli.tasks.quadratic.Quadratic", "mine_of_sources.Mine")
+    for sources in ("{code: {a: b, 3: c}, data: [1]}", "[1]", '"a"', '{code: {"\\e[31m": x}}'):
+        (folder / "config.yaml").write_text(f"{foreign}sources: {sources}\n")
+        said = does(f"evaluate --run {folder} evaluation.episodes=2 --config-dir my", 2)
+        assert "pass --trust mine_of_sources if you trust that code" in said
+        (folder / "config.yaml").write_text(f"{text}sources: {sources}\n")
+        assert "\x1b" not in does(f"evaluate --run {folder} evaluation.episodes=2")

@@ -27,7 +27,8 @@ SMALL = (
     "task=quadratic task.dimension=2 task.horizon=6 learner.rule.hidden=3 gradient.episodes=2 gradient.window=3 "
     "meta.updates=2 meta.validate_every=2 meta.validation_episodes=4 meta.checkpoint_every=1e-9"
 )
-SCORING = "evaluation.episodes=4 evaluation.stretch=[1] tune.episodes=4 tune.budget=1"
+SCORING = "evaluation.episodes=4 evaluation.stretch=[1]"
+TUNING = "evaluation.episodes=4 tune.episodes=4 tune.budget=1"
 
 
 @pytest.fixture(scope="module")
@@ -241,7 +242,7 @@ def test_names_reach_terminal_and_pages_as_plain_text(theirs, say, monkeypatch):
     (theirs / "run.json").write_text(json.dumps(facts | {"command": NASTY, "message": NASTY, "criterion": NASTY}))
     code, out, err = say(f"evaluate --run theirs {SCORING}")
     assert code == 0, err
-    code, more, err_2 = say(f"compare theirs sgd {SCORING}")
+    code, more, err_2 = say(f"compare theirs sgd {TUNING}")
     assert code == 0, err_2
     code, resumed, err_3 = say("meta-train --resume theirs")
     assert code == 0, err_3
