@@ -14,8 +14,7 @@ from l2l_cli.parallel.launched import launched
 from l2l_cli.results.facts import TRAINED
 from l2l_cli.results.run import RunFolder
 from l2l_cli.runs.aside import settled
-from l2l_cli.runs.folders import done_before, is_done
-from l2l_cli.runs.resuming import check_configuration
+from l2l_cli.runs.folders import check_configuration, done_before, is_done
 
 
 def run(

@@ -21,7 +21,7 @@ from l2l_cli.core.errors import UsageError
 TEMPORARY = ".tmp"
 """Ending of a file's name while it is being written; its first character is a dot."""
 
-LARGEST = 1 << 40
+LARGEST = 1 << 33
 """Bytes of a file that is read, where a reader knows no closer bound."""
 
 _CAREFUL = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -82,10 +82,14 @@ def read_file(path: Path, largest: int = LARGEST) -> bytes:
         OSError: It cannot be read.
     """
     with open_file(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > largest:
-            raise UsageError(f"{path} has {size} bytes, more than the {largest} that it may have; take it away")
+        _refuse_larger(path, file, largest)
         return file.read()
+
+
+def _refuse_larger(path: Path, file: IO[bytes], largest: int) -> None:
+    size = os.fstat(file.fileno()).st_size
+    if size > largest:
+        raise UsageError(f"{path} has {size} bytes, more than the {largest} that it may have; take it away")
 
 
 def atomic_write(
@@ -98,7 +102,14 @@ def atomic_write(
         content: New content, or its parts.
         kept: File that has the old content afterwards, or at a crash in between alone; None drops it.
         lasting: Whether the file must still be there after a power cut; otherwise it may be missing, but never torn.
+
+    Raises:
+        UsageError: A folder is there in its place, or in that of ``kept``.
+        OSError: It cannot be written.
     """
+    for place in (path, kept):
+        if place is not None and place.is_dir() and not place.is_symlink():
+            _refuse(place, stat.S_IFDIR)
     text = content.encode() if isinstance(content, str) else content
     parts = [text] if isinstance(text, bytes) else text
     # Two threads, or processes of two machines that share a file system, may write one file at the same time.
@@ -163,12 +174,13 @@ def file_checksum(path: Path) -> str | None:
     """Return the checksum of a file's content; None if there is no file.
 
     Raises:
-        UsageError: Something else is there in its place.
+        UsageError: It is larger than any file of a run, or something else is there in its place.
     """
     if not os.path.lexists(path):
         return None
     found = 0
     with open_file(path) as file:
+        _refuse_larger(path, file, LARGEST)
         while part := file.read(1 << 20):
             found = zlib.crc32(part, found)
     return f"{found:08x}"

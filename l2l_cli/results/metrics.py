@@ -50,6 +50,9 @@ class Metric(NamedTuple):
 NUMBERS = {"seed": int, "step": int, "value": float}
 """Columns of metrics.csv that hold numbers, with their types; ``episode`` holds a number or nothing."""
 
+LARGEST_LOG = 1 << 30
+"""Bytes that metrics.csv may have to be read: tens of millions of rows."""
+
 
 class MetricsFile:
     """metrics.csv: appended to while a run goes on, cut back to the checkpoint when it is resumed."""
@@ -76,7 +79,7 @@ class MetricsFile:
 
         Rows that the checkpoint counts and the file lacks, or has damaged, are a gap, which is said in one line.
         """
-        data = read_file(self.path) if os.path.lexists(self.path) else b""
+        data = read_file(self.path, LARGEST_LOG) if os.path.lexists(self.path) else b""
         whole = data[:length]
         whole = whole.partition(b"\0")[0]  # a block that a power cut kept from the disk
         whole = whole[: whole.rfind(b"\n") + 1]
@@ -90,7 +93,7 @@ class MetricsFile:
 
         Lines that are damaged are left out, which is said in one line.
         """
-        data = read_file(self.path) if os.path.lexists(self.path) else b""
+        data = read_file(self.path, LARGEST_LOG) if os.path.lexists(self.path) else b""
         whole, _, _ = data.rpartition(b"\n")
         text = printable(whole.decode(errors="replace")) or ",".join(Metric._fields)
         try:

@@ -22,7 +22,7 @@ from l2l_cli.core.errors import UsageError
 from l2l_cli.core.files import TEMPORARY, atomic_write, open_file
 from l2l_cli.core.fingerprint import of_code
 from l2l_cli.core.nodes import Entries, Node
-from l2l_cli.core.plain_text import parsed_json
+from l2l_cli.core.plain_text import in_one_line, parsed_json
 from l2l_cli.results.run import RESULTS
 
 if TYPE_CHECKING:
@@ -175,8 +175,7 @@ class Store:
         except (pa.ArrowException, UsageError, OSError, ValueError, KeyError, AttributeError) as error:
             if path not in self._told:
                 self._told.add(path)
-                reason = " ".join(str(error).split())[:120]
-                _say(f"{path} is damaged ({reason}); what it held is computed again")
+                _say(f"{path} is damaged ({in_one_line(error, 120)}); what it held is computed again")
             return None
 
 

@@ -13,11 +13,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from pydantic import TypeAdapter
 from rich.table import Table
 from rich.text import Text
 
+from l2l_cli.core.errors import UsageError
 from l2l_cli.core.files import atomic_write
 from l2l_cli.core.nodes import Entries
+from l2l_cli.core.plain_text import in_one_line, parsed_json, read_text
 from l2l_cli.results.terminal import text_table
 
 NOT_BEGUN, RUNNING, DONE, REUSED, FAILED = "not begun", "running", "done", "reused", "failed"
@@ -65,9 +68,20 @@ class SweepJob:
 
 
 def read_jobs(folder: Path) -> list[SweepJob]:
-    """Read the jobs of a sweep that have begun, by their numbers."""
-    jobs = [SweepJob(**json.loads(path.read_text(encoding="utf-8"))) for path in folder.glob("job-*.json")]
-    return sorted(jobs, key=lambda job: job.number)
+    """Read the jobs of a sweep that have begun, by their numbers.
+
+    Raises:
+        UsageError: A job's file is damaged.
+    """
+    return sorted((_read_job(path) for path in folder.glob("job-*.json")), key=lambda job: job.number)
+
+
+def _read_job(path: Path) -> SweepJob:
+    try:
+        values = parsed_json(read_text(path))
+        return TypeAdapter(SweepJob).validate_python(values)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} is damaged ({in_one_line(error)}); delete it and run the sweep again") from error
 
 
 def swept_keys(jobs: Sequence[SweepJob]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -15,7 +16,7 @@ from l2l_cli.config.own_task import OWN_TASK, changes_of_task, offer, task_was_c
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.nodes import Entries, Node
-from l2l_cli.results.run import RUN, RunFolder, identity
+from l2l_cli.results.run import CONFIG, RUN, RunFolder, identity
 from l2l_cli.runs.sources import SOURCES, as_sources, changes_of, said, sources_of, with_sources
 
 WEIGHTS = "weights.safetensors"
@@ -114,15 +115,34 @@ def _root(settings: Settings) -> Path:
     return Path(settings.output) / "meta-train"
 
 
+def check_configuration(folder: RunFolder) -> None:
+    """See that a run's configuration is what the run was begun with.
+
+    Raises:
+        UsageError: It is another one.
+    """
+    facts, hashed = folder.facts(), re.fullmatch(r".*-([0-9a-f]{8})", folder.path.resolve().name)
+    if "results" not in facts or hashed is None:  # made by version 0.1.0, or named by the user
+        return
+    found = identity(folder.config(), int(facts["results"]))
+    if found != hashed[1]:
+        raise UsageError(
+            f"{folder.path / CONFIG} is not what this run was begun with: it comes to {found}, and the folder is "
+            f"that of {hashed[1]}; put the file back, or train the changed settings by `l2l meta-train`"
+        )
+
+
 def load_run(path: str, present: Settings) -> tuple[RunFolder, Settings]:
     """Open a finished run that a user named, whose learner is changed as ``evaluation.learner`` asks.
 
     Raises:
-        UsageError: It is no finished meta-training run, or its learner has nothing of that name.
+        UsageError: It is no finished meta-training run, its configuration was changed, or its learner has nothing of
+            that name.
     """
     run = RunFolder.load(Path(path))
     if not (run.path / WEIGHTS).is_file():
         raise UsageError(f"{path} is {run.status}, not done; resume it with `l2l meta-train --resume {path}`")
+    check_configuration(run)
     saved = settings_of_run(run.config(), present)
     return run, replace(saved, learner=changed(saved.learner, present.evaluation.learner, "learner"))
 

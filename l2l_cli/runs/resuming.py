@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from importlib import metadata
 
 from l2l_cli.config.schema import Settings
-from l2l_cli.core.errors import UsageError
 from l2l_cli.core.nodes import Entries, Node
-from l2l_cli.results.run import CONFIG, RunFolder, identity
+from l2l_cli.results.run import RunFolder
 from l2l_cli.runs.folders import changed_since
 
 DECIDING = {
@@ -22,23 +20,6 @@ DECIDING = {
 """Entries of run.json on which last digits depend, and their names in a message; so do the versions of ``PACKAGES``."""
 
 PACKAGES = ("torch", "numpy")
-
-
-def check_configuration(folder: RunFolder) -> None:
-    """See that a run's configuration is what the run was begun with.
-
-    Raises:
-        UsageError: It is another one.
-    """
-    facts, hashed = folder.facts(), re.fullmatch(r".*-([0-9a-f]{8})", folder.path.resolve().name)
-    if "results" not in facts or hashed is None:  # made by version 0.1.0, or named by the user
-        return
-    found = identity(folder.config(), int(facts["results"]))
-    if found != hashed[1]:
-        raise UsageError(
-            f"{folder.path / CONFIG} is not what this run was begun with: it comes to {found}, and the folder is "
-            f"that of {hashed[1]}; put the file back, or train the changed settings by `l2l meta-train`"
-        )
 
 
 def warnings(folder: RunFolder, settings: Settings, now: Node) -> list[str]:
