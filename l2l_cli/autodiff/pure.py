@@ -116,7 +116,8 @@ def _unfused() -> Iterator[None]:
 
 def kept_draws(device: torch.device) -> AbstractContextManager[None]:
     """Return a context whose random numbers are drawn again by whoever comes next, as if it had drawn none."""
-    return torch.random.fork_rng([] if device.type == "cpu" else [device], device_type="cuda")
+    on_gpu = device.type == "cuda" and torch.cuda.is_available()
+    return torch.random.fork_rng([device] if on_gpu else [], device_type="cuda")
 
 
 class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]

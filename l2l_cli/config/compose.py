@@ -25,12 +25,20 @@ from l2l_cli.config.schema import GROUPS, Row, Settings
 from l2l_cli.config.user_folder import UserFolder
 from l2l_cli.core.errors import UsageError, did_you_mean
 from l2l_cli.core.nodes import Entries, Node
+from l2l_cli.core.plain_text import in_one_line
 
-ConfigError = (HydraException, OmegaConfBaseException, ValueError)
-"""Errors that Hydra and OmegaConf raise for an invalid configuration; ValueError is for task=null."""
+ConfigError = (HydraException, OmegaConfBaseException, ValueError, TypeError, AssertionError, OSError)
+"""Errors that Hydra and OmegaConf raise for an invalid configuration.
+
+ValueError is for task=null, TypeError for a list taken for a mapping, AssertionError for a group without a name, and
+OSError for a name that is too long for a file.
+"""
 
 VERSION_BASE = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
 """Argument by which Hydra 1.3 takes its own defaults; later versions warn of it."""
+
+LONGEST = 2000
+"""Characters of a message."""
 
 INTERNAL = {"choices", "overrides", "config_dir", "replaces"}
 """Fields of the settings that the program fills in."""
@@ -185,27 +193,29 @@ def _own(config: Node) -> Entries:
 
 def usage_error(error: Exception, overrides: Sequence[str] = (), config_dir: str | None = None) -> UsageError:
     """Describe an error of Hydra or OmegaConf in one line: what was asked for, what exists, the nearest match."""
+    return UsageError(in_one_line(_described(error, overrides, config_dir), LONGEST))
+
+
+def _described(error: Exception, overrides: Sequence[str], config_dir: str | None) -> str:
     # Hydra wraps OmegaConf's error about an override's value.
     text = str(error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error)
     if isinstance(error, OverrideParseException):
-        return UsageError(
-            f"cannot read {error.override!r} as KEY=VALUE; quote a value with signs, as in 'name=\"a=b\"'"
-        )
+        return f"cannot read {error.override!r} as KEY=VALUE; quote a value with signs, as in 'name=\"a=b\"'"
     if found := re.search(r"Could not (?:find|load) '([^']+/[^']+)'", text):
-        return UsageError(_unknown_choice(found.group(1), text, config_dir))
+        return _unknown_choice(found.group(1), text, config_dir)
     if text.startswith("Config group override must be"):
-        return UsageError("a group takes the name of one of its files, as in task=quadratic, not null")
+        return "a group takes the name of one of its files, as in task=quadratic, not null"
     if found := re.search(r"Multiple values for ([^.]+)\.", text):
-        return UsageError(f"{found.group(1)} is chosen already; write {found.group(1)}=… without the '+'")
+        return f"{found.group(1)} is chosen already; write {found.group(1)}=… without the '+'"
     if found := re.search(r"Could not (?:override|append to|delete from config\.) '([^']+)'", text):
-        return UsageError(_unknown_key(found.group(1).split("@")[0], overrides, config_dir))
+        return _unknown_key(found.group(1).split("@")[0], overrides, config_dir)
     if found := re.search(r"Key '([^']+)' (?:is not in struct|not in '\w+')", text):
-        return UsageError(_unknown_key(_full_key(text) or found.group(1), overrides, config_dir))
+        return _unknown_key(_full_key(text) or found.group(1), overrides, config_dir)
     if found := re.search(r"Ambiguous value for argument '([^']+)'", text):
-        return UsageError(f"{found.group(1)!r} gives several values; add -m to sweep over them, or write a list [a,b]")
+        return f"{found.group(1)!r} gives several values; add -m to sweep over them, or write a list [a,b]"
     key = _full_key(text)
-    first = text.strip().splitlines()[0].strip()
-    return UsageError(f"{key}: {first}" if key and key not in first else first)
+    first = _first_line(error) if not text.strip() else text.strip().splitlines()[0].strip()
+    return f"{key}: {first}" if key and key not in first else first
 
 
 def _unknown_choice(asked: str, text: str, config_dir: str | None) -> str:
@@ -258,4 +268,4 @@ def _full_key(text: str) -> str | None:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0].strip()
+    return (str(error).strip() or type(error).__name__).splitlines()[0].strip()

@@ -26,16 +26,18 @@ def of_code(node: object) -> dict[str, str]:
     """Return a fingerprint of the source of each module outside of l2l that a node names by a ``_target_``.
 
     Beside the module's own file it covers what the module most likely uses: all of its package, or for a module in no
-    package the others beside it.  Of what is installed it is the module's own file.
+    package the others beside it.  Of what is installed it is the module's own file.  A module that is not found, or has
+    no source, has no fingerprint.
 
     Args:
         node: Mappings and lists, nested to any depth.
     """
     modules = {target.rpartition(".")[0] for target in _targets(node)}
+    foreign = (name for name in sorted(modules) if name and name.split(".")[0] != __name__.split(".")[0])
     return {
-        name: _digest((str(path.name), path.read_bytes()) for path in _sources(name))
-        for name in sorted(modules)
-        if name and name.split(".")[0] != __name__.split(".")[0]
+        name: _digest((str(path.name), path.read_bytes()) for path in paths)
+        for name in foreign
+        if (paths := _sources(name))
     }
 
 

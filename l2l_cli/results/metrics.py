@@ -53,6 +53,9 @@ NUMBERS = {"seed": int, "step": int, "value": float}
 LARGEST_LOG = 1 << 30
 """Bytes that metrics.csv may have to be read: tens of millions of rows."""
 
+LARGEST_NUMBER = (1 << 63) - 1
+"""Largest seed, step or episode."""
+
 
 class MetricsFile:
     """metrics.csv: appended to while a run goes on, cut back to the checkpoint when it is resumed."""
@@ -98,7 +101,7 @@ class MetricsFile:
         text = printable(whole.decode(errors="replace")) or ",".join(Metric._fields)
         try:
             return _frame(text)
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             lines = [row for line in text.split("\n") if (row := _row(line))]
         damaged = max(0, text.count("\n") - len(lines))
         _warn(f"{self.path} is damaged; {damaged} lines of it are left out")
@@ -135,6 +138,8 @@ def _row(line: str) -> Metric | None:
     try:
         row = Metric._make(next(csv.reader([line])))
         episode = int(row.episode) if row.episode else None
+        if max(abs(int(row.seed)), abs(int(row.step)), abs(episode or 0)) > LARGEST_NUMBER:
+            return None
         return row._replace(seed=int(row.seed), step=int(row.step), value=float(row.value), episode=episode)
     except (ValueError, TypeError, StopIteration, csv.Error):
         return None

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from l2l_cli.core.files import atomic_write
+from l2l_cli.core.plain_text import printable
 from l2l_cli.results.content import Figure, Report
 from l2l_cli.results.page import PAGE
 from l2l_cli.results.tables import VERDICT_STYLE, are_numeric, cells_of
@@ -18,8 +19,8 @@ from l2l_cli.results.tables import VERDICT_STYLE, are_numeric, cells_of
 
 def write(report: Report, folder: Path) -> None:
     """Write report.md and report.html into a folder."""
-    atomic_write(folder / "report.md", markdown(report, folder))
-    atomic_write(folder / "report.html", page(report))
+    atomic_write(folder / "report.md", printable(markdown(report, folder)))
+    atomic_write(folder / "report.html", printable(page(report)))
 
 
 def markdown(report: Report, folder: Path) -> str:

@@ -20,7 +20,7 @@ from rich.text import Text
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.files import atomic_write
 from l2l_cli.core.nodes import Entries
-from l2l_cli.core.plain_text import in_one_line, parsed_json, read_text
+from l2l_cli.core.plain_text import in_one_line, parsed_json, printable, read_text
 from l2l_cli.results.terminal import text_table
 
 NOT_BEGUN, RUNNING, DONE, REUSED, FAILED = "not begun", "running", "done", "reused", "failed"
@@ -79,8 +79,10 @@ def read_jobs(folder: Path) -> list[SweepJob]:
 def _read_job(path: Path) -> SweepJob:
     try:
         values = parsed_json(read_text(path))
-        return TypeAdapter(SweepJob).validate_python(values)
-    except (OSError, ValueError) as error:
+        job = TypeAdapter(SweepJob).validate_python(values)
+        _ = job.objective
+        return job
+    except (OSError, ValueError, TypeError) as error:
         raise UsageError(f"{path} is damaged ({in_one_line(error)}); delete it and run the sweep again") from error
 
 
@@ -142,9 +144,9 @@ def messages(jobs: Sequence[SweepJob]) -> list[str]:
     swept = swept_keys(jobs)
     lines = []
     for message, (first, *others) in told.items():
-        values = " ".join(f"{key}={first.values.get(key, '')}" for key in swept)
+        values = in_one_line(" ".join(f"{key}={first.values.get(key, '')}" for key in swept))
         name = f"job {first.number}" + (f" ({values})" if values else "")
-        lines.append(f"error: {name}{f' and {len(others)} more' if others else ''}: {message}")
+        lines.append(f"error: {name}{f' and {len(others)} more' if others else ''}: {printable(message)}")
     return lines
 
 

@@ -53,9 +53,9 @@ def as_sources(found: object) -> Entries:
 
 
 def changes_of(before: Node, now: Node) -> list[str]:
-    """Return the names of modules and data sets of which the fingerprint is not as before."""
+    """Return the names of modules and data sets that there are now, of which the fingerprint is not as before."""
     kinds = [(before.get(kind, {}), now.get(kind, {})) for kind in ("code", "data")]
-    return [name for old, new in kinds for name in sorted({*map(str, old), *new}) if old.get(name) != new.get(name)]
+    return [name for old, new in kinds for name in sorted(new) if old.get(name) != new[name]]
 
 
 def _data(settings: Settings, builder: Builder) -> dict[str, str]:

@@ -133,7 +133,7 @@ def test_any_overrides(command, tmp_path, tally):
         assert isinstance(settings, Settings)
         flags: dict[str, Any] = {"resume": None, "run_folder": "x", "learners": ["adam"], "runs": []}
         needed = {"meta-train": ["resume"], "evaluate": ["run_folder"], "compare": ["learners", "runs"]}[command]
-        check(command, settings, **{name: flags[name] for name in needed}, trust=[])
+        check(command, settings, {name: flags[name] for name in needed} | {"trust": []}, alone=True)
         return None
 
     def case(given: list[str]) -> None:

@@ -55,23 +55,24 @@ def made(tmp_path_factory):
     return Reproduction(tmp_path_factory.mktemp("rows"))
 
 
-def restored(made: Reproduction, path: Path, content: bytes) -> None:
-    """Put a row back, whatever the reader has made of it."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-    path.write_bytes(content)
+def restored(contents: dict[Path, bytes]) -> None:
+    """Put rows back, whatever the reader has made of them."""
+    for path, content in contents.items():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+        path.write_bytes(content)
 
 
 def test_damaged_contents(made, tally):
     path, faults = made.rows[0], Faults(made.known)
-    content = path.read_bytes()
+    contents = {row: row.read_bytes() for row in made.rows}
 
     def case(mutation: Mutation) -> None:
         mutation(path, made.rows)
         faults.judge((path.name, mutation), outcome(made.read, made.root))
-        restored(made, path, content)
+        restored(contents)
 
     each(mutations(), 0.03, case)
     tally(faults)
@@ -79,9 +80,9 @@ def test_damaged_contents(made, tally):
 
 def test_something_else_in_place_of_a_row(made, tmp_path, tally):
     path, faults = made.rows[0], Faults(made.known)
-    content = path.read_bytes()
+    contents = {row: row.read_bytes() for row in made.rows}
     for kind in KINDS:
         put(kind, path, tmp_path / "outside")
         faults.judge((path.name, kind), outcome(made.read, made.root))
-        restored(made, path, content)
+        restored(contents)
     tally(faults)

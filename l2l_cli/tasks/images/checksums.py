@@ -10,6 +10,9 @@ from pathlib import Path
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.files import atomic_write, cache_folder
 
+LARGEST = 1 << 30
+"""Bytes that a file with a known checksum has at most."""
+
 
 def verify(path: Path, content: bytes, checksum: str) -> None:
     """See that a file's content has a checksum, its MD5 in hexadecimal.
@@ -27,7 +30,9 @@ def read_verified(path: Path, checksum: str) -> bytes:
     Raises:
         UsageError: It has another.
     """
-    content, state = path.read_bytes(), path.stat()
+    if (state := path.stat()).st_size > LARGEST:
+        raise UsageError(f"{path} has {state.st_size} bytes and is no file of this data set; delete it and try again")
+    content = path.read_bytes()
     memory, key = cache_folder() / "checksums.json", str(path.resolve())
     fact = [state.st_size, state.st_mtime_ns, checksum]
     known = _remembered(memory)

@@ -104,15 +104,13 @@ def labels_of(paths: Paths) -> Tensor:
 
 def class_folders(place: Path) -> list[str]:
     """Return the names of a folder's sub-folders that are not hidden, one a class, sorted."""
-    return sorted(entry.name for entry in os.scandir(place) if entry.is_dir() and not entry.name.startswith("."))
+    with os.scandir(place) as entries:
+        return sorted(one.name for one in entries if os.path.isdir(one.path) and not one.name.startswith("."))
 
 
 def _paths(place: Path) -> Paths:
     """List the images of each class, and say what other files there are; hidden ones do not count."""
-    listed = {
-        name: sorted(file.path for file in os.scandir(place / name) if file.is_file() and not file.name.startswith("."))
-        for name in class_folders(place)
-    }
+    listed = {name: _files(place / name) for name in class_folders(place)}
     if len(listed) < 2:
         hint = "" if listed else "; ILSVRC2012's validation images come without: sort them"
         count = "one sub-folder" if listed else "no sub-folders"
@@ -125,6 +123,12 @@ def _paths(place: Path) -> Paths:
     if other := [file for name, files in listed.items() for file in files if file not in set(paths[name])]:
         print(f"data: skipped {len(other)} files that are no images: {few(other)}", file=sys.stderr)
     return paths
+
+
+def _files(folder: Path) -> list[str]:
+    """Return the paths of a folder's files that are not hidden, sorted; links that lead to one count."""
+    with os.scandir(folder) as entries:
+        return sorted(one.path for one in entries if os.path.isfile(one.path) and not one.name.startswith("."))
 
 
 def _is_image(file: str, kinds: Collection[str]) -> bool:
@@ -192,6 +196,8 @@ def open_image(file: str) -> Image.Image:
     Raises:
         UsageError: It is no image, or not one of 8 bits a channel.
     """
+    if not os.path.isfile(file):  # a pipe would be waited for
+        raise UsageError(f"{file} is no file any more; put the image back, or remove it and begin again")
     try:
         with Image.open(file) as image:
             if image.mode not in GREY + COLOUR:

@@ -253,7 +253,7 @@ def test_a_configuration_says_where_data_are_and_a_saved_one_does_not(tmp_path):
     idx_folder(tmp_path / "own", classes=3)
     present = compose("meta-train", ["task=mnist_mlp", "task.dataset=own", f"data.dir={tmp_path}"])
     assert build_task(present).spec.targets == (3,)
-    assert settings_of_run({"task": present.task}, present).data.dir == str(tmp_path)
+    assert settings_of_run({"task": present.task, "choices": present.choices}, present).data.dir == str(tmp_path)
     present.data.dir = None
     with pytest.raises(UsageError, match="there is no data set 'own'"):
         build_task(present)
