@@ -27,17 +27,16 @@ def of_code(node: object) -> dict[str, str]:
 
     Beside the module's own file it covers what the module most likely uses: all of its package, or for a module in no
     package the others beside it.  Of what is installed it is the module's own file.  A module that is not found, or has
-    no source, has no fingerprint.
+    no source, has the fingerprint ``NO_SOURCE``.
 
     Args:
         node: Mappings and lists, nested to any depth.
     """
     modules = {target.rpartition(".")[0] for target in _targets(node)}
-    foreign = (name for name in sorted(modules) if name and name.split(".")[0] != __name__.split(".")[0])
     return {
-        name: _digest((str(path.name), path.read_bytes()) for path in paths)
-        for name in foreign
-        if (paths := _sources(name))
+        name: _digest((str(path.name), path.read_bytes()) for path in _sources(name))
+        for name in sorted(modules)
+        if name and name.split(".")[0] != __name__.split(".")[0]
     }
 
 
@@ -144,3 +143,7 @@ def _digest(parts: Iterable[tuple[str, bytes]]) -> str:
     for name, content in parts:
         found.update(f"{name}\0{len(content)}\0".encode() + content)
     return found.hexdigest()
+
+
+NO_SOURCE = _digest(())
+"""Fingerprint of a module whose source is not found."""

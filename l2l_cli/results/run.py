@@ -39,7 +39,10 @@ RESULTS = 2
 
 def identity(config: Node, results: int = RESULTS) -> str:
     """Return 8 hex digits that name a configuration and the digits that it comes to."""
-    canonical = json.dumps([config, results], sort_keys=True, default=str)
+    try:
+        canonical = json.dumps([config, results], sort_keys=True, default=str)
+    except TypeError:  # keys of several types, as none of ours has
+        canonical = repr(config)
     return hashlib.blake2b(canonical.encode(), digest_size=4).hexdigest()
 
 

@@ -129,7 +129,7 @@ def sweep_table(jobs: Sequence[SweepJob]) -> Table:
         seeds = [str(len(_losses(group)))] if seeded else []
         seconds = [_seconds(group)] if timed else []
         cells = [*map(_brief, values), *seeds, _shown(group), *seconds, note + _states(group)]
-        rows.append([Text(cell, style) for cell in cells])
+        rows.append([Text(printable(cell), style) for cell in cells])
     counts = Counter(job.status for job in jobs)
     title = f"{len(jobs)} job{'' if len(jobs) == 1 else 's'}: " + ", ".join(f"{n} {name}" for name, n in counts.items())
     return text_table(title, columns | {measure: True} | ({"seconds": True} if timed else {}) | {"status": False}, rows)

@@ -12,6 +12,7 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
+from l2l_cli.core.plain_text import printable
 from l2l_cli.results.terminal import text_table
 from l2l_cli.results.verdicts import Result
 
@@ -62,7 +63,7 @@ def terminal_table(results: Sequence[Result], title: str) -> Table:
     for row in frame.itertuples(index=False):
         *cells, verdict = map(str, row)
         style = VERDICT_STYLE.get(verdict, "")
-        rows.append([*(Text(cell, "dim" if style == "dim" else "") for cell in cells), Text(verdict, style)])
+        rows.append([*(Text(printable(cell), "dim" if style == "dim" else "") for cell in cells), Text(verdict, style)])
     return text_table(
         title, {name: name not in ("artefact", "row", "metric", "verdict") for name in map(str, frame)}, rows
     )

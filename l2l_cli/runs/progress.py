@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
+from l2l_cli.core.plain_text import printable
+
 Relay = Callable[[float, str], None]
 """Function that is told of work that is done, or, by a negative number, of work that falls away, with a note."""
 
@@ -122,7 +124,7 @@ class Reporter:
     def say(self, text: str) -> None:
         """Print a line."""
         if self._relay is None:
-            self._console.print(text, highlight=False, soft_wrap=True, markup=False)
+            self._console.print(printable(text), highlight=False, soft_wrap=True, markup=False)
 
 
 class ExpectedWork:

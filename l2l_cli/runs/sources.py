@@ -10,7 +10,7 @@ from pathlib import Path
 
 from l2l_cli.config.build import Builder, changed
 from l2l_cli.config.schema import Settings
-from l2l_cli.core.fingerprint import of_code
+from l2l_cli.core.fingerprint import NO_SOURCE, of_code
 from l2l_cli.core.nodes import Entries, Node
 from l2l_cli.core.plain_text import in_one_line
 
@@ -53,9 +53,14 @@ def as_sources(found: object) -> Entries:
 
 
 def changes_of(before: Node, now: Node) -> list[str]:
-    """Return the names of modules and data sets that there are now, of which the fingerprint is not as before."""
+    """Return the names of modules and data sets of which the fingerprint is not as before, if they are found at all."""
     kinds = [(before.get(kind, {}), now.get(kind, {})) for kind in ("code", "data")]
-    return [name for old, new in kinds for name in sorted(new) if old.get(name) != new[name]]
+    return [
+        name
+        for old, new in kinds
+        for name in sorted({*map(str, old), *new})
+        if new.get(name) not in (old.get(name), NO_SOURCE)
+    ]
 
 
 def _data(settings: Settings, builder: Builder) -> dict[str, str]:

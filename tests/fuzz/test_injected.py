@@ -151,7 +151,7 @@ def test_standard_output_that_fails(way, bits, tmp_path):
 def test_standard_output_in_ascii(bits, tmp_path):
     assert complete(tmp_path) == bits
     (run,) = (tmp_path / "outputs" / "meta-train").iterdir()
-    words = ["evaluate", "--run", str(run), "evaluation.episodes=4", "name=Δ"]
+    words = ["evaluate", "--run", str(run), "evaluation.episodes=4", 'name="Δ"']
     code, _ = told(shell('"$@" >out', words, tmp_path, PYTHONIOENCODING="ascii", LC_ALL="C"))
     assert code == 0
     assert list(tmp_path.glob("outputs/evaluate/*/report.md"))

@@ -172,7 +172,8 @@ def test_a_shipped_data_set_is_known_without_torch(does):
 
 def test_a_strangers_run_runs_no_code_to_see_what_it_read(does):
     does(f"{TRAIN} task=quadratic task.dimension=2")
-    (folder,) = folders()
+    (made,) = folders()
+    folder = made.rename("renamed")  # whose configuration is held against no name
     code("raise SystemExit(7)\n")
     text = (folder / "config.yaml").read_text()
     foreign = text.replace("l2l_cli.tasks.quadratic.Quadratic", "mine_of_sources.Mine")
