@@ -110,6 +110,9 @@ def _on_slurm(asked: Asked) -> bool:
     return asked.settings.hardware.cluster == "slurm"
 
 
+OF_JOBS = ("hardware.minutes", "hardware.array", "hardware.resubmit")
+OF_SLURM = ("hardware.partition", "hardware.account", "hardware.memory", "hardware.gpus")
+
 COMMANDS = ("meta-train", "evaluate", "compare", "reproduce")
 
 READ: dict[str, tuple[Need, Need, Need, Need]] = {
@@ -147,11 +150,8 @@ READ: dict[str, tuple[Need, Need, Need, Need]] = {
     "hardware": (_always, _always, _always, _always),
     "hardware.world": (_always, _never, _never, _trains),
     "hardware.processes": (_never, _never, _never, _always),
-    **dict.fromkeys(("hardware.minutes", "hardware.array", "hardware.resubmit"), (_on_cluster,) * 4),
-    **dict.fromkeys(
-        ("hardware.partition", "hardware.account", "hardware.memory", "hardware.gpus"),
-        (_on_slurm,) * 4,
-    ),
+    **dict.fromkeys(OF_JOBS, (_on_cluster,) * 4),
+    **dict.fromkeys(OF_SLURM, (_on_slurm,) * 4),
     **dict.fromkeys(
         ("paper", "artefact", "common", "rows", "published", "scales", "question", "text", "source"), (_never,) * 4
     ),
@@ -220,11 +220,7 @@ WHY: Mapping[str, str | Mapping[str, str]] = {
     "output": "the results go where --output says",
     "hardware.world": "meta-training alone is divided over processes; hardware.replicas divides each batch",
     "hardware.processes": "it is for `l2l reproduce`; -m hydra/launcher=joblib runs the jobs of a sweep side by side",
-    **dict.fromkeys(("hardware.minutes", "hardware.array", "hardware.resubmit"), "it is for jobs of hardware=slurm"),
-    **dict.fromkeys(
-        ("hardware.partition", "hardware.account", "hardware.memory", "hardware.gpus"),
-        "it is for jobs of hardware=slurm",
-    ),
+    **dict.fromkeys((*OF_JOBS, *OF_SLURM), "it is for jobs of hardware=slurm"),
 }
 """What to say of a part that is not read, for all commands or for each; ``FILES`` for the others."""
 

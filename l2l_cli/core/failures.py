@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import sysconfig
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from traceback import FrameSummary
 
 from l2l_cli import __version__
 from l2l_cli.core.errors import L2LError, RunFailed
+from l2l_cli.core.places import is_ours, is_users
 
 GOES_ON = "repeat the command: it goes on from the last checkpoint"
 
@@ -72,17 +72,7 @@ def failure_of(error: BaseException, place: str | Path | None = None) -> L2LErro
 def users_frames(frames: Sequence[FrameSummary]) -> list[FrameSummary]:
     """Return the frames of the user's code that this program has called; its own callers do not count."""
     first = next((index for index, frame in enumerate(frames) if is_ours(frame.filename)), len(frames))
-    return [frame for frame in frames[first:] if not (is_ours(frame.filename) or _is_library(frame.filename))]
-
-
-def is_ours(filename: str) -> bool:
-    """Return whether a file is this program's, wherever it is installed."""
-    return filename.startswith(str(Path(__file__).parents[1]))
-
-
-def _is_library(filename: str) -> bool:
-    places = ("site-packages", "dist-packages", *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib")))
-    return filename.startswith("<") or any(place in filename for place in places)
+    return [frame for frame in frames[first:] if is_users(frame.filename)]
 
 
 def expected(error: BaseException, place: str | Path | None = None) -> str:

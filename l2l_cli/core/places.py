@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sysconfig
 from pathlib import Path
 from types import TracebackType
 
 PACKAGE = "l2l_cli"
 
-OWN = str(Path(__file__).resolve().parents[1])
+_OWN = str(Path(__file__).resolve().parents[1])
 """Folder of this program."""
 
-_LIBRARIES = (OWN, *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")), "<")
+_INSTALLED = ("site-packages", "dist-packages")
+_LIBRARIES = tuple(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+
+
+def is_ours(file: str) -> bool:
+    """Return whether a file is this program's, wherever it is installed."""
+    return file.startswith(_OWN + os.sep)
 
 
 def is_users(file: str) -> bool:
     """Return whether a file is neither this program's nor a library's."""
-    return not any(file.startswith(place) for place in _LIBRARIES)
+    return not (is_ours(file) or file.startswith(("<", *_LIBRARIES)) or any(part in file for part in _INSTALLED))
 
 
 def shown_place(file: str, line: int) -> str:

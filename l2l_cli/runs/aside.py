@@ -81,11 +81,10 @@ def take_place(made: Path, place: Path) -> None:
     if not place.exists():
         made.rename(place)
         return
-    with RunFolder(place).lock():
-        pass  # nobody is writing it
     earlier = made.with_name(f".{made.name}.earlier")
-    place.rename(earlier)
-    made.rename(place)
+    with RunFolder(place).lock():
+        place.rename(earlier)
+        made.rename(place)
     shutil.rmtree(earlier)
 
 

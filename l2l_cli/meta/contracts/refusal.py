@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from l2l_cli.core.errors import L2LError, UsageError
-from l2l_cli.core.places import OWN, PACKAGE, is_users, place_of, shown_place, where_raised
+from l2l_cli.core.places import PACKAGE, is_ours, is_users, place_of, shown_place, where_raised
 
 LONGEST = 300
 """Characters of the text of another's error that are passed on."""
@@ -116,7 +116,7 @@ def _users_line(frame: FrameType | None) -> str | None:
     """Return the line that has called torch, if it is the user's."""
     while frame is not None and not is_users(file := frame.f_code.co_filename):
         # A module's dropout is seeded, and what this program does on its own is right.
-        if file.startswith(OWN) or os.path.basename(file) == "dropout.py":
+        if is_ours(file) or os.path.basename(file) == "dropout.py":
             return None
         frame = frame.f_back
     return None if frame is None else shown_place(frame.f_code.co_filename, frame.f_lineno)
