@@ -171,7 +171,9 @@ def test_seeds_side_by_side_are_the_seeds_alone(monkeypatch, capsys):
         assert one.facts()["kernels"] == "numba"
 
 
-@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGHUP], ids=["killed", "hung up"])
+@pytest.mark.parametrize(
+    "sent", [signal.SIGKILL, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)], ids=["killed", "hung up"]
+)
 def test_a_killed_run_goes_on_as_if_never_killed(sent):
     whole = subprocess.run(long_run("whole"), capture_output=True, text=True, check=True)
     assert "1200 updates" in whole.stdout

@@ -106,7 +106,7 @@ def test_a_fault_of_ours_shows_its_lines_and_says_where_to_report_it(monkeypatch
 
 
 @pytest.mark.parametrize("call", ["fsync", "write", "replace", "mkdir", "open"])
-@pytest.mark.parametrize("command", ["meta-train", "compare"])
+@pytest.mark.parametrize("command", ["meta-train", pytest.param("compare", marks=pytest.mark.slow)])
 def test_a_full_disk_is_one_line_at_whichever_call_it_is_met(call, command, monkeypatch, capsys, tmp_path):
     met = []
     place = {"fsync": (os, "fsync"), "write": (Path, "write_text")}.get(call, (Path, call))
@@ -132,7 +132,7 @@ def test_a_full_disk_is_one_line_at_whichever_call_it_is_met(call, command, monk
     assert shows_no_frames(err)
 
 
-@pytest.mark.parametrize("after", [1, 2, 3, 4])
+@pytest.mark.parametrize("after", [1, *(pytest.param(count, marks=pytest.mark.slow) for count in (2, 3, 4))])
 def test_a_run_that_meets_a_full_disk_says_failed_and_goes_on_when_there_is_space(after, monkeypatch, capsys, tmp_path):
     real, calls = os.fsync, []
 

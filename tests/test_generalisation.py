@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from l2l_cli.cli import main
 from tests.test_cli import run
 from tests.test_commands import only
 
@@ -17,12 +18,24 @@ TRAIN = (
 )
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The folder of a run that is done."""
+    root = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["l2l", *TRAIN.split(), f"output={root}"])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    assert not ended.value.code
+    (folder,) = root.glob("meta-train/*")
+    return folder
+
+
 @pytest.fixture
-def trained(tmp_path, monkeypatch, capsys):
+def trained(made, tmp_path, monkeypatch):
+    """The same, seen from another folder."""
     monkeypatch.chdir(tmp_path)
-    code, _, err = run(TRAIN, monkeypatch, capsys)
-    assert code == 0, err
-    return only("outputs/meta-train/*")
+    return made
 
 
 def test_a_grid_against_tuned_rivals(trained, monkeypatch, capsys):

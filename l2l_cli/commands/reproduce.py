@@ -21,7 +21,7 @@ from l2l_cli.core.errors import PromiseBroken, RunFailed, UsageError
 from l2l_cli.core.files import atomic_write
 from l2l_cli.core.ledger import LEDGER
 from l2l_cli.papers.base import Findings, Paper
-from l2l_cli.papers.experiments import Experiment, broken_promises, cost_table, cpu_minutes, experiments
+from l2l_cli.papers.experiments import Experiment, broken_promises, cost_table, cpu_minutes, experiment, experiments
 from l2l_cli.papers.jobs import Work, work_of
 from l2l_cli.results import report
 from l2l_cli.results.content import Report, Section, listed
@@ -79,7 +79,7 @@ def run(request: ReproduceRequest) -> int:
             "same command tries them again"
         )
     if request.force:
-        _settle(request, folder, root)
+        _settle(request, asked[0].name, folder, root)
     return _check(asked, results) if request.check else 0
 
 
@@ -88,10 +88,10 @@ def _place(request: ReproduceRequest, folder: RunFolder) -> Path:
     return Path(request.output) if request.output else Path(OUTPUT) / request.paper / folder.path.name
 
 
-def _settle(request: ReproduceRequest, folder: RunFolder, root: Path) -> None:
-    """Put all that was run again in the place of what there was."""
+def _settle(request: ReproduceRequest, artefact: str, folder: RunFolder, root: Path) -> None:
+    """Put all that was run again in the place of what there was; any artefact's rows know the user's store."""
     real = Path(request.output or OUTPUT)
-    first = next(job for row in experiments(request)[0].jobs.values() for job in row)
+    first = next(job for row in experiment(request, artefact).jobs.values() for job in row)
     for made in sorted((root / "meta-train").glob("*")):
         take_place(made, real / "meta-train" / made.name)
     keep_entries(root / "store", Path(first.settings(real).store.dir or real / "store").expanduser())

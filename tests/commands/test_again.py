@@ -94,7 +94,7 @@ def test_what_is_being_written_keeps_its_place(does):
 
 
 @pytest.mark.parametrize(
-    "command", ["compare sgd FOLDER", pytest.param("evaluate --run FOLDER", marks=pytest.mark.slow)]
+    "command", [pytest.param("compare sgd FOLDER", marks=pytest.mark.slow), "evaluate --run FOLDER"]
 )
 def test_scores_are_computed_again_and_kept(command, does, monkeypatch):
     does(TRAIN)

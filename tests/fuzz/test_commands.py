@@ -181,7 +181,10 @@ def trial(
     if isinstance(damage, str):
         put(damage, place / file, outside)
     else:
-        damage(place / file, [one for one in sorted((place / file).parent.iterdir()) if one.name != file.name])
+        damage(
+            place / file,
+            [one for one in sorted((place / file).parent.iterdir()) if one.is_file() and one.name != file.name],
+        )
     before, left = digest_of(outside), untouched(command, place)
     ended = judged(command, place, run(command.arguments, place, command.limit), tmp_path)
     if digest_of(outside) != before:

@@ -27,8 +27,13 @@ UNBUILT = {
 
 
 @cache
+def asked(paper: str):
+    return experiments(ReproduceRequest(paper, scale="paper"))
+
+
+@cache
 def notes_of_paper(paper: str):
-    return notes_of(set().union(*(one.built() for one in experiments(ReproduceRequest(paper, scale="paper")))))
+    return notes_of(set().union(*(one.built() for one in asked(paper))))
 
 
 def test_every_deviation_reaches_a_report_and_every_paper_has_a_page_of_sources():
@@ -36,7 +41,7 @@ def test_every_deviation_reaches_a_report_and_every_paper_has_a_page_of_sources(
     missing = {note.place for note in all_notes() if note.kind == "Deviation" and note not in reached}
     assert missing == set(UNBUILT), "a note concerns no row, or one that UNBUILT names concerns a row now"
     for paper in papers():  # composed here once, so the pages are looked at here too
-        settings = experiments(ReproduceRequest(paper, scale="paper"))[0].settings
+        settings = asked(paper)[0].settings
         own = source_page(paper, Builder()(settings.paper, "paper").citation, notes_of_paper(paper)).split("## Other")[
             0
         ]

@@ -66,7 +66,7 @@ def folders():
 @pytest.mark.parametrize(
     ("command", "make", "change", "name"),
     [
-        (PETS, pictures, lambda: pictures(50), "pets"),
+        pytest.param(PETS, pictures, lambda: pictures(50), "pets", marks=pytest.mark.slow),
         (OWN, code, lambda: code(TASK + "# changed\n"), "mine_of_sources"),
     ],
     ids=["data", "code"],
@@ -170,6 +170,7 @@ def test_a_shipped_data_set_is_known_without_torch(does):
     assert loaded(f"{TRAIN} task=digits task.hidden=[2] task.examples=2", "torch") == []
 
 
+@pytest.mark.slow
 def test_a_strangers_run_runs_no_code_to_see_what_it_read(does):
     does(f"{TRAIN} task=quadratic task.dimension=2")
     (made,) = folders()

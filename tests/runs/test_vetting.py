@@ -83,7 +83,9 @@ def test_one_seed_is_one_rule_whoever_drew_before(monkeypatch, capsys):
     assert (first / "metrics.csv").read_text() == (second / "metrics.csv").read_text()
 
 
-@pytest.mark.parametrize("old", [False, True], ids=["checkpoint", "checkpoint of an earlier version"])
+@pytest.mark.parametrize(
+    "old", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["checkpoint", "checkpoint of an earlier version"]
+)
 def test_dropout_in_a_killed_run_goes_on_bit_for_bit(old, monkeypatch, capsys):
     whole = trained("Dropping", monkeypatch, capsys, "output=whole")
     update = MetaTraining.update
