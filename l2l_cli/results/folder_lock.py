@@ -27,12 +27,15 @@ SILENCE = 0.5
 LOOK = 0.1
 """Seconds between two tries to take a lock."""
 
+LOCK = ".lock"
+"""Name of the file that is locked."""
+
 
 class FolderLock:
     """The lock of a folder: a file in it, which says who has it, or had it last."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._path = folder, folder / ".lock"
+        self._folder, self._path = folder, folder / LOCK
 
     @contextmanager
     def held(self, patience: float) -> Iterator[None]:

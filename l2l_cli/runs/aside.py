@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from l2l_cli.config.schema import Settings
+from l2l_cli.results.folder_lock import LOCK
 from l2l_cli.results.run import RunFolder
 
 AGAIN = ".again-"
@@ -97,7 +98,7 @@ def replace_files(made: Path, place: Path) -> None:
     place.mkdir(parents=True, exist_ok=True)
     with RunFolder(place).lock():
         for path in sorted(made.rglob("*")):
-            if path.is_file() and not path.name.startswith("."):
+            if path.is_file() and path.name != LOCK:  # checksums beside rows are hidden, too
                 target = place / path.relative_to(made)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 path.replace(target)
