@@ -5,11 +5,17 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from l2l_cli.core.printable import printable
+
 
 class L2LError(Exception):
     """An error that is explained in one line: what was asked, what exists, what to do next."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """Return the line, printable whatever was asked."""
+        return printable(super().__str__())
 
 
 class UsageError(L2LError):

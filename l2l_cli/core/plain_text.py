@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import yaml
 
 from l2l_cli.core.files import read_file
+from l2l_cli.core.printable import printable
 
 LARGEST_TEXT = 16 << 20
 """Bytes of a file of text."""
@@ -23,14 +23,6 @@ WIDEST = 128
 
 DEEPEST = 60
 """Levels of a YAML file, one inside the other."""
-
-# Controls but for tab and newline, marks that turn the direction of writing, other ends of lines, halves of characters.
-_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
-
-
-def printable(text: str) -> str:
-    """Return text without the characters that a terminal obeys and no reader sees; tabs and newlines stay."""
-    return _UNSEEN.sub("", text)
 
 
 def in_one_line(error: object, longest: int = 200) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from l2l_cli.core.files import atomic_write, open_file, read_file, sync_file
-from l2l_cli.core.plain_text import printable
+from l2l_cli.core.printable import printable
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from l2l_cli.core.files import atomic_write
-from l2l_cli.core.plain_text import printable
+from l2l_cli.core.printable import printable
 from l2l_cli.results.content import Figure, Report
 from l2l_cli.results.page import PAGE
 from l2l_cli.results.tables import VERDICT_STYLE, are_numeric, cells_of

@@ -21,7 +21,8 @@ from l2l_cli.core.errors import UsageError
 from l2l_cli.core.files import atomic_write, file_checksum, make_folder, sync_file
 from l2l_cli.core.ledger import LEDGER, date_of
 from l2l_cli.core.nodes import Entries, Node
-from l2l_cli.core.plain_text import in_one_line, parsed_json, parsed_yaml, printable, read_text
+from l2l_cli.core.plain_text import in_one_line, parsed_json, parsed_yaml, read_text
+from l2l_cli.core.printable import printable
 from l2l_cli.results.facts import why_damaged
 from l2l_cli.results.folder_lock import PATIENCE, FolderLock
 from l2l_cli.results.provenance import command_line, commit, peak_memory

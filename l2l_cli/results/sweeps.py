@@ -20,11 +20,15 @@ from rich.text import Text
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.files import atomic_write
 from l2l_cli.core.nodes import Entries
-from l2l_cli.core.plain_text import in_one_line, parsed_json, printable, read_text
+from l2l_cli.core.plain_text import in_one_line, parsed_json, read_text
+from l2l_cli.core.printable import printable
 from l2l_cli.results.terminal import text_table
 
 NOT_BEGUN, RUNNING, DONE, REUSED, FAILED = "not begun", "running", "done", "reused", "failed"
 INTERRUPTED, LOST, SENT = "interrupted", "lost", "on the cluster"
+
+LONGEST = 2000
+"""Characters of what is said of a job, but for one that shows lines of the program."""
 
 SEED = "seed"
 """Key over whose values the table takes the mean."""
@@ -140,13 +144,15 @@ def messages(jobs: Sequence[SweepJob]) -> list[str]:
     told: dict[str, list[SweepJob]] = {}
     for job in jobs:
         if job.message:
-            told.setdefault(job.message, []).append(job)
+            has_frames = "\n  " in job.message
+            text = printable(job.message) if has_frames else in_one_line(job.message, LONGEST)
+            told.setdefault(text, []).append(job)
     swept = swept_keys(jobs)
     lines = []
     for message, (first, *others) in told.items():
         values = in_one_line(" ".join(f"{key}={first.values.get(key, '')}" for key in swept))
         name = f"job {first.number}" + (f" ({values})" if values else "")
-        lines.append(f"error: {name}{f' and {len(others)} more' if others else ''}: {printable(message)}")
+        lines.append(f"error: {name}{f' and {len(others)} more' if others else ''}: {message}")
     return lines
 
 

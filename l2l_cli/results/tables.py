@@ -12,7 +12,7 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from l2l_cli.core.plain_text import printable
+from l2l_cli.core.printable import printable
 from l2l_cli.results.terminal import text_table
 from l2l_cli.results.verdicts import Result
 

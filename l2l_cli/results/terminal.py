@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from l2l_cli.core.plain_text import printable
+from l2l_cli.core.printable import printable
 
 WIDTH = 150
 """Characters of a line where the output is not a terminal."""

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
-from l2l_cli.core.plain_text import printable
+from l2l_cli.core.printable import printable
 
 Relay = Callable[[float, str], None]
 """Function that is told of work that is done, or, by a negative number, of work that falls away, with a note."""

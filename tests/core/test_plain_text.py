@@ -7,7 +7,8 @@ import json
 import pytest
 import yaml
 
-from l2l_cli.core.plain_text import in_one_line, parsed_json, parsed_yaml, printable
+from l2l_cli.core.plain_text import in_one_line, parsed_json, parsed_yaml
+from l2l_cli.core.printable import printable
 
 BOMB = "a: &a [1,1,1,1,1,1,1,1,1,1]\n" + "".join(
     f"{name}: &{name} [{','.join([f'*{before}'] * 10)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
