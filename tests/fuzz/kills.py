@@ -80,21 +80,22 @@ def kill(folder: Path, after: float) -> bool:
 
 
 def main(count: int, seed: int = 0) -> int:
-    """Make so many kills; return how many were lost."""
-    rng, lost = random.Random(seed), 0
+    """Kill so many trainings at work; return how many were lost."""
+    rng, made, lost = random.Random(seed), 0, 0
     with tempfile.TemporaryDirectory() as root:
         (whole := Path(root, "whole")).mkdir()
         bits, seconds = reference(whole)
-        for number in range(count):
-            (folder := Path(root, f"{number}")).mkdir()
+        while made < count:
+            folder = Path(tempfile.mkdtemp(dir=root))
             after = moment(rng, seconds)
-            at_work = kill(folder, after)
+            if not kill(folder, after):
+                print(f"it had ended after {after:.1f} s, which does not count", flush=True)
+                continue
+            made += 1
             ended = complete(folder)
             lost += ended != bits
-            state = "killed" if at_work else "had ended"
-            print(
-                f"{number + 1}: {state} after {after:.1f} s: {'the same bits' if ended == bits else ended}", flush=True
-            )
+            result = "the same bits" if ended == bits else ended
+            print(f"{made}: killed after {after:.1f} s: {result}", flush=True)
     print(f"{count} kills, {count - lost} survived, {lost} lost")
     return lost
 

@@ -35,11 +35,13 @@ class Cut(NamedTuple):
 
     Attributes:
         after: Seconds after the start of the run.
+        at_work: Whether the run was at work.
         lost: Number of checkpoints that the run had made and the disk does not have.
         ended: Bits of the run that went on, or what it said.
     """
 
     after: float
+    at_work: bool
     lost: int
     ended: str
 
@@ -103,30 +105,33 @@ def cut(root: Path, after: float) -> Cut:
         process = start(place)
         made = checkpoints(place, after)
         copy.write_bytes(snapshot(image))
+        at_work = process.poll() is None
         process.kill()
         process.communicate()
     with mounted(copy, root / "again") as place:
         newest = max(checkpoints(place, 0.0), default=0)
         lost = sum(each > newest for each in made)
-        return Cut(after, lost, complete(place))
+        return Cut(after, at_work, lost, complete(place))
 
 
 def main(count: int, seed: int = 0) -> int:
-    """Make so many cuts; return how many runs were lost."""
+    """Cut the power of so many runs at work; return how many were lost."""
     if reason := why_not():
         print(f"not tried: {reason}")
         return 0
-    rng, bad = random.Random(seed), 0
+    rng, made, bad = random.Random(seed), 0, 0
     with tempfile.TemporaryDirectory() as root:
         (whole := Path(root, "whole")).mkdir()
         bits, seconds = reference(whole)
-        for number in range(count):
-            (folder := Path(root, f"{number}")).mkdir()
+        while made < count:
+            folder = Path(tempfile.mkdtemp(dir=root))
             one = cut(folder, moment(rng, seconds))
+            made += one.at_work
             is_lost = one.ended != bits or one.lost > 1
             bad += is_lost
-            ended = "the same bits" if one.ended == bits else one.ended
-            print(f"{number + 1}: cut after {one.after:.1f} s, {one.lost} checkpoints lost: {ended}", flush=True)
+            result = "the same bits" if one.ended == bits else one.ended
+            when = f"after {one.after:.1f} s" if one.at_work else "at its end, which does not count"
+            print(f"{made}: cut {when}, {one.lost} checkpoints lost: {result}", flush=True)
             shutil.rmtree(folder)
     print(f"{count} power cuts, {count - bad} survived, {bad} lost")
     return bad
