@@ -16,8 +16,14 @@ from tests.fuzz.mutations import put
 from tests.fuzz.outcome import CANARY, SECRET, Faults, outcome, unfit
 
 
+class Raw(UsageError):
+    """A refusal that lets through what the package's own errors leave out."""
+
+    __str__ = Exception.__str__
+
+
 def refuse(text):
-    raise UsageError(text)
+    raise Raw(text)
 
 
 BAD = {
