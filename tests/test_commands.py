@@ -196,6 +196,7 @@ def test_a_killed_run_goes_on_as_if_never_killed(sent):
     assert all((one[name] == other[name]).all() for name in one)
 
 
+@pytest.mark.slow  # the quick suite reproduces a paper in test_check_holds_the_numbers_to_the_preset
 def test_reproduce_at_smoke_scale(monkeypatch, capsys):
     presets = "table2 figure2 drift"
     code, _, _ = run(f"reproduce hochreiter2001 {presets} --scale smoke --output here", monkeypatch, capsys)
