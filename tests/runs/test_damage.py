@@ -16,7 +16,7 @@ from l2l_cli.meta.gradient_training import MetaTraining
 from l2l_cli.results.run import RunFolder
 from l2l_cli.runs.folders import done_before, load_run
 from l2l_cli.runs.loading import load_learner
-from l2l_cli.runs.tensors import CHECKPOINT, LINE, PREVIOUS, Damaged, read_tensors, write_tensors
+from l2l_cli.runs.tensors import CHECKPOINT, PREVIOUS, Damaged, read_tensors, write_tensors
 from l2l_cli.runs.training import train
 from tests.power_cuts import Disk, restored
 
@@ -168,17 +168,17 @@ def test_every_flipped_bit_of_a_file_of_tensors_is_seen(tmp_path):
 
 
 def test_damage_of_a_large_file_of_tensors_is_seen(tmp_path):
-    """A word's bit, two words that change places along and across lines, a block of zeros."""
+    """A bit, words, sectors or pages of a disk that change places, zeros in the place of each."""
     path = tmp_path / "x.safetensors"
     write_tensors(path, {"a": torch.arange(1.0, 5001.0)})
     content = path.read_bytes()
     head = 8 + int.from_bytes(content[:8], "little")
-    for number, (one, other) in enumerate([(0, 8), (0, 8 * LINE), (16, 8 * LINE + 24), (0, 19992)]):
+    for number, (one, other, size) in enumerate([(0, 8, 8), (16, 19992, 8), (512, 5120, 512), (0, 4096, 4096)]):
         damaged, flipped, zeros = (bytearray(content) for _ in range(3))
-        places = [slice(head + place, head + place + 8) for place in (one, other)]
+        places = [slice(head + place, head + place + size) for place in (one, other)]
         damaged[places[0]], damaged[places[1]] = content[places[1]], content[places[0]]
         flipped[head + other] ^= 1 << number
-        zeros[head + one : head + one + 4096] = bytes(4096)
+        zeros[places[1]] = bytes(size)
         for each in (damaged, flipped, zeros):
             path.write_bytes(each)
             with pytest.raises(Damaged, match="its checksum is another"):
