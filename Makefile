@@ -7,7 +7,7 @@ COMING := .venv-release/.installed
 PAPERS := $(notdir $(wildcard conf/experiment/*))
 
 .DEFAULT_GOAL := help
-.PHONY: help install test test-slow check lint layout types format smoke reproduce bench bench-compare bench-gpu release clean
+.PHONY: help install test test-slow check lint layout types notes format smoke reproduce bench bench-compare bench-gpu release clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,7 +31,7 @@ test: $(READY) ## Run the quick tests, on all cores
 test-slow: $(READY) ## Run the slow tests too
 	$(BIN)/python -m pytest -m 'not gpu'
 
-check: lint layout types ## Lint, formatting and types
+check: lint layout types notes ## Lint, formatting, types, and notes of deviations
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -41,6 +41,9 @@ layout: $(READY)
 
 types: $(READY)
 	$(BIN)/mypy
+
+notes: $(READY)
+	$(BIN)/python -m pytest -m 'slow or not slow' tests/results/test_notes.py
 
 format: $(READY) ## Format the code
 	$(BIN)/ruff check --fix .

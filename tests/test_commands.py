@@ -34,7 +34,9 @@ def only(pattern: str) -> Path:
     return found
 
 
-@pytest.mark.parametrize("what", [LSTM, RULE], ids=["lstm", "coordinatewise_lstm"])
+@pytest.mark.parametrize(
+    "what", [pytest.param(LSTM, marks=pytest.mark.slow), RULE], ids=["lstm", "coordinatewise_lstm"]
+)
 def test_train_evaluate_and_compare(what, monkeypatch, capsys):
     assert run(f"meta-train {what}", monkeypatch, capsys)[0] == 0
     folder = only("outputs/meta-train/*")
@@ -101,7 +103,7 @@ def test_a_run_of_a_version_to_come_is_refused(monkeypatch, capsys):
     assert "was made by l2l 9.0.0, this is 0.2.0" in err
 
 
-@pytest.mark.parametrize("launcher", ["", "hydra/launcher=joblib"])
+@pytest.mark.parametrize("launcher", ["", pytest.param("hydra/launcher=joblib", marks=pytest.mark.slow)])
 def test_a_sweep_ends_in_one_table(launcher, monkeypatch, capsys):
     arguments = f"meta-train -m {LSTM} learner.hidden=2,3 seed=0,1 {launcher}".replace("learner.hidden=4 ", "")
     code, out, _ = run(arguments, monkeypatch, capsys)

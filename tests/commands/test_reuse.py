@@ -76,6 +76,7 @@ def test_any_process_may_compute_one_contender_into_the_store(does, computed):
     assert does(f"{COMPARE} sgd adam") == (["Sgd"] * 4, "store: 1 of 2 contenders known")
 
 
+@pytest.mark.slow  # as compare, which the quick test above holds to it
 def test_evaluate_and_its_grid_compute_what_is_new_alone(does):
     does(TRAIN)
     run_folder = only("outputs/meta-train/*")

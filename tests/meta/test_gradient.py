@@ -81,9 +81,17 @@ def finite_difference(learner, value_of, direction, step=1e-5):
     return (values[0] - values[1]) / (2 * step)
 
 
+def each_loss():
+    """Every pair meets one loss after the other, and all of them in the slow tests."""
+    losses = [Trajectory(), LogTrajectory(), LastStep()]
+    for number, pair in enumerate(EXACT):
+        for turn, loss in enumerate(losses):
+            marks = [] if turn == number % len(losses) else [pytest.mark.slow]
+            yield pytest.param(*pair, loss, marks=marks, id="-".join([*pair, type(loss).__name__]))
+
+
 @pytest.mark.parametrize("fast", [False, True], ids=["reference", "fast"])
-@pytest.mark.parametrize("loss", [Trajectory(), LogTrajectory(), LastStep()], ids=lambda loss: type(loss).__name__)
-@pytest.mark.parametrize(("task", "name"), EXACT)
+@pytest.mark.parametrize(("task", "name", "loss"), [*each_loss()])
 def test_backprop_equals_finite_differences(task, name, loss, fast, double):
     steps = 6
     _, learner = pair_of(task, name)
