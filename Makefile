@@ -31,7 +31,7 @@ test: $(READY) ## Run the quick tests, on all cores
 test-slow: $(READY) ## Run the slow tests too
 	$(BIN)/python -m pytest -m 'not gpu'
 
-check: lint layout types notes ## Lint, formatting, types, and notes of deviations
+check: lint layout types ## Lint, formatting and types
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -42,7 +42,7 @@ layout: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-notes: $(READY)
+notes: $(READY) ## See that every note of a deviation reaches a report
 	$(BIN)/python -m pytest -m 'slow or not slow' tests/results/test_notes.py
 
 format: $(READY) ## Format the code

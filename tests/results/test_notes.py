@@ -36,7 +36,7 @@ def notes_of_paper(paper: str):
     return notes_of(set().union(*(one.built() for one in asked(paper))))
 
 
-@pytest.mark.slow  # `make check` runs it: it composes every row of every paper
+@pytest.mark.slow  # `make notes` runs it: it composes every row of every paper
 def test_every_deviation_reaches_a_report_and_every_paper_has_a_page_of_sources():
     reached = {note for paper in papers() for note in notes_of_paper(paper)}
     missing = {note.place for note in all_notes() if note.kind == "Deviation" and note not in reached}
