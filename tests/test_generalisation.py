@@ -96,6 +96,7 @@ def test_a_wrong_grid_is_one_line_and_writes_nothing(wanted, message, trained, m
     assert not Path("outputs/evaluate").exists()
 
 
+@pytest.mark.slow
 def test_compare_says_budgets_and_evaluations_that_differ(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     small = "task.dimension=3 task.horizon=8 evaluation.episodes=4 tune.episodes=2"

@@ -115,6 +115,7 @@ rule: {_target_: signs_of_reuse.Signs, lr: 0.1}
 """
 
 
+@pytest.mark.slow
 def test_changed_code_of_the_users_is_computed_anew(does):
     Path("my/learner").mkdir(parents=True)
     Path("my/learner/signs.yaml").write_text(NODE)

@@ -179,7 +179,7 @@ def test_a_search_that_cannot_be_is_refused_before_anything_is_written(override,
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("kind", ["es", "pes"])
+@pytest.mark.parametrize("kind", ["es", pytest.param("pes", marks=pytest.mark.slow)])
 def test_perturbed_runs_from_the_command_line(kind, monkeypatch, capsys):
     """Also when one is interrupted before its first update, when all particles hold the same zeros."""
     arguments = f"meta-train {TINY} {PLAN} gradient={kind} gradient.pairs=2"

@@ -96,6 +96,7 @@ def test_what_has_changed_is_trained_anew_and_says_why(command, make, change, na
     assert len(list(Path().glob("outputs/evaluate/*"))) == 2
 
 
+@pytest.mark.slow
 def test_a_run_that_does_not_say_what_it_read_is_taken_for_one_of_what_is_there(does):
     pictures()
     does(PETS)
