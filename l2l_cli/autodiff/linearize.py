@@ -151,7 +151,7 @@ def second_derivatives() -> Iterator[None]:
     """
     try:
         yield
-    except RuntimeError as error:  # NotImplementedError is one
+    except RuntimeError as error:  # its subclasses, too
         if not re.search("derivative for .* is not implemented", str(error)):
             raise
         raise UsageError(

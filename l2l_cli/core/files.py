@@ -11,10 +11,11 @@ import os
 import secrets
 import stat
 import sys
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
+
+from xxhash import xxh3_64
 
 from l2l_cli.core.errors import UsageError
 
@@ -160,14 +161,14 @@ def make_folder(path: Path) -> None:
 
 
 def checksum(*parts: bytes | memoryview) -> str:
-    """Return 8 hex digits by which content, in one or more parts, is told from the same with damage.
+    """Return 16 hex digits by which content, in one or more parts, is told from the same with damage.
 
-    CRC-32, for it is the fastest at hand (5 GB/s against 1 GB/s of BLAKE2): it is to find damage, not forgery.
+    XXH3, which is as fast as the content is read (30 GB/s against 5 GB/s of CRC-32): it is to find damage, not forgery.
     """
-    found = 0
+    found = xxh3_64()
     for part in parts:
-        found = zlib.crc32(part, found)
-    return f"{found:08x}"
+        found.update(part)
+    return found.hexdigest()
 
 
 def file_checksum(path: Path) -> str | None:
@@ -178,12 +179,12 @@ def file_checksum(path: Path) -> str | None:
     """
     if not os.path.lexists(path):
         return None
-    found = 0
+    found = xxh3_64()
     with open_file(path) as file:
         _refuse_larger(path, file, LARGEST)
         while part := file.read(1 << 20):
-            found = zlib.crc32(part, found)
-    return f"{found:08x}"
+            found.update(part)
+    return found.hexdigest()
 
 
 def cache_folder() -> Path:

@@ -13,8 +13,8 @@ PACKAGE = "l2l_cli"
 _OWN = str(Path(__file__).resolve().parents[1])
 """Folder of this program."""
 
-_INSTALLED = ("site-packages", "dist-packages")
-_LIBRARIES = tuple(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+_INSTALLED = {"site-packages", "dist-packages"}
+_STANDARD = tuple(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib"))
 
 
 def is_ours(file: str) -> bool:
@@ -24,7 +24,7 @@ def is_ours(file: str) -> bool:
 
 def is_users(file: str) -> bool:
     """Return whether a file is neither this program's nor a library's."""
-    return not (is_ours(file) or file.startswith(("<", *_LIBRARIES)) or any(part in file for part in _INSTALLED))
+    return not (is_ours(file) or file.startswith(("<", *_STANDARD)) or _INSTALLED & {*Path(file).parts})
 
 
 def shown_place(file: str, line: int) -> str:

@@ -30,7 +30,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "cpu_seconds": (dict,),
     "reused_cpu_seconds": (dict,),
     "began": (dict,),
-    "files": (dict,),
+    "checksums": (dict,),
     "peak_memory_bytes": (int,),
     "seeds": (list,),
     "parents": (list,),

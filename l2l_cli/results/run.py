@@ -43,7 +43,7 @@ def identity(config: Node, results: int = RESULTS) -> str:
     try:
         canonical = json.dumps([config, results], sort_keys=True, default=str)
     except TypeError:  # keys of several types, as none of ours has
-        canonical = repr(config)
+        canonical = repr([config, results])
     return hashlib.blake2b(canonical.encode(), digest_size=4).hexdigest()
 
 
@@ -156,7 +156,7 @@ class RunFolder:
         }
         before = self.facts()
         before.pop("message", None)  # the failure that this attempt is to mend
-        before.pop("files", None)
+        before.pop("checksums", None)
         where = {
             "commit": commit(),
             "machine": f"{platform.system()} {platform.machine()}, {usable_cores()} cores",
@@ -172,13 +172,13 @@ class RunFolder:
         sync_file(self.path / METRICS)
         if status == "done":
             there = {name: file_checksum(self.path / name) for name in CONTENT}
-            facts |= {"files": {name: found for name, found in there.items() if found is not None}}
+            facts |= {"checksums": {name: found for name, found in there.items() if found is not None}}
         self.note(status=status, **facts)
         self._since = None
 
     def damaged(self) -> list[str]:
         """Return the names of a finished run's files that are not as it left them; nothing is known of older runs."""
-        known = self.facts().get("files", {})
+        known = self.facts().get("checksums", {})
         return [name for name in CONTENT if name in known and file_checksum(self.path / name) != known[name]]
 
     def lock(self, patience: float = PATIENCE) -> AbstractContextManager[None]:

@@ -41,4 +41,4 @@ def _is_whole(path: Path, metrics: Collection[str]) -> bool:
 
 
 def _seal(path: Path) -> Path:
-    return path.with_name(f".{path.name}.crc32")
+    return path.with_name(f".{path.name}.xxh3")

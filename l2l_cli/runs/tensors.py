@@ -8,7 +8,6 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 from safetensors import SafetensorError
 from safetensors.torch import load as from_safetensors
 from safetensors.torch import save as to_safetensors
@@ -20,11 +19,8 @@ from l2l_cli.core.plain_text import in_one_line
 
 CHECKPOINT, PREVIOUS = "checkpoint.safetensors", "checkpoint.previous.safetensors"
 
-_KEY, _UNKNOWN = "checksum", "--------"
-_PLACE = re.compile(rb'"checksum":"([0-9a-f]{8}|--------)"')
-
-LINE = 509
-"""Words of 8 bytes in a line of the checksum; prime, so that pages of a disk that change places change columns."""
+_KEY, _UNKNOWN = "xxh3", 16 * "-"
+_PLACE = re.compile(rb'"xxh3":"([0-9a-f]{16}|-{16})"')
 
 ROOM = 64 << 20
 """Bytes that a file may have beside four times its expected tensors: heads of safetensors have less."""
@@ -37,12 +33,12 @@ class Damaged(Exception):
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], kept: Path | None = None) -> None:
     """Write tensors with a checksum of the whole file in its head; the old content may be ``kept`` under that name.
 
-    It stands under "checksum" of the head's ``__metadata__``; see ``_checksum``.
+    It stands under "xxh3" of the head's ``__metadata__``, and is that of the file with "-" in its place.
     """
     content = to_safetensors({name: value.contiguous() for name, value in tensors.items()}, {_KEY: _UNKNOWN})
     end = _end_of_head(content)
     head, data = content[:end], memoryview(content)[end:]
-    sealed = head.replace(f'"{_KEY}":"{_UNKNOWN}"'.encode(), f'"{_KEY}":"{_checksum(head, data)}"'.encode())
+    sealed = head.replace(f'"{_KEY}":"{_UNKNOWN}"'.encode(), f'"{_KEY}":"{checksum(head, data)}"'.encode())
     atomic_write(path, [sealed, data], kept)
 
 
@@ -59,7 +55,7 @@ def read_tensors(path: Path, expected: int) -> dict[str, Tensor]:
         end = _end_of_head(content)
         if found := _PLACE.search(head := content[:end]):
             bare = head[: found.start(1)] + _UNKNOWN.encode() + head[found.end(1) :]
-            if _checksum(bare, memoryview(content)[end:]) != found.group(1).decode():
+            if checksum(bare, memoryview(content)[end:]) != found.group(1).decode():
                 raise Damaged("its checksum is another")
         return from_safetensors(content)
     except FileNotFoundError:
@@ -71,18 +67,6 @@ def read_tensors(path: Path, expected: int) -> dict[str, Tensor]:
 def _end_of_head(content: bytes) -> int:
     """Return where the data of a safetensors file begin, as its first 8 bytes say."""
     return 8 + int.from_bytes(content[:8], "little")
-
-
-def _checksum(head: bytes, data: memoryview) -> str:
-    """Return 8 hex digits by which a file is told from one with damage.
-
-    They are the CRC-32 of the head, with eight "-" in the checksum's place, of the sums modulo 2⁶⁴ of the data's words
-    of 8 bytes in each column of lines of ``LINE`` words, and of the data that fill no line.  A CRC-32 of all data would
-    take a share of the time of a large checkpoint that counts.
-    """
-    lines = len(data) // (8 * LINE)
-    words = np.frombuffer(data, "<u8", lines * LINE).reshape(lines, LINE)
-    return checksum(head, words.sum(0).tobytes(), data[8 * words.size :])
 
 
 def read_checkpoint(folder: Path, expected: int) -> dict[str, Tensor] | None:

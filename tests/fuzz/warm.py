@@ -143,7 +143,7 @@ def _command(arguments: list[str], folder: str, out: int, err: int) -> None:
         main()
     except SystemExit as ended:
         code = int(ended.code or 0)
-    except BaseException:
+    except BaseException:  # told as the interpreter tells it, whose process ends here
         sys.excepthook(*sys.exc_info())
     finally:
         with suppress(OSError):

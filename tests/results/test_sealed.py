@@ -20,7 +20,7 @@ def file(tmp_path):
 def test_whole_rows_stay(file, capsys):
     drop_if_damaged(file, ["loss", "seconds"])
     assert MetricsFile(file).read().value.tolist() == [1 / 3] * 6
-    file.with_name(".x.csv.crc32").unlink()  # as older versions left it
+    file.with_name(".x.csv.xxh3").unlink()  # as older versions left it
     drop_if_damaged(file, ["loss", "seconds"])
     assert file.exists()
     drop_if_damaged(file.with_name("none.csv"), [])
@@ -42,7 +42,7 @@ def test_damaged_rows_go(file, damage, seal, capsys):
         }[damage]
     )
     if not seal:
-        file.with_name(".x.csv.crc32").unlink()
+        file.with_name(".x.csv.xxh3").unlink()
     drop_if_damaged(file, ["loss", "seconds"])
     assert not file.exists()
     assert f"warning: {file} is damaged; it is measured again" in capsys.readouterr().err

@@ -305,7 +305,7 @@ FACTS = [
     ("cpu_seconds", {"training": "x"}),
     ("peak_memory_bytes", None),
     ("search", {}),
-    ("files", [1]),
+    ("checksums", [1]),
 ]
 
 
@@ -323,4 +323,4 @@ def test_facts_of_wrong_types_end_in_one_line(run, name, value):
 
 def test_nothing_is_left_of_writing(whole):
     assert not [*whole.path.glob(".*.tmp")]
-    assert {*json.loads((whole.path / "run.json").read_text())["files"]} == {"metrics.csv", "weights.safetensors"}
+    assert {*json.loads((whole.path / "run.json").read_text())["checksums"]} == {"metrics.csv", "weights.safetensors"}
