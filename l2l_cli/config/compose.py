@@ -223,7 +223,8 @@ def _unknown_choice(asked: str, text: str, config_dir: str | None) -> str:
     found = re.search(r"Available options in '[^']+':\n((?:\t.+\n?)+)", text)
     folder = asked.rpartition("/")[0]
     group = folder if folder.startswith("hydra/") else folder.partition("/")[0]
-    known = [f"{folder}/{name}" for name in (found.group(1).split() if found else options(folder, config_dir))]
+    listed = found.group(1).split() if found else options(folder, config_dir)
+    known = [f"{folder}/{name}" for name in listed if not name.startswith("_")]  # as in ``options``
     if not known and group == "experiment":
         known = [f"{group}/{paper}/{name}" for paper, names in papers(config_dir).items() for name in names]
     if group == "recipe":

@@ -283,3 +283,12 @@ def test_everything_that_is_tuned_as_standard_can_be_tuned_whole():
     for name in options("tune/standard"):
         tune = compose("compare", [f"learner={name}", "tune=all"]).tune
         assert bool(tune.grid) != bool(tune.ranges), name
+
+
+@pytest.mark.parametrize("asked", ["task=quadratc", "experiment=mlhf2018/figur1"])
+def test_parts_of_others_are_no_choices(asked):
+    with pytest.raises(UsageError) as refused:
+        compose("reproduce" if "experiment" in asked else "meta-train", [asked])
+    choices = str(refused.value).rpartition("(")[2]
+    assert len(choices.split(", ")) > 5
+    assert not [name for name in choices.split() if name.rpartition("/")[2].startswith("_")]
