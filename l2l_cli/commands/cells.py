@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from l2l_cli.evaluation.contest import Standing
-from l2l_cli.results.statistics import Array, Interval, Statistic, bootstrap_interval, paired_bootstrap
+from l2l_cli.results.spread import Array
+from l2l_cli.results.statistics import Interval, difference_of, median_of, over_episodes
+
+ENDS = ("", "_low", "_high")
+"""Endings of the columns that hold a statistic and its interval."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,12 @@ class Cell:
     @cached_property
     def mean(self) -> Interval:
         """Mean over episodes."""
-        return _interval(self.ends, np.mean)
+        return over_episodes(self.ends)
 
     @cached_property
     def median(self) -> Interval:
         """Median over episodes."""
-        return _interval(self.ends, np.median)
+        return median_of(self.ends)
 
     def row(self) -> dict[str, Any]:
         """Return the cell as a row of grid.csv."""
@@ -79,17 +81,11 @@ class Cell:
             "contender": self.contender,
             "chosen": self.chosen,
             "episodes": len(self.ends),
-            **{f"mean{end}": value for end, value in zip(("", "_low", "_high"), self.mean, strict=True)},
-            **{f"median{end}": value for end, value in zip(("", "_low", "_high"), self.median, strict=True)},
+            **{f"mean{end}": value for end, value in zip(ENDS, self.mean[: len(ENDS)], strict=True)},
+            **{f"median{end}": value for end, value in zip(ENDS, self.median[: len(ENDS)], strict=True)},
             "diverged": self.standing.diverged,
             **self.standing.metrics,
         }
-
-
-def _interval(values: Array, statistic: Statistic) -> Interval:
-    if not np.isfinite(values).all():  # there is no mean to resample, and the median's interval might not end
-        return Interval(float(statistic(values)), math.nan, math.nan)
-    return bootstrap_interval(values.tolist(), statistic)
 
 
 @dataclass(frozen=True)
@@ -117,8 +113,5 @@ class Comparison:
         return ours / best if best else math.inf
 
     def difference(self) -> Interval:
-        """Return the run's mean loss less the best rival's, on the same episodes; NaN if one is not finite."""
-        ours, best = self.run.ends, self.best().ends
-        if not (np.isfinite(ours).all() and np.isfinite(best).all()):
-            return Interval(math.nan, math.nan, math.nan)
-        return paired_bootstrap(ours.tolist(), best.tolist())
+        """Return the run's mean loss less the best rival's, on the same episodes; no interval if one is not finite."""
+        return difference_of(self.run.ends[None], self.best().ends[None]).interval

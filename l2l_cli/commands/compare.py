@@ -28,7 +28,8 @@ from l2l_cli.results.content import Report, Section
 from l2l_cli.results.ending import ending
 from l2l_cli.results.metrics import MetricsFile
 from l2l_cli.results.run import RunFolder
-from l2l_cli.results.statistics import bootstrap_interval
+from l2l_cli.results.standings import AHEAD, LEVEL, stands
+from l2l_cli.results.statistics import difference_of, over_episodes
 from l2l_cli.results.store import Store
 from l2l_cli.results.tables import frame_table
 from l2l_cli.results.terminal import console
@@ -46,6 +47,9 @@ CHECKPOINTS = (0.05, 0.2, 0.5, 1.0)
 """Shares of the horizon at which the table shows the loss."""
 
 EVALUATIONS = "evaluations per step"
+
+WITH = {AHEAD: "of", LEVEL: "with"}
+"""What joins two contenders, by how the first stands to the second."""
 
 
 class Comparing(NamedTuple):
@@ -114,9 +118,10 @@ def run(settings: Settings, learners: list[str], runs: list[str], trust: list[st
         print(f"warning: {warning}")
     print(f"report: {folder.path / 'report.md'}")
     column = held_out.COLUMN if task.spec.hides else "final loss"
-    best = table.sort_values(column).iloc[0]
+    best, lead = _who_leads(standings)
+    print(lead)
     key = column.replace(" ", "_").replace("-", "_")
-    row = {"objective": key, "best": best["contender"], key: best[column]}
+    row = {"objective": key, "best": best, key: table[column].min()}
     return {**row, "seconds": folder.facts()["seconds"], "run": str(folder.path)}
 
 
@@ -162,6 +167,19 @@ def _hand_made(name: str, prepared: Settings, settings: Settings, store: Store) 
     return hand_made_contender(name, prepared, store=store)._replace(prepare=prepare)
 
 
+def _who_leads(standings: Mapping[str, Standing]) -> tuple[str, str]:
+    """Return who has the lowest loss, with "level" where that is not sure, and a sentence on its lead."""
+    losses = {name: one.ends.cpu().numpy()[None] for name, one in standings.items()}
+    first, *others = sorted(losses, key=lambda name: losses[name].mean())
+    if not others:
+        return first, f"{first} is alone."
+    lead = difference_of(losses[first], losses[others[0]])
+    how = stands(lead.interval)
+    name = first if how == AHEAD else f"{first}, {LEVEL} with {others[0]}"
+    reach = "over the same episodes, about these rules"
+    return name, f"{first}, the lowest, is {how} {WITH[how]} {others[0]}: difference {lead.within()} {reach}."
+
+
 def _trials(standing: Standing) -> list[dict[str, Any]]:
     assert standing.entry.tuning is not None
     return [{**trial.setting, "loss": trial.loss} for trial in standing.entry.tuning.trials]
@@ -204,7 +222,7 @@ def _score(folder: RunFolder, planned: Comparing) -> tuple[dict[str, Standing], 
     table = pd.DataFrame([_row(name, standing) for name, standing in standings.items()])
     if (table[EVALUATIONS] == 1.0).all():
         table = table.drop(columns=EVALUATIONS)
-    opening = [_budget(standings, settings, task)]
+    opening = [_budget(standings, settings, task), _who_leads(standings)[1]]
     if task.spec.hides:
         table["difference from the lowest, paired"] = held_out.against_the_best(standings)
         opening.append(held_out.MEANING)
@@ -223,7 +241,7 @@ def _row(name: str, standing: Standing) -> dict[str, Any]:
     rest = {"mean loss": joined.losses.mean().item(), EVALUATIONS: standing.evaluations}
     if joined.visible is not None:
         return who | held_out.row(joined) | rest
-    final = bootstrap_interval(joined.losses[-1].tolist())
+    final = over_episodes(standing.ends.cpu().numpy())
     shown = sorted({max(1, round(share * steps)) for share in CHECKPOINTS[:-1]})
     return {
         **who,

@@ -24,7 +24,7 @@ from l2l_cli.results.ending import ending
 from l2l_cli.results.facts import TRAINED
 from l2l_cli.results.metrics import MetricsFile
 from l2l_cli.results.run import RunFolder
-from l2l_cli.results.statistics import bootstrap_interval
+from l2l_cli.results.statistics import over_episodes
 from l2l_cli.results.store import Store
 from l2l_cli.results.tables import frame_table
 from l2l_cli.results.terminal import console
@@ -126,15 +126,15 @@ def _row(standing: Standing, stretch: float) -> dict[str, Any]:
     horizon = {"steps": standing.entry.problem.steps, "× trained horizon": float(stretch)}
     if scores.visible is not None:
         return horizon | held_out.row(scores) | {"mean loss": scores.by("mean")}
-    ends = scores.losses[-1].tolist()
-    mean, final = bootstrap_interval(scores.losses.mean(0).tolist()), bootstrap_interval(ends)
+    losses = scores.losses.double().cpu().numpy()
+    mean, final = over_episodes(losses.mean(0)), over_episodes(losses[-1])
     return {
         **horizon,
         "mean loss": mean.value,
         "95 % of the mean": mean.ends(".4g"),
         "final loss": final.value,
         "95 % of the final": final.ends(".4g"),
-        "median final": float(pd.Series(ends).median()),
+        "median final": float(pd.Series(losses[-1]).median()),
     }
 
 
@@ -144,8 +144,8 @@ def _report(folder: RunFolder, settings: Settings, parent: RunFolder, table: pd.
         f"Learner {code(settings.choices['learner'])} of {code(parent.path)} ({facts['updates']} meta-updates, "
         f"{facts['skipped']} skipped, {facts['seconds']:.0f} s, {facts['meta_parameters']} meta-parameters), scored on "
         f"{settings.evaluation.episodes} fresh test episodes a seed, seeds {settings.evaluation.seeds}.  The loss at "
-        "step t is that of the answer given before the t-th batch is learned from.  Intervals are bootstrapped over "
-        "episodes."
+        "step t is that of the answer given before the t-th batch is learned from.  Intervals are 95 %, over "
+        "episodes, and about this rule."
     ]
     if held_out.COLUMN in table:
         opening.append(held_out.MEANING)

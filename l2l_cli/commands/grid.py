@@ -27,6 +27,7 @@ from l2l_cli.results.ending import ending
 from l2l_cli.results.facts import TRAINED
 from l2l_cli.results.metrics import MetricsFile
 from l2l_cli.results.run import RunFolder
+from l2l_cli.results.standings import AHEAD, stands
 from l2l_cli.results.statistics import Interval
 from l2l_cli.results.store import Store
 from l2l_cli.results.tables import frame_table, number
@@ -119,7 +120,7 @@ def run(grid: Grid, store: Store) -> dict[str, Any]:
     for edge in _edges(comparisons):
         print(f"warning: {edge}")
     print(f"report: {folder.path / 'report.md'}")
-    better = sum(one.ratio() < 1.0 for one in comparisons) if settings.evaluation.against else None
+    better = sum(stands(one.difference()) == AHEAD for one in comparisons) if settings.evaluation.against else None
     first = comparisons[0].run.mean.value
     row = {"final_loss": first, "cells": len(comparisons), "better": better}
     return {"objective": "final_loss", **row, "seconds": folder.facts()["seconds"], "run": str(folder.path)}
@@ -212,8 +213,8 @@ def _report(folder: RunFolder, settings: Settings, parent: RunFolder, comparison
         f"Learner {code(settings.choices['learner'])} of {code(parent.path)} ({facts['updates']} meta-updates, "
         f"{facts['seconds']:.0f} s, {facts['meta_parameters']} meta-parameters), scored on {plan.episodes} fresh test "
         f"episodes a seed, seeds {plan.seeds}, of every problem at every horizon.  The loss at step t is that of the "
-        f"answer given before the t-th batch is learned from; shown is the one {run.where}.  Intervals are 95 %, "
-        f"bootstrapped over episodes.  An episode has diverged if its last loss is more than {DIVERGED:g} times its "
+        f"answer given before the t-th batch is learned from; shown is the one {run.where}.  Intervals are 95 %, over "
+        f"episodes, and about this rule.  An episode has diverged if its last loss is more than {DIVERGED:g} times its "
         "first, or not finite."
     ]
     tables = [
@@ -261,6 +262,7 @@ def _difference(one: Comparison) -> dict[str, Any]:
         "ratio of means": one.ratio(),
         "ratio of medians": one.ratio("median"),
         "difference of means": _within(one.difference()),
+        "the run is": stands(one.difference()),
     }
 
 

@@ -6,20 +6,20 @@ from collections.abc import Mapping, Sequence
 
 from l2l_cli.evaluation.contest import Standing
 from l2l_cli.evaluation.score import Scores
-from l2l_cli.results.statistics import bootstrap_interval, paired_bootstrap
+from l2l_cli.results.statistics import difference_of, over_episodes
 
 COLUMN = "held-out loss"
 
 MEANING = (
     "The held-out loss of an episode is the mean over the steps whose targets are hidden; sd is over episodes, "
-    "intervals are 95 %, bootstrapped over episodes."
+    "intervals are 95 %, over episodes, and about these rules."
 )
 
 
 def row(scores: Scores) -> dict[str, float | str]:
     """Return mean and standard deviation over episodes, the mean's interval, and the task's metrics."""
     values = scores.held_out
-    mean = bootstrap_interval(values.tolist())
+    mean = over_episodes(values.double().cpu().numpy())
     return {
         COLUMN: mean.value,
         "sd": values.std().item(),
@@ -30,10 +30,6 @@ def row(scores: Scores) -> dict[str, float | str]:
 
 def against_the_best(standings: Mapping[str, Standing]) -> Sequence[str]:
     """Return each contender's mean held-out loss less the lowest one, with its paired interval."""
-    values = {name: one.joined.held_out for name, one in standings.items()}
-    best = min(values, key=lambda name: values[name].mean().item())
-    texts = []
-    for name, losses in values.items():
-        difference = paired_bootstrap(losses.tolist(), values[best].tolist())
-        texts.append("–" if name == best else "{:+.4f} ({:+.4f} … {:+.4f})".format(*difference))
-    return texts
+    values = {name: one.ends.cpu().numpy()[None] for name, one in standings.items()}
+    best = min(values, key=lambda name: values[name].mean())
+    return ["–" if name == best else difference_of(losses, values[best]).within() for name, losses in values.items()]

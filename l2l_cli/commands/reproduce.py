@@ -28,6 +28,7 @@ from l2l_cli.results.content import Report, Section, listed
 from l2l_cli.results.ending import ending
 from l2l_cli.results.notes import notes_of, source_page
 from l2l_cli.results.run import RunFolder, identity
+from l2l_cli.results.statistics import EPISODES, SEEDS
 from l2l_cli.results.tables import results_table, terminal_table, verdict_line
 from l2l_cli.results.terminal import console
 from l2l_cli.results.verdicts import RULE, Result, write_results
@@ -192,8 +193,9 @@ def _report(
     results = [result for each in findings for result in each.results]
     opening = [
         paper.citation,
-        f"Scale `{request.scale}`; {verdict_line(results)}.  {RULE}  Numbers are means over seeds ± their standard "
-        "deviation.",
+        f"Scale `{request.scale}`; {verdict_line(results)}.  {RULE}  Numbers are means over seeds, in "
+        "brackets their 95 % intervals, or where there is none ± their standard deviation over seeds.  An interval is "
+        f"about one rule, over at least {EPISODES} episodes, or about a recipe, over these and at least {SEEDS} seeds.",
         *_marks(request),
     ]
     shown, left_out = _run_and_left_out(results)

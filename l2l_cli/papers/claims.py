@@ -1,25 +1,48 @@
 """Judges of claims, shared by all papers: each looks at the standings and says whether a statement holds, and why.
 
-The papers state their claims without a criterion; each judge's criterion is ours and is said with its verdict.
+The papers state their claims without a criterion; each judge's criterion is ours and is said with its verdict.  A claim
+holds, or does not, where a 95 % interval or a corrected p-value says so; else it is open.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from l2l_cli.results.content import Claim
-from l2l_cli.results.standings import Standings
-from l2l_cli.results.statistics import Difference
+import numpy as np
 
-LEVEL = 0.01
-"""Level of significance of paired differences."""
+from l2l_cli.results.content import Claim
+from l2l_cli.results.spread import Array
+from l2l_cli.results.standings import SIGNIFICANT, Standings
+from l2l_cli.results.statistics import Difference, Interval, difference_of, holm, mean_of, p_text
 
 ALIKE = 0.25
 """Relative distance from their mean within which losses count as about equal."""
 
 LEARNS = 0.9
 """A rule learns if it brings the loss below this share of the first one."""
+
+Verdict = bool | None
+"""Whether a statement holds; None where the measurements leave it open."""
+
+
+def below_bound(interval: Interval, bound: float = 0.0) -> Verdict:
+    """Say whether what was measured lies at or below a bound, by its interval."""
+    return True if interval.high <= bound else False if interval.low > bound else None
+
+
+def above_bound(interval: Interval, bound: float) -> Verdict:
+    """Say whether what was measured lies at or above a bound, by its interval."""
+    return True if interval.low >= bound else False if interval.high < bound else None
+
+
+def within_bounds(interval: Interval, bound: float) -> Verdict:
+    """Say whether what was measured lies between −bound and bound, by its interval."""
+    return all_of([below_bound(interval, bound), above_bound(interval, -bound)])
+
+
+def all_of(verdicts: Collection[Verdict]) -> Verdict:
+    """Return whether all parts of a statement hold: not if one does not, and open if one is."""
+    return False if False in verdicts else None if None in verdicts else True
 
 
 def against_the_best(standings: Standings, who: str, rivals: Collection[str], problem: str, mark: int) -> str:
@@ -35,30 +58,48 @@ def against_the_best(standings: Standings, who: str, rivals: Collection[str], pr
 def below(
     text: str, standings: Standings, who: str, rivals: Collection[str], problem: str, marks: Sequence[int]
 ) -> Claim:
-    """Judge whether a contender has a lower mean loss than every rival at every mark; marks not run are passed over."""
+    """Judge whether a contender has a lower mean loss than every rival, at the judged marks among some.
+
+    At each mark the rival counts that has the largest p; the marks' p-values are corrected for their number.  The
+    claim does not hold if a rival is ahead at one of the marks by the interval of the difference.
+    """
     run = [mark for mark in marks if standings.has(who, problem, mark) and standings.scored(rivals, problem, mark)]
     if not run:
         return Claim(text, None)
-    best = {mark: standings.best(rivals, problem, mark) for mark in run}
+    judged = [mark for mark in standings.judged_marks(problem, [who], run) if mark in run]
+    hardest = [_hardest(standings, who, rivals, problem, mark) for mark in judged]
+    corrected = holm([one.p for one in hardest])
+    ahead = [one.interval.value < 0 and p < SIGNIFICANT for one, p in zip(hardest, corrected, strict=True)]
+    behind = any(one.interval.side > 0 for one in hardest)
     lost = [
         f"{mark} (to {rival})"
-        for mark, rival in best.items()
-        if rival and not standings.mean(who, problem, mark) < standings.mean(rival, problem, mark)
+        for mark in run
+        if (rival := standings.best(rivals, problem, mark))
+        and not standings.mean(who, problem, mark) < standings.mean(rival, problem, mark)
     ]
     evidence = f"lowest mean loss at {len(run) - len(lost)} of {len(run)} numbers of updates"
-    evidence += f", behind at {', '.join(lost)}" if lost else ""
-    return Claim(text, not lost, f"{evidence}; {against_the_best(standings, who, rivals, problem, run[-1])}")
+    evidence += f", not at {', '.join(lost)}" if lost else ""
+    tests = ", ".join(f"{p_text(p)} after {mark}" for mark, p in zip(judged, corrected, strict=True))
+    evidence += f"; {against_the_best(standings, who, rivals, problem, run[-1])}; {tests}"
+    return Claim(text, True if all(ahead) else False if behind else None, evidence)
 
 
-def significantly_below(
+def _hardest(standings: Standings, who: str, rivals: Collection[str], problem: str, mark: int) -> Difference:
+    """Return the difference to the rival that is ahead, or else the one with the largest p."""
+    found = [standings.difference(who, rival, problem, mark) for rival in standings.scored(rivals, problem, mark)]
+    found = [one._replace(p=1.0) if np.isnan(one.p) else one for one in found]
+    return max(found, key=lambda one: (one.interval.side, one.p, one.interval.value))
+
+
+def below_at_the_end(
     text: str, standings: Standings, who: str, rivals: Collection[str], problem: str, mark: int
 ) -> Claim:
-    """Judge whether a contender's mean loss is lower than that of all rivals, by a paired test at ``LEVEL``."""
+    """Judge whether a contender's mean loss is lower than that of all rivals, by the intervals of the differences."""
     run = standings.scored(rivals, problem, mark)
     if not run or not standings.has(who, problem, mark):
         return Claim(text, None)
     differences = {name: standings.difference(who, name, problem, mark) for name in run}
-    holds = all(one.interval.value < 0 and one.p < LEVEL for one in differences.values())
+    holds = all_of([below_bound(one.interval) for one in differences.values()])
     return Claim(text, holds, "; ".join(f"less {name} {one}" for name, one in differences.items()))
 
 
@@ -68,7 +109,7 @@ def paired(
     who: str,
     rival: str | None,
     problem: str,
-    holds: Callable[[Difference], bool],
+    holds: Callable[[Interval], Verdict],
     remark: str = "",
 ) -> Claim:
     """Judge a contender's mean loss less a rival's at the end of a problem, by a criterion that is its own."""
@@ -76,7 +117,7 @@ def paired(
     if rival is None or len(standings.scored([who, rival], problem, mark)) < 2:
         return Claim(text, None)
     difference = standings.difference(who, rival, problem, mark)
-    return Claim(text, holds(difference), f"{who} less {rival} {difference}{f'; {remark}' if remark else ''}")
+    return Claim(text, holds(difference.interval), f"{who} less {rival} {difference}{f'; {remark}' if remark else ''}")
 
 
 def at_most(
@@ -86,20 +127,23 @@ def at_most(
     best = standings.best(rivals, problem, mark)
     if best is None or not standings.has(who, problem, mark):
         return Claim(text, None)
-    ours, theirs = (standings.mean(name, problem, mark) for name in (who, best))
-    ratio = ours / theirs if theirs else math.inf
+    ours, theirs = (standings.values(name, problem, mark) for name in (who, best))
+    excess = difference_of(ours, share * theirs).interval
+    ratio = ours.mean() / theirs.mean() if theirs.mean() else np.inf
     evidence = against_the_best(standings, who, rivals, problem, mark)
-    return Claim(text, ratio <= share, f"ratio {ratio:.3f} (mark: {share:g}); {evidence}")
+    return Claim(text, below_bound(excess), f"ratio {ratio:.3f} (mark: {share:g}); {evidence}")
 
 
 def alike(text: str, standings: Standings, contenders: Collection[str], problem: str, mark: int) -> Claim:
     """Judge whether contenders end about equally: each within ``ALIKE`` of their mean."""
     if not all(standings.has(name, problem, mark) for name in contenders):
         return Claim(text, None)
-    values = {name: standings.mean(name, problem, mark) for name in contenders}
-    mean = sum(values.values()) / len(values)
-    holds = all(abs(value - mean) <= ALIKE * mean for value in values.values())
-    return Claim(text, holds, shown(values))
+    losses = {name: standings.values(name, problem, mark) for name in contenders}
+    # The middle's own seeds are averaged: it is a yardstick, not a contender.
+    middle: Array = np.mean([each.mean(0, keepdims=True) for each in losses.values()], axis=0)
+    bounds = [mean_of(sign * (each - (1.0 + sign * ALIKE) * middle)) for each in losses.values() for sign in (1, -1)]
+    means = {name: float(each.mean()) for name, each in losses.items()}
+    return Claim(text, all_of([below_bound(bound) for bound in bounds]), shown(means))
 
 
 def fails(
@@ -108,11 +152,8 @@ def fails(
     """Judge whether a rule learns nothing: its loss stays above ``LEARNS`` of the loss before the first update."""
     if not standings.has(who, problem, mark):
         return Claim(text, None)
-    loss, best = standings.mean(who, problem, mark), standings.best(rivals, problem, mark)
-    holds = not loss < LEARNS * start
-    manner = "learns nothing" if holds else "learns, and is ahead of every tuned rule"
-    if not holds and best is not None and loss > standings.mean(best, problem, mark):
-        manner = "learns, and remains behind the best tuned rule"
+    holds = above_bound(mean_of(standings.values(who, problem, mark)), LEARNS * start)
+    manner = {True: "learns nothing", False: "learns", None: "may learn or not"}[holds]
     evidence = against_the_best(standings, who, rivals, problem, mark)
     return Claim(text, holds, f"the rule {manner}; {evidence}; first loss {start:.3g}")
 
@@ -124,13 +165,24 @@ def goes_on(
     run = [name for name in problems if all(standings.has(who, name, mark) for mark in (before, end))]
     if not run:
         return Claim(text, None)
-    pairs = {name: [standings.mean(who, name, mark) for mark in (before, end)] for name in run}
+    pairs = {name: [standings.values(who, name, mark) for mark in (before, end)] for name in run}
+    falls = {name: mean_of(first - last) for name, (first, last) in pairs.items()}
     evidence = ", ".join(
-        f"{f'{name}: ' if name else ''}{first:.4g} after {before} updates, {last:.4g} after {end}"
+        f"{f'{name}: ' if name else ''}{first.mean():.4g} after {before} updates, {last.mean():.4g} after {end}, a "
+        f"fall of {falls[name].value:.3g} [{falls[name].ends('.3g', ', ')}]"
         for name, (first, last) in pairs.items()
     )
-    holds = all(first - last >= fall for first, last in pairs.values())
+    holds = all_of([above_bound(each, fall) for each in falls.values()])
     return Claim(text, holds, f"{evidence}{f' (mark: a fall of {fall:g})' if fall else ''}")
+
+
+def in_every_seed(text: str, holds: Collection[bool], evidence: str) -> Claim:
+    """Judge a statement that each seed meets or not: it holds if all do, not if none does, and is open between."""
+    if not holds:
+        return Claim(text, None)
+    met = sum(holds)
+    verdict = True if met == len(holds) else None if met else False
+    return Claim(text, verdict, f"in {met} of {len(holds)} seeds; {evidence}")
 
 
 def shown(values: Mapping[str, float], form: str = ".3g") -> str:

@@ -15,6 +15,7 @@ from l2l_cli.config.schema import ROLES, Row
 from l2l_cli.papers.panels import Style, styles_of
 from l2l_cli.results.content import Figure
 from l2l_cli.results.plot import legend, save
+from l2l_cli.results.spread import Array
 from l2l_cli.results.standings import Standings, curves_of, standings_of
 from l2l_cli.results.verdicts import Result, summarise
 
@@ -151,7 +152,13 @@ class Measured:
         }
 
     def result(
-        self, row: str, metric: str, values: Sequence[float], paper: float | None = None, *args: Any, **options: Any
+        self,
+        row: str,
+        metric: str,
+        values: Sequence[float] | Array,
+        paper: float | None = None,
+        *args: Any,
+        **options: Any,
     ) -> Result:
         """Return a result of this artefact; see ``summarise``."""
         return summarise((self.artefact, row, metric), values, paper, *args, **options)

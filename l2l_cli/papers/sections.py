@@ -10,13 +10,17 @@ from l2l_cli.papers.measured import CHOSEN, EDGE, TRIALS, TUNE, Measured, on_pro
 from l2l_cli.papers.panels import ecdf
 from l2l_cli.results.content import Section
 from l2l_cli.results.plot import decorate, panels
-from l2l_cli.results.standings import Standings
+from l2l_cli.results.standings import AHEAD, LEVEL, SIGNIFICANT, Standings
+from l2l_cli.results.statistics import Interval, difference_of
 from l2l_cli.results.verdicts import Result
 
 PAIRED = (
-    "Everybody meets the same test episodes, so the lead is a paired difference, its interval bootstrapped over them.  "
-    "A learned rule's loss is the mean over its seeds.  Solvers, which evaluate each batch more than once per step, do "
-    "not compete."
+    "Everybody meets the same test episodes, so differences are paired.  They are compared at three marks that "
+    "were declared in advance, a tenth of the run, half of it and its end; p is corrected for their number (Holm).  "
+    f"The lowest mean is *{AHEAD}* where p < {SIGNIFICANT:g}, else *{LEVEL}*.  An interval and a p of a hand-made rule "
+    "against another are about these two rules, over episodes; one of a meta-trained rule is about its recipe, over "
+    "seeds and episodes, and p is never below 2 / 2^seeds.  Solvers, which evaluate a batch more than once per step, "
+    "do not compete."
 )
 
 COMPETING = ("learned", "rival", "control")
@@ -33,23 +37,26 @@ def loss_results(
     marks: Callable[[str, str], Sequence[int]],
     base: str = "",
     note: str = "",
+    judged_in: str = "",
 ) -> list[Result]:
     """Return the loss of every row at some marks of every problem, beside the published one where there is one.
 
-    ``marks`` gives the marks of a row and a problem; results do not name the problem that is the ``base``.
+    ``marks`` gives the marks of a row and a problem; results do not name the problem that is the ``base``.  Published
+    numbers that are ``judged_in`` another place get no verdict here.
     """
     limits, order = measured.names("limit"), list(measured.rows)
     origin = measured.origin | {row: row for row in measured.rows if row not in measured.run}
-    return [
+    results = [
         measured.result(on_problem(name, problem, base), metric, values, paper.get(metric), limit, note)
         for problem in problems
         for name in sorted(origin, key=lambda name: order.index(origin[name]))
         if measured.rows[origin[name]].role != "limit"
         for paper in [measured.published.get(problem, {}).get(name, {})]
         for mark in marks(name, problem)
-        for metric, values in [(f"loss@{mark}", standings.seeds(name, problem, mark))]
+        for metric, values in [(f"loss@{mark}", standings.values(name, problem, mark))]
         for limit in [_limit(standings, limits, problem, mark)]
     ]
+    return [one.without_verdict(f"judged in {judged_in}") for one in results] if judged_in else results
 
 
 def _limit(standings: Standings, limits: Sequence[str], problem: str, mark: int) -> float | None:
@@ -63,19 +70,21 @@ def _limit(standings: Standings, limits: Sequence[str], problem: str, mark: int)
 def ratio_result(
     measured: Measured, standings: Standings, who: str, rivals: Collection[str], what: str, problem: str, row: str = ""
 ) -> Result:
-    """Return a contender's loss at the end, seed by seed, as a multiple of its best rival's; metric "÷ what"."""
+    """Return a contender's loss at the end as a multiple of its best rival's; metric "÷ what"."""
     mark = standings.last(problem)
     best = standings.best(rivals, problem, mark)
     row, metric = row or who, f"÷ {what}"
     if best is None:
         return measured.result(row, metric, [])
-    bar = standings.mean(best, problem, mark)
-    values = [value / bar for value in standings.seeds(who, problem, mark)]
-    return measured.result(row, metric, values, note=f"÷ {best}, {bar:.4g}")
+    bar, values = standings.mean(best, problem, mark), standings.values(who, problem, mark)
+    spread = difference_of(values, standings.values(best, problem, mark)).interval
+    # To first order: the difference of the two, in units of the rival's mean.
+    ratio = Interval(values.mean() / bar, 1.0 + spread.low / bar, 1.0 + spread.high / bar, spread.about)
+    return measured.result(row, metric, values / bar, note=f"÷ {best}, {bar:.4g}", interval=ratio)
 
 
 def who_leads(title: str, measured: Measured, standings: Standings, problems: Collection[str]) -> list[Section]:
-    """Return a section on the leader after every number of updates, problem by problem; nothing if nobody competes."""
+    """Return a section on who leads at the judged marks of every problem; nothing if nobody competes."""
     competing, parts = measured.names(*COMPETING), []
     for problem in problems:
         table = standings.winners(problem, competing)
@@ -95,7 +104,10 @@ def how_they_spread(title: str, measured: Measured, standings: Standings, proble
     label = f"loss after {mark} updates"
     decorate(axes[0], f"{title}: spread over test problems", label, "share of problems below", "x")
     drawn = measured.save(figure, f"Distribution of the {label} over test problems.", "_spread", columns=5)
-    text = "Intervals are bootstrapped over test problems.  Where mean and median part, few problems make the mean."
+    text = (
+        "A mean's interval is about the recipe where there are several seeds; a median's, between order statistics, is "
+        "given for one rule.  Where mean and median part, few problems make the mean."
+    )
     return [Section(f"{title}: spread over test problems", [text], [table], [drawn])]
 
 

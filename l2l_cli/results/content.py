@@ -19,7 +19,13 @@ class Figure:
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement of the paper, or ours, judged by measurements; ``holds`` is None if it was not run."""
+    """A statement of the paper, or ours, judged by measurements.
+
+    Attributes:
+        text: The statement.
+        holds: Whether it holds; None where nothing decides it.
+        evidence: What it is judged by; empty if it was not run.
+    """
 
     text: str
     holds: bool | None
@@ -27,7 +33,8 @@ class Claim:
 
     def __str__(self) -> str:
         """Return a sentence for the report."""
-        verdict = {True: "This holds", False: "**This does not hold**", None: "Not run at this scale"}[self.holds]
+        undecided = "*This is open*" if self.evidence else "Not run at this scale"
+        verdict = {True: "This holds", False: "**This does not hold**", None: undecided}[self.holds]
         return f"{self.text}: {verdict}{': ' if self.evidence else ''}{self.evidence}."
 
 

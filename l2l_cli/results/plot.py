@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import io
 from collections.abc import Mapping, Sequence
 from itertools import chain
@@ -276,8 +277,9 @@ def _marks(axes: Axes, height: int, result: Result, labels: dict[str, str]) -> N
         axes.scatter(result.paper, height, zorder=3, label=labels.pop("paper", None), **style)
     if result.ours in shown:
         assert result.ours is not None
-        sd = result.sd or 0.0
-        # A bar to zero has no end on a logarithmic axis.
-        bar = [[min(sd, 0.9 * result.ours)], [sd]] if sd else None
+        bar = None
+        if result.low is not None and result.high is not None and math.isfinite(result.high):
+            # A bar to zero has no end on a logarithmic axis.
+            bar = [[min(result.ours - result.low, 0.9 * result.ours)], [result.high - result.ours]]
         style = {"fmt": "o", "ms": 6.5, "mec": "white", "mew": 0.8, "color": COLOURS[0]}
         axes.errorbar(result.ours, height, xerr=bar, zorder=4, label=labels.pop("ours", None), **style)

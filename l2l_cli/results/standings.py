@@ -8,7 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from l2l_cli.results.statistics import Array, Difference, Statistic, bootstrap_interval, paired_bootstrap, paired_p
+from l2l_cli.results.spread import Array
+from l2l_cli.results.statistics import Difference, Interval, difference_of, holm, mean_of, median_of
+
+JUDGED = (0.1, 0.5, 1.0)
+"""Shares of a run at which contenders are compared, declared in advance: a tenth, half, and the end."""
+
+SIGNIFICANT = 0.05
+"""Level of p-values, corrected for the number of comparisons (Holm)."""
+
+STANDS = "it is"
+"""Column that says how a contender stands to another."""
+
+AHEAD, BEHIND, LEVEL = "ahead", "behind", "level"
+"""How a contender stands to another: by an interval or a corrected p-value, and "level" where neither decides."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +55,14 @@ class Standings:
         """Return those of some contenders that were scored there, in the order of ``contenders``."""
         return [name for name in contenders if self.has(name, problem, mark)]
 
+    def values(self, contender: str, problem: str, mark: int) -> Array:
+        """Return the losses (seeds, episodes); an empty array if the contender was not scored there."""
+        return self.losses.get((contender, problem, mark), np.empty((0, 0)))
+
     def seeds(self, contender: str, problem: str, mark: int) -> list[float]:
         """Return the mean over episodes of each seed; nothing if the contender was not scored there."""
         values = self.losses.get((contender, problem, mark))
         return [] if values is None else [float(value) for value in values.mean(1)]
-
-    def spreads(self, contender: str, problem: str, mark: int) -> list[float]:
-        """Return the standard deviation over episodes of each seed; nothing if it was not scored there."""
-        values = self.losses.get((contender, problem, mark))
-        return [] if values is None else [float(value) for value in values.std(1)]
 
     def mean(self, contender: str, problem: str, mark: int) -> float:
         """Return the mean over seeds and episodes."""
@@ -72,43 +84,57 @@ class Standings:
         lines = [(*pair, *one) for pair in pairs for one in enumerate(self.seeds(*pair, self.last(pair[1])))]
         return pd.DataFrame(lines, columns=["contender", "problem", "seed", "value"])
 
+    def difference(self, first: str, second: str, problem: str, mark: int) -> Difference:
+        """Return the first's mean less the second's, paired over episodes, and over seeds where both have several."""
+        return difference_of(*(self.losses[name, problem, mark] for name in (first, second)))
+
     def lead(self, first: str, second: str, problem: str, mark: int) -> str:
         """Return the first's mean less the second's, with its paired interval, as text."""
-        a, b = (self.episodes(name, problem, mark) for name in (first, second))
-        if not (np.isfinite(a).all() and np.isfinite(b).all()):
-            return "a loss is not finite"
-        lead = paired_bootstrap(a.tolist(), b.tolist())
-        return f"{lead.value:+.3g} [{lead.ends('+.3g', ', ')}]"
+        found = self.difference(first, second, problem, mark).interval
+        return f"{found.value:+.3g} [{found.ends('+.3g', ', ')}]"
 
-    def difference(self, first: str, second: str, problem: str, mark: int) -> Difference:
-        """Return the first's mean less the second's, paired over episodes."""
-        a, b = (self.episodes(name, problem, mark) for name in (first, second))
-        interval = paired_bootstrap(a.tolist(), b.tolist())
-        # The seeds' mean varies less than one of them: the p of the least favourable seed is what counts.
-        p = max(paired_p(one - b) for one in self.losses[first, problem, mark])
-        return Difference(interval, p, float((a < b).mean()))
+    def judged_marks(
+        self, problem: str, contenders: Collection[str], among: Collection[int] | None = None
+    ) -> list[int]:
+        """Return the marks of all of some contenders that are nearest to ``JUDGED`` of the run, in order.
+
+        ``among`` restricts the marks.
+        """
+        marks, last = self.marks(problem) if among is None else among, self.last(problem)
+        shared = [mark for mark in marks if len(self.scored(contenders, problem, mark)) == len(contenders)]
+        if not shared:
+            return []
+        return sorted({min(shared, key=lambda mark: abs(mark - share * last)) for share in JUDGED})
+
+    def judged(self, pairs: Mapping[int, tuple[str, str]], problem: str) -> dict[int, tuple[Difference, str]]:
+        """Compare one pair of contenders at each mark; the p-values are corrected for the number of marks."""
+        found = {mark: self.difference(*pair, problem, mark) for mark, pair in pairs.items()}
+        ps = holm([1.0 if np.isnan(one.p) else one.p for one in found.values()])
+        return {
+            mark: (one._replace(p=p), stands(one.interval, p)) for (mark, one), p in zip(found.items(), ps, strict=True)
+        }
 
     def winners(self, problem: str, contenders: Collection[str]) -> pd.DataFrame:
-        """Return who of some contenders has the lowest mean loss at each mark, and its lead over the runner-up.
-
-        The lead is a difference of means with its 95 % interval, bootstrapped over pairs of episodes.
-        """
-        table = []
-        for mark in self.marks(problem):
-            order = sorted(self.scored(contenders, problem, mark), key=lambda name: self.mean(name, problem, mark))
-            if len(order) > 1:
-                first, second = order[:2]
-                table.append(
-                    {
-                        "updates": mark,
-                        "winner": first,
-                        "loss": self.mean(first, problem, mark),
-                        "runner-up": second,
-                        "its loss": self.mean(second, problem, mark),
-                        "winner − runner-up, 95 % interval": self.lead(first, second, problem, mark),
-                    }
-                )
-        return pd.DataFrame(table)
+        """Return who of some contenders has the lowest mean loss at the judged marks, and whether it leads."""
+        run = [name for name in contenders if self.has(name, problem, self.last(problem))]
+        pairs = {}
+        for mark in self.judged_marks(problem, run) if len(run) > 1 else ():
+            first, second, *_ = sorted(run, key=lambda name: self.mean(name, problem, mark))
+            pairs[mark] = first, second
+        return pd.DataFrame(
+            {
+                "updates": mark,
+                "lowest": first,
+                "loss": self.mean(first, problem, mark),
+                "runner-up": second,
+                "its loss": self.mean(second, problem, mark),
+                "difference [95 %]": difference.within(".3g"),
+                "p, corrected": difference.p,
+                "the lowest is": verdict,
+            }
+            for mark, (difference, verdict) in self.judged(pairs, problem).items()
+            for first, second in [pairs[mark]]
+        )
 
     def against(self, contenders: Collection[str], rivals: Collection[str]) -> pd.DataFrame:
         """Return the losses of some contenders at the end of every problem, beside the best rival's, and the ratio."""
@@ -121,7 +147,8 @@ class Standings:
                 "best rival": best,
                 "its loss": theirs,
                 "ratio": ours / theirs,
-                "difference, 95 % interval": self.lead(name, best, problem, mark),
+                "difference [95 %]": difference.within(".3g"),
+                STANDS: stands(difference.interval),
             }
             for problem in self.problems
             for mark in [self.last(problem)]
@@ -129,19 +156,23 @@ class Standings:
             if best is not None
             for name in self.scored(contenders, problem, mark)
             for ours, theirs in [(self.mean(name, problem, mark), self.mean(best, problem, mark))]
+            for difference in [self.difference(name, best, problem, mark)]
         )
 
     def spread(self, problem: str, mark: int) -> pd.DataFrame:
-        """Return mean, median and tail of every contender's losses, their intervals bootstrapped over episodes."""
+        """Return mean, median and tail of every contender's losses over the episodes, each the mean over its seeds.
+
+        The mean's interval is that of ``mean_of``; a median has one where there is one seed.
+        """
         table, shares = [], (0.1, 0.75, 0.9, 0.99)
         for name in self.scored(self.contenders, problem, mark):
-            values = self.episodes(name, problem, mark)
+            losses, values = self.losses[name, problem, mark], self.episodes(name, problem, mark)
             table.append(
                 {
                     "contender": name,
                     "problems": len(values),
-                    "mean [95 %]": _interval(values, np.mean),
-                    "median [95 %]": _interval(values, np.median),
+                    "mean [95 %]": _text(mean_of(losses)),
+                    "median [95 %]": _text(median_of(values)) if len(losses) == 1 else f"{np.median(values):.3g}",
                     **{
                         # An order statistic: no mean with an infinite loss.
                         f"{share:.0%} below": float(np.quantile(values, share, method="higher"))
@@ -153,10 +184,19 @@ class Standings:
         return pd.DataFrame(table)
 
 
-def _interval(values: Array, statistic: Statistic) -> str:
-    if not np.isfinite(values).all():
-        return f"{float(statistic(values)):.3g}"
-    found = bootstrap_interval(values.tolist(), statistic)
+def stands(difference: Interval, p: float | None = None) -> str:
+    """Return how the first of two stands to the second: by the interval of the difference of their losses.
+
+    With a corrected ``p`` that decides in the interval's place.
+    """
+    if np.isinf(difference.value) or (p is not None and p < SIGNIFICANT):
+        side = int(np.sign(difference.value))
+    else:
+        side = difference.side if p is None else 0
+    return {-1: AHEAD, 0: LEVEL, 1: BEHIND}[side]
+
+
+def _text(found: Interval) -> str:
     return f"{found.value:.3g} [{found.ends('.3g', ', ')}]"
 
 

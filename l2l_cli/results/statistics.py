@@ -1,81 +1,187 @@
-"""Statistics with their uncertainty, by the bootstrap over episodes."""
+"""Intervals and tests that say what they are about: one rule over episodes, or a recipe over seeds and episodes."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+from scipy.stats import binomtest, permutation_test, quantile_test, t
 
-Array = npt.NDArray[np.float64]
+from l2l_cli.results.spread import Array, Spread, ends_of_mean
 
-RESAMPLES = 2000
-"""Number of resamples behind an interval."""
+LEVEL = 0.95
+"""Confidence of every interval that is printed."""
 
-DRAWS = 4999
-"""Number of resamples behind a p-value; the smallest possible p is 1 / (DRAWS + 1)."""
+RULE, RECIPE = "this rule", "this recipe"
+"""What an interval is about: one φ, over episodes; or a way of meta-training, over seeds and episodes."""
 
+EPISODES, SEEDS, ORDERED = 8, 3, 6
+"""Smallest numbers of episodes and of seeds for an interval of a mean, and of values for one of a median."""
 
-NO_INTERVAL = "none of one episode"
-"""Text in place of an interval where there is nothing to resample."""
+MOST = 10_000
+"""Number of seeds or episodes above which nobody is told to run so many."""
+
+DRAWS = 9999
+"""Number of sign flips behind a p-value where not all of them are tried."""
 
 
 class Interval(NamedTuple):
-    """A statistic with a confidence interval; of a single value there is none, and its ends are NaN."""
+    """A statistic with its 95 % interval; where there is none, its ends are NaN.
+
+    Attributes:
+        value: The statistic.
+        low: Lower end.
+        high: Upper end.
+        about: What the interval is about: ``RULE`` or ``RECIPE``.
+        why_none: Why there is no interval.
+    """
 
     value: float
     low: float
     high: float
+    about: str = ""
+    why_none: str = ""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is an interval."""
+        return not math.isnan(self.low)
+
+    @property
+    def side(self) -> int:
+        """−1 if the interval lies wholly below 0, 1 if wholly above, and 0 if it holds 0 or is none."""
+        return int(self.low > 0) - int(self.high < 0)
 
     def ends(self, form: str, between: str = " … ") -> str:
-        """Return both ends as text, each by a format such as ".3g"."""
-        return NO_INTERVAL if math.isnan(self.low) else f"{self.low:{form}}{between}{self.high:{form}}"
+        """Return both ends as text, each by a format such as ".3g", or why there are none."""
+        return f"{self.low:{form}}{between}{self.high:{form}}" if self.is_known else self.why_none
 
 
-Statistic = Callable[[npt.NDArray[Any]], Any]
-"""From values to one number, such as ``np.mean`` or ``np.median``."""
+def _none(value: float, why: str) -> Interval:
+    return Interval(value, math.nan, math.nan, why_none=why)
 
 
-def bootstrap_interval(
-    values: Sequence[float], statistic: Statistic = np.mean, level: float = 0.95, seed: int = 0
-) -> Interval:
-    """Return a statistic with its percentile bootstrap interval; the same seed gives the same interval."""
-    data = np.asarray(values, dtype=float)
-    return _interval(lambda index: float(statistic(data[index])), len(data), level, seed)
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun, as "1 seed" and "5 seeds"."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def paired_bootstrap(a: Sequence[float], b: Sequence[float]) -> Interval:
-    """Return mean(a) − mean(b) with its 95 % interval, where a and b were measured on the same episodes.
+def too_few(values: Array) -> str:
+    """Return why values (S, E), or (S,) of seeds that share no episodes, give no interval of a mean; empty if they do.
 
-    Each draw takes the same episodes of both, so what they share cancels; an interval without 0 is a difference that
-    the choice of episodes does not explain.
+    One rule needs ``EPISODES`` episodes; a recipe needs as many, and ``SEEDS`` seeds.
     """
-    if len(a) != len(b):
-        raise ValueError(f"paired values come in pairs, not {len(a)} and {len(b)}")
-    first, second = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
-    return _interval(lambda index: float(first[index].mean()) - float(second[index].mean()), len(first))
+    if not np.isfinite(values).all():
+        return "a loss is not finite"
+    seeds, episodes = values.shape if values.ndim > 1 else (len(values), EPISODES)
+    if episodes < EPISODES:
+        return f"none of {counted(episodes, 'episode')}"
+    return f"none of {counted(seeds, 'seed')}" if seeds < SEEDS and (seeds > 1 or values.ndim == 1) else ""
 
 
-def _interval(measure: Callable[[npt.NDArray[Any]], float], count: int, level: float = 0.95, seed: int = 0) -> Interval:
-    if not count:
-        raise ValueError("no values to resample")
-    if count == 1:
-        return Interval(measure(np.arange(1)), math.nan, math.nan)
-    rng = np.random.default_rng(seed)
-    resampled = [measure(rng.integers(count, size=count)) for _ in range(RESAMPLES)]
-    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(measure(np.arange(count)), float(low), float(high))
+def mean_of(values: Array, level: float = LEVEL) -> Interval:
+    """Return the mean with its interval.
+
+    Args:
+        values: One row a seed, over the same episodes, (S, E); or one number for each of S seeds that share none, (S,).
+        level: Confidence.
+
+    Raises:
+        ValueError: There are no values.
+    """
+    if not values.size:
+        raise ValueError("no values, no mean")
+    mean = float(values.mean())
+    if why := too_few(values):
+        return _none(mean, why)
+    about = RULE if values.ndim > 1 and len(values) == 1 else RECIPE
+    return Interval(mean, *ends_of_mean(np.atleast_2d(values), level), about)
+
+
+def over_episodes(values: Sequence[float] | Array) -> Interval:
+    """Return the mean over the episodes of one rule with its interval."""
+    return mean_of(np.atleast_2d(np.asarray(values, dtype=float)))
+
+
+def median_of(values: Sequence[float] | Array, about: str = RULE) -> Interval:
+    """Return the median of values that share nothing, and the interval between two order statistics."""
+    data = np.asarray(values, dtype=float)
+    data = np.where(np.isnan(data), np.inf, data)
+    middle = float(np.median(data))
+    if len(data) < ORDERED:
+        return _none(middle, f"none of {len(data)} values")
+    found = quantile_test(data, q=middle, p=0.5).confidence_interval(LEVEL)
+    return Interval(middle, float(found.low), float(found.high), about)
+
+
+def share_of(successes: int, count: int) -> Interval:
+    """Return the share of seeds that succeed with its exact interval (Clopper and Pearson 1934)."""
+    low, high = binomtest(successes, count).proportion_ci(LEVEL, "exact")
+    return Interval(successes / count, float(low), float(high), RECIPE)
+
+
+def sd_of(values: Array) -> Interval:
+    """Return the standard deviation over the episodes of values (S, E), the mean over seeds, with its interval.
+
+    The interval is that of the mean of the jackknife's pseudo-values (Tukey 1958), about the standard deviation itself.
+    """
+    each = values.std(1, ddof=1) if values.shape[1] > 1 else np.zeros(len(values))
+    value = float(each.mean())
+    if why := too_few(values):
+        return _none(value, why)
+    count, centred = values.shape[1], values - values.mean(1, keepdims=True)
+    squares = (centred**2).sum(1, keepdims=True) - centred**2 * count / (count - 1)
+    left_out = (squares.clip(min=0.0) / (count - 2)) ** 0.5
+    found = mean_of(count * each[:, None] - (count - 1) * left_out)
+    shift = value - found.value
+    return found._replace(value=value, low=found.low + shift, high=found.high + shift)
+
+
+def needed(values: Array, half: float) -> str:
+    """Return how many seeds, or else episodes, would bring the half-width of the mean's interval to ``half``.
+
+    Args:
+        values: Values (S, E) or (S,); see ``mean_of``.
+        half: Half-width, above 0.
+    """
+    grid = np.atleast_2d(values)
+    if not np.isfinite(grid).all() or grid.shape[1] < 2:
+        return ""
+    seeds, episodes, rest = Spread.of(grid).components
+    if len(grid) == 1:
+        noun = "seed" if values.ndim == 1 else "episode"
+        return _smallest(lambda count: (Spread.of(grid).episodes / count, count - 1.0), half, noun)
+    fixed = episodes / grid.shape[1]
+
+    def with_seeds(count: int) -> tuple[float, float]:
+        variance = (seeds + rest / grid.shape[1]) / count + fixed
+        part = (seeds + rest / grid.shape[1]) / count / variance if variance else 0.0
+        return variance, 1.0 / max(part**2 / (count - 1) + (1.0 - part) ** 2 / (grid.shape[1] - 1), 1e-12)
+
+    enough = t.ppf((1.0 + LEVEL) / 2.0, grid.shape[1] - 1) * fixed**0.5 < half
+    return _smallest(with_seeds, half, "seed") if enough else f"more than {grid.shape[1]} episodes"
+
+
+def _smallest(law: Callable[[int], tuple[float, float]], half: float, noun: str) -> str:
+    """Return the smallest count whose variance and degrees of freedom, by ``law``, give that half-width."""
+    least = EPISODES if noun == "episode" else SEEDS
+    counts = np.unique(np.geomspace(least, MOST, 400).astype(int)).tolist()
+    for count in counts:
+        variance, freedom = law(count)
+        if t.ppf((1.0 + LEVEL) / 2.0, freedom) * variance**0.5 <= half:
+            return counted(count, noun)
+    return f"more than {MOST} {noun}s"
 
 
 class Difference(NamedTuple):
     """A difference of means of two contenders that met the same episodes.
 
     Attributes:
-        interval: Difference with its 95 % interval, bootstrapped over pairs.
-        p: Two-sided p-value of the hypothesis that the difference is 0; of the least favourable seed.
-        won: Share of the episodes on which the first contender has the lower loss, in [0, 1].
+        interval: Difference with its 95 % interval, of paired values.
+        p: Two-sided p-value of the hypothesis that the difference is 0.
+        won: Share of seeds and episodes at which the first contender has the lower loss, in [0, 1].
     """
 
     interval: Interval
@@ -86,25 +192,75 @@ class Difference(NamedTuple):
         """Return the difference, its interval and p for a report."""
         return f"{self.within()}, {p_text(self.p)}"
 
-    def within(self) -> str:
-        """Return the difference and its interval for a report."""
-        return f"{self.interval.value:+.4f} [{self.interval.ends('+.4f', ', ')}]"
+    def within(self, form: str = ".4f") -> str:
+        """Return the difference and its interval for a report, each number with its sign and by a format."""
+        return f"{self.interval.value:+{form}} [{self.interval.ends(f'+{form}', ', ')}]"
+
+
+def difference_of(first: Array, second: Array) -> Difference:
+    """Return mean(first) − mean(second) of two contenders' values, (S, E) each over the same episodes.
+
+    One row is set against each of the other's.  Of two that have several seeds each, as many are paired as the smaller
+    has: seeds of different recipes have nothing in common, so any pairing will do.
+
+    Raises:
+        ValueError: The episodes are not the same number.
+    """
+    if first.shape[1:] != second.shape[1:]:
+        raise ValueError(f"paired values come in pairs, not {first.shape[1]} and {second.shape[1]}")
+    if min(len(first), len(second)) > 1:
+        both = min(len(first), len(second))
+        first, second = first[:both], second[:both]
+    with np.errstate(invalid="ignore"):
+        gaps = first - second
+    return Difference(mean_of(gaps), p_of(gaps), float((first < second).mean()))
+
+
+def p_of(gaps: Array) -> float:
+    """Return the two-sided p-value of the mean of paired differences (S, E) being 0; NaN if one is not finite.
+
+    Of one rule: the permutation test that flips the signs of the episodes' differences, all 2^E of them where they are
+    few.  Of a recipe: the largest p of three tests, none of which alone covers both samples: flips of the seeds' means,
+    flips of the episodes' means, and Student's test with the spread over both.  So p is never below 2 / 2^S.
+
+    Source: Fisher 1935, §21.
+    """
+    if not np.isfinite(gaps).all():
+        return math.nan
+    found = [_by_flips(gaps.mean(0))] + ([_by_flips(gaps.mean(1))] if len(gaps) > 1 else [])
+    if min(gaps.shape) > 1:
+        spread = Spread.of(gaps)
+        size = abs(spread.mean) / spread.variance**0.5 if spread.variance else math.inf
+        found.append(2.0 * float(t.sf(size, spread.freedom)))
+    return max(found)
+
+
+def _by_flips(gaps: Array) -> float:
+    """Return p of the permutation test that flips signs; the same gaps give the same p."""
+    if len(gaps) < 2 or not gaps.any():
+        return 1.0
+    found = permutation_test(
+        (gaps, np.zeros_like(gaps)),
+        lambda a, b, axis: (a - b).mean(axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=DRAWS,
+        batch=max(1, 2**22 // len(gaps)),
+        rng=np.random.default_rng(0),
+    )
+    return float(found.pvalue)
 
 
 def p_text(p: float) -> str:
-    """Return p for a report, as a bound where the bootstrap can say no more."""
-    return f"p < {1.5 / (DRAWS + 1):.1g}" if p <= 1.0 / (DRAWS + 1) else f"p = {p:.2g}"
+    """Return p for a report, as a bound where random flips can say no more."""
+    return f"p < {2.5 / (DRAWS + 1):.1g}" if p <= 2.0 / (DRAWS + 1) else f"p = {p:.2g}"
 
 
-def paired_p(differences: Array, seed: int = 0) -> float:
-    """Return the two-sided bootstrap p of a mean difference being 0, (n,) differences.
-
-    The differences are centred and resampled; p is the share of resampled means as far from 0 as the mean itself.  It
-    is not below 2 / 2ⁿ, the least that an exact test can give, which flips the signs of n differences.
-    Source: Efron and Tibshirani 1993, §16.4; Fisher 1935, §21, for the exact test.
-    """
-    count, mean = len(differences), differences.mean()
-    index = np.random.default_rng(seed).integers(count, size=(DRAWS, count), dtype=np.int32)
-    resampled = (differences - mean)[index].mean(1)
-    resampled_p = float((1 + (np.abs(resampled) >= abs(mean)).sum()) / (DRAWS + 1))
-    return max(resampled_p, min(1.0, 2.0 ** (1 - count)))
+def holm(ps: Sequence[float]) -> list[float]:
+    """Return p-values corrected for their number, in their order (Holm 1979)."""
+    order = sorted(range(len(ps)), key=lambda index: ps[index])
+    corrected, largest = [0.0] * len(ps), 0.0
+    for rank, index in enumerate(order):
+        largest = max(largest, min(1.0, (len(ps) - rank) * ps[index]))
+        corrected[index] = largest
+    return corrected

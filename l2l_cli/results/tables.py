@@ -17,6 +17,7 @@ from l2l_cli.results.terminal import text_table
 from l2l_cli.results.verdicts import Result
 
 VERDICT_STYLE = {"better": "green", "reproduced": "green", "worse": "red", "differs": "yellow", "not run": "dim"}
+"""Style of a verdict; one that is open has none."""
 
 
 def number(value: object) -> str:
@@ -44,11 +45,11 @@ def results_table(results: Sequence[Result]) -> pd.DataFrame:
                 "row": result.row,
                 "metric": result.metric,
                 "paper": number(result.paper),
-                "ours": _ours(result),
+                "ours [95 %]": _ours(result),
                 "seeds": result.seeds,
                 "limit": number(result.limit),
                 "ours ÷ limit": "–" if result.ratio_to_limit is None else f"{result.ratio_to_limit:#.3g}",
-                "verdict": result.verdict,
+                "verdict": f"{result.verdict} ({result.needs})" if result.needs else result.verdict,
                 "note": result.note,
             }
             for result in results
@@ -76,8 +77,8 @@ def frame_table(frame: pd.DataFrame, title: str) -> Table:
 
 
 def verdict_line(results: Sequence[Result]) -> str:
-    """Count the verdicts: "14 published numbers: 9 better, 3 reproduced, 2 differs"."""
-    counts = Counter(result.verdict for result in results if result.verdict)
+    """Count the verdicts on each published number once: "14 published numbers: 9 better, 3 reproduced, 2 open"."""
+    counts = Counter(result.verdict for result in results if result.counts)
     judged = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
     total = sum(counts.values())
     return f"{total} published number{'s' if total > 1 else ''}: {judged}" if counts else "no published number"
@@ -108,5 +109,7 @@ def are_numeric(frame: pd.DataFrame) -> dict[str, bool]:
 
 
 def _ours(result: Result) -> str:
-    spread = f" ± {number(result.sd)}" if result.sd is not None else ""
-    return number(result.ours) + spread
+    """Return our number with its interval, or else with its standard deviation over seeds."""
+    if result.low is not None and result.high is not None:
+        return f"{number(result.ours)} [{number(result.low)}, {number(result.high)}]"
+    return number(result.ours) + (f" ± {number(result.sd)}" if result.sd is not None else "")

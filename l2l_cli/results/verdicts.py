@@ -1,4 +1,4 @@
-"""One row for each published number: the number, ours, the limit, and the verdict."""
+"""One row for each published number: the number, ours with its interval, the limit, and the verdict."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import csv
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 
 from l2l_cli.core.files import atomic_write
+from l2l_cli.results.spread import Array
+from l2l_cli.results.statistics import Interval, mean_of, needed
 
 
 @dataclass(frozen=True)
@@ -23,12 +25,17 @@ class Result:
         row: In the table.
         metric: In the row.
         paper: The published number.
-        ours: Mean over seeds, or the median where the note says so.
+        ours: Mean over seeds and episodes, or another statistic that the note names.
         sd: Standard deviation over seeds.
+        low: Lower end of the 95 % interval; None if there is none.
+        high: Upper end.
+        about: What the interval is about; see ``Interval``.
         seeds: How many.
         limit: The best that is possible.
         ratio_to_limit: ``ours`` as a multiple of it.
         verdict: See ``RULE``.
+        needs: Number of seeds or episodes that would decide an open verdict.
+        counts: Whether the verdict counts: each published number is counted once.
         note: Whatever a reader must know.
     """
 
@@ -38,11 +45,22 @@ class Result:
     paper: float | None
     ours: float | None
     sd: float | None
+    low: float | None
+    high: float | None
+    about: str
     seeds: int
     limit: float | None
     ratio_to_limit: float | None
     verdict: str
+    needs: str
+    counts: bool
     note: str
+
+    def without_verdict(self, why: str) -> Result:
+        """Return the result unjudged, with a note that says why."""
+        if self.verdict == NOT_RUN or self.paper is None:
+            return self
+        return replace(self, verdict="", needs="", counts=False, note="; ".join(filter(None, [self.note, why])))
 
 
 COLUMNS = tuple(field.name for field in fields(Result))
@@ -59,62 +77,71 @@ def write_results(path: Path, results: Sequence[Result]) -> None:
 
 
 TOLERANCE = 0.10
-"""Relative distance from the published number that still counts as reproduced."""
+"""Relative distance from the published number within which the whole interval must lie to reproduce it."""
+
+NARROW = 0.05
+"""Half-width, relative to the published number, that an interval should have where the verdict is open."""
 
 SLACK = 0.01
 """Share of the limit by which a published number may pass it: the limit is itself measured on a sample."""
 
+NOT_RUN, REPRODUCED, BETTER, WORSE, DIFFERS, OPEN = "not run", "reproduced", "better", "worse", "differs", "open"
+"""Verdicts."""
+
 RULE = (
-    f"Verdicts: *reproduced* if our mean lies within {100 * TOLERANCE:g} % of the published number, or that number "
-    "within two standard errors of our mean; otherwise *better* or *worse* by the side it lies on.  *differs* if there "
-    "is no better side, or if the published number lies where no learner can be, more than "
-    f"{100 * SLACK:g} % beyond the limit.  *not run* if this scale leaves it out; no verdict where nothing was "
-    "published."
+    f"Verdicts, by the 95 % interval of what we measured: *{REPRODUCED}* if it lies within {100 * TOLERANCE:g} % of "
+    f"the published number; else *{BETTER}* or *{WORSE}* if it lies wholly on that side, and *{DIFFERS}* if it leaves "
+    "the number out where no side is better, or where the number lies where no learner can be, more than "
+    f"{100 * SLACK:g} % beyond the limit; else *{OPEN}*, with the number of seeds that would bring the interval's "
+    f"half-width to {100 * NARROW:g} % of the published number.  No verdict where nothing was published or there is no "
+    f"interval.  *{NOT_RUN}* if this scale leaves it out."
 )
 """How ``summarise`` judges, for reports."""
 
 
 def summarise(
     key: tuple[str, str, str],
-    values: Sequence[float],
+    values: Sequence[float] | Array,
     paper: float | None,
     limit: float | None = None,
     note: str = "",
     lower_is_better: bool | None = True,
-    median: bool = False,
+    interval: Interval | None = None,
 ) -> Result:
-    """Set the seeds' values beside the published number and judge by ``RULE``.
+    """Set what was measured beside the published number and judge by ``RULE``.
 
     A value that is not finite counts as infinitely bad: a diverged seed is not averaged away.
 
     Args:
         key: Artefact, row and metric.
-        values: One number a seed.
+        values: One row a seed over the same episodes, (S, E); or one number for each of S seeds that share none, (S,).
         paper: The published number; None if there is none.
         limit: The best that is possible; None if it is not known.
         note: Whatever a reader must know.
         lower_is_better: Whether lower is the better side of the published number; None if neither is.
-        median: Take the median over seeds for the mean, which one diverged seed does not move; the note says so.
+        interval: Statistic with its interval where it is not the mean, which the note says.
     """
-    if not values:
-        return Result(*key, paper, None, None, 0, limit, None, "not run", note)
+    data = np.asarray(values, dtype=float)
+    if not data.size:
+        return Result(*key, paper, None, None, None, None, "", 0, limit, None, NOT_RUN, "", paper is not None, note)
     notes = [note] if note else []
-    lost = sum(not math.isfinite(value) for value in values)
-    worst = -math.inf if lower_is_better is False else math.inf
-    finite = [value if math.isfinite(value) else worst for value in values]
-    mean = float(np.median(finite) if median else np.mean(finite))
-    sd = float(np.std(values, ddof=1)) if len(values) > 1 and not lost else None
+    by_seed = data if data.ndim == 1 else data.mean(1)
+    lost = int((~np.isfinite(by_seed)).sum())
+    data = np.where(np.isfinite(data), data, -math.inf if lower_is_better is False else math.inf)
+    found = interval or mean_of(data)
     if lost:
-        notes.append(f"{lost} of {len(values)} seeds not finite")
-    ratio = mean / limit if limit and math.isfinite(mean) else None
-    error = sd / len(values) ** 0.5 if sd is not None else 0.0
+        notes.append(f"{lost} of {len(by_seed)} seeds not finite")
     if _is_impossible(paper, limit, lower_is_better):
-        verdict = "differs"
+        lower_is_better = None
         if "the limit" not in note:  # a caller that explains the matter in its own words is not repeated
             notes.append("the published number lies beyond the limit, where no learner can be")
-    else:
-        verdict = _verdict(mean, error, paper, lower_is_better)
-    return Result(*key, paper, mean, sd, len(values), limit, ratio, verdict, "; ".join(notes))
+    verdict = verdict_of(found, paper, lower_is_better)
+    needs = needed(data, NARROW * abs(paper)) if verdict == OPEN and paper and interval is None else ""
+    ratio = found.value / limit if limit and math.isfinite(found.value) else None
+    sd = float(np.std(by_seed, ddof=1)) if len(by_seed) > 1 and not lost else None
+    low, high = (found.low, found.high) if found.is_known else (None, None)
+    facts = (found.about, len(by_seed), limit, ratio, verdict, needs, bool(verdict), "; ".join(notes))
+    return Result(*key, paper, found.value, sd, low, high, *facts)
 
 
 def _is_impossible(paper: float | None, limit: float | None, lower_is_better: bool | None) -> bool:
@@ -124,11 +151,19 @@ def _is_impossible(paper: float | None, limit: float | None, lower_is_better: bo
     return beyond > SLACK * abs(limit)
 
 
-def _verdict(mean: float, error: float, paper: float | None, lower_is_better: bool | None) -> str:
+def verdict_of(found: Interval, paper: float | None, lower_is_better: bool | None) -> str:
+    """Return the verdict on a published number by ``RULE``; empty if there is none, or no interval."""
     if paper is None:
         return ""
-    if abs(mean - paper) <= max(TOLERANCE * abs(paper), 2.0 * error):
-        return "reproduced"
+    if math.isinf(found.value):  # however few the seeds: one that diverged has no mean that could come near
+        return DIFFERS if lower_is_better is None else WORSE
+    if not found.is_known:
+        return ""
+    margin = TOLERANCE * abs(paper)
+    if paper - margin <= found.low and found.high <= paper + margin:
+        return REPRODUCED
+    if found.low <= paper <= found.high:
+        return OPEN
     if lower_is_better is None:
-        return "differs"
-    return "better" if (mean < paper) == lower_is_better else "worse"
+        return DIFFERS
+    return BETTER if (found.high < paper) == lower_is_better else WORSE

@@ -27,10 +27,14 @@ def cell(*ends: float, who: str = "run", problem: str = "a", stretch: float = 1.
 def test_intervals_of_a_cell():
     assert math.isnan(cell(1.0, math.nan).mean.low)
     assert cell(1.0, math.nan).mean.value == math.inf
-    fine = cell(0.5, 1.9, 0.5, 1.9)
+    fine = cell(*[0.5, 1.9] * 4)
     assert fine.mean.value == pytest.approx(1.2)
     assert fine.mean.low < fine.mean.value < fine.mean.high
-    assert fine.row()["episodes"] == 4
+    assert fine.row()["episodes"] == 8
+    assert fine.row()["mean_high"] == fine.mean.high
+    few = cell(0.5, 1.9)
+    assert few.mean.ends(".3g") == "none of 2 episodes"
+    assert few.row()["mean"] == pytest.approx(1.2)
 
 
 def test_the_loss_is_a_multiple_of_the_best_rival():
@@ -40,7 +44,8 @@ def test_the_loss_is_a_multiple_of_the_best_rival():
     assert comparison.difference().value == pytest.approx(-1.0)
     assert Comparison(cell(1.0, 2.0, 3.0), []).ratio() == 2.0
     assert Comparison(cell(math.inf), [cell(1.0)]).ratio() == math.inf
-    assert math.isnan(Comparison(cell(math.inf), [cell(1.0)]).difference().value)
+    assert Comparison(cell(math.inf), [cell(1.0)]).difference().value == math.inf
+    assert math.isnan(Comparison(cell(math.inf), [cell(math.inf)]).difference().value)
     assert Comparison(cell(1.0), [cell(0.0)]).ratio() == math.inf
     assert Comparison(cell(1.0), [cell(math.inf)]).ratio() == 0.0
     assert math.isnan(Comparison(cell(0.0), [cell(0.0)]).ratio())

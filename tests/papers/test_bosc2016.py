@@ -16,7 +16,6 @@ from l2l_cli.learners.weights_in_cell import WeightsInCell
 from l2l_cli.papers.base import Subject
 from l2l_cli.papers.bosc2016 import recipe
 from l2l_cli.results.metrics import Metric
-from l2l_cli.results.statistics import DRAWS
 from l2l_cli.results.store import Store
 from l2l_cli.runs.building import build_learner, build_task
 from tests.papers.made_up import costs, frame_of, measured_of
@@ -42,18 +41,18 @@ def frames_of(means: dict[str, list[float]]) -> dict[str, pd.DataFrame]:
     return {row: frame_of(rows_of(row, values)) for row, values in means.items()}
 
 
-MEANS = {LEARNED: [0.49, 0.50], "logistic regression": [0.60], "linear SVM": [0.61], RBF: [0.507]}
+MEANS = {LEARNED: [0.49, 0.494, 0.496, 0.50], "logistic regression": [0.60], "linear SVM": [0.61], RBF: [0.507]}
 
 
 def test_differences_are_paired(tmp_path):
     _, measured = measured_of(PRESET, "table", frames_of(MEANS), tmp_path)
     standings = measured.standings("held_out")
     assert standings.contenders == list(MEANS)
-    assert standings.seeds(LEARNED, "", 200) == pytest.approx([0.49, 0.50])
+    assert standings.seeds(LEARNED, "", 200) == pytest.approx(MEANS[LEARNED])
     difference = standings.difference(LEARNED, RBF, "", 200)
     assert difference.interval.value == pytest.approx(-0.012)
-    assert difference.interval.low > -0.016  # the difficulty of data sets, sd 0.1, has cancelled
-    assert difference.p == 1 / (DRAWS + 1)
+    assert -0.022 < difference.interval.low < difference.interval.high < 0  # the data sets' difficulty has cancelled
+    assert difference.p == pytest.approx(2 / 2**4)
     assert difference.won > 0.9
 
 
@@ -65,6 +64,8 @@ def test_the_table_judges_claims_and_leaves_out_what_was_not_run(tmp_path):
     assert by_name["MLP, online Adam", "cross_entropy"].verdict == "not run"
     assert by_name[LEARNED, "less RBF SVM"].ours == pytest.approx(-0.012)
     assert by_name[LEARNED, "less RBF SVM"].paper == pytest.approx(0.033)
+    assert by_name[LEARNED, "less RBF SVM"].verdict == ""  # both of its parts are judged
+    assert by_name[LEARNED, "sd"].about == "this recipe"
     # Two of the paper's, then ours: the network moved online, the RBF SVM, the strongest, and the same trained longer.
     assert [claim.holds for claim in findings.sections[0].claims] == [True, False, None, True, None, None]
     assert (tmp_path / "figures" / "table.png").stat().st_size > 5000
@@ -72,7 +73,7 @@ def test_the_table_judges_claims_and_leaves_out_what_was_not_run(tmp_path):
 
 
 def test_variants_are_judged_against_the_learner(tmp_path):
-    frames = frames_of({"J_all": [0.50], "J_test": [0.53], "Hochreiter's order": [0.52]})
+    frames = frames_of({"J_all": [0.50], "J_test": [0.53], "Hochreiter's order": [0.52]})  # one φ each
     artefact, measured = measured_of(PRESET, "variants", frames, tmp_path)
     claims = artefact.judge(measured).sections[0].claims
     assert [claim.holds for claim in claims] == [True, False]

@@ -12,7 +12,7 @@ from matplotlib.image import imread
 
 from l2l_cli.results.metrics import Metric, MetricsFile
 from l2l_cli.results.plot import COLOURS, curves, decorate, dots, error_over_time, panels, save
-from l2l_cli.results.verdicts import Result, summarise
+from l2l_cli.results.verdicts import summarise
 
 
 @pytest.fixture(autouse=True)
@@ -94,11 +94,11 @@ def test_new_functions_are_marked_and_the_floor_may_be_unknown():
 
 def test_a_row_lacks_what_is_not_known(tmp_path):
     rows = [
-        Result("t", "not run", "m", 0.3, None, None, 0, 0.1, None, "not run", ""),
-        Result("t", "nothing", "m", None, None, None, 0, None, None, "not run", ""),
-        Result("t", "diverged", "m", 0.3, float("inf"), None, 2, 0.1, None, "worse", ""),
-        Result("t", "wide", "m", None, 0.2, 0.5, 2, 0.1, 2.0, "", ""),
-        Result("t", "exact", "m", 0.3, 0.0, None, 1, 0.0, None, "better", ""),
+        summarise(("t", "not run", "m"), [], 0.3, 0.1),
+        summarise(("t", "nothing", "m"), [], None),
+        summarise(("t", "diverged", "m"), [1.0, float("inf")], 0.3, 0.1),
+        summarise(("t", "wide", "m"), [-0.3, 0.7], None, 0.1),
+        summarise(("t", "exact", "m"), [0.0], 0.3, 0.0),
     ]
     figure, (axes,) = panels(1, 1)
     dots(axes, rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -18,7 +19,7 @@ from l2l_cli.results.verdicts import summarise
 
 KEY = ("table", "row", "mse")
 RESULTS = [
-    summarise(("t1", "B16 [told]", "mse"), [0.1, 0.12], 0.2, 0.05, "mean |y − o|"),
+    summarise(("t1", "B16 [told]", "mse"), [0.1, 0.11, 0.12], 0.2, 0.05, "mean |y − o|"),
     summarise(("t1", "other", "mse"), [], 0.5),
 ]
 
@@ -111,7 +112,8 @@ def test_tables_are_aligned():
 
 
 def test_verdicts_are_counted():
-    results = [summarise(KEY, [0.1], 0.1), summarise(KEY, [0.1], 0.5), summarise(KEY, [0.1], 0.6)]
+    results = [summarise(KEY, [0.1, 0.1, 0.1], paper) for paper in (0.1, 0.5, 0.6)]
+    results.append(replace(results[0], counts=False))  # judged in another place, too
     assert verdict_line(results) == "3 published numbers: 2 better, 1 reproduced"
     assert verdict_line([summarise(KEY, [0.1], None)]) == "no published number"
 
@@ -128,7 +130,7 @@ def test_the_terminal_shows_names_in_brackets_and_verdicts_in_colour():
     assert "Paper [scale short]" in text
     assert "B16 [told]" in text
     assert "\x1b[32mbetter" in text
-    assert "0.110 ± 0.0141" in text
+    assert "0.110 [0.0852, 0.135]" in text
     assert "2.20" in text
     assert "mean |y − o|" not in text
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from l2l_cli.results.metrics import Metric
-from l2l_cli.results.standings import curves_of, last_values, standings_of
+from l2l_cli.results.standings import curves_of, last_values, standings_of, stands
 from tests.papers.made_up import frame_of
 
 
@@ -32,7 +32,6 @@ def test_means_are_over_seeds_and_episodes():
     standings = standings_of(FRAMES, mark=lambda step: step - 1)
     assert (standings.contenders, standings.problems, standings.marks("p")) == (["a", "b"], ["p"], [1, 2])
     assert standings.seeds("a", "p", 1) == [2.0, 2.0]
-    assert standings.spreads("a", "p", 1) == [1.0, 0.0]
     assert standings.episodes("a", "p", 1).tolist() == [1.5, 2.5]
     assert standings.mean("b", "p", 1) == 1.75
     assert standings.seeds("nobody", "p", 1) == []
@@ -45,14 +44,42 @@ def test_a_loss_that_is_not_finite_never_wins():
     assert standings.mean("a", "p", 3) == math.inf
     assert standings.best(["a", "b", "nobody"], "p", 3) == "b"
     assert standings.best(["nobody"], "p", 3) is None
-    assert standings.lead("a", "b", "p", 3) == "a loss is not finite"
+    assert standings.lead("a", "b", "p", 3) == "+inf [a loss is not finite]"
+    assert stands(standings.difference("a", "b", "p", 3).interval) == "behind"
 
 
 def test_winners_lead_by_a_paired_difference():
     table = standings_of(FRAMES).winners("p", ["a", "b"])
-    assert table["winner"].tolist() == ["b", "b"]
-    assert table["winner − runner-up, 95 % interval"][0].startswith("-0.25 [")
+    assert table["lowest"].tolist() == ["b", "b"]
+    assert table["difference [95 %]"][0] == "-0.25 [none of 2 episodes]"
+    assert table["the lowest is"].tolist() == ["level", "ahead"]  # a diverged at the end
     assert len(standings_of(FRAMES).winners("p", ["a"])) == 0
+
+
+def test_three_marks_are_judged_and_corrected_for():
+    """A tenth of the run, half of it and its end: the one with p = 0.02 alone would count, of three it does not."""
+    rng = np.random.default_rng(3)
+    gaps = {step: rng.standard_normal(40) * 0.1 - lead for step, lead in ((10, 0.036), (50, 0.1), (100, 0.0))}
+    base = rng.random(40)
+    rows = [losses("b", {(0, step): base.tolist() for step in range(10, 101, 10)})]
+    rows.append(losses("a", {(0, step): (base + gaps.get(step, 0.0)).tolist() for step in range(10, 101, 10)}))
+    standings = standings_of({name: frame_of(part) for name, part in zip("ba", rows, strict=True)})
+    assert standings.judged_marks("p", ["a", "b"]) == [10, 50, 100]
+    alone = {mark: standings.difference("a", "b", "p", mark).p for mark in gaps}
+    assert (alone[10] < 0.05, alone[50] < 0.01) == (True, True)
+    judged = standings.judged(dict.fromkeys(gaps, ("a", "b")), "p")
+    assert {mark: how for mark, (_, how) in judged.items()} == {10: "level", 50: "ahead", 100: "level"}
+    assert judged[10][0].p == pytest.approx(2 * alone[10])
+
+
+def test_seeds_of_a_recipe_are_more_than_episodes_of_one_rule():
+    rows = losses("a", {(seed, 1): (0.5 + 0.3 * seed + 0.01 * np.arange(40)).tolist() for seed in range(3)})
+    rows += losses("b", {(0, 1): (0.75 + 0.01 * np.arange(40)).tolist()})
+    parts = {name: frame_of([row for row in rows if row.contender == name]) for name in "ab"}
+    standings = standings_of(parts)
+    assert standings.difference("a", "b", "p", 1).interval.side == 0  # one of three seeds is ahead
+    assert standings.values("a", "p", 1).shape == (3, 40)
+    assert standings.values("nobody", "p", 1).size == 0
 
 
 def test_ten_episodes_keep_their_order():

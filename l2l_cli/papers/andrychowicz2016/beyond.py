@@ -15,7 +15,7 @@ from l2l_cli.papers.measured import Measured
 from l2l_cli.papers.sections import loss_results, what_tuning_chose, who_leads
 from l2l_cli.results.content import Claim, Figure, Section
 from l2l_cli.results.plot import decorate, panels, plain_numbers
-from l2l_cli.results.standings import Standings
+from l2l_cli.results.standings import AHEAD, BEHIND, STANDS, Standings
 from l2l_cli.results.verdicts import Result
 
 TITLE = "Beyond the paper: one rule for all problems"
@@ -73,6 +73,7 @@ class OneForAll(Artefact):
             standings.problems or self.problems,
             lambda row, problem: [standings.last(problem) or self.updates],
             self.base,
+            judged_in="figure4_mnist and figure5",
         )
         note = f"paper: its {self.paper}"
         return [
@@ -92,13 +93,17 @@ class OneForAll(Artefact):
 
 
 def one_for_all(text: str, table: pd.DataFrame, who: str, problems: Collection[str]) -> Claim:
-    """Judge whether a rule ends at or below the best rival, each tuned on the problem, on all problems of a table."""
+    """Judge whether a rule ends below the best rival, each tuned on the problem, on all problems of a table.
+
+    It does not if it is behind on one of them by the interval of the difference.
+    """
     part = table[(table.contender == who) & table.problem.isin(problems)] if len(table) else table
     if not len(part):
         return Claim(text, None)
-    ratios = dict(zip(part.problem, part.ratio, strict=True))
+    ratios, stands = dict(zip(part.problem, part.ratio, strict=True)), set(part[STANDS])
     evidence = f"its loss as a multiple of the best tuned rule's: {shown(ratios, '.2f')}"
-    return Claim(text, max(ratios.values()) <= 1.0, evidence)
+    verdict = False if BEHIND in stands else True if stands == {AHEAD} else None
+    return Claim(text, verdict, evidence)
 
 
 def _ratios(measured: Measured, table: pd.DataFrame) -> Figure:

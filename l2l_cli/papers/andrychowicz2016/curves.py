@@ -48,6 +48,7 @@ class Panel(NamedTuple):
         updates: Number of updates at which results are given that are neither published nor run.
         without: Rows that are not measured on the problem.
         note: Note of the problem's results.
+        judged_in: Place where the published numbers are judged, if not here; each is counted once.
     """
 
     problem: str
@@ -56,6 +57,7 @@ class Panel(NamedTuple):
     updates: int = 99
     without: Sequence[str] = ()
     note: str = ""
+    judged_in: str = ""
 
 
 class Statement(NamedTuple):
@@ -126,7 +128,7 @@ class LossCurves(Artefact):
         results = []
         for panel in {panel.problem: panel for panel in self.panels}.values():
             marks = _marks(panel, measured, standings)
-            results += loss_results(measured, standings, [panel.problem], marks, self.base, panel.note)
+            results += loss_results(measured, standings, [panel.problem], marks, self.base, panel.note, panel.judged_in)
         if not standings.contenders:
             return Findings(results)
         shown = [panel for panel in self.panels if panel.problem in standings.problems]

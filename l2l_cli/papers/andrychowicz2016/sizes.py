@@ -15,7 +15,7 @@ from l2l_cli.papers.measured import Measured
 from l2l_cli.papers.sections import loss_results, what_tuning_chose
 from l2l_cli.results.content import Figure, Section
 from l2l_cli.results.plot import decorate, panels, plain_numbers
-from l2l_cli.results.standings import Standings
+from l2l_cli.results.standings import AHEAD, BEHIND, STANDS, Standings
 
 TITLE = "Figure 6: widths and depths"
 
@@ -41,8 +41,8 @@ class NetworkSizes(Artefact):
         if not standings.contenders:
             return Findings(results)
         table = standings.against([self.learner], hand_made(measured))
-        won = int((table.ratio < 1).sum()) if len(table) else 0
-        text = f"The {self.learner} has the lowest loss after {mark} updates on {won} of {len(table)} networks."
+        won, lost = ((table[STANDS] == how).sum() if len(table) else 0 for how in (AHEAD, BEHIND))
+        text = f"Of {len(table)} networks the {self.learner} is ahead on {won} after {mark} updates, behind on {lost}."
         section = Section(TITLE, [text], [table] if len(table) else [], [self._draw(measured, standings, mark)])
         return Findings(results, [section, *what_tuning_chose(TITLE, measured, TUNING)])
 

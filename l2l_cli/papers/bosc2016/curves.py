@@ -10,7 +10,7 @@ import pandas as pd
 
 from l2l_cli.papers.base import Artefact, Findings, RowName
 from l2l_cli.papers.bosc2016.recipe import HELD_OUT, LATE
-from l2l_cli.papers.claims import paired
+from l2l_cli.papers.claims import below_bound, paired
 from l2l_cli.papers.measured import Measured, on_problem
 from l2l_cli.papers.sections import what_tuning_chose
 from l2l_cli.results.content import Claim, Section
@@ -42,7 +42,7 @@ class Samples(Artefact):
         """Judge and draw every contender's loss against samples."""
         title, standings = "Beyond the paper: loss against samples seen", measured.standings(LATE, variant="")
         results = [
-            measured.result(row, f"loss@{count}", standings.seeds(row, problem, standings.last(problem)))
+            measured.result(row, f"loss@{count}", standings.values(row, problem, standings.last(problem)))
             for row in measured.rows
             for problem, count in self.samples.items()
         ]
@@ -59,9 +59,7 @@ class Samples(Artefact):
         """Judge whether the learner is ahead of the best of the others after so many samples."""
         others = [name for name in standings.contenders if name != self.learner]
         best, text = standings.best(others, problem, standings.last(problem)), f"Ours, after {problem} the learner has"
-        return paired(
-            f"{text} the lowest loss", standings, self.learner, best, problem, lambda one: one.interval.value < 0
-        )
+        return paired(f"{text} the lowest loss", standings, self.learner, best, problem, below_bound)
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ class Sweeps(Artefact):
         for row in measured.rows:
             problems = [name for name in standings.problems if standings.has(row, name, standings.last(name))] or [""]
             for problem in problems:
-                values = standings.seeds(row, problem, standings.last(problem))
+                values = standings.values(row, problem, standings.last(problem))
                 results.append(measured.result(on_problem(row, problem), "cross_entropy", values))
         if not standings.contenders:
             return Findings(results)

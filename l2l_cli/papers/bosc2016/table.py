@@ -10,13 +10,13 @@ import pandas as pd
 
 from l2l_cli.papers.base import Artefact, Findings, RowName
 from l2l_cli.papers.bosc2016.recipe import ACCURACY, HELD_OUT
-from l2l_cli.papers.claims import LEVEL, paired, significantly_below
+from l2l_cli.papers.claims import Verdict, above_bound, below_at_the_end, paired, within_bounds
 from l2l_cli.papers.measured import TRIALS, TUNE, Measured
 from l2l_cli.papers.sections import what_tuning_chose
 from l2l_cli.results.content import Claim, Figure, Section
 from l2l_cli.results.plot import COLOURS, decorate, panels
 from l2l_cli.results.standings import Standings
-from l2l_cli.results.statistics import Difference, bootstrap_interval, p_text
+from l2l_cli.results.statistics import Difference, Interval, mean_of, p_text, sd_of
 from l2l_cli.results.verdicts import Result
 
 TITLE = "Test cross-entropy"
@@ -69,29 +69,34 @@ class Table(Artefact):
         published, mark = measured.published.get("", {}), standings.last("")
         for row in measured.rows:
             paper = published.get(row, {})
-            means, spreads = standings.seeds(row, "", mark), standings.spreads(row, "", mark)
-            results.append(measured.result(row, "cross_entropy", means, paper.get("cross_entropy")))
-            note = "over data sets"
-            results.append(measured.result(row, "sd", spreads, paper.get("sd"), note=note, lower_is_better=None))
+            losses, note = standings.values(row, "", mark), "over data sets"
+            results.append(measured.result(row, "cross_entropy", losses, paper.get("cross_entropy")))
+            spread = sd_of(losses) if losses.size else None
+            values = losses.std(1).tolist() if losses.size else []
+            results.append(
+                measured.result(row, "sd", values, paper.get("sd"), note=note, lower_is_better=None, interval=spread)
+            )
         for rival in (self.kernel, self.strongest[0]):
             both = self.learner, rival
             run = len(standings.scored(both, "", mark)) == len(both)
-            differences = [standings.difference(*both, "", mark)] if run else []
+            found = standings.difference(*both, "", mark) if run else None
             papers = [published[name]["cross_entropy"] for name in both if name in published]
             gap = papers[0] - papers[1] if len(papers) == len(both) else None
-            values, p = [one.interval.value for one in differences], [one.p for one in differences]
-            results.append(measured.result(self.learner, f"less {rival}", values, gap, note="paired, seeds averaged"))
-            results.append(measured.result(self.learner, f"p against {rival}", p, note="of the least favourable seed"))
+            values = standings.values(both[0], "", mark) - standings.values(both[1], "", mark) if run else np.empty(0)
+            less = measured.result(self.learner, f"less {rival}", values, gap, note="paired over data sets")
+            results.append(less.without_verdict("no verdict: the difference of two published numbers"))
+            p = [found.p] if found else []
+            results.append(measured.result(self.learner, f"p against {rival}", p, note="of the paired difference"))
         return results
 
     def _claims(self, standings: Standings) -> list[Claim]:
         """Judge claims 1 and 2, and what a sceptic asks."""
 
         def lower(text: str, rivals: Sequence[str], who: str = self.learner) -> Claim:
-            return significantly_below(text, standings, who, rivals, "", standings.last(""))
+            return below_at_the_end(text, standings, who, rivals, "", standings.last(""))
 
-        def loses(difference: Difference) -> bool:
-            return difference.interval.value > 0 and difference.p < LEVEL
+        def loses(difference: Interval) -> Verdict:
+            return above_bound(difference, 0.0)
 
         higher, remark = "Claim 2, higher than the RBF SVM", "the paper loses by 0.033"
         return [
@@ -125,9 +130,10 @@ class Table(Artefact):
         order = sorted(standings.contenders, key=lambda who: standings.mean(who, "", mark), reverse=True)
         figure, axes = panels(1, 1, height=1.0 + 0.3 * len(order))
         for height, name in enumerate(order):
-            mean = bootstrap_interval(standings.episodes(name, "", mark).tolist())
+            mean = mean_of(standings.values(name, "", mark))
             colour = COLOURS[0] if name == self.learner else COLOURS[7]
-            axes[0].plot([mean.low, mean.high], [height, height], color=colour)
+            if mean.is_known:
+                axes[0].plot([mean.low, mean.high], [height, height], color=colour)
             axes[0].plot(mean.value, height, "o", color=colour, markersize=4.5)
             if name in published:
                 paper = published[name]["cross_entropy"]
@@ -155,15 +161,15 @@ class Variants(Artefact):
         """Judge the variants; there is nothing to draw."""
         standings = measured.standings(HELD_OUT, variant="")
         mark = standings.last("")
-        results = [measured.result(row, "cross_entropy", standings.seeds(row, "", mark)) for row in measured.rows]
+        results = [measured.result(row, "cross_entropy", standings.values(row, "", mark)) for row in measured.rows]
         if not standings.contenders:
             return Findings(results)
         harder = "Claim 6, J_all works where J_test is much harder to train by"
         order = "Claim 7, predicting before updating makes no difference to the order of events of paper 1"
         much, none = f"much: {HARDER:g}", f"none: up to {ALIKE:g}"
         claims = [
-            paired(harder, standings, self.by_test, self.plain, "", lambda one: one.interval.value >= HARDER, much),
-            paired(order, standings, self.order, self.plain, "", lambda one: abs(one.interval.value) <= ALIKE, none),
+            paired(harder, standings, self.by_test, self.plain, "", lambda one: above_bound(one, HARDER), much),
+            paired(order, standings, self.order, self.plain, "", lambda one: within_bounds(one, ALIKE), none),
         ]
         table = _scores(measured, standings).rename(columns={"contender": "variant"})
         table[f"difference (variant − {self.plain})"] = [
@@ -184,7 +190,7 @@ def _scores(measured: Measured, standings: Standings) -> pd.DataFrame:
         {
             "contender": name,
             "mean": standings.mean(name, "", mark),
-            "sd": float(np.mean(standings.spreads(name, "", mark))),
+            "sd": sd_of(standings.values(name, "", mark)).value,
             "accuracy": accuracy.mean(name, "", mark),
             "seeds": len(standings.seeds(name, "", mark)),
         }

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from l2l_cli.papers.claims import shown
+from l2l_cli.papers.claims import all_of, below_bound, shown
 from l2l_cli.papers.hochreiter2001.recipe import BAYES, SPLITS
 from l2l_cli.papers.measured import Measured
 from l2l_cli.results.content import Claim
-from l2l_cli.results.statistics import Array
+from l2l_cli.results.spread import Array, ends_of_gap
+from l2l_cli.results.statistics import LEVEL, RECIPE, Interval, median_of
 from l2l_cli.results.verdicts import Result
 
 
@@ -33,19 +34,23 @@ def error_results(
 ) -> list[Result]:
     """Return MSEt of each split beside the printed number, by metric, and the limit, by split.
 
-    Of rows that are not ours the median over seeds counts, which a seed that fails does not move.
+    Of rows that are not ours the median over seeds counts, which a seed that fails does not move; where the seeds are
+    too few for an interval the note shows them.
     """
-    median = not measured.rows[row].ours
-    note = "; ".join(filter(None, ["median over seeds" if median else "", note]))
-    return [
-        measured.result(row, metric, mse_of(measured, row, split), printed.get(metric), limit, note, median=median)
-        for split, limit in limits.items()
-        for metric in [f"{split}_mse"]
-    ]
+    results = []
+    for split, limit in limits.items():
+        values, said = mse_of(measured, row, split), [note]
+        middle = median_of(values, RECIPE) if values and not measured.rows[row].ours else None
+        if middle:
+            each = "" if middle.is_known else f" {', '.join(f'{value:.3g}' for value in sorted(values))}"
+            said.insert(0, f"median over seeds{each}")
+        metric, text = f"{split}_mse", "; ".join(filter(None, said))
+        results.append(measured.result(row, metric, values, printed.get(metric), limit, text, interval=middle))
+    return results
 
 
-FORMATS = {"minutes": ".1f", "succeed": ".0%"}
-"""Formats of ``errors_table``, and of what artefacts add to it."""
+FORMATS = {"minutes": ".1f"}
+"""Formats of ``errors_table``."""
 
 
 def errors_table(measured: Measured) -> pd.DataFrame:
@@ -71,11 +76,32 @@ def errors_table(measured: Measured) -> pd.DataFrame:
 
 
 def lower(text: str, measured: Measured, rows: Collection[str], others: Collection[str], problem: str = "") -> Claim:
-    """Judge whether some rows have a lower test MSEt than all others, by means over seeds."""
-    values = {row: mse_of(measured, row, problem=problem) for row in (*rows, *others)}
-    means = {row: float(np.mean(each)) for row, each in values.items() if each}
-    ours, theirs = ([means[row] for row in each if row in means] for each in (rows, others))
-    return Claim(text, max(ours) < min(theirs) if ours and theirs else None, shown(means))
+    """Judge whether some rows have a lower test MSEt than all others, by intervals of differences of means over seeds.
+
+    The seeds of two rows have nothing in common, so the interval is Welch's.
+    """
+    values = {row: each for row in (*rows, *others) if (each := mse_of(measured, row, problem=problem))}
+    pairs = [(one, other) for one in rows for other in others if one in values and other in values]
+    if not pairs:
+        return Claim(text, None)
+    means = {row: float(np.mean(each)) for row, each in values.items()}
+    gaps = [_gap(values[one], values[other]) for one, other in pairs]
+    evidence = f"{shown(means)}; the least favourable difference {_widest(gaps)}"
+    return Claim(text, all_of([below_bound(gap) for gap in gaps]), evidence)
+
+
+def _gap(ours: Sequence[float], theirs: Sequence[float]) -> Interval:
+    """Return the difference of two means of independent seeds with Welch's interval; none of one seed."""
+    value = float(np.mean(ours) - np.mean(theirs))
+    if min(len(ours), len(theirs)) < 2:
+        return Interval(value, np.nan, np.nan, why_none="none of 1 seed")
+    return Interval(value, *ends_of_gap(np.asarray(ours), np.asarray(theirs), LEVEL), RECIPE)
+
+
+def _widest(gaps: Sequence[Interval]) -> str:
+    """Return the difference that speaks most against the claim; one without an interval first."""
+    gap = max(gaps, key=lambda one: (not one.is_known, one.high if one.is_known else 0.0))
+    return f"{gap.value:+.3g} [{gap.ends('+.3g', ', ')}]"
 
 
 def plateau(curve: Array, threshold: float) -> tuple[float, float]:

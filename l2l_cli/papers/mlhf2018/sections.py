@@ -83,7 +83,7 @@ def end_results(measured: Measured, standings: Standings, problem: str, base: st
     names = standings.scored(measured.names(), problem, end)
     names += [row for row in measured.rows if row not in measured.run]
     return [
-        measured.result(on_problem(name, problem, base), "loss", standings.seeds(name, problem, end)) for name in names
+        measured.result(on_problem(name, problem, base), "loss", standings.values(name, problem, end)) for name in names
     ]
 
 

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from l2l_cli.papers.base import Artefact, Findings, Paper, Subject
-from l2l_cli.papers.claims import significantly_below
+from l2l_cli.papers.claims import below_at_the_end
 from l2l_cli.papers.measured import Measured, on_problem
 from l2l_cli.papers.sections import what_tuning_chose
 from l2l_cli.results.content import Claim, Section
 from l2l_cli.results.metrics import Metric
 from l2l_cli.results.plot import curves, decorate, legend, panels
 from l2l_cli.results.standings import Standings
-from l2l_cli.results.statistics import bootstrap_interval
+from l2l_cli.results.statistics import mean_of
 
 HELD_OUT = "held_out"
 """Mean squared error on points that were not seen, after the last gradient step."""
@@ -70,7 +70,7 @@ class Table(Sinusoids):
         """Judge the learned start against the pretrained one."""
         standings = measured.standings(HELD_OUT)
         results = [
-            measured.result(on_problem(row, problem), "mse", standings.seeds(row, problem, standings.last(problem)))
+            measured.result(on_problem(row, problem), "mse", standings.values(row, problem, standings.last(problem)))
             for row in measured.rows
             for problem in self.shots
             if standings.has(row, problem, standings.last(problem)) or not standings.contenders
@@ -100,7 +100,7 @@ class Table(Sinusoids):
         for problem in self.shots:
             mark = standings.last(problem)
             if standings.has(row, problem, mark):
-                mean = bootstrap_interval(standings.episodes(row, problem, mark).tolist())
+                mean = mean_of(standings.values(row, problem, mark))
                 line[problem] = f"{mean.value:.3g} [{mean.low:.3g}, {mean.high:.3g}]"
             else:
                 line[problem] = "–"
@@ -114,7 +114,7 @@ class Table(Sinusoids):
                 f"With {shots} shots the learned start ends below the pretrained one after {self.steps[problem]} steps"
             )
             mark = standings.last(problem)
-            claims.append(significantly_below(text, standings, self.learned, [self.pretrained], problem, mark))
+            claims.append(below_at_the_end(text, standings, self.learned, [self.pretrained], problem, mark))
         return claims
 
 
