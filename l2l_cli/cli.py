@@ -21,7 +21,7 @@ from l2l_cli.core.stop import STOP
 from l2l_cli.core.streams import lost_output, protect
 from l2l_cli.parallel.launched import refuse_ranks, take_place
 
-SCALES = ("smoke", "short", "paper")
+SCALES = ("smoke", "short", "study", "paper")
 CFG = ("job", "hydra", "all")
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 
@@ -207,7 +207,7 @@ def reproduce(
             autocompletion=complete_artefacts,
         ),
     ] = None,
-    scale: Annotated[str, typer.Option(help="smoke, short or paper.")] = "short",
+    scale: Annotated[str, typer.Option(help="smoke, short, study or paper.")] = "short",
     seeds: Annotated[int | None, typer.Option(min=1, help="Number of seeds per row (default: the scale's).")] = None,
     output: Annotated[
         str | None, typer.Option(help="Folder for the results (default: outputs/PAPER/SCALE-HASH).")

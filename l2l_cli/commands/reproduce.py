@@ -8,30 +8,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
-
-from l2l_cli import __version__
 from l2l_cli.commands.elsewhere import show
+from l2l_cli.commands.paper_report import SMOKE, command_of, deciding, numbers_beside, page_of, run_and_left_out
 from l2l_cli.config.build import build
 from l2l_cli.config.hardware import Hardware
 from l2l_cli.config.own_task import key_of_word
 from l2l_cli.config.schema import ReproduceRequest
 from l2l_cli.core.cores import usable_cores
 from l2l_cli.core.errors import PromiseBroken, RunFailed, UsageError
-from l2l_cli.core.files import atomic_write
 from l2l_cli.core.ledger import LEDGER
-from l2l_cli.papers.base import Findings, Paper
-from l2l_cli.papers.experiments import Experiment, broken_promises, cost_table, cpu_minutes, experiment, experiments
+from l2l_cli.papers.base import Paper
+from l2l_cli.papers.experiments import Experiment, broken_promises, cost_table, experiment, experiments
 from l2l_cli.papers.jobs import Work, work_of
+from l2l_cli.papers.origin import RESULTS_FILE, origin_of, write_results
 from l2l_cli.results import report
-from l2l_cli.results.content import Report, Section, listed
 from l2l_cli.results.ending import ending
-from l2l_cli.results.notes import notes_of, source_page
 from l2l_cli.results.run import RunFolder, identity
-from l2l_cli.results.statistics import EPISODES, SEEDS
-from l2l_cli.results.tables import results_table, terminal_table, verdict_line
+from l2l_cli.results.tables import terminal_table, verdict_line
 from l2l_cli.results.terminal import console
-from l2l_cli.results.verdicts import RULE, Result, write_results
+from l2l_cli.results.verdicts import Result
 from l2l_cli.runs.aside import AGAIN, keep_entries, replace_files, take_place
 from l2l_cli.runs.cluster import send
 from l2l_cli.runs.pieces import Carrying, carry_out_here
@@ -39,12 +34,6 @@ from l2l_cli.runs.progress import Reporter
 
 OUTPUT = "outputs"
 """Folder of all results, unless another is asked for."""
-
-SOURCES = "sources.md"
-"""Page beside the report that says where each part of the paper is in the code."""
-
-FREE = ("hardware", "data", "store")
-"""Keys that change where and how fast, never what: they do not mark a report as changed."""
 
 
 def run(request: ReproduceRequest) -> int:
@@ -139,12 +128,16 @@ def _judged(
             reporter.say(f"judging and drawing {one.name}")
             findings.append(one.artefact.judge(each))
             reporter.advance(one.name)
+        if request.scale == SMOKE:
+            findings = [replace(each, results=[one.uncounted() for one in each.results]) for each in findings]
         results = [result for each in findings for result in each.results]
-        write_results(folder.path / "results.csv", results)
+        pairs = zip(judged, measured, strict=True)
+        origins = {one.name: origin_of(one, each, command_of(request, one)) for one, each in pairs}
+        write_results(folder.path / RESULTS_FILE, results, origins)
         costs = cost_table(judged, measured)
     missing = _missing(asked, files)
     folder.note()  # what the report says of the run itself
-    page = _report(paper, request, judged, findings, costs, folder)
+    page = page_of(paper, request, judged, findings, costs, folder)
     report.write(replace(page, opening=[*page.opening, *missing]), folder.path)
     folder.end("failed" if missing else "done")  # when all of it is written
     _show(paper, request, results, place)
@@ -168,7 +161,7 @@ def _folder(request: ReproduceRequest, asked: Sequence[Experiment]) -> tuple[Run
         "name": request.paper,
         "scale": request.scale,
         "artefacts": {
-            one.name: {row: [_deciding(job.overrides) for job in jobs] for row, jobs in one.jobs.items()}
+            one.name: {row: [deciding(job.overrides) for job in jobs] for row, jobs in one.jobs.items()}
             for one in asked
         },
     }
@@ -182,99 +175,13 @@ def _folder(request: ReproduceRequest, asked: Sequence[Experiment]) -> tuple[Run
     return RunFolder.make(path, plain, []), path
 
 
-def _report(
-    paper: Paper,
-    request: ReproduceRequest,
-    asked: Sequence[Experiment],
-    findings: Sequence[Findings],
-    costs: pd.DataFrame,
-    folder: RunFolder,
-) -> Report:
-    results = [result for each in findings for result in each.results]
-    opening = [
-        paper.citation,
-        f"Scale `{request.scale}`; {verdict_line(results)}.  {RULE}  Numbers are means over seeds, in "
-        "brackets their 95 % intervals, or where there is none ± their standard deviation over seeds.  An interval is "
-        f"about one rule, over at least {EPISODES} episodes, or about a recipe, over these and at least {SEEDS} seeds.",
-        *_marks(request),
-    ]
-    shown, left_out = _run_and_left_out(results)
-    sections = [Section("All numbers", [left_out] if left_out else [], tables=[results_table(shown)])]
-    for one, each in zip(asked, findings, strict=True):
-        sections += _introduced(request, one, each.sections)
-    sections.append(_departures(paper, asked, folder))
-    sections.append(_provenance(asked, costs, folder))
-    return Report(paper.title, opening, sections)
-
-
-def _marks(request: ReproduceRequest) -> list[str]:
-    """Return what a reader must know before any number."""
-    marks = []
-    if request.scale == "smoke":
-        marks.append("**This is a smoke run: it shows that everything runs.  Its numbers mean nothing.**")
-    if changed := _deciding(request.overrides):
-        marks.append(f"**The preset was changed: `{'`, `'.join(changed)}`.  These are not the preset's numbers.**")
-    return marks
-
-
-def _deciding(overrides: Sequence[str]) -> list[str]:
-    """Return the overrides that change what is computed."""
-    return [item for item in overrides if item.lstrip("+~").split(".")[0].split("=")[0] not in FREE]
-
-
-def _introduced(request: ReproduceRequest, one: Experiment, sections: Sequence[Section]) -> list[Section]:
-    """Give an artefact's first section its question and text, and its last one the command that makes it anew."""
-    sections = list(sections)
-    if sections:
-        text = [*one.settings.text, *sections[0].text]
-        sections[0] = replace(sections[0], question=one.settings.question, text=text)
-        command = f"l2l reproduce {request.paper} {one.name} --scale {request.scale}"
-        command += f" --config-dir {request.config_dir}" if request.config_dir else ""
-        sections[-1] = replace(sections[-1], command=" ".join([command, *request.overrides]))
-    return sections
-
-
-def _departures(paper: Paper, asked: Sequence[Experiment], folder: RunFolder) -> Section:
-    """List every departure that the code of any row notes, and write the page of the sources."""
-    notes = notes_of(set().union(*(one.built() for one in asked)))
-    atomic_write(folder.path / SOURCES, source_page(paper.title, paper.citation, notes))
-    departures = [note for note in notes if note.kind == "Deviation"]
-    text = [f"`{SOURCES}` says which file and function implement which part of the paper."]
-    if departures:
-        text.insert(0, listed(f"{note.text[:1].upper()}{note.text[1:]} (`{note.place}`)" for note in departures))
-    return Section("Where this departs from the paper", text)
-
-
-def _provenance(asked: Sequence[Experiment], costs: pd.DataFrame, folder: RunFolder) -> Section:
-    facts = folder.facts()
-    minutes = cpu_minutes(costs) | {"drawing": facts["cpu_seconds"]["drawing"] / 60}
-    text = [
-        f"l2l {__version__}, commit {facts['commit'] or 'unknown'}, Python {facts['versions']['python']}, "
-        f"{facts['machine']}; {facts['seconds'] / 60:.1f} minutes, seeds {facts['seeds']}; command "
-        f"`{facts['command']}`.  Runs that were already done are reused and not counted in these minutes.",
-        f"CPU-minutes of all rows, reused or not: {', '.join(f'{name} {each:.1f}' for name, each in minutes.items())}; "
-        f"{sum(minutes.values()):.1f} in all.  The table gives the CPU-seconds of a run, means over seeds; seeds that "
-        "were trained side by side have equal shares, and a training that several rows measure is the first one's.  "
-        "Scores and trials that were found in the store count by what they once took.",
-        listed(f"{one.name}: {one.settings.source}" for one in asked),
-    ]
-    return Section("Provenance", text, tables=[costs.dropna(axis=1, how="all")])
-
-
 def _show(paper: Paper, request: ReproduceRequest, results: Sequence[Result], place: Path) -> None:
-    shown, left_out = _run_and_left_out(results)
-    console().print(terminal_table(shown, f"{paper.title} (scale {request.scale})"))
+    shown, left_out = run_and_left_out(results)
+    console().print(terminal_table(shown, f"{paper.title} (scale {request.scale})", numbers_beside(paper, request)))
     print(verdict_line(results))
     if left_out:
         print(left_out)
     print(f"report: {place / 'report.md'}  (and report.html, results.csv, figures/)")
-
-
-def _run_and_left_out(results: Sequence[Result]) -> tuple[list[Result], str]:
-    """Return the results that were measured, and a sentence that names the other rows."""
-    rows = dict.fromkeys(item.row for item in results if item.verdict == "not run")
-    shown = [item for item in results if item.verdict != "not run"]
-    return shown, f"Not run at this scale: {'; '.join(rows)}." if rows else ""
 
 
 def _check(asked: Sequence[Experiment], results: Sequence[Result]) -> int:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Annotated, Any, ClassVar, get_args, get_type_hints
+from typing import Annotated, Any, ClassVar, NamedTuple, get_args, get_type_hints
 
 from l2l_cli.config.schema import Row, Settings
 from l2l_cli.evaluation.contest import Contender, Entry, Problem, scored
@@ -52,6 +52,11 @@ class Subject:
         """Seed of all that was drawn for the learner."""
         return self.settings.seed
 
+    @property
+    def test_seed(self) -> int:
+        """Seed of test episodes that no other seed of the row meets; the evaluation's first seed comes to all."""
+        return self.settings.evaluation.seeds[0] + self.settings.seed
+
     def contender(self, tuned: bool = False) -> Contender:
         """Return the learner as a contender: transferred to each problem, or tuned for it if it is hand-made.
 
@@ -96,16 +101,32 @@ class Subject:
             yield row(key, float(key in tuning.at_edge), part=EDGE)
 
 
+class Content(NamedTuple):
+    """A table, a figure or a numbered claim of a paper.
+
+    Attributes:
+        what: What it is called, and what it shows.
+        artefacts: Artefacts that reproduce it; none if nothing does.
+        why_not: Why nothing does, or what is left out.
+    """
+
+    what: str
+    artefacts: Sequence[str] = ()
+    why_not: str = ""
+
+
 class Paper(ABC):
     """One paper.
 
     Attributes:
         title: Title of the report.
         citation: Authors, title and venue.
+        contents: Every table, figure and numbered claim.
     """
 
     title: ClassVar[str]
     citation: ClassVar[str]
+    contents: ClassVar[Sequence[Content]] = ()
 
     @abstractmethod
     def measure(self, subject: Subject) -> Iterator[Metric]:

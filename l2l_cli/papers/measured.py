@@ -28,6 +28,9 @@ TRIALS, CHOSEN, EDGE = "trials", "chosen", "at the edge"
 BEGAN = "began"
 """Metric of when an activity, the part, began: in seconds since 1970."""
 
+COMMIT, MACHINE = "commit", "machine"
+"""Metrics that say of a run, in their part, the commit that it was made by and the machine that it ran on."""
+
 REUSED = "reused"
 """Metric of the CPU-seconds that those of a row's results once took that were found in the store."""
 

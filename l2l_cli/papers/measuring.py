@@ -19,8 +19,9 @@ from l2l_cli.evaluation.score import Tell
 from l2l_cli.learners.base import Learner
 from l2l_cli.papers.agenda import Job
 from l2l_cli.papers.base import Paper, Subject
-from l2l_cli.papers.measured import BEGAN, COST, COSTS, REUSED, TRIALS
+from l2l_cli.papers.measured import BEGAN, COMMIT, COST, COSTS, MACHINE, REUSED, TRIALS
 from l2l_cli.results.metrics import Metric
+from l2l_cli.results.provenance import commit, machine
 from l2l_cli.results.sealed import write_rows
 from l2l_cli.runs.building import build_learner, build_task, is_meta_trained, prepare, store_of
 from l2l_cli.runs.loading import load_learner
@@ -162,7 +163,9 @@ def _measured(job: Job, settings: Settings, learner: Learner[Any], tells: tuple[
 
 def _costs(job: Job, facts: Mapping[str, Any]) -> list[Metric]:
     known = [*COSTS, *(name for name in [SEARCH_COST] if name in facts)]
-    return [Metric(job.name, job.seed, name, float(facts.get(name, 0)), split=COST) for name in known]
+    origin = {COMMIT: commit() or "", MACHINE: machine()}
+    said = [Metric(job.name, job.seed, name, 0.0, split=COST, part=text) for name, text in origin.items()]
+    return [*said, *(Metric(job.name, job.seed, name, float(facts.get(name, 0)), split=COST) for name in known)]
 
 
 def _spent(job: Job, facts: Mapping[str, Any], mark: Mark) -> Iterator[Metric]:

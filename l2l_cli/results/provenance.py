@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+from l2l_cli.core.cores import usable_cores
 
 if sys.platform != "win32":
     import resource
@@ -22,6 +25,11 @@ def peak_memory() -> int:
         return 0
     unit = 1 if sys.platform == "darwin" else 1024
     return unit * max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+
+
+def machine() -> str:
+    """Return the operating system, the processor's architecture and the number of cores that may be used."""
+    return f"{platform.system()} {platform.machine()}, {usable_cores()} cores"
 
 
 def commit() -> str | None:

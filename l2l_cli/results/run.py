@@ -16,7 +16,6 @@ from pathlib import Path, PurePath
 import yaml
 
 from l2l_cli import __version__
-from l2l_cli.core.cores import usable_cores
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.files import atomic_write, file_checksum, make_folder, sync_file
 from l2l_cli.core.ledger import LEDGER, date_of
@@ -25,7 +24,7 @@ from l2l_cli.core.plain_text import in_one_line, parsed_json, parsed_yaml, read_
 from l2l_cli.core.printable import printable
 from l2l_cli.results.facts import why_damaged
 from l2l_cli.results.folder_lock import PATIENCE, FolderLock
-from l2l_cli.results.provenance import command_line, commit, peak_memory
+from l2l_cli.results.provenance import command_line, commit, machine, peak_memory
 
 RUN, CONFIG, OVERRIDES = "run.json", "config.yaml", "overrides.txt"
 
@@ -159,7 +158,7 @@ class RunFolder:
         before.pop("checksums", None)
         where = {
             "commit": commit(),
-            "machine": f"{platform.system()} {platform.machine()}, {usable_cores()} cores",
+            "machine": machine(),
             "command": command_line(),
         }
         self._write(before | {"status": "running", "versions": known} | where | facts)

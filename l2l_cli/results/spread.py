@@ -55,7 +55,7 @@ class Spread:
     def variance(self) -> float:
         """Variance of the mean, (MS_seed + MS_episode − MS_rest) / (S·E), and not below the larger part alone."""
         whole = self.seeds + self.episodes - self.rest
-        return float(max(whole, self.seeds, self.episodes)) / (self.shape[0] * self.shape[1])
+        return float(max(whole, self.seeds, self.episodes) / (self.shape[0] * self.shape[1]))
 
     @property
     def components(self) -> tuple[float, float, float]:

@@ -36,9 +36,9 @@ def number(value: object) -> str:
     return f"{float(value):#.3g}" if 1e-3 <= size < 1e4 else f"{float(value):.2e}"
 
 
-def results_table(results: Sequence[Result]) -> pd.DataFrame:
-    """Return results as the table that a reader sees."""
-    return pd.DataFrame(
+def results_table(results: Sequence[Result], study: Mapping[tuple[str, str, str], str] | None = None) -> pd.DataFrame:
+    """Return results as the table that a reader sees, beside those of a ``study``, by artefact, row and metric."""
+    frame = pd.DataFrame(
         [
             {
                 "artefact": result.artefact,
@@ -55,11 +55,17 @@ def results_table(results: Sequence[Result]) -> pd.DataFrame:
             for result in results
         ]
     )
+    if study:
+        known = [study.get((result.artefact, result.row, result.metric), "–") for result in results]
+        frame.insert(list(frame).index("seeds"), "study [95 %]", known)
+    return frame
 
 
-def terminal_table(results: Sequence[Result], title: str) -> Table:
+def terminal_table(
+    results: Sequence[Result], title: str, study: Mapping[tuple[str, str, str], str] | None = None
+) -> Table:
     """Return results as a rich table; their notes are left to the report."""
-    frame = results_table(results).drop(columns="note", errors="ignore")
+    frame = results_table(results, study).drop(columns="note", errors="ignore")
     rows = []
     for row in frame.itertuples(index=False):
         *cells, verdict = map(str, row)
@@ -68,6 +74,11 @@ def terminal_table(results: Sequence[Result], title: str) -> Table:
     return text_table(
         title, {name: name not in ("artefact", "row", "metric", "verdict") for name in map(str, frame)}, rows
     )
+
+
+def with_interval(value: float | None, low: float, high: float) -> str:
+    """Return a number with the ends of its interval, as "0.0150 [0.0149, 0.0151]"."""
+    return f"{number(value)} [{number(low)}, {number(high)}]"
 
 
 def frame_table(frame: pd.DataFrame, title: str) -> Table:
@@ -111,5 +122,5 @@ def are_numeric(frame: pd.DataFrame) -> dict[str, bool]:
 def _ours(result: Result) -> str:
     """Return our number with its interval, or else with its standard deviation over seeds."""
     if result.low is not None and result.high is not None:
-        return f"{number(result.ours)} [{number(result.low)}, {number(result.high)}]"
+        return with_interval(result.ours, result.low, result.high)
     return number(result.ours) + (f" ± {number(result.sd)}" if result.sd is not None else "")

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields, replace
-from pathlib import Path
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from l2l_cli.core.files import atomic_write
 from l2l_cli.results.spread import Array
 from l2l_cli.results.statistics import Interval, mean_of, needed
 
@@ -57,24 +53,17 @@ class Result:
     note: str
 
     def without_verdict(self, why: str) -> Result:
-        """Return the result unjudged, with a note that says why."""
-        if self.verdict == NOT_RUN or self.paper is None:
-            return self
-        return replace(self, verdict="", needs="", counts=False, note="; ".join(filter(None, [self.note, why])))
+        """Return the result unjudged, with a note that says why; a published number is judged once."""
+        note = "; ".join(filter(None, [self.note, why])) if self.paper is not None else self.note
+        return replace(self.uncounted(), note=note)
+
+    def uncounted(self) -> Result:
+        """Return the result without a verdict, unless that is that it was not run."""
+        return replace(self, verdict=self.verdict if self.verdict == NOT_RUN else "", needs="", counts=False)
 
 
 COLUMNS = tuple(field.name for field in fields(Result))
-"""Of results.csv."""
-
-
-def write_results(path: Path, results: Sequence[Result]) -> None:
-    """Write results.csv; what is unknown is left empty."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(astuple(result) for result in results)
-    atomic_write(path, text.getvalue())
-
+"""Of results.csv; there the origin of the results follows."""
 
 TOLERANCE = 0.10
 """Relative distance from the published number within which the whole interval must lie to reproduce it."""
@@ -140,8 +129,8 @@ def summarise(
     ratio = found.value / limit if limit and math.isfinite(found.value) else None
     sd = float(np.std(by_seed, ddof=1)) if len(by_seed) > 1 and not lost else None
     low, high = (found.low, found.high) if found.is_known else (None, None)
-    facts = (found.about, len(by_seed), limit, ratio, verdict, needs, bool(verdict), "; ".join(notes))
-    return Result(*key, paper, found.value, sd, low, high, *facts)
+    about, seeds, counts, said = found.about, len(by_seed), bool(verdict), "; ".join(notes)
+    return Result(*key, paper, found.value, sd, low, high, about, seeds, limit, ratio, verdict, needs, counts, said)
 
 
 def _is_impossible(paper: float | None, limit: float | None, lower_is_better: bool | None) -> bool:

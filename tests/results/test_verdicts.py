@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 from scipy.stats import t
 
 from l2l_cli.results.statistics import median_of
-from l2l_cli.results.verdicts import RULE, summarise, write_results
+from l2l_cli.results.verdicts import RULE, summarise
 
 KEY = ("table", "row", "mse")
 
@@ -87,7 +86,9 @@ def test_no_verdict_leaves_the_number_and_says_why():
     result = summarise(KEY, TIGHT, 0.32, note="mine").without_verdict("judged in table2")
     assert (result.verdict, result.counts, result.paper) == ("", False, 0.32)
     assert result.note == "mine; judged in table2"
-    assert summarise(KEY, [], 0.32).without_verdict("x").verdict == "not run"
+    left_out = summarise(KEY, [], 0.32).without_verdict("x")
+    assert (left_out.verdict, left_out.counts) == ("not run", False)
+    assert summarise(KEY, TIGHT, None).without_verdict("x").note == ""  # there was nothing to judge
 
 
 def test_spread_is_over_seeds():
@@ -105,19 +106,3 @@ def test_notes_say_what_a_reader_must_know():
     lost = summarise(KEY, [0.4, math.nan], 0.5, 0.1, "mine")
     assert (lost.ours, lost.note) == (math.inf, "mine; 1 of 2 seeds not finite")
     assert all(verdict in RULE for verdict in ("reproduced", "better", "worse", "differs", "open", "10 %"))
-
-
-def test_results_survive_their_file(tmp_path):
-    results = [
-        summarise(KEY, [0.1, 0.2], 1 / 3, 0.05, 'a | b, "c"\nd'),
-        summarise(KEY, [], None, None),
-        summarise(KEY, [math.nan], 0.1, None),
-    ]
-    write_results(tmp_path / "results.csv", results)
-    with (tmp_path / "results.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    header = "artefact,row,metric,paper,ours,sd,low,high,about,seeds,limit,ratio_to_limit,verdict,needs,counts,note"
-    assert ",".join(rows[0]) == header
-    assert [row["note"] for row in rows] == [result.note for result in results]
-    assert float(rows[0]["paper"]) == 1 / 3
-    assert (rows[1]["paper"], rows[1]["verdict"], rows[2]["ours"]) == ("", "not run", "inf")

@@ -15,6 +15,7 @@ from l2l_cli.learners.base import Learner, step_losses
 from l2l_cli.learners.bayes.posterior import Bayes
 from l2l_cli.learners.lstm1997 import LSTM1997
 from l2l_cli.papers.base import Paper, Subject
+from l2l_cli.papers.hochreiter2001.contents import CONTENTS
 from l2l_cli.results.metrics import Metric
 from l2l_cli.runs.building import build_learner
 from l2l_cli.tasks.base import Task
@@ -55,6 +56,7 @@ class Hochreiter2001(Paper):
         "Sepp Hochreiter, A. Steven Younger and Peter R. Conwell: Learning to Learn Using Gradient Descent.  ICANN "
         "2001, LNCS 2130, pages 87–94."
     )
+    contents = CONTENTS
 
     def measure(self, subject: Subject) -> Iterator[Metric]:
         """Yield MSEt and errors by step, and what the row names beside them."""
@@ -65,7 +67,8 @@ class Hochreiter2001(Paper):
         for name, learner in learners.items():
             yield from error_rows(name, learner, subject)
             if "sequences" in also:
-                yield from sequence_rows(name, learner, task, subject.seed)
+                sequences = sequence_rows(name, learner, task, subject.test_seed)
+                yield from (row._replace(seed=subject.seed) for row in sequences)
         if "volume" in also:
             yield from volume_rows(subject)
         family = task.family if isinstance(task, Switching) else task
@@ -75,15 +78,15 @@ class Hochreiter2001(Paper):
 
 def error_rows(name: str, learner: Learner[Any], subject: Subject) -> Iterator[Metric]:
     """Yield MSEt on training and test sequences, and the mean error at each step of the latter."""
-    steps, episodes, seed = subject.task.horizon, subject.settings.evaluation.episodes, subject.seed
+    steps, episodes, seed = subject.task.horizon, subject.settings.evaluation.episodes, subject.test_seed
     test = score(learner, episodes, steps, seed, Phase.TEST).losses
     train = _on_the_training_set(learner, steps)
     if train is None:
         train = score(learner, episodes, steps, seed, Phase.META_TRAIN).losses
     for split, losses in zip(SPLITS, (train, test), strict=True):
-        yield Metric(name, seed, "mse", losses.mean().item(), statistic="mean", split=split)
+        yield Metric(name, subject.seed, "mse", losses.mean().item(), statistic="mean", split=split)
     for step, value in enumerate(test.mean(1).tolist(), start=1):
-        yield Metric(name, seed, "error", value, step, statistic="mean")
+        yield Metric(name, subject.seed, "error", value, step, statistic="mean")
 
 
 @torch.no_grad()
@@ -124,7 +127,7 @@ def _in_a_row(learner: Learner[Any], task: Task, seed: int, reset: bool) -> Tens
 
 def drift_rows(subject: Subject, family: FunctionTask) -> Iterator[Metric]:
     """Yield the error where functions change unannounced, in all and by the age of the present function."""
-    task, seed, episodes = Switching(family, EVERY, STEPS), derive(subject.seed, "drift"), 500
+    task, seed, episodes = Switching(family, EVERY, STEPS), derive(subject.test_seed, "drift"), 500
     age = task.sample(episodes, derive(seed, "chunk", 0), Phase.TEST).age(0, STEPS)
     learner = build_learner(subject.settings, task)
     learner.load_state_dict(subject.learner.state_dict())
@@ -144,7 +147,7 @@ def volume_rows(subject: Subject) -> Iterator[Metric]:
         if isinstance(learner, LSTM1997):  # the cut belongs to the learning rule, not to the map
             learner = learner.untruncated()
         for part, cells in (("", False), ("cells", True)):
-            values = log_volume(learner, derive(subject.seed, "volume"), cells)
+            values = log_volume(learner, derive(subject.test_seed, "volume"), cells)
             row = Metric(subject.name, subject.seed, "log_volume", 0.0, statistic="mean", variant=variant, part=part)
             for step, value in enumerate([] if values is None else values.mean(1).tolist(), start=2):
                 yield row._replace(value=value, step=step)

@@ -81,10 +81,9 @@ class Table(Sinusoids):
             problem = self.last(shots)
             mark = standings.last(problem)
             if all(standings.has(row, problem, mark) for row in self.refers_to()):
-                difference = standings.difference(self.learned, self.pretrained, problem, mark).interval
+                pair = (standings.values(name, problem, mark) for name in self.refers_to())
                 row = on_problem(f"{self.learned} − {self.pretrained}", problem)
-                for name, value in zip(("mse", "95 % interval, low", "95 % interval, high"), difference, strict=True):
-                    results.append(measured.result(row, name, [value], note="paired over sinusoids"))
+                results.append(measured.result(row, "mse", next(pair) - next(pair), note="paired over sinusoids"))
         text = (
             "Mean squared error on as many other points of the same sinusoid, with 95 % intervals over sinusoids.  The "
             "pretrained start is given the best of several step sizes on sinusoids for tuning, for each number of "
@@ -101,7 +100,7 @@ class Table(Sinusoids):
             mark = standings.last(problem)
             if standings.has(row, problem, mark):
                 mean = mean_of(standings.values(row, problem, mark))
-                line[problem] = f"{mean.value:.3g} [{mean.low:.3g}, {mean.high:.3g}]"
+                line[problem] = f"{mean.value:.3g} [{mean.ends('.3g', ', ')}]"
             else:
                 line[problem] = "–"
         return line

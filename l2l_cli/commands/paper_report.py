@@ -1,0 +1,140 @@
+"""The report of a reproduction: results, sections in their order, departures from the paper, and the runs' origin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from l2l_cli import __version__
+from l2l_cli.config.schema import ReproduceRequest
+from l2l_cli.core.files import atomic_write
+from l2l_cli.papers.base import Findings, Paper
+from l2l_cli.papers.experiments import Experiment, cpu_minutes
+from l2l_cli.papers.origin import STUDY, contents_table, numbers_of_study
+from l2l_cli.results.content import Report, Section, listed
+from l2l_cli.results.notes import notes_of, source_page
+from l2l_cli.results.run import RunFolder
+from l2l_cli.results.statistics import EPISODES, SEEDS
+from l2l_cli.results.tables import results_table, verdict_line
+from l2l_cli.results.verdicts import NOT_RUN, RULE, Result
+
+SMOKE = "smoke"
+"""Scale that shows that everything runs, and judges nothing."""
+
+STUDY_TEXT = "*Study* is what `l2l reproduce {paper} --scale study` gave, with more seeds, in hours."
+"""What a reader must know of the numbers of the study, where they stand beside others."""
+
+CONTENTS = (
+    "Every table, figure and numbered claim of the paper: the artefact that reproduces it, and the scale, the date and "
+    "the number of seeds of its last committed run; or why there is none."
+)
+"""What is said above the table of a paper's contents."""
+
+SOURCES = "sources.md"
+"""Page beside the report that says where each part of the paper is in the code."""
+
+FREE = ("hardware", "data", "store")
+"""Keys that change where and how fast, never what: they do not mark a report as changed."""
+
+
+def page_of(
+    paper: Paper,
+    request: ReproduceRequest,
+    asked: Sequence[Experiment],
+    findings: Sequence[Findings],
+    costs: pd.DataFrame,
+    folder: RunFolder,
+) -> Report:
+    """Return the report, and write the page of the sources beside it."""
+    results = [result for each in findings for result in each.results]
+    opening = [
+        paper.citation,
+        f"Scale `{request.scale}`; {verdict_line(results)}.  {RULE}  Numbers are means over seeds, in "
+        "brackets their 95 % intervals, or where there is none ± their standard deviation over seeds.  An interval is "
+        f"about one rule, over at least {EPISODES} episodes, or about a recipe, over these and at least {SEEDS} seeds.",
+        *_marks(request),
+    ]
+    shown, left_out = run_and_left_out(results)
+    study = numbers_beside(paper, request)
+    text = [*([left_out] if left_out else []), *([STUDY_TEXT.format(paper=request.paper)] if study else [])]
+    sections = [Section("All numbers", text, tables=[results_table(shown, study)])]
+    for one, each in zip(asked, findings, strict=True):
+        sections += _introduced(request, one, each.sections)
+    if paper.contents:
+        sections.append(Section("What of the paper is where", [CONTENTS], [contents_table(type(paper))]))
+    sections.append(_departures(paper, asked, folder))
+    sections.append(_provenance(asked, costs, folder))
+    return Report(paper.title, opening, sections)
+
+
+def _marks(request: ReproduceRequest) -> list[str]:
+    """Return what a reader must know before any number."""
+    marks = []
+    if request.scale == SMOKE:
+        marks.append("**This is a smoke run: it shows that everything runs.  Its numbers mean nothing.**")
+    if changed := deciding(request.overrides):
+        marks.append(f"**The preset was changed: `{'`, `'.join(changed)}`.  These are not the preset's numbers.**")
+    return marks
+
+
+def deciding(overrides: Sequence[str]) -> list[str]:
+    """Return the overrides that change what is computed."""
+    return [item for item in overrides if item.lstrip("+~").split(".")[0].split("=")[0] not in FREE]
+
+
+def _introduced(request: ReproduceRequest, one: Experiment, sections: Sequence[Section]) -> list[Section]:
+    """Give an artefact's first section its question and text, and its last one the command that makes it anew."""
+    sections = list(sections)
+    if sections:
+        text = [*one.settings.text, *sections[0].text]
+        sections[0] = replace(sections[0], question=one.settings.question, text=text)
+        sections[-1] = replace(sections[-1], command=command_of(request, one))
+    return sections
+
+
+def command_of(request: ReproduceRequest, one: Experiment) -> str:
+    """Return the command that makes an artefact anew."""
+    command = f"l2l reproduce {request.paper} {one.name} --scale {request.scale}"
+    command += f" --config-dir {request.config_dir}" if request.config_dir else ""
+    return " ".join([command, *request.overrides])
+
+
+def numbers_beside(paper: Paper, request: ReproduceRequest) -> dict[tuple[str, str, str], str]:
+    """Return the committed numbers of the paper's study, which others are shown beside."""
+    return {} if request.scale in (SMOKE, STUDY) else numbers_of_study(type(paper))
+
+
+def _departures(paper: Paper, asked: Sequence[Experiment], folder: RunFolder) -> Section:
+    """List every departure that the code of any row notes, and write the page of the sources."""
+    notes = notes_of(set().union(*(one.built() for one in asked)))
+    atomic_write(folder.path / SOURCES, source_page(paper.title, paper.citation, notes))
+    departures = [note for note in notes if note.kind == "Deviation"]
+    text = [f"`{SOURCES}` says which file and function implement which part of the paper."]
+    if departures:
+        text.insert(0, listed(f"{note.text[:1].upper()}{note.text[1:]} (`{note.place}`)" for note in departures))
+    return Section("Where this departs from the paper", text)
+
+
+def _provenance(asked: Sequence[Experiment], costs: pd.DataFrame, folder: RunFolder) -> Section:
+    facts = folder.facts()
+    minutes = cpu_minutes(costs) | {"drawing": facts["cpu_seconds"]["drawing"] / 60}
+    text = [
+        f"l2l {__version__}, commit {facts['commit'] or 'unknown'}, Python {facts['versions']['python']}, "
+        f"{facts['machine']}; {facts['seconds'] / 60:.1f} minutes, seeds {facts['seeds']}; command "
+        f"`{facts['command']}`.  Runs that were already done are reused and not counted in these minutes.",
+        f"CPU-minutes of all rows, reused or not: {', '.join(f'{name} {each:.1f}' for name, each in minutes.items())}; "
+        f"{sum(minutes.values()):.1f} in all.  The table gives the CPU-seconds of a run, means over seeds; seeds that "
+        "were trained side by side have equal shares, and a training that several rows measure is the first one's.  "
+        "Scores and trials that were found in the store count by what they once took.",
+        listed(f"{one.name}: {one.settings.source}" for one in asked),
+    ]
+    return Section("Provenance", text, tables=[costs.dropna(axis=1, how="all")])
+
+
+def run_and_left_out(results: Sequence[Result]) -> tuple[list[Result], str]:
+    """Return the results that were measured, and a sentence that names the other rows."""
+    rows = dict.fromkeys(item.row for item in results if item.verdict == NOT_RUN)
+    shown = [item for item in results if item.verdict != NOT_RUN]
+    return shown, f"Not run at this scale: {'; '.join(rows)}." if rows else ""
