@@ -6,6 +6,7 @@ alone nor the episodes alone say how uncertain the mean is.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,7 +84,7 @@ class Spread:
 
     def reach(self, level: float) -> float:
         """Return the half-width of the mean's interval by Student's t."""
-        return float(t.ppf((1.0 + level) / 2.0, self.freedom)) * self.variance**0.5
+        return float(t.ppf((1.0 + level) / 2.0, self.freedom)) * math.sqrt(self.variance)
 
 
 def ends_of_mean(values: Array, level: float) -> tuple[float, float]:

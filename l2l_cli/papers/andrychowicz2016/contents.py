@@ -2,31 +2,20 @@
 
 from l2l_cli.papers.base import Content
 
+FEATURES = "the loss is made of features of a pretrained VGG network, whose weights could not be had"
+AVERAGING = "learner=coordinatewise_lstm_averaging is there; no artefact runs it, for the paper shows no number of it"
+
 CONTENTS = (
-    Content(
-        "Figures 1 to 3: the optimizer, its graph, one coordinatewise step",
-        (),
-        "drawings of the idea; there is nothing to run",
-    ),
+    Content("Figures 1 to 3: the optimizer, its graph, one coordinatewise step", (), "drawings of the idea"),
     Content("Figure 4, left: quadratics; claim 1", ["figure4_quadratics"]),
     Content("Figure 4, centre and right: MNIST, 100 and 200 steps; claims 1 and 2", ["figure4_mnist"]),
     Content("Figure 5: 40 units, 2 layers, ReLU; claims 3 and 4", ["figure5"]),
     Content("Figure 6: widths and depths", ["figure6"]),
     Content("Figure 7: CIFAR-10, CIFAR-5, CIFAR-2; claim 5", ["figure7"]),
-    Content(
-        "Figure 8: Neural Art, losses; claim 6",
-        (),
-        "the loss is made of the features of a pretrained VGG network, and no weights could be had",
-    ),
-    Content("Figure 9: Neural Art, pictures", (), "as Figure 8"),
+    Content("Figure 8: Neural Art, losses; claim 6", (), FEATURES),
+    Content("Figure 9: Neural Art, pictures", (), FEATURES),
     Content("Figure 10, appendix B: proposed updates", ["figure10"]),
     Content("Appendix A: preprocessing of gradients", ["figure4_mnist"], "part of every learned rule on networks"),
-    Content(
-        "Appendix D: averaging of cells over coordinates",
-        (),
-        "learner=coordinatewise_lstm_averaging is there; no artefact runs it, as the paper shows no number of it",
-    ),
-    Content(
-        "Appendix D: NTM-BFGS", (), "not written: an external low-rank memory, for which the paper shows no number"
-    ),
+    Content("Appendix D: averaging of cells over coordinates", (), AVERAGING),
+    Content("Appendix D: NTM-BFGS", (), "not written; the paper shows no number of it"),
 )
