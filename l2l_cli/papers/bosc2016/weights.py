@@ -1,4 +1,4 @@
-"""What the weights do: the paper's figure, in which one data set is learned, and which weights move, and when.
+"""What the weights do: which of them move, and when.
 
 Source: Bosc 2016, §4, reads off its figure that both layers move, that some weights stay, and that all stay after the
 separator.
@@ -6,20 +6,18 @@ separator.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from l2l_cli.papers.base import Artefact, Findings, RowName
-from l2l_cli.papers.bosc2016.recipe import FROZEN, HELD_OUT, SHOWN_FROM
-from l2l_cli.papers.claims import shown
+from l2l_cli.papers.bosc2016.recipe import FROZEN, HELD_OUT
+from l2l_cli.papers.claims import in_every_seed, shown
 from l2l_cli.papers.measured import Measured, name_of
 from l2l_cli.results.content import Claim, Figure, Section
 from l2l_cli.results.plot import COLOURS, LIMIT, decorate, panels
-
-FLAT = 0.02
-"""Nats by which the mean test loss may change after the separator and still be called flat."""
 
 STATIC, MOVED, VANISHED = 0.1, 0.1, 10.0
 """A weight is static if it moves by less than this share of the largest movement in its layer; a layer is updated if it
@@ -31,68 +29,6 @@ METRICS = {
     "rms_move": ("moved in the training part", ""),
 }
 """Fact and note of each result."""
-
-
-@dataclass(frozen=True)
-class LearnedDataSet(Artefact):
-    """The paper's figure: weight matrices and the test loss while one data set is learned.
-
-    Deviation: the paper does not say how it chose its data set; ours is that of the median final loss among the first
-    few.
-
-    Attributes:
-        model: Row of the small model.
-        steps: Numbers of samples after which the test loss is given.
-    """
-
-    model: RowName
-    steps: list[int]
-
-    def judge(self, measured: Measured) -> Findings:
-        """Draw seed 0 of the small model; judge whether its loss falls before the separator and is flat after it."""
-        table = measured.curve(self.model, "test_loss", statistic="mean")
-        last = int(table.index.max()) if len(table) else self.steps[-1]
-        steps = [0, last // 2, last]
-        losses = {step: table.loc[[step]].to_numpy(float).ravel().tolist() if len(table) else [] for step in steps}
-        note = "test loss of θ_t, mean over data sets; the paper shows one data set"
-        results = [measured.result(self.model, f"loss@{step}", values, note=note) for step, values in losses.items()]
-        if not len(table):
-            return Findings(results)
-        drawn = self._draw(measured, last // 2)
-        before, end, after = (float(np.mean(values)) for values in losses.values())
-        claim = Claim(
-            "The loss falls while samples are shown and is flat afterwards",
-            end < before and abs(after - end) < FLAT,
-            f"mean over data sets {before:.3f} with θ_0, {end:.3f} at the separator, {after:.3f} at the end",
-        )
-        return Findings(results, [Section("The figure: a data set is learned", figures=[drawn], claims=[claim])])
-
-    def _draw(self, measured: Measured, half: int) -> Figure:
-        theta = measured.select(self.model, "theta")
-        theta = theta[theta.seed == theta.seed.min()]
-        layers = list(theta.part.unique())
-        drawing, axes = panels(len(layers) + 1, 1, height=1.9)
-        for panel, layer in zip(axes, layers, strict=False):
-            part = theta[theta.part == layer]
-            values = part.pivot_table(index="episode", columns="step", values="value").to_numpy(float)
-            reach = float(np.abs(values).max())
-            image = panel.imshow(values, "RdBu_r", vmin=-reach, vmax=reach, aspect="auto", interpolation="nearest")
-            panel.grid(visible=False)
-            drawing.colorbar(image, ax=panel, pad=0.01).outline.set_visible(False)
-            decorate(panel, f"Weights of {layer}", "", "weight")
-        for statistic, colour in (("mean", LIMIT), ("of the data set shown", COLOURS[0])):
-            curve = measured.curve(self.model, "test_loss", statistic=statistic)
-            axes[-1].plot(curve.index, curve[curve.columns.min()], color=colour)
-        decorate(axes[-1], "Test loss of θ_t", "samples", "cross-entropy")
-        axes[-1].set_xlim(*axes[0].get_xlim())
-        for panel in axes:
-            panel.axvline(half, color="#000000", linestyle=":", linewidth=0.9)
-        caption = (
-            "One data set of 50 training and 50 test samples, the median one: weight matrices of both layers against "
-            f"time, and the loss of θ_t on the whole test part (grey: mean over {SHOWN_FROM} data sets).  Dotted: the "
-            "separator."
-        )
-        return measured.save(drawing, caption)
 
 
 @dataclass(frozen=True)
@@ -128,7 +64,7 @@ class Moves(Artefact):
         )
         means = pd.DataFrame({layer: each.mean() for layer, each in facts.items()}).T
         tables, drawn = [means.rename_axis("layer").reset_index()], [self._draw(measured)]
-        section = Section("Which weights move, and when", [text], tables, drawn, claims=_claims(means))
+        section = Section("Which weights move, and when", [text], tables, drawn, claims=_claims(facts))
         return Findings(results, [section])
 
     def _draw(self, measured: Measured) -> Figure:
@@ -173,25 +109,34 @@ def _facts(measured: Measured, row: str, layer: str) -> pd.DataFrame:
     )
 
 
-def _claims(table: pd.DataFrame) -> list[Claim]:
-    moved = dict(table["moved in the training part"] / table["size at the start"])
-    drifted = dict(table["moved in the test part"] / table["moved in the training part"])
-    ratio, static = dict(table["their ratio"]), dict(table["share static"])
+def _claims(facts: Mapping[str, pd.DataFrame]) -> list[Claim]:
+    """Judge claims 3 to 5, each in every seed; ``facts`` of a layer have a row for each."""
+
+    def of_layers(name: str, over: str = "") -> pd.DataFrame:
+        return pd.DataFrame({layer: each[name] / each[over] if over else each[name] for layer, each in facts.items()})
+
+    moved = of_layers("moved in the training part", "size at the start")
+    drifted = of_layers("moved in the test part", "moved in the training part")
+    ratio, static = of_layers("their ratio"), of_layers("share static")
     return [
-        Claim(
+        in_every_seed(
             "Claim 3, both layers are updated",
-            min(moved.values()) > MOVED,
-            f"by the separator a layer has moved by so many times its initial size: {shown(moved, '.2f')}",
+            (moved > MOVED).all(axis=1).tolist(),
+            f"by the separator a layer has moved by so many times its initial size: {_means(moved, '.2f')}",
         ),
-        Claim(
+        in_every_seed(
             "Claim 4, updates vanish in the test part though nothing enforces it",
-            min(ratio.values()) >= VANISHED,
-            f"they are so many times smaller there: {shown(ratio, '.1f')} (vanished: {VANISHED:g}); the test part "
-            f"moves weights by so much of what the training part did: {shown(drifted, '.2f')}",
+            (ratio >= VANISHED).all(axis=1).tolist(),
+            f"they are so many times smaller there: {_means(ratio, '.1f')} (vanished: {VANISHED:g}); the test part "
+            f"moves weights by so much of what the training part did: {_means(drifted, '.2f')}",
         ),
-        Claim(
+        in_every_seed(
             "Claim 5, some weights stay where θ_0 has put them, others move",
-            all(0.0 < value < 1.0 for value in static.values()),
-            f"share of static weights: {shown(static, '.0%')}",
+            ((static > 0) & (static < 1)).all(axis=1).tolist(),
+            f"share of static weights: {_means(static, '.0%')}",
         ),
     ]
+
+
+def _means(table: pd.DataFrame, form: str) -> str:
+    return shown({str(layer): float(value) for layer, value in table.mean().items()}, form)

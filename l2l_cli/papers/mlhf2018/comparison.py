@@ -11,14 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from l2l_cli.papers.base import Artefact, Findings, RowName
-from l2l_cli.papers.claims import at_most, below, goes_on, shown
+from l2l_cli.papers.claims import all_of, at_most, below, below_bound, goes_on, shown
 from l2l_cli.papers.measured import Measured, on_problem
 from l2l_cli.papers.mlhf2018.recipe import AT_ONE, TUNED
 from l2l_cli.papers.mlhf2018.sections import end_results, ends_sections, inside_sections, loss_panels
-from l2l_cli.papers.mlhf2018.track import DOWNHILL, LOSS, SECONDS
+from l2l_cli.papers.mlhf2018.track import DOWNHILL, SECONDS
 from l2l_cli.papers.sections import ratio_result, what_tuning_chose
 from l2l_cli.results.content import Claim, Section
 from l2l_cli.results.standings import Standings
+from l2l_cli.results.statistics import difference_of
 from l2l_cli.results.verdicts import Result
 
 FELL = 0.01
@@ -110,7 +111,7 @@ class TrainingCurves(Artefact):
             rows = [row for name in names for row in self.rivals[name]]
             per_sample, per_time = (text.format(rule=who, unit=unit) for unit in ("sample", "second"))
             yield below(per_sample, standings, who, rows, problem, standings.marks(problem))
-            yield per_second(per_time, measured, who, rows, problem)
+            yield per_second(per_time, measured, standings, who, rows, problem)
         if self.progress:
             yield progresses(self.progress.format(rule=who), standings, who, problem)
         for text, shares in self.at_most.items():
@@ -119,22 +120,34 @@ class TrainingCurves(Artefact):
                 yield at_most(text.format(rule=who), standings, who, rivals, problem, end, share)
 
 
-def per_second(text: str, measured: Measured, who: str, rivals: Collection[str], problem: str) -> Claim:
-    """Judge whether a contender has the lowest loss when the quickest of all has used up its samples."""
-    loss, seconds = (
-        {name: part.groupby("updates").value.mean() for name, part in table.groupby("contender", sort=False)}
-        for table in (measured.curves(problem, LOSS), measured.curves(problem, SECONDS))
-    )
-    run = [name for name in rivals if name in loss]
-    if who not in loss or not run:
+def per_second(
+    text: str, measured: Measured, standings: Standings, who: str, rivals: Collection[str], problem: str
+) -> Claim:
+    """Judge whether a contender has a lower loss than every rival when the quickest of all has used up its samples.
+
+    Each counts with the last tenth of the run that it is through with by then, on the same episodes.
+    """
+    table = measured.curves(problem, SECONDS)
+    seconds = {str(name): part.groupby("updates").value.mean() for name, part in table.groupby("contender", sort=False)}
+    run = [name for name in rivals if name in seconds]
+    if who not in seconds or not run:
         return Claim(text, None)
     until = min(float(seconds[name].max()) for name in run)
-    reached = {name: float(np.interp(until, seconds[name], loss[name])) for name in [who, *run]}
-    best = min(run, key=lambda name: reached[name])
-    price = seconds[who].max() / seconds[best].max()
-    evidence = f"after {until:.3g} s, when the quickest is through, {reached[who]:.3g} against {reached[best]:.3g}"
-    evidence += f" of {best}; one of its steps takes {price:.1f} times as long"
-    return Claim(text, reached[who] < reached[best], evidence)
+    marks = {
+        name: [mark for mark in standings.marks(problem) if np.interp(mark, spent.index, spent) <= until * (1 + 1e-9)]
+        for name, spent in seconds.items()
+    }
+    price = seconds[who].max() / min(float(seconds[name].max()) for name in run)
+    slow = f"one of its steps takes {price:.1f} times as long as one of the quickest"
+    if not marks[who]:
+        return Claim(text, False, f"it is not through with a tenth of the run when the quickest has ended; {slow}")
+    reached = {name: standings.values(name, problem, marks[name][-1]) for name in [who, *run] if marks[name]}
+    best = min((name for name in reached if name != who), key=lambda name: reached[name].mean())
+    gaps = {name: difference_of(reached[who], losses).interval for name, losses in reached.items() if name != who}
+    evidence = f"after {until:.3g} s, when the quickest is through, {reached[who].mean():.3g} against "
+    evidence += f"{reached[best].mean():.3g} of {best}, difference {gaps[best].value:+.3g} "
+    evidence += f"[{gaps[best].ends('+.3g', ', ')}]; {slow}"
+    return Claim(text, all_of([below_bound(gap) for gap in gaps.values()]), evidence)
 
 
 def progresses(text: str, standings: Standings, who: str, problem: str) -> Claim:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from l2l_cli.papers.base import Artefact, Findings, RowName
+from l2l_cli.papers.claims import above_bound
 from l2l_cli.papers.measured import Measured, name_of
 from l2l_cli.papers.mlhf2018.comparison import downhill, progresses, stays_finite
 from l2l_cli.papers.mlhf2018.recipe import AT_ONE
@@ -22,7 +23,9 @@ from l2l_cli.papers.mlhf2018.track import EFFICIENCY, LOSS, NOT_FINITE, RELATIVE
 from l2l_cli.papers.panels import Style
 from l2l_cli.results.content import Claim, Figure, Section
 from l2l_cli.results.plot import STROKES, decorate, panels
+from l2l_cli.results.spread import Array
 from l2l_cli.results.standings import last_values
+from l2l_cli.results.statistics import difference_of
 
 COLUMNS = {"l_p": SOLVER, "efficiency": EFFICIENCY, "‖r_n‖": RESIDUAL, "‖r_n‖ ÷ ‖g‖": RELATIVE}
 """Metrics of the table by column."""
@@ -52,7 +55,7 @@ class Ablation(Artefact):
         note = "limit: the same systems solved nearly exactly"
         results = []
         for row in measured.rows:
-            efficiency, solver = (measured.values(row, metric) for metric in (EFFICIENCY, SOLVER))
+            efficiency, solver = (_by_episode(measured, row, metric) for metric in (EFFICIENCY, SOLVER))
             results.append(measured.result(row, EFFICIENCY, efficiency, None, 1.0, note, lower_is_better=False))
             results.append(measured.result(row, SOLVER, solver))
         if not measured.run:
@@ -76,10 +79,10 @@ class Ablation(Artefact):
         return pd.DataFrame(
             {
                 "configuration": row,
-                **{column: np.mean(measured.values(row, metric)) for column, metric in COLUMNS.items()},
+                **{column: _by_episode(measured, row, metric).mean() for column, metric in COLUMNS.items()},
                 "loss": loss[row],
                 "seconds ÷ default's": seconds[row] / seconds.get(self.default, np.nan),
-                "seeds": len(measured.values(row, SOLVER)),
+                "seeds": len(_by_episode(measured, row, SOLVER)),
             }
             for row in measured.run
         )
@@ -88,16 +91,28 @@ class Ablation(Artefact):
         """Judge claim 4, one ordering after the other, by the efficiency and by the residual relative to ‖g‖."""
         for metric, stated in ((EFFICIENCY, self.leads), (RELATIVE, self.residuals)):
             for text, (row, mark) in ((text, pair) for text, marks in stated.items() for pair in marks.items()):
-                ours, theirs = (measured.values(name, metric) for name in (self.default, row))
-                if not ours or not theirs:
+                ours, theirs = (_by_episode(measured, name, metric) for name in (self.default, row))
+                if not ours.size or not theirs.size:
                     yield Claim(text, None)
                     continue
-                a, b = float(np.mean(ours)), float(np.mean(theirs))
+                a, b = ours.mean(), theirs.mean()
                 if metric == EFFICIENCY:
                     evidence = f"efficiency {a:.3f} against {b:.3f} (mark: a lead of at least {mark:g})"
-                    yield Claim(text, a - b >= mark, evidence)
+                    gap = difference_of(ours, theirs + mark).interval
                 else:
-                    yield Claim(text, a >= mark * b, f"‖r_n‖ ÷ ‖g‖ {a:.2g} against {b:.2g} (mark: {mark:g} times)")
+                    evidence = f"‖r_n‖ ÷ ‖g‖ {a:.2g} against {b:.2g} (mark: {mark:g} times)"
+                    gap = difference_of(ours, mark * theirs).interval
+                beyond = f"; beyond the mark by {gap.value:+.3g} [{gap.ends('+.3g', ', ')}]"
+                yield Claim(text, above_bound(gap, 0.0), evidence + beyond)
+
+
+def _by_episode(measured: Measured, row: str, metric: str) -> Array:
+    """Return what was diagnosed of a row, (seeds, episodes); an empty array if it was not run."""
+    standings = measured.standings(metric)
+    names = [name for name in standings.contenders if measured.origin[name] == row]
+    return (
+        standings.values(names[0], standings.problems[0], standings.last(standings.problems[0])) if names else NOTHING
+    )
 
 
 def _by_row(measured: Measured, metric: str) -> pd.DataFrame:
@@ -105,6 +120,9 @@ def _by_row(measured: Measured, metric: str) -> pd.DataFrame:
     table = measured.curves(measured.standings().problems[0], metric)
     return table.assign(contender=table.contender.map(measured.origin))
 
+
+NOTHING = np.empty((0, 0))
+"""What a row has that was not run."""
 
 SAME = 1e-3
 """Largest relative difference of the losses over the first tenth of the run that counts as rounding."""

@@ -59,12 +59,16 @@ def follow(learner: Learner[Any], problem: Problem, row: Callable[..., Metric], 
     episode, rule, marks = task.sample(episodes, seed, Phase.TEST), mlhf_of(learner), ends(steps, HELD_OUT_MARKS)
     state = learner.init(episodes, generator(seed, "learner", Phase.TEST))
     rows, losses, seconds, longest = list[Metric](), list[Tensor](), [0.0], [0.0]
+    diagnosed: dict[str, list[Tensor]] = {}
     for step in range(steps):
         batch = episode.batch(step)
         if rule is not None and step in diagnosed_steps(steps):
             point = Point(task.model, task.loss, state.params, batch, curvature=task.curvature)
-            for (metric, statistic, part), value in diagnose(rule, point, state.memory, near_exact).items():
-                rows.append(row(metric, value, step, statistic=statistic, part=part))
+            by_episode, damping = diagnose(rule, point, state.memory, near_exact)
+            for metric, values in by_episode.items():
+                diagnosed.setdefault(metric, []).append(values)
+                rows.append(row(metric, values.mean().item(), step, statistic="mean"))
+            rows += [row(DAMPING, value, step, statistic=name, part=part) for (name, part), value in damping.items()]
         began = _now()
         after, answer = learner.step(state, batch)
         seconds.append(seconds[-1] + (_now() - began) / episodes)
@@ -75,6 +79,9 @@ def follow(learner: Learner[Any], problem: Problem, row: Callable[..., Metric], 
         if step + 1 in marks:
             scores = _held_out(learner, state, episode).items()
             rows += [row(metric, value, step + 1, statistic="mean") for metric, value in scores]
+    for metric, steps_of in diagnosed.items():  # the mean over the steps that were diagnosed
+        means = torch.stack(steps_of).double().mean(0).tolist()
+        rows += [row(metric, value, steps, index) for index, value in enumerate(means)]
     return [*rows, *_windows(torch.stack(losses).double().cpu(), seconds, longest, row)]
 
 
@@ -144,32 +151,35 @@ def mlhf_of(learner: Learner[Any]) -> MLHF | None:
 
 
 @torch.no_grad()
-def diagnose(rule: MLHF, point: Point, memory: MLHFMemory, near_exact: bool) -> dict[tuple[str, str, str], float]:
-    """Solve the system of the next step and return numbers about it by metric, statistic and parameter type.
+def diagnose(
+    rule: MLHF, point: Point, memory: MLHFMemory, near_exact: bool
+) -> tuple[dict[str, Tensor], dict[tuple[str, str], float]]:
+    """Solve the system of the next step and return numbers about it, by metric, of each episode, (E,).
 
-    * ``downhill``: the share of episodes with ⟨g, x_n⟩ > 0; ``residual``: ‖r_n‖, and relative to ‖g‖;
-    * ``l_p``: −⟨g, x_n⟩ / √⟨x_n, Ĥ·x_n⟩; ``efficiency``: it as a share of that of a near-exact solution;
-    * ``damping``: quantiles over the coordinates of each parameter type; all others are means over episodes.
+    * ``downhill``: whether ⟨g, x_n⟩ > 0; ``residual``: ‖r_n‖, and relative to ‖g‖;
+    * ``l_p``: −⟨g, x_n⟩ / √⟨x_n, Ĥ·x_n⟩; ``efficiency``: it as a share of that of a near-exact solution.
+
+    Beside them are quantiles of the damping over the coordinates of each parameter type, by statistic and type.
 
     If ``near_exact``, the same system is also solved, from the same start, by ``CONVERGED`` iterations.
     """
     system = rule.solve(point, memory)
     size, loss = system.residual.norm(dim=1), solver_loss(system.grad, system.x, system.residual)
-    means = {
+    by_episode = {
         DOWNHILL: (dot(system.grad, system.x) > 0).double(),
         RESIDUAL: size,
         RELATIVE: size / system.grad.norm(dim=1).clamp(min=TINY),
         SOLVER: loss,
     }
     if near_exact:
-        means[EFFICIENCY] = loss / _near_exact(point, system, memory.solution)
-    numbers = {(metric, "mean", ""): values.mean().item() for metric, values in means.items()}
+        by_episode[EFFICIENCY] = loss / _near_exact(point, system, memory.solution)
+    quantiles: dict[tuple[str, str], float] = {}
     for part, span in spans_by_type(system.like, point.parameter_types).items():
         damping = system.damping[:, span].flatten()
         for statistic, share in QUANTILES.items():
             # An order statistic: torch's quantile refuses the weights of large networks.
-            numbers[DAMPING, statistic, part] = damping.kthvalue(1 + int(share * (len(damping) - 1))).values.item()
-    return numbers
+            quantiles[statistic, part] = damping.kthvalue(1 + int(share * (len(damping) - 1))).values.item()
+    return by_episode, quantiles
 
 
 def solver_loss(grad: Tensor, x: Tensor, residual: Tensor) -> Tensor:
