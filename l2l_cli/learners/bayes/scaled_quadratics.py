@@ -1,0 +1,130 @@
+"""Geometry of the quadratics whose extremes over the square are 0.2 and 0.8, given values that they take.
+
+A function g(x) = m(x)·w has six coefficients w; m(x) are the monomials.  Two equations pin its extremes, lo(w) = min g =
+0.2 and hi(w) = max g = 0.8, so the functions form a set of four dimensions.  The raw coefficients are uniform in a
+cube.  With u for the first five of w (the sixth only shifts a function), raw ones are r u with r up to 1 / |u|∞ and the
+density r⁴ dr; so the scaled ones have the density
+
+    δ(lo(w) − 0.2) δ(hi(w) − 0.8) |u|∞⁻⁵ dw,
+
+which an example (x, y) multiplies by δ(m(x)·w − y).  That is the exact posterior.
+
+lo is concave and hi convex, each with the monomials of where it is attained, p and q, as its gradient.  In a plane
+w = w₀ + z₁ s + z₂ t their equations therefore are met by Newton's method, which solves
+
+    p·w = 0.2,  q·w = 0.8,       and there  δ δ dz = 1 / |p·s q·t − q·s p·t|.
+
+If s ≥ 0 on the square and w₀ lies within both extremes, a half-plane z₂ > 0 holds exactly one such point: the bounds
+that lo and hi put on z₁ are a convex function of z₂ and a concave one, which meet once.  t takes both signs, so a large
+z₂ violates both equations, and from there Newton's steps fall monotonically onto that point.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from l2l_cli.tasks.functions import GRID
+
+LOW, HIGH = 0.2, 0.8
+"""Extremes of a scaled function."""
+
+_ROWS = 4096
+"""Planes that are solved at once: what has left the cache costs more."""
+
+_SOON, _LATE = 4, 25
+"""Newton's steps that all planes take, and further ones of the few that have not converged."""
+
+_TINY = 1e-30
+
+
+class Meeting(NamedTuple):
+    """Points of planes where both extremes are as they should be.
+
+    Attributes:
+        points: w, (6, E, J).
+        along: z₂, (E, J).
+        jacobian: |p·s q·t − q·s p·t|, (E, J).
+        error: How far the extremes are off, (E, J).
+    """
+
+    points: Tensor
+    along: Tensor
+    jacobian: Tensor
+    error: Tensor
+
+    @property
+    def density(self) -> Tensor:
+        """The posterior's density by (z₁, z₂), 0 where Newton's method failed, (E, J)."""
+        density = self.points[:5].abs().amax(0) ** -5 / self.jacobian
+        return torch.where((self.error < 1e-6) & density.isfinite(), density, 0.0)
+
+
+def extremes(functions: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the monomials, (6, ...) each, at a lowest and at a highest point of functions (6, ...).
+
+    A quadratic is extreme at a corner, at the vertex of its parabola along an edge or where its gradient vanishes; as
+    in the task, only points of a grid count.
+    """
+    a, b, c, d, e, _ = functions
+    one = torch.ones_like(a)
+    a2, b2, det = (torch.where(value == 0, _TINY, value) for value in (2 * a, 2 * b, 4 * a * b - c * c))
+    first = torch.stack([one, one, -one, -one, one, -one, -(d + c) / a2, -(d - c) / a2, (c * e - 2 * b * d) / det])
+    second = torch.stack([one, -one, one, -one, -(e + c) / b2, -(e - c) / b2, one, -one, (c * d - 2 * a * e) / det])
+    half = (GRID - 1) / 2
+    first, second = ((axis.clamp(-1.0, 1.0) * half).round() / half for axis in (first, second))
+    values = (a * first + c * second + d) * first + (b * second + e) * second
+    found = []
+    # argmin is ten times slower than min, which returns indices too.
+    for index in (values.min(0, keepdim=True).indices, values.max(0, keepdim=True).indices):
+        x1, x2 = first.gather(0, index)[0], second.gather(0, index)[0]
+        found.append(torch.stack([x1 * x1, x2 * x2, x1 * x2, x1, x2, one]))
+    return found[0], found[1]
+
+
+def excess(functions: Tensor) -> tuple[Tensor, Tensor]:
+    """Return by how much functions (6, ...) leave [0.2, 0.8], and the monomials whose product with w must grow."""
+    p, q = extremes(functions)
+    below, above = LOW - _dot(p, functions), _dot(q, functions) - HIGH
+    return torch.maximum(below, above), torch.where(below > above, p, -q)
+
+
+def meet(origin: Tensor, first: Tensor, second: Tensor, start: Tensor) -> Meeting:
+    """Solve for both extremes in planes.
+
+    Args:
+        origin: w₀, (6, E, 1).
+        first: s, (6, E, 1).
+        second: t, (6, E, J).
+        start: Functions whose extremes the first step uses, (6, E, J).
+    """
+    size = max(1, _ROWS // second.shape[2])
+    parts = zip(*(tensor.split(size, 1) for tensor in (origin, first, second, start)), strict=True)
+    met = Meeting(*(torch.cat(found, -2) for found in zip(*(_newton(*part, _SOON) for part in parts), strict=True)))
+    late = ~(met.error < 1e-7)
+    if late.any():
+        planes = [tensor.expand_as(second)[:, late] for tensor in (origin, first, second, met.points)]
+        for value, found in zip(met, _newton(*planes, _LATE), strict=True):
+            value[..., late] = found
+    return met
+
+
+def _newton(origin: Tensor, first: Tensor, second: Tensor, start: Tensor, steps: int) -> Meeting:
+    p, q = extremes(start)
+    for _ in range(steps):
+        ps, qs, pt, qt = _dot(p, first), _dot(q, first), _dot(p, second), _dot(q, second)
+        low, high = LOW - _dot(p, origin), HIGH - _dot(q, origin)
+        jacobian = ps * qt - qs * pt
+        along = (ps * high - qs * low) / jacobian
+        points = origin + (low * qt - high * pt) / jacobian * first + along * second
+        p, q = extremes(points)
+    error = torch.maximum((LOW - _dot(p, points)).abs(), (_dot(q, points) - HIGH).abs())
+    jacobian = _dot(p, first) * _dot(q, second) - _dot(q, first) * _dot(p, second)
+    return Meeting(points, along, jacobian.abs(), error)
+
+
+def _dot(left: Tensor, right: Tensor) -> Tensor:
+    """Sum products over the axis of coefficients, the first."""
+    return (left * right).sum(0)
