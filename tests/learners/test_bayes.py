@@ -12,7 +12,7 @@ from l2l_cli.core.types import Phase
 from l2l_cli.evaluation.score import score
 from l2l_cli.learners.bayes.cube_quadrature import cube_slice
 from l2l_cli.learners.bayes.posterior import Bayes
-from l2l_cli.tasks.functions import Booleans, QuadraticFunction, SemiLinear
+from l2l_cli.tasks.functions import Booleans, SemiLinear
 from l2l_cli.tasks.quadratic import Quadratic
 
 
@@ -66,12 +66,6 @@ def test_three_examples_settle_a_semilinear_function(double):
     assert losses[0].mean().item() == pytest.approx(0.0758, abs=0.005)
     assert losses[:3].mean(1).diff().max() < 0
     assert losses[3:].max() < 1e-12
-
-
-def test_six_examples_settle_a_quadratic(double):
-    losses = score(Bayes(QuadraticFunction()), 200, 12, 0, Phase.TEST).losses
-    assert losses[0].mean().item() == pytest.approx(0.0235, abs=0.005)
-    assert losses[7:].max() < 1e-8
 
 
 def test_there_is_no_limit_for_an_optimization_task():

@@ -1,52 +1,53 @@
-"""The exact posterior of the scaled quadratics, example by example.
+"""The exact posterior of the quadratics, example by example.
 
-After n examples the functions that remain form a set of 4 − n dimensions:
+Of functions that are scaled one by one, a set of 4 − n dimensions remains after n examples:
 
 * n = 0: the prior.  Its mean is ½ everywhere, since g and 1 − g are equally likely.
-* n = 1, 2: a closed surface that the half-planes of ``scaled_quadratics`` meet once in each direction, so that the
-  posterior is a sum over directions.  It is found twice: about a first centre, and about the mean of what was found, in
-  directions spread as the functions are.
-* n = 3: the closed curve on which the surface of n = 2 takes the third value, cut from its triangles.
-* n = 4: the few functions on that curve that take the fourth value.  They are found to rounding, in the plane that four
-  examples leave, and weighted by the density itself.
+* n = 1, 2: a closed surface, which the half-planes of ``scaled_quadratics`` meet once in each direction, so that the
+  posterior is a sum over directions.  They are spread as the functions of a Gaussian would be.
+* n = 3: the curve on which the surface of n = 2 takes the third value, cut from its triangles.
+* n = 4: the few functions that take four values.  Looked for from where the curve comes near the fourth, they are found
+  to rounding in the plane that four examples leave, and weighted by the density itself.
 * n = 5: the one of them that takes the fifth value; from n = 6 on the examples alone determine it.
 
-Where a quadrature finds nothing, which is where a value lies just beyond all that its points take, the functions are
-taken to be Gaussian for that one example.
+Functions of one scaling have coefficients uniform in a box; what remains of it has 6 − n dimensions, and its centroid
+is a sum over directions too.  Where a sum finds nothing, because a value lies just beyond all that its points take, the
+functions count as Gaussian for that example.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from l2l_cli.core.random import generator
-from l2l_cli.learners.bayes.clouds import Cloud, between, cloud, conditioned, cut, mesh, sphere3
+from l2l_cli.learners.bayes.clouds import Cloud, conditioned, cut, mesh, sphere
 from l2l_cli.learners.bayes.scaled_quadratics import excess, meet
 from l2l_cli.tasks.functions import QuadraticFunction, monomials
 
 SETTLED = 12
 """Number of examples after which a function counts as known."""
 
-_FIRST, _SECOND = (40, 256), (60, 640)
-"""Directions about the first centre and about the second, given one example and given two."""
+DIRECTIONS, CORNERS = 256, 512
+"""Directions on spheres, and corners of the mesh on that in three dimensions."""
 
-_CANDIDATES = 12
-"""Segments of the curve from which functions are looked for, given four examples."""
+_STARTS = 12
+"""Segments of the curve from which functions that take four values are looked for."""
 
 _RELAXATIONS, _MARGIN = 200, 1e-3
-"""Steps of the relaxation method, and how far inside they aim."""
+"""Steps of the relaxation method, and how far within bounds it aims."""
 
-_SAME = 1e-6
-"""Distance below which two candidates are one."""
+_SAME, _DOUBT = 1e-6, 1e-6
+"""Distance below which two solutions are one, and variance of coefficients about a solution."""
 
-_DOUBT = 1e-6
-"""Variance of the coefficients about a candidate."""
-
-_AVERAGE = (1 / 3, 1 / 3, 0.0, 0.0, 0.0, 1.0)
+_AVERAGE = torch.tensor([1 / 3, 1 / 3, 0.0, 0.0, 0.0, 1.0], dtype=torch.float64)
 """Means of the monomials over the square."""
+
+_MIDDLE, _REACH = torch.tensor([0.0, 0.0, 0.0, 0.0, 0.0, 0.5], dtype=torch.float64), 0.05
+"""Mean of the coefficients, and how far from it they lie where all functions have one scaling."""
 
 
 class Belief(NamedTuple):
@@ -66,20 +67,31 @@ class Belief(NamedTuple):
     points: Tensor
     mass: Tensor
 
+    @property
+    def cloud(self) -> Cloud:
+        """The functions that stand for the posterior."""
+        return Cloud(self.points, self.mass)
+
+    def found(self, cloud: Cloud) -> Belief:
+        """Return the belief that a cloud stands for, or this one where it has no mass."""
+        exists = (cloud.mass.sum(1) > 0)[:, None]
+        mean, covariance = cloud.moments()
+        covariance = torch.where(exists.unsqueeze(2), covariance, self.covariance)
+        return Belief(torch.where(exists, mean, self.mean), covariance, self.rows, *cloud)
+
 
 class QuadraticPosterior:
-    """The posterior of quadratics that are scaled one by one, from examples without noise."""
+    """The posterior of quadratics, from examples without noise."""
 
     def __init__(self, task: QuadraticFunction) -> None:
-        coefficients = task.draw_coefficients(1 << 12, generator(0, "prior")).double()
-        self._mean = torch.tensor([0.0, 0.0, 0.0, 0.0, 0.0, 0.5], dtype=torch.float64)
-        self._covariance = torch.cov(coefficients.T)
+        self._covariance = torch.cov(task.draw_coefficients(1 << 12, generator(0, "prior")).double().T)
+        self._one_scaling = task.scaling == "global"
 
     def prior(self, episodes: int) -> Belief:
         """Return the belief before the first example."""
-        nothing = torch.zeros(episodes, 0, 7, dtype=torch.float64)
-        mean, covariance = self._mean.repeat(episodes, 1), self._covariance.repeat(episodes, 1, 1)
-        return Belief(mean, covariance, nothing, nothing[..., :6], nothing[..., 0])
+        none = torch.zeros(episodes, 0, 7, dtype=torch.float64)
+        covariance = self._covariance.repeat(episodes, 1, 1)
+        return Belief(_MIDDLE.repeat(episodes, 1), covariance, none, none[..., :6], none[..., 0])
 
     def mean(self, knowledge: Belief, inputs: Tensor) -> Tensor:
         """Evaluate the mean function."""
@@ -87,52 +99,41 @@ class QuadraticPosterior:
 
     def observe(self, knowledge: Belief, inputs: Tensor, target: Tensor) -> Belief:
         """Condition on one value."""
-        seen = knowledge.rows.shape[1]
+        row, seen = monomials(inputs), knowledge.rows.shape[1]
         if seen == SETTLED:
             return knowledge
-        row = monomials(inputs)
-        rows = torch.cat([knowledge.rows, torch.cat([row, target.unsqueeze(1)], 1).unsqueeze(1)], 1)
-        if seen == 4:
-            knowledge = _nearest(knowledge, row, target)
+        if seen == 4 and not self._one_scaling:
+            knowledge = _solution(knowledge, row, target)
         mean, covariance = conditioned(knowledge.mean, knowledge.covariance, row, target)
-        gaussian = Belief(mean, covariance, rows, knowledge.points, knowledge.mass)
-        if seen > 3:
-            return gaussian
+        rows = torch.cat([knowledge.rows, torch.cat([row, target.unsqueeze(1)], 1).unsqueeze(1)], 1)
+        gaussian = knowledge._replace(mean=mean, covariance=covariance, rows=rows)
+        if self._one_scaling:
+            return _box(knowledge, gaussian) if seen < 5 else gaussian
         if seen < 2:
             return _surface(knowledge, gaussian)
-        return _curve(knowledge, gaussian) if seen == 2 else _candidates(knowledge, gaussian)
-
-
-def _believed(gaussian: Belief, found: Cloud) -> Belief:
-    """Return the belief in what was found, or the Gaussian one where nothing was."""
-    mean, covariance = found.moments()
-    return gaussian._replace(
-        mean=torch.where(found.exists[:, None], mean, gaussian.mean),
-        covariance=torch.where(found.exists[:, None, None], covariance, gaussian.covariance),
-        points=found.points,
-        mass=found.mass,
-    )
+        if seen == 2:
+            return _curve(knowledge, gaussian)
+        return _solutions(knowledge, gaussian) if seen == 3 else gaussian
 
 
 def _surface(before: Belief, gaussian: Belief) -> Belief:
     """Return the belief after one example or two."""
-    rows = gaussian.rows[..., :6]
+    rows, targets = gaussian.rows[..., :6], gaussian.rows[..., 6]
     upward = _upward(rows[..., 3:5])
     if rows.shape[1] == 1:
-        centre = torch.zeros_like(gaussian.mean)
-        centre[:, 5] = gaussian.rows[:, 0, 6]
-        spheres = [(sphere3(count), torch.ones(1, dtype=torch.float64)) for count in _FIRST]
+        centre = torch.cat([torch.zeros_like(rows[:, 0, :5]), targets], 1)
+        points, shares = sphere(4, DIRECTIONS), 1.0
     else:
-        centre, exists = between(Cloud(before.points, before.mass), rows[:, 1], gaussian.rows[:, 1, 6])
-        centre[~exists] = _inside(gaussian.mean[~exists], gaussian.covariance[~exists])
-        spheres = [(mesh(count).points, mesh(count).shares) for count in _SECOND]
-    belief = gaussian._replace(mean=centre)
-    for sphere, shares in spheres:
-        directions = torch.einsum("ekd,jd->kej", _spread(rows, upward, belief.covariance), sphere)
-        met = meet(_columns(belief.mean), _columns(upward), directions, directions)
-        mass = shares * met.density * met.along ** (sphere.shape[1] - 1)
-        belief = _believed(gaussian, cloud(met.points.permute(1, 2, 0), mass, belief.mean))
-    return belief
+        centre = _within(before.cloud.between(rows[:, 1], targets[:, 1]), gaussian, excess)
+        points, _, _, shares = mesh(CORNERS)
+    average = _AVERAGE.expand(len(rows), 1, 6)
+    # A function is taken modulo ``upward``, which takes up its average: so directions have both signs.
+    modulo = torch.eye(6, dtype=torch.float64) - upward.unsqueeze(2) * _AVERAGE / (upward @ _AVERAGE)[:, None, None]
+    covariance = modulo @ gaussian.covariance @ modulo.mT
+    directions = _directions(torch.cat([rows, average], 1), covariance, points)
+    met = meet(_columns(centre), _columns(upward), directions, directions)
+    mass = shares * met.density * met.along ** (points.shape[1] - 1)
+    return gaussian.found(Cloud.of(met.points.permute(1, 2, 0), mass, centre))
 
 
 def _upward(inputs: Tensor) -> Tensor:
@@ -150,69 +151,87 @@ def _upward(inputs: Tensor) -> Tensor:
     return torch.stack([n1 * n1, n2 * n2, 2 * n1 * n2, 2 * n1 * offset, 2 * n2 * offset, offset * offset], 1)
 
 
-def _spread(rows: Tensor, upward: Tensor, covariance: Tensor) -> Tensor:
-    """Return directions (E, 6, d) that keep all values and the average, as long as functions are spread along them.
-
-    A function is taken modulo ``upward``, which takes up its average.
-    """
-    average = torch.tensor(_AVERAGE, dtype=torch.float64)
-    basis = _null_space(torch.cat([rows, average.expand(len(rows), 1, 6)], 1))
-    modulo = torch.eye(6, dtype=torch.float64) - upward.unsqueeze(2) * average / (upward @ average)[:, None, None]
-    onto = basis.mT @ modulo
-    spread = onto @ covariance @ onto.mT
-    # A set that is flat in rounding still has directions.
-    floor = 1e-10 + 1e-6 * spread.diagonal(dim1=1, dim2=2).mean(1)
-    return basis @ torch.linalg.cholesky(spread + floor[:, None, None] * torch.eye(basis.shape[2], dtype=torch.float64))
-
-
-def _inside(functions: Tensor, covariance: Tensor) -> Tensor:
-    """Move functions (E, 6) along their covariance until they lie between the extremes, by the relaxation method."""
-    for _ in range(_RELAXATIONS):
-        by, towards = excess(functions.T)
-        if not (by >= 0).any():
-            break
-        move = torch.einsum("ekl,le->ek", covariance, towards)
-        size = torch.where(by >= 0, (1.5 * by + _MARGIN) / (move * towards.T).sum(1), 0.0)
-        functions = functions + size.unsqueeze(1) * move
-    return functions
-
-
 def _curve(before: Belief, gaussian: Belief) -> Belief:
     """Return the belief after three examples; its points are the one ends of all segments, then the others."""
-    surface, (row, target) = Cloud(before.points, before.mass), gaussian.rows[:, -1].split([6, 1], 1)
-    one, two, mass = cut(surface, mesh(_SECOND[-1]), row, target[:, 0])
-    return _believed(gaussian, cloud(torch.cat([one, two], 1), torch.cat([mass, mass], 1), gaussian.mean))
+    one, two, mass = cut(before.cloud, mesh(CORNERS), gaussian.rows[:, 2, :6], gaussian.rows[:, 2, 6])
+    return gaussian.found(Cloud.of(torch.cat([one, two], 1), torch.cat([mass, mass], 1), gaussian.mean))
 
 
-def _candidates(before: Belief, gaussian: Belief) -> Belief:
+def _solutions(before: Belief, gaussian: Belief) -> Belief:
     """Return the belief after four examples: every function that takes all values, once."""
-    row, target = gaussian.rows[:, -1].split([6, 1], 1)
-    one, two = before.points.chunk(2, 1)
+    row, target = gaussian.rows[:, 3].split([6, 1], 1)
+    (one, two), (low, high) = (part.chunk(2, 1) for part in (before.points, before.cloud.values(row)))
     live = before.mass.chunk(2, 1)[0] > 0
-    low, high = (torch.einsum("eck,ek->ec", ends, row) for ends in (one, two))
-    gap = torch.maximum(torch.minimum(low, high) - target, target - torch.maximum(low, high)).clamp(min=0.0)
-    nearest = torch.where(live, gap, torch.inf).topk(min(_CANDIDATES, gap.shape[1]), 1, largest=False).indices
     share = ((target - low) / torch.where(high == low, 1.0, high - low)).clamp(0.0, 1.0)
+    gap = torch.where(live, (low + share * (high - low) - target).abs(), torch.inf)
+    nearest = gap.topk(min(_STARTS, gap.shape[1]), 1, largest=False).indices
     starts = (one + share.unsqueeze(2) * (two - one)).gather(1, nearest.unsqueeze(2).expand(-1, -1, 6))
     near = torch.where(live.any(1, keepdim=True), starts[:, 0], before.mean)
     mean, covariance = conditioned(near, before.covariance, row, target[:, 0])
-    first, second = _null_space(gaussian.rows[..., :6]).permute(1, 0, 2).unsqueeze(3).unbind(2)
-    starts = starts.permute(2, 0, 1)
-    met = meet(_columns(mean), first, second.expand_as(starts), starts)
+    first, second = (_columns(axis) for axis in _null_space(gaussian.rows[..., :6]).unbind(2))
+    met = meet(_columns(mean), first, second.expand(-1, -1, starts.shape[1]), starts.permute(2, 0, 1))
     points, density = met.points.permute(1, 2, 0), torch.where(live.gather(1, nearest), met.density, 0.0)
-    apart = torch.cdist(points, points) > _SAME
-    again = (~apart & (density > 0).unsqueeze(1)).tril(-1).any(2)
-    found = cloud(points, torch.where(again, 0.0, density), mean)
-    return _believed(gaussian._replace(mean=mean, covariance=covariance), found)
+    close = (points.unsqueeze(1) - points.unsqueeze(2)).abs().amax(3) < _SAME
+    again = (close & (density > 0).unsqueeze(1)).tril(-1).any(2)
+    cloud = Cloud.of(points, torch.where(again, 0.0, density), mean)
+    return gaussian._replace(mean=mean, covariance=covariance).found(cloud)
 
 
-def _nearest(belief: Belief, row: Tensor, target: Tensor) -> Belief:
-    """Believe in the candidate that comes nearest to the fifth value, but for rounding."""
-    off = (torch.einsum("epk,ek->ep", belief.points, row) - target.unsqueeze(1)).abs()
-    best = torch.where(belief.mass > 0, off, torch.inf).argmin(1)
-    mean = torch.where(belief.mass.any(1, keepdim=True), belief.points[torch.arange(len(best)), best], belief.mean)
+def _solution(belief: Belief, row: Tensor, target: Tensor) -> Belief:
+    """Believe in the solution that comes nearest to the fifth value, but for rounding."""
+    off = torch.where(belief.mass > 0, (belief.cloud.values(row) - target.unsqueeze(1)).abs(), torch.inf)
+    best = belief.points[torch.arange(len(off)), off.argmin(1)]
     free = _null_space(belief.rows[..., :6])
-    return belief._replace(mean=mean, covariance=_DOUBT * free @ free.mT, points=row[:, None][:, :0], mass=row[:, :0])
+    mean = torch.where(belief.mass.any(1, keepdim=True), best, belief.mean)
+    return Belief(mean, _DOUBT * free @ free.mT, belief.rows, belief.points[:, :0], belief.mass[:, :0])
+
+
+def _box(before: Belief, gaussian: Belief) -> Belief:
+    """Return the belief after one to five examples of functions of one scaling.
+
+    A ray from within a convex set of k dimensions that reaches ρ has the mass ρᵏ / k, and its mean at ρ k / (k + 1).
+    """
+    rows = gaussian.rows[..., :6]
+    free = 6 - rows.shape[1]
+    centre = _within(before.cloud.between(rows[:, -1], gaussian.rows[:, -1, 6]), gaussian, _out_of_the_box)
+    directions = _directions(rows, gaussian.covariance, sphere(free, DIRECTIONS))
+    away = _columns(centre - _MIDDLE)
+    reach = ((_REACH - away * directions.sign()) / directions.abs()).amin(0)
+    points = _columns(centre) + free / (free + 1) * reach * directions
+    return gaussian.found(Cloud.of(points.permute(1, 2, 0), reach.clamp(min=0.0) ** free, centre))
+
+
+def _out_of_the_box(functions: Tensor) -> tuple[Tensor, Tensor]:
+    """Return by how much functions (E, 6) leave the box, (E,), and the direction that would bring them back."""
+    away = functions - _MIDDLE
+    by, axis = away.abs().max(1, keepdim=True)
+    return (by - _REACH).squeeze(1), torch.zeros_like(away).scatter(1, axis, -away.gather(1, axis).sign())
+
+
+def _within(functions: Tensor, gaussian: Belief, excess: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Tensor:
+    """Replace functions (E, 6) that are NaN by some that keep all values and bounds, found by the relaxation method."""
+    lost = functions.isnan().any(1)
+    found, covariance = gaussian.mean[lost], gaussian.covariance[lost]
+    for _ in range(_RELAXATIONS):
+        by, back = excess(found)
+        if not (by >= 0).any():
+            break
+        move = torch.einsum("ekl,el->ek", covariance, back)
+        size = torch.where(by >= 0, (1.5 * by + _MARGIN) / (move * back).sum(1), 0.0)
+        found = found + size.unsqueeze(1) * move
+    result = functions.clone()
+    result[lost] = found
+    return result
+
+
+def _directions(rows: Tensor, covariance: Tensor, points: Tensor) -> Tensor:
+    """Return directions (6, E, J) orthogonal to rows (E, n, 6): a sphere's points (J, 6 − n), spread by a covariance."""
+    basis = _null_space(rows)
+    spread = basis.mT @ covariance @ basis
+    # A set that is flat but for rounding still has directions.
+    floor = 1e-10 + 1e-6 * spread.diagonal(dim1=1, dim2=2).mean(1)
+    root = torch.linalg.cholesky(spread + floor[:, None, None] * torch.eye(points.shape[1], dtype=torch.float64))
+    return torch.einsum("ekd,jd->kej", basis @ root, points)
 
 
 def _null_space(rows: Tensor) -> Tensor:

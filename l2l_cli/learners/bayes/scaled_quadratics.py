@@ -1,22 +1,22 @@
 """Geometry of the quadratics whose extremes over the square are 0.2 and 0.8, given values that they take.
 
-A function g(x) = m(x)·w has six coefficients w; m(x) are the monomials.  Two equations pin its extremes, lo(w) = min g =
-0.2 and hi(w) = max g = 0.8, so the functions form a set of four dimensions.  The raw coefficients are uniform in a
-cube.  With u for the first five of w (the sixth only shifts a function), raw ones are r u with r up to 1 / |u|∞ and the
-density r⁴ dr; so the scaled ones have the density
+A function g(x) = m(x)·w has six coefficients w; m(x) are the monomials.  Two equations pin its extremes, min g = lo(w)
+= 0.2 and max g = hi(w) = 0.8, so the functions form a set of four dimensions.  The raw coefficients are uniform in a
+cube.  With u for the first five of w (the sixth only shifts a function), raw ones are r u with r up to 1 / |u|∞ and
+the density r⁴ dr; so the scaled ones have the density
 
     δ(lo(w) − 0.2) δ(hi(w) − 0.8) |u|∞⁻⁵ dw,
 
-which an example (x, y) multiplies by δ(m(x)·w − y).  That is the exact posterior.
+which an example (x, y) multiplies by δ(m(x)·w − y).  That is the exact posterior; the derivation is ours.
 
-lo is concave and hi convex, each with the monomials of where it is attained, p and q, as its gradient.  In a plane
-w = w₀ + z₁ s + z₂ t their equations therefore are met by Newton's method, which solves
+lo is concave and hi convex, and each has the monomials of where it is attained, p and q, as its gradient.  In a plane
+w = w₀ + z₁ s + z₂ t their equations are met by Newton's method, which solves
 
-    p·w = 0.2,  q·w = 0.8,       and there  δ δ dz = 1 / |p·s q·t − q·s p·t|.
+    p·w = 0.2,  q·w = 0.8,       and there  δ δ dz₁ dz₂ = 1 / |p·s q·t − q·s p·t|.
 
-If s ≥ 0 on the square and w₀ lies within both extremes, a half-plane z₂ > 0 holds exactly one such point: the bounds
-that lo and hi put on z₁ are a convex function of z₂ and a concave one, which meet once.  t takes both signs, so a large
-z₂ violates both equations, and from there Newton's steps fall monotonically onto that point.
+If s ≥ 0 on the square and w₀ lies within both extremes, a half-plane z₂ > 0 holds exactly one such point: z₁ lies above
+a convex function of z₂ and below a concave one, which meet once.  If t takes both signs, a large z₂ violates both
+equations, and from there Newton's steps fall onto that point monotonically.
 """
 
 from __future__ import annotations
@@ -31,13 +31,11 @@ from l2l_cli.tasks.functions import GRID
 LOW, HIGH = 0.2, 0.8
 """Extremes of a scaled function."""
 
-_ROWS = 4096
+_PLANES = 4096
 """Planes that are solved at once: what has left the cache costs more."""
 
 _SOON, _LATE = 4, 25
 """Newton's steps that all planes take, and further ones of the few that have not converged."""
-
-_TINY = 1e-30
 
 
 class Meeting(NamedTuple):
@@ -69,12 +67,20 @@ def extremes(functions: Tensor) -> tuple[Tensor, Tensor]:
     in the task, only points of a grid count.
     """
     a, b, c, d, e, _ = functions
-    one = torch.ones_like(a)
-    a2, b2, det = (torch.where(value == 0, _TINY, value) for value in (2 * a, 2 * b, 4 * a * b - c * c))
-    first = torch.stack([one, one, -one, -one, one, -one, -(d + c) / a2, -(d - c) / a2, (c * e - 2 * b * d) / det])
-    second = torch.stack([one, -one, one, -one, -(e + c) / b2, -(e - c) / b2, one, -one, (c * d - 2 * a * e) / det])
+    a2, b2, det = (torch.where(value == 0, 1e-30, value) for value in (2 * a, 2 * b, 4 * a * b - c * c))
+    vertices = [
+        (-e - c) / b2,
+        (c - e) / b2,
+        (-d - c) / a2,
+        (c - d) / a2,
+        (c * e - b2 * d) / det,
+        (c * d - a2 * e) / det,
+    ]
     half = (GRID - 1) / 2
-    first, second = ((axis.clamp(-1.0, 1.0) * half).round() / half for axis in (first, second))
+    right, left, top, bottom, *inner = torch.stack(vertices).clamp_(-1.0, 1.0).mul_(half).round_().div_(half)
+    one = torch.ones_like(a)
+    first = torch.stack([one, one, -one, -one, one, -one, top, bottom, inner[0]])
+    second = torch.stack([one, -one, one, -one, right, left, one, -one, inner[1]])
     values = (a * first + c * second + d) * first + (b * second + e) * second
     found = []
     # argmin is ten times slower than min, which returns indices too.
@@ -85,10 +91,11 @@ def extremes(functions: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def excess(functions: Tensor) -> tuple[Tensor, Tensor]:
-    """Return by how much functions (6, ...) leave [0.2, 0.8], and the monomials whose product with w must grow."""
-    p, q = extremes(functions)
-    below, above = LOW - _dot(p, functions), _dot(q, functions) - HIGH
-    return torch.maximum(below, above), torch.where(below > above, p, -q)
+    """Return by how much functions (E, 6) leave [0.2, 0.8], (E,), and the direction that would bring them back."""
+    columns = functions.T
+    p, q = extremes(columns)
+    below, above = LOW - _dot(p, columns), _dot(q, columns) - HIGH
+    return torch.maximum(below, above), torch.where(below > above, p, -q).T
 
 
 def meet(origin: Tensor, first: Tensor, second: Tensor, start: Tensor) -> Meeting:
@@ -98,9 +105,9 @@ def meet(origin: Tensor, first: Tensor, second: Tensor, start: Tensor) -> Meetin
         origin: w₀, (6, E, 1).
         first: s, (6, E, 1).
         second: t, (6, E, J).
-        start: Functions whose extremes the first step uses, (6, E, J).
+        start: Functions whose lowest and highest points the first step uses, (6, E, J).
     """
-    size = max(1, _ROWS // second.shape[2])
+    size = max(1, _PLANES // second.shape[2])
     parts = zip(*(tensor.split(size, 1) for tensor in (origin, first, second, start)), strict=True)
     met = Meeting(*(torch.cat(found, -2) for found in zip(*(_newton(*part, _SOON) for part in parts), strict=True)))
     late = ~(met.error < 1e-7)
