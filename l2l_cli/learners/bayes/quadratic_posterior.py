@@ -146,6 +146,7 @@ def _upward(inputs: Tensor) -> Tensor:
         one, zero = torch.ones_like(x1), torch.zeros_like(x1)
         return torch.stack([one, one, zero, -2 * x1, -2 * x2, x1 * x1 + x2 * x2], 1)
     along = inputs[:, 1] - inputs[:, 0]
+    along = torch.where((along == 0).all(1, keepdim=True), 1.0, along)  # any line leads through one point
     n2, n1 = (along / along.norm(dim=1, keepdim=True)).unbind(1)
     n2, offset = -n2, n2 * x2 - n1 * x1
     return torch.stack([n1 * n1, n2 * n2, 2 * n1 * n2, 2 * n1 * offset, 2 * n2 * offset, offset * offset], 1)
@@ -227,10 +228,9 @@ def _within(functions: Tensor, gaussian: Belief, excess: Callable[[Tensor], tupl
 def _directions(rows: Tensor, covariance: Tensor, points: Tensor) -> Tensor:
     """Return directions (6, E, J) orthogonal to rows (E, n, 6): a sphere's points (J, 6 − n), spread by a covariance."""
     basis = _null_space(rows)
-    spread = basis.mT @ covariance @ basis
+    variances, axes = torch.linalg.eigh(basis.mT @ covariance @ basis)
     # A set that is flat but for rounding still has directions.
-    floor = 1e-10 + 1e-6 * spread.diagonal(dim1=1, dim2=2).mean(1)
-    root = torch.linalg.cholesky(spread + floor[:, None, None] * torch.eye(points.shape[1], dtype=torch.float64))
+    root = axes * (variances.clamp(min=0.0) + 1e-6 * variances[:, -1:] + 1e-10).sqrt().unsqueeze(1)
     return torch.einsum("ekd,jd->kej", basis @ root, points)
 
 
