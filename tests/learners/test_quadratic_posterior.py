@@ -62,6 +62,16 @@ def conditional_mean(functions: Tensor, rows: Tensor, targets: Tensor, within: f
     return fit[0], error, len(design)
 
 
+PROBES = monomials(2 * torch.rand(100, 2, generator=generator(9), dtype=torch.float64) - 1)
+"""A hundred inputs that a learner could be asked for."""
+
+
+def probed(belief: Belief, e: int, mean: Tensor) -> tuple[float, float]:
+    """By how much the answers of one belief are off another mean, and how uncertain they are: root mean squares."""
+    off = (PROBES @ (belief.mean[e] - mean)).square().mean().sqrt()
+    return off.item(), (PROBES @ belief.covariance[e] * PROBES).sum(1).mean().sqrt().item()
+
+
 APART = torch.tensor([[-0.5, 0.3], [0.6, -0.4], [0.1, 0.8], [-0.7, -0.7]], dtype=torch.float64)
 """Inputs that lie far from each other: what two near ones say of a slope, rejection does not see."""
 
@@ -69,8 +79,8 @@ APART = torch.tensor([[-0.5, 0.3], [0.6, -0.4], [0.1, 0.8], [-0.7, -0.7]], dtype
 @pytest.mark.parametrize("scaling", SCALINGS)
 @pytest.mark.parametrize(
     ("count", "examples", "within"),
-    [(1_000_000, 1, 0.003), (1_000_000, 2, 0.01)]
-    + [pytest.param(8_000_000, *case, marks=pytest.mark.slow) for case in [(1, 5e-4), (2, 5e-3), (3, 0.02), (4, 0.03)]],
+    [(400_000, 1, 0.003), (400_000, 2, 0.01)]
+    + [pytest.param(8_000_000, *case, marks=pytest.mark.slow) for case in [(1, 5e-4), (2, 5e-3)]],
 )
 def test_posterior_means_are_those_of_rejection_sampling(scaling, count, examples, within, monkeypatch):
     monkeypatch.setattr(quadratic_posterior, "DIRECTIONS", 4096)
@@ -83,13 +93,44 @@ def test_posterior_means_are_those_of_rejection_sampling(scaling, count, example
         mean, error, number = conditional_mean(
             functions, monomials(inputs[e]), targets[e], within * (0.3 if scaling == "global" else 1.0)
         )
-        assert number > 50
-        # Judged by the values that a learner is asked for.
-        probe = monomials(2 * torch.rand(50, 2, generator=generator(e), dtype=torch.float64) - 1)
-        off = (probe @ (believed.mean[e] - mean)).square().mean().sqrt()
-        spread = (probe @ believed.covariance[e] * probe).sum(1).mean().sqrt()
-        print(e, number, float(off / spread), float((probe.square() @ error.square()).mean().sqrt() / spread))
-        assert off < 4 * (probe.square() @ error.square()).mean().sqrt() + 0.02 * spread
+        assert number > 30
+        off, spread = probed(believed, e, mean)
+        assert off < 0.02 * spread + 4 * (PROBES.square() @ error.square()).mean().sqrt().item()
+
+
+@pytest.mark.slow
+def test_the_third_example_cuts_the_surface_as_rejection_does(monkeypatch):
+    """The surface that two examples leave, which rejection from the prior has confirmed, is drawn finely."""
+    task, inputs = QuadraticFunction(), APART.expand(6, -1, -1)
+    targets = task.evaluate(task.draw_coefficients(6, generator(0)).double()[:, None], inputs)
+    monkeypatch.setattr(quadratic_posterior, "CORNERS", 1 << 16)
+    fine = beliefs(task, inputs[:, :2], targets[:, :2])[2]
+    monkeypatch.setattr(quadratic_posterior, "CORNERS", 2048)
+    believed = beliefs(task, inputs[:, :3], targets[:, :3])[3]
+    off = fine.cloud.values(monomials(inputs[:, 2])) - targets[:, 2:3]
+    kernel = (1 - (off / 0.005).square()).clamp(min=0.0) * fine.mass
+    mean, _ = Cloud.of(fine.points, kernel, fine.mean).moments()
+    for e in range(6):
+        off_by, spread = probed(believed, e, mean[e])
+        assert off_by < 0.03 * spread
+
+
+@pytest.mark.slow
+def test_the_solutions_of_four_examples_weigh_what_lies_near_them(monkeypatch):
+    task, inputs = QuadraticFunction(), APART.expand(6, -1, -1)
+    targets = task.evaluate(task.draw_coefficients(6, generator(0)).double()[:, None], inputs)
+    believed = beliefs(task, inputs, targets)[4]
+    monkeypatch.setattr(quadratic_posterior, "CORNERS", 1 << 19)
+    for e in (1, 2):
+        fine = beliefs(task, inputs[e : e + 1, :2], targets[e : e + 1, :2])[2]
+        off = fine.points[0] @ monomials(inputs[e, 2:]).T - targets[e, 2:]
+        kernel = (1 - (off / 0.003).square()).clamp(min=0.0).prod(1) * fine.mass[0]
+        near, solutions = fine.points[0][kernel > 0], believed.points[e][believed.mass[e] > 0]
+        shares = torch.zeros(len(solutions), dtype=torch.float64)
+        shares.index_add_(0, torch.cdist(near, solutions).argmin(1), kernel[kernel > 0] / kernel.sum())
+        assert len(near) > 200
+        torch.testing.assert_close(shares, believed.mass[e][believed.mass[e] > 0], atol=0.08, rtol=0)
+        assert len(solutions) > 1
 
 
 def test_extremes_are_the_tasks():
@@ -133,7 +174,7 @@ def test_a_plane_cuts_a_sphere_as_archimedes_says():
     assert (cut(Cloud(points, mass), surface, axis, level + 3)[2] == 0).all()
 
 
-@pytest.mark.parametrize("episodes", [1000, pytest.param(6000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("episodes", [600, pytest.param(6000, marks=pytest.mark.slow)])
 def test_squared_errors_are_the_posterior_variance_and_below_the_linear_predictors(episodes):
     task = QuadraticFunction()
     inputs, targets = drawn(task, episodes, 6)
@@ -145,7 +186,7 @@ def test_squared_errors_are_the_posterior_variance_and_below_the_linear_predicto
         square = ((believed[step].mean * row).sum(1) - target).square()
         variance = torch.einsum("ek,ekl,el->e", row, believed[step].covariance, row)
         off = square - variance
-        if step < 4:
+        if step < 5:
             assert off.mean().abs() < 4 * off.std() / math.sqrt(episodes)
         squares.append(square)
         gains.append(((linear[0] * row).sum(1) - target).square() - square)
@@ -189,10 +230,10 @@ def test_examples_that_say_nothing_or_little_leave_a_finite_belief(scaling):
 
 @pytest.mark.parametrize("scaling", SCALINGS)
 def test_six_examples_settle_a_quadratic(scaling):
-    losses = score(Bayes(QuadraticFunction(scaling)), 500, 20, 0, Phase.TEST).losses
+    losses = score(Bayes(QuadraticFunction(scaling)), 300, 20, 0, Phase.TEST).losses
     if scaling == "per_function":
-        assert losses[0].mean().item() == pytest.approx(0.0241, abs=0.003)
-        assert (losses[5] < 1e-4).double().mean() > 0.99
+        assert losses[0].mean().item() == pytest.approx(0.0243, abs=0.005)
+        assert (losses[5] < 1e-4).double().mean() > 0.98
     assert losses[7:].max() < 1e-7
 
 

@@ -60,9 +60,9 @@ def conditioned(mean: Tensor, covariance: Tensor, row: Tensor, target: Tensor) -
 @cache
 def sphere(dimensions: int, count: int) -> Tensor:
     """Return points spread evenly over the unit sphere, (count, dimensions)."""
-    uniform = torch.quasirandom.SobolEngine(dimensions, scramble=True, seed=0).draw(count, dtype=torch.float64)
-    normal = torch.special.ndtri(uniform.clamp(min=1e-9))
-    return normal / normal.norm(dim=1, keepdim=True)
+    engine = torch.quasirandom.SobolEngine(dimensions, scramble=True, seed=0)  # type: ignore[no-untyped-call]
+    normal = torch.special.ndtri(engine.draw(count, dtype=torch.float64).clamp(min=1e-9))
+    return torch.nn.functional.normalize(normal, dim=1)
 
 
 class Mesh(NamedTuple):
@@ -112,7 +112,7 @@ def cut(surface: Cloud, over: Mesh, row: Tensor, target: Tensor) -> tuple[Tensor
     # The density is interpolated along with the coefficients, and the height with them is sorted by.
     columns = torch.cat([heights.unsqueeze(2), surface.points, (surface.mass / over.shares).unsqueeze(2)], 2)
     index = over.triangles[chosen].flatten(1).unsqueeze(2).expand(-1, -1, columns.shape[2])
-    corners = columns.gather(1, index).unflatten(1, (-1, 3))
+    corners = columns.gather(1, index).view(*chosen.shape, 3, -1)
     order = corners[..., :1].argsort(2).expand_as(corners)
     w1, w2, w3 = corners.gather(2, order).unbind(2)
     v1, v2, v3 = w1[..., :1], w2[..., :1], w3[..., :1]

@@ -15,11 +15,10 @@ from torch import Generator, Tensor
 from l2l_cli.core.types import Batch
 from l2l_cli.learners.base import Learner
 from l2l_cli.learners.bayes.cube_quadrature import cube_slice
-from l2l_cli.learners.bayes.quadratic_posterior import QuadraticPosterior
+from l2l_cli.learners.bayes.quadratic_posterior import Belief, QuadraticPosterior
 from l2l_cli.tasks.base import Task
 from l2l_cli.tasks.functions import Booleans, QuadraticFunction, SemiLinear
 from l2l_cli.tasks.switching import Switching
-
 
 K = TypeVar("K", bound=tuple[Tensor, ...])
 
@@ -44,7 +43,7 @@ class Posterior(Protocol[K]):
         """Condition on f(x) = y for inputs (E, 2) and targets (E,)."""
 
 
-class Bayes(Learner[Any]):
+class Bayes(Learner[Knowledge | Belief]):
     """A learner that answers with the posterior mean.
 
     Raises:
@@ -57,12 +56,13 @@ class Bayes(Learner[Any]):
         super().__init__(task)
         self.posterior = posterior_of(task)
 
-    def init(self, episodes: int, rng: Generator) -> Any:
+    def init(self, episodes: int, rng: Generator) -> Knowledge | Belief:
         """Start from the prior."""
         del rng
-        return self.posterior.prior(episodes)
+        state: Knowledge | Belief = self.posterior.prior(episodes)
+        return state
 
-    def step(self, state: Any, batch: Batch) -> tuple[Any, Tensor]:
+    def step(self, state: Knowledge | Belief, batch: Batch) -> tuple[Knowledge | Belief, Tensor]:
         """Answer, then condition on each of the N examples."""
         answer = self.predict(state, batch.inputs)
         for index in range(batch.inputs.shape[1]):
@@ -70,7 +70,7 @@ class Bayes(Learner[Any]):
             state = self.posterior.observe(state, inputs, target)
         return state, answer
 
-    def predict(self, state: Any, inputs: Tensor) -> Tensor:
+    def predict(self, state: Knowledge | Belief, inputs: Tensor) -> Tensor:
         """Return the posterior mean, (E, N, 1)."""
         return self.posterior.mean(state, inputs.double()).unsqueeze(-1).to(inputs.dtype)
 
@@ -165,7 +165,4 @@ class SemiLinearPosterior:
         return Knowledge(rows, knowledge.second + 1)
 
 
-@posterior_of.register(QuadraticFunction)
-def _(task: QuadraticFunction) -> Posterior[Any]:
-    """Return the posterior of quadratics that are scaled one by one."""
-    return QuadraticPosterior(task)
+posterior_of.register(QuadraticFunction, QuadraticPosterior)

@@ -34,7 +34,7 @@ SETTLED = 12
 DIRECTIONS, CORNERS = 256, 512
 """Directions on spheres, and corners of the mesh on that in three dimensions."""
 
-_STARTS = 12
+_STARTS = 24
 """Segments of the curve from which functions that take four values are looked for."""
 
 _RELAXATIONS, _MARGIN = 200, 1e-3
@@ -54,8 +54,8 @@ class Belief(NamedTuple):
     """What is known of E functions, float64.
 
     Attributes:
-        mean: Of the coefficients, (E, 6).
-        covariance: (E, 6, 6).
+        mean: Mean of the coefficients, (E, 6).
+        covariance: Their covariance, (E, 6, 6).
         rows: Monomials of the n examples seen so far, and their targets, (E, n, 7).
         points: Coefficients of P functions that stand for the posterior, (E, P, 6).
         mass: Their probabilities, (E, P).
@@ -122,7 +122,7 @@ def _surface(before: Belief, gaussian: Belief) -> Belief:
     upward = _upward(rows[..., 3:5])
     if rows.shape[1] == 1:
         centre = torch.cat([torch.zeros_like(rows[:, 0, :5]), targets], 1)
-        points, shares = sphere(4, DIRECTIONS), 1.0
+        points, shares = sphere(4, DIRECTIONS), torch.ones(DIRECTIONS, dtype=torch.float64)
     else:
         centre = _within(before.cloud.between(rows[:, 1], targets[:, 1]), gaussian, excess)
         points, _, _, shares = mesh(CORNERS)
@@ -160,7 +160,7 @@ def _curve(before: Belief, gaussian: Belief) -> Belief:
 
 def _solutions(before: Belief, gaussian: Belief) -> Belief:
     """Return the belief after four examples: every function that takes all values, once."""
-    row, target = gaussian.rows[:, 3].split([6, 1], 1)
+    row, target = gaussian.rows[:, 3, :6], gaussian.rows[:, 3, 6:]
     (one, two), (low, high) = (part.chunk(2, 1) for part in (before.points, before.cloud.values(row)))
     live = before.mass.chunk(2, 1)[0] > 0
     share = ((target - low) / torch.where(high == low, 1.0, high - low)).clamp(0.0, 1.0)
@@ -226,7 +226,7 @@ def _within(functions: Tensor, gaussian: Belief, excess: Callable[[Tensor], tupl
 
 
 def _directions(rows: Tensor, covariance: Tensor, points: Tensor) -> Tensor:
-    """Return directions (6, E, J) orthogonal to rows (E, n, 6): a sphere's points (J, 6 − n), spread by a covariance."""
+    """Return directions (6, E, J) orthogonal to rows (E, n, 6): points of a sphere, spread by a covariance."""
     basis = _null_space(rows)
     variances, axes = torch.linalg.eigh(basis.mT @ covariance @ basis)
     # A set that is flat but for rounding still has directions.
@@ -236,7 +236,8 @@ def _directions(rows: Tensor, covariance: Tensor, points: Tensor) -> Tensor:
 
 def _null_space(rows: Tensor) -> Tensor:
     """Return an orthonormal basis of what is orthogonal to rows (E, n, 6), (E, 6, 6 − n)."""
-    return torch.linalg.qr(rows.mT, mode="complete").Q[:, :, rows.shape[1] :]
+    basis: Tensor = torch.linalg.qr(rows.mT, mode="complete").Q
+    return basis[:, :, rows.shape[1] :]
 
 
 def _columns(vectors: Tensor) -> Tensor:

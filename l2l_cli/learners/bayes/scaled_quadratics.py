@@ -108,17 +108,17 @@ def meet(origin: Tensor, first: Tensor, second: Tensor, start: Tensor) -> Meetin
         start: Functions whose lowest and highest points the first step uses, (6, E, J).
     """
     size = max(1, _PLANES // second.shape[2])
-    parts = zip(*(tensor.split(size, 1) for tensor in (origin, first, second, start)), strict=True)
-    met = Meeting(*(torch.cat(found, -2) for found in zip(*(_newton(*part, _SOON) for part in parts), strict=True)))
+    parts = zip(*(torch.split(tensor, size, 1) for tensor in (origin, first, second, start)), strict=True)
+    met = Meeting(*(torch.cat(found, -2) for found in zip(*(_newton(_SOON, *part) for part in parts), strict=True)))
     late = ~(met.error < 1e-7)
     if late.any():
-        planes = [tensor.expand_as(second)[:, late] for tensor in (origin, first, second, met.points)]
-        for value, found in zip(met, _newton(*planes, _LATE), strict=True):
+        planes = (tensor.expand_as(second)[:, late] for tensor in (origin, first, second, met.points))
+        for value, found in zip(met, _newton(_LATE, *planes), strict=True):
             value[..., late] = found
     return met
 
 
-def _newton(origin: Tensor, first: Tensor, second: Tensor, start: Tensor, steps: int) -> Meeting:
+def _newton(steps: int, origin: Tensor, first: Tensor, second: Tensor, start: Tensor) -> Meeting:
     p, q = extremes(start)
     for _ in range(steps):
         ps, qs, pt, qt = _dot(p, first), _dot(q, first), _dot(p, second), _dot(q, second)
