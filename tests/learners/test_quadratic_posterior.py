@@ -17,6 +17,7 @@ from l2l_cli.learners.bayes.posterior import Bayes
 from l2l_cli.learners.bayes.quadratic_posterior import Belief, QuadraticPosterior
 from l2l_cli.learners.bayes.scaled_quadratics import extremes
 from l2l_cli.tasks.functions import QuadraticFunction, monomials
+from tests.stand_in import stand_in
 
 SCALINGS = ("per_function", "global")
 
@@ -226,6 +227,18 @@ def test_examples_that_say_nothing_or_little_leave_a_finite_belief(scaling):
         for belief in beliefs(task, *data):
             assert belief.mean.isfinite().all()
             assert belief.covariance.isfinite().all()
+
+
+@pytest.mark.filterwarnings("ignore:cov")
+@pytest.mark.parametrize("scaling", SCALINGS)
+def test_all_of_a_belief_is_on_one_device(scaling):
+    with stand_in():
+        task = QuadraticFunction(scaling)
+        learner = Bayes(task)
+        batches = task.sample(2, 0, Phase.TEST).batches(0, 8)
+        with torch.no_grad():
+            _, answers = learner.unroll(learner.init(2, generator(0)), batches)
+        assert answers.device == batches.inputs.device != torch.device("cpu")
 
 
 @pytest.mark.parametrize("scaling", SCALINGS)

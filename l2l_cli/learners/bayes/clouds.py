@@ -59,7 +59,7 @@ def conditioned(mean: Tensor, covariance: Tensor, row: Tensor, target: Tensor) -
 
 @cache
 def sphere(dimensions: int, count: int) -> Tensor:
-    """Return points spread evenly over the unit sphere, (count, dimensions)."""
+    """Return points spread evenly over the unit sphere, (count, dimensions), on the CPU."""
     engine = torch.quasirandom.SobolEngine(dimensions, scramble=True, seed=0)  # type: ignore[no-untyped-call]
     normal = torch.special.ndtri(engine.draw(count, dtype=torch.float64).clamp(min=1e-9))
     return torch.nn.functional.normalize(normal, dim=1)
@@ -80,18 +80,22 @@ class Mesh(NamedTuple):
     areas: Tensor
     shares: Tensor
 
+    def to(self, device: torch.device) -> Mesh:
+        """Return the mesh on a device."""
+        return Mesh(*(part.to(device) for part in self))
+
 
 @cache
 def mesh(count: int) -> Mesh:
-    """Triangulate ``count`` points of a Fibonacci spiral."""
-    index = torch.arange(count, dtype=torch.float64) + 0.5
+    """Triangulate ``count`` points of a Fibonacci spiral, on the CPU."""
+    index = torch.arange(count, dtype=torch.float64, device="cpu") + 0.5
     height, angle = 1.0 - 2.0 * index / count, math.pi * (1.0 + math.sqrt(5.0)) * index
     radius = (1.0 - height.square()).sqrt()
     points = torch.stack([radius * angle.cos(), radius * angle.sin(), height], 1)
     triangles = torch.from_numpy(ConvexHull(points.numpy()).simplices).long()
     a, b, c = points[triangles].unbind(1)
     areas = torch.linalg.cross(b - a, c - a).norm(dim=1) / 2.0
-    shares = torch.zeros(count, dtype=torch.float64).index_add(0, triangles.flatten(), areas.repeat_interleave(3) / 3)
+    shares = torch.zeros_like(index).index_add(0, triangles.flatten(), areas.repeat_interleave(3) / 3)
     return Mesh(points, triangles, areas, shares)
 
 

@@ -43,10 +43,10 @@ _RELAXATIONS, _MARGIN = 200, 1e-3
 _SAME, _DOUBT = 1e-6, 1e-6
 """Distance below which two solutions are one, and variance of coefficients about a solution."""
 
-_AVERAGE = torch.tensor([1 / 3, 1 / 3, 0.0, 0.0, 0.0, 1.0], dtype=torch.float64)
+_AVERAGE = (1 / 3, 1 / 3, 0.0, 0.0, 0.0, 1.0)
 """Means of the monomials over the square."""
 
-_MIDDLE, _REACH = torch.tensor([0.0, 0.0, 0.0, 0.0, 0.0, 0.5], dtype=torch.float64), 0.05
+_MIDDLE, _REACH = (0.0, 0.0, 0.0, 0.0, 0.0, 0.5), 0.05
 """Mean of the coefficients, and how far from it they lie where all functions have one scaling."""
 
 
@@ -91,7 +91,8 @@ class QuadraticPosterior:
         """Return the belief before the first example."""
         none = torch.zeros(episodes, 0, 7, dtype=torch.float64)
         covariance = self._covariance.repeat(episodes, 1, 1)
-        return Belief(_MIDDLE.repeat(episodes, 1), covariance, none, none[..., :6], none[..., 0])
+        mean = covariance.new_tensor(_MIDDLE).repeat(episodes, 1)
+        return Belief(mean, covariance, none, none[..., :6], none[..., 0])
 
     def mean(self, knowledge: Belief, inputs: Tensor) -> Tensor:
         """Evaluate the mean function."""
@@ -122,15 +123,15 @@ def _surface(before: Belief, gaussian: Belief) -> Belief:
     upward = _upward(rows[..., 3:5])
     if rows.shape[1] == 1:
         centre = torch.cat([torch.zeros_like(rows[:, 0, :5]), targets], 1)
-        points, shares = sphere(4, DIRECTIONS), torch.ones(DIRECTIONS, dtype=torch.float64)
+        points, shares = sphere(4, DIRECTIONS).to(rows.device), rows.new_ones(DIRECTIONS)
     else:
         centre = _within(before.cloud.between(rows[:, 1], targets[:, 1]), gaussian, excess)
-        points, _, _, shares = mesh(CORNERS)
-    average = _AVERAGE.expand(len(rows), 1, 6)
+        points, _, _, shares = mesh(CORNERS).to(rows.device)
+    average = rows.new_tensor(_AVERAGE)
     # A function is taken modulo ``upward``, which takes up its average: so directions have both signs.
-    modulo = torch.eye(6, dtype=torch.float64) - upward.unsqueeze(2) * _AVERAGE / (upward @ _AVERAGE)[:, None, None]
+    modulo = torch.eye(6, dtype=torch.float64) - upward.unsqueeze(2) * average / (upward @ average)[:, None, None]
     covariance = modulo @ gaussian.covariance @ modulo.mT
-    directions = _directions(torch.cat([rows, average], 1), covariance, points)
+    directions = _directions(torch.cat([rows, average.expand(len(rows), 1, 6)], 1), covariance, points)
     met = meet(_columns(centre), _columns(upward), directions, directions)
     mass = shares * met.density * met.along ** (points.shape[1] - 1)
     return gaussian.found(Cloud.of(met.points.permute(1, 2, 0), mass, centre))
@@ -154,7 +155,8 @@ def _upward(inputs: Tensor) -> Tensor:
 
 def _curve(before: Belief, gaussian: Belief) -> Belief:
     """Return the belief after three examples; its points are the one ends of all segments, then the others."""
-    one, two, mass = cut(before.cloud, mesh(CORNERS), gaussian.rows[:, 2, :6], gaussian.rows[:, 2, 6])
+    over, row, target = mesh(CORNERS).to(gaussian.rows.device), gaussian.rows[:, 2, :6], gaussian.rows[:, 2, 6]
+    one, two, mass = cut(before.cloud, over, row, target)
     return gaussian.found(Cloud.of(torch.cat([one, two], 1), torch.cat([mass, mass], 1), gaussian.mean))
 
 
@@ -181,7 +183,7 @@ def _solutions(before: Belief, gaussian: Belief) -> Belief:
 def _solution(belief: Belief, row: Tensor, target: Tensor) -> Belief:
     """Believe in the solution that comes nearest to the fifth value, but for rounding."""
     off = torch.where(belief.mass > 0, (belief.cloud.values(row) - target.unsqueeze(1)).abs(), torch.inf)
-    best = belief.points[torch.arange(len(off)), off.argmin(1)]
+    best = belief.points.gather(1, off.argmin(1)[:, None, None].expand(-1, -1, 6)).squeeze(1)
     free = _null_space(belief.rows[..., :6])
     mean = torch.where(belief.mass.any(1, keepdim=True), best, belief.mean)
     return Belief(mean, _DOUBT * free @ free.mT, belief.rows, belief.points[:, :0], belief.mass[:, :0])
@@ -195,8 +197,8 @@ def _box(before: Belief, gaussian: Belief) -> Belief:
     rows = gaussian.rows[..., :6]
     free = 6 - rows.shape[1]
     centre = _within(before.cloud.between(rows[:, -1], gaussian.rows[:, -1, 6]), gaussian, _out_of_the_box)
-    directions = _directions(rows, gaussian.covariance, sphere(free, DIRECTIONS))
-    away = _columns(centre - _MIDDLE)
+    directions = _directions(rows, gaussian.covariance, sphere(free, DIRECTIONS).to(rows.device))
+    away = _columns(centre - centre.new_tensor(_MIDDLE))
     reach = ((_REACH - away * directions.sign()) / directions.abs()).amin(0)
     points = _columns(centre) + free / (free + 1) * reach * directions
     return gaussian.found(Cloud.of(points.permute(1, 2, 0), reach.clamp(min=0.0) ** free, centre))
@@ -204,7 +206,7 @@ def _box(before: Belief, gaussian: Belief) -> Belief:
 
 def _out_of_the_box(functions: Tensor) -> tuple[Tensor, Tensor]:
     """Return by how much functions (E, 6) leave the box, (E,), and the direction that would bring them back."""
-    away = functions - _MIDDLE
+    away = functions - functions.new_tensor(_MIDDLE)
     by, axis = away.abs().max(1, keepdim=True)
     return (by - _REACH).squeeze(1), torch.zeros_like(away).scatter(1, axis, -away.gather(1, axis).sign())
 
