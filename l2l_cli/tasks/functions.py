@@ -18,6 +18,9 @@ from l2l_cli.models.mlp import mlp
 from l2l_cli.models.model import Model, glorot
 from l2l_cli.tasks.base import BlockEpisode, Regression
 
+GRID = 41
+"""Points on an axis of the grid that a quadratic's extremes are looked for on."""
+
 BLOCK = 256
 """Number of examples drawn at once: a step beyond the horizon costs one more block, not the whole sequence again."""
 
@@ -193,7 +196,7 @@ class QuadraticFunction(FunctionTask):
         if self.scaling == "global":
             low, high = raw.new_tensor(-6.0), raw.new_tensor(6.0)
         else:
-            axis = torch.linspace(-1.0, 1.0, 41, dtype=raw.dtype, device=raw.device)
+            axis = torch.linspace(-1.0, 1.0, GRID, dtype=raw.dtype, device=raw.device)
             grid = raw @ monomials(torch.cartesian_prod(axis, axis)).T
             low, high = grid.amin(1, keepdim=True), grid.amax(1, keepdim=True)
         scale = 0.6 / (high - low)

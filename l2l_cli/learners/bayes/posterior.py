@@ -1,48 +1,49 @@
 """Limits: learners that know the task's prior and apply Bayes' rule.
 
 Under squared error the best answer is the posterior mean.  For the Booleans it is a count, for the semi-linear
-functions an integral over the weights that agree with the observations, and for the quadratics we take the best
-*linear* predictor, whose error bounds the best possible error from above.
+functions and the quadratics an integral over the coefficients that agree with the observations.
 """
 
 from __future__ import annotations
 
 from functools import singledispatch
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Generator, Tensor
 
-from l2l_cli.core.random import generator
 from l2l_cli.core.types import Batch
 from l2l_cli.learners.base import Learner
 from l2l_cli.learners.bayes.cube_quadrature import cube_slice
+from l2l_cli.learners.bayes.quadratic_posterior import Belief, QuadraticPosterior
 from l2l_cli.tasks.base import Task
-from l2l_cli.tasks.functions import Booleans, QuadraticFunction, SemiLinear, monomials
+from l2l_cli.tasks.functions import Booleans, QuadraticFunction, SemiLinear
 from l2l_cli.tasks.switching import Switching
+
+K = TypeVar("K", bound=tuple[Tensor, ...])
 
 
 class Knowledge(NamedTuple):
-    """The posterior's tensors, float64, each with a leading axis E."""
+    """The tensors of a posterior that needs two, float64, each with a leading axis E."""
 
     first: Tensor
     second: Tensor
 
 
-class Posterior(Protocol):
-    """A prior over functions with its update."""
+class Posterior(Protocol[K]):
+    """A prior over functions with its update; what is known, K, is a NamedTuple of tensors with a leading axis E."""
 
-    def prior(self, episodes: int) -> Knowledge:
+    def prior(self, episodes: int) -> K:
         """Return the knowledge before the first example."""
 
-    def mean(self, knowledge: Knowledge, inputs: Tensor) -> Tensor:
+    def mean(self, knowledge: K, inputs: Tensor) -> Tensor:
         """Return E[f(x) | data], (E, N), for inputs (E, N, 2)."""
 
-    def observe(self, knowledge: Knowledge, inputs: Tensor, target: Tensor) -> Knowledge:
+    def observe(self, knowledge: K, inputs: Tensor, target: Tensor) -> K:
         """Condition on f(x) = y for inputs (E, 2) and targets (E,)."""
 
 
-class Bayes(Learner[Knowledge]):
+class Bayes(Learner[Knowledge | Belief]):
     """A learner that answers with the posterior mean.
 
     Raises:
@@ -55,12 +56,13 @@ class Bayes(Learner[Knowledge]):
         super().__init__(task)
         self.posterior = posterior_of(task)
 
-    def init(self, episodes: int, rng: Generator) -> Knowledge:
+    def init(self, episodes: int, rng: Generator) -> Knowledge | Belief:
         """Start from the prior."""
         del rng
-        return self.posterior.prior(episodes)
+        state: Knowledge | Belief = self.posterior.prior(episodes)
+        return state
 
-    def step(self, state: Knowledge, batch: Batch) -> tuple[Knowledge, Tensor]:
+    def step(self, state: Knowledge | Belief, batch: Batch) -> tuple[Knowledge | Belief, Tensor]:
         """Answer, then condition on each of the N examples."""
         answer = self.predict(state, batch.inputs)
         for index in range(batch.inputs.shape[1]):
@@ -68,13 +70,13 @@ class Bayes(Learner[Knowledge]):
             state = self.posterior.observe(state, inputs, target)
         return state, answer
 
-    def predict(self, state: Knowledge, inputs: Tensor) -> Tensor:
+    def predict(self, state: Knowledge | Belief, inputs: Tensor) -> Tensor:
         """Return the posterior mean, (E, N, 1)."""
         return self.posterior.mean(state, inputs.double()).unsqueeze(-1).to(inputs.dtype)
 
 
 @singledispatch
-def posterior_of(task: Task) -> Posterior:
+def posterior_of(task: Task) -> Posterior[Any]:
     """Return the posterior that belongs to a task."""
     raise ValueError(
         f"no Bayes learner is known for task {type(task).__name__}; there is one for Booleans, SemiLinear and "
@@ -116,7 +118,7 @@ class BooleanPosterior:
 
 
 @posterior_of.register(Switching)
-def _(task: Switching) -> Posterior:
+def _(task: Switching) -> Posterior[Any]:
     """Return the posterior with a change-point prior, which knows how often functions change, but not when."""
     if not isinstance(task.family, Booleans):
         raise ValueError(f"no Bayes learner is known for {type(task.family).__name__} that change; only for Booleans")
@@ -163,35 +165,4 @@ class SemiLinearPosterior:
         return Knowledge(rows, knowledge.second + 1)
 
 
-@posterior_of.register(QuadraticFunction)
-class QuadraticPosterior:
-    """The best linear predictor: mean and covariance of the six coefficients, conditioned on each example.
-
-    The prior's moments are those of 2¹⁶ drawn functions.  A Bayes learner would also use the higher moments,
-    so the error of this one bounds the best possible error from above.
-    """
-
-    jitter = 1e-13
-
-    def __init__(self, task: QuadraticFunction) -> None:
-        coefficients = task.draw_coefficients(1 << 16, generator(0, "prior")).double()
-        self._mean = coefficients.mean(0)
-        self._covariance = torch.cov(coefficients.T)
-
-    def prior(self, episodes: int) -> Knowledge:
-        """Return the prior's mean (E, 6) and covariance (E, 6, 6)."""
-        return Knowledge(self._mean.repeat(episodes, 1), self._covariance.repeat(episodes, 1, 1))
-
-    def mean(self, knowledge: Knowledge, inputs: Tensor) -> Tensor:
-        """Evaluate the mean function."""
-        return torch.einsum("enk,ek->en", monomials(inputs), knowledge.first)
-
-    def observe(self, knowledge: Knowledge, inputs: Tensor, target: Tensor) -> Knowledge:
-        """Condition the Gaussian of the same moments on one noise-free value."""
-        features = monomials(inputs)
-        spread = torch.einsum("ekl,el->ek", knowledge.second, features)
-        variance = (spread * features).sum(-1, keepdim=True) + self.jitter
-        gain = spread / variance
-        surprise = target.unsqueeze(1) - (features * knowledge.first).sum(-1, keepdim=True)
-        covariance = knowledge.second - gain.unsqueeze(2) * spread.unsqueeze(1)
-        return Knowledge(knowledge.first + gain * surprise, covariance)
+posterior_of.register(QuadraticFunction, QuadraticPosterior)
