@@ -15,6 +15,9 @@ from scipy.stats import chi2, t
 
 Array = npt.NDArray[np.float64]
 
+WIDEST = 1.25
+"""Standard deviation of logarithms above which a sample is not taken for a log-normal one."""
+
 CAUTION = 0.8
 """Confidence of the bound on the seeds' part of the variance that the degrees of freedom are computed with."""
 
@@ -28,6 +31,7 @@ class Spread:
         seeds: Mean square of the seeds; 0 for one.
         episodes: Mean square of the episodes.
         rest: Mean square of what neither explains; 0 for one seed.
+        third: Third central moment of the mean.
         shape: S and E.
 
     Source: Searle, Casella and McCulloch 1992, §4.3, for the components.
@@ -37,6 +41,7 @@ class Spread:
     seeds: float
     episodes: float
     rest: float
+    third: float
     shape: tuple[int, int]
 
     @classmethod
@@ -45,12 +50,13 @@ class Spread:
         count, episodes = values.shape
         mean, by_seed, by_episode = values.mean(), values.mean(1), values.mean(0)
         over_episodes = count * float(((by_episode - mean) ** 2).sum()) / (episodes - 1)
+        third = sum(float(((each - mean) ** 3).mean()) / len(each) ** 2 for each in (by_episode, by_seed))
         if count == 1:
-            return cls(float(mean), 0.0, over_episodes, 0.0, (1, episodes))
+            return cls(float(mean), 0.0, over_episodes, 0.0, third, (1, episodes))
         over_seeds = episodes * float(((by_seed - mean) ** 2).sum()) / (count - 1)
         left = values - by_seed[:, None] - by_episode + mean
         rest = float((left**2).sum()) / ((count - 1) * (episodes - 1))
-        return cls(float(mean), over_seeds, over_episodes, rest, (count, episodes))
+        return cls(float(mean), over_seeds, over_episodes, rest, third, (count, episodes))
 
     @property
     def variance(self) -> float:
@@ -82,32 +88,40 @@ class Spread:
         part = min(bound / (count * episodes), self.variance) / self.variance
         return float(1.0 / (part**2 / (count - 1) + (1.0 - part) ** 2 / (episodes - 1)))
 
-    def reach(self, level: float) -> float:
-        """Return the half-width of the mean's interval by Student's t."""
-        return float(t.ppf((1.0 + level) / 2.0, self.freedom)) * math.sqrt(self.variance)
+    def ends(self, level: float) -> tuple[float, float]:
+        """Return the ends of the mean's interval: Student's, made wider on the side of a long tail.
+
+        Source: Hall 1992, whose cubic transformation takes the skewness of the mean out of Student's statistic.
+        """
+        quantile, error = float(t.ppf((1.0 + level) / 2.0, self.freedom)), math.sqrt(self.variance)
+        lean = self.third / error**3 if error else 0.0
+        if abs(lean) < 1e-9:
+            return self.mean - error * quantile, self.mean + error * quantile
+        low, high = (3.0 / lean * (np.cbrt(1.0 + lean * (side - lean / 6.0)) - 1.0) for side in (quantile, -quantile))
+        return self.mean - error * max(quantile, float(low)), self.mean + error * max(quantile, -float(high))
 
 
 def ends_of_mean(values: Array, level: float) -> tuple[float, float]:
     """Return the ends of the interval of the mean of values (S, E).
 
-    Student's interval is too short on the side of a long tail.  Where all values are positive and their logarithms are
-    less skewed than they are, the result also covers the interval of the mean of a log-normal distribution,
-    exp(μ + σ² / 2).
+    Where all values are positive and their logarithms are less skewed than they are, the result also covers the
+    interval of the mean of a log-normal distribution, exp(μ + σ² / 2); not where σ is above ``WIDEST``: then the mean
+    hangs on a tail of which no sample says how it goes on.
 
     Source: Cox's interval, in Zhou and Gao 1997; with Student's t and the components of variance here.
     """
-    spread = Spread.of(values)
-    low, high = spread.mean - spread.reach(level), spread.mean + spread.reach(level)
+    low, high = Spread.of(values).ends(level)
     if not (values > 0).all() or abs(_skewness(np.log(values))) >= abs(_skewness(values)):
         return low, high
     logs, (count, episodes) = Spread.of(np.log(values)), values.shape
     seeds, over_episodes, rest = logs.components
-    half = (seeds + over_episodes + rest) / 2.0 if count > 1 else logs.episodes / 2.0
+    whole = seeds + over_episodes + rest if count > 1 else logs.episodes
+    if whole > WIDEST**2:
+        return low, high
     uncertain = 2.0 * (logs.episodes / count) ** 2 / (episodes - 1) if over_episodes else 0.0
     uncertain += 2.0 * (logs.seeds / episodes) ** 2 / (count - 1) if seeds else 0.0
     reach = float(t.ppf((1.0 + level) / 2.0, logs.freedom)) * (logs.variance + uncertain / 4.0) ** 0.5
-    with np.errstate(over="ignore"):
-        from_logs = np.exp(logs.mean + half + np.array([-reach, reach]))
+    from_logs = np.exp(logs.mean + whole / 2.0 + np.array([-reach, reach]))
     return min(low, float(from_logs[0])), max(high, float(from_logs[1]))
 
 

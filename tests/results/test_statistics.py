@@ -34,12 +34,13 @@ def crossed(rng, seeds, episodes, over_seeds, over_episodes, rest, shape=()):
 
 
 def test_one_rule_has_students_interval_over_its_episodes():
-    values = np.random.default_rng(0).normal(2.0, 1.0, 40) - 3.0
+    half = np.random.default_rng(0).normal(0.0, 1.0, 20)
+    values = -1.0 + np.concatenate([half, -half])  # not skewed
     found = over_episodes(values)
     assert (found.low, found.high) == pytest.approx(ttest_1samp(values, 0.0).confidence_interval(0.95))
     assert found.about == RULE
-    alone = mean_of(np.array([-0.5, 0.2, 0.4]))
-    assert (alone.low, alone.high) == pytest.approx(ttest_1samp([-0.5, 0.2, 0.4], 0.0).confidence_interval(0.95))
+    alone = mean_of(np.array([-0.5, 0.2, 0.9]))
+    assert (alone.low, alone.high) == pytest.approx(ttest_1samp([-0.5, 0.2, 0.9], 0.0).confidence_interval(0.95))
     assert alone.about == RECIPE
 
 
@@ -100,8 +101,16 @@ def test_a_long_tail_widens_the_interval_on_its_side_alone():
     plain, found = ttest_1samp(values, 0.0).confidence_interval(0.95), over_episodes(values)
     assert found.low <= plain.low
     assert found.high > plain.high
-    shifted = over_episodes(values - 10.0)  # there are no logarithms
-    assert shifted.high == pytest.approx(plain.high - 10.0)
+    shifted = over_episodes(values - 10.0)  # there are no logarithms, and the tail is as long
+    assert plain.high - 10.0 < shifted.high <= found.high - 10.0 + 1e-9
+    mirrored = over_episodes(10.0 - values)
+    assert (mirrored.low, mirrored.high) == pytest.approx((-shifted.high, -shifted.low))
+
+
+def test_a_tail_that_no_sample_shows_is_not_made_up():
+    values = np.exp(np.random.default_rng(4).normal(0.0, 3.5, 64))
+    found = over_episodes(values)
+    assert found.high < 10 * values.max()  # exp(3.5² / 2) = 457, of which the sample knows nothing
 
 
 def test_medians_lie_between_order_statistics():
