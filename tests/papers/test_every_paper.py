@@ -26,7 +26,7 @@ def test_an_experiment_asks_a_question_and_names_its_source(paper, name):
     settings = experiment(ReproduceRequest(paper, scale="paper"), name).settings
     assert settings.question.endswith("?")
     assert settings.source
-    assert set(settings.scales) >= {"smoke", "short", "paper"}
+    assert set(settings.scales) >= {"smoke", "short", "study", "paper"}
     assert listing(paper, name) == (settings.rows, settings.scales, settings.source)  # read without Hydra
 
 

@@ -13,7 +13,7 @@ CONTENTS = (
     Content("Figure 6: widths and depths", ["figure6"]),
     Content("Figure 7: CIFAR-10, CIFAR-5, CIFAR-2; claim 5", ["figure7"]),
     Content("Figure 8: Neural Art, losses; claim 6", (), FEATURES),
-    Content("Figure 9: Neural Art, pictures", (), FEATURES),
+    Content("Figure 9: Neural Art, images", (), FEATURES),
     Content("Figure 10, appendix B: proposed updates", ["figure10"]),
     Content("Appendix A: preprocessing of gradients", ["figure4_mnist"], "part of every learned rule on networks"),
     Content("Appendix D: averaging of cells over coordinates", (), AVERAGING),
