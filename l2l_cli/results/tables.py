@@ -92,7 +92,9 @@ def verdict_line(results: Sequence[Result]) -> str:
     counts = Counter(result.verdict for result in results if result.counts)
     judged = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
     total = sum(counts.values())
-    return f"{total} published number{'s' if total > 1 else ''}: {judged}" if counts else "no published number"
+    if not counts:
+        return "nothing is judged" if any(result.paper is not None for result in results) else "no published number"
+    return f"{total} published number{'s' if total > 1 else ''}: {judged}"
 
 
 def cells_of(frame: pd.DataFrame, formats: Mapping[str, str] | None) -> list[list[str]]:
