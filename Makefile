@@ -7,7 +7,7 @@ COMING := .venv-release/.installed
 PAPERS := $(notdir $(wildcard conf/experiment/*))
 
 .DEFAULT_GOAL := help
-.PHONY: help install test test-slow check lint layout types notes format smoke reproduce bench bench-compare bench-gpu release clean
+.PHONY: help install test test-slow check lint layout types notes format smoke reproduce study bench bench-compare bench-gpu release clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -51,6 +51,11 @@ format: $(READY) ## Format the code
 
 smoke: $(READY) ## Every paper at smoke scale, into a temporary folder
 	set -e; for paper in $(PAPERS); do $(BIN)/l2l reproduce $$paper --scale smoke --output $$(mktemp -d); done
+
+study: $(READY) ## The study of one paper, PAPER=NAME, in hours; given again it goes on; then its page and README's tables
+	$(BIN)/l2l reproduce $(PAPER) --scale study --output outputs/study/$(PAPER)
+	cp outputs/study/$(PAPER)/results.csv l2l_cli/papers/$(PAPER)/results.csv
+	$(BIN)/python -m tests.pages
 
 bench: $(READY) $(PEERS) ## Timings in one table, beside other libraries, in outputs/bench: about ten minutes
 	$(BIN)/python -m tests.bench $(if $(LEARNED_OPTIMIZATION),--learned-optimization "$(LEARNED_OPTIMIZATION)")

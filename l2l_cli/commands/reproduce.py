@@ -20,7 +20,7 @@ from l2l_cli.core.ledger import LEDGER
 from l2l_cli.papers.base import Paper
 from l2l_cli.papers.experiments import Experiment, broken_promises, cost_table, experiment, experiments
 from l2l_cli.papers.jobs import Work, work_of
-from l2l_cli.papers.origin import RESULTS_FILE, origin_of, write_results
+from l2l_cli.papers.origin import RESULTS_FILE, claims_of, origin_of, write_results
 from l2l_cli.results import report
 from l2l_cli.results.ending import ending
 from l2l_cli.results.run import RunFolder, identity
@@ -133,7 +133,13 @@ def _judged(
         results = [result for each in findings for result in each.results]
         pairs = zip(judged, measured, strict=True)
         origins = {one.name: origin_of(one, each, command_of(request, one)) for one, each in pairs}
-        write_results(folder.path / RESULTS_FILE, results, origins)
+        claims = [
+            claim
+            for one, each in zip(judged, findings, strict=True)
+            if request.scale != SMOKE
+            for claim in claims_of(one.name, each.sections)
+        ]
+        write_results(folder.path / RESULTS_FILE, [*results, *claims], origins)
         costs = cost_table(judged, measured)
     missing = _missing(asked, files)
     folder.note()  # what the report says of the run itself

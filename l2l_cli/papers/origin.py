@@ -9,8 +9,8 @@ import csv
 import inspect
 import io
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import astuple
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,14 +23,18 @@ from l2l_cli.papers.base import Paper
 from l2l_cli.papers.experiments import TRAINED, Experiment
 from l2l_cli.papers.jobs import MEASURED
 from l2l_cli.papers.measured import BEGAN, COMMIT, COST, MACHINE, Measured
+from l2l_cli.results.content import Section
 from l2l_cli.results.run import identity
 from l2l_cli.results.tables import number, with_interval
-from l2l_cli.results.verdicts import COLUMNS, Result
+from l2l_cli.results.verdicts import COLUMNS, NOT_RUN, Result, summarise
 
 STUDY = "study"
 """Scale whose results are committed."""
 
 RESULTS_FILE = "results.csv"
+
+CLAIM = "claim"
+"""Metric of the lines of results.csv that hold a claim in place of a number."""
 
 
 class Origin(NamedTuple):
@@ -84,6 +88,15 @@ def origin_of(one: Experiment, measured: Measured, command: str) -> Origin:
     return Origin(identity_of_artefact(one), ", ".join(commits), date, ", ".join(machines), command)
 
 
+def claims_of(artefact: str, sections: Iterable[Section]) -> list[Result]:
+    """Return an artefact's claims as lines of results.csv: the statement, its verdict, and the evidence as a note."""
+    return [
+        replace(summarise((artefact, claim.text, CLAIM), [], None), verdict=claim.verdict, note=claim.evidence)
+        for section in sections
+        for claim in section.claims
+    ]
+
+
 def write_results(path: Path, results: Sequence[Result], origins: Mapping[str, Origin]) -> None:
     """Write results.csv; what is unknown is left empty.  ``origins`` are by artefact."""
     text = io.StringIO()
@@ -99,18 +112,20 @@ def file_of_study(paper: type[Paper]) -> Path:
 
 
 def study_of(paper: type[Paper]) -> list[dict[str, str]]:
-    """Return the lines of a paper's committed results that were run, by column; none if no study is committed."""
+    """Return the lines of a paper's committed study that were run, by column; none if none is committed."""
     path = file_of_study(paper)
     if not path.is_file():
         return []
     with path.open(encoding="utf-8", newline="") as file:
-        return [line for line in csv.DictReader(file) if line["ours"]]
+        return [line for line in csv.DictReader(file) if line["verdict"] != NOT_RUN]
 
 
 def numbers_of_study(paper: type[Paper]) -> dict[Key, str]:
     """Return the committed numbers with their intervals as text, by artefact, row and metric."""
     found = {}
     for line in study_of(paper):
+        if line["metric"] == CLAIM:
+            continue
         ours, *ends = (float(line.get(column) or math.nan) for column in ("ours", "low", "high"))
         text = number(ours) if math.isnan(ends[0]) else with_interval(ours, *ends)
         found[line["artefact"], line["row"], line["metric"]] = text
@@ -126,7 +141,7 @@ def contents_table(paper: type[Paper]) -> pd.DataFrame:
     for content in paper.contents:
         for artefact in content.artefacts or [""]:
             of_run = runs.get(artefact, [])
-            counts = sorted({int(line["seeds"]) for line in of_run})
+            counts = sorted({int(line["seeds"]) for line in of_run if line["metric"] != CLAIM})
             lines.append(
                 {
                     "of the paper": content.what,

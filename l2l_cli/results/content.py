@@ -31,6 +31,11 @@ class Claim:
     holds: bool | None
     evidence: str = ""
 
+    @property
+    def verdict(self) -> str:
+        """Whether the claim holds, in words."""
+        return {True: "holds", False: "does not hold", None: "open" if self.evidence else "not run"}[self.holds]
+
     def __str__(self) -> str:
         """Return a sentence for the report."""
         undecided = "*This is open*" if self.evidence else "Not run at this scale"

@@ -1,0 +1,115 @@
+"""The papers' pages, and the tables of README: all of their numbers come from the committed studies.
+
+``python -m tests.pages`` writes them anew.  A table of README stands between ``<!-- numbers NAME -->`` and
+``<!-- end -->``; its template is tests/pages/NAME.md, where ``{paper/artefact/row/metric/column:format}`` stands for a
+cell of a results.csv, "±" as column for our number with its interval.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from l2l_cli.config.build import build
+from l2l_cli.config.compose import compose
+from l2l_cli.config.groups import papers
+from l2l_cli.papers.base import Paper
+from l2l_cli.papers.origin import CLAIM, contents_table, file_of_study, numbers_of_study, study_of
+from l2l_cli.results.report import markdown_table
+
+ROOT = Path(__file__).resolve().parents[2]
+README = ROOT / "README.md"
+TEMPLATES = Path(__file__).parent
+
+
+def class_of(paper: str) -> type[Paper]:
+    """The class of a paper of conf/."""
+    return type(build(compose("reproduce", [f"experiment={paper}/{papers()[paper][0]}"]).paper, "paper"))
+
+
+def page_of(paper: str) -> str:
+    """A paper's page."""
+    found = class_of(paper)
+    lines = study_of(found)
+    numbers = numbers_of_study(found)
+    judged = pd.DataFrame(_number(line, numbers) for line in lines if line["metric"] != CLAIM)
+    published = judged[judged.paper != "–"]
+    claims = pd.DataFrame(
+        {"artefact": one["artefact"], "claim": one["row"], "it": one["verdict"], "evidence": one["note"]}
+        for one in lines
+        if one["metric"] == CLAIM
+    )
+    origins = pd.DataFrame(
+        {name: one[name] for name in ("artefact", "date", "commit", "machine", "command", "identity")} for one in lines
+    ).drop_duplicates()
+    parts = [
+        f"# {found.title}",
+        found.citation,
+        f"What `l2l reproduce {paper} --scale study` gave, on test seeds that [SEEDS.md](../SEEDS.md) lists; all of it "
+        "is in [results.csv](results.csv).  Brackets hold 95 % intervals; every report has the rule of the verdicts.",
+        "## Published numbers",
+        markdown_table(published),
+        "## Claims",
+        markdown_table(claims),
+        "## Every table, figure and numbered claim",
+        markdown_table(contents_table(found)),
+        "## Where the numbers come from",
+        markdown_table(origins),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _number(line: dict[str, str], numbers: dict[tuple[str, str, str], str]) -> dict[str, str]:
+    key = line["artefact"], line["row"], line["metric"]
+    verdict = f"{line['verdict']} ({line['needs']})" if line["needs"] else line["verdict"]
+    return {
+        **dict(zip(("artefact", "row", "metric"), key, strict=True)),
+        "paper": _short(line["paper"]),
+        "ours [95 %]": numbers[key],
+        "seeds": line["seeds"],
+        "limit": _short(line["limit"]),
+        "verdict": verdict,
+    }
+
+
+def _short(text: str) -> str:
+    return f"{float(text):.3g}" if text else "–"
+
+
+def filled(template: str) -> str:
+    """A template with the numbers of the studies in it."""
+    return re.sub(r"\{([^{}]+)\}", lambda match: _cell(match[1]), template)
+
+
+def _cell(asked: str) -> str:
+    path, _, form = asked.partition(":")
+    paper, artefact, row, metric, column = path.split("/")
+    found = class_of(paper)
+    if column == "±":
+        return numbers_of_study(found)[artefact, row, metric]
+    key = {"artefact": artefact, "row": row, "metric": metric}
+    (line,) = (one for one in study_of(found) if key.items() <= one.items())
+    value = line[column]
+    return format(float(value), form) if form and value and not math.isnan(float(value)) else value
+
+
+def readme_of(text: str) -> str:
+    """README with all of its tables filled in."""
+
+    def table(match: re.Match[str]) -> str:
+        return f"{match[1]}\n{filled((TEMPLATES / f'{match[2]}.md').read_text()).strip()}\n{match[4]}"
+
+    return re.sub(r"(<!-- numbers (\S+) -->)\n(.*?)\n(<!-- end -->)", table, text, flags=re.DOTALL)
+
+
+def place_of(paper: str) -> Path:
+    """Where a paper's page stands."""
+    return file_of_study(class_of(paper)).with_name("README.md")
+
+
+def studied() -> list[str]:
+    """The papers that a study is committed of."""
+    return [paper for paper in papers() if study_of(class_of(paper))]
