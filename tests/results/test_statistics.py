@@ -201,8 +201,8 @@ def test_sides():
     assert [Interval(0.0, low, high).side for low, high in ((-2, -1), (-1, 1), (1, 2))] == [-1, 0, 1]
 
 
-COVERED = {"normal": 0.0, "log-normal": 0.75}
-"""Distributions of the simulations, by the standard deviation of the logarithm; a half of the normal's means is 0."""
+COVERED = {"normal": 0.0, "log-normal": 1.0}
+"""Distributions of the simulations, by the standard deviation of the logarithm; the normal one has mean 0."""
 
 
 def coverage(kind: str, seeds: int, episodes: int, ratio: float, draws: int) -> float:
@@ -227,8 +227,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say(kind):
         for episodes in (8, 16, 40, 500)
         for ratio in (0.0, 0.5, 3.0)  # sd over seeds in units of that over episodes
     }
-    # Three standard errors of a share that is estimated from so many draws.
-    assert min(cells.values()) >= 0.90 - 3 * (0.9 * 0.1 / 1000) ** 0.5, min(cells, key=cells.__getitem__)
+    assert min(cells.values()) >= 0.90, min(cells, key=cells.__getitem__)
     assert np.mean(list(cells.values())) >= 0.93
 
 
