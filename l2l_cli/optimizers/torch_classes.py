@@ -1,0 +1,175 @@
+"""Classes of ``torch.optim.Optimizer`` on the parameters of one network: made with options, moved, and packed."""
+
+from __future__ import annotations
+
+import inspect
+import io
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Self
+
+import torch
+from torch import Tensor, nn
+
+from l2l_cli.core.errors import L2LError, UsageError, did_you_mean
+from l2l_cli.core.plain_text import in_one_line
+
+Closure = Callable[[], Any]
+"""Function that sets the gradients at the present parameters, and returns the loss, ()."""
+
+LONGEST = 300
+"""Characters of an optimizer's own message that are passed on."""
+
+
+class Recipe(NamedTuple):
+    """A class and the options that it is called with; ``key`` is where the options stand, for messages."""
+
+    kind: type[torch.optim.Optimizer]
+    options: Mapping[str, Any]
+    key: str
+
+    def __call__(self, params: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
+        """Call the class.
+
+        Raises:
+            UsageError: It has no such option, or refuses the options or the parameters.
+        """
+        known = dict(list(inspect.signature(self.kind).parameters.items())[1:])
+        options = self._as_the_class_takes_them(known)
+        takes_all = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in known.values())
+        for name in options if not takes_all else ():
+            if name not in known:
+                raise self._unknown(name, known)
+        try:
+            made = self.kind(list(params), **options)
+        except Exception as error:  # a class of others may raise anything
+            shapes = ", ".join(dict.fromkeys(str(tuple(value.shape)) for value in params))
+            raise UsageError(
+                f"{self.key}: {self.kind.__name__} refuses the options {options} on parameters of shapes {shapes}: "
+                f"{_said(error)}; if it takes matrices alone, learner.others=torch.optim.AdamW takes the rest"
+            ) from error
+        for name in options:
+            if name not in known and name not in made.defaults:  # swallowed by **kwargs
+                raise self._unknown(name, known)
+        return made
+
+    def _unknown(self, name: str, known: Mapping[str, inspect.Parameter]) -> UsageError:
+        has = [one.name for one in known.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
+        return UsageError(
+            f"{self.key}.{name}: {self.kind.__name__} has no such option{did_you_mean(name, has)} "
+            f"(it has {', '.join(has) or 'none'})"
+        )
+
+    def _as_the_class_takes_them(self, known: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
+        """Return the options with beta1, beta2, … as entries of ``betas``, and lists as tuples where these are."""
+        options = dict(self.options)
+        loose = {
+            name: options.pop(name) for name in self.options if re.fullmatch(r"beta\d", name) and name not in known
+        }
+        if loose and "betas" not in known:
+            raise self._unknown(next(iter(loose)), known)
+        if loose:
+            betas = list(options.get("betas", known["betas"].default))
+            for name, value in loose.items():
+                if not 1 <= int(name[4:]) <= len(betas):
+                    raise UsageError(f"{self.key}.{name}: {self.kind.__name__} has {len(betas)} betas")
+                betas[int(name[4:]) - 1] = value
+            options["betas"] = betas
+        return {
+            name: tuple(value) if isinstance(value, list) and name in known and _is_tuple(known[name]) else value
+            for name, value in options.items()
+        }
+
+
+def _is_tuple(parameter: inspect.Parameter) -> bool:
+    return isinstance(parameter.default, tuple)
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {in_one_line(str(error), LONGEST)}"
+
+
+class Fit(NamedTuple):
+    """The parameters of one network by name, and the optimizers that move them, each its own share."""
+
+    params: dict[str, nn.Parameter]
+    optimizers: list[torch.optim.Optimizer]
+
+    @classmethod
+    def unpacked(cls, packed: bytes) -> Self:
+        """Return a copy of what ``packed`` returned in this process."""
+        params, contents = torch.load(io.BytesIO(packed), weights_only=False)
+        optimizers = []
+        for kind, content in contents:  # an optimizer's own way to be pickled leaves out what subclasses add
+            optimizer = kind.__new__(kind)
+            optimizer.__dict__.update(content)
+            optimizers.append(optimizer)
+        return cls(params, optimizers)
+
+    def packed(self) -> bytes:
+        """Return the parameters and all that the optimizers hold as bytes.
+
+        Raises:
+            UsageError: An optimizer holds what cannot be copied.
+        """
+        target = io.BytesIO()
+        try:
+            torch.save((self.params, [(type(one), vars(one)) for one in self.optimizers]), target)
+        except Exception as error:  # a class of others may hold anything
+            names = ", ".join(type(one).__name__ for one in self.optimizers)
+            raise UsageError(f"learner.optimizer: {names} holds what cannot be copied: {_said(error)}") from error
+        return target.getvalue()
+
+    def switch(self, mode: str) -> None:
+        """Call the optimizers' ``train`` or ``eval``, as Schedule-Free asks for it."""
+        for optimizer in self.optimizers:
+            if is_switched(type(optimizer)):
+                getattr(optimizer, mode)()
+
+    def scale_rates(self, factor: float) -> None:
+        """Set every learning rate to a multiple of what it began with."""
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = factor * group.setdefault("initial_lr", group["lr"])
+
+    def set_gradients(self, grads: Mapping[str, Tensor | None]) -> None:
+        """Set the gradient of each parameter; None is for one that the loss does not depend on."""
+        for name, value in self.params.items():
+            value.grad = grads[name]
+
+    def stand_at(self, params: Mapping[str, Tensor]) -> bool:
+        """Return whether these are the present parameters."""
+        pairs = ((value, params[name]) for name, value in self.params.items())
+        return all(torch.allclose(one, other, rtol=0.0, atol=0.0, equal_nan=True) for one, other in pairs)
+
+    def step(self, closure: Closure) -> None:
+        """Let every optimizer make a step; of one that fails at numbers that are not finite the parameters are lost.
+
+        Raises:
+            UsageError: One of them fails at finite numbers.
+        """
+        for optimizer in self.optimizers:
+            takes_closure = len(inspect.signature(optimizer.step).parameters) > 0
+            try:
+                optimizer.step(closure) if takes_closure else optimizer.step()
+            except L2LError:
+                raise
+            except Exception as error:  # a class of others may raise anything
+                if self._is_finite():
+                    name = type(optimizer).__name__
+                    raise UsageError(f"learner.optimizer: {name} fails in its step: {_said(error)}") from error
+                for value in self.params.values():
+                    value.fill_(math.nan)
+
+    def _is_finite(self) -> bool:
+        """Return whether parameters, gradients and what is remembered of each are all finite."""
+        grads = [value.grad for value in self.params.values() if value.grad is not None]
+        remembered = [dict(state) for optimizer in self.optimizers for state in optimizer.state.values()]
+        values = [*self.params.values(), *grads, *(one for state in remembered for one in state.values())]
+        return all(bool(one.isfinite().all()) for one in values if isinstance(one, Tensor))
+
+
+def is_switched(kind: type[torch.optim.Optimizer]) -> bool:
+    """Return whether a class has parameters to train with and others to answer with, as Schedule-Free has."""
+    return callable(getattr(kind, "train", None)) and callable(getattr(kind, "eval", None))
