@@ -46,6 +46,9 @@ INTERNAL = {"choices", "overrides", "config_dir", "replaces"}
 OPEN = ("evaluation.grid", "evaluation.problems", "evaluation.learner", "tune.grid", "tune.ranges", "contenders")
 """Mappings whose keys the user chooses, so that a new one needs no "+"."""
 
+FREE = tuple(f"learner.{key}{sign}" for key in ("options", "others_options") for sign in ".=")
+"""Beginnings of overrides that need no "+" to add a key."""
+
 
 def _schema() -> DictConfig:
     schema = OmegaConf.structured(Settings)
@@ -85,7 +88,8 @@ def _composed(command: str, overrides: Sequence[str], config_dir: str | None) ->
     """Return what Hydra composes, and the choice made in each group."""
     try:
         with own_hydra():
-            cfg = hydra_compose(command, [*overrides, *search_path(config_dir)], return_hydra_config=True)
+            words = [*opened(overrides), *search_path(config_dir)]
+            cfg = hydra_compose(command, words, return_hydra_config=True)
     except ConfigError as error:
         raise usage_error(error, overrides, config_dir) from error
     choices = {group: cfg.hydra.runtime.choices.get(group) for group in GROUPS}
@@ -123,6 +127,11 @@ def search_path(config_dir: str | None) -> list[str]:
         raise UsageError(f"--config-dir {config_dir} is no folder; name one that holds task/, learner/, … files")
     add_folder(folder)
     return [f"hydra.searchpath=[{quoted(f'{UserFolder.scheme()}://{folder}')}]"]
+
+
+def opened(overrides: Sequence[str]) -> list[str]:
+    """Return overrides that may add what a class has as options of its own, which no file of ours can list."""
+    return [f"++{word}" if word.startswith(FREE) else word for word in overrides]
 
 
 def quoted(text: str) -> str:

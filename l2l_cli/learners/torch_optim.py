@@ -43,9 +43,9 @@ class TorchOptim(Learner[TorchOptimState]):
     """Answer with the model as it stands, then let an optimizer object of each episode's own move it.
 
     The gradients of all episodes are computed side by side, and the optimizers make their steps one after the other.
-    Where targets are hidden an episode makes no step.  An optimizer with ``train()`` and ``eval()``, as Schedule-Free
-    has, trains with the ones and answers with the others; one that asks its closure for further losses gets them on the
-    step's batch.  Both count as extra evaluations.
+    Where targets are hidden an episode makes no step.  One that asks its closure for losses at further places gets them
+    on the step's batch, and each counts as an extra evaluation.  An optimizer with ``train()`` and ``eval()``, as
+    Schedule-Free has, learns at the ones and answers with the others; an answer is no evaluation wherever it is taken.
 
     Args:
         task: Task whose model is fitted.
@@ -53,8 +53,10 @@ class TorchOptim(Learner[TorchOptimState]):
         options: Arguments of the class by name; beta1, beta2, … are the entries of ``betas``.
         others: Class for the parameters that are no matrices, for an ``optimizer`` that takes matrices alone, as Muon
             does; None leaves all parameters to ``optimizer``.
-        others_options: Arguments of that class.
-        schedule: How learning rates go down to zero over the task's horizon, if they do.
+        others_options: Arguments of that class; it has the ``lr`` of ``options`` unless it is given its own.
+        schedule: Course of the learning rates over the episode: they stay, or fall to zero along half a cosine or a
+            straight line; steps that hide their target count too.
+        episode_steps: Steps of the episodes, at whose end a schedule comes to zero; None is the task's horizon.
         paths: Paths that the learner may take.
 
     Raises:
@@ -72,15 +74,18 @@ class TorchOptim(Learner[TorchOptimState]):
         others_options: dict[str, Any] | None = None,
         schedule: Literal["constant", "cosine", "linear"] = "constant",
         *,
+        episode_steps: int | None = None,
         paths: Paths = EVERY_PATH,
     ) -> None:
         super().__init__(task, paths=paths)
         if others is None and others_options:
             raise ValueError("others_options are for a class of their own; name it, as in others=torch.optim.AdamW")
-        self.recipes = [Recipe(optimizer, options or {}, "learner.options")]
+        options = options or {}
+        self.recipes = [Recipe(optimizer, options, "learner.options")]
         if others is not None:
-            self.recipes.append(Recipe(others, others_options or {}, "learner.others_options"))
-        self.schedule = schedule
+            shared = {name: value for name, value in options.items() if name == "lr"}
+            self.recipes.append(Recipe(others, shared | (others_options or {}), "learner.others_options"))
+        self.schedule, self.episode_steps = schedule, episode_steps
         self._switched = any(is_switched(recipe.kind) for recipe in self.recipes)
         self._try()
 
@@ -97,7 +102,7 @@ class TorchOptim(Learner[TorchOptimState]):
         return TorchOptimState(params, memory, sizes, steps, torch.zeros(episodes, device="cpu"))
 
     def extra_evaluations(self, state: TorchOptimState) -> Tensor:
-        """Return the further losses and gradients, and answers at other parameters than the gradient's, (E,)."""
+        """Return the losses and gradients at further places than that of a step's gradient, (E,)."""
         return state.evaluations
 
     def on(self, task: Task) -> Self:
@@ -149,7 +154,7 @@ class TorchOptim(Learner[TorchOptimState]):
             if learns[episode]:
                 if self.schedule != "constant":
                     fit.scale_rates(factor)
-                evaluations[episode] += surface.moved(fit, episode) + self._switched
+                evaluations[episode] += surface.moved(fit, episode)
         answer = self.task.model(params, batch.inputs) if self._switched else point.outputs.detach()
         for fit in moving if self._switched else ():
             fit.switch("eval")
@@ -157,7 +162,7 @@ class TorchOptim(Learner[TorchOptimState]):
 
     def _factor(self, step: int) -> float:
         """Return the multiple of the learning rates at a step, counted from 0."""
-        share = min(1.0, step / self.task.horizon)
+        share = min(1.0, step / (self.episode_steps or self.task.horizon))
         return 0.5 * (1.0 + math.cos(math.pi * share)) if self.schedule == "cosine" else 1.0 - share
 
     def _fits(self, state: TorchOptimState) -> list[Fit]:
