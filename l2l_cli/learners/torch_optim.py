@@ -180,7 +180,10 @@ class TorchOptim(Learner[TorchOptimState]):
         Raises:
             UsageError: A class refuses its parameters, or has no learning rate to schedule.
         """
-        params = {name: nn.Parameter(value.detach().clone()) for name, value in start.items()}
+        params = {
+            name: nn.Parameter(value.detach().clone(memory_format=torch.contiguous_format))
+            for name, value in start.items()
+        }
         shares = [list(params.values())]
         if len(self.recipes) > 1:
             shares = [[value for value in params.values() if (value.dim() == 2) is own] for own in (True, False)]
@@ -234,7 +237,10 @@ class _Surface:
 
     @staticmethod
     def _gradients(point: Point, episode: int) -> dict[str, Tensor | None]:
-        return {name: None if name in point.unreached else value[episode].clone() for name, value in point.grad.items()}
+        return {
+            name: None if name in point.unreached else value[episode].clone(memory_format=torch.contiguous_format)
+            for name, value in point.grad.items()
+        }
 
 
 def _side_by_side(fits: list[Fit]) -> Params:

@@ -35,40 +35,29 @@ class Recipe(NamedTuple):
         Raises:
             UsageError: It has no such option, or refuses the options or the parameters.
         """
-        known = dict(list(inspect.signature(self.kind).parameters.items())[1:])
+        known = _parameters_of(self.kind)
         options = self._as_the_class_takes_them(known)
-        takes_all = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in known.values())
-        for name in options if not takes_all else ():
+        for name in options:
             if name not in known:
-                raise self._unknown(name, known)
+                has = ", ".join(known) or "none"
+                raise UsageError(
+                    f"{self.key}.{name}: {self.kind.__name__} has no such option{did_you_mean(name, known)} "
+                    f"(it has {has})"
+                )
         try:
-            made = self.kind(list(params), **options)
+            return self.kind(list(params), **options)
         except Exception as error:  # a class of others may raise anything
             shapes = ", ".join(dict.fromkeys(str(tuple(value.shape)) for value in params))
             raise UsageError(
                 f"{self.key}: {self.kind.__name__} refuses the options {options} on parameters of shapes {shapes}: "
                 f"{_said(error)}; if it takes matrices alone, learner.others=torch.optim.AdamW takes the rest"
             ) from error
-        for name in options:
-            if name not in known and name not in made.defaults:  # swallowed by **kwargs
-                raise self._unknown(name, known)
-        return made
-
-    def _unknown(self, name: str, known: Mapping[str, inspect.Parameter]) -> UsageError:
-        has = [one.name for one in known.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
-        return UsageError(
-            f"{self.key}.{name}: {self.kind.__name__} has no such option{did_you_mean(name, has)} "
-            f"(it has {', '.join(has) or 'none'})"
-        )
 
     def _as_the_class_takes_them(self, known: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
         """Return the options with beta1, beta2, … as entries of ``betas``, and lists as tuples where these are."""
         options = dict(self.options)
-        loose = {
-            name: options.pop(name) for name in self.options if re.fullmatch(r"beta\d", name) and name not in known
-        }
-        if loose and "betas" not in known:
-            raise self._unknown(next(iter(loose)), known)
+        numbered = [name for name in options if re.fullmatch(r"beta\d", name) and name not in known]
+        loose = {name: options.pop(name) for name in numbered if "betas" in known}
         if loose:
             betas = list(options.get("betas", known["betas"].default))
             for name, value in loose.items():
@@ -80,6 +69,18 @@ class Recipe(NamedTuple):
             name: tuple(value) if isinstance(value, list) and name in known and _is_tuple(known[name]) else value
             for name, value in options.items()
         }
+
+
+def _parameters_of(kind: type[torch.optim.Optimizer]) -> dict[str, inspect.Parameter]:
+    """Return what a class takes beside the parameters; where it hands on ``**kwargs``, what its bases take, too."""
+    found: dict[str, inspect.Parameter] = {}
+    for base in kind.__mro__[: kind.__mro__.index(torch.optim.Optimizer)]:
+        parameters = list(inspect.signature(base).parameters.values())[1:]
+        named = [one for one in parameters if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)]
+        found = {one.name: one for one in named} | found
+        if all(one.kind != one.VAR_KEYWORD for one in parameters):
+            break
+    return found
 
 
 def _is_tuple(parameter: inspect.Parameter) -> bool:
@@ -144,15 +145,19 @@ class Fit(NamedTuple):
         return all(torch.allclose(one, other, rtol=0.0, atol=0.0, equal_nan=True) for one, other in pairs)
 
     def step(self, closure: Closure) -> None:
-        """Let every optimizer make a step; of one that fails at numbers that are not finite the parameters are lost.
+        """Let every optimizer make a step; if one fails at numbers that are not finite, the parameters are lost.
+
+        Of several, those that can do without the closure take the gradients as they are: when the second has its turn,
+        the first has moved some parameters.
 
         Raises:
             UsageError: One of them fails at finite numbers.
         """
         for optimizer in self.optimizers:
-            takes_closure = len(inspect.signature(optimizer.step).parameters) > 0
+            takes = list(inspect.signature(optimizer.step).parameters.values())[:1]
+            asks = takes and (len(self.optimizers) == 1 or takes[0].default is inspect.Parameter.empty)
             try:
-                optimizer.step(closure) if takes_closure else optimizer.step()
+                optimizer.step(closure) if asks else optimizer.step()
             except L2LError:
                 raise
             except Exception as error:  # a class of others may raise anything
