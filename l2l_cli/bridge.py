@@ -25,18 +25,9 @@ from l2l_cli.commands.elsewhere import Elsewhere
 from l2l_cli.commands.known import key_of, known, remember
 from l2l_cli.commands.outcomes import NoLoss, Outcome
 from l2l_cli.commands.unused import Asked, refuse_unused
-from l2l_cli.config.compose import (
-    VERSION_BASE,
-    ConfigError,
-    opened,
-    own_hydra,
-    quoted,
-    search_path,
-    settings_from,
-    usage_error,
-)
+from l2l_cli.config.compose import VERSION_BASE, ConfigError, own_hydra, quoted, search_path, settings_from, usage_error
 from l2l_cli.config.groups import config_root
-from l2l_cli.config.own_task import key_of_word
+from l2l_cli.config.own_task import key_of_word, opened
 from l2l_cli.config.schema import GROUPS, Settings
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.failures import failure_of

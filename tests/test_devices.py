@@ -28,6 +28,7 @@ LIKE_OTHERS = {
 
 IN_NUMPY = {"base._appended", "base._answers", "base.<genexpr>"}
 SOLVING = {"program_writer._plain", "solvers.conjugate_gradient"}
+IN_TORCH = {"torch_optim._stepped", "torch_classes.<genexpr>"}
 WAITS: dict[str, set[str]] = {
     "conjugate_gradient": {"line_search.backtrack"},
     "lbfgs": {"line_search.backtrack"},
@@ -36,8 +37,11 @@ WAITS: dict[str, set[str]] = {
     **dict.fromkeys(("hessian_free", "hessian_free_lm", "mlhf"), SOLVING),
     **dict.fromkeys(("logistic_regression", "logistic_regression_cv", "linear_svm", "rbf_svm"), IN_NUMPY),
     **dict.fromkeys(("gaussian_process", "mlp_epochs"), IN_NUMPY),
+    "muon": {"torch_optim._stepped"},
+    **dict.fromkeys(("lion", "schedule_free", "soap"), IN_TORCH),
+    "torch_optim": IN_TORCH | {"torch_classes.step"},  # Adagrad counts its steps on the device
 }
-"""Functions in which a learner waits for the device: searches that end when they have found, and fits by others."""
+"""Functions in which a learner waits for the device: searches that end when they have found, and what others do."""
 
 
 TRIED = {"manner._same", "recorder._try"}

@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from l2l_cli.config.classes import add_folder
 from l2l_cli.config.groups import config_root, options, papers, recipes
+from l2l_cli.config.own_task import opened
 from l2l_cli.config.saved import refuse_references, upgraded
 from l2l_cli.config.schema import GROUPS, Row, Settings
 from l2l_cli.config.user_folder import UserFolder
@@ -45,9 +46,6 @@ INTERNAL = {"choices", "overrides", "config_dir", "replaces"}
 
 OPEN = ("evaluation.grid", "evaluation.problems", "evaluation.learner", "tune.grid", "tune.ranges", "contenders")
 """Mappings whose keys the user chooses, so that a new one needs no "+"."""
-
-FREE = tuple(f"learner.{key}{sign}" for key in ("options", "others_options") for sign in ".=")
-"""Beginnings of overrides that need no "+" to add a key."""
 
 
 def _schema() -> DictConfig:
@@ -127,11 +125,6 @@ def search_path(config_dir: str | None) -> list[str]:
         raise UsageError(f"--config-dir {config_dir} is no folder; name one that holds task/, learner/, … files")
     add_folder(folder)
     return [f"hydra.searchpath=[{quoted(f'{UserFolder.scheme()}://{folder}')}]"]
-
-
-def opened(overrides: Sequence[str]) -> list[str]:
-    """Return overrides that may add what a class has as options of its own, which no file of ours can list."""
-    return [f"++{word}" if word.startswith(FREE) else word for word in overrides]
 
 
 def quoted(text: str) -> str:

@@ -11,7 +11,6 @@ from torch import Generator, Tensor, nn
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Batch, Batches, Params
-from l2l_cli.kernels.paths import EVERY_PATH, Paths
 from l2l_cli.learners.base import Learner, Read
 from l2l_cli.models.point import Point
 from l2l_cli.optimizers.torch_classes import Fit, Recipe, is_switched
@@ -57,7 +56,6 @@ class TorchOptim(Learner[TorchOptimState]):
         schedule: Course of the learning rates over the episode: they stay, or fall to zero along half a cosine or a
             straight line; steps that hide their target count too.
         episode_steps: Steps of the episodes, at whose end a schedule comes to zero; None is the task's horizon.
-        paths: Paths that the learner may take.
 
     Raises:
         UsageError: A class has no such option, or refuses an option or the model's parameters.
@@ -75,9 +73,8 @@ class TorchOptim(Learner[TorchOptimState]):
         schedule: Literal["constant", "cosine", "linear"] = "constant",
         *,
         episode_steps: int | None = None,
-        paths: Paths = EVERY_PATH,
     ) -> None:
-        super().__init__(task, paths=paths)
+        super().__init__(task)
         if others is None and others_options:
             raise ValueError("others_options are for a class of their own; name it, as in others=torch.optim.AdamW")
         options = options or {}

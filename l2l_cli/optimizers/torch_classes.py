@@ -6,6 +6,7 @@ import inspect
 import io
 import math
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
@@ -101,6 +102,7 @@ class Fit(NamedTuple):
     def unpacked(cls, packed: bytes) -> Self:
         """Return a copy of what ``packed`` returned in this process."""
         params, contents = torch.load(io.BytesIO(packed), weights_only=False)
+        _intern_keys(contents)
         optimizers = []
         for kind, content in contents:  # an optimizer's own way to be pickled leaves out what subclasses add
             optimizer = kind.__new__(kind)
@@ -173,6 +175,20 @@ class Fit(NamedTuple):
         remembered = [dict(state) for optimizer in self.optimizers for state in optimizer.state.values()]
         values = [*self.params.values(), *grads, *(one for state in remembered for one in state.values())]
         return all(bool(one.isfinite().all()) for one in values if isinstance(one, Tensor))
+
+
+def _intern_keys(content: object) -> None:
+    """Make the keys of all dictionaries the strings that code names them by: equal contents come to equal bytes."""
+    match content:
+        case dict():
+            entries = {sys.intern(key) if type(key) is str else key: value for key, value in content.items()}
+            content.clear()
+            content.update(entries)
+            for value in entries.values():
+                _intern_keys(value)
+        case list() | tuple():
+            for value in content:
+                _intern_keys(value)
 
 
 def is_switched(kind: type[torch.optim.Optimizer]) -> bool:
