@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from l2l_cli.config.build import build, changed
 from l2l_cli.config.groups import config_root
+from l2l_cli.core.nodes import classes_in
 from l2l_cli.learners.base import Learner
 from l2l_cli.tasks.base import Task
 
@@ -78,6 +80,12 @@ def _merged(group: str, name: str) -> DictConfig:
     merged = OmegaConf.merge(*(_merged(group, base) for base in bases), node.get(group, node))
     assert isinstance(merged, DictConfig)
     return merged
+
+
+def missing_package(learner: str) -> str | None:
+    """The package that a file of conf/learner needs and that is not installed, if there is one."""
+    tops = {name.split(".")[0] for name in classes_in(node_of("learner", learner))}
+    return next((top for top in sorted(tops) if find_spec(top) is None), None)
 
 
 def is_of_images(task: str) -> bool:

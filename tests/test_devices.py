@@ -12,7 +12,7 @@ from l2l_cli.core.types import Phase
 from l2l_cli.meta.gradient_training import MetaTraining
 from l2l_cli.meta.plan import MetaPlan
 from tests.cases import LEARNERS, TASKS, is_refused
-from tests.configured import node_of
+from tests.configured import missing_package, node_of
 from tests.stand_in import MixedDevices, StandIn, stand_in
 
 STEPS = 2
@@ -71,6 +71,8 @@ def test_a_task_keeps_to_one_device(task):
 
 @pytest.mark.parametrize("learner", options("learner"))
 def test_a_learner_keeps_to_one_device_and_waits_for_it_where_it_must(learner):
+    if missing := missing_package(learner):
+        pytest.skip(f"{missing} is not installed")
     task = next(name for name in ("halfplanes", "b14", "semilinear") if not is_refused(name, learner))
     with stand_in() as device:
         assert set(one_window(task, learner, device)) == WAITS.get(learner, set())

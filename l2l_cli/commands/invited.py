@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Self
 
 import torch
 
-from l2l_cli.config.groups import ALL
+from l2l_cli.config.groups import ALL, ANY_CLASS
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import generator
@@ -49,7 +49,7 @@ class Invited(NamedTuple):
                 one = hand_made(name, words, settings, task)
                 learner = build_learner(one, task)
                 refuse_excess_of_scoring(settings, learner)
-                prepared[name if by_name else f"{name}{_kind(learner)}"] = one
+                prepared[name if by_name else _title(name, one, learner)] = one
             except UsageError as error:
                 if by_name:
                     raise
@@ -60,8 +60,8 @@ class Invited(NamedTuple):
         return cls({name: words for name, words in asked.items() if name not in left_out}, prepared, left_out)
 
 
-def _kind(learner: Learner[Any]) -> str:
-    """Return what is to be said of a learner besides its name, from a first look at a few batches.
+def _title(name: str, settings: Settings, learner: Learner[Any]) -> str:
+    """Return what a learner is called among all, from a first look at a few batches.
 
     Raises:
         UsageError: It does not take the task's data.
@@ -71,6 +71,8 @@ def _kind(learner: Learner[Any]) -> str:
         batches = task.sample(EPISODES, 0, Phase.META_TRAIN).batches(0, min(STEPS, task.horizon))
         state, _ = learner.unroll(learner.init(EPISODES, generator(0)), batches)
     if learner.is_limit:
-        return " (limit)"
+        return f"{name} (limit)"
+    if name == ANY_CLASS:
+        return str(settings.learner["optimizer"])
     extra = learner.extra_evaluations(state)
-    return " (solver)" if extra is not None and extra.any() else ""
+    return f"{name} (solver)" if extra is not None and extra.any() else name

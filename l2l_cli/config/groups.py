@@ -21,6 +21,9 @@ def options(group: str, config_dir: str | None = None) -> list[str]:
     return sorted(name for name in names if not name.startswith("_"))
 
 
+ANY_CLASS = "torch_optim"
+"""Learner that takes any class of ``torch.optim.Optimizer``."""
+
 ALL = "all"
 """Name that stands for every hand-made learner that fits a task, among the contenders of ``compare``."""
 
@@ -35,7 +38,7 @@ def contenders_of(names: Collection[str], config_dir: str | None = None) -> dict
 def contender_words(name: str, config_dir: str | None = None) -> list[str]:
     """Return the overrides of a hand-made contender: a learner, or a class of ``torch.optim.Optimizer``."""
     if is_class(name) and name not in options("learner", config_dir):
-        return ["learner=torch_optim", f"learner.optimizer={name}"]
+        return [f"learner={ANY_CLASS}", f"learner.optimizer={name}"]
     return [f"learner={name}"]
 
 
