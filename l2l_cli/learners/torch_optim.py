@@ -9,7 +9,8 @@ import torch
 from torch import Generator, Tensor, nn
 
 from l2l_cli.core.errors import UsageError
-from l2l_cli.core.random import generator
+from l2l_cli.core.global_draws import Draws
+from l2l_cli.core.random import generator, integers
 from l2l_cli.core.types import Batch, Batches, Params
 from l2l_cli.learners.base import Learner, Read
 from l2l_cli.models.point import Point
@@ -28,6 +29,7 @@ class TorchOptimState(NamedTuple):
         memory: Optimizers and the parameters that they train, packed into bytes, (E, L) with zeros at the end.
         sizes: Number of bytes of each episode, (E,); 0 before the first step.
         steps: Number of steps so far, ().
+        seed: Seed of what optimizers draw at random, ().
         evaluations: Evaluations beyond one gradient a step, (E,).
     """
 
@@ -35,6 +37,7 @@ class TorchOptimState(NamedTuple):
     memory: Tensor
     sizes: Tensor
     steps: Tensor
+    seed: Tensor
     evaluations: Tensor
 
 
@@ -96,7 +99,8 @@ class TorchOptim(Learner[TorchOptimState]):
         memory = torch.zeros(episodes, 0, dtype=torch.uint8, device="cpu")
         sizes = torch.zeros(episodes, dtype=torch.int64, device="cpu")
         steps = torch.zeros((), dtype=torch.int64, device="cpu")
-        return TorchOptimState(params, memory, sizes, steps, torch.zeros(episodes, device="cpu"))
+        seed = integers((), 2**31, rng).cpu()
+        return TorchOptimState(params, memory, sizes, steps, seed, torch.zeros(episodes, device="cpu"))
 
     def extra_evaluations(self, state: TorchOptimState) -> Tensor:
         """Return the losses and gradients at further places than that of a step's gradient, (E,)."""
@@ -121,21 +125,26 @@ class TorchOptim(Learner[TorchOptimState]):
     def follow(self, state: TorchOptimState, read: Read, steps: int) -> tuple[TorchOptimState, Tensor]:
         """Step through T batches with one copy of the optimizers, which is packed after the last."""
         fits, params, evaluations = self._fits(state), state.params, state.evaluations.clone()
-        begun, answers = int(state.steps), []
-        for step in range(steps):
-            params, answer = self._stepped(fits, params, read(step), self._factor(begun + step), evaluations)
+        answers, seed, begun = [], int(state.seed), int(state.steps)
+        for step in range(begun, begun + steps):
+            draws = Draws(seed, "optimizer", step)
+            if self.schedule != "constant":
+                for fit in fits:
+                    fit.scale_rates(self._factor(step))
+            params, answer = self._stepped(fits, params, read(step - begun), draws, evaluations)
             answers.append(answer)
         packed = [torch.frombuffer(bytearray(fit.packed()), dtype=torch.uint8) for fit in fits]
         memory = nn.utils.rnn.pad_sequence(packed, batch_first=True)
         sizes = torch.tensor([len(one) for one in packed], device="cpu")
-        return TorchOptimState(params, memory, sizes, state.steps + steps, evaluations), torch.stack(answers)
+        after = TorchOptimState(params, memory, sizes, state.steps + steps, state.seed, evaluations)
+        return after, torch.stack(answers)
 
     def predict(self, state: TorchOptimState, inputs: Tensor) -> Tensor:
         """Answer with θ_t."""
         return self.task.model(state.params, inputs)
 
     def _stepped(
-        self, fits: list[Fit], params: Params, batch: Batch, factor: float, evaluations: Tensor
+        self, fits: list[Fit], params: Params, batch: Batch, draws: Draws, evaluations: Tensor
     ) -> tuple[Params, Tensor]:
         """Move the optimizers, note their evaluations, and return the next parameters and the present answer."""
         learns = [shown > 0 for shown in batch.shown.tolist()] if batch.shown is not None else [True] * len(fits)
@@ -147,11 +156,10 @@ class TorchOptim(Learner[TorchOptimState]):
             at = _side_by_side(fits)
         point = Point(self.task.model, self.task.loss, at, batch)
         surface = _Surface(self.task, point, batch)
-        for episode, fit in enumerate(fits):
-            if learns[episode]:
-                if self.schedule != "constant":
-                    fit.scale_rates(factor)
-                evaluations[episode] += surface.moved(fit, episode)
+        with draws:
+            for episode, fit in enumerate(fits):
+                if learns[episode]:
+                    evaluations[episode] += surface.moved(fit, episode)
         answer = self.task.model(params, batch.inputs) if self._switched else point.outputs.detach()
         for fit in moving if self._switched else ():
             fit.switch("eval")

@@ -45,14 +45,30 @@ class Recipe(NamedTuple):
                     f"{self.key}.{name}: {self.kind.__name__} has no such option{did_you_mean(name, known)} "
                     f"(it has {has})"
                 )
+        needed = [name for name, one in known.items() if one.default is inspect.Parameter.empty and name not in options]
+        if needed:
+            raise UsageError(
+                f"{self.key}: {self.kind.__name__} needs {', '.join(needed)}; give it, as in {self.key}.{needed[0]}=…"
+            )
         try:
             return self.kind(list(params), **options)
         except Exception as error:  # a class of others may raise anything
             shapes = ", ".join(dict.fromkeys(str(tuple(value.shape)) for value in params))
             raise UsageError(
                 f"{self.key}: {self.kind.__name__} refuses the options {options} on parameters of shapes {shapes}: "
-                f"{_said(error)}; if it takes matrices alone, learner.others=torch.optim.AdamW takes the rest"
+                f"{_said(error)}{self._cure(params, options)}"
             ) from error
+
+    def _cure(self, params: Sequence[nn.Parameter], options: Mapping[str, Any]) -> str:
+        """Return what helps a class that takes matrices alone, or nothing."""
+        matrices = [value for value in params if value.dim() == 2]
+        if not matrices or len(matrices) == len(params):
+            return ""
+        try:
+            self.kind(matrices, **options)
+        except Exception:  # it is something else that it refuses, which is told already
+            return ""
+        return "; it takes matrices alone, and learner.others=torch.optim.AdamW takes the rest"
 
     def _as_the_class_takes_them(self, known: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
         """Return the options with beta1, beta2, … as entries of ``betas``, and lists as tuples where these are."""
@@ -73,12 +89,12 @@ class Recipe(NamedTuple):
 
 
 def _parameters_of(kind: type[torch.optim.Optimizer]) -> dict[str, inspect.Parameter]:
-    """Return what a class takes beside the parameters; where it hands on ``**kwargs``, what its bases take, too."""
+    """Return what a class takes beside the parameters; where it hands on ``**kwargs``, what its bases may take, too."""
     found: dict[str, inspect.Parameter] = {}
     for base in kind.__mro__[: kind.__mro__.index(torch.optim.Optimizer)]:
         parameters = list(inspect.signature(base).parameters.values())[1:]
         named = [one for one in parameters if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)]
-        found = {one.name: one for one in named} | found
+        found = {one.name: one for one in named if base is kind or one.default is not one.empty} | found
         if all(one.kind != one.VAR_KEYWORD for one in parameters):
             break
     return found
@@ -107,6 +123,8 @@ class Fit(NamedTuple):
         for kind, content in contents:  # an optimizer's own way to be pickled leaves out what subclasses add
             optimizer = kind.__new__(kind)
             optimizer.__dict__.update(content)
+            functions = {name: _FUNCTIONS[one.key] for name, one in content.items() if isinstance(one, _Function)}
+            optimizer.__dict__.update(functions)
             optimizers.append(optimizer)
         return cls(params, optimizers)
 
@@ -117,8 +135,9 @@ class Fit(NamedTuple):
             UsageError: An optimizer holds what cannot be copied.
         """
         target = io.BytesIO()
+        contents = [(type(one), {name: _named(value) for name, value in vars(one).items()}) for one in self.optimizers]
         try:
-            torch.save((self.params, [(type(one), vars(one)) for one in self.optimizers]), target)
+            torch.save((self.params, contents), target)
         except Exception as error:  # a class of others may hold anything
             names = ", ".join(type(one).__name__ for one in self.optimizers)
             raise UsageError(f"learner.optimizer: {names} holds what cannot be copied: {_said(error)}") from error
@@ -175,6 +194,24 @@ class Fit(NamedTuple):
         remembered = [dict(state) for optimizer in self.optimizers for state in optimizer.state.values()]
         values = [*self.params.values(), *grads, *(one for state in remembered for one in state.values())]
         return all(bool(one.isfinite().all()) for one in values if isinstance(one, Tensor))
+
+
+class _Function(NamedTuple):
+    """What stands for a function that an optimizer keeps, as a lambda: it does not change, and cannot be packed."""
+
+    key: int
+
+
+_FUNCTIONS: dict[int, Any] = {}
+"""Functions by what stands for them."""
+
+
+def _named(value: object) -> object:
+    """Return what stands for a function that refers to nothing but its arguments and its module; all else as it is."""
+    if not inspect.isfunction(value) or value.__closure__:
+        return value
+    _FUNCTIONS[id(value)] = value
+    return _Function(id(value))
 
 
 def _intern_keys(content: object) -> None:

@@ -6,6 +6,7 @@ import copy
 import importlib
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -200,14 +201,25 @@ class NoClosure(torch.optim.Optimizer):
 
     def __init__(self, params, lr, slow=2):
         super().__init__(params, {"lr": lr, "k": 0})
-        self.slow, self.count = slow, 0
+        self.slow, self.count, self.slower = slow, 0, lambda count: count + 1
 
     def step(self):
-        self.count += 1
+        self.count = self.slower(self.count)
         for group in self.param_groups:
             group["k"] += 1
             for value in group["params"]:
                 value.data = value.data - group["lr"] * value.grad / (self.count + group["k"]) ** self.slow
+
+
+class Langevin(torch.optim.Optimizer):
+    """It draws at random."""
+
+    def __init__(self, params, lr=0.1):
+        super().__init__(params, {"lr": lr})
+
+    def step(self, closure=None):
+        for value in self.param_groups[0]["params"]:
+            value.add_(value.grad + torch.randn_like(value) + np.random.rand(), alpha=-0.1)  # noqa: NPY002
 
 
 class Breaks(NoClosure):
@@ -227,8 +239,25 @@ def test_what_a_class_keeps_on_itself_and_in_its_groups_goes_from_window_to_wind
     for step in range(4):
         state, _ = learner.step(state, batches.at(step))
     assert torch.equal(whole.params["theta"], state.params["theta"])
-    with pytest.raises(UsageError, match=r"learner\.options.*missing .*'lr'"):
+    with pytest.raises(UsageError, match=r"learner\.options: NoClosure needs lr; give it, as in learner\.options\.lr="):
         learner_of(f"{__name__}.NoClosure", {}, given)
+
+
+def test_what_a_class_draws_is_a_function_of_the_seed_and_other_in_each_step_and_episode():
+    given = Quadratic(dimension=2, horizon=T)
+    learner = learner_of(f"{__name__}.Langevin", {}, given)
+    check_learner(learner)
+    one, again, other = (score(learner, 2, 5, seed, Phase.TUNE).losses for seed in (0, 0, 1))
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+    state = learner.init(E, generator(0))
+    moves = []
+    for _ in range(2):
+        flat = Batch(torch.zeros(E, 2, 2), torch.zeros(E, 2))
+        after, _ = learner.step(state, flat)
+        moves += (after.params["theta"] - state.params["theta"]).tolist()
+        state = after
+    assert len({tuple(move) for move in moves}) == 2 * E
 
 
 def test_a_class_that_fails_at_finite_numbers_is_refused_and_at_others_the_episode_is_lost():
@@ -243,7 +272,7 @@ REFUSED = {
     "torch.optim.Nadam": r"torch\.optim has no class 'Nadam'; did you mean 'NAdam'\?",
     "torch.nn.Linear": r"torch\.nn\.Linear is no Optimizer",
     "Adam": r"learner\.optimizer must be package\.module\.Class, not 'Adam'",
-    "torch.optim.Muon": r"Muon only supports 2D.*learner\.others=torch\.optim\.AdamW takes the rest",
+    "torch.optim.Muon": r"Muon only supports 2D.*\[10\]\)$",
     "nowhere.At": r"learner\.optimizer: there is no module 'nowhere'",
 }
 
@@ -263,7 +292,7 @@ def test_a_class_that_cannot_be_used_is_refused_in_one_line(name):
             {"eps": 1e-8, "etas": 1},
             r"learner\.options\.etas: Adam has no such option; did you mean",
         ),
-        ("torch.optim.Adam", {"lr": -1.0}, "Adam refuses the options.*Invalid learning rate"),
+        ("torch.optim.Adam", {"lr": -1.0}, "Adam refuses the options.*Invalid learning rate: -1.0$"),
         ("torch.optim.Adam", {"beta3": 0.9}, "Adam has 2 betas"),
         ("torch.optim.SGD", {"beta1": 0.9}, r"learner\.options\.beta1: SGD has no such option"),
         ("pytorch_optimizer.Lion", {"lr": 0.1, "decay": 1}, r"learner\.options\.decay: Lion has no such option"),
@@ -283,6 +312,10 @@ def test_others_take_what_is_no_matrix_at_the_same_rate_and_need_matrices_beside
     assert (sgd["lr"], sgd["momentum"]) == (0.02, 0.5)
     with pytest.raises(UsageError, match="Muon is to move the matrices, and the network of Quadratic has none"):
         learner_of("torch.optim.Muon", {"lr": 0.02}, Quadratic(), others="torch.optim.SGD")
+    with pytest.raises(
+        UsageError, match=r"2D.*; it takes matrices alone, and learner\.others=torch\.optim\.AdamW takes"
+    ):
+        learner_of("torch.optim.Muon", {"lr": 0.02})
     with pytest.raises(UsageError, match="others_options are for a class of their own"):
         learner_of("torch.optim.SGD", {"lr": 0.02}, others_options={"lr": 0.1})
 
