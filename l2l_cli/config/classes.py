@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from l2l_cli.core.errors import UsageError, did_you_mean
+from l2l_cli.core.nodes import TORCH_OPTIMIZERS
 
 PACKAGE = "l2l_cli"
 
@@ -31,9 +32,6 @@ KINDS = {
     "tasks.images.data.Images": (),
 }
 """Bases of these classes, with the keys of the configuration that are of such a kind alone."""
-
-TORCH_OPTIMIZERS = "torch.optim"
-"""Module whose classes a saved configuration may name as a learner's optimizer."""
 
 EXTRAS = dict.fromkeys(("pytorch_optimizer", "schedulefree"), "optimizers")
 """Packages that presets of ours name, by the extra that installs them."""

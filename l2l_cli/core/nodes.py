@@ -14,6 +14,9 @@ Entries = dict[str, Any]
 CLASS_KEYS = ("optimizer", "others")
 """Keys of a node whose values are classes, where its class takes them, beside ``_target_``."""
 
+TORCH_OPTIMIZERS = "torch.optim"
+"""Module whose classes are a learner's optimizers without further ado: part of torch, as all that this program does."""
+
 
 def classes_in(node: object) -> Iterator[str]:
     """Yield the dotted name of every class that a node, or one within it, names."""

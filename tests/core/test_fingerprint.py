@@ -155,6 +155,7 @@ def test_classes_that_an_option_names_are_code_too(tmp_path, monkeypatch):
     assert set(before) == {"theirs", "more"}
     (tmp_path / "theirs.py").write_text("a = 2\n")
     assert of_code([node])["theirs"] != before["theirs"]
+    assert of_code([{**node, "optimizer": "torch.optim.Muon", "others": "torch.optim.AdamW"}]) == {}
     assert of_code({"choices": {"optimizer": "adam"}, "optimizer": {"lr": 0.1}}) == {}
 
 
