@@ -194,18 +194,14 @@ class TorchOptim(Learner[TorchOptimState]):
             shares = [[value for value in params.values() if (value.dim() == 2) is own] for own in (True, False)]
         if not shares[0]:
             raise UsageError(
-                f"learner.optimizer: {self.recipes[0].kind.__name__} is to move the matrices, and {self._network} has "
-                "none; name the class of learner.others as learner.optimizer"
+                f"learner.optimizer: {self.recipes[0].kind.__name__} is to move the matrices, and the network of "
+                f"{type(self.task).__name__} has none; name the class of learner.others as learner.optimizer"
             )
         fit = Fit(params, [recipe(share) for recipe, share in zip(self.recipes, shares, strict=True) if share])
         rates = [group.get("lr") for optimizer in fit.optimizers for group in optimizer.param_groups]
         if self.schedule != "constant" and None in rates:
             raise UsageError("learner.schedule needs a learning rate to lower, and the class has none in its groups")
         return fit
-
-    @property
-    def _network(self) -> str:
-        return f"the network of {type(self.task).__name__}"
 
     def _try(self) -> None:
         """Make the optimizers of one episode, so that what they refuse is refused before anything is tuned."""

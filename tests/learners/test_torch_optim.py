@@ -211,6 +211,21 @@ class NoClosure(torch.optim.Optimizer):
                 value.data = value.data - group["lr"] * value.grad / (self.count + group["k"]) ** self.slow
 
 
+class Sharp(torch.optim.Optimizer):
+    """Sharpness-aware: the gradient at a place uphill moves the parameters (Foret et al. 2021)."""
+
+    def __init__(self, params, lr=0.1):
+        super().__init__(params, {"lr": lr})
+
+    def step(self, closure):
+        (value,) = self.param_groups[0]["params"]
+        start = value.clone()
+        value.add_(value.grad)
+        with torch.enable_grad():
+            self.last = closure()
+        value.copy_(start - 0.1 * value.grad)
+
+
 class Langevin(torch.optim.Optimizer):
     """It draws at random."""
 
@@ -241,6 +256,22 @@ def test_what_a_class_keeps_on_itself_and_in_its_groups_goes_from_window_to_wind
     assert torch.equal(whole.params["theta"], state.params["theta"])
     with pytest.raises(UsageError, match=r"learner\.options: NoClosure needs lr; give it, as in learner\.options\.lr="):
         learner_of(f"{__name__}.NoClosure", {}, given)
+
+
+def test_a_look_at_another_place_is_on_the_episodes_own_batch_and_counts():
+    given = Quadratic(dimension=2, horizon=T)
+    learner = learner_of(f"{__name__}.Sharp", {}, given)
+    batch = given.sample(E, 0, Phase.META_TRAIN).batch(0)
+    state = learner.init(E, generator(0))
+    after, _ = learner.step(state, batch)
+
+    def gradient(at):
+        at = at.clone().requires_grad_()
+        return torch.autograd.grad(given.loss(given.model({"theta": at}, batch.inputs), batch.targets).sum(), at)[0]
+
+    theta = state.params["theta"]
+    torch.testing.assert_close(after.params["theta"], theta - 0.1 * gradient(theta + gradient(theta)))
+    assert learner.extra_evaluations(after).tolist() == [1.0] * E
 
 
 def test_what_a_class_draws_is_a_function_of_the_seed_and_other_in_each_step_and_episode():
