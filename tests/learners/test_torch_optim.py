@@ -11,17 +11,22 @@ import pytest
 import torch
 from torch import nn
 
-from l2l_cli.config.build import Builder, build
+from l2l_cli.config.build import Builder, build, changed
+from l2l_cli.config.compose import compose
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Batch, Phase
 from l2l_cli.evaluation.score import score
 from l2l_cli.learners.torch_optim import TorchOptim
 from l2l_cli.models.model import Model
+from l2l_cli.runs.building import build_learner, build_task
+from l2l_cli.runs.tuning import tunable
 from l2l_cli.tasks.functions import SemiLinear
 from l2l_cli.tasks.halfplanes import Halfplanes
 from l2l_cli.tasks.quadratic import Quadratic
 from l2l_cli.testing import check_learner
+from tests.cases import OF_CLASSES
+from tests.configured import missing_package
 
 E, T = 2, 12
 TARGET = "l2l_cli.learners.torch_optim.TorchOptim"
@@ -389,3 +394,17 @@ def test_a_class_is_made_once_for_each_episode_and_shown_its_own_batch_alone():
     after, _ = learner.step(start, shown)
     assert torch.equal(after.params["theta"][0], start.params["theta"][0])
     assert not torch.equal(after.params["theta"][1], start.params["theta"][1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tune", ["standard", "all"])
+@pytest.mark.parametrize("name", ["adamw", *OF_CLASSES])
+def test_every_preset_is_tuned_by_options_that_its_class_has(name, tune):
+    if missing := missing_package(name):
+        pytest.skip(f"{missing} is not installed")
+    settings = compose("compare", ["task=digits", f"learner={name}", f"tune={tune}"])
+    points, made = tunable(settings), build_task(settings)
+    assert len(points) == {"standard": 8, "all": 32}[tune]
+    for point in points[:2]:
+        changes = {key.removeprefix("learner."): value for key, value in point.items()}
+        build_learner(settings, made, node=changed(settings.learner, changes, "learner"))
