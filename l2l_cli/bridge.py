@@ -27,7 +27,7 @@ from l2l_cli.commands.outcomes import NoLoss, Outcome
 from l2l_cli.commands.unused import Asked, refuse_unused
 from l2l_cli.config.compose import VERSION_BASE, ConfigError, own_hydra, quoted, search_path, settings_from, usage_error
 from l2l_cli.config.groups import config_root
-from l2l_cli.config.own_task import key_of_word
+from l2l_cli.config.own_task import key_of_word, opened
 from l2l_cli.config.schema import GROUPS, Settings
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.failures import failure_of
@@ -231,7 +231,7 @@ def launch(
     if "-m" in hydra_flags and "WORLD_SIZE" in os.environ:
         raise UsageError("-m under a distributed launcher would start every job on every rank; launch one sweep a rank")
     job = HydraJob(command, flags, config_dir, list(sys.argv), force)
-    overrides = on_the_task_of_runs(flags, overrides)
+    overrides = opened(on_the_task_of_runs(flags, overrides))
     stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
     folder = quoted(f"${{output}}/multirun/{stamp}-{os.getpid()}")
     arguments = [*QUIET, f"hydra.sweep.dir={folder}", *search_path(config_dir), *overrides]

@@ -13,7 +13,7 @@ import typer
 
 from l2l_cli import __version__
 from l2l_cli.completion import complete_artefacts, complete_contenders, complete_overrides, complete_papers
-from l2l_cli.config.groups import options, papers
+from l2l_cli.config.groups import ALL, is_class, options, papers
 from l2l_cli.config.schema import ReproduceRequest
 from l2l_cli.core.errors import UsageError, did_you_mean
 from l2l_cli.core.failures import failure_of
@@ -155,7 +155,9 @@ def compare(
     contenders: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Names of learners, folders of finished runs, and overrides.", autocompletion=complete_contenders
+            help="Names of learners, folders of finished runs, and overrides; `all` is every hand-made learner that "
+            "fits, and a class of torch.optim.Optimizer is one, as in torch.optim.NAdam.",
+            autocompletion=complete_contenders,
         ),
     ] = None,
     multirun: Multirun = False,
@@ -177,17 +179,17 @@ def compare(
 
 def _sort(words: list[str], config_dir: str | None) -> tuple[list[str], list[str], list[str]]:
     """Return overrides, learners and run folders apart."""
-    known = options("learner", config_dir)
+    known = [ALL, *options("learner", config_dir)]
     overrides = [word for word in words if _is_override(word) and not (Path(word) / "run.json").is_file()]
     rest = [word for word in words if word not in overrides]
     for word in rest:
-        if word not in known and not Path(word).is_dir():
+        if word not in known and not Path(word).is_dir() and not is_class(word):
             raise UsageError(
                 f"{word!r} is neither a learner nor a run folder{did_you_mean(word, known)} "
                 f"(learners: {', '.join(known)})"
             )
-    learners = [word for word in rest if word in known]
-    return overrides, learners, [word for word in rest if word not in known]
+    learners = [word for word in rest if word in known or (is_class(word) and not Path(word).is_dir())]
+    return overrides, learners, [word for word in rest if word not in learners]
 
 
 def _is_override(word: str) -> bool:

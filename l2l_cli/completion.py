@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from l2l_cli.config.groups import options, papers, recipes
+from l2l_cli.config.groups import ALL, options, papers, recipes
 from l2l_cli.config.schema import GROUPS
 
 
@@ -37,7 +37,7 @@ def _choices(group: str) -> list[str]:
 
 def complete_contenders(context: typer.Context, incomplete: str) -> list[str]:
     """Complete names of learners, and overrides."""
-    known = [] if _split_off(context, incomplete) else options("learner")
+    known = [] if _split_off(context, incomplete) else [ALL, *options("learner")]
     return [name for name in known if name.startswith(incomplete)] + complete_overrides(context, incomplete)
 
 

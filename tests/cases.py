@@ -37,7 +37,7 @@ from l2l_cli.optimizers.smorms3 import Smorms3
 from l2l_cli.tasks.base import Task
 from l2l_cli.tasks.functions import Booleans, QuadraticFunction
 from l2l_cli.tasks.halfplanes import Halfplanes
-from tests.configured import is_of_images, learner_of, task_of
+from tests.configured import is_of_images, learner_of, node_of, task_of
 from tests.image_tasks import ON_DISK, image_task
 
 
@@ -141,6 +141,9 @@ LEARNERS: dict[str, Callable[[Task], Learner[Any]]] = {
     "learned_init-fixed": lambda task: LearnedInit(task, 0.3, "fixed"),
 }
 
+OF_CLASSES = [name for name in options("learner") if "optimizer" in node_of("learner", name)]
+"""Learners by classes of torch.optim.Optimizer, which take a second to load and are never learned."""
+
 HIDING = ["halfplanes", "halfplanes-interleaved"]
 FUNCTION_TASKS = [name for name in TASKS if name.startswith(("b14", "b16", "semilinear", "quadratic_function"))]
 STATIONARY = [name for name in FUNCTION_TASKS if "switching" not in name]
@@ -157,6 +160,8 @@ def is_worth_its_time(task: str, learner: str) -> bool:
     """Whether a learner's code does on a task what it does on no other of these."""
     if learner.startswith(("weights_in_cell-", "learned_init-")):
         return task == "halfplanes"
+    if learner in OF_CLASSES and learner != "torch_optim":
+        return task in ("halfplanes-interleaved", "digits-convnet")
     if task in OTHER_NETWORKS:
         return learner == "sgd" or (learner == "coordinatewise_lstm-second-order" and task not in options("task"))
     return True
@@ -197,6 +202,6 @@ def _is_learned(name: str) -> bool:
     raise AssertionError(f"{name} refuses every task")
 
 
-LEARNED = [name for name in LEARNERS if _is_learned(name)]
+LEARNED = [name for name in LEARNERS if name not in OF_CLASSES and _is_learned(name)]
 CUT = {"lstm1997-truncated", "learned_init-first-order", "mlhf", "mlhf-log"}
 """Learners whose gradient is cut by design, so that no finite difference is their meta-gradient."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from l2l_cli.config.build import build, changed
 from l2l_cli.config.groups import config_root
+from l2l_cli.core.nodes import classes_in
 from l2l_cli.learners.base import Learner
 from l2l_cli.tasks.base import Task
 
@@ -44,7 +46,8 @@ LEARNER_SIZES: dict[str, dict[str, Any]] = {
     "coordinatewise_lstm_momenta": {"rule.hidden": 3},
     "coordinatewise_lstm_averaging": {"rule.hidden": 3, "rule.averaged": 2},
     "coordinatewise_lstm_per_type": {"rule.conv.hidden": 2, "rule.fc.hidden": 3},
-    **{rule: {"rule.lr": 0.1} for rule in ("sgd", "momentum", "nesterov", "rmsprop", "adam")},
+    **{rule: {"rule.lr": 0.1} for rule in ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw")},
+    **{rule: {"options.lr": 0.1} for rule in ("torch_optim", "muon", "soap", "lion", "schedule_free")},
     "lbfgs": {"rule.history": 3},
     "mlhf": {"rule.iterations": 2},
     "hessian_free": {"rule.iterations": 2},
@@ -77,6 +80,12 @@ def _merged(group: str, name: str) -> DictConfig:
     merged = OmegaConf.merge(*(_merged(group, base) for base in bases), node.get(group, node))
     assert isinstance(merged, DictConfig)
     return merged
+
+
+def missing_package(learner: str) -> str | None:
+    """The package that a file of conf/learner needs and that is not installed, if there is one."""
+    tops = {name.split(".")[0] for name in classes_in(node_of("learner", learner))}
+    return next((top for top in sorted(tops) if find_spec(top) is None), None)
 
 
 def is_of_images(task: str) -> bool:

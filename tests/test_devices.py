@@ -12,7 +12,7 @@ from l2l_cli.core.types import Phase
 from l2l_cli.meta.gradient_training import MetaTraining
 from l2l_cli.meta.plan import MetaPlan
 from tests.cases import LEARNERS, TASKS, is_refused
-from tests.configured import node_of
+from tests.configured import missing_package, node_of
 from tests.stand_in import MixedDevices, StandIn, stand_in
 
 STEPS = 2
@@ -28,6 +28,7 @@ LIKE_OTHERS = {
 
 IN_NUMPY = {"base._appended", "base._answers", "base.<genexpr>"}
 SOLVING = {"program_writer._plain", "solvers.conjugate_gradient"}
+IN_TORCH = {"torch_optim._stepped", "torch_classes.<genexpr>"}
 WAITS: dict[str, set[str]] = {
     "conjugate_gradient": {"line_search.backtrack"},
     "lbfgs": {"line_search.backtrack"},
@@ -36,8 +37,11 @@ WAITS: dict[str, set[str]] = {
     **dict.fromkeys(("hessian_free", "hessian_free_lm", "mlhf"), SOLVING),
     **dict.fromkeys(("logistic_regression", "logistic_regression_cv", "linear_svm", "rbf_svm"), IN_NUMPY),
     **dict.fromkeys(("gaussian_process", "mlp_epochs"), IN_NUMPY),
+    "muon": {"torch_optim._stepped"},
+    **dict.fromkeys(("lion", "schedule_free", "soap"), IN_TORCH),
+    "torch_optim": IN_TORCH | {"torch_classes.step"},  # Adagrad counts its steps on the device
 }
-"""Functions in which a learner waits for the device: searches that end when they have found, and fits by others."""
+"""Functions in which a learner waits for the device: searches that end when they have found, and what others do."""
 
 
 TRIED = {"manner._same", "recorder._try"}
@@ -67,6 +71,8 @@ def test_a_task_keeps_to_one_device(task):
 
 @pytest.mark.parametrize("learner", options("learner"))
 def test_a_learner_keeps_to_one_device_and_waits_for_it_where_it_must(learner):
+    if missing := missing_package(learner):
+        pytest.skip(f"{missing} is not installed")
     task = next(name for name in ("halfplanes", "b14", "semilinear") if not is_refused(name, learner))
     with stand_in() as device:
         assert set(one_window(task, learner, device)) == WAITS.get(learner, set())

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from l2l_cli.commands.unused import Asked, refuse_unused
-from l2l_cli.config.groups import options
+from l2l_cli.config.groups import ALL, contenders_of, options
 from l2l_cli.config.own_task import OWN_TASK, changes_of_task, task_was_chosen
 from l2l_cli.config.schema import ReproduceRequest, Settings
 from l2l_cli.core.errors import UsageError
@@ -59,11 +59,11 @@ def wanted(settings: Settings, learners: list[str], has_runs: bool) -> dict[str,
         UsageError: There is nobody to compare.
     """
     asked = {str(name): [str(item) for item in items] for name, items in settings.contenders.items()}
-    asked |= {name: [f"learner={name}"] for name in learners}
+    asked |= contenders_of(learners, settings.config_dir)
     if not asked and not has_runs:
         raise UsageError(
             "nothing to compare: give at least one run folder or learner name "
-            f"(learners: {', '.join(options('learner'))})"
+            f"(learners: {', '.join(options('learner'))}; {ALL} is every hand-made one that fits)"
         )
     return asked
 

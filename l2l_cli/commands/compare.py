@@ -12,6 +12,7 @@ import pandas as pd
 from l2l_cli.commands import held_out
 from l2l_cli.commands.checks import wanted
 from l2l_cli.commands.figures import contenders_figure
+from l2l_cli.commands.invited import Invited
 from l2l_cli.commands.stored import say_known
 from l2l_cli.config.build import Builder, build
 from l2l_cli.config.compose import identity_of
@@ -34,13 +35,13 @@ from l2l_cli.results.store import Store
 from l2l_cli.results.tables import frame_table
 from l2l_cli.results.terminal import console
 from l2l_cli.runs.aside import settled
-from l2l_cli.runs.building import build_learner, build_task, prepare, run_facts, store_of
+from l2l_cli.runs.building import build_task, prepare, run_facts, store_of
 from l2l_cli.runs.contenders import hand_made_contender, identity_of_task, learned_contender, plan_of
 from l2l_cli.runs.folders import label_of, load_run, warn_of_changes, with_task_of
 from l2l_cli.runs.loading import load_learner
 from l2l_cli.runs.memory import refuse_excess_of_scoring
 from l2l_cli.runs.progress import Reporter
-from l2l_cli.runs.tuning import hand_made, tunable
+from l2l_cli.runs.tuning import tunable
 from l2l_cli.tasks.base import Task
 
 CHECKPOINTS = (0.05, 0.2, 0.5, 1.0)
@@ -61,6 +62,7 @@ class Comparing(NamedTuple):
         parents: Folders of the finished runs.
         units: Each contender on the task.
         store: Store of scores and trials.
+        left_out: Reason why a learner does not take part, by name, of those that ``all`` stands for.
     """
 
     settings: Settings
@@ -68,6 +70,7 @@ class Comparing(NamedTuple):
     parents: list[Path]
     units: list[Unit]
     store: Store
+    left_out: Mapping[str, str]
 
 
 def plan(settings: Settings, learners: list[str], runs: list[str], trust: list[str]) -> Comparing:
@@ -79,24 +82,21 @@ def plan(settings: Settings, learners: list[str], runs: list[str], trust: list[s
     settings = _completed(settings, finished)
     builder = Builder(trust)
     task = build_task(settings, builder if ours else build)
-    asked = wanted(settings, learners, bool(runs))
+    invited = Invited.to(wanted(settings, learners, bool(runs)), learners, settings, task)
     common = [word for word in settings.overrides if key_of_word(word).startswith("learner.")]
     identity = identity_of(settings, "evaluation", "tune", "meta") | {
-        "contenders": asked,
+        "contenders": invited.asked,
         **({"learner": common} if common else {}),
         "runs": [folder.path.name for folder, _ in finished],
     }
     store = store_of(settings)
     learned = _meta_trained(finished, task, builder)
-    prepared = {name: hand_made(name, overrides, settings, task) for name, overrides in asked.items()}
-    for one in prepared.values():
-        refuse_excess_of_scoring(settings, build_learner(one, task))
-    contenders = [*learned, *(_hand_made(name, one, settings, store) for name, one in prepared.items())]
+    contenders = [*learned, *(_hand_made(name, one, settings, store) for name, one in invited.prepared.items())]
     steps = settings.evaluation.steps or task.horizon
     problem = Problem("", task, steps, plan_of(settings), identity_of_task(settings, task))
     parents = [folder.path for folder, _ in finished]
     units = units_of(contenders, [problem])
-    return Comparing(settings, identity | read_by(units), parents, units, store)
+    return Comparing(settings, identity | read_by(units), parents, units, store, invited.left_out)
 
 
 def run(settings: Settings, learners: list[str], runs: list[str], trust: list[str]) -> dict[str, Any]:
@@ -105,6 +105,8 @@ def run(settings: Settings, learners: list[str], runs: list[str], trust: list[st
     settings, task = planned.settings, planned.units[0].problem.task
     root = Path(settings.output) / "compare"
     folder = RunFolder.claim(root, settings.run_name, planned.identity, settings.overrides)
+    for name, why in planned.left_out.items():
+        print(f"left out: {name}: {why}")
     with folder.lock(), ending(folder):
         folder.begin(parents=[str(path) for path in planned.parents], **run_facts(settings))
         say_known(planned.units, planned.store, "contenders")
@@ -226,6 +228,7 @@ def _score(folder: RunFolder, planned: Comparing) -> tuple[dict[str, Standing], 
     if task.spec.hides:
         table["difference from the lowest, paired"] = held_out.against_the_best(standings)
         opening.append(held_out.MEANING)
+    opening += [f"Left out of all: {name}: {why}." for name, why in planned.left_out.items()]
     warnings = [f"**{warning}**: a wider grid may serve it better." for warning in _edges(standings)]
     with LEDGER.of("drawing"):
         figure = contenders_figure(metrics.read(), standings, folder.path)

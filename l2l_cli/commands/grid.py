@@ -16,6 +16,7 @@ from l2l_cli.commands.figures import grid_figure, horizon_names
 from l2l_cli.commands.stored import say_known
 from l2l_cli.config.build import Builder
 from l2l_cli.config.compose import identity_of
+from l2l_cli.config.groups import contender_words
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.files import atomic_write
 from l2l_cli.core.ledger import LEDGER
@@ -128,7 +129,7 @@ def run(grid: Grid, store: Store) -> dict[str, Any]:
 
 def _rival(name: str, settings: Settings, tasks: Sequence[Task], store: Store) -> Contender:
     """Compose a rival's settings, and see that it builds for every problem before anything is scored."""
-    composed = hand_made(name, [f"learner={name}"], settings, tasks[0])
+    composed = hand_made(name, contender_words(name, settings.config_dir), settings, tasks[0])
     criterion = settings.tune.criterion or ("held_out" if tasks[0].spec.hides else "final")
     composed = replace(composed, tune=replace(composed.tune, criterion=criterion))
     tunable(composed)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from l2l_cli.config.compose import compose
+from l2l_cli.config.groups import contenders_of
 from l2l_cli.config.own_task import key_of_word, task_was_chosen
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError
@@ -28,7 +29,7 @@ class Asked(NamedTuple):
         """The overrides of each hand-made contender or rival."""
         named = [*self.flags.get("learners", []), *self.settings.evaluation.against]
         own = self.settings.contenders.values() if "learners" in self.flags else ()
-        return [*([f"learner={name}"] for name in named), *(list(map(str, items)) for items in own)]
+        return [*contenders_of(named, self.settings.config_dir).values(), *(list(map(str, items)) for items in own)]
 
     @property
     def takes_learner(self) -> bool:

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from l2l_cli.config.classes import find_class
 from l2l_cli.core.errors import UsageError, did_you_mean
-from l2l_cli.core.nodes import Entries, Node
+from l2l_cli.core.nodes import CLASS_KEYS, Entries, Node
 
 
 class Builder:
@@ -54,14 +54,29 @@ class Builder:
         parameters = inspect.signature(target).parameters
         given = {name: value for name, value in self.offered.items() if name in parameters} | given
         entries = self._handed_down(node, target, [name for name in parameters if name not in given], path)
-        arguments = {
-            name: self(value, f"{path}.{name}") if _is_node(value) else value for name, value in entries.items()
-        }
+        hints = typing.get_type_hints(target.__init__)
+        arguments = {name: self._argument(name, value, hints.get(name), path) for name, value in entries.items()}
         _check(target, arguments, given, path)
         try:
             return target(**arguments, **given)
         except ValueError as error:
             raise UsageError(f"{path}: {error}") from error
+
+    def _argument(self, name: str, value: object, hint: object, path: str) -> object:
+        """Return a node's object, the class that a name stands for where one is taken, or else the value itself.
+
+        Raises:
+            UsageError: See ``__call__``.
+        """
+        if isinstance(value, Mapping) and "_target_" in value:
+            return self(value, f"{path}.{name}")
+        kinds = [one for one in (hint, *typing.get_args(hint)) if typing.get_origin(one) is type]
+        if name not in CLASS_KEYS or not isinstance(value, str) or not kinds:
+            return value
+        found, base = find_class(value, path, self.trust, name), typing.get_args(kinds[0])[0]
+        if not issubclass(found, base):
+            raise UsageError(f"{path}.{name}: {value} is no {base.__name__}; name a class that is derived from one")
+        return found
 
     def _handed_down(self, node: Node, target: type[Any], settable: Sequence[str], path: str) -> Entries:
         """Return a node's entries, those that its class does not take inside the node whose class does.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from l2l_cli.core.errors import UsageError, did_you_mean
+from l2l_cli.core.nodes import TORCH_OPTIMIZERS
 
 PACKAGE = "l2l_cli"
 
@@ -32,6 +33,9 @@ KINDS = {
 }
 """Bases of these classes, with the keys of the configuration that are of such a kind alone."""
 
+EXTRAS = dict.fromkeys(("pytorch_optimizer", "schedulefree"), "optimizers")
+"""Packages that presets of ours name, by the extra that installs them."""
+
 _FOLDERS: list[Path] = []
 """Folder of ``--config-dir``, if there is one."""
 
@@ -52,33 +56,35 @@ def add_folder(folder: Path) -> None:
     sys.path.append(str(folder))
 
 
-def find_class(dotted: str, path: str, trust: Sequence[str] | None) -> type[Any]:
+def find_class(dotted: str, path: str, trust: Sequence[str] | None, key: str = "_target_") -> type[Any]:
     """Return the class of a dotted name.
 
     Args:
         dotted: The name, as package.module.Class.
         path: Key of its node in the configuration, for messages.
         trust: Packages beside l2l_cli whose classes a saved configuration may name; None is for what the user typed.
+        key: Key of the node that names it; where it is another than ``_target_``, torch's optimizers are trusted.
 
     Raises:
         UsageError: There is no such class, or a saved configuration may not name it.
     """
     module, _, name = dotted.rpartition(".")
     if not all(part.isidentifier() for part in dotted.split(".")) or not module:
-        raise UsageError(f"{path}._target_ must be package.module.Class, not {dotted!r}")
+        raise UsageError(f"{path}.{key} must be package.module.Class, not {dotted!r}")
     package, *rooms = module.split(".")
-    if trust is not None and package != PACKAGE and package not in trust:
+    known = key != "_target_" and module == TORCH_OPTIMIZERS
+    if trust is not None and package != PACKAGE and package not in trust and not known:
         raise UsageError(
             f"the saved {path} names {dotted}, which is not part of l2l; pass --trust {package} if you trust that code"
         )
     if trust is not None and package == PACKAGE and (not rooms or rooms[0] not in ROOMS):
         raise _not_for_saved(path, dotted)
     _see_that_it_is_the_users(package)
-    found = getattr(_imported(module, path), name, None)
+    found = getattr(_imported(module, f"{path}.{key}"), name, None)
     if not inspect.isclass(found):
-        known = [key for key, value in vars(sys.modules[module]).items() if inspect.isclass(value)]
-        raise UsageError(f"{path}._target_: {module} has no class {name!r}{did_you_mean(name, known)}")
-    if trust is not None and not _may_be_saved(found, path, trust):
+        others = [name for name, value in vars(sys.modules[module]).items() if inspect.isclass(value)]
+        raise UsageError(f"{path}.{key}: {module} has no class {name!r}{did_you_mean(name, others)}")
+    if trust is not None and not known and not _may_be_saved(found, path, trust):
         raise _not_for_saved(path, dotted)
     return found
 
@@ -115,8 +121,8 @@ def _see_that_it_is_the_users(package: str) -> None:
             )
 
 
-def _imported(module: str, path: str) -> Any:
-    """Import a module.
+def _imported(module: str, key: str) -> Any:
+    """Import a module that a key of the configuration names.
 
     Raises:
         UsageError: There is no such module, or it imports one that is not there.
@@ -129,8 +135,12 @@ def _imported(module: str, path: str) -> Any:
     except ModuleNotFoundError as error:
         missing = error.name or ""
         if not f"{module}.".startswith(f"{missing}."):
-            raise UsageError(f"{path}._target_: {module} imports {missing}, which is not installed") from error
+            raise UsageError(f"{key}: {module} imports {missing}, which is not installed") from error
+        if missing in EXTRAS:
+            raise UsageError(
+                f"{key}: {missing} is not installed; get it by pip install 'l2l-cli[{EXTRAS[missing]}]'"
+            ) from error
         where = (
             f"in --config-dir {_FOLDERS[0]}" if _FOLDERS else "among what is installed; --config-dir says where else"
         )
-        raise UsageError(f"{path}._target_: there is no module {missing!r} {where}") from error
+        raise UsageError(f"{key}: there is no module {missing!r} {where}") from error

@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from l2l_cli.config.classes import add_folder
 from l2l_cli.config.groups import config_root, options, papers, recipes
+from l2l_cli.config.own_task import opened
 from l2l_cli.config.saved import refuse_references, upgraded
 from l2l_cli.config.schema import GROUPS, Row, Settings
 from l2l_cli.config.user_folder import UserFolder
@@ -85,7 +86,8 @@ def _composed(command: str, overrides: Sequence[str], config_dir: str | None) ->
     """Return what Hydra composes, and the choice made in each group."""
     try:
         with own_hydra():
-            cfg = hydra_compose(command, [*overrides, *search_path(config_dir)], return_hydra_config=True)
+            words = [*opened(overrides), *search_path(config_dir)]
+            cfg = hydra_compose(command, words, return_hydra_config=True)
     except ConfigError as error:
         raise usage_error(error, overrides, config_dir) from error
     choices = {group: cfg.hydra.runtime.choices.get(group) for group in GROUPS}

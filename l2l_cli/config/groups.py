@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from pathlib import Path
 
 
@@ -17,6 +19,32 @@ def options(group: str, config_dir: str | None = None) -> list[str]:
     roots = [config_root(), *([Path(config_dir)] if config_dir else [])]
     names = {path.stem for root in roots for path in (root / group).glob("*.yaml")}
     return sorted(name for name in names if not name.startswith("_"))
+
+
+ANY_CLASS = "torch_optim"
+"""Learner that takes any class of ``torch.optim.Optimizer``."""
+
+ALL = "all"
+"""Name that stands for every hand-made learner that fits a task, among the contenders of ``compare``."""
+
+
+def contenders_of(names: Collection[str], config_dir: str | None = None) -> dict[str, list[str]]:
+    """Return the overrides of hand-made contenders by name; all learners in place of ``ALL``."""
+    given = [name for name in names if name != ALL]
+    known = options("learner", config_dir) if ALL in names else []
+    return {name: contender_words(name, config_dir) for name in [*given, *known]}
+
+
+def contender_words(name: str, config_dir: str | None = None) -> list[str]:
+    """Return the overrides of a hand-made contender: a learner, or a class of ``torch.optim.Optimizer``."""
+    if is_class(name) and name not in options("learner", config_dir):
+        return [f"learner={ANY_CLASS}", f"learner.optimizer={name}"]
+    return [f"learner={name}"]
+
+
+def is_class(word: str) -> bool:
+    """Return whether a word reads like the dotted name of a class, as in torch.optim.NAdam."""
+    return re.fullmatch(r"(?:[^\W\d]\w*\.)+[A-Z]\w*", word) is not None
 
 
 def recipes(config_dir: str | None = None) -> list[str]:

@@ -12,10 +12,18 @@ from l2l_cli.core.nodes import Node
 OWN_TASK = "task=of_the_run"
 """Override that takes the task of a finished run; it stands before what the user typed."""
 
+FREE = tuple(f"learner.{key}{sign}" for key in ("options", "others_options") for sign in ".=")
+"""Beginnings of overrides that need no "+" to add a key."""
+
 
 def key_of_word(word: str) -> str:
     """Return the key or group that an override is for, as "task.hidden" of "+task.hidden=[4]"."""
     return word.lstrip("+~").split("=")[0].split("@")[0]
+
+
+def opened(overrides: Iterable[str]) -> list[str]:
+    """Return overrides that may add what a class has as options of its own, which no file of ours can list."""
+    return [f"++{word}" if word.startswith(FREE) else word for word in overrides]
 
 
 def task_was_chosen(overrides: Iterable[str]) -> bool:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 from l2l_cli.core.files import atomic_write, cache_folder
+from l2l_cli.core.nodes import TORCH_OPTIMIZERS, classes_in
 
 LIBRARIES = ("site-packages", "dist-packages")
 """Names of folders in which packages are installed; their modules have their own file alone as a fingerprint."""
@@ -23,34 +24,22 @@ TICK = 2.0
 
 
 def of_code(node: object) -> dict[str, str]:
-    """Return a fingerprint of the source of each module outside of l2l that a node names by a ``_target_``.
+    """Return a fingerprint of the source of each module outside of l2l of which a node names a class.
 
     Beside the module's own file it covers what the module most likely uses: all of its package, or for a module in no
-    package the others beside it.  Of what is installed it is the module's own file.  A module that is not found, or has
-    no source, has the fingerprint ``NO_SOURCE``.
+    package the others beside it.  Of what is installed it is the module's own file, and of a package itself its
+    version, too; torch's optimizers have none, as torch itself has none.  A module that is not found, or has no source,
+    has the fingerprint ``NO_SOURCE``.
 
     Args:
         node: Mappings and lists, nested to any depth.
     """
-    modules = {target.rpartition(".")[0] for target in _targets(node)}
+    modules = {target.rpartition(".")[0] for target in classes_in(node)}
     return {
-        name: _digest((str(path.name), path.read_bytes()) for path in _sources(name))
+        name: _digest([*((path.name, path.read_bytes()) for path in _sources(name)), *_versions(name)])
         for name in sorted(modules)
-        if name and name.split(".")[0] != __name__.split(".")[0]
+        if name and name.split(".")[0] != __name__.split(".")[0] and name != TORCH_OPTIMIZERS
     }
-
-
-def _targets(node: object) -> Iterator[str]:
-    """Yield every ``_target_`` of a node."""
-    if isinstance(node, Mapping):
-        for name, value in node.items():
-            if name == "_target_":
-                yield str(value)
-            else:
-                yield from _targets(value)
-    elif isinstance(node, list | tuple):
-        for value in node:
-            yield from _targets(value)
 
 
 def _sources(module: str) -> list[Path]:
@@ -65,6 +54,15 @@ def _sources(module: str) -> list[Path]:
     if top is not None and top.submodule_search_locations:
         return sorted(path for place in top.submodule_search_locations for path in Path(place).rglob("*.py"))
     return sorted(own.parent.glob("*.py"))
+
+
+def _versions(module: str) -> list[tuple[str, bytes]]:
+    """Return the name and version of an installed package that is named itself, as its folder of metadata has them."""
+    own, top = _spec(module), _spec(module.split(".")[0])
+    if own is None or not own.submodule_search_locations or top is None or not top.origin:
+        return []
+    place = Path(top.origin).parent.parent
+    return [(found.name, b"") for found in sorted(place.glob(f"{top.name}-*.dist-info"))]
 
 
 def _spec(module: str) -> ModuleSpec | None:

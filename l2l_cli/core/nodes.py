@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 Node = Mapping[str, Any]
@@ -10,3 +10,22 @@ Node = Mapping[str, Any]
 
 Entries = dict[str, Any]
 """A mapping that whoever holds it may change."""
+
+CLASS_KEYS = ("optimizer", "others")
+"""Keys of a node whose values are classes, where its class takes them, beside ``_target_``."""
+
+TORCH_OPTIMIZERS = "torch.optim"
+"""Module whose classes are a learner's optimizers without further ado: part of torch, as all that this program does."""
+
+
+def classes_in(node: object) -> Iterator[str]:
+    """Yield the dotted name of every class that a node, or one within it, names."""
+    if isinstance(node, Mapping):
+        for name, value in node.items():
+            if name == "_target_" or (name in CLASS_KEYS and isinstance(value, str) and "." in value):
+                yield str(value)
+            else:
+                yield from classes_in(value)
+    elif isinstance(node, list | tuple):
+        for value in node:
+            yield from classes_in(value)

@@ -1,4 +1,4 @@
-"""Adam; updates as in ``torch.optim.Adam``."""
+"""Adam and AdamW; updates as in ``torch.optim.Adam`` and ``torch.optim.AdamW``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from l2l_cli.core.types import Params
-from l2l_cli.optimizers.base import FirstOrder, decayed, fraction, positive, zeros
+from l2l_cli.models.point import Point
+from l2l_cli.optimizers.base import FirstOrder, Optimizer, decayed, fraction, positive, zeros
 
 
 class Moments(NamedTuple):
@@ -33,16 +34,59 @@ class Adam(FirstOrder[Moments]):
 
     def init(self, params: Params) -> Moments:
         """Start from zero moments."""
-        # float64: Adam's bias correction at step 10⁷ needs the count exactly.  On the CPU: reading it waits for no GPU.
-        return Moments(zeros(params), zeros(params), torch.zeros((), dtype=torch.float64, device="cpu"))
+        return _at_rest(params)
 
     def update(self, grad: Params, memory: Moments) -> tuple[Params, Moments]:
         """Return −lr · m̂ / (√v̂ + epsilon)."""
-        steps = memory.steps + 1
-        first = decayed(memory.first, grad, self.beta1, 1.0 - self.beta1)
-        squares = {name: value.square() for name, value in grad.items()}
-        second = decayed(memory.second, squares, self.beta2, 1.0 - self.beta2)
-        rate = -self.lr / (1.0 - self.beta1 ** steps.item())
-        correction = (1.0 - self.beta2 ** steps.item()) ** 0.5
-        displacement = {name: rate * first[name] / (second[name].sqrt() / correction + self.epsilon) for name in grad}
-        return displacement, Moments(first, second, steps)
+        return _moved(grad, memory, self)
+
+
+class AdamW(Optimizer[Moments]):
+    """θ ← θ − lr · (weight_decay · θ + m̂ / (√v̂ + epsilon)): Adam with a weight decay that is no part of the moments.
+
+    It needs θ, so that it is no rule for φ, as Adam is.
+
+    Source: Loshchilov and Hutter 2019, algorithm 2, with the decay multiplied by the learning rate as torch has it.
+    """
+
+    def __init__(
+        self,
+        lr: float = 1e-3,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__()
+        positive(lr=lr, epsilon=epsilon)
+        fraction(beta1=beta1, beta2=beta2)
+        if weight_decay < 0:
+            raise ValueError(f"weight_decay must not be negative, not {weight_decay}")
+        self.lr, self.beta1, self.beta2, self.epsilon, self.weight_decay = lr, beta1, beta2, epsilon, weight_decay
+
+    def init(self, params: Params) -> Moments:
+        """Start from zero moments."""
+        return _at_rest(params)
+
+    def step(self, point: Point, memory: Moments) -> tuple[Params, Moments]:
+        """Decay the parameters, and move them as Adam does."""
+        displacement, memory = _moved(point.grad, memory, self)
+        kept = 1.0 - self.lr * self.weight_decay
+        return {name: kept * value + displacement[name] for name, value in point.params.items()}, memory
+
+
+def _at_rest(params: Params) -> Moments:
+    # float64: Adam's bias correction at step 10⁷ needs the count exactly.  On the CPU: reading it waits for no GPU.
+    return Moments(zeros(params), zeros(params), torch.zeros((), dtype=torch.float64, device="cpu"))
+
+
+def _moved(grad: Params, memory: Moments, rule: Adam | AdamW) -> tuple[Params, Moments]:
+    """Return −lr · m̂ / (√v̂ + epsilon), and the next moments."""
+    steps = memory.steps + 1
+    first = decayed(memory.first, grad, rule.beta1, 1.0 - rule.beta1)
+    squares = {name: value.square() for name, value in grad.items()}
+    second = decayed(memory.second, squares, rule.beta2, 1.0 - rule.beta2)
+    rate = -rule.lr / (1.0 - rule.beta1 ** steps.item())
+    correction = (1.0 - rule.beta2 ** steps.item()) ** 0.5
+    displacement = {name: rate * first[name] / (second[name].sqrt() / correction + rule.epsilon) for name in grad}
+    return displacement, Moments(first, second, steps)

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from l2l_cli.config.schema import Settings
-from l2l_cli.core.nodes import Node
+from l2l_cli.core.nodes import Node, classes_in
 from l2l_cli.learners.base import Learner
 from l2l_cli.meta.backprop import Backprop
 from l2l_cli.meta.contracts.estimators import check_estimator
@@ -102,11 +102,8 @@ def _once(node: Node, *besides: object) -> Iterator[bool]:
 
 
 def is_foreign(node: object) -> bool:
-    """Return whether a node, or one within it, names a class from outside of this program."""
-    if isinstance(node, Mapping):
-        target = str(node.get("_target_", "l2l_cli"))
-        return target.split(".")[0] != "l2l_cli" or any(map(is_foreign, node.values()))
-    return isinstance(node, list) and any(map(is_foreign, node))
+    """Return whether a node, or one within it, names a class from outside of this program and of torch."""
+    return any(name.split(".")[0] not in ("l2l_cli", "torch") for name in classes_in(node))
 
 
 def _without_rates(node: object) -> object:

@@ -145,3 +145,26 @@ def test_looking_for_the_source_of_a_module_runs_nothing(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     found = of_code([{"_target_": "stranger.rule.Rule"}, {"_target_": "nowhere.at.All"}])
     assert len(set(found.values())) == 2
+
+
+def test_classes_that_an_option_names_are_code_too(tmp_path, monkeypatch):
+    node = {"_target_": "l2l_cli.learners.torch_optim.TorchOptim", "optimizer": "theirs.Rule", "others": "more.Rule"}
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "theirs.py").write_text("a = 1\n")
+    before = of_code([node])
+    assert set(before) == {"theirs", "more"}
+    (tmp_path / "theirs.py").write_text("a = 2\n")
+    assert of_code([node])["theirs"] != before["theirs"]
+    assert of_code([{**node, "optimizer": "torch.optim.Muon", "others": "torch.optim.AdamW"}]) == {}
+    assert of_code({"choices": {"optimizer": "adam"}, "optimizer": {"lr": 0.1}}) == {}
+
+
+def test_an_installed_package_that_is_named_itself_is_known_by_its_version(tmp_path, monkeypatch):
+    place = tmp_path / "site-packages"
+    (place / "theirs").mkdir(parents=True)
+    (place / "theirs" / "__init__.py").write_text("from theirs.rule import Rule\n")
+    (place / "theirs-1.0.dist-info").mkdir()
+    monkeypatch.syspath_prepend(place)
+    before = of_code({"optimizer": "theirs.Rule"})
+    (place / "theirs-1.0.dist-info").rename(place / "theirs-1.1.dist-info")
+    assert of_code({"optimizer": "theirs.Rule"}) != before

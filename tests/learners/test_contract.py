@@ -13,7 +13,8 @@ from l2l_cli.core.types import Batch, Phase
 from l2l_cli.learners.descent import Descent
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
 from l2l_cli.tasks.quadratic import Quadratic
-from tests.cases import HIDING, LEARNERS, PAIRS, TASKS, is_refused, pair_of
+from tests.cases import HIDING, LEARNERS, OF_CLASSES, PAIRS, TASKS, is_refused, pair_of
+from tests.configured import missing_package
 
 E, T = 3, 4
 
@@ -126,6 +127,8 @@ def test_state_survives_flattening(setting):
 
 @pytest.mark.parametrize("name", LEARNERS)
 def test_every_learner_fits_some_task(name, double):
+    if name in OF_CLASSES and (missing := missing_package(name)):
+        pytest.skip(f"{missing} is not installed")
     fitting = (task for task, learner in PAIRS if learner == name and not is_refused(task, learner))
     assert next(fitting, None) is not None
 

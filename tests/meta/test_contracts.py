@@ -14,6 +14,7 @@ from l2l_cli.meta.backprop import Backprop
 from l2l_cli.meta.contracts.hidden import check_nothing_hidden
 from l2l_cli.testing import ContractError, check_learner, check_task
 from tests.cases import PAIRS, TASKS, is_refused, pair_of
+from tests.configured import missing_package
 from tests.meta import zoo
 from tests.meta.zoo import BAD_LEARNERS, BAD_RULES, BAD_TASKS, GOOD_RULES, GOOD_TASKS, Averages, Fit
 
@@ -78,6 +79,8 @@ def test_every_task_of_ours_passes(name):
 @pytest.mark.parametrize("name", options("learner"))
 def test_every_learner_of_ours_passes(name):
     """On the first task whose data it takes."""
+    if missing := missing_package(name):
+        pytest.skip(f"{missing} is not installed")
     for task, _ in (one for one in PAIRS if one[1] == name and not is_refused(*one)):
         try:
             check_learner(pair_of(task, name)[1])

@@ -8,7 +8,7 @@ import torch
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Phase
 from l2l_cli.learners.descent import Descent
-from l2l_cli.optimizers.adam import Adam
+from l2l_cli.optimizers.adam import Adam, AdamW
 from l2l_cli.optimizers.rmsprop import RmsProp
 from l2l_cli.optimizers.sgd import Momentum, Nesterov, Sgd
 from l2l_cli.optimizers.smorms3 import Smorms3
@@ -19,6 +19,10 @@ RULES = {
     "momentum": (Momentum(0.1, 0.8), lambda p: torch.optim.SGD(p, 0.1, momentum=0.8)),
     "nesterov": (Nesterov(0.1, 0.8), lambda p: torch.optim.SGD(p, 0.1, momentum=0.8, nesterov=True)),
     "rmsprop": (RmsProp(0.01, 0.95), lambda p: torch.optim.RMSprop(p, 0.01, alpha=0.95)),
+    "adamw": (
+        AdamW(0.02, 0.8, 0.99, weight_decay=0.3),
+        lambda p: torch.optim.AdamW(p, 0.02, betas=(0.8, 0.99), weight_decay=0.3),
+    ),
     "adam": (Adam(0.02, 0.8, 0.99), lambda p: torch.optim.Adam(p, 0.02, betas=(0.8, 0.99))),
 }
 

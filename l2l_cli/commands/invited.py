@@ -1,0 +1,78 @@
+"""The hand-made contenders of a comparison; of those that ``all`` stands for, the ones that apply."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple, Self
+
+import torch
+
+from l2l_cli.config.groups import ALL, ANY_CLASS
+from l2l_cli.config.schema import Settings
+from l2l_cli.core.errors import UsageError
+from l2l_cli.core.random import generator
+from l2l_cli.core.types import Phase
+from l2l_cli.learners.base import Learner
+from l2l_cli.runs.building import build_learner
+from l2l_cli.runs.memory import refuse_excess_of_scoring
+from l2l_cli.runs.tuning import hand_made
+from l2l_cli.tasks.base import Task
+
+EPISODES, STEPS = 2, 2
+"""Size of the trial that shows whether a learner takes a task's data."""
+
+
+class Invited(NamedTuple):
+    """Hand-made contenders.
+
+    Attributes:
+        asked: Overrides by the name that was asked for, without those that are left out.
+        prepared: Settings by the name in tables.
+        left_out: Reason by the name of those of ``all`` that do not apply.
+    """
+
+    asked: Mapping[str, list[str]]
+    prepared: Mapping[str, Settings]
+    left_out: Mapping[str, str]
+
+    @classmethod
+    def to(cls, asked: Mapping[str, list[str]], learners: Collection[str], settings: Settings, task: Task) -> Self:
+        """Prepare everybody who is asked for, and see who applies of those whom ``all`` alone asks for.
+
+        Raises:
+            UsageError: Somebody who is named does not apply, or nobody does.
+        """
+        prepared, left_out = {}, {}
+        for name, words in asked.items():
+            by_name = ALL not in learners or name in learners or name in settings.contenders
+            try:
+                one = hand_made(name, words, settings, task)
+                learner = build_learner(one, task)
+                refuse_excess_of_scoring(settings, learner)
+                prepared[name if by_name else _title(name, one, learner)] = one
+            except UsageError as error:
+                if by_name:
+                    raise
+                left_out[name] = str(error)
+        if not prepared and left_out:
+            first = next(iter(left_out.items()))
+            raise UsageError(f"none of {ALL} applies to this task; {first[0]}, for one: {first[1]}")
+        return cls({name: words for name, words in asked.items() if name not in left_out}, prepared, left_out)
+
+
+def _title(name: str, settings: Settings, learner: Learner[Any]) -> str:
+    """Return what a learner is called among all, from a first look at a few batches.
+
+    Raises:
+        UsageError: It does not take the task's data.
+    """
+    task = learner.task
+    with torch.no_grad():
+        batches = task.sample(EPISODES, 0, Phase.META_TRAIN).batches(0, min(STEPS, task.horizon))
+        state, _ = learner.unroll(learner.init(EPISODES, generator(0)), batches)
+    if learner.is_limit:
+        return f"{name} (limit)"
+    if name == ANY_CLASS:
+        return str(settings.learner["optimizer"])
+    extra = learner.extra_evaluations(state)
+    return f"{name} (solver)" if extra is not None and extra.any() else name
