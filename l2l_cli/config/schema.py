@@ -63,8 +63,14 @@ class Tune:
         grid: Lists of values by configuration key, each combination of which is tried; conf/tune/ sets it.
         ranges: Ranges by configuration key, in place of a grid, from which settings are drawn at random: [low, high],
             or [low, high, stream] for draws that do not depend on the other keys.
+        choices: Lists of values by configuration key, from which settings are drawn beside ``ranges``, as in
+            {learner.schedule: [constant, cosine, linear]}.
         budget: Number of settings that are tried for each learner; conf/tune/ may ask for more, and every table says
             so.
+        extensions: Number of further settings that may be tried for each learner: where the best value of a key is an
+            end of its list or range, the search goes on from it, one value farther out at a time.
+        halving: Lists of ``settings`` and ``episodes``, rung by rung, in place of ``episodes``: the best settings of a
+            rung go on to the next, as in {settings: [32, 8, 2], episodes: [1, 4, 8]}; null does not halve.
         episodes: Number of tune episodes that a setting is scored on.
         criterion: Loss that is minimised: "final" is that of the last step, "end" that of the last tenth of the steps,
             "mean" that of all, "held_out" that of the steps whose targets are hidden.  Null follows the first finished
@@ -73,16 +79,25 @@ class Tune:
 
     grid: dict[str, Any] = field(default_factory=dict)
     ranges: dict[str, Any] = field(default_factory=dict)
+    choices: dict[str, Any] = field(default_factory=dict)
     budget: int = 8
+    extensions: int = 0
+    halving: dict[str, Any] | None = None
     episodes: int = 64
     criterion: str | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         at_least(1, tune__budget=self.budget, tune__episodes=self.episodes)
-        _ = self.drawn_from
-        if self.grid and self.ranges:
+        at_least(0, tune__extensions=self.extensions)
+        _ = self.rungs
+        if self.grid and self.drawn_from:
             raise ValueError("tune.grid and tune.ranges are two ways to tune one learner; give one of them")
+        if self.grid and self.choices:
+            raise ValueError("tune.choices are drawn beside tune.ranges; in a tune.grid they are a key like the others")
+        for key, values in self.choices.items():
+            if values is not None and not (isinstance(values, list) and values):
+                raise ValueError(f"tune.choices must give {key} as a list of values, not {values!r}")
         if self.criterion not in (None, *CRITERIA):
             raise ValueError(f"tune.criterion must be null, {', '.join(CRITERIA)}, not {self.criterion!r}")
 
@@ -90,6 +105,30 @@ class Tune:
     def drawn_from(self) -> dict[str, Range]:
         """The ranges that are not null."""
         return ranges_of(self.ranges, "tune.ranges")
+
+    @property
+    def lists(self) -> dict[str, list[Any]]:
+        """The lists of values: the grid, or the choices that are not null."""
+        return self.grid or {key: values for key, values in self.choices.items() if values is not None}
+
+    @property
+    def rungs(self) -> list[tuple[int, int]]:
+        """Numbers of settings and of episodes by rung; empty if nothing is halved."""
+        if self.halving is None:
+            return []
+        settings, episodes = (list(self.halving.get(key) or []) for key in ("settings", "episodes"))
+        if set(self.halving) != {"settings", "episodes"} or not _numbers(settings) or not _numbers(episodes):
+            raise ValueError(f"tune.halving must give lists of settings and episodes, each at least 1: {self.halving}")
+        falls, rises = settings == sorted(settings, reverse=True), episodes == sorted(episodes)
+        if len(settings) != len(episodes) or not falls or not rises:
+            raise ValueError(
+                f"tune.halving must have fewer settings on more episodes from rung to rung: {self.halving}"
+            )
+        return list(zip(settings, episodes, strict=True))
+
+
+def _numbers(values: list[Any]) -> bool:
+    return bool(values) and all(isinstance(one, int) and one > 0 for one in values)
 
 
 @dataclass

@@ -92,6 +92,6 @@ def _at_rates(subject: Subject, problem: Problem) -> Iterator[tuple[str, Entry]]
         return
     ratio = problem.task.spec.examples / subject.task.spec.examples
     if ratio != 1:
-        fixed = replace(settings, tune=replace(settings.tune, grid={RATE: [ratio]}, ranges={}))
+        fixed = replace(settings, tune=replace(settings.tune, grid={RATE: [ratio]}, ranges={}, choices={}))
         yield AT_RATIO, replace(subject, settings=fixed).contender(tuned=True).enter(problem)
     yield TUNED, tuned

@@ -1,0 +1,108 @@
+"""What tuning tries, round after round: a grid or draws, halved or not, and on beyond an edge."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from l2l_cli.core.nodes import Entries
+from l2l_cli.evaluation.spaces import Space
+
+
+class Trial(NamedTuple):
+    """A setting, by configuration key, and the loss that it reached on the tune phase."""
+
+    setting: Entries
+    loss: float
+
+
+class Round(NamedTuple):
+    """Settings that are tried on as many of the tune episodes."""
+
+    settings: Sequence[Entries]
+    episodes: int
+
+
+class Law(NamedTuple):
+    """By which settings are tried: round after round, each of which follows from the losses of those before.
+
+    Without ``rungs`` all settings of ``first`` are one round.  With them the best of a rung go on to the next, which
+    has fewer settings and more episodes.  Where the best of the last rung lies at an end of what was tried, the search
+    goes on from it, one value farther out at a time, for ``extensions`` settings more at most.  All learners that are
+    compared have the same law.
+
+    Source: Jamieson and Talwalkar 2016 (successive halving).
+
+    Attributes:
+        first: Settings that are tried first.
+        episodes: Number of tune episodes, if there are no rungs.
+        space: Lists and ranges that the settings are from.
+        extensions: Number of settings, beyond the first ones, that may be tried outside of them.
+        rungs: Numbers of settings and of episodes, rung by rung.
+    """
+
+    first: Sequence[Entries]
+    episodes: int
+    space: Space = Space()
+    extensions: int = 0
+    rungs: Sequence[tuple[int, int]] = ()
+
+    def following(self, trials: Sequence[Trial]) -> Round | None:
+        """Return what is tried after some trials; None at the end."""
+        begin = end = 0
+        for count, episodes in self._rungs:
+            if len(trials) == end:
+                best = sorted(trials[begin:end], key=lambda trial: _rank(trial.loss))
+                return Round([trial.setting for trial in best[:count]] or self.first[:count], episodes)
+            begin, end = end, end + count
+        settings = self._onward(trials)[: self.extensions - (len(trials) - end)]
+        return Round(settings, self._rungs[-1][1]) if settings else None
+
+    def last(self, trials: Sequence[Trial]) -> Sequence[Trial]:
+        """Return the trials that are compared in the end: those of the last rung, and what went on from there."""
+        return trials[sum(count for count, _ in self._rungs[:-1]) :]
+
+    def beyond(self, trials: Sequence[Trial]) -> int:
+        """Return how many of all trials went on beyond an edge."""
+        return max(0, len(trials) - sum(count for count, _ in self._rungs))
+
+    def is_through(self, trials: Sequence[Trial]) -> bool:
+        """Say whether all rungs are done, so that only settings beyond an edge may follow."""
+        return len(trials) >= sum(count for count, _ in self._rungs)
+
+    def weight(self, episodes: int) -> float:
+        """Return the share that a trial on so many episodes has of the work, which counts as that of ``first``."""
+        return len(self.first) * episodes / sum(count * each for count, each in self._rungs)
+
+    def edges(self, trials: Sequence[Trial]) -> Iterator[tuple[str, int]]:
+        """Yield the keys whose best value lies at an end of what was tried, and the side that the end is on."""
+        best, tried = best_of(self.last(trials)), [trial.setting for trial in trials]
+        setting = best.setting if best else {}
+        for key in setting:
+            if side := self.space.side(key, setting, tried):
+                yield key, side
+
+    @property
+    def _rungs(self) -> Sequence[tuple[int, int]]:
+        if not self.rungs:
+            return [(len(self.first), self.episodes)]
+        return [(min(count, len(self.first)), episodes) for count, episodes in self.rungs]
+
+    def _onward(self, trials: Sequence[Trial]) -> list[Entries]:
+        last = self.last(trials)
+        if not (best := best_of(last)):
+            return []
+        nexts = [(key, self.space.beyond(key, best.setting[key], side)) for key, side in self.edges(trials)]
+        found = [{**best.setting, key: value} for key, value in nexts if value is not None]
+        return [setting for setting in found if all(trial.setting != setting for trial in last)]
+
+
+def best_of(trials: Sequence[Trial]) -> Trial | None:
+    """Return the first trial of least loss; None if no loss is finite."""
+    finite = [trial for trial in trials if math.isfinite(trial.loss)]
+    return min(finite, key=lambda trial: trial.loss) if finite else None
+
+
+def _rank(loss: float) -> float:
+    return loss if math.isfinite(loss) else math.inf
