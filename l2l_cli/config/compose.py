@@ -45,7 +45,7 @@ INTERNAL = {"choices", "overrides", "config_dir", "replaces"}
 
 OPEN = (
     *("evaluation.grid", "evaluation.problems", "evaluation.learner"),
-    *("tune.grid", "tune.ranges", "tune.choices", "contenders"),
+    *("tune.grid", "tune.ranges", "tune.choices", "tune.halving", "contenders"),
 )
 """Mappings whose keys the user chooses, so that a new one needs no "+"."""
 

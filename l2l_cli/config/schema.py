@@ -68,7 +68,8 @@ class Tune:
         budget: Number of settings that are tried for each learner; conf/tune/ may ask for more, and every table says
             so.
         extensions: Number of further settings that may be tried for each learner: where the best value of a key is an
-            end of its list or range, the search goes on from it, one value farther out at a time.
+            end of its list or range, the search goes on from it, one value farther out at a time; never from a grid
+            that the budget cuts.
         halving: Lists of ``settings`` and ``episodes``, rung by rung, in place of ``episodes``: the best settings of a
             rung go on to the next, as in {settings: [32, 8, 2], episodes: [1, 4, 8]}; null does not halve.
         episodes: Number of tune episodes that a setting is scored on.
@@ -82,7 +83,7 @@ class Tune:
     choices: dict[str, Any] = field(default_factory=dict)
     budget: int = 8
     extensions: int = 0
-    halving: dict[str, Any] | None = None
+    halving: dict[str, Any] | None = field(default_factory=dict)
     episodes: int = 64
     criterion: str | None = None
 
@@ -114,7 +115,7 @@ class Tune:
     @property
     def rungs(self) -> list[tuple[int, int]]:
         """Numbers of settings and of episodes by rung; empty if nothing is halved."""
-        if self.halving is None:
+        if not self.halving:
             return []
         settings, episodes = (list(self.halving.get(key) or []) for key in ("settings", "episodes"))
         if set(self.halving) != {"settings", "episodes"} or not _numbers(settings) or not _numbers(episodes):

@@ -46,8 +46,9 @@ class Space(NamedTuple):
     def side(self, key: str, best: Node, tried: Sequence[Node]) -> int:
         """Say at which end of what was tried the best value of a key lies: −1 at the low one, 1, or 0 at neither.
 
-        A range ends with the outer share ``EDGE`` of it, unless a setting farther out, and else the same, was tried.
-        Where the value is the last that there can be, as no momentum is, nothing lies beyond, and that is no edge.
+        A range ends with the outer share ``EDGE`` of it, a list with the last of its values that were tried; unless a
+        setting farther out, and else the same, was tried too.  Where a value is the last that there can be, as no
+        momentum or one iteration is, nothing lies beyond, and that is no edge.
         """
         value = best[key]
         if not _is_number(value) or not _has_room(key, value):
@@ -55,11 +56,13 @@ class Space(NamedTuple):
         if key in self.ranges:
             low, high = (_scale(key, end) for end in self.ranges[key][:2])
             share = (_scale(key, value) - low) / (high - low)
-            side = -1 if share < EDGE else int(share > 1.0 - EDGE)
-            alike = [one[key] for one in tried if {**one, key: value} == dict(best)]
-            return side if side and not any(side * (each - value) > 0 for each in alike) else 0
-        values = sorted({one[key] for one in tried if _is_number(one[key])})
-        return int(value == values[-1]) - int(value == values[0])
+            side = int(share > 1.0 - EDGE) - int(share < EDGE)
+        else:
+            values = [one[key] for one in tried if _is_number(one[key]) and one[key] in self.lists[key]]
+            is_first_count = value == 1 and all(isinstance(each, int) for each in values)
+            side = int(value >= max(values)) - int(value <= min(values) and not is_first_count)
+        alike = [one[key] for one in tried if {**one, key: value} == dict(best)]
+        return side if side and not any(side * (each - value) > 0 for each in alike) else 0
 
     def beyond(self, key: str, value: float, side: int) -> float | int | None:
         """Return the next value of a key on one side of a value, by the ratio that its grid has at that end.

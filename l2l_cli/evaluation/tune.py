@@ -59,7 +59,7 @@ class Tuning(NamedTuple):
 
     @property
     def warning(self) -> str:
-        """Sentence on values at the edge of what was tried, which says how far it was searched on; empty without one."""
+        """Sentence on values at the edge of what was tried, and how far it was searched on; empty without one."""
         on = f", after {self.beyond} settings beyond those of tune (tune.extensions)" if self.beyond else ""
         return f"best {', '.join(self.at_edge)} lies at the edge of what was tried{on}" if self.at_edge else ""
 

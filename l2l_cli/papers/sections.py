@@ -111,7 +111,10 @@ def _chosen(contenders: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         tuned = frame[frame.split == TUNE]
         for problem, group in tuned.groupby("problem", sort=False):
             values, edges = (
-                {row.metric.rpartition(".")[2]: row.statistic or f"{row.value:.3g}" for row in part.itertuples()}
+                {
+                    str(key).rpartition(".")[2]: str(name) or f"{value:.3g}"
+                    for key, name, value in zip(part.metric, part.statistic, part.value, strict=True)
+                }
                 for part in (group[group.part == CHOSEN], group[(group.part == EDGE) & (group.value > 0)])
             )
             table.append(

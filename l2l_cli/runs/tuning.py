@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -106,7 +107,8 @@ def law_of(settings: Settings) -> Law:
         first = space.settings(min([plan.budget, *(count for count, _ in plan.rungs[:1])]), settings.seed)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    return Law(first, plan.episodes, space, plan.extensions, plan.rungs)
+    whole = space.ranges or len(first) == math.prod(map(len, lists.values()))
+    return Law(first, plan.episodes, space, plan.extensions if whole else 0, plan.rungs)
 
 
 def given(settings: Settings) -> Entries:

@@ -115,10 +115,12 @@ def test_a_learner_is_tuned_for_any_task_and_horizon():
 
 
 def test_every_hyper_parameter_can_be_tuned():
-    settings = compose("compare", ["learner=adam", "tune=all", "tune.episodes=2"])
+    settings = compose("compare", ["learner=adam", "tune=all", "tune.episodes=2", "tune.extensions=0"])
     found = tuned(settings, Quadratic(dimension=3), 5)
     assert len(found.tuning.trials) == 32
-    assert {key.rpartition(".")[2] for key in found.tuning.best.setting} == {"lr", "beta1", "beta2", "epsilon"}
+    assert {key.rpartition(".")[2] for key in found.tuning.best.setting} == {
+        *("lr", "beta1", "beta2", "epsilon", "schedule")
+    }
     assert found.chosen.startswith("best of 32: rule.lr=")
 
 
@@ -129,6 +131,10 @@ def test_every_hyper_parameter_can_be_tuned():
         ("tune.grid={rule.lr:[0.1,1.0]}", "'rule.lr' is no key of the learner; did you mean 'learner.rule.lr'?"),
         ("tune.grid={learner.rle.lr:[0.1,1.0]}", "nothing at learner.rle to set 'rle.lr' in; did you mean 'rule'?"),
         ("tune.ranges={learner.rule.lr:[0.1,1.0]}", "give one of them"),
+        ("tune.choices={learner.schedule:[cosine]}", "in a tune.grid they are a key like the others"),
+        ("tune.halving={settings:[2,4],episodes:[1,2]}", "fewer settings on more episodes from rung to rung"),
+        ("tune.halving={settings:[4,2]}", "must give lists of settings and episodes"),
+        ("tune.grid={learner.schedule:[cosine,step]}", "learner.schedule must be of type"),
     ],
 )
 def test_a_key_that_cannot_be_tuned_is_explained(override, message):
