@@ -97,8 +97,11 @@ class Descent(Learner[DescentState]):
 
     def extra_evaluations(self, state: DescentState) -> Tensor | None:
         """Return what the rule counts."""
-        memory = state.memory
-        return self.rule.extra_evaluations(memory.memory if isinstance(memory, Timed) else memory)
+        return self.rule.extra_evaluations(self.memory_of(state))
+
+    def memory_of(self, state: DescentState) -> Any:
+        """Return what the rule itself remembers, whether its rate has a schedule or not."""
+        return state.memory.memory if isinstance(state.memory, Timed) else state.memory
 
     @property
     def pieces(self) -> Pieces:

@@ -10,14 +10,14 @@ import torch
 from l2l_cli.config.compose import compose
 from l2l_cli.config.groups import options
 from l2l_cli.core.errors import UsageError
-from l2l_cli.core.random import generator
+from l2l_cli.core.random import derive, generator
 from l2l_cli.core.types import Phase
 from l2l_cli.evaluation.score import score
 from l2l_cli.learners.descent import Descent
 from l2l_cli.learners.refit.many_epochs import ManyEpochs
 from l2l_cli.optimizers.adam import Adam
 from l2l_cli.optimizers.hessian_free import LevenbergMarquardt
-from l2l_cli.optimizers.sgd import Nesterov, Sgd
+from l2l_cli.optimizers.sgd import Momentum, Nesterov, Sgd
 from l2l_cli.runs.building import build_learner, build_task
 from l2l_cli.runs.contenders import hand_made_contender, problems_of
 from l2l_cli.tasks.quadratic import Quadratic
@@ -42,7 +42,7 @@ def test_descent_on_a_parabola_has_its_closed_form(schedule, double):
     """With f(θ) = (wθ − y)² each step takes 1 − 2·lr·w²·factor of the distance from the minimum, whatever it is."""
     task = Quadratic(dimension=1, horizon=12)
     losses = score(Descent(task, Sgd(0.01), schedule=schedule), 3, 13, 0, Phase.TUNE).losses
-    episode = task.sample(3, _seed(), Phase.TUNE)
+    episode = task.sample(3, derive(0, "chunk", 0), Phase.TUNE)
     curvature = 2 * episode.batch(0).inputs.flatten() ** 2
     distance = torch.ones(3)
     for step, rate in enumerate(rates(schedule, 12)):
@@ -51,19 +51,13 @@ def test_descent_on_a_parabola_has_its_closed_form(schedule, double):
     torch.testing.assert_close(losses[12], losses[0] * distance**2)
 
 
-def _seed():
-    from l2l_cli.core.random import derive
-
-    return derive(0, "chunk", 0)
-
-
 @pytest.mark.parametrize("schedule", SCHEDULED)
 @pytest.mark.parametrize("rule", [Adam, Nesterov])
 def test_a_rule_is_that_of_the_rate_at_every_step(schedule, rule, double):
     task = TASKS["quadratic"]()
     learner = Descent(task, rule(0.1), schedule=schedule, episode_steps=6)
     state, episode = learner.init(2, generator(0)), task.sample(2, 0, Phase.TUNE)
-    other = state.memory.memory
+    other = learner.memory_of(state)
     params = state.params
     for step, rate in enumerate([*rates(schedule, 6), 0.0]):
         batch = episode.batch(step)
@@ -107,6 +101,18 @@ def test_every_hand_made_rule_has_one(name):
     losses = score(learner, 2, 10, 0, Phase.TUNE).losses
     assert learner.schedule == "cosine"
     assert losses.isfinite().all()
+
+
+class Own(Momentum):
+    """A rule of somebody else's."""
+
+
+def test_a_rule_of_somebody_else_is_vetted_and_has_one_too():
+    words = ["learner=momentum", "learner.rule._target_=tests.learners.test_schedule.Own", "+learner.schedule=linear"]
+    settings = compose("compare", [*words, "task=quadratic", "task.horizon=6"])
+    task = build_task(settings)
+    found = score(build_learner(settings, task), 2, 6, 0, Phase.TUNE).losses
+    assert torch.equal(found, score(Descent(task, Momentum(0.03), schedule="linear"), 2, 6, 0, Phase.TUNE).losses)
 
 
 def test_it_ends_with_the_problem_that_it_is_tuned_and_scored_for():
