@@ -60,7 +60,8 @@ class Tune:
     """How hand-made learners are tuned, on the tune phase.
 
     Attributes:
-        grid: Lists of values by configuration key, each combination of which is tried; conf/tune/ sets it.
+        grid: Lists of values by configuration key, each combination of which is tried; conf/tune/ sets it.  Null leaves
+            a key out, here and below.
         ranges: Ranges by configuration key, in place of a grid, from which settings are drawn at random: [low, high],
             or [low, high, stream] for draws that do not depend on the other keys.
         choices: Lists of values by configuration key, from which settings are drawn beside ``ranges``, as in
@@ -92,9 +93,10 @@ class Tune:
         at_least(1, tune__budget=self.budget, tune__episodes=self.episodes)
         at_least(0, tune__extensions=self.extensions)
         _ = self.rungs
-        if self.grid and self.drawn_from:
+        gridded = {key: values for key, values in self.grid.items() if values is not None}
+        if gridded and self.drawn_from:
             raise ValueError("tune.grid and tune.ranges are two ways to tune one learner; give one of them")
-        if self.grid and self.choices:
+        if gridded and self.choices:
             raise ValueError("tune.choices are drawn beside tune.ranges; in a tune.grid they are a key like the others")
         for key, values in self.choices.items():
             if values is not None and not (isinstance(values, list) and values):
@@ -109,8 +111,8 @@ class Tune:
 
     @property
     def lists(self) -> dict[str, list[Any]]:
-        """The lists of values: the grid, or the choices that are not null."""
-        return self.grid or {key: values for key, values in self.choices.items() if values is not None}
+        """The lists of values, in a grid or beside ranges, that are not null."""
+        return {key: values for key, values in {**self.grid, **self.choices}.items() if values is not None}
 
     @property
     def rungs(self) -> list[tuple[int, int]]:
