@@ -7,7 +7,7 @@ from typing import Any
 
 from l2l_cli.config.hardware import Hardware
 from l2l_cli.config.storing import Storing
-from l2l_cli.core.ranges import Range, at_least, ranges_of
+from l2l_cli.core.ranges import Range, at_least, ranges_of, rungs_of
 from l2l_cli.meta.plan import CRITERIA, MetaPlan
 
 GROUPS = ("task", "learner", "optimizer", "gradient", "hardware", "tune", "recipe", "experiment")
@@ -117,21 +117,7 @@ class Tune:
     @property
     def rungs(self) -> list[tuple[int, int]]:
         """Numbers of settings and of episodes by rung; empty if nothing is halved."""
-        if not self.halving:
-            return []
-        settings, episodes = (list(self.halving.get(key) or []) for key in ("settings", "episodes"))
-        if set(self.halving) != {"settings", "episodes"} or not _numbers(settings) or not _numbers(episodes):
-            raise ValueError(f"tune.halving must give lists of settings and episodes, each at least 1: {self.halving}")
-        falls, rises = settings == sorted(settings, reverse=True), episodes == sorted(episodes)
-        if len(settings) != len(episodes) or not falls or not rises:
-            raise ValueError(
-                f"tune.halving must have fewer settings on more episodes from rung to rung: {self.halving}"
-            )
-        return list(zip(settings, episodes, strict=True))
-
-
-def _numbers(values: list[Any]) -> bool:
-    return bool(values) and all(isinstance(one, int) and one > 0 for one in values)
+        return rungs_of(self.halving, "tune.halving") if self.halving else []
 
 
 @dataclass

@@ -109,7 +109,7 @@ def tune(
     while (todo := law.following(trials)) is not None:
         outside = law.is_through(trials)
         weight = 0.0 if outside else law.weight(todo.episodes)
-        work = _Work(make, judge._replace(episodes=todo.episodes), tell, weight, kept and kept.on(todo.episodes))
+        work = _Trying(make, judge._replace(episodes=todo.episodes), tell, weight, kept and kept.on(todo.episodes))
         trials += work.done(todo.settings, legal=not outside)
     best = best_of(law.last(trials))
     if best is None:
@@ -133,7 +133,7 @@ def recalled(law: Law, kept: Trials) -> tuple[int, Node]:
     return 0, best.setting if best else {}
 
 
-class _Work(NamedTuple):
+class _Trying(NamedTuple):
     """What makes the trials of one round; see ``tune``.  Each of them counts as ``weight``."""
 
     make: Callable[[Entries], Learner[Any]]

@@ -99,7 +99,7 @@ class Descent(Learner[DescentState]):
         """Return what the rule counts."""
         return self.rule.extra_evaluations(self.memory_of(state))
 
-    def memory_of(self, state: DescentState) -> Any:
+    def memory_of(self, state: DescentState) -> object:
         """Return what the rule itself remembers, whether its rate has a schedule or not."""
         return state.memory.memory if isinstance(state.memory, Timed) else state.memory
 
@@ -137,7 +137,7 @@ class Descent(Learner[DescentState]):
         answer = point.outputs if torch.is_grad_enabled() else point.outputs.detach()
         return DescentState(params, memory), answer
 
-    def _moved(self, point: Point, memory: Any) -> tuple[Params, Any]:
+    def _moved(self, point: Point, memory: object) -> tuple[Params, object]:
         """Return the next parameters and memory, at the rate that a schedule has now."""
         if not isinstance(memory, Timed):
             return self.rule.step(point, memory)

@@ -180,14 +180,9 @@ class MLHF(Optimizer[MLHFMemory]):
         inferred, damping_states = self.damping(features, memory.damping, spans, self.path.is_compiled)
         damping = inferred.to(grad.dtype) + self.base_damping
         residual = torch.addcmul(grad - image, damping, start, value=-1.0)
-        precondition: Tensor | None = None
-        states, passes = memory.precondition, 0
-        if self.preconditioner == "jacobi":
-            precondition = 1.0 / damping
-        elif self.preconditioner == "diagonal":
-            diagonal, passes = ggn_diagonal(point)
-            precondition = 1.0 / (in_order(diagonal, like) + damping)
-        elif self.preconditioner == "learned":
+        precondition, passes = self._unlearned(point, like, damping)
+        states = memory.precondition
+        if self.preconditioner == "learned":
             features = torch.cat([seen_grad, self._seen(residual), seen_start])
             learned, states = self.precondition(features, states, spans, self.path.is_compiled)
             precondition = learned.to(grad.dtype)
@@ -202,6 +197,15 @@ class MLHF(Optimizer[MLHFMemory]):
         evaluations = memory.evaluations + 1 + passes + products
         memory = MLHFMemory(x, residual, damping_states, states, pace, evaluations)
         return SolvedSystem(like, grad, x, residual, damping, norms, move, memory)
+
+    def _unlearned(self, point: Point, like: Params, damping: Tensor) -> tuple[Tensor | None, int]:
+        """Return P, (E, D), where nothing is learned about it, and the backward passes that it takes."""
+        if self.preconditioner == "jacobi":
+            return 1.0 / damping, 0
+        if self.preconditioner == "diagonal":
+            diagonal, passes = ggn_diagonal(point)
+            return 1.0 / (in_order(diagonal, like) + damping), passes
+        return None, 0
 
     def extra_evaluations(self, memory: MLHFMemory) -> Tensor:
         """Return the number of products with G, and of backward passes for its diagonal, (E,)."""

@@ -14,7 +14,6 @@ from l2l_cli.core.random import derive, generator
 from l2l_cli.core.types import Phase
 from l2l_cli.evaluation.score import score
 from l2l_cli.learners.descent import Descent
-from l2l_cli.learners.refit.many_epochs import ManyEpochs
 from l2l_cli.optimizers.adam import Adam
 from l2l_cli.optimizers.hessian_free import LevenbergMarquardt
 from l2l_cli.optimizers.sgd import Momentum, Nesterov, Sgd
@@ -142,12 +141,3 @@ def test_what_has_no_rate_of_its_own_has_no_schedule(words, message):
     settings = compose("compare", [*words, "+learner.schedule=cosine"])
     with pytest.raises(UsageError, match=message):
         build_learner(settings, build_task(settings))
-
-
-def test_many_epochs_follow_it_over_the_largest_number():
-    task = TASKS["halfplanes"]()
-    steady, slow = (
-        score(ManyEpochs(task, Sgd(0.5), epochs=6, folds=2, growth=0.0, schedule=one), 2, 12, 0, Phase.TUNE).losses
-        for one in ("constant", "linear")
-    )
-    assert not torch.equal(steady, slow)

@@ -17,7 +17,6 @@ from l2l_cli.core.vectors import choose
 from l2l_cli.learners.refit.base import Array, Predictor, Refit
 from l2l_cli.models.point import Point
 from l2l_cli.optimizers.base import Memory, Optimizer
-from l2l_cli.optimizers.schedule import Schedule, at_step, check
 from l2l_cli.tasks.base import Task
 
 
@@ -46,7 +45,6 @@ class ManyEpochs(Refit):
         folds: Number of parts of the examples, each left out once; fewer where there are fewer examples.
         initial_seed: Seed of θ_0, which differs from data set to data set.
         growth: Growth of the examples until the next fit, as ``Refit`` has it.
-        schedule: Course of the rule's learning rate over the largest number of epochs; early stopping cuts it off.
     """
 
     together = 64
@@ -60,15 +58,13 @@ class ManyEpochs(Refit):
         folds: int = 5,
         initial_seed: int = 0,
         growth: float | None = None,
-        schedule: Schedule = "constant",
     ) -> None:
         super().__init__(task, growth)
         if min(epochs, patience) < 1 or folds < 2:
             raise ValueError(
                 f"epochs and patience must be at least 1 and folds 2, not {epochs}, {patience} and {folds}"
             )
-        check(rule, schedule)
-        self.rule, self.schedule = rule.requires_grad_(False), schedule
+        self.rule = rule.requires_grad_(False)
         self.epochs, self.patience, self.folds, self.initial_seed = epochs, patience, folds, initial_seed
 
     def fit(self, inputs: Array, targets: Array) -> Predictor:
@@ -107,14 +103,14 @@ class ManyEpochs(Refit):
                 stale = torch.where(better, 0, stale + 1)
             if (stale >= self.patience).all():
                 break
-            params, memory = self._moved(point, memory, epoch)
+            params, memory = self._moved(point, memory)
         return best
 
     def _after(self, params: Params, sets: DataSets, epochs: Tensor) -> Params:
         """Return the parameters after these numbers of epochs, (E,)."""
         memory = self.rule.init(params)
         for epoch in range(int(epochs.max())):
-            moved, memory = self._moved(self._point(params, sets), memory, epoch)
+            moved, memory = self._moved(self._point(params, sets), memory)
             params = {name: choose(epochs > epoch, value, params[name]) for name, value in moved.items()}
         return params
 
@@ -124,9 +120,9 @@ class ManyEpochs(Refit):
 
         return Point(self.task.model, loss, params, Batch(sets.inputs, sets.targets))
 
-    def _moved(self, point: Point, memory: Memory, epoch: int) -> tuple[Params, Memory]:
+    def _moved(self, point: Point, memory: Memory) -> tuple[Params, Memory]:
         with torch.no_grad():
-            return at_step(self.rule, self.schedule, epoch, self.epochs).step(point, memory)
+            return self.rule.step(point, memory)
 
     def _losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of each example, (E, n)."""
