@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from l2l_cli.core.nodes import Entries
@@ -53,35 +53,31 @@ class Law(NamedTuple):
         begin = end = 0
         for count, episodes in self._rungs:
             if len(trials) == end:
-                best = sorted(trials[begin:end], key=lambda trial: _rank(trial.loss))
+                best = sorted(trials[begin:end], key=lambda one: one.loss if math.isfinite(one.loss) else math.inf)
                 return Round([trial.setting for trial in best[:count]] or self.first[:count], episodes)
             begin, end = end, end + count
-        settings = self._onward(trials)[: self.extensions - (len(trials) - end)]
+        settings = self._onward(trials)[: self.extensions - (len(trials) - self.budget)]
         return Round(settings, self._rungs[-1][1]) if settings else None
 
     def last(self, trials: Sequence[Trial]) -> Sequence[Trial]:
         """Return the trials that are compared in the end: those of the last rung, and what went on from there."""
         return trials[sum(count for count, _ in self._rungs[:-1]) :]
 
-    def beyond(self, trials: Sequence[Trial]) -> int:
-        """Return how many of all trials went on beyond an edge."""
-        return max(0, len(trials) - sum(count for count, _ in self._rungs))
-
-    def is_through(self, trials: Sequence[Trial]) -> bool:
-        """Say whether all rungs are done, so that only settings beyond an edge may follow."""
-        return len(trials) >= sum(count for count, _ in self._rungs)
+    @property
+    def budget(self) -> int:
+        """Number of trials, those of all rungs together; only settings beyond an edge may follow."""
+        return sum(count for count, _ in self._rungs)
 
     def weight(self, episodes: int) -> float:
         """Return the share that a trial on so many episodes has of the work, which counts as that of ``first``."""
         return len(self.first) * episodes / sum(count * each for count, each in self._rungs)
 
-    def edges(self, trials: Sequence[Trial]) -> Iterator[tuple[str, int]]:
-        """Yield the keys whose best value lies at an end of what was tried, and the side that the end is on."""
+    def edges(self, trials: Sequence[Trial]) -> list[tuple[str, int]]:
+        """Return the keys whose best value lies at an end of what was tried, and the side that the end is on."""
         best, tried = best_of(self.last(trials)), [trial.setting for trial in trials]
         setting = best.setting if best else {}
-        for key in setting:
-            if side := self.space.side(key, setting, tried):
-                yield key, side
+        sides = ((key, self.space.side(key, setting, tried)) for key in setting)
+        return [(key, side) for key, side in sides if side]
 
     @property
     def _rungs(self) -> Sequence[tuple[int, int]]:
@@ -102,7 +98,3 @@ def best_of(trials: Sequence[Trial]) -> Trial | None:
     """Return the first trial of least loss; None if no loss is finite."""
     finite = [trial for trial in trials if math.isfinite(trial.loss)]
     return min(finite, key=lambda trial: trial.loss) if finite else None
-
-
-def _rank(loss: float) -> float:
-    return loss if math.isfinite(loss) else math.inf

@@ -139,10 +139,7 @@ class _Tuned:
 
     def _shared(self, problem: Problem) -> Settings:
         plan, share = self.settings.tune, problem.plan.share
-        rungs = [(count, _some(episodes, share)) for count, episodes in plan.rungs]
-        halving = (
-            dict(zip(("settings", "episodes"), map(list, zip(*rungs, strict=True)), strict=True)) if rungs else None
-        )
+        halving = plan.halving and {**plan.halving, "episodes": [_some(each, share) for _, each in plan.rungs]}
         return replace(self.settings, tune=replace(plan, episodes=_some(plan.episodes, share), halving=halving))
 
     def _kept(self, problem: Problem, store: Store) -> Trials:
