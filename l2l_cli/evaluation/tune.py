@@ -60,7 +60,7 @@ class Tuning(NamedTuple):
     @property
     def warning(self) -> str:
         """Sentence on values at the edge of what was tried, and how far it was searched on; empty without one."""
-        on = f", after {self.beyond} settings beyond those of tune (tune.extensions)" if self.beyond else ""
+        on = f", with {self.beyond} beyond what was given (tune.extensions)" if self.beyond else ""
         return f"best {', '.join(self.at_edge)} lies at the edge of what was tried{on}" if self.at_edge else ""
 
 
@@ -107,10 +107,10 @@ def tune(
     """
     trials: list[Trial] = []
     while (todo := law.following(trials)) is not None:
-        outside = law.is_through(trials)
-        weight = 0.0 if outside else law.weight(todo.episodes)
+        legal = len(trials) < law.budget
+        weight = law.weight(todo.episodes) if legal else 0.0
         work = _Trying(make, judge._replace(episodes=todo.episodes), tell, weight, kept and kept.on(todo.episodes))
-        trials += work.done(todo.settings, legal=not outside)
+        trials += work.done(todo.settings, legal)
     best = best_of(law.last(trials))
     if best is None:
         tried = [trial.setting for trial in trials]
@@ -118,7 +118,7 @@ def tune(
             f"no setting gives a finite loss on the tune episodes, try others (tune.grid or tune.ranges): {tried}"
         )
     edges = [key for key, _ in law.edges(trials)]
-    return Tuning(trials, best, edges, law.beyond(trials), [count for count, _ in law.rungs[1:]])
+    return Tuning(trials, best, edges, len(trials) - law.budget, [count for count, _ in law.rungs[1:]])
 
 
 def recalled(law: Law, kept: Trials) -> tuple[int, Node]:

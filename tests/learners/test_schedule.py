@@ -99,6 +99,7 @@ def test_every_hand_made_rule_has_one(name):
     learner = build_learner(settings, task, steps=10)
     losses = score(learner, 2, 10, 0, Phase.TUNE).losses
     assert learner.schedule == "cosine"
+    assert "schedule=cosine" in learner.path.why_not
     assert losses.isfinite().all()
 
 
