@@ -65,7 +65,8 @@ class Tune:
         ranges: Ranges by configuration key, in place of a grid, from which settings are drawn at random: [low, high],
             or [low, high, stream] for draws that do not depend on the other keys.
         choices: Lists of values by configuration key, from which settings are drawn beside ``ranges``, as in
-            {learner.schedule: [constant, cosine, linear]}.
+            {learner.schedule: [constant, cosine, linear]}.  The last quarter of the budget gives the best settings
+            drawn other choices.
         budget: Number of settings that are tried for each learner; conf/tune/ may ask for more, and every table says
             so.
         extensions: Number of further settings that may be tried for each learner: where the best value of a key is an

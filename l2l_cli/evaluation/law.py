@@ -28,9 +28,11 @@ class Law(NamedTuple):
     """By which settings are tried: round after round, each of which follows from the losses of those before.
 
     Without ``rungs`` all settings of ``first`` are one round.  With them the best of a rung go on to the next, which
-    has fewer settings and more episodes.  Where the best of the last rung lies at an end of what was tried, the search
-    goes on from it, one value farther out at a time, for ``extensions`` settings more at most.  All learners that are
-    compared have the same law.
+    has fewer settings and more episodes.  Where settings are drawn from ranges and choices, the last of the first rung
+    are not drawn: they are the best ones so far, each with another of its choices.  A choice that does not suit a
+    problem, as a falling rate where there is no noise, would otherwise make most draws worthless.  Where the best of
+    the last rung lies at an end of what was tried, the search goes on from it, one value farther out at a time, for
+    ``extensions`` settings more at most.  All learners that are compared have the same law.
 
     Source: Jamieson and Talwalkar 2016 (successive halving).
 
@@ -40,6 +42,7 @@ class Law(NamedTuple):
         space: Lists and ranges that the settings are from.
         extensions: Number of settings, beyond the first ones, that may be tried outside of them.
         rungs: Numbers of settings and of episodes, rung by rung.
+        changed: Number of settings that are the best of the first ones, with another choice.
     """
 
     first: Sequence[Entries]
@@ -47,17 +50,20 @@ class Law(NamedTuple):
     space: Space = Space()
     extensions: int = 0
     rungs: Sequence[tuple[int, int]] = ()
+    changed: int = 0
 
     def following(self, trials: Sequence[Trial]) -> Round | None:
         """Return what is tried after some trials; None at the end."""
-        begin = end = 0
-        for count, episodes in self._rungs:
+        (end, episodes), *rungs = self._rungs
+        if len(trials) < end:
+            return Round(self._otherwise(trials) if trials else self.first, episodes)
+        begin = 0
+        for count, episodes in rungs:
             if len(trials) == end:
-                best = sorted(trials[begin:end], key=lambda one: one.loss if math.isfinite(one.loss) else math.inf)
-                return Round([trial.setting for trial in best[:count]] or self.first[:count], episodes)
+                return Round([trial.setting for trial in _ranked(trials[begin:end])[:count]], episodes)
             begin, end = end, end + count
-        settings = self._onward(trials)[: self.extensions - (len(trials) - self.budget)]
-        return Round(settings, self._rungs[-1][1]) if settings else None
+        settings = self._onward(trials)[: self.extensions - (len(trials) - end)]
+        return Round(settings, episodes) if settings else None
 
     def last(self, trials: Sequence[Trial]) -> Sequence[Trial]:
         """Return the trials that are compared in the end: those of the last rung, and what went on from there."""
@@ -81,9 +87,20 @@ class Law(NamedTuple):
 
     @property
     def _rungs(self) -> Sequence[tuple[int, int]]:
-        if not self.rungs:
-            return [(len(self.first), self.episodes)]
-        return [(min(count, len(self.first)), episodes) for count, episodes in self.rungs]
+        (_, episodes), *rungs = self.rungs or [(0, self.episodes)]
+        count = len(self.first) + self.changed
+        return [(count, episodes), *((min(count, each), episodes) for each, episodes in rungs)]
+
+    def _otherwise(self, trials: Sequence[Trial]) -> list[Entries]:
+        """Return the best settings, each with every other one of its choices in turn."""
+        found = [
+            {**trial.setting, key: value}
+            for trial in _ranked(trials)
+            for key, values in self.space.lists.items()
+            for value in values
+            if value != trial.setting[key]
+        ]
+        return found[: self.changed]
 
     def _onward(self, trials: Sequence[Trial]) -> list[Entries]:
         last = self.last(trials)
@@ -92,6 +109,10 @@ class Law(NamedTuple):
         nexts = [(key, self.space.beyond(key, best.setting[key], side)) for key, side in self.edges(trials)]
         found = [{**best.setting, key: value} for key, value in nexts if value is not None]
         return [setting for setting in found if all(trial.setting != setting for trial in last)]
+
+
+def _ranked(trials: Sequence[Trial]) -> list[Trial]:
+    return sorted(trials, key=lambda trial: trial.loss if math.isfinite(trial.loss) else math.inf)
 
 
 def best_of(trials: Sequence[Trial]) -> Trial | None:

@@ -21,6 +21,9 @@ from l2l_cli.learners.base import Learner
 from l2l_cli.runs.building import build_learner
 from l2l_cli.tasks.base import Task
 
+CHANGED = 4
+"""Of so many settings from ranges and choices one is not drawn: it is one of the best, with another choice."""
+
 
 def hand_made(name: str, overrides: Sequence[str], settings: Settings, task: Task) -> Settings:
     """Compose a hand-made learner's settings, with what the user typed before its overrides, and check that it builds.
@@ -103,12 +106,16 @@ def law_of(settings: Settings) -> Law:
             )
     lists = {key: values for key, values in plan.lists.items() if key not in fixed}
     space = Space(lists, {key: each for key, each in plan.drawn_from.items() if key not in fixed})
+    budget = min([plan.budget, *(count for count, _ in plan.rungs[:1])])
+    changed = (
+        budget // CHANGED if space.ranges and any(len(set(map(str, values))) > 1 for values in lists.values()) else 0
+    )
     try:
-        first = space.settings(min([plan.budget, *(count for count, _ in plan.rungs[:1])]), settings.seed)
+        first = space.settings(budget - changed, settings.seed)
     except ValueError as error:
         raise UsageError(str(error)) from error
     whole = space.ranges or len(first) == math.prod(map(len, lists.values()))
-    return Law(first, plan.episodes, space, plan.extensions if whole else 0, plan.rungs)
+    return Law(first, plan.episodes, space, plan.extensions if whole else 0, plan.rungs, changed)
 
 
 def given(settings: Settings) -> Entries:

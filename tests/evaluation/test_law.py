@@ -6,12 +6,14 @@ import math
 
 import pytest
 
+from l2l_cli.config.compose import compose
 from l2l_cli.core.ranges import Range
 from l2l_cli.evaluation.law import Law, Trial
 from l2l_cli.evaluation.spaces import Space, draws_of
 from l2l_cli.evaluation.tune import Judge, tune
 from l2l_cli.learners.descent import Descent
 from l2l_cli.optimizers.sgd import Momentum, Sgd
+from l2l_cli.runs.tuning import law_of as law_of_settings
 from l2l_cli.tasks.quadratic import Quadratic
 
 
@@ -110,6 +112,37 @@ def test_choices_are_drawn_beside_ranges_and_change_no_draw_of_theirs():
     assert beside[:5] == draws_of(ranges, 5, 0, {"schedule": names})
     counts = [sum(one["schedule"] == name for one in beside) for name in names]
     assert min(counts) > 160
+
+
+def test_the_best_draws_are_given_their_other_choices():
+    space = Space({"schedule": ["constant", "cosine", "linear"]}, {"lr": Range(0.01, 1.0, "lr")})
+    law = Law(space.settings(9, 0), 4, space, rungs=[(12, 1), (2, 2)], changed=3)
+    drawn = law.first
+
+    def loss(setting, episodes):
+        return abs(math.log(setting["lr"] / 0.1)) + 10.0 * (setting["schedule"] != "constant")
+
+    trials, rounds = searched(law, loss)
+    assert rounds == [(9, 1), (3, 1), (2, 2)]
+    ranked = sorted(drawn, key=lambda setting: loss(setting, 1))
+    others = [name for name in ("constant", "cosine", "linear") if name != ranked[0]["schedule"]]
+    assert [trial.setting for trial in trials[9:11]] == [{**ranked[0], "schedule": name} for name in others]
+    assert trials[11].setting["lr"] == ranked[1]["lr"]
+    assert law.budget == len(trials) == 14
+
+
+def test_a_schedule_costs_no_learner_its_best_constant_rate():
+    """Of a budget of 32, 24 are drawn with a choice, and 8 give the best of them the others."""
+    law = law_of_settings(compose("compare", ["learner=adam", "tune=all"]))
+    assert (len(law.first), law.changed, law.budget) == (24, 8, 32)
+    trials, _ = searched(law, lambda setting, episodes: abs(math.log(setting["learner.rule.lr"])))
+    near = min(trials, key=lambda trial: trial.loss).setting
+    schedules = {
+        trial.setting["learner.schedule"] for trial in trials if trial.loss == abs(math.log(near["learner.rule.lr"]))
+    }
+    assert schedules == {"constant", "cosine", "linear"}
+    alone = law_of_settings(compose("compare", ["learner=adam", "tune=all", "tune.choices={learner.schedule: null}"]))
+    assert (len(alone.first), alone.changed) == (32, 0)
 
 
 def test_what_a_learner_refuses_beyond_an_edge_is_no_failure():
