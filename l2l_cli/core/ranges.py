@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Range(NamedTuple):
@@ -42,6 +42,30 @@ def ranges_of(given: Mapping[str, object], where: str) -> dict[str, Range]:
                 case _:
                     raise ValueError(f"{where} must give {key} as [low, high] with 0 < low < high, not {value}")
     return found
+
+
+def rungs_of(given: Mapping[str, Any], where: str) -> list[tuple[int, int]]:
+    """Read the rungs of successive halving as they are configured: (settings, episodes) each.
+
+    Args:
+        given: Lists of ``settings`` and ``episodes``, rung by rung
+        where: Key of the mapping in the configuration, for messages
+
+    Raises:
+        ValueError: The lists are no such ones, or do not have fewer settings on more episodes from rung to rung.
+    """
+    match given:
+        case {"settings": [*settings], "episodes": [*episodes], **others} if (
+            not others
+            and 0 < len(settings) == len(episodes)
+            and all(isinstance(one, int) and one > 0 for one in [*settings, *episodes])
+            and (settings, episodes) == (sorted(settings, reverse=True), sorted(episodes))
+        ):
+            return list(zip(settings, episodes, strict=True))
+    raise ValueError(
+        f"{where} must give lists of settings and episodes, with fewer settings on more episodes from rung to rung, as "
+        f"in {{settings: [32, 8, 2], episodes: [1, 4, 8]}}, not {dict(given)}"
+    )
 
 
 def shown(values: Mapping[str, float]) -> str:
