@@ -23,6 +23,7 @@ from l2l_cli.core.ledger import LEDGER
 from l2l_cli.papers.base import Findings, Paper
 from l2l_cli.papers.experiments import Experiment, broken_promises, cost_table, cpu_minutes, experiment, experiments
 from l2l_cli.papers.jobs import Work, work_of
+from l2l_cli.papers.training_curves import training_sections
 from l2l_cli.results import report
 from l2l_cli.results.content import Report, Section, listed
 from l2l_cli.results.ending import ending
@@ -141,9 +142,10 @@ def _judged(
         results = [result for each in findings for result in each.results]
         write_results(folder.path / "results.csv", results)
         costs = cost_table(judged, measured)
+        behind = training_sections(judged, measured, folder.path)
     missing = _missing(asked, files)
     folder.note()  # what the report says of the run itself
-    page = _report(paper, request, judged, findings, costs, folder)
+    page = _report(paper, request, judged, findings, [*behind, *_ending(paper, judged, costs, folder)])
     report.write(replace(page, opening=[*page.opening, *missing]), folder.path)
     folder.end("failed" if missing else "done")  # when all of it is written
     _show(paper, request, results, place)
@@ -186,8 +188,7 @@ def _report(
     request: ReproduceRequest,
     asked: Sequence[Experiment],
     findings: Sequence[Findings],
-    costs: pd.DataFrame,
-    folder: RunFolder,
+    ending: Sequence[Section],
 ) -> Report:
     results = [result for each in findings for result in each.results]
     opening = [
@@ -200,9 +201,11 @@ def _report(
     sections = [Section("All numbers", [left_out] if left_out else [], tables=[results_table(shown)])]
     for one, each in zip(asked, findings, strict=True):
         sections += _introduced(request, one, each.sections)
-    sections.append(_departures(paper, asked, folder))
-    sections.append(_provenance(asked, costs, folder))
-    return Report(paper.title, opening, sections)
+    return Report(paper.title, opening, [*sections, *ending])
+
+
+def _ending(paper: Paper, asked: Sequence[Experiment], costs: pd.DataFrame, folder: RunFolder) -> list[Section]:
+    return [_departures(paper, asked, folder), _provenance(asked, costs, folder)]
 
 
 def _marks(request: ReproduceRequest) -> list[str]:

@@ -28,10 +28,18 @@ def closing(settings: Settings, training: Training, folder: RunFolder, company: 
         company: Number of trainings that share the folder's seconds, each of which is closed like this.
     """
     criterion = criterion_for(training.learner.task, training.plan.criterion)
-    course = course_of(losses_of(MetricsFile(folder.path / METRICS).rows(), criterion))
+    losses = losses_of(MetricsFile(folder.path / METRICS).rows(), criterion)
+    course = course_of(losses)
+    lowest = [step for step, loss in losses.items() if loss == training.best]  # none for a criterion that is not noted
     folder.note()  # brings the seconds up to date
     beside = beside_untuned(settings, training, folder.facts()["seconds"] / company)
-    return {"course": course._asdict(), "beside": beside._asdict(), CLOSING: [str(course), str(beside)]}
+    selected = training.kept or next(iter(lowest), None)
+    return {
+        "selected": selected,
+        "course": course._asdict(),
+        "beside": beside._asdict(),
+        CLOSING: [str(course), str(beside)],
+    }
 
 
 def closed(
