@@ -24,6 +24,9 @@ FEWEST = 6
 SMALLEST = 0.05
 """Relative change below which a loss counts as unchanged, however little it varies."""
 
+NOISES = 2.5
+"""Multiple of the noise below which a change is none: the lowest of many points is compared with one."""
+
 FALLING, FLAT, ROSE, UNKNOWN = "falling", "flat", "rose", "unknown"
 
 
@@ -76,8 +79,8 @@ def course_of(losses: Mapping[int, float]) -> Course:
 
     The loss is taken in logarithms, if it is positive throughout, or else in units of its range, and smoothed by the
     mean of three neighbours.  Its noise is that of second differences from the middle of training on, which a steady
-    fall leaves at zero.  What changes by less than ``SMALLEST``, or than twice the noise, is unchanged.  It was still
-    falling if the lowest point of the last third of the updates is lower than where that third begins.
+    fall leaves at zero.  What changes by less than ``SMALLEST``, or than ``NOISES`` times the noise, is unchanged.  It
+    was still falling if the lowest point of the last third of the updates is lower than where that third begins.
     """
     known = sorted((step, loss) for step, loss in losses.items() if math.isfinite(loss))
     updates = known[-1][0] if known else 0
@@ -88,7 +91,7 @@ def course_of(losses: Mapping[int, float]) -> Course:
     width = max(values) - min(values) or 1.0
     scaled = [math.log(value) if positive else value / width for value in values]
     smooth = _smoothed(scaled)
-    tolerance = max(math.log1p(SMALLEST), 2.0 * _noise(scaled[len(scaled) // 2 - 1 :]))
+    tolerance = max(math.log1p(SMALLEST), NOISES * _noise(scaled[len(scaled) // 2 - 1 :]))
 
     def share(change: float) -> float:
         return math.expm1(change) if positive else change

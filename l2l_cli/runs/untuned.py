@@ -43,7 +43,7 @@ class Beside(NamedTuple):
         setting: How the other one is set.
         criterion: The loss that is compared.
         ours: Mean of the learner's loss over the episodes.
-        theirs: That of the other.
+        theirs: Mean of the other one's loss over them.
         lower: Number of episodes on which the learner's is the lower one.
         episodes: Number of episodes.
         seconds: Seconds that the comparison took.
