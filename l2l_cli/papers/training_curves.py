@@ -29,8 +29,8 @@ COLUMNS = 4
 CRITERION = (
     "A validation loss counts as still falling if, smoothed over three validations and in logarithms, its lowest point "
     "in the last third of the updates lies below the beginning of that third by more than 5 %, and by more than 2½ "
-    "times the noise that its second differences show.  It is flat from the first point on that lies within that of the "
-    "lowest.  Dots are the weights that were kept."
+    "times the noise that its second differences show.  It is flat from the first point on that lies within as much "
+    "of the lowest.  Dots are the weights that were kept."
 )
 
 
