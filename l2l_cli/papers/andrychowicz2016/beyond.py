@@ -52,7 +52,7 @@ class OneForAll(Artefact):
         caption = "Loss against updates on every problem; bands: range over seeds."
         drawn = [draw_curves(measured, [Panel(problem) for problem in standings.problems], caption, published=False)]
         if len(table):
-            drawn.insert(0, draw_ratios(measured, table))
+            drawn.insert(0, _ratios(measured, table))
         followed = [problem for problem in self.problems if problem in standings.problems]
         claims = self._claims(measured, standings, table, followed)
         sections = [
@@ -101,8 +101,7 @@ def one_for_all(text: str, table: pd.DataFrame, who: str, problems: Collection[s
     return Claim(text, max(ratios.values()) <= 1.0, evidence)
 
 
-def draw_ratios(measured: Measured, table: pd.DataFrame) -> Figure:
-    """Draw every learned rule's ratio to the best tuned one, a line a problem; lines of ``Standings.against``."""
+def _ratios(measured: Measured, table: pd.DataFrame) -> Figure:
     problems, styles = list(dict.fromkeys(table.problem)), measured.styles()
     figure, axes = panels(1, 1, height=1.3 + 0.32 * len(problems))
     for index, (name, part) in enumerate(table.groupby("contender", sort=False)):
