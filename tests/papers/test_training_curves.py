@@ -72,9 +72,8 @@ def test_a_row_of_the_sensitivity_is_the_multiple_of_the_recipe_that_it_says():
         assert settings.meta.updates == pytest.approx(x["updates"] * plain.meta.updates), row
         assert settings.optimizer["lr"] == pytest.approx(x["lr"] * plain.optimizer["lr"]), row
         # As many validations as the recipe has, so that one of them is no better chosen.
-        assert settings.meta.updates / settings.meta.validate_every == pytest.approx(
-            plain.meta.updates / plain.meta.validate_every
-        ), row
+        counts = [each.meta.updates / each.meta.validate_every for each in (settings, plain)]
+        assert counts[0] == pytest.approx(counts[1], rel=0.01), row
 
 
 def test_ratios_are_those_of_each_seed(tmp_path):

@@ -188,8 +188,22 @@ def test_what_is_wrong_with_a_folder_of_images_is_said(tmp_path):
     refused("has train, but no test or val beside it")
     painted(tmp_path / "test", {"ape": 2, "cow": 2})
     refused("must have the same classes; cat is in one of them alone")
-    with pytest.raises(UsageError, match="size is for image folders; digits has images of one size"):
-        digits_mlp(size=[4, 4])
+    with pytest.raises(UsageError, match="size must be a height and a width of at least 1"):
+        digits_mlp(size=[4, 0])
+
+
+def test_images_that_are_in_memory_are_resized_bilinearly(tmp_path):
+    last = idx_folder(tmp_path)
+    own, larger = load(tmp_path), load(tmp_path, size=(4, 6))
+    assert torch.equal(own.test.images, last[:, None])
+    assert larger.test.images.shape == (4, 1, 4, 6)
+    assert larger.test.images.dtype == torch.uint8
+    assert torch.equal(larger.test.labels, own.test.labels)
+    # The middles of pixels are mapped: a corner keeps its value, and the mean of all changes by rounding alone.
+    assert torch.equal(larger.test.images[:, :, 0, 0], own.test.images[:, :, 0, 0])
+    means = [load("digits", size=size).train.images.float().mean().item() for size in (None, (4, 4))]
+    assert means[1] == pytest.approx(means[0], rel=0.05)
+    assert digits_mlp(size=[28, 28], hidden=[2], examples=3).spec.inputs == (784,)
 
 
 def test_a_subset_of_the_labels_is_numbered_anew():
