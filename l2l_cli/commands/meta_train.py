@@ -57,6 +57,8 @@ def row_of(folder: RunFolder) -> Entries:
         "updates": facts["updates"],
         "skipped": facts["skipped"],
         "seconds": facts["seconds"],
+        "course": facts.get("course", {}).get("verdict", ""),  # runs of earlier versions have neither
+        "ratio_to_untuned": facts.get("beside", {}).get("ratio") or "",
         "run": str(folder.path),
     }
 

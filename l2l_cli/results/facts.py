@@ -42,6 +42,8 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "search": (list,),
     "chosen": (dict,),
     "closing": (list,),
+    "course": (dict,),
+    "beside": (dict,),
 }
 
 

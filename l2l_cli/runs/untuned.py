@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any, NamedTuple
 
@@ -44,6 +45,7 @@ class Beside(NamedTuple):
         criterion: The loss that is compared.
         ours: Mean of the learner's loss over the episodes.
         theirs: Mean of the other one's loss over them.
+        ratio: The one over the other; 0 if nothing was compared.
         lower: Number of episodes on which the learner's is the lower one.
         episodes: Number of episodes.
         seconds: Seconds that the comparison took.
@@ -55,6 +57,7 @@ class Beside(NamedTuple):
     criterion: str
     ours: float = 0.0
     theirs: float = 0.0
+    ratio: float = 0.0
     lower: int = 0
     episodes: int = 0
     seconds: float = 0.0
@@ -68,7 +71,7 @@ class Beside(NamedTuple):
             return f"not compared with {other}: {self.skipped}"
         return (
             f"{self.criterion} loss {self.ours:.4g} on {self.episodes} fresh validation episodes, "
-            f"{self.ours / self.theirs:.3g} times that of {other} ({self.theirs:.4g}), lower on {self.lower} of them"
+            f"{self.ratio:.3g} times that of {other} ({self.theirs:.4g}), lower on {self.lower} of them"
         )
 
 
@@ -114,9 +117,13 @@ def _compared(blank: Beside, settings: Settings, training: Training, node: Entri
     if episodes < few:
         return blank._replace(skipped=f"{few} episodes may take more than a tenth of the training's {seconds:.0f} s")
     ours, theirs = (one.each(blank.criterion).double() for one in scores(episodes, steps))
+    means = ours.mean().item(), theirs.mean().item()
+    if not (math.isfinite(means[0]) and 0 < means[1] < math.inf):
+        return blank._replace(skipped=f"the {blank.criterion} losses are {means[0]:.4g} and {means[1]:.4g}")
     return blank._replace(
-        ours=ours.mean().item(),
-        theirs=theirs.mean().item(),
+        ours=means[0],
+        theirs=means[1],
+        ratio=means[0] / means[1],
         lower=int((ours < theirs).sum()),
         episodes=episodes,
         seconds=round(time.monotonic() - began, 3),
