@@ -6,10 +6,12 @@ import pandas as pd
 import pytest
 
 from l2l_cli.config.schema import ReproduceRequest
+from l2l_cli.papers import jobs
 from l2l_cli.papers.experiments import experiment
 from l2l_cli.papers.measured import SELECTED, TRAINING, VALIDATION
 from l2l_cli.papers.training_curves import training_sections
 from l2l_cli.results.metrics import Metric
+from tests.image_tasks import idx_folder
 from tests.papers.made_up import costs, frame_of, measured_of
 
 PAPER = "andrychowicz2016"
@@ -104,3 +106,14 @@ def test_all_problems_of_the_transfer_take_the_data_of_the_first():
         assert {problem["dataset"] for problem in problems.values()} == {"mine"}
         assert {tuple(problem["size"]) for problem in problems.values()} == {(28, 28)}
         assert sorted(problem.get("horizon", 100) for problem in problems.values()) == [100, 100, 500, 500, 1000, 1000]
+
+
+def test_rows_are_measured_again_when_a_problems_own_data_change(tmp_path):
+    words = (f"evaluation.problems.others.dataset={tmp_path}", "evaluation.problems.others.size=null")
+    one = experiment(ReproduceRequest(PAPER, scale="paper", overrides=words), "transfer")
+    (job,) = one.jobs["NAG"]
+    names = []
+    for count in (4, 5, 5):
+        idx_folder(tmp_path, count)
+        names.append(jobs._file_name(job, job.settings(tmp_path)))
+    assert names[0] != names[1] == names[2]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import os
-import struct
 
 import numpy as np
 import pytest
@@ -18,7 +16,7 @@ from l2l_cli.core.types import Phase, Split
 from l2l_cli.runs.building import build_task
 from l2l_cli.tasks.images import datasets
 from l2l_cli.tasks.images.data import Images
-from tests.image_tasks import digits_mlp, image_task
+from tests.image_tasks import digits_mlp, idx, idx_folder, image_task
 
 DATA = os.environ.get("L2L_DATA")
 real = pytest.mark.skipif(DATA is None, reason="real data are looked for under L2L_DATA, which is not set")
@@ -26,21 +24,6 @@ real = pytest.mark.skipif(DATA is None, reason="real data are looked for under L
 
 def load(name, size=None, folder=None):
     return datasets.load(str(name), folder or datasets.default_folder(), size, 1)
-
-
-def idx(path, values, compressed=True):
-    content = struct.pack(f">HBB{values.dim()}I", 0, 8, values.dim(), *values.shape) + values.numpy().tobytes()
-    path.write_bytes(gzip.compress(content) if compressed else content)
-
-
-def idx_folder(place, count=4, classes=3):
-    rng = torch.Generator().manual_seed(0)
-    for part in ("train", "t10k"):
-        images = torch.randint(256, (count, 2, 3), generator=rng, dtype=torch.uint8)
-        labels = torch.arange(count, dtype=torch.uint8) % classes
-        idx(place / f"{part}-images-idx3-ubyte.gz", images)
-        idx(place / f"{part}-labels-idx1-ubyte", labels, compressed=False)
-    return images
 
 
 def test_a_folder_of_idx_files_is_a_data_set(tmp_path):
