@@ -34,7 +34,7 @@ def digits_mlp(**options: Any) -> ImageTask:
 def idx(path, values, compressed=True):
     """Write an IDX file of bytes."""
     content = struct.pack(f">HBB{values.dim()}I", 0, 8, values.dim(), *values.shape) + values.numpy().tobytes()
-    path.write_bytes(gzip.compress(content) if compressed else content)
+    path.write_bytes(gzip.compress(content, mtime=0) if compressed else content)
 
 
 def idx_folder(place, count=4, classes=3):
