@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from l2l_cli.config.schema import Settings
+from l2l_cli.core.ledger import LEDGER
 from l2l_cli.core.nodes import Entries
 from l2l_cli.evaluation.score import criterion_for
 from l2l_cli.meta.gradient import set_phi
@@ -53,7 +54,8 @@ def closed(
     last = training.phi()
     training.finish()
     try:
-        return closing(settings, training, folder, company)
+        with LEDGER.of("training"):
+            return closing(settings, training, folder, company)
     except KeyboardInterrupt:
         if training.ranks is None:  # the others have gone
             set_phi(training.learner, last)

@@ -70,9 +70,13 @@ class Beside(NamedTuple):
         if self.skipped:
             return f"not compared with {other}: {self.skipped}"
         return (
-            f"{self.criterion} loss {self.ours:.4g} on {self.episodes} fresh validation episodes, "
+            f"{self.criterion} loss {self.ours:.4g} on {_episodes(self.episodes)}, "
             f"{self.ratio:.3g} times that of {other} ({self.theirs:.4g}), lower on {self.lower} of them"
         )
+
+
+def _episodes(count: int) -> str:
+    return f"{count} fresh validation episode{'' if count == 1 else 's'}"
 
 
 def beside_untuned(settings: Settings, training: Training, seconds: float) -> Beside:
@@ -115,7 +119,7 @@ def _compared(blank: Beside, settings: Settings, training: Training, node: Entri
     left = SHARE * seconds - (time.monotonic() - began)
     episodes = min(plan.validation_episodes, int(left / an_episode))
     if episodes < few:
-        return blank._replace(skipped=f"{few} episodes may take more than a tenth of the training's {seconds:.0f} s")
+        return blank._replace(skipped=f"{_episodes(few)} may take more than a tenth of the training's {seconds:.0f} s")
     ours, theirs = (one.each(blank.criterion).double() for one in scores(episodes, steps))
     means = ours.mean().item(), theirs.mean().item()
     if not (math.isfinite(means[0]) and 0 < means[1] < math.inf):

@@ -85,7 +85,7 @@ def test_where_a_training_was_short_nothing_is_compared(monkeypatch, capsys):
     monkeypatch.setattr(untuned, "SHORTEST", 0.0)
     monkeypatch.setattr(untuned, "SHARE", 1e-9)
     out = run(f"{RULE} seed=1", monkeypatch, capsys)[1]
-    assert "4 episodes may take more than a tenth of the training's" in out
+    assert "4 fresh validation episodes may take more than a tenth of the training's" in out
 
 
 @pytest.mark.slow
