@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+import struct
 from typing import Any
+
+import torch
 
 from l2l_cli.config.build import build
 from l2l_cli.tasks.images.task import ImageTask
@@ -25,3 +29,20 @@ def image_task(network: str, data: str = IN_MEMORY, **options: Any) -> ImageTask
 def digits_mlp(**options: Any) -> ImageTask:
     """A multi-layer perceptron on digits."""
     return image_task("mlp.MLP", **options)
+
+
+def idx(path, values, compressed=True):
+    """Write an IDX file of bytes."""
+    content = struct.pack(f">HBB{values.dim()}I", 0, 8, values.dim(), *values.shape) + values.numpy().tobytes()
+    path.write_bytes(gzip.compress(content, mtime=0) if compressed else content)
+
+
+def idx_folder(place, count=4, classes=3):
+    """Write a data set of random 2 × 3 images as MNIST's files, and return its test images."""
+    rng = torch.Generator().manual_seed(0)
+    for part in ("train", "t10k"):
+        images = torch.randint(256, (count, 2, 3), generator=rng, dtype=torch.uint8)
+        labels = torch.arange(count, dtype=torch.uint8) % classes
+        idx(place / f"{part}-images-idx3-ubyte.gz", images)
+        idx(place / f"{part}-labels-idx1-ubyte", labels, compressed=False)
+    return images

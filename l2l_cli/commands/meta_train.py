@@ -9,6 +9,7 @@ from l2l_cli.config.own_task import key_of_word
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.nodes import Entries
+from l2l_cli.core.plain_text import in_one_line
 from l2l_cli.core.ranges import shown
 from l2l_cli.parallel.launched import launched
 from l2l_cli.results.facts import TRAINED
@@ -42,6 +43,8 @@ def run(
         f"best validation loss ({facts.get('criterion', settings.meta.criterion)}): {facts['best_validation']:.6g} "
         f"after {facts['updates']} updates, {facts['skipped']} skipped, {facts['seconds']:.0f} s"
     )
+    for line in facts.get("closing", []):  # runs of earlier versions have none
+        print(in_one_line(str(line)))
     return row_of(folder)
 
 
@@ -54,6 +57,8 @@ def row_of(folder: RunFolder) -> Entries:
         "updates": facts["updates"],
         "skipped": facts["skipped"],
         "seconds": facts["seconds"],
+        "course": facts.get("course", {}).get("verdict", ""),  # runs of earlier versions have neither
+        "ratio_to_untuned": facts.get("beside", {}).get("ratio") or "",
         "run": str(folder.path),
     }
 

@@ -44,10 +44,9 @@ def page_of(
     request: ReproduceRequest,
     asked: Sequence[Experiment],
     findings: Sequence[Findings],
-    costs: pd.DataFrame,
-    folder: RunFolder,
+    last: Sequence[Section],
 ) -> Report:
-    """Return the report, and write the page of the sources beside it."""
+    """Return the report: all numbers, the sections of each artefact, and what comes ``last``."""
     results = [result for each in findings for result in each.results]
     opening = [
         paper.citation,
@@ -62,11 +61,17 @@ def page_of(
     sections = [Section("All numbers", text, tables=[results_table(shown, study)])]
     for one, each in zip(asked, findings, strict=True):
         sections += _introduced(request, one, each.sections)
+    return Report(paper.title, opening, [*sections, *last])
+
+
+def closing_sections(
+    paper: Paper, asked: Sequence[Experiment], costs: pd.DataFrame, folder: RunFolder
+) -> list[Section]:
+    """Return what of the paper is where, departures and provenance, and write the page of the sources."""
+    sections = [_departures(paper, asked, folder), _provenance(asked, costs, folder)]
     if paper.contents:
-        sections.append(Section("What of the paper is where", [CONTENTS], [contents_table(type(paper))]))
-    sections.append(_departures(paper, asked, folder))
-    sections.append(_provenance(asked, costs, folder))
-    return Report(paper.title, opening, sections)
+        sections.insert(0, Section("What of the paper is where", [CONTENTS], [contents_table(type(paper))]))
+    return sections
 
 
 def _marks(request: ReproduceRequest) -> list[str]:

@@ -9,7 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from l2l_cli.commands.elsewhere import show
-from l2l_cli.commands.paper_report import SMOKE, command_of, deciding, numbers_beside, page_of, run_and_left_out
+from l2l_cli.commands.paper_report import (
+    SMOKE,
+    closing_sections,
+    command_of,
+    deciding,
+    numbers_beside,
+    page_of,
+    run_and_left_out,
+)
 from l2l_cli.config.build import build
 from l2l_cli.config.hardware import Hardware
 from l2l_cli.config.own_task import key_of_word
@@ -21,6 +29,7 @@ from l2l_cli.papers.base import Paper
 from l2l_cli.papers.experiments import Experiment, broken_promises, cost_table, experiment, experiments
 from l2l_cli.papers.jobs import Work, work_of
 from l2l_cli.papers.origin import RESULTS_FILE, claims_of, origin_of, write_results
+from l2l_cli.papers.training_curves import training_sections
 from l2l_cli.results import report
 from l2l_cli.results.ending import ending
 from l2l_cli.results.run import RunFolder, identity
@@ -141,9 +150,11 @@ def _judged(
         ]
         write_results(folder.path / RESULTS_FILE, [*results, *claims], origins)
         costs = cost_table(judged, measured)
+        behind = training_sections(judged, measured, folder.path)
     missing = _missing(asked, files)
     folder.note()  # what the report says of the run itself
-    page = page_of(paper, request, judged, findings, costs, folder)
+    last = [*behind, *closing_sections(paper, judged, costs, folder)]
+    page = page_of(paper, request, judged, findings, last)
     report.write(replace(page, opening=[*page.opening, *missing]), folder.path)
     folder.end("failed" if missing else "done")  # when all of it is written
     _show(paper, request, results, place)

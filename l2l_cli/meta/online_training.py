@@ -59,6 +59,11 @@ class OnlineTraining(Training):
         for training in company:
             training._lanes = lanes
 
+    @property
+    def kept(self) -> int:
+        """Number of all updates."""
+        return self.number
+
     def update(self) -> Update:
         """Present all sequences once."""
         if self._lanes is None:

@@ -85,6 +85,11 @@ class Training(ABC):
         self._norms = (0.0, 0)  # of the norms of meta-gradients, likewise
         self._first = self.phi()  # a learner is built from its seed, so this is φ_0 also in a run that is resumed
 
+    @property
+    def kept(self) -> int | None:
+        """Number of updates after which φ is kept; None is that of the lowest validation."""
+        return None
+
     @abstractmethod
     def update(self) -> Update:
         """Make one update."""

@@ -99,7 +99,7 @@ def _file_name(job: Job, settings: Settings) -> str:
     # What is given is not tuned, which versions before this one did.
     fixed = sorted({*settings.tune.grid, *settings.tune.ranges, *settings.tune.choices} & given(settings).keys())
     config |= {"row": job.facts, "paper": job.paper, **({"given": fixed} if fixed else {})}
-    config = with_sources(config, sources_of(settings, config))
+    config = with_sources(config, sources_of(settings, config, problems=True))
     return f"{job.name}-seed{job.seed}-{identity(config)}.csv"
 
 

@@ -19,8 +19,11 @@ from l2l_cli.results.spread import Array
 from l2l_cli.results.standings import Standings, curves_of, standings_of
 from l2l_cli.results.verdicts import Result, summarise
 
-TUNE, COST = "tune", "cost"
-"""Splits of the measurements of tuning, and of what a run cost."""
+TUNE, COST, TRAINING = "tune", "cost", "training"
+"""Splits of the measurements of tuning, of what a run cost, and of the course of its meta-training."""
+
+VALIDATION, SELECTED = "validation loss", "selected after"
+"""Metrics of a training: its criterion on the validation episodes, and the number of updates of the weights kept."""
 
 TRIALS, BEYOND, CHOSEN, EDGE = "trials", "trials beyond an edge", "chosen", "at the edge"
 """Metrics of the number of settings tried, all and those beyond an edge of their grid; parts that hold the value of a
@@ -76,7 +79,7 @@ class Measured:
         own = {}
         for row in self.run:
             frame = self.frames[row]
-            frame = frame[(frame.contender == row) & (frame.split != COST)]
+            frame = frame[(frame.contender == row) & ~frame.split.isin([COST, TRAINING])]
             for variant, part in frame.groupby("variant", sort=False):
                 own[name_of(row, str(variant))] = row, str(variant), part
         return own

@@ -19,9 +19,22 @@ from l2l_cli.evaluation.score import Tell
 from l2l_cli.learners.base import Learner
 from l2l_cli.papers.agenda import Job
 from l2l_cli.papers.base import Paper, Subject
-from l2l_cli.papers.measured import BEGAN, COMMIT, COST, COSTS, MACHINE, REUSED, TRIALS
-from l2l_cli.results.metrics import Metric
+from l2l_cli.papers.measured import (
+    BEGAN,
+    COMMIT,
+    COST,
+    COSTS,
+    MACHINE,
+    REUSED,
+    SELECTED,
+    TRAINING,
+    TRIALS,
+    VALIDATION,
+)
+from l2l_cli.results.course import losses_of
+from l2l_cli.results.metrics import Metric, MetricsFile
 from l2l_cli.results.provenance import commit, machine
+from l2l_cli.results.run import METRICS, RunFolder
 from l2l_cli.results.sealed import write_rows
 from l2l_cli.runs.building import build_learner, build_task, is_meta_trained, prepare, store_of
 from l2l_cli.runs.loading import load_learner
@@ -123,7 +136,7 @@ def _train_and_measure(group: Group, bench: Bench, tell: Tell) -> Iterator[list[
         facts = folder.facts()
         for kind in USED:  # which seeds side by side have in common
             facts[kind] = {name: seconds / len(group.jobs) for name, seconds in facts.get(kind, {}).items()}
-        yield [*rows, *_costs(job, facts), *_spent(job, facts, mark)]
+        yield [*rows, *_course(job, folder), *_costs(job, facts), *_spent(job, facts, mark)]
 
 
 def _tune_and_measure(group: Group, bench: Bench, tell: Tell) -> Iterator[list[Metric]]:
@@ -159,6 +172,15 @@ def _measured(job: Job, settings: Settings, learner: Learner[Any], tells: tuple[
     subject = Subject(job.name, job.row, learner, learner.task, settings, store_of(settings), *tells)
     with LEDGER.of("scoring"):
         return list(paper.measure(subject))
+
+
+def _course(job: Job, folder: RunFolder) -> Iterator[Metric]:
+    """Yield the validation losses of a training, and the number of updates after which its weights were kept."""
+    facts, row = folder.facts(), Metric(job.name, job.seed, VALIDATION, 0.0, statistic="mean", split=TRAINING)
+    losses = losses_of(MetricsFile(folder.path / METRICS).rows(), facts["criterion"])
+    yield from (row._replace(value=loss, step=step) for step, loss in losses.items())
+    if (kept := facts.get("selected")) is not None:
+        yield row._replace(metric=SELECTED, value=float(kept), statistic="")
 
 
 def _costs(job: Job, facts: Mapping[str, Any]) -> list[Metric]:

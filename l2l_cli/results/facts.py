@@ -41,6 +41,9 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "best_validation": (int, float, _NOTHING),
     "search": (list,),
     "chosen": (dict,),
+    "closing": (list,),
+    "course": (dict,),
+    "beside": (dict,),
 }
 
 

@@ -21,18 +21,22 @@ SHIPPED = ("digits", "mnist", "cifar10")
 """Data sets whose content is known by checksums, so that their names say all."""
 
 
-def sources_of(settings: Settings, *nodes: object, trust: Sequence[str] | None = None) -> Entries:
+def sources_of(
+    settings: Settings, *nodes: object, trust: Sequence[str] | None = None, problems: bool = False
+) -> Entries:
     """Return fingerprints of what a configuration reads: by module, and by data set; empty if it reads neither.
 
     Args:
         settings: The configuration, whose task's data are looked at.
         nodes: Nodes whose classes' code counts, beside the task's.
         trust: Packages beside l2l_cli whose classes may be built; None is any, for what the user typed.
+        problems: Whether the problems of the evaluation are read, too.
 
     Raises:
         UsageError: The task may read data, and does not build, or is not to be trusted.
     """
-    return named_sources(of_code([settings.task, *nodes]), _data(settings, Builder(trust)))
+    further = list(settings.evaluation.problems.values()) if problems else []
+    return named_sources(of_code([settings.task, *nodes]), _data(settings, Builder(trust), further))
 
 
 def named_sources(code: Mapping[str, str], data: Mapping[str, str]) -> Entries:
@@ -63,12 +67,15 @@ def changes_of(before: Node, now: Node) -> list[str]:
     ]
 
 
-def _data(settings: Settings, builder: Builder) -> dict[str, str]:
-    """Return fingerprints of the data sets that a task and its variations read, but for those that we ship."""
+def _data(settings: Settings, builder: Builder, further: Sequence[Node]) -> dict[str, str]:
+    """Return fingerprints of the data sets that a task and its variations read, but for those that we ship.
+
+    What is ``further`` changed in the task makes variations, too.
+    """
     varied = [{key: value} for key, values in settings.vary.items() for value in values if isinstance(value, str)]
     found = {}
-    for changes in [{}, *varied]:
-        node = changed(settings.task, changes, "task")
+    for changes in [{}, *varied, *further]:
+        node = changes if "_target_" in changes else changed(settings.task, changes, "task")
         if any(name not in SHIPPED for name in _names(node)) or of_code(node):
             from l2l_cli.runs.building import variation
 

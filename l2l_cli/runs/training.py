@@ -34,6 +34,7 @@ from l2l_cli.results.folder_lock import PATIENCE
 from l2l_cli.results.metrics import Metric, MetricsFile
 from l2l_cli.results.run import RunFolder
 from l2l_cli.runs.building import build_learner, build_task, prepare, run_facts
+from l2l_cli.runs.closing import closed
 from l2l_cli.runs.folders import WEIGHTS, claim, is_done
 from l2l_cli.runs.following import Follow, saves_after
 from l2l_cli.runs.loading import weights_of
@@ -171,7 +172,7 @@ def _train(members: Sequence[_Member], relay: Relay | None) -> None:
     failures = []
     for member in members:
         with ending(member.folder):
-            failures.append(member.finish())
+            failures.append(member.finish(len(members)))
     for reason in filter(None, failures):
         raise RunFailed(reason)
 
@@ -261,16 +262,16 @@ class _Member:
         saved[OFFSET] = torch.tensor(self._metrics.length(), device="cpu")
         write_tensors(self.folder.path / CHECKPOINT, saved, kept=self.folder.path / PREVIOUS)
 
-    def finish(self) -> str | None:
-        """Write the trained weights and close the run; return why it has failed, if they are the initial ones."""
-        reason = never_moved(self.training, self.settings)
-        distance = self.training.distance()
-        self.training.finish()
-        if reason is None:  # a folder with weights counts as finished
+    def finish(self, company: int) -> str | None:
+        """Write the trained weights and close the run, one of a company; return why it failed, if φ never moved."""
+        reason, distance, told = never_moved(self.training, self.settings), self.training.distance(), {}
+        if reason is None:
+            told = closed(self.settings, self.training, self.folder, company, self.checkpoint)
+            # A folder with weights counts as finished.
             write_tensors(self.folder.path / WEIGHTS, weights_of(self.training.learner))
         self.folder.end(
             "failed" if reason else "done",
-            **({"message": reason} if reason else {}),
+            **({"message": reason} if reason else told),
             phi_distance=distance,
             updates=self.training.number,
             skipped=self.training.skipped,
@@ -292,5 +293,4 @@ class _Member:
         )
 
     def _skipped(self) -> list[int]:
-        frame = self._metrics.read()
-        return [int(step) for step in frame[frame.metric == "skipped"].step]
+        return [row.step for row in self._metrics.rows() if row.metric == "skipped"]

@@ -113,7 +113,7 @@ def test_a_recipe_and_an_experiment_are_chosen_apart():
     chosen = compose("meta-train", ["recipe=bosc2016/lstm", "experiment=bosc2016/problems/base"])
     assert (chosen.choices["learner"], chosen.meta.updates, chosen.evaluation.seeds) == ("lstm", 3000, [1])
     pair = compose("meta-train", ["task=digits"])  # a pair's own recipe, on top of its learner's
-    assert (pair.gradient["episodes"], pair.meta.updates, pair.gradient["window"]) == (4, 2400, 20)
+    assert (pair.gradient["episodes"], pair.meta.updates, pair.gradient["window"]) == (4, 3600, 20)
 
 
 def test_all_hyper_parameters_are_tuned_where_that_is_asked_for():

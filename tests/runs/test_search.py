@@ -79,8 +79,8 @@ def test_identity_knows_a_search_only_where_there_is_one():
 
 
 def test_the_cost_of_a_search_is_expected():
-    plain, searched = compose("meta-train", []), compose("meta-train", ["search.trials=5", "search.updates=600"])
-    assert (expected_updates(plain, 1), expected_updates(searched, 2)) == (3000, 9000)
+    plain, searched = compose("meta-train", []), compose("meta-train", ["search.trials=5", "search.updates=900"])
+    assert (expected_updates(plain, 1), expected_updates(searched, 2)) == (4500, 13500)
     assert expected_seconds(searched) == 2 * expected_seconds(plain)
 
 

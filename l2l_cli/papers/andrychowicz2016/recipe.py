@@ -21,7 +21,8 @@ class Andrychowicz2016(Paper):
     reading.
 
     Deviation: the rule of the MNIST figures is meta-trained on networks of 4, 8 and 16 hidden units in turn, the
-    paper's on 20 alone: two updates for the price of one, and a better rule.  Meta-learning rates were found by hand on
+    paper's on 20 alone: two updates for the price of one, and a better rule.  Its head begins at a tenth of the usual
+    size, so that it begins almost still.  Meta-learning rates were found by hand on
     meta-training images, where the paper searches at random; `l2l meta-train search.trials=8` does that too.
 
     Deviation: a problem longer than the others is tuned and scored on as many fewer episodes, two at least.

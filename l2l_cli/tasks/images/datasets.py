@@ -24,7 +24,7 @@ from l2l_cli.tasks.images.checksums import read_verified
 from l2l_cli.tasks.images.downloads import DownloadError, download
 from l2l_cli.tasks.images.folders import read_folder
 from l2l_cli.tasks.images.idx import read_idx
-from l2l_cli.tasks.images.labelled import Dataset, LoadedImages, Size
+from l2l_cli.tasks.images.labelled import Dataset, LoadedImages, Size, resized
 
 ENVIRONMENT = "L2L_DATA"
 """Environment variable of the folder of data sets, which ``data.dir`` takes precedence over."""
@@ -81,7 +81,7 @@ def load(name: str, folder: Path, size: Size | None, pool: int) -> Dataset:
         name: "digits", "mnist", "cifar10", or a folder of the user's, by its path or by its name in ``folder``; see
             ``read_folder``.
         folder: Folder of data sets, where downloaded ones are kept.
-        size: Height and width that an image folder's images are resized to; None for all other data sets.
+        size: Height and width that images are resized to; None takes them as they are.
         pool: Height and width of the windows of pixels that are replaced by their mean.
 
     Raises:
@@ -92,9 +92,7 @@ def load(name: str, folder: Path, size: Size | None, pool: int) -> Dataset:
         return whole._replace(train=_pooled(whole.train, pool), test=_pooled(whole.test, pool))
     known = {"digits": _digits, "mnist": _mnist, "cifar10": _cifar10}
     if name in known:
-        if size is not None:
-            raise UsageError(f"task.size is for image folders; {name} has images of one size: task.pool reduces them")
-        return known[name](folder)
+        return resized(known[name](folder), size)
     place = own_folder(name, folder)
     if place is not None:
         return read_folder(place, size)

@@ -16,7 +16,7 @@ from torch import Tensor
 from l2l_cli.core.cores import usable_memory
 from l2l_cli.core.errors import UsageError
 from l2l_cli.tasks.images.idx import read_idx
-from l2l_cli.tasks.images.labelled import Dataset, LoadedImages, Size
+from l2l_cli.tasks.images.labelled import Dataset, LoadedImages, Size, resized
 
 TEST_EVERY = 6
 """One in so many images of a class is for test where an image folder makes no division."""
@@ -51,9 +51,7 @@ def read_folder(place: Path, size: Size | None = None) -> Dataset:
         UsageError: Names the file or folder that is not as it should be.
     """
     if any(place.glob("*-ubyte*")) or not class_folders(place):
-        if size is not None:
-            raise UsageError(f"task.size is for image folders; {place} has IDX files: task.pool reduces them")
-        return read_idx(place)
+        return resized(read_idx(place), size)
     if train_folder(place) is None:
         train, test = {}, {}
         for name, files in _paths(place).items():

@@ -23,7 +23,7 @@ class ImagesInMemory(Images):
             ``train/<class>`` and ``test/<class>``, or with just ``<class>``, of which every 6th image is for test then.
         classes: Labels whose images are used, numbered anew in this order; None is all of them.
         pool: Height and width of the windows of pixels that are replaced by their mean; 1 leaves images as they are.
-        size: Height and width that an image folder's images are resized to; None if they are all of one size.
+        size: Height and width that images are resized to; None takes them as they are, if they are all of one size.
         division: Name of the rule by which phases divide the images; see ``Division``.
         images: Number of a phase's training images of these classes that are used, evenly spaced; None is all.
         data_folder: Folder of data sets; None is ``default_folder``.

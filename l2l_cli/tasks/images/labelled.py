@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 
 import torch
 from torch import Generator, Tensor
+from torch.nn import functional
 
 from l2l_cli.kernels.pixels import copy, copy_shifted
 from l2l_cli.tasks.images.augment import Augment, augmented, draw_shifts
@@ -65,3 +66,19 @@ class Dataset(NamedTuple):
     train: LoadedImages
     test: LoadedImages
     classes: int
+
+
+def resized(whole: Dataset, size: Size | None) -> Dataset:
+    """Return a data set whose images have another height and width, bilinearly; as it is where ``size`` is None."""
+    if size is None:
+        return whole
+    return whole._replace(train=_resized(whole.train, size), test=_resized(whole.test, size))
+
+
+def _resized(part: LoadedImages, size: Size) -> LoadedImages:
+    # By parts: all images as floating-point numbers would take four times their memory.
+    parts = [
+        functional.interpolate(some.float(), size, mode="bilinear", antialias=True).round().to(torch.uint8)
+        for some in torch.split(part.images, 1000)
+    ]
+    return part._replace(images=torch.cat(parts))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import os
-import struct
 
 import numpy as np
 import pytest
@@ -18,7 +16,7 @@ from l2l_cli.core.types import Phase, Split
 from l2l_cli.runs.building import build_task
 from l2l_cli.tasks.images import datasets
 from l2l_cli.tasks.images.data import Images
-from tests.image_tasks import digits_mlp, image_task
+from tests.image_tasks import digits_mlp, idx, idx_folder, image_task
 
 DATA = os.environ.get("L2L_DATA")
 real = pytest.mark.skipif(DATA is None, reason="real data are looked for under L2L_DATA, which is not set")
@@ -26,21 +24,6 @@ real = pytest.mark.skipif(DATA is None, reason="real data are looked for under L
 
 def load(name, size=None, folder=None):
     return datasets.load(str(name), folder or datasets.default_folder(), size, 1)
-
-
-def idx(path, values, compressed=True):
-    content = struct.pack(f">HBB{values.dim()}I", 0, 8, values.dim(), *values.shape) + values.numpy().tobytes()
-    path.write_bytes(gzip.compress(content) if compressed else content)
-
-
-def idx_folder(place, count=4, classes=3):
-    rng = torch.Generator().manual_seed(0)
-    for part in ("train", "t10k"):
-        images = torch.randint(256, (count, 2, 3), generator=rng, dtype=torch.uint8)
-        labels = torch.arange(count, dtype=torch.uint8) % classes
-        idx(place / f"{part}-images-idx3-ubyte.gz", images)
-        idx(place / f"{part}-labels-idx1-ubyte", labels, compressed=False)
-    return images
 
 
 def test_a_folder_of_idx_files_is_a_data_set(tmp_path):
@@ -188,8 +171,22 @@ def test_what_is_wrong_with_a_folder_of_images_is_said(tmp_path):
     refused("has train, but no test or val beside it")
     painted(tmp_path / "test", {"ape": 2, "cow": 2})
     refused("must have the same classes; cat is in one of them alone")
-    with pytest.raises(UsageError, match="size is for image folders; digits has images of one size"):
-        digits_mlp(size=[4, 4])
+    with pytest.raises(UsageError, match="size must be a height and a width of at least 1"):
+        digits_mlp(size=[4, 0])
+
+
+def test_images_that_are_in_memory_are_resized_bilinearly(tmp_path):
+    last = idx_folder(tmp_path)
+    own, larger = load(tmp_path), load(tmp_path, size=(4, 6))
+    assert torch.equal(own.test.images, last[:, None])
+    assert larger.test.images.shape == (4, 1, 4, 6)
+    assert larger.test.images.dtype == torch.uint8
+    assert torch.equal(larger.test.labels, own.test.labels)
+    # The middles of pixels are mapped: a corner keeps its value, and the mean of all changes by rounding alone.
+    assert torch.equal(larger.test.images[:, :, 0, 0], own.test.images[:, :, 0, 0])
+    means = [load("digits", size=size).train.images.float().mean().item() for size in (None, (4, 4))]
+    assert means[1] == pytest.approx(means[0], rel=0.05)
+    assert digits_mlp(size=[28, 28], hidden=[2], examples=3).spec.inputs == (784,)
 
 
 def test_a_subset_of_the_labels_is_numbered_anew():

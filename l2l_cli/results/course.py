@@ -1,0 +1,128 @@
+"""The course of a validation loss over meta-training: whether it was still falling, and since when it has been flat.
+
+One criterion for whatever says so, `l2l meta-train` and the reports.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from l2l_cli.results.metrics import Metric
+
+METRICS = {"mean": "mean_loss", "final": "final_loss", "end": "final_loss", "held_out": "held_out"}
+"""Metric of metrics.csv that shows what a criterion of validation minimises; of the "end" it has the last step."""
+
+VALID, TRAIN = "meta_valid", "meta_train"
+"""Splits of metrics.csv that hold the losses of validations, and of the updates before each."""
+
+FEWEST = 6
+"""Validations below which nothing is said: a last third of fewer than two shows no course."""
+
+SMALLEST = 0.05
+"""Relative change below which a loss counts as unchanged, however little it varies."""
+
+NOISES = 2.5
+"""Multiple of the noise below which a change is none: the lowest of many points is compared with one."""
+
+FALLING, FLAT, ROSE, UNKNOWN = "falling", "flat", "rose", "unknown"
+
+
+class Course(NamedTuple):
+    """What a validation loss did; shares are relative to the loss, and losses are smoothed.
+
+    Attributes:
+        verdict: "falling" in the last third of the updates, "flat", "rose" or "unknown".
+        validations: Number of finite validations.
+        updates: Number of updates before the last of them.
+        since: Number of updates from which on the loss is that of its lowest point, within ``tolerance``.
+        change: Share by which it fell in the last third or, where it rose, by which it ends above its lowest point.
+        tolerance: Share that counts as unchanged.
+    """
+
+    verdict: str
+    validations: int
+    updates: int
+    since: int = 0
+    change: float = 0.0
+    tolerance: float = 0.0
+
+    def __str__(self) -> str:
+        """Return a sentence."""
+        match self.verdict:
+            case "falling":
+                start = self.updates * 2 // 3
+                return (
+                    f"validation was still falling in the last third of training, by {self.change:.0%} after update "
+                    f"{start} of {self.updates}: more updates may do better (meta.updates)"
+                )
+            case "flat":
+                return (
+                    f"validation has been flat since update {self.since} of {self.updates}, within "
+                    f"{self.tolerance:.0%} of its lowest"
+                )
+            case "rose":
+                return (
+                    f"validation rose: at its end it lies {self.change:.0%} above its lowest, which it reached by "
+                    f"update {self.since} of {self.updates}"
+                )
+        return (
+            f"{self.validations} validation{'' if self.validations == 1 else 's'} are too few to say whether the loss "
+            f"was still falling; that takes {FEWEST} (meta.validate_every)"
+        )
+
+
+def course_of(losses: Mapping[int, float]) -> Course:
+    """Judge validation losses by the number of updates before each; those that are not finite are left out.
+
+    The loss is taken in logarithms, if it is positive throughout, or else in units of its range, and smoothed by the
+    mean of three neighbours.  Its noise is that of second differences from the middle of training on, which a steady
+    fall leaves at zero.  What changes by less than ``SMALLEST``, or than ``NOISES`` times the noise, is unchanged.  It
+    was still falling if the lowest point of the last third of the updates is lower than where that third begins.
+    """
+    known = sorted((step, loss) for step, loss in losses.items() if math.isfinite(loss))
+    updates = known[-1][0] if known else 0
+    if len(known) < FEWEST:
+        return Course(UNKNOWN, len(known), updates)
+    steps, values = zip(*known, strict=True)
+    positive = min(values) > 0
+    width = max(values) - min(values) or 1.0
+    scaled = [math.log(value) if positive else value / width for value in values]
+    smooth = _smoothed(scaled)
+    tolerance = max(math.log1p(SMALLEST), NOISES * _noise(scaled[len(scaled) // 2 - 1 :]))
+
+    def share(change: float) -> float:
+        return math.expm1(change) if positive else change
+
+    start = max(index for index, step in enumerate(steps) if 3 * step <= 2 * updates or index == 0)
+    lowest = min(smooth)
+    since = next(step for step, value in zip(steps, smooth, strict=True) if value <= lowest + tolerance)
+    fall, rise = smooth[start] - min(smooth[start:]), smooth[-1] - lowest
+    facts = {"validations": len(known), "updates": updates, "since": since, "tolerance": share(tolerance)}
+    if fall > tolerance:
+        return Course(FALLING, change=-share(-fall), **facts)
+    return Course(ROSE, change=share(rise), **facts) if rise > tolerance else Course(FLAT, **facts)
+
+
+def losses_of(rows: Iterable[Metric], criterion: str, split: str = VALID) -> dict[int, float]:
+    """Return what a criterion minimises by the number of updates, from rows of a training's metrics.csv.
+
+    Of the split "meta_train" it is the mean loss of the updates since the last validation, whatever the criterion.
+    """
+    metric = METRICS[criterion] if split == VALID else METRICS["mean"]
+    return {row.step: row.value for row in rows if (row.split, row.metric) == (split, metric)}
+
+
+def _smoothed(values: Sequence[float]) -> list[float]:
+    """Return the mean of each value and its neighbours; the first and the last have one."""
+    parts = [values[max(0, index - 1) : index + 2] for index in range(len(values))]
+    return [sum(part) / len(part) for part in parts]
+
+
+def _noise(values: Sequence[float]) -> float:
+    """Return the standard deviation of independent errors of values that otherwise lie on a line."""
+    slopes = [after - before for before, after in pairwise(values)]
+    bends = [after - before for before, after in pairwise(slopes)]
+    return math.sqrt(sum(bend * bend for bend in bends) / (6 * len(bends)))
