@@ -118,6 +118,8 @@ KINDS: tuple[ParameterType, ...] = get_args(ParameterType)
 LEARNERS: dict[str, Callable[[Task], Learner[Any]]] = {
     **{name: learner_of(name) for name in options("learner")},
     "lstm-readout": lambda task: LSTM(task, hidden=3, layers=2, readout=8),
+    "prior_fitted-set": learner_of("prior_fitted", causal=False, squash=False),
+    "prior_fitted-causal": learner_of("prior_fitted", causal=True),
     "lstm1997-truncated": lambda task: LSTM1997(task, hidden=2, cells=2),
     "weights_in_cell": weights_in_cell(),
     "weights_in_cell-hochreiter": weights_in_cell(order="hochreiter"),
@@ -157,6 +159,8 @@ def is_worth_its_time(task: str, learner: str) -> bool:
     """Whether a learner's code does on a task what it does on no other of these."""
     if learner.startswith(("weights_in_cell-", "learned_init-")):
         return task == "halfplanes"
+    if learner.startswith("prior_fitted-"):
+        return task in (HIDING if learner.endswith("causal") else ("b14", "digits"))
     if task in OTHER_NETWORKS:
         return learner == "sgd" or (learner == "coordinatewise_lstm-second-order" and task not in options("task"))
     return True

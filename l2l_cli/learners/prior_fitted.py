@@ -13,19 +13,18 @@ from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import pad, scaled_dot_product_attention
 
 from l2l_cli.core.random import generator, uniform
+from l2l_cli.core.tree import tree_map
 from l2l_cli.core.types import Batch, Batches
 from l2l_cli.kernels.paths import EVERY_PATH, Paths
 from l2l_cli.learners.base import Learner
+from l2l_cli.learners.token_layout import Layout, layouts
 from l2l_cli.tasks.base import Classification, Task
 
 LARGEST = 4096
 """Examples of an episode at most: each is compared with every other."""
-
-TOGETHER = 1 << 14
-"""Tokens that are computed side by side, at most; more are computed in turn, so that they stay in the cache."""
 
 TOKEN_SECONDS = 6e-11
 """Seconds that a token takes for each meta-parameter."""
@@ -40,32 +39,6 @@ class Context(NamedTuple):
     inputs: Tensor
     targets: Tensor
     known: Tensor
-
-
-class Questions(NamedTuple):
-    """F sequences to be laid out: their episodes, their numbers of examples and of steps to be answered, (F,) each.
-
-    If they are ``causal``, an example sees those before it alone.
-    """
-
-    rows: Tensor
-    sizes: Tensor
-    counts: Tensor
-    causal: bool
-
-
-class Sequences(NamedTuple):
-    """F sequences of L tokens, the examples of each before its queries.
-
-    Attributes:
-        tokens: What is known of each token: its input, its target and a flag, which are 0 for queries, (F, L, D+K+1).
-        mask: Tokens that each attends to, (F, 1 + L, 1 + n), with the start as the first of both.
-        queries: Sequence and place of the queries, (Q,) each.
-    """
-
-    tokens: Tensor
-    mask: Tensor
-    queries: tuple[Tensor, Tensor]
 
 
 class Block(nn.Module):
@@ -94,7 +67,8 @@ class Block(nn.Module):
         )
         found = scaled_dot_product_attention(query, key, value, mask.unsqueeze(1))
         tokens = tokens + self.attended(found.transpose(1, 2).flatten(2))
-        return tokens + self.layers(self.norms[1](tokens))
+        moved: Tensor = tokens + self.layers(self.norms[1](tokens))
+        return moved
 
 
 class PriorFitted(Learner[Context]):
@@ -113,8 +87,7 @@ class PriorFitted(Learner[Context]):
         heads: Attention heads of each.
         causal: Whether an example attends to those before it alone; None is only where the task hides no targets.
         every: Whether steps with shown targets are answered from their prefix, where ``causal`` is not and the task
-            hides targets.  They take most of the time then.  If not, the answer there is one and the same number, as
-            before any example.
+            hides targets.  They take most of the time then.  If not, they are answered by ½, or 0 if not squashed.
         squash: Whether answers are squashed into (0, 1), where the targets then must lie.
         initial_seed: Seed of the initial weights.
         paths: Paths that the learner may take.
@@ -159,7 +132,8 @@ class PriorFitted(Learner[Context]):
             for name, value in self.named_parameters():
                 if value.dim() == 2:
                     # What a block adds begins so small that the sum over all blocks is of the size of a token.
-                    bound = value.shape[1] ** -0.5 * (last if name.endswith(("attended.weight", "layers.2.weight")) else 1)
+                    adds = name.endswith(("attended.weight", "layers.2.weight"))
+                    bound = value.shape[1] ** -0.5 * (last if adds else 1.0)
                     value.copy_(uniform(tuple(value.shape), -bound, bound, rng))
                 elif name.endswith("bias"):
                     value.zero_()
@@ -186,59 +160,53 @@ class PriorFitted(Learner[Context]):
 
     def predict(self, state: Context, inputs: Tensor) -> Tensor:
         """Answer from all examples, (E, N, ...)."""
-        return self._answers(state, state.known[None], inputs.flatten(2)[None])[0]
+        known = state.known.cpu()
+        return self._answers(state, known[None], known, _flat(inputs[None]))[0]
 
     def unroll(self, state: Context, batches: Batches) -> tuple[Context, Tensor]:
         """Append all examples of the window, and answer each step from those before it."""
         steps, episodes, count = batches.inputs.shape[:3]
         shown = batches.inputs.new_ones(steps, episodes) if batches.shown is None else batches.shown
-        mask = shown > 0
-        after = _appended(state, batches, mask)
-        used = state.known + count * (mask.cumsum(0) - mask.long())
-        if not self.causal and not self.every:
-            used = torch.where(mask, -1, used)
-        return after, self._answers(after, used, batches.inputs.flatten(3))
+        # What is laid out depends on numbers of examples, so it is on the CPU.
+        mask, known = (shown > 0).cpu(), state.known.cpu()
+        before = known + count * (mask.cumsum(0) - mask.long())
+        known = known + count * mask.sum(0)
+        after = _appended(state, batches, mask, before, known)
+        used = before if self.causal or self.every else torch.where(mask, -1, before)
+        return after, self._answers(after, used, known, _flat(batches.inputs))
 
-    def _answers(self, state: Context, used: Tensor, inputs: Tensor) -> Tensor:
-        """Answer inputs (T, E, N, D) from the first ``used`` (T, E) examples of their episode, (T, E, N, ...).
+    def _answers(self, state: Context, used: Tensor, known: Tensor, inputs: Tensor) -> Tensor:
+        """Answer inputs (T, E, N, D) from the first ``used`` (T, E) of ``known`` (E,) examples, (T, E, N, ...).
 
-        Where that is negative the answer is the start's.
+        Where that is negative nothing is computed; the answer is that of a 0 before it is squashed.
         """
-        answers = self.readout(self.start).expand(*inputs.shape[:3], -1).flatten(0, 1)
-        asked, parts = self._questions(state, used)
-        if len(asked):
-            seen, queries = used.flatten()[asked], inputs.flatten(0, 1)[asked]
-            found, done = [], 0
-            for questions in parts:
-                part = slice(done, done := done + int(questions.counts.sum()))
-                found.append(self._read(_sequences(state, questions, queries[part], seen[part])))
-            answers = answers.index_put((asked,), torch.cat(found).unflatten(0, queries.shape[:2]))
+        # Nothing in value, but a window in which nothing is answered has a gradient.
+        answers = 0.0 * self.start.sum().expand(*inputs.shape[:3], self.targets).flatten(0, 1)
+        steps, found = [], []
+        for layout in layouts(used, known, inputs.shape[2], self.causal):
+            layout = tree_map(lambda part: part.to(inputs.device), layout)
+            steps.append(layout.steps)
+            found.append(self._read(state, layout, inputs.flatten(0, 1)[layout.steps]))
+        if found:
+            answers = answers.index_put((torch.cat(steps),), torch.cat(found))
         answers = answers.reshape(*inputs.shape[:3], *self.task.spec.targets)
         return torch.sigmoid(answers) if self.squash else answers
 
-    def _questions(self, state: Context, used: Tensor) -> tuple[Tensor, list[Questions]]:
-        """Return which of the steps (T · E) are to be answered, in the order of the questions, and these in parts."""
-        steps, episodes = used.shape
-        # A causal sequence has all examples of an episode, and each query sees what came before; others are a prefix.
-        size = (state.known.expand(steps, -1) if self.causal else used).flatten()
-        asked = (used >= 0).flatten().nonzero().squeeze(1)
-        key = size[asked] * episodes + asked % episodes
-        # Sorted by size, so that sequences that are computed side by side have about the same length.
-        order = key.argsort(stable=True)
-        sequences, counts = key[order].unique_consecutive(return_counts=True)
-        sizes, rows = sequences // episodes, sequences % episodes
-        tokens = sizes + counts * self.task.spec.examples
-        _, together = ((tokens.cumsum(0) - 1) // TOGETHER).unique_consecutive(return_counts=True)
-        parts = zip(*(values.split(together.tolist()) for values in (rows, sizes, counts)), strict=True)
-        return asked[order], [Questions(*part, self.causal) for part in parts]
-
-    def _read(self, sequences: Sequences) -> Tensor:
-        """Return what the network answers to the queries of some sequences, (Q, K)."""
-        tokens = self.embedding(sequences.tokens)
-        tokens = torch.cat([self.start.expand(len(tokens), 1, -1), tokens], 1)
+    def _read(self, state: Context, layout: Layout, queries: Tensor) -> Tensor:
+        """Return what the network answers to queries (Q, N, D), (Q, N, K)."""
+        (sequences, length), most = layout.sees.shape, layout.known.shape[1]
+        flag = layout.known.unsqueeze(2).to(queries)
+        shown = state.inputs[layout.rows, :most], state.targets[layout.rows, :most], torch.ones_like(flag)
+        tokens = pad(flag * torch.cat(shown, 2), (0, 0, 0, length - most))
+        tokens = tokens.index_put(layout.places, pad(queries.flatten(0, 1), (0, self.targets + 1)))
+        # The start is the first token of all, and sees itself alone.
+        tokens = torch.cat([self.start.expand(sequences, 1, -1), self.embedding(tokens)], 1)
+        mask = torch.arange(most + 1, device=queries.device) <= pad(layout.sees, (1, 0)).unsqueeze(2)
         for block in self.blocks:
-            tokens = block(tokens, sequences.mask)
-        return self.readout(tokens[sequences.queries])
+            tokens = block(tokens, mask)
+        sequence, place = layout.places
+        answers: Tensor = self.readout(tokens[sequence, place + 1])
+        return answers.view(*queries.shape[:2], -1)
 
 
 def _check(task: Task, squash: bool) -> None:
@@ -252,43 +220,27 @@ def _check(task: Task, squash: bool) -> None:
         raise ValueError(f"{name} takes logits, which are not in (0, 1); use learner.squash=false")
 
 
-def _appended(state: Context, batches: Batches, mask: Tensor) -> Context:
-    """Return a context with the examples that a window shows, where the mask (T, E) is, at each episode's end."""
-    count = batches.inputs.shape[2]
+def _flat(values: Tensor) -> Tensor:
+    """Return inputs or targets (T, E, N, ...) with one axis for what an example has."""
+    return values.reshape(*values.shape[:3], math.prod(values.shape[3:]))
+
+
+def _appended(state: Context, batches: Batches, mask: Tensor, before: Tensor, known: Tensor) -> Context:
+    """Return a context with the examples that a window shows, where the mask (T, E) is.
+
+    Args:
+        state: Context before the window.
+        batches: Window of T steps.
+        mask: Where targets are shown, (T, E).
+        before: Number of examples before each step, (T, E).
+        known: Number of examples after the window, (E,).
+    """
     step, row = mask.nonzero(as_tuple=True)
-    after = state.known + count * mask.sum(0)
-    before = (state.known + count * (mask.cumsum(0) - mask.long()))[step, row]
-    index = row.unsqueeze(1), before.unsqueeze(1) + torch.arange(count, device=before.device)
-    missing = max(0, int(after.max()) - state.inputs.shape[1])
+    place = before[step, row].unsqueeze(1) + torch.arange(batches.inputs.shape[2], device="cpu")
+    missing = max(0, int(known.max()) - state.inputs.shape[1])
+    step, row, place = (part.to(state.inputs.device) for part in (step, row.unsqueeze(1), place))
     inputs, targets = (
-        torch.cat([old, old.new_zeros(len(old), missing, old.shape[2])], 1).index_put(index, new[step, row].to(old))
-        for old, new in ((state.inputs, batches.inputs.flatten(3)), (state.targets, batches.targets.flatten(3)))
+        pad(old, (0, 0, 0, missing)).index_put((row, place), _flat(new)[step, row.squeeze(1)].to(old))
+        for old, new in ((state.inputs, batches.inputs), (state.targets, batches.targets))
     )
-    return Context(inputs, targets, after)
-
-
-def _sequences(state: Context, questions: Questions, queries: Tensor, seen: Tensor) -> Sequences:
-    """Lay out sequences for queries (Q, N, D), of which each step sees as many examples as ``seen``, (Q,)."""
-    rows, sizes, counts, causal = questions
-    device, count = queries.device, queries.shape[1]
-    counts = counts * count
-    total, examples = len(queries) * count, int(sizes.max())
-    place = torch.arange(int((sizes + counts).max()), device=device)
-    which = torch.arange(len(rows), device=device).repeat_interleave(counts, output_size=total)
-    rank = torch.arange(total, device=device) - (counts.cumsum(0) - counts)[which]
-    index = which, sizes[which] + rank
-    known = (place[:examples] < sizes.unsqueeze(1)).unsqueeze(2)
-    features, targets = state.inputs.shape[2], state.targets.shape[2]
-    tokens = queries.new_zeros(len(rows), len(place), features + targets + 1)
-    tokens[:, :examples] = known * torch.cat(
-        [state.inputs[rows, :examples], state.targets[rows, :examples], torch.ones_like(known).to(tokens)
-         .expand(len(rows), examples, 1)], 2)
-    tokens[index] = torch.cat([queries.flatten(0, 1), queries.new_zeros(total, targets + 1)], 1)
-    sees = sizes.unsqueeze(1).expand(-1, len(place))
-    if causal:
-        sees = torch.minimum(place + 1, sees)
-        sees = sees.index_put(index, seen.repeat_interleave(count))
-    # The start is the first token of every sequence, and sees itself.
-    sees = torch.cat([torch.zeros_like(sees[:, :1]), sees], 1)
-    mask = torch.arange(examples + 1, device=device) <= sees.unsqueeze(2)
-    return Sequences(tokens, mask, (index[0], index[1] + 1))
+    return Context(inputs, targets, known.to(state.known.device))
