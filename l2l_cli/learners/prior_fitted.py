@@ -3,13 +3,13 @@
 Source: Müller, Hollmann, Pineda Arango, Grabocka and Hutter 2022, §3, "Transformers can do Bayesian inference"
 (arXiv 2112.10510): trained on data sets that are drawn from a prior, its answer for a query, given the data set's
 examples, tends to the posterior predictive distribution.
-Names: θ → ``parameters()``; the training part D of a data set → ``Context``.
+Names: θ → ``parameters()``; the training part D of a data set → ``ExamplesInContext``.
 """
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Generator, Tensor, nn
@@ -18,9 +18,8 @@ from torch.nn.functional import pad, scaled_dot_product_attention
 from l2l_cli.core.random import generator, uniform
 from l2l_cli.core.tree import tree_map
 from l2l_cli.core.types import Batch, Batches
-from l2l_cli.kernels.paths import EVERY_PATH, Paths
 from l2l_cli.learners.base import Learner
-from l2l_cli.learners.token_layout import Layout, layouts
+from l2l_cli.learners.token_layout import TokenLayout, layouts
 from l2l_cli.tasks.base import Classification, Task
 
 LARGEST = 4096
@@ -30,7 +29,11 @@ TOKEN_SECONDS = 6e-11
 """Seconds that a token takes for each meta-parameter."""
 
 
-class Context(NamedTuple):
+Prefixes = Literal["hidden", "each", "causal"]
+"""Way to answer each step from the examples before it; see ``PriorFitted``."""
+
+
+class ExamplesInContext(NamedTuple):
     """The examples whose targets were shown, inputs (E, n, D) and targets (E, n, K); ``known`` (E,) counts them.
 
     There is room for all examples of the task's horizon from the first step on, and for more when they come.
@@ -41,7 +44,7 @@ class Context(NamedTuple):
     known: Tensor
 
 
-class Block(nn.Module):
+class AttentionBlock(nn.Module):
     """Attention to the first tokens, then two layers for each token by itself; normalised first, residual.
 
     Args:
@@ -71,29 +74,29 @@ class Block(nn.Module):
         return moved
 
 
-class PriorFitted(Learner[Context]):
+class PriorFitted(Learner[ExamplesInContext]):
     """A prior-fitted network: a transformer whose context is the examples that were shown.
 
     Queries attend to examples and to a token of the start alone, never to each other.
 
-    Deviation: in the paper all examples attend to each other, as they do here unless ``causal``, and so each prefix of
-    an episode takes a pass of its own.  Where every target is shown, an example attends to those before it alone, as
-    in Garg et al. 2022 (arXiv 2208.01066), and one pass answers every step, but not alike for every order.
+    Deviation: in the paper all examples attend to each other, so each prefix of an episode takes a pass of its own.
+    That is ``prefixes`` "hidden" and "each" here.  "causal" is Garg et al. 2022 (arXiv 2208.01066): an example attends
+    to those before it alone, so one pass answers every step, but the order of examples matters.
 
     Args:
         task: Task with at most ``LARGEST`` examples in an episode.
         width: Numbers that a token is made of.
         layers: Blocks of attention.
         heads: Attention heads of each.
-        causal: Whether an example attends to those before it alone; None is only where the task hides no targets.
-        every: Whether steps with shown targets are answered from their prefix, where ``causal`` is not and the task
-            hides targets.  They take most of the time then.  If not, they are answered by ½, or 0 if not squashed.
+        prefixes: Way to answer each step from the examples before it: "causal" in one pass, "each" with a pass for
+            each step, "hidden" with a pass for steps with hidden targets alone, and all others by ½, or 0 if not
+            squashed.  None is "hidden" where the task hides targets, and else "causal".
         squash: Whether answers are squashed into (0, 1), where the targets then must lie.
         initial_seed: Seed of the initial weights.
-        paths: Paths that the learner may take.
 
     Raises:
-        ValueError: A size is out of range, or the task has too many examples or takes logits.
+        ValueError: A size is out of range; the task has too many examples, takes logits, or hides no targets and
+            ``prefixes`` is "hidden".
     """
 
     def __init__(
@@ -102,27 +105,23 @@ class PriorFitted(Learner[Context]):
         width: int = 64,
         layers: int = 4,
         heads: int = 4,
-        causal: bool | None = None,
-        every: bool = False,
+        prefixes: Prefixes | None = None,
         squash: bool = True,
         initial_seed: int = 0,
-        *,
-        paths: Paths = EVERY_PATH,
     ) -> None:
-        super().__init__(task, paths=paths)
+        super().__init__(task)
         if min(width, layers, heads) < 1 or width % heads:
             raise ValueError(
                 f"width, layers and heads must be at least 1 and width a multiple of heads, not {width}, {layers} and "
                 f"{heads}"
             )
-        _check(task, squash)
-        self.causal = not task.spec.hides if causal is None else causal
-        self.every = every or not task.spec.hides
+        _check(task, prefixes, squash)
+        self.prefixes = prefixes or ("hidden" if task.spec.hides else "causal")
         self.squash = squash
         self.inputs, self.targets = math.prod(task.spec.inputs), math.prod(task.spec.targets)
         self.embedding = nn.Linear(self.inputs + self.targets + 1, width)
         self.start = nn.Parameter(torch.empty(width))
-        self.blocks = nn.ModuleList([Block(width, heads) for _ in range(layers)])
+        self.blocks = nn.ModuleList([AttentionBlock(width, heads) for _ in range(layers)])
         self.readout = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, self.targets))
         self._reset(initial_seed)
 
@@ -141,29 +140,30 @@ class PriorFitted(Learner[Context]):
 
     def step_seconds(self, episodes: int) -> float:
         """Return about how long a step takes on one core, E episodes side by side."""
-        tokens = episodes * self.task.spec.examples * (2 if self.causal else 1)
-        return tokens * TOKEN_SECONDS * sum(value.numel() for value in self.parameters())
+        tokens = {"hidden": 1.0, "causal": 2.0, "each": self.task.horizon / 2}[self.prefixes]
+        weights = sum(value.numel() for value in self.parameters())
+        return episodes * self.task.spec.examples * tokens * TOKEN_SECONDS * weights
 
-    def init(self, episodes: int, rng: Generator) -> Context:
+    def init(self, episodes: int, rng: Generator) -> ExamplesInContext:
         """Start without examples."""
         del rng
         room = self.task.horizon * self.task.spec.examples
         zero = self.start.new_zeros(episodes, room, self.inputs)
         known = torch.zeros(episodes, dtype=torch.int64, device=zero.device)
-        return Context(zero, zero.new_zeros(episodes, room, self.targets), known)
+        return ExamplesInContext(zero, zero.new_zeros(episodes, room, self.targets), known)
 
-    def step(self, state: Context, batch: Batch) -> tuple[Context, Tensor]:
+    def step(self, state: ExamplesInContext, batch: Batch) -> tuple[ExamplesInContext, Tensor]:
         """Answer, then append the examples of the episodes that show theirs."""
         shown = None if batch.shown is None else batch.shown[None]
         state, answers = self.unroll(state, Batches(batch.inputs[None], batch.targets[None], shown))
         return state, answers[0]
 
-    def predict(self, state: Context, inputs: Tensor) -> Tensor:
+    def predict(self, state: ExamplesInContext, inputs: Tensor) -> Tensor:
         """Answer from all examples, (E, N, ...)."""
         known = state.known.cpu()
         return self._answers(state, known[None], known, _flat(inputs[None]))[0]
 
-    def unroll(self, state: Context, batches: Batches) -> tuple[Context, Tensor]:
+    def unroll(self, state: ExamplesInContext, batches: Batches) -> tuple[ExamplesInContext, Tensor]:
         """Append all examples of the window, and answer each step from those before it."""
         steps, episodes, count = batches.inputs.shape[:3]
         shown = batches.inputs.new_ones(steps, episodes) if batches.shown is None else batches.shown
@@ -172,10 +172,10 @@ class PriorFitted(Learner[Context]):
         before = known + count * (mask.cumsum(0) - mask.long())
         known = known + count * mask.sum(0)
         after = _appended(state, batches, mask, before, known)
-        used = before if self.causal or self.every else torch.where(mask, -1, before)
+        used = torch.where(mask, -1, before) if self.prefixes == "hidden" else before
         return after, self._answers(after, used, known, _flat(batches.inputs))
 
-    def _answers(self, state: Context, used: Tensor, known: Tensor, inputs: Tensor) -> Tensor:
+    def _answers(self, state: ExamplesInContext, used: Tensor, known: Tensor, inputs: Tensor) -> Tensor:
         """Answer inputs (T, E, N, D) from the first ``used`` (T, E) of ``known`` (E,) examples, (T, E, N, ...).
 
         Where that is negative nothing is computed; the answer is that of a 0 before it is squashed.
@@ -183,7 +183,7 @@ class PriorFitted(Learner[Context]):
         # Nothing in value, but a window in which nothing is answered has a gradient.
         answers = 0.0 * self.start.sum().expand(*inputs.shape[:3], self.targets).flatten(0, 1)
         steps, found = [], []
-        for layout in layouts(used, known, inputs.shape[2], self.causal):
+        for layout in layouts(used, known, inputs.shape[2], self.prefixes == "causal"):
             layout = tree_map(lambda part: part.to(inputs.device), layout)
             steps.append(layout.steps)
             found.append(self._read(state, layout, inputs.flatten(0, 1)[layout.steps]))
@@ -192,7 +192,7 @@ class PriorFitted(Learner[Context]):
         answers = answers.reshape(*inputs.shape[:3], *self.task.spec.targets)
         return torch.sigmoid(answers) if self.squash else answers
 
-    def _read(self, state: Context, layout: Layout, queries: Tensor) -> Tensor:
+    def _read(self, state: ExamplesInContext, layout: TokenLayout, queries: Tensor) -> Tensor:
         """Return what the network answers to queries (Q, N, D), (Q, N, K)."""
         (sequences, length), most = layout.sees.shape, layout.known.shape[1]
         flag = layout.known.unsqueeze(2).to(queries)
@@ -209,13 +209,17 @@ class PriorFitted(Learner[Context]):
         return answers.view(*queries.shape[:2], -1)
 
 
-def _check(task: Task, squash: bool) -> None:
+def _check(task: Task, prefixes: Prefixes | None, squash: bool) -> None:
     name, examples = type(task).__name__, task.horizon * task.spec.examples
     if examples > LARGEST:
         raise ValueError(
             f"learner prior_fitted compares all examples of an episode with each other, at most {LARGEST}, and {name} "
             f"has {examples}; give it fewer, as by a shorter horizon"
         )
+    if prefixes not in (None, *get_args(Prefixes)):
+        raise ValueError(f"prefixes must be null, {', '.join(get_args(Prefixes))}, not {prefixes!r}")
+    if prefixes == "hidden" and not task.spec.hides:
+        raise ValueError(f"{name} hides no targets, so prefixes=hidden would answer nothing; use causal or each")
     if squash and isinstance(task, Classification):
         raise ValueError(f"{name} takes logits, which are not in (0, 1); use learner.squash=false")
 
@@ -225,13 +229,15 @@ def _flat(values: Tensor) -> Tensor:
     return values.reshape(*values.shape[:3], math.prod(values.shape[3:]))
 
 
-def _appended(state: Context, batches: Batches, mask: Tensor, before: Tensor, known: Tensor) -> Context:
+def _appended(
+    state: ExamplesInContext, batches: Batches, mask: Tensor, before: Tensor, known: Tensor
+) -> ExamplesInContext:
     """Return a context with the examples that a window shows, where the mask (T, E) is.
 
     Args:
-        state: Context before the window.
+        state: ExamplesInContext before the window.
         batches: Window of T steps.
-        mask: Where targets are shown, (T, E).
+        mask: Mask of the targets that are shown, (T, E).
         before: Number of examples before each step, (T, E).
         known: Number of examples after the window, (E,).
     """
@@ -243,4 +249,4 @@ def _appended(state: Context, batches: Batches, mask: Tensor, before: Tensor, kn
         pad(old, (0, 0, 0, missing)).index_put((row, place), _flat(new)[step, row.squeeze(1)].to(old))
         for old, new in ((state.inputs, batches.inputs), (state.targets, batches.targets))
     )
-    return Context(inputs, targets, known.to(state.known.device))
+    return ExamplesInContext(inputs, targets, known.to(state.known.device))

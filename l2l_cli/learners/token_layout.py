@@ -15,7 +15,7 @@ TOGETHER = 1 << 14
 """Tokens that are computed side by side, at most; more are computed in turn, so that they stay in the cache."""
 
 
-class Layout(NamedTuple):
+class TokenLayout(NamedTuple):
     """F sequences of L tokens: the examples of a prefix of an episode, then the queries that are answered from it.
 
     Attributes:
@@ -33,7 +33,7 @@ class Layout(NamedTuple):
     sees: Tensor
 
 
-def layouts(used: Tensor, known: Tensor, count: int, causal: bool) -> Iterator[Layout]:
+def layouts(used: Tensor, known: Tensor, count: int, causal: bool) -> Iterator[TokenLayout]:
     """Lay out the answers to ``count`` queries at each step, ``TOGETHER`` tokens side by side.
 
     Args:
@@ -59,7 +59,7 @@ def layouts(used: Tensor, known: Tensor, count: int, causal: bool) -> Iterator[L
         rows, sizes = part % episodes, part // episodes
         places, sees = _places(sizes, count * steps, used[queries].repeat_interleave(count), causal)
         known = torch.arange(int(sizes.max()), device="cpu") < sizes.unsqueeze(1)
-        yield Layout(asked[queries], rows, known, places, sees)
+        yield TokenLayout(asked[queries], rows, known, places, sees)
 
 
 def _places(sizes: Tensor, counts: Tensor, used: Tensor, causal: bool) -> tuple[tuple[Tensor, Tensor], Tensor]:

@@ -11,7 +11,7 @@ from l2l_cli.core.types import Batches, Phase
 from l2l_cli.evaluation.score import score
 from l2l_cli.learners import token_layout
 from l2l_cli.learners.bayes.posterior import Bayes
-from l2l_cli.learners.prior_fitted import Block, PriorFitted
+from l2l_cli.learners.prior_fitted import AttentionBlock, PriorFitted
 from l2l_cli.meta.backprop import Backprop
 from l2l_cli.meta.gradient_training import MetaTraining
 from l2l_cli.meta.plan import MetaPlan
@@ -37,10 +37,10 @@ def small(task, **options) -> PriorFitted:
     return PriorFitted(task, width=8, layers=2, heads=2, **options)
 
 
-@pytest.mark.parametrize("causal", [False, True])
-def test_only_a_causal_context_has_an_order(causal, double):
+@pytest.mark.parametrize("prefixes", ["each", "causal"])
+def test_only_a_causal_context_has_an_order(prefixes, double):
     task, batches = halfplanes()
-    learner, orders = small(task, causal=causal), torch.arange(T).repeat(E, 1).T.clone()
+    learner, orders = small(task, prefixes=prefixes), torch.arange(T).repeat(E, 1).T.clone()
     for row, count in enumerate(batches.shown.sum(0).long().tolist()):
         orders[:count, row] = torch.arange(count).flip(0)
     rows = torch.arange(E)
@@ -48,7 +48,7 @@ def test_only_a_causal_context_has_an_order(causal, double):
     assert not torch.equal(shuffled.inputs, batches.inputs)
     hidden = batches.shown == 0
     plain, other = (answers_of(learner, one)[hidden] for one in (batches, shuffled))
-    assert torch.allclose(plain, other, rtol=1e-9) != causal
+    assert torch.allclose(plain, other, rtol=1e-9) != (prefixes == "causal")
 
 
 def test_queries_do_not_see_each_other(double):
@@ -62,7 +62,7 @@ def test_queries_do_not_see_each_other(double):
 
 def test_shown_steps_are_answered_from_their_prefix_if_they_are_wanted(double):
     task, batches = halfplanes()
-    plain, every = (answers_of(small(task, every=wanted), batches) for wanted in (False, True))
+    plain, every = (answers_of(small(task, prefixes=asked), batches) for asked in ("hidden", "each"))
     shown = batches.shown > 0
     torch.testing.assert_close(plain[~shown], every[~shown])
     assert (plain[shown] == 0.5).all()
@@ -73,19 +73,19 @@ def test_shown_steps_are_answered_from_their_prefix_if_they_are_wanted(double):
             torch.testing.assert_close(learner.predict(first, batches.inputs[step]), every[step])
 
 
-@pytest.mark.parametrize("causal", [False, True])
-def test_what_is_computed_side_by_side_does_not_matter(causal, double, monkeypatch):
+@pytest.mark.parametrize("prefixes", ["each", "causal"])
+def test_what_is_computed_side_by_side_does_not_matter(prefixes, double, monkeypatch):
     task, batches = halfplanes()
-    learner = small(task, causal=causal, every=True)
+    learner = small(task, prefixes=prefixes)
     whole = answers_of(learner, batches)
     monkeypatch.setattr(token_layout, "TOGETHER", 9)
     torch.testing.assert_close(answers_of(learner, batches), whole, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("causal", [False, True])
-def test_there_may_be_more_examples_than_the_horizon_has(causal, double):
+@pytest.mark.parametrize("prefixes", ["each", "causal"])
+def test_there_may_be_more_examples_than_the_horizon_has(prefixes, double):
     task = Booleans(length=4)
-    learner, batches = small(task, causal=causal), task.sample(E, 0, Phase.TEST).batches(0, 10)
+    learner, batches = small(task, prefixes=prefixes), task.sample(E, 0, Phase.TEST).batches(0, 10)
     with torch.no_grad():
         state, answers = learner.unroll(learner.init(E, generator(0)), batches)
         stepped = learner.init(E, generator(0))
@@ -97,7 +97,7 @@ def test_there_may_be_more_examples_than_the_horizon_has(causal, double):
 
 def test_a_block_is_that_of_torch(double):
     torch.manual_seed(0)
-    block, tokens = Block(8, 2), torch.randn(E, 7, 8)
+    block, tokens = AttentionBlock(8, 2), torch.randn(E, 7, 8)
     mask = torch.arange(7) <= torch.tensor([0, 1, 4, 3, 3, 3, 2]).unsqueeze(1)
     reference = nn.TransformerEncoderLayer(8, 2, 32, 0.0, "gelu", batch_first=True, norm_first=True)
     own = dict(block.named_parameters())
@@ -126,6 +126,8 @@ def test_a_window_without_a_query_has_a_gradient_of_zero():
     [
         ({"heads": 3}, "b14", "width a multiple of heads"),
         ({}, "digits", "learner.squash=false"),
+        ({"prefixes": "hidden"}, "b14", "use causal or each"),
+        ({"prefixes": "all"}, "b14", "hidden, each, causal, not 'all'"),
     ],
 )
 def test_what_does_not_fit_is_refused(options, task, said):
@@ -155,11 +157,11 @@ def test_training_goes_on_from_a_checkpoint(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("causal", [False, True])
-def test_answers_tend_to_the_posterior_mean(causal):
+@pytest.mark.parametrize("prefixes", ["each", "causal"])
+def test_answers_tend_to_the_posterior_mean(prefixes):
     """Müller et al. 2022, corollary 1.1; for the Booleans it is known."""
     task = Booleans(length=16)
-    learner = PriorFitted(task, width=16, layers=2, heads=2, causal=causal)
+    learner = PriorFitted(task, width=16, layers=2, heads=2, prefixes=prefixes)
     plan = MetaPlan(updates=150, warmup=20, validate_every=150)
     for _ in MetaTraining(learner, Backprop(16), Adam(5e-3), plan, 0).records():
         pass
