@@ -161,7 +161,7 @@ def is_worth_its_time(task: str, learner: str) -> bool:
     if learner.startswith(("weights_in_cell-", "learned_init-")):
         return task == "halfplanes"
     if learner.startswith("prior_fitted-"):
-        return task in ([*HIDING, "b14"] if learner.endswith("each") else ["digits"])
+        return task in ([*HIDING, "b14"] if learner.endswith("each") else ["digits-convnet"])
     if task in OTHER_NETWORKS:
         return learner == "sgd" or (learner == "coordinatewise_lstm-second-order" and task not in options("task"))
     return True
