@@ -95,7 +95,10 @@ WRONG_OVERRIDES = {
     ("row", "message"),
     [
         ("{use: [learner=adam], rol: rival}", "there is no option 'rows.Adam.rol'; did you mean 'rows.Adam.role'?"),
-        ("{use: [learner=adam], role: winner}", "a row's role must be learned, rival, solver, control, best known, limit"),
+        (
+            "{use: [learner=adam], role: winner}",
+            "a row's role must be learned, rival, solver, control, best known, limit",
+        ),
         ("{use: learner=adam}", "rows.Adam.use"),
         ("{use: [learner=adam], x: {noise: much}}", "rows.Adam.x.noise"),
     ],
