@@ -116,8 +116,7 @@ class PriorFitted(Learner[ExamplesInContext]):
                 f"{heads}"
             )
         _check(task, prefixes, squash)
-        self.prefixes = prefixes or ("hidden" if task.spec.hides else "causal")
-        self.squash = squash
+        self.prefixes, self.squash = prefixes, squash
         self.inputs, self.targets = math.prod(task.spec.inputs), math.prod(task.spec.targets)
         self.embedding = nn.Linear(self.inputs + self.targets + 1, width)
         self.start = nn.Parameter(torch.empty(width))
@@ -138,9 +137,14 @@ class PriorFitted(Learner[ExamplesInContext]):
                     value.zero_()
             self.start.copy_(uniform(tuple(self.start.shape), -1.0, 1.0, rng))
 
+    @property
+    def way(self) -> Prefixes:
+        """The way to answer each step of the present task."""
+        return self.prefixes or ("hidden" if self.task.spec.hides else "causal")
+
     def step_seconds(self, episodes: int) -> float:
         """Return about how long a step takes on one core, E episodes side by side."""
-        tokens = {"hidden": 1.0, "causal": 2.0, "each": self.task.horizon / 2}[self.prefixes]
+        tokens = {"hidden": 1.0, "causal": 2.0, "each": self.task.horizon / 2}[self.way]
         weights = sum(value.numel() for value in self.parameters())
         return episodes * self.task.spec.examples * tokens * TOKEN_SECONDS * weights
 
@@ -172,7 +176,7 @@ class PriorFitted(Learner[ExamplesInContext]):
         before = known + count * (mask.cumsum(0) - mask.long())
         known = known + count * mask.sum(0)
         after = _appended(state, batches, mask, before, known)
-        used = torch.where(mask, -1, before) if self.prefixes == "hidden" else before
+        used = torch.where(mask, -1, before) if self.way == "hidden" else before
         return after, self._answers(after, used, known, _flat(batches.inputs))
 
     def _answers(self, state: ExamplesInContext, used: Tensor, known: Tensor, inputs: Tensor) -> Tensor:
@@ -183,7 +187,7 @@ class PriorFitted(Learner[ExamplesInContext]):
         # Nothing in value, but a window in which nothing is answered has a gradient.
         answers = 0.0 * self.start.sum().expand(*inputs.shape[:3], self.targets).flatten(0, 1)
         steps, found = [], []
-        for layout in layouts(used, known, inputs.shape[2], self.prefixes == "causal"):
+        for layout in layouts(used, known, inputs.shape[2], self.way == "causal"):
             layout = tree_map(lambda part: part.to(inputs.device), layout)
             steps.append(layout.steps)
             found.append(self._read(state, layout, inputs.flatten(0, 1)[layout.steps]))

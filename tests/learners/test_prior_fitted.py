@@ -51,6 +51,12 @@ def test_only_a_causal_context_has_an_order(prefixes, double):
     assert torch.allclose(plain, other, rtol=1e-9) != (prefixes == "causal")
 
 
+def test_what_is_answered_follows_the_task(double):
+    task, _ = halfplanes()
+    learner = small(task)
+    assert (learner.way, learner.on(Booleans(length=T)).way) == ("hidden", "causal")
+
+
 def test_queries_do_not_see_each_other(double):
     task, batches = halfplanes()
     learner, last = small(task), batches.inputs.clone()
