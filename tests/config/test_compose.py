@@ -114,7 +114,7 @@ def test_a_wrong_row_of_an_experiment_is_explained(row, message, tmp_path):
 
 def test_a_recipe_and_an_experiment_are_chosen_apart():
     chosen = compose("meta-train", ["recipe=bosc2016/lstm", "experiment=bosc2016/problems/base"])
-    assert (chosen.choices["learner"], chosen.meta.updates, chosen.evaluation.seeds) == ("lstm", 30000, [1])
+    assert (chosen.choices["learner"], chosen.meta.updates, chosen.evaluation.seeds) == ("lstm", 60000, [1])
     pair = compose("meta-train", ["task=digits"])  # a pair's own recipe, on top of its learner's
     assert (pair.gradient["episodes"], pair.meta.updates, pair.gradient["window"]) == (4, 2400, 20)
 
