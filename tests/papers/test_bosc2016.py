@@ -16,6 +16,7 @@ from l2l_cli.learners.weights_in_cell import WeightsInCell
 from l2l_cli.papers.base import Subject
 from l2l_cli.papers.bosc2016 import recipe
 from l2l_cli.results.metrics import Metric
+from l2l_cli.results.plot import LIMIT_STYLE
 from l2l_cli.results.statistics import DRAWS
 from l2l_cli.results.store import Store
 from l2l_cli.runs.building import build_learner, build_task
@@ -78,6 +79,7 @@ def test_the_best_known_is_no_limit_and_the_learner_is_near_it_or_not(best, near
     artefact, measured = measured_of(PRESET, "table", frames_of(means), tmp_path)
     assert measured.names("limit") == []
     assert measured.names("best known") == ["prior-fitted network"]
+    assert measured.styles()["prior-fitted network"] != LIMIT_STYLE
     findings = artefact.judge(measured)
     claim = findings.sections[0].claims[-1]
     assert claim.holds == near
