@@ -118,6 +118,9 @@ KINDS: tuple[ParameterType, ...] = get_args(ParameterType)
 LEARNERS: dict[str, Callable[[Task], Learner[Any]]] = {
     **{name: learner_of(name) for name in options("learner")},
     "lstm-readout": lambda task: LSTM(task, hidden=3, layers=2, readout=8),
+    "prior_fitted": learner_of("prior_fitted", prefixes="causal"),
+    "prior_fitted-each": learner_of("prior_fitted", prefixes="each"),
+    "prior_fitted-logits": learner_of("prior_fitted", squash=False),
     "lstm1997-truncated": lambda task: LSTM1997(task, hidden=2, cells=2),
     "weights_in_cell": weights_in_cell(),
     "weights_in_cell-hochreiter": weights_in_cell(order="hochreiter"),
@@ -162,6 +165,8 @@ def is_worth_its_time(task: str, learner: str) -> bool:
         return task == "halfplanes"
     if learner in OF_CLASSES and learner != "torch_optim":
         return task in ("halfplanes-interleaved", "digits-convnet")
+    if learner.startswith("prior_fitted-"):
+        return task in ([*HIDING, "b14"] if learner.endswith("each") else ["digits-convnet"])
     if task in OTHER_NETWORKS:
         return learner == "sgd" or (learner == "coordinatewise_lstm-second-order" and task not in options("task"))
     return True

@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from l2l_cli.config.compose import compose
 from l2l_cli.config.groups import contenders_of
 from l2l_cli.config.own_task import key_of_word, task_was_chosen
-from l2l_cli.config.schema import Settings
+from l2l_cli.config.schema import TRAINED, Settings
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.nodes import Node
 
@@ -63,7 +63,7 @@ def _never(asked: Asked) -> bool:
 
 
 def _trains(asked: Asked) -> bool:
-    return asked.flags.get("role", "learned") in ("learned", "control")  # a row of an experiment
+    return asked.flags.get("role", "learned") in TRAINED  # a row of an experiment
 
 
 def _searches(asked: Asked) -> bool:

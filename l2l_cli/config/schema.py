@@ -164,7 +164,10 @@ class Data:
     dir: str | None = None
 
 
-ROLES = ("learned", "rival", "solver", "control", "limit")
+ROLES = ("learned", "rival", "solver", "control", "best known", "limit")
+
+TRAINED = ("learned", "control", "best known")
+"""Roles of the rows that may be meta-trained."""
 
 
 @dataclass
@@ -174,8 +177,9 @@ class Row:
     Attributes:
         use: Overrides that make its configuration, after those that all rows of the experiment have in ``common``.
         role: Reason why it is there: "learned" is meta-trained, "rival" hand-made and tuned, "solver" a rival that
-            evaluates each batch more than once per step and does not compete, "control" explains another row, "limit"
-            is the best that is possible.
+            evaluates each batch more than once per step and does not compete, "control" explains another row, "best
+            known" is the best that anybody has found where the limit is not known, and does not compete, "limit" is the
+            best that is possible.
         group: Family of rows that it belongs to, such as those that share an update rule.
         ours: Whether it goes beyond the paper's own rows.
         x: Values along the horizontal axes of figures, by name of the axis.

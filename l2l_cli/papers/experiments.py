@@ -13,7 +13,7 @@ import pandas as pd
 
 from l2l_cli.config.build import build
 from l2l_cli.config.compose import identity_of_training
-from l2l_cli.config.schema import ROLES, ReproduceRequest, Settings
+from l2l_cli.config.schema import ROLES, TRAINED, ReproduceRequest, Settings
 from l2l_cli.core.errors import UsageError, did_you_mean
 from l2l_cli.core.ledger import date_of
 from l2l_cli.papers.agenda import Agenda, agenda_of, artefacts_of
@@ -23,9 +23,6 @@ from l2l_cli.papers.measuring import SEARCH_COST
 from l2l_cli.results.metrics import MetricsFile
 from l2l_cli.results.notes import built_by
 from l2l_cli.results.run import identity
-
-TRAINED = ("learned", "control")
-"""Roles of the rows that may be meta-trained."""
 
 OF_ROWS = ("training", "tuning", "scoring")
 """Activities that rows spend time on; figures and the report are drawn of all together."""

@@ -17,10 +17,11 @@ from typing import NamedTuple
 import pandas as pd
 
 from l2l_cli.config.compose import identity_of, identity_of_training
+from l2l_cli.config.schema import TRAINED
 from l2l_cli.core.files import atomic_write
 from l2l_cli.core.ledger import date_of
 from l2l_cli.papers.base import Paper
-from l2l_cli.papers.experiments import TRAINED, Experiment
+from l2l_cli.papers.experiments import Experiment
 from l2l_cli.papers.jobs import MEASURED
 from l2l_cli.papers.measured import BEGAN, COMMIT, COST, MACHINE, Measured
 from l2l_cli.results.content import Section

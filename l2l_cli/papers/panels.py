@@ -22,15 +22,18 @@ Style = Mapping[str, Any]
 LEARNED, OURS = COLOURS[0], COLOURS[7]
 """Colours of the paper's learned rows, and of those that are ours."""
 
+APART: Mapping[str, Style] = {"limit": LIMIT_STYLE, "best known": {**LIMIT_STYLE, "linestyle": ":"}}
+"""Lines of the rows that do not compete for a colour, by their role."""
+
 RIVALS = COLOURS[1:7]
 
 
 def styles_of(rows: Mapping[str, Row], origin: Mapping[str, str]) -> dict[str, Style]:
     """Return line properties by contender.
 
-    The paper's learned rows are blue, ours black, limits grey and dashed; all others take the other colours in their
-    order, those of one group the same, and so do learned rows of another group than the paper's first.  What shares a
-    colour is told apart by the stroke.
+    The paper's learned rows are blue, ours black, limits grey and dashed, the best known grey and dotted; all others
+    take the other colours in their order, those of one group the same, and so do learned rows of another group than the
+    paper's first.  What shares a colour is told apart by the stroke.
 
     Both arguments are by contender; what one row was measured as in several ways shares its colour.
     """
@@ -39,8 +42,8 @@ def styles_of(rows: Mapping[str, Row], origin: Mapping[str, str]) -> dict[str, S
     styles: dict[str, Style] = {}
     first = next((row.group for row in rows.values() if row.role == "learned" and not row.ours), "")
     for name, row in rows.items():
-        if row.role == "limit":
-            styles[name] = LIMIT_STYLE
+        if row.role in APART:
+            styles[name] = APART[row.role]
             continue
         learned = row.role == "learned"
         family = row.group or origin[name]

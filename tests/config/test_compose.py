@@ -95,7 +95,10 @@ WRONG_OVERRIDES = {
     ("row", "message"),
     [
         ("{use: [learner=adam], rol: rival}", "there is no option 'rows.Adam.rol'; did you mean 'rows.Adam.role'?"),
-        ("{use: [learner=adam], role: winner}", "a row's role must be learned, rival, solver, control, limit"),
+        (
+            "{use: [learner=adam], role: winner}",
+            "a row's role must be learned, rival, solver, control, best known, limit",
+        ),
         ("{use: learner=adam}", "rows.Adam.use"),
         ("{use: [learner=adam], x: {noise: much}}", "rows.Adam.x.noise"),
     ],
@@ -111,7 +114,7 @@ def test_a_wrong_row_of_an_experiment_is_explained(row, message, tmp_path):
 
 def test_a_recipe_and_an_experiment_are_chosen_apart():
     chosen = compose("meta-train", ["recipe=bosc2016/lstm", "experiment=bosc2016/problems/base"])
-    assert (chosen.choices["learner"], chosen.meta.updates, chosen.evaluation.seeds) == ("lstm", 3000, [1])
+    assert (chosen.choices["learner"], chosen.meta.updates, chosen.evaluation.seeds) == ("lstm", 60000, [1])
     pair = compose("meta-train", ["task=digits"])  # a pair's own recipe, on top of its learner's
     assert (pair.gradient["episodes"], pair.meta.updates, pair.gradient["window"]) == (4, 3600, 20)
 

@@ -109,7 +109,8 @@ def test_backprop_equals_finite_differences(task, name, loss, fast, double):
         direction = {key: torch.randn(value.shape, generator=rng) for key, value in learner.named_parameters()}
         slope = sum((direction[key] * value).sum() for key, value in estimate.grad.items())
         # Small batches, normalised layer after layer: a residual network's kinks lie closer than others'.
-        step = 1e-6 if task == "digits-resnet" else 1e-5
+        # Attention to few tokens is sharply curved in φ.
+        step = 1e-6 if task == "digits-resnet" or name.startswith("prior_fitted") else 1e-5
         numeric = finite_difference(learner, lambda: objective(learner, loss, steps, frozen), direction, step)
         torch.testing.assert_close(slope, numeric, rtol=2e-5, atol=1e-9)
 

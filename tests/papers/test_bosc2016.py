@@ -16,6 +16,7 @@ from l2l_cli.learners.weights_in_cell import WeightsInCell
 from l2l_cli.papers.base import Subject
 from l2l_cli.papers.bosc2016 import recipe
 from l2l_cli.results.metrics import Metric
+from l2l_cli.results.plot import LIMIT_STYLE
 from l2l_cli.results.store import Store
 from l2l_cli.runs.building import build_learner, build_task
 from tests.papers.made_up import costs, frame_of, measured_of
@@ -66,10 +67,27 @@ def test_the_table_judges_claims_and_leaves_out_what_was_not_run(tmp_path):
     assert by_name[LEARNED, "less RBF SVM"].paper == pytest.approx(0.033)
     assert by_name[LEARNED, "less RBF SVM"].verdict == ""  # both of its parts are judged
     assert by_name[LEARNED, "sd"].about == "this recipe"
-    # Two of the paper's, then ours: the network moved online, the RBF SVM, the strongest, and the same trained longer.
-    assert [claim.holds for claim in findings.sections[0].claims] == [True, False, None, True, None, None]
+    # Two of the paper's, then ours: the network moved online, the RBF SVM, the strongest, the same trained longer, and
+    # how far from the best known.
+    assert [claim.holds for claim in findings.sections[0].claims] == [True, False, None, True, None, None, None]
     assert (tmp_path / "figures" / "table.png").stat().st_size > 5000
     assert artefact.judge(measured_of(PRESET, "table", {}, tmp_path)[1]).sections == []
+
+
+@pytest.mark.parametrize(("best", "near"), [(0.49, True), (0.46, False)])
+def test_the_best_known_is_no_limit_and_the_learner_is_near_it_or_not(best, near, tmp_path):
+    means = {**MEANS, "prior-fitted network": [best]}
+    artefact, measured = measured_of(PRESET, "table", frames_of(means), tmp_path)
+    assert measured.names("limit") == []
+    assert measured.names("best known") == ["prior-fitted network"]
+    assert measured.styles()["prior-fitted network"] != LIMIT_STYLE
+    findings = artefact.judge(measured)
+    claim = findings.sections[0].claims[-1]
+    assert claim.holds == near
+    assert "best known, not a limit" in claim.evidence
+    by_name = {(item.row, item.metric): item for item in findings.results}
+    assert by_name[LEARNED, "less prior-fitted network"].ours == pytest.approx(0.495 - best)
+    assert {item.limit for item in findings.results} == {None}
 
 
 def test_variants_are_judged_against_the_learner(tmp_path):
