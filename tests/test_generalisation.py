@@ -118,11 +118,11 @@ def test_compare_says_budgets_and_evaluations_that_differ(tmp_path, monkeypatch,
 
 def test_an_edge_of_the_grid_is_in_the_report(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    small = "task.dimension=3 task.horizon=8 evaluation.episodes=4 tune.episodes=2"
+    small = "task.dimension=3 task.horizon=8 evaluation.episodes=4 tune.episodes=2 tune.extensions=1"
     code, out, err = run(
-        f"compare task=quadratic sgd {small} tune.grid={{learner.rule.lr:[1e-4,1e-3]}}", monkeypatch, capsys
+        f"compare task=quadratic sgd {small} tune.grid={{learner.rule.lr:[1e-5,1e-4]}}", monkeypatch, capsys
     )
     assert code == 0, err
-    told = "sgd: best learner.rule.lr lies at the edge of what was tried"
+    told = "sgd: best learner.rule.lr lies at the edge of what was tried, with 1 beyond what was given"
     assert f"warning: {told}" in out
     assert told in only("outputs/compare/*/report.md").read_text()

@@ -14,6 +14,7 @@ from l2l_cli.core.errors import UsageError
 from l2l_cli.core.types import Phase
 from l2l_cli.evaluation.contest import Entry, Plan, Problem, Standing
 from l2l_cli.evaluation.curves import rows_of
+from l2l_cli.evaluation.law import Law
 from l2l_cli.evaluation.score import Scores, criterion_for, score
 from l2l_cli.evaluation.tune import Judge, tune
 from l2l_cli.learners.descent import Descent
@@ -77,7 +78,7 @@ def test_tasks_that_hide_are_judged_by_what_they_hide():
     hides, plain = TASKS["halfplanes"](), TASKS["b14"]()
     assert [criterion_for(task, None) for task in (hides, plain)] == ["held_out", "mean"]
     assert criterion_for(hides, "final") == "final"
-    found = tune(lambda point: Descent(hides, Sgd(point["lr"])), [{"lr": 0.1}], Judge(6, 12, 0, "held_out"))
+    found = tune(lambda point: Descent(hides, Sgd(point["lr"])), Law([{"lr": 0.1}], 6), Judge(6, 12, 0, "held_out"))
     assert found.best.loss == pytest.approx(score(Descent(hides, Sgd(0.1)), 6, 12, 0, Phase.TUNE).held_out.mean())
 
 

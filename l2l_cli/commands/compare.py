@@ -172,7 +172,7 @@ def _trials(standing: Standing) -> list[dict[str, Any]]:
 def _edges(standings: Mapping[str, Standing]) -> list[str]:
     """Name the contenders that a wider grid might serve better."""
     return [
-        f"{name}: best {', '.join(one.entry.tuning.at_edge)} lies at the edge of what was tried"
+        f"{name}: {one.entry.tuning.warning}"
         for name, one in standings.items()
         if one.entry.tuning and one.entry.tuning.at_edge
     ]

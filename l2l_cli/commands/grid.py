@@ -166,8 +166,7 @@ def _edges(comparisons: Sequence[Comparison]) -> list[str]:
     """Name the rivals' settings that lie at the edge of what was tried."""
     cells = [cell for comparison in comparisons for cell in comparison.rivals]
     return [
-        f"{cell.contender} on {cell.problem} ×{cell.stretch:g}: best {', '.join(tuning.at_edge)} lies at the edge of "
-        "what was tried"
+        f"{cell.contender} on {cell.problem} ×{cell.stretch:g}: {tuning.warning}"
         for cell in cells
         if (tuning := cell.standing.entry.tuning) and tuning.at_edge
     ]

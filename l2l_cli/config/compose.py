@@ -44,7 +44,10 @@ LONGEST = 2000
 INTERNAL = {"choices", "overrides", "config_dir", "replaces"}
 """Fields of the settings that the program fills in."""
 
-OPEN = ("evaluation.grid", "evaluation.problems", "evaluation.learner", "tune.grid", "tune.ranges", "contenders")
+OPEN = (
+    *("evaluation.grid", "evaluation.problems", "evaluation.learner"),
+    *("tune.grid", "tune.ranges", "tune.choices", "tune.halving", "contenders"),
+)
 """Mappings whose keys the user chooses, so that a new one needs no "+"."""
 
 

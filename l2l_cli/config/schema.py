@@ -7,7 +7,7 @@ from typing import Any
 
 from l2l_cli.config.hardware import Hardware
 from l2l_cli.config.storing import Storing
-from l2l_cli.core.ranges import Range, at_least, ranges_of
+from l2l_cli.core.ranges import Range, at_least, ranges_of, rungs_of
 from l2l_cli.meta.plan import CRITERIA, MetaPlan
 
 GROUPS = ("task", "learner", "optimizer", "gradient", "hardware", "tune", "recipe", "experiment")
@@ -60,11 +60,20 @@ class Tune:
     """How hand-made learners are tuned, on the tune phase.
 
     Attributes:
-        grid: Lists of values by configuration key, each combination of which is tried; conf/tune/ sets it.
+        grid: Lists of values by configuration key, each combination of which is tried; conf/tune/ sets it.  Null leaves
+            a key out, here and below.
         ranges: Ranges by configuration key, in place of a grid, from which settings are drawn at random: [low, high],
             or [low, high, stream] for draws that do not depend on the other keys.
+        choices: Lists of values by configuration key, from which settings are drawn beside ``ranges``, as in
+            {learner.schedule: [constant, cosine, linear]}.  The last quarter of the budget gives the best settings
+            drawn other choices.
         budget: Number of settings that are tried for each learner; conf/tune/ may ask for more, and every table says
             so.
+        extensions: Number of further settings that may be tried for each learner: where the best value of a key is an
+            end of its list or range, the search goes on from it, one value farther out at a time; never from a grid
+            that the budget cuts.
+        halving: Lists of ``settings`` and ``episodes``, rung by rung, in place of ``episodes``: the best settings of a
+            rung go on to the next, as in {settings: [32, 8, 2], episodes: [1, 4, 8]}; null does not halve.
         episodes: Number of tune episodes that a setting is scored on.
         criterion: Loss that is minimised: "final" is that of the last step, "end" that of the last tenth of the steps,
             "mean" that of all, "held_out" that of the steps whose targets are hidden.  Null follows the first finished
@@ -73,16 +82,26 @@ class Tune:
 
     grid: dict[str, Any] = field(default_factory=dict)
     ranges: dict[str, Any] = field(default_factory=dict)
+    choices: dict[str, Any] = field(default_factory=dict)
     budget: int = 8
+    extensions: int = 0
+    halving: dict[str, Any] | None = field(default_factory=dict)
     episodes: int = 64
     criterion: str | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         at_least(1, tune__budget=self.budget, tune__episodes=self.episodes)
-        _ = self.drawn_from
-        if self.grid and self.ranges:
+        at_least(0, tune__extensions=self.extensions)
+        _ = self.rungs
+        gridded = {key: values for key, values in self.grid.items() if values is not None}
+        if gridded and self.drawn_from:
             raise ValueError("tune.grid and tune.ranges are two ways to tune one learner; give one of them")
+        if gridded and self.choices:
+            raise ValueError("tune.choices are drawn beside tune.ranges; in a tune.grid they are a key like the others")
+        for key, values in self.choices.items():
+            if values is not None and not (isinstance(values, list) and values):
+                raise ValueError(f"tune.choices must give {key} as a list of values, not {values!r}")
         if self.criterion not in (None, *CRITERIA):
             raise ValueError(f"tune.criterion must be null, {', '.join(CRITERIA)}, not {self.criterion!r}")
 
@@ -90,6 +109,16 @@ class Tune:
     def drawn_from(self) -> dict[str, Range]:
         """The ranges that are not null."""
         return ranges_of(self.ranges, "tune.ranges")
+
+    @property
+    def lists(self) -> dict[str, list[Any]]:
+        """The lists of values, in a grid or beside ranges, that are not null."""
+        return {key: values for key, values in {**self.grid, **self.choices}.items() if values is not None}
+
+    @property
+    def rungs(self) -> list[tuple[int, int]]:
+        """Numbers of settings and of episodes by rung; empty if nothing is halved."""
+        return rungs_of(self.halving, "tune.halving") if self.halving else []
 
 
 @dataclass

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from l2l_cli.core.nodes import Node
+
 
 class Range(NamedTuple):
     """A range to draw from.
@@ -42,6 +44,30 @@ def ranges_of(given: Mapping[str, object], where: str) -> dict[str, Range]:
                 case _:
                     raise ValueError(f"{where} must give {key} as [low, high] with 0 < low < high, not {value}")
     return found
+
+
+def rungs_of(given: Node, where: str) -> list[tuple[int, int]]:
+    """Read the rungs of successive halving as they are configured: (settings, episodes) each.
+
+    Args:
+        given: Lists of ``settings`` and ``episodes``, rung by rung
+        where: Key of the mapping in the configuration, for messages
+
+    Raises:
+        ValueError: The lists are no such ones, or do not have fewer settings on more episodes from rung to rung.
+    """
+    match given:
+        case {"settings": [*settings], "episodes": [*episodes], **others} if (
+            not others
+            and 0 < len(settings) == len(episodes)
+            and all(isinstance(one, int) and one > 0 for one in [*settings, *episodes])
+            and (settings, episodes) == (sorted(settings, reverse=True), sorted(episodes))
+        ):
+            return list(zip(settings, episodes, strict=True))
+    raise ValueError(
+        f"{where} must give lists of settings and episodes, with fewer settings on more episodes from rung to rung, as "
+        f"in {{settings: [32, 8, 2], episodes: [1, 4, 8]}}, not {dict(given)}"
+    )
 
 
 def shown(values: Mapping[str, float]) -> str:

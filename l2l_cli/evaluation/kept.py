@@ -63,6 +63,11 @@ class Trials(NamedTuple):
     labels: Mapping[str, Column]
     activity: str = "tuning"
 
+    def on(self, episodes: int) -> Trials:
+        """Return the same for trials on so many episodes."""
+        counted = {"episodes": episodes}
+        return self._replace(key={**self.key, **counted}, labels={**self.labels, **counted})
+
     def peek(self, setting: Node) -> Kept | None:
         """Return the facts of the trial of a setting, by configuration key; None if it is still to be made."""
         return self.store.read(TRIALS, self.key | {"setting": dict(setting)})

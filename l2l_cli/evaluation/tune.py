@@ -1,39 +1,22 @@
-"""Tuning hand-made learners by grid or by random search, on the tune phase alone."""
+"""Tuning hand-made learners on the tune phase alone: by grid or random search, halved or not, and on beyond an edge."""
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import torch
-
-from l2l_cli.core.errors import RunFailed
+from l2l_cli.core.errors import RunFailed, UsageError
 from l2l_cli.core.nodes import Entries, Node
-from l2l_cli.core.random import generator
-from l2l_cli.core.ranges import Range
 from l2l_cli.core.types import Phase
 from l2l_cli.evaluation.kept import Trials, measured
+from l2l_cli.evaluation.law import Law, Trial, best_of
 from l2l_cli.evaluation.score import Tell, score_together
 from l2l_cli.learners.base import Learner
 
-NEAR_ONE = ("momentum", "beta1", "beta2", "decay")
-"""Keys with these endings are drawn log-uniformly in 1 − value: what counts is over how many steps they average."""
-
 SIDE_BY_SIDE = 8
 """Settings that are tried side by side, which bounds the memory."""
-
-EDGE = 0.03
-"""Share of a range, on the scale that it is drawn on, that counts as its edge."""
-
-
-class Trial(NamedTuple):
-    """A setting, by configuration key, and the loss that it reached on the tune phase."""
-
-    setting: Entries
-    loss: float
 
 
 class Judge(NamedTuple):
@@ -54,16 +37,31 @@ class Judge(NamedTuple):
 
 
 class Tuning(NamedTuple):
-    """All trials in their order, the best of them, and the keys whose best value lies at the edge of what was tried."""
+    """All trials in their order, the best of them, and the keys whose best value lies at the edge of what was tried.
+
+    ``beyond`` is how many of the trials went on beyond an edge, ``rungs`` the number of settings of each rung but the
+    first, if the settings were halved.
+    """
 
     trials: list[Trial]
     best: Trial
     at_edge: list[str]
+    beyond: int = 0
+    rungs: Sequence[int] = ()
 
     @property
     def chosen(self) -> str:
         """What was chosen and out of how many, as in "best of 8: rule.lr=0.1"."""
-        return f"best of {len(self.trials)}: {shown(self.best.setting)}"
+        first = len(self.trials) - self.beyond - sum(self.rungs)
+        halved = f", halved to {' and '.join(map(str, self.rungs))}" if self.rungs else ""
+        onward = f" and {self.beyond} beyond them" if self.beyond else ""
+        return f"best of {first}{halved}{onward}: {shown(self.best.setting)}"
+
+    @property
+    def warning(self) -> str:
+        """Sentence on values at the edge of what was tried, and how far it was searched on; empty without one."""
+        on = f", with {self.beyond} beyond what was given (tune.extensions)" if self.beyond else ""
+        return f"best {', '.join(self.at_edge)} lies at the edge of what was tried{on}" if self.at_edge else ""
 
 
 class Tuned(NamedTuple):
@@ -87,145 +85,111 @@ class Tuned(NamedTuple):
         return f"{shown(self.setting)}, the one setting tried" if self.setting else "nothing to tune"
 
 
-def settings_of(grid: Mapping[str, Sequence[Any]], budget: int | None) -> list[Entries]:
-    """Return the grid's points; with a budget below their number, that many of them, evenly spread.
-
-    Raises:
-        ValueError: The budget is below 1.
-    """
-    if budget is not None and budget < 1:
-        raise ValueError(f"tune.budget must be at least 1 or null, not {budget}")
-    points = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
-    if budget is None or budget >= len(points):
-        return points
-    if budget == 1:
-        return [points[len(points) // 2]]
-    return [points[round(index * (len(points) - 1) / (budget - 1))] for index in range(budget)]
-
-
-def draws_of(ranges: Mapping[str, Range], budget: int, seed: int) -> list[Entries]:
-    """Return ``budget`` settings drawn log-uniformly from ranges; a smaller budget takes the first of the same draws.
-
-    Ranges of keys in ``NEAR_ONE`` are drawn on another scale.
-
-    Source: Bergstra and Bengio 2012: with several keys, as many different values of each are tried as there are trials.
-
-    Raises:
-        ValueError: The logarithm is not defined on a range.
-    """
-    columns = {}
-    for key, (start, end, stream) in ranges.items():
-        if not (0 <= start if _is_near_one(key) else 0 < start):
-            raise ValueError(f"tune.ranges must give {key} as [low, high] with 0 < low < high, not {[start, end]}")
-        if _is_near_one(key) and end >= 1:
-            raise ValueError(f"tune.ranges: {key} must end below 1, not at {end}")
-        low, high = _scale(key, start), _scale(key, end)
-        shares = torch.rand(budget, generator=generator(seed, "tune", stream), dtype=torch.float64, device="cpu")
-        columns[key] = [_unscale(key, low + share * (high - low)) for share in shares.tolist()]
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-
-
-def _is_near_one(key: str) -> bool:
-    return key.endswith(NEAR_ONE)
-
-
-def _scale(key: str, value: float) -> float:
-    return -math.log(1.0 - value) if _is_near_one(key) else math.log(value)
-
-
-def _unscale(key: str, position: float) -> float:
-    return 1.0 - math.exp(-position) if _is_near_one(key) else math.exp(position)
-
-
 def tune(
     make: Callable[[Entries], Learner[Any]],
-    settings: Sequence[Entries],
+    law: Law,
     judge: Judge,
     tell: Tell = lambda share, note: None,
-    ranges: Mapping[str, Range] | None = None,
     kept: Trials | None = None,
 ) -> Tuning:
-    """Score every setting on the same tune episodes and pick the best.
+    """Score settings on the same tune episodes and pick the best.
 
     Args:
         make: Function that builds the learner of a setting.
-        settings: Settings to try, from ``settings_of`` or ``draws_of``.
-        judge: Episodes and criterion by which they are compared.
-        tell: Function that is told of the trials as they go on, each of which counts as 1.
-        ranges: Ranges that the settings were drawn from, if they were.
+        law: What is tried.
+        judge: Episodes and criterion by which settings are compared; the number of episodes is the law's.
+        tell: Function that is told of the trials as they go on; all but those beyond an edge come to the number of the
+            law's first settings.
         kept: Trials that were made before, which are not made again; None makes all of them and keeps none.
 
     Raises:
         RunFailed: No setting gives a finite loss.
     """
-    losses = _found(settings, kept)
-    if losses:
-        tell(len(losses), f"{len(losses)} of {len(settings)} settings known")
-    left = [index for index in range(len(settings)) if index not in losses]
-    for start in range(0, len(left), SIDE_BY_SIDE):
-        some = left[start : start + SIDE_BY_SIDE]
-        losses |= zip(some, _tried(make, [settings[index] for index in some], judge, tell, kept), strict=True)
-    return _chosen_of([Trial(setting, losses[index]) for index, setting in enumerate(settings)], ranges)
-
-
-def recalled(settings: Sequence[Entries], kept: Trials) -> tuple[int, Node]:
-    """Return how many settings are still to be tried, and if none is, the one that ``tune`` would choose."""
-    found = [kept.peek(setting) for setting in settings]
-    trials = [Trial(setting, one.facts["loss"]) for setting, one in zip(settings, found, strict=True) if one]
-    missing = len(settings) - len(trials)
-    finite = [trial for trial in trials if math.isfinite(trial.loss)]
-    return missing, min(finite, key=lambda trial: trial.loss).setting if finite and not missing else {}
-
-
-def _chosen_of(trials: list[Trial], ranges: Mapping[str, Range] | None = None) -> Tuning:
-    """Pick the best of some trials; see ``tune``."""
-    finite = [trial for trial in trials if math.isfinite(trial.loss)]
-    if not finite:
+    trials: list[Trial] = []
+    while (todo := law.following(trials)) is not None:
+        legal = len(trials) < law.budget
+        weight = law.weight(todo.episodes) if legal else 0.0
+        work = _Trying(make, judge._replace(episodes=todo.episodes), tell, weight, kept and kept.on(todo.episodes))
+        trials += work.done(todo.settings, legal)
+    best = best_of(law.last(trials))
+    if best is None:
         tried = [trial.setting for trial in trials]
         raise RunFailed(
             f"no setting gives a finite loss on the tune episodes, try others (tune.grid or tune.ranges): {tried}"
         )
-    best = min(finite, key=lambda trial: trial.loss)
-    edge = [key for key in best.setting if _ends(key, best, trials, (ranges or {}).get(key))]
-    return Tuning(trials, best, edge)
+    edges = [key for key, _ in law.edges(trials)]
+    return Tuning(trials, best, edges, len(trials) - law.budget, [count for count, _ in law.rungs[1:]])
 
 
-def _found(settings: Sequence[Entries], kept: Trials | None) -> dict[int, float]:
-    """Return the losses of the settings that were tried before, by their place among the settings."""
-    found = {index: kept.find(setting) for index, setting in enumerate(settings)} if kept else {}
-    return {index: one.facts["loss"] for index, one in found.items() if one is not None}
+def recalled(law: Law, kept: Trials) -> tuple[int, Node]:
+    """Return how many settings are still to be tried in the next round, and if none is, what ``tune`` would choose."""
+    trials: list[Trial] = []
+    while (todo := law.following(trials)) is not None:
+        found = [kept.on(todo.episodes).peek(setting) for setting in todo.settings]
+        if missing := found.count(None):
+            return missing, {}
+        trials += [Trial(setting, one.facts["loss"]) for setting, one in zip(todo.settings, found, strict=True) if one]
+    best = best_of(law.last(trials))
+    return 0, best.setting if best else {}
 
 
-def _tried(
-    make: Callable[[Entries], Learner[Any]],
-    settings: Sequence[Entries],
-    judge: Judge,
-    tell: Tell,
-    kept: Trials | None,
-) -> list[float]:
-    """Return the losses of some settings, scored side by side, so that each batch is drawn once for all of them."""
+class _Trying(NamedTuple):
+    """What makes the trials of one round; see ``tune``.  Each of them counts as ``weight``."""
 
-    def heard(share: float, note: str) -> None:
-        tell(share * len(settings), f"{len(settings)} settings side by side, {note}")
+    make: Callable[[Entries], Learner[Any]]
+    judge: Judge
+    tell: Tell
+    weight: float
+    kept: Trials | None
 
-    with measured("tuning") as cost:
-        learners = [make(setting) for setting in settings]
-        scores = score_together(learners, judge.episodes, judge.steps, judge.seed, Phase.TUNE, tell=heard)
-        losses = [one.by(judge.criterion) for one in scores]
-    if kept:
-        for setting, loss in zip(settings, losses, strict=True):
-            kept.keep(setting, loss, {"loss": loss, **cost.facts(1 / len(settings))})
-    return losses
+    def done(self, settings: Sequence[Entries], legal: bool) -> list[Trial]:
+        """Make or find the trials of some settings.
 
+        Unless all are ``legal``, as those beyond an edge need not be, one that the learner refuses has no finite loss.
+        """
+        losses = self._found(settings)
+        if losses:
+            self.tell(self.weight * len(losses), f"{len(losses)} of {len(settings)} settings known")
+        for index, setting in enumerate(settings if not legal else ()):
+            if index not in losses and not self._accepted(setting):
+                losses[index] = math.inf
+                self._keep([setting], [math.inf], {"cpu_seconds": 0.0, "began": 0.0})
+        left = [index for index in range(len(settings)) if index not in losses]
+        for start in range(0, len(left), SIDE_BY_SIDE):
+            some = left[start : start + SIDE_BY_SIDE]
+            losses |= zip(some, self._tried([settings[index] for index in some]), strict=True)
+        return [Trial(setting, losses[index]) for index, setting in enumerate(settings)]
 
-def _ends(key: str, best: Trial, trials: Sequence[Trial], ends: Range | None) -> bool:
-    """Say whether the best value of a key is the smallest or largest of its grid, or near an end of its range."""
-    if ends is not None:
-        low, high = _scale(key, ends.low), _scale(key, ends.high)
-        share = (_scale(key, best.setting[key]) - low) / (high - low)
-        return not EDGE <= share <= 1.0 - EDGE
-    values = sorted({trial.setting[key] for trial in trials if isinstance(trial.setting[key], int | float)})
-    return len(values) > 1 and best.setting[key] in (values[0], values[-1])
+    def _found(self, settings: Sequence[Entries]) -> dict[int, float]:
+        """Return the losses of the settings that were tried before, by their place among the settings."""
+        found = {index: self.kept.find(setting) for index, setting in enumerate(settings)} if self.kept else {}
+        return {index: one.facts["loss"] for index, one in found.items() if one is not None}
+
+    def _accepted(self, setting: Entries) -> bool:
+        try:
+            self.make(setting)
+        except (UsageError, ValueError):
+            return False
+        return True
+
+    def _tried(self, settings: Sequence[Entries]) -> list[float]:
+        """Return the losses of some settings, scored side by side, so that each batch is drawn once for all of them."""
+
+        def heard(share: float, note: str) -> None:
+            self.tell(self.weight * share * len(settings), f"{len(settings)} settings side by side, {note}")
+
+        judge = self.judge
+        with measured("tuning") as cost:
+            learners = [self.make(setting) for setting in settings]
+            scores = score_together(learners, judge.episodes, judge.steps, judge.seed, Phase.TUNE, tell=heard)
+            losses = [one.by(judge.criterion) for one in scores]
+        self._keep(settings, losses, cost.facts(1 / len(settings)))
+        return losses
+
+    def _keep(self, settings: Sequence[Entries], losses: Sequence[float], cost: Node) -> None:
+        if self.kept:
+            for setting, loss in zip(settings, losses, strict=True):
+                self.kept.keep(setting, loss, {"loss": loss, **cost})
 
 
 def shown(setting: Node) -> str:

@@ -16,15 +16,23 @@ from l2l_cli.learners.base import Learner, Read
 from l2l_cli.models.point import Point, SecondOrder
 from l2l_cli.optimizers.base import Optimizer
 from l2l_cli.optimizers.compiled import Fitting, Unroll
+from l2l_cli.optimizers.schedule import Schedule, at_step, check
 from l2l_cli.parallel.replicated import Replicated
 from l2l_cli.tasks.base import Task
 
 
 class DescentState(NamedTuple):
-    """The model's parameters, (E, ...) each, and whatever the optimizer remembers."""
+    """The model's parameters, (E, ...) each, and whatever the optimizer remembers; see ``Timed`` for schedules."""
 
     params: Params
     memory: Any
+
+
+class Timed(NamedTuple):
+    """What an optimizer with a schedule remembers, and the number of steps so far, () on the CPU."""
+
+    memory: Any
+    steps: Tensor
 
 
 class Descent(Learner[DescentState]):
@@ -32,6 +40,9 @@ class Descent(Learner[DescentState]):
 
     Where targets are hidden the parameters stay, whatever the optimizer would do.  To the optimizer the surface is flat
     there, so that its memory never depends on a hidden target; time goes on for it, as in a decaying velocity.
+
+    A schedule ends with the episode: with the last of the steps that the rule is tuned and scored for.  A loss at an
+    earlier mark, or a curve that is cut there, is one on the way, at a rate that has not come to its end.
 
     Args:
         task: Task whose model is fitted.
@@ -41,6 +52,8 @@ class Descent(Learner[DescentState]):
         visited: Share of the blocks of 64 coordinates that the CPU's kernels back-propagate through, drawn anew for
             each window so that the meta-gradient is unbiased; None is all.  Deviation: ours; with thousands of
             coordinates their sum hardly suffers, and the backward pass is three quarters of the work.
+        schedule: Course of a hand-made rule's learning rate over the episode; steps that hide their target count too.
+        episode_steps: Steps of the episodes, at whose end a schedule comes to zero; None is the task's horizon.
         paths: Paths that the learner may take.
     """
 
@@ -52,13 +65,17 @@ class Descent(Learner[DescentState]):
         rule: Optimizer[Any],
         second_order: SecondOrder = False,
         visited: float | None = None,
+        schedule: Schedule = "constant",
         *,
+        episode_steps: int | None = None,
         paths: Paths = EVERY_PATH,
     ) -> None:
         super().__init__(task, paths=paths)
         if visited is not None and not 0 < visited <= 1:
             raise ValueError(f"visited must be a share in (0, 1] or null, not {visited}")
+        check(rule, schedule)
         self.rule, self.second_order, self.visited = rule, second_order, visited
+        self.schedule, self.episode_steps = schedule, episode_steps
         self._compiled = self._compiled_on(task)
 
     @property
@@ -73,17 +90,25 @@ class Descent(Learner[DescentState]):
     def init(self, episodes: int, rng: Generator) -> DescentState:
         """Draw θ_0 for each episode."""
         params = self.task.model.init(episodes, rng)
-        return DescentState(params, self.rule.init(params))
+        memory = self.rule.init(params)
+        if self.schedule != "constant":  # counted on the CPU, where to read it waits for no GPU
+            memory = Timed(memory, torch.zeros((), dtype=torch.int64, device="cpu"))
+        return DescentState(params, memory)
 
     def extra_evaluations(self, state: DescentState) -> Tensor | None:
         """Return what the rule counts."""
-        return self.rule.extra_evaluations(state.memory)
+        return self.rule.extra_evaluations(self.memory_of(state))
+
+    def memory_of(self, state: DescentState) -> object:
+        """Return what the rule itself remembers, whether its rate has a schedule or not."""
+        return state.memory.memory if isinstance(state.memory, Timed) else state.memory
 
     @property
     def pieces(self) -> Pieces:
         """Pieces of the axes of the rule's memory."""
         one = self.task.model.init(1, generator(0))
-        return {f"memory{name}": sizes for name, sizes in self.rule.pieces(one).items()}
+        place = "memory" if self.schedule == "constant" else "memory.memory"
+        return {f"{place}{name}": sizes for name, sizes in self.rule.pieces(one).items()}
 
     def on(self, task: Task) -> Self:
         """Return this rule on another task's model, of whatever size."""
@@ -92,6 +117,8 @@ class Descent(Learner[DescentState]):
         return twin
 
     def _compiled_on(self, task: Task) -> Unroll[Any] | Path:
+        if self.schedule != "constant":
+            return Path(why_not=f"the learning rate follows schedule={self.schedule}, which no compiled path knows")
         divided = isinstance(task.model, Replicated)
         return self.rule.compiled(
             Fitting(task.model, task.loss, self.second_order, task.spec.hides, divided, self.visited, self.paths)
@@ -104,11 +131,19 @@ class Descent(Learner[DescentState]):
             if stepped is not None:
                 return DescentState(*stepped[0]), stepped[1]
         point = Point(self.task.model, self.task.loss, state.params, batch, self.second_order, self.task.curvature)
-        params, memory = self.rule.step(point, state.memory)
+        params, memory = self._moved(point, state.memory)
         if batch.shown is not None:
             params = {name: choose(batch.shown, value, point.params[name]) for name, value in params.items()}
         answer = point.outputs if torch.is_grad_enabled() else point.outputs.detach()
         return DescentState(params, memory), answer
+
+    def _moved(self, point: Point, memory: object) -> tuple[Params, object]:
+        """Return the next parameters and memory, at the rate that a schedule has now."""
+        if not isinstance(memory, Timed):
+            return self.rule.step(point, memory)
+        rule = at_step(self.rule, self.schedule, int(memory.steps), self.episode_steps or self.task.horizon)
+        params, after = rule.step(point, memory.memory)
+        return params, Timed(after, memory.steps + 1)
 
     def unroll(self, state: DescentState, batches: Batches) -> tuple[DescentState, Tensor]:
         """Step through T batches; see ``follow``."""

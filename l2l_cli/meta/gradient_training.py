@@ -20,6 +20,7 @@ from l2l_cli.meta.non_finite import first_non_finite
 from l2l_cli.meta.plan import DROPS, MetaPlan
 from l2l_cli.meta.training import Training, Update, Validation
 from l2l_cli.optimizers.base import FirstOrder
+from l2l_cli.optimizers.schedule import half_cosine
 from l2l_cli.parallel.ranks import Ranks
 
 SKIPPED_SHARE = 0.01
@@ -177,4 +178,4 @@ class MetaTraining(Training):
         if plan.schedule == "steps":
             return 0.1 ** sum(self.number > drop * plan.updates for drop in DROPS)
         share = (self.number - plan.warmup) / max(1, plan.updates - plan.warmup)
-        return plan.floor + (1.0 - plan.floor) * 0.5 * (1.0 + math.cos(math.pi * share))
+        return plan.floor + (1.0 - plan.floor) * half_cosine(share)

@@ -71,8 +71,8 @@ def measure(layers: Mapping[str, LayerTrace], params: Params, unreached: Collect
         bias = _join(name, "bias") in params
         match layer.module:
             case nn.Linear():
-                factors.inputs[name] = _second_moment(_positions_last(layer.inputs, 2), bias)
-                factors.outputs[name] = _gradient_moment(_positions_last(layer.gradients, 3))
+                factors.inputs[name] = _second_moment(positions_last(layer.inputs, 2), bias)
+                factors.outputs[name] = _gradient_moment(positions_last(layer.gradients, 3))
             case nn.Conv2d(groups=1, padding_mode="zeros") as convolution:
                 factors.inputs[name] = _patches_moment(convolution, layer.inputs, bias)
                 factors.outputs[name] = _gradient_moment(layer.gradients.flatten(4))
@@ -146,7 +146,7 @@ def _join(owner: str, name: str) -> str:
     return f"{owner}.{name}" if owner else name
 
 
-def _positions_last(values: Tensor, axes: int) -> Tensor:
+def positions_last(values: Tensor, axes: int) -> Tensor:
     """Return (..., T, width), or (..., width), as (..., width, T), after so many leading axes."""
     return values.reshape(*values.shape[:axes], -1, values.shape[-1]).mT
 
@@ -163,18 +163,23 @@ def _second_moment(values: Tensor, bias: bool) -> Tensor:
     return torch.cat([torch.cat([moment, sums], 2), torch.cat([sums.mT, corner], 2)], 1)
 
 
+def patches_of(module: nn.Conv2d, inputs: Tensor) -> Tensor:
+    """Return the patches of inputs (E, N, C, H, W) that a convolution sees, (E, N, D, T) with T positions."""
+    # torch's own form of the padding, whether given as numbers or as "same".
+    images = functional.pad(inputs.flatten(0, 1), module._reversed_padding_repeated_twice)
+    patches = functional.unfold(images, module.kernel_size, module.dilation, 0, module.stride)
+    return patches.view(*inputs.shape[:2], *patches.shape[1:])
+
+
 def _patches_moment(module: nn.Conv2d, inputs: Tensor, bias: bool) -> Tensor:
     """Return ``_second_moment`` of the patches of inputs (E, N, C, H, W), computed a few examples at a time."""
-    episodes, examples = inputs.shape[:2]
+    examples = inputs.shape[1]
     # A pixel is in as many patches as a window has pixels, if the stride is 1.
     numbers = inputs[:, 0].numel() * math.prod(module.kernel_size)
     at_once = max(1, NUMBERS.get(inputs.device.type, NUMBERS["cuda"]) // numbers)
     total = inputs.new_zeros(())
     for part in torch.split(inputs, at_once, 1):
-        # torch's own form of the padding, whether given as numbers or as "same".
-        images = functional.pad(part.flatten(0, 1), module._reversed_padding_repeated_twice)
-        patches = functional.unfold(images, module.kernel_size, module.dilation, 0, module.stride)
-        moment = _second_moment(patches.view(episodes, -1, *patches.shape[1:]), bias)
+        moment = _second_moment(patches_of(module, part), bias)
         total = total + part.shape[1] / examples * moment
     return total
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from l2l_cli.evaluation.curves import rows_of
 from l2l_cli.evaluation.score import Tell
 from l2l_cli.evaluation.tune import Tuning
 from l2l_cli.learners.base import Learner
-from l2l_cli.papers.measured import CHOSEN, EDGE, TRIALS, TUNE, Measured
+from l2l_cli.papers.measured import BEYOND, CHOSEN, EDGE, TRIALS, TUNE, Measured
 from l2l_cli.results.content import Section
 from l2l_cli.results.metrics import Metric
 from l2l_cli.results.store import Store
@@ -86,13 +87,21 @@ class Subject:
         yield from self.tuning(entry.tuning, problem, variant)
 
     def tuning(self, tuning: Tuning | None, problem: str, variant: str = "") -> Iterator[Metric]:
-        """Yield the number of trials and, by key, the value chosen and whether it lies at the edge of its grid."""
+        """Yield the number of trials and, by key, the value chosen and whether it lies at the edge of its grid.
+
+        A value that is no number, as the name of a schedule, stands where statistics have their name.
+        """
         if tuning is None:
             return
         row = partial(Metric, self.name, self.seed, problem=problem, split=TUNE, variant=variant)
         yield row(TRIALS, float(len(tuning.trials)))
+        if tuning.beyond:
+            yield row(BEYOND, float(tuning.beyond))
         for key, value in tuning.best.setting.items():
-            yield row(key, float(value), part=CHOSEN)
+            is_number = isinstance(value, int | float)
+            yield row(
+                key, float(value) if is_number else math.nan, 0, None, "" if is_number else str(value), part=CHOSEN
+            )
             yield row(key, float(key in tuning.at_edge), part=EDGE)
 
 

@@ -97,7 +97,7 @@ def _file_name(job: Job, settings: Settings) -> str:
     trained = is_meta_trained(settings)
     config = identity_of_training(settings, "evaluation", "tune") if trained else identity_of(settings, *MEASURED)
     # What is given is not tuned, which versions before this one did.
-    fixed = sorted({*settings.tune.grid, *settings.tune.ranges} & given(settings).keys())
+    fixed = sorted({*settings.tune.grid, *settings.tune.ranges, *settings.tune.choices} & given(settings).keys())
     config |= {"row": job.facts, "paper": job.paper, **({"given": fixed} if fixed else {})}
     config = with_sources(config, sources_of(settings, config))
     return f"{job.name}-seed{job.seed}-{identity(config)}.csv"

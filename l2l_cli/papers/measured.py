@@ -21,8 +21,9 @@ from l2l_cli.results.verdicts import Result, summarise
 TUNE, COST = "tune", "cost"
 """Splits of the measurements of tuning, and of what a run cost."""
 
-TRIALS, CHOSEN, EDGE = "trials", "chosen", "at the edge"
-"""Metric of the number of settings tried; parts that hold the value of a setting, and whether it ends its grid."""
+TRIALS, BEYOND, CHOSEN, EDGE = "trials", "trials beyond an edge", "chosen", "at the edge"
+"""Metrics of the number of settings tried, all and those beyond an edge of their grid; parts that hold the value of a
+setting, and whether it ends what was tried."""
 
 BEGAN = "began"
 """Metric of when an activity, the part, began: in seconds since 1970."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import pandas as pd
 
-from l2l_cli.papers.measured import CHOSEN, EDGE, TRIALS, TUNE, Measured, on_problem
+from l2l_cli.papers.measured import BEYOND, CHOSEN, EDGE, TRIALS, TUNE, Measured, on_problem
 from l2l_cli.papers.panels import ecdf
 from l2l_cli.results.content import Section
 from l2l_cli.results.plot import decorate, panels
@@ -111,16 +111,20 @@ def _chosen(contenders: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         tuned = frame[frame.split == TUNE]
         for problem, group in tuned.groupby("problem", sort=False):
             values, edges = (
-                dict(zip([key.rpartition(".")[2] for key in part.metric], part.value, strict=True))
-                for part in (group[group.part == CHOSEN], group[group.part == EDGE])
+                {
+                    str(key).rpartition(".")[2]: str(name) or f"{value:.3g}"
+                    for key, name, value in zip(part.metric, part.statistic, part.value, strict=True)
+                }
+                for part in (group[group.part == CHOSEN], group[(group.part == EDGE) & (group.value > 0)])
             )
             table.append(
                 {
                     "contender": name,
                     "problem": problem or "–",
                     "trials": int(group[group.metric == TRIALS].value.iloc[0]),
-                    "chosen": ", ".join(f"{key}={value:.3g}" for key, value in values.items()),
-                    "at the edge of its grid": ", ".join(key for key, edge in edges.items() if edge) or "–",
+                    "beyond its grid": int(group[group.metric == BEYOND].value.sum()),
+                    "chosen": ", ".join(f"{key}={value}" for key, value in values.items()),
+                    "at the edge of its grid": ", ".join(edges) or "–",
                 }
             )
     return pd.DataFrame(table)
@@ -130,7 +134,9 @@ def _edge_warning(table: pd.DataFrame) -> str:
     """Return a sentence that counts the settings at the edge of their grid, where a wider one might do better."""
     ends = table[table["at the edge of its grid"] != "–"]
     names = [f"{row.contender}{f' on {row.problem}' if row.problem != '–' else ''}" for row in ends.itertuples()]
+    onward = table[table["beyond its grid"] > 0]
+    on = f"  {len(onward)} of {len(table)} searches went on beyond the edge of their grid." if len(onward) else ""
     if not names:
-        return "No chosen setting lies at the edge of its grid."
-    count = f"**{len(names)} of {len(table)} chosen settings lie at the edge of their grid**"
-    return f"{count} and might be better: {', '.join(names)}."
+        return f"No chosen setting lies at the edge of what was tried.{on}"
+    count = f"**{len(names)} of {len(table)} chosen settings lie at the edge of what was tried**"
+    return f"{count} and might be better: {', '.join(names)}.{on}"

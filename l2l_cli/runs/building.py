@@ -146,13 +146,20 @@ def _refuse_paths(node: object, folder: Path, path: str) -> None:
 
 
 def build_learner(
-    settings: Settings, task: Task, builder: Builder = build, node: Entries | None = None
+    settings: Settings,
+    task: Task,
+    builder: Builder = build,
+    node: Entries | None = None,
+    steps: int | None = None,
 ) -> Learner[Any]:
-    """Build the learner of a configuration for a task, or of another ``node`` in its place."""
+    """Build the learner of a configuration for a task, or of another ``node`` in its place.
+
+    Schedules end after so many ``steps``; None is the task's horizon.
+    """
     kernels = settings.hardware.kernels
     compiled = kernels == "fast" or (kernels == "auto" and settings.meta.updates >= WORTH_COMPILING)
     paths = Paths(compiled, getattr(torch, settings.hardware.precision))
-    builder = builder.offering(task=task, paths=paths)
+    builder = builder.offering(task=task, paths=paths, episode_steps=steps)
     chosen = settings.learner if node is None else node
 
     def make() -> Learner[Any]:

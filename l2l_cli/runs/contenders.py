@@ -22,7 +22,7 @@ from l2l_cli.evaluation.tune import Tuned, recalled
 from l2l_cli.learners.base import Learner
 from l2l_cli.results.store import Store
 from l2l_cli.runs.building import variation
-from l2l_cli.runs.tuning import given, judge_of, tunable, tuned
+from l2l_cli.runs.tuning import given, judge_of, law_of, tuned
 from l2l_cli.tasks.base import Task
 
 PLAIN = "as it is"
@@ -132,14 +132,15 @@ class _Tuned:
         return tuned(self._shared(problem), problem.task, problem.steps, self.tell, self.learned, kept)
 
     def _recall(self, problem: Problem) -> tuple[int, Node]:
-        points = tunable(self.settings)
-        if len(points) == 1:
-            return 0, points[0]
-        return recalled(points, self._kept(problem, self.store)) if self.store else (len(points), {})
+        law = law_of(self._shared(problem))
+        if len(law.first) == 1:
+            return 0, law.first[0]
+        return recalled(law, self._kept(problem, self.store)) if self.store else (len(law.first), {})
 
     def _shared(self, problem: Problem) -> Settings:
-        plan = replace(self.settings.tune, episodes=_some(self.settings.tune.episodes, problem.plan.share))
-        return replace(self.settings, tune=plan)
+        plan, share = self.settings.tune, problem.plan.share
+        halving = plan.halving and {**plan.halving, "episodes": [_some(each, share) for _, each in plan.rungs]}
+        return replace(self.settings, tune=replace(plan, episodes=_some(plan.episodes, share), halving=halving))
 
     def _kept(self, problem: Problem, store: Store) -> Trials:
         """Return the trials of the problem, by what decides them beside the setting."""

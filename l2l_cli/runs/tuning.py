@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,11 +13,16 @@ from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError, did_you_mean
 from l2l_cli.core.nodes import Entries, Node
 from l2l_cli.evaluation.kept import Trials
+from l2l_cli.evaluation.law import Law
 from l2l_cli.evaluation.score import Tell, criterion_for
-from l2l_cli.evaluation.tune import Judge, Tuned, draws_of, settings_of, tune
+from l2l_cli.evaluation.spaces import Space
+from l2l_cli.evaluation.tune import Judge, Tuned, tune
 from l2l_cli.learners.base import Learner
 from l2l_cli.runs.building import build_learner
 from l2l_cli.tasks.base import Task
+
+CHANGED = 4
+"""Of so many settings from ranges and choices one is not drawn: it is one of the best, with another choice."""
 
 
 def hand_made(name: str, overrides: Sequence[str], settings: Settings, task: Task) -> Settings:
@@ -56,18 +62,18 @@ def tuned(
         UsageError: A key to tune is not the learner's.
         RunFailed: No setting gives a finite loss.
     """
-    points = tunable(settings)
+    law = law_of(settings)
 
     def make(point: Entries) -> Learner[Any]:
         changes = {key.removeprefix("learner."): value for key, value in point.items()}
-        learner = build_learner(settings, task, node=changed(settings.learner, changes, "learner"))
+        learner = build_learner(settings, task, node=changed(settings.learner, changes, "learner"), steps=steps)
         if learned is not None:
             learner.load_state_dict(learned.state_dict())
         return learner
 
-    if len(points) == 1:  # nothing to choose from
-        return Tuned(make(points[0]), None, points[0])
-    tuning = tune(make, points, judge_of(settings, task, steps), tell, settings.tune.drawn_from, kept)
+    if len(law.first) == 1:  # nothing to choose from
+        return Tuned(make(law.first[0]), None, law.first[0])
+    tuning = tune(make, law, judge_of(settings, task, steps), tell, kept)
     return Tuned(make(tuning.best.setting), tuning, tuning.best.setting)
 
 
@@ -78,25 +84,38 @@ def judge_of(settings: Settings, task: Task, steps: int) -> Judge:
 
 
 def tunable(settings: Settings) -> list[Entries]:
-    """Return the settings that ``tuned`` tries, by configuration key; [{}] where there is nothing to tune.
+    """Return the settings that ``tuned`` tries first, by configuration key; [{}] where there is nothing to tune.
 
-    What the user gave is not tuned.
+    Raises:
+        UsageError: See ``law_of``.
+    """
+    return list(law_of(settings).first)
+
+
+def law_of(settings: Settings) -> Law:
+    """Return the law by which ``tuned`` tries settings.  What the user gave is not tuned.
 
     Raises:
         UsageError: A key is not under ``learner``, or a range is not valid.
     """
     plan, fixed = settings.tune, given(settings)
-    for key in (*plan.grid, *plan.ranges):
+    for key in (*plan.lists, *plan.ranges):
         if not key.startswith("learner."):
             raise UsageError(
                 f"tune: {key!r} is no key of the learner{did_you_mean('learner.' + key, _keys(settings.learner))}"
             )
+    lists = {key: values for key, values in plan.lists.items() if key not in fixed}
+    space = Space(lists, {key: each for key, each in plan.drawn_from.items() if key not in fixed})
+    budget = min([plan.budget, *(count for count, _ in plan.rungs[:1])])
+    changed = (
+        budget // CHANGED if space.ranges and any(len(set(map(str, values))) > 1 for values in lists.values()) else 0
+    )
     try:
-        ranges = {key: each for key, each in plan.drawn_from.items() if key not in fixed}
-        grid = {key: values for key, values in plan.grid.items() if key not in fixed}
-        return draws_of(ranges, plan.budget, settings.seed) if ranges else settings_of(grid, plan.budget)
+        first = space.settings(budget - changed, settings.seed)
     except ValueError as error:
         raise UsageError(str(error)) from error
+    whole = space.ranges or len(first) == math.prod(map(len, lists.values()))
+    return Law(first, plan.episodes, space, plan.extensions if whole else 0, plan.rungs, changed)
 
 
 def given(settings: Settings) -> Entries:

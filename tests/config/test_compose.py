@@ -121,8 +121,7 @@ def test_all_hyper_parameters_are_tuned_where_that_is_asked_for():
     assert one.learner == everything.learner
     assert (list(one.tune.grid), one.tune.ranges) == (["learner.rule.lr"], {})
     assert (everything.tune.grid, list(everything.tune.ranges)) == ({}, ["learner.rule.lr", "learner.rule.momentum"])
-    rate = compose("compare", ["learner=sgd", "tune=all"]).tune  # there is nothing else to tune
-    assert (list(rate.grid), rate.ranges) == (["learner.rule.lr"], {})
+    assert everything.tune.choices == {"learner.schedule": ["constant", "cosine", "linear"]}
 
 
 @pytest.mark.parametrize("override", WRONG_OVERRIDES)
@@ -282,7 +281,10 @@ def test_everything_that_is_tuned_as_standard_can_be_tuned_whole():
     assert set(options("tune/all")) == set(options("tune/standard"))
     for name in options("tune/standard"):
         tune = compose("compare", [f"learner={name}", "tune=all"]).tune
-        assert bool(tune.grid) != bool(tune.ranges), name
+        assert tune.ranges, name
+        assert (tune.budget, tune.extensions) == (32, 4), name
+    halved = compose("compare", ["learner=sgd", "tune=halving", "tune.halving.episodes=[2,3,4]"]).tune
+    assert (halved.rungs, list(halved.ranges)) == ([(32, 2), (8, 3), (2, 4)], ["learner.rule.lr"])
 
 
 @pytest.mark.parametrize("asked", ["task=quadratc", "experiment=mlhf2018/figur1"])

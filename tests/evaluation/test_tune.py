@@ -9,11 +9,19 @@ import pytest
 from l2l_cli.config.compose import compose
 from l2l_cli.core.errors import RunFailed, UsageError
 from l2l_cli.core.ranges import Range, ranges_of
-from l2l_cli.evaluation.tune import Judge, draws_of, settings_of, tune
+from l2l_cli.evaluation.law import Law
+from l2l_cli.evaluation.spaces import Space, draws_of, settings_of
+from l2l_cli.evaluation.tune import Judge, tune
 from l2l_cli.learners.descent import Descent
 from l2l_cli.optimizers.sgd import Sgd
 from l2l_cli.runs.tuning import tuned
 from l2l_cli.tasks.quadratic import Quadratic
+
+
+def grid(rates, extensions=0):
+    """The law of a grid of learning rates, on 8 episodes."""
+    space = Space({"lr": rates})
+    return Law(space.settings(len(rates), 0), 8, space, extensions)
 
 
 def test_a_grid_is_a_product_thinned_to_the_budget():
@@ -31,13 +39,13 @@ def test_the_best_is_found_and_the_edge_is_told():
     def make(setting):
         return Descent(task, Sgd(setting["lr"]))
 
-    inner = tune(make, settings_of({"lr": [1e-4, 0.1, 100.0]}, None), Judge(8, 20, 0, "final"))
+    inner = tune(make, grid([1e-4, 0.1, 100.0]), Judge(8, 20, 0, "final"))
     assert inner.best.setting == {"lr": 0.1}
     assert inner.at_edge == []
-    outer = tune(make, settings_of({"lr": [1e-4, 1e-3]}, None), Judge(8, 20, 0, "mean"))
+    outer = tune(make, grid([1e-4, 1e-3]), Judge(8, 20, 0, "mean"))
     assert outer.at_edge == ["lr"]
     with pytest.raises(RunFailed, match="no setting"):
-        tune(make, settings_of({"lr": [1e30]}, None), Judge(2, 20, 0, "final"))
+        tune(make, grid([1e30]), Judge(2, 20, 0, "final"))
 
 
 def test_draws_are_log_uniform_and_the_first_of_more():
@@ -87,9 +95,8 @@ def test_the_draws_of_the_learners_own_files_are_frozen():
 def test_the_edge_of_a_range_is_told():
     task = Quadratic(dimension=3, horizon=20)
     ranges = {"lr": Range(1e-4, 1e-3, 0)}
-    found = tune(
-        lambda setting: Descent(task, Sgd(**setting)), draws_of(ranges, 60, 0), Judge(8, 20, 0, "mean"), ranges=ranges
-    )
+    law = Law(draws_of(ranges, 60, 0), 8, Space({}, ranges))
+    found = tune(lambda setting: Descent(task, Sgd(**setting)), law, Judge(8, 20, 0, "mean"))
     assert found.at_edge == ["lr"]
     assert found.chosen.startswith("best of 60: lr=0.000")
 
@@ -108,10 +115,12 @@ def test_a_learner_is_tuned_for_any_task_and_horizon():
 
 
 def test_every_hyper_parameter_can_be_tuned():
-    settings = compose("compare", ["learner=adam", "tune=all", "tune.episodes=2"])
+    settings = compose("compare", ["learner=adam", "tune=all", "tune.episodes=2", "tune.extensions=0"])
     found = tuned(settings, Quadratic(dimension=3), 5)
     assert len(found.tuning.trials) == 32
-    assert {key.rpartition(".")[2] for key in found.tuning.best.setting} == {"lr", "beta1", "beta2", "epsilon"}
+    assert {key.rpartition(".")[2] for key in found.tuning.best.setting} == {
+        *("lr", "beta1", "beta2", "epsilon", "schedule")
+    }
     assert found.chosen.startswith("best of 32: rule.lr=")
 
 
@@ -122,6 +131,10 @@ def test_every_hyper_parameter_can_be_tuned():
         ("tune.grid={rule.lr:[0.1,1.0]}", "'rule.lr' is no key of the learner; did you mean 'learner.rule.lr'?"),
         ("tune.grid={learner.rle.lr:[0.1,1.0]}", "nothing at learner.rle to set 'rle.lr' in; did you mean 'rule'?"),
         ("tune.ranges={learner.rule.lr:[0.1,1.0]}", "give one of them"),
+        ("tune.choices={learner.schedule:[cosine]}", "in a tune.grid they are a key like the others"),
+        ("tune.halving={settings:[2,4],episodes:[1,2]}", "fewer settings on more episodes from rung to rung"),
+        ("tune.halving={settings:[4,2]}", "must give lists of settings and episodes"),
+        ("tune.grid={learner.schedule:[cosine,step]}", "learner.schedule must be of type"),
     ],
 )
 def test_a_key_that_cannot_be_tuned_is_explained(override, message):

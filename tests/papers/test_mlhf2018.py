@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -31,6 +32,7 @@ from l2l_cli.papers.mlhf2018.track import (
     DAMPING,
     DOWNHILL,
     EFFICIENCY,
+    LOSS,
     QUANTILES,
     RELATIVE,
     RESIDUAL,
@@ -40,6 +42,7 @@ from l2l_cli.papers.mlhf2018.track import (
     follow,
     solver_loss,
 )
+from l2l_cli.papers.sections import what_tuning_chose
 from l2l_cli.results import statistics
 from l2l_cli.results.metrics import Metric
 from l2l_cli.runs.building import build_learner, build_task
@@ -192,6 +195,7 @@ def test_the_orderings_of_the_ablation_are_judged_one_by_one(tmp_path):
         "RNN_p, n = 2": (0.80, -0.8, 0.3),
         "RNN_p, n = 4": (0.89, -0.9, 0.1),
         "Jacobi, n = 4": (0.88, -0.9, 0.1),
+        "true Jacobi, n = 4": (0.80, -0.8, 0.05),
     }
     frames = {row: configuration(row, *values) for row, values in numbers.items()}
     artefact, measured = measured_of(PRESET, "figure3", frames, tmp_path)
@@ -201,6 +205,8 @@ def test_the_orderings_of_the_ablation_are_judged_one_by_one(tmp_path):
         "Claim 4, n = 4 without RNN_p is bad": True,
         "Claim 4, n = 2 with RNN_p is bad": False,
         "Ours, RNN_p does better than the control P = 1/ŝ": False,
+        "Ours, RNN_p does better than the control P = 1/(diag G + ŝ)": True,
+        "Ours, its residual is larger than under true Jacobi": True,
         "Claim 4, its residual is far from converged, that of n = 20 is not": True,
     }
     by_key = {(item.row, item.metric): item for item in findings.results}
@@ -313,6 +319,27 @@ def test_a_hand_made_row_is_tuned_and_measured():
     assert set(frame.variant) == {""}
     assert frame[frame.metric == TRIALS].value.item() == 2
     assert not frame.metric.eq(SOLVER).any()  # there is nothing to diagnose
+    # With four times the samples an update, updates are counted in those of the others.
+    larger = replace(subject, row=Row(x={"updates": 4.0}))
+    larger = frame_of(list(Mlhf2018(near_exact=True).measure(larger)))
+    losses, others = (one[(one.metric == LOSS) & (one.statistic == "mean")] for one in (frame, larger))
+    assert others.step.tolist() == [4 * step for step in losses.step]
+    assert others.value.tolist() == losses.value.tolist()
+
+
+def test_a_schedule_that_was_chosen_is_said(tmp_path):
+    overrides = [*SMALL, "evaluation.steps=4", "tune.grid={learner.rule.lr: [1e-6, 1e-5], learner.schedule: [cosine]}"]
+    settings = compose("reproduce", ["experiment=mlhf2018/problems/convnet", "learner=sgd", *overrides])
+    task = build_task(settings)
+    subject = Subject("SGD", Row(), build_learner(settings, task), task, settings)
+    frames = {"SGD": frame_of(list(Mlhf2018().measure(subject)))}
+    _, measured = measured_of(PRESET, "figure1", frames, tmp_path)
+    (section,) = what_tuning_chose("Figure 1", measured, "")
+    (line,) = section.tables[0].to_dict("records")
+    assert (line["trials"], line["beyond its grid"], line["at the edge of its grid"]) == (6, 4, "lr")
+    assert line["chosen"].endswith("schedule=cosine")
+    assert "**1 of 1 chosen settings lie at the edge of what was tried**" in section.text[1]
+    assert "1 of 1 searches went on beyond the edge of their grid" in section.text[1]
 
 
 def test_a_problem_may_be_a_task_of_its_own():

@@ -95,7 +95,8 @@ def test_a_hand_made_contender_is_tuned_and_a_learned_one_transferred():
 def of(*overrides, **plan):
     """A rule on a problem, as a unit of work and the command's store, in the present folder."""
     settings = compose(
-        "compare", [*"learner=sgd task.horizon=5 tune.episodes=2 evaluation.episodes=2".split(), *overrides]
+        "compare",
+        [*"learner=sgd task.horizon=5 tune.episodes=2 tune.extensions=0 evaluation.episodes=2".split(), *overrides],
     )
     settings = replace(settings, tune=replace(settings.tune, **plan))
     (problem,) = problems_of(settings)
@@ -136,6 +137,32 @@ def test_a_larger_grid_costs_the_new_settings_alone_and_its_digits_are_the_same(
     assert sorted(frame.loss) == sorted(trial.loss for trial in reused.trials)
     assert (frame.cpu_seconds > 0).all()
     assert set(frame.setting) == {f'{{"learner.rule.lr": {rate}}}' for rate in (0.1, 0.2, 0.3)}
+
+
+def test_a_search_beyond_an_edge_is_found_again_and_a_longer_one_costs_the_rest(tried):
+    narrow = "tune.grid={learner.rule.lr: [0.001, 0.002]}"
+    unit, store = of(narrow, "tune.extensions=2")
+    assert unit.missing(store) == 2 + 1
+    first = unit.play(store).entry
+    assert (unit.missing(store), first.tuning.beyond) == (0, 2)
+    assert first.identity["setting"] == {"learner.rule.lr": 0.008}
+    more, _ = of(narrow, "tune.extensions=3")
+    assert more.missing(store) == 1 + 1
+    more.play(store)
+    assert tried == [2, 1, 1, 1]
+
+
+def test_halved_settings_are_found_again(tried):
+    plan = {**RANGES, "budget": 4, "halving": {"settings": [4, 2, 1], "episodes": [1, 2, 3]}}
+    unit, store = of(**plan)
+    assert unit.missing(store) == 4 + 1
+    chosen = unit.play(store).entry
+    assert unit.missing(store) == 0
+    assert of(**plan)[0].play(store).entry.tuning == chosen.tuning
+    assert tried == [4, 2, 1]
+    # A rung's trials are those of the same setting on as many episodes, however it came to be tried.
+    plain, _ = of(**RANGES, budget=4, episodes=1)
+    assert plain.contender.recall(plain.problem)[0] == 0
 
 
 def test_more_draws_cost_those_alone(tried):

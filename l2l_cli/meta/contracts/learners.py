@@ -69,7 +69,7 @@ class _Check:
         state = self._check_init()
         if isinstance(self.learner, Descent):
             point = Point(self.task.model, self.task.loss, state.params, self.data.at(0), curvature=self.task.curvature)
-            check_displacement(self.learner.rule, point, state.memory)
+            check_displacement(self.learner.rule, point, self.learner.memory_of(state))
         after = self._check_step(state)
         self._check_predict(after)
         self._check_unroll()

@@ -30,8 +30,9 @@ TIMING = (
 )
 
 TUNING = (
-    "Tuned for the mean training loss over the last tenth of the steps, on tune episodes alone; every contender tries "
-    "equally many settings, MLHF those of its learning rate, and their number is stated."
+    "Tuned for the mean training loss over the last tenth of the steps, on tune episodes alone.  All contenders begin "
+    "with the settings that they are given and go on alike where the best lies at an edge, MLHF with its learning rate "
+    "alone; the numbers tried are stated."
 )
 
 CAPTION = "Training cross-entropy against samples (a) and seconds (b), bands: range over seeds"

@@ -21,6 +21,9 @@ AT_ONE, AT_RATIO, TUNED = "lr 1", "batch ratio", "lr tuned"
 
 RATE = "learner.rule.lr"
 
+WORTH = "updates"
+"""Key of a row's ``x``: how many updates of the usual batch one of its own has the samples of."""
+
 
 @dataclass(frozen=True)
 class Mlhf2018(Paper):
@@ -61,11 +64,14 @@ class Mlhf2018(Paper):
         """Yield how a learner was tuned and what it does on every problem, in every variant.
 
         Every contender and every seed of it meets the same test episodes, so comparisons are paired over episodes.
+        Updates are counted in those of the usual batch, so that curves against updates are curves against samples.
         """
+        worth = int(subject.row.x.get(WORTH, 1))
         for variant, (_, problem, learner, tuning, *_) in variants_of(subject):
             yield from subject.tuning(tuning, problem.name, variant)
             row = partial(Metric, subject.name, subject.seed, problem=problem.name, variant=variant)
-            yield from follow(learner, problem, row, self.near_exact)
+            rows = follow(learner, problem, row, self.near_exact)
+            yield from (one._replace(step=worth * one.step) for one in rows)
 
 
 def variants_of(subject: Subject) -> Iterator[tuple[str, Entry]]:
@@ -92,6 +98,6 @@ def _at_rates(subject: Subject, problem: Problem) -> Iterator[tuple[str, Entry]]
         return
     ratio = problem.task.spec.examples / subject.task.spec.examples
     if ratio != 1:
-        fixed = replace(settings, tune=replace(settings.tune, grid={RATE: [ratio]}, ranges={}))
+        fixed = replace(settings, tune=replace(settings.tune, grid={RATE: [ratio]}, ranges={}, choices={}))
         yield AT_RATIO, replace(subject, settings=fixed).contender(tuned=True).enter(problem)
     yield TUNED, tuned

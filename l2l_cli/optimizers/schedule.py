@@ -1,0 +1,59 @@
+"""Schedules of learning rates, for every rule that has one."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any, Literal, TypeVar, get_args
+
+from torch import nn
+
+Schedule = Literal["constant", "cosine", "linear"]
+"""Courses of a learning rate over an episode: it stays, or falls to zero along half a cosine or a straight line."""
+
+Rule = TypeVar("Rule", bound=nn.Module)
+
+
+def half_cosine(share: float) -> float:
+    """Return ½ · (1 + cos(π · share)), which falls from 1 to 0 as the share of the steps goes from 0 to 1."""
+    return 0.5 * (1.0 + math.cos(math.pi * share))
+
+
+def factor(schedule: Schedule, step: int, steps: int) -> float:
+    """Return the multiple of the learning rate at a step, counted from 0.
+
+    The last of the planned steps still moves; the zero that a falling rate comes to is that of the step after it, and
+    stays for all that follow.
+    """
+    share = min(1.0, step / steps)
+    return {"constant": 1.0, "cosine": half_cosine(share), "linear": 1.0 - share}[schedule]
+
+
+def check(rule: nn.Module, schedule: Schedule) -> None:
+    """See that a rule can have a schedule.
+
+    Raises:
+        ValueError: There is no such schedule, or the rule has no learning rate that could follow it, or is learned.
+    """
+    if schedule not in get_args(Schedule):
+        raise ValueError(f"schedule must be one of {', '.join(get_args(Schedule))}, not {schedule!r}")
+    if schedule == "constant":
+        return
+    name = type(rule).__name__
+    if any(True for _ in rule.parameters()):
+        raise ValueError(f"schedule={schedule} is for hand-made rules, and {name} is learned; use schedule=constant")
+    if not isinstance(getattr(rule, "lr", None), int | float):
+        raise ValueError(f"schedule={schedule} is of a learning rate lr, and {name} has none; use schedule=constant")
+
+
+def at_step(rule: Rule, schedule: Schedule, step: int, steps: int) -> Rule:
+    """Return the rule with the learning rate of a step: the rule itself where the rate stays, or else a copy.
+
+    The copy shares all else with the rule, which must read its rate ``lr`` at every step.
+    """
+    if schedule == "constant":
+        return rule
+    slowed: Any = copy.copy(rule)
+    slowed.lr = factor(schedule, step, steps) * slowed.lr
+    scheduled: Rule = slowed
+    return scheduled
