@@ -99,20 +99,20 @@ def test_a_wrong_grid_is_one_line_and_writes_nothing(wanted, message, trained, m
 @pytest.mark.slow
 def test_compare_says_budgets_and_evaluations_that_differ(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    small = "task.dimension=3 task.horizon=8 evaluation.episodes=4 tune.episodes=2"
+    small = "task.dimension=3 task.horizon=8 evaluation.episodes=4 tune.episodes=2 tune.extensions=0"
     contenders = "{sgd:['learner=sgd'],momentum:['learner=momentum','tune=all']}"
     names = f"lbfgs conjugate_gradient contenders={contenders}"
     code, _, err = run(f"compare task=quadratic {names} {small}", monkeypatch, capsys)
     assert code == 0, err
     report = only("outputs/compare/*/report.md").read_text()
-    assert "sgd 8 settings, momentum 32 settings, lbfgs 8 settings" in report
-    assert "best of 32: rule.lr=" in report
+    assert "sgd 8 settings, momentum 48 settings, lbfgs 8 settings" in report
+    assert "best of 48: rule.lr=" in report
     assert "evaluations per step" in report
     facts = json.loads(only("outputs/compare/*/run.json").read_text())
     assert {name: len(trials) for name, trials in facts["tuning"].items()} == {
         "sgd": 8,
         "lbfgs": 8,
-        "momentum": 32,
+        "momentum": 48,
     }
 
 

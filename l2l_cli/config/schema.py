@@ -67,6 +67,8 @@ class Tune:
         choices: Lists of values by configuration key, from which settings are drawn beside ``ranges``, as in
             {learner.schedule: [constant, cosine, linear]}.  The last quarter of the budget gives the best settings
             drawn other choices.
+        own: Number of these settings, a quarter at most, that are not drawn: they lie evenly over the first range, and
+            keep the learner's own values in all else.
         budget: Number of settings that are tried for each learner; conf/tune/ may ask for more, and every table says
             so.
         extensions: Number of further settings that may be tried for each learner: where the best value of a key is an
@@ -83,6 +85,7 @@ class Tune:
     grid: dict[str, Any] = field(default_factory=dict)
     ranges: dict[str, Any] = field(default_factory=dict)
     choices: dict[str, Any] = field(default_factory=dict)
+    own: int = 0
     budget: int = 8
     extensions: int = 0
     halving: dict[str, Any] | None = field(default_factory=dict)
@@ -92,7 +95,7 @@ class Tune:
     def __post_init__(self) -> None:
         """Check the ranges."""
         at_least(1, tune__budget=self.budget, tune__episodes=self.episodes)
-        at_least(0, tune__extensions=self.extensions)
+        at_least(0, tune__extensions=self.extensions, tune__own=self.own)
         _ = self.rungs
         gridded = {key: values for key, values in self.grid.items() if values is not None}
         if gridded and self.drawn_from:

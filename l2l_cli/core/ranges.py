@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
-
-from l2l_cli.core.nodes import Node
+from typing import Any, NamedTuple
 
 
 class Range(NamedTuple):
@@ -46,7 +44,7 @@ def ranges_of(given: Mapping[str, object], where: str) -> dict[str, Range]:
     return found
 
 
-def rungs_of(given: Node, where: str) -> list[tuple[int, int]]:
+def rungs_of(given: Mapping[str, Any], where: str) -> list[tuple[int, int]]:
     """Read the rungs of successive halving as they are configured: (settings, episodes) each.
 
     Args:

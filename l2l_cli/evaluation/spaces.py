@@ -127,6 +127,12 @@ def draws_of(
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
+def spread(key: str, ends: Range, count: int) -> list[float]:
+    """Return values that lie evenly over a range, both its ends among them, on the scale that it is drawn on."""
+    low, high = _scale(key, ends.low), _scale(key, ends.high)
+    return [float(f"{_unscale(key, low + index / (count - 1) * (high - low)):.4g}") for index in range(count)]
+
+
 def _shares(budget: int, seed: int, stream: str | int) -> list[float]:
     drawn = torch.rand(budget, generator=generator(seed, "tune", stream), dtype=torch.float64, device="cpu")
     shares: list[float] = drawn.tolist()

@@ -15,14 +15,14 @@ from l2l_cli.core.nodes import Entries, Node
 from l2l_cli.evaluation.kept import Trials
 from l2l_cli.evaluation.law import Law
 from l2l_cli.evaluation.score import Tell, criterion_for
-from l2l_cli.evaluation.spaces import Space
+from l2l_cli.evaluation.spaces import Space, spread
 from l2l_cli.evaluation.tune import Judge, Tuned, tune
 from l2l_cli.learners.base import Learner
 from l2l_cli.runs.building import build_learner
 from l2l_cli.tasks.base import Task
 
-CHANGED = 4
-"""Of so many settings from ranges and choices one is not drawn: it is one of the best, with another choice."""
+QUARTER = 4
+"""Of so many settings from ranges one is a best one with another choice, and at most one is ``tune.own``."""
 
 
 def hand_made(name: str, overrides: Sequence[str], settings: Settings, task: Task) -> Settings:
@@ -107,15 +107,27 @@ def law_of(settings: Settings) -> Law:
     lists = {key: values for key, values in plan.lists.items() if key not in fixed}
     space = Space(lists, {key: each for key, each in plan.drawn_from.items() if key not in fixed})
     budget = min([plan.budget, *(count for count, _ in plan.rungs[:1])])
-    changed = (
-        budget // CHANGED if space.ranges and any(len(set(map(str, values))) > 1 for values in lists.values()) else 0
-    )
+    has_choices = space.ranges and any(len(set(map(str, values))) > 1 for values in lists.values())
+    changed = budget // QUARTER if has_choices else 0
     try:
-        first = space.settings(budget - changed, settings.seed)
+        own = _own(settings, space, min(plan.own, budget // QUARTER))
+        first = own + space.settings(budget - changed - len(own), settings.seed)
     except ValueError as error:
         raise UsageError(str(error)) from error
     whole = space.ranges or len(first) == math.prod(map(len, lists.values()))
     return Law(first, plan.episodes, space, plan.extensions if whole else 0, plan.rungs, changed)
+
+
+def _own(settings: Settings, space: Space, count: int) -> list[Entries]:
+    """Return settings that are spread evenly over the first range, with the learner's own values in all else.
+
+    The first choice stands for what its node leaves out.
+    """
+    values = {key: each[0] for key, each in space.lists.items()} | dict(_leaves(settings.learner, "learner"))
+    if count < 2 or not space.ranges or not space.ranges.keys() <= values.keys():
+        return []
+    own, first = {key: values[key] for key in (*space.ranges, *space.lists)}, next(iter(space.ranges))
+    return [{**own, first: value} for value in spread(first, space.ranges[first], count)]
 
 
 def given(settings: Settings) -> Entries:

@@ -282,7 +282,7 @@ def test_everything_that_is_tuned_as_standard_can_be_tuned_whole():
     for name in options("tune/standard"):
         tune = compose("compare", [f"learner={name}", "tune=all"]).tune
         assert tune.ranges, name
-        assert (tune.budget, tune.extensions) == (32, 4), name
+        assert (tune.budget, tune.extensions) == (48, 4), name
     halved = compose("compare", ["learner=sgd", "tune=halving", "tune.halving.episodes=[2,3,4]"]).tune
     assert (halved.rungs, list(halved.ranges)) == ([(32, 2), (8, 3), (2, 4)], ["learner.rule.lr"])
 

@@ -132,17 +132,21 @@ def test_the_best_draws_are_given_their_other_choices():
 
 
 def test_a_schedule_costs_no_learner_its_best_constant_rate():
-    """Of a budget of 32, 24 are drawn with a choice, and 8 give the best of them the others."""
+    """Of a budget of 48, 8 keep its own values, 28 are drawn, and 12 give the best of them the other choices."""
     law = law_of_settings(compose("compare", ["learner=adam", "tune=all"]))
-    assert (len(law.first), law.changed, law.budget) == (24, 8, 32)
+    assert (len(law.first), law.changed, law.budget) == (36, 12, 48)
+    own = [setting for setting in law.first if setting["learner.rule.beta1"] == 0.9]
+    rates = [setting["learner.rule.lr"] for setting in own]
+    assert rates == pytest.approx([3e-4 ** (1 - step / 7) for step in range(8)], rel=1e-3)
+    assert {setting["learner.schedule"] for setting in own} == {"constant"}
+    assert list(law.first[:8]) == own
     trials, _ = searched(law, lambda setting, episodes: abs(math.log(setting["learner.rule.lr"])))
     near = min(trials, key=lambda trial: trial.loss).setting
-    schedules = {
-        trial.setting["learner.schedule"] for trial in trials if trial.loss == abs(math.log(near["learner.rule.lr"]))
-    }
+    rate = near["learner.rule.lr"]
+    schedules = {one.setting["learner.schedule"] for one in trials if one.setting["learner.rule.lr"] == rate}
     assert schedules == {"constant", "cosine", "linear"}
     alone = law_of_settings(compose("compare", ["learner=adam", "tune=all", "tune.choices={learner.schedule: null}"]))
-    assert (len(alone.first), alone.changed) == (32, 0)
+    assert (len(alone.first), alone.changed) == (48, 0)
 
 
 def test_what_a_learner_refuses_beyond_an_edge_is_no_failure():

@@ -117,11 +117,11 @@ def test_a_learner_is_tuned_for_any_task_and_horizon():
 def test_every_hyper_parameter_can_be_tuned():
     settings = compose("compare", ["learner=adam", "tune=all", "tune.episodes=2", "tune.extensions=0"])
     found = tuned(settings, Quadratic(dimension=3), 5)
-    assert len(found.tuning.trials) == 32
+    assert len(found.tuning.trials) == 48
     assert {key.rpartition(".")[2] for key in found.tuning.best.setting} == {
         *("lr", "beta1", "beta2", "epsilon", "schedule")
     }
-    assert found.chosen.startswith("best of 32: rule.lr=")
+    assert found.chosen.startswith("best of 48: rule.lr=")
 
 
 @pytest.mark.parametrize(
