@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Generator, Tensor, nn
@@ -14,6 +13,7 @@ from l2l_cli.core.random import generator, integers
 from l2l_cli.core.types import Batch, Batches, Params
 from l2l_cli.learners.base import Learner, Read
 from l2l_cli.models.point import Point
+from l2l_cli.optimizers.schedule import Schedule, factor
 from l2l_cli.optimizers.torch_classes import Fit, Recipe, is_switched
 from l2l_cli.tasks.base import Task
 
@@ -73,7 +73,7 @@ class TorchOptim(Learner[TorchOptimState]):
         options: dict[str, Any] | None = None,
         others: type[torch.optim.Optimizer] | None = None,
         others_options: dict[str, Any] | None = None,
-        schedule: Literal["constant", "cosine", "linear"] = "constant",
+        schedule: Schedule = "constant",
         *,
         episode_steps: int | None = None,
     ) -> None:
@@ -130,7 +130,7 @@ class TorchOptim(Learner[TorchOptimState]):
             draws = Draws(seed, "optimizer", step)
             if self.schedule != "constant":
                 for fit in fits:
-                    fit.scale_rates(self._factor(step))
+                    fit.scale_rates(factor(self.schedule, step, self.episode_steps or self.task.horizon))
             params, answer = self._stepped(fits, params, read(step - begun), draws, evaluations)
             answers.append(answer)
         packed = [torch.frombuffer(bytearray(fit.packed()), dtype=torch.uint8) for fit in fits]
@@ -164,11 +164,6 @@ class TorchOptim(Learner[TorchOptimState]):
         for fit in moving if self._switched else ():
             fit.switch("eval")
         return _side_by_side(fits), answer
-
-    def _factor(self, step: int) -> float:
-        """Return the multiple of the learning rates at a step, counted from 0."""
-        share = min(1.0, step / (self.episode_steps or self.task.horizon))
-        return 0.5 * (1.0 + math.cos(math.pi * share)) if self.schedule == "cosine" else 1.0 - share
 
     def _fits(self, state: TorchOptimState) -> list[Fit]:
         """Return a copy of each episode's optimizers, or new ones."""
