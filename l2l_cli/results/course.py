@@ -37,7 +37,7 @@ class Course(NamedTuple):
     """What a validation loss did; shares are relative to the loss, and losses are smoothed.
 
     Attributes:
-        verdict: "falling" in the last third of the updates, "flat", "rose" or "noisy"; "unknown" of too few validations.
+        verdict: "falling" in the last third of the updates, "flat", "rose" or "noisy", or "unknown" of too few.
         validations: Number of finite validations.
         updates: Number of updates before the last of them.
         since: Number of updates from which on the loss is that of its lowest point, within ``tolerance``.
