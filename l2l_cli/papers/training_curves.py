@@ -17,7 +17,7 @@ from l2l_cli.papers.agenda import Job
 from l2l_cli.papers.experiments import Experiment
 from l2l_cli.papers.measured import SELECTED, TRAINING, VALIDATION, Measured
 from l2l_cli.results.content import Figure, Section
-from l2l_cli.results.course import FALLING, FLAT, UNKNOWN, Course, course_of
+from l2l_cli.results.course import FALLING, FLAT, Course, course_of, is_said
 from l2l_cli.results.plot import COLOURS, STROKES, decorate, grid, plain_numbers, save
 from l2l_cli.results.run import identity
 
@@ -60,11 +60,11 @@ def training_sections(asked: Sequence[Experiment], measured: Sequence[Measured],
     if not trained:
         return []
     courses = [course for one in trained for course in one.courses]
-    known = [course for course in courses if course.verdict != UNKNOWN]
+    known = [course for course in courses if is_said(course)]
     falling = sum(course.verdict == FALLING for course in known)
     text = f"{falling} of {len(known)} trainings were still falling: more updates may do better."
     if len(known) < len(courses):
-        text += f"  {len(courses) - len(known)} were validated too seldom to say."
+        text += f"  Of {len(courses) - len(known)} it cannot be said: too few validations, or too noisy."
     table = pd.DataFrame([_line(one) for one in trained])
     return [Section(TITLE, [f"**{text}**" if falling else text, CRITERION], [table], [_drawn(trained, folder)])]
 
@@ -88,7 +88,7 @@ def _trained(asked: Sequence[Experiment], measured: Sequence[Measured]) -> Itera
 
 def _line(trained: Trained) -> dict[str, object]:
     courses = trained.courses
-    known = [course for course in courses if course.verdict != UNKNOWN]
+    known = [course for course in courses if is_said(course)]
     falling = sum(course.verdict == FALLING for course in known)
     flat = [course.since for course in known if course.verdict == FLAT]
     return {
@@ -96,7 +96,7 @@ def _line(trained: Trained) -> dict[str, object]:
         "seeds": len(courses),
         "updates": _range([course.updates for course in courses]),
         "selected after": _range(list(trained.selected.values())),
-        "still falling": f"{falling} of {len(known)}" if known else "too few validations",
+        "still falling": f"{falling} of {len(known)}" if known else "cannot be said",
         "flat since": _range(flat),
         "rose": len(known) - falling - len(flat),
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from l2l_cli.results.metrics import Metric
 
@@ -27,14 +27,17 @@ SMALLEST = 0.05
 NOISES = 2.5
 """Multiple of the noise below which a change is none: the lowest of many points is compared with one."""
 
-FALLING, FLAT, ROSE, UNKNOWN = "falling", "flat", "rose", "unknown"
+NOISIEST = 0.5
+"""Share of the loss that counts as unchanged above which nothing is called flat."""
+
+FALLING, FLAT, ROSE, NOISY, UNKNOWN = "falling", "flat", "rose", "noisy", "unknown"
 
 
 class Course(NamedTuple):
     """What a validation loss did; shares are relative to the loss, and losses are smoothed.
 
     Attributes:
-        verdict: "falling" in the last third of the updates, "flat", "rose" or "unknown".
+        verdict: "falling" in the last third of the updates, "flat", "rose" or "noisy", or "unknown" of too few.
         validations: Number of finite validations.
         updates: Number of updates before the last of them.
         since: Number of updates from which on the loss is that of its lowest point, within ``tolerance``.
@@ -68,6 +71,11 @@ class Course(NamedTuple):
                     f"validation rose: at its end it lies {self.change:.0%} above its lowest, which it reached by "
                     f"update {self.since} of {self.updates}"
                 )
+            case "noisy":
+                return (
+                    "validation varies too much to say whether it was still falling: less than "
+                    f"{self.tolerance:.0%} is its noise (meta.validation_episodes, meta.validate_every)"
+                )
         return (
             f"{self.validations} validation{'' if self.validations == 1 else 's'} are too few to say whether the loss "
             f"was still falling; that takes {FEWEST} (meta.validate_every)"
@@ -100,10 +108,22 @@ def course_of(losses: Mapping[int, float]) -> Course:
     lowest = min(smooth)
     since = next(step for step, value in zip(steps, smooth, strict=True) if value <= lowest + tolerance)
     fall, rise = smooth[start] - min(smooth[start:]), smooth[-1] - lowest
-    facts = {"validations": len(known), "updates": updates, "since": since, "tolerance": share(tolerance)}
+    facts: dict[str, Any] = {
+        "validations": len(known),
+        "updates": updates,
+        "since": since,
+        "tolerance": share(tolerance),
+    }
     if fall > tolerance:
         return Course(FALLING, change=-share(-fall), **facts)
-    return Course(ROSE, change=share(rise), **facts) if rise > tolerance else Course(FLAT, **facts)
+    if rise > tolerance:
+        return Course(ROSE, change=share(rise), **facts)
+    return Course(FLAT if facts["tolerance"] <= NOISIEST else NOISY, **facts)
+
+
+def is_said(course: Course) -> bool:
+    """Say whether it is known what the loss did."""
+    return course.verdict not in (NOISY, UNKNOWN)
 
 
 def losses_of(rows: Iterable[Metric], criterion: str, split: str = VALID) -> dict[int, float]:

@@ -47,9 +47,9 @@ def test_of_too_few_validations_nothing_is_judged(tmp_path):
     rows = [*course("LSTM", 0, [2.3, 0.5]), *costs("LSTM", 1)]
     (section,) = sections_of({"LSTM": frame_of(rows)}, tmp_path, "figure5")
     (line,) = section.tables[0].to_dict("records")
-    assert line["still falling"] == "too few validations"
+    assert line["still falling"] == "cannot be said"
     assert line["selected after"] == "–"
-    assert "1 were validated too seldom to say" in section.text[0]
+    assert "Of 1 it cannot be said: too few" in section.text[0]
 
 
 def test_of_rows_that_were_kept_without_a_course_nothing_is_said(tmp_path):

@@ -50,8 +50,15 @@ def test_the_unit_of_the_loss_is_of_no_account(scale):
 
 def test_noise_alone_is_hardly_ever_a_course():
     rng = random.Random(0)
-    verdicts = [course_of(every(1, [math.exp(rng.gauss(0, 0.5)) for _ in range(24)])).verdict for _ in range(300)]
+    verdicts = [course_of(every(1, [math.exp(rng.gauss(0, 0.1)) for _ in range(24)])).verdict for _ in range(300)]
     assert verdicts.count("flat") > 0.85 * 300
+
+
+def test_what_varies_by_more_than_half_is_not_called_flat():
+    rng = random.Random(0)
+    course = course_of(every(1, [math.exp(rng.gauss(0, 0.5)) for _ in range(24)]))
+    assert course.verdict == "noisy"
+    assert "varies too much to say" in str(course)
 
 
 def test_a_fall_is_found_below_its_noise():
