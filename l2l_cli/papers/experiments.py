@@ -16,10 +16,10 @@ from l2l_cli.config.compose import identity_of_training
 from l2l_cli.config.schema import ROLES, TRAINED, ReproduceRequest, Settings
 from l2l_cli.core.errors import UsageError, did_you_mean
 from l2l_cli.core.ledger import date_of
+from l2l_cli.papers.accounts import SEARCH_COST
 from l2l_cli.papers.agenda import Agenda, agenda_of, artefacts_of
 from l2l_cli.papers.base import Artefact
 from l2l_cli.papers.measured import BEGAN, COST, REUSED, Measured
-from l2l_cli.papers.measuring import SEARCH_COST
 from l2l_cli.results.metrics import MetricsFile
 from l2l_cli.results.notes import built_by
 from l2l_cli.results.run import identity

@@ -6,48 +6,29 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from l2l_cli.config.build import build
 from l2l_cli.config.schema import Settings
-from l2l_cli.core.ledger import ACTIVITIES, LEDGER, Mark
+from l2l_cli.core.ledger import LEDGER
 from l2l_cli.core.stop import STOP
 from l2l_cli.evaluation.score import Tell
 from l2l_cli.learners.base import Learner
+from l2l_cli.papers.accounts import USED, costs_of, course_of, spent_on
 from l2l_cli.papers.agenda import Job
 from l2l_cli.papers.base import Paper, Subject
 from l2l_cli.papers.measured import (
-    BEGAN,
-    COMMIT,
-    COST,
-    COSTS,
-    MACHINE,
-    REUSED,
-    SELECTED,
-    TRAINING,
     TRIALS,
-    VALIDATION,
 )
-from l2l_cli.results.course import losses_of
-from l2l_cli.results.metrics import Metric, MetricsFile
-from l2l_cli.results.provenance import commit, machine
-from l2l_cli.results.run import METRICS, RunFolder
+from l2l_cli.results.metrics import Metric
 from l2l_cli.results.sealed import write_rows
 from l2l_cli.runs.building import build_learner, build_task, is_meta_trained, prepare, store_of
 from l2l_cli.runs.loading import load_learner
 from l2l_cli.runs.progress import ExpectedWork
 from l2l_cli.runs.training import expected_updates, train_together
 from l2l_cli.runs.tuning import tunable
-
-SEARCH_COST = "search_updates"
-"""Known of a run that searched for its settings; the seconds include them."""
-
-
-USED = ("cpu_seconds", "reused_cpu_seconds")
-"""Entries of run.json: CPU-seconds by activity that were spent, and that results found in the store once took."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +117,7 @@ def _train_and_measure(group: Group, bench: Bench, tell: Tell) -> Iterator[list[
         facts = folder.facts()
         for kind in USED:  # which seeds side by side have in common
             facts[kind] = {name: seconds / len(group.jobs) for name, seconds in facts.get(kind, {}).items()}
-        yield [*rows, *_course(job, folder), *_costs(job, facts), *_spent(job, facts, mark)]
+        yield [*rows, *course_of(job, folder), *costs_of(job, facts), *spent_on(job, facts, mark)]
 
 
 def _tune_and_measure(group: Group, bench: Bench, tell: Tell) -> Iterator[list[Metric]]:
@@ -153,7 +134,7 @@ def _tune_and_measure(group: Group, bench: Bench, tell: Tell) -> Iterator[list[M
         scoring.end()
         tried = sum(row.value for row in rows if row.metric == TRIALS)
         facts = {"updates": tried, "seconds": time.monotonic() - began}
-        yield [*rows, *_costs(job, facts), *_spent(job, facts, mark)]
+        yield [*rows, *costs_of(job, facts), *spent_on(job, facts, mark)]
 
 
 def _told(work: ExpectedWork, each: float, share: float, note: str) -> None:
@@ -172,35 +153,3 @@ def _measured(job: Job, settings: Settings, learner: Learner[Any], tells: tuple[
     subject = Subject(job.name, job.row, learner, learner.task, settings, store_of(settings), *tells)
     with LEDGER.of("scoring"):
         return list(paper.measure(subject))
-
-
-def _course(job: Job, folder: RunFolder) -> Iterator[Metric]:
-    """Yield the validation losses of a training, and the number of updates after which its weights were kept."""
-    facts, row = folder.facts(), Metric(job.name, job.seed, VALIDATION, 0.0, statistic="mean", split=TRAINING)
-    losses = losses_of(MetricsFile(folder.path / METRICS).rows(), facts["criterion"])
-    yield from (row._replace(value=loss, step=step) for step, loss in losses.items())
-    if (kept := facts.get("selected")) is not None:
-        yield row._replace(metric=SELECTED, value=float(kept), statistic="")
-
-
-def _costs(job: Job, facts: Mapping[str, Any]) -> list[Metric]:
-    known = [*COSTS, *(name for name in [SEARCH_COST] if name in facts)]
-    origin = {COMMIT: commit() or "", MACHINE: machine()}
-    said = [Metric(job.name, job.seed, name, 0.0, split=COST, part=text) for name, text in origin.items()]
-    return [*said, *(Metric(job.name, job.seed, name, float(facts.get(name, 0)), split=COST) for name in known)]
-
-
-def _spent(job: Job, facts: Mapping[str, Any], mark: Mark) -> Iterator[Metric]:
-    """Yield the CPU-seconds of each activity, and when it began; those of the training in ``facts`` are included.
-
-    Results that were found in the store count by what they once took; of these the sum is yielded, too.
-    """
-    spent, row = LEDGER.since(mark), Metric(job.name, job.seed, "", 0.0, split=COST)
-    parts, began = [*(facts.get(kind, {}) for kind in USED), spent.seconds, spent.reused], facts.get("began", {})
-    for activity in ACTIVITIES:
-        if any(activity in part for part in parts):
-            first = datetime.fromisoformat(began[activity]).timestamp() if activity in began else spent.began[activity]
-            yield row._replace(metric=activity, value=sum(part.get(activity, 0.0) for part in parts))
-            yield row._replace(metric=BEGAN, value=first, part=activity)
-    if reused := sum([*parts[1].values(), *spent.reused.values()]):
-        yield row._replace(metric=REUSED, value=reused)

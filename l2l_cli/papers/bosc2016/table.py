@@ -1,4 +1,4 @@
-"""The table: test cross-entropy over 500 data sets, paired; and variants of the learner, claims 6 and 7."""
+"""The table: test cross-entropy over 500 data sets, paired."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 from l2l_cli.papers.base import Artefact, Findings, RowName
 from l2l_cli.papers.bosc2016.recipe import ACCURACY, HELD_OUT
-from l2l_cli.papers.claims import Verdict, above_bound, below_at_the_end, below_bound, paired, within_bounds
+from l2l_cli.papers.claims import Verdict, above_bound, below_at_the_end, below_bound, paired
 from l2l_cli.papers.measured import TRIALS, TUNE, Measured
 from l2l_cli.papers.sections import what_tuning_chose
 from l2l_cli.results.content import Claim, Figure, Section
@@ -23,9 +23,8 @@ TITLE = "Test cross-entropy"
 TUNING = "Contenders with settings to be chosen are tuned on tune data sets, by their held-out loss."
 FORMATS = {"mean": ".4f", "sd": ".3f", "accuracy": ".3f"}
 
-HARDER, ALIKE, NEAR = 0.02, 0.01, 0.02
-"""Differences in nats: by which J_test must be behind to be called much harder to train by; that counts as none; by
-which the learner may be behind the best known and still be called near it."""
+NEAR = 0.02
+"""Nats by which the learner may be behind the best known and still be called near it."""
 
 COLUMNS: Mapping[str, Callable[[Difference], str]] = {
     "difference (learner − contender) [95 %]": Difference.within,
@@ -114,7 +113,7 @@ class Table(Artefact):
         ]
 
     def _table(self, measured: Measured, standings: Standings) -> pd.DataFrame:
-        table = _scores(measured, standings).sort_values("mean", kind="stable")
+        table = scores_table(measured, standings).sort_values("mean", kind="stable")
         published, mark = measured.published.get("", {}), standings.last("")
         rivals = [
             name for name in standings.contenders if standings.has(self.learner, "", mark) and name != self.learner
@@ -150,47 +149,7 @@ class Table(Artefact):
         )
 
 
-@dataclass(frozen=True)
-class Variants(Artefact):
-    """Variants of the learner beside the learner as it is.
-
-    Attributes:
-        plain: Row of the learner as it is.
-        by_test: Row that is meta-trained by the loss of the test parts alone.
-        order: Row with the order of events of Hochreiter et al. 2001.
-    """
-
-    plain: RowName
-    by_test: RowName
-    order: RowName
-
-    def judge(self, measured: Measured) -> Findings:
-        """Judge the variants; there is nothing to draw."""
-        standings = measured.standings(HELD_OUT, variant="")
-        mark = standings.last("")
-        results = [measured.result(row, "cross_entropy", standings.values(row, "", mark)) for row in measured.rows]
-        if not standings.contenders:
-            return Findings(results)
-        harder = "Claim 6, J_all works where J_test is much harder to train by"
-        order = "Claim 7, predicting before updating makes no difference to the order of events of paper 1"
-        much, none = f"much: {HARDER:g}", f"none: up to {ALIKE:g}"
-        claims = [
-            paired(harder, standings, self.by_test, self.plain, "", lambda one: above_bound(one, HARDER), much),
-            paired(order, standings, self.order, self.plain, "", lambda one: within_bounds(one, ALIKE), none),
-        ]
-        table = _scores(measured, standings).rename(columns={"contender": "variant"})
-        table[f"difference (variant − {self.plain})"] = [
-            str(standings.difference(name, self.plain, "", mark))
-            if name != self.plain and standings.has(self.plain, "", mark)
-            else "–"
-            for name in table.variant
-        ]
-        for metric in ("updates", "seconds"):
-            table[metric] = [round(measured.cost(name, metric)) for name in table.variant]
-        return Findings(results, [Section("Variants of the learner", (), [table], (), FORMATS, claims)])
-
-
-def _scores(measured: Measured, standings: Standings) -> pd.DataFrame:
+def scores_table(measured: Measured, standings: Standings) -> pd.DataFrame:
     """Return every contender's mean loss over data sets, its standard deviation and accuracy, and number of seeds."""
     mark, accuracy = standings.last(""), measured.standings(ACCURACY, variant="")
     return pd.DataFrame(
