@@ -371,7 +371,7 @@ def test_smoke_through_the_command_line(tmp_path, monkeypatch, capsys):
     frame = pd.read_csv("here/results.csv")
     assert set(frame.artefact) == set(ARTEFACTS) - {"figure10"}
     left_out = frame[frame.ours.isna()]
-    assert set(left_out.artefact) == {"figure4_mnist", "figure4_quadratics", "beyond"}
+    assert set(left_out.artefact) == {"figure4_mnist", "figure4_quadratics", "figure5", "beyond"}
     assert not left_out.row.str.match("LSTM|SGD|NAG|RMSprop|Adam$").any()
     extra = ("figure4_quadratics_spread", "figure4_mnist_spread", "beyond_ratios", "beyond_move_sizes")
     for name in (*ARTEFACTS, *extra):
