@@ -21,8 +21,7 @@ def print_catalogue(known: Mapping[str, list[str]], config_dir: str | None) -> i
                 scale: f"{facts['minutes']} min, {_seeds(facts, experiment.rows)}"
                 for scale, facts in experiment.scales.items()
             }
-            rows = ", ".join(experiment.rows)
-            table.append({"preset": paper, "artefact": name, **scales, "rows": rows, "source": experiment.source})
+            table.append({"preset": paper, "artefact": name, **scales, "source": experiment.source})
     columns = dict.fromkeys(column for row in table for column in row)
     title = "l2l reproduce PAPER [ARTEFACT]… --scale SCALE (minutes on two cores; shared runs count once)"
     cells = [[str(row.get(column) or "–") for column in columns] for row in table]

@@ -51,7 +51,7 @@ class Space(NamedTuple):
         momentum or one iteration is, nothing lies beyond, and that is no edge.
         """
         value = best[key]
-        if not _is_number(value) or not _has_room(key, value):
+        if not {key} & {*self.lists, *self.ranges} or not _is_number(value) or not _has_room(key, value):
             return 0
         if key in self.ranges:
             low, high = (_scale(key, end) for end in self.ranges[key][:2])

@@ -196,6 +196,8 @@ def test_artefacts_judge_and_draw_made_up_runs(name, tmp_path):
         "figure6": ["5", "20", "5-5", "20-20"],
         "figure7": ["CIFAR-10", "CIFAR-5", "CIFAR-2"],
         "beyond": ["base", "ReLU"],
+        "sensitivity": ["base"],
+        "transfer": ["elsewhere", "elsewhere, ReLU"],
     }[name]
     rows = contenders(*problems, last=199 if name == "figure4_mnist" else 99)
     if name == "figure4_quadratics":
@@ -262,7 +264,12 @@ def test_a_hand_made_row_is_tuned_on_every_problem():
 
 
 def test_every_artefact_composes_at_every_scale():
-    assert set(ARTEFACTS) == {"beyond", *(f"figure{name}" for name in ("4_quadratics", "4_mnist", "5", "6", "7", "10"))}
+    assert set(ARTEFACTS) == {
+        "beyond",
+        "sensitivity",
+        "transfer",
+        *(f"figure{name}" for name in ("4_quadratics", "4_mnist", "5", "6", "7", "10")),
+    }
     for name in ARTEFACTS:
         for scale in ("smoke", "short", "paper"):
             assert experiment(ReproduceRequest(PRESET, scale=scale), name).settings.question.endswith("?")

@@ -279,7 +279,9 @@ def test_a_track_is_what_the_learner_does():
     seconds = frame[frame.metric == "seconds"].value.tolist()
     assert seconds == sorted(seconds)
     assert frame[frame.metric == "held_out_loss"].step.tolist() == [4, 6, 8, 10, 12]
-    assert frame[frame.metric == DOWNHILL].step.tolist() == list(range(12))
+    diagnosed = frame[frame.metric == DOWNHILL]
+    assert diagnosed[diagnosed.statistic == "mean"].step.tolist() == list(range(12))
+    assert diagnosed[diagnosed.episode.notna()].episode.tolist() == [0, 1]  # the means over these steps
     assert set(frame[frame.metric == DAMPING].part) == {"conv_weight", "conv_bias", "dense_weight", "dense_bias"}
     assert set(frame[frame.metric == DAMPING].statistic) == set(QUANTILES)
     assert frame[frame.metric == "not_finite"].value.item() == 0

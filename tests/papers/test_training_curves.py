@@ -100,7 +100,7 @@ def test_ratios_are_those_of_each_seed(tmp_path):
 
 
 def test_all_problems_of_the_transfer_take_the_data_of_the_first():
-    request = ReproduceRequest(PAPER, scale="paper", overrides=("evaluation.problems.others.dataset=mine",))
+    request = ReproduceRequest(PAPER, scale="paper", overrides=("evaluation.problems.elsewhere.dataset=mine",))
     for settings in experiment(request, "transfer").configurations.values():
         problems = settings.evaluation.problems
         assert {problem["dataset"] for problem in problems.values()} == {"mine"}
@@ -109,7 +109,7 @@ def test_all_problems_of_the_transfer_take_the_data_of_the_first():
 
 
 def test_rows_are_measured_again_when_a_problems_own_data_change(tmp_path):
-    words = (f"evaluation.problems.others.dataset={tmp_path}", "evaluation.problems.others.size=null")
+    words = (f"evaluation.problems.elsewhere.dataset={tmp_path}", "evaluation.problems.elsewhere.size=null")
     one = experiment(ReproduceRequest(PAPER, scale="paper", overrides=words), "transfer")
     (job,) = one.jobs["NAG"]
     names = []
