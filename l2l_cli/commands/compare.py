@@ -120,7 +120,7 @@ def run(settings: Settings, learners: list[str], runs: list[str], trust: list[st
         print(f"warning: {warning}")
     print(f"report: {folder.path / 'report.md'}")
     column = held_out.COLUMN if task.spec.hides else "final loss"
-    best, lead = _who_leads(standings)
+    best, lead = who_leads(standings)
     print(lead)
     key = column.replace(" ", "_").replace("-", "_")
     row = {"objective": key, "best": best, key: table[column].min()}
@@ -169,17 +169,25 @@ def _hand_made(name: str, prepared: Settings, settings: Settings, store: Store) 
     return hand_made_contender(name, prepared, store=store)._replace(prepare=prepare)
 
 
-def _who_leads(standings: Mapping[str, Standing]) -> tuple[str, str]:
-    """Return who has the lowest loss, with "level" where that is not sure, and a sentence on its lead."""
-    losses = {name: one.ends.cpu().numpy()[None] for name, one in standings.items()}
+def who_leads(standings: Mapping[str, Standing]) -> tuple[str, str]:
+    """Return who has the lowest loss, with "level" where that is not sure, and a sentence on its lead.
+
+    Limits and solvers, which evaluate a batch more than once a step, do not compete where two others do.
+    """
+    once = {name: one for name, one in standings.items() if one.evaluations == 1.0 and not one.entry.learner.is_limit}
+    competing = once if len(once) > 1 else standings
+    losses = {name: one.ends.cpu().numpy()[None] for name, one in competing.items()}
     first, *others = sorted(losses, key=lambda name: losses[name].mean())
     if not others:
         return first, f"{first} is alone."
     lead = difference_of(losses[first], losses[others[0]])
     how = stands(lead.interval)
     name = first if how == AHEAD else f"{first}, {LEVEL} with {others[0]}"
+    lowest = (
+        "the lowest" if len(competing) == len(standings) else "the lowest of those that evaluate a batch once a step"
+    )
     reach = "over the same episodes, about these rules"
-    return name, f"{first}, the lowest, is {how} {WITH[how]} {others[0]}: difference {lead.within()} {reach}."
+    return name, f"{first}, {lowest}, is {how} {WITH[how]} {others[0]}: difference {lead.within('.3g')} {reach}."
 
 
 def _trials(standing: Standing) -> list[dict[str, Any]]:
@@ -224,7 +232,7 @@ def _score(folder: RunFolder, planned: Comparing) -> tuple[dict[str, Standing], 
     table = pd.DataFrame([_row(name, standing) for name, standing in standings.items()])
     if (table[EVALUATIONS] == 1.0).all():
         table = table.drop(columns=EVALUATIONS)
-    opening = [_budget(standings, settings, task), _who_leads(standings)[1]]
+    opening = [_budget(standings, settings, task), who_leads(standings)[1]]
     if task.spec.hides:
         table["difference from the lowest, paired"] = held_out.against_the_best(standings)
         opening.append(held_out.MEANING)

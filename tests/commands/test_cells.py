@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from l2l_cli.commands.cells import Cell, Comparison
+from l2l_cli.commands.compare import who_leads
 from l2l_cli.commands.figures import grid_figure
 from l2l_cli.evaluation.contest import Entry, Plan, Problem, Standing
 from l2l_cli.evaluation.score import Scores
@@ -64,3 +65,21 @@ def test_the_heat_map_takes_any_number(rivals, tmp_path):
     assert ("rival" in figure.caption) == rivals
     nothing = [Comparison(cell(math.nan), [])]
     assert grid_figure(nothing, tmp_path / "nothing").path.exists()
+
+
+def test_who_leads_is_said_by_the_interval_and_solvers_do_not_compete():
+    near = [1.0, 1.1, 0.9, 1.05, 0.95, 1.02, 0.98, 1.0]
+    standings = {
+        "a": cell(*near, who="a").standing,
+        "b": cell(*(value + 0.5 for value in near), who="b").standing,
+        "c": cell(*reversed(near), who="c").standing,
+    }
+    best, text = who_leads({name: standings[name] for name in "ab"})
+    assert (best, "a, the lowest, is ahead of b: difference -0.5" in text) == ("a", True)
+    best, text = who_leads(standings)
+    assert best in ("a, level with c", "c, level with a")
+    assert "about these rules" in text
+    assert who_leads({"a": standings["a"]})[0] == "a"
+    twice = [one._replace(extra_evaluations=torch.full((8,), 10.0)) for one in standings["a"].scores]
+    best, text = who_leads({**standings, "a": standings["a"]._replace(scores=twice)})
+    assert (best, "of those that evaluate a batch once a step" in text) == ("c", True)
