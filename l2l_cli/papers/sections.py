@@ -10,17 +10,17 @@ from l2l_cli.papers.measured import BEYOND, CHOSEN, EDGE, TRIALS, TUNE, Measured
 from l2l_cli.papers.panels import ecdf
 from l2l_cli.results.content import Section
 from l2l_cli.results.plot import decorate, panels
-from l2l_cli.results.standings import AHEAD, LEVEL, SIGNIFICANT, Standings
+from l2l_cli.results.standings import AHEAD, LEVEL, SIGNIFICANT, TOO_FEW, Standings
 from l2l_cli.results.statistics import Interval, difference_of
 from l2l_cli.results.verdicts import Result
 
 PAIRED = (
     "Everybody meets the same test episodes, so differences are paired.  They are compared at three marks that "
     "were declared in advance, a tenth of the run, half of it and its end; p is corrected for their number (Holm).  "
-    f"The lowest mean is *{AHEAD}* where p < {SIGNIFICANT:g}, else *{LEVEL}*.  An interval and a p of a hand-made rule "
-    "against another are about these two rules, over episodes; one of a meta-trained rule is about its recipe, over "
-    "seeds and episodes, and p is never below 2 / 2^seeds.  Solvers, which evaluate a batch more than once per step, "
-    "do not compete."
+    f"The lowest mean is *{AHEAD}* where p < {SIGNIFICANT:g}, else *{LEVEL}*, or *{TOO_FEW}* can tell.  An interval and "
+    "a p of a hand-made rule against another are about these two rules, over episodes; of a meta-trained rule they are "
+    "about its recipe, over seeds and episodes, and p is never below 2 / 2^seeds.  Solvers, which evaluate a batch more "
+    "than once per step, do not compete."
 )
 
 COMPETING = ("learned", "rival", "control")

@@ -23,6 +23,9 @@ STANDS = "it is"
 AHEAD, BEHIND, LEVEL = "ahead", "behind", "level"
 """How a contender stands to another: by an interval or a corrected p-value, and "level" where neither decides."""
 
+TOO_FEW = "too few seeds"
+"""Verdict in place of "level" where no p of so many seeds could be small enough."""
+
 
 @dataclass(frozen=True)
 class Standings:
@@ -110,9 +113,19 @@ class Standings:
         """Compare one pair of contenders at each mark; the p-values are corrected for the number of marks."""
         found = {mark: self.difference(*pair, problem, mark) for mark, pair in pairs.items()}
         ps = holm([1.0 if np.isnan(one.p) else one.p for one in found.values()])
-        return {
-            mark: (one._replace(p=p), stands(one.interval, p)) for (mark, one), p in zip(found.items(), ps, strict=True)
-        }
+        judged = {}
+        for (mark, one), p in zip(found.items(), ps, strict=True):
+            verdict = stands(one.interval, p)
+            if verdict == LEVEL and self._are_few(pairs[mark], problem, mark, len(ps)):
+                verdict = TOO_FEW
+            judged[mark] = one._replace(p=p), verdict
+        return judged
+
+    def _are_few(self, pair: tuple[str, str], problem: str, mark: int, tests: int) -> bool:
+        """Say whether the smallest p that the seeds can give, corrected for the tests, is not significant."""
+        counts = [len(self.values(name, problem, mark)) for name in pair]
+        seeds = max(counts) if min(counts) == 1 else min(counts)
+        return seeds > 1 and tests * 2.0 ** (1 - seeds) >= SIGNIFICANT
 
     def winners(self, problem: str, contenders: Collection[str]) -> pd.DataFrame:
         """Return who of some contenders has the lowest mean loss at the judged marks, and whether it leads."""
