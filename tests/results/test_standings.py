@@ -52,7 +52,7 @@ def test_winners_lead_by_a_paired_difference():
     table = standings_of(FRAMES).winners("p", ["a", "b"])
     assert table["lowest"].tolist() == ["b", "b"]
     assert table["difference [95 %]"][0] == "-0.25 [none of 2 episodes]"
-    assert table["the lowest is"].tolist() == ["level", "ahead"]  # a diverged at the end
+    assert table["the lowest is"].tolist() == ["too few seeds", "ahead"]  # a diverged at the end
     assert len(standings_of(FRAMES).winners("p", ["a"])) == 0
 
 
