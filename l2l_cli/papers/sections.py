@@ -17,10 +17,10 @@ from l2l_cli.results.verdicts import Result
 PAIRED = (
     "Everybody meets the same test episodes, so differences are paired.  They are compared at three marks that "
     "were declared in advance, a tenth of the run, half of it and its end; p is corrected for their number (Holm).  "
-    f"The lowest mean is *{AHEAD}* where p < {SIGNIFICANT:g}, else *{LEVEL}*, or *{TOO_FEW}* can tell.  Of two "
-    "hand-made rules an interval and a p are about these rules, over episodes; of a meta-trained one they are about its "
-    "recipe, over seeds and episodes, and p is never below 2 / 2^seeds.  Solvers, which evaluate a batch more than once "
-    "per step, do not compete."
+    f"The lowest mean is *{AHEAD}* where p < {SIGNIFICANT:g}, else *{LEVEL}*, or *{TOO_FEW}* can tell.  Of "
+    "two hand-made rules an interval and a p are about these, over episodes; of a meta-trained one they are about its "
+    "recipe, over seeds and episodes, and p is never below 2 / 2^seeds.  Solvers, which evaluate a batch more than "
+    "once per step, do not compete."
 )
 
 COMPETING = ("learned", "rival", "control")
