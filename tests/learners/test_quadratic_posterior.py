@@ -231,6 +231,7 @@ def test_examples_that_say_nothing_or_little_leave_a_finite_belief(scaling):
             assert belief.covariance.isfinite().all()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:cov")
 @pytest.mark.parametrize("scaling", SCALINGS)
 def test_all_of_a_belief_is_on_one_device(scaling):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -25,6 +26,7 @@ README = ROOT / "README.md"
 TEMPLATES = Path(__file__).parent
 
 
+@cache
 def class_of(paper: str) -> type[Paper]:
     """The class of a paper of conf/."""
     return type(build(compose("reproduce", [f"experiment={paper}/{papers()[paper][0]}"]).paper, "paper"))

@@ -9,9 +9,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from l2l_cli.config.build import build
 from l2l_cli.config.catalogue import listing
-from l2l_cli.config.compose import compose
 from l2l_cli.config.groups import papers
 from l2l_cli.config.schema import ReproduceRequest
 from l2l_cli.papers import origin
@@ -21,15 +19,14 @@ from l2l_cli.papers.measured import BEGAN, COMMIT, COST, MACHINE, Measured
 from l2l_cli.papers.origin import Origin, contents_table, identity_of_artefact, numbers_of_study, origin_of, study_of
 from l2l_cli.results.metrics import Metric
 from l2l_cli.results.verdicts import summarise
+from tests.pages import class_of
 from tests.papers.made_up import frame_of
 
 KEY = ("table", "row", "mse")
 ORIGIN = Origin("0a1b2c3d", "2db7d32", "2026-11-27", "Linux x86_64, 2 cores", "l2l reproduce p table --scale study")
 FIRST = next(iter(papers()))
-
-
-def class_of(paper: str) -> type[Paper]:
-    return type(build(compose("reproduce", [f"experiment={paper}/{papers()[paper][0]}"]).paper, "paper"))
+SMALL = min(papers()[FIRST], key=lambda name: len(listing(FIRST, name)[0]))
+"""The artefact with the fewest rows."""
 
 
 def test_results_survive_their_file(tmp_path):
@@ -72,7 +69,7 @@ def test_a_committed_study_is_read_back(tmp_path, monkeypatch):
 
 
 def test_an_origin_says_what_the_runs_have_said():
-    one = experiment(ReproduceRequest(FIRST, scale="smoke"), papers()[FIRST][0])
+    one = experiment(ReproduceRequest(FIRST, scale="smoke"), SMALL)
     said = {COMMIT: "2db7d32", MACHINE: "Linux"}
     row = next(iter(one.jobs))
     cost = [Metric(row, seed, name, 0.0, split=COST, part=text) for seed in (0, 1) for name, text in said.items()]
@@ -84,7 +81,7 @@ def test_an_origin_says_what_the_runs_have_said():
 
 
 def test_an_identity_names_rows_seeds_and_what_judges_them():
-    one = experiment(ReproduceRequest(FIRST, scale="smoke"), papers()[FIRST][0])
+    one = experiment(ReproduceRequest(FIRST, scale="smoke"), SMALL)
     row, (job, *_) = next((row, jobs) for row, jobs in one.jobs.items() if jobs)
     plain = identity_of_artefact(one)
     assert plain == identity_of_artefact(experiment(ReproduceRequest(FIRST, scale="smoke"), one.name))
