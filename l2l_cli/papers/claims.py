@@ -169,7 +169,7 @@ def goes_on(
     falls = {name: mean_of(first - last) for name, (first, last) in pairs.items()}
     evidence = ", ".join(
         f"{f'{name}: ' if name else ''}{first.mean():.4g} after {before} updates, {last.mean():.4g} after {end}, a "
-        f"fall of {falls[name].value:.3g} [{falls[name].ends('.3g', ', ')}]"
+        f"fall of {falls[name].within()}"
         for name, (first, last) in pairs.items()
     )
     holds = all_of([above_bound(each, fall) for each in falls.values()])

@@ -93,8 +93,7 @@ class Standings:
 
     def lead(self, first: str, second: str, problem: str, mark: int) -> str:
         """Return the first's mean less the second's, with its paired interval, as text."""
-        found = self.difference(first, second, problem, mark).interval
-        return f"{found.value:+.3g} [{found.ends('+.3g', ', ')}]"
+        return self.difference(first, second, problem, mark).within(".3g")
 
     def judged_marks(
         self, problem: str, contenders: Collection[str], among: Collection[int] | None = None
@@ -184,8 +183,8 @@ class Standings:
                 {
                     "contender": name,
                     "problems": len(values),
-                    "mean [95 %]": _text(mean_of(losses)),
-                    "median [95 %]": _text(median_of(values)) if len(losses) == 1 else f"{np.median(values):.3g}",
+                    "mean [95 %]": mean_of(losses).within(),
+                    "median [95 %]": median_of(values).within() if len(losses) == 1 else f"{np.median(values):.3g}",
                     **{
                         # An order statistic: no mean with an infinite loss.
                         f"{share:.0%} below": float(np.quantile(values, share, method="higher"))
@@ -207,10 +206,6 @@ def stands(difference: Interval, p: float | None = None) -> str:
     else:
         side = difference.side if p is None else 0
     return {-1: AHEAD, 0: LEVEL, 1: BEHIND}[side]
-
-
-def _text(found: Interval) -> str:
-    return f"{found.value:.3g} [{found.ends('.3g', ', ')}]"
 
 
 def standings_of(

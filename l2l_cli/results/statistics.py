@@ -58,6 +58,10 @@ class Interval(NamedTuple):
         """Return both ends as text, each by a format such as ".3g", or why there are none."""
         return f"{self.low:{form}}{between}{self.high:{form}}" if self.is_known else self.why_none
 
+    def within(self, form: str = ".3g") -> str:
+        """Return the statistic with its interval in brackets, each number by a format."""
+        return f"{self.value:{form}} [{self.ends(form, ', ')}]"
+
 
 def _none(value: float, why: str) -> Interval:
     return Interval(value, math.nan, math.nan, why_none=why)
@@ -194,7 +198,7 @@ class Difference(NamedTuple):
 
     def within(self, form: str = ".4f") -> str:
         """Return the difference and its interval for a report, each number with its sign and by a format."""
-        return f"{self.interval.value:+{form}} [{self.interval.ends(f'+{form}', ', ')}]"
+        return self.interval.within(f"+{form}")
 
 
 def difference_of(first: Array, second: Array) -> Difference:

@@ -101,7 +101,7 @@ def _gap(ours: Sequence[float], theirs: Sequence[float]) -> Interval:
 def _widest(gaps: Sequence[Interval]) -> str:
     """Return the difference that speaks most against the claim; one without an interval first."""
     gap = max(gaps, key=lambda one: (not one.is_known, one.high if one.is_known else 0.0))
-    return f"{gap.value:+.3g} [{gap.ends('+.3g', ', ')}]"
+    return gap.within("+.3g")
 
 
 def plateau(curve: Array, threshold: float) -> tuple[float, float]:

@@ -81,7 +81,9 @@ class Table2(Artefact):
         second = measured.result(row, "subordinate_mse", errors, threshold, None, note)
         return [
             first.without_verdict("no verdict: passed before anything was learned") if guess else first,
-            second.without_verdict("no verdict: at or below the threshold by its definition"),
+            second.without_verdict(
+                "no verdict: once an error has settled it is at or below the threshold by definition"
+            ),
         ]
 
     def _misprint(self, measured: Measured, tests: Mapping[str, Result]) -> Iterator[Claim]:

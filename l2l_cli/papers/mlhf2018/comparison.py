@@ -146,8 +146,7 @@ def per_second(
     best = min((name for name in reached if name != who), key=lambda name: reached[name].mean())
     gaps = {name: difference_of(reached[who], losses).interval for name, losses in reached.items() if name != who}
     evidence = f"after {until:.3g} s, when the quickest is through, {reached[who].mean():.3g} against "
-    evidence += f"{reached[best].mean():.3g} of {best}, difference {gaps[best].value:+.3g} "
-    evidence += f"[{gaps[best].ends('+.3g', ', ')}]; {slow}"
+    evidence += f"{reached[best].mean():.3g} of {best}, difference {gaps[best].within('+.3g')}; {slow}"
     return Claim(text, all_of([below_bound(gap) for gap in gaps.values()]), evidence)
 
 

@@ -102,8 +102,7 @@ class Ablation(Artefact):
                 else:
                     evidence = f"‖r_n‖ ÷ ‖g‖ {a:.2g} against {b:.2g} (mark: {mark:g} times)"
                     gap = difference_of(ours, mark * theirs).interval
-                beyond = f"; beyond the mark by {gap.value:+.3g} [{gap.ends('+.3g', ', ')}]"
-                yield Claim(text, above_bound(gap, 0.0), evidence + beyond)
+                yield Claim(text, above_bound(gap, 0.0), f"{evidence}; beyond the mark by {gap.within('+.3g')}")
 
 
 def _by_episode(measured: Measured, row: str, metric: str) -> Array:

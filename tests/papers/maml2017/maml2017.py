@@ -100,7 +100,7 @@ class Table(Sinusoids):
             mark = standings.last(problem)
             if standings.has(row, problem, mark):
                 mean = mean_of(standings.values(row, problem, mark))
-                line[problem] = f"{mean.value:.3g} [{mean.ends('.3g', ', ')}]"
+                line[problem] = mean.within()
             else:
                 line[problem] = "–"
         return line
