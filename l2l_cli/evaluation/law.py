@@ -54,7 +54,7 @@ class Law(NamedTuple):
 
     def following(self, trials: Sequence[Trial]) -> Round | None:
         """Return what is tried after some trials; None at the end."""
-        (end, episodes), *rungs = self._rungs
+        (end, episodes), *rungs = self.planned
         if len(trials) < end:
             return Round(self._otherwise(trials) if trials else self.first, episodes)
         begin = 0
@@ -67,16 +67,16 @@ class Law(NamedTuple):
 
     def last(self, trials: Sequence[Trial]) -> Sequence[Trial]:
         """Return the trials that are compared in the end: those of the last rung, and what went on from there."""
-        return trials[sum(count for count, _ in self._rungs[:-1]) :]
+        return trials[sum(count for count, _ in self.planned[:-1]) :]
 
     @property
     def budget(self) -> int:
         """Number of trials, those of all rungs together; only settings beyond an edge may follow."""
-        return sum(count for count, _ in self._rungs)
+        return sum(count for count, _ in self.planned)
 
     def weight(self, episodes: int) -> float:
         """Return the share that a trial on so many episodes has of the work, which counts as that of ``first``."""
-        return len(self.first) * episodes / sum(count * each for count, each in self._rungs)
+        return len(self.first) * episodes / sum(count * each for count, each in self.planned)
 
     def edges(self, trials: Sequence[Trial]) -> list[tuple[str, int]]:
         """Return the keys whose best value lies at an end of what was tried, and the side that the end is on."""
@@ -86,7 +86,8 @@ class Law(NamedTuple):
         return [(key, side) for key, side in sides if side]
 
     @property
-    def _rungs(self) -> Sequence[tuple[int, int]]:
+    def planned(self) -> Sequence[tuple[int, int]]:
+        """Numbers of settings and of episodes of each round but those beyond an edge."""
         (_, episodes), *rungs = self.rungs or [(0, self.episodes)]
         count = len(self.first) + self.changed
         return [(count, episodes), *((min(count, each), episodes) for each, episodes in rungs)]

@@ -20,7 +20,7 @@ from l2l_cli.runs.contenders import problems_of
 from l2l_cli.runs.pieces import Piece
 from l2l_cli.runs.sources import sources_of, with_sources
 from l2l_cli.runs.training import expected_seconds, side_by_side
-from l2l_cli.runs.tuning import given, tunable
+from l2l_cli.runs.tuning import given, law_of
 
 MEASURED = ("learner", "tune", "evaluation")
 """What decides the measurements of a hand-made learner, beside its task."""
@@ -105,8 +105,8 @@ def _file_name(job: Job, settings: Settings) -> str:
 
 def _seconds_to_tune(settings: Settings) -> float:
     """Return about how long tuning on every problem takes on one core; for the order of runs and the time left."""
-    trials = len(tunable(settings))
-    return trials * _seconds(settings, settings.tune.episodes) if trials > 1 else 0.0
+    law = law_of(settings)
+    return sum(count * _seconds(settings, episodes) for count, episodes in law.planned) if len(law.first) > 1 else 0.0
 
 
 def _seconds(settings: Settings, episodes: int) -> float:

@@ -326,6 +326,14 @@ def test_a_misspelt_field_of_a_claim_is_refused(tmp_path):
             experiment(ReproduceRequest(PRESET, config_dir=str(tmp_path)), "copy")
 
 
+def test_the_expected_time_of_halving_is_that_of_all_its_rungs():
+    asked = ["task=quadratic", "learner=sgd"]
+    halved = compose("compare", [*asked, "tune=halving", "tune.grid={learner.rule.lr: null}"])
+    whole = sum(count * jobs._seconds(halved, episodes) for count, episodes in ((32, 1), (8, 4), (2, 8)))
+    assert jobs._seconds_to_tune(halved) == pytest.approx(whole)
+    assert jobs._seconds_to_tune(compose("compare", [*asked, "tune.grid={learner.rule.lr: [1.0]}"])) == 0
+
+
 def test_a_hand_made_row_needs_no_training_and_says_what_it_cost(tmp_path):
     plan = experiment(ReproduceRequest(PRESET, scale="smoke"), "figure4_quadratics")
     (job,) = plan.jobs["SGD"]
