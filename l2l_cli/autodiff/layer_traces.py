@@ -22,6 +22,10 @@ OutputCurvature = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(outputs, targets, u (E, N, ...) each) -> the loss's Hessian in the outputs times u, (E, N, ...)."""
 
 
+class Untraceable(UsageError):
+    """A network has a layer with parameters that no one input belongs to."""
+
+
 class LayerTrace(NamedTuple):
     """A module, its inputs, (E, N, ...), and K vectors back-propagated to its outputs, (K, E, N, ...)."""
 
@@ -50,8 +54,8 @@ def observe(module: nn.Module, params: Params, inputs: Tensor, shifts: Params, h
         habits: What the network does when it is called.
 
     Raises:
-        UsageError: A module with such parameters is called twice in a pass, or shares them with another one, so that no
-            one input belongs to them; or it maps other things than a tensor to a tensor.
+        Untraceable: A module with such parameters is called twice in a pass, or shares them with another one, so that
+            no one input belongs to them; or it maps other things than a tensor to a tensor.
     """
     layer_inputs: Params = {}
     layer_outputs: Params = {}
@@ -61,12 +65,12 @@ def observe(module: nn.Module, params: Params, inputs: Tensor, shifts: Params, h
             called = f"{name or 'the network itself'} ({type(part).__name__})"
             if shared or name in layer_inputs:
                 how = f"has parameters of {shared}" if shared else "is called twice in a pass"
-                raise UsageError(
+                raise Untraceable(
                     f"{called} {how}, and curvature by layers knows one input of each module; use hessian_free or a "
                     "first-order rule, or one module for each call"
                 )
             if not arguments or not all(isinstance(value, Tensor) for value in (arguments[0], result)):
-                raise UsageError(
+                raise Untraceable(
                     f"{called} does not map a tensor to a tensor, and curvature by layers knows no others; use "
                     "hessian_free or a first-order rule"
                 )

@@ -188,7 +188,7 @@ class Model:
         """Return the outputs as a call does, with the inputs of each layer.
 
         Raises:
-            UsageError: The layers cannot be traced; see ``observe``.
+            Untraceable: See ``observe``.
         """
         params, inputs, manner = self._given(params, inputs)
         key, calls = (inputs.shape[1:], inputs.dtype), manner.calls

@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 from l2l_cli.autodiff.layer_traces import Fisher, LayerTrace, OutputCurvature, curvature_vectors
 from l2l_cli.autodiff.linearize import Linearization, second_derivatives
 from l2l_cli.core.errors import UsageError
+from l2l_cli.core.random import generator, normal
 from l2l_cli.core.types import Batch, Context, Params
 from l2l_cli.core.vectors import choose
 from l2l_cli.models.model import Model, ParameterType, Trace
@@ -203,27 +204,49 @@ class Point:
             fisher: Name of the vectors, as ``curvature_vectors`` explains them.
 
         Raises:
-            UsageError: The layers cannot be traced; see ``observe``.
+            Untraceable: See ``observe``.
         """
-        if self._trace is None:
-            with torch.enable_grad():
-                self._trace = self._model.trace(self.params, self._batch.inputs)
-        trace = self._trace
-        vectors = curvature_vectors(self._loss, self._curvature, trace.outputs, self._batch.targets, rng, fisher)
+        trace = self._traced
         shifts = list(trace.shifts.values())
         if not shifts:  # the network computes with parameters of modules that it does not call
             return {}
         each = [
-            torch.autograd.grad(
-                trace.outputs, shifts, self._where_shown(vector), retain_graph=True, materialize_grads=True
-            )
-            for vector in vectors
+            torch.autograd.grad(trace.outputs, shifts, vector, retain_graph=True, materialize_grads=True)
+            for vector in self.output_vectors(rng, fisher)
         ]
         modules = dict(self._model.module.named_modules())
         return {
             name: LayerTrace(modules[name], trace.inputs[name].detach(), torch.stack(gradients))
             for name, gradients in zip(trace.shifts, zip(*each, strict=True), strict=True)
         }
+
+    def output_vectors(self, rng: Generator, fisher: Fisher) -> Tensor:
+        """Return the vectors of ``curvature_vectors``, (K, E, N, ...); 0 where targets are hidden."""
+        outputs = self._trace.outputs if self._trace is not None else self.linear.outputs
+        vectors = curvature_vectors(self._loss, self._curvature, outputs, self._batch.targets, rng, fisher)
+        return torch.stack([self._where_shown(vector) for vector in vectors])
+
+    @cached_property
+    def mixes_examples(self) -> bool:
+        """Whether an example's outputs depend on the layers' answers to others; this takes a backward pass.
+
+        Raises:
+            Untraceable: See ``observe``.
+        """
+        outputs, _, shifts = self._traced
+        if not shifts:
+            return False
+        one = torch.zeros_like(outputs)
+        one[:, 0] = normal(outputs[:, 0].shape, generator(0, "one example")).to(outputs)
+        found = torch.autograd.grad(outputs, list(shifts.values()), one, retain_graph=True, materialize_grads=True)
+        return any(bool(gradient[:, 1:].any()) for gradient in found)
+
+    @property
+    def _traced(self) -> Trace:
+        if self._trace is None:
+            with torch.enable_grad():
+                self._trace = self._model.trace(self.params, self._batch.inputs)
+        return self._trace
 
     def at(self, params: Params) -> Point:
         """Return another point of the same surface: other parameters, the same batch."""

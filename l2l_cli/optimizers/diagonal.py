@@ -1,17 +1,20 @@
-"""The exact diagonal of the generalised Gauss-Newton matrix, layer by layer."""
+"""The diagonal of the generalised Gauss-Newton matrix: exact, or estimated from random signs."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from torch import Tensor, nn
+import torch
+from torch import Generator, Tensor, nn
 
-from l2l_cli.autodiff.layer_traces import LayerTrace
-from l2l_cli.core.errors import UsageError
+from l2l_cli.autodiff.layer_traces import LayerTrace, Untraceable
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Params
 from l2l_cli.models.point import Point
 from l2l_cli.optimizers.factors import patches_of, positions_last
+
+PROBES = 32
+"""Vectors of random signs that an estimate is the mean of; its relative error is at most √(2 / 32), a quarter."""
 
 
 class Diagonal(NamedTuple):
@@ -25,37 +28,81 @@ def ggn_diagonal(point: Point) -> Diagonal:
     """Return the diagonal of each episode's generalised Gauss-Newton matrix, exact up to rounding.
 
     With R·Rᵀ the loss's curvature in one example's outputs, the diagonal is the sum, over examples and columns of R, of
-    the squared gradients of that column's product with the outputs.  It takes one backward pass for each output of an
-    example (ten for ten classes), and for a layer with T positions, as a convolution is, each example's own gradient.
-    No meta-gradient flows through it.
-
-    Raises:
-        UsageError: The network mixes examples, as a batch normalisation does, or has other layers than these.
+    the squared gradients of that column's product with the outputs.  Linear and Conv2d layers (in one group, with zero
+    padding) that do not mix examples give it in one backward pass for each output of an example, ten for ten classes,
+    and one more that looks whether they mix any.  All other networks, as those with batch normalisations, take as many
+    for *each example*.  No meta-gradient flows through it.
     """
+    found = _by_layers(point)
+    return _by_examples(point) if found is None else found
+
+
+def estimated_diagonal(point: Point, rng: Generator) -> Diagonal:
+    """Return an unbiased estimate of the diagonal, for any network, in ``PROBES`` backward passes.
+
+    It is the mean of (Jᵀ·R·s)² over vectors s of random signs, one for each column of R and each example.
+
+    Source: Martens, Sutskever and Swersky 2012, §4 (curvature propagation).
+    """
+    values = _zeros(point)
+    for _ in range(PROBES):
+        (vector,) = point.output_vectors(rng, "sampled")
+        _add_squares(values, point, vector)
+    return Diagonal({name: value / PROBES for name, value in values.items()}, PROBES)
+
+
+def _by_examples(point: Point) -> Diagonal:
+    vectors, values = point.output_vectors(generator(0), "exact"), _zeros(point)
+    for vector in vectors:
+        for example in range(vector.shape[1]):
+            alone = torch.zeros_like(vector)
+            alone[:, example] = vector[:, example]
+            _add_squares(values, point, alone)
+    return Diagonal(values, vectors.shape[0] * vectors.shape[2])
+
+
+def _zeros(point: Point) -> Params:
+    return {name: torch.zeros_like(value, requires_grad=False) for name, value in point.params.items()}
+
+
+def _add_squares(values: Params, point: Point, vector: Tensor) -> None:
+    """Add the squares of a vector that is back-propagated from the outputs, (E, N, ...), to the parameters."""
+    for name, gradient in point.linear.pull(vector).items():
+        values[name].addcmul_(gradient, gradient)
+
+
+def _by_layers(point: Point) -> Diagonal | None:
+    """Return the diagonal in few passes, or None where the layers do not give it."""
+    try:
+        layers = point.layers(generator(0), "exact")  # the signs of the vectors make no difference
+        traced = {name: _positions(layer) for name, layer in layers.items()}
+        if point.mixes_examples:
+            return None
+    except Untraceable:
+        return None
     diagonal: Params = {}
-    layers = point.layers(generator(0), "exact")  # the signs of the vectors make no difference
-    for name, layer in layers.items():
-        prefix = f"{name}." if name else ""
-        inputs, gradients = _positions(name, layer)
+    for name, positions in traced.items():
+        if positions is None:
+            return None
+        (inputs, gradients), module, prefix = positions, layers[name].module, f"{name}." if name else ""
         squares = _squared(inputs, gradients)
-        own = {"weight": squares.reshape(len(squares), *layer.module.get_parameter("weight").shape)}
+        own = {"weight": squares.reshape(len(squares), *module.get_parameter("weight").shape)}
         own["bias"] = gradients.sum(-1).square().sum((0, 2))
         diagonal |= {f"{prefix}{key}": value for key, value in own.items() if f"{prefix}{key}" in point.params}
-    if missing := sorted(point.params.keys() - diagonal.keys() - point.unreached):
-        raise UsageError(_cannot(f"{missing[0]}, whose module is never called"))
-    diagonal |= {name: point.params[name].detach() * 0.0 for name in point.params.keys() - diagonal.keys()}
-    passes = len(next(iter(layers.values())).gradients) if layers else 0
-    return Diagonal({name: diagonal[name] for name in point.params}, passes)
+    if point.params.keys() - diagonal.keys() - point.unreached:  # of modules that are never called
+        return None
+    passes = 1 + (len(next(iter(layers.values())).gradients) if layers else 0)
+    return Diagonal(_zeros(point) | diagonal, passes)
 
 
-def _positions(name: str, layer: LayerTrace) -> tuple[Tensor, Tensor]:
-    """Return a layer's inputs, (E, N, D, T), and its gradients, (K, E, N, out, T)."""
+def _positions(layer: LayerTrace) -> tuple[Tensor, Tensor] | None:
+    """Return a layer's inputs, (E, N, D, T), and its gradients, (K, E, N, out, T); None for other layers than these."""
     match layer.module:
         case nn.Linear():
             return positions_last(layer.inputs, 2), positions_last(layer.gradients, 3)
         case nn.Conv2d(groups=1, padding_mode="zeros") as convolution:
             return patches_of(convolution, layer.inputs), layer.gradients.flatten(4)
-    raise UsageError(_cannot(f"{name or 'the network itself'} ({type(layer.module).__name__})"))
+    return None
 
 
 def _squared(inputs: Tensor, gradients: Tensor) -> Tensor:
@@ -67,10 +114,3 @@ def _squared(inputs: Tensor, gradients: Tensor) -> Tensor:
     for vector in gradients:
         total = total + (vector @ inputs.mT).square().sum(1)
     return total
-
-
-def _cannot(what: str) -> str:
-    return (
-        "the true diagonal is known of networks of Linear and Conv2d, in one group with zero padding, which do not mix "
-        f"examples; not of {what}; use preconditioner=jacobi, or another task"
-    )

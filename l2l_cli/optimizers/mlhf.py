@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from l2l_cli.core.errors import UsageError
+from l2l_cli.core.random import generator
 from l2l_cli.core.types import Params
 from l2l_cli.core.vectors import stacked, unstacked
 from l2l_cli.kernels.paths import EVERY_PATH, NUMBA, REFERENCE, Path, Paths
@@ -20,7 +21,7 @@ from l2l_cli.models.model import ParameterType
 from l2l_cli.models.point import Point
 from l2l_cli.optimizers.base import Optimizer, added, positive
 from l2l_cli.optimizers.compiled import Fitting
-from l2l_cli.optimizers.diagonal import ggn_diagonal
+from l2l_cli.optimizers.diagonal import estimated_diagonal, ggn_diagonal
 from l2l_cli.optimizers.preprocess import Preprocess, Squash
 from l2l_cli.optimizers.solvers import conjugate_gradient
 from l2l_cli.optimizers.type_rnns import ParameterTypeRNNs, States
@@ -87,7 +88,8 @@ class MLHF(Optimizer[MLHFMemory]):
         base_damping: Number that is added to the damping that RNN_s infers; the paper's 2e-5.
         preconditioner: Name of P: "learned"; "none" is P = 1 (the paper's ablation); "jacobi" is P = 1 / ŝ, a control
             that is ours and takes the damping for the whole matrix; "diagonal" is P = 1 / (diag G + ŝ), the true Jacobi
-            preconditioner and a control of ours, which takes a backward pass more for each output of an example.
+            preconditioner and a control of ours, which takes a backward pass more for each output of an example, and
+            where examples are mixed for each output of each example; "estimated_diagonal" is the same by random signs.
         initial_damping: Damping that RNN_s infers at first; None leaves it to the initial weights (the paper), which
             give about 0.7.
         pace: Step-size multiplier of each coordinate: "fixed" at 1; "learned" by a third network for each parameter
@@ -108,7 +110,7 @@ class MLHF(Optimizer[MLHFMemory]):
         layers: int = 2,
         preprocess: Preprocess | None = None,
         base_damping: float = 2e-5,
-        preconditioner: Literal["learned", "none", "jacobi", "diagonal"] = "learned",
+        preconditioner: Literal["learned", "none", "jacobi", "diagonal", "estimated_diagonal"] = "learned",
         initial_damping: float | None = None,
         pace: Literal["fixed", "learned"] = "fixed",
         initial_pace: float = 1.0,
@@ -180,7 +182,7 @@ class MLHF(Optimizer[MLHFMemory]):
         inferred, damping_states = self.damping(features, memory.damping, spans, self.path.is_compiled)
         damping = inferred.to(grad.dtype) + self.base_damping
         residual = torch.addcmul(grad - image, damping, start, value=-1.0)
-        precondition, passes = self._unlearned(point, like, damping)
+        precondition, passes = self._unlearned(point, memory, like, damping)
         states = memory.precondition
         if self.preconditioner == "learned":
             features = torch.cat([seen_grad, self._seen(residual), seen_start])
@@ -198,14 +200,19 @@ class MLHF(Optimizer[MLHFMemory]):
         memory = MLHFMemory(x, residual, damping_states, states, pace, evaluations)
         return SolvedSystem(like, grad, x, residual, damping, norms, move, memory)
 
-    def _unlearned(self, point: Point, like: Params, damping: Tensor) -> tuple[Tensor | None, int]:
+    def _unlearned(self, point: Point, memory: MLHFMemory, like: Params, damping: Tensor) -> tuple[Tensor | None, int]:
         """Return P, (E, D), where nothing is learned about it, and the backward passes that it takes."""
-        if self.preconditioner == "jacobi":
-            return 1.0 / damping, 0
-        if self.preconditioner == "diagonal":
-            diagonal, passes = ggn_diagonal(point)
-            return 1.0 / (in_order(diagonal, like) + damping), passes
-        return None, 0
+        match self.preconditioner:
+            case "jacobi":
+                return 1.0 / damping, 0
+            case "diagonal":
+                diagonal, passes = ggn_diagonal(point)
+            case "estimated_diagonal":  # other signs at every step
+                rng = generator(int(memory.evaluations.max()), "signs of the diagonal")
+                diagonal, passes = estimated_diagonal(point, rng)
+            case _:
+                return None, 0
+        return 1.0 / (in_order(diagonal, like) + damping), passes
 
     def extra_evaluations(self, memory: MLHFMemory) -> Tensor:
         """Return the number of products with G, and of backward passes for its diagonal, (E,)."""
