@@ -13,18 +13,31 @@ from l2l_cli.core.cores import usable_cores
 if sys.platform != "win32":
     import resource
 
+UNIT = 1 if sys.platform == "darwin" else 1024
+"""Bytes in the unit in which the system states a resident size."""
+
 
 def command_line() -> str:
     """Return the command line as it was typed."""
     return " ".join(["l2l", *sys.argv[1:]])
 
 
+def own_peak_memory() -> int:
+    """Return the largest resident size of this process in bytes, on Linux since ``forget_peak_memory``."""
+    return 0 if sys.platform == "win32" else UNIT * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def forget_peak_memory() -> None:
+    """Count the peak anew from what is held now; elsewhere than on Linux it stays what it was."""
+    if sys.platform == "linux":
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def peak_memory() -> int:
     """Return the largest resident size that this process or one that it has waited for ever had, in bytes."""
     if sys.platform == "win32":
         return 0
-    unit = 1 if sys.platform == "darwin" else 1024
-    return unit * max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return max(own_peak_memory(), UNIT * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 
 
 def machine() -> str:

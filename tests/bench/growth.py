@@ -8,16 +8,14 @@ libraries nor the problem's data count; where Linux allows it, the peak is reset
 from __future__ import annotations
 
 import multiprocessing
-import resource
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from pathlib import Path
 
 from l2l_cli.config.hardware import Hardware
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
+from l2l_cli.results.provenance import forget_peak_memory, own_peak_memory
 from l2l_cli.runs.building import prepare
 from l2l_cli.tasks.quadratic import Quadratic
 from tests.bench.meta_step import FAST, REFERENCE, Ours
@@ -75,24 +73,13 @@ def point(axis: str, size: int, fast: bool, budget: float = 0.2) -> dict[str, fl
     prepare(Hardware())
     Ours(setting("problems", 1), fast).meta_step()  # loads the kernels
     program = Ours(setting(axis, size), fast)
-    _forget_peak()
-    before = _peak()
+    forget_peak_memory()
+    before = own_peak_memory()
     program.meta_step()
-    memory = _peak() - before
+    memory = (own_peak_memory() - before) / 1e6
     seconds: list[float] = []
     while sum(seconds) < budget:
         began = time.process_time()
         program.meta_step()
         seconds.append(time.process_time() - began)
     return {"ms": 1e3 * sorted(seconds)[len(seconds) // 2], "MB": memory}
-
-
-def _peak() -> float:
-    unit = 1e6 if sys.platform == "darwin" else 1e6 / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-
-
-def _forget_peak() -> None:
-    """Start the peak anew from what is held now; elsewhere than on Linux it stays, and small steps look free."""
-    if sys.platform == "linux":
-        Path("/proc/self/clear_refs").write_text("5")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from functools import partial
 
@@ -28,6 +29,7 @@ from l2l_cli.papers.measured import CHOSEN, EDGE, TRIALS, TUNE
 from l2l_cli.papers.mlhf2018 import sections, track
 from l2l_cli.papers.mlhf2018.comparison import per_second, progresses, stays_finite
 from l2l_cli.papers.mlhf2018.recipe import AT_ONE, AT_RATIO, TUNED, Mlhf2018, variants_of
+from l2l_cli.papers.mlhf2018.spent import held_from_now, peak
 from l2l_cli.papers.mlhf2018.track import (
     DAMPING,
     DOWNHILL,
@@ -123,7 +125,10 @@ def test_figure1_says_who_is_ahead_and_what_is_promised(tmp_path):
     assert by_key["MLHF, lr tuned", "÷ first order"].ours == pytest.approx(8 * MEAN / 9.5)
     assert by_key["MLHF, lr tuned", "÷ Hessian-free"].ours == pytest.approx(8 * MEAN / 8.2)
     assert by_key["MLHF, lr 1", "loss"].seeds == SEEDS
-    assert by_key["K-FAC", "loss"].verdict == "not run"
+    assert by_key["K-FAC", "loss"].verdict == by_key["K-FAC", "MB"].verdict == "not run"
+    stated = {metric: by_key["SGD", metric] for metric in ("accuracy", "ms per step")}
+    assert {metric: found.ours for metric, found in stated.items()} == {"accuracy": 0.4, "ms per step": 10.0}
+    assert all(found.low is None and not found.verdict for found in stated.values())
     assert ("MLHF, batch ratio", "÷ first order") not in by_key
     text = "\n".join(map(str, findings.sections[0].claims))
     assert "Claim 1, MLHF, lr tuned, best per sample on the convnet: This holds" in text
@@ -286,6 +291,16 @@ def test_a_track_is_what_the_learner_does():
     assert set(frame[frame.metric == DAMPING].statistic) == set(QUANTILES)
     assert frame[frame.metric == "not_finite"].value.item() == 0
     assert not (frame.metric == EFFICIENCY).any()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the peak of memory is not counted anew")
+def test_memory_is_what_a_run_holds_beyond_what_is_there_before():
+    before = torch.zeros(10_000_000)
+    held = held_from_now()
+    for _ in range(3):
+        (before + 1.0).sum()
+    assert 35e6 < peak() - held < 75e6
+    assert peak() - held_from_now() < 5e6
 
 
 def test_efficiency_is_a_share_of_the_exact_solution(double):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -15,12 +17,14 @@ from l2l_cli.papers.sections import who_leads
 from l2l_cli.results.content import Section
 from l2l_cli.results.plot import COLOURS, decorate, grid, panels, plain_numbers
 from l2l_cli.results.standings import Standings, last_values
+from l2l_cli.results.statistics import Interval
 from l2l_cli.results.verdicts import Result
 
 ENDS = (
     "*Loss* is the mean training cross-entropy over the last tenth of the steps, which is also what tuning minimises "
     "on episodes of its own; *held-out* is measured on images that were never learned from, after the last step; "
-    "*longest step* is the largest ‖θ_{t+1} − θ_t‖ ÷ ‖θ_t‖."
+    "*longest step* is the largest ‖θ_{t+1} − θ_t‖ ÷ ‖θ_t‖; *MB* is the most that a run holds beyond its images and "
+    "θ_0, for all of its episodes together."
 )
 
 INSIDE = (
@@ -34,11 +38,15 @@ LAST = {
     "accuracy": track.HELD_OUT_ACCURACY,
     "longest step": track.LONGEST,
     "ms per step": track.SECONDS,
+    "MB": track.MEMORY,
 }
 """Metrics of which the last value is shown, by column."""
 
+STATED = {"accuracy": track.HELD_OUT_ACCURACY, "ms per step": track.SECONDS, "MB": track.MEMORY}
+"""Those that are results, too, by their names there; nothing is judged by them, so they have no intervals."""
+
 FORMATS = dict.fromkeys(("loss", "sd over seeds", "held-out"), ".4f")
-FORMATS |= {"accuracy": ".1%", "longest step": ".2f", "ms per step": ".1f", "÷ the quickest's": ".1f"}
+FORMATS |= {"accuracy": ".1%", "longest step": ".2f", "ms per step": ".1f", "MB": ".0f", "÷ the quickest's": ".1f"}
 
 ABOVE = 1.15
 """Multiple of the first loss above which curves are cut off."""
@@ -78,13 +86,25 @@ def loss_panels(measured: Measured, problem: str, held_out: bool, log: bool) -> 
 
 
 def end_results(measured: Measured, standings: Standings, problem: str, base: str) -> list[Result]:
-    """Return each contender's loss over the last tenth of a run, and an empty result for a row that was not run."""
+    """Return each contender's loss over the last tenth of a run, what a step costs, and empty results of other rows."""
     end = standings.last(problem)
     names = standings.scored(measured.names(), problem, end)
     names += [row for row in measured.rows if row not in measured.run]
-    return [
-        measured.result(on_problem(name, problem, base), "loss", standings.values(name, problem, end)) for name in names
-    ]
+    results = []
+    for name in names:
+        row = on_problem(name, problem, base)
+        results.append(measured.result(row, "loss", standings.values(name, problem, end)))
+        results += [_stated(measured, name, row, problem, metric) for metric in STATED]
+    return results
+
+
+def _stated(measured: Measured, name: str, row: str, problem: str, metric: str) -> Result:
+    """Return the mean over seeds of a contender's last value of a metric of ``STATED``, unjudged."""
+    table = measured.curves(problem, STATED[metric])
+    last = table[(table.contender == name) & (table.updates == table.updates.max())]
+    values = (last.value * 1000 / last.updates if metric == "ms per step" else last.value).astype(float).tolist()
+    none = Interval(float(np.mean(values)), math.nan, math.nan) if values else None
+    return measured.result(row, metric, values, lower_is_better=metric != "accuracy", interval=none)
 
 
 def ends_sections(title: str, measured: Measured, standings: Standings, problem: str) -> list[Section]:

@@ -10,7 +10,6 @@ Deviation: seconds are those of the steps alone; drawing the images is left out.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -27,6 +26,7 @@ from l2l_cli.meta.mlhf import CURVATURE_FLOOR
 from l2l_cli.models.point import Point
 from l2l_cli.optimizers.mlhf import MLHF, MLHFMemory, SolvedSystem, in_order, spans_by_type
 from l2l_cli.optimizers.solvers import conjugate_gradient
+from l2l_cli.papers.mlhf2018.spent import held_from_now, now, peak
 from l2l_cli.results.metrics import Metric
 from l2l_cli.tasks.base import Episode
 
@@ -36,7 +36,7 @@ POINTS, TENTHS, DIAGNOSED = 50, 10, 30
 HELD_OUT, HELD_OUT_MARKS = 4, 5
 """Minibatches of held-out images, the same for all contenders; how many times in a run they are scored."""
 
-LOSS, SECONDS, LONGEST, NOT_FINITE = "loss", "seconds", "longest_step", "not_finite"
+LOSS, SECONDS, LONGEST, NOT_FINITE, MEMORY = "loss", "seconds", "longest_step", "not_finite", "memory"
 HELD_OUT_LOSS, HELD_OUT_ACCURACY = "held_out_loss", "held_out_accuracy"
 
 CONVERGED, TINY = 60, 1e-30
@@ -58,7 +58,7 @@ def follow(learner: Learner[Any], problem: Problem, row: Callable[..., Metric], 
     task, steps, (episodes, (seed, *_), *_) = learner.task, problem.steps, problem.plan
     episode, rule, marks = task.sample(episodes, seed, Phase.TEST), mlhf_of(learner), ends(steps, HELD_OUT_MARKS)
     state = learner.init(episodes, generator(seed, "learner", Phase.TEST))
-    rows, losses, seconds, longest = list[Metric](), list[Tensor](), [0.0], [0.0]
+    rows, losses, seconds, longest, held = list[Metric](), list[Tensor](), [0.0], [0.0], held_from_now()
     diagnosed: dict[str, list[Tensor]] = {}
     for step in range(steps):
         batch = episode.batch(step)
@@ -69,9 +69,9 @@ def follow(learner: Learner[Any], problem: Problem, row: Callable[..., Metric], 
                 diagnosed.setdefault(metric, []).append(values)
                 rows.append(row(metric, values.mean().item(), step, statistic="mean"))
             rows += [row(DAMPING, value, step, statistic=name, part=part) for (name, part), value in damping.items()]
-        began = _now()
+        began = now()
         after, answer = learner.step(state, batch)
-        seconds.append(seconds[-1] + (_now() - began) / episodes)
+        seconds.append(seconds[-1] + (now() - began) / episodes)
         losses.append(task.loss(answer, batch.targets))
         if isinstance(learner, Descent):
             longest.append(max(longest[-1], _moved(state.params, after.params)))
@@ -79,18 +79,12 @@ def follow(learner: Learner[Any], problem: Problem, row: Callable[..., Metric], 
         if step + 1 in marks:
             scores = _held_out(learner, state, episode).items()
             rows += [row(metric, value, step + 1, statistic="mean") for metric, value in scores]
+    if used := peak() - held:
+        rows.append(row(MEMORY, used / 1e6, steps, statistic="mean"))
     for metric, steps_of in diagnosed.items():  # the mean over the steps that were diagnosed
         means = torch.stack(steps_of).double().mean(0).tolist()
         rows += [row(metric, value, steps, index) for index, value in enumerate(means)]
     return [*rows, *_windows(torch.stack(losses).double().cpu(), seconds, longest, row)]
-
-
-def _now() -> float:
-    """Return seconds of this process, or on a GPU, which works on its own, those on the wall when it is done."""
-    if torch.get_default_device().type != "cuda":
-        return time.process_time()
-    torch.cuda.synchronize()
-    return time.perf_counter()
 
 
 def _moved(before: Params, after: Params) -> float:
