@@ -1,8 +1,7 @@
 """Figure 3: what RNN_p is worth; and beyond the paper, runs ten times as long, and a run that two processes divide.
 
-In figure 3 each configuration is meta-trained and then runs by itself, so that no two solve the same systems.  l_p is
-lower where RNN_s infers less damping, whatever RNN_p does; so ours is also the *efficiency*: l_p as a share of what a
-near-exact solution of the same system has, from the same start, 1 at best.
+In figure 3 each configuration runs by itself, so that no two solve the same systems.  l_p is lower where RNN_s infers
+less damping, whatever RNN_p does; so ours is also the *efficiency*: l_p as a share of a near-exact solution's.
 """
 
 from __future__ import annotations
@@ -44,11 +43,13 @@ class Ablation(Artefact):
         default: Row that the others are compared with.
         leads: Smallest lead of the default's efficiency over that of a row, by statement; below 0 it may be behind.
         residuals: Smallest ratio of the default's ‖r_n‖ ÷ ‖g‖ to that of a row, by statement.
+        title: Title of the section.
     """
 
     default: RowName
     leads: dict[str, dict[RowName, float]]
     residuals: dict[str, dict[RowName, float]]
+    title: str = "Figure 3: ablation"
 
     def judge(self, measured: Measured) -> Findings:
         """Judge the orderings one by one, and draw l_p, ‖r_n‖ and the efficiency."""
@@ -61,7 +62,7 @@ class Ablation(Artefact):
         if not measured.run:
             return Findings(results)
         tables, drawn = [self._table(measured)], [self._draw(measured)]
-        section = Section("Figure 3: ablation", (), tables, drawn, FORMATS, [*self._claims(measured)])
+        section = Section(self.title, (), tables, drawn, FORMATS, [*self._claims(measured)])
         return Findings(results, [section])
 
     def _draw(self, measured: Measured) -> Figure:

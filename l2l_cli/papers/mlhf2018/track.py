@@ -79,8 +79,7 @@ def follow(learner: Learner[Any], problem: Problem, row: Callable[..., Metric], 
         if step + 1 in marks:
             scores = _held_out(learner, state, episode).items()
             rows += [row(metric, value, step + 1, statistic="mean") for metric, value in scores]
-    if used := peak() - held:
-        rows.append(row(MEMORY, used / 1e6, steps, statistic="mean"))
+    rows.append(row(MEMORY, (peak() - held) / 1e6, steps, statistic="mean"))
     for metric, steps_of in diagnosed.items():  # the mean over the steps that were diagnosed
         means = torch.stack(steps_of).double().mean(0).tolist()
         rows += [row(metric, value, steps, index) for index, value in enumerate(means)]
