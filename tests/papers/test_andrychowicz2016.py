@@ -265,13 +265,14 @@ def test_a_hand_made_row_is_tuned_on_every_problem():
 
 def test_every_artefact_composes_at_every_scale():
     assert set(ARTEFACTS) == {
+        "averaging",
         "beyond",
         "sensitivity",
         "transfer",
         *(f"figure{name}" for name in ("4_quadratics", "4_mnist", "5", "6", "7", "10")),
     }
     for name in ARTEFACTS:
-        for scale in ("smoke", "short", "paper"):
+        for scale in ("smoke", "short", "study", "paper"):
             assert experiment(ReproduceRequest(PRESET, scale=scale), name).settings.question.endswith("?")
 
 
@@ -284,6 +285,26 @@ def test_every_problem_that_an_artefact_or_the_paper_names_is_measured(tmp_path)
     assert measured.problems[sizes.trained_on]["hidden"] == [20]
     beyond, measured = measured_of({}, tmp_path, "beyond")
     assert {*beyond.problems, *beyond.longer, *PAPER.followed, PAPER.probed} <= set(measured.problems)
+
+
+def test_figure6_draws_every_network_beside_the_best_rival(tmp_path):
+    factors = {"5": 2.0, "20": 0.5, "20-20": 1.25}
+    rows = {"LSTM": factors, "NAG": dict.fromkeys(factors, 1.0), "SGD": dict.fromkeys(factors, 1.5)}
+    frames = {
+        row: pd.DataFrame(
+            Metric(row, 0, "loss", factor * (1 + 0.01 * episode), 100, episode, problem=problem)
+            for problem, factor in by_problem.items()
+            for episode in range(16)
+        )
+        for row, by_problem in rows.items()
+    }
+    artefact, measured = measured_of(frames, tmp_path, "figure6")
+    section, *_ = artefact.judge(measured).sections
+    assert section.text == ["Of 3 networks the LSTM is ahead on 1 after 99 updates, behind on 2."]
+    (table,) = section.tables
+    assert dict(zip(table.problem, table.ratio, strict=True)) == pytest.approx(factors)
+    assert [figure.path.name for figure in section.figures] == ["figure6_ratios.png", "figure6.png"]
+    assert all(figure.path.stat().st_size > 5000 for figure in section.figures)
 
 
 def test_rows_that_artefacts_share_are_measured_once():

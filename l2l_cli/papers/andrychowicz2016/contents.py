@@ -3,7 +3,7 @@
 from l2l_cli.papers.base import Content
 
 FEATURES = "the loss is made of features of a pretrained VGG network, whose weights could not be had"
-AVERAGING = "learner=coordinatewise_lstm_averaging is there; no artefact runs it, for the paper shows no number of it"
+AVERAGING = "the paper shows no number of it"
 
 CONTENTS = (
     Content("Figures 1 to 3: the optimizer, its graph, one coordinatewise step", (), "drawings of the idea"),
@@ -16,6 +16,6 @@ CONTENTS = (
     Content("Figure 9: Neural Art, images", (), FEATURES),
     Content("Figure 10, appendix B: proposed updates", ["figure10"]),
     Content("Appendix A: preprocessing of gradients", ["figure4_mnist"], "part of every learned rule on networks"),
-    Content("Appendix D: averaging of cells over coordinates", (), AVERAGING),
+    Content("Appendix D: averaging of cells over coordinates", ["averaging"], AVERAGING),
     Content("Appendix D: NTM-BFGS", (), "not written; the paper shows no number of it"),
 )

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+import pandas as pd
 from matplotlib.ticker import NullLocator
 
 from l2l_cli.papers.andrychowicz2016.curves import TUNING, hand_made, updates_at
@@ -14,7 +16,7 @@ from l2l_cli.papers.base import Artefact, Findings, RowName
 from l2l_cli.papers.measured import Measured
 from l2l_cli.papers.sections import loss_results, what_tuning_chose
 from l2l_cli.results.content import Figure, Section
-from l2l_cli.results.plot import decorate, panels, plain_numbers
+from l2l_cli.results.plot import decorate, heat_map, panels, plain_numbers
 from l2l_cli.results.standings import AHEAD, BEHIND, STANDS, Standings
 
 TITLE = "Figure 6: widths and depths"
@@ -43,7 +45,8 @@ class NetworkSizes(Artefact):
         table = standings.against([self.learner], hand_made(measured))
         won, lost = ((table[STANDS] == how).sum() if len(table) else 0 for how in (AHEAD, BEHIND))
         text = f"Of {len(table)} networks the {self.learner} is ahead on {won} after {mark} updates, behind on {lost}."
-        section = Section(TITLE, [text], [table] if len(table) else [], [self._draw(measured, standings, mark)])
+        drawn = [_ratios(measured, table)] if len(table) else []
+        section = Section(TITLE, [text], [table] if len(table) else [], [*drawn, self._draw(measured, standings, mark)])
         return Findings(results, [section, *what_tuning_chose(TITLE, measured, TUNING)])
 
     def _draw(self, measured: Measured, standings: Standings, mark: int) -> Figure:
@@ -73,3 +76,24 @@ class NetworkSizes(Artefact):
             panel.set_ylim(min(low for low, _ in ranges), max(high for _, high in ranges))
         caption = f"Loss after {mark} updates by width, one panel for each depth; dashed: the network of meta-training."
         return measured.save(figure, caption, columns=5)
+
+
+def _ratios(measured: Measured, table: pd.DataFrame) -> Figure:
+    """Draw the learned rule's loss as a multiple of the best rival's, depths × widths, with the rival's name."""
+    hidden = {problem: list(measured.problems[problem]["hidden"]) for problem in table.problem}
+    depths, widths = sorted({len(units) for units in hidden.values()}), sorted({units[0] for units in hidden.values()})
+    values = np.full((len(depths), len(widths)), np.nan)
+    texts = [["" for _ in widths] for _ in depths]
+    for problem, ratio, rival in zip(table.problem, table.ratio, table["best rival"], strict=True):
+        row, column = depths.index(len(hidden[problem])), widths.index(hidden[problem][0])
+        values[row, column], texts[row][column] = ratio, f"{ratio:.2f}\n{rival}"
+    figure, (axes,) = panels(1, 1, height=0.9 + 0.45 * len(depths))
+    rows = [f"{depth} layer{'s' if depth > 1 else ''}" for depth in depths]
+    image = heat_map(axes, values, rows, [f"{units} units" for units in widths], texts, True, (0.5, 2.0))
+    bar = figure.colorbar(image, ax=axes, label="loss ÷ best tuned rule's", ticks=[0.5, 1.0, 2.0])
+    bar.minorticks_off()
+    bar.set_ticklabels(["0.5", "1", "2"])
+    caption = (
+        "The learned rule's loss as a multiple of the best tuned rule's, which is named; blue: the learned is lower."
+    )
+    return measured.save(figure, caption, "_ratios")
