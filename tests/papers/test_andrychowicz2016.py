@@ -196,6 +196,7 @@ def test_artefacts_judge_and_draw_made_up_runs(name, tmp_path):
         "figure6": ["5", "20", "5-5", "20-20"],
         "figure7": ["CIFAR-10", "CIFAR-5", "CIFAR-2"],
         "beyond": ["base", "ReLU"],
+        "averaging": ["base"],
         "sensitivity": ["base"],
         "transfer": ["elsewhere", "elsewhere, ReLU"],
     }[name]
