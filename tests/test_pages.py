@@ -35,7 +35,7 @@ def test_a_page_prints_numbers_and_claims_of_a_study(tmp_path, monkeypatch):
     run = summarise(("table", "row", "mse"), [0.1, 0.11, 0.12], 0.2, 0.05)
     told = Section("x", claims=[Claim("It wins", True, "1 < 2"), Claim("It lasts", None)])
     lines = [run, *origin.claims_of("table", [told])]
-    where = Origin("0a1b2c3d", "2db7d32", "2026-11-27", "Linux", "l2l reproduce p table --scale study")
+    where = Origin("0a1b2c3d", "2db7d32", "2026-11-27", "Linux", "l2l reproduce p table --scale study", "12.5")
     origin.write_results(tmp_path / "results.csv", lines, {"table": where})
     page = re.sub(" +", " ", pages.page_of(FIRST))
     assert "| table | row | mse | 0.2 | 0.110 [0.0852, 0.135] | 3 | 0.05 | better |" in page

@@ -21,10 +21,10 @@ from l2l_cli.config.schema import TRAINED
 from l2l_cli.core.files import atomic_write
 from l2l_cli.core.ledger import date_of
 from l2l_cli.papers.base import Paper
-from l2l_cli.papers.experiments import Experiment
+from l2l_cli.papers.experiments import OF_ROWS, Experiment
 from l2l_cli.papers.jobs import MEASURED
 from l2l_cli.papers.measured import BEGAN, COMMIT, COST, MACHINE, Measured
-from l2l_cli.results.content import Section
+from l2l_cli.results.content import FAILS, HOLDS, UNDECIDED, Section
 from l2l_cli.results.run import identity
 from l2l_cli.results.tables import number, with_interval
 from l2l_cli.results.verdicts import COLUMNS, NOT_RUN, Result, summarise
@@ -47,6 +47,7 @@ class Origin(NamedTuple):
         date: Day on which the last of the runs began.
         machine: Machines of the runs.
         command: Command that makes them anew.
+        cpu_minutes: What the artefact's rows took in all, those that other artefacts share included.
     """
 
     identity: str
@@ -54,6 +55,7 @@ class Origin(NamedTuple):
     date: str
     machine: str
     command: str
+    cpu_minutes: str
 
 
 Key = tuple[str, str, str]
@@ -86,7 +88,8 @@ def origin_of(one: Experiment, measured: Measured, command: str) -> Origin:
     )
     began = [float(value) for frame in frames for value in frame[frame.metric == BEGAN].value]
     date = date_of(max(began))[:10] if began else ""
-    return Origin(identity_of_artefact(one), ", ".join(commits), date, ", ".join(machines), command)
+    minutes = sum(float(frame[frame.metric.isin(OF_ROWS)].value.sum()) for frame in frames) / 60
+    return Origin(identity_of_artefact(one), ", ".join(commits), date, ", ".join(machines), command, f"{minutes:.3g}")
 
 
 def claims_of(artefact: str, sections: Iterable[Section]) -> list[Result]:
@@ -134,7 +137,10 @@ def numbers_of_study(paper: type[Paper]) -> dict[Key, str]:
 
 
 def contents_table(paper: type[Paper]) -> pd.DataFrame:
-    """Return every table, figure and numbered claim of a paper, with the last committed run of what reproduces it."""
+    """Return every table, figure and numbered claim of a paper, with the last committed run of what reproduces it.
+
+    The claims that are counted are the paper's and ours, each once for every variant.
+    """
     runs: dict[str, list[dict[str, str]]] = {}
     for line in study_of(paper):
         runs.setdefault(line["artefact"], []).append(line)
@@ -150,7 +156,14 @@ def contents_table(paper: type[Paper]) -> pd.DataFrame:
                     "scale": of_run[0]["command"].partition("--scale ")[2].split()[0] if of_run else "–",
                     "run on": of_run[0]["date"] if of_run else "–",
                     "seeds": "–" if not counts else " to ".join(map(str, dict.fromkeys([counts[0], counts[-1]]))),
+                    "CPU-minutes": of_run[0]["cpu_minutes"] if of_run else "–",
+                    "claims held · failed · open": _counted(of_run) or "–",
                     "remark": content.why_not or ("" if of_run else "no run is committed"),
                 }
             )
     return pd.DataFrame(lines)
+
+
+def _counted(lines: Iterable[Mapping[str, str]]) -> str:
+    verdicts = [line["verdict"] for line in lines if line["metric"] == CLAIM]
+    return " · ".join(str(verdicts.count(verdict)) for verdict in (HOLDS, FAILS, UNDECIDED)) if verdicts else ""

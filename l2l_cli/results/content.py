@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
+HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "open"
+"""Verdicts on claims that were run."""
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -34,7 +37,7 @@ class Claim:
     @property
     def verdict(self) -> str:
         """Whether the claim holds, in words."""
-        return {True: "holds", False: "does not hold", None: "open" if self.evidence else "not run"}[self.holds]
+        return {True: HOLDS, False: FAILS, None: UNDECIDED if self.evidence else "not run"}[self.holds]
 
     def __str__(self) -> str:
         """Return a sentence for the report."""

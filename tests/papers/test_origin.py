@@ -17,13 +17,16 @@ from l2l_cli.papers.base import Content, Paper
 from l2l_cli.papers.experiments import experiment
 from l2l_cli.papers.measured import BEGAN, COMMIT, COST, MACHINE, Measured
 from l2l_cli.papers.origin import Origin, contents_table, identity_of_artefact, numbers_of_study, origin_of, study_of
+from l2l_cli.results.content import Claim, Section
 from l2l_cli.results.metrics import Metric
 from l2l_cli.results.verdicts import summarise
 from tests.pages import class_of
 from tests.papers.made_up import frame_of
 
 KEY = ("table", "row", "mse")
-ORIGIN = Origin("0a1b2c3d", "2db7d32", "2026-11-27", "Linux x86_64, 2 cores", "l2l reproduce p table --scale study")
+ORIGIN = Origin(
+    "0a1b2c3d", "2db7d32", "2026-11-27", "Linux x86_64, 2 cores", "l2l reproduce p table --scale study", "12.5"
+)
 FIRST = next(iter(papers()))
 SMALL = min(papers()[FIRST], key=lambda name: len(listing(FIRST, name)[0]))
 """The artefact with the fewest rows."""
@@ -39,7 +42,7 @@ def test_results_survive_their_file(tmp_path):
     with (tmp_path / "results.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     header = "artefact,row,metric,paper,ours,sd,low,high,about,seeds,limit,ratio_to_limit,verdict,needs,counts,note"
-    assert ",".join(rows[0]) == f"{header},identity,commit,date,machine,command"
+    assert ",".join(rows[0]) == f"{header},identity,commit,date,machine,command,cpu_minutes"
     assert [row["note"] for row in rows] == [result.note for result in results]
     assert float(rows[0]["paper"]) == 1 / 3
     assert (rows[1]["paper"], rows[1]["verdict"], rows[2]["ours"]) == ("", "not run", "inf")
@@ -61,10 +64,15 @@ def test_a_committed_study_is_read_back(tmp_path, monkeypatch):
     assert list(contents_table(Made).remark) == ["no run is committed", "its network is lost"]
     run = summarise(KEY, [0.1, 0.11, 0.12], 0.2)
     one = summarise(("table", "other", "mse"), [0.5], None)
-    origin.write_results(tmp_path / "results.csv", [run, one, summarise(KEY, [], 0.5)], {"table": ORIGIN})
+    section = Section(
+        "Claims", claims=[Claim("a", True), Claim("b", None, "p = 0.2"), Claim("c", None), Claim("d", True)]
+    )
+    results = [run, one, summarise(KEY, [], 0.5), *origin.claims_of("table", [section])]
+    origin.write_results(tmp_path / "results.csv", results, {"table": ORIGIN})
     assert numbers_of_study(Made) == {KEY: "0.110 [0.0852, 0.135]", ("table", "other", "mse"): "0.500"}
     first, last = contents_table(Made).to_dict("records")
     assert (first["scale"], first["run on"], first["seeds"], first["remark"]) == ("study", "2026-11-27", "1 to 3", "")
+    assert (first["CPU-minutes"], first["claims held · failed · open"]) == ("12.5", "2 · 0 · 1")
     assert (last["artefact"], last["remark"]) == ("–", "its network is lost")
 
 
@@ -74,9 +82,11 @@ def test_an_origin_says_what_the_runs_have_said():
     row = next(iter(one.jobs))
     cost = [Metric(row, seed, name, 0.0, split=COST, part=text) for seed in (0, 1) for name, text in said.items()]
     cost += [Metric(row, 0, BEGAN, 1.79e9, split=COST, part="training")]
+    cost += [Metric(row, seed, name, 30.0, split=COST) for seed in (0, 1) for name in ("training", "scoring")]
     frames = {name: frame_of(cost) if name == row else pd.DataFrame() for name in one.settings.rows}
     found = origin_of(one, Measured(one.name, one.settings.rows, frames, None), "l2l x")
     assert (found.commit, found.machine, found.date, found.command) == ("2db7d32", "Linux", "2026-09-21", "l2l x")
+    assert found.cpu_minutes == "2"
     assert found.identity == identity_of_artefact(one)
 
 
