@@ -165,7 +165,7 @@ def arguments_of(dotted: str, folders: tuple[Path, ...] = ()) -> dict[str, Argum
     if (file := _source_of(module, folders)) is None:
         return {}
     tree = ast.parse(file.read_text(encoding="utf-8"))
-    (definition, *_) = [one for one in tree.body if isinstance(one, ast.ClassDef) and one.name == name] or [None]
+    definition = next((one for one in tree.body if isinstance(one, ast.ClassDef) and one.name == name), None)
     if definition is None:
         return {}
     inits = [one for one in definition.body if isinstance(one, ast.FunctionDef) and one.name == "__init__"]

@@ -8,11 +8,11 @@ from pathlib import Path
 from l2l_cli.config.groups import ALL, is_class, options
 from l2l_cli.core.errors import UsageError, did_you_mean
 
-START = """l2l meta-train trains a learner's slow weights, once it is told on which task:
+START = """l2l meta-train trains a learner's slow weights, if it is told on which task:
 
   l2l meta-train task=quadratic             a learned optimizer; 20 seconds
   l2l meta-train task=b16 learner=lstm      an LSTM that learns in its state
-  l2l meta-train task=quadratic --dry-run   minutes and memory that it would take
+  l2l meta-train task=quadratic --dry-run   the minutes and memory it would take
 
 `l2l meta-train task --help` says what the tasks are, and `l2l meta-train
 learner --help` what the learners are."""
