@@ -6,22 +6,28 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from l2l_cli import __version__
-from l2l_cli.completion import complete_artefacts, complete_contenders, complete_overrides, complete_papers
-from l2l_cli.config.groups import ALL, is_class, options, papers
-from l2l_cli.config.schema import ReproduceRequest
+from l2l_cli.completion import (
+    complete_artefacts,
+    complete_contenders,
+    complete_overrides,
+    complete_papers,
+    complete_runs,
+    complete_scales,
+)
+from l2l_cli.config.groups import options, papers
+from l2l_cli.config.schema import GROUPS, SCALES, ReproduceRequest
+from l2l_cli.config.words import START, contenders_and_overrides, is_override, run_and_overrides
 from l2l_cli.core.errors import UsageError, did_you_mean
 from l2l_cli.core.failures import failure_of
 from l2l_cli.core.stop import STOP
 from l2l_cli.core.streams import lost_output, protect
 from l2l_cli.parallel.launched import refuse_ranks, take_place
 
-SCALES = ("smoke", "short", "study", "paper")
 CFG = ("job", "hydra", "all")
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 
@@ -31,9 +37,11 @@ WRONG_USAGE: type[typer.BadParameter] = typer.BadParameter.__mro__[1]
 
 def _groups_help(*groups: str) -> str:
     lines = [f"[bold]{group}[/]: {', '.join(options(group))}" for group in groups if options(group)]
-    return "Groups, set as in [cyan]task=quadratic[/]; any option as in [cyan]meta.updates=500[/].\n\n" + "\n\n".join(
-        lines
+    first = "Groups, set as in [cyan]task=quadratic[/]; any option as in [cyan]meta.updates=500[/]."
+    more = (
+        "[cyan]task --help[/] says what the tasks are, and [cyan]task=quadratic --help[/] what options one of them has."
     )
+    return "\n\n".join([first, *lines, more])
 
 
 app = typer.Typer(
@@ -41,6 +49,7 @@ app = typer.Typer(
     help="Learning to learn: meta-train a learner, evaluate it, compare it fairly, reproduce the founding papers.",
     no_args_is_help=True,
     rich_markup_mode="rich",
+    context_settings={"help_option_names": ["--help", "-h"]},
     pretty_exceptions_enable=False,
 )
 
@@ -125,6 +134,9 @@ def meta_train(
     force: Force = False,
 ) -> None:
     """Meta-train a learner on a task, as in `l2l meta-train task=quadratic`."""
+    if not (overrides or multirun or resume or cfg or info or config_dir or trust or dry_run or force):
+        print(START)
+        raise typer.Exit(UsageError.exit_code)
     if dry_run and (multirun or resume or cfg or info):
         raise UsageError("--dry-run plans one new training; drop -m, --resume, --cfg and --info")
     if resume and force:
@@ -135,8 +147,15 @@ def meta_train(
 
 @app.command(epilog=_groups_help("task", "hardware"))
 def evaluate(
-    overrides: Overrides = None,
-    run: Annotated[str | None, typer.Option(help="Run folder of a finished meta-train.")] = None,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN|KEY=VALUE]...",
+            help="Run folder of a finished meta-train, and Hydra overrides.",
+            autocompletion=complete_runs,
+        ),
+    ] = None,
+    run: Annotated[str | None, typer.Option(help="The run folder, in place of RUN.")] = None,
     multirun: Multirun = False,
     cfg: Cfg = None,
     info: Info = None,
@@ -145,8 +164,9 @@ def evaluate(
     force: Force = False,
 ) -> None:
     """Score a meta-trained learner on fresh episodes, longer horizons, another task or a grid of them."""
+    overrides, run = run_and_overrides(words or [], run)
     if run is None and not (cfg or info):
-        raise UsageError("evaluate needs --run FOLDER, a finished run; `l2l meta-train` prints its folder when it ends")
+        raise UsageError("evaluate which run? name its folder, which `l2l meta-train` prints when it ends")
     _launch("evaluate", overrides, config_dir, multirun, cfg, info, force, run_folder=run, trust=trust or [])
 
 
@@ -171,30 +191,10 @@ def compare(
 
     Hand-made learners are tuned first, each with the same budget, on separate episodes.
     """
-    overrides, learners, runs = _sort(contenders or [], config_dir)
+    overrides, learners, runs = contenders_and_overrides(contenders or [], config_dir)
     _launch(
         "compare", overrides, config_dir, multirun, cfg, info, force, learners=learners, runs=runs, trust=trust or []
     )
-
-
-def _sort(words: list[str], config_dir: str | None) -> tuple[list[str], list[str], list[str]]:
-    """Return overrides, learners and run folders apart."""
-    known = [ALL, *options("learner", config_dir)]
-    overrides = [word for word in words if _is_override(word) and not (Path(word) / "run.json").is_file()]
-    rest = [word for word in words if word not in overrides]
-    for word in rest:
-        if word not in known and not Path(word).is_dir() and not is_class(word):
-            raise UsageError(
-                f"{word!r} is neither a learner nor a run folder{did_you_mean(word, known)} "
-                f"(learners: {', '.join(known)})"
-            )
-    learners = [word for word in rest if word in known or (is_class(word) and not Path(word).is_dir())]
-    return overrides, learners, [word for word in rest if word not in learners]
-
-
-def _is_override(word: str) -> bool:
-    """Return whether a word reads like one that changes the configuration."""
-    return "=" in word or word.startswith(("~", "+"))
 
 
 @app.command(epilog=_groups_help("hardware"))
@@ -209,7 +209,7 @@ def reproduce(
             autocompletion=complete_artefacts,
         ),
     ] = None,
-    scale: Annotated[str, typer.Option(help="smoke, short, study or paper.")] = "short",
+    scale: Annotated[str, typer.Option(help="smoke, short, study or paper.", autocompletion=complete_scales)] = "short",
     seeds: Annotated[int | None, typer.Option(min=1, help="Number of seeds per row (default: the scale's).")] = None,
     output: Annotated[
         str | None, typer.Option(help="Folder for the results (default: outputs/PAPER/SCALE-HASH).")
@@ -234,7 +234,7 @@ def reproduce(
         raise UsageError(f"which paper? known are {', '.join(known)}; see `l2l reproduce --list`")
     if paper not in known:
         raise UsageError(f"there is no preset for {paper!r}{did_you_mean(paper, known)} (papers: {', '.join(known)})")
-    artefacts = [word for word in words or [] if word in known[paper] or not _is_override(word)]
+    artefacts = [word for word in words or [] if word in known[paper] or not is_override(word)]
     overrides = [word for word in words or [] if word not in artefacts]
     for artefact in artefacts:
         if artefact not in known[paper]:
@@ -267,6 +267,11 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 def main() -> None:
     """Run the command line; every error that a user can correct is one line."""
     protect()
+    if {"--help", "-h"} & set(sys.argv) and {word.partition("=")[0] for word in sys.argv[2:]} & set(GROUPS):
+        from l2l_cli.commands.choice_help import explained
+
+        if explained(sys.argv[1:]):
+            return
     # Read when torch is loaded: otherwise its idle threads keep the cores busy that our kernels' threads wait for.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import typer
 
 from l2l_cli.config.groups import ALL, options, papers, recipes
-from l2l_cli.config.schema import GROUPS
+from l2l_cli.config.schema import GROUPS, SCALES
 
 
 def complete_overrides(context: typer.Context, incomplete: str) -> list[str]:
@@ -39,6 +41,17 @@ def complete_contenders(context: typer.Context, incomplete: str) -> list[str]:
     """Complete names of learners, and overrides."""
     known = [] if _split_off(context, incomplete) else [ALL, *options("learner")]
     return [name for name in known if name.startswith(incomplete)] + complete_overrides(context, incomplete)
+
+
+def complete_runs(context: typer.Context, incomplete: str) -> list[str]:
+    """Complete folders of runs under ``outputs``, and overrides."""
+    known = [] if _split_off(context, incomplete) else sorted(map(str, Path("outputs/meta-train").glob("*")))
+    return [name for name in known if name.startswith(incomplete)] + complete_overrides(context, incomplete)
+
+
+def complete_scales(incomplete: str) -> list[str]:
+    """Complete names of scales."""
+    return [scale for scale in SCALES if scale.startswith(incomplete)]
 
 
 def complete_papers(incomplete: str) -> list[str]:

@@ -35,7 +35,10 @@ EXACT = {
     "meta-train learner=lstm task=quadratic": "learner: learner lstm reads one example a step; Quadratic gives 10",
     "meta-train --resume nowhere": "there is no run folder nowhere",
     "meta-train --config-dir nowhere": "--config-dir nowhere is no folder",
-    "evaluate": "evaluate needs --run FOLDER",
+    "evaluate": "evaluate which run? name its folder",
+    "evaluate nowhere": "there is no run folder nowhere",
+    "evaluate one --run another": "evaluate scores one run, not another and one",
+    "meta-train task=digitz --help": "task has no choice 'digitz'; did you mean 'digits'?",
     "evaluate --run nowhere": "there is no run folder nowhere",
     "compare adaam": "'adaam' is neither a learner nor a run folder; did you mean 'adam'?",
     "compare": "nothing to compare: give at least one run folder or learner name",
@@ -135,6 +138,8 @@ def test_help_is_light():
         "reproduce --list",
         "reproduce bosc2016 table meta.updates=x",
         "reproduce bosc2016 table no_such_key=1",
+        "meta-train",
+        "meta-train task=digits learner=mlhf task --help",
     ],
 )
 def test_what_needs_no_torch_does_not_wait_for_it(arguments):
@@ -151,6 +156,19 @@ def test_a_run_loads_no_compiler_and_no_device_mode_and_its_repetition_no_torch(
     assert json.loads(next(tmp_path.glob("outputs/meta-train/*/run.json")).read_text())["status"] == "done"
     assert loaded(small, "torch", *heavy) == []
     assert loaded(small.replace("meta-train", "meta-train -m"), "torch", *heavy) == []
+
+
+@pytest.mark.parametrize("command", ["", *(f"{name} " for name in ("meta-train", "evaluate", "compare", "reproduce"))])
+def test_help_has_a_short_name(command, monkeypatch, capsys):
+    assert run(f"{command}-h", monkeypatch, capsys) == run(f"{command}--help", monkeypatch, capsys)
+
+
+def test_nothing_begins_unasked(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run("meta-train", monkeypatch, capsys)
+    assert (code, err, list(tmp_path.iterdir())) == (2, "", [])
+    assert "l2l meta-train task=quadratic" in out
+    assert max(map(len, out.splitlines())) <= 80
 
 
 @pytest.mark.parametrize("command", ["meta-train", "evaluate", "compare"])
@@ -176,6 +194,7 @@ def test_help_lists_the_groups(command, monkeypatch, capsys):
         ),
         ("l2l meta-train recipe=bosc2016/ce", ["recipe=bosc2016/cell"]),
         ("l2l compare tune=a", ["tune=all"]),
+        ("l2l reproduce bosc2016 --scale s", ["smoke", "short", "study"]),
     ],
 )
 def test_completion_completes_whole_words(words, expected, monkeypatch):

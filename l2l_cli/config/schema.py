@@ -12,6 +12,9 @@ from l2l_cli.meta.plan import CRITERIA, MetaPlan
 
 GROUPS = ("task", "learner", "optimizer", "gradient", "hardware", "tune", "recipe", "experiment")
 
+SCALES = ("smoke", "short", "study", "paper")
+"""Sizes at which an artefact can be reproduced."""
+
 SEARCHED = ("optimizer", "gradient", "meta")
 """Parts of the configuration that a search may change: how φ is trained, never what is evaluated."""
 

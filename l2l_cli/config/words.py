@@ -1,0 +1,63 @@
+"""What the words of a command line are: overrides, learners, folders of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from l2l_cli.config.groups import ALL, is_class, options
+from l2l_cli.core.errors import UsageError, did_you_mean
+
+START = """l2l meta-train trains a learner's slow weights, if it is told on which task:
+
+  l2l meta-train task=quadratic             a learned optimizer; 20 seconds
+  l2l meta-train task=b16 learner=lstm      an LSTM that learns in its state
+  l2l meta-train task=quadratic --dry-run   the minutes and memory it would take
+
+`l2l meta-train task --help` says what the tasks are, and `l2l meta-train
+learner --help` what the learners are."""
+"""What ``l2l meta-train`` says where nothing is asked for."""
+
+
+def contenders_and_overrides(words: Sequence[str], config_dir: str | None) -> tuple[list[str], list[str], list[str]]:
+    """Return overrides, learners and run folders apart.
+
+    Raises:
+        UsageError: A word is none of them.
+    """
+    known = [ALL, *options("learner", config_dir)]
+    overrides = [word for word in words if is_override(word) and not _is_run(word)]
+    rest = [word for word in words if word not in overrides]
+    for word in rest:
+        if word not in known and not Path(word).is_dir() and not is_class(word):
+            raise UsageError(
+                f"{word!r} is neither a learner nor a run folder{did_you_mean(word, known)} "
+                f"(learners: {', '.join(known)})"
+            )
+    learners = [word for word in rest if word in known or (is_class(word) and not Path(word).is_dir())]
+    return overrides, learners, [word for word in rest if word not in learners]
+
+
+def is_override(word: str) -> bool:
+    """Return whether a word reads like one that changes the configuration."""
+    return "=" in word or word.startswith(("~", "+"))
+
+
+def run_and_overrides(words: Sequence[str], run: str | None) -> tuple[list[str], str | None]:
+    """Return overrides and the folder of a run, which is a word or was given as ``run``.
+
+    Raises:
+        UsageError: There are several runs.
+    """
+    overrides = [word for word in words if is_override(word) and not _is_run(word)]
+    folders = [*([run] if run else []), *(word for word in words if word not in overrides)]
+    if len(folders) > 1:
+        raise UsageError(
+            f"evaluate scores one run, not {' and '.join(folders)}; `l2l compare` sets several side by side"
+        )
+    return overrides, folders[0] if folders else None
+
+
+def _is_run(word: str) -> bool:
+    """Return whether a word is the folder of a run, which may have a sign of an override in its name."""
+    return (Path(word) / "run.json").is_file()
