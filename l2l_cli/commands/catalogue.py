@@ -8,7 +8,7 @@ from typing import Any
 from l2l_cli.config.catalogue import listing
 from l2l_cli.config.schema import Row
 from l2l_cli.papers.agenda import seed_counts
-from l2l_cli.results.terminal import console, text_table
+from l2l_cli.results.terminal import FoldingTable, console
 
 
 def print_catalogue(known: Mapping[str, list[str]], config_dir: str | None) -> int:
@@ -25,7 +25,7 @@ def print_catalogue(known: Mapping[str, list[str]], config_dir: str | None) -> i
     columns = dict.fromkeys(column for row in table for column in row)
     title = "l2l reproduce PAPER [ARTEFACT]… --scale SCALE (minutes on two cores; shared runs count once)"
     cells = [[str(row.get(column) or "–") for column in columns] for row in table]
-    console().print(text_table(title, dict.fromkeys(columns, False), cells))
+    console().print(FoldingTable(title, dict.fromkeys(columns, False), cells))
     return 0
 
 

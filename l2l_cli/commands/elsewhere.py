@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from l2l_cli.config.schema import Settings
-from l2l_cli.results.terminal import console, text_table
+from l2l_cli.results.terminal import FoldingTable, console
 from l2l_cli.runs.cluster import PieceState, send
 from l2l_cli.runs.pieces import Carrying
 
@@ -63,7 +63,7 @@ def show(standings: Sequence[PieceState], done: int, folder: Path, what: str) ->
     parts = [f"{done} done", *(f"{count} {state}" for state, count in reversed(counts.items()) if count)]
     columns = dict.fromkeys(("run", "state", "note"), False)
     columns = dict.fromkeys(("run", "state", "note"), False)
-    console().print(text_table(", ".join(parts), columns, [list(one) for one in lines[:SHOWN]]))
+    console().print(FoldingTable(", ".join(parts), columns, [list(one) for one in lines[:SHOWN]]))
     if len(lines) > SHOWN:
         print(f"and {len(lines) - SHOWN} more")
     print(f"output of the jobs: {folder}")

@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from pydantic import TypeAdapter
-from rich.table import Table
 from rich.text import Text
 
 from l2l_cli.core.errors import UsageError
@@ -22,7 +21,7 @@ from l2l_cli.core.files import atomic_write
 from l2l_cli.core.nodes import Entries
 from l2l_cli.core.plain_text import in_one_line, parsed_json, read_text
 from l2l_cli.core.printable import printable
-from l2l_cli.results.terminal import text_table
+from l2l_cli.results.terminal import FoldingTable
 
 NOT_BEGUN, RUNNING, DONE, REUSED, FAILED = "not begun", "running", "done", "reused", "failed"
 INTERRUPTED, LOST, SENT = "interrupted", "lost", "on the cluster"
@@ -112,7 +111,7 @@ def write_summary(jobs: Sequence[SweepJob], path: Path) -> None:
     atomic_write(path, text.getvalue())
 
 
-def sweep_table(jobs: Sequence[SweepJob]) -> Table:
+def sweep_table(jobs: Sequence[SweepJob]) -> FoldingTable:
     """Return a line for each combination of what was swept, the lowest mean over seeds first."""
     swept = swept_keys(jobs)
     seeded = SEED in swept
@@ -136,7 +135,8 @@ def sweep_table(jobs: Sequence[SweepJob]) -> Table:
         rows.append([Text(printable(cell), style) for cell in cells])
     counts = Counter(job.status for job in jobs)
     title = f"{len(jobs)} job{'' if len(jobs) == 1 else 's'}: " + ", ".join(f"{n} {name}" for name, n in counts.items())
-    return text_table(title, columns | {measure: True} | ({"seconds": True} if timed else {}) | {"status": False}, rows)
+    columns |= {measure: True} | ({"seconds": True} if timed else {}) | {"status": False}
+    return FoldingTable(title, columns, rows)
 
 
 def messages(jobs: Sequence[SweepJob]) -> list[str]:

@@ -9,11 +9,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
-from rich.table import Table
 from rich.text import Text
 
 from l2l_cli.core.printable import printable
-from l2l_cli.results.terminal import text_table
+from l2l_cli.results.terminal import FoldingTable
 from l2l_cli.results.verdicts import Result
 
 VERDICT_STYLE = {"better": "green", "reproduced": "green", "worse": "red", "differs": "yellow", "not run": "dim"}
@@ -63,7 +62,7 @@ def results_table(results: Sequence[Result], study: Mapping[tuple[str, str, str]
 
 def terminal_table(
     results: Sequence[Result], title: str, study: Mapping[tuple[str, str, str], str] | None = None
-) -> Table:
+) -> FoldingTable:
     """Return results as a rich table; their notes are left to the report."""
     frame = results_table(results, study).drop(columns="note", errors="ignore")
     rows = []
@@ -71,7 +70,7 @@ def terminal_table(
         *cells, verdict = map(str, row)
         style = VERDICT_STYLE.get(verdict, "")
         rows.append([*(Text(printable(cell), "dim" if style == "dim" else "") for cell in cells), Text(verdict, style)])
-    return text_table(
+    return FoldingTable(
         title, {name: name not in ("artefact", "row", "metric", "verdict") for name in map(str, frame)}, rows
     )
 
@@ -81,10 +80,10 @@ def with_interval(value: float | None, low: float, high: float) -> str:
     return f"{number(value)} [{number(low)}, {number(high)}]"
 
 
-def frame_table(frame: pd.DataFrame, title: str) -> Table:
+def frame_table(frame: pd.DataFrame, title: str) -> FoldingTable:
     """Return any frame as a rich table."""
     rows = [[number(cell) for cell in row] for row in frame.itertuples(index=False)]
-    return text_table(title, are_numeric(frame), rows)
+    return FoldingTable(title, are_numeric(frame), rows)
 
 
 def verdict_line(results: Sequence[Result]) -> str:

@@ -1,10 +1,10 @@
-"""The terminal: as wide as it is, and tables of text in it; no pandas."""
+"""The terminal: as wide as it is, and tables of text in it that fold where they are wider; no pandas."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions
 from rich.table import Table
 from rich.text import Text
 
@@ -13,6 +13,9 @@ from l2l_cli.core.printable import printable
 WIDTH = 150
 """Characters of a line where the output is not a terminal."""
 
+FRAME = 3
+"""Characters of a line that a column takes beside its text."""
+
 
 def console() -> Console:
     """Return the console for tables: as wide as the terminal, or ``WIDTH`` where there is none."""
@@ -20,12 +23,64 @@ def console() -> Console:
     return plain if plain.is_terminal else Console(width=WIDTH)
 
 
-def text_table(title: str, columns: Mapping[str, bool], rows: Iterable[Sequence[str | Text]]) -> Table:
-    """Return a table of texts; ``columns`` says of each column by its name whether it is set to the right."""
-    table = Table(title=Text(printable(title)), title_justify="left", header_style="bold")
-    for name, right in columns.items():
-        table.add_column(Text(printable(name)), justify="right" if right else "left")
-    for row in rows:
+class FoldingTable:
+    """A table that is printed as several, one below the other, where its lines would be wider than the terminal.
+
+    Each of them begins with the columns that tell the rows apart, whose text goes on on a further line if it must.
+    Numbers are never cut.
+
+    Args:
+        title: Title.
+        columns: Whether each column is set to the right, by its name.
+        rows: Texts of the cells.
+    """
+
+    def __init__(self, title: str, columns: Mapping[str, bool], rows: Iterable[Sequence[str | Text]]) -> None:
+        self.title = title
+        self.columns = {printable(name): right for name, right in columns.items()}
         # Text, for a name in brackets would be read as markup and vanish.
-        table.add_row(*(Text(printable(cell)) if isinstance(cell, str) else cell for cell in row))
-    return table
+        self.rows = [[Text(printable(cell)) if isinstance(cell, str) else cell for cell in row] for row in rows]
+
+    def __rich_console__(self, screen: Console, options: ConsoleOptions) -> Iterator[Table]:
+        """Yield the tables."""
+        for number, part in enumerate(self._parts(options.max_width)):
+            yield self._table(part, "" if number else self.title)
+
+    def _parts(self, width: int) -> list[list[int]]:
+        """Return the columns of each table, by their numbers."""
+        widths = [max(cell.cell_len for cell in column) + FRAME for column in self._by_column()]
+        every = list(range(len(widths)))
+        if sum(widths) < width:
+            return [every]
+        keys = every[: self._telling()]
+        parts = [keys.copy()]
+        used = taken = min(sum(widths[index] for index in keys), width // 2)
+        for index in every[len(keys) :]:
+            if len(parts[-1]) > len(keys) and used + widths[index] >= width:
+                parts.append(keys.copy())
+                used = taken
+            parts[-1].append(index)
+            used += widths[index]
+        return parts
+
+    def _telling(self) -> int:
+        """Return how many of the first columns tell all rows apart, and are text."""
+        texts = [[cell.plain for cell in row] for row in self.rows]
+        most = next((index for index, right in enumerate(self.columns.values()) if right), len(self.columns))
+        for count in range(1, most + 1):
+            if len({tuple(row[:count]) for row in texts}) == len(texts):
+                return count
+        return max(1, most)
+
+    def _by_column(self) -> list[list[Text]]:
+        return [[Text(name), *(row[index] for row in self.rows)] for index, name in enumerate(self.columns)]
+
+    def _table(self, part: Sequence[int], title: str) -> Table:
+        table = Table(title=Text(printable(title)) if title else None, title_justify="left", header_style="bold")
+        names = list(self.columns)
+        for index in part:
+            right = self.columns[names[index]]
+            table.add_column(Text(names[index]), justify="right" if right else "left", overflow="fold", no_wrap=right)
+        for row in self.rows:
+            table.add_row(*(row[index] for index in part))
+        return table

@@ -15,7 +15,7 @@ from l2l_cli.results import report
 from l2l_cli.results.content import Report, Section
 from l2l_cli.results.sweeps import DONE, FAILED, SweepJob, messages, sweep_table
 from l2l_cli.results.tables import frame_table
-from l2l_cli.results.terminal import console, text_table
+from l2l_cli.results.terminal import FoldingTable, console
 from l2l_cli.runs.progress import Reporter
 from tests.fuzz.outcome import CONTROL, SLOW, Faults, each, outcome
 
@@ -119,7 +119,7 @@ def written(name: str, folder: Path) -> None:
 def shown(name: str) -> None:
     table = pd.DataFrame({"contender": [name, "adam"], "loss": [0.5, 1.5]})
     console().print(frame_table(table, name))
-    console().print(text_table(name, {name: True, "b": False}, [[name, name]]))
+    console().print(FoldingTable(name, {name: True, "b": False}, [[name, name]]))
     row = {"objective": "loss", "loss": 0.5, "run": name}
     jobs = [SweepJob(0, [f"name={name}"], DONE, row), SweepJob(1, ["name=b"], FAILED, {}, f"no {name}", 1)]
     console().print(sweep_table(jobs))
