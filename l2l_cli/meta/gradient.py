@@ -13,6 +13,7 @@ from l2l_cli.core.episodes import Axes, episode_axes
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import derive, generator
 from l2l_cli.core.types import Batches, Params, Phase
+from l2l_cli.kernels.paths import Path
 from l2l_cli.learners.base import Learner, phi_of
 from l2l_cli.learners.division import init_part, sample_part
 from l2l_cli.meta.horizon import Full, Horizon
@@ -119,6 +120,10 @@ class Estimator(ABC):
         steps = min(self.window or learner.task.horizon, learner.task.horizon)
         return PASSES * self.work * steps * learner.step_seconds(self.episodes)
 
+    def path_of(self, learner: Learner[Any]) -> Path:
+        """Return the path that the learner takes in estimates."""
+        return learner.path
+
     @abstractmethod
     def estimate(self, learner: Learner[Any], progress: Progress, done: float) -> tuple[Progress, Estimate]:
         """Return the progress after one more window, and the window's meta-gradient.
@@ -164,7 +169,7 @@ class Estimator(ABC):
         """Begin the ``draw``-th E episodes of a seed."""
         learner = self.on_draw(learner, seed, draw)
         horizon = self.horizon.draw(done, learner.task.horizon, generator(seed, "horizon", draw))
-        state = init_part(learner, self.episodes, generator(seed, "learner", draw), self.ranks)
+        state = init_part(learner.told(horizon), self.episodes, generator(seed, "learner", draw), self.ranks)
         numbers = [torch.tensor(number, device="cpu") for number in (seed, draw, 0, horizon)]
         return Progress(numbers[0], numbers[1], numbers[2], numbers[3], state)
 

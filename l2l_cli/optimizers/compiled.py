@@ -57,7 +57,7 @@ class Fitting(NamedTuple):
         if self.hides_targets:
             return "the task hides targets, and to the kernels every step shows them"
         if self.second_order:
-            return "second_order differentiates the gradients too, which the kernels take as data"
+            return "second_order or gradient.rho differentiates the gradients too, which the kernels take as data"
         return ""
 
 
