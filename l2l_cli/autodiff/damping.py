@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -36,5 +36,5 @@ class _Damped(torch.autograd.Function):
         return value.view_as(value)
 
     @staticmethod
-    def backward(ctx: Context, *errors: Any) -> tuple[Tensor, None]:
+    def backward(ctx: Context, *errors: Tensor) -> tuple[Tensor, None]:
         return errors[0] * ctx.factor, None

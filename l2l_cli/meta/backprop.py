@@ -90,7 +90,7 @@ class Backprop(Estimator):
         progress = progress._replace(step=progress.step + batches.steps, state=detach(state))
         return progress, Estimate(grad, objective.detach(), losses.detach().mean(), self.loss.count(batches))
 
-    def _losses(self, learner: Learner[Any], state: Any, batches: Batches) -> tuple[Any, Tensor]:
+    def _losses(self, learner: Learner[Any], state: object, batches: Batches) -> tuple[object, Tensor]:
         """Return the state after a window and its losses, (T, E)."""
         if self.gamma == 1.0:
             return learner.losses(state, batches)
