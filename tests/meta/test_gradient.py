@@ -8,6 +8,7 @@ import torch
 from l2l_cli.core.errors import RunFailed
 from l2l_cli.core.random import derive, generator
 from l2l_cli.core.types import Phase
+from l2l_cli.core.vectors import choose
 from l2l_cli.learners.base import step_losses
 from l2l_cli.learners.descent import Descent
 from l2l_cli.learners.in_weights import LSTM
@@ -17,6 +18,7 @@ from l2l_cli.meta.horizon import Curriculum
 from l2l_cli.meta.loss import LastStep, LogTrajectory, Trajectory
 from l2l_cli.meta.plan import MetaPlan
 from l2l_cli.meta.training import Update, Validation
+from l2l_cli.models.point import Point
 from l2l_cli.optimizers.adam import Adam
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
 from l2l_cli.optimizers.sgd import Sgd
@@ -44,12 +46,14 @@ def objective(learner, loss, steps, frozen_grads=None):
         else:
             answers, params, memory = [], state.params, state.memory
             for step in range(steps):
-                answers.append(task.model(params, episode.batch(step).inputs))
-                move, memory = learner.rule.update(frozen_grads[step], memory)
-                shown = episode.batch(step).shown
-                if shown is not None:  # where targets are hidden, parameters stay
-                    move = {name: torch.einsum("e,e...->e...", shown, value) for name, value in move.items()}
-                params = {name: value + move[name] for name, value in params.items()}
+                batch = episode.batch(step)
+                point = Point(task.model, task.loss, params, batch)
+                vars(point)["grad"] = frozen_grads[step]
+                answers.append(point.outputs)
+                moved, memory = learner.rule.step(point, memory)
+                if batch.shown is not None:  # where targets are hidden, parameters stay
+                    moved = {name: choose(batch.shown, value, params[name]) for name, value in moved.items()}
+                params = moved
             outputs = torch.stack(answers)
         return loss(step_losses(task, outputs, episode.batches(0, steps).targets), 1.0)
 
@@ -57,15 +61,15 @@ def objective(learner, loss, steps, frozen_grads=None):
 def shown_gradients(learner, steps):
     """The gradients along the trajectory of the present φ."""
     seen = []
-    update = learner.rule.update
+    step = learner.rule.step
 
-    def record(grad, memory):
-        seen.append({name: value.detach().clone() for name, value in grad.items()})
-        return update(grad, memory)
+    def record(point, memory):
+        seen.append({name: value.detach().clone() for name, value in point.grad.items()})
+        return step(point, memory)
 
-    learner.rule.update = record
+    learner.rule.step = record
     objective(on_path(learner, False), Trajectory(), steps)
-    del learner.rule.update
+    del learner.rule.step
     return seen
 
 
