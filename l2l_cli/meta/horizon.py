@@ -31,6 +31,27 @@ class Full(Horizon):
         return longest
 
 
+class LogUniform(Horizon):
+    """Log-uniformly random lengths, and the task's own for a share of the episodes.
+
+    Args:
+        short: Steps of the shortest episodes.
+        long: Steps of the longest.
+        own: Share of the episodes that have the task's own horizon, in [0, 1].
+    """
+
+    def __init__(self, short: int = 50, long: int = 2000, own: float = 0.0) -> None:
+        if not 1 <= short <= long or not 0 <= own <= 1:
+            raise ValueError(f"random lengths need 1 ≤ short ≤ long and own in [0, 1], not {short}, {long}, {own}")
+        self.short, self.long, self.own = short, long, own
+
+    def draw(self, done: float, longest: int, rng: Generator) -> int:
+        """Return the steps of an episode."""
+        del done
+        own, share = torch.rand(2, generator=rng, device="cpu").tolist()
+        return longest if own < self.own else round(self.short * (self.long / self.short) ** share)
+
+
 class Curriculum(Horizon):
     """Short episodes first, then log-uniformly random lengths, then the task's own.
 
