@@ -130,6 +130,20 @@ class Learner(nn.Module, ABC, Generic[State]):
             "descends none; use gradient.rho=null"
         )
 
+    def with_limit(self, limit: float) -> Self:
+        """Return this learner, through whose parameters θ no episode's derivative is longer than ``limit``.
+
+        Both share φ.
+
+        Raises:
+            UsageError: The learner moves no parameters.
+        """
+        del limit
+        raise UsageError(
+            f"gradient.limit bounds derivatives in the parameters that an update rule moves, and {type(self).__name__} "
+            "is no update rule; use gradient.limit=null"
+        )
+
     def on(self, task: Task) -> Self:
         """Return this learner on another task whose answers have the same shape; both share φ."""
         twin = copy.copy(self)

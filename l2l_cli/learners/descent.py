@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import torch
 from torch import Generator, Tensor
 
+from l2l_cli.autodiff.damping import limited
 from l2l_cli.core.episodes import Pieces
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Batch, Batches, Params
@@ -77,6 +78,7 @@ class Descent(Learner[DescentState]):
         check(rule, schedule)
         self.rule, self.second_order, self.visited = rule, second_order, visited
         self.rho = 1.0
+        self.limit: float | None = None
         self.schedule, self.episode_steps = schedule, episode_steps
         self._compiled = self._compiled_on(task)
 
@@ -135,6 +137,13 @@ class Descent(Learner[DescentState]):
         twin._compiled = twin._compiled_on(self.task)
         return twin
 
+    def with_limit(self, limit: float) -> Self:
+        """Return this rule, through whose parameters no episode's derivative is longer than ``limit``."""
+        twin = copy.copy(self)
+        twin.limit = limit
+        twin._compiled = twin._compiled_on(self.task)
+        return twin
+
     def on(self, task: Task) -> Self:
         """Return this rule on another task's model, of whatever size."""
         twin = super().on(task)
@@ -144,6 +153,10 @@ class Descent(Learner[DescentState]):
     def _compiled_on(self, task: Task) -> Unroll[Any] | Path:
         if self.schedule != "constant":
             return Path(why_not=f"the learning rate follows schedule={self.schedule}, which no compiled path knows")
+        if self.limit is not None:
+            return Path(
+                why_not=f"gradient.limit={self.limit:g} bounds derivatives at each step, which kernels carry whole"
+            )
         divided = isinstance(task.model, Replicated)
         return self.rule.compiled(
             Fitting(task.model, task.loss, self.second_order, task.spec.hides, divided, self.visited, self.paths)
@@ -156,7 +169,8 @@ class Descent(Learner[DescentState]):
             if stepped is not None:
                 return DescentState(*stepped[0]), stepped[1]
         task, order = self.task, self.second_order
-        point = Point(task.model, task.loss, state.params, batch, order, task.curvature, self.rho)
+        params = limited(state.params, self.limit)
+        point = Point(task.model, task.loss, params, batch, order, task.curvature, self.rho)
         params, memory = self._moved(point, state.memory)
         if batch.shown is not None:
             params = {name: choose(batch.shown, value, point.params[name]) for name, value in params.items()}

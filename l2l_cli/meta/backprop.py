@@ -15,6 +15,7 @@ from l2l_cli.learners.base import Learner, step_losses
 from l2l_cli.meta.gradient import Estimate, Estimator, Progress, meta_gradient
 from l2l_cli.meta.horizon import Horizon
 from l2l_cli.meta.loss import MetaLoss, Trajectory
+from l2l_cli.optimizers.base import positive
 
 SECOND_ORDER = 2.0
 """Cost of an estimate that differentiates the inner gradient too, in back-propagations that stop it."""
@@ -36,9 +37,11 @@ class Backprop(Estimator):
             the learner, whose ``second_order`` is 1 or 0.
         gamma: What the derivative of the state keeps from each step to the next, in (0, 1]; below 1 the learner takes
             its reference path.
+        limit: Largest norm of the derivative of an episode's meta-loss in its parameters θ at any step.  One chaotic
+            episode then does not drown all others.  None is no limit.
 
     Raises:
-        ValueError: ``rho`` or ``gamma`` is out of range.
+        ValueError: ``rho``, ``gamma`` or ``limit`` is out of range.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Backprop(Estimator):
         loss: MetaLoss | None = None,
         rho: float | None = None,
         gamma: float = 1.0,
+        limit: float | None = None,
     ) -> None:
         super().__init__(episodes, window, horizon)
         if rho is not None and not 0 <= rho <= 1:
@@ -56,23 +60,27 @@ class Backprop(Estimator):
         if not 0 < gamma <= 1:
             raise ValueError(f"gamma must lie in (0, 1], not {gamma}")
         self.loss = loss if loss is not None else Trajectory()
-        self.rho, self.gamma = rho, gamma
+        if limit is not None:
+            positive(limit=limit)
+        self.rho, self.gamma, self.limit = rho, gamma, limit
         self.work = SECOND_ORDER if rho else self.work
         self._weighed: dict[Learner[Any], Learner[Any]] = {}
 
     def on_draw(self, learner: Learner[Any], seed: int, draw: int) -> Learner[Any]:
-        """Return the learner on the task of the ``draw``-th E episodes, with ``rho``; the same object each time."""
+        """Return the learner on the task of the ``draw``-th E episodes, weighed; the same each time."""
         drawn = super().on_draw(learner, seed, draw)
-        if self.rho is None:
-            return drawn
         # Kept, because a learner has recorded programs for its path.
         if drawn not in self._weighed:
-            self._weighed[drawn] = drawn.with_second_order(self.rho)
+            self._weighed[drawn] = self._weigh(drawn)
         return self._weighed[drawn]
 
+    def _weigh(self, learner: Learner[Any]) -> Learner[Any]:
+        weighed = learner if self.rho is None else learner.with_second_order(self.rho)
+        return weighed if self.limit is None else weighed.with_limit(self.limit)
+
     def path_of(self, learner: Learner[Any]) -> Path:
-        """Return the path of the learner with ``rho``, or that ``gamma`` leaves it the reference."""
-        path = learner.path if self.rho is None else learner.with_second_order(self.rho).path
+        """Return the path of the learner with ``rho`` and ``limit``, or that ``gamma`` leaves it the reference."""
+        path = self._weigh(learner).path
         if self.gamma == 1.0 or not path.is_compiled:
             return path
         return Path(

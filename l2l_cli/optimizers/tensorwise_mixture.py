@@ -32,7 +32,7 @@ SEEN, MIXED = 20, 6
 LARGEST = 1e18
 """Size to which gradients are cut: the square of a larger one is no float32."""
 
-TINY = 1e-36
+TINY = 1e-30
 """Number that is added to second moments, whose root is to have a derivative at 0."""
 
 BOUND = 4.0
@@ -152,11 +152,11 @@ class TensorwiseMixture(Optimizer[MixtureMemory]):
         corrections = gradient.new_tensor([1.0 - decay**steps for decay in DECAYS])[:, None]
         momenta = torch.cat([gradient[:, None], memory.momenta / corrections], 1)  # (E, 3, P)
         second = memory.second / (1.0 - SQUARE**steps) + TINY
-        inverse = second.rsqrt()
+        inverse = _inverse_root(second)
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.through_statistics):
             seen = self._seen(traits, momenta * inverse[:, None], theta.to(dtype), memory)
         mixture = self._coefficients(seen)
-        per_tensor = mixture[..., 3:] * means(second, traits.sizes).rsqrt()[..., None]
+        per_tensor = mixture[..., 3:] * _inverse_root(means(second, traits.sizes))[..., None]
         weights = torch.stack([mixture[..., :3], per_tensor], 2)  # (E, K, 2, 3)
         parts = zip(weights.unbind(1), torch.split(momenta, traits.sizes, 2), strict=True)
         own, shared = torch.cat([torch.bmm(weight, part) for weight, part in parts], 2).unbind(1)
@@ -243,6 +243,11 @@ _MIXED: dict[str, tuple[list[float], list[float]]] = {
     "adam": ([0, 1, 0, 0, 0, 0], [0, 1, 0, 0, 0, 0]),
 }
 """Coefficients to which the network's are added, and the mask of those that count, by ``directions``."""
+
+
+def _inverse_root(value: Tensor) -> Tensor:
+    """Return 1 / √value.  In two steps: the derivative of ``rsqrt`` takes value^(−3/2), which is no float32 at TINY."""
+    return value.sqrt().reciprocal()
 
 
 def _log_ratio(one: Tensor, other: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from l2l_cli.autodiff.damping import limited
 from l2l_cli.config.build import build
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import derive, generator
@@ -176,3 +177,37 @@ def test_a_learner_that_descends_nothing_refuses_rho():
 def test_factors_are_fractions(changes):
     with pytest.raises((ValueError, UsageError), match=r"must lie in [\[(]0, 1\]"):
         build(node_of("gradient", "backprop") | changes, "gradient")
+
+
+def test_no_episode_is_longer_than_the_limit(double):
+    """A quadratic whose steps are too long: the derivative in an early θ grows, and is cut for each episode apart."""
+    learner = heavy_ball()
+    with torch.no_grad():
+        learner.rule.rate.fill_(1.2)
+    state = learner.init(2, generator(0))
+    batches = learner.task.sample(2, 0, Phase.META_TRAIN).batches(0, STEPS)
+    sizes = {}
+    for limit in (1e9, 0.5):
+        twin = learner.with_second_order(1.0).with_limit(limit)
+        start = {name: value.detach().requires_grad_() for name, value in state.params.items()}
+        _, losses = twin.losses(state._replace(params=start), batches)
+        (found,) = torch.autograd.grad(losses.mean(), list(start.values()))
+        sizes[limit] = found.norm(dim=1) * 2  # of an episode's own objective
+    assert sizes[1e9].min() > 1.0
+    assert torch.equal(sizes[0.5] <= 0.5 + 1e-12, torch.tensor([True, True]))
+    torch.testing.assert_close(sizes[0.5], torch.full((2,), 0.5))
+
+
+def test_a_limit_that_is_never_met_changes_nothing(double):
+    assert_same(estimate(heavy_ball(), rho=0.7, limit=1e6).grad, estimate(heavy_ball(), rho=0.7).grad)
+    assert "limit" in Backprop(limit=1.0).path_of(Descent(Quadratic(), CoordinatewiseLSTM(hidden=3))).why_not
+
+
+def test_what_is_not_finite_is_cut_off():
+    params = {"one": torch.ones(2, 3, requires_grad=True), "other": torch.ones(2, 1, requires_grad=True)}
+    found = limited(params, 1.0)
+    scale = torch.tensor([[1e30, 1e30, 0.0], [0.01, 0.0, 0.0]])
+    objective = (found["one"] * scale).sum() + (found["other"] * torch.tensor([[1e38], [0.02]])).sum() * 100
+    one, other = torch.autograd.grad(objective, list(params.values()))
+    assert one[0].abs().sum() == 0
+    torch.testing.assert_close(torch.cat([one[1], other[1]]).norm(), torch.tensor(0.5))  # 2 episodes share the mean
