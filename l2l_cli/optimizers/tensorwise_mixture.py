@@ -169,8 +169,8 @@ class TensorwiseMixture(Optimizer[MixtureMemory]):
         if not self.through_statistics:
             loss = loss.detach()
         before = memory.losses
-        # A hidden target's loss is 0, and says nothing.
-        shown, none_yet = (loss != 0)[:, None], (before[:, 2:] == 0)
+        # A hidden target's loss is 0, and says nothing; nor does one that is not finite.
+        shown, none_yet = ((loss != 0) & loss.isfinite())[:, None], (before[:, 2:] == 0)
         kept = loss.new_tensor([FAST, SLOW, 1.0])
         later = kept * before + (1.0 - kept) * loss[:, None]
         losses = torch.where(shown, torch.where(none_yet, loss[:, None], later), before)
