@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from l2l_cli.autodiff.damping import damped
+from l2l_cli.core.random import generator
 from l2l_cli.core.tree import detach
 from l2l_cli.core.types import Batches
 from l2l_cli.kernels.paths import Path
@@ -16,6 +17,9 @@ from l2l_cli.meta.gradient import Estimate, Estimator, Progress, meta_gradient
 from l2l_cli.meta.horizon import Horizon
 from l2l_cli.meta.loss import MetaLoss, Trajectory
 from l2l_cli.optimizers.base import positive
+
+AT_END = 0.5
+"""Share of the single windows of long episodes that are the last ones."""
 
 SECOND_ORDER = 2.0
 """Cost of an estimate that differentiates the inner gradient too, in back-propagations that stop it."""
@@ -39,6 +43,9 @@ class Backprop(Estimator):
             its reference path.
         limit: Largest norm of the derivative of an episode's meta-loss in its parameters θ at any step.  One chaotic
             episode then does not drown all others.  None is no limit.
+        one_window: Whether an episode that is longer than a window gives one of its windows alone, half of the times
+            the last and otherwise any, up to which it is walked through without derivatives.  Long episodes then have
+            no more of the updates than short ones, and updates that follow each other are not alike.
 
     Raises:
         ValueError: ``rho``, ``gamma`` or ``limit`` is out of range.
@@ -53,6 +60,7 @@ class Backprop(Estimator):
         rho: float | None = None,
         gamma: float = 1.0,
         limit: float | None = None,
+        one_window: bool = False,
     ) -> None:
         super().__init__(episodes, window, horizon)
         if rho is not None and not 0 <= rho <= 1:
@@ -62,9 +70,22 @@ class Backprop(Estimator):
         self.loss = loss if loss is not None else Trajectory()
         if limit is not None:
             positive(limit=limit)
-        self.rho, self.gamma, self.limit = rho, gamma, limit
+        self.rho, self.gamma, self.limit, self.one_window = rho, gamma, limit, one_window
         self.work = SECOND_ORDER if rho else self.work
         self._weighed: dict[Learner[Any], Learner[Any]] = {}
+
+    def begin(self, learner: Learner[Any], seed: int, draw: int, done: float) -> Progress:
+        """Begin the ``draw``-th E episodes of a seed, or walk through them to where their one window begins."""
+        progress = super().begin(learner, seed, draw, done)
+        last = int(progress.horizon) - (self.window or int(progress.horizon))
+        if not self.one_window or last < 1:
+            return progress
+        at_end, place = torch.rand(2, generator=generator(seed, "window", draw), device="cpu").tolist()
+        start = last if at_end < AT_END else int(place * last)
+        episode, learner = self.episode(learner, progress), self.on_draw(learner, seed, draw)
+        with torch.no_grad():
+            state = learner.follow(progress.state, episode.batch, start)[0] if start else progress.state
+        return progress._replace(step=progress.step + start, state=state)
 
     def on_draw(self, learner: Learner[Any], seed: int, draw: int) -> Learner[Any]:
         """Return the learner on the task of the ``draw``-th E episodes, weighed; the same each time."""
@@ -95,7 +116,8 @@ class Backprop(Estimator):
         state, losses = self._losses(learner, detach(progress.state), batches)
         objective = self.loss(losses, self.reached(progress, batches), batches.shown)
         grad = meta_gradient(learner, objective, batches.steps)
-        progress = progress._replace(step=progress.step + batches.steps, state=detach(state))
+        step = progress.horizon if self.one_window else progress.step + batches.steps
+        progress = progress._replace(step=step, state=detach(state))
         return progress, Estimate(grad, objective.detach(), losses.detach().mean(), self.loss.count(batches))
 
     def _losses(self, learner: Learner[Any], state: object, batches: Batches) -> tuple[object, Tensor]:

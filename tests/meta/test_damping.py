@@ -15,6 +15,7 @@ from l2l_cli.learners.descent import Descent
 from l2l_cli.learners.in_weights import LSTM
 from l2l_cli.learners.learned_init import LearnedInit
 from l2l_cli.meta.backprop import Backprop
+from l2l_cli.meta.horizon import LogUniform
 from l2l_cli.meta.loss import LastStep, Trajectory
 from l2l_cli.optimizers.base import FirstOrder
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
@@ -211,3 +212,31 @@ def test_what_is_not_finite_is_cut_off():
     one, other = torch.autograd.grad(objective, list(params.values()))
     assert one[0].abs().sum() == 0
     torch.testing.assert_close(torch.cat([one[1], other[1]]).norm(), torch.tensor(0.5))  # 2 episodes share the mean
+
+
+def test_of_a_long_episode_one_window_is_taken_and_the_way_there_is_walked(double):
+    learner = LEARNERS["tensorwise_mixture"](TASKS["quadratic"]())
+    estimator = Backprop(2, window=3, horizon=LogUniform(12, 12), one_window=True)
+    progress, starts = estimator.init(learner, 0), []
+    for draw in range(40):
+        progress = estimator.resume(learner, progress, 0.0)
+        assert (int(progress.draw), int(progress.horizon)) == (draw, 12)
+        starts.append(int(progress.step))
+        assert int(progress.state.memory.steps) == starts[-1]
+        progress, found = estimator.estimate(learner, progress, 0.0)
+        assert int(progress.step) == 12
+    assert 0.3 < starts.count(9) / len(starts) < 0.7
+    assert set(starts) > {0, 9}
+    # The window is that of an episode that is walked through window by window.
+    plain = Backprop(2, window=3, horizon=LogUniform(12, 12))
+    walked = plain.begin(learner, 0, 39, 0.0)
+    plain.window = starts[-1]
+    walked, _ = plain.estimate(learner, walked, 0.0)
+    plain.window = 3
+    assert_same(plain.estimate(learner, walked, 0.0)[1].grad, found.grad)
+
+
+def test_a_short_episode_is_its_one_window(double):
+    learner = LEARNERS["coordinatewise_lstm"](TASKS["b14"]())
+    one, whole = (estimate(learner, window=12, one_window=flag).grad for flag in (True, False))
+    assert_same(one, whole)
