@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -43,13 +43,12 @@ class Backprop(Estimator):
             its reference path.
         limit: Largest norm of the derivative of an episode's meta-loss in its parameters θ at any step.  One chaotic
             episode then does not drown all others.  None is no limit.
-        one_window: Whether an episode that is longer than a window gives one of its windows alone, half of the times
-            the last and otherwise any, up to which it is walked through without derivatives.  Long episodes then have
-            no more of the updates than short ones, and updates that follow each other are not alike.
 
     Raises:
         ValueError: ``rho``, ``gamma`` or ``limit`` is out of range.
     """
+
+    takes_one_window: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -60,7 +59,6 @@ class Backprop(Estimator):
         rho: float | None = None,
         gamma: float = 1.0,
         limit: float | None = None,
-        one_window: bool = False,
     ) -> None:
         super().__init__(episodes, window, horizon)
         if rho is not None and not 0 <= rho <= 1:
@@ -70,7 +68,7 @@ class Backprop(Estimator):
         self.loss = loss if loss is not None else Trajectory()
         if limit is not None:
             positive(limit=limit)
-        self.rho, self.gamma, self.limit, self.one_window = rho, gamma, limit, one_window
+        self.rho, self.gamma, self.limit = rho, gamma, limit
         self.work = SECOND_ORDER if rho else self.work
         self._weighed: dict[Learner[Any], Learner[Any]] = {}
 
@@ -78,7 +76,7 @@ class Backprop(Estimator):
         """Begin the ``draw``-th E episodes of a seed, or walk through them to where their one window begins."""
         progress = super().begin(learner, seed, draw, done)
         last = int(progress.horizon) - (self.window or int(progress.horizon))
-        if not self.one_window or last < 1:
+        if not self.horizon.one_window or last < 1:
             return progress
         at_end, place = torch.rand(2, generator=generator(seed, "window", draw), device="cpu").tolist()
         start = last if at_end < AT_END else int(place * last)
@@ -116,7 +114,7 @@ class Backprop(Estimator):
         state, losses = self._losses(learner, detach(progress.state), batches)
         objective = self.loss(losses, self.reached(progress, batches), batches.shown)
         grad = meta_gradient(learner, objective, batches.steps)
-        step = progress.horizon if self.one_window else progress.step + batches.steps
+        step = progress.horizon if self.horizon.one_window else progress.step + batches.steps
         progress = progress._replace(step=step, state=detach(state))
         return progress, Estimate(grad, objective.detach(), losses.detach().mean(), self.loss.count(batches))
 

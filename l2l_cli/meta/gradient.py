@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -100,16 +100,22 @@ class Estimator(ABC):
 
     Attributes:
         work: Cost of an estimate in back-propagations of the same window, for the time left.
+        takes_one_window: Whether it can take one window alone of each episode; see ``LogUniform``.
         ranks: Ranks that the episodes are divided over, of which this one estimates its own part; None is all.
     """
 
     work: float = 1.0
+    takes_one_window: ClassVar[bool] = False
 
     def __init__(self, episodes: int, window: int | None, horizon: Horizon | None) -> None:
         if episodes < 1 or (window is not None and window < 1):
             raise ValueError(f"episodes and window must be at least 1, not {episodes} and {window}")
         self.episodes, self.window = episodes, window
         self.horizon = horizon if horizon is not None else Full()
+        if self.horizon.one_window and not self.takes_one_window:
+            raise ValueError(
+                f"{type(self).__name__} takes all windows of an episode; use gradient.horizon.one_window=false"
+            )
         self.ranks: Ranks | None = None
         self._drawn: tuple[tuple[int, int], Episode] | None = None
         self._learners: dict[Task, Learner[Any]] = {}

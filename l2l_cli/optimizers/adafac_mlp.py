@@ -17,7 +17,7 @@ from l2l_cli.core.types import Params
 from l2l_cli.models.point import Point
 from l2l_cli.optimizers import factored
 from l2l_cli.optimizers.base import Optimizer, positive
-from l2l_cli.optimizers.factored import Factors
+from l2l_cli.optimizers.factored import MeanSquares
 
 MOMENTA, SQUARES, FACTORS = (0.9, 0.99, 0.999), (0.999,), (0.9, 0.99, 0.999)
 """Decays before meta-training: of momenta, of second moments, and of the factored ones."""
@@ -43,7 +43,7 @@ class Accumulated(NamedTuple):
 
     momenta: Tensor
     squares: Tensor
-    factors: Factors
+    factors: MeanSquares
 
 
 class AdafacMemory(NamedTuple):

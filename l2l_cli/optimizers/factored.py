@@ -13,7 +13,7 @@ LEAST = 1e-9
 """Smallest mean square whose root is taken."""
 
 
-class Factors(NamedTuple):
+class MeanSquares(NamedTuple):
     """Decayed mean squares of a tensor of one episode's shape S, for K decays.
 
     Attributes:
@@ -34,35 +34,35 @@ def axes_of(value: Tensor) -> tuple[int, int] | None:
     return second + 2, longest + 2
 
 
-def begin(value: Tensor, decays: int) -> Factors:
+def begin(value: Tensor, decays: int) -> MeanSquares:
     """Return the factors before the first gradient of a tensor (E, S)."""
     zeros = value.new_zeros(len(value), decays, *value.shape[1:])
     axes = axes_of(zeros)
     if axes is None:
-        return Factors(zeros, zeros.new_zeros(*zeros.shape[:2], 0))
+        return MeanSquares(zeros, zeros.new_zeros(*zeros.shape[:2], 0))
     second, longest = axes
-    return Factors(zeros.mean(longest), zeros.mean(second))
+    return MeanSquares(zeros.mean(longest), zeros.mean(second))
 
 
-def updated(factors: Factors, gradient: Tensor, decays: Tensor) -> Factors:
+def updated(factors: MeanSquares, gradient: Tensor, decays: Tensor) -> MeanSquares:
     """Return the factors that hold a gradient (E, S) too.
 
     Args:
-        factors: Factors before.
+        factors: MeanSquares before.
         gradient: Gradient, (E, S).
         decays: Decays, (K,).
     """
     squares = gradient[:, None].square() + 1e-30
     axes = axes_of(squares)
     if axes is None:
-        return Factors(_mixed(factors.rows, squares, decays), factors.columns)
+        return MeanSquares(_mixed(factors.rows, squares, decays), factors.columns)
     second, longest = axes
-    return Factors(
+    return MeanSquares(
         _mixed(factors.rows, squares.mean(longest), decays), _mixed(factors.columns, squares.mean(second), decays)
     )
 
 
-def spread(factors: Factors, like: Tensor) -> tuple[Tensor, Tensor]:
+def spread(factors: MeanSquares, like: Tensor) -> tuple[Tensor, Tensor]:
     """Return the means of the rows and of the columns at every coordinate, (E, K, S) each, for a tensor (E, S)."""
     axes = axes_of(like[:, None])
     if axes is None:
@@ -72,7 +72,7 @@ def spread(factors: Factors, like: Tensor) -> tuple[Tensor, Tensor]:
     return factors.rows.unsqueeze(longest).expand(shape), factors.columns.unsqueeze(second).expand(shape)
 
 
-def whitening(factors: Factors, like: Tensor) -> Tensor:
+def whitening(factors: MeanSquares, like: Tensor) -> Tensor:
     """Return what gradients are multiplied by, 1 / √v̂ of the factored second moments, (E, K, S)."""
     axes = axes_of(like[:, None])
     if axes is None:

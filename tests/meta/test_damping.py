@@ -15,6 +15,7 @@ from l2l_cli.learners.descent import Descent
 from l2l_cli.learners.in_weights import LSTM
 from l2l_cli.learners.learned_init import LearnedInit
 from l2l_cli.meta.backprop import Backprop
+from l2l_cli.meta.evolution import PersistentES
 from l2l_cli.meta.horizon import LogUniform
 from l2l_cli.meta.loss import LastStep, Trajectory
 from l2l_cli.optimizers.base import FirstOrder
@@ -216,7 +217,7 @@ def test_what_is_not_finite_is_cut_off():
 
 def test_of_a_long_episode_one_window_is_taken_and_the_way_there_is_walked(double):
     learner = LEARNERS["tensorwise_mixture"](TASKS["quadratic"]())
-    estimator = Backprop(2, window=3, horizon=LogUniform(12, 12), one_window=True)
+    estimator = Backprop(2, window=3, horizon=LogUniform(12, 12, one_window=True))
     progress, starts = estimator.init(learner, 0), []
     for draw in range(40):
         progress = estimator.resume(learner, progress, 0.0)
@@ -238,5 +239,11 @@ def test_of_a_long_episode_one_window_is_taken_and_the_way_there_is_walked(doubl
 
 def test_a_short_episode_is_its_one_window(double):
     learner = LEARNERS["coordinatewise_lstm"](TASKS["b14"]())
-    one, whole = (estimate(learner, window=12, one_window=flag).grad for flag in (True, False))
+    horizons = [LogUniform(12, 12, one_window=flag) for flag in (True, False)]
+    one, whole = (estimate(learner, window=12, horizon=horizon).grad for horizon in horizons)
     assert_same(one, whole)
+
+
+def test_estimators_that_take_all_windows_refuse_to_take_one():
+    with pytest.raises(ValueError, match=r"PersistentES takes all windows .*one_window=false"):
+        PersistentES(horizon=LogUniform(one_window=True))
