@@ -5,7 +5,6 @@ Names: c → ``_coefficients``; m̂ → momenta; v̂ → second moments; r → t
 
 from __future__ import annotations
 
-import math
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -14,8 +13,11 @@ from torch import Tensor, nn
 from l2l_cli.core.random import generator, uniform
 from l2l_cli.core.types import Params
 from l2l_cli.core.vectors import stacked, unstacked
+from l2l_cli.kernels.mixture_passes import Decays, MixturePasses
+from l2l_cli.kernels.paths import EVERY_PATH, Paths
 from l2l_cli.models.point import Point
-from l2l_cli.optimizers.base import Optimizer, positive
+from l2l_cli.optimizers.base import Optimizer
+from l2l_cli.optimizers.tensor_sight import REMAINING, SEEN, clock, losses_after, sight, statistics_of
 from l2l_cli.optimizers.tensor_traits import Traits, means, traits_of
 
 Directions = Literal["all", "own", "tensor", "adam"]
@@ -23,20 +25,17 @@ Directions = Literal["all", "own", "tensor", "adam"]
 DECAYS, SQUARE = (0.9, 0.98), 0.98
 """Decays of the two momenta, and of the second moments."""
 
-FAST, SLOW = 0.8, 0.95
-"""Decays of two means of the loss, whose ratio is its slope."""
+START = 0.03
+"""Rate of the rule before meta-training, which then is close to Adam."""
 
-SEEN, MIXED = 20, 6
-"""Numbers that the network sees of a tensor, and directions that it mixes."""
+MIXED = 6
+"""Directions that are mixed."""
 
-LARGEST = 1e18
-"""Size to which gradients are cut: the square of a larger one is no float32."""
+LARGEST = 1e15
+"""Size to which gradients are cut: sums of the squares of larger ones are no float32."""
 
 TINY = 1e-30
 """Number that is added to second moments, whose root is to have a derivative at 0."""
-
-BOUND = 4.0
-"""Size to which what the network sees is cut, so that it is never far from what it was trained on."""
 
 RATES = (-12.0, 6.0)
 """Least and largest logarithm of the learned factor on the rate."""
@@ -74,7 +73,6 @@ class TensorwiseMixture(Optimizer[MixtureMemory]):
 
     Args:
         hidden: Units of each of the network's two layers.
-        start: Rate of the rule before meta-training, which then is close to Adam.
         blind: Whether it is not told how many steps an episode has.  If it is told, it starts with a rate that falls to
             zero as the root of what is left.
         directions: Directions that are mixed: "all" six, the three in units of each coordinate's "own" root mean
@@ -83,6 +81,7 @@ class TensorwiseMixture(Optimizer[MixtureMemory]):
         through_statistics: Whether meta-gradients flow through what the network sees.  If not, it counts as data, and
             the derivative is not that of finite differences.
         initial_seed: Seed of the initial weights.
+        paths: Paths that steps without derivatives may take.
 
     Raises:
         ValueError: An argument is out of range.
@@ -91,21 +90,22 @@ class TensorwiseMixture(Optimizer[MixtureMemory]):
     def __init__(
         self,
         hidden: int = 16,
-        start: float = 0.03,
         blind: bool = False,
         directions: Directions = "all",
         skip: bool = True,
         through_statistics: bool = False,
         initial_seed: int = 0,
+        *,
+        paths: Paths = EVERY_PATH,
     ) -> None:
         super().__init__()
         if hidden < 1:
             raise ValueError(f"hidden must be at least 1, not {hidden}")
         if directions not in get_args(Directions):
             raise ValueError(f"directions must be one of {', '.join(get_args(Directions))}, not {directions!r}")
-        positive(start=start)
-        self.start, self.blind, self.directions = start, blind, directions
+        self.blind, self.directions = blind, directions
         self.through_statistics = through_statistics
+        self._compiled, self._passes = paths.compiled, MixturePasses()
         self.layers = nn.ModuleList([nn.Linear(SEEN, hidden), nn.Linear(hidden, hidden)])
         self.head = nn.Linear(hidden, 1 + MIXED)
         self.skip = nn.Linear(SEEN, 1 + MIXED, bias=False) if skip else None
@@ -123,7 +123,7 @@ class TensorwiseMixture(Optimizer[MixtureMemory]):
         if self.skip is not None:
             self.skip.weight.zero_()
             if not self.blind:
-                self.skip.weight[0, _REMAINING] = 0.5
+                self.skip.weight[0, REMAINING] = 0.5
 
     @property
     def is_told(self) -> bool:
@@ -146,6 +146,8 @@ class TensorwiseMixture(Optimizer[MixtureMemory]):
     def step(self, point: Point, memory: MixtureMemory) -> tuple[Params, MixtureMemory]:
         """Move along the mixture of each tensor."""
         traits, dtype = traits_of(point.params), self.head.weight.dtype
+        if self._takes_kernels(next(iter(point.params.values()))):
+            return self._step_compiled(point, memory)
         gradient = stacked(point.grad).to(dtype).clamp(-LARGEST, LARGEST)
         theta, memory = stacked(point.params), self._remember(memory, gradient, point.loss.to(dtype))
         steps = memory.steps.item()
@@ -154,7 +156,7 @@ class TensorwiseMixture(Optimizer[MixtureMemory]):
         second = memory.second / (1.0 - SQUARE**steps) + TINY
         inverse = _inverse_root(second)
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.through_statistics):
-            seen = self._seen(traits, momenta * inverse[:, None], theta.to(dtype), memory)
+            seen = self._seen(traits, statistics_of(traits, momenta * inverse[:, None], theta.to(dtype)), memory)
         mixture = self._coefficients(seen)
         per_tensor = mixture[..., 3:] * _inverse_root(means(second, traits.sizes))[..., None]
         weights = torch.stack([mixture[..., :3], per_tensor], 2)  # (E, K, 2, 3)
@@ -163,61 +165,41 @@ class TensorwiseMixture(Optimizer[MixtureMemory]):
         moved = theta - (own * inverse + shared).to(theta.dtype)
         return unstacked(moved, point.params), memory
 
+    def _takes_kernels(self, value: Tensor) -> bool:
+        """Whether kernels make a step: without derivatives, on a CPU, of parameters in φ's type."""
+        known = value.device.type == "cpu" and value.dtype == self.head.weight.dtype
+        return self._compiled and known and not torch.is_grad_enabled()
+
+    def _step_compiled(self, point: Point, memory: MixtureMemory) -> tuple[Params, MixtureMemory]:
+        """Do what ``step`` does in two passes over the coordinates."""
+        traits, passes, steps = traits_of(point.params), self._passes, memory.steps.item() + 1
+        gradient, theta = _side_by_side(point.grad), _side_by_side(point.params).detach()
+        corrections = [1.0 / (1.0 - decay**steps) for decay in (*DECAYS, SQUARE)]
+        numbers = Decays(DECAYS, SQUARE, corrections, TINY, LARGEST)
+        after = passes.remember(traits.sizes, gradient, theta, memory.momenta, memory.second, numbers)
+        losses = losses_after(memory.losses, point.loss.detach().to(theta.dtype))
+        memory = MixtureMemory(after.momenta, after.second, losses, memory.steps + 1, memory.horizon)
+        mixture = self._coefficients(self._seen(traits, after.means[:, :5], memory))
+        per_tensor = mixture[..., 3:] * _inverse_root(after.means[:, 5])[..., None]
+        weights = torch.cat([mixture[..., :3], per_tensor], 2)
+        moved = passes.move(traits.sizes, gradient, theta, after, weights, numbers)
+        return unstacked(moved, point.params), memory
+
     def _remember(self, memory: MixtureMemory, gradient: Tensor, loss: Tensor) -> MixtureMemory:
         """Return the memory that holds this gradient (E, P) and loss (E,) too."""
         decays = gradient.new_tensor(DECAYS)[:, None]
-        if not self.through_statistics:
-            loss = loss.detach()
-        before = memory.losses
-        # A hidden target's loss is 0, and says nothing; nor does one that is not finite.
-        shown, none_yet = ((loss != 0) & loss.isfinite())[:, None], (before[:, 2:] == 0)
-        kept = loss.new_tensor([FAST, SLOW, 1.0])
-        later = kept * before + (1.0 - kept) * loss[:, None]
-        losses = torch.where(shown, torch.where(none_yet, loss[:, None], later), before)
         return MixtureMemory(
             decays * memory.momenta + (1.0 - decays) * gradient[:, None],
             SQUARE * memory.second + (1.0 - SQUARE) * gradient.square(),
-            losses,
+            losses_after(memory.losses, loss if self.through_statistics else loss.detach()),
             memory.steps + 1,
             memory.horizon,
         )
 
-    def _seen(self, traits: Traits, own: Tensor, theta: Tensor, memory: MixtureMemory) -> Tensor:
-        """Return what the network sees of each tensor, (E, K, SEEN).
-
-        Args:
-            traits: What is known of the tensors.
-            own: Gradient and momenta in units of their own root mean square, (E, 3, P).
-            theta: Parameters, (E, P).
-            memory: Memory that holds this step.
-        """
-        products = torch.stack([*own.square().unbind(1), own[:, 0] * own[:, 2], theta.square()], 1)
-        power, agreement, size = torch.split(means(products, traits.sizes), [3, 1, 1], 1)
-        noise = power[:, 1:].clamp(min=1e-5).log() / 4.0 + 0.5
-        cosine = agreement[:, 0] / (power[:, 0] * power[:, 2]).clamp(min=1e-12).sqrt()
-        fast, slow, first = memory.losses.unbind(1)
-        course = torch.stack([_log_ratio(fast, first) / 2.0 + 0.4, 3.0 * _log_ratio(fast, slow)], 1)
-        clock = own.new_tensor(self._clock(memory.steps.item(), memory.horizon.item()))
-        every = torch.cat([noise[:, 1].mean(1, keepdim=True), course, clock.expand(len(own), -1)], 1)
-        each = torch.stack([*noise.unbind(1), cosine, (size[:, 0] + 1e-8).sqrt().log() / 4.0 + 0.5], 2)
-        known = traits.known.to(own).expand(len(own), -1, -1)
-        together = every[:, None].expand(-1, len(traits.sizes), -1)
-        return torch.cat([known, each, together], 2).clamp(-BOUND, BOUND)
-
-    def _clock(self, step: float, horizon: float) -> list[float]:
-        """Return what the network sees of the time at a step, counted from 1."""
-        told = horizon > 0 and not self.blind
-        done = min(1.0, (step - 1) / horizon) if told else 0.0
-        return [
-            math.tanh(step / 10),
-            math.tanh(step / 30) - 0.5,
-            math.tanh(step / 100) - 0.3,
-            math.tanh(step / 300),
-            math.log(step) / 4 - 0.7,
-            done,
-            math.log(horizon / 100) / 3 if told else 0.0,
-            math.log(1.03 - done) / 3,
-        ]
+    def _seen(self, traits: Traits, statistics: Tensor, memory: MixtureMemory) -> Tensor:
+        """Return what the network sees of each tensor, (E, K, SEEN), by a memory that holds this step."""
+        step, horizon = memory.steps.item(), 0.0 if self.blind else memory.horizon.item()
+        return sight(traits, statistics, memory.losses, clock(step, horizon))
 
     def _coefficients(self, seen: Tensor) -> Tensor:
         """Return the coefficients of the six directions of each tensor, (E, K, 6)."""
@@ -227,14 +209,11 @@ class TensorwiseMixture(Optimizer[MixtureMemory]):
         answer = self.head(inner)
         if self.skip is not None:
             answer = answer + self.skip(seen)
-        rate = self.start * (3.0 * answer[..., :1]).clamp(*RATES).exp()
+        rate = START * (3.0 * answer[..., :1]).clamp(*RATES).exp()
         base, mask = (answer.new_tensor(row) for row in _MIXED[self.directions])
         mixed: Tensor = rate * mask * (base + answer[..., 1:])
         return mixed
 
-
-_REMAINING = SEEN - 1
-"""Place of the logarithm of what is left among what the network sees."""
 
 _MIXED: dict[str, tuple[list[float], list[float]]] = {
     "all": ([0, 1, 0, 0, 0, 0], [1, 1, 1, 1, 1, 1]),
@@ -245,13 +224,14 @@ _MIXED: dict[str, tuple[list[float], list[float]]] = {
 """Coefficients to which the network's are added, and the mask of those that count, by ``directions``."""
 
 
+def _side_by_side(params: Params) -> Tensor:
+    """Return ``stacked``, without a copy of what is one tensor."""
+    if len(params) > 1:
+        return stacked(params)
+    value = next(iter(params.values()))
+    return value.reshape(len(value), -1)
+
+
 def _inverse_root(value: Tensor) -> Tensor:
     """Return 1 / √value.  In two steps: the derivative of ``rsqrt`` takes value^(−3/2), which is no float32 at TINY."""
     return value.sqrt().reciprocal()
-
-
-def _log_ratio(one: Tensor, other: Tensor) -> Tensor:
-    """Return log(one / other) within the bounds of what may be seen; 0 where there is nothing yet to divide by."""
-    nothing = other == 0
-    ratio = torch.where(nothing, 1.0, one / torch.where(nothing, 1.0, other))
-    return ratio.clamp(1e-6, 1e6).log()

@@ -86,8 +86,8 @@ def test_it_has_some_nine_hundred_weights_and_three_numbers_a_coordinate():
 
 
 def test_untrained_and_blind_it_is_near_adam(double):
-    """With an untrained network it takes Adam's direction with its own decays, at about the rate ``start``."""
-    rule, adam = TensorwiseMixture(blind=True, start=0.03), Adam(lr=0.03, beta1=0.9, beta2=0.98)
+    """With an untrained network it takes Adam's direction with its own decays, at the rate START."""
+    rule, adam = TensorwiseMixture(blind=True), Adam(lr=0.03, beta1=0.9, beta2=0.98)
     with torch.no_grad():
         rule.head.weight.zero_()
     grads, params = noise(5), start()
@@ -101,7 +101,7 @@ def test_untrained_and_blind_it_is_near_adam(double):
 
 
 def test_told_and_untrained_its_rate_falls_as_the_root_of_what_is_left(double):
-    rule = TensorwiseMixture(start=0.03)
+    rule = TensorwiseMixture()
     with torch.no_grad():
         rule.head.weight.zero_()
     steady = [noise(1)[0]] * 50
@@ -195,7 +195,7 @@ def test_it_learns_what_hides_targets_and_what_goes_on_beyond_the_horizon():
     assert torch.isfinite(losses).all()
 
 
-@pytest.mark.parametrize("options", [{"hidden": 0}, {"start": 0.0}, {"directions": "north"}])
+@pytest.mark.parametrize("options", [{"hidden": 0}, {"directions": "north"}])
 def test_arguments_out_of_range_are_refused_by_name(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         TensorwiseMixture(**options)
