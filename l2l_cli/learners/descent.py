@@ -153,13 +153,11 @@ class Descent(Learner[DescentState]):
     def _compiled_on(self, task: Task) -> Unroll[Any] | Path:
         if self.schedule != "constant":
             return Path(why_not=f"the learning rate follows schedule={self.schedule}, which no compiled path knows")
-        if self.limit is not None:
-            return Path(
-                why_not=f"gradient.limit={self.limit:g} bounds derivatives at each step, which kernels carry whole"
-            )
         divided = isinstance(task.model, Replicated)
         return self.rule.compiled(
-            Fitting(task.model, task.loss, self.second_order, task.spec.hides, divided, self.visited, self.paths)
+            Fitting(
+                task.model, task.loss, self.second_order, task.spec.hides, divided, self.visited, self.paths, self.limit
+            )
         )
 
     def step(self, state: DescentState, batch: Batch) -> tuple[DescentState, Tensor]:
