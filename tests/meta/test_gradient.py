@@ -28,7 +28,7 @@ from tests.cases import CUT, LEARNED, LEARNERS, PAIRS, TASKS, on_path, pair_of
 
 # Finite differences of second order meet the kinks of a convolutional network's ReLUs.
 KINKED = [("digits-convnet", "learned_init")]
-# Gradients of biases before a normalisation are rounding errors, which this rule takes in their own units as all others.
+# Gradients of biases before a normalisation are rounding errors, which this rule takes in their own units too.
 NOISY = [("digits-convnet", "tensorwise_mixture")]
 EXACT = [pair for pair in PAIRS if pair[1] in LEARNED and pair[1] not in CUT and pair not in KINKED + NOISY]
 
