@@ -14,7 +14,8 @@ class Horizon(ABC):
     Attributes:
         one_window: Whether an episode that is longer than a window gives one of its windows alone, half of the times
             the last and otherwise any, up to which it is walked through without derivatives.  Long episodes then have
-            no more of the updates than short ones, and updates that follow each other are not alike.
+            no more of the updates than short ones, and updates that follow each other are not alike.  A rule that has
+            diverged on its way is seldom shown the steps where that began, and may never find back.
     """
 
     one_window: bool = False
