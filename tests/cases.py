@@ -92,15 +92,19 @@ TASKS: dict[str, Callable[[], Task]] = {
 
 
 def weights_in_cell(**changes: Any) -> Callable[[Task], Learner[Any]]:
-    """With gates that are half open, so that everything matters, and no ReLU unit exactly at its kink."""
+    """With gates that are half open, so that everything matters."""
     small = {"hidden": [4, 3], "forget_bias": 1.0, "input_bias": 0.0, "gate_scale": 2.0}
-    make = learner_of("weights_in_cell", **small, **changes)
+    return off_kinks(learner_of("weights_in_cell", **small, **changes))
+
+
+def off_kinks(make: Callable[[Task], Learner[Any]]) -> Callable[[Task], Learner[Any]]:
+    """With no ReLU unit exactly at its kink."""
 
     def made(task: Task) -> Learner[Any]:
         learner = make(task)
         with torch.no_grad():
             for name, value in learner.named_parameters():
-                value += 0.2 * (name.startswith("layers") and name.endswith("bias"))
+                value += 0.2 * (name.removeprefix("rule.").startswith("layers") and name.endswith("bias"))
         return learner
 
     return made
@@ -135,6 +139,7 @@ LEARNERS: dict[str, Callable[[Task], Learner[Any]]] = {
     "coordinatewise_lstm-per-type": lambda task: Descent(
         task, PerType(CoordinatewiseLSTM(hidden=2), CoordinatewiseLSTM(hidden=3, preprocess=ClippedLogAndSign()))
     ),
+    "adafac_mlp": off_kinks(learner_of("adafac_mlp")),
     "mlhf": learner_of("mlhf", **{"rule.kinds": list(KINDS)}),
     "mlhf-log": lambda task: Descent(
         task, MLHF(0.3, iterations=1, kinds=KINDS, hidden=2, preprocess=LogAndSign(), preconditioner="jacobi")

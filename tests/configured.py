@@ -49,6 +49,8 @@ LEARNER_SIZES: dict[str, dict[str, Any]] = {
     "coordinatewise_lstm_per_type": {"rule.conv.hidden": 2, "rule.fc.hidden": 3},
     **{rule: {"rule.lr": 0.1} for rule in ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw")},
     **{rule: {"options.lr": 0.1} for rule in ("torch_optim", "muon", "soap", "lion", "schedule_free")},
+    "tensorwise_mixture": {"rule.hidden": 3, "rule.through_statistics": True},
+    "adafac_mlp": {"rule.step_scale": 0.1},
     "lbfgs": {"rule.history": 3},
     "mlhf": {"rule.iterations": 2},
     "hessian_free": {"rule.iterations": 2},

@@ -48,14 +48,20 @@ class Line(NamedTuple):
     """One problem of a grid.
 
     Attributes:
-        run: The run at the longest horizon; the shorter ones are its beginning, for its learner is the same.
+        runs: The run at each horizon: the same unit at the longest one, of which the shorter ones are the beginning, or
+            one for each if its learner is told how long it has.
         horizons: Number of steps by multiple of the problem's own.
         rivals: Rivals at each horizon.
     """
 
-    run: Unit
+    runs: dict[float, Unit]
     horizons: dict[float, int]
     rivals: dict[float, list[Unit]]
+
+    @property
+    def own(self) -> list[Unit]:
+        """The units of the run, each once."""
+        return list({unit.name: unit for unit in self.runs.values()}.values())
 
 
 class Grid(NamedTuple):
@@ -74,7 +80,7 @@ class Grid(NamedTuple):
     @property
     def units(self) -> list[Unit]:
         """Everything that is computed as a whole."""
-        return [unit for line in self.lines for unit in (line.run, *chain(*line.rivals.values()))]
+        return [unit for line in self.lines for unit in (*line.own, *chain(*line.rivals.values()))]
 
 
 def plan(
@@ -95,9 +101,11 @@ def plan(
         base = Problem(name, task, evaluation.steps or task.horizon, plan_of(settings), identity)
         horizons = {stretch: max(1, round(base.steps * stretch)) for stretch in evaluation.stretch}
         contender = learned_contender(str(settings.choices["learner"]), learner, saved)
-        longest = Unit(contender, base._replace(steps=max(horizons.values())))
+        # A part of a long episode serves for a short one, unless it is told how long it is.
+        longest = {stretch: steps if learner.is_told else max(horizons.values()) for stretch, steps in horizons.items()}
+        runs = {stretch: Unit(contender, base._replace(steps=steps)) for stretch, steps in longest.items()}
         tuned = {stretch: units_of(rivals, [base._replace(steps=steps)]) for stretch, steps in horizons.items()}
-        lines.append(Line(longest, horizons, tuned))
+        lines.append(Line(runs, horizons, tuned))
     return Grid(settings, parent, lines)
 
 
@@ -150,11 +158,14 @@ def _play(grid: Grid, folder: RunFolder, store: Store) -> Iterator[Comparison]:
         return Cell(standing, stretch)
 
     total = sum(1 + len(group) for line in grid.lines for group in line.rivals.values())
+    played: dict[str, Standing] = {}
     with Reporter("evaluate", total, unit="cells") as reporter:
         for line in grid.lines:
-            longest, name = line.run.play(store), line.run.problem.name
             for stretch, group in line.rivals.items():
-                one = cell(longest.cut(line.horizons[stretch]), stretch)
+                run, name = line.runs[stretch], line.runs[stretch].problem.name
+                if run.name not in played:
+                    played[run.name] = run.play(store)
+                one = cell(played[run.name].cut(line.horizons[stretch]), stretch)
                 reporter.advance(f"{name} ×{stretch:g}: loss {one.mean.value:.4g}")
                 tuned = []
                 for rival in group:

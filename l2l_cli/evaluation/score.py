@@ -189,7 +189,7 @@ def _score_chunk(
     walks = []
     for learner in learners:
         with Draws(seed, phase) as draws:
-            state = init_part(learner, episodes, generator(seed, "learner", phase), ranks)
+            state = init_part(learner.told(steps), episodes, generator(seed, "learner", phase), ranks)
         walks.append(_Walk(learner, state, draws))
     window = max(1, min(WINDOW, NUMBERS // (episodes * task.spec.examples * math.prod(task.spec.inputs))))
     follow = len(walks) == 1 and learners[0].follows and window < min(WINDOW, steps)

@@ -11,6 +11,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from l2l_cli.core.episodes import Pieces
+from l2l_cli.core.errors import UsageError
 from l2l_cli.core.types import Batch, Batches, Params
 from l2l_cli.kernels.paths import EVERY_PATH, REFERENCE, Path, Paths
 from l2l_cli.tasks.base import Task
@@ -104,6 +105,44 @@ class Learner(nn.Module, ABC, Generic[State]):
     def pieces(self) -> Pieces:
         """Pieces of the axes of a state that hold the episodes in several: no others need to be known."""
         return {}
+
+    @property
+    def is_told(self) -> bool:
+        """Whether it plans for the end of an episode, so that the beginning of a long one is no short one."""
+        return False
+
+    def told(self, steps: int) -> Self:
+        """Return this learner on episodes of so many steps, which ``init`` takes note of if it matters to it."""
+        del steps
+        return self
+
+    def with_second_order(self, rho: float) -> Self:
+        """Return this learner, in whose meta-gradients the derivative of its inner gradient counts ``rho``.
+
+        Both share φ.  With 0 the gradient is stopped; with 1 meta-gradients are exact.
+
+        Raises:
+            UsageError: The learner descends no gradient.
+        """
+        del rho
+        raise UsageError(
+            f"gradient.rho damps the derivative of the gradients that a learner descends, and {type(self).__name__} "
+            "descends none; use gradient.rho=null"
+        )
+
+    def with_limit(self, limit: float) -> Self:
+        """Return this learner, through whose parameters θ no episode's derivative is longer than ``limit``.
+
+        Both share φ.
+
+        Raises:
+            UsageError: The learner moves no parameters.
+        """
+        del limit
+        raise UsageError(
+            f"gradient.limit bounds derivatives in the parameters that an update rule moves, and {type(self).__name__} "
+            "is no update rule; use gradient.limit=null"
+        )
 
     def on(self, task: Task) -> Self:
         """Return this learner on another task whose answers have the same shape; both share φ."""

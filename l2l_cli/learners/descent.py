@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Generator, Tensor
 
+from l2l_cli.autodiff.damping import limited
 from l2l_cli.core.episodes import Pieces
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Batch, Batches, Params
@@ -75,6 +77,8 @@ class Descent(Learner[DescentState]):
             raise ValueError(f"visited must be a share in (0, 1] or null, not {visited}")
         check(rule, schedule)
         self.rule, self.second_order, self.visited = rule, second_order, visited
+        self.rho = 1.0
+        self.limit: float | None = None
         self.schedule, self.episode_steps = schedule, episode_steps
         self._compiled = self._compiled_on(task)
 
@@ -90,7 +94,7 @@ class Descent(Learner[DescentState]):
     def init(self, episodes: int, rng: Generator) -> DescentState:
         """Draw θ_0 for each episode."""
         params = self.task.model.init(episodes, rng)
-        memory = self.rule.init(params)
+        memory = self.rule.begin(params, self.episode_steps or self.task.horizon)
         if self.schedule != "constant":  # counted on the CPU, where to read it waits for no GPU
             memory = Timed(memory, torch.zeros((), dtype=torch.int64, device="cpu"))
         return DescentState(params, memory)
@@ -110,6 +114,36 @@ class Descent(Learner[DescentState]):
         place = "memory" if self.schedule == "constant" else "memory.memory"
         return {f"{place}{name}": sizes for name, sizes in self.rule.pieces(one).items()}
 
+    @property
+    def is_told(self) -> bool:
+        """Whether the rule plans for the end of an episode."""
+        return self.rule.is_told
+
+    def told(self, steps: int) -> Self:
+        """Return a rule that plans for so many steps.  A schedule ends where it was built to end."""
+        if not self.rule.is_told or steps == self.episode_steps:
+            return self
+        twin = copy.copy(self)
+        twin.episode_steps = steps
+        return twin
+
+    def with_second_order(self, rho: float) -> Self:
+        """Return this rule shown gradients whose derivative counts ``rho``; with "ggn", that of Gauss and Newton."""
+        if rho == (self.rho if self.second_order else 0.0):
+            return self
+        twin = copy.copy(self)
+        twin.second_order = (self.second_order or True) if rho else False
+        twin.rho = rho
+        twin._compiled = twin._compiled_on(self.task)
+        return twin
+
+    def with_limit(self, limit: float) -> Self:
+        """Return this rule, through whose parameters no episode's derivative is longer than ``limit``."""
+        twin = copy.copy(self)
+        twin.limit = limit
+        twin._compiled = twin._compiled_on(self.task)
+        return twin
+
     def on(self, task: Task) -> Self:
         """Return this rule on another task's model, of whatever size."""
         twin = super().on(task)
@@ -121,7 +155,9 @@ class Descent(Learner[DescentState]):
             return Path(why_not=f"the learning rate follows schedule={self.schedule}, which no compiled path knows")
         divided = isinstance(task.model, Replicated)
         return self.rule.compiled(
-            Fitting(task.model, task.loss, self.second_order, task.spec.hides, divided, self.visited, self.paths)
+            Fitting(
+                task.model, task.loss, self.second_order, task.spec.hides, divided, self.visited, self.paths, self.limit
+            )
         )
 
     def step(self, state: DescentState, batch: Batch) -> tuple[DescentState, Tensor]:
@@ -130,7 +166,9 @@ class Descent(Learner[DescentState]):
             stepped = self._compiled.step(*state, batch)
             if stepped is not None:
                 return DescentState(*stepped[0]), stepped[1]
-        point = Point(self.task.model, self.task.loss, state.params, batch, self.second_order, self.task.curvature)
+        task, order = self.task, self.second_order
+        params = limited(state.params, self.limit)
+        point = Point(task.model, task.loss, params, batch, order, task.curvature, self.rho)
         params, memory = self._moved(point, state.memory)
         if batch.shown is not None:
             params = {name: choose(batch.shown, value, point.params[name]) for name, value in params.items()}

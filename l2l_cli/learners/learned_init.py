@@ -5,6 +5,7 @@ Names: θ_0 → ``start``; α → exp(``log_rates``).
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Literal, NamedTuple, Self
 
@@ -69,13 +70,22 @@ class LearnedInit(Learner[Adapted]):
             self.register_buffer("log_rates", log_rates, persistent=False)
         else:
             self.log_rates = nn.Parameter(log_rates)
-        self.second_order = second_order
+        self.second_order, self.rho = second_order, 1.0
         self._adaptation = Adaptation(task, second_order)
 
     def init(self, episodes: int, rng: Generator) -> Adapted:
         """Start from θ_0, which is the same for all."""
         del rng
         return Adapted(self.start.new_zeros(episodes, self.start.numel()))
+
+    def with_second_order(self, rho: float) -> Self:
+        """Return this learner with gradients whose derivative counts ``rho``: between 0 and 1 on the reference path."""
+        if rho == (self.rho if self.second_order else 0.0):
+            return self
+        twin = copy.copy(self)
+        twin.second_order, twin.rho = rho > 0, rho
+        twin._adaptation = Adaptation(self.task, twin.second_order)
+        return twin
 
     def on(self, task: Task) -> Self:
         """Return this learner on another task with a model of the same shapes.
@@ -95,7 +105,7 @@ class LearnedInit(Learner[Adapted]):
     def step(self, state: Adapted, batch: Batch) -> tuple[Adapted, Tensor]:
         """Answer with θ_t, then descend."""
         model = self.task.model
-        point = Point(model, self.task.loss, self._params(state), batch, self.second_order)
+        point = Point(model, self.task.loss, self._params(state), batch, self.second_order, rho=self.rho)
         after = state.displacement - self.log_rates.exp() * stacked(point.grad)
         return Adapted(after), point.outputs if torch.is_grad_enabled() else point.outputs.detach()
 
@@ -110,6 +120,10 @@ class LearnedInit(Learner[Adapted]):
     @property
     def path(self) -> Path:
         """The recorded path, which knows the Hessian products that back-propagation needs."""
+        if self.paths.compiled and self.rho not in (0.0, 1.0):
+            return Path(
+                why_not=f"gradient.rho={self.rho:g} damps the Hessian products, which the recorded path has whole"
+            )
         return RECORDED if self.paths.compiled else REFERENCE
 
     def predict(self, state: Adapted, inputs: Tensor) -> Tensor:

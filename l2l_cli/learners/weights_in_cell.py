@@ -6,6 +6,7 @@ Source: Bosc 2016, §2.  Names: θ_t → ``CellState.params``; the paper's separ
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from itertools import pairwise
@@ -85,6 +86,7 @@ class WeightsInCell(Learner[CellState]):
         super().__init__(task, paths=paths)
         _check(task, hidden, order, after_separator, rank, sees)
         self.order, self.after_separator, self.rank, self.sees = order, after_separator, rank, sees
+        self.rho = 1.0
         inputs = math.prod(task.spec.inputs)
         self._width = inputs + math.prod(task.spec.targets) + _answers(task) + 1
         widths = [self._width + (inputs if order == "hochreiter" else 0), *hidden]
@@ -234,8 +236,17 @@ class WeightsInCell(Learner[CellState]):
             example[:, :inputs].reshape(-1, 1, *spec.inputs),
             example[:, inputs : inputs + targets].reshape(-1, 1, *spec.targets),
         )
-        point = Point(self.task.model, self.task.loss, self.named(theta), batch, second_order=True)
+        order = self.rho > 0
+        point = Point(self.task.model, self.task.loss, self.named(theta), batch, second_order=order, rho=self.rho)
         return stacked(point.grad) * example[:, -1:]
+
+    def with_second_order(self, rho: float) -> Self:
+        """Return this learner, whose gates see gradients whose derivative counts ``rho``."""
+        if self.sees != "gradient":
+            return super().with_second_order(rho)
+        twin = copy.copy(self)
+        twin.rho = rho
+        return twin
 
 
 def _check(task: Task, hidden: Sequence[int], order: str, after_separator: str, rank: int | None, sees: str) -> None:

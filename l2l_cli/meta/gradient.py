@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from l2l_cli.core.episodes import Axes, episode_axes
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import derive, generator
 from l2l_cli.core.types import Batches, Params, Phase
+from l2l_cli.kernels.paths import Path
 from l2l_cli.learners.base import Learner, phi_of
 from l2l_cli.learners.division import init_part, sample_part
 from l2l_cli.meta.horizon import Full, Horizon
@@ -99,16 +100,22 @@ class Estimator(ABC):
 
     Attributes:
         work: Cost of an estimate in back-propagations of the same window, for the time left.
+        takes_one_window: Whether it can take one window alone of each episode; see ``LogUniform``.
         ranks: Ranks that the episodes are divided over, of which this one estimates its own part; None is all.
     """
 
     work: float = 1.0
+    takes_one_window: ClassVar[bool] = False
 
     def __init__(self, episodes: int, window: int | None, horizon: Horizon | None) -> None:
         if episodes < 1 or (window is not None and window < 1):
             raise ValueError(f"episodes and window must be at least 1, not {episodes} and {window}")
         self.episodes, self.window = episodes, window
         self.horizon = horizon if horizon is not None else Full()
+        if self.horizon.one_window and not self.takes_one_window:
+            raise ValueError(
+                f"{type(self).__name__} takes all windows of an episode; use gradient.horizon.one_window=false"
+            )
         self.ranks: Ranks | None = None
         self._drawn: tuple[tuple[int, int], Episode] | None = None
         self._learners: dict[Task, Learner[Any]] = {}
@@ -118,6 +125,10 @@ class Estimator(ABC):
         del seeds
         steps = min(self.window or learner.task.horizon, learner.task.horizon)
         return PASSES * self.work * steps * learner.step_seconds(self.episodes)
+
+    def path_of(self, learner: Learner[Any]) -> Path:
+        """Return the path that the learner takes in estimates."""
+        return learner.path
 
     @abstractmethod
     def estimate(self, learner: Learner[Any], progress: Progress, done: float) -> tuple[Progress, Estimate]:
@@ -164,7 +175,7 @@ class Estimator(ABC):
         """Begin the ``draw``-th E episodes of a seed."""
         learner = self.on_draw(learner, seed, draw)
         horizon = self.horizon.draw(done, learner.task.horizon, generator(seed, "horizon", draw))
-        state = init_part(learner, self.episodes, generator(seed, "learner", draw), self.ranks)
+        state = init_part(learner.told(horizon), self.episodes, generator(seed, "learner", draw), self.ranks)
         numbers = [torch.tensor(number, device="cpu") for number in (seed, draw, 0, horizon)]
         return Progress(numbers[0], numbers[1], numbers[2], numbers[3], state)
 

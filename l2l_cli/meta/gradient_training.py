@@ -14,6 +14,7 @@ from l2l_cli.core.errors import RunFailed
 from l2l_cli.core.random import derive
 from l2l_cli.core.tree import all_finite
 from l2l_cli.core.vectors import flattened, unflattened
+from l2l_cli.kernels.paths import Path
 from l2l_cli.learners.base import Learner, phi_of
 from l2l_cli.meta.gradient import Estimate, Estimator, set_phi
 from l2l_cli.meta.non_finite import first_non_finite
@@ -55,6 +56,11 @@ class MetaTraining(Training):
         self._memory = optimizer.init({"phi": self._vector})
         self._average = self._vector.clone()
         self._best = self._vector.clone()
+
+    @property
+    def path(self) -> Path:
+        """The path that the estimator leaves to the learner."""
+        return self._estimator.path_of(self.learner)
 
     def finish(self) -> None:
         """Set the learner's φ to the best that validation has seen."""

@@ -9,7 +9,16 @@ from torch import Generator
 
 
 class Horizon(ABC):
-    """A distribution of the number of steps of each new episode."""
+    """A distribution of the number of steps of each new episode.
+
+    Attributes:
+        one_window: Whether an episode that is longer than a window gives one of its windows alone, half of the times
+            the last and otherwise any, up to which it is walked through without derivatives.  Long episodes then have
+            no more of the updates than short ones, and updates that follow each other are not alike.  A rule that has
+            diverged on its way is seldom shown the steps where that began, and may never find back.
+    """
+
+    one_window: bool = False
 
     @abstractmethod
     def draw(self, done: float, longest: int, rng: Generator) -> int:
@@ -29,6 +38,28 @@ class Full(Horizon):
         """Return ``longest``."""
         del done, rng
         return longest
+
+
+class LogUniform(Horizon):
+    """Log-uniformly random lengths, and the task's own for a share of the episodes.
+
+    Args:
+        short: Steps of the shortest episodes.
+        long: Steps of the longest.
+        own: Share of the episodes that have the task's own horizon, in [0, 1].
+        one_window: Whether a long episode gives one window alone; see ``Horizon``.
+    """
+
+    def __init__(self, short: int = 50, long: int = 2000, own: float = 0.0, one_window: bool = False) -> None:
+        if not 1 <= short <= long or not 0 <= own <= 1:
+            raise ValueError(f"random lengths need 1 ≤ short ≤ long and own in [0, 1], not {short}, {long}, {own}")
+        self.short, self.long, self.own, self.one_window = short, long, own, one_window
+
+    def draw(self, done: float, longest: int, rng: Generator) -> int:
+        """Return the steps of an episode."""
+        del done
+        own, share = torch.rand(2, generator=rng, device="cpu").tolist()
+        return longest if own < self.own else round(self.short * (self.long / self.short) ** share)
 
 
 class Curriculum(Horizon):

@@ -51,16 +51,24 @@ class LogTrajectory(MetaLoss):
         rising: Whether a window is weighted by the fraction of the episode that is over at its end (Andrychowicz et
             al. 2016, eq. 3 with w_t rising); a truncated window ignores the later effects of its steps, and that does
             most harm early.
+        end: Weight of the last tenth of a window that ends the episode, in [0, 1]; the rest is that of the whole
+            window.
     """
 
-    def __init__(self, epsilon: float = 1e-3, rising: bool = False) -> None:
+    def __init__(self, epsilon: float = 1e-3, rising: bool = False, end: float = 0.0) -> None:
         positive(epsilon=epsilon)
-        self.epsilon, self.rising = epsilon, rising
+        if not 0 <= end <= 1:
+            raise ValueError(f"end must lie in [0, 1], not {end}")
+        self.epsilon, self.rising, self.end = epsilon, rising, end
 
     def __call__(self, losses: Tensor, reached: float, shown: Tensor | None = None) -> Tensor:
         """Average the logarithms over steps and episodes."""
         del shown
-        return (reached if self.rising else 1.0) * (losses + self.epsilon).log().mean()
+        logs = (losses + self.epsilon).log()
+        value = logs.mean()
+        if self.end and reached >= 1.0:
+            value = (1.0 - self.end) * value + self.end * logs[-max(1, len(logs) // 10) :].mean()
+        return (reached if self.rising else 1.0) * value
 
 
 class LastStep(MetaLoss):

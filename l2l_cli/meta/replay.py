@@ -204,7 +204,8 @@ class Replayed(Estimator, ABC):
             fresh = super().begin(learner, seed, newest, done)
             return fresh._replace(state=replay._replace(state=fresh.state, slots=slots))
         assert isinstance(learner, Descent)
-        state = DescentState(stored.params, learner.rule.init(stored.params))
+        left = int(progress.horizon) - stored.age
+        state = DescentState(stored.params, learner.rule.begin(stored.params, left))
         draw_of, step = (torch.tensor(value, device="cpu") for value in (stored.draw, stored.age))
         return progress._replace(draw=draw_of, step=step, state=replay._replace(state=state, slots=slots))
 

@@ -16,6 +16,7 @@ from l2l_cli.core.stop import STOP
 from l2l_cli.core.tree import flatten, leaves, unflatten
 from l2l_cli.core.types import Params, Phase
 from l2l_cli.evaluation.score import criterion_for, score
+from l2l_cli.kernels.paths import Path
 from l2l_cli.learners.base import Learner, phi_of
 from l2l_cli.meta.gradient import set_phi
 from l2l_cli.meta.plan import MetaPlan
@@ -84,6 +85,11 @@ class Training(ABC):
         self.norm = math.nan
         self._norms = (0.0, 0)  # of the norms of meta-gradients, likewise
         self._first = self.phi()  # a learner is built from its seed, so this is φ_0 also in a run that is resumed
+
+    @property
+    def path(self) -> Path:
+        """The path that updates take."""
+        return self.learner.path
 
     @property
     def kept(self) -> int | None:

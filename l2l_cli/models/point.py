@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
+from l2l_cli.autodiff.damping import damped
 from l2l_cli.autodiff.layer_traces import Fisher, LayerTrace, OutputCurvature, curvature_vectors
 from l2l_cli.autodiff.linearize import Linearization, second_derivatives
 from l2l_cli.core.errors import UsageError
@@ -54,6 +55,7 @@ class Point:
             This is the one place of the project where the gradient is stopped (Andrychowicz et al. 2016, §2:
             ∂∇_t/∂φ = 0 when false).
         curvature: Product with the loss's Hessian in the outputs; None differentiates the loss.
+        rho: Factor on the derivative of ``grad`` in meta-gradients, if they flow through it.
     """
 
     def __init__(
@@ -64,7 +66,9 @@ class Point:
         batch: Batch,
         second_order: SecondOrder = False,
         curvature: OutputCurvature | None = None,
+        rho: float = 1.0,
     ) -> None:
+        self._rho = rho
         self._model = model
         self._loss = loss
         self._curvature = curvature or partial(output_hessian, loss)
@@ -126,7 +130,7 @@ class Point:
             values = tuple(torch.zeros_like(at) if value is None else value for at, value in pairs)
         if self._second_order == "ggn" and self._differentiable:
             values = _GradientWithGGN.apply(self._ggn, *self.params.values(), *values)  # type: ignore[no-untyped-call]
-        return dict(zip(self.params, values, strict=True))
+        return damped(dict(zip(self.params, values, strict=True)), self._rho)
 
     @property
     def unreached(self) -> frozenset[str]:
@@ -250,7 +254,7 @@ class Point:
 
     def at(self, params: Params) -> Point:
         """Return another point of the same surface: other parameters, the same batch."""
-        return Point(self._model, self._loss, params, self._batch, self._second_order, self._curvature)
+        return Point(self._model, self._loss, params, self._batch, self._second_order, self._curvature, self._rho)
 
     def loss_at(self, params: Params) -> Tensor:
         """Return the loss (E,) of other parameters on this point's batch."""

@@ -33,6 +33,16 @@ class Optimizer(nn.Module, ABC, Generic[Memory]):
     def init(self, params: Params) -> Memory:
         """Return the memory before the first step, for parameters (E, ...)."""
 
+    @property
+    def is_told(self) -> bool:
+        """Whether the rule plans for the end of an episode; then ``begin`` notes its length in the memory."""
+        return False
+
+    def begin(self, params: Params, steps: int) -> Memory:
+        """Return the memory before the first of so many steps; ``init``'s, unless the rule plans for their end."""
+        del steps
+        return self.init(params)
+
     @abstractmethod
     def step(self, point: Point, memory: Memory) -> tuple[Params, Memory]:
         """Return the next parameters and memory."""

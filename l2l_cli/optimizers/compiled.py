@@ -32,6 +32,7 @@ class Fitting(NamedTuple):
         divided: Whether batches are divided over several processes.
         visited: Share of the blocks of coordinates that a backward pass visits, in (0, 1]; None is all.
         paths: Paths that may be taken.
+        limit: Largest norm of an episode's derivative in θ at any step; None is no limit.
     """
 
     model: Model
@@ -41,6 +42,7 @@ class Fitting(NamedTuple):
     divided: bool = False
     visited: float | None = None
     paths: Paths = EVERY_PATH
+    limit: float | None = None
 
     def obstacle_for(self, rule: nn.Module) -> str:
         """Return ``obstacle``, or that a rule with a φ of another type than the network's is the one."""
@@ -57,7 +59,9 @@ class Fitting(NamedTuple):
         if self.hides_targets:
             return "the task hides targets, and to the kernels every step shows them"
         if self.second_order:
-            return "second_order differentiates the gradients too, which the kernels take as data"
+            return "second_order or gradient.rho differentiates the gradients too, which the kernels take as data"
+        if self.limit is not None:
+            return f"gradient.limit={self.limit:g} bounds derivatives at each step, and the kernels carry them whole"
         return ""
 
 

@@ -170,7 +170,7 @@ def _footprint(learner: Learner[Any], estimator: Estimator) -> Footprint:
     replayed = isinstance(estimator, Replayed) and estimator.replay.store != "initial"
     slots = estimator.replay.capacity * parts.params if isinstance(estimator, Replayed) and replayed else 0
     episode = 2 * parts.state + parts.activations + slots
-    if learner.path.is_compiled:
+    if estimator.path_of(learner).is_compiled:
         return Footprint(0, episode, parts.memory + 3 * parts.params + parts.data)
     return Footprint(0, episode, TAPE * parts.memory + 4 * parts.params + parts.activations + parts.data)
 

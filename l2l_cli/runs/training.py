@@ -81,7 +81,7 @@ def train_together(
     trainings = [make(settings) for settings in seeds]
     check(seeds[0], make)
     folders = [claimed or claim(settings) for settings in seeds]
-    path = trainings[0].learner.path
+    path = trainings[0].path
     if relay is None and path.why_not:
         print(f"kernels: {path}")
     if relay is None:
@@ -117,7 +117,7 @@ def _warn(settings: Settings, training: Training, folder: RunFolder) -> None:
 
 def _how(training: Training) -> Entries:
     """Return what run.json says of how a training is computed."""
-    path = NUMBA if isinstance(training, OnlineTraining) else training.learner.path
+    path = NUMBA if isinstance(training, OnlineTraining) else training.path
     return {"world": 1 if training.ranks is None else training.ranks.size, "kernels": str(path)}
 
 

@@ -42,16 +42,16 @@ def cases(budget: float) -> list[Case]:
 def _case(size: int, budget: float) -> Case:
     setting = Setting(Bowl(size), CoordinatewiseLSTM(), 1, steps=1)
     contenders = {
-        FAST: _timed(_stepping(setting, apply_fast), budget),
-        REFERENCE: _timed(_stepping(setting, apply_reference), budget),
-        ADAM: _timed(_adam(setting), budget),
+        FAST: timed(_stepping(setting, apply_fast), budget),
+        REFERENCE: timed(_stepping(setting, apply_reference), budget),
+        ADAM: timed(_adam(setting), budget),
     }
     work = dict.fromkeys([FAST, REFERENCE], applying_work(setting.rule, size))
     notes = {FAST: "with the bowl's gradient", REFERENCE: "gradient given", ADAM: "gradient given"}
     return Case("applying", f"{size:,} coordinates", contenders, notes=notes, work=work)
 
 
-def _timed(step: Callable[[], None], budget: float) -> Measure:
+def timed(step: Callable[[], None], budget: float) -> Measure:
     """Return the measure of one step, over as many as fill the budget."""
 
     def measure() -> dict[str, float]:

@@ -8,6 +8,7 @@ import torch
 from l2l_cli.core.errors import RunFailed
 from l2l_cli.core.random import derive, generator
 from l2l_cli.core.types import Phase
+from l2l_cli.core.vectors import choose
 from l2l_cli.learners.base import step_losses
 from l2l_cli.learners.descent import Descent
 from l2l_cli.learners.in_weights import LSTM
@@ -17,6 +18,7 @@ from l2l_cli.meta.horizon import Curriculum
 from l2l_cli.meta.loss import LastStep, LogTrajectory, Trajectory
 from l2l_cli.meta.plan import MetaPlan
 from l2l_cli.meta.training import Update, Validation
+from l2l_cli.models.point import Point
 from l2l_cli.optimizers.adam import Adam
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
 from l2l_cli.optimizers.sgd import Sgd
@@ -26,7 +28,9 @@ from tests.cases import CUT, LEARNED, LEARNERS, PAIRS, TASKS, on_path, pair_of
 
 # Finite differences of second order meet the kinks of a convolutional network's ReLUs.
 KINKED = [("digits-convnet", "learned_init")]
-EXACT = [pair for pair in PAIRS if pair[1] in LEARNED and pair[1] not in CUT and pair not in KINKED]
+# Gradients of biases before a normalisation are rounding errors, which this rule takes in their own units too.
+NOISY = [("digits-convnet", "tensorwise_mixture")]
+EXACT = [pair for pair in PAIRS if pair[1] in LEARNED and pair[1] not in CUT and pair not in KINKED + NOISY]
 
 
 def objective(learner, loss, steps, frozen_grads=None):
@@ -44,12 +48,14 @@ def objective(learner, loss, steps, frozen_grads=None):
         else:
             answers, params, memory = [], state.params, state.memory
             for step in range(steps):
-                answers.append(task.model(params, episode.batch(step).inputs))
-                move, memory = learner.rule.update(frozen_grads[step], memory)
-                shown = episode.batch(step).shown
-                if shown is not None:  # where targets are hidden, parameters stay
-                    move = {name: torch.einsum("e,e...->e...", shown, value) for name, value in move.items()}
-                params = {name: value + move[name] for name, value in params.items()}
+                batch = episode.batch(step)
+                point = Point(task.model, task.loss, params, batch)
+                vars(point)["grad"] = frozen_grads[step]
+                answers.append(point.outputs)
+                moved, memory = learner.rule.step(point, memory)
+                if batch.shown is not None:  # where targets are hidden, parameters stay
+                    moved = {name: choose(batch.shown, value, params[name]) for name, value in moved.items()}
+                params = moved
             outputs = torch.stack(answers)
         return loss(step_losses(task, outputs, episode.batches(0, steps).targets), 1.0)
 
@@ -57,15 +63,15 @@ def objective(learner, loss, steps, frozen_grads=None):
 def shown_gradients(learner, steps):
     """The gradients along the trajectory of the present φ."""
     seen = []
-    update = learner.rule.update
+    step = learner.rule.step
 
-    def record(grad, memory):
-        seen.append({name: value.detach().clone() for name, value in grad.items()})
-        return update(grad, memory)
+    def record(point, memory):
+        seen.append({name: value.detach().clone() for name, value in point.grad.items()})
+        return step(point, memory)
 
-    learner.rule.update = record
+    learner.rule.step = record
     objective(on_path(learner, False), Trajectory(), steps)
-    del learner.rule.update
+    del learner.rule.step
     return seen
 
 
@@ -110,7 +116,9 @@ def test_backprop_equals_finite_differences(task, name, loss, fast, double):
         slope = sum((direction[key] * value).sum() for key, value in estimate.grad.items())
         # Small batches, normalised layer after layer: a residual network's kinks lie closer than others'.
         # Attention to few tokens is sharply curved in φ.
-        step = 1e-6 if task == "digits-resnet" or name.startswith("prior_fitted") else 1e-5
+        # A rule of ReLU units has kinks at every coordinate.
+        sharp = task == "digits-resnet" or name.startswith(("prior_fitted", "adafac_mlp"))
+        step = 1e-6 if sharp else 1e-5
         numeric = finite_difference(learner, lambda: objective(learner, loss, steps, frozen), direction, step)
         torch.testing.assert_close(slope, numeric, rtol=2e-5, atol=1e-9)
 

@@ -178,6 +178,22 @@ def reciprocal(typing: Context, a: NumbaType) -> Intrinsic:
 
 
 @intrinsic
+def inverse_root(typing: Context, a: NumbaType) -> Intrinsic:
+    """Return 1 / √a for normal numbers; root and division would keep their unit busy for thirty cycles."""
+
+    def code(context: Context, builder: ir.IRBuilder, signature: NumbaType, args: Sequence[ir.Value]) -> ir.Value:
+        if a.bits == 64 or not _has_own(a):
+            return builder.fdiv(a.full(1.0), call(builder, "sqrt", a, args[0]))
+        guess = _by_16(builder, a, "rsqrt14.ps.512", [args[0]], [_NONE, ir.Constant(ir.IntType(16), -1)])
+        error = call(
+            builder, "fma", a, builder.fneg(builder.fmul(args[0], guess)), guess, a.full(1.0)
+        )  # 1 − a · guess²
+        return call(builder, "fma", a, builder.fmul(guess, a.full(0.5)), error, guess)
+
+    return a(a), code
+
+
+@intrinsic
 def log_size(typing: Context, a: NumbaType) -> Intrinsic:
     """Return log |a| for normal numbers; for zero and what is smaller, something below the smallest of those."""
 

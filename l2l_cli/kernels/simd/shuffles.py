@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from llvmlite import ir
+from numba import types
 from numba.core import cgutils
 
 from l2l_cli.kernels.simd.registers import Context, Intrinsic, NumbaType, Vec, count_of, intrinsic, mask
+
+
+@intrinsic
+def width_of(typing: Context, register: NumbaType) -> Intrinsic:
+    """Return how many numbers a register holds."""
+
+    def code(context: Context, builder: ir.IRBuilder, signature: NumbaType, args: Sequence[ir.Value]) -> ir.Value:
+        return ir.Constant(ir.IntType(64), register.lanes)
+
+    return types.int64(register), code
 
 
 @intrinsic

@@ -1,0 +1,237 @@
+"""A learned schedule and a learned mixture of hand-made directions, for each parameter tensor.
+
+Names: c → ``_coefficients``; m̂ → momenta; v̂ → second moments; r → the root of a tensor's mean v̂.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor, nn
+
+from l2l_cli.core.random import generator, uniform
+from l2l_cli.core.types import Params
+from l2l_cli.core.vectors import stacked, unstacked
+from l2l_cli.kernels.mixture_passes import Decays, MixturePasses
+from l2l_cli.kernels.paths import EVERY_PATH, Paths
+from l2l_cli.models.point import Point
+from l2l_cli.optimizers.base import Optimizer
+from l2l_cli.optimizers.tensor_sight import REMAINING, SEEN, clock, losses_after, sight, statistics_of
+from l2l_cli.optimizers.tensor_traits import Traits, means, traits_of
+
+Directions = Literal["all", "own", "tensor", "adam"]
+
+DECAYS, SQUARE = (0.9, 0.98), 0.98
+"""Decays of the two momenta, and of the second moments."""
+
+START = 0.03
+"""Rate of the rule before meta-training, which then is close to Adam."""
+
+MIXED = 6
+"""Directions that are mixed."""
+
+LARGEST = 1e15
+"""Size to which gradients are cut: sums of the squares of larger ones are no float32."""
+
+TINY = 1e-30
+"""Number that is added to second moments, whose root is to have a derivative at 0."""
+
+RATES = (-12.0, 6.0)
+"""Least and largest logarithm of the learned factor on the rate."""
+
+
+class MixtureMemory(NamedTuple):
+    """What the rule remembers: three numbers a coordinate, and some of the whole.
+
+    Attributes:
+        momenta: Decayed means of gradients, (E, 2, P).
+        second: Decayed mean of their squares, (E, P).
+        losses: A fast and a slow mean of the loss, and the first loss, (E, 3); 0 before there is any.
+        steps: Steps so far, ().
+        horizon: Steps that the episode has; 0 if nobody has said, ().
+    """
+
+    momenta: Tensor
+    second: Tensor
+    losses: Tensor
+    steps: Tensor
+    horizon: Tensor
+
+
+class TensorwiseMixture(Optimizer[MixtureMemory]):
+    """θ ← θ − Σ c · d over six directions d, with coefficients c that a small network infers for each tensor.
+
+    The directions are the gradient and two momenta, each in units of the coordinate's own root mean square √v̂, as in
+    Adam, and of its tensor's, r, as in normalised gradient descent.  The network never sees a coordinate: it sees what
+    kind of tensor it is (vector or matrix, first or last layer, fan-in, number of layers), statistics of the tensor
+    (ratio of signal to noise of the momenta, agreement of gradient and momentum, size of θ), the course of the loss,
+    and the clock.  So a coordinate costs some forty operations, and the rule is indifferent to the scale of the loss.
+
+    Source: the rule is ours.  Wang et al. 2019 (HyperAdam) mix Adam-like directions by a learned network for each
+    coordinate, and Metz et al. 2022 (VeLO) let a network for each tensor rule what happens to its coordinates.
+
+    Args:
+        hidden: Units of each of the network's two layers.
+        blind: Whether it is not told how many steps an episode has.  If it is told, it starts with a rate that falls to
+            zero as the root of what is left.
+        directions: Directions that are mixed: "all" six, the three in units of each coordinate's "own" root mean
+            square, the three in those of the "tensor", or "adam": the faster momentum in its own units alone.
+        skip: Whether the network has a linear path beside its layers.
+        through_statistics: Whether meta-gradients flow through what the network sees.  If not, it counts as data, and
+            the derivative is not that of finite differences.
+        initial_seed: Seed of the initial weights.
+        paths: Paths that steps without derivatives may take.
+
+    Raises:
+        ValueError: An argument is out of range.
+    """
+
+    def __init__(
+        self,
+        hidden: int = 16,
+        blind: bool = False,
+        directions: Directions = "all",
+        skip: bool = True,
+        through_statistics: bool = False,
+        initial_seed: int = 0,
+        *,
+        paths: Paths = EVERY_PATH,
+    ) -> None:
+        super().__init__()
+        if hidden < 1:
+            raise ValueError(f"hidden must be at least 1, not {hidden}")
+        if directions not in get_args(Directions):
+            raise ValueError(f"directions must be one of {', '.join(get_args(Directions))}, not {directions!r}")
+        self.blind, self.directions = blind, directions
+        self.through_statistics = through_statistics
+        self._compiled, self._passes = paths.compiled, MixturePasses()
+        self.layers = nn.ModuleList([nn.Linear(SEEN, hidden), nn.Linear(hidden, hidden)])
+        self.head = nn.Linear(hidden, 1 + MIXED)
+        self.skip = nn.Linear(SEEN, 1 + MIXED, bias=False) if skip else None
+        self._reset(initial_seed)
+
+    @torch.no_grad()
+    def _reset(self, seed: int) -> None:
+        rng = generator(seed, "tensorwise_mixture")
+        for layer in (*self.layers, self.head):
+            bound = layer.in_features**-0.5
+            for value in layer.parameters():
+                value.copy_(uniform(tuple(value.shape), -bound, bound, rng))
+        self.head.weight.mul_(0.1)
+        self.head.bias.zero_()
+        if self.skip is not None:
+            self.skip.weight.zero_()
+            if not self.blind:
+                self.skip.weight[0, REMAINING] = 0.5
+
+    @property
+    def is_told(self) -> bool:
+        """Whether it plans for the end of an episode."""
+        return not self.blind
+
+    def init(self, params: Params) -> MixtureMemory:
+        """Start from zero moments, without a horizon."""
+        return self.begin(params, 0)
+
+    def begin(self, params: Params, steps: int) -> MixtureMemory:
+        """Start from zero moments, and note the horizon."""
+        episodes, like = len(next(iter(params.values()))), self.head.weight
+        size = sum(value[0].numel() for value in params.values())
+        # float64 on the CPU: counts are exact, and reading them waits for no GPU.
+        zero = torch.zeros((), dtype=torch.float64, device="cpu")
+        momenta, second = like.new_zeros(episodes, 2, size), like.new_zeros(episodes, size)
+        return MixtureMemory(momenta, second, like.new_zeros(episodes, 3), zero, zero + steps)
+
+    def step(self, point: Point, memory: MixtureMemory) -> tuple[Params, MixtureMemory]:
+        """Move along the mixture of each tensor."""
+        traits, dtype = traits_of(point.params), self.head.weight.dtype
+        if self._takes_kernels(next(iter(point.params.values()))):
+            return self._step_compiled(point, memory)
+        gradient = stacked(point.grad).to(dtype).clamp(-LARGEST, LARGEST)
+        theta, memory = stacked(point.params), self._remember(memory, gradient, point.loss.to(dtype))
+        steps = memory.steps.item()
+        corrections = gradient.new_tensor([1.0 - decay**steps for decay in DECAYS])[:, None]
+        momenta = torch.cat([gradient[:, None], memory.momenta / corrections], 1)  # (E, 3, P)
+        second = memory.second / (1.0 - SQUARE**steps) + TINY
+        inverse = _inverse_root(second)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.through_statistics):
+            seen = self._seen(traits, statistics_of(traits, momenta * inverse[:, None], theta.to(dtype)), memory)
+        mixture = self._coefficients(seen)
+        per_tensor = mixture[..., 3:] * _inverse_root(means(second, traits.sizes))[..., None]
+        weights = torch.stack([mixture[..., :3], per_tensor], 2)  # (E, K, 2, 3)
+        parts = zip(weights.unbind(1), torch.split(momenta, traits.sizes, 2), strict=True)
+        own, shared = torch.cat([torch.bmm(weight, part) for weight, part in parts], 2).unbind(1)
+        moved = theta - (own * inverse + shared).to(theta.dtype)
+        return unstacked(moved, point.params), memory
+
+    def _takes_kernels(self, value: Tensor) -> bool:
+        """Whether kernels make a step: without derivatives, on a CPU, of parameters in φ's type."""
+        known = value.device.type == "cpu" and value.dtype == self.head.weight.dtype
+        return self._compiled and known and not torch.is_grad_enabled()
+
+    def _step_compiled(self, point: Point, memory: MixtureMemory) -> tuple[Params, MixtureMemory]:
+        """Do what ``step`` does in two passes over the coordinates."""
+        traits, passes, steps = traits_of(point.params), self._passes, memory.steps.item() + 1
+        gradient, theta = _side_by_side(point.grad), _side_by_side(point.params).detach()
+        corrections = [1.0 / (1.0 - decay**steps) for decay in (*DECAYS, SQUARE)]
+        numbers = Decays(DECAYS, SQUARE, corrections, TINY, LARGEST)
+        after = passes.remember(traits.sizes, gradient, theta, memory.momenta, memory.second, numbers)
+        losses = losses_after(memory.losses, point.loss.detach().to(theta.dtype))
+        memory = MixtureMemory(after.momenta, after.second, losses, memory.steps + 1, memory.horizon)
+        mixture = self._coefficients(self._seen(traits, after.means[:, :5], memory))
+        per_tensor = mixture[..., 3:] * _inverse_root(after.means[:, 5])[..., None]
+        weights = torch.cat([mixture[..., :3], per_tensor], 2)
+        moved = passes.move(traits.sizes, gradient, theta, after, weights, numbers)
+        return unstacked(moved, point.params), memory
+
+    def _remember(self, memory: MixtureMemory, gradient: Tensor, loss: Tensor) -> MixtureMemory:
+        """Return the memory that holds this gradient (E, P) and loss (E,) too."""
+        decays = gradient.new_tensor(DECAYS)[:, None]
+        return MixtureMemory(
+            decays * memory.momenta + (1.0 - decays) * gradient[:, None],
+            SQUARE * memory.second + (1.0 - SQUARE) * gradient.square(),
+            losses_after(memory.losses, loss if self.through_statistics else loss.detach()),
+            memory.steps + 1,
+            memory.horizon,
+        )
+
+    def _seen(self, traits: Traits, statistics: Tensor, memory: MixtureMemory) -> Tensor:
+        """Return what the network sees of each tensor, (E, K, SEEN), by a memory that holds this step."""
+        step, horizon = memory.steps.item(), 0.0 if self.blind else memory.horizon.item()
+        return sight(traits, statistics, memory.losses, clock(step, horizon))
+
+    def _coefficients(self, seen: Tensor) -> Tensor:
+        """Return the coefficients of the six directions of each tensor, (E, K, 6)."""
+        inner = seen
+        for layer in self.layers:
+            inner = layer(inner).tanh()
+        answer = self.head(inner)
+        if self.skip is not None:
+            answer = answer + self.skip(seen)
+        rate = START * (3.0 * answer[..., :1]).clamp(*RATES).exp()
+        base, mask = (answer.new_tensor(row) for row in _MIXED[self.directions])
+        mixed: Tensor = rate * mask * (base + answer[..., 1:])
+        return mixed
+
+
+_MIXED: dict[str, tuple[list[float], list[float]]] = {
+    "all": ([0, 1, 0, 0, 0, 0], [1, 1, 1, 1, 1, 1]),
+    "own": ([0, 1, 0, 0, 0, 0], [1, 1, 1, 0, 0, 0]),
+    "tensor": ([0, 0, 0, 0, 1, 0], [0, 0, 0, 1, 1, 1]),
+    "adam": ([0, 1, 0, 0, 0, 0], [0, 1, 0, 0, 0, 0]),
+}
+"""Coefficients to which the network's are added, and the mask of those that count, by ``directions``."""
+
+
+def _side_by_side(params: Params) -> Tensor:
+    """Return ``stacked``, without a copy of what is one tensor."""
+    if len(params) > 1:
+        return stacked(params)
+    value = next(iter(params.values()))
+    return value.reshape(len(value), -1)
+
+
+def _inverse_root(value: Tensor) -> Tensor:
+    """Return 1 / √value.  In two steps: the derivative of ``rsqrt`` takes value^(−3/2), which is no float32 at TINY."""
+    return value.sqrt().reciprocal()

@@ -1,0 +1,95 @@
+"""The passes of a tensorwise mixture against the reference, and what they leave alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from l2l_cli.core.tree import flatten
+from l2l_cli.kernels.mixture_passes import PART, SUMMED, After, Decays, MixturePasses
+from l2l_cli.kernels.paths import Paths
+from l2l_cli.optimizers.tensorwise_mixture import TensorwiseMixture
+from tests.optimizers.test_tensorwise_mixture import frozen, noise, start, trained
+
+SHAPES = {"one": (), "few": (7,), "odd": (3, SUMMED), "parts": (PART + 5,), "filter": (4, 3, 2, 2)}
+
+
+def both(**options):
+    """The rule by either path; both have the same φ."""
+    fast, plain = (trained(paths=Paths(compiled), **options) for compiled in (True, False))
+    return fast, plain
+
+
+def walked(rule, params, grads):
+    """θ and the memory after gradients, by a rule that is asked as ``Descent`` asks it."""
+
+    class At:
+        loss = torch.ones(len(next(iter(params.values()))))
+
+    memory = rule.begin(params, 50)
+    for grad in grads:
+        point = At()
+        point.params, point.grad = params, grad
+        with torch.no_grad():
+            params, memory = rule.step(point, memory)
+    return params, memory
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_step_is_the_references(dtype, threads):
+    torch.set_default_dtype(dtype)
+    try:
+        rng = torch.Generator().manual_seed(0)
+        params = {name: torch.randn(3, *shape, generator=rng) for name, shape in SHAPES.items()}
+        grads = [
+            {name: 10.0 ** (2 * step) * torch.randn(value.shape, generator=rng) for name, value in params.items()}
+            for step in range(4)
+        ]
+        grads[2] = {name: torch.zeros_like(value) for name, value in params.items()}
+        grads[3] = {name: 1e12 * value for name, value in grads[3].items()}  # is cut
+        found, wanted = (walked(rule, params, grads) for rule in both())
+    finally:
+        torch.set_default_dtype(torch.float32)
+    tight = {"rtol": 1e-9, "atol": 1e-12} if dtype == torch.float64 else {"rtol": 2e-4, "atol": 1e-5}
+    for name, value in wanted[0].items():
+        assert found[0][name].dtype == dtype
+        torch.testing.assert_close(found[0][name], value, **tight)
+    for name, value in flatten(wanted[1]).items():
+        torch.testing.assert_close(flatten(found[1])[name], value, **tight)
+
+
+@pytest.mark.parametrize(("dtype", "digits"), [(torch.float32, 3e-7), (torch.float64, 1e-15)])
+@pytest.mark.parametrize("count", [16, 5, 37])
+def test_roots_are_inverted_to_the_last_digits(dtype, digits, count):
+    """θ = 0 and a gradient of 1 move by the inverse root of the second moment alone."""
+    second = torch.logspace(-25, 30, count, dtype=dtype)[None]
+    zero, one = torch.zeros_like(second), torch.ones_like(second)
+    weights = torch.tensor([[[-1.0, 0, 0, 0, 0, 0]]], dtype=dtype)
+    decays, after = (
+        Decays((0.9, 0.98), 0.98, (1, 1, 1), 1e-30, 1e15),
+        After(zero[:, None].expand(1, 2, -1), second, zero),
+    )
+    found = MixturePasses().move([count], one, zero, after, weights, decays)
+    torch.testing.assert_close(found.double(), (second.double() + 1e-30).rsqrt(), rtol=digits, atol=0)
+
+
+def test_states_of_the_past_keep_their_numbers():
+    """Memory is used again, but never while somebody holds it."""
+    rule, _ = both()
+    places, memory = frozen(rule, noise(1), start())
+    kept = {name: value.clone() for name, value in {**places[0], **flatten(memory)}.items()}
+    frozen(rule, noise(5, seed=3), start())
+    for name, value in {**places[0], **flatten(memory)}.items():
+        assert torch.equal(value, kept[name]), name
+
+
+def test_what_is_not_a_number_stays_so():
+    grads = noise(1)
+    grads[0]["scale"] = torch.full_like(grads[0]["scale"], torch.nan)
+    found = frozen(both()[0], grads, start())[0][-1]
+    assert found["scale"].isnan().all()
+
+
+def test_gradients_of_another_type_than_the_weights_take_the_reference():
+    params = {name: value.double() for name, value in start().items()}
+    assert not TensorwiseMixture()._takes_kernels(next(iter(params.values())))
