@@ -14,7 +14,8 @@ from matplotlib.figure import Figure as Drawing
 from l2l_cli.config.schema import ROLES, Row
 from l2l_cli.papers.panels import Style, styles_of
 from l2l_cli.results.content import Figure
-from l2l_cli.results.plot import legend, save
+from l2l_cli.results.drawing import saved
+from l2l_cli.results.plot import legend
 from l2l_cli.results.spread import Array
 from l2l_cli.results.standings import Standings, curves_of, standings_of
 from l2l_cli.results.verdicts import Result, summarise
@@ -174,9 +175,7 @@ class Measured:
         """Write a figure under the artefact's name, with a legend below of so many columns, and return it."""
         if columns:
             legend(drawing, drawing.axes, columns=columns)
-        path = self.folder / "figures" / f"{self.artefact}{suffix}"
-        save(drawing, path)
-        return Figure(path.with_name(f"{path.name}.png"), caption)
+        return saved(drawing, self.folder / "figures" / f"{self.artefact}{suffix}", caption)
 
 
 def name_of(row: str, variant: str) -> str:

@@ -18,7 +18,8 @@ from l2l_cli.papers.experiments import Experiment
 from l2l_cli.papers.measured import SELECTED, TRAINING, VALIDATION, Measured
 from l2l_cli.results.content import Figure, Section
 from l2l_cli.results.course import FALLING, FLAT, Course, course_of, is_said
-from l2l_cli.results.plot import COLOURS, STROKES, decorate, grid, plain_numbers, save
+from l2l_cli.results.drawing import saved
+from l2l_cli.results.plot import COLOURS, STROKES, decorate, grid, plain_numbers
 from l2l_cli.results.run import identity
 
 TITLE = "Meta-training"
@@ -120,7 +121,5 @@ def _drawn(trained: Sequence[Trained], folder: Path) -> Figure:
         panel.title.set_fontsize(7.5)
         if positive:
             plain_numbers(panel.yaxis)
-    path = folder / "figures" / "meta_training"
-    save(figure, path)
     caption = "Validation loss against updates of meta-training, a line a seed; dots: the weights that were kept."
-    return Figure(path.with_name(f"{path.name}.png"), caption)
+    return saved(figure, folder / "figures" / "meta_training", caption)

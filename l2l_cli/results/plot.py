@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping, Sequence
-from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -15,14 +12,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.category import StrCategoryFormatter
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.text import Text
-from matplotlib.ticker import FixedFormatter, FuncFormatter, LogLocator
+from matplotlib.ticker import FuncFormatter, LogLocator
 
-from l2l_cli.core.files import atomic_write, make_folder
 from l2l_cli.results.verdicts import Result
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f5539", "#000000")
@@ -30,9 +24,6 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7
 
 STROKES = ("-", "--", "-.", ":")
 """Of the lines, where there are more of them than colours."""
-
-DPI = 150
-"""Dots per inch of a figure's PNG."""
 
 LIMIT = "#555555"
 
@@ -63,6 +54,7 @@ _STYLE: dict[str, Any] = {
     "legend.fontsize": 8.0,
     "pdf.fonttype": 42,  # text stays text, to be searched and edited
     "svg.hashsalt": "l2l",
+    "svg.fonttype": "none",  # text stays text here, too, and small
 }
 
 
@@ -84,40 +76,6 @@ def grid(count: int, columns: int, height: float) -> tuple[Figure, list[Axes]]:
     for panel in axes[count:]:
         panel.set_axis_off()
     return figure, axes[:count]
-
-
-def save(figure: Figure, path: Path) -> list[Path]:
-    """Write ``path``.png and .pdf, the same bytes for the same figure."""
-    make_folder(path.parent)
-    _take_literally(figure)
-    written = []
-    figure.set_dpi(DPI)
-    if (layout := figure.get_layout_engine()) is not None:  # as long as all the drawing, so once for both files
-        layout.execute(figure)
-        figure.set_layout_engine("none")
-    for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None, "Producer": None})):
-        target = path.with_name(path.name + suffix)  # a name may hold a dot, as in "lr0.1"
-        content = io.BytesIO()
-        figure.savefig(content, format=suffix[1:], dpi=DPI, metadata=metadata)
-        atomic_write(target, content.getvalue())
-        written.append(target)
-    return written
-
-
-def _take_literally(figure: Figure) -> None:
-    """Draw what names contain as it is: between two dollar signs it would be read as a formula."""
-    named = [*figure.texts, *chain(*(legend.get_texts() for legend in figure.legends))]
-    for child in chain(*(axes.get_children() for axes in figure.axes)):
-        if not isinstance(child, Axis):
-            named += child.findobj(Text)
-            continue
-        named.append(child.label)
-        if isinstance(
-            child.get_major_formatter(), FixedFormatter | FuncFormatter | StrCategoryFormatter
-        ):  # others write powers
-            named += child.get_ticklabels()
-    for text in named:
-        text.set_parse_math(False)
 
 
 def curves(

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 from matplotlib.image import imread
 
+from l2l_cli.results.drawing import save
 from l2l_cli.results.metrics import Metric, MetricsFile
-from l2l_cli.results.plot import COLOURS, curves, decorate, dots, error_over_time, panels, save
+from l2l_cli.results.plot import COLOURS, curves, decorate, dots, error_over_time, panels
 from l2l_cli.results.verdicts import summarise
 
 
@@ -45,9 +46,9 @@ def test_figures_are_drawn_the_same_twice(tmp_path):
         decorate(axes[0], "a", "step", "loss", "xy")
         error_over_time(axes[1], np.linspace(1, 0, 20), np.zeros(20), [1, 11])
         dots(axes[2], RESULTS, {"paper": "paper", "ours": "ours", "limit": "limit"})
-        assert save(figure, tmp_path / name) == [tmp_path / f"{name}.png", tmp_path / f"{name}.pdf"]
-    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
-    assert (tmp_path / "one.pdf").read_bytes() == (tmp_path / "two.pdf").read_bytes()
+        assert save(figure, tmp_path / name) == [tmp_path / f"{name}.{kind}" for kind in ("png", "pdf", "svg")]
+    for kind in ("png", "pdf", "svg"):
+        assert (tmp_path / f"one.{kind}").read_bytes() == (tmp_path / f"two.{kind}").read_bytes()
     assert not is_blank(tmp_path / "one.png")
 
 

@@ -18,7 +18,7 @@ from l2l_cli.results.plot import decorate, panels, plain_numbers
 from l2l_cli.results.standings import AHEAD, BEHIND, STANDS, Standings
 from l2l_cli.results.verdicts import Result
 
-TITLE = "Beyond the paper: one rule for all problems"
+TITLE = "One rule for all problems"
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,12 @@ class OneForAll(Artefact):
     ) -> list[Claim]:
         claims = []
         for name in measured.names("learned"):
-            claims.append(one_for_all(f"{name}, one rule for {len(problems)} networks", table, name, problems))
-            text = f"{name}, a loss after {self.longest} updates no higher than after {self.updates}"
-            claims.append(goes_on(text, standings, name, self.longer, self.updates, self.longest))
+            said = f"one rule for {len(problems)} networks"
+            one = one_for_all(f"{name}, {said}", table, name, problems)
+            claims.append(replace(one, statement=said.capitalize(), variant=name))
+            said = f"a loss after {self.longest} updates no higher than after {self.updates}"
+            one = goes_on(f"{name}, {said}", standings, name, self.longer, self.updates, self.longest)
+            claims.append(replace(one, statement=said.capitalize(), variant=name))
         return claims
 
 
@@ -103,7 +106,7 @@ def one_for_all(text: str, table: pd.DataFrame, who: str, problems: Collection[s
     ratios, stands = dict(zip(part.problem, part.ratio, strict=True)), set(part[STANDS])
     evidence = f"its loss as a multiple of the best tuned rule's: {shown(ratios, '.2f')}"
     verdict = False if BEHIND in stands else True if stands == {AHEAD} else None
-    return Claim(text, verdict, evidence)
+    return Claim(text, verdict, evidence, f"at most {max(ratios.values()):.2f} ×")
 
 
 def _ratios(measured: Measured, table: pd.DataFrame) -> Figure:

@@ -40,7 +40,7 @@ class Samples(Artefact):
 
     def judge(self, measured: Measured) -> Findings:
         """Judge and draw every contender's loss against samples."""
-        title, standings = "Beyond the paper: loss against samples seen", measured.standings(LATE, variant="")
+        title, standings = "Loss against samples seen", measured.standings(LATE, variant="")
         results = [
             measured.result(row, f"loss@{count}", standings.values(row, problem, standings.last(problem)))
             for row in measured.rows
@@ -74,7 +74,7 @@ class Sweeps(Artefact):
 
     def judge(self, measured: Measured) -> Findings:
         """Draw the losses on the problems that change the noise, and of the rows that say their dimension."""
-        title, standings = "Beyond the paper: noise and dimension", measured.standings(HELD_OUT, variant="")
+        title, standings = "Noise and dimension", measured.standings(HELD_OUT, variant="")
         results = []
         for row in measured.rows:
             problems = [name for name in standings.problems if standings.has(row, name, standings.last(name))] or [""]

@@ -43,7 +43,7 @@ class Budget(Artefact):
         ]
         results = [one.without_verdict("judged in table2") for one in results]
         claim = lower("Ours, more cells and more updates lower the error", measured, self.larger, [self.base])
-        title = "Beyond the paper: the quadratics with a larger budget"
+        title = "The quadratics with a larger budget"
         return Findings(results, [Section(title, tables=[errors_table(measured)], formats=FORMATS, claims=[claim])])
 
 
@@ -69,7 +69,7 @@ class Drift(Artefact):
         ]
         text = "The abstract, an LSTM predicts what is not stationary if it was meta-trained on functions that change"
         claim = lower(text, measured, [self.changing], self.staying, SWITCHING)
-        title = "Beyond the paper: functions that change"
+        title = "Functions that change"
         return Findings(results, [Section(title, figures=[_by_age(measured)], claims=[claim])])
 
 
@@ -121,7 +121,7 @@ class Volume(Artefact):
         decorate(axes[1], "Against success", "log|det| per unit, after", "test MSEt", "y")
         caption = "log|det ∂s/∂s| per unit of state.  Left: each network's best setting, mean over seeds.  "
         caption += "Right: every seed of every setting after meta-training against its test MSEt."
-        title, drawn = "Beyond the paper: is volume conserved?", measured.save(figure, caption, columns=3)
+        title, drawn = "§2.2: is volume conserved?", measured.save(figure, caption, columns=3)
         claim = _claim(*(_joined(values, errors) for values in (before, after, errors)))
         return Findings(results, [Section(title, figures=[drawn], claims=[claim])])
 
@@ -141,4 +141,5 @@ def _claim(before: list[float], after: list[float], errors: list[float]) -> Clai
     low, high = np.tanh(np.arctanh(np.clip(late, -0.999, 0.999)) + np.array([-reach, reach]))
     evidence = f"over {len(errors)} networks the rank correlation of log|det| with the test error is {late:+.2f} "
     evidence += f"[{low:+.2f}, {high:+.2f}], and {early:+.2f} before meta-training (mark, ours: −0.5)"
-    return Claim(text, below_bound(Interval(late, float(low), float(high)), -0.5), evidence)
+    interval = Interval(late, float(low), float(high))
+    return Claim(text, below_bound(interval, -0.5), evidence, f"rank correlation {interval.within('+.2f')}")

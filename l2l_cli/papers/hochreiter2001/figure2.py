@@ -49,7 +49,9 @@ class Figure2(Artefact):
             evidence = ", ".join(f"`{item.row}` settles after {item.ours:.3g} examples" for item in run)
             text = f"An LSTM learns each function anew before the next one comes, {manner}"
             holds = all(item.ours is not None and item.ours <= EXAMPLES for item in run)
-            claims.append(Claim(text, holds, f"{evidence}, the Bayes learner after {limit:.3g}"))
+            slowest = max((item.ours for item in run if item.ours is not None), default=0.0)
+            number = f"after {slowest:.3g} of {EXAMPLES} examples"
+            claims.append(Claim(text, holds, f"{evidence}, the Bayes learner after {limit:.3g}", number))
             results += settled
         figures = [self._one_sequence(measured), self._families(measured)]
         return Findings(results, [Section("Figure 2: error against time", figures=figures, claims=claims)])

@@ -8,7 +8,7 @@ near-exact solution of the same system has, from the same start, 1 at best.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -142,7 +142,7 @@ class Long(Artefact):
 
     def judge(self, measured: Measured) -> Findings:
         """Judge and draw all contenders."""
-        standings, title = measured.standings(), "Beyond the paper: ten times as long"
+        standings, title = measured.standings(), "Claim 3: ten times as long"
         problem = next(iter(standings.problems), "")
         counted = {name: frame[frame.metric == NOT_FINITE] for name, frame in measured.contenders.items()}
         lost = {name: counted[name].groupby("seed").value.sum().tolist() for name in measured.names("learned")}
@@ -151,13 +151,14 @@ class Long(Artefact):
         if not standings.contenders:
             return Findings(results)
         names = standings.contenders
-        claims = [progresses(f"Claim 3, {name}, progress continues", standings, name, problem) for name in names]
+        each = [progresses(f"Claim 3, {name}, progress continues", standings, name, problem) for name in names]
+        said = "Claim 3, progress continues"
+        claims = [replace(one, statement=said, variant=name) for one, name in zip(each, names, strict=True)]
         claims += [stays_finite("Ours, every loss is finite", lost), downhill(measured, problem)]
         caption = "Training cross-entropy; dotted: the oldest parameters that meta-training may meet."
-        drawn = _drawn(measured, problem, measured.styles(), caption, standings.last(problem) / 10)
-        first = Section(title, figures=[drawn], claims=claims)
+        drawn = [_drawn(measured, problem, measured.styles(), caption, standings.last(problem) / 10)]
         ends, inside = ends_sections(title, measured, standings, problem), inside_sections(title, measured, problem)
-        return Findings(results, [first, *ends, *inside])
+        return Findings(results, [Section(title, figures=drawn, claims=claims), *ends, *inside])
 
 
 @dataclass(frozen=True)
@@ -195,5 +196,5 @@ class Parallel(Artefact):
         styles = measured.styles()
         styles[several] = {**styles[several], "linestyle": STROKES[2]}
         caption = "Training cross-entropy; the line of several processes is drawn over that of one."
-        drawn, title = _drawn(measured, problem, styles, caption), "Beyond the paper: MLHF on several processes"
+        drawn, title = _drawn(measured, problem, styles, caption), "§5: MLHF on several processes"
         return Findings(results, [Section(title, [f"Seconds: {each}."], figures=[drawn], claims=[claim])])
