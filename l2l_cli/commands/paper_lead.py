@@ -83,14 +83,9 @@ def _numbers(results: Sequence[Result]) -> str:
     total = sum(counts.values())
     if not total:
         return ""
-    said = [f"{counts[verdict]} {words}" for verdict, words in WORDS.items() if counts[verdict]]
-    rest = f"; {left_out} more are not run at this scale" if left_out else ""
-    return f"Of {total} published number{'s' if total > 1 else ''}, {_joined(said)}{rest}."
-
-
-def _joined(parts: Sequence[str]) -> str:
-    """Return "a, b and c"."""
-    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+    said = ", ".join(f"{counts[verdict]} {words}" for verdict, words in WORDS.items() if counts[verdict])
+    rest = f" ({left_out} more not run at this scale)" if left_out else ""
+    return f"Of {total} published number{'s' if total > 1 else ''}: {said}{rest}."
 
 
 def _distance(headline: Headline, results: Sequence[Result]) -> str:
@@ -107,11 +102,11 @@ def _distance(headline: Headline, results: Sequence[Result]) -> str:
 
 
 def _claims(claims: Sequence[Claim]) -> str:
-    words = {"holds": "hold", "does not hold": "fail", "open": "are open"}
+    words = {"holds": "hold", "does not hold": "fail", "open": "open"}
     counts = Counter(claim.verdict for claim in claims)
     known = [f"{counts[verdict]} {word}" for verdict, word in words.items() if counts[verdict]]
     total = sum(counts[verdict] for verdict in words)
-    return f"Of {total} claim{'s' if total > 1 else ''} judged, {_joined(known)}." if total else ""
+    return f"Of {total} claim{'s' if total > 1 else ''} judged: {', '.join(known)}." if total else ""
 
 
 def _failures(claims: Sequence[Claim], results: Sequence[Result]) -> str:

@@ -53,10 +53,40 @@ def save(figure: Figure, path: Path) -> list[Path]:
     return written
 
 
+_DECIMAL = re.compile(r"\d+\.\d{2,}")
+
+_PATH = re.compile(r'd="([ML\d.\s-]{80,}z?\s*)"')
+"""A long path of straight lines."""
+
+_CORNER = re.compile(r"([ML]) (-?[\d.]+) (-?[\d.]+)")
+
+CLOSE = 3
+"""Tenths of a point by which a corner must lie apart from the last one in either direction to be kept."""
+
+
+def _relative(path: str) -> str:
+    """Write the corners of a path by their distance from the last one, without those that nobody can tell apart."""
+    written, last = list[str](), (0, 0)
+    corners = _CORNER.findall(path)
+    for index, (kind, *place) in enumerate(corners):
+        x, y = (round(10 * float(value)) for value in place)
+        ends = index + 1 == len(corners) or corners[index + 1][0] == "M"
+        if kind == "M":
+            written.append(f"M{x / 10:g} {y / 10:g}l")
+        elif not ends and abs(x - last[0]) < CLOSE and abs(y - last[1]) < CLOSE:
+            continue
+        else:
+            written.append(f"{(x - last[0]) / 10:g} {(y - last[1]) / 10:g} ")
+        last = x, y
+    return "".join(written).strip().removesuffix("l") + ("z" if path.rstrip().endswith("z") else "")
+
+
 def _shortened(drawing: str) -> str:
     """Leave out what an SVG says of itself, write its numbers short, and name a font of the same widths as ours."""
     start, end = drawing.index("<metadata>"), drawing.index("</metadata>") + len("</metadata>")
-    short = re.sub(r"\d+\.\d{2,}", _to_a_tenth, drawing[:start] + drawing[end:])
+    # Within tags alone: what stands between them is text that a reader sees.
+    short = re.sub(r"<[^>]*>", lambda tag: _DECIMAL.sub(_to_a_tenth, tag[0]), drawing[:start] + drawing[end:])
+    short = _PATH.sub(lambda path: f'd="{_relative(path[1])}"', short)
     return short.replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
 
 

@@ -193,7 +193,7 @@ def error_over_time(
         axes.axvline(switch, color="#9a9a9a", linestyle=(0, (1, 2)), linewidth=1.0, zorder=1)
     axes.plot(time, errors, color=COLOURS[0], linewidth=1.0, label=names[0])
     if floor is not None:
-        axes.plot(time, floor, color=COLOURS[1], linewidth=1.0, alpha=0.85, label=names[1])
+        axes.plot(time, floor, linewidth=1.0, label=names[1], **LIMIT_STYLE)
     axes.set_xlim(1, len(errors))
     axes.set_ylim(bottom=0.0)
     if 1 < len(switches) <= 8:

@@ -7,19 +7,17 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from l2l_cli.results import report as reports
-from l2l_cli.results.content import ABOUT, BEYOND, PAPER, Claim, Lead, Link, Report, Section
-from l2l_cli.results.drawing import saved
+from l2l_cli.results.content import Claim, Report, Section
 from l2l_cli.results.page.frames import page_claims, page_table
 from l2l_cli.results.page.prose import block, inline
 from l2l_cli.results.page.render import HERE, report_page
-from l2l_cli.results.plot import curves, decorate, panels
 from l2l_cli.results.tables import results_table
 from l2l_cli.results.verdicts import summarise
+from tests.results import pages
 
 VOID = {"meta", "img", "link", "br", "line", "circle"}
 NASTY = '<script>alert(1)</script> & "x" <img src=y onerror=z>'
@@ -60,29 +58,7 @@ def parsed(page: str) -> Balance:
 
 @pytest.fixture
 def whole(tmp_path: Path) -> Report:
-    """A report with all that a page can show."""
-    figure, (axes,) = panels(1, 1)
-    frame = pd.DataFrame({"contender": "lstm", "seed": 0, "step": range(1, 40), "value": np.geomspace(1, 0.01, 39)})
-    curves(axes, frame, ["lstm"])
-    decorate(axes, "a", "step", "loss", "y")
-    drawn = saved(figure, tmp_path / "figures" / "f", "Loss against step.")
-    results = [summarise(("t", name, "mse"), [0.1, 0.11, 0.12], paper) for name, paper in (("a", 0.2), ("b", 0.11))]
-    table = pd.DataFrame({"contender": ["a", "b"], "share": [0.123, 0.5]})
-    claims = [Claim("It wins", True, "1 < 2", "ratio 0.5"), Claim("It fails", False, "e"), Claim("It ends", None)]
-    section = Section(
-        "Table 1", ["Text."], [table], [drawn], {"share": ".1%"}, claims, "Who wins?", ["the domain"], "l2l x", PAPER
-    )
-    return Report(
-        "Title",
-        ["Opening."],
-        [
-            section,
-            Section("Table 1: detail", ["More."], part=PAPER, links=[Link("results.csv", "results.csv")]),
-            Section("Ours", question="And then?", part=BEYOND),
-            Section("All numbers", tables=[results_table(results)], part=ABOUT, folded=True),
-        ],
-        Lead("Who wins?", ["We do."], results_table(results).drop(columns="note"), drawn, "l2l x"),
-    )
+    return pages.whole(tmp_path)
 
 
 def test_a_page_is_whole_and_loads_nothing(whole, tmp_path):
@@ -99,14 +75,22 @@ def test_a_page_is_whole_and_loads_nothing(whole, tmp_path):
 
 def test_the_answer_comes_first_and_all_numbers_last(whole):
     text = report_page(whole)
-    marks = ["We do.", "Table 1</h2>", "Table 1: detail</summary>", "Ours</h2>", "All numbers</h2>", "Opening."]
+    marks = [
+        "We do.",
+        "By much.",
+        "Table 1</h2>",
+        "Table 1: detail</summary>",
+        "Ours</h2>",
+        "All numbers</h2>",
+        "Opening.",
+    ]
     places = [text.index(mark) for mark in marks]
     assert places == sorted(places)
 
 
 def test_a_section_shows_figure_table_claims_departures_and_command(whole):
     text = report_page(whole).split('id="table-1"')[1]
-    marks = ['class="charts"', "12.3%", "fails", "the domain", 'data-text="l2l x"']
+    marks = ['class="charts"', "12.3%", "fails", "the domain", 'data-text="l2l reproduce']
     places = [text.index(mark) for mark in marks]
     assert places == sorted(places)
 
@@ -114,9 +98,12 @@ def test_a_section_shows_figure_table_claims_departures_and_command(whole):
 def test_a_chart_is_data_beside_its_still(whole):
     text = report_page(whole)
     (first, *_) = re.findall(r'<script type="application/json" class="charts">(.*?)</script>', text, re.DOTALL)
-    (chart,) = json.loads(first)
-    assert chart["curves"][0]["name"] == "lstm"
-    assert len(chart["curves"][0]["x"]) == 39
+    chart, logarithmic = json.loads(first)
+    assert logarithmic["log"] == "xy"
+    assert [curve.get("kind") for curve in chart["curves"]] == ["line", "line", "line", "ghosts"]
+    assert [curve["name"] for curve in chart["curves"]] == ["lstm", "adam", "limit", "paper (digitised)"]
+    assert chart["curves"][0]["x"] == 0
+    assert len(chart["places"][0]) == 39
     assert 'src="data:image/svg+xml,' in text
 
 
@@ -171,7 +158,7 @@ def test_a_table_of_results_folds_and_says_its_verdicts():
     table = page_table(results_table(results))
     assert table.folds
     assert table.verdicts == ["better", "open"]
-    shown = {name for name, style in table.head if "main" in style.split()}
+    shown = {name for name, style in table.head if "minor" not in style.split()}
     assert {"ours [95 %]", "verdict"} <= shown
     (_, cells), *_ = table.rows
     assert {(cell.text, cell.small) for cell in cells} >= {("0.110", "[0.0852, 0.135]"), ("better", "")}

@@ -21,7 +21,7 @@ CONTENTS = (
 
 HEADLINE = Headline(
     question="Can a recurrent network learn, by gradient descent, an algorithm that learns functions it has never met?",
-    head="test MSEt of the modern recipe",
+    head="test MSEt",
     lines={
         "B14, 64 examples": ("table2", "B14-64", "test_mse"),
         "B16, 256 examples": ("table2", "B16-256", "test_mse"),
@@ -30,5 +30,5 @@ HEADLINE = Headline(
         "quadratic, 1000": ("table2", "quadratic-1000", "test_mse"),
     },
     figure="table2",
-    about="MSEt is the squared error averaged over all steps; the limit is a learner that knows the prior (Bayes).",
+    about="Squared error averaged over all steps, by the modern recipe; limit: a learner that knows the prior (Bayes).",
 )

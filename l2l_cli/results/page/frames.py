@@ -23,12 +23,11 @@ _WITH_INTERVAL = re.compile(r"(\S+) (\[[^\]]*\]|± \S+|\([^)]* … [^)]*\))")
 
 
 class PageCell(NamedTuple):
-    """A cell: its text, what follows in small type, its classes, and its column's name."""
+    """A cell: its text, what follows in small type, and its classes."""
 
     text: str
     small: str
     style: str
-    label: str
 
 
 class PageTable(NamedTuple):
@@ -55,7 +54,7 @@ def page_table(frame: pd.DataFrame, formats: Mapping[str, str] | None = None) ->
     if folds:
         main = [one or name in ("row", "metric") for one, name in zip(main, names, strict=True)]
     sides = ["n" if right or _is_ours(name) else "" for name, right in are_numeric(frame).items()]
-    styles = [" ".join(filter(None, [side, "main" if one else "minor"])) for side, one in zip(sides, main, strict=True)]
+    styles = [" ".join(filter(None, [side, "" if one else "minor"])) for side, one in zip(sides, main, strict=True)]
     rows = []
     for texts in cells_of(frame, formats):
         cells = [_cell(*each) for each in zip(texts, styles, names, strict=True)]
@@ -79,11 +78,11 @@ def _word(verdict: str) -> str:
 
 def _cell(text: str, style: str, label: str) -> PageCell:
     if label == "verdict" and (colour := VERDICT_STYLE.get(_word(text), "yellow" if text else "")):
-        return PageCell(_word(text), text.removeprefix(_word(text)).strip(), f"{style} {colour}", label)
+        return PageCell(_word(text), text.removeprefix(_word(text)).strip(), f"{style} {colour}")
     split = _WITH_INTERVAL.fullmatch(text)
     if split:
-        return PageCell(split[1], split[2], style, label)
-    return PageCell(text, "", f"{style} long" if len(text) > 48 else style, label)
+        return PageCell(split[1], split[2], style)
+    return PageCell(text, "", f"{style} long" if len(text) > 48 else style)
 
 
 class PageVerdict(NamedTuple):

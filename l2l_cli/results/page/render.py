@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 
-SHOWN = 5
+SHOWN = 4
 """Significant digits of a point of a chart."""
+
+LARGEST = 1_500_000
+"""Characters of a page above which charts within details leave their stills to the files beside it."""
 
 
 @cache
@@ -69,11 +72,9 @@ def report_page(report: Report) -> str:
     figures = [figure for section in shown for figure in section.figures]
     lead = report.lead.figure if report.lead else None
     has_charts = any(figure.charts for figure in [*figures, *([lead] if lead else [])])
-    heads = [section for section in shown if is_head(section)]
-    return render(
-        "report.html",
-        {"report": report, "groups": _groups(shown), "heads": heads, "has_charts": has_charts, "about": ABOUT},
-    )
+    content = {"report": report, "groups": _groups(shown), "has_charts": has_charts}
+    whole = render("report.html", {**content, "lean": False})
+    return whole if len(whole) <= LARGEST else render("report.html", {**content, "lean": True})
 
 
 def is_head(section: Section) -> bool:
@@ -118,17 +119,18 @@ def _charts(figure: Figure) -> Markup:
 
 
 def _chart(chart: Chart) -> dict[str, object]:
-    fields = chart._asdict() | {"range_x": _short(chart.range_x), "range_y": _short(chart.range_y)}
-    return fields | {
-        "across": _short(chart.across),
-        "level": _short(chart.level),
-        "curves": [*map(_curve, chart.curves)],
-    }
+    """Return a chart's fields; curves name their places by the index of one list, which most of them share."""
+    places = [_short(curve.x) for curve in chart.curves]
+    shared = [place for index, place in enumerate(places) if place not in places[:index]]
+    curves = [_curve(curve, shared.index(place)) for curve, place in zip(chart.curves, places, strict=True)]
+    numbers = {name: _short(getattr(chart, name)) for name in ("range_x", "range_y", "across", "level")}
+    return chart._asdict() | numbers | {"places": shared, "curves": curves}
 
 
-def _curve(curve: Curve) -> dict[str, object]:
-    numbers = {name: _short(getattr(curve, name)) for name in ("x", "y", "low", "high")}
-    return {name: value for name, value in (curve._asdict() | numbers).items() if value not in ([], (), "")}
+def _curve(curve: Curve, place: int) -> dict[str, object]:
+    numbers = {name: _short(getattr(curve, name)) for name in ("y", "low", "high")}
+    fields = {name: value for name, value in (curve._asdict() | numbers).items() if value not in ([], (), "")}
+    return fields | {"x": place}
 
 
 def _short(values: Sequence[float | None]) -> list[float | None]:

@@ -3,7 +3,7 @@
 (() => {
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const token = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  const HEIGHT = 230, LOW = 165;
+  const HEIGHT = 230, LEAD = 200, LOW = 165;
 
   // Black and dark grey lines would vanish on a dark page.
   const shade = (colour) => {
@@ -19,7 +19,9 @@
   const short = (value) => {
     if (value === null || value === undefined) return "";
     const size = Math.abs(value);
-    if (size !== 0 && (size < 1e-3 || size >= 1e6)) return value.toExponential(2).replace("e+", "e");
+    if (size !== 0 && (size < 1e-3 || size >= 1e6)) {
+      return value.toExponential(2).replace(/\.?0*e/, "e").replace("e+", "e").replace("-", "−");
+    }
     return String(Number(value.toPrecision(size >= 1000 ? 6 : 3)));
   };
 
@@ -33,20 +35,23 @@
     size,
     stroke: () => token("--ink"),
     grid: { stroke: () => token("--line"), width: 0.6 },
-    ticks: { stroke: () => token("--line"), width: 0.6 },
+    ticks: { stroke: () => token("--line"), width: 0.6, size: 5 },
     values: (plot, splits) => splits.map((value) => (value === null ? "" : short(value))),
-    ...(log ? { filter: logTicks } : {}),
+    ...(log ? { splits: logSplits, filter: (plot, splits) => splits } : {}),
   });
 
   // Of a logarithmic axis 1, 2 and 5 times the powers of ten; powers alone where there are many.
-  const logTicks = (plot, splits) => {
-    const shown = splits.filter((value) => value !== null && value > 0);
-    const decades = shown.length ? Math.log10(shown[shown.length - 1] / shown[0]) : 0;
-    return splits.map((value) => {
-      if (value === null || value <= 0) return null;
-      const lead = Number((value / 10 ** Math.floor(Math.log10(value) + 1e-9)).toPrecision(2));
-      return lead === 1 || (decades < 2.2 && (lead === 2 || lead === 5)) ? value : null;
-    });
+  const logSplits = (plot, index, low, high) => {
+    const [first, last] = [Math.floor(Math.log10(low)), Math.ceil(Math.log10(high))];
+    const decades = Math.log10(high / low);
+    const leads = decades < 2.2 ? [1, 2, 5] : [1];
+    const every = Math.ceil(decades / 8);
+    const splits = [];
+    for (let power = first; power <= last; power += 1) {
+      if (leads.length === 1 && power % every) continue;
+      for (const lead of leads) splits.push(Number((lead * 10 ** power).toPrecision(1)));
+    }
+    return splits.filter((value) => value >= low && value <= high);
   };
 
   // One column of data for every curve, and two more for every band.
@@ -54,7 +59,8 @@
     const logX = chart.log.includes("x"), logY = chart.log.includes("y");
     const usable = (values) => values.map((value) => (value === null || (logY && value <= 0) ? null : value));
     const series = [{}], bands = [], joined = [], names = [];
-    for (const curve of chart.curves) {
+    for (const { x, ...rest } of chart.curves) {
+      const curve = { ...rest, x: chart.places[x] };
       const kept = curve.x.map((value) => !logX || value > 0);
       const pick = (values) => usable(values).filter((_, index) => kept[index]);
       const columns = [curve.x.filter((_, index) => kept[index]), pick(curve.y)];
@@ -148,11 +154,11 @@
           x: { time: false, distr: logX ? 3 : 1, range: () => chart.range_x },
           y: { distr: logY ? 3 : 1, range: () => chart.range_y },
         },
-        axes: [axis(logX, chart.x, 2, 28), axis(logY, chart.y, 3, 50)],
+        axes: [axis(logX, chart.x, 2, 28), axis(logY, chart.y, 3, 46)],
         hooks: { draw: [rules(chart)], setCursor: [(plot) => tell(plot, names, chart)] },
       }, data, panel);
       plot.root.setAttribute("role", "img");
-      plot.root.setAttribute("aria-label", `${chart.title} ${chart.y} against ${chart.x}. ${still.alt}`);
+      plot.root.setAttribute("aria-label", `${chart.title} ${chart.y} against ${chart.x}. ${still.alt || still.dataset.alt}`);
       plots.push([plot, panel, names]);
       panels.append(panel);
     }
@@ -181,7 +187,7 @@
     still.before(panels, list, at);
     const fit = () => {
       for (const [plot, panel] of plots) {
-        const height = innerWidth < 700 && figure.closest(".lead") ? LOW : HEIGHT;
+        const height = figure.closest(".lead") ? (innerWidth < 700 ? LOW : LEAD) : HEIGHT;
         const width = Math.floor(panel.clientWidth);
         if (width > 0 && (plot.width !== width || plot.height !== height)) plot.setSize({ width, height });
       }

@@ -53,6 +53,14 @@
     });
   }
 
+  // On a narrow screen the cells of a folded row say what they are.
+  for (const table of all("table.folds")) {
+    const names = all("thead th", table).map((head) => head.textContent.trim());
+    for (const row of table.tBodies[0].rows) {
+      Array.from(row.cells).forEach((cell, index) => { cell.dataset.label = names[index]; });
+    }
+  }
+
   for (const filter of all(".filter")) {
     const buttons = all("button", filter);
     const table = filter.nextElementSibling.querySelector("table");
