@@ -111,7 +111,8 @@ def run(settings: Settings, learners: list[str], runs: list[str], trust: list[st
         folder.begin(parents=[str(path) for path in planned.parents], **run_facts(settings))
         say_known(planned.units, planned.store, "contenders")
         standings, table = _score(folder, planned)
-        folder.end("done", tuning={name: _trials(one) for name, one in standings.items() if one.entry.tuning})
+        tuning = {name: _trials(one) for name, one in standings.items() if one.entry.tuning}
+        folder.end("done", tuning=tuning, headline=who_leads(standings)[1])
     planned.store.prune()
     folder = settled(folder, settings)
     title = f"{label_of(settings, settings.choices['task'])}: {settings.evaluation.episodes} test episodes a seed"

@@ -101,7 +101,8 @@ def _run(planned: Evaluating) -> dict[str, Any]:
         frame = pd.DataFrame(table)
         with LEDGER.of("drawing"):
             _report(folder, settings, parent, frame, metrics.read())
-        folder.end("done")
+        losses = ", ".join(f"{row['mean loss']:.4g} at {row['steps']} steps" for row in table)
+        folder.end("done", headline=f"mean loss {losses}")
     planned.store.prune()
     folder = settled(folder, settings)
     episodes = settings.evaluation.episodes * len(settings.evaluation.seeds)

@@ -112,7 +112,7 @@ def run(grid: Grid, store: Store) -> dict[str, Any]:
         comparisons = list(_play(grid, folder, store))
         with LEDGER.of("drawing"):
             _report(folder, settings, parent, comparisons)
-        folder.end("done")
+        folder.end("done", headline=_headline(comparisons))
     store.prune()
     folder = settled(folder, settings)
     console().print(
@@ -181,6 +181,14 @@ def _overview(comparisons: Sequence[Comparison]) -> pd.DataFrame:
         return f"{number(one.run.mean.value)} / {number(one.run.median.value)}{ratio}"
 
     return _table(comparisons, "problem", text)
+
+
+def _headline(comparisons: Sequence[Comparison]) -> str:
+    """Return in one line what came of the grid."""
+    against = [one for one in comparisons if one.rivals]
+    ahead = sum(stands(one.difference()) == AHEAD for one in against)
+    lead = f"ahead of the best rival in {ahead} of {len(against)} cells; " if against else ""
+    return f"{lead}mean loss {number(comparisons[0].run.mean.value)} in the first of {len(comparisons)} cells"
 
 
 def _meaning(comparisons: Sequence[Comparison]) -> str:

@@ -97,7 +97,7 @@ def _distance(headline: Headline, results: Sequence[Result]) -> str:
         return f"Ours is {span} times the limit, the best that is possible."
     ahead, compared = headline.ahead_of_rivals(results)
     if compared:
-        return f"{headline.who} has the lower mean on {ahead} of {compared} lines; no limit is known."
+        return f"The {headline.who} has a lower mean than the best tuned rival on {ahead} of {compared} lines."
     return "No limit is known here."
 
 

@@ -81,6 +81,14 @@ def page_of(
     )
 
 
+def headline(page: Report, results: Sequence[Result]) -> str:
+    """Return what came of a reproduction, in one line."""
+    claims = [claim.verdict for section in page.sections for claim in section.claims]
+    judged = {"hold": claims.count("holds"), "fail": claims.count("does not hold"), "open": claims.count("open")}
+    said = ", ".join(f"{count} {word}" for word, count in judged.items() if count)
+    return "; ".join(filter(None, [page.ribbon.partition(":")[0], verdict_line(results), said and f"claims: {said}"]))
+
+
 def in_order(
     paper: Paper, asked: Sequence[Experiment], findings: Sequence[Findings]
 ) -> list[tuple[str, Experiment, Findings]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from l2l_cli.commands.elsewhere import show
 from l2l_cli.commands.paper_lead import SMOKE
-from l2l_cli.commands.paper_report import command_of, deciding, numbers_beside, page_of, run_and_left_out
+from l2l_cli.commands.paper_report import command_of, deciding, headline, numbers_beside, page_of, run_and_left_out
 from l2l_cli.config.build import build
 from l2l_cli.config.hardware import Hardware
 from l2l_cli.config.own_task import key_of_word
@@ -148,7 +148,8 @@ def _judged(
     folder.note()  # what the report says of the run itself
     page = page_of(paper, request, judged, findings, costs, folder, behind)
     report.write(replace(page, opening=[*page.opening, *missing]), folder.path)
-    folder.end("failed" if missing else "done")  # when all of it is written
+    said = headline(page, results)
+    folder.end("failed" if missing else "done", headline=said)  # when all of it is written
     _show(paper, request, results, place)
     for line in missing:
         print(line.replace("**", ""))

@@ -23,7 +23,7 @@ class Headline:
         head: Name of the first column, which says what the numbers are.
         lines: Artefact, row and metric of each line, by what a reader calls it.
         figure: Name of the figure's files, without their ending.
-        rivals: Rows of which the best one stands beside each line, in the place of the contender ``who``.
+        rivals: Rows of which the best one stands beside each line, in the place of the contender ``who`` and of limits.
         who: Contender that the lines are of; needed for ``rivals``.
         beside: Metric of the line's row by further column.
         about: What must be known of the numbers, in one short sentence.
@@ -50,6 +50,8 @@ class Headline:
         if not rows:
             return None
         frame = pd.DataFrame(rows)
+        if self.rivals:
+            frame = frame.drop(columns=["limit", "ours ÷ limit"])
         return frame[[name for name in frame if not frame[name].isin(["–", ""]).all()]]
 
     def ahead_of_rivals(self, results: Sequence[Result]) -> tuple[int, int]:
