@@ -26,7 +26,7 @@ def horizon_figure(frame: pd.DataFrame, folder: Path) -> Figure:
         part = frame[(frame.metric == "loss") & (frame.statistic == statistic)]
         curves(panel, part.assign(contender=part.problem), order)
         decorate(panel, f"{statistic} over episodes", "step", "loss", "xy")
-    axes[0].legend()
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return saved(figure, folder / "figures" / "horizons", "Loss against step on fresh test episodes, by horizon.")
 
 

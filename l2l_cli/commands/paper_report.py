@@ -112,7 +112,9 @@ def closing_sections(
     """Return what of the paper is where, departures and provenance, and write the page of the sources."""
     sections = [_departures(paper, asked, folder), _provenance(asked, costs, folder)]
     if paper.contents:
-        sections.insert(0, Section("What of the paper is where", [CONTENTS], [contents_table(type(paper))]))
+        sections.insert(
+            0, Section("What of the paper is where", [CONTENTS], [contents_table(type(paper))], folded=True)
+        )
     return sections
 
 
@@ -180,7 +182,7 @@ def _departures(paper: Paper, asked: Sequence[Experiment], folder: RunFolder) ->
     text = [f"`{SOURCES}` says which file and function implement which part of the paper."]
     if departures:
         text.insert(0, listed(map(_said, departures)))
-    return Section("Where this departs from the paper", text)
+    return Section("Where this departs from the paper", text, folded=True)
 
 
 def _provenance(asked: Sequence[Experiment], costs: pd.DataFrame, folder: RunFolder) -> Section:
@@ -196,7 +198,7 @@ def _provenance(asked: Sequence[Experiment], costs: pd.DataFrame, folder: RunFol
         "Scores and trials that were found in the store count by what they once took.",
         listed(f"{one.name}: {one.settings.source}" for one in asked),
     ]
-    return Section("Provenance", text, tables=[costs.dropna(axis=1, how="all")])
+    return Section("Provenance", text, tables=[costs.dropna(axis=1, how="all")], folded=True)
 
 
 def run_and_left_out(results: Sequence[Result]) -> tuple[list[Result], str]:

@@ -6,6 +6,7 @@ A figure is drawn once; what a reader hovers over has its colours, strokes, axes
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
@@ -16,7 +17,6 @@ from matplotlib.colors import to_hex, to_rgba
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure as Drawing
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedFormatter
 
 from l2l_cli.results.content import Chart, Curve
 from l2l_cli.results.spread import Array
@@ -38,7 +38,8 @@ def charts_of(drawing: Drawing) -> list[Chart]:
 
 
 def _holds_curves(axes: Axes) -> bool:
-    named = isinstance(axes.yaxis.get_major_formatter(), FixedFormatter)
+    labels = axes.get_yticklabels() if axes.get_yscale() == "linear" else []
+    named = any(re.search(r"[^\W\d_]", label.get_text()) for label in labels)
     others = [one for one in axes.collections if not isinstance(one, PolyCollection)]
     bars = any(isinstance(one, ErrorbarContainer) for one in axes.containers)
     if named or others or bars or axes.images or axes.patches:

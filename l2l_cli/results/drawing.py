@@ -17,6 +17,7 @@ from matplotlib.ticker import FixedFormatter, FuncFormatter
 from l2l_cli.core.files import atomic_write, make_folder
 from l2l_cli.results import content
 from l2l_cli.results.charts import charts_of
+from l2l_cli.results.ticks import finish
 
 DPI = 150
 """Dots per inch of a figure's PNG."""
@@ -38,6 +39,7 @@ def saved(figure: Figure, path: Path, caption: str) -> content.Figure:
 def save(figure: Figure, path: Path) -> list[Path]:
     """Write ``path``.png, .pdf and .svg, the same bytes for the same figure."""
     make_folder(path.parent)
+    finish(figure)
     _take_literally(figure)
     written = []
     figure.set_dpi(DPI)

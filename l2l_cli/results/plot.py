@@ -10,12 +10,11 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.ticker import FuncFormatter, LogLocator
+from matplotlib.lines import Line2D
 
 from l2l_cli.results.verdicts import Result
 
@@ -24,6 +23,12 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7
 
 STROKES = ("-", "--", "-.", ":")
 """Of the lines, where there are more of them than colours."""
+
+GREY = "#b3b3b3"
+"""Of the lines beyond those that a reader can tell apart."""
+
+OTHERS = "others"
+"""What the legend calls them."""
 
 LIMIT = "#555555"
 
@@ -45,6 +50,7 @@ _STYLE: dict[str, Any] = {
     "grid.color": "#e6e6e6",
     "grid.linewidth": 0.6,
     "axes.axisbelow": True,
+    "axes.formatter.useoffset": False,
     "xtick.color": "#4d4d4d",
     "ytick.color": "#4d4d4d",
     "xtick.labelcolor": "black",
@@ -114,19 +120,16 @@ def decorate(axes: Axes, title: str, x: str, y: str, log: str = "") -> None:
         axes.set_yscale("log")
 
 
-def plain_numbers(axis: Axis) -> None:
-    """Label a logarithmic axis at 1, 2 and 5 times the powers of ten, as plain numbers where they are short."""
-    axis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
-    for set_formatter in (axis.set_major_formatter, axis.set_minor_formatter):
-        set_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-
-
 def legend(figure: Figure, axes: Sequence[Axes], published: bool = False, columns: int = 5) -> None:
     """Name every line once, below the panels, and say what hollow marks are."""
-    handles: dict[str, Any] = {}
+    handles, greys = dict[str, Any](), dict[str, Any]()
     for panel in axes:
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
-            handles.setdefault(label, handle)
+            if isinstance(handle, Line2D) and handle.get_color() == GREY:
+                greys.setdefault(OTHERS, handle)
+            else:
+                handles.setdefault(label, handle)
+    handles |= greys
     if published:
         (mark,) = axes[0].plot([], [], "o", markerfacecolor="none", color="#777777", markersize=4.0)
         handles["paper (digitised)"] = mark

@@ -14,7 +14,7 @@ from l2l_cli.papers.claims import goes_on, shown
 from l2l_cli.papers.measured import Measured
 from l2l_cli.papers.sections import loss_results, what_tuning_chose, who_leads
 from l2l_cli.results.content import Claim, Figure, Section
-from l2l_cli.results.plot import decorate, panels, plain_numbers
+from l2l_cli.results.plot import decorate, panels
 from l2l_cli.results.standings import AHEAD, BEHIND, STANDS, Standings
 from l2l_cli.results.verdicts import Result
 
@@ -120,6 +120,5 @@ def _ratios(measured: Measured, table: pd.DataFrame) -> Figure:
     axes[0].set_yticks([-index for index in range(len(problems))], problems)
     axes[0].set_ylim(-len(problems) + 0.4, 0.6)
     decorate(axes[0], "Left of the line a learned rule is ahead", "final loss ÷ best tuned rule's", "", "x")
-    plain_numbers(axes[0].xaxis)
     caption = "Final loss of every learned rule as a multiple of the best tuned rule's, by problem."
     return measured.save(figure, caption, "_ratios", columns=5)

@@ -82,9 +82,9 @@ def _by_age(measured: Measured) -> Figure:
     frames += [measured.select(row, "error", BAYES, problem=SWITCHING).assign(contender=limit) for row in [*rows][:1]]
     if frames:
         curves(axes[0], pd.concat(frames), list(styles), styles)
-        axes[0].legend()
     decorate(axes[0], "Unannounced changes, B14", "examples of the present function", "mean squared error", "xy")
-    return measured.save(figure, "Mean squared error by the age of the present function; bands: range over seeds.")
+    caption = "Mean squared error by the age of the present function; bands: range over seeds."
+    return measured.save(figure, caption, columns=3)
 
 
 class Volume(Artefact):

@@ -13,7 +13,7 @@ from l2l_cli.papers.mlhf2018 import track
 from l2l_cli.papers.panels import Style, finite_curves
 from l2l_cli.papers.sections import who_leads
 from l2l_cli.results.content import Section
-from l2l_cli.results.plot import COLOURS, decorate, grid, panels, plain_numbers
+from l2l_cli.results.plot import COLOURS, decorate, grid, panels
 from l2l_cli.results.standings import Standings, last_values
 from l2l_cli.results.verdicts import Result
 
@@ -136,6 +136,5 @@ def _draw(damping: dict[str, dict[str, pd.DataFrame]]) -> Figure:
             panel.plot(middle.index, middle, label=part, color=colour)
             panel.fill_between(middle.index, low, high, color=colour, alpha=0.2, lw=0)
         decorate(panel, name, "updates", "damping", "y")
-        plain_numbers(panel.yaxis)
         panel.title.set_fontsize(7.5)
     return figure

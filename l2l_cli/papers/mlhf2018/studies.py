@@ -70,7 +70,7 @@ class Ablation(Artefact):
         titles = {SOLVER: "(a) l_p", RESIDUAL: "(b) mean ‖r_n‖", EFFICIENCY: "ours: efficiency"}
         for panel, (metric, title) in zip(axes, titles.items(), strict=True):
             draw(panel, _by_row(measured, metric), styles, log=metric == RESIDUAL, cut=False)
-            decorate(panel, title, "updates", "")
+            decorate(panel, title, "updates", title.split(" ", 1)[1])
         caption = "(a) l_p, lower is better; (b) ‖r_n‖; ours, l_p as a share of a near-exact solution's, 1 is best."
         return measured.save(figure, caption, columns=5)
 

@@ -19,7 +19,7 @@
   const short = (value) => {
     if (value === null || value === undefined) return "";
     const size = Math.abs(value);
-    if (size !== 0 && (size < 1e-3 || size >= 1e6)) {
+    if (size !== 0 && (size < 1e-4 || size >= 1e6)) {
       return value.toExponential(2).replace(/\.?0*e/, "e").replace("e+", "e").replace("-", "−");
     }
     return String(Number(value.toPrecision(size >= 1000 ? 6 : 3)));
@@ -51,8 +51,20 @@
       if (leads.length === 1 && power % every) continue;
       for (const lead of leads) splits.push(Number((lead * 10 ** power).toPrecision(1)));
     }
-    return splits.filter((value) => value >= low && value <= high);
+    const inside = splits.filter((value) => value >= low && value <= high);
+    return inside.length > 1 ? inside : evenSplits(low, high);
   };
+
+  // Round numbers of a logarithmic axis that holds no power of ten.
+  const evenSplits = (low, high) => {
+    const size = 10 ** Math.floor(Math.log10((high - low) / 3));
+    const step = [1, 2, 5, 10].map((lead) => lead * size).find((one) => (high - low) / one <= 4);
+    const splits = [];
+    for (let value = Math.ceil(low / step) * step; value <= high; value += step) splits.push(Number(value.toPrecision(6)));
+    return splits;
+  };
+
+  const WHOLE = [1, 2, 5].flatMap((lead) => [0, 1, 2, 3, 4, 5, 6].map((power) => lead * 10 ** power)).sort((a, b) => a - b);
 
   // One column of data for every curve, and two more for every band.
   const tables = (chart) => {
@@ -147,6 +159,7 @@
       if (chart.title) panel.append(Object.assign(document.createElement("p"), { className: "title", textContent: chart.title }));
       const logX = chart.log.includes("x"), logY = chart.log.includes("y");
       const { series, bands, data, names } = tables(chart);
+      const counted = chart.places.every((place) => place.every(Number.isInteger));
       const plot = new uPlot({
         width: 300, height: HEIGHT, legend: { show: false }, series, bands,
         cursor: { drag: { x: false, y: false }, points: { size: 6 } },
@@ -154,7 +167,7 @@
           x: { time: false, distr: logX ? 3 : 1, range: () => chart.range_x },
           y: { distr: logY ? 3 : 1, range: () => chart.range_y },
         },
-        axes: [axis(logX, chart.x, 2, 28), axis(logY, chart.y, 3, 46)],
+        axes: [{ ...axis(logX, chart.x, 2, 28), ...(counted ? { incrs: WHOLE } : {}) }, axis(logY, chart.y, 3, 46)],
         hooks: { draw: [rules(chart)], setCursor: [(plot) => tell(plot, names, chart)] },
       }, data, panel);
       plot.root.setAttribute("role", "img");
@@ -179,6 +192,7 @@
       button.innerHTML = swatch(curve);
       button.append(curve.name, Object.assign(document.createElement("span"), { className: "value" }));
       button.addEventListener("click", () => toggle(curve.name));
+      item.classList.toggle("grey", curve.colour === "#b3b3b3");
       item.append(button);
       list.append(item);
       entries.set(curve.name, item);

@@ -1,0 +1,35 @@
+"""Panels that papers share: colours that a reader can tell apart, the same in all figures of a paper."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from l2l_cli.config.groups import papers
+from l2l_cli.config.schema import ReproduceRequest
+from l2l_cli.papers.experiments import experiments
+from l2l_cli.papers.measured import Measured
+from l2l_cli.papers.panels import COLOURED, FAINT, emphasised
+
+
+def test_at_most_seven_lines_have_a_colour():
+    names = [f"row {index}" for index in range(10)]
+    styles = {name: {"color": f"#{index % 5:06d}", "linestyle": "-", "zorder": 2} for index, name in enumerate(names)}
+    styles["row 9"] = {**styles["row 9"], "color": "#abcdef", "zorder": 4}  # learned
+    shown = emphasised(names, styles)
+    faint = [name for name in names if shown[name]["color"] == FAINT["color"]]
+    assert len(names) - len(faint) == COLOURED
+    assert faint == ["row 6", "row 7", "row 8"]  # second ones of their colours
+    assert emphasised(names[:COLOURED], styles) == {name: styles[name] for name in names[:COLOURED]}
+
+
+@pytest.mark.parametrize("paper", papers())
+def test_a_contender_looks_the_same_in_all_figures_of_a_paper(paper, tmp_path):
+    found: dict[str, list[object]] = {}
+    for one in experiments(ReproduceRequest(paper, scale="smoke")):
+        frames = {row: pd.DataFrame({"contender": [row], "split": "test", "variant": ""}) for row in one.settings.rows}
+        measured = Measured(one.name, one.settings.rows, frames, tmp_path, family=one.family)
+        for row, style in measured.styles().items():
+            found.setdefault(row, []).append(style)
+    assert any(len(styles) > 1 for styles in found.values())
+    assert [row for row, styles in found.items() if any(style != styles[0] for style in styles)] == []
