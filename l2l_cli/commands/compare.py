@@ -25,9 +25,10 @@ from l2l_cli.evaluation.curves import rows_of
 from l2l_cli.evaluation.score import criterion_for
 from l2l_cli.evaluation.tune import Tuned
 from l2l_cli.results import report
-from l2l_cli.results.content import Report, Section
+from l2l_cli.results.content import Lead, Report, Section
 from l2l_cli.results.ending import ending
 from l2l_cli.results.metrics import MetricsFile
+from l2l_cli.results.provenance import command_line
 from l2l_cli.results.run import RunFolder
 from l2l_cli.results.standings import AHEAD, LEVEL, stands
 from l2l_cli.results.statistics import difference_of, over_episodes
@@ -243,7 +244,11 @@ def _score(folder: RunFolder, planned: Comparing) -> tuple[dict[str, Standing], 
         figure = contenders_figure(metrics.read(), standings, folder.path)
         sections = [Section("Scores", tables=[table], figures=[figure])]
         title = f"Comparison on {label_of(settings, settings.choices['task'])}"
-        report.write(Report(title, [*opening, *warnings], sections), folder.path)
+        question = (
+            f"Which of {len(standings)} learners has the lowest loss on {label_of(settings, settings.choices['task'])}?"
+        )
+        lead = Lead(question, [opening[1], *warnings[:2]], command=command_line())
+        report.write(Report(title, [*opening, *warnings], sections, lead), folder.path)
     return standings, table
 
 

@@ -23,10 +23,11 @@ from l2l_cli.core.ledger import LEDGER
 from l2l_cli.evaluation.contest import DIVERGED, Contender, Problem, Standing, Unit, read_by, units_of
 from l2l_cli.evaluation.curves import rows_of
 from l2l_cli.results import report
-from l2l_cli.results.content import Report, Section, code
+from l2l_cli.results.content import Lead, Report, Section, code
 from l2l_cli.results.ending import ending
 from l2l_cli.results.facts import TRAINED
 from l2l_cli.results.metrics import MetricsFile
+from l2l_cli.results.provenance import command_line
 from l2l_cli.results.run import RunFolder
 from l2l_cli.results.standings import AHEAD, stands
 from l2l_cli.results.statistics import Interval
@@ -234,7 +235,10 @@ def _report(folder: RunFolder, settings: Settings, parent: RunFolder, comparison
     sections = [Section("The run", tables=tables, figures=[grid_figure(comparisons, folder.path)])]
     if comparisons[0].rivals:
         sections += _against(settings, comparisons)
-    report.write(Report(f"Generalisation of {label_of(settings, settings.run_name)}", opening, sections), folder.path)
+    name = label_of(settings, settings.run_name)
+    question = f"How does {name} generalise to other problems and horizons?"
+    lead = Lead(question, [f"{_headline(comparisons).capitalize()}."], command=command_line())
+    report.write(Report(f"Generalisation of {name}", opening, sections, lead), folder.path)
 
 
 def _metric_table(comparisons: Sequence[Comparison], name: str) -> pd.DataFrame:

@@ -25,7 +25,7 @@ DPI = 150
 FORMATS: Mapping[str, Mapping[str, str | None]] = {
     "png": {"Software": None},
     "pdf": {"CreationDate": None, "Producer": None},
-    "svg": {"Date": None, "Creator": None},
+    "svg": {"Date": None, "Creator": None, "Format": None, "Type": None},
 }
 """What every figure is written as, and what of it must not hang on when and with what it was made."""
 
@@ -84,10 +84,9 @@ def _relative(path: str) -> str:
 
 
 def _shortened(drawing: str) -> str:
-    """Leave out what an SVG says of itself, write its numbers short, and name a font of the same widths as ours."""
-    start, end = drawing.index("<metadata>"), drawing.index("</metadata>") + len("</metadata>")
+    """Write the numbers of an SVG short, and name a font of the same widths as ours."""
     # Within tags alone: what stands between them is text that a reader sees.
-    short = re.sub(r"<[^>]*>", lambda tag: _DECIMAL.sub(_to_a_tenth, tag[0]), drawing[:start] + drawing[end:])
+    short = re.sub(r"<[^>]*>", lambda tag: _DECIMAL.sub(_to_a_tenth, tag[0]), drawing)
     short = _PATH.sub(lambda path: f'd="{_relative(path[1])}"', short)
     return short.replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from l2l_cli.config.catalogue import listing
 from l2l_cli.config.groups import papers
-from l2l_cli.config.schema import ReproduceRequest
-from l2l_cli.papers.experiments import experiments
+from l2l_cli.papers.experiments import rows_of_paper
 from l2l_cli.papers.measured import Measured
 from l2l_cli.papers.panels import COLOURED, FAINT, emphasised
 
@@ -26,9 +26,10 @@ def test_at_most_seven_lines_have_a_colour():
 @pytest.mark.parametrize("paper", papers())
 def test_a_contender_looks_the_same_in_all_figures_of_a_paper(paper, tmp_path):
     found: dict[str, list[object]] = {}
-    for one in experiments(ReproduceRequest(paper, scale="smoke")):
-        frames = {row: pd.DataFrame({"contender": [row], "split": "test", "variant": ""}) for row in one.settings.rows}
-        measured = Measured(one.name, one.settings.rows, frames, tmp_path, family=one.family)
+    for name in papers()[paper]:
+        rows = listing(paper, name).rows
+        frames = {row: pd.DataFrame({"contender": [row], "split": "test", "variant": ""}) for row in rows}
+        measured = Measured(name, rows, frames, tmp_path, family=rows_of_paper(paper, None))
         for row, style in measured.styles().items():
             found.setdefault(row, []).append(style)
     assert any(len(styles) > 1 for styles in found.values())
