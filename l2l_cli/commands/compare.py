@@ -247,7 +247,9 @@ def _score(folder: RunFolder, planned: Comparing) -> tuple[dict[str, Standing], 
         question = (
             f"Which of {len(standings)} learners has the lowest loss on {label_of(settings, settings.choices['task'])}?"
         )
-        lead = Lead(question, [opening[1], *warnings[:2]], command=command_line())
+        edges = [name for name, one in standings.items() if one.entry.tuning and one.entry.tuning.at_edge]
+        served = [f"A wider grid may serve {', '.join(edges)} better."] if edges else []
+        lead = Lead(question, [opening[1], *served, opening[0].split(";")[0] + "."], command=command_line())
         report.write(Report(title, [*opening, *warnings], sections, lead), folder.path)
     return standings, table
 

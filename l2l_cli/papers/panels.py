@@ -82,10 +82,22 @@ def finite_curves(
     kept = np.isfinite(frame.value) & (frame.value > (0.0 if log else -np.inf))
     finite = frame.assign(value=frame.value.where(kept))
     names = [name for name in styles if finite[finite.contender == name].value.notna().any()]
-    curves(axes, finite, names, emphasised(names, styles), x=x)
+    shared = _alike(finite, names, x)
+    labels = {name: " = ".join(alike) for name, alike in shared.items()}
+    shown = {labels[name]: style for name, style in emphasised(list(shared), styles).items()}
+    curves(axes, finite.assign(contender=finite.contender.replace(labels)), list(shown), shown, x=x)
     if log:
         axes.set_yscale("log")
     return finite
+
+
+def _alike(frame: pd.DataFrame, names: Sequence[str], x: str) -> dict[str, list[str]]:
+    """Return the contenders whose curves differ, each with those whose curves are the same, which are drawn once."""
+    found: dict[bytes, list[str]] = {}
+    for name in names:
+        part = frame[frame.contender == name].sort_values(["seed", x])
+        found.setdefault(part[["seed", x, "value"]].to_numpy(float).tobytes(), []).append(name)
+    return {alike[0]: alike for alike in found.values()}
 
 
 def loss_curves(

@@ -9,7 +9,8 @@ from l2l_cli.config.catalogue import listing
 from l2l_cli.config.groups import papers
 from l2l_cli.papers.experiments import rows_of_paper
 from l2l_cli.papers.measured import Measured
-from l2l_cli.papers.panels import COLOURED, FAINT, emphasised
+from l2l_cli.papers.panels import COLOURED, FAINT, emphasised, finite_curves
+from l2l_cli.results.plot import panels
 
 
 def test_at_most_seven_lines_have_a_colour():
@@ -34,3 +35,15 @@ def test_a_contender_looks_the_same_in_all_figures_of_a_paper(paper, tmp_path):
             found.setdefault(row, []).append(style)
     assert any(len(styles) > 1 for styles in found.values())
     assert [row for row, styles in found.items() if any(style != styles[0] for style in styles)] == []
+
+
+def test_curves_that_are_the_same_are_drawn_once():
+    rows = [
+        {"contender": name, "seed": 0, "updates": step, "value": value / step}
+        for name, value in (("a", 1.0), ("b", 2.0), ("c", 1.0))
+        for step in (1, 2, 3)
+    ]
+    _, (axes,) = panels(1, 1)
+    styles = {name: {"color": colour} for name, colour in (("a", "#111111"), ("b", "#222222"), ("c", "#333333"))}
+    finite_curves(axes, pd.DataFrame(rows), styles)
+    assert [(line.get_label(), line.get_color()) for line in axes.lines] == [("a = c", "#111111"), ("b", "#222222")]
