@@ -181,6 +181,7 @@ def error_over_time(
     floor: np.ndarray[Any, Any] | None,
     switches: Sequence[int],
     names: tuple[str, str] = ("learned by the LSTM", "Bayes limit"),
+    colour: str = COLOURS[0],
 ) -> None:
     """Draw |y − o| against time with the limit's error below, and a line where each new function starts.
 
@@ -190,11 +191,12 @@ def error_over_time(
         floor: The limit's, (T,); None if it is not known.
         switches: First step of each new function, counted from 1.
         names: What to call the learner and the limit.
+        colour: Colour of the learner.
     """
     time = np.arange(1, len(errors) + 1)
     for switch in switches:
         axes.axvline(switch, color="#9a9a9a", linestyle=(0, (1, 2)), linewidth=1.0, zorder=1)
-    axes.plot(time, errors, color=COLOURS[0], linewidth=1.0, label=names[0])
+    axes.plot(time, errors, color=colour, linewidth=1.0, label=names[0])
     if floor is not None:
         axes.plot(time, floor, linewidth=1.0, label=names[1], **LIMIT_STYLE)
     axes.set_xlim(1, len(errors))

@@ -93,7 +93,7 @@ def _draw(measured: Measured, frame: pd.DataFrame, problems: Sequence[str]) -> F
         for panel, metric in zip((axes[index], axes[index + len(problems)]), (MOVE, ALONG), strict=True):
             part = frame[(frame.problem == problem) & (frame.metric == metric)]
             curves(panel, part, order, styles, x="step")
-            name = {MOVE: "move, root mean square", ALONG: "along −gradient"}[metric] if index == 0 else ""
+            name = {MOVE: "size of a move, RMS", ALONG: "cosine with −gradient"}[metric] if index == 0 else ""
             decorate(panel, problem if metric == MOVE else "", "updates" if metric == ALONG else "", name)
         axes[index].set_yscale("log")
     caption = "Size of moves, and how far they follow the negative gradient of their step, along an episode."

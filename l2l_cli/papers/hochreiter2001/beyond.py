@@ -14,9 +14,8 @@ from l2l_cli.papers.claims import below_bound
 from l2l_cli.papers.hochreiter2001.judges import FORMATS, errors_table, limit_of, lower, mse_of
 from l2l_cli.papers.hochreiter2001.recipe import AFTER, BAYES, BEFORE, EVERY, STEPS, SWITCHING
 from l2l_cli.papers.measured import Measured
-from l2l_cli.papers.panels import styles_of
 from l2l_cli.results.content import Claim, Figure, Section
-from l2l_cli.results.plot import COLOURS, LIMIT, LIMIT_STYLE, curves, decorate, panels
+from l2l_cli.results.plot import LIMIT, LIMIT_STYLE, curves, decorate, panels
 from l2l_cli.results.statistics import LEVEL, Interval
 
 
@@ -75,11 +74,11 @@ class Drift(Artefact):
 
 def _by_age(measured: Measured) -> Figure:
     figure, axes = panels(1, 1, height=3.0)
-    rows, limit = {row: measured.rows[row] for row in measured.run}, "Bayes limit"
-    styles = {**styles_of(rows, {row: row for row in rows}), limit: LIMIT_STYLE}
+    rows, limit = measured.run, "Bayes limit"
+    styles = {**{row: measured.styles()[row] for row in rows}, limit: LIMIT_STYLE}
     frames = [measured.select(row, "error", problem=SWITCHING) for row in rows]
     # Seed by seed all rows meet the same sequences, and have the same limit.
-    frames += [measured.select(row, "error", BAYES, problem=SWITCHING).assign(contender=limit) for row in [*rows][:1]]
+    frames += [measured.select(row, "error", BAYES, problem=SWITCHING).assign(contender=limit) for row in rows[:1]]
     if frames:
         curves(axes[0], pd.concat(frames), list(styles), styles)
     decorate(axes[0], "Unannounced changes, B14", "examples of the present function", "mean squared error", "xy")
@@ -110,7 +109,9 @@ class Volume(Artefact):
         for row in sorted(errors, key=lambda name: np.median(errors[name])):
             best.setdefault(measured.rows[row].group, row)
         figure, axes = panels(1, 2, height=3.2)
-        for colour, (group, row) in zip(COLOURS, best.items(), strict=False):
+        styles = measured.styles()
+        for group, row in best.items():
+            colour = styles[row]["color"]
             for variant, style in ((BEFORE, {"linestyle": ":"}), (AFTER, {"label": row})):
                 curve = measured.curve(row, "log_volume", variant=variant, part="").mean(axis=1)
                 axes[0].plot(curve.index, curve, color=colour, **style)  # type: ignore[arg-type]

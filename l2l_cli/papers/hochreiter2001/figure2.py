@@ -11,6 +11,7 @@ from l2l_cli.papers.base import Artefact, Findings, RowName
 from l2l_cli.papers.hochreiter2001.judges import plateau
 from l2l_cli.papers.hochreiter2001.recipe import BAYES, EXAMPLES, FUNCTIONS, NO_RESET, RESET, SEQUENCES
 from l2l_cli.papers.measured import Measured, name_of
+from l2l_cli.papers.panels import LEARNED, OURS
 from l2l_cli.results.content import Claim, Figure, Section
 from l2l_cli.results.plot import decorate, error_over_time, grid, panels
 from l2l_cli.results.verdicts import Result
@@ -77,7 +78,7 @@ class Figure2(Artefact):
             f"Mean |y − o| over {SEQUENCES} test sequences (seed 0) of every family, without a reset: to the letter "
         )
         caption += "(-1997) and by the modern recipe; the Bayes learner is reset.  Dotted: a new function."
-        return measured.save(figure, caption, "_families", columns=2)
+        return measured.save(figure, caption, "_families", columns=3)
 
 
 def _draw(panel: Axes, measured: Measured, row: str, variant: str, modern: str, **where: object) -> None:
@@ -86,7 +87,8 @@ def _draw(panel: Axes, measured: Measured, row: str, variant: str, modern: str, 
     limit = measured.curve(modern, "absolute_error", BAYES, variant=RESET, **where).clip(lower=1e-4)
     switches = [len(errors) // FUNCTIONS * index + 1 for index in range(FUNCTIONS)]
     floor = limit.iloc[:, 0].to_numpy() if len(limit) else None
-    error_over_time(panel, errors.iloc[:, 0].to_numpy(), floor, switches)
+    name, colour = ("LSTM, modern recipe", OURS) if row == modern else ("LSTM, 1997", LEARNED)
+    error_over_time(panel, errors.iloc[:, 0].to_numpy(), floor, switches, (name, "Bayes limit"), colour)
 
 
 def _settling(measured: Measured, row: str, variant: str, contender: str | None = None) -> list[float]:

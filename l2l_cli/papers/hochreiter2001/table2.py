@@ -13,12 +13,12 @@ from l2l_cli.papers.claims import all_of
 from l2l_cli.papers.hochreiter2001.judges import FORMATS, error_results, errors_table, limit_of, mse_of, plateau
 from l2l_cli.papers.hochreiter2001.recipe import BAYES, SPLITS
 from l2l_cli.papers.measured import Measured
-from l2l_cli.papers.panels import LEARNED, RIVALS
+from l2l_cli.papers.panels import LEARNED, OURS
 from l2l_cli.results.content import Claim, Figure, Section
 from l2l_cli.results.plot import LIMIT_STYLE, curves, decorate, dots, grid, panels
 from l2l_cli.results.verdicts import BETTER, DIFFERS, REPRODUCED, WORSE, Result
 
-STYLES = {"modern": {"color": LEARNED}, "1997, to the letter": {"color": RIVALS[0]}, "Bayes limit": LIMIT_STYLE}
+STYLES = {"modern": {"color": OURS}, "1997, to the letter": {"color": LEARNED}, "Bayes limit": LIMIT_STYLE}
 
 
 @dataclass(frozen=True)

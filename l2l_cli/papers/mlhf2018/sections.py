@@ -64,14 +64,14 @@ def loss_panels(measured: Measured, problem: str, held_out: bool, log: bool) -> 
     figure, axes = panels(2 if held_out else 1, 2, height=3.0)
     loss, styles = measured.curves(problem, track.LOSS), measured.styles()
     draw(axes[0], loss, styles, log=log)
-    decorate(axes[0], "(a) against samples", "updates", "training cross-entropy")
+    decorate(axes[0], "(a) against samples", "updates", "training cross-entropy, nats")
     seconds = measured.curves(problem, track.SECONDS).groupby(["contender", "updates"]).value.mean()
     timed = loss.join(seconds.rename("seconds"), on=["contender", "updates"])
     draw(axes[1], timed, styles, x="seconds", log=log)
     decorate(axes[1], "(b) against seconds", "seconds", "", "x")
     if held_out:
         draw(axes[2], measured.curves(problem, track.HELD_OUT_LOSS), styles)
-        decorate(axes[2], "ours: held-out images", "updates", "cross-entropy")
+        decorate(axes[2], "ours: held-out images", "updates", "cross-entropy, nats")
         draw(axes[3], measured.curves(problem, track.HELD_OUT_ACCURACY), styles, cut=False)
         decorate(axes[3], "ours: held-out images", "updates", "accuracy")
     return figure

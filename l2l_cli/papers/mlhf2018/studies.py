@@ -133,7 +133,7 @@ def _drawn(measured: Measured, problem: str, styles: Mapping[str, Style], captio
     draw(axes[0], measured.curves(problem), styles, log=age > 0)
     if age:
         axes[0].axvline(age, color="#555555", linestyle=":", linewidth=1.0)
-    decorate(axes[0], "", "updates", "training cross-entropy")
+    decorate(axes[0], "", "updates", "training cross-entropy, nats")
     return measured.save(figure, caption, columns=3)
 
 
