@@ -25,9 +25,10 @@ from l2l_cli.evaluation.curves import rows_of
 from l2l_cli.evaluation.score import criterion_for
 from l2l_cli.evaluation.tune import Tuned
 from l2l_cli.results import report
-from l2l_cli.results.content import Report, Section
+from l2l_cli.results.content import Lead, Report, Section
 from l2l_cli.results.ending import ending
 from l2l_cli.results.metrics import MetricsFile
+from l2l_cli.results.provenance import command_line
 from l2l_cli.results.run import RunFolder
 from l2l_cli.results.standings import AHEAD, LEVEL, stands
 from l2l_cli.results.statistics import difference_of, over_episodes
@@ -111,7 +112,8 @@ def run(settings: Settings, learners: list[str], runs: list[str], trust: list[st
         folder.begin(parents=[str(path) for path in planned.parents], **run_facts(settings))
         say_known(planned.units, planned.store, "contenders")
         standings, table = _score(folder, planned)
-        folder.end("done", tuning={name: _trials(one) for name, one in standings.items() if one.entry.tuning})
+        tuning = {name: _trials(one) for name, one in standings.items() if one.entry.tuning}
+        folder.end("done", tuning=tuning, headline=who_leads(standings)[1])
     planned.store.prune()
     folder = settled(folder, settings)
     title = f"{label_of(settings, settings.choices['task'])}: {settings.evaluation.episodes} test episodes a seed"
@@ -242,7 +244,13 @@ def _score(folder: RunFolder, planned: Comparing) -> tuple[dict[str, Standing], 
         figure = contenders_figure(metrics.read(), standings, folder.path)
         sections = [Section("Scores", tables=[table], figures=[figure])]
         title = f"Comparison on {label_of(settings, settings.choices['task'])}"
-        report.write(Report(title, [*opening, *warnings], sections), folder.path)
+        question = (
+            f"Which of {len(standings)} learners has the lowest loss on {label_of(settings, settings.choices['task'])}?"
+        )
+        edges = [name for name, one in standings.items() if one.entry.tuning and one.entry.tuning.at_edge]
+        served = [f"A wider grid may serve {', '.join(edges)} better."] if edges else []
+        lead = Lead(question, [opening[1], *served, opening[0].split(";")[0] + "."], command=command_line())
+        report.write(Report(title, [*opening, *warnings], sections, lead), folder.path)
     return standings, table
 
 

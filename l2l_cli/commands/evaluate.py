@@ -19,10 +19,11 @@ from l2l_cli.core.ledger import LEDGER
 from l2l_cli.evaluation.contest import Problem, Standing, Unit, read_by, units_of
 from l2l_cli.evaluation.curves import rows_of
 from l2l_cli.results import report
-from l2l_cli.results.content import Report, Section, code
+from l2l_cli.results.content import Lead, Report, Section, code
 from l2l_cli.results.ending import ending
 from l2l_cli.results.facts import TRAINED
 from l2l_cli.results.metrics import MetricsFile
+from l2l_cli.results.provenance import command_line
 from l2l_cli.results.run import RunFolder
 from l2l_cli.results.statistics import over_episodes
 from l2l_cli.results.store import Store
@@ -101,7 +102,7 @@ def _run(planned: Evaluating) -> dict[str, Any]:
         frame = pd.DataFrame(table)
         with LEDGER.of("drawing"):
             _report(folder, settings, parent, frame, metrics.read())
-        folder.end("done")
+        folder.end("done", headline=_headline(frame))
     planned.store.prune()
     folder = settled(folder, settings)
     episodes = settings.evaluation.episodes * len(settings.evaluation.seeds)
@@ -151,4 +152,13 @@ def _report(folder: RunFolder, settings: Settings, parent: RunFolder, table: pd.
         opening.append(held_out.MEANING)
     figure = horizon_figure(frame, folder.path)
     sections = [Section("Scores", tables=[table], figures=[figure])]
-    report.write(Report(f"Evaluation of {label_of(settings, settings.run_name)}", opening, sections), folder.path)
+    question = f"What does {label_of(settings, settings.run_name)} come to on fresh test episodes, at each horizon?"
+    answer = [f"{_headline(table).capitalize()}.", f"Meta-training took {facts['updates']} updates."]
+    lead = Lead(question, answer, command=command_line())
+    report.write(Report(f"Evaluation of {label_of(settings, settings.run_name)}", opening, sections, lead), folder.path)
+
+
+def _headline(table: pd.DataFrame) -> str:
+    """Return in one line what came of it."""
+    rows = zip(table["mean loss"], table["steps"], strict=True)
+    return f"mean loss {', '.join(f'{loss:.4g} over {steps} steps' for loss, steps in rows)}"

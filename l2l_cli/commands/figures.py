@@ -13,7 +13,8 @@ import pandas as pd
 from l2l_cli.commands.cells import Comparison
 from l2l_cli.evaluation.contest import Standing
 from l2l_cli.results.content import Figure
-from l2l_cli.results.plot import LIMIT_STYLE, curves, decorate, heat_map, panels, save
+from l2l_cli.results.drawing import saved
+from l2l_cli.results.plot import LIMIT_STYLE, curves, decorate, heat_map, panels
 from l2l_cli.results.tables import number
 
 
@@ -25,9 +26,8 @@ def horizon_figure(frame: pd.DataFrame, folder: Path) -> Figure:
         part = frame[(frame.metric == "loss") & (frame.statistic == statistic)]
         curves(panel, part.assign(contender=part.problem), order)
         decorate(panel, f"{statistic} over episodes", "step", "loss", "xy")
-    axes[0].legend()
-    save(figure, folder / "figures" / "horizons")
-    return Figure(folder / "figures" / "horizons.png", "Loss against step on fresh test episodes, by horizon.")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return saved(figure, folder / "figures" / "horizons", "Loss against step on fresh test episodes, by horizon.")
 
 
 def contenders_figure(frame: pd.DataFrame, standings: Mapping[str, Standing], folder: Path) -> Figure:
@@ -42,11 +42,8 @@ def contenders_figure(frame: pd.DataFrame, standings: Mapping[str, Standing], fo
         # A diverging contender or an exact one must not squeeze all the others into a line.
         panel.set_ylim(max(shown.min() * 0.7, start * 1e-5), min(shown.max(), 10 * start) * 1.3)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    save(figure, folder / "figures" / "contenders")
-    return Figure(
-        folder / "figures" / "contenders.png",
-        "Loss against step on the same fresh test episodes; bands span the evaluation seeds.",
-    )
+    caption = "Loss against step on the same fresh test episodes; bands span the evaluation seeds."
+    return saved(figure, folder / "figures" / "contenders", caption)
 
 
 def grid_figure(comparisons: Sequence[Comparison], folder: Path) -> Figure:
@@ -75,14 +72,13 @@ def grid_figure(comparisons: Sequence[Comparison], folder: Path) -> Figure:
     levels = np.geomspace(*limits, 4).tolist()
     bar.set_ticks(powers if ratio else levels, labels=shares if ratio else [*map(number, levels)])
     bar.ax.minorticks_off()
-    save(figure, folder / "figures" / "grid")
     caption = f"Loss {where} on fresh test episodes, by problem and horizon" + (
         ", as a multiple of the best rival's, which is tuned for that problem and horizon; below 1 (blue) the run "
         "is better."
         if ratio
         else "."
     )
-    return Figure(folder / "figures" / "grid.png", caption)
+    return saved(figure, folder / "figures" / "grid", caption)
 
 
 def horizon_names(comparisons: Sequence[Comparison]) -> dict[float, str]:

@@ -23,10 +23,11 @@ from l2l_cli.core.ledger import LEDGER
 from l2l_cli.evaluation.contest import DIVERGED, Contender, Problem, Standing, Unit, read_by, units_of
 from l2l_cli.evaluation.curves import rows_of
 from l2l_cli.results import report
-from l2l_cli.results.content import Report, Section, code
+from l2l_cli.results.content import Lead, Report, Section, code
 from l2l_cli.results.ending import ending
 from l2l_cli.results.facts import TRAINED
 from l2l_cli.results.metrics import MetricsFile
+from l2l_cli.results.provenance import command_line
 from l2l_cli.results.run import RunFolder
 from l2l_cli.results.standings import AHEAD, stands
 from l2l_cli.results.statistics import Interval
@@ -120,7 +121,7 @@ def run(grid: Grid, store: Store) -> dict[str, Any]:
         comparisons = list(_play(grid, folder, store))
         with LEDGER.of("drawing"):
             _report(folder, settings, parent, comparisons)
-        folder.end("done")
+        folder.end("done", headline=_headline(comparisons))
     store.prune()
     folder = settled(folder, settings)
     console().print(
@@ -194,6 +195,14 @@ def _overview(comparisons: Sequence[Comparison]) -> pd.DataFrame:
     return _table(comparisons, "problem", text)
 
 
+def _headline(comparisons: Sequence[Comparison]) -> str:
+    """Return in one line what came of the grid."""
+    against = [one for one in comparisons if one.rivals]
+    ahead = sum(stands(one.difference()) == AHEAD for one in against)
+    lead = f"ahead of the best rival in {ahead} of {len(against)} cells; " if against else ""
+    return f"{lead}mean loss {number(comparisons[0].run.mean.value)} in the first of {len(comparisons)} cells"
+
+
 def _meaning(comparisons: Sequence[Comparison]) -> str:
     ratio = ", and as a multiple of the best rival's mean" if comparisons[0].rivals else ""
     run = comparisons[0].run
@@ -237,7 +246,10 @@ def _report(folder: RunFolder, settings: Settings, parent: RunFolder, comparison
     sections = [Section("The run", tables=tables, figures=[grid_figure(comparisons, folder.path)])]
     if comparisons[0].rivals:
         sections += _against(settings, comparisons)
-    report.write(Report(f"Generalisation of {label_of(settings, settings.run_name)}", opening, sections), folder.path)
+    name = label_of(settings, settings.run_name)
+    question = f"How does {name} generalise to other problems and horizons?"
+    lead = Lead(question, [f"{_headline(comparisons).capitalize()}."], command=command_line())
+    report.write(Report(f"Generalisation of {name}", opening, sections, lead), folder.path)
 
 
 def _metric_table(comparisons: Sequence[Comparison], name: str) -> pd.DataFrame:

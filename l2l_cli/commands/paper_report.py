@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from urllib.parse import quote
 
 import pandas as pd
 
 from l2l_cli import __version__
+from l2l_cli.commands.paper_lead import SMOKE, lead_of
 from l2l_cli.config.schema import ReproduceRequest
 from l2l_cli.core.files import atomic_write
 from l2l_cli.papers.base import Findings, Paper
 from l2l_cli.papers.experiments import Experiment, cpu_minutes
-from l2l_cli.papers.origin import STUDY, contents_table, numbers_of_study
-from l2l_cli.results.content import Report, Section, listed
-from l2l_cli.results.notes import notes_of, source_page
+from l2l_cli.papers.origin import RESULTS_FILE, STUDY, contents_table, numbers_of_study
+from l2l_cli.results.content import ABOUT, BEYOND, PAPER, Link, Report, Section, listed
+from l2l_cli.results.notes import Note, notes_of, source_page
 from l2l_cli.results.run import RunFolder
 from l2l_cli.results.statistics import EPISODES, SEEDS
 from l2l_cli.results.tables import results_table, verdict_line
 from l2l_cli.results.verdicts import NOT_RUN, RULE, Result
 
-SMOKE = "smoke"
-"""Scale that shows that everything runs, and judges nothing."""
+RIBBON = "Smoke run: it shows that everything runs.  Its numbers mean nothing, and nothing is judged."
+"""Mark across the page of a smoke run."""
 
 STUDY_TEXT = "*Study* is what `l2l reproduce {paper} --scale study` gave, with more seeds, in hours."
 """What a reader must know of the numbers of the study, where they stand beside others."""
@@ -44,9 +46,14 @@ def page_of(
     request: ReproduceRequest,
     asked: Sequence[Experiment],
     findings: Sequence[Findings],
-    last: Sequence[Section],
+    costs: pd.DataFrame,
+    folder: RunFolder,
+    behind: Sequence[Section],
 ) -> Report:
-    """Return the report: all numbers, the sections of each artefact, and what comes ``last``."""
+    """Return the report: the answer, each artefact in the paper's order, what goes beyond it, and all numbers.
+
+    The sections ``behind`` all artefacts come after them.
+    """
     results = [result for each in findings for result in each.results]
     opening = [
         paper.citation,
@@ -58,10 +65,45 @@ def page_of(
     shown, left_out = run_and_left_out(results)
     study = numbers_beside(paper, request)
     text = [*([left_out] if left_out else []), *([STUDY_TEXT.format(paper=request.paper)] if study else [])]
-    sections = [Section("All numbers", text, tables=[results_table(shown, study)])]
-    for one, each in zip(asked, findings, strict=True):
-        sections += _introduced(request, one, each.sections)
-    return Report(paper.title, opening, [*sections, *last])
+    notes = {one.name: notes_of(one.built()) for one in asked}
+    sections = []
+    for part, one, each in in_order(paper, asked, findings):
+        sections += _introduced(request, one, each.sections, part, specific(one.name, notes))
+    closing = [*behind, *closing_sections(paper, asked, costs, folder)]
+    closing.append(Section("All numbers", text, tables=[results_table(shown, study)], folded=True))
+    minutes = sum(cpu_minutes(costs).values())
+    return Report(
+        paper.title,
+        opening,
+        [*sections, *(replace(section, part=ABOUT) for section in closing)],
+        lead_of(paper, request, asked, findings, minutes),
+        RIBBON if request.scale == SMOKE else "",
+    )
+
+
+def headline(page: Report, results: Sequence[Result]) -> str:
+    """Return what came of a reproduction, in one line."""
+    claims = [claim.verdict for section in page.sections for claim in section.claims]
+    judged = {"hold": claims.count("holds"), "fail": claims.count("does not hold"), "open": claims.count("open")}
+    said = ", ".join(f"{count} {word}" for word, count in judged.items() if count)
+    return "; ".join(filter(None, [page.ribbon.partition(":")[0], verdict_line(results), said and f"claims: {said}"]))
+
+
+def in_order(
+    paper: Paper, asked: Sequence[Experiment], findings: Sequence[Findings]
+) -> list[tuple[str, Experiment, Findings]]:
+    """Return the artefacts in the order of the paper's contents, each with its part of the report; ours come last."""
+    named = list(dict.fromkeys(artefact for content in paper.contents for artefact in content.artefacts))
+    place = {name: index for index, name in enumerate(named)}
+    pairs = sorted(zip(asked, findings, strict=True), key=lambda pair: place.get(pair[0].name, len(named)))
+    return [(PAPER if one.name in place or not named else BEYOND, one, each) for one, each in pairs]
+
+
+def specific(name: str, notes: Mapping[str, Sequence[Note]]) -> list[Note]:
+    """Return the notes that concern an artefact but not all the others; those of all stand at the report's end."""
+    others = [set(each) for other, each in notes.items() if other != name]
+    shared = set.intersection(*others) if others else set()
+    return [note for note in notes[name] if note not in shared]
 
 
 def closing_sections(
@@ -70,7 +112,9 @@ def closing_sections(
     """Return what of the paper is where, departures and provenance, and write the page of the sources."""
     sections = [_departures(paper, asked, folder), _provenance(asked, costs, folder)]
     if paper.contents:
-        sections.insert(0, Section("What of the paper is where", [CONTENTS], [contents_table(type(paper))]))
+        sections.insert(
+            0, Section("What of the paper is where", [CONTENTS], [contents_table(type(paper))], folded=True)
+        )
     return sections
 
 
@@ -89,14 +133,33 @@ def deciding(overrides: Sequence[str]) -> list[str]:
     return [item for item in overrides if item.lstrip("+~").split(".")[0].split("=")[0] not in FREE]
 
 
-def _introduced(request: ReproduceRequest, one: Experiment, sections: Sequence[Section]) -> list[Section]:
-    """Give an artefact's first section its question and text, and its last one the command that makes it anew."""
-    sections = list(sections)
+def _introduced(
+    request: ReproduceRequest, one: Experiment, sections: Sequence[Section], part: str, notes: Sequence[Note]
+) -> list[Section]:
+    """Give an artefact's first section its question and text, and its last one what makes it anew and where it is."""
+    sections = [replace(section, part=part) for section in sections]
     if sections:
         text = [*one.settings.text, *sections[0].text]
         sections[0] = replace(sections[0], question=one.settings.question, text=text)
-        sections[-1] = replace(sections[-1], command=command_of(request, one))
+        sections[-1] = replace(
+            sections[-1],
+            command=command_of(request, one),
+            deviations=[_said(note) for note in notes if note.kind == "Deviation"],
+            sources=[_said(note) for note in notes if note.kind == "Source"],
+            links=_links(sections),
+        )
     return sections
+
+
+def _said(note: Note) -> str:
+    return f"{note.text[:1].upper()}{note.text[1:]} (`{note.place}`)"
+
+
+def _links(sections: Sequence[Section]) -> list[Link]:
+    """Return the files of an artefact, which lie beside the report."""
+    figures = [figure.path for section in sections for figure in section.figures]
+    drawn = [Link(f"{path.stem}.pdf", f"figures/{quote(path.stem)}.pdf") for path in figures]
+    return [Link("results.csv", RESULTS_FILE), Link("measurements (rows/)", "rows/"), Link("run folder", "./"), *drawn]
 
 
 def command_of(request: ReproduceRequest, one: Experiment) -> str:
@@ -118,8 +181,8 @@ def _departures(paper: Paper, asked: Sequence[Experiment], folder: RunFolder) ->
     departures = [note for note in notes if note.kind == "Deviation"]
     text = [f"`{SOURCES}` says which file and function implement which part of the paper."]
     if departures:
-        text.insert(0, listed(f"{note.text[:1].upper()}{note.text[1:]} (`{note.place}`)" for note in departures))
-    return Section("Where this departs from the paper", text)
+        text.insert(0, listed(map(_said, departures)))
+    return Section("Where this departs from the paper", text, folded=True)
 
 
 def _provenance(asked: Sequence[Experiment], costs: pd.DataFrame, folder: RunFolder) -> Section:
@@ -135,7 +198,7 @@ def _provenance(asked: Sequence[Experiment], costs: pd.DataFrame, folder: RunFol
         "Scores and trials that were found in the store count by what they once took.",
         listed(f"{one.name}: {one.settings.source}" for one in asked),
     ]
-    return Section("Provenance", text, tables=[costs.dropna(axis=1, how="all")])
+    return Section("Provenance", text, tables=[costs.dropna(axis=1, how="all")], folded=True)
 
 
 def run_and_left_out(results: Sequence[Result]) -> tuple[list[Result], str]:

@@ -9,15 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from l2l_cli.commands.elsewhere import show
-from l2l_cli.commands.paper_report import (
-    SMOKE,
-    closing_sections,
-    command_of,
-    deciding,
-    numbers_beside,
-    page_of,
-    run_and_left_out,
-)
+from l2l_cli.commands.paper_lead import SMOKE
+from l2l_cli.commands.paper_report import command_of, deciding, headline, numbers_beside, page_of, run_and_left_out
 from l2l_cli.config.build import build
 from l2l_cli.config.hardware import Hardware
 from l2l_cli.config.own_task import key_of_word
@@ -138,7 +131,7 @@ def _judged(
             findings.append(one.artefact.judge(each))
             reporter.advance(one.name)
         if request.scale == SMOKE:
-            findings = [replace(each, results=[one.uncounted() for one in each.results]) for each in findings]
+            findings = [each.unjudged() for each in findings]
         results = [result for each in findings for result in each.results]
         pairs = zip(judged, measured, strict=True)
         origins = {one.name: origin_of(one, each, command_of(request, one)) for one, each in pairs}
@@ -153,10 +146,10 @@ def _judged(
         behind = training_sections(judged, measured, folder.path)
     missing = _missing(asked, files)
     folder.note()  # what the report says of the run itself
-    last = [*behind, *closing_sections(paper, judged, costs, folder)]
-    page = page_of(paper, request, judged, findings, last)
+    page = page_of(paper, request, judged, findings, costs, folder, behind)
     report.write(replace(page, opening=[*page.opening, *missing]), folder.path)
-    folder.end("failed" if missing else "done")  # when all of it is written
+    said = headline(page, results)
+    folder.end("failed" if missing else "done", headline=said)  # when all of it is written
     _show(paper, request, results, place)
     for line in missing:
         print(line.replace("**", ""))

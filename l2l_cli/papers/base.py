@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Annotated, Any, ClassVar, NamedTuple, get_args, get_type_hints
 
@@ -15,6 +15,7 @@ from l2l_cli.evaluation.curves import rows_of
 from l2l_cli.evaluation.score import Tell
 from l2l_cli.evaluation.tune import Tuning
 from l2l_cli.learners.base import Learner
+from l2l_cli.papers.headline import Headline
 from l2l_cli.papers.measured import BEYOND, CHOSEN, EDGE, TRIALS, TUNE, Measured
 from l2l_cli.results.content import Section
 from l2l_cli.results.metrics import Metric
@@ -130,12 +131,14 @@ class Paper(ABC):
     Attributes:
         title: Title of the report.
         citation: Authors, title and venue.
-        contents: Every table, figure and numbered claim.
+        contents: Every table, figure and numbered claim, in the paper's order, which is that of the report.
+        headline: What a reader sees first; without it, the first artefact's question, numbers and figure.
     """
 
     title: ClassVar[str]
     citation: ClassVar[str]
     contents: ClassVar[Sequence[Content]] = ()
+    headline: ClassVar[Headline | None] = None
 
     @abstractmethod
     def measure(self, subject: Subject) -> Iterator[Metric]:
@@ -153,6 +156,11 @@ class Findings:
 
     results: Sequence[Result]
     sections: Sequence[Section] = field(default_factory=list)
+
+    def unjudged(self) -> Findings:
+        """Return the findings of a smoke run, which judges nothing."""
+        sections = [replace(one, claims=[claim.unjudged() for claim in one.claims]) for one in self.sections]
+        return Findings([one.uncounted() for one in self.results], sections)
 
 
 RowName = Annotated[str, "name of a row"]

@@ -81,7 +81,8 @@ def below(
     evidence += f", not at {', '.join(lost)}" if lost else ""
     tests = ", ".join(f"{p_text(p)} after {mark}" for mark, p in zip(judged, corrected, strict=True))
     evidence += f"; {against_the_best(standings, who, rivals, problem, run[-1])}; {tests}"
-    return Claim(text, True if all(ahead) else False if behind else None, evidence)
+    number = f"lowest at {len(run) - len(lost)} of {len(run)} marks"
+    return Claim(text, True if all(ahead) else False if behind else None, evidence, number)
 
 
 def _hardest(standings: Standings, who: str, rivals: Collection[str], problem: str, mark: int) -> Difference:
@@ -100,7 +101,9 @@ def below_at_the_end(
         return Claim(text, None)
     differences = {name: standings.difference(who, name, problem, mark) for name in run}
     holds = all_of([below_bound(one.interval) for one in differences.values()])
-    return Claim(text, holds, "; ".join(f"less {name} {one}" for name, one in differences.items()))
+    evidence = "; ".join(f"less {name} {one}" for name, one in differences.items())
+    worst = max((one.interval for one in differences.values()), key=lambda interval: interval.value)
+    return Claim(text, holds, evidence, f"difference {worst.within('+.3g')}")
 
 
 def paired(
@@ -117,7 +120,8 @@ def paired(
     if rival is None or len(standings.scored([who, rival], problem, mark)) < 2:
         return Claim(text, None)
     difference = standings.difference(who, rival, problem, mark)
-    return Claim(text, holds(difference.interval), f"{who} less {rival} {difference}{f'; {remark}' if remark else ''}")
+    evidence = f"{who} less {rival} {difference}{f'; {remark}' if remark else ''}"
+    return Claim(text, holds(difference.interval), evidence, f"difference {difference.interval.within('+.3g')}")
 
 
 def at_most(
@@ -131,7 +135,8 @@ def at_most(
     excess = difference_of(ours, share * theirs).interval
     ratio = ours.mean() / theirs.mean() if theirs.mean() else np.inf
     evidence = against_the_best(standings, who, rivals, problem, mark)
-    return Claim(text, below_bound(excess), f"ratio {ratio:.3f} (mark: {share:g}); {evidence}")
+    said = f"ratio {ratio:.3f}"
+    return Claim(text, below_bound(excess), f"{said} (mark: {share:g}); {evidence}", f"{said}, mark {share:.2f}")
 
 
 def alike(text: str, standings: Standings, contenders: Collection[str], problem: str, mark: int) -> Claim:
@@ -143,7 +148,9 @@ def alike(text: str, standings: Standings, contenders: Collection[str], problem:
     middle: Array = np.mean([each.mean(0, keepdims=True) for each in losses.values()], axis=0)
     bounds = [mean_of(sign * (each - (1.0 + sign * ALIKE) * middle)) for each in losses.values() for sign in (1, -1)]
     means = {name: float(each.mean()) for name, each in losses.items()}
-    return Claim(text, all_of([below_bound(bound) for bound in bounds]), shown(means))
+    apart = max(abs(mean - float(middle.mean())) for mean in means.values()) / float(middle.mean())
+    number = f"at most {apart:.0%} from their mean, mark {ALIKE:.0%}"
+    return Claim(text, all_of([below_bound(bound) for bound in bounds]), shown(means), number)
 
 
 def fails(
@@ -155,7 +162,8 @@ def fails(
     holds = above_bound(mean_of(standings.values(who, problem, mark)), LEARNS * start)
     manner = {True: "learns nothing", False: "learns", None: "may learn or not"}[holds]
     evidence = against_the_best(standings, who, rivals, problem, mark)
-    return Claim(text, holds, f"the rule {manner}; {evidence}; first loss {start:.3g}")
+    number = f"{standings.mean(who, problem, mark) / start:.2f} of the first loss, mark {LEARNS:g}"
+    return Claim(text, holds, f"the rule {manner}; {evidence}; first loss {start:.3g}", number)
 
 
 def goes_on(
@@ -173,7 +181,9 @@ def goes_on(
         for name, (first, last) in pairs.items()
     )
     holds = all_of([above_bound(each, fall) for each in falls.values()])
-    return Claim(text, holds, f"{evidence}{f' (mark: a fall of {fall:g})' if fall else ''}")
+    least = min(falls.values(), key=lambda one: one.value)
+    marked = f" (mark: a fall of {fall:g})" if fall else ""
+    return Claim(text, holds, f"{evidence}{marked}", f"falls by {least.within()}")
 
 
 def in_every_seed(text: str, holds: Collection[bool], evidence: str) -> Claim:
@@ -182,7 +192,7 @@ def in_every_seed(text: str, holds: Collection[bool], evidence: str) -> Claim:
         return Claim(text, None)
     met = sum(holds)
     verdict = True if met == len(holds) else None if met else False
-    return Claim(text, verdict, f"in {met} of {len(holds)} seeds; {evidence}")
+    return Claim(text, verdict, f"in {met} of {len(holds)} seeds; {evidence}", f"in {met} of {len(holds)} seeds")
 
 
 def shown(values: Mapping[str, float], form: str = ".3g") -> str:

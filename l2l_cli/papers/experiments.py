@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from l2l_cli.config.build import build
+from l2l_cli.config.catalogue import listing
 from l2l_cli.config.compose import identity_of_training
-from l2l_cli.config.schema import ROLES, TRAINED, ReproduceRequest, Settings
+from l2l_cli.config.groups import papers
+from l2l_cli.config.schema import ROLES, TRAINED, ReproduceRequest, Row, Settings
 from l2l_cli.core.errors import UsageError, did_you_mean
 from l2l_cli.core.ledger import date_of
 from l2l_cli.papers.accounts import SEARCH_COST
@@ -33,9 +35,10 @@ FITTED = ("task", "learner", "evaluation")
 
 @dataclass(frozen=True)
 class Experiment(Agenda):
-    """One artefact at one scale, with ``artefact``, which judges and draws the measurements."""
+    """One artefact at one scale, with ``artefact``, which judges and draws it, and the rows of the whole paper."""
 
     artefact: Artefact
+    family: Mapping[str, Row]
 
     @cached_property
     def configurations(self) -> dict[str, Settings]:
@@ -60,7 +63,7 @@ class Experiment(Agenda):
             frames[row] = pd.concat([MetricsFile(file).read() for file in there]) if there else pd.DataFrame()
         evaluations = [settings.evaluation for settings in self.configurations.values()]
         problems = {name: changes for one in evaluations for name, changes in one.problems.items()}
-        return Measured(self.name, self.settings.rows, frames, folder, self.settings.published, problems)
+        return Measured(self.name, self.settings.rows, frames, folder, self.settings.published, problems, self.family)
 
     def missing(self, files: Mapping[str, Path]) -> list[str]:
         """Return the rows of which a seed is not measured, because it failed or is still at work."""
@@ -85,7 +88,17 @@ def experiment(request: ReproduceRequest, name: str) -> Experiment:
     agenda = agenda_of(request, name)
     artefact: Artefact = build(agenda.settings.artefact, "artefact")
     _check_names(name, agenda.settings, agenda.scale, artefact.refers_to())
-    return Experiment(name, agenda.settings, agenda.scale, agenda.jobs, artefact)
+    family = rows_of_paper(request.paper, request.config_dir)
+    return Experiment(name, agenda.settings, agenda.scale, agenda.jobs, artefact, family)
+
+
+@cache
+def rows_of_paper(paper: str, config_dir: str | None) -> Mapping[str, Row]:
+    """Return the rows of all artefacts of a paper, each as the first one that has it says."""
+    rows: dict[str, Row] = {}
+    for name in papers(config_dir)[paper]:
+        rows |= {row: facts for row, facts in listing(paper, name, config_dir).rows.items() if row not in rows}
+    return rows
 
 
 def _check_names(name: str, settings: Settings, scale: Mapping[str, Any], needed: Sequence[str]) -> None:

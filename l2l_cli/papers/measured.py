@@ -14,7 +14,8 @@ from matplotlib.figure import Figure as Drawing
 from l2l_cli.config.schema import ROLES, Row
 from l2l_cli.papers.panels import Style, styles_of
 from l2l_cli.results.content import Figure
-from l2l_cli.results.plot import legend, save
+from l2l_cli.results.drawing import saved
+from l2l_cli.results.plot import legend
 from l2l_cli.results.spread import Array
 from l2l_cli.results.standings import Standings, curves_of, standings_of
 from l2l_cli.results.verdicts import Result, summarise
@@ -53,6 +54,7 @@ class Measured:
         folder: Folder of the report.
         published: Published numbers by problem, row and metric.
         problems: What changes in the task, by name of the problem, over all rows.
+        family: Rows of all artefacts of the paper, which share the colours and strokes of its figures.
     """
 
     artefact: str
@@ -61,6 +63,7 @@ class Measured:
     folder: Path
     published: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
     problems: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    family: Mapping[str, Row] = field(default_factory=dict)
 
     @property
     def run(self) -> list[str]:
@@ -100,10 +103,11 @@ class Measured:
         return [name for name, role, way in own if role in (roles or ROLES) and variant in (None, way)]
 
     def styles(self) -> dict[str, Style]:
-        """Return line properties by contender; rows that were not run keep their colours, so all scales look alike."""
-        own = self.origin
-        origin = {name: row for row in self.rows for name in [one for one in own if own[one] == row] or [row]}
-        styles = styles_of({name: self.rows[row] for name, row in origin.items()}, origin)
+        """Return line properties by contender, the same in all figures of a paper and at every scale."""
+        own, rows = self.origin, {**self.rows, **self.family}
+        rows = {row: rows[row] for row in {**self.family, **self.rows}}
+        origin = {name: row for row in rows for name in [one for one in own if own[one] == row] or [row]}
+        styles = styles_of({name: rows[row] for name, row in origin.items()}, origin)
         return {name: styles[name] for name in own}
 
     def select(self, row: str, metric: str, contender: str | None = None, **where: object) -> pd.DataFrame:
@@ -174,9 +178,7 @@ class Measured:
         """Write a figure under the artefact's name, with a legend below of so many columns, and return it."""
         if columns:
             legend(drawing, drawing.axes, columns=columns)
-        path = self.folder / "figures" / f"{self.artefact}{suffix}"
-        save(drawing, path)
-        return Figure(path.with_name(f"{path.name}.png"), caption)
+        return saved(drawing, self.folder / "figures" / f"{self.artefact}{suffix}", caption)
 
 
 def name_of(row: str, variant: str) -> str:

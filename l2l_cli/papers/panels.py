@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from l2l_cli.config.schema import Row
-from l2l_cli.results.plot import COLOURS, LIMIT_STYLE, STROKES, curves, plain_numbers
+from l2l_cli.results.plot import COLOURS, GREY, LIMIT_STYLE, STROKES, curves
 from l2l_cli.results.standings import Standings
 
 Style = Mapping[str, Any]
@@ -26,6 +26,12 @@ APART: Mapping[str, Style] = {"limit": LIMIT_STYLE, "best known": {**LIMIT_STYLE
 """Lines of the rows that do not compete for a colour, by their role."""
 
 RIVALS = COLOURS[1:7]
+
+COLOURED = 7
+"""Lines of a panel that have a colour, at most."""
+
+FAINT: Style = {"color": GREY, "linewidth": 0.9, "zorder": 1}
+"""Lines of the others."""
 
 
 def styles_of(rows: Mapping[str, Row], origin: Mapping[str, str]) -> dict[str, Style]:
@@ -57,6 +63,17 @@ def styles_of(rows: Mapping[str, Row], origin: Mapping[str, str]) -> dict[str, S
     return styles
 
 
+def emphasised(names: Sequence[str], styles: Mapping[str, Style]) -> dict[str, Style]:
+    """Return styles in which as many of some lines have a colour as a panel can show; the rest are grey.
+
+    The first line of every colour comes before the second ones; learned rows and limits come before the others.
+    """
+    colours = [styles[name]["color"] for name in names]
+    again = {name: colours[:index].count(colours[index]) for index, name in enumerate(names)}
+    ranked = sorted(names, key=lambda name: (again[name], -styles[name].get("zorder", 0)))
+    return {name: {**styles[name], **FAINT} if name in ranked[COLOURED:] else styles[name] for name in names}
+
+
 def finite_curves(
     axes: Axes, frame: pd.DataFrame, styles: Mapping[str, Style], x: str = "updates", log: bool = False
 ) -> pd.DataFrame:
@@ -65,11 +82,22 @@ def finite_curves(
     kept = np.isfinite(frame.value) & (frame.value > (0.0 if log else -np.inf))
     finite = frame.assign(value=frame.value.where(kept))
     names = [name for name in styles if finite[finite.contender == name].value.notna().any()]
-    curves(axes, finite, names, styles, x=x)
+    shared = _alike(finite, names, x)
+    labels = {name: " = ".join(alike) for name, alike in shared.items()}
+    shown = {labels[name]: style for name, style in emphasised(list(shared), styles).items()}
+    curves(axes, finite.assign(contender=finite.contender.replace(labels)), list(shown), shown, x=x)
     if log:
         axes.set_yscale("log")
-        plain_numbers(axes.yaxis)
     return finite
+
+
+def _alike(frame: pd.DataFrame, names: Sequence[str], x: str) -> dict[str, list[str]]:
+    """Return the contenders whose curves differ, each with those whose curves are the same, which are drawn once."""
+    found: dict[bytes, list[str]] = {}
+    for name in names:
+        part = frame[frame.contender == name].sort_values(["seed", x])
+        found.setdefault(part[["seed", x, "value"]].to_numpy(float).tobytes(), []).append(name)
+    return {alike[0]: alike for alike in found.values()}
 
 
 def loss_curves(
@@ -108,7 +136,9 @@ def ecdf(
     axes: Axes, standings: Standings, contenders: Sequence[str], styles: Mapping[str, Style], problem: str, mark: int
 ) -> None:
     """Draw the share of test episodes whose loss lies below, mean over seeds: a heavy tail is seen at the right."""
-    for name in standings.scored(contenders, problem, mark):
+    names = standings.scored(contenders, problem, mark)
+    styles = emphasised(names, styles)
+    for name in names:
         values = np.sort(standings.losses[name, problem, mark].flatten())
         share = np.arange(1, len(values) + 1) / len(values)
         kept = np.isfinite(values) & (values > 0)

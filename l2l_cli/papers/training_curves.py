@@ -18,7 +18,8 @@ from l2l_cli.papers.experiments import Experiment
 from l2l_cli.papers.measured import SELECTED, TRAINING, VALIDATION, Measured
 from l2l_cli.results.content import Figure, Section
 from l2l_cli.results.course import FALLING, FLAT, Course, course_of, is_said
-from l2l_cli.results.plot import COLOURS, STROKES, decorate, grid, plain_numbers, save
+from l2l_cli.results.drawing import saved
+from l2l_cli.results.plot import COLOURS, STROKES, decorate, grid
 from l2l_cli.results.run import identity
 
 TITLE = "Meta-training"
@@ -108,6 +109,7 @@ def _range(values: Sequence[int]) -> str:
 
 
 def _drawn(trained: Sequence[Trained], folder: Path) -> Figure:
+    trained = [one for one in trained if any(len(curve) > 1 for curve in one.curves.values())] or trained
     figure, axes = grid(len(trained), COLUMNS, height=1.7)
     for index, (panel, one) in enumerate(zip(axes, trained, strict=True)):
         positive = all(value > 0 for curve in one.curves.values() for value in curve.values())
@@ -118,9 +120,5 @@ def _drawn(trained: Sequence[Trained], folder: Path) -> Figure:
             kept = [step for step in curve if step == one.selected.get(seed)]
             panel.plot(kept, [curve[step] for step in kept], "o", color=COLOURS[1], markersize=4.0, zorder=3)
         panel.title.set_fontsize(7.5)
-        if positive:
-            plain_numbers(panel.yaxis)
-    path = folder / "figures" / "meta_training"
-    save(figure, path)
     caption = "Validation loss against updates of meta-training, a line a seed; dots: the weights that were kept."
-    return Figure(path.with_name(f"{path.name}.png"), caption)
+    return saved(figure, folder / "figures" / "meta_training", caption)

@@ -19,6 +19,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "results": (int,),
     "identity": (str,),
     "message": (str,),
+    "headline": (str,),
     "versions": (dict,),
     "commit": (str, _NOTHING),
     "machine": (str,),

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping, Sequence
-from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.category import StrCategoryFormatter
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.text import Text
-from matplotlib.ticker import FixedFormatter, FuncFormatter, LogLocator
+from matplotlib.lines import Line2D
 
-from l2l_cli.core.files import atomic_write, make_folder
 from l2l_cli.results.verdicts import Result
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f5539", "#000000")
@@ -31,8 +24,11 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7
 STROKES = ("-", "--", "-.", ":")
 """Of the lines, where there are more of them than colours."""
 
-DPI = 150
-"""Dots per inch of a figure's PNG."""
+GREY = "#b3b3b3"
+"""Of the lines beyond those that a reader can tell apart."""
+
+OTHERS = "others"
+"""What the legend calls them."""
 
 LIMIT = "#555555"
 
@@ -54,6 +50,7 @@ _STYLE: dict[str, Any] = {
     "grid.color": "#e6e6e6",
     "grid.linewidth": 0.6,
     "axes.axisbelow": True,
+    "axes.formatter.useoffset": False,
     "xtick.color": "#4d4d4d",
     "ytick.color": "#4d4d4d",
     "xtick.labelcolor": "black",
@@ -63,6 +60,7 @@ _STYLE: dict[str, Any] = {
     "legend.fontsize": 8.0,
     "pdf.fonttype": 42,  # text stays text, to be searched and edited
     "svg.hashsalt": "l2l",
+    "svg.fonttype": "none",  # text stays text here, too, and small
 }
 
 
@@ -84,40 +82,6 @@ def grid(count: int, columns: int, height: float) -> tuple[Figure, list[Axes]]:
     for panel in axes[count:]:
         panel.set_axis_off()
     return figure, axes[:count]
-
-
-def save(figure: Figure, path: Path) -> list[Path]:
-    """Write ``path``.png and .pdf, the same bytes for the same figure."""
-    make_folder(path.parent)
-    _take_literally(figure)
-    written = []
-    figure.set_dpi(DPI)
-    if (layout := figure.get_layout_engine()) is not None:  # as long as all the drawing, so once for both files
-        layout.execute(figure)
-        figure.set_layout_engine("none")
-    for suffix, metadata in ((".png", {"Software": None}), (".pdf", {"CreationDate": None, "Producer": None})):
-        target = path.with_name(path.name + suffix)  # a name may hold a dot, as in "lr0.1"
-        content = io.BytesIO()
-        figure.savefig(content, format=suffix[1:], dpi=DPI, metadata=metadata)
-        atomic_write(target, content.getvalue())
-        written.append(target)
-    return written
-
-
-def _take_literally(figure: Figure) -> None:
-    """Draw what names contain as it is: between two dollar signs it would be read as a formula."""
-    named = [*figure.texts, *chain(*(legend.get_texts() for legend in figure.legends))]
-    for child in chain(*(axes.get_children() for axes in figure.axes)):
-        if not isinstance(child, Axis):
-            named += child.findobj(Text)
-            continue
-        named.append(child.label)
-        if isinstance(
-            child.get_major_formatter(), FixedFormatter | FuncFormatter | StrCategoryFormatter
-        ):  # others write powers
-            named += child.get_ticklabels()
-    for text in named:
-        text.set_parse_math(False)
 
 
 def curves(
@@ -156,19 +120,16 @@ def decorate(axes: Axes, title: str, x: str, y: str, log: str = "") -> None:
         axes.set_yscale("log")
 
 
-def plain_numbers(axis: Axis) -> None:
-    """Label a logarithmic axis at 1, 2 and 5 times the powers of ten, as plain numbers where they are short."""
-    axis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
-    for set_formatter in (axis.set_major_formatter, axis.set_minor_formatter):
-        set_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-
-
 def legend(figure: Figure, axes: Sequence[Axes], published: bool = False, columns: int = 5) -> None:
     """Name every line once, below the panels, and say what hollow marks are."""
-    handles: dict[str, Any] = {}
+    handles, greys = dict[str, Any](), dict[str, Any]()
     for panel in axes:
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
-            handles.setdefault(label, handle)
+            if isinstance(handle, Line2D) and handle.get_color() == GREY:
+                greys.setdefault(OTHERS, handle)
+            else:
+                handles.setdefault(label, handle)
+    handles |= greys
     if published:
         (mark,) = axes[0].plot([], [], "o", markerfacecolor="none", color="#777777", markersize=4.0)
         handles["paper (digitised)"] = mark
@@ -220,6 +181,7 @@ def error_over_time(
     floor: np.ndarray[Any, Any] | None,
     switches: Sequence[int],
     names: tuple[str, str] = ("learned by the LSTM", "Bayes limit"),
+    colour: str = COLOURS[0],
 ) -> None:
     """Draw |y − o| against time with the limit's error below, and a line where each new function starts.
 
@@ -229,13 +191,14 @@ def error_over_time(
         floor: The limit's, (T,); None if it is not known.
         switches: First step of each new function, counted from 1.
         names: What to call the learner and the limit.
+        colour: Colour of the learner.
     """
     time = np.arange(1, len(errors) + 1)
     for switch in switches:
         axes.axvline(switch, color="#9a9a9a", linestyle=(0, (1, 2)), linewidth=1.0, zorder=1)
-    axes.plot(time, errors, color=COLOURS[0], linewidth=1.0, label=names[0])
+    axes.plot(time, errors, color=colour, linewidth=1.0, label=names[0])
     if floor is not None:
-        axes.plot(time, floor, color=COLOURS[1], linewidth=1.0, alpha=0.85, label=names[1])
+        axes.plot(time, floor, linewidth=1.0, label=names[1], **LIMIT_STYLE)
     axes.set_xlim(1, len(errors))
     axes.set_ylim(bottom=0.0)
     if 1 < len(switches) <= 8:

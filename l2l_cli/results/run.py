@@ -22,6 +22,7 @@ from l2l_cli.core.ledger import LEDGER, date_of
 from l2l_cli.core.nodes import Entries, Node
 from l2l_cli.core.plain_text import in_one_line, parsed_json, parsed_yaml, read_text
 from l2l_cli.core.printable import printable
+from l2l_cli.results import index
 from l2l_cli.results.facts import why_damaged
 from l2l_cli.results.folder_lock import PATIENCE, FolderLock
 from l2l_cli.results.provenance import command_line, commit, machine, peak_memory
@@ -62,7 +63,10 @@ class RunFolder:
         Raises:
             UsageError: The name leads out of ``root``, or the folder is damaged.
         """
-        return cls.make(root / _folder_name(name, config), config, overrides)
+        path = root / _folder_name(name, config)
+        run = cls.make(path, config, overrides)
+        index.open_journal(path)
+        return run
 
     @classmethod
     def find(cls, root: Path, name: str, config: Node) -> RunFolder | None:
@@ -161,7 +165,9 @@ class RunFolder:
             "machine": machine(),
             "command": command_line(),
         }
-        self._write(before | {"status": "running", "versions": known} | where | facts)
+        now = before | {"status": "running", "versions": known} | where | facts
+        self._write(now)
+        index.say(self.path, now)
 
     def end(self, status: str, **facts: object) -> None:
         """Note how the run ended: done, interrupted or failed; seconds add up over resumptions.
@@ -174,6 +180,7 @@ class RunFolder:
             facts |= {"checksums": {name: found for name, found in there.items() if found is not None}}
         self.note(status=status, **facts)
         self._since = None
+        index.say(self.path, self.facts())
 
     def damaged(self) -> list[str]:
         """Return the names of a finished run's files that are not as it left them; nothing is known of older runs."""

@@ -35,6 +35,13 @@ def number(value: object) -> str:
     return f"{float(value):#.3g}" if 1e-3 <= size < 1e4 else f"{float(value):.2e}"
 
 
+def plain_number(value: float | None) -> str:
+    """Format a number with three significant digits and, down to a hundred-thousandth, without a power of ten."""
+    if value is None or not 1e-5 <= abs(value) < 1e-3:
+        return number(value)
+    return f"{value:.{2 - math.floor(math.log10(abs(value)))}f}"
+
+
 def results_table(results: Sequence[Result], study: Mapping[tuple[str, str, str], str] | None = None) -> pd.DataFrame:
     """Return results as the table that a reader sees, beside those of a ``study``, by artefact, row and metric."""
     frame = pd.DataFrame(
@@ -86,9 +93,14 @@ def frame_table(frame: pd.DataFrame, title: str) -> FoldingTable:
     return FoldingTable(title, are_numeric(frame), rows)
 
 
+def counted_verdicts(results: Sequence[Result]) -> Counter[str]:
+    """Return how many published numbers have each verdict, every number counted once."""
+    return Counter(result.verdict for result in results if result.counts)
+
+
 def verdict_line(results: Sequence[Result]) -> str:
     """Count the verdicts on each published number once: "14 published numbers: 9 better, 3 reproduced, 2 open"."""
-    counts = Counter(result.verdict for result in results if result.counts)
+    counts = counted_verdicts(results)
     judged = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
     total = sum(counts.values())
     if not counts:

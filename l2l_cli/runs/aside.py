@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from l2l_cli.config.schema import Settings
+from l2l_cli.results import index
 from l2l_cli.results.folder_lock import LOCK
-from l2l_cli.results.run import RunFolder
+from l2l_cli.results.run import RUN, RunFolder
 
 AGAIN = ".again-"
 """Beginning of the name of a folder, below the output, in which something is run again."""
@@ -81,12 +82,20 @@ def take_place(made: Path, place: Path) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     if not place.exists():
         made.rename(place)
+        _say(place)
         return
     earlier = made.with_name(f".{made.name}.earlier")
     with RunFolder(place).lock():
         place.rename(earlier)
         made.rename(place)
     shutil.rmtree(earlier)
+    _say(place)
+
+
+def _say(place: Path) -> None:
+    """Let the page of all results show a run that is in its place."""
+    if (place / RUN).exists():
+        index.say(place, RunFolder(place).facts())
 
 
 def replace_files(made: Path, place: Path) -> None:
@@ -102,3 +111,4 @@ def replace_files(made: Path, place: Path) -> None:
                 target = place / path.relative_to(made)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 path.replace(target)
+    _say(place)

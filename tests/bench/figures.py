@@ -7,7 +7,8 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
-from l2l_cli.results.plot import COLOURS, LIMIT, decorate, panels, save
+from l2l_cli.results.drawing import save
+from l2l_cli.results.plot import COLOURS, LIMIT, decorate, panels
 from tests.bench.floors import Floors
 from tests.bench.growth import LABELS, SIZES
 from tests.bench.samples import Case, Sample, by_round, ratios, spread

@@ -32,7 +32,7 @@ def test_smoke_through_the_command_line(tmp_path, monkeypatch, capsys):
     assert "learned start, 10 shots, 10 steps" in out
     report = Path("here/report.md").read_text()
     assert report.count("the learned start ends below the pretrained one") == 2
-    assert "figures/figure.png" in report
+    assert "figures/figure.svg" in report
     assert f"--config-dir {FOLDER}" in report  # the command that makes it anew
     assert "does not say how" in report  # its own departure, beside those of the package
     assert "§5.1" in Path("here/sources.md").read_text()

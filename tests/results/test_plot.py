@@ -10,8 +10,10 @@ import pandas as pd
 import pytest
 from matplotlib.image import imread
 
+from l2l_cli.results.drawing import save
 from l2l_cli.results.metrics import Metric, MetricsFile
-from l2l_cli.results.plot import COLOURS, curves, decorate, dots, error_over_time, panels, save
+from l2l_cli.results.plot import COLOURS, curves, decorate, dots, error_over_time, panels
+from l2l_cli.results.ticks import log_ticks, plain
 from l2l_cli.results.verdicts import summarise
 
 
@@ -45,9 +47,9 @@ def test_figures_are_drawn_the_same_twice(tmp_path):
         decorate(axes[0], "a", "step", "loss", "xy")
         error_over_time(axes[1], np.linspace(1, 0, 20), np.zeros(20), [1, 11])
         dots(axes[2], RESULTS, {"paper": "paper", "ours": "ours", "limit": "limit"})
-        assert save(figure, tmp_path / name) == [tmp_path / f"{name}.png", tmp_path / f"{name}.pdf"]
-    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
-    assert (tmp_path / "one.pdf").read_bytes() == (tmp_path / "two.pdf").read_bytes()
+        assert save(figure, tmp_path / name) == [tmp_path / f"{name}.{kind}" for kind in ("png", "pdf", "svg")]
+    for kind in ("png", "pdf", "svg"):
+        assert (tmp_path / f"one.{kind}").read_bytes() == (tmp_path / f"two.{kind}").read_bytes()
     assert not is_blank(tmp_path / "one.png")
 
 
@@ -136,3 +138,32 @@ def test_names_are_drawn_as_they_are(tmp_path):
     bars.barh([name, "c"], [1, 2])
     curve.set_xticks([1, 2], labels=[name, "2"])
     assert all(path.stat().st_size > 1000 for path in save(figure, tmp_path / "figure"))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.9, 110, [1, 2, 5, 10, 20, 50, 100]),
+        (1e-6, 2, [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1]),
+        (1e-12, 1, [1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2, 1]),
+        (0.21, 0.31, [0.25, 0.3]),
+        (2.05, 2.35, [2.1, 2.2, 2.3]),
+    ],
+)
+def test_logarithmic_axes_have_plain_ticks(low, high, expected):
+    assert log_ticks(low, high) == pytest.approx(expected)
+
+
+def test_ticks_are_plain_numbers():
+    shown = [plain(value) for value in (0.02, 1.0, 50.0, 1e-5, 2e-5, 1e7, -3.0)]
+    assert shown == ["0.02", "1", "50", "10⁻⁵", "2 · 10⁻⁵", "10⁷", "−3"]
+
+
+def test_what_is_counted_has_whole_ticks_and_no_offset(tmp_path):
+    figure, (one, two) = panels(1, 2)
+    one.plot([0, 1, 2, 3, 4, 5], np.linspace(1.0, 1.00001, 6))
+    two.plot([0.0, 0.5], [1.0, 2.0])
+    save(figure, tmp_path / "f")
+    assert all(tick == round(tick) for tick in one.get_xticks())
+    assert one.yaxis.get_major_formatter().get_offset() == ""
+    assert any(tick != round(tick) for tick in two.get_xticks())

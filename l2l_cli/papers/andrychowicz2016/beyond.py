@@ -14,11 +14,11 @@ from l2l_cli.papers.claims import goes_on, shown
 from l2l_cli.papers.measured import Measured
 from l2l_cli.papers.sections import loss_results, what_tuning_chose, who_leads
 from l2l_cli.results.content import Claim, Figure, Section
-from l2l_cli.results.plot import decorate, panels, plain_numbers
+from l2l_cli.results.plot import decorate, panels
 from l2l_cli.results.standings import AHEAD, BEHIND, STANDS, Standings
 from l2l_cli.results.verdicts import Result
 
-TITLE = "Beyond the paper: one rule for all problems"
+TITLE = "One rule for all problems"
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,12 @@ class OneForAll(Artefact):
     ) -> list[Claim]:
         claims = []
         for name in measured.names("learned"):
-            claims.append(one_for_all(f"{name}, one rule for {len(problems)} networks", table, name, problems))
-            text = f"{name}, a loss after {self.longest} updates no higher than after {self.updates}"
-            claims.append(goes_on(text, standings, name, self.longer, self.updates, self.longest))
+            said = f"one rule for {len(problems)} networks"
+            one = one_for_all(f"{name}, {said}", table, name, problems)
+            claims.append(replace(one, statement=said.capitalize(), variant=name))
+            said = f"a loss after {self.longest} updates no higher than after {self.updates}"
+            one = goes_on(f"{name}, {said}", standings, name, self.longer, self.updates, self.longest)
+            claims.append(replace(one, statement=said.capitalize(), variant=name))
         return claims
 
 
@@ -103,7 +106,7 @@ def one_for_all(text: str, table: pd.DataFrame, who: str, problems: Collection[s
     ratios, stands = dict(zip(part.problem, part.ratio, strict=True)), set(part[STANDS])
     evidence = f"its loss as a multiple of the best tuned rule's: {shown(ratios, '.2f')}"
     verdict = False if BEHIND in stands else True if stands == {AHEAD} else None
-    return Claim(text, verdict, evidence)
+    return Claim(text, verdict, evidence, f"at most {max(ratios.values()):.2f} ×")
 
 
 def _ratios(measured: Measured, table: pd.DataFrame) -> Figure:
@@ -117,6 +120,5 @@ def _ratios(measured: Measured, table: pd.DataFrame) -> Figure:
     axes[0].set_yticks([-index for index in range(len(problems))], problems)
     axes[0].set_ylim(-len(problems) + 0.4, 0.6)
     decorate(axes[0], "Left of the line a learned rule is ahead", "final loss ÷ best tuned rule's", "", "x")
-    plain_numbers(axes[0].xaxis)
     caption = "Final loss of every learned rule as a multiple of the best tuned rule's, by problem."
     return measured.save(figure, caption, "_ratios", columns=5)

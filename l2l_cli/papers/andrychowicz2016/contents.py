@@ -1,6 +1,7 @@
 """Every table, figure and numbered claim of Andrychowicz et al. 2016."""
 
 from l2l_cli.papers.base import Content
+from l2l_cli.papers.headline import Headline
 
 FEATURES = "the loss is made of features of a pretrained VGG network, whose weights could not be had"
 AVERAGING = "the paper shows no number of it"
@@ -18,4 +19,23 @@ CONTENTS = (
     Content("Appendix A: preprocessing of gradients", ["figure4_mnist"], "part of every learned rule on networks"),
     Content("Appendix D: averaging of cells over coordinates", ["averaging"], AVERAGING),
     Content("Appendix D: NTM-BFGS", (), "not written; the paper shows no number of it"),
+)
+
+RIVALS = ("SGD", "NAG", "RMSprop", "Adam")
+
+HEADLINE = Headline(
+    question="Does an LSTM that has learned to optimize train networks faster than tuned hand-made rules?",
+    head="final loss of the LSTM",
+    lines={
+        "quadratics": ("figure4_quadratics", "LSTM", "loss@99"),
+        "MNIST, 20 units": ("figure4_mnist", "LSTM", "loss@99"),
+        "the same, 200 steps": ("figure4_mnist", "LSTM, 200 steps", "loss@199"),
+        "40 units": ("figure5", "LSTM, 40 units", "loss@99"),
+        "2 layers": ("figure5", "LSTM, 2 layers", "loss@99"),
+        "ReLU": ("figure5", "LSTM, ReLU", "loss@99"),
+    },
+    figure="figure4_mnist",
+    rivals=RIVALS,
+    who="LSTM",
+    about="Loss after 99 updates, or 199, on networks that no rule has met; the rival is the best of the paper's four.",
 )

@@ -22,7 +22,7 @@ from l2l_cli.papers.base import Subject
 from l2l_cli.papers.measured import Measured
 from l2l_cli.results.content import Figure, Section
 from l2l_cli.results.metrics import Metric
-from l2l_cli.results.plot import curves, decorate, panels, plain_numbers
+from l2l_cli.results.plot import curves, decorate, panels
 
 EPISODES, EVERY = 4, 3
 """Numbers of test episodes that are followed, and of updates between two measurements."""
@@ -93,9 +93,8 @@ def _draw(measured: Measured, frame: pd.DataFrame, problems: Sequence[str]) -> F
         for panel, metric in zip((axes[index], axes[index + len(problems)]), (MOVE, ALONG), strict=True):
             part = frame[(frame.problem == problem) & (frame.metric == metric)]
             curves(panel, part, order, styles, x="step")
-            name = {MOVE: "move, root mean square", ALONG: "along −gradient"}[metric] if index == 0 else ""
+            name = {MOVE: "size of a move, RMS", ALONG: "cosine with −gradient"}[metric] if index == 0 else ""
             decorate(panel, problem if metric == MOVE else "", "updates" if metric == ALONG else "", name)
         axes[index].set_yscale("log")
-        plain_numbers(axes[index].yaxis)
     caption = "Size of moves, and how far they follow the negative gradient of their step, along an episode."
     return measured.save(figure, caption, "_move_sizes", columns=5)

@@ -12,7 +12,7 @@ from l2l_cli.papers.base import Artefact, Findings, RowName
 from l2l_cli.papers.measured import Measured, on_problem
 from l2l_cli.papers.sections import loss_results, what_tuning_chose
 from l2l_cli.results.content import Figure, Section
-from l2l_cli.results.plot import COLOURS, decorate, panels, plain_numbers
+from l2l_cli.results.plot import COLOURS, decorate, panels
 from l2l_cli.results.standings import Standings
 
 
@@ -76,7 +76,6 @@ def _drawn(measured: Measured, table: pd.DataFrame, each: Sequence[Sequence[floa
     axes[0].set_yticks([-index for index in range(len(names))], names)
     axes[0].set_ylim(-len(names) + 0.4, 0.6)
     decorate(axes[0], "Left of the line the learned rule is ahead", "final loss ÷ best tuned rule's", "", "x")
-    plain_numbers(axes[0].xaxis)
     return measured.save(figure, "Final loss as a multiple of the best tuned rule's; strokes: seeds.", "_ratios")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from l2l_cli.papers.andrychowicz2016.contents import CONTENTS
+from l2l_cli.papers.andrychowicz2016.contents import CONTENTS, HEADLINE
 from l2l_cli.papers.andrychowicz2016.move_sizes import move_size_rows
 from l2l_cli.papers.andrychowicz2016.proposals import proposal_rows
 from l2l_cli.papers.base import Paper, Subject
@@ -49,6 +49,7 @@ class Andrychowicz2016(Paper):
         "NIPS 2016, arXiv 1606.04474."
     )
     contents = CONTENTS
+    headline = HEADLINE
 
     marks: list[int]
     probed: str

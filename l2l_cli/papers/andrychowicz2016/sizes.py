@@ -16,7 +16,7 @@ from l2l_cli.papers.base import Artefact, Findings, RowName
 from l2l_cli.papers.measured import Measured
 from l2l_cli.papers.sections import loss_results, what_tuning_chose
 from l2l_cli.results.content import Figure, Section
-from l2l_cli.results.plot import decorate, heat_map, panels, plain_numbers
+from l2l_cli.results.plot import decorate, heat_map, panels
 from l2l_cli.results.standings import AHEAD, BEHIND, STANDS, Standings
 
 TITLE = "Figure 6: widths and depths"
@@ -70,7 +70,6 @@ class NetworkSizes(Artefact):
             decorate(panel, title, "units of each layer", f"loss after {mark} updates" if not index else "", "xy")
             panel.set_xticks(ticks, [str(unit) for unit in ticks])
             panel.xaxis.set_minor_locator(NullLocator())
-            plain_numbers(panel.yaxis)
         ranges = [panel.get_ylim() for panel in axes]
         for panel in axes:
             panel.set_ylim(min(low for low, _ in ranges), max(high for _, high in ranges))

@@ -12,6 +12,7 @@ from l2l_cli.papers.base import Artefact, Findings, RowName
 from l2l_cli.papers.bosc2016.recipe import HELD_OUT, LATE
 from l2l_cli.papers.claims import below_bound, paired
 from l2l_cli.papers.measured import Measured, on_problem
+from l2l_cli.papers.panels import Style
 from l2l_cli.papers.sections import what_tuning_chose
 from l2l_cli.results.content import Claim, Section
 from l2l_cli.results.plot import curves, decorate, panels
@@ -40,7 +41,7 @@ class Samples(Artefact):
 
     def judge(self, measured: Measured) -> Findings:
         """Judge and draw every contender's loss against samples."""
-        title, standings = "Beyond the paper: loss against samples seen", measured.standings(LATE, variant="")
+        title, standings = "Loss against samples seen", measured.standings(LATE, variant="")
         results = [
             measured.result(row, f"loss@{count}", standings.values(row, problem, standings.last(problem)))
             for row in measured.rows
@@ -74,7 +75,7 @@ class Sweeps(Artefact):
 
     def judge(self, measured: Measured) -> Findings:
         """Draw the losses on the problems that change the noise, and of the rows that say their dimension."""
-        title, standings = "Beyond the paper: noise and dimension", measured.standings(HELD_OUT, variant="")
+        title, standings = "Noise and dimension", measured.standings(HELD_OUT, variant="")
         results = []
         for row in measured.rows:
             problems = [name for name in standings.problems if standings.has(row, name, standings.last(name))] or [""]
@@ -98,6 +99,14 @@ class Sweeps(Artefact):
         return Findings(results, [_section(title, measured, self.learner, axes), *tuning])
 
 
+def _styles(measured: Measured) -> dict[str, Style]:
+    """Return line properties by contender, and by group of rows, which is drawn as its first one."""
+    own, groups = measured.styles(), dict[str, Style]()
+    for name, style in own.items():
+        groups.setdefault(measured.rows[measured.origin[name]].group or name, style)
+    return {**groups, **own}
+
+
 def _section(
     title: str, measured: Measured, learner: str, axes_of: Sequence[Axis], claims: Sequence[Claim] = ()
 ) -> Section:
@@ -105,9 +114,11 @@ def _section(
     figure, axes = panels(1, len(axes_of), height=3.4)
     order = list(dict.fromkeys(name for axis in axes_of for name in axis.frame.contender))
     tables = []
+    styles = _styles(measured)
+    styles[learner] = {**styles.get(learner, {}), "linewidth": 2.4, "zorder": 4}
     for panel, (column, label, frame) in zip(axes, axes_of, strict=True):
-        curves(panel, frame, order, {learner: {"linewidth": 2.4, "zorder": 4}}, x=column)
-        decorate(panel, "", label, "held-out cross-entropy")
+        curves(panel, frame, order, styles, x=column)
+        decorate(panel, "", label, "held-out cross-entropy, nats")
         wide = frame.pivot_table(index="contender", columns=column, values="value", sort=False).reset_index()
         wide.columns = ["contender", *(f"{column} {value:g}" for value in wide.columns[1:])]
         tables.append(wide)

@@ -67,8 +67,9 @@ class LearnedDataSet(Artefact):
             decorate(panel, f"Weights of {layer}", "", "weight")
         for statistic, colour in (("mean", LIMIT), ("of the data set shown", COLOURS[0])):
             curve = measured.curve(self.model, "test_loss", statistic=statistic)
-            axes[-1].plot(curve.index, curve[curve.columns.min()], color=colour)
-        decorate(axes[-1], "Test loss of θ_t", "samples", "cross-entropy")
+            label = f"mean over {SHOWN_FROM} data sets" if statistic == "mean" else "the data set shown"
+            axes[-1].plot(curve.index, curve[curve.columns.min()], color=colour, label=label)
+        decorate(axes[-1], "Test loss of θ_t", "samples", "cross-entropy, nats")
         axes[-1].set_xlim(*axes[0].get_xlim())
         for panel in axes:
             panel.axvline(half, color="#000000", linestyle=":", linewidth=0.9)
@@ -77,4 +78,4 @@ class LearnedDataSet(Artefact):
             f"time, and the loss of θ_t on the whole test part (grey: mean over {SHOWN_FROM} data sets).  Dotted: the "
             "separator."
         )
-        return measured.save(drawing, caption)
+        return measured.save(drawing, caption, columns=2)

@@ -16,7 +16,7 @@ from l2l_cli.core.vectors import named
 from l2l_cli.evaluation.contest import Entry, scored
 from l2l_cli.learners.weights_in_cell import WeightsInCell
 from l2l_cli.papers.base import Paper, Subject
-from l2l_cli.papers.bosc2016.contents import CONTENTS
+from l2l_cli.papers.bosc2016.contents import CONTENTS, HEADLINE
 from l2l_cli.results.metrics import Metric
 from l2l_cli.runs.building import build_learner
 from l2l_cli.tasks.base import Task
@@ -45,6 +45,7 @@ class Bosc2016(Paper):
     title = "Learning to Learn Neural Networks, reproduced"
     citation = "Tom Bosc: Learning to Learn Neural Networks.  2016, arXiv 1610.06072."
     contents = CONTENTS
+    headline = HEADLINE
 
     def measure(self, subject: Subject) -> Iterator[Metric]:
         """Yield the losses on every problem, and what else the row asks for."""

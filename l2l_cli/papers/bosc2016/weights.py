@@ -78,14 +78,13 @@ class Moves(Artefact):
                 axes[1].plot(np.arange(len(values)) / len(values), values / values.max(), color=colour, alpha=0.6)
         axes[0].axvline(measured.select(self.learner, "update").step.max() / 2, color=LIMIT, linestyle=":")
         axes[1].axhline(STATIC, color=LIMIT, linestyle=":")
-        axes[0].legend()
         decorate(axes[0], "Update size", "sample", "mean |Δθ|", "y")
         decorate(axes[1], "Distance gone by the separator", "share of the layer's weights", "÷ the largest")
         caption = (
             "Left: mean absolute update at each step; the separator is dotted.  Right: how far each weight has gone by "
             "then, root mean square over data sets, sorted.  Bands and faint lines: seeds."
         )
-        return measured.save(figure, caption)
+        return measured.save(figure, caption, columns=2)
 
 
 def _facts(measured: Measured, row: str, layer: str) -> pd.DataFrame:

@@ -14,9 +14,8 @@ from l2l_cli.papers.claims import below_bound
 from l2l_cli.papers.hochreiter2001.judges import FORMATS, errors_table, limit_of, lower, mse_of
 from l2l_cli.papers.hochreiter2001.recipe import AFTER, BAYES, BEFORE, EVERY, STEPS, SWITCHING
 from l2l_cli.papers.measured import Measured
-from l2l_cli.papers.panels import styles_of
 from l2l_cli.results.content import Claim, Figure, Section
-from l2l_cli.results.plot import COLOURS, LIMIT, LIMIT_STYLE, curves, decorate, panels
+from l2l_cli.results.plot import LIMIT, LIMIT_STYLE, curves, decorate, panels
 from l2l_cli.results.statistics import LEVEL, Interval
 
 
@@ -43,7 +42,7 @@ class Budget(Artefact):
         ]
         results = [one.without_verdict("judged in table2") for one in results]
         claim = lower("Ours, more cells and more updates lower the error", measured, self.larger, [self.base])
-        title = "Beyond the paper: the quadratics with a larger budget"
+        title = "The quadratics with a larger budget"
         return Findings(results, [Section(title, tables=[errors_table(measured)], formats=FORMATS, claims=[claim])])
 
 
@@ -69,22 +68,22 @@ class Drift(Artefact):
         ]
         text = "The abstract, an LSTM predicts what is not stationary if it was meta-trained on functions that change"
         claim = lower(text, measured, [self.changing], self.staying, SWITCHING)
-        title = "Beyond the paper: functions that change"
+        title = "Functions that change"
         return Findings(results, [Section(title, figures=[_by_age(measured)], claims=[claim])])
 
 
 def _by_age(measured: Measured) -> Figure:
     figure, axes = panels(1, 1, height=3.0)
-    rows, limit = {row: measured.rows[row] for row in measured.run}, "Bayes limit"
-    styles = {**styles_of(rows, {row: row for row in rows}), limit: LIMIT_STYLE}
+    rows, limit = measured.run, "Bayes limit"
+    styles = {**{row: measured.styles()[row] for row in rows}, limit: LIMIT_STYLE}
     frames = [measured.select(row, "error", problem=SWITCHING) for row in rows]
     # Seed by seed all rows meet the same sequences, and have the same limit.
-    frames += [measured.select(row, "error", BAYES, problem=SWITCHING).assign(contender=limit) for row in [*rows][:1]]
+    frames += [measured.select(row, "error", BAYES, problem=SWITCHING).assign(contender=limit) for row in rows[:1]]
     if frames:
         curves(axes[0], pd.concat(frames), list(styles), styles)
-        axes[0].legend()
     decorate(axes[0], "Unannounced changes, B14", "examples of the present function", "mean squared error", "xy")
-    return measured.save(figure, "Mean squared error by the age of the present function; bands: range over seeds.")
+    caption = "Mean squared error by the age of the present function; bands: range over seeds."
+    return measured.save(figure, caption, columns=3)
 
 
 class Volume(Artefact):
@@ -110,7 +109,9 @@ class Volume(Artefact):
         for row in sorted(errors, key=lambda name: np.median(errors[name])):
             best.setdefault(measured.rows[row].group, row)
         figure, axes = panels(1, 2, height=3.2)
-        for colour, (group, row) in zip(COLOURS, best.items(), strict=False):
+        styles = measured.styles()
+        for group, row in best.items():
+            colour = styles[row]["color"]
             for variant, style in ((BEFORE, {"linestyle": ":"}), (AFTER, {"label": row})):
                 curve = measured.curve(row, "log_volume", variant=variant, part="").mean(axis=1)
                 axes[0].plot(curve.index, curve, color=colour, **style)  # type: ignore[arg-type]
@@ -121,7 +122,7 @@ class Volume(Artefact):
         decorate(axes[1], "Against success", "log|det| per unit, after", "test MSEt", "y")
         caption = "log|det ∂s/∂s| per unit of state.  Left: each network's best setting, mean over seeds.  "
         caption += "Right: every seed of every setting after meta-training against its test MSEt."
-        title, drawn = "Beyond the paper: is volume conserved?", measured.save(figure, caption, columns=3)
+        title, drawn = "§2.2: is volume conserved?", measured.save(figure, caption, columns=3)
         claim = _claim(*(_joined(values, errors) for values in (before, after, errors)))
         return Findings(results, [Section(title, figures=[drawn], claims=[claim])])
 
@@ -141,4 +142,5 @@ def _claim(before: list[float], after: list[float], errors: list[float]) -> Clai
     low, high = np.tanh(np.arctanh(np.clip(late, -0.999, 0.999)) + np.array([-reach, reach]))
     evidence = f"over {len(errors)} networks the rank correlation of log|det| with the test error is {late:+.2f} "
     evidence += f"[{low:+.2f}, {high:+.2f}], and {early:+.2f} before meta-training (mark, ours: −0.5)"
-    return Claim(text, below_bound(Interval(late, float(low), float(high)), -0.5), evidence)
+    interval = Interval(late, float(low), float(high))
+    return Claim(text, below_bound(interval, -0.5), evidence, f"rank correlation {interval.within('+.2f')}")

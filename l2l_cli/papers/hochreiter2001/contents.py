@@ -1,6 +1,7 @@
 """Every table, figure and numbered claim of Hochreiter, Younger and Conwell 2001."""
 
 from l2l_cli.papers.base import Content
+from l2l_cli.papers.headline import Headline
 
 READ_OFF = "to be read off its numbers; the paper gives no criterion, and none is ours"
 
@@ -16,4 +17,18 @@ CONTENTS = (
     Content("Claim 5, test errors are near training errors", ["table2"], READ_OFF),
     Content("Claim 6, §2.2, the map between states should conserve volume", ["volume"]),
     Content("Abstract, non-stationary series are predicted", ["drift"]),
+)
+
+HEADLINE = Headline(
+    question="Can a recurrent network learn, by gradient descent, an algorithm that learns functions it has never met?",
+    head="test MSEt",
+    lines={
+        "B14, 64 examples": ("table2", "B14-64", "test_mse"),
+        "B16, 256 examples": ("table2", "B16-256", "test_mse"),
+        "semi-linear, 64": ("table2", "semilinear-64", "test_mse"),
+        "semi-linear, 1000": ("table2", "semilinear-1000", "test_mse"),
+        "quadratic, 1000": ("table2", "quadratic-1000", "test_mse"),
+    },
+    figure="table2",
+    about="Squared error averaged over all steps, by the modern recipe; limit: a learner that knows the prior (Bayes).",
 )

@@ -11,8 +11,9 @@ from l2l_cli.papers.base import Artefact, Findings, RowName
 from l2l_cli.papers.hochreiter2001.judges import plateau
 from l2l_cli.papers.hochreiter2001.recipe import BAYES, EXAMPLES, FUNCTIONS, NO_RESET, RESET, SEQUENCES
 from l2l_cli.papers.measured import Measured, name_of
+from l2l_cli.papers.panels import LEARNED, OURS
 from l2l_cli.results.content import Claim, Figure, Section
-from l2l_cli.results.plot import decorate, error_over_time, panels
+from l2l_cli.results.plot import decorate, error_over_time, grid, panels
 from l2l_cli.results.verdicts import Result
 
 SETTLED = 0.1
@@ -49,7 +50,9 @@ class Figure2(Artefact):
             evidence = ", ".join(f"`{item.row}` settles after {item.ours:.3g} examples" for item in run)
             text = f"An LSTM learns each function anew before the next one comes, {manner}"
             holds = all(item.ours is not None and item.ours <= EXAMPLES for item in run)
-            claims.append(Claim(text, holds, f"{evidence}, the Bayes learner after {limit:.3g}"))
+            slowest = max((item.ours for item in run if item.ours is not None), default=0.0)
+            number = f"after {slowest:.3g} of {EXAMPLES} examples"
+            claims.append(Claim(text, holds, f"{evidence}, the Bayes learner after {limit:.3g}", number))
             results += settled
         figures = [self._one_sequence(measured), self._families(measured)]
         return Findings(results, [Section("Figure 2: error against time", figures=figures, claims=claims)])
@@ -63,29 +66,29 @@ class Figure2(Artefact):
         return measured.save(figure, caption, columns=2)
 
     def _families(self, measured: Measured) -> Figure:
-        figure, axes = panels(len(self.literal), 2, height=1.65)
-        for line, (modern, letter) in enumerate(self.literal.items()):
-            for panel, row in zip(axes[2 * line : 2 * line + 2], (letter, modern), strict=True):
-                _draw(panel, measured, row, NO_RESET, modern, statistic="mean")
-                decorate(panel, row, "time step" if line == len(self.literal) - 1 else "", "mean |y − o|", "y")
-                panel.set_ylim(bottom=1e-4)
+        rows = [(row, modern) for modern, letter in self.literal.items() for row in (letter, modern)]
+        rows = [(row, modern) for row, modern in rows if row in measured.run]
+        figure, axes = grid(len(rows), 2, height=1.65)
+        for index, (panel, (row, modern)) in enumerate(zip(axes, rows, strict=True)):
+            _draw(panel, measured, row, NO_RESET, modern, statistic="mean")
+            name = "" if index % 2 else "mean |y − o|"
+            decorate(panel, row, "time step" if index >= len(rows) - 2 else "", name, "y")
+            panel.set_ylim(bottom=1e-4)
         caption = (
-            f"Mean |y − o| over {SEQUENCES} test sequences (seed 0) of every family, without a reset: left to the "
+            f"Mean |y − o| over {SEQUENCES} test sequences (seed 0) of every family, without a reset: to the letter "
         )
-        caption += "letter, right by the modern recipe; the Bayes learner is reset."
-        return measured.save(figure, caption, "_families", columns=2)
+        caption += "(-1997) and by the modern recipe; the Bayes learner is reset.  Dotted: a new function."
+        return measured.save(figure, caption, "_families", columns=3)
 
 
 def _draw(panel: Axes, measured: Measured, row: str, variant: str, modern: str, **where: object) -> None:
     """Draw a row's error against time, and the limit that was measured for its modern row, of the first seed."""
     errors = measured.curve(row, "absolute_error", None, variant=variant, **where)
     limit = measured.curve(modern, "absolute_error", BAYES, variant=RESET, **where).clip(lower=1e-4)
-    if not len(errors):
-        panel.annotate("not run at this scale", (0.5, 0.5), xycoords="axes fraction", ha="center")
-        return
     switches = [len(errors) // FUNCTIONS * index + 1 for index in range(FUNCTIONS)]
     floor = limit.iloc[:, 0].to_numpy() if len(limit) else None
-    error_over_time(panel, errors.iloc[:, 0].to_numpy(), floor, switches)
+    name, colour = ("LSTM, modern recipe", OURS) if row == modern else ("LSTM, 1997", LEARNED)
+    error_over_time(panel, errors.iloc[:, 0].to_numpy(), floor, switches, (name, "Bayes limit"), colour)
 
 
 def _settling(measured: Measured, row: str, variant: str, contender: str | None = None) -> list[float]:

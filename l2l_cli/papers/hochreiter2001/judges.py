@@ -87,7 +87,7 @@ def lower(text: str, measured: Measured, rows: Collection[str], others: Collecti
     means = {row: float(np.mean(each)) for row, each in values.items()}
     gaps = [_gap(values[one], values[other]) for one, other in pairs]
     evidence = f"{shown(means)}; the least favourable difference {_widest(gaps)}"
-    return Claim(text, all_of([below_bound(gap) for gap in gaps]), evidence)
+    return Claim(text, all_of([below_bound(gap) for gap in gaps]), evidence, f"difference {_widest(gaps)}")
 
 
 def _gap(ours: Sequence[float], theirs: Sequence[float]) -> Interval:

@@ -15,7 +15,7 @@ from l2l_cli.learners.base import Learner, step_losses
 from l2l_cli.learners.bayes.posterior import Bayes
 from l2l_cli.learners.lstm1997 import LSTM1997
 from l2l_cli.papers.base import Paper, Subject
-from l2l_cli.papers.hochreiter2001.contents import CONTENTS
+from l2l_cli.papers.hochreiter2001.contents import CONTENTS, HEADLINE
 from l2l_cli.results.metrics import Metric
 from l2l_cli.runs.building import build_learner
 from l2l_cli.tasks.base import Task
@@ -57,6 +57,7 @@ class Hochreiter2001(Paper):
         "2001, LNCS 2130, pages 87–94."
     )
     contents = CONTENTS
+    headline = HEADLINE
 
     def measure(self, subject: Subject) -> Iterator[Metric]:
         """Yield MSEt and errors by step, and what the row names beside them."""

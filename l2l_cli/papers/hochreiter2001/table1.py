@@ -91,7 +91,7 @@ class Table1(Artefact):
             return Claim(text, None)
         won, seeds = _successes(measured, best), len(mse_of(measured, best))
         evidence = f"{won} of {seeds} seeds succeed in its best setting, `{best}`"
-        return Claim(text, _agrees(won, seeds, learns), evidence)
+        return Claim(text, _agrees(won, seeds, learns), evidence, f"{won} of {seeds} seeds learn")
 
 
 def _success(measured: Measured, row: str, learns: bool) -> Result:

@@ -13,12 +13,12 @@ from l2l_cli.papers.claims import all_of
 from l2l_cli.papers.hochreiter2001.judges import FORMATS, error_results, errors_table, limit_of, mse_of, plateau
 from l2l_cli.papers.hochreiter2001.recipe import BAYES, SPLITS
 from l2l_cli.papers.measured import Measured
-from l2l_cli.papers.panels import LEARNED, RIVALS
+from l2l_cli.papers.panels import LEARNED, OURS
 from l2l_cli.results.content import Claim, Figure, Section
 from l2l_cli.results.plot import LIMIT_STYLE, curves, decorate, dots, grid, panels
 from l2l_cli.results.verdicts import BETTER, DIFFERS, REPRODUCED, WORSE, Result
 
-STYLES = {"modern": {"color": LEARNED}, "1997, to the letter": {"color": RIVALS[0]}, "Bayes limit": LIMIT_STYLE}
+STYLES = {"modern": {"color": OURS}, "1997, to the letter": {"color": LEARNED}, "Bayes limit": LIMIT_STYLE}
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,8 @@ class Table2(Artefact):
         row = tests.get(self.misprinted)
         if row is not None and row.paper is not None and row.limit is not None:
             text = f"A learner can reach the printed error of `{self.misprinted}`"
-            yield Claim(text, row.paper >= row.limit, f"{row.paper:g} is printed, the limit is {row.limit:.3g}")
+            evidence = f"{row.paper:g} is printed, the limit is {row.limit:.3g}"
+            yield Claim(text, row.paper >= row.limit, evidence, f"{row.paper:g} < {row.limit:.3g}")
         literal = [mse_of(measured, self.literal[family]) for family in (self.misprinted, self.exchanged)]
         text = f"Ours, the misprint is {' rather than '.join(self.readings)}"
         if all(literal):
@@ -127,7 +128,8 @@ def _reached(text: str, tests: Mapping[str, Result], rows: Collection[str]) -> C
     run = [tests[row] for row in rows if row in tests]
     evidence = ", ".join(f"{item.row} {item.ours:.3g} (printed: {item.paper:g})" for item in run)
     reached = {REPRODUCED: True, BETTER: True, WORSE: False, DIFFERS: False}
-    return Claim(text, all_of([reached.get(item.verdict) for item in run]) if run else None, evidence)
+    verdicts = [reached.get(item.verdict) for item in run]
+    return Claim(text, all_of(verdicts) if run else None, evidence, f"{verdicts.count(True)} of {len(run)} rows")
 
 
 def _dots(measured: Measured, results: Sequence[Result]) -> Figure:

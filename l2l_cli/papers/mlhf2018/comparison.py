@@ -6,7 +6,7 @@ Source: Chen and Lu 2018, §4; no claim there has a criterion, so each is ours a
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from l2l_cli.results.content import Claim, Section
 from l2l_cli.results.standings import Standings
 from l2l_cli.results.statistics import difference_of
 from l2l_cli.results.verdicts import Result
+
+ANY = "MLHF"
+"""What a claim calls each of the variants that it is judged for."""
 
 FELL = 0.01
 """Nats by which the loss must still fall over the last half of a run for progress to go on."""
@@ -111,14 +114,19 @@ class TrainingCurves(Artefact):
         for text, names in self.lowest.items():
             rows = [row for name in names for row in self.rivals[name]]
             per_sample, per_time = (text.format(rule=who, unit=unit) for unit in ("sample", "second"))
-            yield below(per_sample, standings, who, rows, problem, standings.marks(problem))
-            yield per_second(per_time, measured, standings, who, rows, problem)
+            said = [text.format(rule=ANY, unit=unit) for unit in ("sample", "second")]
+            one = below(per_sample, standings, who, rows, problem, standings.marks(problem))
+            yield replace(one, statement=said[0], variant=who)
+            one = per_second(per_time, measured, standings, who, rows, problem)
+            yield replace(one, statement=said[1], variant=who)
         if self.progress:
-            yield progresses(self.progress.format(rule=who), standings, who, problem)
+            one = progresses(self.progress.format(rule=who), standings, who, problem)
+            yield replace(one, statement=self.progress.format(rule=ANY), variant=who)
         for text, shares in self.at_most.items():
             for name, share in shares.items():
                 rivals, end = self.rivals[name], standings.last(problem)
-                yield at_most(text.format(rule=who), standings, who, rivals, problem, end, share)
+                one = at_most(text.format(rule=who), standings, who, rivals, problem, end, share)
+                yield replace(one, statement=text.format(rule=ANY), variant=who)
 
 
 def per_second(
@@ -141,13 +149,15 @@ def per_second(
     price = seconds[who].max() / min(float(seconds[name].max()) for name in run)
     slow = f"one of its steps takes {price:.1f} times as long as one of the quickest"
     if not marks[who]:
-        return Claim(text, False, f"it is not through with a tenth of the run when the quickest has ended; {slow}")
+        evidence = f"it is not through with a tenth of the run when the quickest has ended; {slow}"
+        return Claim(text, False, evidence, f"{price:.1f} times the time per step")
     reached = {name: standings.values(name, problem, marks[name][-1]) for name in [who, *run] if marks[name]}
     best = min((name for name in reached if name != who), key=lambda name: reached[name].mean())
     gaps = {name: difference_of(reached[who], losses).interval for name, losses in reached.items() if name != who}
     evidence = f"after {until:.3g} s, when the quickest is through, {reached[who].mean():.3g} against "
     evidence += f"{reached[best].mean():.3g} of {best}, difference {gaps[best].within('+.3g')}; {slow}"
-    return Claim(text, all_of([below_bound(gap) for gap in gaps.values()]), evidence)
+    number = f"difference {gaps[best].within('+.3g')}"
+    return Claim(text, all_of([below_bound(gap) for gap in gaps.values()]), evidence, number)
 
 
 def progresses(text: str, standings: Standings, who: str, problem: str) -> Claim:
@@ -164,7 +174,8 @@ def downhill(measured: Measured, problem: str) -> Claim:
     if not len(table):
         return Claim(text, None)
     shares = {str(name): float(part.value.mean()) for name, part in table.groupby("contender", sort=False)}
-    return Claim(text, set(shares.values()) == {1.0}, f"share of the steps diagnosed: {shown(shares, '.1%')}")
+    evidence = f"share of the steps diagnosed: {shown(shares, '.1%')}"
+    return Claim(text, set(shares.values()) == {1.0}, evidence, f"in {min(shares.values()):.1%} of steps")
 
 
 def stays_finite(text: str, lost: Mapping[str, Sequence[float]]) -> Claim:
@@ -172,4 +183,5 @@ def stays_finite(text: str, lost: Mapping[str, Sequence[float]]) -> Claim:
     if not lost:
         return Claim(text, None)
     bad = {name: sum(counts) for name, counts in lost.items() if any(counts)}
-    return Claim(text, not bad, f"losses that were not finite: {shown(bad, '.0f') or 'none'}")
+    evidence = f"losses that were not finite: {shown(bad, '.0f') or 'none'}"
+    return Claim(text, not bad, evidence, f"{sum(bad.values())} losses not finite")

@@ -1,6 +1,7 @@
 """Every table, figure and numbered claim of Chen and Lu 2018."""
 
 from l2l_cli.papers.base import Content
+from l2l_cli.papers.headline import Headline
 
 SHORTER = "figure1 is reduced in size, figure1_published in length; the whole of it is left to scale paper"
 PHOTOS = "figure2 is reduced in size, figure2_photos in length; the whole of it is left to scale paper"
@@ -22,4 +23,21 @@ CONTENTS = (
     Content("Supplement: a perceptron", ["mlp"], "the supplement could not be had; sizes are ours"),
     Content("§5, future work: data-parallel MLHF", ["parallel"]),
     Content("§5, future work: recurrent networks", ["rnn"]),
+)
+
+HEADLINE = Headline(
+    question="Do Hessian-free steps with learned damping train a network better than tuned rules, per sample?",
+    head="training loss, last tenth",
+    lines={
+        "MLHF, lr 1": ("figure1", "MLHF, lr 1", "loss"),
+        "MLHF, lr tuned": ("figure1", "MLHF, lr tuned", "loss"),
+        "MLHF, trajectories (ours)": ("figure1", "MLHF, trajectories, lr 1", "loss"),
+        "Hessian-free": ("figure1", "Hessian-free", "loss"),
+        "K-FAC": ("figure1", "K-FAC", "loss"),
+        "Adam": ("figure1", "Adam", "loss"),
+        "SGD(m)": ("figure1", "SGD(m)", "loss"),
+    },
+    figure="figure1",
+    beside={"÷ first order": "÷ first order", "÷ Hessian-free": "÷ Hessian-free"},
+    about="Cross-entropy on CIFAR-10; ÷ the best tuned first-order rule and ÷ tuned Hessian-free: below 1, MLHF leads.",
 )

@@ -12,7 +12,7 @@ from functools import partial
 
 from l2l_cli.evaluation.contest import Entry, Problem
 from l2l_cli.papers.base import Paper, Subject
-from l2l_cli.papers.mlhf2018.contents import CONTENTS
+from l2l_cli.papers.mlhf2018.contents import CONTENTS, HEADLINE
 from l2l_cli.papers.mlhf2018.track import follow, mlhf_of
 from l2l_cli.results.metrics import Metric
 from l2l_cli.runs.tuning import tunable
@@ -59,6 +59,7 @@ class Mlhf2018(Paper):
         "has Ernest Fokoue as its third author."
     )
     contents = CONTENTS
+    headline = HEADLINE
 
     near_exact: bool = False
 

@@ -15,7 +15,7 @@ from l2l_cli.papers.mlhf2018 import track
 from l2l_cli.papers.panels import Style, finite_curves
 from l2l_cli.papers.sections import who_leads
 from l2l_cli.results.content import Section
-from l2l_cli.results.plot import COLOURS, decorate, grid, panels, plain_numbers
+from l2l_cli.results.plot import COLOURS, decorate, grid, panels
 from l2l_cli.results.standings import Standings, last_values
 from l2l_cli.results.statistics import Interval
 from l2l_cli.results.verdicts import Result
@@ -72,14 +72,14 @@ def loss_panels(measured: Measured, problem: str, held_out: bool, log: bool) -> 
     figure, axes = panels(2 if held_out else 1, 2, height=3.0)
     loss, styles = measured.curves(problem, track.LOSS), measured.styles()
     draw(axes[0], loss, styles, log=log)
-    decorate(axes[0], "(a) against samples", "updates", "training cross-entropy")
+    decorate(axes[0], "(a) against samples", "updates", "training cross-entropy, nats")
     seconds = measured.curves(problem, track.SECONDS).groupby(["contender", "updates"]).value.mean()
     timed = loss.join(seconds.rename("seconds"), on=["contender", "updates"])
     draw(axes[1], timed, styles, x="seconds", log=log)
     decorate(axes[1], "(b) against seconds", "seconds", "", "x")
     if held_out:
         draw(axes[2], measured.curves(problem, track.HELD_OUT_LOSS), styles)
-        decorate(axes[2], "ours: held-out images", "updates", "cross-entropy")
+        decorate(axes[2], "ours: held-out images", "updates", "cross-entropy, nats")
         draw(axes[3], measured.curves(problem, track.HELD_OUT_ACCURACY), styles, cut=False)
         decorate(axes[3], "ours: held-out images", "updates", "accuracy")
     return figure
@@ -156,6 +156,5 @@ def _draw(damping: dict[str, dict[str, pd.DataFrame]]) -> Figure:
             panel.plot(middle.index, middle, label=part, color=colour)
             panel.fill_between(middle.index, low, high, color=colour, alpha=0.2, lw=0)
         decorate(panel, name, "updates", "damping", "y")
-        plain_numbers(panel.yaxis)
         panel.title.set_fontsize(7.5)
     return figure

@@ -7,7 +7,7 @@ less damping, whatever RNN_p does; so ours is also the *efficiency*: l_p as a sh
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -71,7 +71,7 @@ class Ablation(Artefact):
         titles = {SOLVER: "(a) l_p", RESIDUAL: "(b) mean ‖r_n‖", EFFICIENCY: "ours: efficiency"}
         for panel, (metric, title) in zip(axes, titles.items(), strict=True):
             draw(panel, _by_row(measured, metric), styles, log=metric == RESIDUAL, cut=False)
-            decorate(panel, title, "updates", "")
+            decorate(panel, title, "updates", title.split(" ", 1)[1])
         caption = "(a) l_p, lower is better; (b) ‖r_n‖; ours, l_p as a share of a near-exact solution's, 1 is best."
         return measured.save(figure, caption, columns=5)
 
@@ -134,7 +134,7 @@ def _drawn(measured: Measured, problem: str, styles: Mapping[str, Style], captio
     draw(axes[0], measured.curves(problem), styles, log=age > 0)
     if age:
         axes[0].axvline(age, color="#555555", linestyle=":", linewidth=1.0)
-    decorate(axes[0], "", "updates", "training cross-entropy")
+    decorate(axes[0], "", "updates", "training cross-entropy, nats")
     return measured.save(figure, caption, columns=3)
 
 
@@ -143,7 +143,7 @@ class Long(Artefact):
 
     def judge(self, measured: Measured) -> Findings:
         """Judge and draw all contenders."""
-        standings, title = measured.standings(), "Beyond the paper: ten times as long"
+        standings, title = measured.standings(), "Claim 3: ten times as long"
         problem = next(iter(standings.problems), "")
         counted = {name: frame[frame.metric == NOT_FINITE] for name, frame in measured.contenders.items()}
         lost = {name: counted[name].groupby("seed").value.sum().tolist() for name in measured.names("learned")}
@@ -152,13 +152,14 @@ class Long(Artefact):
         if not standings.contenders:
             return Findings(results)
         names = standings.contenders
-        claims = [progresses(f"Claim 3, {name}, progress continues", standings, name, problem) for name in names]
+        each = [progresses(f"Claim 3, {name}, progress continues", standings, name, problem) for name in names]
+        said = "Claim 3, progress continues"
+        claims = [replace(one, statement=said, variant=name) for one, name in zip(each, names, strict=True)]
         claims += [stays_finite("Ours, every loss is finite", lost), downhill(measured, problem)]
         caption = "Training cross-entropy; dotted: the oldest parameters that meta-training may meet."
-        drawn = _drawn(measured, problem, measured.styles(), caption, standings.last(problem) / 10)
-        first = Section(title, figures=[drawn], claims=claims)
+        drawn = [_drawn(measured, problem, measured.styles(), caption, standings.last(problem) / 10)]
         ends, inside = ends_sections(title, measured, standings, problem), inside_sections(title, measured, problem)
-        return Findings(results, [first, *ends, *inside])
+        return Findings(results, [Section(title, figures=drawn, claims=claims), *ends, *inside])
 
 
 @dataclass(frozen=True)
@@ -196,5 +197,5 @@ class Parallel(Artefact):
         styles = measured.styles()
         styles[several] = {**styles[several], "linestyle": STROKES[2]}
         caption = "Training cross-entropy; the line of several processes is drawn over that of one."
-        drawn, title = _drawn(measured, problem, styles, caption), "Beyond the paper: MLHF on several processes"
+        drawn, title = _drawn(measured, problem, styles, caption), "§5: MLHF on several processes"
         return Findings(results, [Section(title, [f"Seconds: {each}."], figures=[drawn], claims=[claim])])

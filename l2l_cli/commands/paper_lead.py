@@ -1,0 +1,128 @@
+"""The first screen of a reproduction's report: what the paper asks, and what came of it, in at most five sentences."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from l2l_cli.config.schema import ReproduceRequest
+from l2l_cli.papers.base import Findings, Paper
+from l2l_cli.papers.experiments import Experiment
+from l2l_cli.papers.headline import Headline
+from l2l_cli.results.content import Claim, Figure, Lead
+from l2l_cli.results.tables import counted_verdicts
+from l2l_cli.results.verdicts import BETTER, DIFFERS, NOT_RUN, OPEN, REPRODUCED, WORSE, Result
+
+SMOKE = "smoke"
+"""Scale that shows that everything runs, and judges nothing."""
+
+NAMED = 2
+"""Failures that the answer names; the others are counted."""
+
+LONGEST = 90
+"""Characters of a claim in the answer; more of it stands in the section."""
+
+WORDS = {
+    REPRODUCED: "reproduced",
+    BETTER: "better than published",
+    WORSE: "worse",
+    DIFFERS: "different",
+    OPEN: "open",
+}
+"""What the answer calls a verdict."""
+
+FEW = 8
+"""Published numbers that are shown where a paper has no headline, or was not asked for it."""
+
+
+def lead_of(
+    paper: Paper, request: ReproduceRequest, asked: Sequence[Experiment], findings: Sequence[Findings], minutes: float
+) -> Lead:
+    """Return the first screen; ``minutes`` is the CPU time of all that stands behind the report."""
+    results = [result for each in findings for result in each.results]
+    claims = [claim for each in findings for section in each.sections for claim in section.claims]
+    headline = paper.headline if paper.headline and paper.headline.results(results) else None
+    headline = headline or _made_up(asked, results)
+    if request.scale == SMOKE:
+        answer = ["This run shows that everything works; it is too small to answer.", _size(request, asked, minutes)]
+    else:
+        answer = [_numbers(results), _distance(headline, results), _claims(claims), _failures(claims, results)]
+        answer = [sentence for sentence in answer if sentence] + [_size(request, asked, minutes)]
+    table = headline.table(results)
+    if table is not None and request.scale == SMOKE:
+        table = table.drop(columns="verdict", errors="ignore")
+    figure = _figure(headline, findings)
+    return Lead(headline.question, answer, table, figure, command_of_all(request), headline.about)
+
+
+def command_of_all(request: ReproduceRequest) -> str:
+    """Return the command that makes the whole report anew."""
+    words = ["l2l", "reproduce", request.paper, *request.artefacts, "--scale", request.scale]
+    words += ["--config-dir", request.config_dir] if request.config_dir else []
+    return " ".join([*words, *request.overrides])
+
+
+def _made_up(asked: Sequence[Experiment], results: Sequence[Result]) -> Headline:
+    """Return a headline of the first published numbers, or of the first numbers at all."""
+    published = [one for one in results if one.paper is not None and one.ours is not None]
+    chosen = (published or [one for one in results if one.ours is not None])[:FEW]
+    lines = {f"{one.row}, {one.metric}": (one.artefact, one.row, one.metric) for one in chosen}
+    return Headline(asked[0].settings.question, "row", lines, "")
+
+
+def _figure(headline: Headline, findings: Sequence[Findings]) -> Figure | None:
+    figures = [figure for each in findings for section in each.sections for figure in section.figures]
+    named = [figure for figure in figures if figure.path.stem == headline.figure]
+    return next(iter([*named, *figures]), None)
+
+
+def _numbers(results: Sequence[Result]) -> str:
+    """Say what the published numbers came to, those that were run."""
+    counts = counted_verdicts(results)
+    left_out = counts.pop(NOT_RUN, 0)
+    total = sum(counts.values())
+    if not total:
+        return ""
+    said = ", ".join(f"{counts[verdict]} {words}" for verdict, words in WORDS.items() if counts[verdict])
+    rest = f" ({left_out} more not run at this scale)" if left_out else ""
+    return f"Of {total} published number{'s' if total > 1 else ''}: {said}{rest}."
+
+
+def _distance(headline: Headline, results: Sequence[Result]) -> str:
+    """Say how far ours is from the limit, or else from the best rival."""
+    lines = headline.results(results)
+    ratios = sorted(one.ratio_to_limit for one in lines.values() if one.ratio_to_limit is not None)
+    if ratios:
+        span = f"{ratios[0]:.2f}" if len(ratios) == 1 else f"{ratios[0]:.2f} to {ratios[-1]:.2f}"
+        return f"Ours is {span} times the limit, the best that is possible."
+    ahead, compared = headline.ahead_of_rivals(results)
+    if compared:
+        return f"The {headline.who} has a lower mean than the best tuned rival on {ahead} of {compared} lines."
+    return "No limit is known here."
+
+
+def _claims(claims: Sequence[Claim]) -> str:
+    words = {"holds": "hold", "does not hold": "fail", "open": "open"}
+    counts = Counter(claim.verdict for claim in claims)
+    known = [f"{counts[verdict]} {word}" for verdict, word in words.items() if counts[verdict]]
+    total = sum(counts[verdict] for verdict in words)
+    return f"Of {total} claim{'s' if total > 1 else ''} judged: {', '.join(known)}." if total else ""
+
+
+def _failures(claims: Sequence[Claim], results: Sequence[Result]) -> str:
+    """Name what failed: claims first, and how many published numbers are not reached."""
+    failed = [claim.text for claim in claims if claim.holds is False]
+    shown = [text if len(text) <= LONGEST else f"{text[: LONGEST - 1].rstrip()}…" for text in failed[:NAMED]]
+    parts = [f"“{text}”" for text in shown]
+    more = len(failed) - len(shown)
+    parts += [f"{more} more claim{'s' if more > 1 else ''}"] if more else []
+    worse = [one.row for one in results if one.counts and one.verdict == WORSE]
+    parts += [f"worse than published: {', '.join(dict.fromkeys(worse[: NAMED + 1]))}"] if worse else []
+    return f"What fails: {'; '.join(parts)}." if parts else ""
+
+
+def _size(request: ReproduceRequest, asked: Sequence[Experiment], minutes: float) -> str:
+    seeds = sorted({len(jobs) for one in asked for jobs in one.jobs.values()})
+    span = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    spent = f"{minutes:.1f}" if minutes < 100 else f"{minutes:.0f}"
+    return f"Scale {request.scale}: {span} seed{'s' if seeds[-1] > 1 else ''} a row, {spent} CPU-minutes."

@@ -1,0 +1,193 @@
+"""The page of all results, index.html: every report and run below one output folder, newest first.
+
+Each run says of itself in one line what it is and how it ended, appended to a journal; the page is that journal, drawn.
+Nothing is searched for, so a folder of thousands of runs costs as little as one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from multiprocessing import parent_process
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from l2l_cli.core.errors import L2LError
+from l2l_cli.core.files import atomic_write, open_file, read_file
+from l2l_cli.core.ledger import date_of
+from l2l_cli.core.locks import locked
+from l2l_cli.core.nodes import Entries
+from l2l_cli.core.plain_text import in_one_line
+from l2l_cli.core.printable import printable
+from l2l_cli.results.folder_lock import FolderLock
+
+PAGE, JOURNAL, LOCK = "index.html", ".index.jsonl", ".index.lock"
+
+REPORT = "report.html"
+
+ASIDE = "."
+"""Beginning of the names of folders whose runs are not there to stay."""
+
+HARDWARE = "hardware"
+"""Folder of what sweeps over hardware measure, whose runs the page above it shows."""
+
+DEPTH = 5
+"""Levels above a run among which its journal is looked for."""
+
+REST = 1.0
+"""Seconds for which a process that another one has started leaves the page as it is: its starter draws it later."""
+
+SPARE = 200
+"""Lines that a journal may have beyond its runs before they are left out."""
+
+
+class IndexEntry(NamedTuple):
+    """One run or report, as the page shows it.
+
+    Attributes:
+        place: Its folder, relative to the page.
+        command: What made it: a command, or a paper.
+        name: Name of its folder.
+        state: One of running, interrupted, failed, done.
+        date: When it said so.
+        headline: What came of it, in one line.
+        seconds: What it took on the wall.
+        href: Its report, or else its folder.
+    """
+
+    place: str
+    command: str
+    name: str
+    state: str
+    date: str
+    headline: str
+    seconds: float
+    href: str
+
+    @property
+    def is_report(self) -> bool:
+        """Whether there is a page to read."""
+        return self.href.endswith(REPORT)
+
+
+def open_journal(run: Path) -> None:
+    """Make the journal of a run's output folder, two levels above it, unless one lies above or it is not to stay."""
+    root = run.parent.parent
+    if _journal(run) is None and not _is_aside(run) and root != run.parent:
+        root = root.parent.parent if root.parent.name == HARDWARE else root
+        with suppress(OSError, L2LError):  # whatever this folder refuses, the run itself will say
+            open_file(root / JOURNAL, "ab").close()
+
+
+def say(run: Path, facts: Entries) -> None:
+    """Write into the journal above a run how it stands, and draw the page; nothing where there is no journal.
+
+    A page that cannot be drawn, on a full disk perhaps, harms no run.
+    """
+    root = _journal(run)
+    if root is None or _is_aside(run):
+        return
+    place = run.absolute().relative_to(root.absolute())
+    line = {
+        "place": place.as_posix(),
+        "state": str(facts.get("status")),
+        "date": date_of(time.time()),
+        "headline": headline_of(facts),
+        "seconds": facts.get("seconds", 0.0),
+    }
+    with suppress(OSError, L2LError), locked(root / LOCK):  # one process at a time
+        with open_file(root / JOURNAL, "ab") as file:
+            file.write(_written(line))
+        if not (parent_process() and _is_fresh(root / PAGE)):
+            _draw(root)
+
+
+def _written(line: Entries) -> bytes:
+    return json.dumps(line, ensure_ascii=False).encode(errors="replace") + b"\n"
+
+
+def headline_of(facts: Entries) -> str:
+    """Return in one line what came of a run, from its run.json."""
+    if facts.get("status") != "done":
+        return in_one_line(facts.get("message", ""))
+    if "headline" in facts:
+        return in_one_line(facts["headline"])
+    best = facts.get("best_validation")
+    return f"best validation loss {best:.4g} after {facts.get('updates')} updates" if isinstance(best, float) else ""
+
+
+def _draw(root: Path) -> None:
+    """Draw the page of an output folder from its journal, and leave out of that what later lines have replaced."""
+    from l2l_cli.results.page.render import render
+
+    lines = _lines(root)
+    known = {str(line["place"]): line for line in lines}
+    entries = sorted(_entries(root, known), key=lambda entry: entry.date, reverse=True)
+    reports = [entry for entry in entries if entry.is_report]
+    runs = [entry for entry in entries if not entry.is_report]
+    now = date_of(time.time())[:16].replace("T", " ")
+    page = render("index.html", {"reports": reports, "runs": runs, "now": now})
+    atomic_write(root / PAGE, printable(page), lasting=False)
+    if len(lines) > 2 * len(entries) + SPARE:
+        kept = [_written(known[entry.place]) for entry in reversed(entries)]
+        atomic_write(root / JOURNAL, kept, lasting=False)
+
+
+def _lines(root: Path) -> list[dict[str, Any]]:
+    """Return the lines of a journal; one that is torn, or of somebody else's making, is none."""
+    found = []
+    for text in read_file(root / JOURNAL).decode(errors="replace").splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue
+        if isinstance(line, dict) and _is_below(line.get("place")):
+            found.append(line)
+    return found
+
+
+def _is_below(place: object) -> bool:
+    if not isinstance(place, str) or not place:
+        return False
+    path = PurePosixPath(place)
+    return not path.is_absolute() and ".." not in path.parts and ":" not in path.parts[0]
+
+
+def _entries(root: Path, known: dict[str, dict[str, Any]]) -> Iterator[IndexEntry]:
+    """Yield the runs that are still there; one that was killed is interrupted."""
+    for place, line in known.items():
+        folder = root / place
+        if not folder.is_dir():
+            continue
+        state = str(line.get("state"))
+        if state == "running" and not FolderLock(folder).is_held():
+            state = "interrupted"
+        has_report = state == "done" and (folder / REPORT).is_file()
+        seconds = line.get("seconds")
+        yield IndexEntry(
+            place,
+            PurePosixPath(place).parent.as_posix(),
+            PurePosixPath(place).name,
+            state,
+            str(line.get("date"))[:16].replace("T", " "),
+            str(line.get("headline", "")),
+            float(seconds) if isinstance(seconds, int | float) else 0.0,
+            f"{place}/{REPORT}" if has_report else f"{place}/",
+        )
+
+
+def _journal(run: Path) -> Path | None:
+    """Return the nearest folder above a run that has a journal."""
+    above = run.absolute().parents[:DEPTH]
+    return next((folder for folder in above if os.path.lexists(folder / JOURNAL)), None)
+
+
+def _is_aside(run: Path) -> bool:
+    return any(part.startswith(ASIDE) for part in run.absolute().parts[-DEPTH:])
+
+
+def _is_fresh(page: Path) -> bool:
+    return page.exists() and time.time() - page.stat().st_mtime < REST

@@ -1,0 +1,72 @@
+"""Ticks that a reader takes in at a glance: plain numbers on logarithmic axes, whole ones where things are counted."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+
+LEADS = (1, 2, 5)
+"""First digits of ticks."""
+
+FEW_DECADES, MANY = 2.2, 7
+"""Decades below which 2 and 5 times a power of ten are ticks, too; number of powers above which some are left out."""
+
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def finish(figure: Figure) -> None:
+    """Set the ticks of all panels whose ends are known by now; those that were set one by one stay."""
+    for axes in figure.axes:
+        if axes.images:
+            continue
+        for axis, scale in ((axes.xaxis, axes.get_xscale()), (axes.yaxis, axes.get_yscale())):
+            if scale == "log" and not isinstance(axis.get_major_locator(), FixedLocator):
+                _set(axis, log_ticks(*sorted(axis.get_view_interval())))
+        if axes.get_xscale() == "linear" and _is_counted(axes):
+            axes.xaxis.set_major_locator(MaxNLocator(nbins="auto", integer=True, steps=[1, 2, 5, 10]))
+
+
+def _set(axis: Axis, ticks: list[float]) -> None:
+    axis.set_major_locator(FixedLocator(ticks))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
+
+
+def _is_counted(axes: Axes) -> bool:
+    """Say whether all curves of a panel stand at whole numbers."""
+    places = [
+        np.asarray(line.get_xdata(), dtype=float) for line in axes.lines if line.get_transform() is axes.transData
+    ]
+    if isinstance(axes.xaxis.get_major_locator(), FixedLocator):
+        return False
+    return any(len(each) > 1 for each in places) and all((each == each.round()).all() for each in places)
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Return the ticks of a logarithmic axis between its ends: powers of ten, with 2 and 5 times these if they are few.
+
+    Of ends that hold fewer than two of them, evenly spaced round numbers.
+    """
+    decades = math.log10(high / low)
+    leads = LEADS if decades < FEW_DECADES else LEADS[:1]
+    every = math.ceil(decades / MANY)
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [lead * 10.0**power for power in powers if len(leads) > 1 or power % every == 0 for lead in leads]
+    inside = [tick for tick in ticks if low <= tick <= high]
+    if len(inside) > 1:
+        return inside
+    return [float(tick) for tick in MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(low, high) if low <= tick <= high]
+
+
+def plain(value: float) -> str:
+    """Return a tick's number: as it is where that is short, or else as a power of ten."""
+    if value == 0 or 1e-4 <= abs(value) < 1e5:
+        return f"{value:.6g}".replace("-", "−")
+    power = math.floor(math.log10(abs(value)) + 1e-9)
+    lead = f"{value / 10.0**power:.3g}"
+    return f"{'' if lead == '1' else f'{lead} · '}10{str(power).translate(_RAISED)}"
