@@ -41,8 +41,7 @@ class Evidence(Estimator):
 
     In a first stage the learner counts as one with a single Gaussian as prior, and what is differentiated is the mean
     over examples of the logarithm of the density that it gives each from those before it.  In a second stage, for a
-    learner with several components, its features stay; the weights that they give many functions after ``window``
-    examples are found once, and each update is a step of expectation maximisation of the prior on them, which needs
+    learner with several components, its features stay; the weights that they give many functions are found once, and each update is a step of expectation maximisation of the prior on them, which needs
     neither a gradient nor the optimizer.
 
     Args:
@@ -50,18 +49,27 @@ class Evidence(Estimator):
         window: Examples T of each, from the first on; None is the task's horizon.
         until: Share of all updates that the first stage takes.
         functions: Functions that the prior is fitted to.
+        examples: Examples of each of these; where functions change, those that were in force for less than half of
+            them are left out.
 
     Raises:
         ValueError: A number is out of range.
     """
 
     def __init__(
-        self, episodes: int = 64, window: int | None = 48, until: float = 0.95, functions: int = 40_000
+        self,
+        episodes: int = 64,
+        window: int | None = 48,
+        until: float = 0.95,
+        functions: int = 40_000,
+        examples: int = 48,
     ) -> None:
         super().__init__(episodes, window, None)
-        if not 0 < until <= 1 or functions < 1:
-            raise ValueError(f"until must be in (0, 1] and functions at least 1, not {until} and {functions}")
-        self.until, self.functions = until, functions
+        if not 0 < until <= 1 or min(functions, examples) < 1:
+            raise ValueError(
+                f"until must be in (0, 1], functions and examples at least 1, not {until}, {functions} and {examples}"
+            )
+        self.until, self.functions, self.examples = until, functions, examples
         self._found: tuple[int, Tensor, Found] | None = None
 
     def begin(self, learner: Learner[Any], seed: int, draw: int, done: float) -> Progress:
@@ -95,9 +103,7 @@ class Evidence(Estimator):
         return progress, Estimate(meta_gradient(present, objective, batches.steps), objective.detach(), loss)
 
     @torch.no_grad()
-    def _improved(
-        self, learner: OnlineLeastSquares, progress: Progress, batches: Batches
-    ) -> tuple[Progress, Estimate]:
+    def _improved(self, learner: OnlineLeastSquares, progress: Progress, batches: Batches) -> tuple[Progress, Estimate]:
         """Take a step of expectation maximisation; the loss is that of a few functions before it."""
         seed, fitting = int(progress.seed), progress.state
         found, mixture = self._weights(learner, seed), Mixture(*fitting[1:])
@@ -125,13 +131,13 @@ class Evidence(Estimator):
         for number, start in enumerate(range(0, self.functions, TOGETHER)):
             count = min(TOGETHER, self.functions - start)
             task = self.on_draw(learner, seed, number).task
-            steps = min(self.window or task.horizon, task.horizon)
+            steps = min(-(-self.examples // task.spec.examples), task.horizon)
             batches = task.sample(count, derive(seed, "found", number), Phase.META_TRAIN).batches(0, steps)
             double = tree_map(lambda value: value.double(), batches)
             state, _ = single.unroll(single.init(count, generator(seed)), double)
-            best = state.at(state.log_weight.argmax(1, keepdim=True))
+            best = state.at(state.log_evidence.argmax(1, keepdim=True))
             old = best.age[:, 0] >= OLD * steps * task.spec.examples
-            weights.append(best.mean[old, 0] - single.mean)
+            weights.append(best.mean[old, 0])
             doubt.append(best.root[old, 0] @ best.root[old, 0].mT)
         return Found.of(torch.cat(weights), torch.cat(doubt).mean(0))
 
@@ -146,7 +152,5 @@ def _owner(learner: Learner[Any]) -> OnlineLeastSquares:
 
 
 def _unfitted(learner: OnlineLeastSquares) -> Fitting:
-    prior = learner.prior
-    shapes = (prior.log_share, prior.mean, prior.root)
-    zeros = [torch.zeros(value.shape, dtype=torch.float64, device=value.device) for value in shapes]
+    zeros = [torch.zeros_like(part[0], dtype=torch.float64) for part in learner.prior]
     return Fitting(torch.tensor(0, device="cpu"), *zeros)

@@ -29,16 +29,15 @@ from l2l_cli.learners.least_squares.hypotheses import (
     DEAD,
     Hypotheses,
     Prior,
+    View,
     changing,
     conditioned,
     forgetting,
     kept_where,
     settled,
+    unconditioned,
 )
 from l2l_cli.tasks.base import Regression, Task
-
-LEAST_NOISE = 1e-11
-"""Variance of the noise at least: that of rounding to float32 a number near 1, and some."""
 
 MATRIX_SECONDS = 3e-9
 """Seconds that an example takes for each number of a hypothesis' covariance."""
@@ -68,6 +67,9 @@ class OnlineLeastSquares(Learner[Hypotheses]):
             that, and is fixed.
         spare: Hypotheses beside those of a new function that are kept where functions change.
         noise: Variance of the noise at the start of meta-training.
+        least_noise: Variance of the noise at least.  Targets that take only a few values want a large one, for their
+            density has no bound: features on which some functions are predicted exactly would count more than those
+            on which all can be told apart.
         initial_seed: Seed of the initial weights.
 
     Raises:
@@ -87,11 +89,14 @@ class OnlineLeastSquares(Learner[Hypotheses]):
         hazard: float = 0.0,
         spare: int = 32,
         noise: float = 1e-3,
+        least_noise: float = 1e-11,
         initial_seed: int = 0,
     ) -> None:
         super().__init__(task)
-        _check(task, min(hidden, dimensions, components, settle or 1, spare), forgetting, hazard, noise)
-        self.components, self.settle, self.spare = components, settle, spare
+        _check(
+            task, min(hidden, dimensions, components, 1 if settle is None else settle, spare), forgetting, hazard, noise
+        )
+        self.components, self.settle, self.spare, self.least_noise = components, settle, spare, least_noise
         self.targets = math.prod(task.spec.targets)
         self.features = nn.Sequential(
             nn.Linear(math.prod(task.spec.inputs), hidden), nn.Tanh(), nn.Linear(hidden, dimensions)
@@ -123,13 +128,14 @@ class OnlineLeastSquares(Learner[Hypotheses]):
         """The prior of w: a single component is N(mean, I), for a layer of features is free to be whitened."""
         if self.components == 1:
             eye = torch.eye(self.mean.shape[1], dtype=self.mean.dtype, device=self.mean.device)
-            return Prior(torch.zeros_like(self.offset[:1]), self.mean.unsqueeze(0), eye.unsqueeze(0))
-        return Prior(self.shares.log_softmax(0), self.mean + self.centres, self.roots.tril())
+            return Prior(torch.zeros_like(self.mean[:1, :1]), self.mean[None, None], eye[None, None])
+        parts = self.shares.log_softmax(0), self.mean + self.centres, self.roots.tril()
+        return Prior(*(part.unsqueeze(0) for part in parts))
 
     @property
     def noise(self) -> Tensor:
         """Variance of the noise, ()."""
-        return self.log_noise.exp() + LEAST_NOISE
+        return self.log_noise.exp() + self.least_noise
 
     def step_seconds(self, episodes: int) -> float:
         """Return about how long a step takes on one core, E episodes side by side."""
@@ -179,65 +185,79 @@ class OnlineLeastSquares(Learner[Hypotheses]):
     def init(self, episodes: int, rng: Generator) -> Hypotheses:
         """Start from the prior; where functions change there is room for further hypotheses."""
         del rng
-        known = self.prior.hypotheses(episodes)
+        known = unconditioned(self.prior, episodes)
         if self.hazard is None:
             return known
         room = known.at(torch.zeros(episodes, self.spare, dtype=torch.int64, device=self.mean.device))
-        room = room._replace(log_weight=torch.full_like(room.log_weight, DEAD))
+        room = room._replace(log_evidence=torch.full_like(room.log_evidence, DEAD))
         return Hypotheses(*(torch.cat(pair, 1) for pair in zip(room, known, strict=True)))
 
     def step(self, state: Hypotheses, batch: Batch) -> tuple[Hypotheses, Tensor]:
         """Answer with the posterior mean, then condition on each of the N examples."""
-        features, targets = self.features(batch.inputs.flatten(2)), self._centred(batch.targets)
-        return self._learned(state, features, targets, batch.shown), self._answers(state, features)
+        state, answers = self._step(state, self.prior, self.features(batch.inputs.flatten(2)), batch)
+        return state, answers
 
     def predict(self, state: Hypotheses, inputs: Tensor) -> Tensor:
         """Answer with the posterior mean."""
-        return self._answers(state, self.features(inputs.flatten(2)))
+        return self._answers(state, self._views(self.prior, self.features(inputs.flatten(2))))
 
     def unroll(self, state: Hypotheses, batches: Batches) -> tuple[Hypotheses, Tensor]:
         """Step through all batches, with a single hypothesis from where all are settled."""
-        features = self.features(batches.inputs.flatten(3))
-        answers, whole = [], None
+        features, prior = self.features(batches.inputs.flatten(3)), self.prior
+        answers, whole, alone = [], None, self._alone_from(state, batches)
         for step in range(batches.steps):
-            if whole is None and self._is_settled(state):
-                whole, state = state, state.at(state.log_weight.argmax(1, keepdim=True))
-            answers.append(self._answers(state, features[step]))
-            shown = None if batches.shown is None else batches.shown[step]
-            state = self._learned(state, features[step], self._centred(batches.targets[step]), shown)
+            if step == alone:
+                whole = state
+                one = state.at(state.log_evidence.argmax(1, keepdim=True))
+                prior, state = prior.of_one(one.component), one._replace(component=torch.zeros_like(one.component))
+            state, answer = self._step(state, prior, features[step], batches.at(step))
+            answers.append(answer)
         if whole is not None:
-            mean, root, age = (part.expand_as(old) for part, old in zip(state[1:], whole[1:], strict=True))
-            state = Hypotheses(whole.log_weight, mean, root, age)
+            mean, root, age = (part.expand_as(old) for part, old in zip(state[2:], whole[2:], strict=True))
+            state = whole._replace(mean=mean, root=root, age=age)
         return state, torch.stack(answers)
 
-    def _is_settled(self, state: Hypotheses) -> bool:
-        if self.settle is None or self.hazard is not None or self.keep is not None or state.age.shape[1] == 1:
-            return False
-        return bool(state.age.min() >= self.settle)
+    def _alone_from(self, state: Hypotheses, batches: Batches) -> int:
+        """Return the step from which one hypothesis of each episode alone is alive, and stays so; T if there is none."""
+        if self.settle is None or self.hazard is not None or self.components == 1:
+            return batches.steps
+        shown = batches.inputs.new_ones(batches.steps, 1) if batches.shown is None else batches.shown
+        before = state.age[:, 0] + batches.inputs.shape[2] * (shown.cumsum(0) - shown)
+        return int((before < self.settle).any(1).sum())
 
-    def _answers(self, state: Hypotheses, features: Tensor) -> Tensor:
-        answers = state.values(features) + self.offset
-        return answers.reshape(*features.shape[:2], *self.task.spec.targets)
+    def _views(self, prior: Prior, features: Tensor) -> list[View]:
+        """Return how the prior's components see each of N examples, features (E, N, D)."""
+        return [prior.view(each) for each in features.unbind(1)]
 
-    def _centred(self, targets: Tensor) -> Tensor:
-        """Return targets (E, N, ...) without the offset, (E, N, M)."""
-        return targets.reshape(*targets.shape[:2], self.targets) - self.offset
+    def _answers(self, state: Hypotheses, views: list[View]) -> Tensor:
+        answers = torch.stack([self._of(state, view).expected(state) for view in views], 1) + self.offset
+        return answers.reshape(*answers.shape[:2], *self.task.spec.targets)
 
-    def _learned(self, state: Hypotheses, features: Tensor, targets: Tensor, shown: Tensor | None) -> Hypotheses:
-        """Return the state after N examples, features (E, N, D) and targets (E, N, M)."""
-        known, noise = state, self.noise
-        for index in range(features.shape[1]):
-            known = conditioned(known, features[:, index], targets[:, index], noise)
+    def _of(self, state: Hypotheses, view: View) -> View:
+        # Without changes there is a hypothesis for each component, and until they settle it is its own.
+        return view if self.components == 1 or view.base.shape[1] == 1 else view.of(state)
+
+    def _step(self, state: Hypotheses, prior: Prior, features: Tensor, batch: Batch) -> tuple[Hypotheses, Tensor]:
+        """Answer N examples with features (E, N, D), and learn from them."""
+        views, known, noise = self._views(prior, features), state, self.noise
+        targets = batch.targets.reshape(*features.shape[:2], self.targets) - self.offset
+        for index, whole in enumerate(views):
+            view = self._of(known, whole)
+            known = conditioned(known, view, targets[:, index], noise)
+            if self.settle is not None and whole.base.shape[1] > 1:
+                known = settled(known, view.log_share, self.settle)
             if self.hazard is not None:
-                fresh = self.prior.hypotheses(len(features))
-                hazard = self.hazard
-                known = settled(known, self.settle) if self.settle is not None else known
-                known = changing(known, fresh, logsigmoid(hazard), logsigmoid(-hazard))
+                known = self._changed(known, prior)
             elif self.keep is not None:
-                known = forgetting(known, self.prior.hypotheses(len(features)), self.keep.sigmoid())
-            elif self.settle is not None and known.age.shape[1] > 1:
-                known = settled(known, self.settle)
-        return kept_where(shown, state, known)
+                known = forgetting(known, self.keep.sigmoid())
+        return kept_where(batch.shown, state, known), self._answers(state, views)
+
+    def _changed(self, known: Hypotheses, prior: Prior) -> Hypotheses:
+        assert self.hazard is not None
+        episodes = len(known.age)
+        share = prior.log_share.expand(episodes, -1).gather(1, known.component)
+        fresh = unconditioned(prior, episodes)
+        return changing(known, share, fresh, logsigmoid(self.hazard), logsigmoid(-self.hazard))
 
 
 def _check(task: Task, least: int, forgetting: float, hazard: float, noise: float) -> None:
@@ -250,7 +270,7 @@ def _check(task: Task, least: int, forgetting: float, hazard: float, noise: floa
         raise ValueError("hidden, dimensions, components, settle and spare must be at least 1")
     if not 0 < forgetting <= 1 or not 0 <= hazard < 1 or noise <= 0:
         raise ValueError(
-            f"forgetting must be in (0, 1], hazard in [0, 1) and noise above 0, not {forgetting}, {hazard} and {noise}"
+            f"forgetting must be in (0, 1], hazard in [0, 1), noise and least_noise above 0, not {forgetting}, {hazard} and {noise}"
         )
     if forgetting < 1 and hazard > 0:
         raise ValueError("forgetting and hazard are two ways of a function to change: set one of them")
