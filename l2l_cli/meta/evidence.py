@@ -27,7 +27,7 @@ OLD = 0.5
 """Share of a window's examples that a function must have been in force for to count as found."""
 
 
-class Fitting(NamedTuple):
+class PriorFit(NamedTuple):
     """The steps of expectation maximisation so far, (), and the mixture that they came to; see ``Mixture``."""
 
     steps: Tensor
@@ -41,8 +41,12 @@ class Evidence(Estimator):
 
     In a first stage the learner counts as one with a single Gaussian as prior, and what is differentiated is the mean
     over examples of the logarithm of the density that it gives each from those before it.  In a second stage, for a
-    learner with several components, its features stay; the weights that they give many functions are found once, and each update is a step of expectation maximisation of the prior on them, which needs
-    neither a gradient nor the optimizer.
+    learner with several components, its features stay: the weights that they give many functions are found once, and
+    each update is a step of expectation maximisation of the prior on them, which needs neither a gradient nor the
+    optimizer.
+
+    Deviation: von Oswald et al. 2023 train by the squared error; the likelihood weighs a late, small error as it does
+    an early, large one.
 
     Args:
         episodes: Number E of functions in an update of the first stage.
@@ -81,7 +85,8 @@ class Evidence(Estimator):
         del done
         learner = _owner(learner)
         steps = min(self.window or learner.task.horizon, learner.task.horizon)
-        return Progress(*(torch.tensor(number, device="cpu") for number in (seed, draw, 0, steps)), _unfitted(learner))
+        numbers = [torch.tensor(number, device="cpu") for number in (seed, draw, 0, steps)]
+        return Progress(numbers[0], numbers[1], numbers[2], numbers[3], _unfitted(learner))
 
     def learner_state(self, learner: Learner[Any], progress: Progress) -> object:
         """Return the state before the first example."""
@@ -115,7 +120,7 @@ class Evidence(Estimator):
         loss = learner.losses(learner.init(few.targets.shape[1], generator(seed)), few)[1].mean()
         still = {name: torch.zeros_like(value) for name, value in phi_of(learner).items()}
         objective = -mixture.log_joint(found).logsumexp(1).mean()
-        progress = progress._replace(state=Fitting(fitting.steps + 1, *mixture))
+        progress = progress._replace(state=PriorFit(fitting.steps + 1, *mixture))
         return progress, Estimate(still, objective, loss, phi=phi)
 
     def _weights(self, learner: OnlineLeastSquares, seed: int) -> Found:
@@ -151,6 +156,6 @@ def _owner(learner: Learner[Any]) -> OnlineLeastSquares:
     return learner
 
 
-def _unfitted(learner: OnlineLeastSquares) -> Fitting:
+def _unfitted(learner: OnlineLeastSquares) -> PriorFit:
     zeros = [torch.zeros_like(part[0], dtype=torch.float64) for part in learner.prior]
-    return Fitting(torch.tensor(0, device="cpu"), *zeros)
+    return PriorFit(torch.tensor(0, device="cpu"), *zeros)

@@ -102,7 +102,10 @@ class Mixture(NamedTuple):
         packed = precision[:, row, column] * torch.where(row == column, 1.0, 2.0)
         distance = found.squares @ packed.T - 2.0 * found.weights.flatten(1) @ pull.flatten(1).T
         log_det = 2.0 * root.diagonal(dim1=1, dim2=2).log().sum(1)
-        return self.log_share - 0.5 * (distance + (pull * self.mean).sum((1, 2)) + self.mean.shape[1] * log_det)
+        joint: Tensor = self.log_share - 0.5 * (
+            distance + (pull * self.mean).sum((1, 2)) + self.mean.shape[1] * log_det
+        )
+        return joint
 
 
 def _triangle(matrix: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,6 +14,7 @@ from l2l_cli.evaluation.score import score
 from l2l_cli.learners.bayes.posterior import Bayes
 from l2l_cli.learners.in_weights import LSTM
 from l2l_cli.learners.least_squares.online import OnlineLeastSquares
+from l2l_cli.learners.least_squares.upkeep import Upkeep
 from l2l_cli.meta.evidence import Evidence
 from l2l_cli.meta.gradient_training import MetaTraining
 from l2l_cli.meta.mixture import Found, Mixture
@@ -32,7 +33,7 @@ def training(updates=6, seed=0, task=None, **options) -> MetaTraining:
 
 @pytest.mark.parametrize("options", [{}, {"forgetting": 0.9}, {"hazard": 0.1}], ids=["stays", "fades", "changes"])
 def test_its_gradient_is_that_of_the_likelihood(options, double):
-    learner = OnlineLeastSquares(SemiLinear(length=10), hidden=4, dimensions=3, components=1, **options)
+    learner = OnlineLeastSquares(SemiLinear(length=10), hidden=4, dimensions=3, components=1, upkeep=Upkeep(**options))
     estimator = Evidence(4, 8)
     progress = estimator.init(learner, 0)
     batches = estimator.window_of(learner, progress)
@@ -143,9 +144,13 @@ def test_it_comes_near_the_limit(task):
 @pytest.mark.slow
 def test_it_comes_near_the_limit_where_functions_change():
     task = Switching(Booleans(xor=False), every=16, length=64)
-    learner = OnlineLeastSquares(task, hidden=8, dimensions=4, components=16, hazard=0.05, spare=16)
+    learner = OnlineLeastSquares(
+        task, hidden=8, dimensions=4, components=16, upkeep=Upkeep(hazard=0.05, spare=16), least_noise=0.01
+    )
     plan = MetaPlan(updates=500, validate_every=500, validation_episodes=16, warmup=30)
-    for _ in MetaTraining(learner, Evidence(32, 16, functions=1000), Adam(0.02, beta2=0.99), plan, 0).records():
+    for _ in MetaTraining(
+        learner, Evidence(32, 16, functions=1000, examples=32), Adam(0.02, beta2=0.99), plan, 0
+    ).records():
         pass
     ours, best = (score(one, 500, 64, 0, Phase.META_VALID).by("mean") for one in (learner, Bayes(task)))
     assert best < ours < 1.1 * best

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 from typing import Self
 
 import torch
@@ -24,7 +25,6 @@ from l2l_cli.core.random import generator, normal, uniform
 from l2l_cli.core.types import Batch, Batches, Params
 from l2l_cli.learners.base import Learner
 from l2l_cli.learners.least_squares import likelihood
-from l2l_cli.learners.least_squares.likelihood import Ahead
 from l2l_cli.learners.least_squares.hypotheses import (
     DEAD,
     Hypotheses,
@@ -37,10 +37,15 @@ from l2l_cli.learners.least_squares.hypotheses import (
     settled,
     unconditioned,
 )
+from l2l_cli.learners.least_squares.likelihood import Ahead
+from l2l_cli.learners.least_squares.upkeep import Upkeep
 from l2l_cli.tasks.base import Regression, Task
 
 MATRIX_SECONDS = 3e-9
 """Seconds that an example takes for each number of a hypothesis' covariance."""
+
+NOISE = 1e-3
+"""Variance of the noise at the start of meta-training, beside the least."""
 
 SPREAD = 0.1
 """Standard deviation of the components' means before the prior is fitted."""
@@ -57,16 +62,10 @@ class OnlineLeastSquares(Learner[Hypotheses]):
 
     Args:
         task: Task that is scored by the squared error.
-        hidden: tanh units between the inputs and the features.
+        hidden: Units with tanh between the inputs and the features.
         dimensions: Features D.
         components: Gaussians K of the prior.
-        settle: Examples of a function after which the likeliest component alone goes on; None lets all go on.
-        forgetting: Share λ of what is known that stays from one example to the next, at the start of meta-training;
-            1 forgets nothing, and is fixed.
-        hazard: Probability that the function changes before an example, at the start of meta-training; 0 excludes
-            that, and is fixed.
-        spare: Hypotheses beside those of a new function that are kept where functions change.
-        noise: Variance of the noise at the start of meta-training.
+        upkeep: What becomes of hypotheses between two examples; None is what suits functions that stay.
         least_noise: Variance of the noise at least.  Targets that take only a few values want a large one, for their
             density has no bound: features on which some functions are predicted exactly would count more than those
             on which all can be told apart.
@@ -81,47 +80,39 @@ class OnlineLeastSquares(Learner[Hypotheses]):
     def __init__(
         self,
         task: Task,
-        hidden: int = 32,
+        hidden: int = 64,
         dimensions: int = 16,
         components: int = 64,
-        settle: int | None = 32,
-        forgetting: float = 1.0,
-        hazard: float = 0.0,
-        spare: int = 32,
-        noise: float = 1e-3,
+        upkeep: Upkeep | None = None,
         least_noise: float = 1e-11,
         initial_seed: int = 0,
     ) -> None:
         super().__init__(task)
-        _check(
-            task, min(hidden, dimensions, components, 1 if settle is None else settle, spare), forgetting, hazard, noise
-        )
-        self.components, self.settle, self.spare, self.least_noise = components, settle, spare, least_noise
+        _check(task, min(hidden, dimensions, components), least_noise)
+        self.components, self.least_noise = components, least_noise
+        self.upkeep = Upkeep() if upkeep is None else upkeep
         self.targets = math.prod(task.spec.targets)
-        self.features = nn.Sequential(
-            nn.Linear(math.prod(task.spec.inputs), hidden), nn.Tanh(), nn.Linear(hidden, dimensions)
-        )
+        below, above = nn.Linear(math.prod(task.spec.inputs), hidden), nn.Linear(hidden, dimensions)
+        self.features = nn.Sequential(below, nn.Tanh(), above)
         self.mean = nn.Parameter(torch.zeros(self.targets, dimensions))
         self.offset = nn.Parameter(torch.zeros(self.targets))
-        self.log_noise = nn.Parameter(torch.tensor(math.log(noise)))
-        # Logits, None where it is fixed.
-        self.keep = nn.Parameter(torch.logit(torch.tensor(forgetting))) if forgetting < 1 else None
-        self.hazard = nn.Parameter(torch.logit(torch.tensor(hazard))) if hazard > 0 else None
+        self.log_noise = nn.Parameter(torch.tensor(math.log(NOISE)))
+        self.keep = _logit(self.upkeep.forgetting) if self.upkeep.forgetting < 1 else None
+        self.hazard = _logit(self.upkeep.hazard) if self.upkeep.hazard > 0 else None
         if components > 1:
             self.shares = nn.Parameter(torch.zeros(components))
             self.centres = nn.Parameter(torch.zeros(components, self.targets, dimensions))
             self.roots = nn.Parameter(torch.eye(dimensions).repeat(components, 1, 1))
-        self._reset(initial_seed)
+        self._reset(below, above, generator(initial_seed, "online_least_squares"))
 
-    def _reset(self, seed: int) -> None:
-        rng = generator(seed, "online_least_squares")
-        with torch.no_grad():
-            for layer, scale in ((self.features[0], 1.0), (self.features[2], 0.5)):
-                bound = layer.in_features**-0.5
-                layer.weight.copy_(uniform(tuple(layer.weight.shape), -scale * bound, scale * bound, rng))
-                layer.bias.copy_(uniform(tuple(layer.bias.shape), -bound, bound, rng))
-            if self.components > 1:
-                self.centres.copy_(normal(tuple(self.centres.shape), rng, SPREAD))
+    @torch.no_grad()
+    def _reset(self, below: nn.Linear, above: nn.Linear, rng: Generator) -> None:
+        for layer, scale in ((below, 1.0), (above, 0.5)):
+            bound = layer.in_features**-0.5
+            layer.weight.copy_(uniform(tuple(layer.weight.shape), -scale * bound, scale * bound, rng))
+            layer.bias.copy_(uniform(tuple(layer.bias.shape), -bound, bound, rng))
+        if self.components > 1:
+            self.centres.copy_(normal(tuple(self.centres.shape), rng, SPREAD))
 
     @property
     def prior(self) -> Prior:
@@ -139,14 +130,14 @@ class OnlineLeastSquares(Learner[Hypotheses]):
 
     def step_seconds(self, episodes: int) -> float:
         """Return about how long a step takes on one core, E episodes side by side."""
-        alive = self.components if self.settle is None or self.keep is not None else min(self.components, 4)
-        alive += 0 if self.hazard is None else self.spare + self.components
+        alive = self.components if self.upkeep.settle is None or self.keep is not None else min(self.components, 4)
+        alive += 0 if self.hazard is None else self.upkeep.spare + self.components
         return episodes * self.task.spec.examples * alive * self.mean.shape[1] ** 2 * MATRIX_SECONDS
 
     def single(self) -> Self:
         """Return a copy, float64, whose prior is the single Gaussian N(mean, I)."""
         twin = copy.deepcopy(self, {id(self.task): self.task}).double()
-        twin.components, twin.settle = 1, None
+        twin.components, twin.upkeep = 1, replace(self.upkeep, settle=None)
         return twin
 
     def fitted(self, log_share: Tensor, mean: Tensor, covariance: Tensor) -> Params:
@@ -188,7 +179,7 @@ class OnlineLeastSquares(Learner[Hypotheses]):
         known = unconditioned(self.prior, episodes)
         if self.hazard is None:
             return known
-        room = known.at(torch.zeros(episodes, self.spare, dtype=torch.int64, device=self.mean.device))
+        room = known.at(torch.zeros(episodes, self.upkeep.spare, dtype=torch.int64, device=self.mean.device))
         room = room._replace(log_evidence=torch.full_like(room.log_evidence, DEAD))
         return Hypotheses(*(torch.cat(pair, 1) for pair in zip(room, known, strict=True)))
 
@@ -218,12 +209,12 @@ class OnlineLeastSquares(Learner[Hypotheses]):
         return state, torch.stack(answers)
 
     def _alone_from(self, state: Hypotheses, batches: Batches) -> int:
-        """Return the step from which one hypothesis of each episode alone is alive, and stays so; T if there is none."""
-        if self.settle is None or self.hazard is not None or self.components == 1:
+        """Return the step from which one hypothesis of each episode alone is alive, for good; T if there is none."""
+        if self.upkeep.settle is None or self.hazard is not None or self.components == 1:
             return batches.steps
         shown = batches.inputs.new_ones(batches.steps, 1) if batches.shown is None else batches.shown
         before = state.age[:, 0] + batches.inputs.shape[2] * (shown.cumsum(0) - shown)
-        return int((before < self.settle).any(1).sum())
+        return int((before < self.upkeep.settle).any(1).sum())
 
     def _views(self, prior: Prior, features: Tensor) -> list[View]:
         """Return how the prior's components see each of N examples, features (E, N, D)."""
@@ -244,8 +235,8 @@ class OnlineLeastSquares(Learner[Hypotheses]):
         for index, whole in enumerate(views):
             view = self._of(known, whole)
             known = conditioned(known, view, targets[:, index], noise)
-            if self.settle is not None and whole.base.shape[1] > 1:
-                known = settled(known, view.log_share, self.settle)
+            if self.upkeep.settle is not None and whole.base.shape[1] > 1:
+                known = settled(known, view.log_share, self.upkeep.settle)
             if self.hazard is not None:
                 known = self._changed(known, prior)
             elif self.keep is not None:
@@ -260,17 +251,17 @@ class OnlineLeastSquares(Learner[Hypotheses]):
         return changing(known, share, fresh, logsigmoid(self.hazard), logsigmoid(-self.hazard))
 
 
-def _check(task: Task, least: int, forgetting: float, hazard: float, noise: float) -> None:
+def _logit(share: float) -> nn.Parameter:
+    return nn.Parameter(torch.logit(torch.tensor(share)))
+
+
+def _check(task: Task, least: int, least_noise: float) -> None:
     if not isinstance(task, Regression):
         raise ValueError(
             f"learner online_least_squares answers with a mean, which is best under the squared error alone, and "
             f"{type(task).__name__} is scored by another loss; try learner=weights_in_cell or logistic_regression"
         )
-    if least < 1:
-        raise ValueError("hidden, dimensions, components, settle and spare must be at least 1")
-    if not 0 < forgetting <= 1 or not 0 <= hazard < 1 or noise <= 0:
+    if least < 1 or least_noise <= 0:
         raise ValueError(
-            f"forgetting must be in (0, 1], hazard in [0, 1), noise and least_noise above 0, not {forgetting}, {hazard} and {noise}"
+            f"hidden, dimensions and components must be at least 1, and least_noise above 0: not {least}, {least_noise}"
         )
-    if forgetting < 1 and hazard > 0:
-        raise ValueError("forgetting and hazard are two ways of a function to change: set one of them")
