@@ -23,6 +23,9 @@ TOGETHER = 1000
 FEW = 8
 """Functions whose loss is shown in the second stage."""
 
+COPIES = 3
+"""Copies of what is large that are in memory at once."""
+
 OLD = 0.5
 """Share of a window's examples that a function must have been in force for to count as found."""
 
@@ -87,6 +90,15 @@ class Evidence(Estimator):
         steps = min(self.window or learner.task.horizon, learner.task.horizon)
         numbers = [torch.tensor(number, device="cpu") for number in (seed, draw, 0, steps)]
         return Progress(numbers[0], numbers[1], numbers[2], numbers[3], _unfitted(learner))
+
+    def bytes_of(self, learner: Learner[Any]) -> tuple[float, float]:
+        """Return about how many bytes the second stage takes, and the first for each of its functions."""
+        owner = _owner(learner)
+        size, number = owner.mean.shape[1], 8 * COPIES
+        row = size * size / 2 + owner.mean.numel() + owner.components
+        found = self.functions * row + TOGETHER * (size * size + self.examples * size)
+        steps = min(self.window or owner.task.horizon, owner.task.horizon) * owner.task.spec.examples
+        return number * found, number * steps**2 * (1 if owner.hazard is None else steps)
 
     def learner_state(self, learner: Learner[Any], progress: Progress) -> object:
         """Return the state before the first example."""
