@@ -166,7 +166,7 @@ def is_worth_its_time(task: str, learner: str) -> bool:
     if learner.startswith(("weights_in_cell-", "learned_init-")):
         return task == "halfplanes"
     if learner.startswith("online_least_squares-"):
-        return task in ("quadratic", "semilinear", "b14_switching")
+        return task in ("semilinear", "b14_switching") or (task == "quadratic" and learner.endswith("fades"))
     if learner in OF_CLASSES and learner != "torch_optim":
         return task in ("halfplanes-interleaved", "digits-convnet")
     if learner.startswith("prior_fitted-"):
