@@ -208,13 +208,18 @@ class OnlineLeastSquares(Learner[Hypotheses]):
             state = whole._replace(mean=mean, root=root, age=age)
         return state, torch.stack(answers)
 
+    @property
+    def _settle(self) -> int | None:
+        # What fades goes back to the prior, where components are apart again.
+        return self.upkeep.settle if self.keep is None else None
+
     def _alone_from(self, state: Hypotheses, batches: Batches) -> int:
         """Return the step from which one hypothesis of each episode alone is alive, for good; T if there is none."""
-        if self.upkeep.settle is None or self.hazard is not None or self.components == 1:
+        if self._settle is None or self.hazard is not None or self.components == 1:
             return batches.steps
         shown = batches.inputs.new_ones(batches.steps, 1) if batches.shown is None else batches.shown
         before = state.age[:, 0] + batches.inputs.shape[2] * (shown.cumsum(0) - shown)
-        return int((before < self.upkeep.settle).any(1).sum())
+        return int((before < self._settle).any(1).sum())
 
     def _views(self, prior: Prior, features: Tensor) -> list[View]:
         """Return how the prior's components see each of N examples, features (E, N, D)."""
@@ -235,8 +240,8 @@ class OnlineLeastSquares(Learner[Hypotheses]):
         for index, whole in enumerate(views):
             view = self._of(known, whole)
             known = conditioned(known, view, targets[:, index], noise)
-            if self.upkeep.settle is not None and whole.base.shape[1] > 1:
-                known = settled(known, view.log_share, self.upkeep.settle)
+            if self._settle is not None and whole.base.shape[1] > 1:
+                known = settled(known, view.log_share, self._settle)
             if self.hazard is not None:
                 known = self._changed(known, prior)
             elif self.keep is not None:
