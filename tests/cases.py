@@ -125,6 +125,8 @@ LEARNERS: dict[str, Callable[[Task], Learner[Any]]] = {
     "prior_fitted": learner_of("prior_fitted", prefixes="causal"),
     "prior_fitted-each": learner_of("prior_fitted", prefixes="each"),
     "prior_fitted-logits": learner_of("prior_fitted", squash=False),
+    "online_least_squares-changes": learner_of("online_least_squares", **{"upkeep.hazard": 0.1, "upkeep.spare": 3}),
+    "online_least_squares-fades": learner_of("online_least_squares", components=1, **{"upkeep.forgetting": 0.9}),
     "lstm1997-truncated": lambda task: LSTM1997(task, hidden=2, cells=2),
     "weights_in_cell": weights_in_cell(),
     "weights_in_cell-hochreiter": weights_in_cell(order="hochreiter"),
@@ -168,6 +170,8 @@ def is_worth_its_time(task: str, learner: str) -> bool:
     """Whether a learner's code does on a task what it does on no other of these."""
     if learner.startswith(("weights_in_cell-", "learned_init-")):
         return task == "halfplanes"
+    if learner.startswith("online_least_squares-"):
+        return task in ("semilinear", "b14_switching") or (task == "quadratic" and learner.endswith("fades"))
     if learner in OF_CLASSES and learner != "torch_optim":
         return task in ("halfplanes-interleaved", "digits-convnet")
     if learner.startswith("prior_fitted-"):

@@ -41,6 +41,7 @@ OWN_TASK_SIZES: dict[str, dict[str, Any]] = {
 LEARNER_SIZES: dict[str, dict[str, Any]] = {
     "lstm": {"hidden": 4},
     "prior_fitted": {"width": 8, "layers": 2, "heads": 2},
+    "online_least_squares": {"hidden": 4, "dimensions": 3, "components": 2, "upkeep.settle": 3},
     "lstm1997": {"hidden": 2, "cells": 2, "second": 2, "truncated": False, "spread": 1.0},
     "recurrent": {"hidden": 3, "spread": 1.0},
     "coordinatewise_lstm": {"rule.hidden": 3},

@@ -34,6 +34,7 @@ WAITS: dict[str, set[str]] = {
     "lbfgs": {"line_search.backtrack"},
     "kfac": {"layer_traces._root"},
     "learned_init": {"program_writer._plain"},
+    "online_least_squares": {"online._alone_from"},
     "prior_fitted": {"prior_fitted.unroll"},
     **dict.fromkeys(("hessian_free", "hessian_free_lm", "mlhf"), SOLVING),
     **dict.fromkeys(("logistic_regression", "logistic_regression_cv", "linear_svm", "rbf_svm"), IN_NUMPY),

@@ -9,7 +9,7 @@ from l2l_cli.config.schema import ReproduceRequest
 from l2l_cli.papers.base import Findings, Paper
 from l2l_cli.papers.experiments import Experiment
 from l2l_cli.papers.headline import Headline
-from l2l_cli.results.content import Claim, Figure, Lead
+from l2l_cli.results.content import FAILS, HOLDS, UNDECIDED, Claim, Figure, Lead
 from l2l_cli.results.tables import counted_verdicts
 from l2l_cli.results.verdicts import BETTER, DIFFERS, NOT_RUN, OPEN, REPRODUCED, WORSE, Result
 
@@ -102,7 +102,7 @@ def _distance(headline: Headline, results: Sequence[Result]) -> str:
 
 
 def _claims(claims: Sequence[Claim]) -> str:
-    words = {"holds": "hold", "does not hold": "fail", "open": "open"}
+    words = {HOLDS: "hold", FAILS: "fail", UNDECIDED: "open"}
     counts = Counter(claim.verdict for claim in claims)
     known = [f"{counts[verdict]} {word}" for verdict, word in words.items() if counts[verdict]]
     total = sum(counts[verdict] for verdict in words)

@@ -59,3 +59,12 @@ def papers(config_dir: str | None = None) -> dict[str, list[str]]:
     roots = [config_root(), *([Path(config_dir)] if config_dir else [])]
     folders = sorted({path.parent.name for root in roots for path in (root / "experiment").glob("*/*.yaml")})
     return {folder: options(f"experiment/{folder}", config_dir) for folder in folders}
+
+
+TRAINED_BY = {"online_least_squares": "evidence"}
+"""File of conf/gradient by learner, for those that are not meta-trained by back-propagation unless asked for it."""
+
+
+def gradient_of(learner: str) -> str:
+    """Return the file of conf/gradient that meta-trains a learner where none is asked for."""
+    return TRAINED_BY.get(learner, "backprop")

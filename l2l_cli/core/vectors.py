@@ -35,7 +35,7 @@ def named(vectors: Tensor, shapes: Mapping[str, Sequence[int]]) -> Params:
     """Return vectors (..., P) as named tensors, (..., *shape) each."""
     pieces = torch.split(vectors, [math.prod(shape) for shape in shapes.values()], -1)
     return {
-        name: piece.reshape(*vectors.shape[:-1], *shape)
+        name: piece.reshape((*vectors.shape[:-1], *shape))
         for (name, shape), piece in zip(shapes.items(), pieces, strict=True)
     }
 

@@ -144,8 +144,9 @@ class PersistentES(Antithetic):
         shift = torch.zeros_like(self.noise(learner, progress))
         return progress._replace(state=Particles((progress.state,) * (2 * self.pairs), shift))
 
-    def learner_state(self, progress: Progress) -> object:
+    def learner_state(self, learner: Learner[Any], progress: Progress) -> object:
         """Return the first particle's."""
+        del learner
         return progress.state.states[0]
 
     def estimate(self, learner: Learner[Any], progress: Progress, done: float) -> tuple[Progress, Estimate]:

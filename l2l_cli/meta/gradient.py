@@ -38,13 +38,15 @@ class Progress(NamedTuple):
 class Estimate(NamedTuple):
     """A meta-gradient by φ's names, its objective, (), and the mean loss of the window, ().
 
-    ``over`` is the number of episodes that the objective is a mean over; None is all.
+    ``over`` is the number of episodes that the objective is a mean over; None is all.  ``phi`` is the next φ where the
+    estimator finds it by itself; None is where the optimizer moves it by the meta-gradient.
     """
 
     grad: Params
     objective: Tensor
     loss: Tensor
     over: float | None = None
+    phi: Params | None = None
 
 
 def connected_gradient(learner: Learner[Any], objective: Tensor) -> dict[str, Tensor | None]:
@@ -214,8 +216,9 @@ class Estimator(ABC):
         stop = horizon if self.window is None else min(start + self.window, horizon)
         return self.episode(learner, progress).batches(start, stop)
 
-    def learner_state(self, progress: Progress) -> object:
-        """Return the learner's state, one of them where there are several."""
+    def learner_state(self, learner: Learner[Any], progress: Progress) -> object:
+        """Return the learner's state before a window, one of them where there are several."""
+        del learner
         return progress.state
 
     def reached(self, progress: Progress, batches: Batches) -> float:

@@ -13,6 +13,7 @@ from l2l_cli.core.episodes import Axes, part
 from l2l_cli.core.errors import RunFailed
 from l2l_cli.core.random import derive
 from l2l_cli.core.tree import all_finite
+from l2l_cli.core.types import Params
 from l2l_cli.core.vectors import flattened, unflattened
 from l2l_cli.kernels.paths import Path
 from l2l_cli.learners.base import Learner, phi_of
@@ -124,6 +125,9 @@ class MetaTraining(Training):
             return self._skip(estimate, loss, norm, done)
         self._progress = progress
         self.note(loss)
+        if estimate.phi is not None:
+            self._set(estimate.phi)
+            return Update(self.number, loss)
         self._move(grad, norm)
         return Update(self.number, loss, norm, skipped=False)
 
@@ -155,8 +159,14 @@ class MetaTraining(Training):
         learner = self._estimator.on_present(self.learner, progress)
         batches = self._estimator.window_of(learner, progress)
         return first_non_finite(
-            learner, self._estimator.learner_state(progress), batches, int(progress.step), estimate.grad
+            learner, self._estimator.learner_state(learner, progress), batches, int(progress.step), estimate.grad
         )
+
+    def _set(self, phi: Params) -> None:
+        """Set φ to what the estimator has found, which no mean over former values replaces."""
+        self._vector = flattened({name: value.detach() for name, value in phi.items()})
+        self._average = self._vector.clone()
+        self._load_vector(self._vector)
 
     @torch.no_grad()
     def _move(self, grad: Tensor, norm: float) -> None:

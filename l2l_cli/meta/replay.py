@@ -209,8 +209,9 @@ class Replayed(Estimator, ABC):
         draw_of, step = (torch.tensor(value, device="cpu") for value in (stored.draw, stored.age))
         return progress._replace(draw=draw_of, step=step, state=replay._replace(state=state, slots=slots))
 
-    def learner_state(self, progress: Progress) -> object:
+    def learner_state(self, learner: Learner[Any], progress: Progress) -> object:
         """Return the learner's own part."""
+        del learner
         return progress.state.state
 
     def window_of(self, learner: Learner[Any], progress: Progress) -> Batches:

@@ -19,6 +19,7 @@ from l2l_cli.core.types import Params
 from l2l_cli.evaluation.score import NUMBERS
 from l2l_cli.learners.base import Learner
 from l2l_cli.learners.descent import Descent
+from l2l_cli.meta.evidence import Evidence
 from l2l_cli.meta.evolution import Antithetic, PersistentES
 from l2l_cli.meta.gradient import Estimator
 from l2l_cli.meta.replay import Replayed
@@ -163,6 +164,8 @@ def training_footprint(learner: Learner[Any], estimator: Estimator) -> Footprint
 
 
 def _footprint(learner: Learner[Any], estimator: Estimator) -> Footprint:
+    if isinstance(estimator, Evidence):  # it needs no states
+        return Footprint(*estimator.bytes_of(learner), 0)
     parts = _parts(learner)
     if isinstance(estimator, Antithetic):
         particles = 2 * estimator.pairs if isinstance(estimator, PersistentES) else 1

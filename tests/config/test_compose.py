@@ -261,7 +261,7 @@ def test_wrong_flags_are_one_line(arguments, message, monkeypatch, capsys):
         (["meta-train", "task", "=", "qu"], ["quadratic", "quadratic_function"]),
         (
             ["meta-train", "seed", "=", "1", "gradient", "="],
-            [*"backprop bptt2 damped elman es mlhf pes replay rtrl truncated1997".split()],
+            [*"backprop bptt2 damped elman es evidence mlhf pes replay rtrl truncated1997".split()],
         ),
         (["compare", "adam", "learner", "=", "nes"], ["nesterov"]),
         (["meta-train", "experiment=hochreiter2001/f"], ["experiment=hochreiter2001/figure2"]),

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Phase
@@ -16,6 +16,9 @@ from l2l_cli.learners.bayes.clouds import Cloud, conditioned, cut, mesh
 from l2l_cli.learners.bayes.posterior import Bayes
 from l2l_cli.learners.bayes.quadratic_posterior import Belief, QuadraticPosterior
 from l2l_cli.learners.bayes.scaled_quadratics import extremes
+from l2l_cli.learners.least_squares.online import OnlineLeastSquares
+from l2l_cli.learners.least_squares.upkeep import Upkeep
+from l2l_cli.meta.mixture import Found, Mixture
 from l2l_cli.tasks.functions import QuadraticFunction, monomials
 from tests.stand_in import stand_in
 
@@ -258,3 +261,41 @@ def test_the_limit_of_1000_examples():
     """A limit that was found otherwise: a mixture of 128 Gaussians on the coefficients gives 0.923 × 6.42e-5."""
     losses = score(Bayes(QuadraticFunction()), 4000, 1000, 1, Phase.TEST).losses.double()
     assert losses.mean().item() == pytest.approx(5.87e-5, rel=0.03)
+
+
+class Exact(nn.Module):
+    """Features in which the quadratics are linear."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return monomials(inputs)
+
+
+def least_squares(task: QuadraticFunction, components: int) -> OnlineLeastSquares:
+    """Least squares on the exact coefficients, whose prior is a mixture that is fitted to many functions."""
+    learner = OnlineLeastSquares(task, dimensions=6, components=components, upkeep=Upkeep(settle=None))
+    learner.features = Exact()
+    functions = task.draw_coefficients(20_000, generator(5)).double()
+    mean = functions.mean(0)
+    found = Found.of((functions - mean).unsqueeze(1), torch.zeros(6, 6))
+    mixture = Mixture.start(found, components, generator(1))
+    for _ in range(40):
+        mixture = mixture.improved(found)
+    with torch.no_grad():
+        learner.mean.copy_(mean.unsqueeze(0))
+        learner.log_noise.fill_(math.log(1e-12))
+        for name, value in learner.fitted(*mixture).items():
+            learner.get_parameter(name).copy_(value)
+    return learner
+
+
+@pytest.mark.slow
+def test_a_mixture_of_gaussians_bounds_the_limit_from_above_and_comes_nearer_with_more_of_them(double):
+    """No prior but the right one does better than it, and by that much a mixture is off."""
+    task, errors = QuadraticFunction(length=14), []
+    for learner in (Bayes(task), least_squares(task, 64), least_squares(task, 2)):
+        errors.append(score(learner, 2000, 14, 0, Phase.META_VALID).losses.sum(0))
+    limit, fine, coarse = errors
+    for one, two in ((limit, fine), (fine, coarse)):
+        assert (two - one).mean() > 2 * (two - one).std() / math.sqrt(2000)
+    assert fine.mean() < 1.04 * limit.mean()
+    assert coarse.mean() > 1.06 * limit.mean()

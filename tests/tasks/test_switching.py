@@ -10,7 +10,7 @@ import torch
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Batches, Phase
 from l2l_cli.learners.bayes.posterior import Bayes
-from l2l_cli.tasks.functions import Booleans, SemiLinear
+from l2l_cli.tasks.functions import Booleans, QuadraticFunction
 from l2l_cli.tasks.switching import Switching
 
 
@@ -54,6 +54,6 @@ def test_the_change_point_learner_is_bayes_rule_by_enumeration(double):
     assert told == pytest.approx(positive / mass, rel=1e-10)
 
 
-def test_changing_functions_have_a_bayes_learner_for_booleans_alone():
-    with pytest.raises(ValueError, match="SemiLinear that change; only for Booleans"):
-        Bayes(Switching(SemiLinear()))
+def test_changing_quadratics_have_no_bayes_learner():
+    with pytest.raises(ValueError, match="QuadraticFunction that change; only for Booleans"):
+        Bayes(Switching(QuadraticFunction()))

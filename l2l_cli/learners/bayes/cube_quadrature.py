@@ -12,6 +12,9 @@ from torch import Tensor
 _NODES = 8
 """Number of Gauss–Legendre nodes in each direction: three times as many change the limit by 3e-8 of itself."""
 
+EDGE = 1e-4
+"""Distance from the cube at which a point may have been rounded out of it."""
+
 
 def cube_slice(rows: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
     """Return points and weights whose weighted sum is the mean over the slice {w ∈ cube: rows · w = values}.
@@ -34,6 +37,22 @@ def cube_slice(rows: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
             return point.unsqueeze(1), torch.ones_like(point[:, :1])
 
 
+def slice_size(rows: Tensor, values: Tensor) -> Tensor:
+    """Return the area, the length or, 1 or 0, the existence of the slice that ``cube_slice`` integrates over, (E,)."""
+    match rows.shape[1]:
+        case 1:
+            corners = _corners(rows[:, 0], values[:, 0])
+            arms = corners - corners.mean(1, keepdim=True)
+            size: Tensor = torch.linalg.cross(arms, arms.roll(-1, 1)).norm(dim=-1).sum(1) / 2.0
+        case 2:
+            _, _, low, high = _line(rows, values)
+            size = (high - low).clamp(min=0.0)
+        case _:
+            point = (torch.linalg.pinv(rows, rtol=1e-9) @ values.unsqueeze(-1)).squeeze(-1)
+            size = (point.abs().amax(1) <= 1.0 + EDGE).to(point.dtype)
+    return size
+
+
 @cache
 def _gauss_legendre() -> tuple[Tensor, Tensor]:
     """Return nodes and weights on [0, 1]."""
@@ -41,14 +60,19 @@ def _gauss_legendre() -> tuple[Tensor, Tensor]:
     return torch.from_numpy((nodes + 1.0) / 2.0), torch.from_numpy(weights / 2.0)
 
 
-def _segment(rows: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """Return points and weights on the line w = base + t · direction, with t clipped to the cube."""
+def _line(rows: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the line w = base + t · direction, base and direction (E, 3), and the ends of t in the cube, (E,)."""
     base = (torch.linalg.pinv(rows) @ values.unsqueeze(-1)).squeeze(-1)
     direction = torch.linalg.cross(rows[:, 0], rows[:, 1])
     direction = direction / direction.norm(dim=1, keepdim=True).clamp(min=1e-12)
     safe = torch.where(direction.abs() < 1e-12, 1e-12, direction)
     bounds = torch.stack([(-1.0 - base) / safe, (1.0 - base) / safe])
-    low, high = bounds.amin(0).amax(1), bounds.amax(0).amin(1)
+    return base, direction, bounds.amin(0).amax(1), bounds.amax(0).amin(1)
+
+
+def _segment(rows: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Return points and weights on the line within the cube."""
+    base, direction, low, high = _line(rows, values)
     nodes, weights = _gauss_legendre()
     # Where a segment only touches a corner, rounding may make high a little smaller than low.
     t = low[:, None] + (high - low).clamp(min=0.0)[:, None] * nodes

@@ -14,6 +14,7 @@ from torch import Generator, Tensor
 
 from l2l_cli.core.types import Batch
 from l2l_cli.learners.base import Learner
+from l2l_cli.learners.bayes.changing_semilinear import ChangingSemiLinearPosterior, Runs
 from l2l_cli.learners.bayes.cube_quadrature import cube_slice
 from l2l_cli.learners.bayes.quadratic_posterior import Belief, QuadraticPosterior
 from l2l_cli.tasks.base import Task
@@ -43,7 +44,7 @@ class Posterior(Protocol[K]):
         """Condition on f(x) = y for inputs (E, 2) and targets (E,)."""
 
 
-class Bayes(Learner[Knowledge | Belief]):
+class Bayes(Learner[Knowledge | Belief | Runs]):
     """A learner that answers with the posterior mean.
 
     Raises:
@@ -56,13 +57,13 @@ class Bayes(Learner[Knowledge | Belief]):
         super().__init__(task)
         self.posterior = posterior_of(task)
 
-    def init(self, episodes: int, rng: Generator) -> Knowledge | Belief:
+    def init(self, episodes: int, rng: Generator) -> Knowledge | Belief | Runs:
         """Start from the prior."""
         del rng
-        state: Knowledge | Belief = self.posterior.prior(episodes)
+        state: Knowledge | Belief | Runs = self.posterior.prior(episodes)
         return state
 
-    def step(self, state: Knowledge | Belief, batch: Batch) -> tuple[Knowledge | Belief, Tensor]:
+    def step(self, state: Knowledge | Belief | Runs, batch: Batch) -> tuple[Knowledge | Belief | Runs, Tensor]:
         """Answer, then condition on each of the N examples."""
         answer = self.predict(state, batch.inputs)
         for index in range(batch.inputs.shape[1]):
@@ -70,7 +71,7 @@ class Bayes(Learner[Knowledge | Belief]):
             state = self.posterior.observe(state, inputs, target)
         return state, answer
 
-    def predict(self, state: Knowledge | Belief, inputs: Tensor) -> Tensor:
+    def predict(self, state: Knowledge | Belief | Runs, inputs: Tensor) -> Tensor:
         """Return the posterior mean, (E, N, 1)."""
         return self.posterior.mean(state, inputs.double()).unsqueeze(-1).to(inputs.dtype)
 
@@ -120,9 +121,15 @@ class BooleanPosterior:
 @posterior_of.register(Switching)
 def _(task: Switching) -> Posterior[Any]:
     """Return the posterior with a change-point prior, which knows how often functions change, but not when."""
-    if not isinstance(task.family, Booleans):
-        raise ValueError(f"no Bayes learner is known for {type(task.family).__name__} that change; only for Booleans")
-    return BooleanPosterior(task.family, 1.0 / task.every)
+    hazard = 1.0 / task.every
+    match task.family:
+        case Booleans():
+            return BooleanPosterior(task.family, hazard)
+        case SemiLinear():
+            return ChangingSemiLinearPosterior(task.family, hazard)
+    raise ValueError(
+        f"no Bayes learner is known for {type(task.family).__name__} that change; only for Booleans and SemiLinear"
+    )
 
 
 @posterior_of.register(SemiLinear)

@@ -13,6 +13,11 @@ Of functions that are scaled one by one, a set of 4 − n dimensions remains aft
 Functions of one scaling have coefficients uniform in a box; what remains of it has 6 − n dimensions, and its centroid
 is a sum over directions too.  Where a sum finds nothing, because a value lies just beyond all that its points take, the
 functions count as Gaussian for that example.
+
+No other prior errs less, so least squares on the monomials under a mixture of Gaussians, fitted to the coefficients of
+40 000 functions, bounds the limit from above.  Its MSEt over 1000 examples is 5.94e-5 with 128 Gaussians, this
+posterior's 5.85e-5 on the same 8000 functions: 1.016 ± .002 times as much.  With 32 Gaussians it is 1.036 ± .003 times
+as much, with one 1.10: what the two differ by is what a mixture is off.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from l2l_cli.papers.hochreiter2001.recipe import BAYES, SPLITS
 from l2l_cli.papers.measured import Measured
 from l2l_cli.results.content import Claim
 from l2l_cli.results.spread import Array, ends_of_gap
-from l2l_cli.results.statistics import LEVEL, RECIPE, Interval, median_of
+from l2l_cli.results.statistics import LEVEL, RECIPE, Interval, mean_of, median_of
 from l2l_cli.results.verdicts import Result
 
 
@@ -88,6 +88,29 @@ def lower(text: str, measured: Measured, rows: Collection[str], others: Collecti
     gaps = [_gap(values[one], values[other]) for one, other in pairs]
     evidence = f"{shown(means)}; the least favourable difference {_widest(gaps)}"
     return Claim(text, all_of([below_bound(gap) for gap in gaps]), evidence, f"difference {_widest(gaps)}")
+
+
+def near_the_limit(
+    text: str, measured: Measured, bounds: Mapping[str, float], limits: Mapping[str, float | None], problem: str = ""
+) -> Claim:
+    """Judge whether the test MSEt of rows is at most some multiple of the limit, by intervals of means over seeds.
+
+    Args:
+        text: What is claimed.
+        measured: Measurements.
+        bounds: Multiple of the limit by row.
+        limits: Limit by row; None is unknown.
+        problem: Problem that rows are scored on.
+    """
+    verdicts, evidence = [], []
+    for row, bound in bounds.items():
+        values, limit = mse_of(measured, row, problem=problem), limits[row]
+        if not values or limit is None:
+            continue
+        ratio = mean_of(np.asarray(values) / limit)
+        verdicts.append(below_bound(ratio, bound))
+        evidence.append(f"`{row}` {ratio.within('.3f')} (at most {bound:g})")
+    return Claim(text, all_of(verdicts), ", ".join(evidence)) if verdicts else Claim(text, None)
 
 
 def _gap(ours: Sequence[float], theirs: Sequence[float]) -> Interval:

@@ -10,15 +10,29 @@ import pandas as pd
 
 from l2l_cli.papers.base import Artefact, Findings, RowName
 from l2l_cli.papers.claims import all_of
-from l2l_cli.papers.hochreiter2001.judges import FORMATS, error_results, errors_table, limit_of, mse_of, plateau
+from l2l_cli.papers.hochreiter2001.judges import (
+    FORMATS,
+    error_results,
+    errors_table,
+    limit_of,
+    mse_of,
+    near_the_limit,
+    plateau,
+)
 from l2l_cli.papers.hochreiter2001.recipe import BAYES, SPLITS
 from l2l_cli.papers.measured import Measured
-from l2l_cli.papers.panels import LEARNED, OURS
+from l2l_cli.papers.panels import LEARNED, OURS, RIVALS
 from l2l_cli.results.content import Claim, Figure, Section
 from l2l_cli.results.plot import LIMIT_STYLE, curves, decorate, dots, grid, panels
 from l2l_cli.results.verdicts import BETTER, DIFFERS, REPRODUCED, WORSE, Result
 
-STYLES = {"modern": {"color": OURS}, "1997, to the letter": {"color": LEARNED}, "Bayes limit": LIMIT_STYLE}
+STYLES = {
+    "modern": {"color": OURS},
+    "1997, to the letter": {"color": LEARNED},
+    "least squares": {"color": RIVALS[0]},
+    "transformer": {"color": RIVALS[1]},
+    "Bayes limit": LIMIT_STYLE,
+}
 
 
 @dataclass(frozen=True)
@@ -32,6 +46,8 @@ class Table2(Artefact):
         misprinted: Family whose printed error no learner can reach.
         exchanged: Family with whose printed error that one may have been exchanged.
         readings: Test MSEt of these two families by reading of the misprint, the likely reading first.
+        beside: Learners of another kind: by the name of the kind, its row by row of the modern recipe.
+        near: Largest multiple of the limit that is claimed of some of these.
     """
 
     literal: dict[RowName, RowName]
@@ -40,6 +56,8 @@ class Table2(Artefact):
     misprinted: RowName
     exchanged: RowName
     readings: dict[str, list[float]]
+    beside: dict[str, dict[RowName, RowName]]
+    near: dict[RowName, float]
 
     def judge(self, measured: Measured) -> Findings:
         """Judge all five families, literal and modern, and explain the misprint."""
@@ -53,12 +71,14 @@ class Table2(Artefact):
                 # Each printed number counts once: by the paper's own algorithm where that is run.
                 once = row == letter or letter not in measured.run
                 results += found if once else [replace(one, counts=False) for one in found]
+        results += self._others(measured)
         tests = {item.row: item for item in results if item.metric == "test_mse" and item.ours is not None}
         literal = {family: letter for family, letter in self.literal.items() if family != self.misprinted}
         claims = [
             _reached("Trained to the letter, an LSTM reaches the printed errors", tests, literal.values()),
             _reached("Ours, an LSTM by the modern recipe reaches the printed errors", tests, literal),
             *self._misprint(measured, tests),
+            self._near(measured),
         ]
         table = errors_table(measured)
         for column in ("paper", "limit"):
@@ -69,6 +89,24 @@ class Table2(Artefact):
         ]
         figures = [_dots(measured, list(tests.values())), self._curves(measured)]
         return Findings(results, [Section("Table 2: error of five families", [], [table], figures, FORMATS, claims)])
+
+    def _others(self, measured: Measured) -> Iterator[Result]:
+        """Yield the errors of other learners beside the printed ones, which count for none of them."""
+        for family, row in self._rows_beside():
+            limits = {split: limit_of(measured, family, split) for split in SPLITS}
+            for one in error_results(measured, row, measured.published[""][family], limits, "another learner"):
+                yield replace(one, counts=False)
+
+    def _rows_beside(self) -> Iterator[tuple[str, str]]:
+        """Yield each row beside the paper's, after the row of the modern recipe for the same family."""
+        for rows in self.beside.values():
+            yield from rows.items()
+
+    def _near(self, measured: Measured) -> Claim:
+        family = {row: modern for modern, row in self._rows_beside()}
+        limits = {row: limit_of(measured, family[row]) for row in self.near}
+        text = "Ours, online least squares on learned features comes near the limit"
+        return near_the_limit(text, measured, self.near, limits)
 
     def _subordinate(self, measured: Measured, row: str, family: str, printed: Mapping[str, float]) -> list[Result]:
         """Set beside the printed numbers how soon a function is learned, and how well."""
@@ -105,8 +143,12 @@ class Table2(Artefact):
     def _curves(self, measured: Measured) -> Figure:
         figure, axes = grid(len(self.literal), 3, height=2.4)
         for panel, (family, letter) in zip(axes, self.literal.items(), strict=True):
-            sources = zip(STYLES, ((family, None), (letter, None), (family, BAYES)), strict=True)
-            parts = [(name, measured.select(row, "error", who, problem="")) for name, (row, who) in sources]
+            others: dict[str, tuple[str, str | None]] = {
+                kind: (rows[family], None) for kind, rows in self.beside.items() if family in rows
+            }
+            sources = {"modern": (family, None), "1997, to the letter": (letter, None), **others}
+            sources["Bayes limit"] = (family, BAYES)
+            parts = [(name, measured.select(row, "error", who, problem="")) for name, (row, who) in sources.items()]
             run = {name: part.assign(contender=name) for name, part in parts if len(part)}
             if run:
                 frame = pd.concat(run.values())

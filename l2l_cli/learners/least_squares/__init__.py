@@ -1,0 +1,1 @@
+"""Online least squares on learned features, in a learner's state."""

@@ -1,0 +1,91 @@
+"""The likelihood of a whole sequence under one Gaussian prior, N(0, I), from Cholesky factors.
+
+The targets of a sequence are jointly Gaussian, and one factor of their covariance, K = L Lᵀ, holds every prediction
+that a recursion makes on its way: with L z = r the surprise at step t is L_tt z_t, and its variance L_tt².  So
+derivatives need no loop over time.  Float64 throughout: the noise is far smaller than what float32 rounds K by.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+LOG_TWO_PI = math.log(2.0 * math.pi)
+
+
+class Ahead(NamedTuple):
+    """What is predicted of each example from those before it.
+
+    Attributes:
+        surprise: Target less its expectation, (..., T, M).
+        log_density: Logarithm of the density of the targets, (..., T).
+    """
+
+    surprise: Tensor
+    log_density: Tensor
+
+
+def stationary(features: Tensor, residuals: Tensor, noise: Tensor, keep: Tensor | None = None) -> Ahead:
+    """Predict each of T examples of a function that stays, or drifts as ``hypotheses.forgetting`` says.
+
+    Args:
+        features: Features, (E, T, D).
+        residuals: Targets less the prior's expectation of them, (E, T, M).
+        noise: Variance of the noise, ().
+        keep: Share of what is known that stays from one example to the next, (); None is 1.
+    """
+    return _ahead(_covariance(features, noise, keep), residuals)
+
+
+def changing(features: Tensor, residuals: Tensor, noise: Tensor, log_hazard: Tensor, log_stay: Tensor) -> Ahead:
+    """Predict each of T examples where a new function may take over before each but the first.
+
+    The sum over all series of changes is that of Adams and MacKay 2007, exact: α_t(s) is the joint density of the first
+    t targets and of the present function having begun at s.  T Cholesky factors give all that it needs.
+
+    Args:
+        features: Features, (E, T, D).
+        residuals: Targets less the prior's expectation of them, (E, T, M).
+        noise: Variance of the noise, ().
+        log_hazard: Logarithm of the probability of a change, ().
+        log_stay: Logarithm of that of none, ().
+    """
+    steps = features.shape[1]
+    late = torch.ones(steps, steps, dtype=torch.bool, device=features.device).triu()  # (start, step)
+    # Each start has a matrix of its own, in which earlier examples have nothing to do with later ones.
+    masked = features.unsqueeze(1) * late.unsqueeze(2)
+    each = _ahead(_covariance(masked, noise), residuals.unsqueeze(1).expand(-1, steps, -1, -1))
+    joint = torch.where(late[:, 0], each.log_density[:, :, 0], -torch.inf)
+    surprise, density, total = [each.surprise[:, 0, 0]], [joint.logsumexp(1)], joint.logsumexp(1)
+    for step in range(1, steps):
+        begun = torch.where(late[:, step - 1], joint + log_stay, -torch.inf)
+        new = torch.nn.functional.one_hot(torch.tensor(step, device=features.device), steps).bool()
+        before = torch.where(new, (joint.logsumexp(1) + log_hazard).unsqueeze(1), begun)
+        share = before.softmax(1).nan_to_num()
+        surprise.append(torch.einsum("es,esm->em", share, each.surprise[:, :, step]))
+        joint = torch.where(late[:, step], before + each.log_density[:, :, step], -torch.inf)
+        density.append(joint.logsumexp(1) - total)
+        total = joint.logsumexp(1)
+    return Ahead(torch.stack(surprise, 1), torch.stack(density, 1))
+
+
+def _covariance(features: Tensor, noise: Tensor, keep: Tensor | None = None) -> Tensor:
+    """Return the covariance of T targets, (..., T, T)."""
+    covariance = features @ features.mT
+    steps = covariance.shape[-1]
+    if keep is not None:
+        place = torch.arange(steps, device=features.device)
+        covariance = covariance * keep ** (0.5 * (place - place.unsqueeze(1)).abs())
+    return covariance + noise * torch.eye(steps, dtype=features.dtype, device=features.device)
+
+
+def _ahead(covariance: Tensor, residuals: Tensor) -> Ahead:
+    factor = torch.linalg.cholesky(covariance)
+    whitened = torch.linalg.solve_triangular(factor, residuals, upper=False)
+    scale = factor.diagonal(dim1=-2, dim2=-1)
+    targets = residuals.shape[-1]
+    log_density = -0.5 * whitened.square().sum(-1) - targets * (scale.log() + 0.5 * LOG_TWO_PI)
+    return Ahead(scale.unsqueeze(-1) * whitened, log_density)
