@@ -261,6 +261,7 @@ class _Member:
         self._metrics.sync()  # before they are counted
         saved[OFFSET] = torch.tensor(self._metrics.length(), device="cpu")
         write_tensors(self.folder.path / CHECKPOINT, saved, kept=self.folder.path / PREVIOUS)
+        self.folder.note()  # what it has cost so far, for a run that is killed
 
     def finish(self, company: int) -> str | None:
         """Write the trained weights and close the run, one of a company; return why it failed, if φ never moved."""

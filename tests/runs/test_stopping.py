@@ -12,6 +12,7 @@ from l2l_cli.config.compose import compose
 from l2l_cli.core.stop import STOP
 from l2l_cli.meta import training as validating
 from l2l_cli.meta.gradient_training import MetaTraining
+from l2l_cli.results.run import RunFolder
 from l2l_cli.runs.training import train
 
 SMALL = (
@@ -59,6 +60,31 @@ def test_within_an_update_it_waits_for_the_end_and_loses_nothing():
     interrupted("parts", MetaTraining, "update", stopping)
     assert made == [0, 1, 2, 3, 4]
     assert files(trained("parts")) == files(whole)
+
+
+def test_what_a_killed_run_has_cost_up_to_its_checkpoint_is_counted():
+    class Killed(BaseException):
+        """Nothing is written after it."""
+
+    update = MetaTraining.update
+
+    def dying(self, *args, **facts):
+        if facts or args or self.number == 4:
+            raise Killed
+        return update(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MetaTraining, "update", dying)
+        patch.setattr(RunFolder, "end", lambda self, *args, **facts: dying(self, *args, **facts))
+        with pytest.raises(Killed):
+            trained("parts")
+    (folder,) = Path("parts", "meta-train").iterdir()
+    before = RunFolder.load(folder).facts()
+    assert before["status"] == "running"
+    assert before["cpu_seconds"]["training"] > 0
+    after = trained("parts").facts()
+    assert after["cpu_seconds"]["training"] > before["cpu_seconds"]["training"]
+    assert after["began"] == before["began"]
 
 
 @pytest.mark.parametrize("call", [1, 2, 4])
