@@ -9,6 +9,7 @@ import csv
 import inspect
 import io
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, replace
 from pathlib import Path
@@ -132,6 +133,8 @@ def numbers_of_study(paper: type[Paper]) -> dict[Key, str]:
             continue
         ours, *ends = (float(line.get(column) or math.nan) for column in ("ours", "low", "high"))
         text = number(ours) if math.isnan(ends[0]) else with_interval(ours, *ends)
+        if share := re.match(r"\d+ of \d+ seeds", line["note"]):
+            text = text.replace(number(ours), share[0], 1)
         found[line["artefact"], line["row"], line["metric"]] = text
     return found
 

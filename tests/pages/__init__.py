@@ -102,9 +102,9 @@ def readme_of(text: str) -> str:
     """README with all of its tables filled in."""
 
     def table(match: re.Match[str]) -> str:
-        return f"{match[1]}\n{filled((TEMPLATES / f'{match[2]}.md').read_text()).strip()}\n{match[4]}"
+        return f"{match[1]}\n{filled((TEMPLATES / f'{match[2]}.md').read_text()).strip()}\n{match[3]}"
 
-    return re.sub(r"(<!-- numbers (\S+) -->)\n(.*?)\n(<!-- end -->)", table, text, flags=re.DOTALL)
+    return re.sub(r"(<!-- numbers (\S+) -->)\n.*?(<!-- end -->)", table, text, flags=re.DOTALL)
 
 
 def place_of(paper: str) -> Path:
