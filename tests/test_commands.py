@@ -75,10 +75,10 @@ def test_what_runs_compiled_is_said(monkeypatch, capsys):
     second = f"meta-train {RULE} learner.second_order=true"
     code, out, _ = run(f"{second} meta.updates=100 meta.validate_every=100", monkeypatch, capsys)
     assert code == 0
-    assert "kernels: reference: second_order differentiates the gradients too" in out
+    assert "kernels: reference: second_order or gradient.rho differentiates the gradients too" in out
     code, _, err = run(f"{second} hardware.kernels=fast", monkeypatch, capsys)
     assert code == 2
-    assert "no compiled kernel for learner coordinatewise_lstm: second_order differentiates" in err
+    assert "no compiled kernel for learner coordinatewise_lstm: second_order or gradient.rho differentiates" in err
 
 
 def test_evaluate_says_when_weights_do_not_fit(monkeypatch, capsys):

@@ -150,7 +150,7 @@ def test_fewer_episodes_than_ranks_are_refused(double):
 @pytest.mark.parametrize("learner", LEARNED)
 def test_a_part_of_a_state_goes_its_way_alone(learner, double):
     """Splitting and joining is the identity, and a part that is unrolled by itself is the part of the whole."""
-    for task in ("halfplanes", "digits-convnet", "b14"):
+    for task in ("halfplanes", "digits-convnet", "b14", "semilinear"):
         if (task, learner) not in PAIRS or is_refused(task, learner):
             continue
         made = TASKS[task]()

@@ -1,7 +1,6 @@
 """Figure 3: what RNN_p is worth; and beyond the paper, runs ten times as long, and a run that two processes divide.
 
-In figure 3 each configuration runs by itself, so that no two solve the same systems.  l_p is lower where RNN_s infers
-less damping, whatever RNN_p does; so ours is also the *efficiency*: l_p as a share of a near-exact solution's.
+l_p falls where RNN_s infers less damping, too; so ours is the *efficiency*, l_p as a share of a near-exact solution's.
 """
 
 from __future__ import annotations
