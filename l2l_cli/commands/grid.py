@@ -265,13 +265,11 @@ def _against(settings: Settings, comparisons: Sequence[Comparison]) -> list[Sect
         "here.  The best rival is the one with the lowest loss on the test episodes, which is in its favour.  The "
         "difference is paired: everybody meets the same episodes."
     )
-    differences = [_difference(one) for one in comparisons]
+    scores = [_line(cell) for one in comparisons for cell in (one.run, *one.rivals)]
     warnings = [f"**{edge}**." for edge in _edges(comparisons)]
     return [
-        Section("Against the best rival", [text, *warnings], [pd.DataFrame(differences)]),
-        Section(
-            "All scores", tables=[pd.DataFrame(_line(cell) for one in comparisons for cell in (one.run, *one.rivals))]
-        ),
+        Section("Against the best rival", [text, *warnings], [pd.DataFrame(map(_difference, comparisons))]),
+        Section("All scores", tables=[pd.DataFrame(scores)]),
     ]
 
 
