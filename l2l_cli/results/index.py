@@ -121,7 +121,7 @@ def headline_of(facts: Entries) -> str:
 
 def _draw(root: Path) -> None:
     """Draw the page of an output folder from its journal, and leave out of that what later lines have replaced."""
-    from l2l_cli.results.page.render import render
+    from l2l_cli.results.page.templates import environment
 
     lines = _lines(root)
     known = {str(line["place"]): line for line in lines}
@@ -129,7 +129,7 @@ def _draw(root: Path) -> None:
     reports = [entry for entry in entries if entry.is_report]
     runs = [entry for entry in entries if not entry.is_report]
     now = date_of(time.time())[:16].replace("T", " ")
-    page = render("index.html", {"reports": reports, "runs": runs, "now": now})
+    page = environment({}).get_template("index.html").render(reports=reports, runs=runs, now=now)
     atomic_write(root / PAGE, printable(page), lasting=False)
     if len(lines) > 2 * len(entries) + SPARE:
         kept = [_written(known[entry.place]) for entry in reversed(entries)]

@@ -14,7 +14,8 @@ from l2l_cli.results import report as reports
 from l2l_cli.results.content import Claim, Report, Section
 from l2l_cli.results.page.frames import page_claims, page_table
 from l2l_cli.results.page.prose import block, inline
-from l2l_cli.results.page.render import HERE, report_page
+from l2l_cli.results.page.render import report_page
+from l2l_cli.results.page.templates import HERE
 from l2l_cli.results.tables import results_table
 from l2l_cli.results.verdicts import summarise
 from tests.results import pages

@@ -1,13 +1,12 @@
-"""Pages from their content, by the templates beside this file."""
+"""Reports as pages."""
 
 from __future__ import annotations
 
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -17,11 +16,10 @@ from l2l_cli.core.files import read_file
 from l2l_cli.results.content import ABOUT, Chart, Curve, Figure, Report, Section
 from l2l_cli.results.page.frames import page_claims, page_table
 from l2l_cli.results.page.prose import block, inline
+from l2l_cli.results.page.templates import environment
 
 if TYPE_CHECKING:
     from jinja2 import Environment
-
-HERE = Path(__file__).parent
 
 SHOWN = 4
 """Significant digits of a point of a chart."""
@@ -31,18 +29,8 @@ LARGEST = 1_500_000
 
 
 @cache
-def environment() -> Environment:
-    """Return the environment of all templates; whatever is put into one is escaped."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    made = Environment(
-        loader=FileSystemLoader(HERE / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters |= {
+def _environment() -> Environment:
+    filters: dict[str, Callable[..., object]] = {
         "block": block,
         "inline": inline,
         "table": page_table,
@@ -51,19 +39,7 @@ def environment() -> Environment:
         "still": _still,
         "anchor": anchor,
     }
-    made.globals["static"] = static
-    return made
-
-
-@cache
-def static(name: str) -> Markup:
-    """Return a style sheet or script of ours, or of uPlot's, to stand inside a page."""
-    return Markup((HERE / "static" / name).read_text(encoding="utf-8"))
-
-
-def render(template: str, content: Mapping[str, object]) -> str:
-    """Return a page."""
-    return environment().get_template(template).render(content)
+    return environment(filters)
 
 
 def report_page(report: Report) -> str:
@@ -73,8 +49,9 @@ def report_page(report: Report) -> str:
     lead = report.lead.figure if report.lead else None
     has_charts = any(figure.charts for figure in [*figures, *([lead] if lead else [])])
     content = {"report": report, "groups": _groups(shown), "has_charts": has_charts}
-    whole = render("report.html", {**content, "lean": False})
-    return whole if len(whole) <= LARGEST else render("report.html", {**content, "lean": True})
+    template = _environment().get_template("report.html")
+    whole = template.render(content, lean=False)
+    return whole if len(whole) <= LARGEST else template.render(content, lean=True)
 
 
 def is_head(section: Section) -> bool:
