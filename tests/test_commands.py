@@ -69,6 +69,7 @@ def test_train_evaluate_and_compare(what, monkeypatch, capsys):
     assert header == list(Metric._fields)
 
 
+@pytest.mark.slow
 def test_what_runs_compiled_is_said(monkeypatch, capsys):
     assert run(f"meta-train {RULE} hardware.kernels=fast", monkeypatch, capsys)[0] == 0
     assert json.loads((only("outputs/meta-train/*") / "run.json").read_text())["kernels"] == "numba"
@@ -250,6 +251,7 @@ def promising(experiments):
     return promised
 
 
+@pytest.mark.slow
 def test_a_finished_rule_is_evaluated_at_another_learning_rate(monkeypatch, capsys):
     small = (
         "task=digits task.hidden=[3] task.pool=4 task.examples=8 learner=mlhf meta.updates=2 meta.validate_every=2 "

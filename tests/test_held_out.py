@@ -95,6 +95,7 @@ def test_meta_training_by_the_hidden_part(estimator):
         list(MetaTraining(learner, estimator, Adam(0.01), plan, 0).records())
 
 
+@pytest.mark.slow
 def test_the_commands_show_held_out_losses(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     small = "task=halfplanes task.samples=20 task.hidden=[3]"

@@ -60,9 +60,8 @@ def test_a_sweep_that_has_grown_computes_what_is_new(monkeypatch, capsys):
     assert len(list(Path("outputs/meta-train").iterdir())) == 3
 
 
-@pytest.mark.parametrize(
-    "command", ["evaluate --run FOLDER", pytest.param("compare FOLDER logistic_regression", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["evaluate --run FOLDER", "compare FOLDER logistic_regression"])
 def test_a_score_that_was_computed_is_not_computed_again(command, monkeypatch, capsys):
     run(f"meta-train {SMALL}", monkeypatch, capsys)
     (folder,) = Path("outputs/meta-train").iterdir()

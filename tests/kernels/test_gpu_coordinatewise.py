@@ -30,6 +30,7 @@ def pytest_in_a_process(*arguments, **environment):
 
 
 @needs_triton
+@pytest.mark.slow
 def test_the_interpreted_kernel_is_the_reference():
     # NumPy has one matrix product at a time to make, and those are tiny.
     pytest_in_a_process(

@@ -63,10 +63,11 @@ def folders():
     return sorted(Path().glob("outputs/meta-train/*"), key=lambda path: path.stat().st_ctime_ns)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "make", "change", "name"),
     [
-        pytest.param(PETS, pictures, lambda: pictures(50), "pets", marks=pytest.mark.slow),
+        (PETS, pictures, lambda: pictures(50), "pets"),
         (OWN, code, lambda: code(TASK + "# changed\n"), "mine_of_sources"),
     ],
     ids=["data", "code"],

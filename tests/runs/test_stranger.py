@@ -18,6 +18,7 @@ from l2l_cli.config import classes
 from l2l_cli.config.compose import compose, search_path
 from l2l_cli.config.schema import Data
 from l2l_cli.core.errors import L2LError, UsageError
+from l2l_cli.results import index
 from l2l_cli.results.run import RunFolder
 from l2l_cli.results.store import SCORES, Store
 from l2l_cli.runs.training import train
@@ -237,6 +238,8 @@ NASTY = "a\x1b[31m\x1b]0;title\x07\u202eb <script>alert(1)</script> [red]r[/red]
 
 def test_names_reach_terminal_and_pages_as_plain_text(theirs, say, monkeypatch):
     monkeypatch.setattr(Figure, "savefig", lambda figure, file, **options: file.write(b""))  # takes longest
+    Path("outputs").mkdir(exist_ok=True)
+    Path("outputs", index.JOURNAL).touch()  # none that other tests have left in a folder above counts
     configured(theirs, name=NASTY.replace("/", ""), choices__learner=NASTY.replace("/", ""))
     facts = json.loads((theirs / "run.json").read_text())
     (theirs / "run.json").write_text(json.dumps(facts | {"command": NASTY, "message": NASTY, "criterion": NASTY}))
