@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from l2l_cli.config.schema import ReproduceRequest
 from l2l_cli.papers.base import Findings, Paper
 from l2l_cli.papers.experiments import Experiment
 from l2l_cli.papers.headline import Headline
-from l2l_cli.results.content import FAILS, HOLDS, UNDECIDED, Claim, Figure, Lead
+from l2l_cli.results.content import Claim, Figure, Lead, tally
 from l2l_cli.results.tables import counted_verdicts
 from l2l_cli.results.verdicts import BETTER, DIFFERS, NOT_RUN, OPEN, REPRODUCED, WORSE, Result
 
@@ -102,10 +101,9 @@ def _distance(headline: Headline, results: Sequence[Result]) -> str:
 
 
 def _claims(claims: Sequence[Claim]) -> str:
-    words = {HOLDS: "hold", FAILS: "fail", UNDECIDED: "open"}
-    counts = Counter(claim.verdict for claim in claims)
-    known = [f"{counts[verdict]} {word}" for verdict, word in words.items() if counts[verdict]]
-    total = sum(counts[verdict] for verdict in words)
+    counts = tally(claim.verdict for claim in claims)
+    known = [f"{count} {word}" for word, count in counts.items() if count]
+    total = sum(counts.values())
     return f"Of {total} claim{'s' if total > 1 else ''} judged: {', '.join(known)}." if total else ""
 
 

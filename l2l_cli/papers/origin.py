@@ -25,7 +25,7 @@ from l2l_cli.papers.base import Paper
 from l2l_cli.papers.experiments import OF_ROWS, Experiment
 from l2l_cli.papers.jobs import MEASURED
 from l2l_cli.papers.measured import BEGAN, COMMIT, COST, MACHINE, Measured
-from l2l_cli.results.content import FAILS, HOLDS, UNDECIDED, Section
+from l2l_cli.results.content import Section, tally
 from l2l_cli.results.run import identity
 from l2l_cli.results.tables import number, with_interval
 from l2l_cli.results.verdicts import COLUMNS, NOT_RUN, Result, summarise
@@ -169,4 +169,4 @@ def contents_table(paper: type[Paper]) -> pd.DataFrame:
 
 def _counted(lines: Iterable[Mapping[str, str]]) -> str:
     verdicts = [line["verdict"] for line in lines if line["metric"] == CLAIM]
-    return " · ".join(str(verdicts.count(verdict)) for verdict in (HOLDS, FAILS, UNDECIDED)) if verdicts else ""
+    return " · ".join(map(str, tally(verdicts).values())) if verdicts else ""

@@ -12,6 +12,14 @@ import pandas as pd
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "open"
 """Verdicts on claims that were run."""
 
+
+def tally(verdicts: Iterable[str]) -> dict[str, int]:
+    """Return how many claims hold, fail and are open, by these words; what was not judged does not count."""
+    found = list(verdicts)
+    words = {HOLDS: "hold", FAILS: "fail", UNDECIDED: "open"}
+    return {word: found.count(verdict) for verdict, word in words.items()}
+
+
 PAPER, BEYOND, ABOUT = "The paper", "Beyond the paper", "About this report"
 """Parts of a reproduction's report, in their order."""
 
