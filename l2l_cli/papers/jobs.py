@@ -21,6 +21,7 @@ from l2l_cli.runs.pieces import Piece
 from l2l_cli.runs.sources import sources_of, with_sources
 from l2l_cli.runs.training import expected_seconds, side_by_side
 from l2l_cli.runs.tuning import given, law_of
+from l2l_cli.runs.vetting import checked_by_another
 
 MEASURED = ("learner", "tune", "evaluation")
 """What decides the measurements of a hand-made learner, beside its task."""
@@ -49,8 +50,14 @@ class Work:
 def work_of(jobs: Sequence[Job], folder: Path, root: Path) -> Work:
     """Return the files of jobs, and what is still to be done for them.
 
-    Measurements are kept under the report's ``folder``, the runs under ``root``.
+    Measurements are kept under the report's ``folder``, the runs under ``root``.  Classes from elsewhere are checked by
+    the process that runs them, which for a large network takes longer than all that is planned here.
     """
+    with checked_by_another():
+        return _work_of(jobs, folder, root)
+
+
+def _work_of(jobs: Sequence[Job], folder: Path, root: Path) -> Work:
     rows = folder / "rows"
     make_folder(rows)
     settings = {job.key: job.settings(root) for job in jobs}
