@@ -16,18 +16,14 @@ from tests import pages
 FIRST = next(iter(papers()))
 
 
-def test_readmes_tables_are_those_of_the_studies():
+def test_readmes_table_is_that_of_the_studies():
     text = pages.README.read_text(encoding="utf-8")
     assert pages.readme_of(text) == text
 
 
 @pytest.mark.parametrize("paper", papers())
 def test_a_papers_page_is_that_of_its_study(paper):
-    place = pages.place_of(paper)
-    if paper in pages.studied():
-        assert place.read_text(encoding="utf-8") == pages.page_of(paper)
-    else:
-        assert not place.exists()  # no numbers without a study
+    assert pages.place_of(paper).read_text(encoding="utf-8") == pages.page_of(paper)
 
 
 def test_a_page_prints_numbers_and_claims_of_a_study(tmp_path, monkeypatch):
@@ -37,12 +33,16 @@ def test_a_page_prints_numbers_and_claims_of_a_study(tmp_path, monkeypatch):
     lines = [run, *origin.claims_of("table", [told])]
     where = Origin("0a1b2c3d", "2db7d32", "2026-11-27", "Linux", "l2l reproduce p table --scale study", "12.5")
     origin.write_results(tmp_path / "results.csv", lines, {"table": where})
+    monkeypatch.setattr(pages, "TEMPLATES", tmp_path)
+    (tmp_path / f"{FIRST}.md").write_text("What came out.")
     page = re.sub(" +", " ", pages.page_of(FIRST))
+    assert "What came out." in page
     assert "| table | row | mse | 0.2 | 0.110 [0.0852, 0.135] | 3 | 0.05 | better |" in page
     assert "| table | It wins | holds | 1 < 2 |" in page
-    assert "It lasts" not in page
+    assert "| table | It lasts" not in page
     assert "2db7d32" in page
     template = f"| {{{FIRST}/table/row/mse/±}} | {{{FIRST}/table/row/mse/ratio_to_limit:.2f}} |"
     assert pages.filled(template) == "| 0.110 [0.0852, 0.135] | 2.20 |"
+    assert pages.filled(f"{{{FIRST}/verdicts}} {{{FIRST}/claims}}") == "1 better 1 · 0 · 0"
     with pytest.raises(ValueError, match="not enough values"):
         pages.filled(f"{{{FIRST}/table/no such row/mse/ours}}")

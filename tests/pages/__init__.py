@@ -1,14 +1,15 @@
-"""The papers' pages, and the tables of README: all of their numbers come from the committed studies.
+"""The papers' pages, and README's table of the papers: their numbers come from the committed studies.
 
-``python -m tests.pages`` writes them anew.  A table of README stands between ``<!-- numbers NAME -->`` and
-``<!-- end -->``; its template is tests/pages/NAME.md, where ``{paper/artefact/row/metric/column:format}`` stands for a
-cell of a results.csv, "±" as column for our number with its interval.
+``python -m tests.pages`` writes them anew.  A page begins with tests/pages/PAPER.md, a template in which
+``{paper/artefact/row/metric/column:format}`` stands for a cell of a results.csv, "±" as column for our number with its
+interval.  README's table stands between ``<!-- numbers papers -->`` and ``<!-- end -->``.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
@@ -19,7 +20,9 @@ from l2l_cli.config.compose import compose
 from l2l_cli.config.groups import papers
 from l2l_cli.papers.base import Paper
 from l2l_cli.papers.origin import CLAIM, contents_table, file_of_study, numbers_of_study, study_of
+from l2l_cli.results.content import tally
 from l2l_cli.results.report import markdown_table
+from l2l_cli.results.verdicts import BETTER, DIFFERS, OPEN, REPRODUCED, WORSE
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
@@ -33,7 +36,14 @@ def class_of(paper: str) -> type[Paper]:
 
 
 def page_of(paper: str) -> str:
-    """A paper's page."""
+    """A paper's page: what came out, in words, and what its study gave, once there is one."""
+    found = class_of(paper)
+    lead = filled((TEMPLATES / f"{paper}.md").read_text(encoding="utf-8")).strip()
+    parts = [f"# {found.title}", found.citation, lead, *(_study(paper) if study_of(found) else [])]
+    return "\n\n".join(parts) + "\n"
+
+
+def _study(paper: str) -> list[str]:
     found = class_of(paper)
     lines = study_of(found)
     numbers = numbers_of_study(found)
@@ -47,21 +57,19 @@ def page_of(paper: str) -> str:
     origins = pd.DataFrame(
         {name: one[name] for name in ("artefact", "date", "commit", "machine", "command", "identity")} for one in lines
     ).drop_duplicates()
-    parts = [
-        f"# {found.title}",
-        found.citation,
+    return [
+        "## The study",
         f"What `l2l reproduce {paper} --scale study` gave, on test seeds that [SEEDS.md](../SEEDS.md) lists; all of it "
         "is in [results.csv](results.csv).  Brackets hold 95 % intervals; every report has the rule of the verdicts.",
-        "## Published numbers",
+        "### Published numbers",
         markdown_table(published),
-        "## Claims",
+        "### Claims",
         markdown_table(claims),
-        "## Every table, figure and numbered claim",
+        "### Every table, figure and numbered claim",
         markdown_table(contents_table(found)),
-        "## Where the numbers come from",
+        "### Where the numbers come from",
         markdown_table(origins),
     ]
-    return "\n\n".join(parts) + "\n"
 
 
 def _number(line: dict[str, str], numbers: dict[tuple[str, str, str], str]) -> dict[str, str]:
@@ -88,8 +96,11 @@ def filled(template: str) -> str:
 
 def _cell(asked: str) -> str:
     path, _, form = asked.partition(":")
-    paper, artefact, row, metric, column = path.split("/")
+    paper, *where = path.split("/")
     found = class_of(paper)
+    if len(where) == 1:
+        return _counted(found, where[0])
+    artefact, row, metric, column = where
     if column == "±":
         return numbers_of_study(found)[artefact, row, metric]
     key = {"artefact": artefact, "row": row, "metric": metric}
@@ -98,20 +109,24 @@ def _cell(asked: str) -> str:
     return format(float(value), form) if form and value and not math.isnan(float(value)) else value
 
 
+def _counted(paper: type[Paper], what: str) -> str:
+    """How many claims hold, fail and are open; or how many published numbers have each verdict."""
+    lines = study_of(paper)
+    if not lines:
+        return "no study yet"
+    if what == "claims":
+        return " · ".join(map(str, tally(line["verdict"] for line in lines if line["metric"] == CLAIM).values()))
+    found = Counter(line["verdict"] for line in lines if line["counts"] == "True")
+    order = (REPRODUCED, BETTER, WORSE, DIFFERS, OPEN)
+    return ", ".join(f"{found[verdict]} {verdict}" for verdict in order if verdict in found)
+
+
 def readme_of(text: str) -> str:
-    """README with all of its tables filled in."""
-
-    def table(match: re.Match[str]) -> str:
-        return f"{match[1]}\n{filled((TEMPLATES / f'{match[2]}.md').read_text()).strip()}\n{match[3]}"
-
-    return re.sub(r"(<!-- numbers (\S+) -->)\n.*?(<!-- end -->)", table, text, flags=re.DOTALL)
+    """README with its table of the papers written anew."""
+    table = filled((TEMPLATES / "papers.md").read_text(encoding="utf-8")).strip()
+    return re.sub(r"(<!-- numbers papers -->)\n.*?(<!-- end -->)", rf"\1\n{table}\n\2", text, flags=re.DOTALL)
 
 
 def place_of(paper: str) -> Path:
     """Where a paper's page stands."""
     return file_of_study(class_of(paper)).with_name("README.md")
-
-
-def studied() -> list[str]:
-    """The papers that a study is committed of."""
-    return [paper for paper in papers() if study_of(class_of(paper))]
