@@ -27,6 +27,7 @@ from l2l_cli.core.failures import failure_of
 from l2l_cli.core.stop import STOP
 from l2l_cli.core.streams import lost_output, protect
 from l2l_cli.parallel.launched import refuse_ranks, take_place
+from l2l_cli.starting import starting
 
 CFG = ("job", "hydra", "all")
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
@@ -277,7 +278,7 @@ def main() -> None:
     try:
         # Standalone, Typer would print its own errors over several lines.
         # A launcher passes on a signal that the terminal has sent to all of its ranks already.
-        with STOP.listening(serves=take_place() is not None):
+        with STOP.listening(serves=take_place() is not None), starting(sys.argv[1:]):
             code = app(standalone_mode=False)
     except KeyboardInterrupt:  # of what saves nothing, as a listing
         sys.exit(130)
