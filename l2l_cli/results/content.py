@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "open"
+HOLDS, FAILS, UNDECIDED = "holds", "fails", "open"
 """Verdicts on claims that were run."""
 
 
@@ -126,9 +126,9 @@ class Claim:
 
     def __str__(self) -> str:
         """Return a sentence for the report."""
-        undecided = "*This is open*" if self.evidence else f"{self.verdict.capitalize()} at this scale"
-        verdict = {True: "This holds", False: "**This does not hold**", None: undecided}[self.holds]
-        return f"{self.text}: {verdict}{': ' if self.evidence else ''}{self.evidence}."
+        undecided = "*open*" if self.evidence else f"{self.verdict} at this scale"
+        verdict = {True: "holds", False: "**fails**", None: undecided}[self.holds]
+        return f"{self.text}: {verdict}{f' ({self.evidence})' if self.evidence else ''}."
 
 
 class Link(NamedTuple):

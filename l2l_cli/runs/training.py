@@ -251,8 +251,8 @@ class _Member:
             self.folder.note(warning=warning)
             self._warned = True
         if record.best:
-            end = f"at its end {record.final:.5g}" if record.held_out is None else f"held out {record.held_out:.5g}"
-            reporter.say(f"update {record.number}: validation {record.mean:.5g}, {end}")
+            end = f"{record.final:.5g} (last step)" if record.held_out is None else f"{record.held_out:.5g} (held out)"
+            reporter.say(f"update {record.number}: validation loss {record.mean:.5g} (mean over steps), {end}")
 
     def checkpoint(self) -> None:
         """Save all that a resumed run needs."""

@@ -126,7 +126,7 @@ def test_claims_hold_or_do_not():
     assert below("x", ahead, "LSTM", RIVALS, "base", [5, 99]).holds
     assert "lowest mean loss at 2 of 2" in str(below("x", ahead, "LSTM", RIVALS, "base", [5, 99]))
     lost = below("x", behind, "LSTM", RIVALS, "base", [5, 99])
-    assert "**This does not hold**" in str(lost)
+    assert "**fails**" in str(lost)
     assert "not at 5 (to Adam), 99 (to Adam)" in str(lost)
     three = contenders("base") | {"LSTM": made_up("LSTM", ["base"], 1.0, seeds=3, learned=True)}
     undecided = below("x", standings_of(three), "LSTM", RIVALS, "base", [5, 99])

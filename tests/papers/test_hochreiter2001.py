@@ -90,9 +90,9 @@ def test_table1_says_what_holds_and_what_contradicts_the_paper(tmp_path):
     errors = {"B14-64": 0.015, "B14-64-1997": 0.037, "elman-batch-0.01": 0.2, "bptt2-online-0.01": 0.05}
     findings = judged("table1", {row: made_up(row, error) for row, error in errors.items()}, tmp_path)
     elman, bptt2, rtrl, lstm, memory = findings.sections[0].claims
-    assert str(lstm) == "The LSTM 6/6(1) learns: This holds: 8 of 8 seeds succeed in its best setting, `B14-64-1997`."
+    assert str(lstm) == "The LSTM 6/6(1) learns: holds (8 of 8 seeds succeed in its best setting, `B14-64-1997`)."
     assert (elman.holds, bptt2.holds, rtrl.holds, memory.holds) == (True, False, None, None)
-    assert "RTRL does not learn: Not run at this scale" in str(rtrl)
+    assert "RTRL does not learn: not run at this scale" in str(rtrl)
     verdicts = {(item.row, item.metric): item.verdict for item in findings.results}
     assert verdicts["B14-64-1997", "test_mse"] == ""  # Table 2 prints it, too
     assert verdicts["B14-64-1997", "success_share"] == "reproduced"

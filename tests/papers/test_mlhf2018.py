@@ -131,9 +131,9 @@ def test_figure1_says_who_is_ahead_and_what_is_promised(tmp_path):
     assert all(found.low is None and not found.verdict for found in stated.values())
     assert ("MLHF, batch ratio", "÷ first order") not in by_key
     text = "\n".join(map(str, findings.sections[0].claims))
-    assert "Claim 1, MLHF, lr tuned, best per sample on the convnet: This holds" in text
-    assert "Claim 1, MLHF, lr 1, best per second on the convnet: **This does not hold**" in text
-    assert "Claim 5, ⟨g, xₙ⟩ > 0: This holds" in text
+    assert "Claim 1, MLHF, lr tuned, best per sample on the convnet: holds" in text
+    assert "Claim 1, MLHF, lr 1, best per second on the convnet: **fails**" in text
+    assert "Claim 5, ⟨g, xₙ⟩ > 0: holds" in text
     titles = [section.title.rpartition(": ")[2] for section in findings.sections[1:]]
     assert titles == ["losses and costs at the end", "who leads when", "inside a step", "what tuning chose"]
     table = findings.sections[1].tables[0]

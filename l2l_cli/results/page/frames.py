@@ -11,13 +11,10 @@ import pandas as pd
 from l2l_cli.results.content import Claim
 from l2l_cli.results.tables import VERDICT_STYLE, are_numeric, cells_of
 
-SIGNS = {"holds": "✓", "does not hold": "✗", "open": "?", "not run": "–", "not judged": "–"}
+SIGNS = {"holds": "✓", "fails": "✗", "open": "?", "not run": "–", "not judged": "–"}
 """Sign of what a claim came to, for those who cannot tell its colour."""
 
-WORDS = {"does not hold": "fails"}
-"""Short words for what a claim came to."""
-
-STYLES = {"holds": "green", "does not hold": "red", "open": "yellow", "not run": "dim", "not judged": "dim"}
+STYLES = {"holds": "green", "fails": "red", "open": "yellow", "not run": "dim", "not judged": "dim"}
 
 _WITH_INTERVAL = re.compile(r"(\S+) (\[[^\]]*\]|± \S+|\([^)]* … [^)]*\))")
 
@@ -115,4 +112,4 @@ def page_claims(claims: Sequence[Claim]) -> PageClaims:
 
 def _verdict(claim: Claim) -> PageVerdict:
     word = claim.verdict
-    return PageVerdict(SIGNS[word], WORDS.get(word, word), STYLES[word], claim.number, claim.evidence)
+    return PageVerdict(SIGNS[word], word, STYLES[word], claim.number, claim.evidence)
