@@ -25,6 +25,9 @@
     return String(Number(value.toPrecision(size >= 1000 ? 6 : 3)));
   };
 
+  // A number's width is known before it is drawn: some 6.5 pixels a character, and the tick.
+  const roomy = (plot, values) => 14 + 6.5 * Math.max(3, ...(values || []).map((text) => (text || "").length));
+
   const axis = (log, name, side, size) => ({
     scale: side === 3 ? "y" : "x",
     side,
@@ -167,7 +170,7 @@
           x: { time: false, distr: logX ? 3 : 1, range: () => chart.range_x },
           y: { distr: logY ? 3 : 1, range: () => chart.range_y },
         },
-        axes: [{ ...axis(logX, chart.x, 2, 28), ...(counted ? { incrs: WHOLE } : {}) }, axis(logY, chart.y, 3, 46)],
+        axes: [{ ...axis(logX, chart.x, 2, 28), ...(counted ? { incrs: WHOLE } : {}) }, axis(logY, chart.y, 3, roomy)],
         hooks: { draw: [rules(chart)], setCursor: [(plot) => tell(plot, names, chart)] },
       }, data, panel);
       plot.root.setAttribute("role", "img");
