@@ -7,7 +7,7 @@ COMING := .venv-release/.installed
 PAPERS := $(notdir $(wildcard conf/experiment/*))
 
 .DEFAULT_GOAL := help
-.PHONY: help install test test-slow check lint layout types notes format smoke reproduce study bench bench-compare bench-gpu release clean
+.PHONY: help install test test-slow check lint layout types notes format smoke reproduce study docs bench bench-compare bench-gpu release clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,6 +56,10 @@ study: $(READY) ## The study of one paper, PAPER=NAME, in hours; given again it 
 	$(BIN)/l2l reproduce $(PAPER) --scale study --output outputs/study/$(PAPER)
 	cp outputs/study/$(PAPER)/results.csv l2l_cli/papers/$(PAPER)/results.csv
 	$(BIN)/python -m tests.pages
+
+docs: $(READY) ## The pages, the API and the map from equations to code as one site, in outputs/site
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/python -m tests.site outputs/site
 
 bench: $(READY) $(PEERS) ## Timings in one table, beside other libraries, in outputs/bench: about ten minutes
 	$(BIN)/python -m tests.bench $(if $(LEARNED_OPTIMIZATION),--learned-optimization "$(LEARNED_OPTIMIZATION)")

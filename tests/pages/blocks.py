@@ -86,7 +86,7 @@ def installed(folder: Path) -> Path:
 
 
 def differing(expected: str, output: str) -> list[str]:
-    """The lines of a printed output that no line of a real one equals, frames aside, numbers to within five per cent."""
+    """The lines of a printed output that no line of a real one equals, without frames, numbers to five per cent."""
     lines = [re.sub("[│┃]", " ", line).split() for line in output.splitlines()]
     return [line for line in expected.splitlines() if not any(_alike(line.split(), other) for other in lines)]
 
