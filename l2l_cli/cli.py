@@ -14,34 +14,24 @@ from l2l_cli import __version__
 from l2l_cli.completion import (
     complete_artefacts,
     complete_contenders,
-    complete_overrides,
+    complete_listed,
     complete_papers,
     complete_runs,
     complete_scales,
+    complete_unfinished,
 )
-from l2l_cli.config.groups import options, papers
+from l2l_cli.config.groups import papers
 from l2l_cli.config.schema import GROUPS, SCALES, ReproduceRequest
 from l2l_cli.config.words import START, contenders_and_overrides, is_override, run_and_overrides
 from l2l_cli.core.errors import UsageError, did_you_mean
 from l2l_cli.core.failures import failure_of
 from l2l_cli.core.stop import STOP
 from l2l_cli.core.streams import lost_output, protect
+from l2l_cli.flags import CFG, INFO, Cfg, ConfigDir, Force, Info, Multirun, Overrides, Trust, groups_help
 from l2l_cli.parallel.launched import refuse_ranks, take_place
-
-CFG = ("job", "hydra", "all")
-INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 
 # Typer gives the errors of its parser no public name; what they have in common is BadParameter's base.
 WRONG_USAGE: type[typer.BadParameter] = typer.BadParameter.__mro__[1]
-
-
-def _groups_help(*groups: str) -> str:
-    lines = [f"[bold]{group}[/]: {', '.join(options(group))}" for group in groups if options(group)]
-    first = "Groups, set as in [cyan]task=quadratic[/]; any option as in [cyan]meta.updates=500[/]."
-    more = (
-        "[cyan]task --help[/] says what the tasks are, and [cyan]task=quadratic --help[/] what options one of them has."
-    )
-    return "\n\n".join([first, *lines, more])
 
 
 app = typer.Typer(
@@ -52,27 +42,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"]},
     pretty_exceptions_enable=False,
 )
-
-Overrides = Annotated[
-    list[str] | None,
-    typer.Argument(help="Hydra overrides, as in task=b16 learner.hidden=12.", autocompletion=complete_overrides),
-]
-Multirun = Annotated[
-    bool, typer.Option("--multirun", "-m", help="Sweep: one run for each combination, as in a=1,2 b=3,4.")
-]
-Cfg = Annotated[str | None, typer.Option(help="Print the configuration (job, hydra or all) without running.")]
-Info = Annotated[str | None, typer.Option(help=f"Show how the configuration was composed ({', '.join(INFO)}).")]
-ConfigDir = Annotated[
-    str | None, typer.Option(help="Folder with your own task/, learner/, … files and the Python modules they name.")
-]
-Trust = Annotated[
-    list[str] | None, typer.Option(help="Allow saved runs to load classes from this package (repeatable).")
-]
-
-
-Force = Annotated[
-    bool, typer.Option("--force", help="Run again although it is done; the new result then takes the old one's place.")
-]
 
 
 def _launch(
@@ -117,12 +86,15 @@ def _check_choice(name: str, asked: str | None, known: Sequence[str]) -> None:
         raise UsageError(f"there is no {name} {asked!r}{did_you_mean(asked, known)} ({name}: {', '.join(known)})")
 
 
-@app.command("meta-train", epilog=_groups_help("task", "learner", "optimizer", "gradient", "hardware"))
+@app.command("meta-train", epilog=groups_help("task", "learner", "optimizer", "gradient", "hardware"))
 def meta_train(
     overrides: Overrides = None,
     multirun: Multirun = False,
     resume: Annotated[
-        str | None, typer.Option(help="Resume this run from its last checkpoint, with its own settings.")
+        str | None,
+        typer.Option(
+            help="Resume this run from its last checkpoint, with its own settings.", autocompletion=complete_unfinished
+        ),
     ] = None,
     cfg: Cfg = None,
     info: Info = None,
@@ -145,7 +117,7 @@ def meta_train(
     _launch("meta-train", overrides, config_dir, multirun, cfg, info, force, **flags)
 
 
-@app.command(epilog=_groups_help("task", "hardware"))
+@app.command(epilog=groups_help("task", "hardware"))
 def evaluate(
     words: Annotated[
         list[str] | None,
@@ -170,7 +142,7 @@ def evaluate(
     _launch("evaluate", overrides, config_dir, multirun, cfg, info, force, run_folder=run, trust=trust or [])
 
 
-@app.command(epilog=_groups_help("task", "learner", "tune", "hardware"))
+@app.command(epilog=groups_help("task", "learner", "tune", "hardware"))
 def compare(
     contenders: Annotated[
         list[str] | None,
@@ -197,7 +169,7 @@ def compare(
     )
 
 
-@app.command(epilog=_groups_help("hardware"))
+@app.command(epilog=groups_help("hardware"))
 def reproduce(
     paper: Annotated[str | None, typer.Argument(help="Name of the paper.", autocompletion=complete_papers)] = None,
     words: Annotated[
@@ -254,6 +226,38 @@ def reproduce(
         from l2l_cli.commands import reproduce as command
 
         raise typer.Exit(command.run(request))
+
+
+@app.command()
+def runs(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[FOLDER|KEY=VALUE|NAME]...",
+            help="Folders of runs or with runs in them (default: outputs), values that the runs must have, as "
+            "status=failed or task=b14, and parts of their names.",
+            autocompletion=complete_listed,
+        ),
+    ] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the runs that are named, after asking.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove without asking.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Follow runs, sweeps and jobs of a cluster until none goes on.")
+    ] = False,
+    all_: Annotated[bool, typer.Option("--all", "-a", help="List all of them, not the newest alone.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+) -> None:
+    """List runs and reports, newest first; show the one that is named wholly, follow or remove some.
+
+    As in `l2l runs`, `l2l runs task=b14 status=failed`, `l2l runs outputs/meta-train/RUN` or `l2l runs --remove RUN`.
+    """
+    refuse_ranks("runs")
+    if (remove and watch) or (yes and not remove):
+        raise UsageError("--yes goes with --remove, and --watch without it")
+    from l2l_cli.commands import runs as command
+
+    asked = tuple(word for word in words or () if word)  # a shell leaves an empty one of an unset variable
+    raise typer.Exit(command.run(command.RunsRequest(asked, remove, yes, watch, all_, json_)))
 
 
 @app.callback(invoke_without_command=True)

@@ -25,10 +25,12 @@ from l2l_cli.core.locks import is_locked, locked, wait_for
 from l2l_cli.core.stop import STOP
 from l2l_cli.parallel.processes import GRACE, LEAVE
 from l2l_cli.results.sweeps import (
+    AT_WORK,
     INTERRUPTED,
     LOST,
     NOT_BEGUN,
     RUNNING,
+    STARTER,
     SweepJob,
     messages,
     read_jobs,
@@ -70,12 +72,12 @@ class MeetingPlace:
     @property
     def locks(self) -> Path:
         """Folder of the files that say who is at work."""
-        return self.folder / f".at-work-{self.process}"
+        return self.folder / f"{AT_WORK}{self.process}"
 
     @property
     def starter(self) -> Path:
         """File that is locked as long as the sweep's own process lives."""
-        return self.locks / "sweep"
+        return self.locks / STARTER
 
     def at_work(self, job: SweepJob) -> Path:
         """Return the file that is locked as long as a process is at a job."""
