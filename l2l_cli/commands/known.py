@@ -19,7 +19,7 @@ from l2l_cli.results.run import RUN, RunFolder, identity
 from l2l_cli.runs.folders import WEIGHTS, done_before, load_run, training_identity
 from l2l_cli.runs.sources import sources_of
 
-IRRELEVANT = ("hardware", "data", "output", "store", "replaces")
+IRRELEVANT = ("hardware", "data", "output", "store", "logger", "replaces")
 """Settings that leave a job's results as they are."""
 
 

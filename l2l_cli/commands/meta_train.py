@@ -16,6 +16,10 @@ from l2l_cli.results.facts import TRAINED
 from l2l_cli.results.run import RunFolder
 from l2l_cli.runs.aside import settled
 from l2l_cli.runs.folders import check_configuration, done_before, is_done
+from l2l_cli.runs.logging import log_what_is_done
+
+OF_THE_PRESENT = ("hardware", "data", "store", "logger")
+"""Parts of the settings that a run which goes on takes from the command line."""
 
 
 def run(
@@ -86,7 +90,7 @@ def _dry(settings: Settings) -> Entries:
 def _again(settings: Settings) -> RunFolder:
     """Find that a configuration has been meta-trained, or meta-train it."""
     if launched() is None and (folder := done_before(settings)):  # other ranks wait to hear it
-        return _reused(folder)
+        return _reused(folder, settings)
     from l2l_cli.runs.training import train
 
     return train(settings)
@@ -95,7 +99,9 @@ def _again(settings: Settings) -> RunFolder:
 def _resumed(settings: Settings, resume: str, trust: list[str]) -> RunFolder:
     """Go on with a run, on the hardware and with the data of these settings."""
     changes = [
-        item for item in settings.overrides if key_of_word(item).split(".")[0] not in ("hardware", "data", "store")
+        item
+        for item in settings.overrides
+        if key_of_word(item).split(".")[0] not in ("hardware", "data", "store", "logger")
     ]
     if changes:
         raise UsageError(f"--resume keeps the run's own settings; drop {' '.join(changes)}")
@@ -103,13 +109,15 @@ def _resumed(settings: Settings, resume: str, trust: list[str]) -> RunFolder:
     saved = settings_of_run(folder.config(), settings)
     check_configuration(folder)
     if launched() is None and is_done(folder):
-        return _reused(folder)
+        return _reused(folder, settings)
     from l2l_cli.config.build import Builder
     from l2l_cli.runs.training import train
 
     return train(saved, Builder(trust), folder)
 
 
-def _reused(folder: RunFolder) -> RunFolder:
+def _reused(folder: RunFolder, settings: Settings) -> RunFolder:
+    """Say that a run is done, and let a logger that is new to it log its records."""
+    log_what_is_done(folder, settings)
     print(f"already done, reused: {folder.path}")
     return folder
