@@ -14,6 +14,7 @@ import pytest
 from l2l_cli.cli import main
 from l2l_cli.core.errors import RunFailed, UsageError
 from l2l_cli.core.failures import REPORT, UnforeseenError, failure_of
+from l2l_cli.runs import member as runs_member
 
 QUICK = (
     "task=quadratic meta.updates=2 gradient.episodes=2 task.horizon=5 gradient.window=5 meta.validation_episodes=4 "
