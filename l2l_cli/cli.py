@@ -21,13 +21,14 @@ from l2l_cli.completion import (
     complete_unfinished,
 )
 from l2l_cli.config.groups import papers
-from l2l_cli.config.schema import GROUPS, SCALES, ReproduceRequest
-from l2l_cli.config.words import START, contenders_and_overrides, is_override, run_and_overrides
+from l2l_cli.config.schema import GROUPS, ReproduceRequest
+from l2l_cli.config.words import START, artefacts_and_overrides, contenders_and_overrides, run_and_overrides
 from l2l_cli.core.errors import UsageError, did_you_mean
 from l2l_cli.core.failures import failure_of
 from l2l_cli.core.stop import STOP
 from l2l_cli.core.streams import lost_output, protect
-from l2l_cli.flags import CFG, INFO, Cfg, ConfigDir, Force, Info, Multirun, Overrides, Trust, groups_help
+from l2l_cli.core.voice import VOICE
+from l2l_cli.flags import CFG, INFO, Cfg, ConfigDir, Force, Info, Json, Multirun, Overrides, Quiet, Trust, groups_help
 from l2l_cli.parallel.launched import refuse_ranks, take_place
 
 # Typer gives the errors of its parser no public name; what they have in common is BadParameter's base.
@@ -52,6 +53,7 @@ def _launch(
     cfg: str | None,
     info: str | None,
     force: bool,
+    manner: tuple[bool, bool],
     **flags: object,
 ) -> None:
     if command != "meta-train":
@@ -60,6 +62,8 @@ def _launch(
     _check_choice("--info", info, INFO)
     if bool(multirun) + bool(cfg) + bool(info) > 1:
         raise UsageError("-m runs a sweep, --cfg and --info only print; give one of them")
+    if any(manner) and (cfg or info):
+        raise UsageError("--cfg and --info print the configuration; drop --quiet and --json")
     from l2l_cli import bridge
 
     hydra_flags = [
@@ -67,17 +71,18 @@ def _launch(
         *(["--cfg", cfg] if cfg else []),
         *(["--info", info] if info else []),
     ]
-    with _interruptible():
-        raise typer.Exit(bridge.launch(command, overrides or [], flags, hydra_flags, config_dir, force))
+    with _speaking(command, *manner):
+        code = bridge.launch(command, overrides or [], flags, hydra_flags, config_dir, force)
+    raise typer.Exit(code)
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
-    """Tell a user who pressed Ctrl-C what to do next."""
+def _speaking(command: str, quiet: bool, as_json: bool) -> Iterator[None]:
+    """Speak as a user wants it, also when that user presses Ctrl-C."""
     try:
-        yield
+        with VOICE.speaking(command, quiet, as_json):
+            yield
     except KeyboardInterrupt as error:
-        print("interrupted; the same command continues from the last checkpoint", file=sys.stderr)
         raise typer.Exit(130) from error
 
 
@@ -104,6 +109,8 @@ def meta_train(
         bool, typer.Option("--dry-run", help="Build and check everything, and say what it would take; train nothing.")
     ] = False,
     force: Force = False,
+    quiet: Quiet = False,
+    json_: Json = False,
 ) -> None:
     """Meta-train a learner on a task, as in `l2l meta-train task=quadratic`."""
     if not (overrides or multirun or resume or cfg or info or config_dir or trust or dry_run or force):
@@ -114,7 +121,7 @@ def meta_train(
     if resume and force:
         raise UsageError("--resume goes on with a run, and --force begins it again; give one of them")
     flags = {"resume": resume, "trust": trust or [], "dry_run": dry_run}
-    _launch("meta-train", overrides, config_dir, multirun, cfg, info, force, **flags)
+    _launch("meta-train", overrides, config_dir, multirun, cfg, info, force, (quiet, json_), **flags)
 
 
 @app.command(epilog=groups_help("task", "hardware"))
@@ -134,12 +141,15 @@ def evaluate(
     config_dir: ConfigDir = None,
     trust: Trust = None,
     force: Force = False,
+    quiet: Quiet = False,
+    json_: Json = False,
 ) -> None:
     """Score a meta-trained learner on fresh episodes, longer horizons, another task or a grid of them."""
     overrides, run = run_and_overrides(words or [], run)
     if run is None and not (cfg or info):
         raise UsageError("evaluate which run? name its folder, which `l2l meta-train` prints when it ends")
-    _launch("evaluate", overrides, config_dir, multirun, cfg, info, force, run_folder=run, trust=trust or [])
+    manner = (quiet, json_)
+    _launch("evaluate", overrides, config_dir, multirun, cfg, info, force, manner, run_folder=run, trust=trust or [])
 
 
 @app.command(epilog=groups_help("task", "learner", "tune", "hardware"))
@@ -158,15 +168,16 @@ def compare(
     config_dir: ConfigDir = None,
     trust: Trust = None,
     force: Force = False,
+    quiet: Quiet = False,
+    json_: Json = False,
 ) -> None:
     """Compare learners on the same episodes, as in `l2l compare task=quadratic RUN adam sgd`.
 
     Hand-made learners are tuned first, each with the same budget, on separate episodes.
     """
     overrides, learners, runs = contenders_and_overrides(contenders or [], config_dir)
-    _launch(
-        "compare", overrides, config_dir, multirun, cfg, info, force, learners=learners, runs=runs, trust=trust or []
-    )
+    flags = {"learners": learners, "runs": runs, "trust": trust or []}
+    _launch("compare", overrides, config_dir, multirun, cfg, info, force, (quiet, json_), **flags)
 
 
 @app.command(epilog=groups_help("hardware"))
@@ -191,41 +202,31 @@ def reproduce(
     processes: Annotated[int | None, typer.Option(min=1, help="Runs in parallel (default: one per core).")] = None,
     config_dir: ConfigDir = None,
     force: Force = False,
+    quiet: Quiet = False,
+    json_: Json = False,
 ) -> None:
     """Run a paper's tables and figures and compare them with the published numbers and the limits.
 
     Overrides change every row, as in `l2l reproduce PAPER table1 hardware.threads=2 meta.updates=100`.
     """
     refuse_ranks("reproduce")
-    known = papers(config_dir)
-    if list_:
-        from l2l_cli.commands.catalogue import print_catalogue
+    with _speaking("reproduce", quiet, json_):
+        if list_:
+            from l2l_cli.commands.catalogue import print_catalogue
 
-        raise typer.Exit(print_catalogue(known, config_dir))
-    if paper is None:
-        raise UsageError(f"which paper? known are {', '.join(known)}; see `l2l reproduce --list`")
-    if paper not in known:
-        raise UsageError(f"there is no preset for {paper!r}{did_you_mean(paper, known)} (papers: {', '.join(known)})")
-    artefacts = [word for word in words or [] if word in known[paper] or not is_override(word)]
-    overrides = [word for word in words or [] if word not in artefacts]
-    for artefact in artefacts:
-        if artefact not in known[paper]:
-            raise UsageError(
-                f"{paper} has no artefact {artefact!r}{did_you_mean(artefact, known[paper])} "
-                f"(artefacts: {', '.join(known[paper])})"
+            code = print_catalogue(papers(config_dir), config_dir)
+        else:
+            artefacts, others = map(tuple, artefacts_and_overrides(paper, words or [], scale, config_dir))
+            request = ReproduceRequest(
+                str(paper), artefacts, scale, seeds, output, check, processes, config_dir, others, force
             )
-    if scale not in SCALES:
-        raise UsageError(f"there is no scale {scale!r}{did_you_mean(scale, SCALES)} (scales: {', '.join(SCALES)})")
-    request = ReproduceRequest(
-        paper, tuple(artefacts), scale, seeds, output, check, processes, config_dir, tuple(overrides), force
-    )
-    with _interruptible():
-        from l2l_cli.commands.checks import check_reproduction
+            from l2l_cli.commands.checks import check_reproduction
 
-        check_reproduction(request)
-        from l2l_cli.commands import reproduce as command
+            check_reproduction(request)
+            from l2l_cli.commands import reproduce as command
 
-        raise typer.Exit(command.run(request))
+            code = command.run(request)
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -246,18 +247,18 @@ def runs(
     ] = False,
     all_: Annotated[bool, typer.Option("--all", "-a", help="List all of them, not the newest alone.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    open_: Annotated[bool, typer.Option("--open", help="Open the report of the one that is named.")] = False,
 ) -> None:
     """List runs and reports, newest first; show the one that is named wholly, follow or remove some.
 
     As in `l2l runs`, `l2l runs task=b14 status=failed`, `l2l runs outputs/meta-train/RUN` or `l2l runs --remove RUN`.
     """
-    refuse_ranks("runs")
     if (remove and watch) or (yes and not remove):
         raise UsageError("--yes goes with --remove, and --watch without it")
     from l2l_cli.commands import runs as command
 
-    asked = tuple(word for word in words or () if word)  # a shell leaves an empty one of an unset variable
-    raise typer.Exit(command.run(command.RunsRequest(asked, remove, yes, watch, all_, json_)))
+    asked = tuple(filter(None, words or ()))  # a shell leaves an empty one of an unset variable
+    raise typer.Exit(command.run(command.RunsRequest(asked, remove, yes, watch, all_, json_, open_)))
 
 
 @app.callback(invoke_without_command=True)

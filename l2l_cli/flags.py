@@ -43,3 +43,8 @@ Trust = Annotated[
 Force = Annotated[
     bool, typer.Option("--force", help="Run again although it is done; the new result then takes the old one's place.")
 ]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say errors and the result alone.")]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Print one JSON object a line on standard output; words go to standard error."),
+]

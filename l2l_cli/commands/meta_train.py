@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
+from l2l_cli.commands.next_words import after
 from l2l_cli.config.compose import settings_of_run
 from l2l_cli.config.own_task import key_of_word
 from l2l_cli.config.schema import Settings
@@ -11,6 +13,7 @@ from l2l_cli.core.errors import UsageError
 from l2l_cli.core.nodes import Entries
 from l2l_cli.core.plain_text import in_one_line
 from l2l_cli.core.ranges import shown
+from l2l_cli.core.voice import VOICE
 from l2l_cli.parallel.launched import launched
 from l2l_cli.results.facts import TRAINED
 from l2l_cli.results.run import RunFolder
@@ -49,6 +52,7 @@ def run(
     )
     for line in facts.get("closing", []):  # runs of earlier versions have none
         print(in_one_line(str(line)))
+    VOICE.suggest(*after(folder.path))
     return row_of(folder)
 
 
@@ -84,6 +88,8 @@ def _dry(settings: Settings) -> Entries:
     print("dry run: all is built and checked; nothing is trained, nothing is written")
     for name, text in lines:
         print(f"  {name:9}{text}")
+    VOICE.event("plan", **dict(lines))
+    VOICE.suggest(*(word for word in sys.argv[1:] if word != "--dry-run"))
     return {}
 
 
@@ -119,5 +125,5 @@ def _resumed(settings: Settings, resume: str, trust: list[str]) -> RunFolder:
 def _reused(folder: RunFolder, settings: Settings) -> RunFolder:
     """Say that a run is done, and let a logger that is new to it log its records."""
     log_what_is_done(folder, settings)
-    print(f"already done, reused: {folder.path}")
+    VOICE.note(f"already done, reused: {folder.path}")
     return folder

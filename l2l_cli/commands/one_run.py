@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from textwrap import wrap
 
+from l2l_cli.commands.next_words import words_after
 from l2l_cli.config.compose import compose
 from l2l_cli.config.saved import upgraded
 from l2l_cli.core.errors import L2LError
 from l2l_cli.core.nodes import Entries
 from l2l_cli.core.plain_text import in_one_line
 from l2l_cli.core.printable import printable
-from l2l_cli.results.index import ON_CLUSTER, REPORT
+from l2l_cli.core.voice import line_of
 from l2l_cli.results.listing import ListedRun, age_text, size_text
 from l2l_cli.results.metrics import MetricsFile
 from l2l_cli.results.run import METRICS
 from l2l_cli.results.terminal import console
-from l2l_cli.runs.folders import WEIGHTS
 from l2l_cli.runs.progress import duration
 from l2l_cli.runs.watching import progress_of
 
@@ -42,25 +41,7 @@ def lines_of(run: ListedRun) -> list[str]:
             head = f"  {name if index == 0 else '':{NAME - 2}}"
             first, *others = [text] if name == "command" else wrap(text, width - NAME) or [""]
             lines += [f"{head}{first}".rstrip(), *(f"{'':{NAME}}{part}" for part in others)]
-    return [*map(printable, lines), f"next: {next_command(run)}"]
-
-
-def next_command(run: ListedRun) -> str:
-    """Return the command that goes on from a run, as it works when it is typed in the same folder."""
-    path = shlex.quote(str(run.path))
-    made_by = in_one_line(run.facts.get("command", ""), 4000)
-    if run.state in ("running", ON_CLUSTER):
-        return f"l2l runs --watch {path}"
-    if run.command == "meta-train":
-        if (run.path / WEIGHTS).is_file():
-            return f"l2l compare {path} adam"
-        return f"l2l meta-train --resume {path}"
-    if run.state != "done" and made_by:
-        return made_by
-    parents = [str(parent) for parent in run.facts.get("parents", [])]
-    if parents and run.command == "evaluate":
-        return f"l2l compare {shlex.quote(parents[0])} adam"
-    return f"python3 -m webbrowser {shlex.quote(str(run.path / REPORT))}" if run.has_report else "l2l runs"
+    return [*map(printable, lines), f"next: {line_of(words_after(run))}"]
 
 
 def differences_of(run: ListedRun) -> list[str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import shlex
+import os
 import sys
 import time
+import webbrowser
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,9 @@ from l2l_cli.core.ledger import date_of
 from l2l_cli.core.nodes import Entries
 from l2l_cli.core.plain_text import in_one_line
 from l2l_cli.core.printable import printable
+from l2l_cli.core.voice import line_of
 from l2l_cli.results.choosing import Chosen, chosen_runs
+from l2l_cli.results.index import REPORT
 from l2l_cli.results.listing import ListedRun, age_text, size_text
 from l2l_cli.results.removal import refuse_what_is_written, remove
 from l2l_cli.results.terminal import FoldingTable, console
@@ -47,6 +50,7 @@ class RunsRequest(NamedTuple):
     watch: bool = False
     all: bool = False
     as_json: bool = False
+    open: bool = False
 
 
 def run(request: RunsRequest) -> int:
@@ -58,6 +62,8 @@ def run(request: RunsRequest) -> int:
     if request.watch:
         return watch(request.words, OUTPUT, request.as_json)
     chosen = chosen_runs(request.words, OUTPUT)
+    if request.open:
+        return _open(chosen)
     if request.remove:
         return _remove(chosen, request)
     if request.as_json:
@@ -71,7 +77,7 @@ def run(request: RunsRequest) -> int:
         print("next: l2l meta-train task=quadratic")
     else:
         _list(chosen, len(chosen.runs) if request.all else SHOWN)
-        print(f"next: l2l runs {shlex.quote(str(chosen.runs[0].path))}")
+        print(f"next: {line_of(['runs', str(chosen.runs[0].path)])}")
     return 0
 
 
@@ -89,13 +95,31 @@ def entries_of(run: ListedRun) -> Entries:
         "changed": date_of(run.changed),
         "age_seconds": round(max(0.0, time.time() - run.changed), 1),
         "bytes": run.size,
-        "report": str(run.path / "report.html") if run.has_report else None,
+        "report": str(run.path / REPORT) if run.has_report else None,
     }
 
 
 def result_of(run: ListedRun) -> str:
     """Return what came of a run, or where it stands."""
     return run.headline or ("" if run.state in ENDED else progress_of(run)[1])
+
+
+def _open(chosen: Chosen) -> int:
+    """Open the report of one run, or say where it is.
+
+    Raises:
+        UsageError: There are several, or the one has no report.
+    """
+    reports = [one for one in chosen.runs if one.has_report]
+    if len(reports) != 1:
+        names = ", ".join(one.place for one in chosen.runs[:3])
+        raise UsageError(f"--open opens one report, and {len(reports)} of {names}, … have one; name its folder")
+    page = (reports[0].path / REPORT).resolve().as_uri()
+    # A browser in the terminal would take that over, where nobody sees it.
+    is_open = (sys.stdout.isatty() or "BROWSER" in os.environ) and webbrowser.open(page)
+    print(f"{'opened' if is_open else 'report'}: {page}")
+    print("next: l2l runs")
+    return 0
 
 
 def _list(chosen: Chosen, most: int) -> None:

@@ -14,11 +14,12 @@ from rich.live import Live
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.plain_text import in_one_line
 from l2l_cli.core.printable import printable
+from l2l_cli.core.voice import EVERY
 from l2l_cli.results.choosing import chosen_runs
 from l2l_cli.results.listing import ListedRun
 from l2l_cli.results.run import RUN
 from l2l_cli.results.terminal import FoldingTable
-from l2l_cli.runs.progress import EVERY, duration
+from l2l_cli.runs.progress import duration
 from l2l_cli.runs.watching import Watched, going_on
 
 LOOK = 1.0

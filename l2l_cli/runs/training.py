@@ -16,6 +16,7 @@ from l2l_cli.core.errors import RunFailed
 from l2l_cli.core.ledger import LEDGER
 from l2l_cli.core.nodes import Entries
 from l2l_cli.core.stop import STOP, Stopped
+from l2l_cli.core.voice import VOICE
 from l2l_cli.kernels.paths import NUMBA
 from l2l_cli.meta.gradient import Estimator
 from l2l_cli.meta.online_training import OnlineTraining
@@ -70,7 +71,7 @@ def train_together(
     folders = [claimed or claim(settings) for settings in seeds]
     path = trainings[0].path
     if relay is None and path.why_not:
-        print(f"kernels: {path}")
+        VOICE.note(f"kernels: {path}")
     if relay is None:
         for settings, training, folder in zip(seeds, trainings, folders, strict=True):
             _warn(settings, training, folder)
@@ -86,7 +87,7 @@ def train_together(
                 members.append(Member(best, training if best is settings else make(best), folder, logger))
                 stack.callback(members[-1].close)
             elif relay is None:
-                print(f"already done, reused: {folder.path}")
+                VOICE.note(f"already done, reused: {folder.path}")
         for member in members:
             member.restore(builder)
         # Seeds that were interrupted at different epochs cannot share a kernel's lanes.
