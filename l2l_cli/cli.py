@@ -28,7 +28,21 @@ from l2l_cli.core.failures import failure_of
 from l2l_cli.core.stop import STOP
 from l2l_cli.core.streams import lost_output, protect
 from l2l_cli.core.voice import VOICE
-from l2l_cli.flags import CFG, INFO, Cfg, ConfigDir, Force, Info, Json, Multirun, Overrides, Quiet, Trust, groups_help
+from l2l_cli.flags import (
+    CFG,
+    INFO,
+    Cfg,
+    ConfigDir,
+    Force,
+    Given,
+    Info,
+    Json,
+    Multirun,
+    Overrides,
+    Quiet,
+    Trust,
+    groups_help,
+)
 from l2l_cli.parallel.launched import refuse_ranks, take_place
 
 # Typer gives the errors of its parser no public name; what they have in common is BadParameter's base.
@@ -45,34 +59,19 @@ app = typer.Typer(
 )
 
 
-def _launch(
-    command: str,
-    overrides: list[str] | None,
-    config_dir: str | None,
-    multirun: bool,
-    cfg: str | None,
-    info: str | None,
-    force: bool,
-    manner: tuple[bool, bool],
-    **flags: object,
-) -> None:
+def _launch(command: str, overrides: list[str] | None, given: Given, **flags: object) -> None:
     if command != "meta-train":
         refuse_ranks(command)
-    _check_choice("--cfg", cfg, CFG)
-    _check_choice("--info", info, INFO)
-    if bool(multirun) + bool(cfg) + bool(info) > 1:
+    _check_choice("--cfg", given.cfg, CFG)
+    _check_choice("--info", given.info, INFO)
+    if bool(given.multirun) + bool(given.cfg) + bool(given.info) > 1:
         raise UsageError("-m runs a sweep, --cfg and --info only print; give one of them")
-    if any(manner) and (cfg or info):
+    if (given.quiet or given.as_json) and (given.cfg or given.info):
         raise UsageError("--cfg and --info print the configuration; drop --quiet and --json")
     from l2l_cli import bridge
 
-    hydra_flags = [
-        *(["-m"] if multirun else []),
-        *(["--cfg", cfg] if cfg else []),
-        *(["--info", info] if info else []),
-    ]
-    with _speaking(command, *manner):
-        code = bridge.launch(command, overrides or [], flags, hydra_flags, config_dir, force)
+    with _speaking(command, given.quiet, given.as_json):
+        code = bridge.launch(command, overrides or [], flags, given.of_hydra, given.config_dir, given.force)
     raise typer.Exit(code)
 
 
@@ -121,7 +120,8 @@ def meta_train(
     if resume and force:
         raise UsageError("--resume goes on with a run, and --force begins it again; give one of them")
     flags = {"resume": resume, "trust": trust or [], "dry_run": dry_run}
-    _launch("meta-train", overrides, config_dir, multirun, cfg, info, force, (quiet, json_), **flags)
+    given = Given(config_dir, multirun, cfg, info, force, quiet, json_)
+    _launch("meta-train", overrides, given, **flags)
 
 
 @app.command(epilog=groups_help("task", "hardware"))
@@ -148,8 +148,8 @@ def evaluate(
     overrides, run = run_and_overrides(words or [], run)
     if run is None and not (cfg or info):
         raise UsageError("evaluate which run? name its folder, which `l2l meta-train` prints when it ends")
-    manner = (quiet, json_)
-    _launch("evaluate", overrides, config_dir, multirun, cfg, info, force, manner, run_folder=run, trust=trust or [])
+    given = Given(config_dir, multirun, cfg, info, force, quiet, json_)
+    _launch("evaluate", overrides, given, run_folder=run, trust=trust or [])
 
 
 @app.command(epilog=groups_help("task", "learner", "tune", "hardware"))
@@ -176,8 +176,8 @@ def compare(
     Hand-made learners are tuned first, each with the same budget, on separate episodes.
     """
     overrides, learners, runs = contenders_and_overrides(contenders or [], config_dir)
-    flags = {"learners": learners, "runs": runs, "trust": trust or []}
-    _launch("compare", overrides, config_dir, multirun, cfg, info, force, (quiet, json_), **flags)
+    given = Given(config_dir, multirun, cfg, info, force, quiet, json_)
+    _launch("compare", overrides, given, learners=learners, runs=runs, trust=trust or [])
 
 
 @app.command(epilog=groups_help("hardware"))

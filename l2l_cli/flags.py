@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -48,3 +48,24 @@ Json = Annotated[
     bool,
     typer.Option("--json", help="Print one JSON object a line on standard output; words go to standard error."),
 ]
+
+
+class Given(NamedTuple):
+    """The flags that commands of a configuration have in common, as they were given; see above."""
+
+    config_dir: str | None
+    multirun: bool
+    cfg: str | None
+    info: str | None
+    force: bool
+    quiet: bool
+    as_json: bool
+
+    @property
+    def of_hydra(self) -> list[str]:
+        """The flags that Hydra itself understands."""
+        return [
+            *(["-m"] if self.multirun else []),
+            *(["--cfg", self.cfg] if self.cfg else []),
+            *(["--info", self.info] if self.info else []),
+        ]
