@@ -98,7 +98,7 @@ class Voice:
                 self._say_next(sys.stdout)
             except KeyboardInterrupt:
                 self.event("interrupted")
-                self._next = self._next or sys.argv[1:]
+                self.suggest(*sys.argv[1:])
                 self._interrupted()
                 raise
             except Exception as error:

@@ -175,9 +175,9 @@ def test_a_name_with_spaces_is_quoted_in_the_command_that_goes_on(monkeypatch, c
     path = ended("done", "my run; it's")
     code, out, _ = run("runs my", monkeypatch, capsys)
     assert code == 0
-    said = out.splitlines()[-1].removeprefix("next: l2l compare ")
+    said = out.splitlines()[-1].removeprefix("next: l2l ")
     words = subprocess.run(["sh", "-c", f"printf '%s\\n' {said}"], capture_output=True, text=True, check=True)
-    assert words.stdout.splitlines() == [str(path), "adam"]
+    assert words.stdout.splitlines() == ["evaluate", str(path)]
 
 
 def test_a_damaged_run_is_listed_as_such(monkeypatch, capsys):
