@@ -14,7 +14,7 @@ from rich.live import Live
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.plain_text import in_one_line
 from l2l_cli.core.printable import printable
-from l2l_cli.core.voice import EVERY
+from l2l_cli.core.voice import EVERY, line_of
 from l2l_cli.results.choosing import chosen_runs
 from l2l_cli.results.listing import ListedRun
 from l2l_cli.results.run import RUN
@@ -49,17 +49,26 @@ def watch(words: Sequence[str], default: Path, as_json: bool) -> int:
     if not seen:
         _say(as_json, "idle", "nothing is going on here", "next: l2l runs")
         return 0
-    screen = Console()
     follower = _Follower(as_json)
-    with Live(console=screen, auto_refresh=False) if screen.is_terminal and not as_json else _Lines() as shown:
+    try:
+        _follow(seen, words, default, follower)
+    except KeyboardInterrupt:
+        _say(as_json, "left", "what was watched goes on", f"next: {line_of(['runs', '--watch', *words])}")
+        raise
+    _say(as_json, "over", "nothing is going on any more", "next: l2l runs")
+    return 1 if follower.came_to_nothing else 0
+
+
+def _follow(seen: dict[str, Watched], words: Sequence[str], default: Path, follower: _Follower) -> None:
+    """Show what is going on until nothing is."""
+    screen = Console()
+    with Live(console=screen, auto_refresh=False) if screen.is_terminal and not follower.as_json else _Lines() as shown:
         while seen:
             follower.show(seen, shown if isinstance(shown, Live) else None)
             began = time.monotonic()
             before, seen = seen, _look(words, default)
             follower.end([one for name, one in before.items() if name not in seen], screen)
             time.sleep(max(LOOK, PAUSE * (time.monotonic() - began)) if seen else 0.0)
-    _say(as_json, "over", "nothing is going on any more", "next: l2l runs")
-    return 1 if follower.came_to_nothing else 0
 
 
 def _look(words: Sequence[str], default: Path, first: bool = False) -> dict[str, Watched]:
@@ -96,7 +105,7 @@ class _Follower:
     """Shows what is watched, and remembers since when."""
 
     def __init__(self, as_json: bool) -> None:
-        self._as_json = as_json
+        self.as_json = as_json
         self._first: dict[str, tuple[float, float]] = {}
         self._told: dict[str, Watched] = {}
         self._said = -EVERY
@@ -115,7 +124,7 @@ class _Follower:
             return
         is_due = now - self._said >= EVERY
         for one in seen.values():
-            if (self._as_json and self._told.get(one.name) != one) or is_due or one.name not in self._told:
+            if (self.as_json and self._told.get(one.name) != one) or is_due or one.name not in self._told:
                 self._tell(one)
         if is_due:
             self._said = now
@@ -128,7 +137,7 @@ class _Follower:
                 run = ListedRun.at(path, path.parent)
                 state, result = run.state, run.headline
                 self.came_to_nothing |= state in BAD
-            if self._as_json:
+            if self.as_json:
                 line = {"event": "ended", "name": one.name, "state": state, "result": result}
                 print(json.dumps(line, ensure_ascii=False), flush=True)
                 continue
@@ -138,7 +147,7 @@ class _Follower:
 
     def _tell(self, one: Watched) -> None:
         self._told[one.name] = one
-        if self._as_json:
+        if self.as_json:
             print(json.dumps({"event": "progress", **one._asdict()}, ensure_ascii=False), flush=True)
         else:
             done = self._done(one)

@@ -304,6 +304,33 @@ def test_what_goes_on_is_followed_until_nothing_does(monkeypatch, capsys):
     assert events[-1] == {"event": "over"}
 
 
+def test_ctrl_c_ends_the_watching_alone(monkeypatch, capsys):
+    def pressed(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(watching.time, "sleep", pressed)
+    training = made("b14-lstm")
+    with written(training):
+        code, out, _ = run("runs --watch b14", monkeypatch, capsys)
+        assert (code, training.status) == (130, "running")
+    assert out.splitlines()[-2:] == ["what was watched goes on", "next: l2l runs --watch b14"]
+
+
+def test_the_report_of_one_run_is_opened_or_named(monkeypatch, capsys):
+    several()
+    (folder,) = Path().glob("outputs/compare/*")
+    (folder / "report.html").write_text("report")
+    code, out, _ = run(f"runs {folder} --open", monkeypatch, capsys)
+    assert (code, out.splitlines()[0]) == (0, f"report: {(folder / 'report.html').resolve().as_uri()}")
+    opened: list[str] = []
+    monkeypatch.setenv("BROWSER", "a browser")
+    monkeypatch.setattr("webbrowser.open", lambda page: opened.append(page) or True)
+    assert run("runs contenders --open", monkeypatch, capsys)[0] == 0
+    assert opened == [(folder / "report.html").resolve().as_uri()]
+    code, _, err = run("runs meta-train --open", monkeypatch, capsys)
+    assert (code, "--open opens one report" in err) == (2, True)
+
+
 def test_sweeps_and_jobs_of_a_cluster_are_followed_from_their_files(monkeypatch, capsys):
     monkeypatch.setattr(watching, "LOOK", 0.0)
     sweep = Path("outputs/multirun/now")
