@@ -81,7 +81,9 @@ def test_what_was_interrupted_goes_on_by_its_last_line(monkeypatch, capsys):
     assert json.loads((folder / "run.json").read_text())["status"] == "done"
 
 
-@pytest.mark.parametrize("words", ["runs", "reproduce --list", f"meta-train {SMALL} -m seed=0,1"])
+@pytest.mark.parametrize(
+    "words", ["runs", "reproduce --list", pytest.param(f"meta-train {SMALL} -m seed=0,1", marks=pytest.mark.slow)]
+)
 def test_the_last_line_of_other_commands_is_a_command(words, monkeypatch, capsys):
     code, out, _ = run(words, monkeypatch, capsys)
     assert code == 0
@@ -112,6 +114,7 @@ def test_a_smoke_run_leads_on_to_the_short_scale_and_a_cluster_to_its_progress(m
     assert next_line(out).startswith("l2l evaluate ")
 
 
+@pytest.mark.slow
 def test_a_run_with_classes_from_elsewhere_leads_on_with_the_flags_that_find_them(monkeypatch, capsys):
     Path("mine").mkdir()
     Path("mine/my_rules.py").write_text("from l2l_cli.optimizers.adam import Adam\n\nclass Slow(Adam): pass\n")
@@ -134,7 +137,11 @@ def test_events_are_one_object_a_line_and_words_go_elsewhere(monkeypatch, capsys
     assert Path(str(told[-2]["run"]), "weights.safetensors").exists()
     assert told[-2]["score"] == told[-2]["results"]["best_validation"]
     assert "best validation loss" in err
-    code, out, _ = run(f"compare {told[-2]['run']} adam {SCORED} --json", monkeypatch, capsys)
+
+
+@pytest.mark.slow
+def test_the_events_of_a_comparison_name_its_report(monkeypatch, capsys):
+    code, out, _ = run(f"compare task=quadratic task.horizon=4 sgd adam {SCORED} --json", monkeypatch, capsys)
     (done,) = (event for event in events(out) if event["event"] == "done")
     assert code == 0
     assert Path(str(done["report"])).is_file()
@@ -146,7 +153,7 @@ def test_events_are_one_object_a_line_and_words_go_elsewhere(monkeypatch, capsys
     [
         (f"meta-train {SMALL} learner.rule.hidden=0 --json", 2, "must be at least 1"),
         ("reproduce bosc2016 nothing --json", 2, "has no artefact 'nothing'"),
-        (f"meta-train {SMALL} -m seed=0,-1 --json", 2, "seed must be at least 0"),
+        pytest.param(f"meta-train {SMALL} -m seed=0,-1 --json", 2, "seed must be at least 0", marks=pytest.mark.slow),
     ],
 )
 def test_a_failure_is_an_event_too(words, code, message, monkeypatch, capsys):

@@ -126,23 +126,19 @@ class Voice:
         """Keep standard output for events, and let all words go to standard error."""
         own = sys.stdout
         own.flush()
-        if _number_of(own) != 1:  # captured by whoever has called us
-            self._events = own
-            with redirect_stdout(sys.stderr):
-                yield
-            self._events = None
-            return
-        number = os.dup(1)
-        os.dup2(2, 1)  # also for processes that this one starts
-        self._events = stream_on(number)
+        number = os.dup(1) if _number_of(own) == 1 else None  # none where whoever has called us captures it
+        self._events = own if number is None else stream_on(number)
         try:
+            if number is not None:
+                os.dup2(2, 1)  # also for processes that this one starts
             with redirect_stdout(sys.stderr):
                 yield
         finally:
-            lost_in(self._events, own)
+            if number is not None:
+                lost_in(self._events, own)
+                os.dup2(number, 1)
+                os.close(number)
             self._events = None
-            os.dup2(number, 1)
-            os.close(number)
 
     def _live(self, over: threading.Event, command: str, began: float) -> None:
         """Give signs of life until it is over."""

@@ -373,6 +373,40 @@ def test_a_look_at_runs_needs_no_torch(tmp_path):
     assert loaded("runs --watch", *heavy) == []
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("l2l runs status=fa", ["status=failed"]),
+        ("l2l evaluate outputs/", ["TRAINED"]),
+        *(
+            pytest.param(*words, marks=pytest.mark.slow)
+            for words in (
+                ("l2l runs outputs/compare", ["COMPARED"]),
+                ("l2l runs b14-c", ["b14-contenders-COMPARED"]),
+                ("l2l compare outputs/", ["TRAINED"]),
+                ("l2l meta-train --resume outputs/", ["FAILED"]),
+            )
+        ),
+    ],
+)
+def test_names_of_runs_are_completed_where_they_fit(words, expected):
+    paths = {
+        "TRAINED": ended("done", "b14-lstm", best_validation=0.25, updates=5),
+        "FAILED": ended("failed", "quadratic-lstm", message="no"),
+        "COMPARED": ended("done", "b14-contenders", parent="compare", headline="LSTM is ahead."),
+    }
+    environment = {"_L2L_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+    code = "import sys; sys.argv = ['l2l']; from l2l_cli.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | environment, check=False
+    )
+    known = {name: str(path) for name, path in paths.items()} | {
+        "b14-contenders-COMPARED": paths["COMPARED"].name,
+        "status=failed": "status=failed",
+    }
+    assert done.stdout.split() == [known[name] for name in expected]
+
+
 def test_sizes_and_ages_are_read_by_people(monkeypatch):
     sizes = {0: "0 B", 999: "999 B", 1000: "1 kB", 1234: "1.23 kB", 999_700: "1 MB", 2_500_000_000: "2.5 GB"}
     assert {count: size_text(count) for count in sizes} == sizes

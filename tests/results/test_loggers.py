@@ -131,7 +131,11 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatc
         ("meta-train logger._target_=x.Y", "there is no option 'logger._target_'"),
         ("meta-train +logger._target_=l2l_cli.meta.loss.Trajectory", "logger: Trajectory is no Logger"),
         ("compare adam logger=jsonl", "compare does not use logger=jsonl: nothing is meta-trained here"),
-        ("reproduce bosc2016 table logger=jsonl", "reproduce does not use logger=jsonl: its runs keep metrics.csv"),
+        pytest.param(
+            "reproduce bosc2016 table logger=jsonl",
+            "reproduce does not use logger=jsonl: its runs keep metrics.csv",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_logger_that_cannot_be_is_refused(words, message, monkeypatch, capsys):
@@ -154,7 +158,7 @@ def test_a_logger_changes_neither_identity_nor_digits_and_logs_what_was_done_wit
     assert (plain / "metrics.jsonl").read_bytes() == (logged / "metrics.jsonl").read_bytes()
 
 
-@pytest.mark.parametrize("kind", ["jsonl", pytest.param("tensorboard", marks=needs_tensorboard)])
+@pytest.mark.parametrize("kind", ["jsonl", pytest.param("tensorboard", marks=[needs_tensorboard, pytest.mark.slow])])
 def test_a_run_that_goes_on_has_each_record_once(kind, monkeypatch, capsys):
     """It is stopped after its checkpoint has fallen behind: what was logged since is logged again, once."""
     from l2l_cli.meta.gradient_training import MetaTraining
