@@ -96,7 +96,7 @@ def test_the_last_line_of_other_commands_is_a_command(words, monkeypatch, capsys
 
 
 @pytest.mark.slow
-def test_a_smoke_run_leads_on_to_the_short_scale_and_a_cluster_to_its_progress(monkeypatch, capsys):
+def test_a_smoke_run_leads_on_to_the_short_scale(monkeypatch, capsys):
     code, out, _ = run("reproduce hochreiter2001 drift --scale smoke meta.updates=4", monkeypatch, capsys)
     assert code == 0
     line = next_line(out)
@@ -104,7 +104,13 @@ def test_a_smoke_run_leads_on_to_the_short_scale_and_a_cluster_to_its_progress(m
     code, out, _ = repeated(f"{line} --seeds 1", monkeypatch, capsys)
     assert code == 0
     assert repeated(next_line(out), monkeypatch, capsys)[0] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
+def test_what_a_cluster_does_is_followed_and_collected_by_the_last_line(monkeypatch, capsys):
     code, out, _ = run(f"meta-train {SMALL} seed=5 hardware=submitit_local", monkeypatch, capsys)
+    assert code == 0
     until = time.monotonic() + 120
     while "on the cluster" in out or "waiting" in out or "running" in out:
         assert time.monotonic() < until
