@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from l2l_cli.commands.checks import check, on_the_task_of_runs
 from l2l_cli.commands.elsewhere import Elsewhere
 from l2l_cli.commands.known import key_of, known, remember
-from l2l_cli.commands.outcomes import NoLoss, Outcome
+from l2l_cli.commands.outcomes import NoLoss, Outcome, tell_of
 from l2l_cli.commands.unused import Asked, refuse_unused
 from l2l_cli.config.compose import VERSION_BASE, ConfigError, own_hydra, quoted, search_path, settings_from, usage_error
 from l2l_cli.config.groups import config_root
@@ -32,6 +32,7 @@ from l2l_cli.config.schema import GROUPS, Settings
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.failures import failure_of
 from l2l_cli.core.nodes import Entries
+from l2l_cli.core.voice import VOICE
 from l2l_cli.results.run import identity
 from l2l_cli.results.sweeps import INTERRUPTED, RUNNING, SweepJob, swept_keys
 from l2l_cli.runs.aside import again, on_hardware
@@ -64,6 +65,7 @@ class HydraJob:
         place: MeetingPlace where the jobs of a sweep meet; None without a sweep.
         outcomes: Outcomes of the jobs that ran in this process without a sweep.
         elsewhere: Work that the jobs leave to a cluster.
+        quiet: Whether errors and results alone are said, also in another process.
     """
 
     command: str
@@ -75,11 +77,12 @@ class HydraJob:
     place: MeetingPlace | None = None
     outcomes: list[Outcome] = field(default_factory=list)
     elsewhere: Elsewhere = field(default_factory=Elsewhere)
+    quiet: bool = field(default_factory=lambda: VOICE.quiet)
 
     def __call__(self, cfg: DictConfig) -> float:
         """Run the command on one configuration, note how that ended, and return the loss that a sweeper minimizes."""
         search_path(self.config_dir)
-        runtime = HydraConfig.get()
+        runtime, VOICE.quiet = HydraConfig.get(), self.quiet
         if self.place is None:
             self.outcomes.append(self._run(cfg, runtime))
             return NoLoss("nan")
@@ -116,10 +119,10 @@ class HydraJob:
             keys = [self._known(settings) for settings in composed]
         folder = Path(config.hydra.sweep.dir).resolve()
         if jobs is None:
-            print(f"sweep by {config.hydra.runtime.choices['hydra/sweeper']}: jobs done before are reused", flush=True)
+            VOICE.note(f"sweep by {config.hydra.runtime.choices['hydra/sweeper']}: jobs done before are reused")
         else:
             done = {key for key, is_done in keys if key is not None and is_done}
-            print(announcement(jobs, [key for key, _ in keys], done), flush=True)
+            VOICE.note(announcement(jobs, [key for key, _ in keys], done))
         sweep = Sweep(folder, jobs or [])
         self.place = sweep.place
         return sweep
@@ -291,4 +294,5 @@ def _finish(outcomes: Sequence[Outcome]) -> int:
     for outcome in outcomes:
         if outcome.message:
             print(f"error: {outcome.message}", file=sys.stderr)
+        tell_of(outcome.status, outcome.row or {}, outcome.message, outcome.exit_code)
     return max((outcome.exit_code for outcome in outcomes), default=0)

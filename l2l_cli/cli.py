@@ -14,35 +14,40 @@ from l2l_cli import __version__
 from l2l_cli.completion import (
     complete_artefacts,
     complete_contenders,
-    complete_overrides,
     complete_papers,
     complete_runs,
     complete_scales,
+    complete_unfinished,
 )
-from l2l_cli.config.groups import options, papers
-from l2l_cli.config.schema import GROUPS, SCALES, ReproduceRequest
-from l2l_cli.config.words import START, contenders_and_overrides, is_override, run_and_overrides
+from l2l_cli.config.groups import papers
+from l2l_cli.config.schema import GROUPS, ReproduceRequest
+from l2l_cli.config.words import START, artefacts_and_overrides, contenders_and_overrides, run_and_overrides
 from l2l_cli.core.errors import UsageError, did_you_mean
 from l2l_cli.core.failures import failure_of
 from l2l_cli.core.stop import STOP
 from l2l_cli.core.streams import lost_output, protect
+from l2l_cli.core.voice import VOICE
+from l2l_cli.flags import (
+    CFG,
+    INFO,
+    Cfg,
+    ConfigDir,
+    Force,
+    Given,
+    Info,
+    Json,
+    Multirun,
+    Overrides,
+    Quiet,
+    Trust,
+    groups_help,
+)
+from l2l_cli.listing import runs
 from l2l_cli.parallel.launched import refuse_ranks, take_place
 from l2l_cli.starting import starting
 
-CFG = ("job", "hydra", "all")
-INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
-
 # Typer gives the errors of its parser no public name; what they have in common is BadParameter's base.
 WRONG_USAGE: type[typer.BadParameter] = typer.BadParameter.__mro__[1]
-
-
-def _groups_help(*groups: str) -> str:
-    lines = [f"[bold]{group}[/]: {', '.join(options(group))}" for group in groups if options(group)]
-    first = "Groups, set as in [cyan]task=quadratic[/]; any option as in [cyan]meta.updates=500[/]."
-    more = (
-        "[cyan]task --help[/] says what the tasks are, and [cyan]task=quadratic --help[/] what options one of them has."
-    )
-    return "\n\n".join([first, *lines, more])
 
 
 app = typer.Typer(
@@ -54,62 +59,30 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Overrides = Annotated[
-    list[str] | None,
-    typer.Argument(help="Hydra overrides, as in task=b16 learner.hidden=12.", autocompletion=complete_overrides),
-]
-Multirun = Annotated[
-    bool, typer.Option("--multirun", "-m", help="Sweep: one run for each combination, as in a=1,2 b=3,4.")
-]
-Cfg = Annotated[str | None, typer.Option(help="Print the configuration (job, hydra or all) without running.")]
-Info = Annotated[str | None, typer.Option(help=f"Show how the configuration was composed ({', '.join(INFO)}).")]
-ConfigDir = Annotated[
-    str | None, typer.Option(help="Folder with your own task/, learner/, … files and the Python modules they name.")
-]
-Trust = Annotated[
-    list[str] | None, typer.Option(help="Allow saved runs to load classes from this package (repeatable).")
-]
 
-
-Force = Annotated[
-    bool, typer.Option("--force", help="Run again although it is done; the new result then takes the old one's place.")
-]
-
-
-def _launch(
-    command: str,
-    overrides: list[str] | None,
-    config_dir: str | None,
-    multirun: bool,
-    cfg: str | None,
-    info: str | None,
-    force: bool,
-    **flags: object,
-) -> None:
+def _launch(command: str, overrides: list[str] | None, given: Given, **flags: object) -> None:
     if command != "meta-train":
         refuse_ranks(command)
-    _check_choice("--cfg", cfg, CFG)
-    _check_choice("--info", info, INFO)
-    if bool(multirun) + bool(cfg) + bool(info) > 1:
+    _check_choice("--cfg", given.cfg, CFG)
+    _check_choice("--info", given.info, INFO)
+    if bool(given.multirun) + bool(given.cfg) + bool(given.info) > 1:
         raise UsageError("-m runs a sweep, --cfg and --info only print; give one of them")
+    if (given.quiet or given.as_json) and (given.cfg or given.info):
+        raise UsageError("--cfg and --info print the configuration; drop --quiet and --json")
     from l2l_cli import bridge
 
-    hydra_flags = [
-        *(["-m"] if multirun else []),
-        *(["--cfg", cfg] if cfg else []),
-        *(["--info", info] if info else []),
-    ]
-    with _interruptible():
-        raise typer.Exit(bridge.launch(command, overrides or [], flags, hydra_flags, config_dir, force))
+    with _speaking(command, given.quiet, given.as_json):
+        code = bridge.launch(command, overrides or [], flags, given.of_hydra, given.config_dir, given.force)
+    raise typer.Exit(code)
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
-    """Tell a user who pressed Ctrl-C what to do next."""
+def _speaking(command: str, quiet: bool, as_json: bool) -> Iterator[None]:
+    """Speak as a user wants it, also when that user presses Ctrl-C."""
     try:
-        yield
+        with VOICE.speaking(command, quiet, as_json):
+            yield
     except KeyboardInterrupt as error:
-        print("interrupted; the same command continues from the last checkpoint", file=sys.stderr)
         raise typer.Exit(130) from error
 
 
@@ -118,12 +91,15 @@ def _check_choice(name: str, asked: str | None, known: Sequence[str]) -> None:
         raise UsageError(f"there is no {name} {asked!r}{did_you_mean(asked, known)} ({name}: {', '.join(known)})")
 
 
-@app.command("meta-train", epilog=_groups_help("task", "learner", "optimizer", "gradient", "hardware"))
+@app.command("meta-train", epilog=groups_help("task", "learner", "optimizer", "gradient", "hardware"))
 def meta_train(
     overrides: Overrides = None,
     multirun: Multirun = False,
     resume: Annotated[
-        str | None, typer.Option(help="Resume this run from its last checkpoint, with its own settings.")
+        str | None,
+        typer.Option(
+            help="Resume this run from its last checkpoint, with its own settings.", autocompletion=complete_unfinished
+        ),
     ] = None,
     cfg: Cfg = None,
     info: Info = None,
@@ -133,6 +109,8 @@ def meta_train(
         bool, typer.Option("--dry-run", help="Build and check everything, and say what it would take; train nothing.")
     ] = False,
     force: Force = False,
+    quiet: Quiet = False,
+    json_: Json = False,
 ) -> None:
     """Meta-train a learner on a task, as in `l2l meta-train task=quadratic`."""
     if not (overrides or multirun or resume or cfg or info or config_dir or trust or dry_run or force):
@@ -143,10 +121,11 @@ def meta_train(
     if resume and force:
         raise UsageError("--resume goes on with a run, and --force begins it again; give one of them")
     flags = {"resume": resume, "trust": trust or [], "dry_run": dry_run}
-    _launch("meta-train", overrides, config_dir, multirun, cfg, info, force, **flags)
+    given = Given(config_dir, multirun, cfg, info, force, quiet, json_)
+    _launch("meta-train", overrides, given, **flags)
 
 
-@app.command(epilog=_groups_help("task", "hardware"))
+@app.command(epilog=groups_help("task", "hardware"))
 def evaluate(
     words: Annotated[
         list[str] | None,
@@ -163,15 +142,18 @@ def evaluate(
     config_dir: ConfigDir = None,
     trust: Trust = None,
     force: Force = False,
+    quiet: Quiet = False,
+    json_: Json = False,
 ) -> None:
     """Score a meta-trained learner on fresh episodes, longer horizons, another task or a grid of them."""
     overrides, run = run_and_overrides(words or [], run)
     if run is None and not (cfg or info):
         raise UsageError("evaluate which run? name its folder, which `l2l meta-train` prints when it ends")
-    _launch("evaluate", overrides, config_dir, multirun, cfg, info, force, run_folder=run, trust=trust or [])
+    given = Given(config_dir, multirun, cfg, info, force, quiet, json_)
+    _launch("evaluate", overrides, given, run_folder=run, trust=trust or [])
 
 
-@app.command(epilog=_groups_help("task", "learner", "tune", "hardware"))
+@app.command(epilog=groups_help("task", "learner", "tune", "hardware"))
 def compare(
     contenders: Annotated[
         list[str] | None,
@@ -187,18 +169,19 @@ def compare(
     config_dir: ConfigDir = None,
     trust: Trust = None,
     force: Force = False,
+    quiet: Quiet = False,
+    json_: Json = False,
 ) -> None:
     """Compare learners on the same episodes, as in `l2l compare task=quadratic RUN adam sgd`.
 
     Hand-made learners are tuned first, each with the same budget, on separate episodes.
     """
     overrides, learners, runs = contenders_and_overrides(contenders or [], config_dir)
-    _launch(
-        "compare", overrides, config_dir, multirun, cfg, info, force, learners=learners, runs=runs, trust=trust or []
-    )
+    given = Given(config_dir, multirun, cfg, info, force, quiet, json_)
+    _launch("compare", overrides, given, learners=learners, runs=runs, trust=trust or [])
 
 
-@app.command(epilog=_groups_help("hardware"))
+@app.command(epilog=groups_help("hardware"))
 def reproduce(
     paper: Annotated[str | None, typer.Argument(help="Name of the paper.", autocompletion=complete_papers)] = None,
     words: Annotated[
@@ -220,41 +203,34 @@ def reproduce(
     processes: Annotated[int | None, typer.Option(min=1, help="Runs in parallel (default: one per core).")] = None,
     config_dir: ConfigDir = None,
     force: Force = False,
+    quiet: Quiet = False,
+    json_: Json = False,
 ) -> None:
     """Run a paper's tables and figures and compare them with the published numbers and the limits.
 
     Overrides change every row, as in `l2l reproduce PAPER table1 hardware.threads=2 meta.updates=100`.
     """
     refuse_ranks("reproduce")
-    known = papers(config_dir)
-    if list_:
-        from l2l_cli.commands.catalogue import print_catalogue
+    with _speaking("reproduce", quiet, json_):
+        if list_:
+            from l2l_cli.commands.catalogue import print_catalogue
 
-        raise typer.Exit(print_catalogue(known, config_dir))
-    if paper is None:
-        raise UsageError(f"which paper? known are {', '.join(known)}; see `l2l reproduce --list`")
-    if paper not in known:
-        raise UsageError(f"there is no preset for {paper!r}{did_you_mean(paper, known)} (papers: {', '.join(known)})")
-    artefacts = [word for word in words or [] if word in known[paper] or not is_override(word)]
-    overrides = [word for word in words or [] if word not in artefacts]
-    for artefact in artefacts:
-        if artefact not in known[paper]:
-            raise UsageError(
-                f"{paper} has no artefact {artefact!r}{did_you_mean(artefact, known[paper])} "
-                f"(artefacts: {', '.join(known[paper])})"
+            code = print_catalogue(papers(config_dir), config_dir)
+        else:
+            artefacts, others = map(tuple, artefacts_and_overrides(paper, words or [], scale, config_dir))
+            request = ReproduceRequest(
+                str(paper), artefacts, scale, seeds, output, check, processes, config_dir, others, force
             )
-    if scale not in SCALES:
-        raise UsageError(f"there is no scale {scale!r}{did_you_mean(scale, SCALES)} (scales: {', '.join(SCALES)})")
-    request = ReproduceRequest(
-        paper, tuple(artefacts), scale, seeds, output, check, processes, config_dir, tuple(overrides), force
-    )
-    with _interruptible():
-        from l2l_cli.commands.checks import check_reproduction
+            from l2l_cli.commands.checks import check_reproduction
 
-        check_reproduction(request)
-        from l2l_cli.commands import reproduce as command
+            check_reproduction(request)
+            from l2l_cli.commands import reproduce as command
 
-        raise typer.Exit(command.run(request))
+            code = command.run(request)
+    raise typer.Exit(code)
+
+
+app.command()(runs)
 
 
 @app.callback(invoke_without_command=True)

@@ -9,6 +9,12 @@ import typer
 from l2l_cli.config.groups import ALL, options, papers, recipes
 from l2l_cli.config.schema import GROUPS, SCALES
 
+STATES = ("done", "failed", "interrupted", "killed", "running")
+"""States by which ``l2l runs`` is often asked for runs."""
+
+ASKED = ("status", "task", "learner")
+"""Keys that it is often asked for."""
+
 
 def complete_overrides(context: typer.Context, incomplete: str) -> list[str]:
     """Complete ``group=option`` as whole words, and the option alone where the shell splits words at '='."""
@@ -26,7 +32,7 @@ def _split_off(context: typer.Context, incomplete: str) -> str | None:
         (context.params[name] for name in ("overrides", "contenders", "words") if context.params.get(name)), []
     )
     group = words[-2:-1] if words[-1:] == ["="] else words[-1:] if not incomplete else []
-    return group[0] if group and group[0] in GROUPS else None
+    return group[0] if group and group[0] in (*GROUPS, "status") else None
 
 
 def _choices(group: str) -> list[str]:
@@ -34,19 +40,45 @@ def _choices(group: str) -> list[str]:
         return [f"{paper}/{artefact}" for paper, artefacts in papers().items() for artefact in artefacts]
     if group == "recipe":
         return recipes()
+    if group == "status":
+        return list(STATES)
     return options(group) if group in GROUPS else []
 
 
 def complete_contenders(context: typer.Context, incomplete: str) -> list[str]:
-    """Complete names of learners, and overrides."""
-    known = [] if _split_off(context, incomplete) else [ALL, *options("learner")]
+    """Complete names of learners, folders of trained runs, and overrides."""
+    runs = _folders("meta-train/*/weights.safetensors")
+    known = [] if _split_off(context, incomplete) else [ALL, *options("learner"), *runs]
     return [name for name in known if name.startswith(incomplete)] + complete_overrides(context, incomplete)
 
 
 def complete_runs(context: typer.Context, incomplete: str) -> list[str]:
-    """Complete folders of runs under ``outputs``, and overrides."""
-    known = [] if _split_off(context, incomplete) else sorted(map(str, Path("outputs/meta-train").glob("*")))
+    """Complete folders of trained runs under ``outputs``, and overrides."""
+    known = [] if _split_off(context, incomplete) else _folders("meta-train/*/weights.safetensors")
     return [name for name in known if name.startswith(incomplete)] + complete_overrides(context, incomplete)
+
+
+def complete_unfinished(incomplete: str) -> list[str]:
+    """Complete folders of runs under ``outputs`` that have no weights yet."""
+    trained = _folders("meta-train/*/weights.safetensors")
+    return [name for name in _folders("meta-train/*/run.json") if name.startswith(incomplete) and name not in trained]
+
+
+def complete_listed(context: typer.Context, incomplete: str) -> list[str]:
+    """Complete folders of all runs under ``outputs``, their names alone, and some of what runs can be asked for."""
+    if key := _split_off(context, incomplete):
+        return [name for name in _choices(key) if name.startswith(incomplete)]
+    key, equals, start = incomplete.partition("=")
+    if equals and (known := _choices(key)):
+        return [f"{key}={name}" for name in known if name.startswith(start)]
+    folders = _folders("*/*/run.json")
+    known = [*(f"{key}=" for key in ASKED), *folders, *(Path(folder).name for folder in folders)]
+    return [name for name in known if name.startswith(incomplete)]
+
+
+def _folders(pattern: str) -> list[str]:
+    """Return the folders of runs below ``outputs``, also those that an output folder below it holds."""
+    return sorted({str(path.parent) for depth in ("", "*/") for path in Path("outputs").glob(depth + pattern)})
 
 
 def complete_scales(incomplete: str) -> list[str]:

@@ -15,7 +15,7 @@ AFTER = 0.3
 EVERY = 0.5
 """Seconds between two lines."""
 
-SILENT = ("--quiet", "--json", "--help", "-h", "--version")
+SILENT = ("--quiet", "-q", "--json", "--help", "-h", "--version")
 """Words with which nothing is shown."""
 
 ERASE = "\r\x1b[2K"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import shutil
@@ -20,15 +21,22 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
+from l2l_cli.commands.next_words import after
+from l2l_cli.commands.outcomes import tell_of
 from l2l_cli.core.failures import expected
 from l2l_cli.core.locks import is_locked, locked, wait_for
 from l2l_cli.core.stop import STOP
+from l2l_cli.core.voice import VOICE
 from l2l_cli.parallel.processes import GRACE, LEAVE
 from l2l_cli.results.sweeps import (
+    AT_WORK,
+    DONE,
     INTERRUPTED,
     LOST,
     NOT_BEGUN,
+    REUSED,
     RUNNING,
+    STARTER,
     SweepJob,
     messages,
     read_jobs,
@@ -70,12 +78,12 @@ class MeetingPlace:
     @property
     def locks(self) -> Path:
         """Folder of the files that say who is at work."""
-        return self.folder / f".at-work-{self.process}"
+        return self.folder / f"{AT_WORK}{self.process}"
 
     @property
     def starter(self) -> Path:
         """File that is locked as long as the sweep's own process lives."""
-        return self.locks / "sweep"
+        return self.locks / STARTER
 
     def at_work(self, job: SweepJob) -> Path:
         """Return the file that is locked as long as a process is at a job."""
@@ -193,6 +201,10 @@ class Sweep:
         print(f"summary: {os.path.relpath(summary)}", flush=True)
         for message in messages(jobs):
             print(message, file=sys.stderr)
+        for job in jobs:
+            said = job.message if job.status not in (DONE, REUSED) else ""
+            tell_of(job.status, job.row, said, job.exit_code, job=job.number, overrides=job.overrides)
+        self._suggest(jobs)
         codes = [job.exit_code for job in jobs]
         if error is not None:
             codes.append(1)
@@ -200,6 +212,12 @@ class Sweep:
                 reason = textwrap.shorten(expected(error) or f"{type(error).__name__}: {error}", REASON)
                 print(f"error: the sweep ended early: {reason}", file=sys.stderr)
         return max(codes, default=0)
+
+    def _suggest(self, jobs: Sequence[SweepJob]) -> None:
+        """Suggest to go on with the job of the lowest loss, or with the command itself where none has ended well."""
+        scored = [job for job in jobs if job.row.get("run") and not math.isnan(job.objective)]
+        best = min(scored, key=lambda job: job.objective, default=None)
+        VOICE.suggest(*(sys.argv[1:] if best is None else after(str(best.row["run"]))))
 
     def _ended(self, job: SweepJob, interrupted: bool) -> SweepJob:
         """Return a job as it is now that nothing runs any more."""

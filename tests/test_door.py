@@ -14,7 +14,7 @@ import pytest
 from l2l_cli.cli import main
 from l2l_cli.core.errors import RunFailed, UsageError
 from l2l_cli.core.failures import REPORT, UnforeseenError, failure_of
-from l2l_cli.runs import training
+from l2l_cli.runs import member as runs_member
 
 QUICK = (
     "task=quadratic meta.updates=2 gradient.episodes=2 task.horizon=5 gradient.window=5 meta.validation_episodes=4 "
@@ -93,7 +93,7 @@ def test_what_is_meant_for_users_stays_as_it_is():
 
 
 def test_a_fault_of_ours_shows_its_lines_and_says_where_to_report_it(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(training._Member, "note", "".index)  # no frame of its own, as a fault in our own line
+    monkeypatch.setattr(runs_member.Member, "note", "".index)  # no frame of its own, as a fault in our own line
     code, _, err = run(f"meta-train {QUICK} output={tmp_path}", monkeypatch, capsys)
     assert code == 1
     assert "failed: TypeError: " in err
@@ -171,13 +171,13 @@ def test_a_folder_that_cannot_be_made_is_one_line(monkeypatch, capsys, tmp_path)
 def test_a_run_folder_that_vanishes_is_one_line(monkeypatch, capsys, tmp_path):
     import shutil
 
-    real = training._Member.checkpoint
+    real = runs_member.Member.checkpoint
 
     def vanish(member):
         shutil.rmtree(member.folder.path)
         real(member)
 
-    monkeypatch.setattr(training._Member, "checkpoint", vanish)
+    monkeypatch.setattr(runs_member.Member, "checkpoint", vanish)
     code, _, err = run(f"meta-train {QUICK} output={tmp_path} meta.checkpoint_every=0.0001", monkeypatch, capsys)
     assert code == 1
     assert "has something removed it" in err

@@ -197,7 +197,9 @@ def test_an_interrupted_sweep_leaves_a_table(monkeypatch, capsys):
     code, out, err = run(f"meta-train -m {SMALL} seed=0,1", monkeypatch, capsys)
     assert code == 130
     assert "1 interrupted, 1 not begun" in out
-    assert err.splitlines() == ["interrupted; the same command continues from the last checkpoint"]
+    said, following = err.splitlines()
+    assert said == "interrupted; the same command continues from the last checkpoint"
+    assert following == f"next: l2l meta-train -m {SMALL} seed=0,1"
     assert not list(Path().glob("outputs/multirun/*/.at-work*"))
 
 

@@ -1,1 +1,1 @@
-"""What each of the four commands does, and how evaluate and compare show what they found."""
+"""What each of the five commands does, and how evaluate and compare show what they found."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from l2l_cli.config.catalogue import listing
 from l2l_cli.config.schema import Row
+from l2l_cli.core.voice import VOICE
 from l2l_cli.papers.agenda import seed_counts
 from l2l_cli.results.terminal import FoldingTable, console
 
@@ -26,6 +27,9 @@ def print_catalogue(known: Mapping[str, list[str]], config_dir: str | None) -> i
     title = "l2l reproduce PAPER [ARTEFACT]… --scale SCALE (minutes on two cores; shared runs count once)"
     cells = [[str(row.get(column) or "–") for column in columns] for row in table]
     console().print(FoldingTable(title, dict.fromkeys(columns, False), cells))
+    for row in table:
+        VOICE.event("artefact", **row)
+    VOICE.suggest("reproduce", next(iter(known)), "--scale", "smoke")
     return 0
 
 

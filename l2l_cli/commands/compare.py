@@ -13,6 +13,7 @@ from l2l_cli.commands import held_out
 from l2l_cli.commands.checks import wanted
 from l2l_cli.commands.figures import contenders_figure
 from l2l_cli.commands.invited import Invited
+from l2l_cli.commands.next_words import after
 from l2l_cli.commands.stored import say_known
 from l2l_cli.config.build import Builder, build
 from l2l_cli.config.compose import identity_of
@@ -20,6 +21,7 @@ from l2l_cli.config.own_task import key_of_word, task_was_chosen
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.ledger import LEDGER
 from l2l_cli.core.nodes import Entries
+from l2l_cli.core.voice import VOICE
 from l2l_cli.evaluation.contest import Contender, Problem, Standing, Unit, read_by, units_of
 from l2l_cli.evaluation.curves import rows_of
 from l2l_cli.evaluation.score import criterion_for
@@ -107,7 +109,7 @@ def run(settings: Settings, learners: list[str], runs: list[str], trust: list[st
     root = Path(settings.output) / "compare"
     folder = RunFolder.claim(root, settings.run_name, planned.identity, settings.overrides)
     for name, why in planned.left_out.items():
-        print(f"left out: {name}: {why}")
+        VOICE.note(f"left out: {name}: {why}")
     with folder.lock(), ending(folder):
         folder.begin(parents=[str(path) for path in planned.parents], **run_facts(settings))
         say_known(planned.units, planned.store, "contenders")
@@ -124,6 +126,7 @@ def run(settings: Settings, learners: list[str], runs: list[str], trust: list[st
     column = held_out.COLUMN if task.spec.hides else "final loss"
     best, lead = who_leads(standings)
     print(lead)
+    VOICE.suggest(*after(folder.path))
     key = column.replace(" ", "_").replace("-", "_")
     row = {"objective": key, "best": best, key: table[column].min()}
     return {**row, "seconds": folder.facts()["seconds"], "run": str(folder.path)}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from l2l_cli.config.schema import Settings
+from l2l_cli.core.voice import VOICE
 from l2l_cli.results.terminal import FoldingTable, console
 from l2l_cli.runs.cluster import PieceState, send
 from l2l_cli.runs.pieces import Carrying
@@ -62,7 +64,6 @@ def show(standings: Sequence[PieceState], done: int, folder: Path, what: str) ->
     counts = {state: sum(one.state == state for one in standings) for state in order}
     parts = [f"{done} done", *(f"{count} {state}" for state, count in reversed(counts.items()) if count)]
     columns = dict.fromkeys(("run", "state", "note"), False)
-    columns = dict.fromkeys(("run", "state", "note"), False)
     console().print(FoldingTable(", ".join(parts), columns, [list(one) for one in lines[:SHOWN]]))
     if len(lines) > SHOWN:
         print(f"and {len(lines) - SHOWN} more")
@@ -70,4 +71,6 @@ def show(standings: Sequence[PieceState], done: int, folder: Path, what: str) ->
     if counts["failed"]:
         print("what failed is submitted again by the same command with hardware.resubmit=true")
     print(f"the same command shows the progress, and {what} when all is there")
+    VOICE.event("sent", done=done, folder=str(folder), **counts)
+    VOICE.suggest(*sys.argv[1:], *(["hardware.resubmit=true"] if counts["failed"] else []))
     return 1 if counts["failed"] else 0

@@ -10,12 +10,14 @@ import pandas as pd
 
 from l2l_cli.commands import grid, held_out
 from l2l_cli.commands.figures import horizon_figure
+from l2l_cli.commands.next_words import after
 from l2l_cli.commands.stored import say_known
 from l2l_cli.config.build import Builder, build
 from l2l_cli.config.compose import identity_of
 from l2l_cli.config.own_task import task_was_chosen
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.ledger import LEDGER
+from l2l_cli.core.voice import VOICE
 from l2l_cli.evaluation.contest import Problem, Standing, Unit, read_by, units_of
 from l2l_cli.evaluation.curves import rows_of
 from l2l_cli.results import report
@@ -35,6 +37,7 @@ from l2l_cli.runs.contenders import identity_of_task, learned_contender, plan_of
 from l2l_cli.runs.folders import label_of, load_run, warn_of_changes, with_task_of
 from l2l_cli.runs.loading import load_learner
 from l2l_cli.runs.memory import refuse_excess_of_scoring
+from l2l_cli.runs.progress import Reporter
 from l2l_cli.tasks.base import Task
 
 
@@ -80,6 +83,7 @@ def run(settings: Settings, run_folder: str, trust: list[str]) -> dict[str, Any]
     """Run the command; the result is the evaluation's row in a sweep's summary."""
     planned = plan(settings, run_folder, trust)
     result = grid.run(planned.grid, planned.store) if planned.grid else _run(planned)
+    VOICE.suggest(*after(result["run"]))
     return result
 
 
@@ -94,11 +98,13 @@ def _run(planned: Evaluating) -> dict[str, Any]:
         metrics = MetricsFile(folder.path / "metrics.csv")
         metrics.truncate(0)
         table = []
-        for unit, stretch in zip(planned.units, settings.evaluation.stretch, strict=True):
-            standing = unit.play(planned.store)
-            for seed, scores in zip(settings.evaluation.seeds, standing.scores, strict=True):
-                metrics.append(rows_of(scores, unit.contender.name, seed, unit.problem.name))
-            table.append(_row(standing, stretch))
+        with Reporter("score", len(planned.units), unit="horizons") as reporter:
+            for unit, stretch in zip(planned.units, settings.evaluation.stretch, strict=True):
+                standing = unit.play(planned.store)
+                for seed, scores in zip(settings.evaluation.seeds, standing.scores, strict=True):
+                    metrics.append(rows_of(scores, unit.contender.name, seed, unit.problem.name))
+                table.append(_row(standing, stretch))
+                reporter.advance(f"{unit.problem.name}: loss {standing.joined.losses.mean():.4g}")
         frame = pd.DataFrame(table)
         with LEDGER.of("drawing"):
             _report(folder, settings, parent, frame, metrics.read())

@@ -19,7 +19,7 @@ from l2l_cli.results.run import RUN, RunFolder, identity
 from l2l_cli.runs.folders import WEIGHTS, done_before, load_run, training_identity
 from l2l_cli.runs.sources import sources_of
 
-IRRELEVANT = ("hardware", "data", "output", "store", "replaces")
+IRRELEVANT = ("hardware", "data", "output", "store", "logger", "replaces")
 """Settings that leave a job's results as they are."""
 
 
@@ -32,6 +32,7 @@ def key_of(command: str, settings: Settings, flags: Node) -> str:
     if command == "meta-train":
         return identity({"command": command, "resume": flags.get("resume"), **training_identity(settings)})
     plain = {name: value for name, value in asdict(settings).items() if name not in (*IRRELEVANT, "config_dir")}
+    plain["choices"] = {group: name for group, name in settings.choices.items() if group != "logger"}
     hand_made = [_composed(settings, overrides) for overrides in Asked(settings, flags).contenders]
     plain |= {"hand-made": hand_made, "sources": sources_of(settings, plain, hand_made)}
     # Which options were set counts beside their values: a task that was not chosen is the run's.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
+from l2l_cli.commands.next_words import after
 from l2l_cli.config.compose import settings_of_run
 from l2l_cli.config.own_task import key_of_word
 from l2l_cli.config.schema import Settings
@@ -11,11 +13,16 @@ from l2l_cli.core.errors import UsageError
 from l2l_cli.core.nodes import Entries
 from l2l_cli.core.plain_text import in_one_line
 from l2l_cli.core.ranges import shown
+from l2l_cli.core.voice import VOICE
 from l2l_cli.parallel.launched import launched
 from l2l_cli.results.facts import TRAINED
 from l2l_cli.results.run import RunFolder
 from l2l_cli.runs.aside import settled
 from l2l_cli.runs.folders import check_configuration, done_before, is_done
+from l2l_cli.runs.logging import log_what_is_done
+
+OF_THE_PRESENT = ("hardware", "data", "store", "logger")
+"""Parts of the settings that a run which goes on takes from the command line."""
 
 
 def run(
@@ -45,6 +52,7 @@ def run(
     )
     for line in facts.get("closing", []):  # runs of earlier versions have none
         print(in_one_line(str(line)))
+    VOICE.suggest(*after(folder.path))
     return row_of(folder)
 
 
@@ -80,13 +88,15 @@ def _dry(settings: Settings) -> Entries:
     print("dry run: all is built and checked; nothing is trained, nothing is written")
     for name, text in lines:
         print(f"  {name:9}{text}")
+    VOICE.event("plan", **dict(lines))
+    VOICE.suggest(*(word for word in sys.argv[1:] if word != "--dry-run"))
     return {}
 
 
 def _again(settings: Settings) -> RunFolder:
     """Find that a configuration has been meta-trained, or meta-train it."""
     if launched() is None and (folder := done_before(settings)):  # other ranks wait to hear it
-        return _reused(folder)
+        return _reused(folder, settings)
     from l2l_cli.runs.training import train
 
     return train(settings)
@@ -95,7 +105,9 @@ def _again(settings: Settings) -> RunFolder:
 def _resumed(settings: Settings, resume: str, trust: list[str]) -> RunFolder:
     """Go on with a run, on the hardware and with the data of these settings."""
     changes = [
-        item for item in settings.overrides if key_of_word(item).split(".")[0] not in ("hardware", "data", "store")
+        item
+        for item in settings.overrides
+        if key_of_word(item).split(".")[0] not in ("hardware", "data", "store", "logger")
     ]
     if changes:
         raise UsageError(f"--resume keeps the run's own settings; drop {' '.join(changes)}")
@@ -103,13 +115,15 @@ def _resumed(settings: Settings, resume: str, trust: list[str]) -> RunFolder:
     saved = settings_of_run(folder.config(), settings)
     check_configuration(folder)
     if launched() is None and is_done(folder):
-        return _reused(folder)
+        return _reused(folder, settings)
     from l2l_cli.config.build import Builder
     from l2l_cli.runs.training import train
 
     return train(saved, Builder(trust), folder)
 
 
-def _reused(folder: RunFolder) -> RunFolder:
-    print(f"already done, reused: {folder.path}")
+def _reused(folder: RunFolder, settings: Settings) -> RunFolder:
+    """Say that a run is done, and let a logger that is new to it log its records."""
+    log_what_is_done(folder, settings)
+    VOICE.note(f"already done, reused: {folder.path}")
     return folder

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 from l2l_cli.core.nodes import Entries
+from l2l_cli.core.voice import VOICE
+from l2l_cli.results.index import REPORT
 from l2l_cli.results.sweeps import DONE, FAILED, REUSED, SENT
 
 
@@ -18,6 +21,18 @@ class NoLoss(float):
     def __float__(self) -> float:
         """Refuse to be a number."""
         raise ValueError("the job has failed")
+
+
+def tell_of(status: str, row: Entries, message: str, exit_code: int, **job: object) -> None:
+    """Tell a program that listens how a job ended: done or reused, with its row, failed, or left to a cluster."""
+    if message:
+        VOICE.event("failed", message=message, exit_code=exit_code, **job)
+    elif row:
+        report = Path(str(row.get("run"))) / REPORT
+        score = {"objective": row.get("objective"), "score": row.get(str(row.get("objective")))}
+        files = {"run": row.get("run"), "report": str(report) if report.is_file() else None}
+        rest = {key: value for key, value in row.items() if key not in ("run", "objective")}
+        VOICE.event("done", reused=status == REUSED, **files, **score, **job, results=rest)
 
 
 class Outcome(NamedTuple):

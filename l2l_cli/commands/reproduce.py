@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from l2l_cli.config.schema import ReproduceRequest
 from l2l_cli.core.cores import usable_cores
 from l2l_cli.core.errors import PromiseBroken, RunFailed, UsageError
 from l2l_cli.core.ledger import LEDGER
+from l2l_cli.core.voice import VOICE
 from l2l_cli.papers.base import Paper
 from l2l_cli.papers.experiments import Experiment, broken_promises, cost_table, experiment, experiments
 from l2l_cli.papers.jobs import Work, work_of
@@ -26,7 +28,7 @@ from l2l_cli.papers.training_curves import training_sections
 from l2l_cli.results import report
 from l2l_cli.results.ending import ending
 from l2l_cli.results.run import RunFolder, identity
-from l2l_cli.results.tables import terminal_table, verdict_line
+from l2l_cli.results.tables import counted_verdicts, terminal_table, verdict_line
 from l2l_cli.results.terminal import console
 from l2l_cli.results.verdicts import Result
 from l2l_cli.runs.aside import AGAIN, keep_entries, replace_files, take_place
@@ -192,6 +194,13 @@ def _show(paper: Paper, request: ReproduceRequest, results: Sequence[Result], pl
     if left_out:
         print(left_out)
     print(f"report: {place / 'report.md'}  (and report.html, results.csv, figures/)")
+    if request.scale == SMOKE:
+        words = [word for word in sys.argv[1:] if word not in ("--scale", SMOKE, f"--scale={SMOKE}", "--check")]
+        VOICE.suggest(*words, "--scale", "short")
+    else:
+        VOICE.suggest("runs", str(place), "--open")
+    verdicts = dict(counted_verdicts(results))
+    VOICE.event("done", run=str(place), report=str(place / "report.html"), result=verdict_line(results), **verdicts)
 
 
 def _check(asked: Sequence[Experiment], results: Sequence[Result]) -> int:

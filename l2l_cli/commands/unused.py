@@ -143,6 +143,7 @@ READ: dict[str, tuple[Need, Need, Need, Need]] = {
     "evaluation.learner": (_never, _always, _has_runs, _never),
     "tune": (_never, _tunes, _tunes, _always),
     "contenders": (_never, _never, _always, _never),
+    "logger": (_always, _never, _never, _never),
     "seed": (_always, _depends_on_seed, _depends_on_seed, _never),
     "name": (_always, _always, _always, _always),
     "output": (_always, _always, _always, _never),
@@ -178,6 +179,10 @@ WHY: Mapping[str, str | Mapping[str, str]] = {
             **dict.fromkeys(("evaluate", "compare"), TRAINING),
         }
         for name in ("warmup", "schedule", "clip", "average")
+    },
+    "logger": {
+        **dict.fromkeys(("evaluate", "compare"), TRAINING),
+        "reproduce": "its runs keep metrics.csv; `l2l meta-train` logs one of them",
     },
     "meta.floor": "meta.schedule=cosine alone goes down to it",
     "meta.clip_relative": "meta.clip=null clips nothing",

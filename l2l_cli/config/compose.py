@@ -188,7 +188,7 @@ def settings_of_run(config: Node, present: Settings) -> Settings:
     assert isinstance(settings, Settings)
     if not all(isinstance(settings.choices.get(group), str) for group in ("task", "learner")):
         raise UsageError("the run's config.yaml does not say which task and learner were chosen (choices)")
-    places = {name: getattr(present, name) for name in ("hardware", "data", "store", "output", "config_dir")}
+    places = {name: getattr(present, name) for name in ("hardware", "data", "store", "logger", "output", "config_dir")}
     return replace(settings, **places)
 
 

@@ -10,7 +10,7 @@ from l2l_cli.config.storing import Storing
 from l2l_cli.core.ranges import Range, at_least, ranges_of, rungs_of
 from l2l_cli.meta.plan import CRITERIA, MetaPlan
 
-GROUPS = ("task", "learner", "optimizer", "gradient", "hardware", "tune", "recipe", "experiment")
+GROUPS = ("task", "learner", "optimizer", "gradient", "hardware", "tune", "logger", "recipe", "experiment")
 
 SCALES = ("smoke", "short", "study", "paper")
 """Sizes at which an artefact can be reproduced."""
@@ -208,6 +208,7 @@ class Settings:
 
     Attributes:
         task: Node of the task, a mapping with a ``_target_``; so are learner, optimizer and gradient.
+        logger: Node of what logs the records of a meta-training beside metrics.csv; empty is nothing.
         vary: Lists of values by argument of the task, from which meta-training draws with each draw of episodes.
         contenders: Lists of overrides by name, for ``compare``.
         paper: Node of the class that says what is measured of an experiment's rows.
@@ -224,8 +225,7 @@ class Settings:
         choices: Name of the chosen file by group.
         overrides: Overrides as they were typed.
         config_dir: Folder with the user's configuration files.
-        replaces: Output and store whose entries the results replace when they are complete; empty unless a command
-            runs again although it is done.
+        replaces: Output and store whose entries the results replace when complete; empty for what does not run again.
     """
 
     task: dict[str, Any] = field(default_factory=dict)
@@ -239,6 +239,7 @@ class Settings:
     hardware: Hardware = field(default_factory=Hardware)
     data: Data = field(default_factory=Data)
     store: Storing = field(default_factory=Storing)
+    logger: dict[str, Any] = field(default_factory=dict)
     vary: dict[str, Any] = field(default_factory=dict)
     contenders: dict[str, Any] = field(default_factory=dict)
     paper: dict[str, Any] = field(default_factory=dict)

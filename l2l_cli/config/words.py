@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from l2l_cli.config.groups import ALL, is_class, options
+from l2l_cli.config.groups import ALL, is_class, options, papers
+from l2l_cli.config.schema import SCALES
 from l2l_cli.core.errors import UsageError, did_you_mean
 
 START = """l2l meta-train trains a learner's slow weights, if it is told on which task:
@@ -15,7 +16,8 @@ START = """l2l meta-train trains a learner's slow weights, if it is told on whic
   l2l meta-train task=quadratic --dry-run   the minutes and memory it would take
 
 `l2l meta-train task --help` says what the tasks are, and `l2l meta-train
-learner --help` what the learners are."""
+learner --help` what the learners are.
+next: l2l meta-train task=quadratic"""
 """What ``l2l meta-train`` says where nothing is asked for."""
 
 
@@ -61,3 +63,28 @@ def run_and_overrides(words: Sequence[str], run: str | None) -> tuple[list[str],
 def _is_run(word: str) -> bool:
     """Return whether a word is the folder of a run, which may have a sign of an override in its name."""
     return (Path(word) / "run.json").is_file()
+
+
+def artefacts_and_overrides(
+    paper: str | None, words: Sequence[str], scale: str, config_dir: str | None
+) -> tuple[list[str], list[str]]:
+    """Return the artefacts of a paper and the overrides among words.
+
+    Raises:
+        UsageError: There is no such paper, artefact or scale.
+    """
+    known = papers(config_dir)
+    if paper is None:
+        raise UsageError(f"which paper? known are {', '.join(known)}; see `l2l reproduce --list`")
+    if paper not in known:
+        raise UsageError(f"there is no preset for {paper!r}{did_you_mean(paper, known)} (papers: {', '.join(known)})")
+    artefacts = [word for word in words if word in known[paper] or not is_override(word)]
+    for artefact in artefacts:
+        if artefact not in known[paper]:
+            raise UsageError(
+                f"{paper} has no artefact {artefact!r}{did_you_mean(artefact, known[paper])} "
+                f"(artefacts: {', '.join(known[paper])})"
+            )
+    if scale not in SCALES:
+        raise UsageError(f"there is no scale {scale!r}{did_you_mean(scale, SCALES)} (scales: {', '.join(SCALES)})")
+    return artefacts, [word for word in words if word not in artefacts]

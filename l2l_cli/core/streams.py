@@ -77,6 +77,18 @@ def lost_output() -> str:
     return "" if lost is None or isinstance(lost, BrokenPipeError) else str(lost.strerror)
 
 
+def stream_on(number: int) -> io.TextIOWrapper:
+    """Return a stream of lines on an open file's number that outlasts its reader; the number stays open with it."""
+    return io.TextIOWrapper(io.BufferedWriter(_Lasting(number, "wb", closefd=False)), "utf-8", line_buffering=True)
+
+
+def lost_in(stream: object, own: object) -> None:
+    """Let what a stream has lost count as lost by another one, if both are of this module."""
+    one, other = (getattr(getattr(each, "buffer", None), "raw", None) for each in (stream, own))
+    if isinstance(one, _Lasting) and isinstance(other, _Lasting):
+        other.lost = other.lost or one.lost
+
+
 def _lasting(stream: object, own: object, number: int) -> io.TextIOWrapper:
     if stream is not own or (stream is not None and not isinstance(stream, io.TextIOWrapper)):
         return stream  # type: ignore[return-value]

@@ -16,6 +16,7 @@ from l2l_cli.core.files import open_file, refuse_links
 from l2l_cli.core.ledger import date_of
 from l2l_cli.core.locks import try_lock
 from l2l_cli.core.plain_text import in_one_line
+from l2l_cli.core.voice import VOICE
 from l2l_cli.results.provenance import command_line
 
 PATIENCE = 5.0
@@ -65,7 +66,7 @@ class FolderLock:
             if time.monotonic() >= until:
                 raise UsageError(f"{self._folder} is being written by {self.owner()}; wait for it or stop it")
             if not told and time.monotonic() > until - patience + SILENCE:
-                print(f"waiting for {self.owner()}, which is writing {self._folder}", file=sys.stderr, flush=True)
+                VOICE.note(f"waiting for {self.owner()}, which is writing {self._folder}", sys.stderr)
                 told = True
             time.sleep(LOOK)
 

@@ -28,6 +28,12 @@ PAGE, JOURNAL, LOCK = "index.html", ".index.jsonl", ".index.lock"
 
 REPORT = "report.html"
 
+KILLED, ON_CLUSTER = "killed", "on the cluster"
+"""States of a run beside those of run.json."""
+
+PROGRESS = "progress"
+"""Folder, in that of a run, of what its pieces of work say of themselves."""
+
 ASIDE = "."
 """Beginning of the names of folders whose runs are not there to stay."""
 
@@ -51,7 +57,7 @@ class IndexEntry(NamedTuple):
         place: Its folder, relative to the page.
         command: What made it: a command, or a paper.
         name: Name of its folder.
-        state: One of running, interrupted, failed, done.
+        state: One of running, interrupted, killed, failed, done; see ``state_of``.
         date: When it said so.
         headline: What came of it, in one line.
         seconds: What it took on the wall.
@@ -119,6 +125,24 @@ def headline_of(facts: Entries) -> str:
     return f"best validation loss {best:.4g} after {facts.get('updates')} updates" if isinstance(best, float) else ""
 
 
+def state_of(run: Path, status: str) -> str:
+    """Return how a run stands by its status in run.json: one that says it is running, and is not, was killed.
+
+    Where its work was left to jobs of a cluster, they go on without it.
+    """
+    if status != "running" or FolderLock(run).is_held():
+        return status
+    return ON_CLUSTER if any((run / PROGRESS).glob("*.job")) else KILLED
+
+
+def redraw(run: Path) -> None:
+    """Draw the page above a run anew, as after the run is removed; nothing where there is no page."""
+    root = _journal(run)
+    if root is not None:
+        with suppress(OSError, L2LError), locked(root / LOCK):
+            _draw(root)
+
+
 def _draw(root: Path) -> None:
     """Draw the page of an output folder from its journal, and leave out of that what later lines have replaced."""
     from l2l_cli.results.page.templates import environment
@@ -162,9 +186,7 @@ def _entries(root: Path, known: dict[str, dict[str, Any]]) -> Iterator[IndexEntr
         folder = root / place
         if not folder.is_dir():
             continue
-        state = str(line.get("state"))
-        if state == "running" and not FolderLock(folder).is_held():
-            state = "interrupted"
+        state = state_of(folder, str(line.get("state")))
         has_report = state == "done" and (folder / REPORT).is_file()
         seconds = line.get("seconds")
         yield IndexEntry(

@@ -98,6 +98,15 @@ class MetricsFile:
         lines = printable(whole.decode(errors="replace")).split("\n")
         return [row for line in lines if (row := _row(line))]
 
+    def latest(self, most: int = 1 << 16) -> list[Metric]:
+        """Return the rows that are whole among the last bytes of the file, which may grow meanwhile."""
+        if not os.path.lexists(self.path):
+            return []
+        with open_file(self.path) as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - most))
+            lines = printable(file.read(most).rpartition(b"\n")[0].decode(errors="replace")).split("\n")
+        return [row for line in lines if (row := _row(line))]
+
     def read(self) -> pd.DataFrame:
         """Read all rows but a torn last one, which a killed run may leave behind.
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from l2l_cli.core.cores import usable_cores
+from l2l_cli.core.voice import line_of
 
 if sys.platform != "win32":
     import resource
@@ -18,8 +19,8 @@ UNIT = 1 if sys.platform == "darwin" else 1024
 
 
 def command_line() -> str:
-    """Return the command line as it was typed."""
-    return " ".join(["l2l", *sys.argv[1:]])
+    """Return the command line as it was typed, quoted where a shell needs that."""
+    return line_of(sys.argv[1:])
 
 
 def own_peak_memory() -> int:

@@ -23,6 +23,7 @@ from l2l_cli.core.files import TEMPORARY, atomic_write, open_file
 from l2l_cli.core.fingerprint import of_code
 from l2l_cli.core.nodes import Entries, Node
 from l2l_cli.core.plain_text import in_one_line, parsed_json
+from l2l_cli.core.voice import VOICE
 from l2l_cli.results.run import RESULTS
 
 if TYPE_CHECKING:
@@ -249,4 +250,4 @@ def _array(column: Column, rows: int) -> pa.Array:
 
 
 def _say(text: str) -> None:
-    print(f"store: {text}", file=sys.stderr)
+    VOICE.note(f"store: {text}", sys.stderr)

@@ -21,10 +21,14 @@ from l2l_cli.core.files import atomic_write
 from l2l_cli.core.nodes import Entries
 from l2l_cli.core.plain_text import in_one_line, parsed_json, read_text
 from l2l_cli.core.printable import printable
+from l2l_cli.results.index import ON_CLUSTER
 from l2l_cli.results.terminal import FoldingTable
 
 NOT_BEGUN, RUNNING, DONE, REUSED, FAILED = "not begun", "running", "done", "reused", "failed"
-INTERRUPTED, LOST, SENT = "interrupted", "lost", "on the cluster"
+INTERRUPTED, LOST, SENT = "interrupted", "lost", ON_CLUSTER
+
+AT_WORK, STARTER = ".at-work-", "sweep"
+"""Beginning of the name of the folder of a sweep's locks, and the file in it that its own process locks."""
 
 LONGEST = 2000
 """Characters of what is said of a job, but for one that shows lines of the program."""

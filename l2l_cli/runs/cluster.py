@@ -18,6 +18,7 @@ from l2l_cli.core.files import atomic_write, open_file
 from l2l_cli.core.locks import try_lock
 from l2l_cli.core.plain_text import read_text
 from l2l_cli.core.stop import STOP
+from l2l_cli.results.index import PROGRESS
 from l2l_cli.runs.pieces import Carrying
 from l2l_cli.runs.progress_files import ProgressFile, stands_of
 
@@ -153,6 +154,26 @@ def _standing(carrying: Carrying, folder: Path, hardware: Hardware) -> PieceStat
     return (
         PieceState(name, "waiting", f"job {job}") if state is None else PieceState(name, "lost", f"job {job} {state}")
     )
+
+
+def standings_of(folder: Path) -> dict[Path, PieceState]:
+    """Return where the pieces stand that were submitted from a folder, by its files alone: nobody is asked.
+
+    What was not begun counts as waiting, also where its job is gone, and what was begun and is not held is "lost".
+    """
+    found = {}
+    for job in sorted((folder / PROGRESS).glob("*.job")):
+        path = job.with_suffix(".json")
+        stand = stands_of({"": path}).get("")
+        if stand is None or stand.state in ("waiting", "done", "failed"):
+            found[path] = PieceState(stand.name if stand else path.stem, "waiting", f"job {read_text(job)}")
+            if stand is not None:
+                found[path] = PieceState(stand.name, stand.state, stand.note or found[path].note)
+            continue
+        share = f"{stand.done / stand.total:.0%}, " if stand.total else ""
+        held = _is_locked(_lock_of(path))
+        found[path] = PieceState(stand.name, "running" if held else "lost", f"{share}{stand.note}")
+    return found
 
 
 def _state_of(job: str, folder: Path, hardware: Hardware) -> str | None:

@@ -16,6 +16,7 @@ from l2l_cli.config.own_task import OWN_TASK, changes_of_task, offer, task_was_c
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.nodes import Entries, Node
+from l2l_cli.core.voice import VOICE
 from l2l_cli.results.run import CONFIG, RUN, RunFolder, identity
 from l2l_cli.runs.sources import SOURCES, as_sources, changes_of, said, sources_of, with_sources
 
@@ -32,7 +33,7 @@ def claim(settings: Settings) -> RunFolder:
         whole = config  # as it was when it was made
     folder = RunFolder.claim(_root(settings), settings.run_name, whole, settings.overrides)
     for path, before in earlier[-1:]:
-        print(f"{said(changes_of(before, sources), path)}; this one is trained anew, in {folder.path}")
+        VOICE.note(f"{said(changes_of(before, sources), path)}; this one is trained anew, in {folder.path}")
     return folder
 
 
@@ -94,7 +95,9 @@ def _find(settings: Settings, config: Node, sources: Node) -> RunFolder | None:
         return found
     old = RunFolder.find(root, name, config)
     if old and not _read_by(old):
-        print(f"{old.path} does not say of which code and data it was made; it is taken for one of the present ones")
+        VOICE.note(
+            f"{old.path} does not say of which code and data it was made; it is taken for one of the present ones"
+        )
         old.note(**{SOURCES: sources})
     return old if old and _read_by(old) == sources else None
 

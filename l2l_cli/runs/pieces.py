@@ -10,6 +10,7 @@ from pathlib import Path
 from l2l_cli.core.errors import L2LError
 from l2l_cli.core.failures import failure_of
 from l2l_cli.parallel.pool import Assignment, carry_out
+from l2l_cli.results.index import PROGRESS
 from l2l_cli.results.run import identity
 from l2l_cli.runs.progress import Relay, Reporter
 from l2l_cli.runs.progress_files import ProgressFile, stands_of
@@ -42,7 +43,7 @@ class Carrying:
     @classmethod
     def of(cls, piece: Piece, folder: Path) -> Carrying:
         """Return what carries out a piece of the command whose folder this is."""
-        return cls(piece, folder / "progress" / f"{identity({'piece': piece.key})}.json")
+        return cls(piece, folder / PROGRESS / f"{identity({'piece': piece.key})}.json")
 
     def __call__(self) -> None:
         """Carry the piece out."""

@@ -23,6 +23,7 @@ from l2l_cli.meta.training import Training
 from l2l_cli.results.provenance import peak_memory
 from l2l_cli.runs.building import prepare
 from l2l_cli.runs.folders import planned_folder
+from l2l_cli.runs.logging import logger_of
 from l2l_cli.runs.making import training_of
 from l2l_cli.runs.progress import duration
 
@@ -54,6 +55,7 @@ def planned(settings: Settings, builder: Builder = build) -> list[tuple[str, str
     """
     prepare(settings.hardware)
     training = training_of(settings, builder)
+    logger_of(settings)
     check_task(training.learner.task)
     check_learner(training.learner, differentiated=False)
     folder, status = planned_folder(settings)

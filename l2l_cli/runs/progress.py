@@ -1,10 +1,11 @@
-"""Progress of long work: a bar on a terminal, a line every 20 seconds elsewhere, and what is expected of it."""
+"""Progress of long work: a bar on a terminal, a line every 20 seconds elsewhere, events for programs."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
@@ -13,12 +14,13 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Column
 
 from l2l_cli.core.printable import printable
+from l2l_cli.core.voice import EVERY, VOICE
 
 Relay = Callable[[float, str], None]
 """Function that is told of work that is done, or, by a negative number, of work that falls away, with a note."""
 
-EVERY = 20.0
-"""Seconds between two lines where the output is not a terminal."""
+OFTEN = 1.0
+"""Seconds between two events of one work."""
 
 WIDE = 100
 """Columns of a terminal that has room for a bar."""
@@ -54,10 +56,14 @@ class Reporter:
         self._bar: Progress | None = None
         self._task = TaskID(0)
         self._said = time.monotonic()
+        self._note = ""
+        self._open = ExitStack()
 
     def __enter__(self) -> Self:
         """Show the bar."""
-        if self._console.is_terminal and self._relay is None:
+        if self._relay is None:
+            self._open.enter_context(VOICE.at_work(self._sign))
+        if self._console.is_terminal and self._relay is None and not VOICE.quiet and not VOICE.has_events:
             # What counts comes first: a narrow terminal cuts the rest, and has no room for the bar itself.
             bar = [BarColumn(20)] if self._console.width >= WIDE else []
             title = TextColumn(
@@ -76,6 +82,7 @@ class Reporter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop the bar."""
+        self._open.close()
         if self._bar is not None:
             self._bar.stop()
 
@@ -88,12 +95,40 @@ class Reporter:
                 self._relay(self._unsaid, note)
                 self._said, self._unsaid = time.monotonic(), 0
             return
-        text = " · ".join(part for part in (self._count(), self._left(time.monotonic()), note) if part)
+        self._note = note
+        left = self._left(time.monotonic())
+        if VOICE.has_events:
+            if time.monotonic() - self._said > OFTEN or self._done >= self._total:
+                self._said = time.monotonic()
+                self._tell()
+            return
+        text = " · ".join(part for part in (self._count(), left, note) if part)
         if self._bar is not None:
+            VOICE.heard()
             self._bar.update(self._task, total=self._total, completed=self._done, note=text)
         elif time.monotonic() - self._said > EVERY:
             self._said = time.monotonic()
             self.say(f"{self._title}: {text}")
+
+    def _tell(self) -> None:
+        """Tell a program how far it is."""
+        counted = {"done": self._done, "total": self._total, "unit": self._unit or "expected seconds"}
+        VOICE.event("progress", work=self._title, **counted, left_seconds=self._seconds_left(), note=self._note)
+
+    def _seconds_left(self) -> float | None:
+        """Return the seconds left by the rate so far; None where that is not known."""
+        if self._measured is None or self._done <= self._measured[1] or self._done > self._total:
+            return None
+        since, steps = time.monotonic() - self._measured[0], self._done - self._measured[1]
+        return round((self._total - self._done) * since / steps, 1)
+
+    def _sign(self, silent: float) -> None:
+        """Give a sign of life during a step that takes long."""
+        if VOICE.has_events:
+            self._tell()
+        elif self._bar is None:
+            parts = [self._count(), self._note, f"this step has taken {silent:.0f} s so far"]
+            self.say(f"{self._title}: {' · '.join(filter(None, parts))}")
 
     def drop(self, steps: float) -> None:
         """Take out steps that need not be made, as of what is found done; they are no measure of the rate."""
@@ -122,8 +157,13 @@ class Reporter:
         return f"{left} · {rate}" if rate else left
 
     def say(self, text: str) -> None:
-        """Print a line."""
-        if self._relay is None:
+        """Print a line, or tell a program of it."""
+        if self._relay is not None:
+            return
+        VOICE.heard()
+        if VOICE.has_events:
+            VOICE.event("note", work=self._title, text=printable(text))
+        elif not VOICE.quiet:
             self._console.print(printable(text), highlight=False, soft_wrap=True, markup=False)
 
 

@@ -50,7 +50,7 @@ def test_every_run_is_on_the_page_with_its_state_and_what_came_of_it(tmp_path):
     assert text.index(compared.path.name) < text.index(trained.path.name)  # reports first
 
 
-def test_a_killed_run_is_interrupted_and_a_deleted_one_gone(tmp_path):
+def test_a_killed_run_is_said_to_be_and_a_deleted_one_gone(tmp_path):
     killed = claimed(tmp_path, "killed")
     killed.begin()  # nobody has its lock
     deleted = finished(tmp_path, "deleted")
@@ -60,7 +60,7 @@ def test_a_killed_run_is_interrupted_and_a_deleted_one_gone(tmp_path):
     deleted.path.rmdir()
     finished(tmp_path, "last")
     text = page(tmp_path)
-    assert "interrupted" in text
+    assert 'data-verdict="killed"' in text
     assert "deleted-" not in text
 
 

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from l2l_cli.runs.progress import EVERY, ExpectedWork, Reporter
+from l2l_cli.core.voice import EVERY
+from l2l_cli.runs.progress import ExpectedWork, Reporter
 from l2l_cli.runs.progress_files import ProgressFile, stands_of
 
 

@@ -1,0 +1,187 @@
+"""What a command says beside its results: notes, events for programs, signs of life, and what to do next."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shlex
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
+from typing import TextIO
+
+from l2l_cli.core.failures import failure_of
+from l2l_cli.core.printable import printable
+from l2l_cli.core.streams import lost_in, stream_on
+
+EVERY = 20.0
+"""Seconds after which a command that has said nothing gives a sign of life."""
+
+BEAT = 0.5
+"""Seconds between two looks whether it has."""
+
+Sign = Callable[[float], None]
+"""Function that gives a sign of life, given the seconds for which nothing was said."""
+
+
+class Voice:
+    """The voice of this process: as usual, quiet, or in events, one JSON object a line on standard output.
+
+    Where events are asked for, words for people go to standard error, those of other processes that this one starts,
+    too.
+    """
+
+    def __init__(self) -> None:
+        self.quiet = False
+        self._events: TextIO | None = None
+        self._next: list[str] = []
+        self._said = time.monotonic()
+        self._signs: list[Sign] = []
+
+    @property
+    def has_events(self) -> bool:
+        """Whether a program listens."""
+        return self._events is not None
+
+    def note(self, text: str, to: TextIO | None = None) -> None:
+        """Print a line that is neither a result nor an error, by default to standard output."""
+        self.heard()
+        if not self.quiet:
+            print(text, file=to or sys.stdout, flush=True)
+
+    def event(self, name: str, **entries: object) -> None:
+        """Tell a program of something, if one listens."""
+        if self._events is not None:
+            self.heard()
+            line = json.dumps(_plain({"event": name, **entries}), default=str, ensure_ascii=False)
+            print(printable(line), file=self._events, flush=True)
+
+    def heard(self) -> None:
+        """Note that something was said."""
+        self._said = time.monotonic()
+
+    def suggest(self, *words: str) -> None:
+        """Say at the end which command goes on from here, given its words."""
+        self._next = list(words)
+
+    @contextmanager
+    def at_work(self, sign: Sign) -> Iterator[None]:
+        """Let a piece of work give the signs of life while it goes on."""
+        self._signs.append(sign)
+        self.heard()
+        try:
+            yield
+        finally:
+            self._signs.remove(sign)
+
+    @contextmanager
+    def speaking(self, command: str, quiet: bool = False, as_json: bool = False) -> Iterator[None]:
+        """Speak in one manner for a command, from its beginning to the line that says what to do next.
+
+        Args:
+            command: Name of the command.
+            quiet: Whether to say errors and results alone.
+            as_json: Whether a program listens.
+        """
+        before, self.quiet, self._next = self.quiet, quiet, []
+        over, began = threading.Event(), time.monotonic()
+        self.heard()
+        thread = threading.Thread(target=self._live, args=(over, command, began), daemon=True)
+        with self._listened_to() if as_json else _as_ever():
+            self.event("began", command=command, line=line_of(sys.argv[1:]))
+            thread.start()
+            try:
+                yield
+                self._say_next(sys.stdout)
+            except KeyboardInterrupt:
+                self.event("interrupted")
+                self.suggest(*sys.argv[1:])
+                self._interrupted()
+                raise
+            except Exception as error:
+                failure = failure_of(error)
+                self.event("failed", message=str(failure), exit_code=failure.exit_code)
+                raise
+            finally:
+                over.set()
+                thread.join()
+                self.quiet = before
+
+    def _interrupted(self) -> None:
+        print("interrupted; the same command continues from the last checkpoint", file=sys.stderr)
+        self._say_next(sys.stderr)
+
+    def _say_next(self, to: TextIO) -> None:
+        """Say which command goes on from here, where one is known."""
+        if self._next and self.has_events:
+            self.event("next", line=line_of(self._next))
+        elif self._next and not self.quiet:
+            print(f"next: {line_of(self._next)}", file=to)
+
+    @contextmanager
+    def _listened_to(self) -> Iterator[None]:
+        """Keep standard output for events, and let all words go to standard error."""
+        own = sys.stdout
+        own.flush()
+        number = os.dup(1) if _number_of(own) == 1 else None  # none where whoever has called us captures it
+        self._events = own if number is None else stream_on(number)
+        try:
+            if number is not None:
+                os.dup2(2, 1)  # also for processes that this one starts
+            with redirect_stdout(sys.stderr):
+                yield
+        finally:
+            if number is not None:
+                lost_in(self._events, own)
+                os.dup2(number, 1)
+                os.close(number)
+            self._events = None
+
+    def _live(self, over: threading.Event, command: str, began: float) -> None:
+        """Give signs of life until it is over."""
+        while not over.wait(BEAT):
+            silent = time.monotonic() - self._said
+            if silent < EVERY or self.quiet:
+                continue
+            self.heard()
+            if self._signs:
+                self._signs[-1](silent)
+            elif self.has_events:
+                self.event("progress", work=command, seconds=round(time.monotonic() - began, 1))
+            else:
+                print(f"{command}: at work for {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _as_ever() -> Iterator[None]:
+    yield
+
+
+def _plain(value: object) -> object:
+    """Return a value as JSON may hold it: what is no finite number is null."""
+    match value:
+        case float() if not math.isfinite(value):
+            return None
+        case dict():
+            return {key: _plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [*map(_plain, value)]
+    return value
+
+
+def _number_of(stream: TextIO) -> int | None:
+    with suppress(OSError, ValueError):
+        return stream.fileno()
+    return None
+
+
+def line_of(words: Sequence[str]) -> str:
+    """Return a command of this program as it is typed, its words quoted where a shell needs that."""
+    return shlex.join(["l2l", *words])
+
+
+VOICE = Voice()
+"""The voice of this process."""

@@ -1,0 +1,41 @@
+"""The command ``l2l runs``: its words and flags; nothing heavy is loaded before it runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from l2l_cli.completion import complete_listed
+from l2l_cli.core.errors import UsageError
+
+
+def runs(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[FOLDER|KEY=VALUE|NAME]...",
+            help="Folders of runs or with runs in them (default: outputs), values that the runs must have, as "
+            "status=failed or task=b14, and parts of their names.",
+            autocompletion=complete_listed,
+        ),
+    ] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the runs that are named, after asking.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove without asking.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Follow runs, sweeps and jobs of a cluster until none goes on.")
+    ] = False,
+    all_: Annotated[bool, typer.Option("--all", "-a", help="List all of them, not the newest alone.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    open_: Annotated[bool, typer.Option("--open", help="Open the report of the one that is named.")] = False,
+) -> None:
+    """List runs and reports, newest first; show the one that is named wholly, follow or remove some.
+
+    As in `l2l runs`, `l2l runs task=b14 status=failed`, `l2l runs outputs/meta-train/RUN` or `l2l runs --remove RUN`.
+    """
+    if (remove and watch) or (yes and not remove):
+        raise UsageError("--yes goes with --remove, and --watch without it")
+    from l2l_cli.commands import runs as command
+
+    asked = tuple(filter(None, words or ()))  # a shell leaves an empty one of an unset variable
+    raise typer.Exit(command.run(command.RunsRequest(asked, remove, yes, watch, all_, json_, open_)))

@@ -1,0 +1,83 @@
+"""The removal of runs: their own files alone, while nobody writes them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from l2l_cli.core.errors import UsageError
+from l2l_cli.core.files import TEMPORARY
+from l2l_cli.results import index
+from l2l_cli.results.folder_lock import LOCK
+from l2l_cli.results.listing import ListedRun
+from l2l_cli.results.run import CONFIG, OVERRIDES, RUN, RunFolder
+
+OWN = re.compile(
+    r"(?:checkpoint(?:\.previous)?|weights)\.safetensors|(?:metrics|grid|results)\.csv|metrics\.jsonl|"
+    r"(?:report|sources)\.(?:md|html)|events\.out\.tfevents\..*|"
+    rf"{re.escape(CONFIG)}|{re.escape(OVERRIDES)}|\..*{re.escape(TEMPORARY)}"
+)
+"""Names of the files that a run writes in its folder, beside ``RUN`` and its lock, which go last."""
+
+OWN_FOLDERS = ("figures", "rows", "progress", "cluster")
+
+
+def refuse_what_is_written(runs: Iterable[ListedRun]) -> None:
+    """See that nobody writes some runs, and that each is what it looks like.
+
+    Raises:
+        UsageError: A process, or a job of a cluster, is writing one; or its folder or a part of it is a link; or its
+            run.json is of no run.
+    """
+    for run in runs:
+        if run.state == "running":
+            raise UsageError(
+                f"{run.path} is being written by {RunFolder(run.path).owner()}; stop it first, nothing is removed"
+            )
+        if run.state == index.ON_CLUSTER:
+            raise UsageError(
+                f"jobs of a cluster are at {run.path}, or wait to be; cancel them and delete "
+                f"{run.path / index.PROGRESS}, nothing is removed"
+            )
+        if run.path.is_symlink():
+            raise UsageError(f"{run.path} is a link, which is not followed; remove what it leads to by its own name")
+        if "versions" not in run.facts and not (run.path / CONFIG).is_file():
+            why = run.message or f"it has no {CONFIG}"
+            raise UsageError(f"{run.path} is no run of l2l: {why}; nothing is removed")
+
+
+def remove(runs: Sequence[ListedRun]) -> list[Path]:
+    """Remove runs, and return what lies in their folders that is not theirs, which stays.
+
+    Raises:
+        UsageError: See ``refuse_what_is_written``; nothing is removed then.
+        OSError: A file cannot be removed.
+    """
+    refuse_what_is_written(runs)
+    with ExitStack() as held:
+        for run in runs:  # all of them, before the first file is gone
+            held.enter_context(RunFolder(run.path).lock(patience=0.0))
+        left = [path for run in runs for path in _remove(run.path)]
+    for run in runs:
+        index.redraw(run.path)
+    return left
+
+
+def _remove(folder: Path) -> list[Path]:
+    """Remove a run's files, those last that make its folder a run, and the folder if nothing else is in it."""
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and not path.is_symlink():
+            if path.name in OWN_FOLDERS:
+                shutil.rmtree(path)
+        elif OWN.fullmatch(path.name):
+            path.unlink()
+    for name in (RUN, LOCK, f"{LOCK}.held"):
+        (folder / name).unlink(missing_ok=True)
+    left = sorted(folder.iterdir())
+    if not left:
+        os.rmdir(folder)
+    return left
