@@ -8,7 +8,7 @@ from l2l_cli.config.schema import ReproduceRequest
 from l2l_cli.papers.base import Findings, Paper
 from l2l_cli.papers.experiments import Experiment
 from l2l_cli.papers.headline import Headline
-from l2l_cli.results.content import Claim, Figure, Lead, tally
+from l2l_cli.results.content import FAILS, HOLDS, Claim, Figure, Lead, tally
 from l2l_cli.results.tables import counted_verdicts
 from l2l_cli.results.verdicts import BETTER, DIFFERS, NOT_RUN, OPEN, REPRODUCED, WORSE, Result
 
@@ -26,7 +26,7 @@ WORDS = {
     BETTER: "better than published",
     WORSE: "worse",
     DIFFERS: "different",
-    OPEN: "open",
+    OPEN: "open (the interval does not decide)",
 }
 """What the answer calls a verdict."""
 
@@ -45,8 +45,9 @@ def lead_of(
     if request.scale == SMOKE:
         answer = ["This run shows that everything works; it is too small to answer.", _size(request, asked, minutes)]
     else:
-        answer = [_numbers(results), _distance(headline, results), _claims(claims), _failures(claims, results)]
-        answer = [sentence for sentence in answer if sentence] + [_size(request, asked, minutes)]
+        said = [_decision(headline, claims), _numbers(results), _distance(headline, results)]
+        said += [f"{_claims(claims)}{_failures(claims, results)}", _size(request, asked, minutes)]
+        answer = [sentence for sentence in said if sentence]
     table = headline.table(results)
     if table is not None and request.scale == SMOKE:
         table = table.drop(columns="verdict", errors="ignore")
@@ -75,6 +76,15 @@ def _figure(headline: Headline, findings: Sequence[Findings]) -> Figure | None:
     return next(iter([*named, *figures]), None)
 
 
+def _decision(headline: Headline, claims: Sequence[Claim]) -> str:
+    """Answer the question by the claim that decides it, where it was judged."""
+    for claim in claims:
+        if headline.decided_by and claim.text.startswith(headline.decided_by) and claim.evidence:
+            word, verdict = {True: ("Yes", HOLDS), False: ("No", FAILS), None: ("Open", "is not decided")}[claim.holds]
+            return f"**{word}**: “{claim.text}” {verdict}{f' ({claim.number})' if claim.number else ''}."
+    return ""
+
+
 def _numbers(results: Sequence[Result]) -> str:
     """Say what the published numbers came to, those that were run."""
     counts = counted_verdicts(results)
@@ -93,7 +103,7 @@ def _distance(headline: Headline, results: Sequence[Result]) -> str:
     ratios = sorted(one.ratio_to_limit for one in lines.values() if one.ratio_to_limit is not None)
     if ratios:
         span = f"{ratios[0]:.2f}" if len(ratios) == 1 else f"{ratios[0]:.2f} to {ratios[-1]:.2f}"
-        return f"Ours is {span} times the limit, the best that is possible."
+        return f"In the table ours is {span} times the limit, the best that is possible."
     ahead, compared = headline.ahead_of_rivals(results)
     if compared:
         return f"The {headline.who} has a lower mean than the best tuned rival on {ahead} of {compared} lines."
@@ -104,7 +114,7 @@ def _claims(claims: Sequence[Claim]) -> str:
     counts = tally(claim.verdict for claim in claims)
     known = [f"{count} {word}" for word, count in counts.items() if count]
     total = sum(counts.values())
-    return f"Of {total} claim{'s' if total > 1 else ''} judged: {', '.join(known)}." if total else ""
+    return f"Of {total} claim{'s' if total > 1 else ''}, {', '.join(known)}" if total else ""
 
 
 def _failures(claims: Sequence[Claim], results: Sequence[Result]) -> str:
@@ -116,11 +126,11 @@ def _failures(claims: Sequence[Claim], results: Sequence[Result]) -> str:
     parts += [f"{more} more claim{'s' if more > 1 else ''}"] if more else []
     worse = [one.row for one in results if one.counts and one.verdict == WORSE]
     parts += [f"worse than published: {', '.join(dict.fromkeys(worse[: NAMED + 1]))}"] if worse else []
-    return f"What fails: {'; '.join(parts)}." if parts else ""
+    return f"; what fails: {'; '.join(parts)}." if parts else "." if claims else ""
 
 
 def _size(request: ReproduceRequest, asked: Sequence[Experiment], minutes: float) -> str:
     seeds = sorted({len(jobs) for one in asked for jobs in one.jobs.values()})
     span = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     spent = f"{minutes:.1f}" if minutes < 100 else f"{minutes:.0f}"
-    return f"Scale {request.scale}: {span} seed{'s' if seeds[-1] > 1 else ''} a row, {spent} CPU-minutes."
+    return f"Scale *{request.scale}*: {span} seed{'s' if seeds[-1] > 1 else ''} a row, {spent} CPU-minutes in all."

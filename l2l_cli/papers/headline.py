@@ -27,6 +27,7 @@ class Headline:
         who: Contender that the lines are of; needed for ``rivals``.
         beside: Metric of the line's row by further column.
         about: What must be known of the numbers, in one short sentence.
+        decided_by: Beginning of the claim that answers the question; empty if none does.
     """
 
     question: str
@@ -37,6 +38,7 @@ class Headline:
     who: str = ""
     beside: Mapping[str, str] = field(default_factory=dict)
     about: str = ""
+    decided_by: str = ""
 
     def results(self, results: Sequence[Result]) -> dict[str, Result]:
         """Return the result of every line that was run."""
@@ -75,6 +77,7 @@ class Headline:
             self.head: name,
             "paper": plain_number(result.paper),
             "ours [95 %]": _with_ends(result),
+            "ours ÷ paper": f"{result.ours / result.paper:.2f}" if result.ours and result.paper else "–",
             "best tuned rival": f"{plain_number(rivals[best].ours)} ({best})" if best else "–",
             "limit": plain_number(result.limit),
             "ours ÷ limit": "–" if result.ratio_to_limit is None else f"{result.ratio_to_limit:.2f}",

@@ -30,5 +30,7 @@ HEADLINE = Headline(
         "quadratic, 1000": ("table2", "quadratic-1000", "test_mse"),
     },
     figure="table2",
-    about="Squared error averaged over all steps, by the modern recipe; limit: a learner that knows the prior (Bayes).",
+    about="Squared error averaged over all steps, by a modern LSTM; the figure has the paper's own, too.  "
+    "The limit is a Bayes learner that knows the family; the printed 0.0008 lies below it, where no learner can be.",
+    decided_by="The LSTM 6/6(1) learns",
 )

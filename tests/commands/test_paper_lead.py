@@ -1,0 +1,57 @@
+"""The first screen of a report: an answer, the numbers, what fails, and what it has cost."""
+
+from __future__ import annotations
+
+import pytest
+
+from l2l_cli.commands.paper_lead import lead_of
+from l2l_cli.config.schema import ReproduceRequest
+from l2l_cli.papers.base import Findings, Paper
+from l2l_cli.papers.experiments import experiments
+from l2l_cli.papers.headline import Headline
+from l2l_cli.results.content import Claim, Section
+from l2l_cli.results.verdicts import summarise
+
+REQUEST = ReproduceRequest("hochreiter2001", artefacts=("drift",), scale="short")
+
+
+class MadeUp(Paper):
+    title = citation = "Made up"
+    headline = Headline("Does it win?", "error", {"base": ("a", "x", "mse")}, "", decided_by="It wins")
+
+    def measure(self, subject):
+        yield from ()
+
+
+def lead(holds, number="1 < 2", paper=0.2):
+    result = summarise(("a", "x", "mse"), [0.1, 0.11, 0.12], paper, 0.05)
+    claims = [Claim("It wins by far", holds, "one seed", number), Claim("It lasts", False, "no")]
+    found = [Findings([result], [Section("a", claims=claims)])]
+    return lead_of(MadeUp(), REQUEST, experiments(REQUEST), found, 12.0)
+
+
+@pytest.mark.parametrize(
+    ("holds", "said"),
+    [
+        (True, "**Yes**: “It wins by far” holds (1 < 2)."),
+        (False, "**No**: “It wins by far” fails (1 < 2)."),
+        (None, "**Open**: “It wins by far” is not decided (1 < 2)."),
+    ],
+)
+def test_the_deciding_claim_answers_the_question(holds, said):
+    assert lead(holds).answer[0] == said
+
+
+def test_the_answer_counts_numbers_and_claims_and_names_what_fails():
+    answer = lead(True).answer
+    assert len(answer) == 5
+    assert answer[1] == "Of 1 published number: 1 better than published."
+    assert answer[2] == "In the table ours is 2.20 times the limit, the best that is possible."
+    assert answer[3] == "Of 2 claims, 1 hold, 1 fail; what fails: “It lasts”."
+    assert answer[4].endswith("12.0 CPU-minutes in all.")
+
+
+def test_the_table_has_ours_as_a_multiple_of_the_papers_number():
+    (row,) = lead(True).table.to_dict("records")
+    assert (row["ours ÷ paper"], row["ours ÷ limit"]) == ("0.55", "2.20")
+    assert "ours ÷ paper" not in lead(True, paper=None).table
