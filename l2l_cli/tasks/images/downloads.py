@@ -14,6 +14,7 @@ from typing import IO
 from urllib.error import HTTPError
 
 from l2l_cli.core.errors import L2LError
+from l2l_cli.core.voice import VOICE
 
 PIECE = 1 << 16
 """Bytes that are read at once."""
@@ -107,20 +108,21 @@ class _Counter:
         self._name, self._total, self._terminal = name, total, sys.stderr.isatty()
         self._said = time.monotonic()
         whole = f", {total / 1e6:.1f} MB" if total is not None else ""
-        print(f"downloading {name} from {address.split('/')[2]}{whole}", file=sys.stderr, flush=True)
+        VOICE.note(f"downloading {name} from {address.split('/')[2]}{whole}", sys.stderr)
 
     def tell(self, done: int) -> None:
         """Say how much is there, now and then."""
-        if time.monotonic() - self._said < (OFTEN if self._terminal else SELDOM):
+        if VOICE.quiet or time.monotonic() - self._said < (OFTEN if self._terminal else SELDOM):
             return
         self._said = time.monotonic()
+        VOICE.heard()
         share = f" of {self._total / 1e6:.1f} MB, {done / self._total:.0%}" if self._total else " MB"
         line = f"{self._name}: {done / 1e6:.1f}{share}"
         print(f"\r{line}" if self._terminal else line, end="" if self._terminal else "\n", file=sys.stderr, flush=True)
 
     def end(self) -> None:
         """End the line."""
-        if self._terminal:
+        if self._terminal and not VOICE.quiet:
             print(file=sys.stderr)
 
 
