@@ -132,16 +132,25 @@ def meta_train(
         bool, typer.Option("--dry-run", help="Build and check everything, and say what it would take; train nothing.")
     ] = False,
     force: Force = False,
+    export: Annotated[
+        str | None,
+        typer.Option(help="Write the finished run to this one file, as in rule.safetensors, that later versions read."),
+    ] = None,
+    licence: Annotated[str | None, typer.Option(help="Licence of the weights in it, as in CC0-1.0.")] = None,
 ) -> None:
     """Meta-train a learner on a task, as in `l2l meta-train task=quadratic`."""
-    if not (overrides or multirun or resume or cfg or info or config_dir or trust or dry_run or force):
+    if not (overrides or multirun or resume or cfg or info or config_dir or trust or dry_run or force or export):
         print(START)
         raise typer.Exit(UsageError.exit_code)
     if dry_run and (multirun or resume or cfg or info):
         raise UsageError("--dry-run plans one new training; drop -m, --resume, --cfg and --info")
     if resume and force:
         raise UsageError("--resume goes on with a run, and --force begins it again; give one of them")
-    flags = {"resume": resume, "trust": trust or [], "dry_run": dry_run}
+    if export and (multirun or dry_run or cfg or info):
+        raise UsageError("--export writes one finished run; drop -m, --dry-run, --cfg and --info")
+    if licence and not export:
+        raise UsageError("--licence is that of an exported file; name the file by --export")
+    flags = {"resume": resume, "trust": trust or [], "dry_run": dry_run, "export": export, "licence": licence}
     _launch("meta-train", overrides, config_dir, multirun, cfg, info, force, **flags)
 
 

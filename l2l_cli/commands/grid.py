@@ -25,6 +25,7 @@ from l2l_cli.evaluation.curves import rows_of
 from l2l_cli.results import report
 from l2l_cli.results.content import Lead, Report, Section, code
 from l2l_cli.results.ending import ending
+from l2l_cli.results.exported import FinishedRun
 from l2l_cli.results.facts import TRAINED
 from l2l_cli.results.metrics import MetricsFile
 from l2l_cli.results.provenance import command_line
@@ -75,7 +76,7 @@ class Grid(NamedTuple):
     """
 
     settings: Settings
-    parent: RunFolder
+    parent: FinishedRun
     lines: list[Line]
 
     @property
@@ -85,7 +86,7 @@ class Grid(NamedTuple):
 
 
 def plan(
-    settings: Settings, parent: RunFolder, saved: Settings, task_builder: Builder, builder: Builder, store: Store
+    settings: Settings, parent: FinishedRun, saved: Settings, task_builder: Builder, builder: Builder, store: Store
 ) -> Grid:
     """Build a grid for a finished run, whose settings are ``saved``.
 
@@ -225,7 +226,7 @@ def _within(interval: Interval) -> str:
     return f"{number(interval.value)} ({number(interval.low)} … {number(interval.high)})"
 
 
-def _report(folder: RunFolder, settings: Settings, parent: RunFolder, comparisons: Sequence[Comparison]) -> None:
+def _report(folder: RunFolder, settings: Settings, parent: FinishedRun, comparisons: Sequence[Comparison]) -> None:
     cells = [cell for one in comparisons for cell in (one.run, *one.rivals)]
     atomic_write(folder.path / "grid.csv", pd.DataFrame([cell.row() for cell in cells]).to_csv(index=False))
     facts, plan, run = parent.facts(TRAINED), settings.evaluation, comparisons[0].run

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from l2l_cli.config.groups import ALL, is_class, options
 from l2l_cli.core.errors import UsageError, did_you_mean
+from l2l_cli.results.exported import SUFFIX, is_exported
 
 START = """l2l meta-train trains a learner's slow weights, if it is told on which task:
 
@@ -29,12 +30,14 @@ def contenders_and_overrides(words: Sequence[str], config_dir: str | None) -> tu
     overrides = [word for word in words if is_override(word) and not _is_run(word)]
     rest = [word for word in words if word not in overrides]
     for word in rest:
-        if word not in known and not Path(word).is_dir() and not is_class(word):
+        if word.endswith(SUFFIX) and not _is_there(word):
+            raise UsageError(f"there is no file {word} that a run was exported to")
+        if word not in known and not _is_there(word) and not is_class(word):
             raise UsageError(
                 f"{word!r} is neither a learner nor a run folder{did_you_mean(word, known)} "
                 f"(learners: {', '.join(known)})"
             )
-    learners = [word for word in rest if word in known or (is_class(word) and not Path(word).is_dir())]
+    learners = [word for word in rest if word in known or (is_class(word) and not _is_there(word))]
     return overrides, learners, [word for word in rest if word not in learners]
 
 
@@ -59,5 +62,9 @@ def run_and_overrides(words: Sequence[str], run: str | None) -> tuple[list[str],
 
 
 def _is_run(word: str) -> bool:
-    """Return whether a word is the folder of a run, which may have a sign of an override in its name."""
-    return (Path(word) / "run.json").is_file()
+    """Return whether a word is a run's folder or file, which may have a sign of an override in its name."""
+    return (Path(word) / "run.json").is_file() or is_exported(Path(word))
+
+
+def _is_there(word: str) -> bool:
+    return Path(word).is_dir() or is_exported(Path(word))

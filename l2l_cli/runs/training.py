@@ -32,10 +32,10 @@ from l2l_cli.parallel.ranks import Ranks
 from l2l_cli.results.ending import ending, failed
 from l2l_cli.results.folder_lock import PATIENCE
 from l2l_cli.results.metrics import Metric, MetricsFile
-from l2l_cli.results.run import RunFolder
+from l2l_cli.results.run import WEIGHTS, RunFolder
 from l2l_cli.runs.building import build_learner, build_task, prepare, run_facts
 from l2l_cli.runs.closing import closed
-from l2l_cli.runs.folders import WEIGHTS, claim, is_done
+from l2l_cli.runs.folders import claim, is_done
 from l2l_cli.runs.following import Follow, saves_after
 from l2l_cli.runs.loading import weights_of
 from l2l_cli.runs.making import ranks_of, training_of
