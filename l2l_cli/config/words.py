@@ -7,7 +7,7 @@ from pathlib import Path
 
 from l2l_cli.config.groups import ALL, is_class, options
 from l2l_cli.core.errors import UsageError, did_you_mean
-from l2l_cli.results.exported import SUFFIX, is_exported
+from l2l_cli.results.exported import is_exported
 
 START = """l2l meta-train trains a learner's slow weights, if it is told on which task:
 
@@ -30,8 +30,6 @@ def contenders_and_overrides(words: Sequence[str], config_dir: str | None) -> tu
     overrides = [word for word in words if is_override(word) and not _is_run(word)]
     rest = [word for word in words if word not in overrides]
     for word in rest:
-        if word.endswith(SUFFIX) and not _is_there(word):
-            raise UsageError(f"there is no file {word} that a run was exported to")
         if word not in known and not _is_there(word) and not is_class(word):
             raise UsageError(
                 f"{word!r} is neither a learner nor a run folder{did_you_mean(word, known)} "

@@ -148,8 +148,8 @@ def _see_that_it_is_known(path: Path, content: Node) -> None:
 
 
 def is_exported(path: Path) -> bool:
-    """Say whether a path is that of a file with the name of an exported run; ``load`` says what it holds."""
-    return path.suffix == SUFFIX and path.is_file()
+    """Say whether a path is that of an exported run, by its name, and no folder; ``load`` says what is there."""
+    return path.suffix == SUFFIX and not path.is_dir()
 
 
 def check_target(path: Path) -> None:
