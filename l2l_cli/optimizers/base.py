@@ -24,10 +24,12 @@ class Optimizer(nn.Module, ABC, Generic[Memory]):
     Attributes:
         work: Cost of a step in gradients of the same batch, for the time left.
         may_rest: Whether tasks may leave a part of φ unused, as one for a type of parameters that their model lacks.
+        takes_gradients: Whether it asks a point for nothing but parameters, gradient and loss.
     """
 
     work: float = 1.0
     may_rest: ClassVar[bool] = False
+    takes_gradients: ClassVar[bool] = False
 
     @abstractmethod
     def init(self, params: Params) -> Memory:
@@ -71,6 +73,8 @@ class Optimizer(nn.Module, ABC, Generic[Memory]):
 
 class FirstOrder(Optimizer[Memory], ABC):
     """A rule that needs nothing but the gradient."""
+
+    takes_gradients: ClassVar[bool] = True
 
     @abstractmethod
     def update(self, grad: Params, memory: Memory) -> tuple[Params, Memory]:

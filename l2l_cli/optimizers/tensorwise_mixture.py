@@ -5,7 +5,7 @@ Names: c → ``_coefficients``; m̂ → momenta; v̂ → second moments; r → t
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, get_args
+from typing import ClassVar, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -86,6 +86,8 @@ class TensorwiseMixture(Optimizer[MixtureMemory]):
     Raises:
         ValueError: An argument is out of range.
     """
+
+    takes_gradients: ClassVar[bool] = True
 
     def __init__(
         self,

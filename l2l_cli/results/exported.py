@@ -135,10 +135,10 @@ def _see_that_it_is_known(path: Path, content: Node) -> None:
     schema = content["schema"]
     if isinstance(schema, bool) or not isinstance(schema, int) or not 1 <= schema <= SCHEMA:
         version = content.get("card", {}).get("version")
-        newer = f"l2l-cli {in_one_line(version)}, which wrote it, or" if version else "l2l-cli in"
+        which = f"l2l-cli {in_one_line(version)}, which wrote it, or a later" if version else "a later"
         raise UsageError(
-            f"{path} has schema {in_one_line(schema)}, and this version reads schemas up to {SCHEMA}; install {newer} a "
-            "later version"
+            f"{path} has schema {in_one_line(schema)}, and this version reads schemas up to {SCHEMA}; install {which} "
+            "version"
         )
     for part in ("card", "config", "facts"):
         if not isinstance(content[part], dict):

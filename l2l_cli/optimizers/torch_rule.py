@@ -1,0 +1,177 @@
+"""Rules that take gradients, hand-made or learned, as optimizers of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from l2l_cli.core.errors import UsageError
+from l2l_cli.core.types import Params
+from l2l_cli.core.vectors import flattened, unflattened
+from l2l_cli.models.told import told
+from l2l_cli.optimizers.base import FirstOrder, Optimizer
+from l2l_cli.optimizers.compiled import CompiledSteps
+from l2l_cli.optimizers.schedule import rate_of
+from l2l_cli.optimizers.torch_form import Given, Part, TorchForm, moved, shown
+
+Closure = Callable[[], Any]
+"""Function that sets the gradients, as by ``backward()``, and returns the loss."""
+
+
+class RuleOptimizer(TorchForm):
+    """A rule that takes gradients, as an optimizer of torch.
+
+    It is used as every optimizer of torch is, with or without a closure.  A rule that sees the loss, as a tensorwise
+    mixture does, takes it from the closure's answer, from ``step(loss=loss)``, or from ``show(loss)`` before the step;
+    where processes train together, it sees the mean of theirs.
+
+    A parameter whose ``grad`` is None stays where it is; the rule is shown a gradient of 0 for it.  Parameters of
+    float16 and bfloat16 are moved in float32 and rounded once.  On a CPU, float32 parameters are moved by compiled
+    kernels where the rule has some.
+
+    Args:
+        params: Parameters or groups of them.
+        rule: The rule.
+        lr: Learning rate, or factor on the displacement; None is the rule's own rate, or 1.
+        horizon: Number of steps of the training.
+        compiled: Whether kernels may be taken.
+
+    Raises:
+        UsageError: See ``TorchForm``.
+    """
+
+    def __init__(
+        self,
+        params: Given,
+        rule: Optimizer[Any],
+        lr: float | None = None,
+        horizon: int | None = None,
+        compiled: bool = True,
+    ) -> None:
+        self._noted: list[Tensor] = []
+        self._may_compile = compiled
+        super().__init__(params, rule, lr, horizon)
+
+    def show(self, loss: Tensor | float) -> None:
+        """Show the loss of the next step, for loops that call ``step()`` themselves; of several it sees the mean."""
+        self._noted.append(_scalar(loss))
+
+    @torch.no_grad()
+    def step(self, closure: Closure | None = None, *, loss: Tensor | float | None = None) -> Any:
+        """Make a step, and return what the closure returns.
+
+        Args:
+            closure: Function that sets the gradients and returns the loss; None takes the gradients as they are.
+            loss: Loss that the gradients are of, for rules that see it.
+
+        Raises:
+            UsageError: A gradient is sparse, or the rule sees the loss and has not been shown any.
+        """
+        found = None
+        if closure is not None:
+            with torch.enable_grad():
+                found = closure()
+        if loss is not None:
+            self._noted = [_scalar(loss)]
+        elif found is not None:
+            self._noted = [_scalar(found)]
+        for index, group in enumerate(self.param_groups):
+            for part in self._parts(index, group):
+                if any(value.grad is not None for value in part.params):
+                    self._move(part)
+        self._noted = []
+        return found
+
+    def _move(self, part: Part) -> None:
+        """Move the parameters of a part that have a gradient."""
+        params = shown(part.params)
+        gradient = {name: _gradient(*pair) for (name, _), *pair in _beside(params, part.params)}
+        memory, rate = self._memory(part, params), float(part.group["lr"])
+        rule = self._rule(part.params[0].device, rate)
+        steps = self._steps(rule, params)
+        if steps is None:
+            point = told(params, gradient, lambda: self._loss(params))
+            after, memory = rule.step(point, memory)
+        else:
+            theta, memory = steps.step(memory, flattened(gradient), flattened(params))
+            after = unflattened(theta, params)
+        self._remember(part, memory)
+        has = [value.grad is not None for value in part.params]
+        kept = {name: value for (name, value), moves in zip(after.items(), has, strict=True) if moves}
+        moving = [value for value, moves in zip(part.params, has, strict=True) if moves]
+        moved(moving, kept, 1.0 if rate_of(rule) is not None else rate)
+
+    def _steps(self, rule: Optimizer[Any], params: Params) -> CompiledSteps[Any] | None:
+        """Return compiled steps of parameters like these, if there are any."""
+        if not self._may_compile or not isinstance(rule, FirstOrder):
+            return None
+        own = next(rule.parameters(), None)
+        if own is None or any(value.dtype != own.dtype or value.device != own.device for value in params.values()):
+            return None
+        steps = rule.compiled_steps()
+        return steps if isinstance(steps, CompiledSteps) else None
+
+    def _loss(self, params: Params) -> Tensor:
+        """Return the loss, (1,), which is the mean over processes that train together.
+
+        Raises:
+            UsageError: None has been shown.
+        """
+        if not self._noted:
+            raise UsageError(
+                f"{type(self.rule).__name__} sees the loss: call step(loss=loss), or show(loss) before step(), or give "
+                "step a closure that returns it"
+            )
+        like = next(iter(params.values()))
+        loss = torch.stack([one.to(like.device, like.dtype) for one in self._noted]).mean()
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.all_reduce(loss)
+            loss = loss / torch.distributed.get_world_size()
+        return loss.reshape(1)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled."""
+        return {**super().__getstate__(), "_may_compile": self._may_compile}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take what was pickled or loaded."""
+        self._noted = []
+        super().__setstate__(state)
+
+
+def _beside(params: Params, own: list[Tensor]) -> list[tuple[tuple[str, Tensor], Tensor, Tensor]]:
+    return [(item, item[1], value) for item, value in zip(params.items(), own, strict=True)]
+
+
+def _gradient(like: Tensor, param: Tensor) -> Tensor:
+    """Return the gradient of a parameter, shaped and typed as it is shown, (1, ...); 0 if it has none.
+
+    Raises:
+        UsageError: It is sparse.
+    """
+    if param.grad is None:
+        return torch.zeros_like(like)
+    if param.grad.layout != torch.strided:
+        raise UsageError(
+            f"a parameter of shape {tuple(param.shape)} has a sparse gradient, which no rule knows; make its layer "
+            "with sparse=False"
+        )
+    return param.grad.detach().to(like.dtype).unsqueeze(0)
+
+
+def _scalar(loss: Any) -> Tensor:
+    """Return a loss as a constant, ().
+
+    Raises:
+        UsageError: It is no single number.
+    """
+    value = torch.as_tensor(loss).detach() if isinstance(loss, Tensor | float | int) else None
+    if value is None or value.numel() != 1:
+        raise UsageError(
+            f"the loss must be one number, not {tuple(value.shape) if value is not None else type(loss).__name__}; "
+            "return the loss from the closure, as torch's optimizers ask for"
+        )
+    return value.reshape(())
