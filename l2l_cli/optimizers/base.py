@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Generic, TypeVar
 
 import torch
@@ -48,6 +49,26 @@ class Optimizer(nn.Module, ABC, Generic[Memory]):
     @abstractmethod
     def step(self, point: Point, memory: Memory) -> tuple[Params, Memory]:
         """Return the next parameters and memory."""
+
+    def step_in_place(
+        self,
+        params: Sequence[Tensor],
+        gradient: Sequence[Tensor],
+        loss: Callable[[], Tensor],
+        memory: Memory,
+        rate: float,
+    ) -> Memory | None:
+        """Move the parameters of one network where they lie, and return the memory; None if they must be copied.
+
+        Args:
+            params: Parameters, of which torch's version counters hear nothing.
+            gradient: Gradient, shaped as the parameters.
+            loss: Function that returns the loss, (1,).
+            memory: Memory of the rule before the step.
+            rate: Factor on the displacement.
+        """
+        del params, gradient, loss, memory, rate
+        return None
 
     def pieces(self, params: Params) -> Pieces:
         """Return the pieces of the memory's axes that hold the episodes in several, by "" or ".name" of its parts.

@@ -104,7 +104,7 @@ class CurvatureOptimizer(TorchForm):
         network, nothing = ClosureNetwork(self._network, closure), torch.zeros(1, 1)
         point = Point(network, network.loss, params, Batch(nothing, nothing), curvature=network.curvature)
         part = self._part()
-        memory, rate = self._memory(part, params), float(group["lr"])
+        memory, rate = self._memory(part), float(group["lr"])
         rule = self._rule(part.params[0].device, rate)
         after, memory = rule.step(point, memory)
         self._remember(part, memory)
@@ -116,8 +116,8 @@ class CurvatureOptimizer(TorchForm):
 
     def _part(self) -> Part:
         (group,) = self.param_groups
-        if not (kept := self._kept(0)):
-            kept.append({"places": [*range(len(group["params"]))], "memory": {}})
+        if not self._kept(0):
+            self._keep(0, [{"places": [*range(len(group["params"]))], "memory": {}}])
         return Part((0, 0), group, group["params"])
 
     def __getstate__(self) -> dict[str, Any]:

@@ -118,9 +118,13 @@ class TorchForm(torch.optim.Optimizer, ABC):
 
     def _kept(self, index: int) -> list[Entries]:
         """Return what is kept of the parts of a group: places of its parameters in the group, and the memory."""
+        state: dict[Any, Any] = self.state
+        return [*state.get(_key(index), {"parts": ()})["parts"]]
+
+    def _keep(self, index: int, parts: list[Entries]) -> None:
+        """Keep other parts of a group, in new containers: a state that was returned earlier stays what it was."""
         state: dict[Any, Any] = self.state  # torch saves what has other keys than parameters as it is
-        parts: list[Entries] = state.setdefault(f"group {index}", {"parts": []})["parts"]
-        return parts
+        state[_key(index)] = {"parts": parts}
 
     def _parts(self, index: int, group: Entries) -> list[Part]:
         """Return the parts of a group, and begin one for parameters that have their first gradient."""
@@ -131,14 +135,14 @@ class TorchForm(torch.optim.Optimizer, ABC):
             for device in dict.fromkeys(group["params"][k].device for k in new):
                 places = [k for k in new if group["params"][k].device == device]
                 kept = [*kept, {"places": places, "memory": {}}]
-            self._kept(index)[:] = kept
+            self._keep(index, kept)
         return [
             Part((index, number), group, [group["params"][k] for k in part["places"]])
             for number, part in enumerate(kept)
         ]
 
-    def _memory(self, part: Part, params: Params) -> Any:
-        """Return what the rule remembers of a part, whose parameters (1, ...) are given.
+    def _memory(self, part: Part) -> Any:
+        """Return what the rule remembers of a part.
 
         Raises:
             UsageError: What was loaded is not of this rule and these parameters.
@@ -148,7 +152,7 @@ class TorchForm(torch.optim.Optimizer, ABC):
         flat, place, memory = self._live.get(part.key, ({}, device, None))
         if memory is not None and flat is kept and place == device:
             return memory
-        begun = self._rule(device).begin(params, part.group["horizon"] or 0)
+        begun = self._rule(device).begin(shown(part.params), part.group["horizon"] or 0)
         if not kept:
             return begun
         wanted = {name: value.shape for name, value in flatten(begun).items()}
@@ -160,8 +164,10 @@ class TorchForm(torch.optim.Optimizer, ABC):
         return unflatten(begun, kept)
 
     def _remember(self, part: Part, memory: Any) -> None:
-        kept = flatten(memory)
-        self._kept(part.key[0])[part.key[1]]["memory"] = kept
+        (index, number), kept = part.key, flatten(memory)
+        parts = self._kept(index)
+        parts[number] = parts[number] | {"memory": kept}
+        self._keep(index, parts)
         self._live[part.key] = kept, part.params[0].device, memory
 
     def _rule(self, device: torch.device, rate: float | None = None) -> Optimizer[Any]:
@@ -184,6 +190,10 @@ class TorchForm(torch.optim.Optimizer, ABC):
         """Take what was pickled or loaded; what is remembered is then read from ``state``."""
         self._live, self._places = {}, {}
         super().__setstate__(state)
+
+
+def _key(index: int) -> str:
+    return f"group {index}"
 
 
 def shown(values: Sequence[Tensor]) -> Params:

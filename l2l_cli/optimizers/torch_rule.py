@@ -87,13 +87,15 @@ class RuleOptimizer(TorchForm):
 
     def _move(self, part: Part) -> None:
         """Move the parameters of a part that have a gradient."""
+        if self._moved_in_place(part):
+            return
         params = shown(part.params)
         gradient = {name: _gradient(*pair) for (name, _), *pair in _beside(params, part.params)}
-        memory, rate = self._memory(part, params), float(part.group["lr"])
+        memory, rate = self._memory(part), float(part.group["lr"])
         rule = self._rule(part.params[0].device, rate)
         steps = self._steps(rule, params)
         if steps is None:
-            point = told(params, gradient, lambda: self._loss(params))
+            point = told(params, gradient, lambda: self._loss(next(iter(params.values()))))
             after, memory = rule.step(point, memory)
         else:
             theta, memory = steps.step(memory, flattened(gradient), flattened(params))
@@ -103,6 +105,20 @@ class RuleOptimizer(TorchForm):
         kept = {name: value for (name, value), moves in zip(after.items(), has, strict=True) if moves}
         moving = [value for value, moves in zip(part.params, has, strict=True) if moves]
         moved(moving, kept, 1.0 if rate_of(rule) is not None else rate)
+
+    def _moved_in_place(self, part: Part) -> bool:
+        """Move all parameters of a part without a copy, if the rule can; say whether it could."""
+        if not self._may_compile or any(value.grad is None for value in part.params):
+            return False
+        params = [value.detach() for value in part.params]
+        gradient = [_dense(value) for value in part.params]
+        rate, loss = float(part.group["lr"]), (lambda: self._loss(params[0]))
+        memory = self._rule(params[0].device).step_in_place(params, gradient, loss, self._memory(part), rate)
+        if memory is None:
+            return False
+        self._remember(part, memory)
+        torch.autograd.graph.increment_version(part.params)
+        return True
 
     def _steps(self, rule: Optimizer[Any], params: Params) -> CompiledSteps[Any] | None:
         """Return compiled steps of parameters like these, if there are any."""
@@ -114,7 +130,7 @@ class RuleOptimizer(TorchForm):
         steps = rule.compiled_steps()
         return steps if isinstance(steps, CompiledSteps) else None
 
-    def _loss(self, params: Params) -> Tensor:
+    def _loss(self, like: Tensor) -> Tensor:
         """Return the loss, (1,), which is the mean over processes that train together.
 
         Raises:
@@ -125,7 +141,6 @@ class RuleOptimizer(TorchForm):
                 f"{type(self.rule).__name__} sees the loss: call step(loss=loss), or show(loss) before step(), or give "
                 "step a closure that returns it"
             )
-        like = next(iter(params.values()))
         loss = torch.stack([one.to(like.device, like.dtype) for one in self._noted]).mean()
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.all_reduce(loss)
@@ -147,19 +162,23 @@ def _beside(params: Params, own: list[Tensor]) -> list[tuple[tuple[str, Tensor],
 
 
 def _gradient(like: Tensor, param: Tensor) -> Tensor:
-    """Return the gradient of a parameter, shaped and typed as it is shown, (1, ...); 0 if it has none.
+    """Return the gradient of a parameter, shaped and typed as it is shown, (1, ...); 0 if it has none."""
+    return torch.zeros_like(like) if param.grad is None else _dense(param).to(like.dtype).unsqueeze(0)
+
+
+def _dense(param: Tensor) -> Tensor:
+    """Return the gradient of a parameter, if it is dense.
 
     Raises:
         UsageError: It is sparse.
     """
-    if param.grad is None:
-        return torch.zeros_like(like)
+    assert param.grad is not None
     if param.grad.layout != torch.strided:
         raise UsageError(
             f"a parameter of shape {tuple(param.shape)} has a sparse gradient, which no rule knows; make its layer "
             "with sparse=False"
         )
-    return param.grad.detach().to(like.dtype).unsqueeze(0)
+    return param.grad.detach()
 
 
 def _scalar(loss: Any) -> Tensor:

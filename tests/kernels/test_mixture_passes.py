@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from l2l_cli.core.tree import flatten
-from l2l_cli.kernels.mixture_passes import PART, SUMMED, After, Decays, MixturePasses
+from l2l_cli.kernels.mixture_passes import SUMMED, After, Decays, MixturePasses
 from l2l_cli.kernels.paths import Paths
+from l2l_cli.kernels.tensor_parts import PART
 from l2l_cli.optimizers.tensorwise_mixture import TensorwiseMixture
 from tests.optimizers.test_tensorwise_mixture import frozen, noise, start, trained
 
