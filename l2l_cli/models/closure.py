@@ -7,7 +7,7 @@ for buffers, as running statistics.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 import torch
@@ -51,6 +51,7 @@ class ClosureNetwork:
 
     Args:
         module: The network that the closure calls.
+        fitted: Names of its parameters that are to be fitted.
         closure: Function of no arguments that returns the outputs of the network, a tensor with the examples along its
             first axis, and their loss, a scalar that depends on parameters by these outputs alone.
 
@@ -58,8 +59,8 @@ class ClosureNetwork:
         UsageError: By whatever evaluates the closure, where it returns something else.
     """
 
-    def __init__(self, module: nn.Module, closure: Closure) -> None:
-        self._module, self._caller = module, _Caller(module, closure)
+    def __init__(self, module: nn.Module, fitted: Collection[str], closure: Closure) -> None:
+        self._module, self._fitted, self._caller = module, fitted, _Caller(module, closure)
         self._seen: list[_Evaluation] = []
         self._device = next(module.parameters()).device
         self._draws = torch.get_rng_state()
@@ -72,9 +73,8 @@ class ClosureNetwork:
 
     @property
     def parameter_types(self) -> dict[str, ParameterType]:
-        """The type of each parameter that is not frozen, by name."""
-        fitted = {name for name, value in self._module.named_parameters() if value.requires_grad}
-        return parameter_types_of(self._module, fitted)
+        """The type of each parameter that is to be fitted, by name."""
+        return parameter_types_of(self._module, self._fitted)
 
     def __call__(self, params: Params, inputs: Tensor) -> Tensor:
         """Return the outputs (1, N, ...) for parameters (1, ...)."""
@@ -187,7 +187,7 @@ def _see_that_loss_is_of_outputs(outputs: Tensor, loss: Tensor, params: set[int]
     Raises:
         UsageError: It does not depend on the outputs, or depends on a parameter in another way.
     """
-    waiting, known, reached = [loss.grad_fn], {None, outputs.grad_fn}, False
+    waiting, known, reached, direct = [loss.grad_fn], {None, outputs.grad_fn}, False, False
     while waiting:
         node = waiting.pop()
         reached = reached or node is outputs.grad_fn
@@ -195,14 +195,12 @@ def _see_that_loss_is_of_outputs(outputs: Tensor, loss: Tensor, params: set[int]
             continue
         known.add(node)
         assert node is not None
-        leaf = getattr(node, "variable", None)
-        if leaf is not None and id(leaf) in params:
-            raise UsageError(
-                "the loss depends on parameters in another way than by the outputs, as by a penalty on weights, and "
-                "curvature products know the outputs alone; take it out of the loss"
-            )
+        direct = direct or id(getattr(node, "variable", None)) in params
         waiting += [one for one, _ in node.next_functions]
     if not reached:
+        raise UsageError("the loss must be computed from the outputs that the closure returns, and from no others")
+    if direct:
         raise UsageError(
-            "the loss must be computed from the outputs that the closure returns; it does not depend on them"
+            "the loss depends on parameters in another way than by the outputs, as by a penalty on weights, and "
+            "curvature products know the outputs alone; take it out of the loss"
         )

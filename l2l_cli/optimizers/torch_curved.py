@@ -14,7 +14,7 @@ from l2l_cli.models.fittable import check
 from l2l_cli.models.point import Point
 from l2l_cli.optimizers.base import Optimizer
 from l2l_cli.optimizers.schedule import rate_of
-from l2l_cli.optimizers.torch_form import HALF, Part, TorchForm, moved
+from l2l_cli.optimizers.torch_form import HALF, Part, TorchForm, moved, shown
 
 
 class CurvatureOptimizer(TorchForm):
@@ -100,25 +100,22 @@ class CurvatureOptimizer(TorchForm):
             )
         (group,) = self.param_groups
         own = dict(zip(group["param_names"], group["params"], strict=True))
-        params = {name: value.detach().unsqueeze(0) for name, value in own.items()}
-        network, nothing = ClosureNetwork(self._network, closure), torch.zeros(1, 1)
-        point = Point(network, network.loss, params, Batch(nothing, nothing), curvature=network.curvature)
-        part = self._part()
+        part = self._part(own)
+        network, nothing = ClosureNetwork(self._network, own.keys(), closure), torch.zeros(1, 1)
+        point = Point(network, network.loss, shown(own), Batch(nothing, nothing), curvature=network.curvature)
         memory, rate = self._memory(part), float(group["lr"])
-        rule = self._rule(part.params[0].device, rate)
+        rule = self._rule(part.device, rate)
         after, memory = rule.step(point, memory)
         self._remember(part, memory)
         still = {name for name in own if name in point.unreached or not own[name].requires_grad}
-        moving = [value for name, value in own.items() if name not in still]
-        there = {name: after[name] for name in own if name not in still}
-        moved(moving, there, 1.0 if rate_of(rule) is not None else rate)
+        moving = {name: value for name, value in own.items() if name not in still}
+        moved(moving, after, 1.0 if rate_of(rule) is not None else rate)
         return point.loss.detach()[0]
 
-    def _part(self) -> Part:
-        (group,) = self.param_groups
+    def _part(self, params: dict[str, Tensor]) -> Part:
         if not self._kept(0):
-            self._keep(0, [{"places": [*range(len(group["params"]))], "memory": {}}])
-        return Part((0, 0), group, group["params"])
+            self._keep(0, [{"places": [*range(len(params))], "memory": {}}])
+        return Part((0, 0), self.param_groups[0], params)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what is pickled: the network, too."""

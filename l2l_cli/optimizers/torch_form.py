@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -41,12 +41,17 @@ class Part(NamedTuple):
     Attributes:
         key: Number of the group, and of the part in it, under which its memory is found.
         group: Their group.
-        params: The parameters, in the order of the group.
+        params: The parameters by name, in the order of the group.
     """
 
     key: tuple[int, int]
     group: Entries
-    params: list[Tensor]
+    params: dict[str, Tensor]
+
+    @property
+    def device(self) -> torch.device:
+        """The device of all of them."""
+        return next(iter(self.params.values())).device
 
 
 class TorchForm(torch.optim.Optimizer, ABC):
@@ -137,7 +142,7 @@ class TorchForm(torch.optim.Optimizer, ABC):
                 kept = [*kept, {"places": places, "memory": {}}]
             self._keep(index, kept)
         return [
-            Part((index, number), group, [group["params"][k] for k in part["places"]])
+            Part((index, number), group, {str(k): group["params"][k] for k in part["places"]})
             for number, part in enumerate(kept)
         ]
 
@@ -147,7 +152,7 @@ class TorchForm(torch.optim.Optimizer, ABC):
         Raises:
             UsageError: What was loaded is not of this rule and these parameters.
         """
-        device = part.params[0].device
+        device = part.device
         kept = self._kept(part.key[0])[part.key[1]]["memory"]
         flat, place, memory = self._live.get(part.key, ({}, device, None))
         if memory is not None and flat is kept and place == device:
@@ -168,7 +173,7 @@ class TorchForm(torch.optim.Optimizer, ABC):
         parts = self._kept(index)
         parts[number] = parts[number] | {"memory": kept}
         self._keep(index, parts)
-        self._live[part.key] = kept, part.params[0].device, memory
+        self._live[part.key] = kept, part.device, memory
 
     def _rule(self, device: torch.device, rate: float | None = None) -> Optimizer[Any]:
         """Return the rule on a device, at a learning rate if it has one."""
@@ -196,19 +201,20 @@ def _key(index: int) -> str:
     return f"group {index}"
 
 
-def shown(values: Sequence[Tensor]) -> Params:
-    """Return tensors as parameters (1, ...) by their place, half-precision ones as float32."""
+def shown(params: Mapping[str, Tensor]) -> Params:
+    """Return tensors as parameters (1, ...), half-precision ones as float32."""
     return {
-        str(k): (value.detach().float() if value.dtype in HALF else value.detach()).unsqueeze(0)
-        for k, value in enumerate(values)
+        name: (value.detach().float() if value.dtype in HALF else value.detach()).unsqueeze(0)
+        for name, value in params.items()
     }
 
 
 @torch.no_grad()
-def moved(params: Sequence[Tensor], after: Mapping[str, Tensor], factor: float = 1.0) -> None:
+def moved(params: Mapping[str, Tensor], after: Params, factor: float = 1.0) -> None:
     """Move parameters in place to where a rule has moved them (1, ...), or by a factor of that displacement."""
-    targets = [value.view_as(param) for param, value in zip(params, after.values(), strict=True)]
+    targets = [after[name].view_as(value) for name, value in params.items()]
     if factor != 1.0:
         at = [value[0] for value in shown(params).values()]
         targets = [one.to(other.dtype).lerp(other, factor) for one, other in zip(at, targets, strict=True)]
-    torch._foreach_copy_(list(params), targets)
+    if targets:
+        torch._foreach_copy_([*params.values()], targets)

@@ -80,7 +80,7 @@ class RuleOptimizer(TorchForm):
             self._noted = [_scalar(found)]
         for index, group in enumerate(self.param_groups):
             for part in self._parts(index, group):
-                if any(value.grad is not None for value in part.params):
+                if any(value.grad is not None for value in part.params.values()):
                     self._move(part)
         self._noted = []
         return found
@@ -90,9 +90,9 @@ class RuleOptimizer(TorchForm):
         if self._moved_in_place(part):
             return
         params = shown(part.params)
-        gradient = {name: _gradient(*pair) for (name, _), *pair in _beside(params, part.params)}
+        gradient = {name: _gradient(params[name], value) for name, value in part.params.items()}
         memory, rate = self._memory(part), float(part.group["lr"])
-        rule = self._rule(part.params[0].device, rate)
+        rule = self._rule(part.device, rate)
         steps = self._steps(rule, params)
         if steps is None:
             point = told(params, gradient, lambda: self._loss(next(iter(params.values()))))
@@ -101,23 +101,21 @@ class RuleOptimizer(TorchForm):
             theta, memory = steps.step(memory, flattened(gradient), flattened(params))
             after = unflattened(theta, params)
         self._remember(part, memory)
-        has = [value.grad is not None for value in part.params]
-        kept = {name: value for (name, value), moves in zip(after.items(), has, strict=True) if moves}
-        moving = [value for value, moves in zip(part.params, has, strict=True) if moves]
-        moved(moving, kept, 1.0 if rate_of(rule) is not None else rate)
+        moving = {name: value for name, value in part.params.items() if value.grad is not None}
+        moved(moving, after, 1.0 if rate_of(rule) is not None else rate)
 
     def _moved_in_place(self, part: Part) -> bool:
         """Move all parameters of a part without a copy, if the rule can; say whether it could."""
-        if not self._may_compile or any(value.grad is None for value in part.params):
+        own = [*part.params.values()]
+        if not self._may_compile or any(value.grad is None for value in own):
             return False
-        params = [value.detach() for value in part.params]
-        gradient = [_dense(value) for value in part.params]
-        rate, loss = float(part.group["lr"]), (lambda: self._loss(params[0]))
-        memory = self._rule(params[0].device).step_in_place(params, gradient, loss, self._memory(part), rate)
+        params, gradient = [value.detach() for value in own], [_dense(value) for value in own]
+        rate, loss = float(part.group["lr"]), (lambda: self._loss(own[0]))
+        memory = self._rule(part.device).step_in_place(params, gradient, loss, self._memory(part), rate)
         if memory is None:
             return False
         self._remember(part, memory)
-        torch.autograd.graph.increment_version(part.params)
+        torch.autograd.graph.increment_version(own)
         return True
 
     def _steps(self, rule: Optimizer[Any], params: Params) -> CompiledSteps[Any] | None:
@@ -155,10 +153,6 @@ class RuleOptimizer(TorchForm):
         """Take what was pickled or loaded."""
         self._noted = []
         super().__setstate__(state)
-
-
-def _beside(params: Params, own: list[Tensor]) -> list[tuple[tuple[str, Tensor], Tensor, Tensor]]:
-    return [(item, item[1], value) for item, value in zip(params.items(), own, strict=True)]
 
 
 def _gradient(like: Tensor, param: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +31,21 @@ CURVED: dict[str, tuple[str, dict[str, Any]]] = {
 """Rules that ask for curvature."""
 
 
+@cache
+def _loaded(source: str, options: tuple[tuple[str, Any], ...]) -> Any:
+    """An optimizer that is loaded once: to compose a configuration takes longer than a test."""
+    return load_optimizer(source, net(), **dict(options))
+
+
 def made(name: str, params: Any, **options: Any) -> Any:
     """An optimizer of one of the rules."""
     source, needed = (RULES | CURVED)[name]
-    return load_optimizer(source, params, **(needed | options))
+    given = needed | options
+    own = {key: given.pop(key) for key in ("lr", "horizon", "compiled") if key in given}
+    if isinstance(params, nn.Module) or given:  # by the door that everybody takes
+        return load_optimizer(source, params, **own, **given)
+    found = _loaded(source, tuple(needed.items()))
+    return type(found)(params, copy.deepcopy(found.rule), **own)
 
 
 def net(dtype: torch.dtype = torch.float32, seed: int = 1) -> nn.Sequential:
