@@ -81,10 +81,8 @@ def train_together(
     trainings = [make(settings) for settings in seeds]
     check(seeds[0], make)
     folders = [claimed or claim(settings) for settings in seeds]
-    path = trainings[0].path
-    if relay is None and path.why_not:
-        print(f"kernels: {path}")
     if relay is None:
+        _say_how(trainings[0])
         for settings, training, folder in zip(seeds, trainings, folders, strict=True):
             _warn(settings, training, folder)
     with ExitStack() as stack:
@@ -106,6 +104,14 @@ def train_together(
         for _, group in groupby(members, key=lambda member: member.training.number):
             _train(list(group), relay)
     return folders
+
+
+def _say_how(training: Training) -> None:
+    """Say which way is taken where another was wished for, and what the task has found out by itself."""
+    if training.path.why_not:
+        print(f"kernels: {training.path}")
+    if training.learner.task.told:
+        print(f"task: {in_one_line(training.learner.task.told)}")
 
 
 def _warn(settings: Settings, training: Training, folder: RunFolder) -> None:
