@@ -38,7 +38,7 @@ from l2l_cli.runs.closing import closed
 from l2l_cli.runs.folders import claim, is_done
 from l2l_cli.runs.following import Follow, saves_after
 from l2l_cli.runs.loading import weights_of
-from l2l_cli.runs.making import ranks_of, training_of
+from l2l_cli.runs.making import choices_of, ranks_of, training_of
 from l2l_cli.runs.movement import never_moved, standstill
 from l2l_cli.runs.progress import Relay, Reporter
 from l2l_cli.runs.resuming import warnings
@@ -82,7 +82,7 @@ def train_together(
     check(seeds[0], make)
     folders = [claimed or claim(settings) for settings in seeds]
     if relay is None:
-        _say_how(trainings[0])
+        print("".join(f"{line}\n" for line in choices_of(trainings[0])), end="")
         for settings, training, folder in zip(seeds, trainings, folders, strict=True):
             _warn(settings, training, folder)
     with ExitStack() as stack:
@@ -104,14 +104,6 @@ def train_together(
         for _, group in groupby(members, key=lambda member: member.training.number):
             _train(list(group), relay)
     return folders
-
-
-def _say_how(training: Training) -> None:
-    """Say which way is taken where another was wished for, and what the task has found out by itself."""
-    if training.path.why_not:
-        print(f"kernels: {training.path}")
-    if training.learner.task.told:
-        print(f"task: {in_one_line(training.learner.task.told)}")
 
 
 def _warn(settings: Settings, training: Training, folder: RunFolder) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import torch
@@ -167,13 +166,13 @@ class ModuleTask(Task):
         if whole:
             self._classes_second = _classes_are_second(outputs, targets, network)
             classes = outputs.shape[1] if self._classes_second else outputs.shape[-1]
-            return _Meaning("classes", _one_hot(name, network, examples.targets, classes, self.model.dtype), (
-                f"the cross-entropy of {classes} classes, since the targets are whole numbers"
-            ))  # fmt: skip
+            said = f"the cross-entropy of {classes} classes, since the targets are whole numbers"
+            return _Meaning("classes", _one_hot(name, network, examples.targets, classes, self.model.dtype), said)
         if outputs[0].numel() != targets[0].numel():
             raise UsageError(
                 f"{network} gives {tuple(outputs.shape[1:])} for an example, and its target is "
-                f"{tuple(targets.shape[1:])}; let them be of one shape for the squared error, or name a loss, as in task.loss=my_net:loss"
+                f"{tuple(targets.shape[1:])}; let them be of one shape for the squared error, or name a loss, as in "
+                "task.loss=my_net:loss"
             )
         shaped = examples.targets.reshape(-1, *outputs.shape[1:]).to(self.model.dtype)
         return _Meaning("numbers", shaped, "the mean squared error, since the targets are no whole numbers")
@@ -286,7 +285,3 @@ def _one_hot(name: str, network: str, targets: Tensor, classes: int, dtype: torc
     if low < 0 or high >= classes:
         raise UsageError(f"{name} has classes {low} … {high}, and {network} outputs for 0 … {classes - 1}")
     return functional.one_hot(targets.long(), classes).to(dtype)
-
-
-Loss = Callable[[Tensor, Tensor], Tensor]
-"""(outputs (N, ...), targets (N, ...)) -> loss of one batch, ()."""

@@ -151,7 +151,8 @@ def _examples(name: str, found: object, most: int) -> Examples:
         case Dataset():
             length = getattr(found, "__len__", None)
             each: Iterable[object] = found if length is None else (found[k] for k in range(min(length(), most)))  # type: ignore[attr-defined]
-            singles = ((torch.as_tensor(x)[None], torch.as_tensor(y)[None]) for x, y in map(_two(name), each))
+            pairs = (_two(name, one) for one in each)
+            singles = ((torch.as_tensor(one)[None], torch.as_tensor(other)[None]) for one, other in pairs)
             return _checked(name, islice((_pair(name, one) for one in singles), most), most)
         case Iterable() if not isinstance(found, str | bytes | Tensor | np.ndarray):
             return _checked(name, _pairs(name, found), most)
@@ -163,13 +164,15 @@ def _pairs(name: str, batches: Iterable[object]) -> Iterator[Examples]:
         yield _pair(name, batch)
 
 
-def _two(name: str):  # type: ignore[no-untyped-def]
-    def two(item: object) -> tuple[object, object]:
-        if not isinstance(item, tuple | list) or len(item) != 2:
-            raise UsageError(f"{name}: an example is a {type(item).__name__}, and must be a pair (input, target)")
-        return item[0], item[1]
+def _two(name: str, item: object) -> tuple[object, object]:
+    """Return inputs and targets.
 
-    return two
+    Raises:
+        UsageError: It is no pair.
+    """
+    if not isinstance(item, tuple | list) or len(item) != 2:
+        raise UsageError(f"{name} holds a {type(item).__name__} where it must hold a pair (inputs, targets)")
+    return item[0], item[1]
 
 
 def _pair(name: str, batch: object) -> Examples:
@@ -178,7 +181,7 @@ def _pair(name: str, batch: object) -> Examples:
     Raises:
         UsageError: It is no pair of tensors of as many examples.
     """
-    inputs, targets = _two(name)(batch)
+    inputs, targets = _two(name, batch)
     try:
         pair = Examples(torch.as_tensor(inputs), torch.as_tensor(targets))
     except (TypeError, ValueError, RuntimeError) as error:
