@@ -21,7 +21,7 @@ from l2l_cli.completion import (
 )
 from l2l_cli.config.groups import options, papers
 from l2l_cli.config.schema import GROUPS, SCALES, ReproduceRequest
-from l2l_cli.config.words import START, contenders_and_overrides, is_override, run_and_overrides
+from l2l_cli.config.words import START, contenders_and_overrides, exporting, is_override, run_and_overrides
 from l2l_cli.core.errors import UsageError, did_you_mean
 from l2l_cli.core.failures import failure_of
 from l2l_cli.core.stop import STOP
@@ -68,7 +68,6 @@ ConfigDir = Annotated[
 Trust = Annotated[
     list[str] | None, typer.Option(help="Allow saved runs to load classes from this package (repeatable).")
 ]
-
 
 Force = Annotated[
     bool, typer.Option("--force", help="Run again although it is done; the new result then takes the old one's place.")
@@ -134,7 +133,7 @@ def meta_train(
     force: Force = False,
     export: Annotated[
         str | None,
-        typer.Option(help="Write the finished run to this one file, as in rule.safetensors, that later versions read."),
+        typer.Option(help="Write the finished run to this file, as in rule.safetensors, that later versions read."),
     ] = None,
     licence: Annotated[str | None, typer.Option(help="Licence of the weights in it, as in CC0-1.0.")] = None,
 ) -> None:
@@ -146,11 +145,8 @@ def meta_train(
         raise UsageError("--dry-run plans one new training; drop -m, --resume, --cfg and --info")
     if resume and force:
         raise UsageError("--resume goes on with a run, and --force begins it again; give one of them")
-    if export and (multirun or dry_run or cfg or info):
-        raise UsageError("--export writes one finished run; drop -m, --dry-run, --cfg and --info")
-    if licence and not export:
-        raise UsageError("--licence is that of an exported file; name the file by --export")
-    flags = {"resume": resume, "trust": trust or [], "dry_run": dry_run, "export": export, "licence": licence}
+    flags = {"resume": resume, "trust": trust or [], "dry_run": dry_run}
+    flags |= exporting(export, licence, not (multirun or dry_run or cfg or info))
     _launch("meta-train", overrides, config_dir, multirun, cfg, info, force, **flags)
 
 

@@ -71,7 +71,7 @@ class Grid(NamedTuple):
 
     Attributes:
         settings: Settings with the run's own task where the user chose none.
-        parent: Folder of the run.
+        parent: The run.
         lines: All problems.
     """
 
@@ -141,8 +141,7 @@ def _rival(name: str, settings: Settings, tasks: Sequence[Task], store: Store) -
     """Compose a rival's settings, and see that it builds for every problem before anything is scored."""
     composed = hand_made(name, contender_words(name, settings.config_dir), settings, tasks[0])
     criterion = settings.tune.criterion or ("held_out" if tasks[0].spec.hides else "final")
-    composed = replace(composed, tune=replace(composed.tune, criterion=criterion))
-    tunable(composed)
+    tunable(composed := replace(composed, tune=replace(composed.tune, criterion=criterion)))
     for task in tasks[1:]:
         build_learner(composed, task)
     return hand_made_contender(name, composed, store=store)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from l2l_cli.config.groups import ALL, is_class, options
 from l2l_cli.core.errors import UsageError, did_you_mean
-from l2l_cli.results.exported import is_exported
+from l2l_cli.core.suffixes import is_exported
 
 START = """l2l meta-train trains a learner's slow weights, if it is told on which task:
 
@@ -37,6 +37,24 @@ def contenders_and_overrides(words: Sequence[str], config_dir: str | None) -> tu
             )
     learners = [word for word in rest if word in known or (is_class(word) and not _is_there(word))]
     return overrides, learners, [word for word in rest if word not in learners]
+
+
+def exporting(file: str | None, licence: str | None, trains: bool) -> dict[str, str | None]:
+    """Return the flags of a training that is exported, if it is.
+
+    Args:
+        file: File to write.
+        licence: Licence of the weights.
+        trains: Whether it is one training, and not a sweep, a plan or a listing.
+
+    Raises:
+        UsageError: It is none, or there is a licence alone.
+    """
+    if file and not trains:
+        raise UsageError("--export writes one finished run; drop -m, --dry-run, --cfg and --info")
+    if licence and not file:
+        raise UsageError("--licence is that of an exported file; name the file by --export")
+    return {"export": file, "licence": licence}
 
 
 def is_override(word: str) -> bool:

@@ -37,8 +37,8 @@ SUMMED = 1024
 REGISTER: Lanes = (0,)
 """The length of one whole register; a tuple of one number of the coordinates' type is that of a single one."""
 
-Places = tuple[int, int, int]
-"""Where a part begins among second moments, the faster and the slower momenta."""
+Places = tuple[int, int, int, int, int, int]
+"""Where a part begins among second moments, the faster and the slower momenta; addresses of gradient, θ and moved θ."""
 
 SUMS = 6
 """Sums of a tensor: three powers, the agreement, θ², and second moments."""
@@ -187,39 +187,38 @@ class MixturePasses:
 
 
 @kernel
+def _places(part: IntArray, size: int) -> Places:
+    """Return where a part of a table lies."""
+    first, episode = part[0] * size + part[1], part[0] * size
+    return first, first + episode, first + episode + size, part[4], part[5], part[6]
+
+
+@kernel
 def _remember(table: IntArray, size: int, rows: MomentRows, constants: Array, sums: Array) -> None:
     """Update moments and sum up statistics, part by part."""
     few = np.zeros(SUMS, constants.dtype)
     for part in range(len(table)):
-        episode, begin, count = table[part, 0], table[part, 1], table[part, 2]
-        at = (episode * size + begin, 2 * episode * size + begin, (2 * episode + 1) * size + begin)
+        count = table[part, 2]
+        at = _places(table[part], size)
         for start in range(0, count, SUMMED):
             stop = min(start + SUMMED, count)
             whole = stop - (stop - start) % WIDTH
-            given = (table[part, 4], table[part, 5])
             if whole > start:
-                _remember_span(rows, at, given, start, whole, constants, few, REGISTER)
+                _remember_span(rows, at, start, whole, constants, few, REGISTER)
                 for k in range(SUMS):
                     sums[part, k] += few[k]
             if stop > whole:
-                _remember_span(rows, at, given, whole, stop, constants, few, (constants[12],))
+                _remember_span(rows, at, whole, stop, constants, few, (constants[12],))
                 for k in range(SUMS):
                     sums[part, k] += few[k]
 
 
 @kernel
 def _remember_span(
-    rows: MomentRows,
-    at: Places,
-    given: tuple[int, int],
-    start: int,
-    stop: int,
-    constants: Array,
-    few: Array,
-    length: Lanes,
+    rows: MomentRows, at: Places, start: int, stop: int, constants: Array, few: Array, length: Lanes
 ) -> None:
     """Do so for some coordinates of a part, a register of a length at a time, and write the sums."""
-    gradient, theta = pointer_to(constants, given[0]), pointer_to(constants, given[1])
+    gradient, theta = pointer_to(constants, at[3]), pointer_to(constants, at[4])
     second = pointer(rows.second, at[0])
     momenta, slower = pointer(rows.momenta, at[1]), pointer(rows.momenta, at[2])
     momenta_after, slower_after = pointer(rows.momenta_after, at[1]), pointer(rows.momenta_after, at[2])
@@ -252,28 +251,20 @@ def _remember_span(
 def _move(table: IntArray, size: int, rows: MomentRows, weights: Array, constants: Array) -> None:
     """Move the coordinates, part by part."""
     for part in range(len(table)):
-        episode, begin, count, own = table[part, 0], table[part, 1], table[part, 2], table[part, 3]
-        at = (episode * size + begin, 2 * episode * size + begin, (2 * episode + 1) * size + begin)
+        count, own = table[part, 2], table[part, 3]
+        at = _places(table[part], size)
         whole = count - count % WIDTH
-        given = (table[part, 4], table[part, 5], table[part, 6])
-        _move_span(rows, at, given, 0, whole, weights[own], constants, REGISTER)
-        _move_span(rows, at, given, whole, count, weights[own], constants, (constants[12],))
+        _move_span(rows, at, 0, whole, weights[own], constants, REGISTER)
+        _move_span(rows, at, whole, count, weights[own], constants, (constants[12],))
 
 
 @kernel
 def _move_span(
-    rows: MomentRows,
-    at: Places,
-    given: Places,
-    start: int,
-    stop: int,
-    weights: Array,
-    constants: Array,
-    length: Lanes,
+    rows: MomentRows, at: Places, start: int, stop: int, weights: Array, constants: Array, length: Lanes
 ) -> None:
     """Do so for some coordinates of a part, a register of a length at a time."""
-    gradient, theta = pointer_to(constants, given[0]), pointer_to(constants, given[1])
-    moved, second = pointer_to(constants, given[2]), pointer(rows.second, at[0])
+    gradient, theta = pointer_to(constants, at[3]), pointer_to(constants, at[4])
+    moved, second = pointer_to(constants, at[5]), pointer(rows.second, at[0])
     momenta, slower = pointer(rows.momenta, at[1]), pointer(rows.momenta, at[2])
     to_fast, to_slow = repeat(constants, 6, length), repeat(constants, 7, length)
     to_second, tiny = repeat(constants, 8, length), repeat(constants, 9, length)

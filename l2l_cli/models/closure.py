@@ -41,9 +41,10 @@ class _Caller(nn.Module):
         self.network = network
         self._closure = closure
 
-    def forward(self) -> Any:
+    def forward(self) -> object:
         """Call the closure."""
-        return self._closure()
+        found: object = self._closure()
+        return found
 
 
 class ClosureNetwork:

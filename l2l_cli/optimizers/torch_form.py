@@ -8,7 +8,6 @@ rule in an episode of its own.
 from __future__ import annotations
 
 import copy
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -54,7 +53,7 @@ class Part(NamedTuple):
         return next(iter(self.params.values())).device
 
 
-class TorchForm(torch.optim.Optimizer, ABC):
+class TorchForm(torch.optim.Optimizer):
     """An update rule as an optimizer of torch.
 
     Options of a group are ``lr`` and ``horizon``.  ``lr`` is the rule's own learning rate where it has one, as
@@ -146,7 +145,7 @@ class TorchForm(torch.optim.Optimizer, ABC):
             for number, part in enumerate(kept)
         ]
 
-    def _memory(self, part: Part) -> Any:
+    def _memory(self, part: Part) -> object:
         """Return what the rule remembers of a part.
 
         Raises:
@@ -168,7 +167,7 @@ class TorchForm(torch.optim.Optimizer, ABC):
             )
         return unflatten(begun, kept)
 
-    def _remember(self, part: Part, memory: Any) -> None:
+    def _remember(self, part: Part, memory: object) -> None:
         (index, number), kept = part.key, flatten(memory)
         parts = self._kept(index)
         parts[number] = parts[number] | {"memory": kept}
@@ -182,10 +181,6 @@ class TorchForm(torch.optim.Optimizer, ABC):
         else:
             rule = self._places.setdefault(device, copy.deepcopy(self.rule).to(device))
         return rule if rate is None or rate_of(rule) is None else at_rate(rule, rate)
-
-    @abstractmethod
-    def step(self, closure: Any = None) -> Any:
-        """Make a step."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what is pickled: the rule, too."""

@@ -60,7 +60,7 @@ class RuleOptimizer(TorchForm):
         self._noted.append(_scalar(loss))
 
     @torch.no_grad()
-    def step(self, closure: Closure | None = None, *, loss: Tensor | float | None = None) -> Any:
+    def step(self, closure: Closure | None = None, *, loss: Tensor | float | None = None) -> object:  # type: ignore[override]
         """Make a step, and return what the closure returns.
 
         Args:
@@ -175,7 +175,7 @@ def _dense(param: Tensor) -> Tensor:
     return param.grad.detach()
 
 
-def _scalar(loss: Any) -> Tensor:
+def _scalar(loss: object) -> Tensor:
     """Return a loss as a constant, ().
 
     Raises:

@@ -22,13 +22,14 @@ from l2l_cli.core.errors import UsageError
 from l2l_cli.core.files import open_file, read_file
 from l2l_cli.core.nodes import Entries, Node
 from l2l_cli.core.plain_text import in_one_line, parsed_json
+from l2l_cli.core.suffixes import EXPORTED
 from l2l_cli.results.facts import why_damaged
 from l2l_cli.results.tensor_files import KEY, Damaged, notes_of, see_that_it_is_whole
 
 SCHEMA = 1
 """Number of the present format."""
 
-SUFFIX, NOTE = ".safetensors", "l2l"
+NOTE = "l2l"
 
 LARGEST = 1 << 32
 """Bytes that a file may have to be read."""
@@ -147,23 +148,18 @@ def _see_that_it_is_known(path: Path, content: Node) -> None:
         raise Damaged(f"its facts have {reason}")
 
 
-def is_exported(path: Path) -> bool:
-    """Say whether a path is that of an exported run, by its name, and no folder; ``load`` says what is there."""
-    return path.suffix == SUFFIX and not path.is_dir()
-
-
 def check_target(path: Path) -> None:
     """See that a run can be exported to a path.
 
     Raises:
         UsageError: It has another ending, lies in no folder, or is a file of something else.
     """
-    if path.suffix != SUFFIX:
-        raise UsageError(f"--export {path}: the file is one of safetensors; call it {path.with_suffix(SUFFIX)}")
+    if path.suffix != EXPORTED:
+        raise UsageError(f"--export {path}: the file is one of safetensors; call it {path.with_suffix(EXPORTED)}")
     if not path.parent.is_dir():
         raise UsageError(f"--export {path}: there is no folder {path.parent}; make it first")
     if path.is_dir():
-        raise UsageError(f"--export {path} is a folder; name a file in it, as in {path / f'rule{SUFFIX}'}")
+        raise UsageError(f"--export {path} is a folder; name a file in it, as in {path / f'rule{EXPORTED}'}")
     if path.exists():
         with open_file(path) as file:
             if NOTE not in notes_of(file.read(_HEAD)):

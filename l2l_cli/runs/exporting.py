@@ -1,4 +1,18 @@
-"""A finished run as one file: written with a card that says what the rule is for and how well it does."""
+"""A finished run as one file: written with a card that says what the rule is for and how well it does.
+
+The card of the file says, under ``card`` of its note:
+
+* ``learner``, ``task``: names of the files of conf/ that were chosen.
+* ``family``: class of the task; ``horizon``: its steps; ``data``: fingerprints of the code and data that it reads.
+* ``updates``, ``seed``, ``meta_parameters``, ``cpu_seconds``: what the meta-training was.
+* ``validation``: best validation loss, and by which criterion.
+* ``untuned``: loss beside that of an untuned rule on the same episodes, as the training noted it.
+* ``compared``: results of ``l2l compare`` that lie in the same output folder and have the run among their
+  contenders: settings that each rival was tuned with, mean losses by contender, and the sentence on who leads.
+* ``trust``: packages outside of this program whose classes the run names; the file does not hold their code.
+* ``version``, ``commit``, ``command``: what made it.
+* ``licence``: licence of the weights, as its owner states it.
+"""
 
 from __future__ import annotations
 
@@ -31,20 +45,7 @@ FACTS = (
 
 
 def export(run: Path | str, file: Path | str, licence: str | None = None, trust: Sequence[str] | None = ()) -> Path:
-    """Write a finished run to one file that this version and every later one reads.
-
-    The card of the file says, under ``card`` of its note:
-
-    * ``learner``, ``task``: names of the files of conf/ that were chosen.
-    * ``family``: class of the task; ``horizon``: its steps; ``data``: fingerprints of the code and data that it reads.
-    * ``updates``, ``seed``, ``meta_parameters``, ``cpu_seconds``: what the meta-training was.
-    * ``validation``: best validation loss, and by which criterion.
-    * ``untuned``: loss beside that of an untuned rule on the same episodes, as the training noted it.
-    * ``compared``: results of ``l2l compare`` that lie in the same output folder and have the run among their
-      contenders: settings that each rival was tuned with, mean losses by contender, and the sentence on who leads.
-    * ``trust``: packages outside of this program whose classes the run names; the file does not hold their code.
-    * ``version``, ``commit``, ``command``: what made it.
-    * ``licence``: licence of the weights, as its owner states it.
+    """Write a finished run to one file that this version and every later one reads; see the module for its card.
 
     Args:
         run: Folder of the run.

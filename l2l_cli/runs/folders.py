@@ -16,7 +16,8 @@ from l2l_cli.config.own_task import OWN_TASK, changes_of_task, offer, task_was_c
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.nodes import Entries, Node
-from l2l_cli.results.exported import ExportedRun, FinishedRun, is_exported
+from l2l_cli.core.suffixes import is_exported
+from l2l_cli.results.exported import ExportedRun, FinishedRun
 from l2l_cli.results.run import CONFIG, RUN, WEIGHTS, RunFolder, identity
 from l2l_cli.runs.sources import SOURCES, as_sources, changes_of, said, sources_of, with_sources
 

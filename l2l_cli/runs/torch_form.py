@@ -16,6 +16,7 @@ from l2l_cli.config.groups import options
 from l2l_cli.config.hardware import Hardware
 from l2l_cli.config.schema import Evaluation, Settings
 from l2l_cli.core.errors import UsageError, did_you_mean
+from l2l_cli.core.nodes import Entries
 from l2l_cli.learners.base import Learner
 from l2l_cli.learners.descent import Descent
 from l2l_cli.optimizers.base import Optimizer
@@ -36,7 +37,7 @@ def load_optimizer(
     horizon: int | None = None,
     trust: Sequence[str] = (),
     compiled: bool = True,
-    **options: Any,
+    **options: object,
 ) -> TorchForm:
     """Return an update rule as an optimizer of torch: a meta-trained one, or a hand-made one by its name.
 
@@ -74,7 +75,7 @@ def load_optimizer(
     return RuleOptimizer(given, rule, lr, horizon, compiled)
 
 
-def _rule(source: str | Path, trust: Sequence[str], compiled: bool, options: dict[str, Any]) -> Optimizer[Any]:
+def _rule(source: str | Path, trust: Sequence[str], compiled: bool, options: Entries) -> Optimizer[Any]:
     """Return the rule that a source names, with some of its numbers changed.
 
     Raises:

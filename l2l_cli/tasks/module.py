@@ -17,7 +17,7 @@ from l2l_cli.core.types import Batch, Phase, Spec, Split
 from l2l_cli.models.model import Model
 from l2l_cli.models.point import mean_squared_error, output_hessian
 from l2l_cli.tasks.base import Episode, Task, softmax_cross_entropy
-from l2l_cli.tasks.own_data import Divided, Division, Examples, read
+from l2l_cli.tasks.own_data import Divided, Division, OwnExamples, read
 
 Kind = Literal["classes", "numbers", "own"]
 """What a loss is: the cross-entropy of classes, the squared error of numbers, or one of the user's."""
@@ -63,12 +63,11 @@ class ModuleTask(Task):
         data: Data; see ``own_data.FORMS``.
         loss: Function (outputs, targets) -> loss of one batch, a number; None is the cross-entropy where the targets
             are whole numbers, and the squared error elsewhere.
-        examples: Examples of a minibatch N.
+        examples: OwnExamples of a minibatch N.
         horizon: Steps of an episode.
         start: Initial values of the parameters: "drawn" makes the network anew for each episode, "fixed" begins all
             episodes at the same values, as those that were trained before.
         division: Way in which phases share the examples: "phases" gives each its own, "shared" all of them the same.
-        most: Number of examples that are read at most.
 
     Raises:
         ValueError: A number is out of range.
@@ -84,29 +83,28 @@ class ModuleTask(Task):
         horizon: int = 100,
         start: Literal["drawn", "fixed"] = "drawn",
         division: Division = "phases",
-        most: int = 100_000,
     ) -> None:
-        if examples < 1 or horizon < 1 or most < 1:
-            raise ValueError(f"examples, horizon and most must be at least 1, not {examples}, {horizon} and {most}")
+        if examples < 1 or horizon < 1:
+            raise ValueError(f"examples and horizon must be at least 1, not {examples} and {horizon}")
         if start not in ("drawn", "fixed") or division not in ("phases", "shared"):
             raise ValueError(f"start is drawn or fixed, and division phases or shared, not {start!r} and {division!r}")
         self.horizon, self._own = horizon, loss
         module = _module_of(model, 0)
         self.model = Model(module, _Anew(model, module) if start == "drawn" and trained(module) else None)
         with Draws(0, "module", "data"):
-            found = read(data.name, data.found, division, most)
+            found = read(data.name, data.found, division)
         inputs = found.examples.inputs
         inputs = inputs.to(self.model.dtype) if inputs.is_floating_point() else inputs
-        meaning = self._understood(data.name, Examples(inputs, found.examples.targets))
+        meaning = self._understood(data.name, OwnExamples(inputs, found.examples.targets))
         self._kind: Kind = meaning.kind
-        self._divided = Divided(Examples(inputs, meaning.targets), found.shares)
+        self._divided = Divided(OwnExamples(inputs, meaning.targets), found.shares)
         self.spec = Spec(tuple(inputs.shape[1:]), tuple(meaning.targets.shape[1:]), examples)
         counts = ", ".join(f"{sum(map(len, each.values()))} {phase}" for phase, each in found.shares.items())
         shared = ", the same ones in all phases" if division == "shared" else ""
         self.told = f"the loss is {meaning.said}; {len(inputs)} examples: {counts}{shared}"
 
     @property
-    def examples(self) -> Examples:
+    def examples(self) -> OwnExamples:
         """All examples, with targets as the loss takes them."""
         return self._divided.examples
 
@@ -148,7 +146,7 @@ class ModuleTask(Task):
         """Return logits with the classes along the last axis."""
         return outputs.movedim(2, -1) if self._classes_second else outputs
 
-    def _understood(self, name: str, examples: Examples) -> _Meaning:
+    def _understood(self, name: str, examples: OwnExamples) -> _Meaning:
         """Find out what the loss is, by the answer of the network to some examples.
 
         Raises:

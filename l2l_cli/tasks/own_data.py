@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from itertools import islice
 from typing import Literal, NamedTuple
 
@@ -25,13 +25,16 @@ SHARES = {Phase.META_TRAIN: 0.6, Phase.META_VALID: 0.1, Phase.TUNE: 0.1, Phase.T
 HELD_OUT = 0.2
 """Share of a phase's examples that are held out within it."""
 
+MOST = 1_000_000
+"""Number of examples that are read at most, of data without an end."""
+
 FORMS = (
     "a pair of tensors (inputs, targets), a torch Dataset, an iterable of batches (inputs, targets), a function "
     "without arguments that returns one of these, or a mapping of such by phase (meta_train, meta_valid, tune, test)"
 )
 
 
-class Examples(NamedTuple):
+class OwnExamples(NamedTuple):
     """Inputs (N, ...) and targets (N, ...)."""
 
     inputs: Tensor
@@ -45,7 +48,7 @@ Shares = dict[Phase, dict[Split, Tensor]]
 class Divided(NamedTuple):
     """All examples, and which of them each phase learns from and holds out."""
 
-    examples: Examples
+    examples: OwnExamples
     shares: Shares
 
     def fingerprint(self) -> str:
@@ -55,23 +58,22 @@ class Divided(NamedTuple):
         return checksum(*(memoryview(part).cast("B") for part in (*parts, *rows)))
 
 
-def read(name: str, found: object, division: Division, most: int) -> Divided:
+def read(name: str, found: object, division: Division) -> Divided:
     """Read data and divide them, the same way each time.
 
     Args:
         name: Name of the data, for messages.
         found: The data; see ``FORMS``.
         division: Way to divide them, unless they are divided by phase already.
-        most: Number of examples that are read at most.
 
     Raises:
         UsageError: They are of another form, or too few.
     """
     found = _called(name, found)
     if not isinstance(found, Mapping):
-        examples = _examples(name, found, most)
+        examples = _examples(name, found)
         return Divided(examples, _divided(name, len(examples.inputs), SHARES, division))
-    parts = {Phase(key): _examples(name, _called(name, value), most) for key, value in _by_phase(name, found).items()}
+    parts = {Phase(key): _examples(name, _called(name, value)) for key, value in _by_phase(name, found).items()}
     return _joined(name, parts)
 
 
@@ -87,7 +89,7 @@ def _by_phase(name: str, found: Mapping[object, object]) -> dict[str, object]:
     return given
 
 
-def _joined(name: str, parts: Mapping[Phase, Examples]) -> Divided:
+def _joined(name: str, parts: Mapping[Phase, OwnExamples]) -> Divided:
     """Return data that the user has divided; phases that are missing have a part of those of meta-training."""
     shares: Shares = {}
     begin, train = 0, Phase.META_TRAIN
@@ -101,7 +103,7 @@ def _joined(name: str, parts: Mapping[Phase, Examples]) -> Divided:
         }
         begin += count
     try:
-        both = Examples(*(torch.cat(values) for values in zip(*parts.values(), strict=True)))
+        both = OwnExamples(*(torch.cat(values) for values in zip(*parts.values(), strict=True)))
     except RuntimeError as error:
         raise UsageError(f"{name}: the examples of different phases have different shapes ({error})") from error
     return Divided(both, {phase: shares[phase] for phase in Phase})
@@ -142,24 +144,23 @@ def _called(name: str, found: object) -> object:
         raise UsageError(f"{name} must be called without arguments, or be data itself: {error}") from error
 
 
-def _examples(name: str, found: object, most: int) -> Examples:
+def _examples(name: str, found: object) -> OwnExamples:
     match found:
         case (Tensor() | np.ndarray(), Tensor() | np.ndarray()):
-            return _checked(name, [_pair(name, found)], most)
+            return _checked(name, [_pair(name, found)])
         case DataLoader():
-            return _checked(name, _pairs(name, found), most)
+            return _checked(name, _pairs(name, found))
         case Dataset():
-            length = getattr(found, "__len__", None)
-            each: Iterable[object] = found if length is None else (found[k] for k in range(min(length(), most)))  # type: ignore[attr-defined]
-            pairs = (_two(name, one) for one in each)
+            rows = (found[k] for k in range(min(len(found), MOST))) if isinstance(found, Sized) else iter(found)
+            pairs = (_two(name, one) for one in rows)
             singles = ((torch.as_tensor(one)[None], torch.as_tensor(other)[None]) for one, other in pairs)
-            return _checked(name, islice((_pair(name, one) for one in singles), most), most)
+            return _checked(name, (_pair(name, one) for one in islice(singles, MOST)))
         case Iterable() if not isinstance(found, str | bytes | Tensor | np.ndarray):
-            return _checked(name, _pairs(name, found), most)
+            return _checked(name, _pairs(name, found))
     raise UsageError(f"{name} is a {type(found).__name__}; data are {FORMS}")
 
 
-def _pairs(name: str, batches: Iterable[object]) -> Iterator[Examples]:
+def _pairs(name: str, batches: Iterable[object]) -> Iterator[OwnExamples]:
     for batch in batches:
         yield _pair(name, batch)
 
@@ -175,7 +176,7 @@ def _two(name: str, item: object) -> tuple[object, object]:
     return item[0], item[1]
 
 
-def _pair(name: str, batch: object) -> Examples:
+def _pair(name: str, batch: object) -> OwnExamples:
     """Return a batch as tensors.
 
     Raises:
@@ -183,7 +184,7 @@ def _pair(name: str, batch: object) -> Examples:
     """
     inputs, targets = _two(name, batch)
     try:
-        pair = Examples(torch.as_tensor(inputs), torch.as_tensor(targets))
+        pair = OwnExamples(torch.as_tensor(inputs), torch.as_tensor(targets))
     except (TypeError, ValueError, RuntimeError) as error:
         raise UsageError(
             f"{name}: inputs and targets must be one tensor each, not {type(inputs).__name__} and "
@@ -197,18 +198,18 @@ def _pair(name: str, batch: object) -> Examples:
     return pair
 
 
-def _checked(name: str, pairs: Iterable[Examples], most: int) -> Examples:
-    """Return batches, up to a number of examples, as one."""
+def _checked(name: str, pairs: Iterable[OwnExamples]) -> OwnExamples:
+    """Return batches, up to ``MOST`` examples, as one."""
     kept, count = [], 0
     for pair in pairs:
         kept.append(pair)
         count += len(pair.inputs)
-        if count >= most:
+        if count >= MOST:
             break
     if not count:
         raise UsageError(f"{name} has no examples")
     try:
-        whole = Examples(*(torch.cat(values)[:most] for values in zip(*kept, strict=True)))
+        whole = OwnExamples(*(torch.cat(values)[:MOST] for values in zip(*kept, strict=True)))
     except RuntimeError as error:
         raise UsageError(f"{name}: examples have different shapes ({error}); pad them to one") from error
     wrong = [

@@ -73,6 +73,7 @@ class Stream(IterableDataset):  # type: ignore[type-arg]
         return zip(*pair(), strict=True)
 
 
+few = pair(6)
 listed = [pair(30), pair(31)]
 by_phase = {phase: pair(20 + k) for k, phase in enumerate(("meta_train", "meta_valid", "tune", "test"))}
 by_two = {"meta_train": pair(40), "test": batches}
