@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from l2l_cli.core.episodes import Pieces
 from l2l_cli.core.types import Params
+from l2l_cli.core.vectors import flattened, unflattened
 from l2l_cli.kernels.paths import REFERENCE, Path
 from l2l_cli.models.point import Point
 from l2l_cli.optimizers.compiled import CompiledSteps, Fitting, Unroll
@@ -116,6 +117,17 @@ class FirstOrder(Optimizer[Memory], ABC):
     def compiled_steps(self) -> CompiledSteps[Memory] | Path:
         """Return compiled steps that take gradients as data and equal ``update``; or why there are none."""
         return REFERENCE
+
+    def step_compiled(self, grad: Params, params: Params, memory: Memory) -> tuple[Params, Memory] | None:
+        """Return the next parameters and memory by ``compiled_steps``, without any derivative; None if there are none.
+
+        All are of φ's type, on its device.
+        """
+        steps = self.compiled_steps()
+        if isinstance(steps, Path):
+            return None
+        theta, memory = steps.step(memory, flattened(grad), flattened(params))
+        return unflattened(theta, params), memory
 
     def compiled(self, fitting: Fitting) -> Unroll[Memory] | Path:
         """Return the path by ``compiled_steps``, if gradients can be taken as data."""

@@ -10,10 +10,8 @@ from torch import Tensor
 
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.types import Params
-from l2l_cli.core.vectors import flattened, unflattened
 from l2l_cli.models.told import told
 from l2l_cli.optimizers.base import FirstOrder, Optimizer
-from l2l_cli.optimizers.compiled import CompiledSteps
 from l2l_cli.optimizers.schedule import rate_of
 from l2l_cli.optimizers.torch_form import Given, Part, TorchForm, moved, shown
 
@@ -93,13 +91,11 @@ class RuleOptimizer(TorchForm):
         gradient = {name: _gradient(params[name], value) for name, value in part.params.items()}
         memory, rate = self._memory(part), float(part.group["lr"])
         rule = self._rule(part.device, rate)
-        steps = self._steps(rule, params)
-        if steps is None:
+        found = self._compiled(rule, gradient, params, memory)
+        if found is None:
             point = told(params, gradient, lambda: self._loss(next(iter(params.values()))))
-            after, memory = rule.step(point, memory)
-        else:
-            theta, memory = steps.step(memory, flattened(gradient), flattened(params))
-            after = unflattened(theta, params)
+            found = rule.step(point, memory)
+        after, memory = found
         self._remember(part, memory)
         moving = {name: value for name, value in part.params.items() if value.grad is not None}
         moved(moving, after, 1.0 if rate_of(rule) is not None else rate)
@@ -118,15 +114,16 @@ class RuleOptimizer(TorchForm):
         torch.autograd.graph.increment_version(own)
         return True
 
-    def _steps(self, rule: Optimizer[Any], params: Params) -> CompiledSteps[Any] | None:
-        """Return compiled steps of parameters like these, if there are any."""
-        if not self._may_compile or not isinstance(rule, FirstOrder):
-            return None
+    def _compiled(
+        self, rule: Optimizer[Any], gradient: Params, params: Params, memory: object
+    ) -> tuple[Params, object] | None:
+        """Return the next parameters and memory by compiled steps, if there are any for parameters like these."""
         own = next(rule.parameters(), None)
-        if own is None or any(value.dtype != own.dtype or value.device != own.device for value in params.values()):
+        if not self._may_compile or own is None or not isinstance(rule, FirstOrder):
             return None
-        steps = rule.compiled_steps()
-        return steps if isinstance(steps, CompiledSteps) else None
+        if any(value.dtype != own.dtype or value.device != own.device for value in params.values()):
+            return None
+        return rule.step_compiled(gradient, params, memory)
 
     def _loss(self, like: Tensor) -> Tensor:
         """Return the loss, (1,), which is the mean over processes that train together.
@@ -139,10 +136,11 @@ class RuleOptimizer(TorchForm):
                 f"{type(self.rule).__name__} sees the loss: call step(loss=loss), or show(loss) before step(), or give "
                 "step a closure that returns it"
             )
-        loss = torch.stack([one.to(like.device, like.dtype) for one in self._noted]).mean()
+        first, *others = [one.to(like.device, like.dtype) for one in self._noted]
+        loss = torch.stack([first, *others]).mean() if others else first
         if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.all_reduce(loss)
             loss = loss / torch.distributed.get_world_size()
+            torch.distributed.all_reduce(loss)
         return loss.reshape(1)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from l2l_cli.config.build import Builder, build
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Phase, Split
+from l2l_cli.results.exported import ExportedRun
 from l2l_cli.tasks import own_data
 from l2l_cli.testing import check_task
 from tests.tasks import own
@@ -229,6 +230,7 @@ def test_a_run_is_trained_and_loads_again_where_its_code_is_trusted(mine, monkey
     assert code == 0, err
     assert "task: the loss is the cross-entropy of 3 classes, since the targets are whole numbers; 60 examples" in out
     folder = only("outputs/meta-train/module-*/run.json").parent
+    assert ExportedRun.load(Path("rule.safetensors")).card["trust"] == ["my_net"]
     scoring = "evaluation.episodes=4 evaluation.stretch=[1]"
     for source in (folder, "rule.safetensors"):
         code, _, err = run(f"evaluate {source} {scoring} --config-dir .", monkeypatch, capsys)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+import subprocess
+import sys
 from itertools import chain
 
 import pytest
@@ -14,6 +16,8 @@ from torch.optim import lr_scheduler, swa_utils
 
 import l2l_cli
 from l2l_cli.core.errors import UsageError
+from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
+from l2l_cli.optimizers.per_type import PerType
 from l2l_cli.optimizers.torch_rule import RuleOptimizer
 from tests.torch_optim.rules import RULES, data, loss_of, made, net, same, trained
 
@@ -570,6 +574,28 @@ def test_kernels_and_reference_move_alike(rule):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
+def test_rules_by_the_type_of_parameters_are_compiled_too():
+    def trained_by(compiled):
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Conv2d(1, 3, 2), nn.Flatten(), nn.Linear(3, 2))
+        rule = PerType(CoordinatewiseLSTM(3, initial_seed=1), CoordinatewiseLSTM(3, initial_seed=2)).requires_grad_(
+            False
+        )
+        optimizer = RuleOptimizer(network.parameters(), rule, compiled=compiled)
+        for step in range(4):
+            optimizer.zero_grad()
+            network(data(step)[0].view(-1, 1, 2, 2)).square().mean().backward()
+            optimizer.step()
+        return network, optimizer
+
+    (one, by), (other, _) = trained_by(True), trained_by(False)
+    assert by.rule.conv.compiled_steps().windows == 0  # single steps are no windows
+    for mine, yours in zip(one.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(mine, yours, rtol=1e-4, atol=1e-6)
+    state = by.state_dict()
+    assert {name.split(".")[0] for name in state["state"]["group 0"]["parts"][0]["memory"]} == {"conv", "fc"}
+
+
 def test_what_a_coordinate_costs_in_memory():
     """The numbers of CONTRACT.md, at many coordinates."""
     value = nn.Parameter(torch.zeros(100, 50))
@@ -584,6 +610,9 @@ def test_what_a_coordinate_costs_in_memory():
 def test_everything_is_found_in_the_package():
     assert l2l_cli.load_optimizer is not None
     assert {"load_optimizer", "export"} <= {*dir(l2l_cli)}
+    code = "import sys, l2l_cli; print({'torch', 'hydra', 'numpy'} & {*sys.modules}, l2l_cli.__version__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["set()", l2l_cli.__version__]  # light until something is asked for
     with pytest.raises(AttributeError, match="no attribute 'load_optimiser'"):
         l2l_cli.load_optimiser  # noqa: B018
 

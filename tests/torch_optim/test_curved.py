@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.optim import lr_scheduler
 
+from l2l_cli import load_optimizer
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.types import Batch
 from l2l_cli.models.model import Model
@@ -278,7 +279,7 @@ def test_what_else_is_refused_says_what_to_do():
     with pytest.raises(
         UsageError, match=r"asks for curvature, and so for the network itself: load_optimizer\('kfac', net"
     ):
-        made("kfac", net().parameters())
+        load_optimizer("kfac", net().parameters())
     optimizer = made("kfac", net())
     with pytest.raises(UsageError, match="give step a closure that returns outputs and loss"):
         optimizer.step()
@@ -307,8 +308,6 @@ SOURCES = {
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_source_that_is_no_rule_is_named(source):
-    from l2l_cli import load_optimizer
-
     with pytest.raises(UsageError, match=SOURCES[source]):
         load_optimizer(source, net())
 

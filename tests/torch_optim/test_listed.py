@@ -15,5 +15,4 @@ def test_every_test_that_the_contract_names_exists_and_all_of_the_contract_are_n
     }
     assert len(named) > 30
     assert named <= set().union(*files.values())
-    beside_ours = {name for name in files["test_contract.py"] - named if "ours" not in name and "alike" not in name}
-    assert beside_ours <= {"test_everything_is_found_in_the_package"}
+    assert files["test_contract.py"] - named == {"test_everything_is_found_in_the_package"}
