@@ -79,11 +79,19 @@ class Decays(NamedTuple):
 
 
 class After(NamedTuple):
-    """What the first pass leaves: momenta (E, 2, P), second moments (E, P), means of each tensor (E, SUMS, K)."""
+    """What the first pass leaves.
+
+    Attributes:
+        momenta: Momenta, (E, 2, P).
+        second: Second moments, (E, P).
+        means: Means of each tensor, (E, SUMS, K).
+        table: Table of the parts, with the addresses of gradient and θ.
+    """
 
     momenta: Tensor
     second: Tensor
     means: Tensor
+    table: IntArray | None = None
 
 
 class MomentRows(NamedTuple):
@@ -144,46 +152,30 @@ class MixturePasses:
         totals = np.zeros((len(second), len(sizes), SUMS))
         np.add.at(totals, (owners[:, 0], owners[:, 1]), sums)
         means = torch.from_numpy(totals / np.asarray(sizes)[:, None]).mT.to(second.dtype)
-        return After(*after, means)
+        return After(*after, means, table)
 
     def move(
         self, sizes: Sequence[int], gradient: Tensor, theta: Tensor, after: After, weights: Tensor, decays: Decays
     ) -> Tensor:
         """Return θ (E, P) after a move by coefficients (E, K, 6) of the six directions, without bias corrections."""
         moved = self._theta.empty_like(theta)
-        self._move(sizes, gradient, theta, moved, after, weights, decays)
+        parts, owners = parts_of(tuple(sizes), len(after.second))
+        _moved(placed(parts, owners, after.second.shape[1], gradient, theta, moved), after, weights, decays)
         return moved
 
-    def move_in_place(
-        self,
-        sizes: Sequence[int],
-        gradient: Coordinates,
-        theta: Coordinates,
-        after: After,
-        weights: Tensor,
-        decays: Decays,
-    ) -> None:
-        """Do what ``move`` does where θ lies, of which torch's version counters hear nothing."""
-        self._move(sizes, gradient, theta, theta, after, weights, decays)
+    def move_in_place(self, after: After, weights: Tensor, decays: Decays) -> None:
+        """Do what ``move`` does where the θ of ``remember`` lies, of which torch's version counters hear nothing."""
+        assert after.table is not None, "what remember returned"
+        _moved(after.table, after, weights, decays)
 
-    def _move(
-        self,
-        sizes: Sequence[int],
-        gradient: Coordinates,
-        theta: Coordinates,
-        moved: Coordinates,
-        after: After,
-        weights: Tensor,
-        decays: Decays,
-    ) -> None:
-        parts, owners = parts_of(tuple(sizes), len(after.second))
-        table = placed(parts, owners, after.second.shape[1], gradient, theta, moved)
-        rows = _rows(after.momenta, after.second, after.momenta, after.second)
-        constants, size = decays.packed(after.second.dtype), after.second.shape[1]
-        chosen = weights.contiguous().view(-1, weights.shape[-1]).numpy()
-        thread_group(torch.get_num_threads()).each(
-            len(table), lambda _, first, last: _move(table[first:last], size, rows, chosen, constants)
-        )
+
+def _moved(table: IntArray, after: After, weights: Tensor, decays: Decays) -> None:
+    rows = _rows(after.momenta, after.second, after.momenta, after.second)
+    constants, size = decays.packed(after.second.dtype), after.second.shape[1]
+    chosen = weights.contiguous().view(-1, weights.shape[-1]).numpy()
+    thread_group(torch.get_num_threads()).each(
+        len(table), lambda _, first, last: _move(table[first:last], size, rows, chosen, constants)
+    )
 
 
 @kernel

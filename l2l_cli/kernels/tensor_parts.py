@@ -43,14 +43,14 @@ def placed(parts: IntArray, owners: IntArray, size: int, *values: Coordinates) -
         size: Coordinates P of an episode.
         values: Values of the coordinates.
     """
-    places = []
-    for value in values:
+    found = {}
+    for value in {id(one): one for one in values}.values():
         if isinstance(value, Tensor):
             assert value.is_contiguous(), "coordinates lie side by side"
-            places.append(value.data_ptr() + (parts[:, 0] * size + parts[:, 1]) * value.element_size())
+            found[id(value)] = value.data_ptr() + (parts[:, 0] * size + parts[:, 1]) * value.element_size()
         else:
-            assert all(one.is_contiguous() for one in value), "coordinates of a tensor lie side by side"
             starts = np.array([one.data_ptr() for one in value], np.int64)
-            places.append(starts[owners[:, 1]] + parts[:, 4] * value[0].element_size())
+            found[id(value)] = starts[owners[:, 1]] + parts[:, 4] * value[0].element_size()
+    places = [found[id(value)] for value in values]
     table: IntArray = np.column_stack([parts[:, :4], *places])
     return table

@@ -177,7 +177,7 @@ class TensorwiseMixture(Optimizer[MixtureMemory]):
     def _step_compiled(self, point: Point, memory: MixtureMemory) -> tuple[Params, MixtureMemory]:
         """Do what ``step`` does in two passes over the coordinates."""
         traits = traits_of(point.params)
-        gradient, theta = _side_by_side(point.grad), _side_by_side(point.params).detach()
+        gradient, theta = (_side_by_side(values).detach().contiguous() for values in (point.grad, point.params))
         after, weights, numbers, memory = self._first_pass(traits, gradient, theta, point.loss, memory)
         moved = self._passes.move(traits.sizes, gradient, theta, after, weights, numbers)
         return unstacked(moved, point.params), memory
@@ -194,11 +194,12 @@ class TensorwiseMixture(Optimizer[MixtureMemory]):
         tensors = [*params, *gradient]
         if not all(value.is_contiguous() and value.numel() for value in tensors):
             return None
-        if any(value.dtype != self.head.weight.dtype or not self._takes_kernels(value) for value in tensors):
+        kinds = {(value.dtype, value.device.type) for value in tensors}
+        if len(kinds) > 1 or not self._takes_kernels(tensors[0]):
             return None
         traits = traits_of_shapes(tuple(tuple(value.shape) for value in params))
         after, weights, numbers, memory = self._first_pass(traits, gradient, params, loss(), memory)
-        self._passes.move_in_place(traits.sizes, gradient, params, after, rate * weights, numbers)
+        self._passes.move_in_place(after, rate * weights, numbers)
         return memory
 
     def _first_pass(

@@ -19,7 +19,10 @@ from l2l_cli.models.point import Point
 from l2l_cli.optimizers.torch_curved import CurvatureOptimizer
 from tests.torch_optim.rules import CURVED, data, made, net, same
 
-every_rule = pytest.mark.parametrize("rule", CURVED)
+QUICK = ("hessian_free", "kfac", "mlhf")
+every_rule = pytest.mark.parametrize(
+    "rule", [rule if rule in QUICK else pytest.param(rule, marks=pytest.mark.slow) for rule in CURVED]
+)
 
 
 def closure_of(network, step):
