@@ -225,6 +225,7 @@ def mine(tmp_path, monkeypatch):
     return f"task=module task.model=my_net:Net task.data=my_net:batches {SMALL} --config-dir ."
 
 
+@pytest.mark.slow
 def test_a_run_is_trained_and_loads_again_where_its_code_is_trusted(mine, monkeypatch, capsys):
     code, out, err = run(f"meta-train {mine} --export rule.safetensors", monkeypatch, capsys)
     assert code == 0, err
