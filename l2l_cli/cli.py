@@ -21,7 +21,13 @@ from l2l_cli.completion import (
 )
 from l2l_cli.config.groups import papers
 from l2l_cli.config.schema import GROUPS, ReproduceRequest
-from l2l_cli.config.words import START, artefacts_and_overrides, contenders_and_overrides, run_and_overrides
+from l2l_cli.config.words import (
+    START,
+    artefacts_and_overrides,
+    contenders_and_overrides,
+    exporting,
+    run_and_overrides,
+)
 from l2l_cli.core.errors import UsageError, did_you_mean
 from l2l_cli.core.failures import failure_of
 from l2l_cli.core.stop import STOP
@@ -111,9 +117,14 @@ def meta_train(
     force: Force = False,
     quiet: Quiet = False,
     json_: Json = False,
+    export: Annotated[
+        str | None,
+        typer.Option(help="Write the finished run to this file, as in rule.safetensors, that later versions read."),
+    ] = None,
+    licence: Annotated[str | None, typer.Option(help="Licence of the weights in it, as in CC0-1.0.")] = None,
 ) -> None:
     """Meta-train a learner on a task, as in `l2l meta-train task=quadratic`."""
-    if not (overrides or multirun or resume or cfg or info or config_dir or trust or dry_run or force):
+    if not (overrides or multirun or resume or cfg or info or config_dir or trust or dry_run or force or export):
         print(START)
         raise typer.Exit(UsageError.exit_code)
     if dry_run and (multirun or resume or cfg or info):
@@ -121,6 +132,7 @@ def meta_train(
     if resume and force:
         raise UsageError("--resume goes on with a run, and --force begins it again; give one of them")
     flags = {"resume": resume, "trust": trust or [], "dry_run": dry_run}
+    flags |= exporting(export, licence, not (multirun or dry_run or cfg or info))
     given = Given(config_dir, multirun, cfg, info, force, quiet, json_)
     _launch("meta-train", overrides, given, **flags)
 

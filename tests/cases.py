@@ -160,10 +160,10 @@ STATIONARY = [name for name in FUNCTION_TASKS if "switching" not in name]
 OTHER_NETWORKS = [
     name
     for name in TASKS
-    if (name.startswith(("digits-", "images-")) or (name in options("task") and is_of_images(name)))
+    if (name.startswith(("digits-", "images-", "module")) or (name in options("task") and is_of_images(name)))
     and name not in ("digits", "digits-convnet")
 ]
-"""To a learner they are models of images as ``digits-convnet`` is, so two learners meet them in place of all."""
+"""To a learner they are models and data as ``digits-convnet`` is, so two learners meet them in place of all."""
 
 
 def is_worth_its_time(task: str, learner: str) -> bool:

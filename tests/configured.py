@@ -34,6 +34,7 @@ TASK_SIZES = {
 OWN_TASK_SIZES: dict[str, dict[str, Any]] = {
     **{name: {"hidden": 8} for name in ("b14", "b16", "semilinear", "quadratic_function")},
     "digits": {"start": 0.3, "pool": 1},
+    "module": {"model": "tests.tasks.own:Net", "data": "tests.tasks.own:pair"},
     "halfplanes": {"dimension": 3, "hidden": [4], "share": [0.2, 0.6]},
 }
 """Numbers that tests of single tasks count on."""

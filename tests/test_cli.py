@@ -236,7 +236,10 @@ def test_every_yaml_of_a_group_builds(capsys):
 
     conf = Path(__file__).resolve().parents[1] / "conf"
     assert set(options("task")) == {path.stem for path in (conf / "task").glob("[!_]*.yaml")}
-    tasks = {name: compose("meta-train", [f"task={name}", "learner=lstm"]) for name in options("task")}
+    needed = {"module": ["task.model=tests.tasks.own:Net", "task.data=tests.tasks.own:pair"]}
+    tasks = {
+        name: compose("meta-train", [f"task={name}", "learner=lstm", *needed.get(name, [])]) for name in options("task")
+    }
     for settings in tasks.values():
         build(settings.task, "task")
     function, hiding = (build(tasks[name].task, "task") for name in ("b16", "halfplanes"))

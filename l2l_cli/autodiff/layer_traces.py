@@ -57,6 +57,24 @@ def observe(module: nn.Module, params: Params, inputs: Tensor, shifts: Params, h
         Untraceable: A module with such parameters is called twice in a pass, or shares them with another one, so that
             no one input belongs to them; or it maps other things than a tensor to a tensor.
     """
+
+    def shifted(name: str, result: Tensor) -> Tensor:
+        return result + shifts[name] if shifts else result
+
+    return observed(module, params, lambda: pure(module, habits)(params, inputs), shifted)
+
+
+def observed(
+    module: nn.Module, params: Params, call: Callable[[], Tensor], shifted: Callable[[str, Tensor], Tensor]
+) -> ObservedPass:
+    """Call something that calls a network, and keep the inputs and outputs of the network's layers; see ``observe``.
+
+    Args:
+        module: The network.
+        params: Parameters of the network, or those of them that are fitted.
+        call: Function that calls the network and returns the outputs.
+        shifted: Function that returns what a layer, given by its name, passes on of its outputs.
+    """
     layer_inputs: Params = {}
     layer_outputs: Params = {}
 
@@ -74,7 +92,7 @@ def observe(module: nn.Module, params: Params, inputs: Tensor, shifts: Params, h
                     f"{called} does not map a tensor to a tensor, and curvature by layers knows no others; use "
                     "hessian_free or a first-order rule"
                 )
-            layer_inputs[name], layer_outputs[name] = arguments[0], result + shifts[name] if shifts else result
+            layer_inputs[name], layer_outputs[name] = arguments[0], shifted(name, result)
             return layer_outputs[name]
 
         return hook
@@ -82,7 +100,7 @@ def observe(module: nn.Module, params: Params, inputs: Tensor, shifts: Params, h
     with ExitStack() as hooks:
         for name, part, shared in _layers(module, params):
             hooks.callback(part.register_forward_hook(hook_of(name, shared)).remove)
-        return ObservedPass(pure(module, habits)(params, inputs), layer_inputs, layer_outputs)
+        return ObservedPass(call(), layer_inputs, layer_outputs)
 
 
 def _layers(module: nn.Module, params: Params) -> Iterator[tuple[str, nn.Module, str]]:

@@ -72,7 +72,7 @@ class Linearizer:
             self._programs[key] = self._record(names, given)
         programs = self._programs[key]
         if programs is None:
-            return self._unrecorded(params, inputs) if recompute else self._reference(params, inputs)
+            return self._unrecorded(params, inputs) if recompute else linearized(self._function, params, inputs)
         stages, strides = programs
         (outputs,), kept = stages.first(*given)
         if recompute:
@@ -98,7 +98,7 @@ class Linearizer:
 
         def products(*values: Tensor) -> tuple[Sequence[Tensor], ...]:
             params, inputs = dict(zip(names, values, strict=False)), values[count]
-            at = self._reference(params, inputs)
+            at = linearized(self._function, params, inputs)
             v, u = values[count + 1 : -1], values[-1]
             return (at.outputs,), (at.push(dict(zip(names, v, strict=True))),), tuple(at.pull(u).values())
 
@@ -115,31 +115,32 @@ class Linearizer:
         with torch.no_grad():
             return Linearization(
                 self._function(params, inputs),
-                lambda v: self._reference(params, inputs).push(v),
-                lambda u: self._reference(params, inputs).pull(u),
+                lambda v: linearized(self._function, params, inputs).push(v),
+                lambda u: linearized(self._function, params, inputs).pull(u),
             )
 
-    def _reference(self, params: Params, inputs: Tensor) -> Linearization:
-        """Return the linearization by automatic differentiation; J·v is the derivative of the linear Jᵀ·w in w."""
-        at = {name: value.detach().requires_grad_() for name, value in params.items()}
-        with torch.enable_grad():
-            with LinearNormalisation(), LeanPooling():
-                outputs = self._function(at, inputs)
-            if not outputs.requires_grad:  # as of the first segment of a network, from which its forward detaches
-                zeros = {name: torch.zeros_like(value) for name, value in params.items()}
-                return Linearization(outputs, lambda v: torch.zeros_like(outputs), lambda u: zeros)
-            w = torch.zeros_like(outputs).requires_grad_()
-            pulled = torch.autograd.grad(outputs, list(at.values()), w, create_graph=True, materialize_grads=True)
 
-        def push(v: Params) -> Tensor:
-            with second_derivatives():
-                return torch.autograd.grad(pulled, w, [v[name] for name in at], retain_graph=True)[0]
+def linearized(function: NetworkFunction, params: Params, inputs: Tensor) -> Linearization:
+    """Return the linearization by automatic differentiation; J·v is the derivative of the linear Jᵀ·w in w."""
+    at = {name: value.detach().requires_grad_() for name, value in params.items()}
+    with torch.enable_grad():
+        with LinearNormalisation(), LeanPooling():
+            outputs = function(at, inputs)
+        if not outputs.requires_grad:  # as of the first segment of a network, from which its forward detaches
+            zeros = {name: torch.zeros_like(value) for name, value in params.items()}
+            return Linearization(outputs, lambda v: torch.zeros_like(outputs), lambda u: zeros)
+        w = torch.zeros_like(outputs).requires_grad_()
+        pulled = torch.autograd.grad(outputs, list(at.values()), w, create_graph=True, materialize_grads=True)
 
-        def pull(u: Tensor) -> Params:
-            values = torch.autograd.grad(outputs, list(at.values()), u, retain_graph=True, materialize_grads=True)
-            return dict(zip(at, values, strict=True))
+    def push(v: Params) -> Tensor:
+        with second_derivatives():
+            return torch.autograd.grad(pulled, w, [v[name] for name in at], retain_graph=True)[0]
 
-        return Linearization(outputs.detach(), push, pull)
+    def pull(u: Tensor) -> Params:
+        values = torch.autograd.grad(outputs, list(at.values()), u, retain_graph=True, materialize_grads=True)
+        return dict(zip(at, values, strict=True))
+
+    return Linearization(outputs.detach(), push, pull)
 
 
 @contextmanager

@@ -58,7 +58,7 @@ def pure(module: nn.Module, habits: Habits = NONE) -> NetworkFunction:
         return outputs
 
     def call_with_care(params: Params, inputs: Tensor) -> Tensor:
-        with _unfused() if habits.fused else nullcontext():
+        with unfused() if habits.fused else nullcontext():
             attributes = Attributes(module)
             try:
                 return call(params, inputs)
@@ -102,7 +102,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 @contextmanager
-def _unfused() -> Iterator[None]:
+def unfused() -> Iterator[None]:
     """While it is entered, torch uses operations that have second derivatives, if there are any."""
     libraries = torch.backends.mkldnn, torch.backends.cudnn
     enabled = [library.set_flags(False)[0] for library in libraries]

@@ -29,6 +29,7 @@ from l2l_cli.evaluation.tune import Tuned
 from l2l_cli.results import report
 from l2l_cli.results.content import Lead, Report, Section
 from l2l_cli.results.ending import ending
+from l2l_cli.results.exported import FinishedRun
 from l2l_cli.results.metrics import MetricsFile
 from l2l_cli.results.provenance import command_line
 from l2l_cli.results.run import RunFolder
@@ -132,7 +133,7 @@ def run(settings: Settings, learners: list[str], runs: list[str], trust: list[st
     return {**row, "seconds": folder.facts()["seconds"], "run": str(folder.path)}
 
 
-def _completed(settings: Settings, finished: Sequence[tuple[RunFolder, Settings]]) -> Settings:
+def _completed(settings: Settings, finished: Sequence[tuple[FinishedRun, Settings]]) -> Settings:
     """Return the settings with what finished runs say where the user said nothing: the task, and how to tune."""
     settings = with_task_of(settings, finished)
     if finished and settings.tune.criterion is None:
@@ -141,7 +142,7 @@ def _completed(settings: Settings, finished: Sequence[tuple[RunFolder, Settings]
     return replace(settings, choices=settings.choices | {"learner": "contenders"})
 
 
-def _meta_trained(finished: Sequence[tuple[RunFolder, Settings]], task: Task, builder: Builder) -> list[Contender]:
+def _meta_trained(finished: Sequence[tuple[FinishedRun, Settings]], task: Task, builder: Builder) -> list[Contender]:
     """Load what finished runs trained."""
     contenders = []
     for folder, saved in finished:

@@ -23,6 +23,7 @@ from l2l_cli.evaluation.curves import rows_of
 from l2l_cli.results import report
 from l2l_cli.results.content import Lead, Report, Section, code
 from l2l_cli.results.ending import ending
+from l2l_cli.results.exported import FinishedRun
 from l2l_cli.results.facts import TRAINED
 from l2l_cli.results.metrics import MetricsFile
 from l2l_cli.results.provenance import command_line
@@ -53,7 +54,7 @@ class Evaluating(NamedTuple):
     """
 
     settings: Settings
-    parent: RunFolder
+    parent: FinishedRun
     grid: grid.Grid | None
     units: list[Unit]
     store: Store
@@ -145,7 +146,9 @@ def _row(standing: Standing, stretch: float) -> dict[str, Any]:
     }
 
 
-def _report(folder: RunFolder, settings: Settings, parent: RunFolder, table: pd.DataFrame, frame: pd.DataFrame) -> None:
+def _report(
+    folder: RunFolder, settings: Settings, parent: FinishedRun, table: pd.DataFrame, frame: pd.DataFrame
+) -> None:
     facts = parent.facts(TRAINED)
     opening = [
         f"Learner {code(settings.choices['learner'])} of {code(parent.path)} ({facts['updates']} meta-updates, "

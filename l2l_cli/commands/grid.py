@@ -25,6 +25,7 @@ from l2l_cli.evaluation.curves import rows_of
 from l2l_cli.results import report
 from l2l_cli.results.content import Lead, Report, Section, code
 from l2l_cli.results.ending import ending
+from l2l_cli.results.exported import FinishedRun
 from l2l_cli.results.facts import TRAINED
 from l2l_cli.results.metrics import MetricsFile
 from l2l_cli.results.provenance import command_line
@@ -70,12 +71,12 @@ class Grid(NamedTuple):
 
     Attributes:
         settings: Settings with the run's own task where the user chose none.
-        parent: Folder of the run.
+        parent: The run.
         lines: All problems.
     """
 
     settings: Settings
-    parent: RunFolder
+    parent: FinishedRun
     lines: list[Line]
 
     @property
@@ -85,7 +86,7 @@ class Grid(NamedTuple):
 
 
 def plan(
-    settings: Settings, parent: RunFolder, saved: Settings, task_builder: Builder, builder: Builder, store: Store
+    settings: Settings, parent: FinishedRun, saved: Settings, task_builder: Builder, builder: Builder, store: Store
 ) -> Grid:
     """Build a grid for a finished run, whose settings are ``saved``.
 
@@ -140,8 +141,7 @@ def _rival(name: str, settings: Settings, tasks: Sequence[Task], store: Store) -
     """Compose a rival's settings, and see that it builds for every problem before anything is scored."""
     composed = hand_made(name, contender_words(name, settings.config_dir), settings, tasks[0])
     criterion = settings.tune.criterion or ("held_out" if tasks[0].spec.hides else "final")
-    composed = replace(composed, tune=replace(composed.tune, criterion=criterion))
-    tunable(composed)
+    tunable(composed := replace(composed, tune=replace(composed.tune, criterion=criterion)))
     for task in tasks[1:]:
         build_learner(composed, task)
     return hand_made_contender(name, composed, store=store)
@@ -225,7 +225,7 @@ def _within(interval: Interval) -> str:
     return f"{number(interval.value)} ({number(interval.low)} … {number(interval.high)})"
 
 
-def _report(folder: RunFolder, settings: Settings, parent: RunFolder, comparisons: Sequence[Comparison]) -> None:
+def _report(folder: RunFolder, settings: Settings, parent: FinishedRun, comparisons: Sequence[Comparison]) -> None:
     cells = [cell for one in comparisons for cell in (one.run, *one.rivals)]
     atomic_write(folder.path / "grid.csv", pd.DataFrame([cell.row() for cell in cells]).to_csv(index=False))
     facts, plan, run = parent.facts(TRAINED), settings.evaluation, comparisons[0].run

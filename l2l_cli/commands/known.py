@@ -16,7 +16,7 @@ from l2l_cli.core.files import atomic_write
 from l2l_cli.core.nodes import Entries, Node
 from l2l_cli.core.plain_text import parsed_json, read_text
 from l2l_cli.results.run import RUN, RunFolder, identity
-from l2l_cli.runs.folders import WEIGHTS, done_before, load_run, training_identity
+from l2l_cli.runs.folders import done_before, load_run, training_identity
 from l2l_cli.runs.sources import sources_of
 
 IRRELEVANT = ("hardware", "data", "output", "store", "logger", "replaces")
@@ -91,6 +91,6 @@ def _runs(paths: str | Iterable[str], settings: Settings, trust: Sequence[str]) 
     found: list[object] = []
     for path in map(Path, [paths] if isinstance(paths, str) else paths):
         run, saved = load_run(str(path), settings)
-        weights = hashlib.blake2b((path / WEIGHTS).read_bytes(), digest_size=8).hexdigest()
+        weights = hashlib.blake2b(run.weights.read_bytes(), digest_size=8).hexdigest()
         found.append((path.name, str(run.config()), weights, sources_of(saved, saved.learner, trust=trust)))
     return found

@@ -15,6 +15,7 @@ from l2l_cli.core.plain_text import in_one_line
 from l2l_cli.core.ranges import shown
 from l2l_cli.core.voice import VOICE
 from l2l_cli.parallel.launched import launched
+from l2l_cli.results.exported import check_target
 from l2l_cli.results.facts import TRAINED
 from l2l_cli.results.run import RunFolder
 from l2l_cli.runs.aside import settled
@@ -26,13 +27,25 @@ OF_THE_PRESENT = ("hardware", "data", "store", "logger")
 
 
 def run(
-    settings: Settings, resume: str | None = None, trust: list[str] | None = None, dry_run: bool = False
+    settings: Settings,
+    resume: str | None = None,
+    trust: list[str] | None = None,
+    dry_run: bool = False,
+    export: str | None = None,
+    licence: str | None = None,
 ) -> Entries:
     """Run the command and return the run's row in a sweep's summary.
 
-    A run whose folder is ``resume`` goes on, and its configuration may name classes of the packages ``trust``; a dry
-    run says what would be done.
+    Args:
+        settings: Its configuration.
+        resume: Folder of a run that goes on with its own settings.
+        trust: Packages whose classes that run's configuration may name.
+        dry_run: Whether to say what would be done, and do nothing.
+        export: File that the finished run is exported to.
+        licence: Licence of the weights in it.
     """
+    if export is not None:
+        check_target(Path(export))
     if dry_run:
         return _dry(settings)
     if (place := launched()) and place.rank > 0:
@@ -52,6 +65,11 @@ def run(
     )
     for line in facts.get("closing", []):  # runs of earlier versions have none
         print(in_one_line(str(line)))
+    if export is not None:
+        from l2l_cli.runs.exporting import export as write
+
+        own = None if resume is None else trust or []  # what the user typed may name any class
+        print(f"exported: {write(folder.path, export, licence, own)}")
     VOICE.suggest(*after(folder.path))
     return row_of(folder)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from l2l_cli.core.nodes import TORCH_OPTIMIZERS, classes_in
 from l2l_cli.results.index import ON_CLUSTER
 from l2l_cli.results.listing import ListedRun
-from l2l_cli.runs.folders import WEIGHTS
+from l2l_cli.results.run import WEIGHTS
 
 OURS = ("l2l_cli", TORCH_OPTIMIZERS.partition(".")[0])
 """Packages whose classes a saved run may name."""

@@ -10,9 +10,10 @@ from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from l2l_cli.config.classes import find_class
+from l2l_cli.config.classes import find_class, find_object
 from l2l_cli.core.errors import UsageError, did_you_mean
 from l2l_cli.core.nodes import CLASS_KEYS, Entries, Node
+from l2l_cli.core.reference import Reference
 
 
 class Builder:
@@ -63,13 +64,15 @@ class Builder:
             raise UsageError(f"{path}: {error}") from error
 
     def _argument(self, name: str, value: object, hint: object, path: str) -> object:
-        """Return a node's object, the class that a name stands for where one is taken, or else the value itself.
+        """Return a node's object, the class or object that a name stands for where one is taken, or else the value.
 
         Raises:
             UsageError: See ``__call__``.
         """
         if isinstance(value, Mapping) and "_target_" in value:
             return self(value, f"{path}.{name}")
+        if isinstance(value, str) and Reference in (hint, *typing.get_args(hint)):
+            return Reference(value, find_object(value, path, self.trust, name))
         kinds = [one for one in (hint, *typing.get_args(hint)) if typing.get_origin(one) is type]
         if name not in CLASS_KEYS or not isinstance(value, str) or not kinds:
             return value

@@ -12,6 +12,7 @@ from typing import Any
 
 from l2l_cli.core.errors import UsageError, did_you_mean
 from l2l_cli.core.nodes import TORCH_OPTIMIZERS
+from l2l_cli.core.reference import is_reference
 
 PACKAGE = "l2l_cli"
 
@@ -87,6 +88,34 @@ def find_class(dotted: str, path: str, trust: Sequence[str] | None, key: str = "
     if trust is not None and not known and not _may_be_saved(found, path, trust):
         raise _not_for_saved(path, dotted)
     return found
+
+
+def find_object(name: str, path: str, trust: Sequence[str] | None, key: str) -> object:
+    """Return the object of a name such as ``my_net:Net``.
+
+    Args:
+        name: The name, as package.module:name.
+        path: Key of its node in the configuration, for messages.
+        trust: Packages whose objects a saved configuration may name; None is for what the user typed.
+        key: Key of the node that names it.
+
+    Raises:
+        UsageError: There is no such object, or a saved configuration may not name it.
+    """
+    if not is_reference(name):
+        raise UsageError(f"{path}.{key} must be MODULE:NAME, as in my_net:Net, not {name!r}")
+    module, _, last = name.partition(":")
+    package = module.split(".")[0]
+    if trust is not None and package not in trust:
+        raise UsageError(
+            f"the saved {path} names {name}, which is not part of l2l; pass --trust {package} if you trust that code"
+        )
+    _see_that_it_is_the_users(package)
+    names = vars(_imported(module, f"{path}.{key}"))
+    if last not in names:
+        others = [one for one in names if not one.startswith("_")]
+        raise UsageError(f"{path}.{key}: {module} has no {last!r}{did_you_mean(last, others)}")
+    return names[last]
 
 
 def _not_for_saved(path: str, dotted: str) -> UsageError:

@@ -8,6 +8,7 @@ from pathlib import Path
 from l2l_cli.config.groups import ALL, is_class, options, papers
 from l2l_cli.config.schema import SCALES
 from l2l_cli.core.errors import UsageError, did_you_mean
+from l2l_cli.core.suffixes import is_exported
 
 START = """l2l meta-train trains a learner's slow weights, if it is told on which task:
 
@@ -31,13 +32,31 @@ def contenders_and_overrides(words: Sequence[str], config_dir: str | None) -> tu
     overrides = [word for word in words if is_override(word) and not _is_run(word)]
     rest = [word for word in words if word not in overrides]
     for word in rest:
-        if word not in known and not Path(word).is_dir() and not is_class(word):
+        if word not in known and not _is_there(word) and not is_class(word):
             raise UsageError(
                 f"{word!r} is neither a learner nor a run folder{did_you_mean(word, known)} "
                 f"(learners: {', '.join(known)})"
             )
-    learners = [word for word in rest if word in known or (is_class(word) and not Path(word).is_dir())]
+    learners = [word for word in rest if word in known or (is_class(word) and not _is_there(word))]
     return overrides, learners, [word for word in rest if word not in learners]
+
+
+def exporting(file: str | None, licence: str | None, trains: bool) -> dict[str, str | None]:
+    """Return the flags of a training that is exported, if it is.
+
+    Args:
+        file: File to write.
+        licence: Licence of the weights.
+        trains: Whether it is one training, and not a sweep, a plan or a listing.
+
+    Raises:
+        UsageError: It is none, or there is a licence alone.
+    """
+    if file and not trains:
+        raise UsageError("--export writes one finished run; drop -m, --dry-run, --cfg and --info")
+    if licence and not file:
+        raise UsageError("--licence is that of an exported file; name the file by --export")
+    return {"export": file, "licence": licence}
 
 
 def is_override(word: str) -> bool:
@@ -61,8 +80,8 @@ def run_and_overrides(words: Sequence[str], run: str | None) -> tuple[list[str],
 
 
 def _is_run(word: str) -> bool:
-    """Return whether a word is the folder of a run, which may have a sign of an override in its name."""
-    return (Path(word) / "run.json").is_file()
+    """Return whether a word is a run's folder or file, which may have a sign of an override in its name."""
+    return (Path(word) / "run.json").is_file() or is_exported(Path(word))
 
 
 def artefacts_and_overrides(
@@ -88,3 +107,7 @@ def artefacts_and_overrides(
     if scale not in SCALES:
         raise UsageError(f"there is no scale {scale!r}{did_you_mean(scale, SCALES)} (scales: {', '.join(SCALES)})")
     return artefacts, [word for word in words if word not in artefacts]
+
+
+def _is_there(word: str) -> bool:
+    return Path(word).is_dir() or is_exported(Path(word))

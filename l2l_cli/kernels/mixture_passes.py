@@ -6,7 +6,6 @@ Reference: ``optimizers.tensorwise_mixture.TensorwiseMixture.step`` without deri
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from l2l_cli.kernels.memory_pool import Recycler
+from l2l_cli.kernels.simd.addresses import pointer_to
 from l2l_cli.kernels.simd.compiled import announce, kernel
 from l2l_cli.kernels.simd.functions import at_least, at_most, inverse_root
 from l2l_cli.kernels.simd.registers import (
@@ -28,10 +28,8 @@ from l2l_cli.kernels.simd.registers import (
     store,
 )
 from l2l_cli.kernels.simd.shuffles import fold, width_of
+from l2l_cli.kernels.tensor_parts import Coordinates, parts_of, placed
 from l2l_cli.kernels.threads import thread_group
-
-PART = 8192
-"""Coordinates that a thread takes at a time."""
 
 SUMMED = 1024
 """Coordinates whose sums are in the type of the coordinates, before they are added in float64."""
@@ -39,8 +37,8 @@ SUMMED = 1024
 REGISTER: Lanes = (0,)
 """The length of one whole register; a tuple of one number of the coordinates' type is that of a single one."""
 
-Places = tuple[int, int, int]
-"""Where a part begins among the coordinates, the faster and the slower momenta."""
+Places = tuple[int, int, int, int, int, int]
+"""Where a part begins among second moments, the faster and the slower momenta; addresses of gradient, θ and moved θ."""
 
 SUMS = 6
 """Sums of a tensor: three powers, the agreement, θ², and second moments."""
@@ -81,35 +79,39 @@ class Decays(NamedTuple):
 
 
 class After(NamedTuple):
-    """What the first pass leaves: momenta (E, 2, P), second moments (E, P), means of each tensor (E, SUMS, K)."""
+    """What the first pass leaves.
+
+    Attributes:
+        momenta: Momenta, (E, 2, P).
+        second: Second moments, (E, P).
+        means: Means of each tensor, (E, SUMS, K).
+        table: Table of the parts, with the addresses of gradient and θ.
+    """
 
     momenta: Tensor
     second: Tensor
     means: Tensor
+    table: IntArray | None = None
 
 
-class CoordinateRows(NamedTuple):
-    """All coordinates, one episode after another, before and after a step, as kernels read and write them.
+class MomentRows(NamedTuple):
+    """The moments of all coordinates, one episode after another, as kernels read and write them.
 
     Attributes:
-        gradient: Gradient, (E · P,).
-        theta: Parameters.
         momenta: Momenta, (E · 2 · P,): the faster ones of an episode, then its slower ones.
-        second: Second moments.
-        momenta_after: Momenta after, or before a move the same.
-        second_after: Second moments after, or of a move θ.
+        second: Second moments, (E · P,).
+        momenta_after: Momenta after a step; of a move the same as before.
+        second_after: Second moments after a step; of a move the same as before.
     """
 
-    gradient: Array
-    theta: Array
     momenta: Array
     second: Array
     momenta_after: Array
     second_after: Array
 
 
-def _rows(*values: Tensor) -> CoordinateRows:
-    return CoordinateRows(*(value.contiguous().view(-1).numpy() for value in values))
+def _rows(*values: Tensor) -> MomentRows:
+    return MomentRows(*(value.contiguous().view(-1).numpy() for value in values))
 
 
 class MixturePasses:
@@ -119,68 +121,77 @@ class MixturePasses:
         self._momenta, self._second, self._theta = Recycler(), Recycler(), Recycler()
 
     def remember(
-        self, sizes: Sequence[int], gradient: Tensor, theta: Tensor, momenta: Tensor, second: Tensor, decays: Decays
+        self,
+        sizes: Sequence[int],
+        gradient: Coordinates,
+        theta: Coordinates,
+        momenta: Tensor,
+        second: Tensor,
+        decays: Decays,
     ) -> After:
-        """Return moments that hold the gradient (E, P), and the statistics of each tensor.
+        """Return moments that hold the gradient, and the statistics of each tensor.
 
         Args:
             sizes: Coordinates of each of K tensors.
-            gradient: Gradient, (E, P).
-            theta: Parameters, (E, P).
+            gradient: Gradient.
+            theta: Parameters.
             momenta: Momenta before, (E, 2, P).
             second: Second moments before, (E, P).
             decays: Numbers of this step.
         """
         announce(_remember, "tensorwise mixture")
-        table, owners = _parts(tuple(sizes), len(gradient))
+        parts, owners = parts_of(tuple(sizes), len(second))
+        table = placed(parts, owners, second.shape[1], gradient, theta, theta)
         after = self._momenta.empty_like(momenta), self._second.empty_like(second)
         sums = np.zeros((len(table), SUMS))
-        rows, constants = _rows(gradient, theta, momenta, second, *after), decays.packed(gradient.dtype)
-        size = gradient.shape[1]
+        rows, constants = _rows(momenta, second, *after), decays.packed(second.dtype)
+        size = second.shape[1]
         thread_group(torch.get_num_threads()).each(
             len(table), lambda _, first, last: _remember(table[first:last], size, rows, constants, sums[first:last])
         )
-        totals = np.zeros((len(gradient), len(sizes), SUMS))
+        totals = np.zeros((len(second), len(sizes), SUMS))
         np.add.at(totals, (owners[:, 0], owners[:, 1]), sums)
-        means = torch.from_numpy(totals / np.asarray(sizes)[:, None]).mT.to(gradient.dtype)
-        return After(*after, means)
+        means = torch.from_numpy(totals / np.asarray(sizes)[:, None]).mT.to(second.dtype)
+        return After(*after, means, table)
 
     def move(
         self, sizes: Sequence[int], gradient: Tensor, theta: Tensor, after: After, weights: Tensor, decays: Decays
     ) -> Tensor:
         """Return θ (E, P) after a move by coefficients (E, K, 6) of the six directions, without bias corrections."""
-        table, _ = _parts(tuple(sizes), len(gradient))
         moved = self._theta.empty_like(theta)
-        rows = _rows(gradient, theta, after.momenta, after.second, after.momenta, moved)
-        constants, size = decays.packed(gradient.dtype), gradient.shape[1]
-        chosen = weights.contiguous().view(-1, weights.shape[-1]).numpy()
-        thread_group(torch.get_num_threads()).each(
-            len(table), lambda _, first, last: _move(table[first:last], size, rows, chosen, constants)
-        )
+        parts, owners = parts_of(tuple(sizes), len(after.second))
+        _moved(placed(parts, owners, after.second.shape[1], gradient, theta, moved), after, weights, decays)
         return moved
 
+    def move_in_place(self, after: After, weights: Tensor, decays: Decays) -> None:
+        """Do what ``move`` does where the θ of ``remember`` lies, of which torch's version counters hear nothing."""
+        assert after.table is not None, "what remember returned"
+        _moved(after.table, after, weights, decays)
 
-@lru_cache(maxsize=64)
-def _parts(sizes: tuple[int, ...], episodes: int) -> tuple[IntArray, IntArray]:
-    """Return parts (episode, first coordinate, count, tensor of all episodes), and the owners (episode, tensor)."""
-    rows, owners = [], []
-    for episode in range(episodes):
-        begin = 0
-        for tensor, size in enumerate(sizes):
-            for first in range(0, size, PART):
-                rows.append((episode, begin + first, min(PART, size - first), episode * len(sizes) + tensor))
-                owners.append((episode, tensor))
-            begin += size
-    return np.array(rows, np.int64), np.array(owners, np.int64)
+
+def _moved(table: IntArray, after: After, weights: Tensor, decays: Decays) -> None:
+    rows = _rows(after.momenta, after.second, after.momenta, after.second)
+    constants, size = decays.packed(after.second.dtype), after.second.shape[1]
+    chosen = weights.contiguous().view(-1, weights.shape[-1]).numpy()
+    thread_group(torch.get_num_threads()).each(
+        len(table), lambda _, first, last: _move(table[first:last], size, rows, chosen, constants)
+    )
 
 
 @kernel
-def _remember(table: IntArray, size: int, rows: CoordinateRows, constants: Array, sums: Array) -> None:
+def _places(part: IntArray, size: int) -> Places:
+    """Return where a part of a table lies."""
+    first, episode = part[0] * size + part[1], part[0] * size
+    return first, first + episode, first + episode + size, part[4], part[5], part[6]
+
+
+@kernel
+def _remember(table: IntArray, size: int, rows: MomentRows, constants: Array, sums: Array) -> None:
     """Update moments and sum up statistics, part by part."""
     few = np.zeros(SUMS, constants.dtype)
     for part in range(len(table)):
-        episode, begin, count = table[part, 0], table[part, 1], table[part, 2]
-        at = (episode * size + begin, 2 * episode * size + begin, (2 * episode + 1) * size + begin)
+        count = table[part, 2]
+        at = _places(table[part], size)
         for start in range(0, count, SUMMED):
             stop = min(start + SUMMED, count)
             whole = stop - (stop - start) % WIDTH
@@ -196,14 +207,11 @@ def _remember(table: IntArray, size: int, rows: CoordinateRows, constants: Array
 
 @kernel
 def _remember_span(
-    rows: CoordinateRows, at: Places, start: int, stop: int, constants: Array, few: Array, length: Lanes
+    rows: MomentRows, at: Places, start: int, stop: int, constants: Array, few: Array, length: Lanes
 ) -> None:
     """Do so for some coordinates of a part, a register of a length at a time, and write the sums."""
-    gradient, theta, second = (
-        pointer(rows.gradient, at[0]),
-        pointer(rows.theta, at[0]),
-        pointer(rows.second, at[0]),
-    )
+    gradient, theta = pointer_to(constants, at[3]), pointer_to(constants, at[4])
+    second = pointer(rows.second, at[0])
     momenta, slower = pointer(rows.momenta, at[1]), pointer(rows.momenta, at[2])
     momenta_after, slower_after = pointer(rows.momenta_after, at[1]), pointer(rows.momenta_after, at[2])
     second_after = pointer(rows.second_after, at[0])
@@ -232,11 +240,11 @@ def _remember_span(
 
 
 @kernel
-def _move(table: IntArray, size: int, rows: CoordinateRows, weights: Array, constants: Array) -> None:
+def _move(table: IntArray, size: int, rows: MomentRows, weights: Array, constants: Array) -> None:
     """Move the coordinates, part by part."""
     for part in range(len(table)):
-        episode, begin, count, own = table[part, 0], table[part, 1], table[part, 2], table[part, 3]
-        at = (episode * size + begin, 2 * episode * size + begin, (2 * episode + 1) * size + begin)
+        count, own = table[part, 2], table[part, 3]
+        at = _places(table[part], size)
         whole = count - count % WIDTH
         _move_span(rows, at, 0, whole, weights[own], constants, REGISTER)
         _move_span(rows, at, whole, count, weights[own], constants, (constants[12],))
@@ -244,19 +252,12 @@ def _move(table: IntArray, size: int, rows: CoordinateRows, weights: Array, cons
 
 @kernel
 def _move_span(
-    rows: CoordinateRows, at: Places, start: int, stop: int, weights: Array, constants: Array, length: Lanes
+    rows: MomentRows, at: Places, start: int, stop: int, weights: Array, constants: Array, length: Lanes
 ) -> None:
     """Do so for some coordinates of a part, a register of a length at a time."""
-    gradient, theta, second = (
-        pointer(rows.gradient, at[0]),
-        pointer(rows.theta, at[0]),
-        pointer(rows.second, at[0]),
-    )
-    momenta, slower, moved = (
-        pointer(rows.momenta, at[1]),
-        pointer(rows.momenta, at[2]),
-        pointer(rows.second_after, at[0]),
-    )
+    gradient, theta = pointer_to(constants, at[3]), pointer_to(constants, at[4])
+    moved, second = pointer_to(constants, at[5]), pointer(rows.second, at[0])
+    momenta, slower = pointer(rows.momenta, at[1]), pointer(rows.momenta, at[2])
     to_fast, to_slow = repeat(constants, 6, length), repeat(constants, 7, length)
     to_second, tiny = repeat(constants, 8, length), repeat(constants, 9, length)
     largest, least = repeat(constants, 10, length), repeat(constants, 13, length)

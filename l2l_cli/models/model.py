@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from functools import cached_property, partial
 from typing import Literal, NamedTuple
 
@@ -102,12 +102,7 @@ class Model:
     @cached_property
     def parameter_types(self) -> dict[str, ParameterType]:
         """The type of each parameter, by name; a normalisation's parameters are called scale and offset."""
-        return {
-            f"{path}.{name}" if path else name: _parameter_type(module, name)
-            for path, module in self._module.named_modules()
-            for name, _ in module.named_parameters(recurse=False)
-            if (f"{path}.{name}" if path else name) in self._fitted
-        }
+        return parameter_types_of(self._module, self._fitted)
 
     @property
     def size(self) -> int:
@@ -240,6 +235,16 @@ class Model:
         one, all_ = (Chain(self._parts, each, self.recompute, habits.draws) for each in (function_of, together))
         watched = partial(observe, self._module, habits=habits)
         return Calls(one, all_, watched, vmap(watched, randomness="different"))
+
+
+def parameter_types_of(network: nn.Module, fitted: Container[str]) -> dict[str, ParameterType]:
+    """Return the type of each parameter of a network whose name is among those that are ``fitted``."""
+    return {
+        f"{path}.{name}" if path else name: _parameter_type(module, name)
+        for path, module in network.named_modules()
+        for name, _ in module.named_parameters(recurse=False)
+        if (f"{path}.{name}" if path else name) in fitted
+    }
 
 
 def _parameter_type(module: nn.Module, name: str) -> ParameterType:

@@ -16,7 +16,8 @@ from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import generator, normal
 from l2l_cli.core.types import Batch, Context, Params
 from l2l_cli.core.vectors import choose
-from l2l_cli.models.model import Model, ParameterType, Trace
+from l2l_cli.models.model import ParameterType, Trace
+from l2l_cli.models.network import Network
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(outputs (E, N, ...), targets (E, N, ...)) -> loss (E,)."""
@@ -60,7 +61,7 @@ class Point:
 
     def __init__(
         self,
-        model: Model,
+        model: Network,
         loss: Loss,
         params: Params,
         batch: Batch,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -76,6 +76,8 @@ class AdafacMLP(Optimizer[AdafacMemory]):
     Raises:
         ValueError: An argument is out of range.
     """
+
+    takes_gradients: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Generic, TypeVar
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from l2l_cli.core.episodes import Pieces
 from l2l_cli.core.types import Params
+from l2l_cli.core.vectors import flattened, unflattened
 from l2l_cli.kernels.paths import REFERENCE, Path
 from l2l_cli.models.point import Point
 from l2l_cli.optimizers.compiled import CompiledSteps, Fitting, Unroll
@@ -24,10 +26,12 @@ class Optimizer(nn.Module, ABC, Generic[Memory]):
     Attributes:
         work: Cost of a step in gradients of the same batch, for the time left.
         may_rest: Whether tasks may leave a part of φ unused, as one for a type of parameters that their model lacks.
+        takes_gradients: Whether it asks a point for nothing but parameters, gradient and loss.
     """
 
     work: float = 1.0
     may_rest: ClassVar[bool] = False
+    takes_gradients: ClassVar[bool] = False
 
     @abstractmethod
     def init(self, params: Params) -> Memory:
@@ -46,6 +50,26 @@ class Optimizer(nn.Module, ABC, Generic[Memory]):
     @abstractmethod
     def step(self, point: Point, memory: Memory) -> tuple[Params, Memory]:
         """Return the next parameters and memory."""
+
+    def step_in_place(
+        self,
+        params: Sequence[Tensor],
+        gradient: Sequence[Tensor],
+        loss: Callable[[], Tensor],
+        memory: Memory,
+        rate: float,
+    ) -> Memory | None:
+        """Move the parameters of one network where they lie, and return the memory; None if they must be copied.
+
+        Args:
+            params: Parameters, of which torch's version counters hear nothing.
+            gradient: Gradient, shaped as the parameters.
+            loss: Function that returns the loss, (1,).
+            memory: Memory of the rule before the step.
+            rate: Factor on the displacement.
+        """
+        del params, gradient, loss, memory, rate
+        return None
 
     def pieces(self, params: Params) -> Pieces:
         """Return the pieces of the memory's axes that hold the episodes in several, by "" or ".name" of its parts.
@@ -72,6 +96,8 @@ class Optimizer(nn.Module, ABC, Generic[Memory]):
 class FirstOrder(Optimizer[Memory], ABC):
     """A rule that needs nothing but the gradient."""
 
+    takes_gradients: ClassVar[bool] = True
+
     @abstractmethod
     def update(self, grad: Params, memory: Memory) -> tuple[Params, Memory]:
         """Return the displacement to be added to the parameters, and the next memory."""
@@ -91,6 +117,17 @@ class FirstOrder(Optimizer[Memory], ABC):
     def compiled_steps(self) -> CompiledSteps[Memory] | Path:
         """Return compiled steps that take gradients as data and equal ``update``; or why there are none."""
         return REFERENCE
+
+    def step_compiled(self, grad: Params, params: Params, memory: Memory) -> tuple[Params, Memory] | None:
+        """Return the next parameters and memory by ``compiled_steps``, without any derivative; None if there are none.
+
+        All are of φ's type, on its device.
+        """
+        steps = self.compiled_steps()
+        if isinstance(steps, Path):
+            return None
+        theta, memory = steps.step(memory, flattened(grad), flattened(params))
+        return unflattened(theta, params), memory
 
     def compiled(self, fitting: Fitting) -> Unroll[Memory] | Path:
         """Return the path by ``compiled_steps``, if gradients can be taken as data."""

@@ -68,6 +68,20 @@ class PerType(FirstOrder[dict[str, Any]]):
             moves |= moved
         return moves, after
 
+    def step_compiled(
+        self, grad: Params, params: Params, memory: dict[str, Any]
+    ) -> tuple[Params, dict[str, Any]] | None:
+        """Return the next parameters and memory by both rules' compiled steps; None if one has none."""
+        moved: Params = {}
+        after = {}
+        for name, group in self.split(params).items():
+            found = self.rules[name].step_compiled({key: grad[key] for key in group}, group, memory[name])
+            if found is None:
+                return None
+            moved |= found[0]
+            after[name] = found[1]
+        return moved, after
+
     def compiled(self, fitting: Fitting) -> Unroll[dict[str, Any]] | Path:
         """Return the path by both rules' compiled steps, if both have some and gradients can be taken as data."""
         if not fitting.paths.compiled:

@@ -42,7 +42,7 @@ def check(rule: nn.Module, schedule: Schedule) -> None:
     name = type(rule).__name__
     if any(True for _ in rule.parameters()):
         raise ValueError(f"schedule={schedule} is for hand-made rules, and {name} is learned; use schedule=constant")
-    if not isinstance(getattr(rule, "lr", None), int | float):
+    if rate_of(rule) is None:
         raise ValueError(f"schedule={schedule} is of a learning rate lr, and {name} has none; use schedule=constant")
 
 
@@ -53,7 +53,18 @@ def at_step(rule: Rule, schedule: Schedule, step: int, steps: int) -> Rule:
     """
     if schedule == "constant":
         return rule
-    slowed: Any = copy.copy(rule)
-    slowed.lr = factor(schedule, step, steps) * slowed.lr
-    scheduled: Rule = slowed
-    return scheduled
+    return at_rate(rule, factor(schedule, step, steps) * (rate_of(rule) or 0.0))
+
+
+def rate_of(rule: nn.Module) -> float | None:
+    """Return the learning rate of a rule; None if it has none."""
+    rate = getattr(rule, "lr", None)
+    return rate if isinstance(rate, int | float) else None
+
+
+def at_rate(rule: Rule, rate: float) -> Rule:
+    """Return a copy of a rule that has a learning rate, with another one; all else is shared."""
+    changed: Any = copy.copy(rule)
+    changed.lr = rate
+    twin: Rule = changed
+    return twin

@@ -28,11 +28,12 @@ class Traits(NamedTuple):
 
 def traits_of(params: Params) -> Traits:
     """Return the traits of parameters (E, ...)."""
-    return _traits(tuple(tuple(value.shape[1:]) for value in params.values()))
+    return traits_of_shapes(tuple(tuple(value.shape[1:]) for value in params.values()))
 
 
 @lru_cache(maxsize=256)
-def _traits(shapes: tuple[tuple[int, ...], ...]) -> Traits:
+def traits_of_shapes(shapes: tuple[tuple[int, ...], ...]) -> Traits:
+    """Return the traits of tensors of these shapes, in the order of the parameters."""
     layers = max(1, sum(len(shape) > 1 for shape in shapes))
     rows, layer = [], -1
     for shape in shapes:

@@ -5,7 +5,8 @@ Names: c → ``_coefficients``; m̂ → momenta; v̂ → second moments; r → t
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, get_args
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -13,12 +14,13 @@ from torch import Tensor, nn
 from l2l_cli.core.random import generator, uniform
 from l2l_cli.core.types import Params
 from l2l_cli.core.vectors import stacked, unstacked
-from l2l_cli.kernels.mixture_passes import Decays, MixturePasses
+from l2l_cli.kernels.mixture_passes import After, Decays, MixturePasses
 from l2l_cli.kernels.paths import EVERY_PATH, Paths
+from l2l_cli.kernels.tensor_parts import Coordinates
 from l2l_cli.models.point import Point
 from l2l_cli.optimizers.base import Optimizer
 from l2l_cli.optimizers.tensor_sight import REMAINING, SEEN, clock, losses_after, sight, statistics_of
-from l2l_cli.optimizers.tensor_traits import Traits, means, traits_of
+from l2l_cli.optimizers.tensor_traits import Traits, means, traits_of, traits_of_shapes
 
 Directions = Literal["all", "own", "tensor", "adam"]
 
@@ -86,6 +88,8 @@ class TensorwiseMixture(Optimizer[MixtureMemory]):
     Raises:
         ValueError: An argument is out of range.
     """
+
+    takes_gradients: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -172,18 +176,46 @@ class TensorwiseMixture(Optimizer[MixtureMemory]):
 
     def _step_compiled(self, point: Point, memory: MixtureMemory) -> tuple[Params, MixtureMemory]:
         """Do what ``step`` does in two passes over the coordinates."""
-        traits, passes, steps = traits_of(point.params), self._passes, memory.steps.item() + 1
-        gradient, theta = _side_by_side(point.grad), _side_by_side(point.params).detach()
+        traits = traits_of(point.params)
+        gradient, theta = (_side_by_side(values).detach().contiguous() for values in (point.grad, point.params))
+        after, weights, numbers, memory = self._first_pass(traits, gradient, theta, point.loss, memory)
+        moved = self._passes.move(traits.sizes, gradient, theta, after, weights, numbers)
+        return unstacked(moved, point.params), memory
+
+    def step_in_place(
+        self,
+        params: Sequence[Tensor],
+        gradient: Sequence[Tensor],
+        loss: Callable[[], Tensor],
+        memory: MixtureMemory,
+        rate: float,
+    ) -> MixtureMemory | None:
+        """Move the parameters of one network where they lie, by a ``rate`` times the displacement; see the base."""
+        tensors = [*params, *gradient]
+        if not all(value.is_contiguous() and value.numel() for value in tensors):
+            return None
+        kinds = {(value.dtype, value.device.type) for value in tensors}
+        if len(kinds) > 1 or not self._takes_kernels(tensors[0]):
+            return None
+        traits = traits_of_shapes(tuple(tuple(value.shape) for value in params))
+        after, weights, numbers, memory = self._first_pass(traits, gradient, params, loss(), memory)
+        self._passes.move_in_place(after, rate * weights, numbers)
+        return memory
+
+    def _first_pass(
+        self, traits: Traits, gradient: Coordinates, theta: Coordinates, loss: Tensor, memory: MixtureMemory
+    ) -> tuple[After, Tensor, Decays, MixtureMemory]:
+        """Return moments, the coefficients of a move, the numbers of this step, and the memory after it."""
+        steps = memory.steps.item() + 1
         corrections = [1.0 / (1.0 - decay**steps) for decay in (*DECAYS, SQUARE)]
         numbers = Decays(DECAYS, SQUARE, corrections, TINY, LARGEST)
-        after = passes.remember(traits.sizes, gradient, theta, memory.momenta, memory.second, numbers)
-        losses = losses_after(memory.losses, point.loss.detach().to(theta.dtype))
+        after = self._passes.remember(traits.sizes, gradient, theta, memory.momenta, memory.second, numbers)
+        losses = losses_after(memory.losses, loss.detach().to(memory.second.dtype))
         memory = MixtureMemory(after.momenta, after.second, losses, memory.steps + 1, memory.horizon)
         mixture = self._coefficients(self._seen(traits, after.means[:, :5], memory))
         per_tensor = mixture[..., 3:] * _inverse_root(after.means[:, 5])[..., None]
         weights = torch.cat([mixture[..., :3], per_tensor], 2)
-        moved = passes.move(traits.sizes, gradient, theta, after, weights, numbers)
-        return unstacked(moved, point.params), memory
+        return after, weights, numbers, memory
 
     def _remember(self, memory: MixtureMemory, gradient: Tensor, loss: Tensor) -> MixtureMemory:
         """Return the memory that holds this gradient (E, P) and loss (E,) too."""

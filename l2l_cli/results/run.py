@@ -31,7 +31,10 @@ RUN, CONFIG, OVERRIDES = "run.json", "config.yaml", "overrides.txt"
 
 METRICS = "metrics.csv"
 
-CONTENT = (METRICS, "grid.csv", "results.csv", "weights.safetensors")
+WEIGHTS = "weights.safetensors"
+"""File of a finished run's trained φ, by the learner's names."""
+
+CONTENT = (METRICS, "grid.csv", "results.csv", WEIGHTS)
 """Files of a finished run whose checksums run.json keeps, where they are there."""
 
 RESULTS = 2
@@ -143,6 +146,16 @@ class RunFolder:
             UsageError: It cannot be read, or does not hold a configuration.
         """
         return self._read(CONFIG, parsed_yaml)
+
+    @property
+    def weights(self) -> Path:
+        """The file of the weights of a finished training."""
+        return self.path / WEIGHTS
+
+    @property
+    def remedy(self) -> str:
+        """What helps where the weights are damaged."""
+        return f"`l2l meta-train --resume {self.path}` makes them again"
 
     def note(self, **facts: object) -> None:
         """Merge facts into run.json; while the run goes on, bring its seconds and peak memory up to date."""

@@ -16,12 +16,11 @@ from l2l_cli.config.own_task import OWN_TASK, changes_of_task, offer, task_was_c
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.nodes import Entries, Node
+from l2l_cli.core.suffixes import is_exported
 from l2l_cli.core.voice import VOICE
-from l2l_cli.results.run import CONFIG, RUN, RunFolder, identity
+from l2l_cli.results.exported import ExportedRun, FinishedRun
+from l2l_cli.results.run import CONFIG, RUN, WEIGHTS, RunFolder, identity
 from l2l_cli.runs.sources import SOURCES, as_sources, changes_of, said, sources_of, with_sources
-
-WEIGHTS = "weights.safetensors"
-"""File of a finished run's trained φ, by the learner's names."""
 
 
 def claim(settings: Settings) -> RunFolder:
@@ -67,7 +66,7 @@ def training_identity(settings: Settings) -> Entries:
     return with_sources(identity_of_training(settings), _sources(settings))
 
 
-def changed_since(folder: RunFolder, settings: Settings, trust: Sequence[str] | None = None) -> str:
+def changed_since(folder: FinishedRun, settings: Settings, trust: Sequence[str] | None = None) -> str:
     """Say what code or data have changed since a training began; empty if nothing has, or nothing is known.
 
     Raises:
@@ -82,7 +81,7 @@ def _sources(settings: Settings, trust: Sequence[str] | None = None) -> Entries:
     return sources_of(settings, identity_of_training(settings), trust=trust)
 
 
-def _read_by(folder: RunFolder) -> Entries:
+def _read_by(folder: FinishedRun) -> Entries:
     """Return the fingerprints of what a run read; empty if none are known."""
     return as_sources(folder.config().get(SOURCES)) or as_sources(folder.facts().get(SOURCES))
 
@@ -135,22 +134,30 @@ def check_configuration(folder: RunFolder) -> None:
         )
 
 
-def load_run(path: str, present: Settings) -> tuple[RunFolder, Settings]:
+def load_run(path: str, present: Settings) -> tuple[FinishedRun, Settings]:
     """Open a finished run that a user named, whose learner is changed as ``evaluation.learner`` asks.
 
     Raises:
         UsageError: It is no finished meta-training run, its configuration was changed, or its learner has nothing of
             that name.
     """
-    run = RunFolder.load(Path(path))
-    if not (run.path / WEIGHTS).is_file():
-        raise UsageError(f"{path} is {run.status}, not done; resume it with `l2l meta-train --resume {path}`")
-    check_configuration(run)
+    run = _opened(Path(path))
     saved = settings_of_run(run.config(), present)
     return run, replace(saved, learner=changed(saved.learner, present.evaluation.learner, "learner"))
 
 
-def warn_of_changes(runs: Iterable[tuple[RunFolder, Settings]], trust: Sequence[str]) -> None:
+def _opened(path: Path) -> FinishedRun:
+    """Open a finished run's folder, or the file that it was exported to."""
+    if is_exported(path):
+        return ExportedRun.load(path)
+    run = RunFolder.load(path)
+    if not run.weights.is_file():
+        raise UsageError(f"{path} is {run.status}, not done; resume it with `l2l meta-train --resume {path}`")
+    check_configuration(run)
+    return run
+
+
+def warn_of_changes(runs: Iterable[tuple[FinishedRun, Settings]], trust: Sequence[str]) -> None:
     """Say which finished runs are scored by other code, or on other data, than they were trained by.
 
     Raises:
@@ -161,7 +168,7 @@ def warn_of_changes(runs: Iterable[tuple[RunFolder, Settings]], trust: Sequence[
             print(f"warning: {line}; it is scored by the present ones", file=sys.stderr)
 
 
-def with_task_of(settings: Settings, runs: Sequence[tuple[RunFolder, Settings]]) -> Settings:
+def with_task_of(settings: Settings, runs: Sequence[tuple[FinishedRun, Settings]]) -> Settings:
     """Return settings with the task that finished runs were trained on, unless another one was chosen.
 
     What the user changed in that task is changed, and the settings' ``choices`` name it in either case.
@@ -185,7 +192,8 @@ def offer_task_of(runs: Iterable[Path]) -> None:
     Raises:
         UsageError: A run cannot be read, or the runs have different tasks.
     """
-    offer([(str(run), settings_of_run(RunFolder.load(run).config(), Settings()).task) for run in runs])
+    found = [(run, ExportedRun.load(run) if is_exported(run) else RunFolder.load(run)) for run in runs]
+    offer([(str(run), settings_of_run(one.config(), Settings()).task) for run, one in found])
 
 
 def label_of(settings: Settings, name: str) -> str:

@@ -11,10 +11,10 @@ from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.tree import all_finite
 from l2l_cli.learners.base import Learner
-from l2l_cli.results.run import RunFolder
+from l2l_cli.results.exported import FinishedRun
+from l2l_cli.results.tensor_files import Damaged
 from l2l_cli.runs.building import build_learner
-from l2l_cli.runs.folders import WEIGHTS
-from l2l_cli.runs.tensors import Damaged, read_tensors, size_of
+from l2l_cli.runs.tensors import read_tensors, size_of
 from l2l_cli.tasks.base import Task
 
 
@@ -23,7 +23,7 @@ def weights_of(learner: Learner[Any]) -> dict[str, Tensor]:
     return {name: value.detach().cpu().clone().contiguous() for name, value in learner.state_dict().items()}
 
 
-def load_learner(run: RunFolder, saved: Settings, task: Task, builder: Builder) -> Learner[Any]:
+def load_learner(run: FinishedRun, saved: Settings, task: Task, builder: Builder) -> Learner[Any]:
     """Build a finished run's learner for a task, with its trained weights.
 
     Raises:
@@ -41,14 +41,13 @@ def load_learner(run: RunFolder, saved: Settings, task: Task, builder: Builder) 
     return learner
 
 
-def _weights(run: RunFolder, expected: int) -> dict[str, Tensor]:
+def _weights(run: FinishedRun, expected: int) -> dict[str, Tensor]:
     """Read the trained weights, of about so many bytes.
 
     Raises:
         UsageError: They are damaged, or not finite.
     """
-    path = run.path / WEIGHTS
-    again = f"`l2l meta-train --resume {run.path}` makes them again"
+    path, again = run.weights, run.remedy
     try:
         weights = read_tensors(path, expected)
     except Damaged as error:

@@ -7,6 +7,7 @@ from typing import Any
 from l2l_cli.config.build import Builder, build
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError
+from l2l_cli.core.plain_text import in_one_line
 from l2l_cli.learners.base import Learner
 from l2l_cli.learners.descent import Descent
 from l2l_cli.meta.gradient_training import MetaTraining
@@ -89,3 +90,9 @@ def _check_division(learner: Learner[Any], ranks: Ranks) -> None:
             f"learner.visited={learner.visited:g} samples the coordinates of all episodes together, and {ranks.size} "
             "ranks have some each; use learner.visited=null, or one process"
         )
+
+
+def choices_of(training: Training) -> list[str]:
+    """Return which path is taken where another was wished for, and what the task has found out by itself."""
+    path, told = training.path, training.learner.task.told
+    return [*([f"kernels: {path}"] if path.why_not else []), *([f"task: {in_one_line(told)}"] if told else [])]

@@ -17,9 +17,8 @@ from l2l_cli.learners.base import phi_of
 from l2l_cli.meta.training import Training, Update, Validation
 from l2l_cli.results.loggers import Logger
 from l2l_cli.results.metrics import Metric, MetricsFile
-from l2l_cli.results.run import METRICS, RunFolder
+from l2l_cli.results.run import METRICS, WEIGHTS, RunFolder
 from l2l_cli.runs.closing import closed
-from l2l_cli.runs.folders import WEIGHTS
 from l2l_cli.runs.following import Follow
 from l2l_cli.runs.loading import weights_of
 from l2l_cli.runs.movement import never_moved, standstill

@@ -12,6 +12,7 @@ import torch
 from l2l_cli.config.build import Builder, build
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.global_draws import seed_global_generators
+from l2l_cli.core.plain_text import in_one_line
 from l2l_cli.core.types import Phase
 from l2l_cli.evaluation.score import score
 from l2l_cli.kernels.paths import NUMBA
@@ -71,6 +72,7 @@ def _what(settings: Settings, training: Training) -> list[tuple[str, str]]:
     size = f"{task.horizon} steps of {task.spec.examples} examples, θ of {task.model.size}"
     return [
         ("task", f"{_name(settings, 'task')}, {size}"),
+        *([("", in_one_line(task.told))] if task.told else []),
         ("learner", f"{_name(settings, 'learner')}, φ of {phi}{f', {frozen} frozen' if frozen else ''}"),
         ("gradient", _gradient(settings)),
         ("kernels", f"{'compiled, ' if path.is_compiled else ''}{path}"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,36 +13,29 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from l2l_cli.core.errors import RunFailed
-from l2l_cli.core.files import atomic_write, checksum, read_file
+from l2l_cli.core.files import atomic_write, read_file
 from l2l_cli.core.plain_text import in_one_line
+from l2l_cli.results.tensor_files import KEY, UNKNOWN, Damaged, sealed, see_that_it_is_whole
 
 CHECKPOINT, PREVIOUS = "checkpoint.safetensors", "checkpoint.previous.safetensors"
-
-_KEY, _UNKNOWN = "xxh3", 16 * "-"
-_PLACE = re.compile(rb'"xxh3":"([0-9a-f]{16}|-{16})"')
 
 ROOM = 64 << 20
 """Bytes that a file may have beside four times its expected tensors: heads of safetensors have less."""
 
 
-class Damaged(Exception):
-    """A file of tensors that is not as it was written; the reason."""
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], kept: Path | None = None, notes: Mapping[str, str] | None = None
+) -> None:
+    """Write tensors with a checksum of the whole file in its head, and ``notes`` there by name.
 
-
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], kept: Path | None = None) -> None:
-    """Write tensors with a checksum of the whole file in its head; the old content may be ``kept`` under that name.
-
-    It stands under "xxh3" of the head's ``__metadata__``, and is that of the file with "-" in its place.
+    The old content may be ``kept`` under that name; see ``sealed``.
     """
-    content = to_safetensors({name: value.contiguous() for name, value in tensors.items()}, {_KEY: _UNKNOWN})
-    end = _end_of_head(content)
-    head, data = content[:end], memoryview(content)[end:]
-    sealed = head.replace(f'"{_KEY}":"{_UNKNOWN}"'.encode(), f'"{_KEY}":"{checksum(head, data)}"'.encode())
-    atomic_write(path, [sealed, data], kept)
+    content = to_safetensors({name: value.contiguous() for name, value in tensors.items()}, {KEY: UNKNOWN})
+    atomic_write(path, sealed(content, notes), kept)
 
 
 def read_tensors(path: Path, expected: int) -> dict[str, Tensor]:
-    """Read a file of about ``expected`` bytes of tensors; of versions that wrote no checksum, none is asked for.
+    """Read a file of about ``expected`` bytes of tensors, if it is whole.
 
     Raises:
         Damaged: It is not as it was written, or cannot be read.
@@ -52,21 +44,12 @@ def read_tensors(path: Path, expected: int) -> dict[str, Tensor]:
     """
     try:
         content = read_file(path, 4 * expected + ROOM)
-        end = _end_of_head(content)
-        if found := _PLACE.search(head := content[:end]):
-            bare = head[: found.start(1)] + _UNKNOWN.encode() + head[found.end(1) :]
-            if checksum(bare, memoryview(content)[end:]) != found.group(1).decode():
-                raise Damaged("its checksum is another")
+        see_that_it_is_whole(content)
         return from_safetensors(content)
     except FileNotFoundError:
         raise
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError, OverflowError) as error:
         raise Damaged(in_one_line(error)) from error
-
-
-def _end_of_head(content: bytes) -> int:
-    """Return where the data of a safetensors file begin, as its first 8 bytes say."""
-    return 8 + int.from_bytes(content[:8], "little")
 
 
 def read_checkpoint(folder: Path, expected: int) -> dict[str, Tensor] | None:

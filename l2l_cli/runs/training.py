@@ -30,7 +30,7 @@ from l2l_cli.runs.building import build_learner, build_task, prepare, run_facts
 from l2l_cli.runs.folders import claim, is_done
 from l2l_cli.runs.following import Follow, saves_after
 from l2l_cli.runs.logging import logger_of
-from l2l_cli.runs.making import ranks_of, training_of
+from l2l_cli.runs.making import choices_of, ranks_of, training_of
 from l2l_cli.runs.member import Member
 from l2l_cli.runs.progress import Relay, Reporter
 from l2l_cli.runs.resuming import warnings
@@ -69,10 +69,9 @@ def train_together(
     check(seeds[0], make)
     loggers = [logger_of(settings) for settings in seeds]
     folders = [claimed or claim(settings) for settings in seeds]
-    path = trainings[0].path
-    if relay is None and path.why_not:
-        VOICE.note(f"kernels: {path}")
     if relay is None:
+        for line in choices_of(trainings[0]):
+            VOICE.note(line)
         for settings, training, folder in zip(seeds, trainings, folders, strict=True):
             _warn(settings, training, folder)
     with ExitStack() as stack:

@@ -73,12 +73,14 @@ class Task(ABC):
         spec: Shapes of one example.
         horizon: Number of steps of an episode, unless a command sets another.
         vary: Function from a seed to a variation of this task, for meta-training; None if there are no variations.
+        told: What the task has found out by itself and a user should know, in words; empty if there is nothing.
     """
 
     model: Model
     spec: Spec
     horizon: int
     vary: Callable[[int], Task] | None = None
+    told: str = ""
 
     @abstractmethod
     def sample(self, episodes: int, seed: int, phase: Phase) -> Episode:

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from l2l_cli.core.tree import flatten
-from l2l_cli.kernels.mixture_passes import PART, SUMMED, After, Decays, MixturePasses
+from l2l_cli.kernels.mixture_passes import SUMMED, After, Decays, MixturePasses
 from l2l_cli.kernels.paths import Paths
+from l2l_cli.kernels.tensor_parts import PART
 from l2l_cli.optimizers.tensorwise_mixture import TensorwiseMixture
 from tests.optimizers.test_tensorwise_mixture import frozen, noise, start, trained
 
@@ -93,3 +94,12 @@ def test_what_is_not_a_number_stays_so():
 def test_gradients_of_another_type_than_the_weights_take_the_reference():
     params = {name: value.double() for name, value in start().items()}
     assert not TensorwiseMixture()._takes_kernels(next(iter(params.values())))
+
+
+def test_a_gradient_that_lies_otherwise_in_memory_is_the_same_gradient():
+    rule, _ = both()
+    params = {"w": torch.randn(1, 5, 3, generator=torch.Generator().manual_seed(0))}
+    gradient = torch.randn(1, 3, 5, generator=torch.Generator().manual_seed(1)).mT
+    assert not gradient.is_contiguous()
+    found = walked(rule, params, [{"w": gradient}])[0]["w"]
+    assert torch.equal(found, walked(rule, params, [{"w": gradient.contiguous()}])[0]["w"])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
 from torch.func import functional_call, jacrev, vmap
 
-from l2l_cli.autodiff.linearize import Linearizer
+from l2l_cli.autodiff.linearize import linearized
 from l2l_cli.core.random import generator, normal
 from l2l_cli.core.types import Batch, Phase
 from l2l_cli.core.vectors import stacked, unstacked
@@ -158,7 +160,7 @@ def test_a_network_that_cannot_be_recorded_is_differentiated_each_time(double):
 
 def test_a_program_serves_other_numbers_of_the_same_shapes(double):
     task, rng = TASKS["digits-convnet"](), generator(0)
-    recorded, reference = task.model.linearize, Linearizer(task.model)._reference
+    recorded, reference = task.model.linearize, partial(linearized, task.model)
     for step in range(3):
         params, inputs = task.model.init(E, rng), task.sample(E, 1, Phase.TUNE).batch(step).inputs
         v = {name: normal(value.shape, rng) for name, value in params.items()}

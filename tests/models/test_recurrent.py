@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from l2l_cli.autodiff.linearize import Linearizer
+from l2l_cli.autodiff.linearize import Linearizer, linearized
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import generator, normal
 from l2l_cli.core.types import Batch, Phase
@@ -77,7 +77,7 @@ def test_its_products_are_recorded_and_serve_other_numbers(double):
     for seed in range(2):
         params, batch = drawn(model, seed)
         v = {name: normal(value.shape, generator(seed, "v")) for name, value in params.items()}
-        one, other = recorded(params, batch.inputs), recorded._reference(params, batch.inputs)
+        one, other = recorded(params, batch.inputs), linearized(model, params, batch.inputs)
         torch.testing.assert_close(one.push(v), other.push(v))
         torch.testing.assert_close(one.pull(one.outputs), other.pull(one.outputs))
     assert None not in recorded._programs.values()

@@ -1,0 +1,122 @@
+"""Rules that ask for curvature, hand-made or learned, as optimizers of torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from l2l_cli.core.errors import UsageError
+from l2l_cli.core.types import Batch
+from l2l_cli.models.closure import Closure, ClosureNetwork
+from l2l_cli.models.fittable import check
+from l2l_cli.models.point import Point
+from l2l_cli.optimizers.base import Optimizer
+from l2l_cli.optimizers.schedule import rate_of
+from l2l_cli.optimizers.torch_form import HALF, Part, TorchForm, moved, shown
+
+
+class CurvatureOptimizer(TorchForm):
+    """A rule that asks for curvature, as an optimizer of torch.
+
+    A step takes a closure of no arguments that computes outputs and loss of the batch at hand, and returns both:
+
+        def closure():
+            outputs = net(x)
+            return outputs, loss_fn(outputs, y)
+
+        optimizer.step(closure)
+
+    It calls no ``backward()``: the optimizer differentiates by itself, and leaves every ``grad`` as it was.  The
+    closure may be called more than once a step, and must compute the same each time; dropout draws the same numbers,
+    and running statistics count the first call alone.  The loss must depend on parameters by the outputs alone, so that
+    a penalty on weights is refused.
+
+    All parameters that are not frozen when it is made are one group, of which those that are frozen later stay.  Rules
+    by layers, as K-FAC, refuse a layer that is called twice in a pass, shares parameters with another one, or does not
+    map a tensor to a tensor, as recurrent layers do; what they do not know by structure they take by its diagonal.
+    MLHF refuses types of parameters for which it has no networks.  Layers without second derivatives are refused by
+    all.
+
+    Args:
+        network: Network that the closure calls.
+        rule: The rule.
+        lr: Learning rate; None is the rule's own.
+        horizon: Number of steps of the training, for rules that plan for the end.
+
+    Raises:
+        UsageError: The network cannot be fitted; see ``models.fittable``; or it is one of several processes.
+    """
+
+    def __init__(
+        self, network: nn.Module, rule: Optimizer[Any], lr: float | None = None, horizon: int | None = None
+    ) -> None:
+        name = type(rule).__name__
+        if isinstance(network, nn.parallel.DistributedDataParallel):
+            raise UsageError(
+                f"{name} differentiates by itself, where DistributedDataParallel sums up nothing; train in one "
+                "process, or by `l2l meta-train hardware.replicas`"
+            )
+        fitted = {key: value for key, value in network.named_parameters() if value.requires_grad}
+        half = [key for key, value in fitted.items() if value.dtype in HALF]
+        if half:
+            raise UsageError(
+                f"{name} solves for curvature in float32 or float64, and {half[0]} is neither: use .float()"
+            )
+        check(network, fitted)
+        if not fitted:
+            raise UsageError(
+                f"{name}: {type(network).__name__} has no parameters to fit; all are frozen, or there are none"
+            )
+        self._network = network
+        super().__init__([*fitted.items()], rule, lr, horizon)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Take the one group of parameters that there is.
+
+        Raises:
+            UsageError: There is one already.
+        """
+        if self.param_groups:
+            raise UsageError(
+                f"{type(self.rule).__name__} knows one group of parameters, whose curvature it takes together; freeze "
+                "what is not to be moved by requires_grad_(False)"
+            )
+        super().add_param_group(param_group)
+
+    @torch.no_grad()
+    def step(self, closure: Closure | None = None) -> Tensor:  # type: ignore[override]
+        """Make a step, and return the loss before it, ().
+
+        Raises:
+            UsageError: There is no closure, or it returns something else than outputs and loss; or the network has a
+                layer that the rule cannot take.
+        """
+        if closure is None:
+            raise UsageError(
+                f"{type(self.rule).__name__} asks for curvature: give step a closure that returns outputs and loss, as "
+                "in `def closure(): outputs = net(x); return outputs, loss_fn(outputs, y)`"
+            )
+        (group,) = self.param_groups
+        own = dict(zip(group["param_names"], group["params"], strict=True))
+        part = self._part(own)
+        network, nothing = ClosureNetwork(self._network, own.keys(), closure), torch.zeros(1, 1)
+        point = Point(network, network.loss, shown(own), Batch(nothing, nothing), curvature=network.curvature)
+        memory, rate = self._memory(part), float(group["lr"])
+        rule = self._rule(part.device, rate)
+        after, memory = rule.step(point, memory)
+        self._remember(part, memory)
+        still = {name for name in own if name in point.unreached or not own[name].requires_grad}
+        moving = {name: value for name, value in own.items() if name not in still}
+        moved(moving, after, 1.0 if rate_of(rule) is not None else rate)
+        return point.loss.detach()[0]
+
+    def _part(self, params: dict[str, Tensor]) -> Part:
+        if not self._kept(0):
+            self._keep(0, [{"places": [*range(len(params))], "memory": {}}])
+        return Part((0, 0), self.param_groups[0], params)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled: the network, too."""
+        return {**super().__getstate__(), "_network": self._network}
