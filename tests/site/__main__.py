@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 
 WRITTEN = (
     "README.md", "CHANGELOG.md", "CITATION.cff", ".github/*.md", ".github/docs/*.md", ".github/*.png",
-    "l2l_cli/papers/SEEDS.md", "l2l_cli/papers/*/README.md", "l2l_cli/papers/*/results.csv", "tests/bench/README.md",
+    "l2l_cli/papers/SEEDS.md", "l2l_cli/papers/*/README.md", "l2l_cli/papers/*/results.csv", "tests/bench/README.md", "tests/torch_optim/CONTRACT.md",
 )  # fmt: skip
 """Files of the repository that are pages, or that pages lead to."""
 
