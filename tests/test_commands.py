@@ -16,7 +16,9 @@ import pytest
 from safetensors.torch import load_file
 
 from l2l_cli.core.stop import Stopped
+from l2l_cli.papers.origin import CLAIM, Origin
 from l2l_cli.results.metrics import Metric
+from l2l_cli.results.verdicts import COLUMNS
 from tests.test_cli import run
 
 SMALL = "meta.updates=40 meta.validate_every=10 meta.validation_episodes=8"
@@ -205,15 +207,16 @@ def test_reproduce_at_smoke_scale(monkeypatch, capsys):
     code, _, _ = run(f"reproduce hochreiter2001 {presets} --scale smoke --output here", monkeypatch, capsys)
     assert code == 0
     frame = pd.read_csv("here/results.csv")
-    columns = "artefact,row,metric,paper,ours,sd,seeds,limit,ratio_to_limit,verdict,note"
-    assert ",".join(frame.columns) == columns
+    assert list(frame.columns) == [*COLUMNS, *Origin._fields]
+    frame = frame[frame.metric != CLAIM]
     table2 = frame[frame.artefact == "table2"]
-    families = ["B14-64", "B16-256", "semilinear-64", "semilinear-1000", "quadratic-1000"]
-    assert list(dict.fromkeys(table2.row)) == [name for row in families for name in (f"{row}-1997", row)]
+    families = ["B14, 64", "B16, 256", "semi-linear, 64", "semi-linear, 1000", "quadratic, 1000"]
+    rows = [f"{family} examples{how}" for family in families for how in (", to the letter", "")]
+    assert [row for row in dict.fromkeys(table2.row) if row in rows] == rows
     assert set(table2.metric) == {"train_mse", "test_mse", "subordinate_steps", "subordinate_mse"}
     assert set(frame.artefact) == set(presets.split())
     left_out = frame[frame.verdict == "not run"]
-    assert set(left_out.row) == {"semilinear-64-1997"}
+    assert set(left_out.row) == {"semi-linear, 64 examples, to the letter"}
     assert (frame.ours.isna() == (frame.verdict == "not run")).all()
     report = Path("here/report.md").read_text()
     assert "0.0758 / 64 = 0.00118" in report
@@ -237,7 +240,7 @@ def test_check_holds_the_numbers_to_the_preset(monkeypatch, capsys):
     monkeypatch.setattr(reproduce, "experiments", promising(reproduce.experiments))
     code, _, err = run("reproduce hochreiter2001 drift --scale smoke --check", monkeypatch, capsys)
     assert code == 3
-    assert "drift B14-64 mse is" in err
+    assert "drift B14, 64 examples mse is" in err
     assert "promised ≤ 1e-09" in err
 
 
@@ -245,7 +248,7 @@ def promising(experiments):
     def promised(request):
         asked = experiments(request)
         for one in asked:
-            one.scale["promises"] = {"B14-64": {"mse": 1e-9}}
+            one.scale["promises"] = {"B14, 64 examples": {"mse": 1e-9}}
         return asked
 
     return promised

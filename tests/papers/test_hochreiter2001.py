@@ -87,64 +87,78 @@ def judged(name: str, frames: dict[str, pd.DataFrame], folder: Path) -> Findings
 
 
 def test_table1_says_what_holds_and_what_contradicts_the_paper(tmp_path):
-    errors = {"B14-64": 0.015, "B14-64-1997": 0.037, "elman-batch-0.01": 0.2, "bptt2-online-0.01": 0.05}
+    errors = {
+        "B14, 64 examples": 0.015,
+        "B14, 64 examples, to the letter": 0.037,
+        "Elman, batch, rate 0.01": 0.2,
+        "BPTT(2), online, rate 0.01": 0.05,
+    }
     findings = judged("table1", {row: made_up(row, error) for row, error in errors.items()}, tmp_path)
     elman, bptt2, rtrl, lstm, memory = findings.sections[0].claims
-    assert str(lstm) == "The LSTM 6/6(1) learns: holds (8 of 8 seeds succeed in its best setting, `B14-64-1997`)."
+    best = "`B14, 64 examples, to the letter`"
+    assert str(lstm) == f"The LSTM 6/6(1) learns: holds (8 of 8 seeds succeed in its best setting, {best})."
     assert (elman.holds, bptt2.holds, rtrl.holds, memory.holds) == (True, False, None, None)
     assert "RTRL does not learn: not run at this scale" in str(rtrl)
     verdicts = {(item.row, item.metric): item.verdict for item in findings.results}
-    assert verdicts["B14-64-1997", "test_mse"] == ""  # Table 2 prints it, too
-    assert verdicts["B14-64-1997", "success_share"] == "reproduced"
-    assert verdicts["bptt2-online-0.01", "success_share"] == "differs"
-    assert verdicts["rtrl-online-0.1", "test_mse"] == "not run"
+    assert verdicts["B14, 64 examples, to the letter", "test_mse"] == ""  # Table 2 prints it, too
+    assert verdicts["B14, 64 examples, to the letter", "success_share"] == "reproduced"
+    assert verdicts["BPTT(2), online, rate 0.01", "success_share"] == "differs"
+    assert verdicts["RTRL, online, rate 0.1", "test_mse"] == "not run"
     limits = {(item.row, item.metric): item.limit for item in findings.results}
-    assert limits["bptt2-online-0.01", "test_mse"] == pytest.approx(0.0148)
-    assert limits["bptt2-online-0.01", "success_share"] is None
+    assert limits["BPTT(2), online, rate 0.01", "test_mse"] == pytest.approx(0.0148)
+    assert limits["BPTT(2), online, rate 0.01", "success_share"] is None
 
 
 def test_more_training_sequences_tell_learning_from_memorising(tmp_path):
-    errors = {"bptt2-online-0.01": 0.05, "bptt2-online-0.01-1024": 0.025}
+    errors = {"BPTT(2), online, rate 0.01": 0.05, "BPTT(2), online, rate 0.01, 1024 sequences": 0.025}
     findings = judged("table1", {row: made_up(row, error) for row, error in errors.items()}, tmp_path)
     assert findings.sections[0].claims[-1].holds
 
 
 def test_table2_explains_the_misprint_by_the_literal_rows(tmp_path):
-    errors = {"semilinear-64": 0.0024, "semilinear-64-1997": 0.0066, "semilinear-1000-1997": 0.0023}
+    errors = {
+        "semi-linear, 64 examples": 0.0024,
+        "semi-linear, 64 examples, to the letter": 0.0066,
+        "semi-linear, 1000 examples, to the letter": 0.0023,
+    }
     findings = judged("table2", {row: made_up(row, error, limit=0.00206) for row, error in errors.items()}, tmp_path)
     letter, modern, reachable, reading, _ = findings.sections[0].claims
     assert (letter.holds, modern.holds, reachable.holds, reading.holds) == (True, None, False, True)
     assert "0.0008 is printed, the limit is 0.00206" in reachable.evidence
     by_name = {(item.row, item.metric): item for item in findings.results}
-    assert by_name["semilinear-64", "test_mse"].verdict == "differs"
-    assert "median" in by_name["semilinear-1000-1997", "test_mse"].note
-    assert "median" not in by_name["semilinear-64", "test_mse"].note
-    assert by_name["semilinear-64", "subordinate_steps"].limit == 1.0
-    assert by_name["B14-64", "test_mse"].paper == by_name["B14-64-1997", "test_mse"].paper == 0.038
+    assert by_name["semi-linear, 64 examples", "test_mse"].verdict == "differs"
+    assert "median" in by_name["semi-linear, 1000 examples, to the letter", "test_mse"].note
+    assert "median" not in by_name["semi-linear, 64 examples", "test_mse"].note
+    assert by_name["semi-linear, 64 examples", "subordinate_steps"].limit == 1.0
+    assert (
+        by_name["B14, 64 examples", "test_mse"].paper
+        == by_name["B14, 64 examples, to the letter", "test_mse"].paper
+        == 0.038
+    )
     for name in ("table2", "table2_curves"):
         assert (tmp_path / "figures" / f"{name}.png").stat().st_size > 5000
 
 
 def test_volume_is_compared_with_success(tmp_path):
     rows = {
-        "B14-64-1997": made_up("B14-64-1997", 0.03, volumes=(-6.0, -1.0)),
-        "elman-batch-0.01": made_up("elman-batch-0.01", 0.2, volumes=(-3.0, -4.0)),
-        "rtrl-online-0.1": made_up("rtrl-online-0.1", 0.1, volumes=(-3.0, -2.0)),
+        "B14, 64 examples, to the letter": made_up("B14, 64 examples, to the letter", 0.03, volumes=(-6.0, -1.0)),
+        "Elman, batch, rate 0.01": made_up("Elman, batch, rate 0.01", 0.2, volumes=(-3.0, -4.0)),
+        "RTRL, online, rate 0.1": made_up("RTRL, online, rate 0.1", 0.1, volumes=(-3.0, -2.0)),
     }
     findings = judged("volume", rows, tmp_path)
     (claim,) = findings.sections[0].claims
     assert claim.holds
     assert "with the test error is -1.00" in claim.evidence
     assert {item.row: item.ours for item in findings.results} == {
-        "B14-64-1997": -1.0,
-        "elman-batch-0.01": -4.0,
-        "rtrl-online-0.1": -2.0,
+        "B14, 64 examples, to the letter": -1.0,
+        "Elman, batch, rate 0.01": -4.0,
+        "RTRL, online, rate 0.1": -2.0,
     }
     assert (tmp_path / "figures" / "volume.png").stat().st_size > 5000
 
 
 def test_drift_is_held_against_the_limit_of_the_same_sequences(tmp_path):
-    errors = {"B14-switching": 0.016, "B14-64": 0.03}
+    errors = {"B14, changing functions": 0.016, "B14, 64 examples": 0.03}
     findings = judged("drift", {row: made_up(row, error) for row, error in errors.items()}, tmp_path)
     assert findings.sections[0].claims[0].holds
     assert [item.ratio_to_limit for item in findings.results] == pytest.approx([0.03 / 0.0148, 0.016 / 0.0148])
@@ -153,8 +167,8 @@ def test_drift_is_held_against_the_limit_of_the_same_sequences(tmp_path):
 @pytest.mark.parametrize(
     ("artefact", "row", "family"),
     [
-        ("table2", "quadratic-1000-least-squares", "quadratic-1000"),
-        ("drift", "B14-switching-least-squares", "B14-switching-least-squares"),
+        ("table2", "quadratic, 1000 examples, least squares", "quadratic, 1000 examples"),
+        ("drift", "B14, changing functions, least squares", "B14, changing functions, least squares"),
     ],
 )
 @pytest.mark.parametrize(("ratio", "holds"), [(1.01, True), (1.2, False)])
@@ -169,7 +183,7 @@ def test_least_squares_is_held_against_the_limit(artefact, row, family, ratio, h
 
 
 def test_larger_budgets_share_the_limit_of_the_quadratics(tmp_path):
-    base, larger = "quadratic-1000", "quadratic-64-20000"
+    base, larger = "quadratic, 1000 examples", "quadratic, 64 cells, 20 000 updates"
     rows = {base: made_up(base, 2e-4, limit=6e-5), larger: made_up(larger, 3e-4, limit=1.0)}
     findings = judged("budget", rows, tmp_path)
     assert findings.sections[0].claims[0].holds is False
@@ -177,7 +191,7 @@ def test_larger_budgets_share_the_limit_of_the_quadratics(tmp_path):
 
 
 def test_figure2_runs_functions_in_a_row_with_resets_and_without(tmp_path):
-    row, task = "B16-256", Booleans(length=8)
+    row, task = "B16, 256 examples", Booleans(length=8)
     learner = LSTM(task, hidden=3)
     rows = [*sequence_rows(row, learner, task, 0), *sequence_rows(BAYES, Bayes(task), task, 0)]
     frame = frame_of(rows)
@@ -189,9 +203,9 @@ def test_figure2_runs_functions_in_a_row_with_resets_and_without(tmp_path):
     assert (reset[8:] != carried[8:]).any()
     findings = judged("figure2", {row: frame}, tmp_path)
     kept = {item.row: item.ours for item in findings.results}
-    assert list(kept) == [f"{name}, {how}" for how in ("reset", "no reset") for name in (row, f"{row}-1997")]
-    assert kept["B16-256, reset"] == 9.0  # an untrained network never settles
-    assert kept["B16-256-1997, reset"] is None
+    assert list(kept) == [f"{name}, {how}" for how in ("reset", "no reset") for name in (row, f"{row}, to the letter")]
+    assert kept[f"{row}, reset"] == 9.0  # an untrained network never settles
+    assert kept[f"{row}, to the letter, reset"] is None
     for name in ("figure2", "figure2_families"):
         assert (tmp_path / "figures" / f"{name}.png").stat().st_size > 5000
 

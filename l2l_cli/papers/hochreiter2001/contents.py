@@ -23,11 +23,11 @@ HEADLINE = Headline(
     question="Can a recurrent network learn, by gradient descent, an algorithm that learns functions it has never met?",
     head="test MSEt",
     lines={
-        "B14, 64 examples": ("table2", "B14-64", "test_mse"),
-        "B16, 256 examples": ("table2", "B16-256", "test_mse"),
-        "semi-linear, 64": ("table2", "semilinear-64", "test_mse"),
-        "semi-linear, 1000": ("table2", "semilinear-1000", "test_mse"),
-        "quadratic, 1000": ("table2", "quadratic-1000", "test_mse"),
+        "B14, 64 examples": ("table2", "B14, 64 examples", "test_mse"),
+        "B16, 256 examples": ("table2", "B16, 256 examples", "test_mse"),
+        "semi-linear, 64": ("table2", "semi-linear, 64 examples", "test_mse"),
+        "semi-linear, 1000": ("table2", "semi-linear, 1000 examples", "test_mse"),
+        "quadratic, 1000": ("table2", "quadratic, 1000 examples", "test_mse"),
     },
     figure="table2",
     about="Squared error averaged over all steps, by a modern LSTM; the figure has the paper's own, too.  "
