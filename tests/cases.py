@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -16,11 +17,12 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
+from _pytest.mark.structures import ParameterSet
 from PIL import Image
 
 from l2l_cli.config.groups import options
 from l2l_cli.core.errors import UsageError
-from l2l_cli.core.random import generator
+from l2l_cli.core.random import derive, generator
 from l2l_cli.core.types import Phase
 from l2l_cli.kernels.paths import Paths
 from l2l_cli.learners.base import Learner
@@ -182,6 +184,20 @@ def is_worth_its_time(task: str, learner: str) -> bool:
 
 
 PAIRS = [(task, learner) for task in TASKS for learner in LEARNERS if is_worth_its_time(task, learner)]
+
+COVERED = 3
+"""Pairs of each task and of each learner that the quick tests meet at least, if there are so many."""
+
+
+def marked(pairs: list[tuple[str, str]]) -> list[ParameterSet]:
+    """Pairs as parameters of tests: those that are not needed to cover all tasks and learners are slow."""
+    met: Counter[str] = Counter()
+    parameters = []
+    for pair in sorted(pairs, key=lambda pair: derive(0, *pair)):  # spread over all, and the same each time
+        needed = any(met[name] < COVERED for name in pair)
+        met.update(pair if needed else ())
+        parameters.append(pytest.param(pair, id="/".join(pair), marks=[] if needed else [pytest.mark.slow]))
+    return parameters
 
 
 def refusal(make: Callable[[Task], Learner[Any]], task: Task) -> str | None:

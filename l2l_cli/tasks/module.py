@@ -42,8 +42,9 @@ class ModuleEpisode(Episode):
         shape = self._episodes, self._task.spec.examples
         rows = self._shares[split]
         rng = generator(derive(self._seed, split, step))
-        chosen = rows[torch.randint(len(rows), shape, generator=rng, device="cpu")]
-        inputs, targets = (value[chosen].to(torch.get_default_device()) for value in self._task.examples)
+        chosen = rows[torch.randint(len(rows), shape, generator=rng, device="cpu").to(rows.device)]
+        device = torch.get_default_device()
+        inputs, targets = (value[chosen.to(value.device)].to(device) for value in self._task.examples)
         return Batch(inputs, targets)
 
 

@@ -139,7 +139,8 @@ def test_a_run_that_goes_on_is_not_begun_again(does):
     assert "--force runs again here" in does(f"{TRAIN} --force hardware=submitit_local", 2)[1]
 
 
-@pytest.mark.parametrize("launcher", ["", pytest.param("hydra/launcher=joblib", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["", "hydra/launcher=joblib"])
 def test_a_sweep_over_hardware_measures_each(launcher, does):
     sweep = f"{TRAIN} -m hardware.threads=1,2 {launcher}"
     count, out = does(sweep)

@@ -54,6 +54,7 @@ def does(computed, monkeypatch, capsys):
     return done
 
 
+@pytest.mark.slow  # as evaluate and its grid, which are tried quickly
 def test_compare_computes_what_is_new_alone(does):
     assert does(f"{COMPARE} sgd adam") == (["Sgd"] * 4 + ["Adam"] * 4, "store: 0 of 2 contenders known")
     first = only("outputs/compare/*/metrics.csv").read_bytes()

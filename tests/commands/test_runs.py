@@ -26,6 +26,7 @@ from tests.test_cli import loaded, run
 @pytest.fixture(autouse=True)
 def _here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["l2l", "meta-train", "task=b14"])  # what runs say that they were made by
 
 
 def made(name: str, *overrides: str, parent: str = "meta-train", root: str = "outputs", task: str = "b14") -> RunFolder:

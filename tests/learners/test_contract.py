@@ -13,7 +13,7 @@ from l2l_cli.core.types import Batch, Phase
 from l2l_cli.learners.descent import Descent
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
 from l2l_cli.tasks.quadratic import Quadratic
-from tests.cases import HIDING, LEARNERS, OF_CLASSES, PAIRS, TASKS, is_refused, pair_of
+from tests.cases import HIDING, LEARNERS, OF_CLASSES, PAIRS, TASKS, is_refused, marked, pair_of
 from tests.configured import missing_package
 
 E, T = 3, 4
@@ -21,7 +21,7 @@ E, T = 3, 4
 pair = cache(pair_of)  # no contract changes a learner, and each meets the same pair
 
 
-@pytest.fixture(params=PAIRS, ids=["/".join(one) for one in PAIRS])
+@pytest.fixture(params=marked(PAIRS))
 def setting(request, double):
     task, learner = pair(*request.param)
     return task, learner, task.sample(E, 7, Phase.TEST)
@@ -96,9 +96,9 @@ def test_episodes_do_not_influence_each_other(setting):
     assert not torch.allclose(plain[:, 0], other[:, 0])
 
 
-@pytest.mark.parametrize(("task", "name"), [one for one in PAIRS if one[0] in HIDING])
-def test_answers_never_depend_on_hidden_targets(task, name, double):
-    _, learner = pair(task, name)
+@pytest.mark.parametrize("pair_of_names", marked([one for one in PAIRS if one[0] in HIDING]))
+def test_answers_never_depend_on_hidden_targets(pair_of_names, double):
+    _, learner = pair(*pair_of_names)
     batches = learner.task.sample(E, 7, Phase.TEST).batches(0, 12)
     hidden = batches.shown[:, :, None, None] == 0
     altered = batches._replace(targets=torch.where(hidden, 1.0 - batches.targets, batches.targets))

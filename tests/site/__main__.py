@@ -20,9 +20,10 @@ from tests.pages import ROOT
 HERE = Path(__file__).parent
 
 WRITTEN = (
-    "README.md", "CHANGELOG.md", "CITATION.cff", ".github/*.md", ".github/docs/*.md", ".github/*.png",
-    "l2l_cli/papers/SEEDS.md", "l2l_cli/papers/*/README.md", "l2l_cli/papers/*/results.csv", "tests/bench/README.md", "tests/torch_optim/CONTRACT.md",
-)  # fmt: skip
+    *("README.md", "CHANGELOG.md", "CITATION.cff", ".github/*.md", ".github/docs/*.md", ".github/*.png"),
+    *("l2l_cli/papers/SEEDS.md", "l2l_cli/papers/*/README.md", "l2l_cli/papers/*/results.csv"),
+    *("tests/bench/README.md", "tests/torch_optim/CONTRACT.md"),
+)
 """Files of the repository that are pages, or that pages lead to."""
 
 API = "reference"
