@@ -38,14 +38,14 @@ def without_costs(text):
 
 def test_the_report_of_the_others_says_what_it_lacks(broken, monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
-    broken.append("B14-switching ")
+    broken.append("B14, changing functions seed")
     code, out, err = run(COMMAND, monkeypatch, capsys)
     assert code == 1
-    assert "B14-switching seed 0; the same command tries them again" in err
-    mark = "All or some seeds are missing of drift: B14-switching"
+    assert "B14, changing functions seed 0; the same command tries them again" in err
+    mark = "All or some seeds are missing of drift: B14, changing functions"
     assert mark in out
     assert mark in Path("here/report.md").read_text()
-    assert "B14-switching" not in set(pd.read_csv("here/results.csv").query("verdict != 'not run'").row)
+    assert "B14, changing functions" not in set(pd.read_csv("here/results.csv").query("verdict != 'not run'").row)
     measured = {path: path.stat().st_mtime_ns for path in Path("here/rows").glob("*.csv")}
     damaged, content = min(measured), min(measured).read_text()
     damaged.write_text("".join(content.splitlines(keepends=True)[:-2]))  # at a line's end
