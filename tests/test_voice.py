@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from l2l_cli.core import voice
-from l2l_cli.core.voice import VOICE
+from l2l_cli.core.voice import VOICE, line_of, program
 from l2l_cli.runs.progress import Reporter
 from tests.test_cli import main, run
 
@@ -233,3 +233,12 @@ def test_a_command_that_says_nothing_gives_signs_of_life(hasty, capsys):
     signs = [event for event in events(out) if event["event"] == "progress"]
     assert signs
     assert {(event["work"], event["done"]) for event in signs} == {("tune", 2)}
+
+
+def test_a_program_that_no_path_leads_to_is_called_by_its_place(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", [str(tmp_path / ".venv/bin/l2l"), "runs"])
+    assert line_of(["runs"], program()) == ".venv/bin/l2l runs"
+    (tmp_path / "l2l").touch(mode=0o755)
+    assert program() == "l2l"

@@ -14,7 +14,7 @@ from l2l_cli.core.errors import L2LError
 from l2l_cli.core.nodes import Entries
 from l2l_cli.core.plain_text import in_one_line
 from l2l_cli.core.printable import printable
-from l2l_cli.core.voice import line_of
+from l2l_cli.core.voice import next_line
 from l2l_cli.results.listing import ListedRun, age_text, size_text
 from l2l_cli.results.metrics import MetricsFile
 from l2l_cli.results.run import METRICS
@@ -41,7 +41,7 @@ def lines_of(run: ListedRun) -> list[str]:
             head = f"  {name if index == 0 else '':{NAME - 2}}"
             first, *others = [text] if name == "command" else wrap(text, width - NAME) or [""]
             lines += [f"{head}{first}".rstrip(), *(f"{'':{NAME}}{part}" for part in others)]
-    return [*map(printable, lines), f"next: {line_of(words_after(run))}"]
+    return [*map(printable, lines), next_line(words_after(run))]
 
 
 def differences_of(run: ListedRun) -> list[str]:

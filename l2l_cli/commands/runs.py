@@ -19,7 +19,7 @@ from l2l_cli.core.ledger import date_of
 from l2l_cli.core.nodes import Entries
 from l2l_cli.core.plain_text import in_one_line
 from l2l_cli.core.printable import printable
-from l2l_cli.core.voice import line_of
+from l2l_cli.core.voice import next_line
 from l2l_cli.results.choosing import Chosen, chosen_runs
 from l2l_cli.results.index import REPORT
 from l2l_cli.results.listing import ListedRun, age_text, size_text
@@ -74,10 +74,10 @@ def run(request: RunsRequest) -> int:
         print("\n".join(lines_of(chosen.runs[0])))
     elif not chosen.runs:
         print(f"there are no runs in {chosen.where} yet")
-        print("next: l2l meta-train task=quadratic")
+        print(next_line(["meta-train", "task=quadratic"]))
     else:
         _list(chosen, len(chosen.runs) if request.all else SHOWN)
-        print(f"next: {line_of(['runs', str(chosen.runs[0].path)])}")
+        print(next_line(["runs", str(chosen.runs[0].path)]))
     return 0
 
 
@@ -118,7 +118,7 @@ def _open(chosen: Chosen) -> int:
     # A browser in the terminal would take that over, where nobody sees it.
     is_open = (sys.stdout.isatty() or "BROWSER" in os.environ) and webbrowser.open(page)
     print(f"{'opened' if is_open else 'report'}: {page}")
-    print("next: l2l runs")
+    print(next_line(["runs"]))
     return 0
 
 
@@ -159,7 +159,7 @@ def _remove(chosen: Chosen, request: RunsRequest) -> int:
         print(json.dumps({"removed": str(one.path), "bytes": one.size}))
     if not request.as_json:
         print(f"removed: {what}")
-        print("next: l2l runs")
+        print(next_line(["runs"]))
     return 0
 
 

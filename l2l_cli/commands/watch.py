@@ -14,7 +14,7 @@ from rich.live import Live
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.plain_text import in_one_line
 from l2l_cli.core.printable import printable
-from l2l_cli.core.voice import EVERY, line_of
+from l2l_cli.core.voice import EVERY, next_line
 from l2l_cli.results.choosing import chosen_runs
 from l2l_cli.results.listing import ListedRun
 from l2l_cli.results.run import RUN
@@ -47,15 +47,15 @@ def watch(words: Sequence[str], default: Path, as_json: bool) -> int:
     """
     seen = _look(words, default, first=True)
     if not seen:
-        _say(as_json, "idle", "nothing is going on here", "next: l2l runs")
+        _say(as_json, "idle", "nothing is going on here", next_line(["runs"]))
         return 0
     follower = _Follower(as_json)
     try:
         _follow(seen, words, default, follower)
     except KeyboardInterrupt:
-        _say(as_json, "left", "what was watched goes on", f"next: {line_of(['runs', '--watch', *words])}")
+        _say(as_json, "left", "what was watched goes on", next_line(["runs", "--watch", *words]))
         raise
-    _say(as_json, "over", "nothing is going on any more", "next: l2l runs")
+    _say(as_json, "over", "nothing is going on any more", next_line(["runs"]))
     return 1 if follower.came_to_nothing else 0
 
 

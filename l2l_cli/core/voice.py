@@ -6,11 +6,13 @@ import json
 import math
 import os
 import shlex
+import shutil
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
+from pathlib import Path
 from typing import TextIO
 
 from l2l_cli.core.failures import failure_of
@@ -117,9 +119,9 @@ class Voice:
     def _say_next(self, to: TextIO) -> None:
         """Say which command goes on from here, where one is known."""
         if self._next and self.has_events:
-            self.event("next", line=line_of(self._next))
+            self.event("next", line=line_of(self._next, program()))
         elif self._next and not self.quiet:
-            print(f"next: {line_of(self._next)}", file=to)
+            print(next_line(self._next), file=to)
 
     @contextmanager
     def _listened_to(self) -> Iterator[None]:
@@ -178,9 +180,20 @@ def _number_of(stream: TextIO) -> int | None:
     return None
 
 
-def line_of(words: Sequence[str]) -> str:
-    """Return a command of this program as it is typed, its words quoted where a shell needs that."""
-    return shlex.join(["l2l", *words])
+def line_of(words: Sequence[str], name: str = "l2l") -> str:
+    """Return a command of this program, under a name, as it is typed, its words quoted where a shell needs that."""
+    return shlex.join([name, *words])
+
+
+def next_line(words: Sequence[str]) -> str:
+    """Return the line that says which command goes on from here."""
+    return f"next: {line_of(words, program())}"
+
+
+def program() -> str:
+    """Return how this program can be called here: by its name, or where no path leads to it by its place."""
+    called = Path(sys.argv[0])
+    return "l2l" if called.name != "l2l" or shutil.which("l2l") else os.path.relpath(called)
 
 
 VOICE = Voice()
