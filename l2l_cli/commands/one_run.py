@@ -13,9 +13,9 @@ from l2l_cli.config.saved import upgraded
 from l2l_cli.core.errors import L2LError
 from l2l_cli.core.nodes import Entries
 from l2l_cli.core.plain_text import in_one_line
-from l2l_cli.core.printable import printable
+from l2l_cli.core.printable import printable, size_text
 from l2l_cli.core.voice import next_line
-from l2l_cli.results.listing import ListedRun, age_text, size_text
+from l2l_cli.results.listing import ListedRun, age_text
 from l2l_cli.results.metrics import MetricsFile
 from l2l_cli.results.run import METRICS
 from l2l_cli.results.terminal import console

@@ -18,11 +18,11 @@ from l2l_cli.core.errors import UsageError
 from l2l_cli.core.ledger import date_of
 from l2l_cli.core.nodes import Entries
 from l2l_cli.core.plain_text import in_one_line
-from l2l_cli.core.printable import printable
+from l2l_cli.core.printable import printable, size_text
 from l2l_cli.core.voice import next_line
 from l2l_cli.results.choosing import Chosen, chosen_runs
 from l2l_cli.results.index import REPORT
-from l2l_cli.results.listing import ListedRun, age_text, size_text
+from l2l_cli.results.listing import ListedRun, age_text
 from l2l_cli.results.removal import refuse_what_is_written, remove
 from l2l_cli.results.terminal import FoldingTable, console
 from l2l_cli.runs.watching import progress_of

@@ -194,16 +194,6 @@ def _size(folder: Path, first: bool = False) -> int:
     return size
 
 
-def size_text(count: int) -> str:
-    """Return a number of bytes as people say it, as "1.2 MB"."""
-    value = float(count)
-    for unit in ("B", "kB", "MB"):
-        if value < 999.5:
-            return f"{value:.0f} {unit}" if unit == "B" or value >= 99.5 else f"{value:.3g} {unit}"
-        value /= 1000
-    return f"{value:.3g} GB"
-
-
 def age_text(since: float) -> str:
     """Return how long ago a time in seconds since 1970 is, as "3 min"."""
     seconds = max(0.0, time.time() - since)

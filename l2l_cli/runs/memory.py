@@ -13,6 +13,7 @@ from torch.func import functional_call
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.cores import usable_memory
 from l2l_cli.core.errors import UsageError
+from l2l_cli.core.printable import size_text
 from l2l_cli.core.random import generator
 from l2l_cli.core.tree import leaves
 from l2l_cli.core.types import Params
@@ -141,19 +142,12 @@ def _advice(training: Footprint, episodes: int, steps: int, free: int) -> str:
     if found is None:
         return LARGER
     fewer = f"gradient.episodes={found[0]}" + ("" if found[1] == steps else f" gradient.window={found[1]}")
-    return f"{fewer} would fit, with {gigabytes(training.total(*found))}"
+    return f"{fewer} would fit, with {size_text(training.total(*found))}"
 
 
 def _excess(settings: Settings, needed: int, free: int, at: str, cure: str) -> str:
     name = settings.choices.get("task") or "this task"
-    return f"task={name} takes about {gigabytes(needed)} of memory at {at}, and {gigabytes(free)} are free: {cure}"
-
-
-def gigabytes(size: int) -> str:
-    """Return a number of bytes for people."""
-    if size < 10**9:
-        return f"{size / 1e6:.0f} MB"
-    return f"{size / 1e9:.1f} GB" if size < 10**11 else f"{size / 1e9:,.0f} GB"
+    return f"task={name} takes about {size_text(needed)} of memory at {at}, and {size_text(free)} are free: {cure}"
 
 
 def training_footprint(learner: Learner[Any], estimator: Estimator) -> Footprint:

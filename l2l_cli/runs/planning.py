@@ -13,6 +13,7 @@ from l2l_cli.config.build import Builder, build
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.global_draws import seed_global_generators
 from l2l_cli.core.plain_text import in_one_line
+from l2l_cli.core.printable import size_text
 from l2l_cli.core.types import Phase
 from l2l_cli.evaluation.score import score
 from l2l_cli.kernels.paths import NUMBA
@@ -91,7 +92,7 @@ def _spent(settings: Settings, times: Times) -> list[tuple[str, str]]:
     return [
         ("updates", f"{plan.updates}{trials}, {validations} validations on {plan.validation_episodes} episodes"),
         ("time", f"about {duration(seconds)}: {each}, in one process on this machine"),
-        ("memory", f"{times.memory / 2**20:.0f} MB at the peak, measured {measured}"),
+        ("memory", f"{size_text(times.memory)} at the peak, measured {measured}"),
     ]
 
 

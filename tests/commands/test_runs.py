@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from l2l_cli.commands import watch as watching
-from l2l_cli.results.listing import age_text, size_text
+from l2l_cli.core.printable import size_text
+from l2l_cli.results.listing import age_text
 from l2l_cli.results.metrics import Metric, MetricsFile
 from l2l_cli.results.run import RunFolder
 from l2l_cli.results.sweeps import RUNNING, SweepJob
