@@ -20,6 +20,7 @@ from l2l_cli.core.cores import usable_cores
 from l2l_cli.core.errors import PromiseBroken, RunFailed, UsageError
 from l2l_cli.core.ledger import LEDGER
 from l2l_cli.core.voice import VOICE
+from l2l_cli.papers.archive import archive_of
 from l2l_cli.papers.base import Paper
 from l2l_cli.papers.experiments import Experiment, broken_promises, cost_table, experiment, experiments
 from l2l_cli.papers.jobs import Work, work_of
@@ -56,7 +57,8 @@ def run(request: ReproduceRequest) -> int:
         jobs = {job.key: job for one in asked for row in one.jobs.values() for job in row}
         folder.begin(seeds=sorted({job.seed for job in jobs.values()}))
         with ending(folder):
-            work = work_of(list(jobs.values()), folder.path, root)
+            archive = None if request.force else archive_of(type(paper))
+            work = work_of(list(jobs.values()), folder.path, root, archive)
             hardware = _hardware(asked)
             if hardware.cluster and request.force:
                 raise UsageError(f"--force runs again here; drop it, or hardware.cluster={hardware.cluster}")
