@@ -77,8 +77,8 @@ class Course(NamedTuple):
                     f"{self.tolerance:.0%} is its noise (meta.validation_episodes, meta.validate_every)"
                 )
         return (
-            f"{self.validations} validation{'' if self.validations == 1 else 's'} are too few to say whether the loss "
-            f"was still falling; that takes {FEWEST} (meta.validate_every)"
+            f"{self.validations} {'validation is' if self.validations == 1 else 'validations are'} too few to say whether "
+            f"the loss was still falling; that takes {FEWEST} (meta.validate_every)"
         )
 
 
