@@ -19,6 +19,7 @@ from l2l_cli.config.build import Builder, build
 from l2l_cli.config.compose import identity_of
 from l2l_cli.config.own_task import key_of_word, task_was_chosen
 from l2l_cli.config.schema import Settings
+from l2l_cli.core.files import atomic_write
 from l2l_cli.core.ledger import LEDGER
 from l2l_cli.core.nodes import Entries
 from l2l_cli.core.voice import VOICE
@@ -32,7 +33,7 @@ from l2l_cli.results.ending import ending
 from l2l_cli.results.exported import FinishedRun
 from l2l_cli.results.metrics import MetricsFile
 from l2l_cli.results.provenance import command_line
-from l2l_cli.results.run import RunFolder
+from l2l_cli.results.run import TABLE, RunFolder
 from l2l_cli.results.standings import AHEAD, LEVEL, stands
 from l2l_cli.results.statistics import difference_of, over_episodes
 from l2l_cli.results.store import Store
@@ -242,6 +243,7 @@ def _score(folder: RunFolder, planned: Comparing) -> tuple[dict[str, Standing], 
     if task.spec.hides:
         table["difference from the lowest, paired"] = held_out.against_the_best(standings)
         opening.append(held_out.MEANING)
+    atomic_write(folder.path / TABLE, table.to_csv(index=False))
     opening += [f"Left out of all: {name}: {why}." for name, why in planned.left_out.items()]
     warnings = [f"**{warning}**: a wider grid may serve it better." for warning in _edges(standings)]
     with LEDGER.of("drawing"):

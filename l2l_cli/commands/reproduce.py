@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from l2l_cli.commands.elsewhere import show
 from l2l_cli.commands.paper_lead import SMOKE
@@ -41,8 +42,15 @@ OUTPUT = "outputs"
 """Folder of all results, unless another is asked for."""
 
 
-def run(request: ReproduceRequest) -> int:
-    """Run the command; the result is its exit code.
+class Reproduced(NamedTuple):
+    """What came of the command: its exit code, and the folder of the report."""
+
+    exit_code: int
+    path: Path
+
+
+def run(request: ReproduceRequest) -> Reproduced:
+    """Run the command.
 
     Raises:
         RunFailed: Rows failed; the report is that of the others.
@@ -63,7 +71,7 @@ def run(request: ReproduceRequest) -> int:
             if hardware.cluster and request.force:
                 raise UsageError(f"--force runs again here; drop it, or hardware.cluster={hardware.cluster}")
             if hardware.cluster and work.pieces:
-                return _on_cluster(paper, request, asked, work, folder)
+                return Reproduced(_on_cluster(paper, request, asked, work, folder), folder.path)
             processes = request.processes or hardware.processes or usable_cores()
             failures = carry_out_here(work.pieces, folder.path, processes, f"reproduce {request.paper}")
             work.store.prune()
@@ -76,7 +84,7 @@ def run(request: ReproduceRequest) -> int:
         )
     if request.force:
         _settle(request, asked[0].name, folder, root)
-    return _check(asked, results) if request.check else 0
+    return Reproduced(_check(asked, results) if request.check else 0, place)
 
 
 def _place(request: ReproduceRequest, folder: RunFolder) -> Path:
