@@ -16,6 +16,9 @@ LEADS = (1, 2, 5)
 FEW_DECADES, MANY = 2.2, 7
 """Decades below which 2 and 5 times a power of ten are ticks, too; number of powers above which some are left out."""
 
+FINEST = 2e-3
+"""Least length of an axis, as a share of its numbers: what differs by less is as good as equal."""
+
 FEW = 4
 """Length of an axis of whole numbers up to which each of them is a tick."""
 
@@ -30,8 +33,16 @@ def finish(figure: Figure) -> None:
         for axis, scale in ((axes.xaxis, axes.get_xscale()), (axes.yaxis, axes.get_yscale())):
             if scale == "log" and not isinstance(axis.get_major_locator(), FixedLocator):
                 _set(axis, log_ticks(*sorted(axis.get_view_interval())))
+        if axes.get_yscale() == "linear":
+            axes.set_ylim(*widened(*axes.get_ylim()))
         if axes.get_xscale() == "linear" and _is_counted(axes):
             axes.xaxis.set_major_locator(_whole(*sorted(axes.xaxis.get_view_interval())))
+
+
+def widened(low: float, high: float) -> tuple[float, float]:
+    """Return the ends of an axis, farther apart where its ticks would differ after the fourth digit alone."""
+    middle, least = (low + high) / 2, FINEST * max(abs(low), abs(high))
+    return (middle - least / 2, middle + least / 2) if 0 < high - low < least else (low, high)
 
 
 def _whole(low: float, high: float) -> Locator:

@@ -15,7 +15,7 @@ from matplotlib.text import Text
 from l2l_cli.results.drawing import save
 from l2l_cli.results.metrics import Metric, MetricsFile
 from l2l_cli.results.plot import COLOURS, DIGITISED, curves, decorate, dots, error_over_time, legend, panels
-from l2l_cli.results.ticks import log_ticks, plain
+from l2l_cli.results.ticks import log_ticks, plain, widened
 from l2l_cli.results.verdicts import summarise
 
 
@@ -169,6 +169,19 @@ def test_what_is_counted_has_whole_ticks_and_no_offset(tmp_path):
     assert all(tick == round(tick) for tick in one.get_xticks())
     assert one.yaxis.get_major_formatter().get_offset() == ""
     assert any(tick != round(tick) for tick in two.get_xticks())
+
+
+@pytest.mark.parametrize(
+    ("ends", "shown"),
+    [
+        ((0.99997, 1.0), (0.998985, 1.000985)),
+        ((0.5, 1.0), (0.5, 1.0)),
+        ((0.0, 1e-9), (0.0, 1e-9)),
+        ((2.0, 2.0), (2.0, 2.0)),
+    ],
+)
+def test_an_axis_does_not_spread_what_is_as_good_as_equal(ends, shown):
+    assert widened(*ends) == pytest.approx(shown)
 
 
 @pytest.mark.parametrize(("step", "ticks"), [(2, [2]), (3, [3])])

@@ -79,7 +79,7 @@ def loss_panels(measured: Measured, problem: str, held_out: bool, log: bool) -> 
         for metric in (track.LOSS, track.SECONDS, track.HELD_OUT_LOSS, track.HELD_OUT_ACCURACY)
     )
     draw(axes[0], loss, styles, log=log)
-    decorate(axes[0], "(a) against samples", "updates", "training cross-entropy, nats")
+    decorate(axes[0], "(a) against updates", "updates", "training cross-entropy, nats")
     seconds = spent.groupby(["contender", "updates"]).value.mean()
     timed = loss.join(seconds.rename("seconds"), on=["contender", "updates"])
     draw(axes[1], timed, styles, x="seconds", log=log)
@@ -160,7 +160,7 @@ def _draw(damping: dict[str, dict[str, pd.DataFrame]]) -> Figure:
     for panel, (name, parts) in zip(axes, damping.items(), strict=True):
         for colour, (part, table) in zip(COLOURS, parts.items(), strict=False):
             low, middle, high = (table[name] for name in track.QUANTILES)
-            panel.plot(middle.index, middle, label=part, color=colour)
+            panel.plot(middle.index, middle, label=part.replace("_", " "), color=colour)
             panel.fill_between(middle.index, low, high, color=colour, alpha=0.2, lw=0)
         decorate(panel, name, "updates", "damping", "y")
         panel.set_title(panel.get_title(loc="left"), loc="left", fontsize=7.5)
