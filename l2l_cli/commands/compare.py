@@ -190,11 +190,9 @@ def who_leads(standings: Mapping[str, Standing]) -> tuple[str, str]:
     lead = difference_of(losses[first], losses[others[0]])
     how = stands(lead.interval)
     name = first if how == AHEAD else f"{first}, {LEVEL} with {others[0]}"
-    lowest = (
-        "the lowest" if len(competing) == len(standings) else "the lowest of those that evaluate a batch once a step"
-    )
-    reach = "over the same episodes, about these rules"
-    return name, f"{first}, {lowest}, is {BESIDE[how]} {others[0]}: difference {lead.within('.3g')} {reach}."
+    among = "" if len(competing) == len(standings) else " of those that evaluate a batch once a step"
+    text = f"{first} has the lowest loss{among}, {BESIDE[how]} {others[0]}: difference {lead.within('.3g')}"
+    return name, f"{text} between these two on the same episodes."
 
 
 def _trials(standing: Standing) -> list[dict[str, Any]]:

@@ -135,7 +135,7 @@ def _judged(
     judged = [one for one in asked if one.can_be_judged(files)]
     if not judged:
         raise RunFailed("nothing is measured yet, since all runs failed; the same command tries them again")
-    with LEDGER.of("drawing"), Reporter(f"report {request.paper}", len(judged), unit="artefacts") as reporter:
+    with LEDGER.of("drawing"), Reporter(f"report {request.paper}", len(judged) + 1, unit="parts") as reporter:
         measured = [one.measured(files, folder.path) for one in judged]
         findings = []
         for one, each in zip(judged, measured, strict=True):
@@ -155,7 +155,9 @@ def _judged(
         ]
         write_results(folder.path / RESULTS_FILE, [*results, *claims], origins)
         costs = cost_table(judged, measured)
+        reporter.say("drawing the trainings behind them")
         behind = training_sections(judged, measured, folder.path)
+        reporter.advance("trainings")
     missing = _missing(asked, files)
     folder.note()  # what the report says of the run itself
     page = page_of(paper, request, judged, findings, costs, folder, behind)

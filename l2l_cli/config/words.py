@@ -21,6 +21,17 @@ learner --help` what the learners are.
 next: l2l meta-train task=quadratic"""
 """What ``l2l meta-train`` says where nothing is asked for."""
 
+START_COMPARE = """l2l compare scores contenders on the same test episodes, if it is told which:
+
+  l2l compare task=quadratic adam sgd       learners by name, each tuned first
+  l2l compare RUN adam sgd                  a run of l2l meta-train beside them
+  l2l compare task=quadratic all            every hand-made learner that fits
+
+`l2l runs` lists the runs that there are, and `l2l compare learner --help` the
+learners.
+next: l2l compare task=quadratic adam sgd"""
+"""What ``l2l compare`` says where nothing is asked for."""
+
 
 def contenders_and_overrides(words: Sequence[str], config_dir: str | None) -> tuple[list[str], list[str], list[str]]:
     """Return overrides, learners and run folders apart.

@@ -20,6 +20,7 @@ from l2l_cli.results.store import Store
 from l2l_cli.runs.building import build_learner, build_task, is_meta_trained, store_of
 from l2l_cli.runs.contenders import problems_of
 from l2l_cli.runs.pieces import Piece
+from l2l_cli.runs.progress import Reporter
 from l2l_cli.runs.sources import sources_of, with_sources
 from l2l_cli.runs.training import expected_seconds, side_by_side
 from l2l_cli.runs.tuning import given, law_of
@@ -63,8 +64,12 @@ def work_of(jobs: Sequence[Job], folder: Path, root: Path, archive: Path | None 
 def _work_of(jobs: Sequence[Job], folder: Path, root: Path, archive: Path | None) -> Work:
     rows = folder / "rows"
     make_folder(rows)
-    settings = {job.key: job.settings(root) for job in jobs}
-    files = {job.key: rows / _file_name(job, settings[job.key]) for job in jobs}
+    settings, files = dict[str, Settings](), dict[str, Path]()
+    with Reporter("compose the runs", len(jobs), unit="runs") as reporter:
+        for job in jobs:
+            settings[job.key] = job.settings(root)
+            files[job.key] = rows / _file_name(job, settings[job.key])
+            reporter.advance(job.name)
     for file in files.values():
         drop_if_damaged(file, COSTS)  # the last rows of each
     if archive and (taken := unpack(archive, files.values())):
@@ -84,13 +89,17 @@ def _groups(jobs: Sequence[Job], settings: Mapping[str, Settings]) -> list[Group
     for job in jobs:
         rows.setdefault((job.name, job.overrides), []).append(job)
     groups = []
-    for row in rows.values():
-        one = settings[row[0].key]
-        size, work = (side_by_side(one), expected_seconds(one)) if is_meta_trained(one) else (1, _seconds_to_tune(one))
-        scoring = len(one.evaluation.seeds) * _seconds(one, one.evaluation.episodes)
-        for start in range(0, len(row), size):
-            part = row[start : start + size]
-            groups.append(Group(tuple(part), tuple(settings[job.key] for job in part), work, scoring * len(part)))
+    with Reporter("estimate their time", len(rows), unit="rows") as reporter:
+        for row in rows.values():
+            one = settings[row[0].key]
+            size, work = (
+                (side_by_side(one), expected_seconds(one)) if is_meta_trained(one) else (1, _seconds_to_tune(one))
+            )
+            scoring = len(one.evaluation.seeds) * _seconds(one, one.evaluation.episodes)
+            for start in range(0, len(row), size):
+                part = row[start : start + size]
+                groups.append(Group(tuple(part), tuple(settings[job.key] for job in part), work, scoring * len(part)))
+            reporter.advance(row[0].name)
     return groups
 
 
