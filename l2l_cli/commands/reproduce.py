@@ -21,11 +21,11 @@ from l2l_cli.core.cores import usable_cores
 from l2l_cli.core.errors import PromiseBroken, RunFailed, UsageError
 from l2l_cli.core.ledger import LEDGER
 from l2l_cli.core.voice import VOICE
-from l2l_cli.papers.archive import archive_of
-from l2l_cli.papers.base import Paper
+from l2l_cli.papers.base import Findings, Paper
 from l2l_cli.papers.experiments import Experiment, broken_promises, cost_table, experiment, experiments
 from l2l_cli.papers.jobs import Work, work_of
-from l2l_cli.papers.origin import RESULTS_FILE, claims_of, origin_of, write_results
+from l2l_cli.papers.measured import Measured
+from l2l_cli.papers.origin import RESULTS_FILE, archive_of, claims_of, origin_of, write_results
 from l2l_cli.papers.training_curves import training_sections
 from l2l_cli.results import report
 from l2l_cli.results.ending import ending
@@ -144,16 +144,7 @@ def _judged(
             reporter.advance(one.name)
         if request.scale == SMOKE:
             findings = [each.unjudged() for each in findings]
-        results = [result for each in findings for result in each.results]
-        pairs = zip(judged, measured, strict=True)
-        origins = {one.name: origin_of(one, each, command_of(request, one)) for one, each in pairs}
-        claims = [
-            claim
-            for one, each in zip(judged, findings, strict=True)
-            if request.scale != SMOKE
-            for claim in claims_of(one.name, each.sections)
-        ]
-        write_results(folder.path / RESULTS_FILE, [*results, *claims], origins)
+        results = _recorded(request, judged, measured, findings, folder)
         costs = cost_table(judged, measured)
         reporter.say("drawing the trainings behind them")
         behind = training_sections(judged, measured, folder.path)
@@ -167,6 +158,28 @@ def _judged(
     _show(paper, request, results, place)
     for line in missing:
         print(line.replace("**", ""))
+    return results
+
+
+def _recorded(
+    request: ReproduceRequest,
+    judged: Sequence[Experiment],
+    measured: Sequence[Measured],
+    findings: Sequence[Findings],
+    folder: RunFolder,
+) -> list[Result]:
+    """Write results.csv, numbers first and then claims, with the origin of each; return the numbers."""
+    results = [result for each in findings for result in each.results]
+    origins = {
+        one.name: origin_of(one, each, command_of(request, one)) for one, each in zip(judged, measured, strict=True)
+    }
+    claims = [
+        claim
+        for one, each in zip(judged, findings, strict=True)
+        if request.scale != SMOKE
+        for claim in claims_of(one.name, each.sections)
+    ]
+    write_results(folder.path / RESULTS_FILE, [*results, *claims], origins)
     return results
 
 

@@ -11,9 +11,9 @@ from l2l_cli.config.schema import Settings
 from l2l_cli.core.files import make_folder
 from l2l_cli.core.voice import VOICE
 from l2l_cli.papers.agenda import Job
-from l2l_cli.papers.archive import unpack
 from l2l_cli.papers.measured import COSTS
 from l2l_cli.papers.measuring import Bench, Group, GroupChain
+from l2l_cli.results.archive import unpack
 from l2l_cli.results.run import identity
 from l2l_cli.results.sealed import drop_if_damaged
 from l2l_cli.results.store import Store

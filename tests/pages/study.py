@@ -11,8 +11,8 @@ import pandas as pd
 from l2l_cli.config.schema import ReproduceRequest
 from l2l_cli.core.files import atomic_write
 from l2l_cli.papers.agenda import artefacts_of
-from l2l_cli.papers.archive import archive_of, pack
-from l2l_cli.papers.origin import RESULTS_FILE, file_of_study
+from l2l_cli.papers.origin import RESULTS_FILE, archive_of, file_of_study
+from l2l_cli.results.archive import pack
 from tests.pages import class_of
 
 

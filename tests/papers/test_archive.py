@@ -8,11 +8,11 @@ import pytest
 from l2l_cli.commands import reproduce
 from l2l_cli.config.groups import papers
 from l2l_cli.config.schema import ReproduceRequest
-from l2l_cli.papers.archive import PACKED, archive_of, pack, unpack
 from l2l_cli.papers.experiments import experiment
 from l2l_cli.papers.jobs import Work, work_of
 from l2l_cli.papers.measured import COSTS
-from l2l_cli.papers.origin import RESULTS_FILE, file_of_study, study_of
+from l2l_cli.papers.origin import RESULTS_FILE, archive_of, file_of_study, study_of
+from l2l_cli.results.archive import PACKED, pack, unpack
 from l2l_cli.results.metrics import Metric, csv_of
 from l2l_cli.results.sealed import drop_if_damaged, write_rows
 from tests.pages import class_of

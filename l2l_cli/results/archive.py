@@ -1,22 +1,16 @@
-"""Measurements of a study, committed beside its paper: anyone judges and draws them anew without running anything."""
+"""Files of measurements in an archive, packed: what is there is taken from it, and need not be measured again."""
 
 from __future__ import annotations
 
-import inspect
 import lzma
 from collections.abc import Iterable
 from pathlib import Path
 
 from l2l_cli.core.files import atomic_write, make_folder, read_file
-from l2l_cli.papers.base import Paper
 from l2l_cli.results.sealed import write_sealed
 
-FOLDER, PACKED = "measurements", ".xz"
-
-
-def archive_of(paper: type[Paper]) -> Path:
-    """Return where a paper's committed measurements are, or would be: beside the file that says what is measured."""
-    return Path(inspect.getfile(paper)).parent / FOLDER
+PACKED = ".xz"
+"""What the name of a packed file ends in, beside its own."""
 
 
 def unpack(archive: Path, files: Iterable[Path]) -> int:
