@@ -156,8 +156,13 @@ def inside_sections(title: str, measured: Measured, problem: str, suffix: str = 
 
 
 def _draw(damping: dict[str, dict[str, pd.DataFrame]]) -> Figure:
-    figure, axes = grid(len(damping), 3, height=2.3)
-    for panel, (name, parts) in zip(axes, damping.items(), strict=True):
+    """Draw a panel for each contender, one for those that inferred the same."""
+    alike: dict[bytes, list[str]] = {}
+    for name, parts in damping.items():
+        alike.setdefault(b"".join(table.to_numpy(float).tobytes() for table in parts.values()), []).append(name)
+    shown = {" = ".join(names): damping[names[0]] for names in alike.values()}
+    figure, axes = grid(len(shown), 3, height=2.3)
+    for panel, (name, parts) in zip(axes, shown.items(), strict=True):
         for colour, (part, table) in zip(COLOURS, parts.items(), strict=False):
             low, middle, high = (table[name] for name in track.QUANTILES)
             panel.plot(middle.index, middle, label=part.replace("_", " "), color=colour)
