@@ -30,7 +30,8 @@ def horizon_figure(frame: pd.DataFrame, folder: Path) -> Figure:
     losses = frame[frame.metric == "loss"]
     ends = {name: int(part.step.max()) for name, part in losses.groupby("problem", sort=False)}
     names = _continued(losses, ends)
-    shown = losses.assign(contender=losses.problem.map(names))[losses.problem.isin(list(names))]
+    kept = losses[losses.problem.isin(list(names))]
+    shown = kept.assign(contender=kept.problem.map(names))
     figure, axes = panels(1, 2)
     for panel, statistic in zip(axes, ("mean", "median"), strict=True):
         curves(panel, shown[shown.statistic == statistic], list(names.values()))

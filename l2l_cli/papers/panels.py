@@ -105,7 +105,8 @@ def labels_of(frame: pd.DataFrame, names: Sequence[str], x: str = "updates") -> 
 
 def relabelled(frame: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
     """Return the curves of the contenders that have a label, under it."""
-    return frame[frame.contender.isin(list(labels))].assign(contender=frame.contender.map(labels))
+    kept = frame[frame.contender.isin(list(labels))]
+    return kept.assign(contender=kept.contender.map(labels).to_numpy())  # an index may hold a number twice
 
 
 def loss_curves(

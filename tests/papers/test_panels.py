@@ -67,7 +67,7 @@ def test_whoever_learned_the_same_is_one_line_in_all_panels():
             for name, value in values.items()
             for step in (1, 2, 3)
         ]
-        return pd.DataFrame(rows)
+        return pd.DataFrame(rows, index=[0] * len(rows))  # as of several files that were joined
 
     styles = {name: {"color": f"#{index}{index}2222"} for index, name in enumerate("abc")}
     measured = SimpleNamespace(curves=curves_of, styles=lambda: styles)
