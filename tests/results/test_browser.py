@@ -17,6 +17,9 @@ pytestmark = pytest.mark.browser
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 WIDE, PHONE = (1280, 800), (390, 844)
+PATIENCE = 180_000
+"""Milliseconds that a page may take on a machine that is busy."""
+
 VIEWS = [(size, theme) for size in (WIDE, PHONE) for theme in ("light", "dark")]
 views = pytest.mark.parametrize(("size", "theme"), VIEWS, ids=[f"{size[0]}-{theme}" for size, theme in VIEWS])
 
@@ -45,6 +48,7 @@ class Opened:
     def __init__(self, browser: Any, path: Path, size: tuple[int, int] = WIDE, theme: str = "light") -> None:
         self.path, self.said, self.asked = path, list[str](), list[str]()
         self.page = browser.new_page(viewport={"width": size[0], "height": size[1]}, color_scheme=theme)
+        self.page.set_default_timeout(PATIENCE)
         self.page.on("console", lambda message: self.said.append(message.text))
         self.page.on("pageerror", lambda error: self.said.append(str(error)))
         self.page.on("request", lambda request: self.asked.append(request.url))
