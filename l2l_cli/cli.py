@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -262,6 +264,7 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 def main() -> None:
     """Run the command line; every error that a user can correct is one line."""
     protect()
+    atexit.register(gc.freeze)  # or else Python looks for garbage once more, a second after all is said
     if {"--help", "-h"} & set(sys.argv) and {word.partition("=")[0] for word in sys.argv[2:]} & set(GROUPS):
         from l2l_cli.commands.choice_help import explained
 

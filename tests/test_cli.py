@@ -41,7 +41,7 @@ EXACT = {
     "meta-train task=digitz --help": "task has no choice 'digitz'; did you mean 'digits'?",
     "evaluate --run nowhere": "there is no run folder nowhere",
     "compare adaam": "'adaam' is neither a learner nor a run folder; did you mean 'adam'?",
-    "compare": "nothing to compare: give at least one run folder or learner name",
+    "compare task=b16": "nothing to compare: give at least one run folder or learner name",
     "compare coordinatewise_lstm": "has weights to be meta-trained first",
     "compare task=quadratic bayes": "no Bayes learner is known for task Quadratic",
     "reproduce": "which paper? known are",
@@ -224,7 +224,24 @@ def test_the_catalogue_names_minutes(monkeypatch, capsys):
     assert code == 0
     assert "table2" in out
     minutes = listing("hochreiter2001", "table2").scales["short"]["minutes"]
-    assert f"{minutes} min, 3 to 8 seeds" in out
+    assert f"{minutes} (3 to 8)" in out
+
+
+def test_the_catalogue_of_one_paper_is_of_that_paper_alone(monkeypatch, capsys):
+    code, out, _ = run("reproduce bosc2016 --list", monkeypatch, capsys)
+    assert code == 0
+    assert "variants" in out
+    assert "hochreiter2001" not in out
+    assert out.splitlines()[-1] == "next: l2l reproduce bosc2016 --scale smoke"
+    code, _, err = run("reproduce bosc2017 --list", monkeypatch, capsys)
+    assert code == 2
+    assert "did you mean 'bosc2016'" in err
+
+
+def test_compare_without_words_says_what_it_would_do(monkeypatch, capsys):
+    code, out, _ = run("compare", monkeypatch, capsys)
+    assert code == 2
+    assert out.splitlines()[-1] == "next: l2l compare task=quadratic adam sgd"
 
 
 def test_every_yaml_of_a_group_builds(capsys):

@@ -28,9 +28,10 @@ def horizon_figure(frame: pd.DataFrame, folder: Path) -> Figure:
     An episode of which a longer one is the continuation is not drawn again; dotted lines say where each ends.
     """
     losses = frame[frame.metric == "loss"]
-    ends = {name: int(part.step.max()) for name, part in losses.groupby("problem", sort=False)}
+    ends = {str(name): int(part.step.max()) for name, part in losses.groupby("problem", sort=False)}
     names = _continued(losses, ends)
-    shown = losses.assign(contender=losses.problem.map(names))[losses.problem.isin(list(names))]
+    kept = losses[losses.problem.isin(list(names))]
+    shown = kept.assign(contender=kept.problem.map(names))
     figure, axes = panels(1, 2)
     for panel, statistic in zip(axes, ("mean", "median"), strict=True):
         curves(panel, shown[shown.statistic == statistic], list(names.values()))
@@ -47,7 +48,7 @@ def _continued(losses: pd.DataFrame, ends: Mapping[str, int]) -> dict[str, str]:
     """Return the horizons that no longer one begins with, each with a name of its own and of those it begins with."""
     found: dict[str, list[str]] = {}
     tables = {
-        name: part.pivot_table(index="step", columns=["statistic", "seed"], values="value")
+        str(name): part.pivot_table(index="step", columns=["statistic", "seed"], values="value")
         for name, part in losses.groupby("problem", sort=False)
     }
     for name in sorted(ends, key=lambda name: -ends[name]):

@@ -108,7 +108,7 @@ def _distance(headline: Headline, results: Sequence[Result]) -> str:
     ahead, compared = headline.ahead_of_rivals(results)
     if compared:
         return f"The {headline.who} has a lower mean than the best tuned rival on {ahead} of {compared} lines."
-    return "No limit is known here."
+    return "The best that is possible is not known here."
 
 
 def _claims(claims: Sequence[Claim]) -> str:

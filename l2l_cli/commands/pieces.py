@@ -55,7 +55,10 @@ def left_of(command: str, settings: Settings, flags: Entries) -> Left:
         UsageError: The command goes on with a run that the user named, which is for the machine at hand.
     """
     if flags.get("resume"):
-        raise UsageError("--resume goes on here, and a job of a cluster by itself; drop hardware.cluster, or --resume")
+        raise UsageError(
+            "--resume continues a run here, and jobs of a cluster continue by themselves; drop hardware.cluster, or "
+            "--resume"
+        )
     root, here = Path(settings.output) / FOLDER, _here(settings)
     if command == "meta-train":
         if done_before(settings):

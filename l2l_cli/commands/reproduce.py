@@ -145,13 +145,12 @@ def _judged(
         if request.scale == SMOKE:
             findings = [each.unjudged() for each in findings]
         results = _recorded(request, judged, measured, findings, folder)
-        costs = cost_table(judged, measured)
         reporter.say("drawing the trainings behind them")
         behind = training_sections(judged, measured, folder.path)
         reporter.advance("trainings")
     missing = _missing(asked, files)
     folder.note()  # what the report says of the run itself
-    page = page_of(paper, request, judged, findings, costs, folder, behind)
+    page = page_of(paper, request, judged, findings, cost_table(judged, measured), folder, behind)
     report.write(replace(page, opening=[*page.opening, *missing]), folder.path)
     said = headline(page, results)
     folder.end("failed" if missing else "done", headline=said)  # when all of it is written

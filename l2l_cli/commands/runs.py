@@ -33,7 +33,7 @@ OUTPUT = Path("outputs")
 SHOWN = 40
 """Runs of the table, at most, unless all are asked for."""
 
-LONGEST, WORDIEST = 60, 120
+LONGEST, WORDIEST = 120, 120
 """Characters of a headline, and of what differs, in the table."""
 
 STYLES = {"done": "green", "failed": "red", "damaged": "red", "running": "cyan"}

@@ -115,7 +115,7 @@ def artefacts_and_overrides(
     if paper is None:
         raise UsageError(f"which paper? known are {', '.join(known)}; see `l2l reproduce --list`")
     if paper not in known:
-        raise UsageError(f"there is no preset for {paper!r}{did_you_mean(paper, known)} (papers: {', '.join(known)})")
+        raise UsageError(f"there is no paper {paper!r}{did_you_mean(paper, known)} (papers: {', '.join(known)})")
     artefacts = [word for word in words if word in known[paper] or not is_override(word)]
     for artefact in artefacts:
         if artefact not in known[paper]:

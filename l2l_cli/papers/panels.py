@@ -79,14 +79,22 @@ def emphasised(names: Sequence[str], styles: Mapping[str, Style]) -> dict[str, S
 
 
 def finite_curves(
-    axes: Axes, frame: pd.DataFrame, styles: Mapping[str, Style], x: str = "updates", log: bool = False
+    axes: Axes,
+    frame: pd.DataFrame,
+    styles: Mapping[str, Style],
+    x: str = "updates",
+    log: bool = False,
+    once: bool = True,
 ) -> pd.DataFrame:
-    """Draw the curves of all contenders that have one, in the order of their styles, each curve once; return them."""
+    """Draw the curves of all contenders that have one, in the order of their styles, and return them.
+
+    Curves that are the same are drawn ``once``, under all their names.
+    """
     # A loss that diverged has no place on the axis, and one of exactly 0 none on a logarithmic one.
     kept = np.isfinite(frame.value) & (frame.value > (0.0 if log else -np.inf))
     finite = frame.assign(value=frame.value.where(kept))
     names = [name for name in styles if finite[finite.contender == name].value.notna().any()]
-    labels = labels_of(finite, names, x)
+    labels = labels_of(finite, names, x) if once else {name: name for name in names}
     shown = {labels[name]: style for name, style in emphasised(list(labels), styles).items()}
     curves(axes, relabelled(finite, labels), list(shown), shown, x=x)
     if log:
@@ -105,7 +113,8 @@ def labels_of(frame: pd.DataFrame, names: Sequence[str], x: str = "updates") -> 
 
 def relabelled(frame: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
     """Return the curves of the contenders that have a label, under it."""
-    return frame[frame.contender.isin(list(labels))].assign(contender=frame.contender.map(labels))
+    kept = frame[frame.contender.isin(list(labels))]
+    return kept.assign(contender=kept.contender.map(labels).to_numpy())  # an index may hold a number twice
 
 
 def loss_curves(

@@ -111,7 +111,7 @@ def _wrap_titles(figure: Figure) -> None:
         share = len(place.colspan) / place.get_gridspec().ncols
         for text in axes.get_children():
             if isinstance(text, Text) and text.get_text() == title:
-                room = int(figure.get_figwidth() * 72 * share * WITHIN / (text.get_fontsize() * LETTER))
+                room = int(figure.get_figwidth() * 72 * share * WITHIN / (float(text.get_fontsize()) * LETTER))
                 text.set_text("\n".join(textwrap.wrap(title, max(room, 8))))
 
 

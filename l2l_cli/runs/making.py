@@ -72,7 +72,7 @@ def training_of(settings: Settings, builder: Builder = build, ranks: Ranks | Non
             "process, or gradient=backprop"
         )
     if kernels == "reference":
-        raise UsageError("hardware.kernels=reference, but the rules of 1997 run compiled alone; use auto")
+        raise UsageError("hardware.kernels=reference, but the rules of 1997 have a compiled path alone; use auto")
     try:
         return OnlineTraining(learner, gradient, optimizer, settings.meta, settings.seed)
     except ValueError as error:

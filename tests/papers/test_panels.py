@@ -67,13 +67,34 @@ def test_whoever_learned_the_same_is_one_line_in_all_panels():
             for name, value in values.items()
             for step in (1, 2, 3)
         ]
-        return pd.DataFrame(rows)
+        return pd.DataFrame(rows, index=[0] * len(rows))  # as of several files that were joined
 
     styles = {name: {"color": f"#{index}{index}2222"} for index, name in enumerate("abc")}
     measured = SimpleNamespace(curves=curves_of, styles=lambda: styles)
     figure = loss_panels(measured, "base", held_out=True, log=False)
     named = [[line.get_label() for line in panel.lines] for panel in figure.axes]
     assert named == [["a = b", "c"]] * 4
+
+
+def test_who_is_grey_in_one_panel_is_grey_in_all(tmp_path):
+    names = [f"row {index}" for index in range(COLOURED + 2)]
+
+    def curves_of(_, metric):
+        def value(index, step):
+            return 0.5 if metric == track.HELD_OUT_ACCURACY and index < 5 else (index + 1) * step
+
+        rows = [
+            {"contender": name, "seed": 0, "updates": step, "value": value(index, step)}
+            for index, name in enumerate(names)
+            for step in (1, 2, 3)
+        ]
+        return pd.DataFrame(rows)
+
+    styles = {name: {"color": f"#{index:06d}"} for index, name in enumerate(names)}
+    figure = loss_panels(SimpleNamespace(curves=curves_of, styles=lambda: styles), "base", held_out=True, log=False)
+    colours = [{line.get_label(): line.get_color() for line in panel.lines} for panel in figure.axes]
+    assert colours == [colours[0]] * 4
+    assert [name for name, colour in colours[0].items() if colour == FAINT["color"]] == names[COLOURED:]
 
 
 def test_a_limit_and_what_is_grey_already_take_no_colour_away():

@@ -17,6 +17,9 @@ pytestmark = pytest.mark.browser
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 WIDE, PHONE = (1280, 800), (390, 844)
+PATIENCE = 180_000
+"""Milliseconds that a page may take on a machine that is busy."""
+
 VIEWS = [(size, theme) for size in (WIDE, PHONE) for theme in ("light", "dark")]
 views = pytest.mark.parametrize(("size", "theme"), VIEWS, ids=[f"{size[0]}-{theme}" for size, theme in VIEWS])
 
@@ -45,6 +48,7 @@ class Opened:
     def __init__(self, browser: Any, path: Path, size: tuple[int, int] = WIDE, theme: str = "light") -> None:
         self.path, self.said, self.asked = path, list[str](), list[str]()
         self.page = browser.new_page(viewport={"width": size[0], "height": size[1]}, color_scheme=theme)
+        self.page.set_default_timeout(PATIENCE)
         self.page.on("console", lambda message: self.said.append(message.text))
         self.page.on("pageerror", lambda error: self.said.append(str(error)))
         self.page.on("request", lambda request: self.asked.append(request.url))
@@ -59,12 +63,20 @@ class Opened:
     def run(self, script: str) -> Any:
         return self.page.evaluate(script)
 
+    def wait(self, script: str) -> None:
+        """Wait until a script says true; Playwright's own waiting evaluates text within the page, which it forbids."""
+        for _ in range(600):
+            if self.run(script):
+                return
+            self.page.wait_for_timeout(50)
+        raise AssertionError(f"never came true: {script}")
+
     def open_all(self) -> None:
         """Open what is folded, and let every chart come into sight."""
         self.run("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
         for figure in self.page.query_selector_all("figure"):
             figure.scroll_into_view_if_needed()
-        self.page.wait_for_function("document.querySelectorAll('figure:not(.live)').length === 0")
+        self.wait("document.querySelectorAll('figure:not(.live)').length === 0")
 
 
 @views
@@ -140,7 +152,7 @@ def test_hovering_reads_values_and_a_click_hides_a_curve(browser, folder):
         values = "Array.from(document.querySelectorAll('.lead .key .value')).map((one) => one.textContent)"
         assert set(opened.run(values)) == {""}
         page.hover(".lead .panel:nth-child(2) .u-over", position={"x": 60, "y": 60})
-        page.wait_for_function("document.querySelector('.lead .at').textContent !== ''")
+        opened.wait("document.querySelector('.lead .at').textContent !== ''")
         assert all(opened.run(values))
         assert "updates" in opened.run("document.querySelector('.lead .at').textContent")
         ink = """(() => {
@@ -185,7 +197,7 @@ def test_a_command_is_copied(browser, folder):
         opened.run("document.execCommand = () => { window.copied = document.activeElement.value; return true; }")
         opened.run("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
         opened.page.click(".lead .copy")
-        opened.page.wait_for_function("window.copied === 'l2l x'")
+        opened.wait("window.copied === 'l2l x'")
         assert opened.page.text_content(".lead .copy") == "Copied"
 
 
@@ -213,5 +225,5 @@ def test_a_smoke_run_carries_a_ribbon(browser, tmp_path):
 def test_contents_lead_to_every_section(browser, folder):
     with Opened(browser, folder / "report.html") as opened:
         opened.page.click(".contents a:has-text('All numbers')")
-        opened.page.wait_for_function("document.querySelector('details.fold:has(.filter)').open")
+        opened.wait("document.querySelector('details.fold:has(.filter)').open")
         assert opened.page.is_visible(".filter")

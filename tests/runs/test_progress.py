@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import sys
 import time
+from functools import partial
 
 import pytest
+from rich.console import Console
 
 from l2l_cli.core.voice import EVERY
+from l2l_cli.runs import progress
 from l2l_cli.runs.progress import ExpectedWork, Reporter
 from l2l_cli.runs.progress_files import ProgressFile, stands_of
+from l2l_cli.starting import CONTROL
 
 
 class Clock:
@@ -39,6 +45,21 @@ def test_the_time_of_the_first_update_which_compiles_is_no_measure_of_the_rest(c
         for _ in range(50):
             clock.after(1.0, lambda: reporter.advance("loss 2"))
         assert last(capsys) == "meta-train: 43 of 101 updates · about 58 s left · 1 updates/s · loss 2"
+
+
+@pytest.mark.parametrize("columns", [80, 150])
+def test_no_terminal_is_so_narrow_that_a_number_or_a_name_is_cut(columns, monkeypatch):
+    screen = io.StringIO()
+    monkeypatch.setattr(progress, "Console", partial(Console, force_terminal=True, width=columns))
+    monkeypatch.setattr(sys, "stderr", screen)
+    title = "meta-train quadratic-coordinatewise_lstm seed 5"
+    with Reporter(title, 400, unit="updates") as reporter:
+        reporter.advance("semi-linear, 1000 examples, to the letter: loss 0.06529")
+    shown = " ".join(CONTROL.sub("", screen.getvalue()).split())  # what is too long goes on in the next line
+    assert title in shown
+    assert "1 of 400 updates" in shown
+    assert "loss 0.06529" in shown
+    assert "…" not in shown
 
 
 def test_updates_of_an_earlier_process_are_no_measure_of_the_rate(clock, capsys):

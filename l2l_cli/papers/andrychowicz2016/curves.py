@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from l2l_cli.papers.base import Artefact, Findings
 from l2l_cli.papers.claims import alike, below, fails
 from l2l_cli.papers.measured import Measured
-from l2l_cli.papers.panels import loss_curves
+from l2l_cli.papers.panels import emphasised, loss_curves
 from l2l_cli.papers.sections import how_they_spread, loss_results, what_tuning_chose, who_leads
 from l2l_cli.results.content import Claim, Figure, Section
 from l2l_cli.results.plot import DIGITISED, decorate, grid, legend
@@ -153,9 +153,11 @@ def _marks(panel: Panel, measured: Measured, standings: Standings) -> Callable[[
 def draw_curves(measured: Measured, shown: Sequence[Panel], caption: str, published: bool = True) -> Figure:
     """Draw loss curves, one panel beside the other; the paper's points are drawn in the panels of means."""
     figure, axes = grid(len(shown), COLUMNS, height=3.1)
-    styles, apart = measured.styles(), measured.names("solver", "limit")
-    for index, (axis, panel) in enumerate(zip(axes, shown, strict=True)):
-        curves = measured.curves(panel.problem, statistic=panel.statistic, mark=updates_at)
+    drawn = [measured.curves(panel.problem, statistic=panel.statistic, mark=updates_at) for panel in shown]
+    run = set().union(*(table.contender for table in drawn))
+    styles = emphasised([name for name in measured.styles() if name in run], measured.styles())  # alike in all panels
+    apart = measured.names("solver", "limit")
+    for index, (axis, panel, curves) in enumerate(zip(axes, shown, drawn, strict=True)):
         points = measured.points(panel.problem) if published and panel.statistic == "mean" else {}
         loss_curves(axis, curves, styles, points, apart)
         # Where panels are narrow, those of one line share the name of their axis.

@@ -20,7 +20,7 @@ from l2l_cli.models.point import Point
 from l2l_cli.optimizers.lstm_cell import LSTMStates
 from l2l_cli.papers.base import Subject
 from l2l_cli.papers.measured import Measured
-from l2l_cli.papers.panels import finite_curves
+from l2l_cli.papers.panels import emphasised, finite_curves
 from l2l_cli.results.content import Figure, Section
 from l2l_cli.results.metrics import Metric
 from l2l_cli.results.plot import decorate, panels
@@ -89,7 +89,8 @@ def move_size_sections(measured: Measured, problems: Collection[str]) -> list[Se
 
 def _draw(measured: Measured, frame: pd.DataFrame, problems: Sequence[str]) -> Figure:
     figure, axes = panels(2, len(problems), height=2.4)
-    styles = measured.styles()
+    run = set(frame.contender)
+    styles = emphasised([name for name in measured.styles() if name in run], measured.styles())
     for index, problem in enumerate(problems):
         for panel, metric in zip((axes[index], axes[index + len(problems)]), (MOVE, ALONG), strict=True):
             part = frame[(frame.problem == problem) & (frame.metric == metric)]

@@ -147,7 +147,7 @@ class Table(Artefact):
         axes[0].set_yticks(range(len(order)), order)
         decorate(axes[0], "", "mean test cross-entropy, nats", "")
         legend(figure, axes, published="paper")
-        caption = f"Mean test cross-entropy over data sets; {self.best_known} is the best known, not a limit."
+        caption = f"Mean test cross-entropy over data sets; the {self.best_known} is the best known, not a limit."
         return measured.save(figure, caption)
 
 

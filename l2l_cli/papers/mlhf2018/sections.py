@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from l2l_cli.papers.measured import Measured, on_problem
 from l2l_cli.papers.mlhf2018 import track
-from l2l_cli.papers.panels import Style, finite_curves, labels_of, relabelled
+from l2l_cli.papers.panels import Style, emphasised, finite_curves, labels_of, relabelled
 from l2l_cli.papers.sections import who_leads
 from l2l_cli.results.content import Section
 from l2l_cli.results.plot import COLOURS, decorate, grid, panels
@@ -59,9 +59,10 @@ def draw(
     x: str = "updates",
     log: bool = False,
     cut: bool = True,
+    once: bool = True,
 ) -> None:
     """Draw curves, and cut off what is above ``ABOVE`` times the first loss if asked for; see ``finite_curves``."""
-    table = finite_curves(axes, table, styles, x, log)
+    table = finite_curves(axes, table, styles, x, log, once)
     start, low = table[table.updates == table.updates.min()].value.median(), table.value.min()
     if cut and table.value.max() > ABOVE * start > ABOVE * low:
         axes.set_ylim(low * 0.9 if log else low - 0.05 * (start - low), ABOVE * start)
@@ -73,7 +74,7 @@ def loss_panels(measured: Measured, problem: str, held_out: bool, log: bool) -> 
     loss = measured.curves(problem, track.LOSS)
     # Whoever learned the same is one line in all panels, though each took its own time.
     labels = labels_of(loss, [name for name in measured.styles() if name in set(loss.contender)])
-    styles = {labels[name]: measured.styles()[name] for name in labels}
+    styles = {labels[name]: style for name, style in emphasised(list(labels), measured.styles()).items()}
     loss, spent, held, right = (
         relabelled(measured.curves(problem, metric), labels)
         for metric in (track.LOSS, track.SECONDS, track.HELD_OUT_LOSS, track.HELD_OUT_ACCURACY)
@@ -85,9 +86,9 @@ def loss_panels(measured: Measured, problem: str, held_out: bool, log: bool) -> 
     draw(axes[1], timed, styles, x="seconds", log=log)
     decorate(axes[1], "(b) against seconds", "seconds", "", "x")
     if held_out:
-        draw(axes[2], held, styles)
+        draw(axes[2], held, styles, once=False)
         decorate(axes[2], "ours: held-out images", "updates", "cross-entropy, nats")
-        draw(axes[3], right, styles, cut=False)
+        draw(axes[3], right, styles, cut=False, once=False)
         decorate(axes[3], "ours: held-out images", "updates", "accuracy")
     return figure
 
@@ -156,8 +157,13 @@ def inside_sections(title: str, measured: Measured, problem: str, suffix: str = 
 
 
 def _draw(damping: dict[str, dict[str, pd.DataFrame]]) -> Figure:
-    figure, axes = grid(len(damping), 3, height=2.3)
-    for panel, (name, parts) in zip(axes, damping.items(), strict=True):
+    """Draw a panel for each contender, one for those that inferred the same."""
+    alike: dict[bytes, list[str]] = {}
+    for name, parts in damping.items():
+        alike.setdefault(b"".join(table.to_numpy(float).tobytes() for table in parts.values()), []).append(name)
+    shown = {" = ".join(names): damping[names[0]] for names in alike.values()}
+    figure, axes = grid(len(shown), 3, height=2.3)
+    for panel, (name, parts) in zip(axes, shown.items(), strict=True):
         for colour, (part, table) in zip(COLOURS, parts.items(), strict=False):
             low, middle, high = (table[name] for name in track.QUANTILES)
             panel.plot(middle.index, middle, label=part.replace("_", " "), color=colour)

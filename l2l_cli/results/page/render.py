@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SHOWN = 4
 """Significant digits of a point of a chart."""
 
-SLIM = 5
+SLIM = 4
 """Most columns of a first table that leaves room for the figure beside it."""
 
 LARGEST = 1_500_000
