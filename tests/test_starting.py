@@ -9,6 +9,7 @@ import time
 import pytest
 
 from l2l_cli import starting as module
+from l2l_cli.core.voice import VOICE
 from l2l_cli.starting import ERASE, starting
 
 
@@ -63,3 +64,28 @@ def test_no_sign_where_there_is_no_terminal():
     output = sys.stdout
     with starting(["meta-train"], io.StringIO()):
         assert sys.stdout is output
+
+
+def test_a_silence_after_the_first_line_is_broken_and_a_question_or_bar_is_left_alone(screen, monkeypatch):
+    monkeypatch.setattr(module, "SILENCE", 0.0)
+    monkeypatch.setattr(module, "EVERY", 0.01)
+    monkeypatch.setattr(sys, "stdout", screen)
+    with starting(["compare"], screen):
+        print("store: nothing known")
+        assert shown(screen, "l2l compare: at work (0 s)")
+        print("remove it? ", end="")
+        asked = screen.getvalue()
+        time.sleep(0.1)
+        assert screen.getvalue() == asked
+        assert asked.endswith(f"{ERASE}remove it? ")
+        print("\x1b[?25h", end="")  # of a bar that ends: the cursor is shown again
+        print("no")
+        screen.truncate(0)
+        assert shown(screen, "l2l compare: at work")
+
+
+def test_a_sign_counts_as_said(screen, monkeypatch):
+    monkeypatch.setattr(VOICE, "_said", 0.0)
+    with starting(["compare"], screen):
+        assert shown(screen, "l2l compare: ")
+    assert time.monotonic() - VOICE._said < 60

@@ -12,38 +12,80 @@ import pandas as pd
 
 from l2l_cli.commands.cells import Comparison
 from l2l_cli.evaluation.contest import Standing
+from l2l_cli.papers.panels import COLOURED, FAINT, Style, finite_curves
 from l2l_cli.results.content import Figure
 from l2l_cli.results.drawing import saved
-from l2l_cli.results.plot import LIMIT_STYLE, curves, decorate, heat_map, panels
+from l2l_cli.results.plot import COLOURS, LIMIT, LIMIT_STYLE, curves, decorate, heat_map, legend, panels
 from l2l_cli.results.tables import number
+
+ALIKE = 1e-4
+"""Largest relative difference of losses over the same steps that counts as rounding."""
 
 
 def horizon_figure(frame: pd.DataFrame, folder: Path) -> Figure:
-    """Draw the loss at each horizon that was scored, mean and median over episodes."""
+    """Draw the loss at each horizon that was scored, mean and median over episodes.
+
+    An episode of which a longer one is the continuation is not drawn again; dotted lines say where each ends.
+    """
+    losses = frame[frame.metric == "loss"]
+    ends = {name: int(part.step.max()) for name, part in losses.groupby("problem", sort=False)}
+    names = _continued(losses, ends)
+    shown = losses.assign(contender=losses.problem.map(names))[losses.problem.isin(list(names))]
     figure, axes = panels(1, 2)
-    order = list(dict.fromkeys(frame.problem))
     for panel, statistic in zip(axes, ("mean", "median"), strict=True):
-        part = frame[(frame.metric == "loss") & (frame.statistic == statistic)]
-        curves(panel, part.assign(contender=part.problem), order)
-        decorate(panel, f"{statistic} over episodes", "step", "loss", "xy")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    return saved(figure, folder / "figures" / "horizons", "Loss against step on fresh test episodes, by horizon.")
+        curves(panel, shown[shown.statistic == statistic], list(names.values()))
+        decorate(panel, f"{statistic} over episodes", "step", "loss" if statistic == "mean" else "", "xy")
+        for end in sorted(set(ends.values()))[:-1]:
+            panel.axvline(end, color=LIMIT, linestyle=":", linewidth=1.0)
+    if len(names) > 1:
+        legend(figure, axes, columns=4)
+    caption = "Loss against step on fresh test episodes; dotted: where each horizon but the longest ends."
+    return saved(figure, folder / "figures" / "horizons", caption)
+
+
+def _continued(losses: pd.DataFrame, ends: Mapping[str, int]) -> dict[str, str]:
+    """Return the horizons that no longer one begins with, each with a name of its own and of those it begins with."""
+    found: dict[str, list[str]] = {}
+    tables = {
+        name: part.pivot_table(index="step", columns=["statistic", "seed"], values="value")
+        for name, part in losses.groupby("problem", sort=False)
+    }
+    for name in sorted(ends, key=lambda name: -ends[name]):
+        beginnings = {longer: tables[longer].reindex(tables[name].index) for longer in found}
+        same = [longer for longer, part in beginnings.items() if np.allclose(part, tables[name], rtol=ALIKE)]
+        found.setdefault(same[0] if same else name, []).append(name)
+    order = [name for name in ends if name in found]
+    return {name: ", ".join(sorted(found[name], key=lambda one: ends[one])) for name in order}
 
 
 def contenders_figure(frame: pd.DataFrame, standings: Mapping[str, Standing], folder: Path) -> Figure:
     """Draw every contender's loss against step, mean and median over episodes; what nobody can beat is dashed."""
-    styles = {name: LIMIT_STYLE for name, one in standings.items() if one.entry.learner.is_limit}
+    losses = frame[frame.metric == "loss"]
+    styles = _styles(losses, standings)
     figure, axes = panels(1, 2, height=3.2)
     for panel, statistic in zip(axes, ("mean", "median"), strict=True):
-        curves(panel, frame[(frame.metric == "loss") & (frame.statistic == statistic)], list(standings), styles)
-        decorate(panel, f"{statistic} over episodes", "step", "loss", "xy")
-        shown = frame[(frame.metric == "loss") & (frame.statistic == statistic) & (frame.value > 0)].value
-        start = frame[(frame.metric == "loss") & (frame.statistic == "mean") & (frame.step == 1)].value.max()
+        part = losses[losses.statistic == statistic]
+        finite_curves(panel, part, styles, x="step", log=True)
+        decorate(panel, f"{statistic} over episodes", "step", "loss" if statistic == "mean" else "", "xy")
+        shown = part[part.value > 0].value
+        start = losses[(losses.statistic == "mean") & (losses.step == 1)].value.max()
         # A diverging contender or an exact one must not squeeze all the others into a line.
         panel.set_ylim(max(shown.min() * 0.7, start * 1e-5), min(shown.max(), 10 * start) * 1.3)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    legend(figure, axes, columns=3)
     caption = "Loss against step on the same fresh test episodes; bands span the evaluation seeds."
     return saved(figure, folder / "figures" / "contenders", caption)
+
+
+def _styles(losses: pd.DataFrame, standings: Mapping[str, Standing]) -> dict[str, Style]:
+    """Return line properties by contender: colours for those with the lowest last losses, grey for the rest."""
+    last = losses[(losses.statistic == "mean") & (losses.step == losses.step.max())].groupby("contender").value.mean()
+    limits = {name for name, one in standings.items() if one.entry.learner.is_limit}
+    learned = {name for name, one in standings.items() if one.entry.learner.is_meta_trained}
+    others = [name for name in standings if name not in limits]
+    ranked = sorted(others, key=lambda name: (name not in learned, last.get(name, math.inf)))
+    colours = dict(zip([name for name in others if name in ranked[:COLOURED]], COLOURS, strict=False))
+    own = {name: {"color": colours[name]} if name in colours else FAINT for name in others}
+    return {name: LIMIT_STYLE if name in limits else own[name] for name in standings}
 
 
 def grid_figure(comparisons: Sequence[Comparison], folder: Path) -> Figure:

@@ -8,7 +8,7 @@ from l2l_cli.config.schema import ReproduceRequest
 from l2l_cli.papers.base import Findings, Paper
 from l2l_cli.papers.experiments import Experiment
 from l2l_cli.papers.headline import Headline
-from l2l_cli.results.content import FAILS, HOLDS, Claim, Figure, Lead, tally
+from l2l_cli.results.content import Claim, Figure, Lead, tally
 from l2l_cli.results.tables import counted_verdicts
 from l2l_cli.results.verdicts import BETTER, DIFFERS, NOT_RUN, OPEN, REPRODUCED, WORSE, Result
 
@@ -52,7 +52,8 @@ def lead_of(
     if table is not None and request.scale == SMOKE:
         table = table.drop(columns="verdict", errors="ignore")
     figure = _figure(headline, findings)
-    return Lead(headline.question, answer, table, figure, command_of_all(request), headline.about)
+    about = "" if request.scale == SMOKE else headline.about  # what it says is true of the other scales
+    return Lead(headline.question, answer, table, figure, command_of_all(request), about)
 
 
 def command_of_all(request: ReproduceRequest) -> str:
@@ -80,8 +81,8 @@ def _decision(headline: Headline, claims: Sequence[Claim]) -> str:
     """Answer the question by the claim that decides it, where it was judged."""
     for claim in claims:
         if headline.decided_by and claim.text.startswith(headline.decided_by) and claim.evidence:
-            word, verdict = {True: ("Yes", HOLDS), False: ("No", FAILS), None: ("Open", "is not decided")}[claim.holds]
-            return f"**{word}**: “{claim.text}” {verdict}{f' ({claim.number})' if claim.number else ''}."
+            word = {True: "Yes, this holds", False: "No, this fails", None: "Open, this is not decided"}[claim.holds]
+            return f"**{word}**: “{claim.text}”{f' ({claim.number})' if claim.number else ''}."
     return ""
 
 
@@ -112,21 +113,22 @@ def _distance(headline: Headline, results: Sequence[Result]) -> str:
 
 def _claims(claims: Sequence[Claim]) -> str:
     counts = tally(claim.verdict for claim in claims)
-    known = [f"{count} {word}" for word, count in counts.items() if count]
+    verbs = {"hold": ("holds", "hold"), "fail": ("fails", "fail"), "open": ("is open", "are open")}
+    known = [f"{count} {verbs[word][count > 1]}" for word, count in counts.items() if count]
     total = sum(counts.values())
     return f"Of {total} claim{'s' if total > 1 else ''}, {', '.join(known)}" if total else ""
 
 
 def _failures(claims: Sequence[Claim], results: Sequence[Result]) -> str:
-    """Name what failed: claims first, and how many published numbers are not reached."""
+    """Name what failed, each with that word before it: claims first, and published numbers that are not reached."""
     failed = [claim.text for claim in claims if claim.holds is False]
     shown = [text if len(text) <= LONGEST else f"{text[: LONGEST - 1].rstrip()}…" for text in failed[:NAMED]]
-    parts = [f"“{text}”" for text in shown]
+    parts = [f"**fails**: “{text}”" for text in shown]
     more = len(failed) - len(shown)
-    parts += [f"{more} more claim{'s' if more > 1 else ''}"] if more else []
+    parts += [f"{more} more fail{'s' if more == 1 else ''}"] if more else []
     worse = [one.row for one in results if one.counts and one.verdict == WORSE]
     parts += [f"worse than published: {', '.join(dict.fromkeys(worse[: NAMED + 1]))}"] if worse else []
-    return f"; what fails: {'; '.join(parts)}." if parts else "." if claims else ""
+    return f"; {'; '.join(parts)}." if parts else "." if claims else ""
 
 
 def _size(request: ReproduceRequest, asked: Sequence[Experiment], minutes: float) -> str:

@@ -21,10 +21,11 @@ from l2l_cli.core.cores import usable_cores
 from l2l_cli.core.errors import PromiseBroken, RunFailed, UsageError
 from l2l_cli.core.ledger import LEDGER
 from l2l_cli.core.voice import VOICE
-from l2l_cli.papers.base import Paper
+from l2l_cli.papers.base import Findings, Paper
 from l2l_cli.papers.experiments import Experiment, broken_promises, cost_table, experiment, experiments
 from l2l_cli.papers.jobs import Work, work_of
-from l2l_cli.papers.origin import RESULTS_FILE, claims_of, origin_of, write_results
+from l2l_cli.papers.measured import Measured
+from l2l_cli.papers.origin import RESULTS_FILE, archive_of, claims_of, origin_of, write_results
 from l2l_cli.papers.training_curves import training_sections
 from l2l_cli.results import report
 from l2l_cli.results.ending import ending
@@ -64,7 +65,8 @@ def run(request: ReproduceRequest) -> Reproduced:
         jobs = {job.key: job for one in asked for row in one.jobs.values() for job in row}
         folder.begin(seeds=sorted({job.seed for job in jobs.values()}))
         with ending(folder):
-            work = work_of(list(jobs.values()), folder.path, root)
+            archive = None if request.force else archive_of(type(paper))
+            work = work_of(list(jobs.values()), folder.path, root, archive)
             hardware = _hardware(asked)
             if hardware.cluster and request.force:
                 raise UsageError(f"--force runs again here; drop it, or hardware.cluster={hardware.cluster}")
@@ -133,7 +135,7 @@ def _judged(
     judged = [one for one in asked if one.can_be_judged(files)]
     if not judged:
         raise RunFailed("nothing is measured yet, since all runs failed; the same command tries them again")
-    with LEDGER.of("drawing"), Reporter(f"report {request.paper}", len(judged), unit="artefacts") as reporter:
+    with LEDGER.of("drawing"), Reporter(f"report {request.paper}", len(judged) + 1, unit="parts") as reporter:
         measured = [one.measured(files, folder.path) for one in judged]
         findings = []
         for one, each in zip(judged, measured, strict=True):
@@ -142,18 +144,11 @@ def _judged(
             reporter.advance(one.name)
         if request.scale == SMOKE:
             findings = [each.unjudged() for each in findings]
-        results = [result for each in findings for result in each.results]
-        pairs = zip(judged, measured, strict=True)
-        origins = {one.name: origin_of(one, each, command_of(request, one)) for one, each in pairs}
-        claims = [
-            claim
-            for one, each in zip(judged, findings, strict=True)
-            if request.scale != SMOKE
-            for claim in claims_of(one.name, each.sections)
-        ]
-        write_results(folder.path / RESULTS_FILE, [*results, *claims], origins)
+        results = _recorded(request, judged, measured, findings, folder)
         costs = cost_table(judged, measured)
+        reporter.say("drawing the trainings behind them")
         behind = training_sections(judged, measured, folder.path)
+        reporter.advance("trainings")
     missing = _missing(asked, files)
     folder.note()  # what the report says of the run itself
     page = page_of(paper, request, judged, findings, costs, folder, behind)
@@ -163,6 +158,28 @@ def _judged(
     _show(paper, request, results, place)
     for line in missing:
         print(line.replace("**", ""))
+    return results
+
+
+def _recorded(
+    request: ReproduceRequest,
+    judged: Sequence[Experiment],
+    measured: Sequence[Measured],
+    findings: Sequence[Findings],
+    folder: RunFolder,
+) -> list[Result]:
+    """Write results.csv, numbers first and then claims, with the origin of each; return the numbers."""
+    results = [result for each in findings for result in each.results]
+    origins = {
+        one.name: origin_of(one, each, command_of(request, one)) for one, each in zip(judged, measured, strict=True)
+    }
+    claims = [
+        claim
+        for one, each in zip(judged, findings, strict=True)
+        if request.scale != SMOKE
+        for claim in claims_of(one.name, each.sections)
+    ]
+    write_results(folder.path / RESULTS_FILE, [*results, *claims], origins)
     return results
 
 

@@ -21,13 +21,28 @@ learner --help` what the learners are.
 next: l2l meta-train task=quadratic"""
 """What ``l2l meta-train`` says where nothing is asked for."""
 
+START_COMPARE = """l2l compare scores contenders on the same test episodes, if it is told which:
+
+  l2l compare task=quadratic adam sgd       learners by name, each tuned first
+  l2l compare RUN adam sgd                  a run of l2l meta-train beside them
+  l2l compare task=quadratic all            every hand-made learner that fits
+
+`l2l runs` lists the runs that there are, and `l2l compare learner --help` the
+learners.
+next: l2l compare task=quadratic adam sgd"""
+"""What ``l2l compare`` says where nothing is asked for."""
+
 
 def contenders_and_overrides(words: Sequence[str], config_dir: str | None) -> tuple[list[str], list[str], list[str]]:
     """Return overrides, learners and run folders apart.
 
+    Overrides of ``learner.…`` are for the one learner that is named, where there is one and no other was chosen.
+
     Raises:
         UsageError: A word is none of them.
     """
+    from l2l_cli.config.own_task import key_of_word  # it loads Hydra
+
     known = [ALL, *options("learner", config_dir)]
     overrides = [word for word in words if is_override(word) and not _is_run(word)]
     rest = [word for word in words if word not in overrides]
@@ -38,6 +53,10 @@ def contenders_and_overrides(words: Sequence[str], config_dir: str | None) -> tu
                 f"(learners: {', '.join(known)})"
             )
     learners = [word for word in rest if word in known or (is_class(word) and not _is_there(word))]
+    keys = [key_of_word(word) for word in overrides]
+    is_for_one = len(learners) == 1 and not is_class(learners[0]) and learners != [ALL]
+    if is_for_one and "learner" not in keys and any(key.startswith("learner.") for key in keys):
+        overrides = [f"learner={learners[0]}", *overrides]
     return overrides, learners, [word for word in rest if word not in learners]
 
 

@@ -59,9 +59,9 @@ def convnet(
     scale: bool = False,
     normalised: bool = True,
 ) -> nn.Sequential:
-    """Build [convolution, normalisation, 2 × 2 maximum, ReLU] …, [dense, normalisation, ReLU] …, dense.
+    """Build [convolution, normalisation, 2 × 2 max-pooling, ReLU] …, [dense, normalisation, ReLU] …, dense.
 
-    Convolutions keep height and width; the maximum halves them, rounding up.  It is taken before the ReLU, which
+    Convolutions keep height and width; max-pooling halves them, rounding up.  It is done before the ReLU, which
     gives the same numbers as after it, for a quarter of the work.
 
     The numbers are those of ``ConvNet``; unless ``normalised``, there are no normalisations at all.

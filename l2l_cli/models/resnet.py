@@ -97,7 +97,7 @@ def resnet(
 ) -> nn.Sequential:
     """Build a residual network for images of any height and width and so many channels, ``inputs``; see ``ResNet``.
 
-    The stem is a 3 × 3 convolution ("cifar"), or one of 7 × 7 and a maximum of 3 × 3, each of stride 2 ("imagenet");
+    The stem is a 3 × 3 convolution ("cifar"), or one of 7 × 7 and 3 × 3 max-pooling, each of stride 2 ("imagenet");
     it has as many channels as the first stage.  The first block of each stage projects its shortcut, that of every
     stage but the first halves height and width.  Then normalisation, ReLU, mean over all pixels, dense layer.
 
@@ -112,7 +112,7 @@ def resnet(
     layers: list[nn.Module] = [ChannelsLast()]
     if stem == "cifar":
         layers.append(nn.Conv2d(inputs, before, 3, padding=1, bias=False))
-    else:  # the maximum pads below and to the right alone, as TensorFlow does
+    else:  # max-pooling pads below and to the right alone, as TensorFlow does
         layers += [nn.Conv2d(inputs, before, 7, 2, padding=3, bias=False), nn.MaxPool2d(3, 2, ceil_mode=True)]
     kind = Bottleneck if bottleneck else ResidualBlock
     for stage, (width, depth) in enumerate(zip(channels, blocks, strict=True)):

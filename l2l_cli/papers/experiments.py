@@ -25,6 +25,7 @@ from l2l_cli.papers.measured import BEGAN, COST, REUSED, Measured
 from l2l_cli.results.metrics import MetricsFile
 from l2l_cli.results.notes import built_by
 from l2l_cli.results.run import identity
+from l2l_cli.runs.progress import Reporter
 
 OF_ROWS = ("training", "tuning", "scoring")
 """Activities that rows spend time on; figures and the report are drawn of all together."""
@@ -80,7 +81,12 @@ def experiments(request: ReproduceRequest) -> list[Experiment]:
     Raises:
         UsageError: One does not compose, has no such scale, or names a row that it does not have.
     """
-    return [experiment(request, name) for name in artefacts_of(request)]
+    names, found = artefacts_of(request), []
+    with Reporter(f"plan {request.paper}", len(names), unit="artefacts") as reporter:
+        for name in names:
+            found.append(experiment(request, name))
+            reporter.advance(name)
+    return found
 
 
 def experiment(request: ReproduceRequest, name: str) -> Experiment:

@@ -9,15 +9,18 @@ from pathlib import Path
 from l2l_cli.config.compose import identity_of, identity_of_training
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.files import make_folder
+from l2l_cli.core.voice import VOICE
 from l2l_cli.papers.agenda import Job
 from l2l_cli.papers.measured import COSTS
 from l2l_cli.papers.measuring import Bench, Group, GroupChain
+from l2l_cli.results.archive import unpack
 from l2l_cli.results.run import identity
 from l2l_cli.results.sealed import drop_if_damaged
 from l2l_cli.results.store import Store
 from l2l_cli.runs.building import build_learner, build_task, is_meta_trained, store_of
 from l2l_cli.runs.contenders import problems_of
 from l2l_cli.runs.pieces import Piece
+from l2l_cli.runs.progress import Reporter
 from l2l_cli.runs.sources import sources_of, with_sources
 from l2l_cli.runs.training import expected_seconds, side_by_side
 from l2l_cli.runs.tuning import given, law_of
@@ -47,23 +50,32 @@ class Work:
         return sum(file.exists() for file in self.files.values())
 
 
-def work_of(jobs: Sequence[Job], folder: Path, root: Path) -> Work:
+def work_of(jobs: Sequence[Job], folder: Path, root: Path, archive: Path | None = None) -> Work:
     """Return the files of jobs, and what is still to be done for them.
 
-    Measurements are kept under the report's ``folder``, the runs under ``root``.  Classes from elsewhere are checked by
-    the process that runs them, which for a large network takes longer than all that is planned here.
+    Measurements are kept under the report's ``folder``, the runs under ``root``.  What an ``archive`` has of them is
+    taken from there.  Classes from elsewhere are checked by the process that runs them, which for a large network takes
+    longer than all that is planned here.
     """
     with checked_by_another():
-        return _work_of(jobs, folder, root)
+        return _work_of(jobs, folder, root, archive)
 
 
-def _work_of(jobs: Sequence[Job], folder: Path, root: Path) -> Work:
+def _work_of(jobs: Sequence[Job], folder: Path, root: Path, archive: Path | None) -> Work:
     rows = folder / "rows"
     make_folder(rows)
-    settings = {job.key: job.settings(root) for job in jobs}
-    files = {job.key: rows / _file_name(job, settings[job.key]) for job in jobs}
+    settings, files = dict[str, Settings](), dict[str, Path]()
+    with Reporter("compose the runs", len(jobs), unit="runs") as reporter:
+        for job in jobs:
+            settings[job.key] = job.settings(root)
+            files[job.key] = rows / _file_name(job, settings[job.key])
+            reporter.advance(job.name)
     for file in files.values():
         drop_if_damaged(file, COSTS)  # the last rows of each
+    if archive and (taken := unpack(archive, files.values())):
+        VOICE.note(
+            f"{taken} of {len(files)} rows' measurements are those of the committed study; --force runs them again"
+        )
     groups = _groups([job for job in jobs if not files[job.key].exists()], settings)
     bench = Bench(files)
     chains = [GroupChain(tuple(chain), bench) for chain in _chains(groups, settings)]
@@ -77,13 +89,17 @@ def _groups(jobs: Sequence[Job], settings: Mapping[str, Settings]) -> list[Group
     for job in jobs:
         rows.setdefault((job.name, job.overrides), []).append(job)
     groups = []
-    for row in rows.values():
-        one = settings[row[0].key]
-        size, work = (side_by_side(one), expected_seconds(one)) if is_meta_trained(one) else (1, _seconds_to_tune(one))
-        scoring = len(one.evaluation.seeds) * _seconds(one, one.evaluation.episodes)
-        for start in range(0, len(row), size):
-            part = row[start : start + size]
-            groups.append(Group(tuple(part), tuple(settings[job.key] for job in part), work, scoring * len(part)))
+    with Reporter("estimate their time", len(rows), unit="rows") as reporter:
+        for row in rows.values():
+            one = settings[row[0].key]
+            size, work = (
+                (side_by_side(one), expected_seconds(one)) if is_meta_trained(one) else (1, _seconds_to_tune(one))
+            )
+            scoring = len(one.evaluation.seeds) * _seconds(one, one.evaluation.episodes)
+            for start in range(0, len(row), size):
+                part = row[start : start + size]
+                groups.append(Group(tuple(part), tuple(settings[job.key] for job in part), work, scoring * len(part)))
+            reporter.advance(row[0].name)
     return groups
 
 

@@ -178,7 +178,7 @@ class Measured:
         """Write a figure under the artefact's name, with a legend below of so many columns, and return it."""
         if columns:
             legend(drawing, drawing.axes, columns=columns)
-        return saved(drawing, self.folder / "figures" / f"{self.artefact}{suffix}", caption)
+        return saved(drawing, self.folder / "figures" / f"{self.artefact}{suffix}".replace(" ", "_"), caption)
 
 
 def name_of(row: str, variant: str) -> str:

@@ -76,7 +76,7 @@ class GroupChain:
     @property
     def name(self) -> str:
         """The names of the first groups, and how many more there are."""
-        names = [group.name for group in self.groups]
+        names = list(dict.fromkeys(group.name for group in self.groups))  # artefacts may share a row's name
         return ", ".join(names[:2]) + (f" and {len(names) - 2} more" if len(names) > 2 else "")
 
     @property

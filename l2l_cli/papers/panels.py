@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from l2l_cli.config.schema import Row
-from l2l_cli.results.plot import COLOURS, GREY, LIMIT_STYLE, STROKES, curves
+from l2l_cli.results.plot import COLOURS, GREY, LIMIT, LIMIT_STYLE, STROKES, curves
 from l2l_cli.results.standings import Standings
 
 Style = Mapping[str, Any]
@@ -66,38 +66,46 @@ def styles_of(rows: Mapping[str, Row], origin: Mapping[str, str]) -> dict[str, S
 def emphasised(names: Sequence[str], styles: Mapping[str, Style]) -> dict[str, Style]:
     """Return styles in which as many of some lines have a colour as a panel can show; the rest are grey.
 
-    The first line of every colour comes before the second ones; learned rows and limits come before the others.
+    The first line of every colour comes before the second ones, and learned rows before the others; limits are none of
+    them.
     """
     colours = [styles[name]["color"] for name in names]
     again = {name: colours[:index].count(colours[index]) for index, name in enumerate(names)}
-    ranked = sorted(names, key=lambda name: (again[name], -styles[name].get("zorder", 0)))
+    ranked = sorted(
+        (name for name in names if styles[name]["color"] not in (GREY, LIMIT)),
+        key=lambda name: (again[name], -styles[name].get("zorder", 0)),
+    )
     return {name: {**styles[name], **FAINT} if name in ranked[COLOURED:] else styles[name] for name in names}
 
 
 def finite_curves(
     axes: Axes, frame: pd.DataFrame, styles: Mapping[str, Style], x: str = "updates", log: bool = False
 ) -> pd.DataFrame:
-    """Draw the curves of all contenders that have one, in the order of their styles, and return what is drawn."""
+    """Draw the curves of all contenders that have one, in the order of their styles, each curve once; return them."""
     # A loss that diverged has no place on the axis, and one of exactly 0 none on a logarithmic one.
     kept = np.isfinite(frame.value) & (frame.value > (0.0 if log else -np.inf))
     finite = frame.assign(value=frame.value.where(kept))
     names = [name for name in styles if finite[finite.contender == name].value.notna().any()]
-    shared = _alike(finite, names, x)
-    labels = {name: " = ".join(alike) for name, alike in shared.items()}
-    shown = {labels[name]: style for name, style in emphasised(list(shared), styles).items()}
-    curves(axes, finite.assign(contender=finite.contender.replace(labels)), list(shown), shown, x=x)
+    labels = labels_of(finite, names, x)
+    shown = {labels[name]: style for name, style in emphasised(list(labels), styles).items()}
+    curves(axes, relabelled(finite, labels), list(shown), shown, x=x)
     if log:
         axes.set_yscale("log")
     return finite
 
 
-def _alike(frame: pd.DataFrame, names: Sequence[str], x: str) -> dict[str, list[str]]:
-    """Return the contenders whose curves differ, each with those whose curves are the same, which are drawn once."""
+def labels_of(frame: pd.DataFrame, names: Sequence[str], x: str = "updates") -> dict[str, str]:
+    """Return the contenders whose curves differ, each with its name and those of all whose curves are the same."""
     found: dict[bytes, list[str]] = {}
     for name in names:
         part = frame[frame.contender == name].sort_values(["seed", x])
         found.setdefault(part[["seed", x, "value"]].to_numpy(float).tobytes(), []).append(name)
-    return {alike[0]: alike for alike in found.values()}
+    return {alike[0]: " = ".join(alike) for alike in found.values()}
+
+
+def relabelled(frame: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
+    """Return the curves of the contenders that have a label, under it."""
+    return frame[frame.contender.isin(list(labels))].assign(contender=frame.contender.map(labels))
 
 
 def loss_curves(

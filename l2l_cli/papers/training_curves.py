@@ -67,7 +67,10 @@ def training_sections(asked: Sequence[Experiment], measured: Sequence[Measured],
     if len(known) < len(courses):
         text += f"  Of {len(courses) - len(known)} it cannot be said: too few validations, or too noisy."
     table = pd.DataFrame([_line(one) for one in trained])
-    return [Section(TITLE, [f"**{text}**" if falling else text, CRITERION], [table], [_drawn(trained, folder)])]
+    # A training that was validated once has no curve.
+    followed = [one for one in trained if any(len(curve) > 1 for curve in one.curves.values())]
+    drawn = [_drawn(followed, folder)] if followed else []
+    return [Section(TITLE, [f"**{text}**" if falling else text, CRITERION], [table], drawn)]
 
 
 def _trained(asked: Sequence[Experiment], measured: Sequence[Measured]) -> Iterator[Trained]:
@@ -109,7 +112,6 @@ def _range(values: Sequence[int]) -> str:
 
 
 def _drawn(trained: Sequence[Trained], folder: Path) -> Figure:
-    trained = [one for one in trained if any(len(curve) > 1 for curve in one.curves.values())] or trained
     figure, axes = grid(len(trained), COLUMNS, height=1.7)
     for index, (panel, one) in enumerate(zip(axes, trained, strict=True)):
         positive = all(value > 0 for curve in one.curves.values() for value in curve.values())
@@ -119,6 +121,6 @@ def _drawn(trained: Sequence[Trained], folder: Path) -> Figure:
             panel.plot(list(curve), list(curve.values()), alpha=0.8, **style)
             kept = [step for step in curve if step == one.selected.get(seed)]
             panel.plot(kept, [curve[step] for step in kept], "o", color=COLOURS[1], markersize=4.0, zorder=3)
-        panel.title.set_fontsize(7.5)
+        panel.set_title(one.name, loc="left", fontsize=7.5)
     caption = "Validation loss against updates of meta-training, a line a seed; dots: the weights that were kept."
     return saved(figure, folder / "figures" / "meta_training", caption)

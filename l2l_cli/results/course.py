@@ -73,12 +73,12 @@ class Course(NamedTuple):
                 )
             case "noisy":
                 return (
-                    "validation varies too much to say whether it was still falling: less than "
-                    f"{self.tolerance:.0%} is its noise (meta.validation_episodes, meta.validate_every)"
+                    "validation varies too much to say whether it was still falling: changes below "
+                    f"{self.tolerance:.0%} are noise (meta.validation_episodes, meta.validate_every)"
                 )
         return (
-            f"{self.validations} validation{'' if self.validations == 1 else 's'} are too few to say whether the loss "
-            f"was still falling; that takes {FEWEST} (meta.validate_every)"
+            f"whether the loss was still falling cannot be said from {self.validations} "
+            f"validation{'' if self.validations == 1 else 's'}: it takes {FEWEST} (meta.validate_every)"
         )
 
 

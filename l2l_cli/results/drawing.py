@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import textwrap
 from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
@@ -40,6 +41,7 @@ def save(figure: Figure, path: Path) -> list[Path]:
     """Write ``path``.png, .pdf and .svg, the same bytes for the same figure."""
     make_folder(path.parent)
     finish(figure)
+    _wrap_titles(figure)
     _take_literally(figure)
     written = []
     figure.set_dpi(DPI)
@@ -61,6 +63,9 @@ _PATH = re.compile(r'd="([ML\d.\s-]{80,}z?\s*)"')
 """A long path of straight lines."""
 
 _CORNER = re.compile(r"([ML]) (-?[\d.]+) (-?[\d.]+)")
+
+WITHIN, LETTER = 0.82, 0.56
+"""Share of a panel's place that its axes take; mean width of a letter, in units of the size of its font."""
 
 CLOSE = 3
 """Tenths of a point by which a corner must lie apart from the last one in either direction to be kept."""
@@ -95,6 +100,19 @@ def _to_a_tenth(number: re.Match[str]) -> str:
     """Write a number to a tenth of a point, one below 1 to a hundredth."""
     value = float(number[0])
     return f"{value:.{2 if value < 1 else 1}f}".rstrip("0").rstrip(".")
+
+
+def _wrap_titles(figure: Figure) -> None:
+    """Break the title of a panel that is wider than the panel, which would run into its neighbour's."""
+    for axes in figure.axes:
+        place, title = axes.get_subplotspec(), axes.get_title(loc="left")
+        if place is None or not title:
+            continue
+        share = len(place.colspan) / place.get_gridspec().ncols
+        for text in axes.get_children():
+            if isinstance(text, Text) and text.get_text() == title:
+                room = int(figure.get_figwidth() * 72 * share * WITHIN / (text.get_fontsize() * LETTER))
+                text.set_text("\n".join(textwrap.wrap(title, max(room, 8))))
 
 
 def _take_literally(figure: Figure) -> None:

@@ -30,6 +30,12 @@ GREY = "#b3b3b3"
 OTHERS = "others"
 """What the legend calls them."""
 
+NARROW = 5.2
+"""Inches of a figure of one panel, whose letters are large enough on a phone."""
+
+DIGITISED = "paper (digitised)"
+"""What the legend calls the paper's points that were read off its figures."""
+
 LIMIT = "#555555"
 
 LIMIT_STYLE: Mapping[str, Any] = {"color": LIMIT, "linestyle": (0, (4, 2)), "zorder": 3}
@@ -120,11 +126,13 @@ def decorate(axes: Axes, title: str, x: str, y: str, log: str = "") -> None:
         axes.set_yscale("log")
 
 
-def legend(figure: Figure, axes: Sequence[Axes], published: bool = False, columns: int = 5) -> None:
-    """Name every line once, below the panels, and say what hollow marks are."""
+def legend(figure: Figure, axes: Sequence[Axes], published: str = "", columns: int = 5) -> None:
+    """Name every line once, below the panels, and by ``published`` the hollow marks, if there are any."""
     handles, greys = dict[str, Any](), dict[str, Any]()
     for panel in axes:
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
+            if isinstance(handle, Line2D) and not len(np.asarray(handle.get_xdata())):
+                continue  # nothing was drawn of it
             if isinstance(handle, Line2D) and handle.get_color() == GREY:
                 greys.setdefault(OTHERS, handle)
             else:
@@ -132,7 +140,7 @@ def legend(figure: Figure, axes: Sequence[Axes], published: bool = False, column
     handles |= greys
     if published:
         (mark,) = axes[0].plot([], [], "o", markerfacecolor="none", color="#777777", markersize=4.0)
-        handles["paper (digitised)"] = mark
+        handles[published] = mark
     figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=columns)
 
 

@@ -8,13 +8,19 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, Locator, MaxNLocator, NullLocator
 
 LEADS = (1, 2, 5)
 """First digits of ticks."""
 
 FEW_DECADES, MANY = 2.2, 7
 """Decades below which 2 and 5 times a power of ten are ticks, too; number of powers above which some are left out."""
+
+FINEST = 2e-3
+"""Least length of an axis, as a share of its numbers: what differs by less is as good as equal."""
+
+FEW = 4
+"""Length of an axis of whole numbers up to which each of them is a tick."""
 
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -27,8 +33,23 @@ def finish(figure: Figure) -> None:
         for axis, scale in ((axes.xaxis, axes.get_xscale()), (axes.yaxis, axes.get_yscale())):
             if scale == "log" and not isinstance(axis.get_major_locator(), FixedLocator):
                 _set(axis, log_ticks(*sorted(axis.get_view_interval())))
+        if axes.get_yscale() == "linear":
+            axes.set_ylim(*widened(*axes.get_ylim()))
         if axes.get_xscale() == "linear" and _is_counted(axes):
-            axes.xaxis.set_major_locator(MaxNLocator(nbins="auto", integer=True, steps=[1, 2, 5, 10]))
+            axes.xaxis.set_major_locator(_whole(*sorted(axes.xaxis.get_view_interval())))
+
+
+def widened(low: float, high: float) -> tuple[float, float]:
+    """Return the ends of an axis, farther apart where its ticks would differ after the fourth digit alone."""
+    middle, least = (low + high) / 2, FINEST * max(abs(low), abs(high))
+    return (middle - least / 2, middle + least / 2) if 0 < high - low < least else (low, high)
+
+
+def _whole(low: float, high: float) -> Locator:
+    """Return where whole numbers between two ends are ticks; Matplotlib's own rule gives fractions of a few."""
+    if high - low < FEW:
+        return FixedLocator([*range(math.ceil(low), math.floor(high) + 1)])
+    return MaxNLocator(nbins="auto", integer=True, steps=[1, 2, 5, 10])
 
 
 def _set(axis: Axis, ticks: list[float]) -> None:
@@ -44,7 +65,7 @@ def _is_counted(axes: Axes) -> bool:
     ]
     if isinstance(axes.xaxis.get_major_locator(), FixedLocator):
         return False
-    return any(len(each) > 1 for each in places) and all((each == each.round()).all() for each in places)
+    return any(len(each) for each in places) and all((each == each.round()).all() for each in places)
 
 
 def log_ticks(low: float, high: float) -> list[float]:

@@ -64,15 +64,11 @@ class Reporter:
         if self._relay is None:
             self._open.enter_context(VOICE.at_work(self._sign))
         if self._console.is_terminal and self._relay is None and not VOICE.quiet and not VOICE.has_events:
-            # What counts comes first: a narrow terminal cuts the rest, and has no room for the bar itself.
-            bar = [BarColumn(20)] if self._console.width >= WIDE else []
-            title = TextColumn(
-                "{task.description}",
-                markup=False,
-                table_column=Column(max_width=self._console.width // 4, no_wrap=True),
-            )
-            note = TextColumn("{task.fields[note]}", markup=False, table_column=Column(no_wrap=True))
-            self._bar = Progress(TimeElapsedColumn(), title, *bar, note, console=self._console)
+            wide = self._console.width >= WIDE
+            # A narrow terminal has the title on a line of its own; what is too long goes on below, uncut.
+            shape = "{task.description} {task.fields[note]}" if wide else "{task.description}\n{task.fields[note]}"
+            text = TextColumn(shape, markup=False, table_column=Column(overflow="fold"))
+            self._bar = Progress(TimeElapsedColumn(), *([BarColumn(20)] if wide else []), text, console=self._console)
             self._bar.start()
             self._task = self._bar.add_task(self._title, total=self._total, note="")
             self._bar.update(self._task, completed=self._done)

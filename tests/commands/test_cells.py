@@ -75,7 +75,7 @@ def test_who_leads_is_said_by_the_interval_and_solvers_do_not_compete():
         "c": cell(*reversed(near), who="c").standing,
     }
     best, text = who_leads({name: standings[name] for name in "ab"})
-    assert (best, "a, the lowest, is ahead of b: difference -0.5" in text) == ("a", True)
+    assert (best, "a has the lowest loss, ahead of b: difference -0.5" in text) == ("a", True)
     best, text = who_leads(standings)
     assert best in ("a, level with c", "c, level with a")
     assert "about these rules" in text

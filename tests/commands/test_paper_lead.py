@@ -33,9 +33,9 @@ def lead(holds, number="1 < 2", paper=0.2):
 @pytest.mark.parametrize(
     ("holds", "said"),
     [
-        (True, "**Yes**: “It wins by far” holds (1 < 2)."),
-        (False, "**No**: “It wins by far” fails (1 < 2)."),
-        (None, "**Open**: “It wins by far” is not decided (1 < 2)."),
+        (True, "**Yes, this holds**: “It wins by far” (1 < 2)."),
+        (False, "**No, this fails**: “It wins by far” (1 < 2)."),
+        (None, "**Open, this is not decided**: “It wins by far” (1 < 2)."),
     ],
 )
 def test_the_deciding_claim_answers_the_question(holds, said):
@@ -47,7 +47,7 @@ def test_the_answer_counts_numbers_and_claims_and_names_what_fails():
     assert len(answer) == 5
     assert answer[1] == "Of 1 published number: 1 better than published."
     assert answer[2] == "In the table ours is 2.20 times the limit, the best that is possible."
-    assert answer[3] == "Of 2 claims, 1 hold, 1 fail; what fails: “It lasts”."
+    assert answer[3] == "Of 2 claims, 1 holds, 1 fails; **fails**: “It lasts”."
     assert answer[4].endswith("12.0 CPU-minutes in all.")
 
 

@@ -85,7 +85,7 @@ def test_nothing_overflows_and_nothing_is_asked_for(browser, folder, size, theme
 def test_the_first_screen_has_question_answer_table_and_figure(browser, folder, size, theme):
     with Opened(browser, folder / "report.html", size, theme) as opened:
         opened.page.wait_for_selector(".lead .live canvas")
-        for what in (".question", ".answer", ".numbers table", ".look canvas"):
+        for what in (".question", ".answer", ".command .copy", ".numbers table", ".look canvas"):
             box = opened.page.query_selector(f".lead {what}").bounding_box()
             assert box["y"] + box["height"] <= size[1], what
 

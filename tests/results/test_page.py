@@ -147,11 +147,20 @@ def test_claims_are_one_table_of_statements_and_variants():
     ]
     table = page_claims(claims)
     assert table.variants == ["A", "B"]
-    (first, second), (lone, nothing) = (verdicts for _, verdicts in table.rows)
+    both, alone = table.rows
+    first, second = both.by_variant
     assert [first.word, first.number, second.word, second.number] == ["holds", "ratio 0.9", "fails", "ratio 1.1"]
-    assert (lone.word, nothing) == ("open", None)
-    signs = {first.sign, second.sign, lone.sign}
-    assert len(signs) == 3  # told apart without colour
+    assert (both.verdict.word, both.verdict.style) == ("1 holds · 1 fails", "red")
+    assert both.evidence == [("A", "e"), ("B", "e")]
+    assert (alone.verdict.word, alone.by_variant, alone.evidence) == ("open", [None, None], [("", "e")])
+    assert len({first.sign, second.sign, alone.verdict.sign}) == 3  # told apart without colour
+
+
+def test_a_claim_that_failed_is_never_read_before_its_verdict(whole):
+    text = report_page(whole).split('id="table-1"')[1]
+    row = re.search(r"<tr><td>(.*?)</td><th scope=\"row\">It wins", text, re.DOTALL)
+    assert row is not None
+    assert "1 fails" in row[1]
 
 
 def test_a_table_of_results_folds_and_says_its_verdicts():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib
@@ -9,11 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.image import imread
+from matplotlib.text import Text
 
 from l2l_cli.results.drawing import save
 from l2l_cli.results.metrics import Metric, MetricsFile
-from l2l_cli.results.plot import COLOURS, curves, decorate, dots, error_over_time, panels
-from l2l_cli.results.ticks import log_ticks, plain
+from l2l_cli.results.plot import COLOURS, DIGITISED, curves, decorate, dots, error_over_time, legend, panels
+from l2l_cli.results.ticks import log_ticks, plain, widened
 from l2l_cli.results.verdicts import summarise
 
 
@@ -167,3 +169,47 @@ def test_what_is_counted_has_whole_ticks_and_no_offset(tmp_path):
     assert all(tick == round(tick) for tick in one.get_xticks())
     assert one.yaxis.get_major_formatter().get_offset() == ""
     assert any(tick != round(tick) for tick in two.get_xticks())
+
+
+@pytest.mark.parametrize(
+    ("ends", "shown"),
+    [
+        ((0.99997, 1.0), (0.998985, 1.000985)),
+        ((0.5, 1.0), (0.5, 1.0)),
+        ((0.0, 1e-9), (0.0, 1e-9)),
+        ((2.0, 2.0), (2.0, 2.0)),
+    ],
+)
+def test_an_axis_does_not_spread_what_is_as_good_as_equal(ends, shown):
+    assert widened(*ends) == pytest.approx(shown)
+
+
+@pytest.mark.parametrize(("step", "ticks"), [(2, [2]), (3, [3])])
+def test_a_single_count_has_no_fractions_beside_it(step, ticks, tmp_path):
+    figure, (axes,) = panels(1, 1)
+    axes.plot([step], [1.0], "o")
+    save(figure, tmp_path / "one")
+    assert [float(tick) for tick in axes.get_xticks()] == ticks
+
+
+def test_titles_of_narrow_panels_do_not_run_into_each_other(tmp_path):
+    figure, axes = panels(1, 4, height=1.7)
+    for panel in axes:
+        panel.plot([1, 2, 3], [1.0, 2.0, 3.0])
+        decorate(panel, "weights in cell, more noise in meta-training", "updates", "")
+    save(figure, tmp_path / "narrow")
+    boxes = [one.get_window_extent() for panel in axes for one in panel.get_children() if is_title(one)]
+    assert len(boxes) == 4
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
+
+
+def is_title(child):
+    return isinstance(child, Text) and child.get_text().startswith("weights")
+
+
+def test_the_legend_names_nothing_that_is_not_drawn():
+    figure, axes = panels(1, 2)
+    axes[0].plot([1, 2], [1.0, 2.0], label="a")
+    axes[1].plot([], [], label="b")
+    legend(figure, axes, DIGITISED)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", DIGITISED]

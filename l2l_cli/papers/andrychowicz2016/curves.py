@@ -15,7 +15,7 @@ from l2l_cli.papers.measured import Measured
 from l2l_cli.papers.panels import loss_curves
 from l2l_cli.papers.sections import how_they_spread, loss_results, what_tuning_chose, who_leads
 from l2l_cli.results.content import Claim, Figure, Section
-from l2l_cli.results.plot import decorate, grid, legend
+from l2l_cli.results.plot import DIGITISED, decorate, grid, legend
 from l2l_cli.results.standings import Standings
 
 TUNING = (
@@ -161,7 +161,8 @@ def draw_curves(measured: Measured, shown: Sequence[Panel], caption: str, publis
         # Where panels are narrow, those of one line share the name of their axis.
         name = f"loss, {panel.statistic}" if len(shown) < COLUMNS or index % COLUMNS == 0 else ""
         decorate(axis, panel.title or panel.problem, "updates", name)
-    legend(figure, axes, published and any(measured.points(panel.problem) for panel in shown))
+    has_points = published and any(measured.points(panel.problem) for panel in shown)
+    legend(figure, axes, DIGITISED if has_points else "")
     return measured.save(figure, caption)
 
 

@@ -20,9 +20,10 @@ from l2l_cli.models.point import Point
 from l2l_cli.optimizers.lstm_cell import LSTMStates
 from l2l_cli.papers.base import Subject
 from l2l_cli.papers.measured import Measured
+from l2l_cli.papers.panels import finite_curves
 from l2l_cli.results.content import Figure, Section
 from l2l_cli.results.metrics import Metric
-from l2l_cli.results.plot import curves, decorate, panels
+from l2l_cli.results.plot import decorate, panels
 
 EPISODES, EVERY = 4, 3
 """Numbers of test episodes that are followed, and of updates between two measurements."""
@@ -88,13 +89,12 @@ def move_size_sections(measured: Measured, problems: Collection[str]) -> list[Se
 
 def _draw(measured: Measured, frame: pd.DataFrame, problems: Sequence[str]) -> Figure:
     figure, axes = panels(2, len(problems), height=2.4)
-    order, styles = list(frame.contender.unique()), measured.styles()
+    styles = measured.styles()
     for index, problem in enumerate(problems):
         for panel, metric in zip((axes[index], axes[index + len(problems)]), (MOVE, ALONG), strict=True):
             part = frame[(frame.problem == problem) & (frame.metric == metric)]
-            curves(panel, part, order, styles, x="step")
+            finite_curves(panel, part.rename(columns={"step": "updates"}), styles, log=metric == MOVE)
             name = {MOVE: "size of a move, RMS", ALONG: "cosine with −gradient"}[metric] if index == 0 else ""
             decorate(panel, problem if metric == MOVE else "", "updates" if metric == ALONG else "", name)
-        axes[index].set_yscale("log")
     caption = "Size of moves, and how far they follow the negative gradient of their step, along an episode."
     return measured.save(figure, caption, "_move_sizes", columns=5)

@@ -20,7 +20,7 @@ from l2l_cli.optimizers.base import FirstOrder
 from l2l_cli.optimizers.sgd import Nesterov
 from l2l_cli.papers.base import Artefact, Findings, Subject
 from l2l_cli.papers.measured import Measured
-from l2l_cli.papers.panels import Style
+from l2l_cli.papers.panels import Style, emphasised
 from l2l_cli.results.content import Section
 from l2l_cli.results.metrics import Metric
 from l2l_cli.results.plot import decorate, legend, panels
@@ -112,7 +112,8 @@ class ProposedUpdates(Artefact):
 
 
 def _draw(axes: Axes, pairs: pd.DataFrame, styles: Mapping[str, Style], split: str) -> None:
-    for name, style in styles.items():
+    run = {name: style for name, style in styles.items() if (pairs.contender == name).any()}
+    for name, style in emphasised(list(run), run).items():
         part = pairs[pairs.contender == name].sort_values(GIVEN)
         if split == TRAJECTORY:
             axes.plot(part[GIVEN], part[PROPOSED], "o", color=style["color"], markersize=2.5, alpha=0.6, label=name)

@@ -14,6 +14,7 @@ from matplotlib.ticker import NullLocator
 from l2l_cli.papers.andrychowicz2016.curves import TUNING, hand_made, updates_at
 from l2l_cli.papers.base import Artefact, Findings, RowName
 from l2l_cli.papers.measured import Measured
+from l2l_cli.papers.panels import emphasised
 from l2l_cli.papers.sections import loss_results, what_tuning_chose
 from l2l_cli.results.content import Figure, Section
 from l2l_cli.results.plot import decorate, heat_map, panels
@@ -58,11 +59,14 @@ class NetworkSizes(Artefact):
         figure, axes = panels(1, len(depths), height=3.0)
         for index, (panel, depth) in enumerate(zip(axes, depths, strict=True)):
             widths = {problem: units[0] for problem, units in hidden.items() if len(units) == depth}
-            for name, style in measured.styles().items():
-                values = {
+            run = {name: style for name, style in measured.styles().items() if name in standings.contenders}
+            for name, style in emphasised(list(run), run).items():
+                means = {
                     widths[one]: standings.mean(name, one, mark) for one in widths if standings.has(name, one, mark)
                 }
-                panel.plot(list(values), list(values.values()), marker="o", markersize=3.5, label=name, **style)
+                values = {units: loss for units, loss in sorted(means.items()) if 0 < loss < np.inf}
+                if values:
+                    panel.plot(list(values), list(values.values()), marker="o", markersize=3.5, label=name, **style)
             if self.trained_on in widths:
                 style = {"color": "#777777", "linestyle": (0, (4, 2)), "linewidth": 1.0, "zorder": 1}
                 panel.axvline(widths[self.trained_on], **style)

@@ -11,7 +11,7 @@ from l2l_cli.papers.bosc2016.recipe import SHOWN_FROM
 from l2l_cli.papers.claims import in_every_seed
 from l2l_cli.papers.measured import Measured
 from l2l_cli.results.content import Figure, Section
-from l2l_cli.results.plot import COLOURS, LIMIT, decorate, panels
+from l2l_cli.results.plot import COLOURS, decorate, panels
 
 FLAT = 0.02
 """Nats by which the mean test loss may change after the separator and still be called flat."""
@@ -65,17 +65,16 @@ class LearnedDataSet(Artefact):
             panel.grid(visible=False)
             drawing.colorbar(image, ax=panel, pad=0.01).outline.set_visible(False)
             decorate(panel, f"Weights of {layer}", "", "weight")
-        for statistic, colour in (("mean", LIMIT), ("of the data set shown", COLOURS[0])):
+        for statistic, stroke in (("of the data set shown", "-"), ("mean", "--")):
             curve = measured.curve(self.model, "test_loss", statistic=statistic)
             label = f"mean over {SHOWN_FROM} data sets" if statistic == "mean" else "the data set shown"
-            axes[-1].plot(curve.index, curve[curve.columns.min()], color=colour, label=label)
-        decorate(axes[-1], "Test loss of θ_t", "samples", "cross-entropy, nats")
+            axes[-1].plot(curve.index, curve[curve.columns.min()], stroke, color=COLOURS[0], label=label)
+        decorate(axes[-1], "Test loss", "samples", "cross-entropy, nats")
         axes[-1].set_xlim(*axes[0].get_xlim())
         for panel in axes:
             panel.axvline(half, color="#000000", linestyle=":", linewidth=0.9)
         caption = (
-            "One data set of 50 training and 50 test samples, the median one: weight matrices of both layers against "
-            f"time, and the loss of θ_t on the whole test part (grey: mean over {SHOWN_FROM} data sets).  Dotted: the "
-            "separator."
+            f"One data set of {half} training and {half} test samples, the median one: the weights of both layers "
+            "after each sample, and their loss on the whole test part.  Dotted: the separator."
         )
         return measured.save(drawing, caption, columns=2)

@@ -14,7 +14,7 @@ from l2l_cli.papers.claims import Verdict, above_bound, below_at_the_end, below_
 from l2l_cli.papers.measured import TRIALS, TUNE, Measured
 from l2l_cli.papers.sections import what_tuning_chose
 from l2l_cli.results.content import Claim, Figure, Section
-from l2l_cli.results.plot import COLOURS, LIMIT, decorate, panels
+from l2l_cli.results.plot import LIMIT, NARROW, decorate, legend, panels
 from l2l_cli.results.standings import Standings
 from l2l_cli.results.statistics import Difference, Interval, mean_of, p_text, sd_of
 from l2l_cli.results.verdicts import Result
@@ -132,21 +132,23 @@ class Table(Artefact):
     def _draw(self, measured: Measured, standings: Standings) -> Figure:
         mark, published = standings.last(""), measured.published.get("", {})
         order = sorted(standings.contenders, key=lambda who: standings.mean(who, "", mark), reverse=True)
-        figure, axes = panels(1, 1, height=1.0 + 0.3 * len(order))
+        styles = measured.styles()
+        figure, axes = panels(1, 1, NARROW, 1.3 + 0.26 * len(order))
         for height, name in enumerate(order):
             mean = mean_of(standings.values(name, "", mark))
-            colour = {self.learner: COLOURS[0], self.best_known: LIMIT}.get(name, COLOURS[7])
+            colour = styles[name]["color"]
             if mean.is_known:
                 axes[0].plot([mean.low, mean.high], [height, height], color=colour)
             axes[0].plot(mean.value, height, "o", color=colour, markersize=4.5)
             if name in published:
                 paper = published[name]["cross_entropy"]
                 axes[0].plot(paper, height, "o", color=colour, markersize=4.5, markerfacecolor="none")
+        axes[0].plot([np.nan], [np.nan], "o-", color=LIMIT, markersize=4.5, label="ours, 95 % interval")
         axes[0].set_yticks(range(len(order)), order)
         decorate(axes[0], "", "mean test cross-entropy, nats", "")
-        return measured.save(
-            figure, "Mean test cross-entropy with 95 % intervals; hollow: the paper's; grey: the best known, no limit."
-        )
+        legend(figure, axes, published="paper")
+        caption = f"Mean test cross-entropy over data sets; {self.best_known} is the best known, not a limit."
+        return measured.save(figure, caption)
 
 
 def scores_table(measured: Measured, standings: Standings) -> pd.DataFrame:

@@ -79,10 +79,11 @@ class Moves(Artefact):
         axes[0].axvline(measured.select(self.learner, "update").step.max() / 2, color=LIMIT, linestyle=":")
         axes[1].axhline(STATIC, color=LIMIT, linestyle=":")
         decorate(axes[0], "Update size", "sample", "mean |Δθ|", "y")
-        decorate(axes[1], "Distance gone by the separator", "share of the layer's weights", "÷ the largest")
+        decorate(axes[1], "Distance gone by the separator", "share of the layer's weights", "distance ÷ the largest")
         caption = (
             "Left: mean absolute update at each step; the separator is dotted.  Right: how far each weight has gone by "
-            "then, root mean square over data sets, sorted.  Bands and faint lines: seeds."
+            f"then, root mean square over data sets, sorted; below the dotted line, {STATIC:g}, it counts as static.  "
+            "Bands and faint lines: seeds."
         )
         return measured.save(figure, caption, columns=2)
 

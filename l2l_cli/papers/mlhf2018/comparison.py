@@ -39,7 +39,7 @@ TUNING = (
     "alone; the numbers tried are stated."
 )
 
-CAPTION = "Training cross-entropy against samples (a) and seconds (b), bands: range over seeds"
+CAPTION = "Training cross-entropy against updates (a) and seconds (b); bands: range over seeds"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from l2l_cli.papers.measured import Measured, on_problem
 from l2l_cli.papers.mlhf2018 import track
-from l2l_cli.papers.panels import Style, finite_curves
+from l2l_cli.papers.panels import Style, finite_curves, labels_of, relabelled
 from l2l_cli.papers.sections import who_leads
 from l2l_cli.results.content import Section
 from l2l_cli.results.plot import COLOURS, decorate, grid, panels
@@ -70,17 +70,24 @@ def draw(
 def loss_panels(measured: Measured, problem: str, held_out: bool, log: bool) -> Figure:
     """Draw training loss against updates and seconds, and scores on held-out images if asked for."""
     figure, axes = panels(2 if held_out else 1, 2, height=3.0)
-    loss, styles = measured.curves(problem, track.LOSS), measured.styles()
+    loss = measured.curves(problem, track.LOSS)
+    # Whoever learned the same is one line in all panels, though each took its own time.
+    labels = labels_of(loss, [name for name in measured.styles() if name in set(loss.contender)])
+    styles = {labels[name]: measured.styles()[name] for name in labels}
+    loss, spent, held, right = (
+        relabelled(measured.curves(problem, metric), labels)
+        for metric in (track.LOSS, track.SECONDS, track.HELD_OUT_LOSS, track.HELD_OUT_ACCURACY)
+    )
     draw(axes[0], loss, styles, log=log)
-    decorate(axes[0], "(a) against samples", "updates", "training cross-entropy, nats")
-    seconds = measured.curves(problem, track.SECONDS).groupby(["contender", "updates"]).value.mean()
+    decorate(axes[0], "(a) against updates", "updates", "training cross-entropy, nats")
+    seconds = spent.groupby(["contender", "updates"]).value.mean()
     timed = loss.join(seconds.rename("seconds"), on=["contender", "updates"])
     draw(axes[1], timed, styles, x="seconds", log=log)
     decorate(axes[1], "(b) against seconds", "seconds", "", "x")
     if held_out:
-        draw(axes[2], measured.curves(problem, track.HELD_OUT_LOSS), styles)
+        draw(axes[2], held, styles)
         decorate(axes[2], "ours: held-out images", "updates", "cross-entropy, nats")
-        draw(axes[3], measured.curves(problem, track.HELD_OUT_ACCURACY), styles, cut=False)
+        draw(axes[3], right, styles, cut=False)
         decorate(axes[3], "ours: held-out images", "updates", "accuracy")
     return figure
 
@@ -153,8 +160,8 @@ def _draw(damping: dict[str, dict[str, pd.DataFrame]]) -> Figure:
     for panel, (name, parts) in zip(axes, damping.items(), strict=True):
         for colour, (part, table) in zip(COLOURS, parts.items(), strict=False):
             low, middle, high = (table[name] for name in track.QUANTILES)
-            panel.plot(middle.index, middle, label=part, color=colour)
+            panel.plot(middle.index, middle, label=part.replace("_", " "), color=colour)
             panel.fill_between(middle.index, low, high, color=colour, alpha=0.2, lw=0)
         decorate(panel, name, "updates", "damping", "y")
-        panel.title.set_fontsize(7.5)
+        panel.set_title(panel.get_title(loc="left"), loc="left", fontsize=7.5)
     return figure

@@ -14,6 +14,9 @@ from l2l_cli.results.tables import VERDICT_STYLE, are_numeric, cells_of
 SIGNS = {"holds": "✓", "fails": "✗", "open": "?", "not run": "–", "not judged": "–"}
 """Sign of what a claim came to, for those who cannot tell its colour."""
 
+WORST = ("fails", "open", "holds", "not run", "not judged")
+"""Which of several verdicts on one statement decides its colour, the first before the others."""
+
 STYLES = {"holds": "green", "fails": "red", "open": "yellow", "not run": "dim", "not judged": "dim"}
 
 _WITH_INTERVAL = re.compile(r"(\S+) (\[[^\]]*\]|± \S+|\([^)]* … [^)]*\))")
@@ -83,33 +86,56 @@ def _cell(text: str, style: str, label: str) -> PageCell:
 
 
 class PageVerdict(NamedTuple):
-    """What a claim came to for one variant: sign, word, colour, the number that decides it, and the evidence."""
+    """What a claim came to: sign, words, colour, and the number that decides it."""
 
     sign: str
     word: str
     style: str
     number: str
-    evidence: str
+
+
+class PageClaim(NamedTuple):
+    """A statement and what it came to.
+
+    Attributes:
+        verdict: What it came to in all, which stands before it, so that nobody takes it for true.
+        statement: The statement.
+        by_variant: What it came to for each variant; None where it is not said of one.
+        evidence: What it is judged by, each with the variant, whose name is empty if there is one alone.
+    """
+
+    verdict: PageVerdict
+    statement: str
+    by_variant: Sequence[PageVerdict | None]
+    evidence: Sequence[tuple[str, str]]
 
 
 class PageClaims(NamedTuple):
-    """Claims as one table: the variants' names, and each statement with its verdicts; None where there is none."""
+    """Claims as one table: the variants' names, none if no claim has any, and a row for each statement."""
 
     variants: Sequence[str]
-    rows: Sequence[tuple[str, Sequence[PageVerdict | None]]]
+    rows: Sequence[PageClaim]
 
 
 def page_claims(claims: Sequence[Claim]) -> PageClaims:
-    """Return claims as a table of statements and variants; a claim of one alone stands in the first column."""
+    """Return claims as a table of statements and variants."""
     variants = list(dict.fromkeys(claim.variant for claim in claims if claim.variant))
-    columns = variants or [""]
-    rows: dict[str, list[PageVerdict | None]] = {}
+    rows: dict[str, list[Claim]] = {}
     for claim in claims:
-        row = rows.setdefault(claim.statement or claim.text, [None] * len(columns))
-        row[columns.index(claim.variant) if claim.variant else 0] = _verdict(claim)
-    return PageClaims(columns, list(rows.items()))
+        rows.setdefault(claim.statement or claim.text, []).append(claim)
+    return PageClaims(variants, [_claim(statement, each, variants) for statement, each in rows.items()])
 
 
-def _verdict(claim: Claim) -> PageVerdict:
-    word = claim.verdict
-    return PageVerdict(SIGNS[word], word, STYLES[word], claim.number, claim.evidence)
+def _claim(statement: str, claims: Sequence[Claim], variants: Sequence[str]) -> PageClaim:
+    known = {claim.variant: _verdict(claim.verdict, claim.number) for claim in claims}
+    words = [claim.verdict for claim in claims]
+    counts = {word: words.count(word) for word in SIGNS if word in words}
+    worst = next(word for word in WORST if word in counts)
+    said = " · ".join(f"{count} {word}" for word, count in counts.items()) if len(counts) > 1 else worst
+    in_all = known[""] if set(known) == {""} else _verdict(worst, "")._replace(word=said)
+    evidence = [(claim.variant, claim.evidence) for claim in claims if claim.evidence]
+    return PageClaim(in_all, statement, [known.get(variant) for variant in variants], evidence)
+
+
+def _verdict(word: str, number: str) -> PageVerdict:
+    return PageVerdict(SIGNS[word], word, STYLES[word], number)

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 SHOWN = 4
 """Significant digits of a point of a chart."""
 
+SLIM = 5
+"""Most columns of a first table that leaves room for the figure beside it."""
+
 LARGEST = 1_500_000
 """Characters of a page above which charts within details leave their stills to the files beside it."""
 
@@ -49,7 +52,7 @@ def report_page(report: Report) -> str:
     figures = [figure for section in shown for figure in section.figures]
     lead = report.lead.figure if report.lead else None
     has_charts = any(figure.charts for figure in [*figures, *([lead] if lead else [])])
-    content = {"report": report, "groups": _groups(shown), "has_charts": has_charts}
+    content = {"report": report, "groups": _groups(shown), "has_charts": has_charts, "slim": SLIM}
     template = _environment().get_template("report.html")
     whole = template.render(content, lean=False)
     return whole if len(whole) <= LARGEST else template.render(content, lean=True)
