@@ -1,7 +1,7 @@
 """What a package index shows of l2l, for hatchling: README whose links and pictures lead to the repository, and URLs.
 
-The repository's address is L2L_REPOSITORY, as in https://example.org/group/l2l, or else that of the git remote "origin".
-Where neither is known there is no place to lead to: pictures are left out, and links are their text alone.
+The repository's address is L2L_REPOSITORY, as in https://example.org/group/l2l, or else that of the git remote
+"origin".  Where neither is known there is no place to lead to: pictures are left out, and links are their text alone.
 """
 
 from __future__ import annotations

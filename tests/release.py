@@ -2,8 +2,8 @@
 
 python tests/release.py PATH/TO/l2l [--wheels FOLDER --pythons PYTHON...]
 
-The program is tried as it is installed.  Of each Python an empty environment gets the wheels and nothing of the checkout:
-there the package's metadata are looked at, the main job runs, and the template package passes its tests.
+The program is tried as it is installed, and the package's metadata are looked at.  Of each Python an empty environment
+gets the wheels and nothing of the checkout: there the main job runs, and the template package passes its tests.
 """
 
 from __future__ import annotations
