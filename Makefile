@@ -4,6 +4,7 @@ BIN := .venv/bin
 READY := .venv/.installed
 PEERS := .venv-bench/.installed
 COMING := .venv-release/.installed
+OTHERS ?= python3.12 python3.13
 PAPERS := $(notdir $(wildcard conf/experiment/*))
 
 .DEFAULT_GOAL := help
@@ -79,11 +80,12 @@ $(PEERS): tests/bench/peers/requirements.txt constraints.txt
 		xargs -n 1 .venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 	@touch $@
 
-release: $(COMING) ## Build the wheel, and try it with the coming version of Hydra
+release: $(COMING) ## Build the wheels; try them with Hydra to come, in empty environments, with the Pythons that there are
 	rm -rf dist
 	.venv-release/bin/python -m build --wheel --outdir dist
-	.venv-release/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall dist/*.whl
-	.venv-release/bin/python tests/release.py .venv-release/bin/l2l
+	.venv-release/bin/python -m build --wheel --outdir dist .github/plugin-template
+	.venv-release/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall dist/l2l_cli-*.whl
+	.venv-release/bin/python tests/release.py .venv-release/bin/l2l --wheels dist --pythons $(PYTHON) $(OTHERS)
 
 $(COMING): pyproject.toml constraints.txt
 	@echo "setting up .venv-release (once)"

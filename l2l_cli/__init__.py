@@ -12,7 +12,7 @@ when it is first asked for.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from l2l_cli.core.errors import L2LError, PromiseBroken, RunFailed, UsageError
+    from l2l_cli.core.errors import L2LError, RunFailed, UsageError
     from l2l_cli.python.apart import L2LWarning
     from l2l_cli.python.calls import meta_train, reproduce
     from l2l_cli.python.results import Reproduction, Scored
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 _PLACES = {
-    **dict.fromkeys(("L2LError", "PromiseBroken", "RunFailed", "UsageError"), "core.errors"),
+    **dict.fromkeys(("L2LError", "RunFailed", "UsageError"), "core.errors"),
     "L2LWarning": "python.apart",
     **dict.fromkeys(("meta_train", "reproduce"), "python.calls"),
     **dict.fromkeys(("Reproduction", "Scored"), "python.results"),
@@ -36,7 +36,6 @@ _PLACES = {
 __all__ = [
     "L2LError",
     "L2LWarning",
-    "PromiseBroken",
     "Reproduction",
     "Run",
     "RunFailed",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from l2l_cli.config.compose import compose
-from l2l_cli.config.groups import config_root
+from l2l_cli.config.groups import roots_of
 from l2l_cli.config.schema import Row
 from l2l_cli.config.user_yaml import read_yaml
 from l2l_cli.core.nodes import Entries, Node
@@ -33,7 +33,7 @@ def listing(paper: str, name: str, config_dir: str | None = None) -> Listing:
     Raises:
         UsageError: The experiment does not compose.
     """
-    roots = [config_root(), *([Path(config_dir)] if config_dir else [])]
+    roots = roots_of(config_dir)
     try:
         found = _merged(f"experiment/{paper}/{name}", "experiment", roots)
     except _NotPlain:

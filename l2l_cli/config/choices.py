@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import yaml
 
-from l2l_cli.config.groups import config_root
+from l2l_cli.config.groups import roots_of
 from l2l_cli.config.user_yaml import read_yaml
 
 TARGET, GLOBAL = "_target_", "# @package _global_"
@@ -73,8 +73,7 @@ def choice_of(group: str, name: str, config_dir: str | None = None) -> Choice | 
     Raises:
         UsageError: The file is no YAML.
     """
-    roots = [*([Path(config_dir)] if config_dir else []), config_root()]
-    file = next((path for root in roots if (path := root / group / f"{name}.yaml").is_file()), None)
+    file = next((path for root in roots_of(config_dir) if (path := root / group / f"{name}.yaml").is_file()), None)
     if file is None:
         return None
     entries, text = read_yaml(file)

@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from l2l_cli.config.classes import add_folder
 from l2l_cli.config.groups import config_root, gradient_of, options, papers, recipes
+from l2l_cli.config.installed import installed_folders, refuse_broken
 from l2l_cli.config.own_task import opened
 from l2l_cli.config.saved import refuse_references, upgraded
 from l2l_cli.config.schema import GROUPS, Row, Settings
@@ -117,18 +118,21 @@ def own_hydra() -> Iterator[None]:
 
 
 def search_path(config_dir: str | None) -> list[str]:
-    """Return the override that adds a folder of configuration, and make its modules importable.
+    """Return the override that adds folders of configuration, and let modules be imported from the user's.
 
     Raises:
-        UsageError: There is no such folder.
+        UsageError: There is no such folder, or an installed package is broken.
     """
-    if config_dir is None:
-        return []
-    folder = Path(config_dir).resolve()
-    if not folder.is_dir():
-        raise UsageError(f"--config-dir {config_dir} is no folder; name one that holds task/, learner/, … files")
-    add_folder(folder)
-    return [f"hydra.searchpath=[{quoted(f'{UserFolder.scheme()}://{folder}')}]"]
+    refuse_broken()
+    folders = installed_folders()
+    if config_dir is not None:
+        folder = Path(config_dir).resolve()
+        if not folder.is_dir():
+            raise UsageError(f"--config-dir {config_dir} is no folder; name one that holds task/, learner/, … files")
+        add_folder(folder)
+        folders = [folder, *folders]
+    places = ",".join(quoted(f"{UserFolder.scheme()}://{folder}") for folder in folders)
+    return [f"hydra.searchpath=[{places}]"] if folders else []
 
 
 def quoted(text: str) -> str:

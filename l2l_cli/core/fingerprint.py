@@ -7,11 +7,11 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 from l2l_cli.core.files import atomic_write, cache_folder
 from l2l_cli.core.nodes import TORCH_OPTIMIZERS, classes_in
+from l2l_cli.core.places import spec_of
 from l2l_cli.core.reference import GIVEN
 
 LIBRARIES = ("site-packages", "dist-packages")
@@ -45,13 +45,13 @@ def of_code(node: object) -> dict[str, str]:
 
 def _sources(module: str) -> list[Path]:
     """Return the files of a module's fingerprint, in order; none if it has no source."""
-    found = _spec(module)
+    found = spec_of(module)
     if found is None or found.origin is None or not Path(found.origin).is_file():
         return []
     own = Path(found.origin)
     if set(LIBRARIES) & set(own.parts) or own.is_relative_to(os.__file__.rpartition(os.sep)[0]):
         return [own]
-    top = _spec(module.split(".")[0])
+    top = spec_of(module.split(".")[0])
     if top is not None and top.submodule_search_locations:
         return sorted(path for place in top.submodule_search_locations for path in Path(place).rglob("*.py"))
     return sorted(own.parent.glob("*.py"))
@@ -59,21 +59,11 @@ def _sources(module: str) -> list[Path]:
 
 def _versions(module: str) -> list[tuple[str, bytes]]:
     """Return the name and version of an installed package that is named itself, as its folder of metadata has them."""
-    own, top = _spec(module), _spec(module.split(".")[0])
+    own, top = spec_of(module), spec_of(module.split(".")[0])
     if own is None or not own.submodule_search_locations or top is None or not top.origin:
         return []
     place = Path(top.origin).parent.parent
     return [(found.name, b"") for found in sorted(place.glob(f"{top.name}-*.dist-info"))]
-
-
-def _spec(module: str) -> ModuleSpec | None:
-    """Find a module without importing the packages that it is in, as ``importlib.util.find_spec`` would."""
-    places, found, name = None, None, ""
-    for part in module.split("."):
-        name = f"{name}.{part}" if name else part
-        found = PathFinder.find_spec(name, places)
-        places = found.submodule_search_locations if found else []
-    return found
 
 
 def of_folder(place: Path) -> str:

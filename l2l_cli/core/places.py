@@ -1,10 +1,11 @@
-"""File and line of a user's code, for messages."""
+"""Where code is: files of this program, of libraries and of users, modules, and lines for messages."""
 
 from __future__ import annotations
 
 import inspect
 import os
 import sysconfig
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import TracebackType
 
@@ -30,6 +31,16 @@ def is_library(file: str) -> bool:
 def is_users(file: str) -> bool:
     """Return whether a file is neither this program's nor a library's."""
     return not (is_ours(file) or file.startswith("<") or is_library(file))
+
+
+def spec_of(module: str) -> ModuleSpec | None:
+    """Find a module without importing the packages that it is in, as ``importlib.util.find_spec`` would."""
+    places, found, name = None, None, ""
+    for part in module.split("."):
+        name = f"{name}.{part}" if name else part
+        found = PathFinder.find_spec(name, places)
+        places = found.submodule_search_locations if found else []
+    return found
 
 
 def shown_place(file: str, line: int) -> str:

@@ -14,13 +14,13 @@ from l2l_cli.core.nodes import Entries
 from l2l_cli.papers.experiments import experiments
 from l2l_cli.python.apart import apart
 from l2l_cli.python.carrying import (
-    Manner,
+    Calling,
     carried_out,
     on_a_cluster,
     see_that_it_is_alone,
     see_that_they_are_words,
 )
-from l2l_cli.python.given import MODULE, Given
+from l2l_cli.python.given import MODULE, GivenObjects
 from l2l_cli.python.results import Reproduction
 from l2l_cli.python.trained import Run
 
@@ -56,13 +56,13 @@ def meta_train(
             training that cannot go on.
         KeyboardInterrupt: The user interrupted it.
     """
-    given = Given.of(model, data, loss)
+    given = GivenObjects.of(model, data, loss)
     see_that_they_are_words(overrides)
     if given.names and (chosen := [word for word in overrides if key_of_word(word) == "task"]):
         raise UsageError(f"model= and data= are the task, {MODULE}; drop {' '.join(chosen)}")
     words = [*given.words, *overrides]
     flags: Entries = {"resume": None, "trust": [], "dry_run": False}
-    row = carried_out("meta-train", words, words, flags, Manner.of(config_dir, force, quiet), given)
+    row = carried_out("meta-train", words, words, flags, Calling.of(config_dir, force, quiet), given)
     run = Run(row["run"], trust=given.packages, config_dir=config_dir)
     run.given = given
     return run
@@ -73,9 +73,6 @@ def reproduce(
     *words: str,
     scale: str = "short",
     seeds: int | None = None,
-    output: str | Path | None = None,
-    check: bool = False,
-    processes: int | None = None,
     config_dir: str | Path | None = None,
     force: bool = False,
     quiet: bool = True,
@@ -84,29 +81,25 @@ def reproduce(
 
     Args:
         paper: Name of the paper.
-        words: Names of artefacts, by default all; and overrides.
+        words: Names of artefacts, by default all; and overrides, as "hardware.processes=2".
         scale: Scale: "smoke", "short", "study" or "paper".
         seeds: Number of seeds of each row; None is the scale's.
-        output: Folder for the results; None is outputs/PAPER/SCALE-HASH.
-        check: Whether a number that breaks a promise of the preset is an error.
-        processes: Number of runs in parallel; None is one for each core.
         config_dir: Folder with further configuration and Python modules.
         force: Whether all of it runs again although it is done.
         quiet: Whether nothing is printed.
 
     Raises:
-        PromiseBroken: With ``check``, a number breaks a promise.
         L2LError: As on the command line, in the same words.
         KeyboardInterrupt: The user interrupted it.
     """
-    place, folder = (None if one is None else str(one) for one in (output, config_dir))
-    flags = {"--scale": scale, "--seeds": seeds, "--output": place, "--config-dir": folder}
+    folder = None if config_dir is None else str(config_dir)
+    flags = {"--scale": scale, "--seeds": seeds, "--config-dir": folder}
     given = [str(part) for name, value in flags.items() if value is not None for part in (name, value)]
     with apart(["reproduce", paper, *map(str, words), *given], quiet):
         see_that_they_are_words(words)
         see_that_it_is_alone("reproduce")
         artefacts, overrides = map(tuple, artefacts_and_overrides(paper, words, scale, folder))
-        request = ReproduceRequest(paper, artefacts, scale, seeds, place, check, processes, folder, overrides, force)
+        request = ReproduceRequest(paper, artefacts, scale, seeds, config_dir=folder, overrides=overrides, force=force)
         check_reproduction(request)
         if any(one.hardware.cluster for each in experiments(request) for one in each.configurations.values()):
             raise on_a_cluster("reproduce")

@@ -16,10 +16,10 @@ from l2l_cli.core.nodes import Entries, Node
 from l2l_cli.core.reference import giving
 from l2l_cli.parallel.launched import launched
 from l2l_cli.python.apart import apart
-from l2l_cli.python.given import Given
+from l2l_cli.python.given import GivenObjects
 
 
-class Manner(NamedTuple):
+class Calling(NamedTuple):
     """How a command is carried out.
 
     Attributes:
@@ -33,13 +33,13 @@ class Manner(NamedTuple):
     quiet: bool
 
     @classmethod
-    def of(cls, config_dir: str | Path | None, force: bool, quiet: bool) -> Manner:
+    def of(cls, config_dir: str | Path | None, force: bool, quiet: bool) -> Calling:
         """Return it, from what a program says."""
         return cls(None if config_dir is None else str(config_dir), force, quiet)
 
 
 def carried_out(
-    command: str, words: Sequence[str], overrides: Sequence[str], flags: Node, manner: Manner, given: Given
+    command: str, words: Sequence[str], overrides: Sequence[str], flags: Node, manner: Calling, given: GivenObjects
 ) -> Entries:
     """Carry out a command and return its row in a sweep's summary.
 

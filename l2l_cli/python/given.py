@@ -23,7 +23,7 @@ MAIN = ("__main__", "__mp_main__")
 """Names of modules that another process would not find."""
 
 
-class Given(NamedTuple):
+class GivenObjects(NamedTuple):
     """Objects of a program's.
 
     Attributes:
@@ -68,12 +68,12 @@ class Given(NamedTuple):
         """Packages of those that modules have, whose classes a run of them may name."""
         return sorted({name.split(":")[0].split(".")[0] for name in self.names.values()} - {GIVEN})
 
-    def for_run(self, task: Node) -> tuple[Given, list[str]]:
+    def for_run(self, task: Node) -> tuple[GivenObjects, list[str]]:
         """Return these under the names that a run's task has for them, and the keys whose content is another now."""
         names = {key: str(task.get(key)) for key in self.names}
         by_key = {key: self.objects.get(name) for key, name in self.names.items()}
         objects = {names[key]: found for key, found in by_key.items() if found is not None}
-        return Given(names, objects), [key for key in names if names[key] != self.names[key]]
+        return GivenObjects(names, objects), [key for key in names if names[key] != self.names[key]]
 
 
 def _in_a_module(value: object) -> str | None:

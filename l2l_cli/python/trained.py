@@ -19,8 +19,8 @@ from l2l_cli.core.reference import giving
 from l2l_cli.core.suffixes import is_exported
 from l2l_cli.learners.base import Learner
 from l2l_cli.python.apart import apart, warn
-from l2l_cli.python.carrying import Manner, carried_out
-from l2l_cli.python.given import Given
+from l2l_cli.python.carrying import Calling, carried_out
+from l2l_cli.python.given import GivenObjects
 from l2l_cli.python.html import page
 from l2l_cli.python.results import Scored
 from l2l_cli.results.facts import TRAINED
@@ -59,7 +59,7 @@ class Run:
     ) -> None:
         self.path = Path(path).resolve()
         self._config_dir = config_dir
-        given = Given.of(model, data, loss)
+        given = GivenObjects.of(model, data, loss)
         self.trust = [*trust, *given.packages]
         self._run, self._saved = load_run(str(self.path), Settings())
         self.given, others = given.for_run(self._saved.task)
@@ -163,7 +163,7 @@ def evaluate(
     opened = run if isinstance(run, Run) else Run(run, trust=trust, config_dir=config_dir)
     words, _ = run_and_overrides(overrides, str(opened.path))
     flags = {"run_folder": str(opened.path), "trust": [*trust, *opened.trust]}
-    manner = Manner.of(config_dir, force, quiet)
+    manner = Calling.of(config_dir, force, quiet)
     row = carried_out("evaluate", [str(opened.path), *words], words, flags, manner, opened.given)
     return Scored(row["run"])
 
@@ -189,11 +189,11 @@ def compare(
         L2LError: As on the command line, in the same words.
     """
     own = [one for one in contenders if isinstance(one, Run)]
-    manner = Manner.of(config_dir, force, quiet)
+    manner = Calling.of(config_dir, force, quiet)
     words = [_word_of(one) for one in contenders]
     overrides, learners, runs = contenders_and_overrides(words, manner.config_dir)
     flags = {"learners": learners, "runs": runs, "trust": [*trust, *(name for one in own for name in one.trust)]}
-    given = Given(objects={name: found for one in own for name, found in one.given.objects.items()})
+    given = GivenObjects(objects={name: found for one in own for name, found in one.given.objects.items()})
     return Scored(carried_out("compare", words, overrides, flags, manner, given)["run"])
 
 

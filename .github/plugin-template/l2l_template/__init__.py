@@ -1,0 +1,1 @@
+"""A task, an update rule and a paper for l2l."""

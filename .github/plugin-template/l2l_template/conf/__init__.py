@@ -1,0 +1,1 @@
+"""YAML files that l2l finds by the entry points of pyproject.toml."""
