@@ -126,7 +126,9 @@ def _comparison(folder: RunFolder, facts: Node) -> Entries:
     evaluation = config.get("evaluation", {})
     return {
         "headline": facts.get("headline"),
-        "certificates": [one["sentence"] for one in facts.get("certificates", []) if isinstance(one, dict)],
+        "certificates": [
+            str(one["sentence"]) for one in facts.get("certificates", []) if isinstance(one, dict) and "sentence" in one
+        ],
         "task": config.get("task"),
         "episodes": evaluation.get("episodes"),
         "seeds": evaluation.get("seeds"),
