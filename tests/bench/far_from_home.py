@@ -19,8 +19,8 @@ from l2l_cli.config.compose import compose
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.suffixes import PRETRAINED, pretrained
 from l2l_cli.evaluation.contest import Contender, Plan, Problem, Unit
-from l2l_cli.results.certificate import gain_of
 from l2l_cli.results.exported import ExportedRun, file_of
+from l2l_cli.results.gains import gain_of
 from l2l_cli.results.standings import AHEAD, BEHIND, LEVEL, stands
 from l2l_cli.results.statistics import difference_of
 from l2l_cli.runs.building import prepare, store_of
