@@ -146,7 +146,8 @@ def evaluate(
         list[str] | None,
         typer.Argument(
             metavar="[RUN|KEY=VALUE]...",
-            help="Run folder of a finished meta-train, and Hydra overrides.",
+            help="Run folder of a finished meta-train, or a rule that comes with l2l as in pretrained:digits, and "
+            "Hydra overrides.",
             autocompletion=complete_runs,
         ),
     ] = None,
@@ -173,8 +174,9 @@ def compare(
     contenders: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Names of learners, folders of finished runs, and overrides; `all` is every hand-made learner that "
-            "fits, and a class of torch.optim.Optimizer is one, as in torch.optim.NAdam.",
+            help="Names of learners, folders of finished runs, rules that come with l2l as pretrained:digits, and "
+            "overrides; `all` is every hand-made learner that fits, and a class of torch.optim.Optimizer is one, as in "
+            "torch.optim.NAdam.",
             autocompletion=complete_contenders,
         ),
     ] = None,

@@ -8,6 +8,7 @@ import typer
 
 from l2l_cli.config.groups import ALL, options, papers, recipes
 from l2l_cli.config.schema import GROUPS, SCALES
+from l2l_cli.core.suffixes import PRETRAINED, pretrained
 
 STATES = ("done", "failed", "interrupted", "killed", "running")
 """States by which ``l2l runs`` is often asked for runs."""
@@ -47,14 +48,13 @@ def _choices(group: str) -> list[str]:
 
 def complete_contenders(context: typer.Context, incomplete: str) -> list[str]:
     """Complete names of learners, folders of trained runs, and overrides."""
-    runs = _folders("meta-train/*/weights.safetensors")
-    known = [] if _split_off(context, incomplete) else [ALL, *options("learner"), *runs]
+    known = [] if _split_off(context, incomplete) else [ALL, *options("learner"), *_trained()]
     return [name for name in known if name.startswith(incomplete)] + complete_overrides(context, incomplete)
 
 
 def complete_runs(context: typer.Context, incomplete: str) -> list[str]:
-    """Complete folders of trained runs under ``outputs``, and overrides."""
-    known = [] if _split_off(context, incomplete) else _folders("meta-train/*/weights.safetensors")
+    """Complete folders of trained runs under ``outputs``, rules that come with the program, and overrides."""
+    known = [] if _split_off(context, incomplete) else _trained()
     return [name for name in known if name.startswith(incomplete)] + complete_overrides(context, incomplete)
 
 
@@ -74,6 +74,10 @@ def complete_listed(context: typer.Context, incomplete: str) -> list[str]:
     folders = _folders("*/*/run.json")
     known = [*(f"{key}=" for key in ASKED), *folders, *(Path(folder).name for folder in folders)]
     return [name for name in known if name.startswith(incomplete)]
+
+
+def _trained() -> list[str]:
+    return [*_folders("meta-train/*/weights.safetensors"), *(f"{PRETRAINED}{name}" for name in pretrained())]
 
 
 def _folders(pattern: str) -> list[str]:

@@ -28,6 +28,9 @@ def runs(
     all_: Annotated[bool, typer.Option("--all", "-a", help="List all of them, not the newest alone.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
     open_: Annotated[bool, typer.Option("--open", help="Open the report of the one that is named.")] = False,
+    pretrained: Annotated[
+        bool, typer.Option("--pretrained", help="List the learned rules that come with l2l, by their cards.")
+    ] = False,
 ) -> None:
     """List runs and reports, newest first; show the one that is named wholly, follow or remove some.
 
@@ -35,6 +38,12 @@ def runs(
     """
     if (remove and watch) or (yes and not remove):
         raise UsageError("--yes goes with --remove, and --watch without it")
+    if pretrained:
+        if words or remove or watch or all_ or open_:
+            raise UsageError("--pretrained lists what comes with l2l; it goes with --json alone")
+        from l2l_cli.commands.pretrained import run
+
+        raise typer.Exit(run(json_))
     from l2l_cli.commands import runs as command
 
     asked = tuple(filter(None, words or ()))  # a shell leaves an empty one of an unset variable

@@ -14,6 +14,7 @@ from l2l_cli.config.compose import identity_of_training
 from l2l_cli.config.groups import ANY_CLASS
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.ledger import LEDGER
+from l2l_cli.core.nodes import Entries
 from l2l_cli.core.voice import VOICE
 from l2l_cli.evaluation.contest import Standing
 from l2l_cli.results.certificate import MEANING, Certificate, Price, best_rival, judged, marks_of, reached
@@ -62,6 +63,11 @@ class Certified(NamedTuple):
         meaning = MEANING.format(clock=self.measured.clock, loop=self.measured.loop)
         question = "Is it worth taking the learned rule home, in place of a tuned optimizer?"
         return Section("Certificate", [self.main.sentence, meaning], [marks, costs], question=question)
+
+    @property
+    def facts(self) -> Entries:
+        """Entries of run.json: the sentence of the main certificate, and all of them."""
+        return {"certificate": self.main.sentence, "certificates": [one.entries() for one in self.all]}
 
     def say(self) -> None:
         """Say the main certificate, and tell programs of all."""

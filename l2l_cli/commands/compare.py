@@ -114,8 +114,8 @@ def run(settings: Settings, learners: list[str], runs: list[str], trust: list[st
         say_known(planned.units, planned.store, "contenders")
         standings, table, certificates = _score(folder, planned)
         tuning = {name: _trials(one) for name, one in standings.items() if one.entry.tuning}
-        worth = [one.entries() for one in certificates.all] if certificates else []
-        folder.end("done", tuning=tuning, headline=who_leads(standings)[1], certificates=worth)
+        worth = certificates.facts if certificates else {}
+        folder.end("done", tuning=tuning, headline=who_leads(standings)[1], **worth)
     planned.store.prune()
     folder = settled(folder, settings)
     title = f"{label_of(settings, settings.choices['task'])}: {settings.evaluation.episodes} test episodes a seed"

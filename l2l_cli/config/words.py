@@ -8,7 +8,7 @@ from pathlib import Path
 from l2l_cli.config.groups import ALL, is_class, options, papers
 from l2l_cli.config.schema import SCALES
 from l2l_cli.core.errors import UsageError, did_you_mean
-from l2l_cli.core.suffixes import is_exported
+from l2l_cli.core.suffixes import PRETRAINED, is_exported, pretrained
 
 START = """l2l meta-train trains a learner's slow weights, if it is told on which task:
 
@@ -50,7 +50,8 @@ def contenders_and_overrides(words: Sequence[str], config_dir: str | None) -> tu
         if word not in known and not _is_there(word) and not is_class(word):
             raise UsageError(
                 f"{word!r} is neither a learner nor a run folder{did_you_mean(word, known)} "
-                f"(learners: {', '.join(known)})"
+                f"(learners: {', '.join(known)}; learned rules: "
+                f"{', '.join(f'{PRETRAINED}{name}' for name in pretrained())})"
             )
     learners = [word for word in rest if word in known or (is_class(word) and not _is_there(word))]
     keys = [key_of_word(word) for word in overrides]

@@ -44,6 +44,11 @@ class Reported(ABC):
         return str(self.facts.get("headline", ""))
 
     @property
+    def certificate(self) -> str:
+        """What a comparison certifies of a meta-trained rule beside its best rival; empty if nothing was certified."""
+        return str(self.facts.get("certificate", ""))
+
+    @property
     def report(self) -> Path:
         """The page with all of it, for a browser."""
         return self.path / REPORT
@@ -58,7 +63,8 @@ class Reported(ABC):
         return f"{type(self).__name__}: {self.headline} ({self.report})"
 
     def _repr_html_(self) -> str:
-        return page(self.path.name, [self.headline, f"report: {self.report}"], self.table, self.figures)
+        said = [self.headline, self.certificate, f"report: {self.report}"]
+        return page(self.path.name, said, self.table, self.figures)
 
 
 class Scored(Reported):

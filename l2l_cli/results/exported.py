@@ -18,11 +18,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from l2l_cli.core.errors import UsageError
+from l2l_cli.core.errors import UsageError, did_you_mean
 from l2l_cli.core.files import open_file, read_file
 from l2l_cli.core.nodes import Entries, Node
 from l2l_cli.core.plain_text import in_one_line, parsed_json
-from l2l_cli.core.suffixes import EXPORTED
+from l2l_cli.core.suffixes import EXPORTED, PRETRAINED, SHIPPED, pretrained
 from l2l_cli.results.facts import why_damaged
 from l2l_cli.results.tensor_files import KEY, Damaged, notes_of, see_that_it_is_whole
 
@@ -67,11 +67,13 @@ class ExportedRun:
 
     @classmethod
     def load(cls, path: Path) -> ExportedRun:
-        """Open a file, if it is whole and of a format that this version knows.
+        """Open a file, or a rule that comes with the program, if it is whole and of a format that this version knows.
 
         Raises:
-            UsageError: It is no exported run, damaged, or of a later version.
+            UsageError: It is no exported run, damaged, or of a later version; or there is no such rule.
         """
+        if str(path).startswith(PRETRAINED):
+            path = file_of(str(path).removeprefix(PRETRAINED))
         try:
             content = read_file(path, LARGEST)
             notes = notes_of(content)
@@ -122,6 +124,20 @@ class ExportedRun:
 
 
 _REMEDY = "get it again from where it came, or export the run again with `l2l meta-train --resume RUN --export FILE`"
+
+
+def file_of(name: str) -> Path:
+    """Return the file of a rule that comes with the program.
+
+    Raises:
+        UsageError: There is none of that name.
+    """
+    if name not in pretrained():
+        raise UsageError(
+            f"no rule {name!r} comes with l2l{did_you_mean(name, pretrained())} (rules: {', '.join(pretrained())}; "
+            "`l2l runs --pretrained` says what they are)"
+        )
+    return SHIPPED / f"{name}{EXPORTED}"
 
 
 def _no_export(path: Path) -> str:

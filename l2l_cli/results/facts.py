@@ -20,6 +20,8 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "identity": (str,),
     "message": (str,),
     "headline": (str,),
+    "certificate": (str,),
+    "certificates": (list,),
     "versions": (dict,),
     "commit": (str, _NOTHING),
     "machine": (str,),

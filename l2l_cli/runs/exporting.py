@@ -8,7 +8,8 @@ The card of the file says, under ``card`` of its note:
 * ``validation``: best validation loss, and by which criterion.
 * ``untuned``: loss beside that of an untuned rule on the same episodes, as the training noted it.
 * ``compared``: results of ``l2l compare`` that lie in the same output folder and have the run among their
-  contenders: settings that each rival was tuned with, mean losses by contender, and the sentence on who leads.
+  contenders: settings that each rival was tuned with, mean losses by contender, the sentence on who leads, and those of
+  the certificates.
 * ``trust``: packages outside of this program whose classes the run names; the file does not hold their code.
 * ``version``, ``commit``, ``command``: what made it.
 * ``licence``: licence of the weights, as its owner states it.
@@ -125,6 +126,9 @@ def _comparison(folder: RunFolder, facts: Node) -> Entries:
     evaluation = config.get("evaluation", {})
     return {
         "headline": facts.get("headline"),
+        "certificates": [
+            str(one["sentence"]) for one in facts.get("certificates", []) if isinstance(one, dict) and "sentence" in one
+        ],
         "task": config.get("task"),
         "episodes": evaluation.get("episodes"),
         "seeds": evaluation.get("seeds"),

@@ -17,6 +17,7 @@ from l2l_cli.config.hardware import Hardware
 from l2l_cli.config.schema import Evaluation, Settings
 from l2l_cli.core.errors import UsageError, did_you_mean
 from l2l_cli.core.nodes import Entries
+from l2l_cli.core.suffixes import PRETRAINED, pretrained
 from l2l_cli.learners.base import Learner
 from l2l_cli.learners.descent import Descent
 from l2l_cli.optimizers.base import Optimizer
@@ -44,14 +45,15 @@ def load_optimizer(
         from l2l_cli import load_optimizer
         optimizer = load_optimizer("outputs/meta-train/quadratic-coordinatewise_lstm-1a2b3c4d", net.parameters())
         optimizer = load_optimizer("rule.safetensors", net.parameters(), horizon=1000)
+        optimizer = load_optimizer("digits", net.parameters())
         optimizer = load_optimizer("kfac", net, lr=0.03, damping=0.01)
 
     Rules that take gradients are a ``RuleOptimizer``, and those that ask for curvature a ``CurvatureOptimizer``, which
     is given the network itself and steps a closure that returns outputs and loss.
 
     Args:
-        source: Folder of a finished run, a file that one was exported to, or the name of a hand-made rule of
-            conf/learner.
+        source: Folder of a finished run, a file that one was exported to, or the name of a learned rule that comes
+            with the program (``l2l runs --pretrained`` lists them) or of a hand-made one of conf/learner.
         params: Parameters, groups of them, or the network, of which all parameters count.
         lr: Learning rate of a rule that has one, or a factor on the displacement of one that has none; None is the
             rule's own, or 1.
@@ -83,6 +85,8 @@ def _rule(source: str | Path, trust: Sequence[str], compiled: bool, options: Ent
     """
     hardware = Hardware(kernels="fast" if compiled else "reference")
     task = Quadratic(dimension=2)  # a rule is the same for every task, and a learner is built for one
+    if str(source) in pretrained():
+        source = f"{PRETRAINED}{source}"
     if Path(source).exists() or not str(source).isidentifier():
         present = Settings(hardware=hardware, evaluation=Evaluation(learner=options))
         run, saved = load_run(str(source), present)
@@ -103,8 +107,8 @@ def _hand_made(name: str, trust: Sequence[str]) -> Settings:
     known = options("learner")
     if name not in known:
         raise UsageError(
-            f"{name!r} is neither a run's folder, nor a file that one was exported to, nor a hand-made rule"
-            f"{did_you_mean(name, known)}"
+            f"{name!r} is neither a run's folder, nor a file that one was exported to, nor a rule that comes with l2l"
+            f"{did_you_mean(name, [*pretrained(), *known])} (learned: {', '.join(pretrained())})"
         )
     settings = compose("meta-train", [f"learner={name}"])
     _see_that_it_moves(settings, name, None)

@@ -77,6 +77,8 @@ def test_tables_are_those_of_the_reports():
     for row in compared.table.itertuples(index=False):
         assert row[-1] == pytest.approx(by_contender[row[0]], rel=1e-5)
     assert compared.headline == compared.facts["headline"]
+    assert compared.certificate in {one["sentence"] for one in compared.facts["certificates"]}
+    assert compared.certificate in compared._repr_html_()
     assert l2l.evaluate(str(run.path), SCORED[0]).table.steps.tolist() == [6, 12]
     grid = run.evaluate(SCORED[0], "evaluation.grid.dimension=[4,10]")
     assert len(grid.table) == 4

@@ -13,12 +13,12 @@ from l2l_cli.results.certificate import (
     Mark,
     Price,
     best_rival,
-    gain_of,
     judged,
     marks_of,
     reached,
     time_text,
 )
+from l2l_cli.results.gains import gain_of
 from l2l_cli.results.standings import AHEAD, BEHIND, LEVEL
 from l2l_cli.results.statistics import RECIPE, RULE, Interval, difference_of
 

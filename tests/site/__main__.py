@@ -20,7 +20,15 @@ from tests.pages import ROOT
 HERE = Path(__file__).parent
 
 WRITTEN = (
-    *("README.md", "CHANGELOG.md", "CITATION.cff", ".github/*.md", ".github/docs/*.md", ".github/*.png"),
+    *(
+        "README.md",
+        "CHANGELOG.md",
+        "CITATION.cff",
+        ".github/*.md",
+        ".github/docs/*.md",
+        ".github/docs/*.csv",
+        ".github/*.png",
+    ),
     *("l2l_cli/papers/SEEDS.md", "l2l_cli/papers/*/README.md", "l2l_cli/papers/*/results.csv"),
     *("tests/bench/README.md", "tests/torch_optim/CONTRACT.md"),
 )
