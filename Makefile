@@ -54,7 +54,7 @@ smoke: $(READY) ## Every paper at smoke scale, into a temporary folder
 
 study: $(READY) ## The study of one paper, PAPER=NAME, in hours; given again it goes on; then its page and README's tables
 	$(BIN)/l2l reproduce $(PAPER) --scale study --output outputs/study/$(PAPER)
-	cp outputs/study/$(PAPER)/results.csv l2l_cli/papers/$(PAPER)/results.csv
+	$(BIN)/python -m tests.pages.study $(PAPER) outputs/study/$(PAPER)
 	$(BIN)/python -m tests.pages
 
 docs: $(READY) ## The pages, the API and the map from equations to code as one site, in outputs/site

@@ -1,20 +1,55 @@
-"""l2l: the command line for learning to learn.
+"""l2l: learning to learn, on the command line and from Python.
 
-In Python, ``load_optimizer`` gives update rules as optimizers of torch, and ``export`` writes a finished run to one
-file; both are loaded when they are first asked for.
+    import l2l_cli as l2l
+
+    run = l2l.meta_train("task=quadratic")
+    run.compare("adam").table
+
+The commands are functions here, and ``load_optimizer`` gives update rules as optimizers of torch.  Each name is loaded
+when it is first asked for.
 """
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from l2l_cli.core.errors import L2LError, PromiseBroken, RunFailed, UsageError
+    from l2l_cli.python.apart import L2LWarning
+    from l2l_cli.python.calls import meta_train, reproduce
+    from l2l_cli.python.results import Reproduction, Scored
+    from l2l_cli.python.trained import Run, compare, evaluate
     from l2l_cli.runs.exporting import export
     from l2l_cli.runs.torch_form import load_optimizer
 
-__all__ = ["__version__", "export", "load_optimizer"]
-
 __version__ = "0.2.0"
 
-_PLACES = {"export": "l2l_cli.runs.exporting", "load_optimizer": "l2l_cli.runs.torch_form"}
+_PLACES = {
+    **dict.fromkeys(("L2LError", "PromiseBroken", "RunFailed", "UsageError"), "core.errors"),
+    "L2LWarning": "python.apart",
+    **dict.fromkeys(("meta_train", "reproduce"), "python.calls"),
+    **dict.fromkeys(("Reproduction", "Scored"), "python.results"),
+    **dict.fromkeys(("Run", "compare", "evaluate"), "python.trained"),
+    "export": "runs.exporting",
+    "load_optimizer": "runs.torch_form",
+}
+"""Module of this package that each name is loaded from."""
+
+__all__ = [
+    "L2LError",
+    "L2LWarning",
+    "PromiseBroken",
+    "Reproduction",
+    "Run",
+    "RunFailed",
+    "Scored",
+    "UsageError",
+    "__version__",
+    "compare",
+    "evaluate",
+    "export",
+    "load_optimizer",
+    "meta_train",
+    "reproduce",
+]
 
 
 def __getattr__(name: str) -> object:
@@ -23,7 +58,7 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    found: object = getattr(import_module(_PLACES[name]), name)
+    found: object = getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
     globals()[name] = found
     return found
 

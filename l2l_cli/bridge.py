@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import os
 import sys
@@ -21,8 +20,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from l2l_cli.commands.checks import check, on_the_task_of_runs
+from l2l_cli.commands.doing import row_of_command
 from l2l_cli.commands.elsewhere import Elsewhere
-from l2l_cli.commands.known import key_of, known, remember
+from l2l_cli.commands.known import key_of, known
 from l2l_cli.commands.outcomes import NoLoss, Outcome, tell_of
 from l2l_cli.commands.unused import Asked, refuse_unused
 from l2l_cli.config.compose import VERSION_BASE, ConfigError, own_hydra, quoted, search_path, settings_from, usage_error
@@ -35,7 +35,7 @@ from l2l_cli.core.nodes import Entries
 from l2l_cli.core.voice import VOICE
 from l2l_cli.results.run import identity
 from l2l_cli.results.sweeps import INTERRUPTED, RUNNING, SweepJob, swept_keys
-from l2l_cli.runs.aside import again, on_hardware
+from l2l_cli.runs.aside import on_hardware
 from l2l_cli.sweep import MeetingPlace, Sweep, announcement, planned
 
 QUIET = (
@@ -202,11 +202,7 @@ class HydraJob:
         return Outcome(self._result(settings), reused=True)
 
     def _result(self, settings: Settings) -> Entries:
-        module = importlib.import_module(f"l2l_cli.commands.{self.command.replace('-', '_')}")
-        asked = again(settings, self._key(settings)) if self.force else settings
-        row: Entries = module.run(asked, **self.flags)
-        remember(self.command, settings, self.flags, row)
-        return row
+        return row_of_command(self.command, settings, self.flags, self._key(settings) if self.force else None)
 
 
 def launch(

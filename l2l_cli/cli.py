@@ -246,7 +246,7 @@ def reproduce(
             check_reproduction(request)
             from l2l_cli.commands import reproduce as command
 
-            code = command.run(request)
+            code = command.run(request).exit_code
     raise typer.Exit(code)
 
 

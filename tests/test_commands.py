@@ -59,13 +59,21 @@ def test_train_evaluate_and_compare(what, monkeypatch, capsys):
 
     others = "bayes logistic_regression adam" if what == LSTM else "sgd adam"
     arguments = f"compare {folder} {others} evaluation.episodes=6 tune.episodes=4 tune.budget=3"
-    code, _, _ = run(arguments, monkeypatch, capsys)
+    code, out, _ = run(arguments, monkeypatch, capsys)
     assert code == 0
     text = only("outputs/compare/*/report.md").read_text()
     assert "3 settings each" in text
     assert "best of 3: rule.lr=" in text
     facts = json.loads(only("outputs/compare/*/run.json").read_text())
     assert len(facts["tuning"]["adam"]) == 3
+    rivals = {"adam"} if what == LSTM else {"sgd", "adam"}  # a limit and a solver are none
+    assert {one["rival"] for one in facts["certificates"]} == rivals
+    for one in facts["certificates"]:
+        assert [mark["stands"] for mark in one["marks"]] == ["level"] * 3  # of six episodes nothing is judged
+        assert "not judged beside your tuned" in one["sentence"]
+        assert (one["trials"], one["training"] > 0, one["ratio"]) == (3, True, one["step"] / one["rival_step"])
+    assert sum(one["sentence"] in text for one in facts["certificates"]) == 1
+    assert f"certificate: {next(one['sentence'] for one in facts['certificates'] if one['sentence'] in text)}" in out
     with only("outputs/compare/*/metrics.csv").open() as file:
         header = next(csv.reader(file))
     assert header == list(Metric._fields)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from l2l_cli.commands import held_out
+from l2l_cli.commands.certifying import Certified, certified
 from l2l_cli.commands.checks import wanted
 from l2l_cli.commands.figures import contenders_figure
 from l2l_cli.commands.invited import Invited
@@ -19,6 +20,7 @@ from l2l_cli.config.build import Builder, build
 from l2l_cli.config.compose import identity_of
 from l2l_cli.config.own_task import key_of_word, task_was_chosen
 from l2l_cli.config.schema import Settings
+from l2l_cli.core.files import atomic_write
 from l2l_cli.core.ledger import LEDGER
 from l2l_cli.core.nodes import Entries
 from l2l_cli.core.voice import VOICE
@@ -32,8 +34,8 @@ from l2l_cli.results.ending import ending
 from l2l_cli.results.exported import FinishedRun
 from l2l_cli.results.metrics import MetricsFile
 from l2l_cli.results.provenance import command_line
-from l2l_cli.results.run import RunFolder
-from l2l_cli.results.standings import AHEAD, LEVEL, stands
+from l2l_cli.results.run import TABLE, RunFolder
+from l2l_cli.results.standings import AHEAD, BESIDE, LEVEL, stands
 from l2l_cli.results.statistics import difference_of, over_episodes
 from l2l_cli.results.store import Store
 from l2l_cli.results.tables import frame_table
@@ -53,9 +55,6 @@ CHECKPOINTS = (0.05, 0.2, 0.5, 1.0)
 
 EVALUATIONS = "evaluations per step"
 
-WITH = {AHEAD: "of", LEVEL: "with"}
-"""What joins two contenders, by how the first stands to the second."""
-
 
 class Comparing(NamedTuple):
     """What a comparison sets side by side, before anything is computed.
@@ -63,7 +62,7 @@ class Comparing(NamedTuple):
     Attributes:
         settings: Settings with what finished runs say where the user said nothing.
         identity: What decides the comparison's results.
-        parents: Folders of the finished runs.
+        finished: Finished runs with their settings, the contenders that come first.
         units: Each contender on the task.
         store: Store of scores and trials.
         left_out: Reason why a learner does not take part, by name, of those that ``all`` stands for.
@@ -71,7 +70,7 @@ class Comparing(NamedTuple):
 
     settings: Settings
     identity: Entries
-    parents: list[Path]
+    finished: Sequence[tuple[FinishedRun, Settings]]
     units: list[Unit]
     store: Store
     left_out: Mapping[str, str]
@@ -98,9 +97,8 @@ def plan(settings: Settings, learners: list[str], runs: list[str], trust: list[s
     contenders = [*learned, *(_hand_made(name, one, settings, store) for name, one in invited.prepared.items())]
     steps = settings.evaluation.steps or task.horizon
     problem = Problem("", task, steps, plan_of(settings), identity_of_task(settings, task))
-    parents = [folder.path for folder, _ in finished]
     units = units_of(contenders, [problem])
-    return Comparing(settings, identity | read_by(units), parents, units, store, invited.left_out)
+    return Comparing(settings, identity | read_by(units), finished, units, store, invited.left_out)
 
 
 def run(settings: Settings, learners: list[str], runs: list[str], trust: list[str]) -> dict[str, Any]:
@@ -112,11 +110,12 @@ def run(settings: Settings, learners: list[str], runs: list[str], trust: list[st
     for name, why in planned.left_out.items():
         VOICE.note(f"left out: {name}: {why}")
     with folder.lock(), ending(folder):
-        folder.begin(parents=[str(path) for path in planned.parents], **run_facts(settings))
+        folder.begin(parents=[str(run.path) for run, _ in planned.finished], **run_facts(settings))
         say_known(planned.units, planned.store, "contenders")
-        standings, table = _score(folder, planned)
+        standings, table, certificates = _score(folder, planned)
         tuning = {name: _trials(one) for name, one in standings.items() if one.entry.tuning}
-        folder.end("done", tuning=tuning, headline=who_leads(standings)[1])
+        worth = [one.entries() for one in certificates.all] if certificates else []
+        folder.end("done", tuning=tuning, headline=who_leads(standings)[1], certificates=worth)
     planned.store.prune()
     folder = settled(folder, settings)
     title = f"{label_of(settings, settings.choices['task'])}: {settings.evaluation.episodes} test episodes a seed"
@@ -127,6 +126,8 @@ def run(settings: Settings, learners: list[str], runs: list[str], trust: list[st
     column = held_out.COLUMN if task.spec.hides else "final loss"
     best, lead = who_leads(standings)
     print(lead)
+    if certificates:
+        certificates.say()
     VOICE.suggest(*after(folder.path))
     key = column.replace(" ", "_").replace("-", "_")
     row = {"objective": key, "best": best, key: table[column].min()}
@@ -190,7 +191,7 @@ def who_leads(standings: Mapping[str, Standing]) -> tuple[str, str]:
     how = stands(lead.interval)
     name = first if how == AHEAD else f"{first}, {LEVEL} with {others[0]}"
     among = "" if len(competing) == len(standings) else " of those that evaluate a batch once a step"
-    text = f"{first} has the lowest loss{among}, {how} {WITH[how]} {others[0]}: difference {lead.within('.3g')}"
+    text = f"{first} has the lowest loss{among}, {BESIDE[how]} {others[0]}: difference {lead.within('.3g')}"
     return name, f"{text} between these two on the same episodes."
 
 
@@ -220,8 +221,8 @@ def _budget(standings: Mapping[str, Standing], settings: Settings, task: Task) -
     )
 
 
-def _score(folder: RunFolder, planned: Comparing) -> tuple[dict[str, Standing], pd.DataFrame]:
-    """Score everybody on the test phase, draw the curves and write the report."""
+def _score(folder: RunFolder, planned: Comparing) -> tuple[dict[str, Standing], pd.DataFrame, Certified | None]:
+    """Score everybody on the test phase, certify what was learned, draw the curves and write the report."""
     settings, task = planned.settings, planned.units[0].problem.task
     metrics = MetricsFile(folder.path / "metrics.csv")
     metrics.truncate(0)
@@ -240,11 +241,14 @@ def _score(folder: RunFolder, planned: Comparing) -> tuple[dict[str, Standing], 
     if task.spec.hides:
         table["difference from the lowest, paired"] = held_out.against_the_best(standings)
         opening.append(held_out.MEANING)
+    atomic_write(folder.path / TABLE, table.to_csv(index=False))
     opening += [f"Left out of all: {name}: {why}." for name, why in planned.left_out.items()]
+    certificates = certified(planned.finished, standings)
     warnings = [f"**{warning}**: a wider grid may serve it better." for warning in _edges(standings)]
     with LEDGER.of("drawing"):
         figure = contenders_figure(metrics.read(), standings, folder.path)
         sections = [Section("Scores", tables=[table], figures=[figure])]
+        sections += [certificates.section] if certificates else []
         title = f"Comparison on {label_of(settings, settings.choices['task'])}"
         question = (
             f"Which of {len(standings)} learners has the lowest loss on {label_of(settings, settings.choices['task'])}?"
@@ -253,7 +257,7 @@ def _score(folder: RunFolder, planned: Comparing) -> tuple[dict[str, Standing], 
         served = [f"A wider grid may serve {', '.join(edges)} better."] if edges else []
         lead = Lead(question, [opening[1], *served, opening[0].split(";")[0] + "."], command=command_line())
         report.write(Report(title, [*opening, *warnings], sections, lead), folder.path)
-    return standings, table
+    return standings, table, certificates
 
 
 def _row(name: str, standing: Standing) -> dict[str, Any]:

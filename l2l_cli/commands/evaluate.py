@@ -16,6 +16,7 @@ from l2l_cli.config.build import Builder, build
 from l2l_cli.config.compose import identity_of
 from l2l_cli.config.own_task import task_was_chosen
 from l2l_cli.config.schema import Settings
+from l2l_cli.core.files import atomic_write
 from l2l_cli.core.ledger import LEDGER
 from l2l_cli.core.voice import VOICE
 from l2l_cli.evaluation.contest import Problem, Standing, Unit, read_by, units_of
@@ -27,7 +28,7 @@ from l2l_cli.results.exported import FinishedRun
 from l2l_cli.results.facts import TRAINED
 from l2l_cli.results.metrics import MetricsFile
 from l2l_cli.results.provenance import command_line
-from l2l_cli.results.run import RunFolder
+from l2l_cli.results.run import TABLE, RunFolder
 from l2l_cli.results.statistics import over_episodes
 from l2l_cli.results.store import Store
 from l2l_cli.results.tables import frame_table
@@ -107,6 +108,7 @@ def _run(planned: Evaluating) -> dict[str, Any]:
                 table.append(_row(standing, stretch))
                 reporter.advance(f"{unit.problem.name}: loss {standing.joined.losses.mean():.4g}")
         frame = pd.DataFrame(table)
+        atomic_write(folder.path / TABLE, frame.to_csv(index=False))
         with LEDGER.of("drawing"):
             _report(folder, settings, parent, frame, metrics.read())
         folder.end("done", headline=_headline(frame))

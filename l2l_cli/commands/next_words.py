@@ -9,11 +9,12 @@ from itertools import pairwise
 from pathlib import Path
 
 from l2l_cli.core.nodes import TORCH_OPTIMIZERS, classes_in
+from l2l_cli.core.reference import GIVEN
 from l2l_cli.results.index import ON_CLUSTER
 from l2l_cli.results.listing import ListedRun
 from l2l_cli.results.run import WEIGHTS
 
-OURS = ("l2l_cli", TORCH_OPTIMIZERS.partition(".")[0])
+OURS = ("l2l_cli", TORCH_OPTIMIZERS.partition(".")[0], GIVEN)
 """Packages whose classes a saved run may name."""
 
 CONFIG_DIR = "--config-dir"

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from l2l_cli.commands.elsewhere import show
 from l2l_cli.commands.paper_lead import SMOKE
@@ -20,10 +21,11 @@ from l2l_cli.core.cores import usable_cores
 from l2l_cli.core.errors import PromiseBroken, RunFailed, UsageError
 from l2l_cli.core.ledger import LEDGER
 from l2l_cli.core.voice import VOICE
-from l2l_cli.papers.base import Paper
+from l2l_cli.papers.base import Findings, Paper
 from l2l_cli.papers.experiments import Experiment, broken_promises, cost_table, experiment, experiments
 from l2l_cli.papers.jobs import Work, work_of
-from l2l_cli.papers.origin import RESULTS_FILE, claims_of, origin_of, write_results
+from l2l_cli.papers.measured import Measured
+from l2l_cli.papers.origin import RESULTS_FILE, archive_of, claims_of, origin_of, write_results
 from l2l_cli.papers.training_curves import training_sections
 from l2l_cli.results import report
 from l2l_cli.results.ending import ending
@@ -40,8 +42,15 @@ OUTPUT = "outputs"
 """Folder of all results, unless another is asked for."""
 
 
-def run(request: ReproduceRequest) -> int:
-    """Run the command; the result is its exit code.
+class Reproduced(NamedTuple):
+    """What came of the command: its exit code, and the folder of the report."""
+
+    exit_code: int
+    path: Path
+
+
+def run(request: ReproduceRequest) -> Reproduced:
+    """Run the command.
 
     Raises:
         RunFailed: Rows failed; the report is that of the others.
@@ -56,12 +65,13 @@ def run(request: ReproduceRequest) -> int:
         jobs = {job.key: job for one in asked for row in one.jobs.values() for job in row}
         folder.begin(seeds=sorted({job.seed for job in jobs.values()}))
         with ending(folder):
-            work = work_of(list(jobs.values()), folder.path, root)
+            archive = None if request.force else archive_of(type(paper))
+            work = work_of(list(jobs.values()), folder.path, root, archive)
             hardware = _hardware(asked)
             if hardware.cluster and request.force:
                 raise UsageError(f"--force runs again here; drop it, or hardware.cluster={hardware.cluster}")
             if hardware.cluster and work.pieces:
-                return _on_cluster(paper, request, asked, work, folder)
+                return Reproduced(_on_cluster(paper, request, asked, work, folder), folder.path)
             processes = request.processes or hardware.processes or usable_cores()
             failures = carry_out_here(work.pieces, folder.path, processes, f"reproduce {request.paper}")
             work.store.prune()
@@ -74,7 +84,7 @@ def run(request: ReproduceRequest) -> int:
         )
     if request.force:
         _settle(request, asked[0].name, folder, root)
-    return _check(asked, results) if request.check else 0
+    return Reproduced(_check(asked, results) if request.check else 0, place)
 
 
 def _place(request: ReproduceRequest, folder: RunFolder) -> Path:
@@ -134,16 +144,7 @@ def _judged(
             reporter.advance(one.name)
         if request.scale == SMOKE:
             findings = [each.unjudged() for each in findings]
-        results = [result for each in findings for result in each.results]
-        pairs = zip(judged, measured, strict=True)
-        origins = {one.name: origin_of(one, each, command_of(request, one)) for one, each in pairs}
-        claims = [
-            claim
-            for one, each in zip(judged, findings, strict=True)
-            if request.scale != SMOKE
-            for claim in claims_of(one.name, each.sections)
-        ]
-        write_results(folder.path / RESULTS_FILE, [*results, *claims], origins)
+        results = _recorded(request, judged, measured, findings, folder)
         reporter.say("drawing the trainings behind them")
         behind = training_sections(judged, measured, folder.path)
         reporter.advance("trainings")
@@ -156,6 +157,28 @@ def _judged(
     _show(paper, request, results, place)
     for line in missing:
         print(line.replace("**", ""))
+    return results
+
+
+def _recorded(
+    request: ReproduceRequest,
+    judged: Sequence[Experiment],
+    measured: Sequence[Measured],
+    findings: Sequence[Findings],
+    folder: RunFolder,
+) -> list[Result]:
+    """Write results.csv, numbers first and then claims, with the origin of each; return the numbers."""
+    results = [result for each in findings for result in each.results]
+    origins = {
+        one.name: origin_of(one, each, command_of(request, one)) for one, each in zip(judged, measured, strict=True)
+    }
+    claims = [
+        claim
+        for one, each in zip(judged, findings, strict=True)
+        if request.scale != SMOKE
+        for claim in claims_of(one.name, each.sections)
+    ]
+    write_results(folder.path / RESULTS_FILE, [*results, *claims], origins)
     return results
 
 

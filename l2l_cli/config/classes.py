@@ -12,7 +12,7 @@ from typing import Any
 
 from l2l_cli.core.errors import UsageError, did_you_mean
 from l2l_cli.core.nodes import TORCH_OPTIMIZERS
-from l2l_cli.core.reference import is_reference
+from l2l_cli.core.reference import GIVEN, given, is_reference
 
 PACKAGE = "l2l_cli"
 
@@ -105,6 +105,8 @@ def find_object(name: str, path: str, trust: Sequence[str] | None, key: str) -> 
     if not is_reference(name):
         raise UsageError(f"{path}.{key} must be MODULE:NAME, as in my_net:Net, not {name!r}")
     module, _, last = name.partition(":")
+    if module == GIVEN:
+        return _given(name, path, key)
     package = module.split(".")[0]
     if trust is not None and package not in trust:
         raise UsageError(
@@ -116,6 +118,21 @@ def find_object(name: str, path: str, trust: Sequence[str] | None, key: str) -> 
         others = [one for one in names if not one.startswith("_")]
         raise UsageError(f"{path}.{key}: {module} has no {last!r}{did_you_mean(last, others)}")
     return names[last]
+
+
+def _given(name: str, path: str, key: str) -> object:
+    """Return an object that a program has given, which is so trusted.
+
+    Raises:
+        UsageError: It has not.
+    """
+    try:
+        return given(name)
+    except KeyError as error:
+        raise UsageError(
+            f"{path}.{key} is {name}, an object that a Python program gave; open the run there, and give it again, as "
+            "in l2l_cli.Run(PATH, model=Net, data=batches)"
+        ) from error
 
 
 def _not_for_saved(path: str, dotted: str) -> UsageError:

@@ -59,7 +59,7 @@ def _schema() -> DictConfig:
     return schema
 
 
-ConfigStore.instance().store(name="schema", node=_schema())
+ConfigStore.instance().store(name="l2l_schema", node=_schema())
 OmegaConf.register_new_resolver("gradient_of", gradient_of, replace=True)
 
 

@@ -52,6 +52,14 @@ def offer(tasks: Sequence[tuple[str, Node]]) -> None:
     ConfigStore.instance().store(group="task", name=OWN_TASK.partition("=")[2], node=_literal(task))
 
 
+def withdraw() -> None:
+    """Let ``OWN_TASK`` stand for nothing again, in a program that has configurations of its own."""
+    tasks = ConfigStore.instance().repo.get("task", {})
+    tasks.pop(f"{OWN_TASK.partition('=')[2]}.yaml", None)
+    if not tasks:
+        ConfigStore.instance().repo.pop("task", None)
+
+
 def _literal(value: object) -> object:
     """Return a value whose texts are not resolved: of what a run's folder says, nothing is looked up."""
     if isinstance(value, Mapping):

@@ -36,9 +36,13 @@ next: l2l compare task=quadratic adam sgd"""
 def contenders_and_overrides(words: Sequence[str], config_dir: str | None) -> tuple[list[str], list[str], list[str]]:
     """Return overrides, learners and run folders apart.
 
+    Overrides of ``learner.…`` are for the one learner that is named, where there is one and no other was chosen.
+
     Raises:
         UsageError: A word is none of them.
     """
+    from l2l_cli.config.own_task import key_of_word  # it loads Hydra
+
     known = [ALL, *options("learner", config_dir)]
     overrides = [word for word in words if is_override(word) and not _is_run(word)]
     rest = [word for word in words if word not in overrides]
@@ -49,6 +53,10 @@ def contenders_and_overrides(words: Sequence[str], config_dir: str | None) -> tu
                 f"(learners: {', '.join(known)})"
             )
     learners = [word for word in rest if word in known or (is_class(word) and not _is_there(word))]
+    keys = [key_of_word(word) for word in overrides]
+    is_for_one = len(learners) == 1 and not is_class(learners[0]) and learners != [ALL]
+    if is_for_one and "learner" not in keys and any(key.startswith("learner.") for key in keys):
+        overrides = [f"learner={learners[0]}", *overrides]
     return overrides, learners, [word for word in rest if word not in learners]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from l2l_cli.core.files import atomic_write, cache_folder
 from l2l_cli.core.nodes import TORCH_OPTIMIZERS, classes_in
+from l2l_cli.core.reference import GIVEN
 
 LIBRARIES = ("site-packages", "dist-packages")
 """Names of folders in which packages are installed; their modules have their own file alone as a fingerprint."""
@@ -28,8 +29,8 @@ def of_code(node: object) -> dict[str, str]:
 
     Beside the module's own file it covers what the module most likely uses: all of its package, or for a module in no
     package the others beside it.  Of what is installed it is the module's own file, and of a package itself its
-    version, too; torch's optimizers have none, as torch itself has none.  A module that is not found, or has no source,
-    has the fingerprint ``NO_SOURCE``.
+    version, too; torch's optimizers have none, as torch itself has none, and objects that a program gave have theirs in
+    their names.  A module that is not found, or has no source, has the fingerprint ``NO_SOURCE``.
 
     Args:
         node: Mappings and lists, nested to any depth.
@@ -38,7 +39,7 @@ def of_code(node: object) -> dict[str, str]:
     return {
         name: _digest([*((path.name, path.read_bytes()) for path in _sources(name)), *_versions(name)])
         for name in sorted(modules)
-        if name and name.split(".")[0] != __name__.split(".")[0] and name != TORCH_OPTIMIZERS
+        if name and name.split(".")[0] != __name__.split(".")[0] and name not in (TORCH_OPTIMIZERS, GIVEN)
     }
 
 

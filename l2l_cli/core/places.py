@@ -22,9 +22,14 @@ def is_ours(file: str) -> bool:
     return file.startswith(_OWN + os.sep)
 
 
+def is_library(file: str) -> bool:
+    """Return whether a file is part of Python or of what is installed."""
+    return file.startswith(_STANDARD) or bool(_INSTALLED & {*Path(file).parts})
+
+
 def is_users(file: str) -> bool:
     """Return whether a file is neither this program's nor a library's."""
-    return not (is_ours(file) or file.startswith(("<", *_STANDARD)) or _INSTALLED & {*Path(file).parts})
+    return not (is_ours(file) or file.startswith("<") or is_library(file))
 
 
 def shown_place(file: str, line: int) -> str:

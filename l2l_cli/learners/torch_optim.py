@@ -89,6 +89,22 @@ class TorchOptim(Learner[TorchOptimState]):
         self._switched = any(is_switched(recipe.kind) for recipe in self.recipes)
         self._try()
 
+    def optimizers(self, params: list[nn.Parameter]) -> list[torch.optim.Optimizer]:
+        """Return new optimizers of one network's parameters: one for all, or one for the matrices and one for the rest.
+
+        Raises:
+            UsageError: A class refuses its parameters, or there are no matrices for the one that takes them alone.
+        """
+        shares = [params]
+        if len(self.recipes) > 1:
+            shares = [[value for value in params if (value.dim() == 2) is own] for own in (True, False)]
+        if not shares[0]:
+            raise UsageError(
+                f"learner.optimizer: {self.recipes[0].kind.__name__} is to move the matrices, and the network of "
+                f"{type(self.task).__name__} has none; name the class of learner.others as learner.optimizer"
+            )
+        return [recipe(share) for recipe, share in zip(self.recipes, shares, strict=True) if share]
+
     def step_seconds(self, episodes: int) -> float:
         """Return about how long a step takes: gradients of the task's model, and the optimizers' own work."""
         return self.task.step_seconds(episodes) + episodes * SECONDS
@@ -184,15 +200,7 @@ class TorchOptim(Learner[TorchOptimState]):
             name: nn.Parameter(value.detach().clone(memory_format=torch.contiguous_format))
             for name, value in start.items()
         }
-        shares = [list(params.values())]
-        if len(self.recipes) > 1:
-            shares = [[value for value in params.values() if (value.dim() == 2) is own] for own in (True, False)]
-        if not shares[0]:
-            raise UsageError(
-                f"learner.optimizer: {self.recipes[0].kind.__name__} is to move the matrices, and the network of "
-                f"{type(self.task).__name__} has none; name the class of learner.others as learner.optimizer"
-            )
-        fit = Fit(params, [recipe(share) for recipe, share in zip(self.recipes, shares, strict=True) if share])
+        fit = Fit(params, self.optimizers([*params.values()]))
         rates = [group.get("lr") for optimizer in fit.optimizers for group in optimizer.param_groups]
         if self.schedule != "constant" and None in rates:
             raise UsageError("learner.schedule needs a learning rate to lower, and the class has none in its groups")

@@ -9,9 +9,11 @@ from pathlib import Path
 from l2l_cli.config.compose import identity_of, identity_of_training
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.files import make_folder
+from l2l_cli.core.voice import VOICE
 from l2l_cli.papers.agenda import Job
 from l2l_cli.papers.measured import COSTS
 from l2l_cli.papers.measuring import Bench, Group, GroupChain
+from l2l_cli.results.archive import unpack
 from l2l_cli.results.run import identity
 from l2l_cli.results.sealed import drop_if_damaged
 from l2l_cli.results.store import Store
@@ -48,17 +50,18 @@ class Work:
         return sum(file.exists() for file in self.files.values())
 
 
-def work_of(jobs: Sequence[Job], folder: Path, root: Path) -> Work:
+def work_of(jobs: Sequence[Job], folder: Path, root: Path, archive: Path | None = None) -> Work:
     """Return the files of jobs, and what is still to be done for them.
 
-    Measurements are kept under the report's ``folder``, the runs under ``root``.  Classes from elsewhere are checked by
-    the process that runs them, which for a large network takes longer than all that is planned here.
+    Measurements are kept under the report's ``folder``, the runs under ``root``.  What an ``archive`` has of them is
+    taken from there.  Classes from elsewhere are checked by the process that runs them, which for a large network takes
+    longer than all that is planned here.
     """
     with checked_by_another():
-        return _work_of(jobs, folder, root)
+        return _work_of(jobs, folder, root, archive)
 
 
-def _work_of(jobs: Sequence[Job], folder: Path, root: Path) -> Work:
+def _work_of(jobs: Sequence[Job], folder: Path, root: Path, archive: Path | None) -> Work:
     rows = folder / "rows"
     make_folder(rows)
     settings, files = dict[str, Settings](), dict[str, Path]()
@@ -69,6 +72,10 @@ def _work_of(jobs: Sequence[Job], folder: Path, root: Path) -> Work:
             reporter.advance(job.name)
     for file in files.values():
         drop_if_damaged(file, COSTS)  # the last rows of each
+    if archive and (taken := unpack(archive, files.values())):
+        VOICE.note(
+            f"{taken} of {len(files)} rows' measurements are those of the committed study; --force runs them again"
+        )
     groups = _groups([job for job in jobs if not files[job.key].exists()], settings)
     bench = Bench(files)
     chains = [GroupChain(tuple(chain), bench) for chain in _chains(groups, settings)]

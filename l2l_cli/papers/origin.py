@@ -1,6 +1,7 @@
 """Where a paper's numbers come from: what decides them, and the commit, the date and the machine of their runs.
 
-Beside each paper lies a results.csv, the numbers of its last study; README and the paper's page print them.
+Beside each paper lies a results.csv, the numbers of its last study, which README and the paper's page print; and a
+folder of the measurements behind them, from which anyone judges and draws them anew.
 """
 
 from __future__ import annotations
@@ -123,6 +124,11 @@ def study_of(paper: type[Paper]) -> list[dict[str, str]]:
         return []
     with path.open(encoding="utf-8", newline="") as file:
         return [line for line in csv.DictReader(file) if line["verdict"] != NOT_RUN]
+
+
+def archive_of(paper: type[Paper]) -> Path:
+    """Return where the measurements of a paper's studies are committed, or would be."""
+    return file_of_study(paper).with_name("measurements")
 
 
 def numbers_of_study(paper: type[Paper]) -> dict[Key, str]:

@@ -6,12 +6,13 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from l2l_cli.core.errors import L2LError, RunFailed
@@ -64,7 +65,8 @@ class Worker:
         told, self._tells = context.Pipe(duplex=False)
         arguments = there, told, GRACE if saves else 0.0
         self._process = context.Process(target=_serve, args=arguments, name=name, daemon=not saves)
-        self._process.start()
+        with _without_main():
+            self._process.start()
         for end in (there, told):  # so that the pipes break when the process ends
             end.close()
 
@@ -142,6 +144,20 @@ class Worker:
     def lost(self) -> Lost:
         """Return the error that says how the process ended."""
         return Lost(f"{self.name}: its process {self.how}")
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Let a process that is started not import the script that starts it, which would begin all over again there.
+
+    What workers carry out is never of that script.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def how_it_ended(code: int | None) -> str:

@@ -34,7 +34,10 @@ METRICS = "metrics.csv"
 WEIGHTS = "weights.safetensors"
 """File of a finished run's trained φ, by the learner's names."""
 
-CONTENT = (METRICS, "grid.csv", "results.csv", WEIGHTS)
+TABLE = "table.csv"
+"""File of the table of scores that a finished evaluation or comparison shows."""
+
+CONTENT = (METRICS, TABLE, "grid.csv", "results.csv", WEIGHTS)
 """Files of a finished run whose checksums run.json keeps, where they are there."""
 
 RESULTS = 2

@@ -13,7 +13,11 @@ from l2l_cli.results.metrics import Metric, MetricsFile, csv_of
 
 def write_rows(path: Path, rows: Iterable[Metric]) -> None:
     """Write rows as a CSV file, whole or not at all."""
-    content = csv_of(rows).encode()
+    write_sealed(path, csv_of(rows).encode())
+
+
+def write_sealed(path: Path, content: bytes) -> None:
+    """Write the bytes of a file of rows and, beside it, their checksum; whole or not at all."""
     # A checksum without its file says nothing; a file without its checksum is one of an older version.
     atomic_write(_seal(path), checksum(content) + "\n")
     atomic_write(path, content)

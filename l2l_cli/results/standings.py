@@ -23,6 +23,9 @@ STANDS = "it is"
 AHEAD, BEHIND, LEVEL = "ahead", "behind", "level"
 """How a contender stands to another: by an interval or a corrected p-value, and "level" where neither decides."""
 
+BESIDE = {AHEAD: "ahead of", BEHIND: "behind", LEVEL: "level with"}
+"""The same before the name of the other contender."""
+
 TOO_FEW = "too few seeds"
 """Verdict in place of "level" where no p of so many seeds could be small enough."""
 

@@ -201,8 +201,8 @@ class Difference(NamedTuple):
         return self.interval.within(f"+{form}")
 
 
-def difference_of(first: Array, second: Array) -> Difference:
-    """Return mean(first) − mean(second) of two contenders' values, (S, E) each over the same episodes.
+def paired(first: Array, second: Array) -> tuple[Array, Array]:
+    """Return two contenders' values, (S, E) each over the same episodes, as they are set against each other.
 
     One row is set against each of the other's.  Of two that have several seeds each, as many are paired as the smaller
     has: seeds of different recipes have nothing in common, so any pairing will do.
@@ -212,9 +212,17 @@ def difference_of(first: Array, second: Array) -> Difference:
     """
     if first.shape[1:] != second.shape[1:]:
         raise ValueError(f"paired values come in pairs, not {first.shape[1]} and {second.shape[1]}")
-    if min(len(first), len(second)) > 1:
-        both = min(len(first), len(second))
-        first, second = first[:both], second[:both]
+    both = min(len(first), len(second))
+    return (first[:both], second[:both]) if both > 1 else (first, second)
+
+
+def difference_of(first: Array, second: Array) -> Difference:
+    """Return mean(first) − mean(second) of two contenders' values, (S, E) each over the same episodes; see ``paired``.
+
+    Raises:
+        ValueError: The episodes are not the same number.
+    """
+    first, second = paired(first, second)
     with np.errstate(invalid="ignore"):
         gaps = first - second
     return Difference(mean_of(gaps), p_of(gaps), float((first < second).mean()))

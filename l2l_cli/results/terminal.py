@@ -19,8 +19,8 @@ FRAME = 3
 
 def console() -> Console:
     """Return the console for tables: as wide as the terminal, or ``WIDTH`` where there is none."""
-    plain = Console()
-    return plain if plain.is_terminal else Console(width=WIDTH)
+    plain = Console(force_jupyter=False)  # which would show tables past whoever redirects the output
+    return plain if plain.is_terminal else Console(width=WIDTH, force_jupyter=False)
 
 
 class FoldingTable:

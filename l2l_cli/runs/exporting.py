@@ -27,6 +27,7 @@ from l2l_cli.config.compose import settings_of_run
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import L2LError, UsageError
 from l2l_cli.core.nodes import Entries, Node, classes_in
+from l2l_cli.core.reference import GIVEN
 from l2l_cli.results.exported import NOTE, SCHEMA, check_target
 from l2l_cli.results.facts import TRAINED
 from l2l_cli.results.metrics import MetricsFile
@@ -94,7 +95,7 @@ def _card(folder: RunFolder, saved: Settings, task: Task, licence: str | None) -
         "validation": {"loss": facts["best_validation"], "criterion": facts.get("criterion")},
         "untuned": facts.get("beside"),
         "compared": list(_compared(folder)),
-        "trust": sorted({name.split(".")[0] for name in named} - {"l2l_cli", "torch"}),
+        "trust": sorted({name.split(".")[0] for name in named} - {"l2l_cli", "torch", GIVEN}),
         "version": facts.get("versions", {}).get("l2l", __version__),
         "commit": facts.get("commit"),
         "command": facts.get("command"),

@@ -52,7 +52,7 @@ class Reporter:
         self._measured: tuple[float, float] | None = None  # time and steps at the end of the first step
         self._relay = relay
         self._unsaid = done
-        self._console = Console(file=sys.stderr)
+        self._console = Console(file=sys.stderr, force_jupyter=False)
         self._bar: Progress | None = None
         self._task = TaskID(0)
         self._said = time.monotonic()

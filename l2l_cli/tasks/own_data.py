@@ -77,6 +77,18 @@ def read(name: str, found: object, division: Division) -> Divided:
     return _joined(name, parts)
 
 
+def in_memory(name: str, found: object) -> object:
+    """Return data as pairs of tensors, or a mapping of such by phase: what an iterator yields is there but once.
+
+    Raises:
+        UsageError: See ``read``.
+    """
+    found = _called(name, found)
+    if not isinstance(found, Mapping):
+        return _examples(name, found)
+    return {key: _examples(name, _called(name, value)) for key, value in _by_phase(name, found).items()}
+
+
 def _by_phase(name: str, found: Mapping[object, object]) -> dict[str, object]:
     known = [phase.value for phase in Phase]
     given = {str(key): value for key, value in found.items()}

@@ -9,6 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from l2l_cli.config.compose import compose
+from l2l_cli.config.words import contenders_and_overrides
 from l2l_cli.runs.tuning import given, tunable
 from tests.test_commands import only
 
@@ -54,6 +55,15 @@ def test_a_contender_keeps_what_it_is_given_and_is_tuned_otherwise(compares):
     assert {"learner.rule.lr", "learner.rule.beta1"} < {key for trial in tried["B"] for key in trial}
     assert "rule.lr=0.5 as given, best of 3: rule.beta1=" in text
     assert "C" in tried
+
+
+def test_options_of_a_learner_are_those_of_the_one_that_is_named():
+    words = ["torch_optim", "learner.optimizer=torch.optim.AdamW", "task=quadratic"]
+    assert contenders_and_overrides(words, None)[:2] == (["learner=torch_optim", *words[1:]], ["torch_optim"])
+    for others in (["adam"], ["learner=adam"], ["all"]):
+        assert contenders_and_overrides([*words, *others], None)[0] == [
+            word for word in [*words[1:], *others] if "=" in word
+        ]
 
 
 @pytest.mark.parametrize(

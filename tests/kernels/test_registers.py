@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from l2l_cli.kernels.seeds import layers
+from l2l_cli.kernels.simd import compiled
 from l2l_cli.kernels.simd.compiled import announce
 from l2l_cli.kernels.simd.registers import lanes_of, padded, zeros
 
@@ -53,7 +54,7 @@ def test_lanes_fill_a_register():
 
 
 def test_compiling_is_announced_once(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(compiled, "CACHE", tmp_path)
     announce(layers.squash, "logistic")
     assert "compiling the logistic kernel" in capsys.readouterr().err
     (tmp_path / "layers.squash-117.py311.nbi").touch()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 import torch
 
@@ -23,22 +25,33 @@ def gradient_of(name):
     return build({**node, **{key: size for key, size in SIZES.items() if key in node}}, "gradient")
 
 
-def first_training(name):
-    """The training by an estimator of the first learner and optimizer that do not refuse it, and all refusals."""
-    gradient, plan, said = gradient_of(name), MetaPlan(updates=3, validate_every=3, validation_episodes=2), []
+def training_of(name, learner, optimizer):
+    """One learner and optimizer, ready to be trained by an estimator; it may refuse them at its first update."""
+    gradient, plan = gradient_of(name), MetaPlan(updates=3, validate_every=3, validation_episodes=2)
+    kind = OnlineTraining if isinstance(gradient, OnlineRule) else MetaTraining
+    rule = build(node_of("optimizer", optimizer), "optimizer")
+    training = kind(LEARNERS[learner](TASKS["b14"]()), gradient, rule, plan, 0)
+    training.update()
+    return training
+
+
+@cache
+def first_pair(name):
+    """The first learner and optimizer that an estimator does not refuse."""
+    said = []
     for learner in (name for name in LEARNED if name in options("learner")):
         for optimizer in options("optimizer"):
-            kind = OnlineTraining if isinstance(gradient, OnlineRule) else MetaTraining
             try:
-                made = LEARNERS[learner](TASKS["b14"]())
-                rule = build(node_of("optimizer", optimizer), "optimizer")
-                training = kind(made, gradient, rule, plan, 0)
-                training.update()
+                training_of(name, learner, optimizer)
             except (UsageError, ValueError) as error:
                 said.append(f"{learner}, {optimizer}: {error}")
             else:
-                return training
+                return learner, optimizer
     raise AssertionError("\n".join(said))
+
+
+def first_training(name):
+    return training_of(name, *first_pair(name))
 
 
 @pytest.mark.parametrize("name", options("gradient"))

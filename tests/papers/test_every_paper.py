@@ -20,6 +20,9 @@ ARTEFACTS = [(paper, name) for paper, names in papers().items() for name in name
 
 IDS = ["/".join(names) for names in ARTEFACTS]
 
+FIRST = {(paper, names[0]) for paper, names in papers().items()}
+"""An artefact of each paper, which stands for the others in the quick tests."""
+
 
 @pytest.mark.parametrize(("paper", "name"), ARTEFACTS, ids=IDS)
 def test_an_experiment_asks_a_question_and_names_its_source(paper, name):
@@ -30,7 +33,10 @@ def test_an_experiment_asks_a_question_and_names_its_source(paper, name):
     assert listing(paper, name) == (settings.rows, settings.scales, settings.source)  # read without Hydra
 
 
-@pytest.mark.parametrize(("paper", "name"), ARTEFACTS, ids=IDS)
+@pytest.mark.parametrize(
+    ("paper", "name"),
+    [pytest.param(*one, id="/".join(one), marks=() if one in FIRST else pytest.mark.slow) for one in ARTEFACTS],
+)
 def test_a_renamed_row_is_refused_when_the_configuration_is_composed(paper, name, tmp_path):
     composed = experiment(ReproduceRequest(paper, scale="paper"), name)
     needed = [*composed.artefact.refers_to(), *(row for rows in composed.settings.published.values() for row in rows)]

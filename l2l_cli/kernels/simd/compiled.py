@@ -38,20 +38,23 @@ def _cache() -> Path:
         return Path(tempfile.mkdtemp(prefix="l2l-kernels-"))
 
 
-if "NUMBA_CACHE_DIR" not in os.environ:
-    os.environ["NUMBA_CACHE_DIR"] = str(_cache())
-    config.reload_config()  # type: ignore[no-untyped-call]
+CACHE = Path(os.environ.get("NUMBA_CACHE_DIR") or _cache())
+"""Folder of the machine code of our kernels; another program's stays where it has it."""
 
 
 def kernel(function: F) -> F:
     """Compile with the options that all kernels share; inlined, because a call would copy every array's header."""
     compile_it = numba.njit(cache=True, fastmath=_FASTMATH, error_model="numpy", nogil=True, forceinline=True)
-    return cast("F", compile_it(function))
+    before = config.CACHE_DIR  # type: ignore[attr-defined]
+    config.CACHE_DIR = str(CACHE)  # type: ignore[attr-defined]
+    try:
+        return cast("F", compile_it(function))
+    finally:
+        config.CACHE_DIR = before  # type: ignore[attr-defined]
 
 
 @cache
 def announce(function: Callable[..., Any], name: str) -> None:
     """Say so, if a kernel will have to be compiled first; asked once a process, for it looks through a folder."""
-    folder = Path(os.environ["NUMBA_CACHE_DIR"])
-    if not list(folder.rglob(f"*{Path(function.__code__.co_filename).stem}.{function.__name__}-*.nbi")):
+    if not list(CACHE.rglob(f"*{Path(function.__code__.co_filename).stem}.{function.__name__}-*.nbi")):
         print(f"compiling the {name} kernel for this machine, once: about ten seconds", file=sys.stderr)

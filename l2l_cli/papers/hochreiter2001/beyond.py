@@ -21,18 +21,22 @@ from l2l_cli.results.statistics import LEVEL, Interval
 
 @dataclass(frozen=True)
 class Budget(Artefact):
-    """Test MSEt of the quadratics with more cells and more updates of meta-training.
+    """Test MSEt of the quadratics beside the modern recipe's: by larger budgets, and by learners of another kind.
 
     Attributes:
         base: Row of Table 2, whose limit and printed error hold for all rows.
-        larger: Rows with more cells and more updates.
+        larger: Rows that are claimed to err less.
+        title: What the section is called.
+        claim: What is claimed of them.
     """
 
     base: RowName
     larger: list[RowName]
+    title: str = "The quadratics with a larger budget"
+    claim: str = "Ours, more cells and more updates lower the error"
 
     def judge(self, measured: Measured) -> Findings:
-        """Judge and draw all budgets."""
+        """Judge and draw all rows."""
         limit, paper = limit_of(measured, self.base), measured.published[""][self.base]["test_mse"]
         costs = {row: [measured.cost(row, name) for name in ("meta_parameters", "seconds")] for row in measured.run}
         notes = {row: f"{size:,.0f} weights, {time / 60:.1f} minutes a seed" for row, (size, time) in costs.items()}
@@ -41,9 +45,10 @@ class Budget(Artefact):
             for row in measured.rows
         ]
         results = [one.without_verdict("judged in table2") for one in results]
-        claim = lower("Ours, more cells and more updates lower the error", measured, self.larger, [self.base])
-        title = "The quadratics with a larger budget"
-        return Findings(results, [Section(title, tables=[errors_table(measured)], formats=FORMATS, claims=[claim])])
+        claim = lower(self.claim, measured, self.larger, [self.base])
+        return Findings(
+            results, [Section(self.title, tables=[errors_table(measured)], formats=FORMATS, claims=[claim])]
+        )
 
 
 @dataclass(frozen=True)

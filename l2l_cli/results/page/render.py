@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -82,14 +83,18 @@ def anchor(title: str) -> str:
 
 
 def _still(figure: Figure) -> str:
-    """Return a figure as data: its SVG, or the PNG of a figure that has none."""
-    drawn = figure.path.with_suffix(".svg")
+    return as_data(figure.path)
+
+
+def as_data(path: Path) -> str:
+    """Return a figure, PNG, as an address that holds it: its SVG, or the PNG itself where there is none."""
+    drawn = path.with_suffix(".svg")
     if drawn.is_file():
         text = " ".join(read_file(drawn).decode().split())  # an address loses its line ends
         return "data:image/svg+xml," + quote(text, safe=" !$&'()*+,-./:;=?@[]_~")
     import base64
 
-    return "data:image/png;base64," + base64.b64encode(read_file(figure.path)).decode()
+    return "data:image/png;base64," + base64.b64encode(read_file(path)).decode()
 
 
 def _charts(figure: Figure) -> Markup:

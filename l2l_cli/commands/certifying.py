@@ -1,0 +1,173 @@
+"""The certificate of a comparison: what each learned rule is worth beside each tuned rival."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+
+from l2l_cli.config.compose import identity_of_training
+from l2l_cli.config.groups import ANY_CLASS
+from l2l_cli.config.schema import Settings
+from l2l_cli.core.ledger import LEDGER
+from l2l_cli.core.voice import VOICE
+from l2l_cli.evaluation.contest import Standing
+from l2l_cli.results.certificate import MEANING, Certificate, Price, best_rival, judged, marks_of, reached
+from l2l_cli.results.content import Section
+from l2l_cli.results.exported import FinishedRun
+from l2l_cli.results.spread import Array
+from l2l_cli.results.statistics import counted
+from l2l_cli.runs.step_seconds import StepSeconds, step_seconds
+
+SEED = "seed"
+"""End of the keys by which runs of one recipe differ."""
+
+
+class Recipe(NamedTuple):
+    """Runs of one way of meta-training, which differ by their seed alone.
+
+    Attributes:
+        name: Name in sentences and tables.
+        standings: Scores of each run, over the same episodes.
+        seconds: CPU-seconds of one meta-training, the mean over runs; None if they are not known.
+    """
+
+    name: str
+    standings: list[Standing]
+    seconds: float | None
+
+
+class Certified(NamedTuple):
+    """All certificates of a comparison.
+
+    Attributes:
+        all: One for each recipe and rival.
+        main: The recipe with the lowest loss at the end, against the rival with the lowest.
+        measured: How seconds were measured.
+    """
+
+    all: list[Certificate]
+    main: Certificate
+    measured: StepSeconds
+
+    @property
+    def section(self) -> Section:
+        """The section of the page."""
+        marks = pd.DataFrame([row for one in self.all for row in one.rows()])
+        costs = pd.DataFrame([one.cost_row() for one in self.all])
+        meaning = MEANING.format(clock=self.measured.clock, loop=self.measured.loop)
+        question = "Is it worth taking the learned rule home, in place of a tuned optimizer?"
+        return Section("Certificate", [self.main.sentence, meaning], [marks, costs], question=question)
+
+    def say(self) -> None:
+        """Say the main certificate, and tell programs of all."""
+        print(f"certificate: {self.main.sentence}")
+        for one in self.all:
+            VOICE.event("certificate", **one.entries())
+
+
+def certified(finished: Sequence[tuple[FinishedRun, Settings]], standings: Mapping[str, Standing]) -> Certified | None:
+    """Certify finished runs against the rivals of a comparison; None where there is nobody to certify, or no rival.
+
+    Rivals are hand-made learners that evaluate each batch once.  Where a task hides targets, a loss at a mark is that
+    of a few of them, and nothing is certified.
+
+    Args:
+        finished: Finished runs with their settings, in the order of their standings, which come first.
+        standings: Scores by contender.
+    """
+    learned = [*standings.values()][: len(finished)]
+    rivals = {
+        _said(name, one): one
+        for name, one in [*standings.items()][len(finished) :]
+        if one.evaluations == 1.0 and not one.entry.learner.is_limit and one.joined.visible is None
+    }
+    if not finished or not rivals:
+        return None
+    recipes = [*_recipes(finished, learned)]
+    steps = learned[0].entry.problem.steps
+    by_name = {one.name: one.standings[0] for one in recipes} | rivals
+    with LEDGER.of("scoring"):
+        measured = step_seconds({name: one.entry.learner for name, one in by_name.items()}, steps)
+    found = {
+        (recipe.name, name): _certificate(recipe, name, rival, measured)
+        for recipe in recipes
+        for name, rival in rivals.items()
+    }
+    first = min(recipes, key=lambda one: float(_losses(one.standings, steps).mean()))
+    best = best_rival({name: _losses([one], steps) for name, one in rivals.items()})
+    return Certified([*found.values()], found[first.name, best], measured)
+
+
+def _certificate(recipe: Recipe, name: str, rival: Standing, measured: StepSeconds) -> Certificate:
+    steps, tuning = rival.entry.problem.steps, rival.entry.tuning
+    curves = [_curve(recipe.standings), _curve([rival])]
+    level = float(curves[0][-1])
+    price = Price(
+        recipe.seconds,
+        measured.seconds[recipe.name],
+        measured.seconds[name],
+        steps,
+        reached(curves[0], level) or steps,
+        reached(curves[1], level),
+        len(tuning.trials) if tuning else 1,
+    )
+    marks = [judged(_losses(recipe.standings, mark), _losses([rival], mark), mark) for mark in marks_of(steps)]
+    return Certificate(recipe.name, name, marks, price, "CPU-" if measured.is_cpu else "")
+
+
+def _recipes(finished: Sequence[tuple[FinishedRun, Settings]], standings: Sequence[Standing]) -> Iterator[Recipe]:
+    """Yield runs by recipe, in their order."""
+    groups: dict[str, list[int]] = {}
+    for index, (_, saved) in enumerate(finished):
+        groups.setdefault(
+            json.dumps(_without_seeds(identity_of_training(saved)), sort_keys=True, default=str), []
+        ).append(index)
+    names = [str(saved.choices["learner"]) for _, saved in finished]
+    for indices in groups.values():
+        own, first = names[indices[0]], indices[0]
+        alike = sum(names[other[0]] == own for other in groups.values())
+        title = own if alike == 1 else f"{own} {finished[first][0].path.stem.rpartition('-')[2]}"
+        title = title if len(indices) == 1 else f"{title}, {counted(len(indices), 'run')}"
+        seconds = [_seconds(finished[index][0]) for index in indices]
+        known = [one for one in seconds if one is not None]
+        mean = sum(known) / len(known) if len(known) == len(seconds) else None
+        yield Recipe(title, [standings[index] for index in indices], mean)
+
+
+def _without_seeds(node: object) -> object:
+    """Return a configuration without what its seed decides: the seed, and what is named after it."""
+    if isinstance(node, Mapping):
+        return {key: _without_seeds(value) for key, value in node.items() if not str(key).endswith(SEED)}
+    return [*map(_without_seeds, node)] if isinstance(node, list) else node
+
+
+def _seconds(run: FinishedRun) -> float | None:
+    """Return the seconds of a meta-training: CPU-seconds with those that were reused, or on a GPU those on the wall."""
+    facts = run.facts()
+    if not str(facts.get("device", "cpu")).startswith("cpu"):
+        return facts.get("seconds")
+    spent = [*facts.get("cpu_seconds", {}).values(), *facts.get("reused_cpu_seconds", {}).values()]
+    return float(sum(spent)) if spent else None
+
+
+def _losses(standings: Sequence[Standing], steps: int) -> Array:
+    """Return the losses of runs at a step, infinite where they are not finite, (S, E)."""
+    rows = torch.stack([one.joined.losses[steps - 1].double().cpu() for one in standings]).numpy()
+    return np.where(np.isfinite(rows), rows, np.inf)
+
+
+def _curve(standings: Sequence[Standing]) -> Array:
+    """Return the mean loss of runs at each step, (T,)."""
+    curve: Array = torch.stack([one.joined.losses.double().cpu().mean(1) for one in standings]).mean(0).numpy()
+    return curve
+
+
+def _said(name: str, standing: Standing) -> str:
+    """Return what a rival is called: a class of torch.optim by its own name."""
+    learner = standing.entry.identity.get("learner", {})
+    return str(learner["optimizer"]).rpartition(".")[2] if name == ANY_CLASS else name

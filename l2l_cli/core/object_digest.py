@@ -1,0 +1,135 @@
+"""What a function, a class or a value of the user's is, as a few digits: two that do the same have the same.
+
+Names say nothing about what is defined in a notebook or at a prompt, so its code is read: the byte code of functions
+with their defaults and what they refer to, the members of classes.  What is installed is told by its name.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import pickle
+import sys
+import types
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+
+from l2l_cli.core.places import is_library
+
+LENGTH = 8
+"""Number of digits."""
+
+IGNORED = ("__module__", "__dict__", "__weakref__", "__doc__", "__firstlineno__", "__static_attributes__")
+"""Members of a class that say nothing of what it does."""
+
+
+def digest_of(found: object) -> str:
+    """Return hex digits that name an object by what it does.
+
+    An object that can be neither read nor pickled has digits of its own each time, so that nothing is taken for it.
+    """
+    parts = "\0".join(_parts(found, set()))
+    return hashlib.blake2b(parts.encode(errors="surrogateescape"), digest_size=LENGTH // 2).hexdigest()
+
+
+def _parts(found: object, seen: set[int]) -> Iterator[str]:
+    """Yield texts that describe an object and what it refers to, each object once."""
+    if found is None or isinstance(found, bool | int | float | complex | str | bytes):
+        yield repr(found)
+        return
+    if id(found) in seen:
+        yield "again"
+        return
+    seen.add(id(found))
+    match found:
+        case types.FunctionType():
+            yield from _function(found, seen)
+        case type():
+            yield from _class(found, seen)
+        case types.ModuleType():
+            yield found.__name__
+        case set() | frozenset():
+            yield from sorted(map(repr, found))
+        case _ if (held := _held(found)) is not None:
+            yield type(found).__name__
+            for item in held:
+                yield from _parts(item, seen)
+        case _:
+            yield from _thing(found, seen)
+
+
+def _held(found: object) -> Sequence[object] | None:
+    """Return what an object holds and nothing more; None if it is more than that."""
+    match found:
+        case list() | tuple():
+            return found
+        case Mapping():
+            return [part for item in found.items() for part in item]
+        case functools.partial():
+            return [found.func, found.args, found.keywords]
+        case types.MethodType():
+            return [found.__func__, found.__self__]
+        case staticmethod() | classmethod():
+            return [found.__func__]
+        case property():
+            return [found.fget, found.fset]
+    return None
+
+
+def _function(found: types.FunctionType, seen: set[int]) -> Iterator[str]:
+    yield found.__qualname__
+    if is_library(found.__code__.co_filename):
+        yield found.__module__
+        return
+    cells = [cell.cell_contents for cell in found.__closure__ or () if cell != types.CellType()]
+    yield from _parts((found.__defaults__, found.__kwdefaults__, cells), seen)
+    names = dict.fromkeys(name for code in _codes(found.__code__) for name in code.co_names)
+    for code in _codes(found.__code__):
+        yield code.co_code.hex()
+        yield repr([value for value in code.co_consts if not isinstance(value, types.CodeType)])
+        yield repr(code.co_names)
+    yield from _parts([found.__globals__[name] for name in names if name in found.__globals__], seen)
+
+
+def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    """Yield a function's code and that of the functions within it."""
+    yield code
+    for value in code.co_consts:
+        if isinstance(value, types.CodeType):
+            yield from _codes(value)
+
+
+def _class(found: type, seen: set[int]) -> Iterator[str]:
+    yield found.__qualname__
+    if _is_installed(found):
+        yield found.__module__
+        return
+    yield from _parts(found.__bases__, seen)
+    for name, value in vars(found).items():
+        if name not in IGNORED:
+            yield name
+            yield from _parts(value, seen)
+
+
+def _thing(found: object, seen: set[int]) -> Iterator[str]:
+    """Describe an object of any class by its class and its state."""
+    yield from _parts(type(found), seen)
+    try:
+        yield hashlib.blake2b(pickle.dumps(found), digest_size=8).hexdigest()
+    except Exception:  # an object of the user's may raise anything when it is pickled
+        yield from _parts(vars(found), seen) if hasattr(found, "__dict__") else (uuid.uuid4().hex,)
+
+
+def _is_installed(found: type) -> bool:
+    """Say whether a class is part of Python or of what is installed, so that its name says what it does."""
+    module = sys.modules.get(found.__module__)
+    if module is None or found.__module__ == "__main__":
+        return False
+    file = getattr(module, "__file__", None)
+    if file is None:  # what is executed without a module of its own calls itself a builtin, too
+        return vars(module).get(found.__name__, found) is found and not found.__flags__ & _OF_PYTHON_CODE
+    return is_library(file)
+
+
+_OF_PYTHON_CODE = 1 << 9
+"""Flag of a class that a class statement has made."""

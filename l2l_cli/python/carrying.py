@@ -1,0 +1,102 @@
+"""A command on words, as the command line composes, checks and carries it out, within a program of the user's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from l2l_cli.commands.checks import check, on_the_task_of_runs
+from l2l_cli.commands.doing import row_of_command
+from l2l_cli.commands.known import key_of
+from l2l_cli.config.compose import compose
+from l2l_cli.config.own_task import opened
+from l2l_cli.core.errors import UsageError
+from l2l_cli.core.nodes import Entries, Node
+from l2l_cli.core.reference import giving
+from l2l_cli.parallel.launched import launched
+from l2l_cli.python.apart import apart
+from l2l_cli.python.given import Given
+
+
+class Manner(NamedTuple):
+    """How a command is carried out.
+
+    Attributes:
+        config_dir: Folder with further configuration and Python modules, as ``--config-dir``.
+        force: Whether it runs again although it is done.
+        quiet: Whether nothing is printed.
+    """
+
+    config_dir: str | None
+    force: bool
+    quiet: bool
+
+    @classmethod
+    def of(cls, config_dir: str | Path | None, force: bool, quiet: bool) -> Manner:
+        """Return it, from what a program says."""
+        return cls(None if config_dir is None else str(config_dir), force, quiet)
+
+
+def carried_out(
+    command: str, words: Sequence[str], overrides: Sequence[str], flags: Node, manner: Manner, given: Given
+) -> Entries:
+    """Carry out a command and return its row in a sweep's summary.
+
+    Args:
+        command: Name of the command.
+        words: Words of its command line, for records.
+        overrides: Overrides among them.
+        flags: Its flags.
+        manner: How it is carried out.
+        given: Objects that its configuration names.
+
+    Raises:
+        L2LError: As on the command line, in the same words.
+    """
+    asked = [*words, *(["--config-dir", manner.config_dir] if manner.config_dir else [])]
+    with apart([command, *asked], manner.quiet), giving(given.objects):
+        see_that_they_are_words(words)
+        see_that_it_is_alone(command)
+        settings = compose(command, opened(on_the_task_of_runs(flags, overrides)), manner.config_dir)
+        check(command, settings, flags, alone=True)
+        if settings.hardware.cluster:
+            raise on_a_cluster(command)
+        if given.objects and max(settings.hardware.world, settings.hardware.replicas) > 1:
+            raise UsageError(
+                "hardware.world and hardware.replicas divide work over processes, which do not have what is given here;"
+                " write it in a module of its own, and import it from there"
+            )
+        return row_of_command(command, settings, flags, key_of(command, settings, flags) if manner.force else None)
+
+
+def on_a_cluster(command: str) -> UsageError:
+    """Return the error of a command that would leave its work to a cluster."""
+    return UsageError(
+        "hardware.cluster leaves the work to jobs and returns, so a program has nothing to go on with; use "
+        f"`l2l {command}`"
+    )
+
+
+def see_that_it_is_alone(command: str) -> None:
+    """See that no launcher has started the program several times.
+
+    Raises:
+        UsageError: One has.
+    """
+    if place := launched():
+        raise UsageError(
+            f"a launcher has started this program {place.size} times, and a call is the work of one process; use `l2l "
+            f"{command}`, or leave RANK and WORLD_SIZE out of its environment"
+        )
+
+
+def see_that_they_are_words(words: Sequence[object]) -> None:
+    """See that all words are text.
+
+    Raises:
+        UsageError: One is something else.
+    """
+    for word in words:
+        if not isinstance(word, str):
+            raise UsageError(f'{word!r} is a {type(word).__name__}; overrides are text, as in "meta.updates=100"')

@@ -1,0 +1,104 @@
+"""What a Python program is given of a report: its table, its figures and its headline, read from its folder."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from l2l_cli.core.errors import UsageError
+from l2l_cli.core.nodes import Entries
+from l2l_cli.papers.origin import CLAIM, RESULTS_FILE
+from l2l_cli.python.html import page
+from l2l_cli.results.index import REPORT
+from l2l_cli.results.metrics import MetricsFile
+from l2l_cli.results.run import METRICS, TABLE, RunFolder
+from l2l_cli.results.verdicts import COLUMNS
+
+GRID = "grid.csv"
+"""File of all cells of an evaluation on a grid."""
+
+
+class Reported(ABC):
+    """The results of a command that writes a report, read from its folder."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).resolve()
+        self._folder = RunFolder.load(self.path)
+
+    @property
+    @abstractmethod
+    def table(self) -> pd.DataFrame:
+        """The table that the command shows, with its numbers unrounded."""
+
+    @property
+    def facts(self) -> Entries:
+        """What run.json says of it: versions, commit, seconds, seeds."""
+        return self._folder.facts()
+
+    @property
+    def headline(self) -> str:
+        """What came of it, in one line."""
+        return str(self.facts.get("headline", ""))
+
+    @property
+    def report(self) -> Path:
+        """The page with all of it, for a browser."""
+        return self.path / REPORT
+
+    @property
+    def figures(self) -> list[Path]:
+        """The report's figures, as PNG; PDF and SVG lie beside them."""
+        return sorted((self.path / "figures").glob("*.png"))
+
+    def __repr__(self) -> str:
+        """Return the headline, and where the rest is."""
+        return f"{type(self).__name__}: {self.headline} ({self.report})"
+
+    def _repr_html_(self) -> str:
+        return page(self.path.name, [self.headline, f"report: {self.report}"], self.table, self.figures)
+
+
+class Scored(Reported):
+    """What an evaluation or a comparison came to."""
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One row a horizon or a contender; of an evaluation on a grid one for each cell.
+
+        Raises:
+            UsageError: The command was not finished, or an earlier version wrote the folder.
+        """
+        for name in (TABLE, GRID):
+            if (self.path / name).is_file():
+                return pd.read_csv(self.path / name)
+        raise UsageError(
+            f"{self.path} has no {TABLE}: it is {self._folder.status}, or of an earlier version; run it again"
+        )
+
+    @cached_property
+    def metrics(self) -> pd.DataFrame:
+        """All that was measured, one row each: metrics.csv."""
+        return MetricsFile(self.path / METRICS).read()
+
+
+class Reproduction(Reported):
+    """A paper's tables and figures beside the published numbers."""
+
+    @cached_property
+    def _lines(self) -> pd.DataFrame:
+        return pd.read_csv(self.path / RESULTS_FILE)
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One row for each published number: the number, ours with its interval, the limit, the verdict."""
+        lines = self._lines
+        return lines.loc[lines.metric != CLAIM, list(COLUMNS)].reset_index(drop=True)
+
+    @cached_property
+    def claims(self) -> pd.DataFrame:
+        """One row for each claim that was judged: the sentence, the verdict, and what decided it."""
+        lines = self._lines.loc[self._lines.metric == CLAIM, ["artefact", "row", "verdict", "note"]]
+        return lines.rename(columns={"row": "claim"}).reset_index(drop=True)

@@ -1,0 +1,219 @@
+"""A finished run in a Python program, and its scores on fresh episodes, alone and beside others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from l2l_cli.config.build import Builder
+from l2l_cli.config.schema import Settings
+from l2l_cli.config.words import contenders_and_overrides, run_and_overrides
+from l2l_cli.core.errors import UsageError
+from l2l_cli.core.nodes import Entries
+from l2l_cli.core.reference import giving
+from l2l_cli.core.suffixes import is_exported
+from l2l_cli.learners.base import Learner
+from l2l_cli.python.apart import apart, warn
+from l2l_cli.python.carrying import Manner, carried_out
+from l2l_cli.python.given import Given
+from l2l_cli.python.html import page
+from l2l_cli.python.results import Scored
+from l2l_cli.results.facts import TRAINED
+from l2l_cli.results.metrics import MetricsFile
+from l2l_cli.results.run import METRICS
+from l2l_cli.runs.building import build_task
+from l2l_cli.runs.exporting import export
+from l2l_cli.runs.folders import load_run
+from l2l_cli.runs.loading import load_learner
+
+
+class Run:
+    """A finished meta-training, opened by its folder or by the file that it was exported to.
+
+    Args:
+        path: Folder or file.
+        trust: Packages beside l2l_cli whose classes the run may name.
+        config_dir: Folder with the modules of these classes.
+        model: Network that the run was trained on, if a Python program gave it; likewise data and loss.
+        data: Data.
+        loss: Loss.
+
+    Raises:
+        UsageError: It is no finished run, or damaged.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        trust: Sequence[str] = (),
+        config_dir: str | Path | None = None,
+        model: object = None,
+        data: object = None,
+        loss: object = None,
+    ) -> None:
+        self.path = Path(path).resolve()
+        self._config_dir = config_dir
+        given = Given.of(model, data, loss)
+        self.trust = [*trust, *given.packages]
+        self._run, self._saved = load_run(str(self.path), Settings())
+        self.given, others = given.for_run(self._saved.task)
+        for key in others:
+            warn(
+                f"{key} is not what {self.path} was trained on, or was compiled by another version of Python; it is "
+                "scored by the present one"
+            )
+
+    @property
+    def facts(self) -> Entries:
+        """What run.json says of it: updates, validation loss, seconds, versions, commit."""
+        return self._run.facts(TRAINED)
+
+    @property
+    def config(self) -> Entries:
+        """The configuration that decided the training."""
+        return self._run.config()
+
+    @cached_property
+    def metrics(self) -> pd.DataFrame:
+        """All that was measured while it was trained, one row each: metrics.csv.
+
+        Raises:
+            UsageError: The run is an exported file, which leaves that out.
+        """
+        if is_exported(self.path):
+            raise UsageError(f"{self.path} is a file that a run was exported to; its folder has the metrics")
+        return MetricsFile(self.path / METRICS).read()
+
+    @cached_property
+    def learner(self) -> Learner[Any]:
+        """The meta-trained learner, for the task that it was trained on.
+
+        Raises:
+            UsageError: A class of it is to be trusted first, or an object to be given again; or it is damaged.
+        """
+        builder = Builder(self.trust)
+        with apart(["evaluate", str(self.path)], quiet=True), giving(self.given.objects):
+            return load_learner(self._run, self._saved, build_task(self._saved, builder), builder)
+
+    def evaluate(self, *overrides: str, force: bool = False, quiet: bool = True) -> Scored:
+        """Score it on fresh episodes; see ``evaluate``."""
+        return evaluate(self, *overrides, config_dir=self._config_dir, force=force, quiet=quiet)
+
+    def compare(self, *others: str | Path | Run | type, force: bool = False, quiet: bool = True) -> Scored:
+        """Set it beside others; see ``compare``."""
+        return compare(self, *others, config_dir=self._config_dir, force=force, quiet=quiet)
+
+    def export(self, file: str | Path, licence: str | None = None) -> Path:
+        """Write it to one file that later versions read, with a card; see ``l2l_cli.export``."""
+        with apart(["meta-train", "--export", str(file)], quiet=True), giving(self.given.objects):
+            return export(self.path, file, licence, self.trust)
+
+    def __repr__(self) -> str:
+        """Return what was trained, and how well."""
+        return f"Run: {self._title}, {self._validation} ({self.path})"
+
+    def _repr_html_(self) -> str:
+        facts = self.facts
+        rows = {
+            "updates": facts["updates"],
+            "skipped": facts["skipped"],
+            "meta-parameters": facts["meta_parameters"],
+            f"best validation loss ({facts.get('criterion', self._saved.meta.criterion)})": facts["best_validation"],
+            "seconds": facts["seconds"],
+        }
+        return page(self._title, [*map(str, facts.get("closing", [])), f"run: {self.path}"], pd.DataFrame([rows]))
+
+    @property
+    def _title(self) -> str:
+        return f"{self._saved.choices['learner']} on {self._saved.choices['task']}"
+
+    @property
+    def _validation(self) -> str:
+        facts = self.facts
+        return f"best validation loss {facts['best_validation']:.4g} after {facts['updates']} updates"
+
+
+def evaluate(
+    run: Run | str | Path,
+    *overrides: str,
+    trust: Sequence[str] = (),
+    config_dir: str | Path | None = None,
+    force: bool = False,
+    quiet: bool = True,
+) -> Scored:
+    """Score a run on fresh episodes, longer horizons, another task or a grid of them, as ``l2l evaluate`` does.
+
+    Args:
+        run: Run, its folder, or the file that it was exported to.
+        overrides: Overrides as on the command line, as "evaluation.episodes=64".
+        trust: Packages beside l2l_cli whose classes the run may name, beside those that are the run's own.
+        config_dir: Folder with further configuration and Python modules.
+        force: Whether it runs again although it is done.
+        quiet: Whether nothing is printed.
+
+    Raises:
+        L2LError: As on the command line, in the same words.
+    """
+    opened = run if isinstance(run, Run) else Run(run, trust=trust, config_dir=config_dir)
+    words, _ = run_and_overrides(overrides, str(opened.path))
+    flags = {"run_folder": str(opened.path), "trust": [*trust, *opened.trust]}
+    manner = Manner.of(config_dir, force, quiet)
+    row = carried_out("evaluate", [str(opened.path), *words], words, flags, manner, opened.given)
+    return Scored(row["run"])
+
+
+def compare(
+    *contenders: str | Path | Run | type,
+    trust: Sequence[str] = (),
+    config_dir: str | Path | None = None,
+    force: bool = False,
+    quiet: bool = True,
+) -> Scored:
+    """Set runs and tuned hand-made learners side by side on the same episodes, as ``l2l compare`` does.
+
+    Args:
+        contenders: Runs, or their folders or files; names of learners; classes of torch.optim.Optimizer; and overrides
+            as on the command line, as "task=quadratic".
+        trust: Packages beside l2l_cli whose classes runs may name, beside those that are their own.
+        config_dir: Folder with further configuration and Python modules.
+        force: Whether it runs again although it is done.
+        quiet: Whether nothing is printed.
+
+    Raises:
+        L2LError: As on the command line, in the same words.
+    """
+    own = [one for one in contenders if isinstance(one, Run)]
+    manner = Manner.of(config_dir, force, quiet)
+    words = [_word_of(one) for one in contenders]
+    overrides, learners, runs = contenders_and_overrides(words, manner.config_dir)
+    flags = {"learners": learners, "runs": runs, "trust": [*trust, *(name for one in own for name in one.trust)]}
+    given = Given(objects={name: found for one in own for name, found in one.given.objects.items()})
+    return Scored(carried_out("compare", words, overrides, flags, manner, given)["run"])
+
+
+def _word_of(contender: str | Path | Run | type) -> str:
+    """Return a contender as the command line names it.
+
+    Raises:
+        UsageError: It is nothing that can be compared.
+    """
+    match contender:
+        case str():
+            return contender
+        case Path():
+            return str(contender)
+        case Run():
+            return str(contender.path)
+        case type() if issubclass(contender, torch.optim.Optimizer):
+            known = vars(torch.optim).get(contender.__name__) is contender
+            return f"{'torch.optim' if known else contender.__module__}.{contender.__qualname__}"
+    raise UsageError(
+        f"{contender!r} is a {type(contender).__name__}; contenders are runs, names of learners and classes of "
+        "torch.optim.Optimizer"
+    )

@@ -1,0 +1,317 @@
+"""What a learned rule is worth beside a tuned rival: by how much it is ahead, what a step costs, when it has paid.
+
+Everything here is a pure function of what was measured: losses of both on the same episodes, and seconds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from l2l_cli.core.nodes import Entries
+from l2l_cli.results.spread import Array
+from l2l_cli.results.standings import BEHIND, BESIDE, JUDGED, LEVEL, stands
+from l2l_cli.results.statistics import Interval, difference_of, mean_of, paired
+
+UNJUDGED = "not judged"
+"""Verdict in place of "level" where there is no interval."""
+
+HALVINGS = 30
+"""Steps of a bisection for one end of an interval."""
+
+MEANING = (
+    "The marks are a tenth, half and the whole of the run, declared in advance; each interval is one of 95 %, of one "
+    "minus the ratio of the mean losses on the same episodes.  Where the interval holds 0 %, neither is ahead.  Seconds"
+    " a step are {clock}, of {loop}: forward, backward and the optimizer's own work.  *One use* is one training of the "
+    "network.  It *saves* the time that the tuned rival needs to come to the loss that the learned rule has at its "
+    "end, less the time that the learned rule needs for it; where the rival does not come there within the steps that "
+    "were scored, it saves at least what is said.  Meta-training is *paid back* after as many uses as its time is of "
+    "what one saves, and earlier where each use would tune the rival anew, one run for each setting that was tried."
+)
+"""What the numbers mean, for the page; ``clock`` and ``loop`` say how seconds were measured."""
+
+
+class Mark(NamedTuple):
+    """How the rule stands after some steps.
+
+    Attributes:
+        steps: Number of steps.
+        gain: Share of the rival's mean loss by which the rule's lies below it, negative where it lies above.
+        stands: ``AHEAD``, ``BEHIND`` or ``LEVEL``, by the interval of the difference.
+    """
+
+    steps: int
+    gain: Interval
+    stands: str
+
+    def __str__(self) -> str:
+        """Return it as a part of a sentence, as in "ahead by 12 % [8, 16] after 2000 steps"."""
+        return self.said()
+
+    def said(self, rival: str = "") -> str:
+        """Return it as a part of a sentence, in which the rival is named if it is given."""
+        joined = {**BESIDE, UNJUDGED: f"{UNJUDGED} beside"}[self.verdict]
+        how = f"{joined} {rival}" if rival else self.verdict
+        after = f"after {self.steps} steps"
+        if not self.gain.is_known:
+            return f"{how} {after} ({self.gain.why_none})"
+        return f"{how} {after}" if self.verdict == LEVEL else f"{how} by {self.percent} {after}"
+
+    @property
+    def verdict(self) -> str:
+        """How the rule stands, or that there is no interval to say so."""
+        return UNJUDGED if self.stands == LEVEL and not self.gain.is_known else self.stands
+
+    @property
+    def percent(self) -> str:
+        """By how much the rule is ahead, or where it is behind by how much it is that, with its interval."""
+        sign = -1.0 if self.stands == BEHIND else 1.0
+        if not self.gain.is_known:
+            return self.gain.why_none
+        ends = sorted(sign * end for end in (self.gain.low, self.gain.high))
+        return f"{_percent(sign * self.gain.value)} % [{', '.join(map(_percent, ends))}]"
+
+
+class Price(NamedTuple):
+    """What the rule and its rival cost, in seconds of one clock.
+
+    Attributes:
+        training: Seconds of one meta-training; None if they are not known.
+        step: Seconds of a step of the learned rule.
+        rival_step: Seconds of a step of the rival.
+        steps: Steps of one use.
+        reached: Steps after which the rule's mean loss first is as low as at its end.
+        rival_reached: Steps after which the rival's is; None if that is not within ``steps``.
+        trials: Settings that the rival was tuned with.
+    """
+
+    training: float | None
+    step: float
+    rival_step: float
+    steps: int
+    reached: int
+    rival_reached: int | None
+    trials: int
+
+    @property
+    def ratio(self) -> float:
+        """Seconds of a step of the rule as a multiple of the rival's."""
+        return self.step / self.rival_step
+
+    @property
+    def saved(self) -> float:
+        """Seconds that one use saves, the tuning left out; a lower bound where the rival does not come there."""
+        return (self.rival_reached or self.steps) * self.rival_step - self.reached * self.step
+
+    @property
+    def tuning(self) -> float:
+        """Seconds that tuning the rival takes: one run for each setting."""
+        return self.trials * self.steps * self.rival_step
+
+    def uses(self, tuned: bool = False) -> int | None:
+        """Return after how many uses meta-training has paid; None if never, or if its seconds are not known.
+
+        Args:
+            tuned: Whether each use would tune the rival anew.
+        """
+        saved = self.saved + (self.tuning if tuned else 0.0)
+        return None if self.training is None or saved <= 0.0 else max(1, math.ceil(self.training / saved))
+
+    def sentence(self, rival: str, unit: str = "CPU-") -> str:
+        """Return what a step costs and when meta-training has paid, as parts of a sentence."""
+        step = f"a step costs {self.ratio:.2g} ×"
+        if self.training is None:
+            return f"{step}; what meta-training took is not known"
+        training, bound = f"meta-training ({time_text(self.training, unit)})", "" if self.rival_reached else "at most "
+        alone, tuned = self.uses(), self.uses(tuned=True)
+        if alone is not None:
+            paid = f"{training} pays back after {bound}{_uses(alone)}"
+        elif self.rival_reached is None:
+            paid = f"whether {training} pays back is open, as {rival} does not come as low in {self.steps} steps"
+        else:
+            paid = f"{training} never pays back, as a use saves no time"
+        if tuned is None or tuned == alone:
+            return f"{step}; {paid}"
+        also = ", or" if alone is not None else "; it does"
+        return f"{step}; {paid}{also} after {_uses(tuned)} where {rival} would be tuned for each"
+
+
+class Certificate(NamedTuple):
+    """A learned rule beside one tuned rival.
+
+    Attributes:
+        rule: Name of the rule.
+        rival: Name of the rival.
+        marks: How the rule stands at each mark.
+        price: What both cost.
+        unit: Beginning of units of time: "CPU-", or nothing for those of a clock on the wall.
+    """
+
+    rule: str
+    rival: str
+    marks: list[Mark]
+    price: Price
+    unit: str = "CPU-"
+
+    @property
+    def about(self) -> str:
+        """What the intervals are about: one rule, or a recipe; empty if there are none."""
+        return next((mark.gain.about for mark in self.marks if mark.gain.is_known), "")
+
+    @property
+    def sentence(self) -> str:
+        """All of it in one sentence."""
+        first, *others = self.marks
+        stands_so = "; ".join([first.said(f"your tuned {self.rival}"), *map(str, others)])
+        about = f" (about {self.about})" if self.about else ""
+        return f"{self.rule} is {stands_so}{about}; {self.price.sentence(self.rival, self.unit)}."
+
+    def rows(self) -> list[Entries]:
+        """Return a row of a table for each mark."""
+        return [
+            {
+                "rule": self.rule,
+                "rival": self.rival,
+                "after": f"{mark.steps} steps",
+                "it is": mark.verdict,
+                "by [95 %]": mark.percent,
+                "about": self.about,
+            }
+            for mark in self.marks
+        ]
+
+    def cost_row(self) -> Entries:
+        """Return the row of a table of what both cost."""
+        price, saved = self.price, time_text(abs(self.price.saved), self.unit)
+        paid = [price.uses(), price.uses(tuned=True)]
+        never = "not known" if price.training is None else "never" if price.rival_reached else "open"
+        return {
+            "rule": self.rule,
+            "rival": self.rival,
+            "ms a step": price.step * 1e3,
+            "the rival's": price.rival_step * 1e3,
+            "×": price.ratio,
+            "steps to the rule's loss": f"{price.reached}, rival {price.rival_reached or f'more than {price.steps}'}",
+            "one use saves": f"{'' if price.rival_reached else 'at least '}{'−' * (price.saved < 0)}{saved}",
+            "tuning it takes": f"{price.trials} runs, {time_text(price.tuning, self.unit)}",
+            "meta-training": "not known" if price.training is None else time_text(price.training, self.unit),
+            "paid after": never if paid[0] is None else _uses(paid[0]),
+            "tuning counted": never if paid[1] is None else _uses(paid[1]),
+        }
+
+    def entries(self) -> Entries:
+        """Return all of it as plain numbers and words, for run.json and for programs."""
+        price = self.price
+        return {
+            "rule": self.rule,
+            "rival": self.rival,
+            "sentence": self.sentence,
+            "about": self.about,
+            "marks": [
+                {"steps": one.steps, "stands": one.stands, "gain": _finite(one.gain.value)}
+                | {"low": _finite(one.gain.low), "high": _finite(one.gain.high)}
+                for one in self.marks
+            ],
+            **price._asdict(),
+            "ratio": price.ratio,
+            "saved": price.saved,
+            "tuning": price.tuning,
+            "pays_after": price.uses(),
+            "pays_after_with_tuning": price.uses(tuned=True),
+        }
+
+
+def marks_of(steps: int) -> list[int]:
+    """Return the steps at which a run is judged, by the shares that are declared in advance."""
+    return sorted({max(1, round(share * steps)) for share in JUDGED})
+
+
+def judged(ours: Array, theirs: Array, steps: int) -> Mark:
+    """Judge the losses of a rule and of a rival after some steps, (S, E) each over the same episodes."""
+    return Mark(steps, gain_of(ours, theirs), stands(difference_of(ours, theirs).interval))
+
+
+def gain_of(ours: Array, theirs: Array) -> Interval:
+    """Return 1 − mean(ours) / mean(theirs) with its 95 % interval, about what ``mean_of`` says.
+
+    A ratio r is in the interval if the mean of ours − r·theirs may be 0 by the interval of ``mean_of``.  So the
+    interval of the gain excludes 0 exactly where that of the difference of the means does, with crossed samples, too.
+
+    Source: Fieller 1954.
+
+    Args:
+        ours: Losses, (S, E) over the same episodes as theirs.
+        theirs: Losses, (S, E).
+    """
+    first, second = paired(ours, theirs)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = float(first.mean() / second.mean())
+    if not (np.isfinite(first).all() and np.isfinite(second).all()):
+        return Interval(1.0 - ratio, math.nan, math.nan, why_none="a loss is not finite")
+    if not second.mean() > 0.0:
+        return Interval(math.nan, math.nan, math.nan, why_none="losses that are not above 0 have no shares")
+    whole = mean_of(first - second)
+    if not whole.is_known:
+        return Interval(1.0 - ratio, math.nan, math.nan, why_none=whole.why_none)
+    return Interval(1.0 - ratio, 1.0 - _end(first, second, ratio, 1), 1.0 - _end(first, second, ratio, -1), whole.about)
+
+
+def _end(first: Array, second: Array, ratio: float, side: int) -> float:
+    """Return how far from ``ratio``, on one side, the mean of first − r·second may be 0; infinite if without end."""
+
+    def may_be(r: float) -> bool:
+        return mean_of(first - r * second).side == 0
+
+    inner, width = ratio, max(abs(ratio), 1e-6) / 16
+    for _ in range(64):
+        if not may_be(ratio + side * width):
+            break
+        inner, width = ratio + side * width, 2.0 * width
+    else:
+        return side * math.inf
+    outer = ratio + side * width
+    for _ in range(HALVINGS):
+        middle = (inner + outer) / 2.0
+        inner, outer = (middle, outer) if may_be(middle) else (inner, middle)
+    return (inner + outer) / 2.0
+
+
+def reached(curve: Array, level: float) -> int | None:
+    """Return after how many steps a mean loss, (T,), first is as low as a level; None if it never is."""
+    below = np.flatnonzero(curve <= level)
+    return int(below[0]) + 1 if len(below) else None
+
+
+def time_text(seconds: float, unit: str = "CPU-") -> str:
+    """Return a time with two digits, as "20 CPU-s", "12 CPU-min" and "2.1 CPU-h"."""
+    for length, name in ((3600.0, "h"), (60.0, "min")):
+        if seconds >= 1.5 * length:
+            return f"{_two(seconds / length)} {unit}{name}"
+    return f"{_two(seconds)} {unit}s" if seconds >= 0.1 or not seconds else f"{_two(seconds * 1e3)} {unit}ms"
+
+
+def best_rival(ends: Mapping[str, Array]) -> str:
+    """Return the rival with the lowest mean loss at the end: the one that a rule is certified against."""
+    return min(ends, key=lambda name: float(ends[name].mean()))
+
+
+def _two(value: float) -> str:
+    return f"{value:.0f}" if value >= 99.5 else f"{value:.2g}"
+
+
+def _percent(share: float) -> str:
+    value = 100.0 * share
+    return (
+        f"{value:.0f}" if 1.0 <= abs(value) < 98.5 or not math.isfinite(value) or abs(value) >= 1e3 else f"{value:.3g}"
+    )
+
+
+def _uses(count: int) -> str:
+    return f"{count} use{'s' if count != 1 else ''}"
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
