@@ -37,6 +37,9 @@ CONTENTS = (
 SOURCES = "sources.md"
 """Page beside the report that says where each part of the paper is in the code."""
 
+NAMED = 12
+"""Rows that were not run of which the report gives the names."""
+
 FREE = ("hardware", "data", "store")
 """Keys that change where and how fast, never what: they do not mark a report as changed."""
 
@@ -201,7 +204,8 @@ def _provenance(asked: Sequence[Experiment], costs: pd.DataFrame, folder: RunFol
 
 
 def run_and_left_out(results: Sequence[Result]) -> tuple[list[Result], str]:
-    """Return the results that were measured, and a sentence that names the other rows."""
-    rows = dict.fromkeys(item.row for item in results if item.verdict == NOT_RUN)
+    """Return the results that were measured, and a sentence that names some of the other rows and counts the rest."""
+    rows = list(dict.fromkeys(item.row for item in results if item.verdict == NOT_RUN))
     shown = [item for item in results if item.verdict != NOT_RUN]
-    return shown, f"Not run at this scale: {'; '.join(rows)}." if rows else ""
+    more = f"; and {len(rows) - NAMED} more" if len(rows) > NAMED else ""
+    return shown, f"Not run at this scale: {'; '.join(rows[:NAMED])}{more}." if rows else ""

@@ -78,7 +78,7 @@ def test_who_leads_is_said_by_the_interval_and_solvers_do_not_compete():
     assert (best, "a has the lowest loss, ahead of b: difference -0.5" in text) == ("a", True)
     best, text = who_leads(standings)
     assert best in ("a, level with c", "c, level with a")
-    assert "about these rules" in text
+    assert "between these two on the same episodes" in text
     assert who_leads({"a": standings["a"]})[0] == "a"
     twice = [one._replace(extra_evaluations=torch.full((8,), 10.0)) for one in standings["a"].scores]
     best, text = who_leads({**standings, "a": standings["a"]._replace(scores=twice)})

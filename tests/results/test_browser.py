@@ -103,6 +103,19 @@ def test_the_first_screen_has_question_answer_table_and_figure(browser, folder, 
 
 
 @views
+def test_every_column_of_the_first_table_and_the_name_of_each_axis_are_in_sight(browser, folder, size, theme):
+    with Opened(browser, folder / "report.html", size, theme) as opened:
+        opened.page.wait_for_selector(".lead .live canvas")
+        hidden = """Array.from(document.querySelectorAll('.lead th, .lead td')).filter((one) => {
+            const [box, frame] = [one, one.closest('.table')].map((each) => each.getBoundingClientRect());
+            return box.width && box.right > frame.right + 1;
+        }).map((one) => one.textContent)"""
+        assert opened.run(hidden) == []
+        names = "Array.from(document.querySelectorAll('.lead .upward')).map((one) => one.textContent)"
+        assert opened.run(names) == ["loss", "loss"]
+
+
+@views
 def test_ours_and_verdict_stay_in_sight(browser, folder, size, theme):
     with Opened(browser, folder / "report.html", size, theme) as opened:
         opened.open_all()

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import NullLocator
 
 from l2l_cli.papers.andrychowicz2016.curves import TUNING, hand_made, updates_at
 from l2l_cli.papers.base import Artefact, Findings, RowName
@@ -70,14 +69,14 @@ class NetworkSizes(Artefact):
             if self.trained_on in widths:
                 style = {"color": "#777777", "linestyle": (0, (4, 2)), "linewidth": 1.0, "zorder": 1}
                 panel.axvline(widths[self.trained_on], **style)
-            title = f"{depth} hidden layer{'s' if depth > 1 else ''}"
-            decorate(panel, title, "units of each layer", f"loss after {mark} updates" if not index else "", "xy")
+            title = f"{depth} layer{'s' if depth > 1 else ''}"
+            decorate(panel, title, "units of each", f"loss after {mark} updates" if not index else "", "y")
             panel.set_xticks(ticks, [str(unit) for unit in ticks])
-            panel.xaxis.set_minor_locator(NullLocator())
+            panel.tick_params(labelleft=not index)
         ranges = [panel.get_ylim() for panel in axes]
         for panel in axes:
             panel.set_ylim(min(low for low, _ in ranges), max(high for _, high in ranges))
-        caption = f"Loss after {mark} updates by width, one panel for each depth; dashed: the network of meta-training."
+        caption = f"Loss after {mark} updates by width, a panel for each depth; dashed: the network of meta-training."
         return measured.save(figure, caption, columns=5)
 
 

@@ -160,6 +160,8 @@
     for (const chart of charts) {
       const panel = Object.assign(document.createElement("div"), { className: "panel" });
       if (chart.title) panel.append(Object.assign(document.createElement("p"), { className: "title", textContent: chart.title }));
+      // Beside a low panel there is no room for it, and letters that lie down are read more easily.
+      if (chart.y) panel.append(Object.assign(document.createElement("p"), { className: "upward", textContent: chart.y }));
       const logX = chart.log.includes("x"), logY = chart.log.includes("y");
       const { series, bands, data, names } = tables(chart);
       const counted = chart.places.every((place) => place.every(Number.isInteger));
@@ -170,7 +172,7 @@
           x: { time: false, distr: logX ? 3 : 1, range: () => chart.range_x },
           y: { distr: logY ? 3 : 1, range: () => chart.range_y },
         },
-        axes: [{ ...axis(logX, chart.x, 2, 28), ...(counted ? { incrs: WHOLE } : {}) }, axis(logY, chart.y, 3, roomy)],
+        axes: [{ ...axis(logX, chart.x, 2, 28), ...(counted ? { incrs: WHOLE } : {}) }, axis(logY, "", 3, roomy)],
         hooks: { draw: [rules(chart)], setCursor: [(plot) => tell(plot, names, chart)] },
       }, data, panel);
       plot.root.setAttribute("role", "img");
