@@ -19,6 +19,9 @@ from l2l_cli.core.places import is_library
 LENGTH = 8
 """Number of digits."""
 
+Seen = dict[int, object]
+"""Objects that were described, by their ids, which stay theirs for as long as they are held."""
+
 IGNORED = ("__module__", "__dict__", "__weakref__", "__doc__", "__firstlineno__", "__static_attributes__")
 """Members of a class that say nothing of what it does."""
 
@@ -28,11 +31,11 @@ def digest_of(found: object) -> str:
 
     An object that can be neither read nor pickled has digits of its own each time, so that nothing is taken for it.
     """
-    parts = "\0".join(_parts(found, set()))
+    parts = "\0".join(_parts(found, {}))
     return hashlib.blake2b(parts.encode(errors="surrogateescape"), digest_size=LENGTH // 2).hexdigest()
 
 
-def _parts(found: object, seen: set[int]) -> Iterator[str]:
+def _parts(found: object, seen: Seen) -> Iterator[str]:
     """Yield texts that describe an object and what it refers to, each object once."""
     if found is None or isinstance(found, bool | int | float | complex | str | bytes):
         yield repr(found)
@@ -40,7 +43,7 @@ def _parts(found: object, seen: set[int]) -> Iterator[str]:
     if id(found) in seen:
         yield "again"
         return
-    seen.add(id(found))
+    seen[id(found)] = found
     match found:
         case types.FunctionType():
             yield from _function(found, seen)
@@ -76,7 +79,7 @@ def _held(found: object) -> Sequence[object] | None:
     return None
 
 
-def _function(found: types.FunctionType, seen: set[int]) -> Iterator[str]:
+def _function(found: types.FunctionType, seen: Seen) -> Iterator[str]:
     yield found.__qualname__
     if is_library(found.__code__.co_filename):
         yield found.__module__
@@ -99,7 +102,7 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
             yield from _codes(value)
 
 
-def _class(found: type, seen: set[int]) -> Iterator[str]:
+def _class(found: type, seen: Seen) -> Iterator[str]:
     yield found.__qualname__
     if _is_installed(found):
         yield found.__module__
@@ -111,7 +114,7 @@ def _class(found: type, seen: set[int]) -> Iterator[str]:
             yield from _parts(value, seen)
 
 
-def _thing(found: object, seen: set[int]) -> Iterator[str]:
+def _thing(found: object, seen: Seen) -> Iterator[str]:
     """Describe an object of any class by its class and its state."""
     yield from _parts(type(found), seen)
     try:
