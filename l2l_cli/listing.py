@@ -8,6 +8,7 @@ import typer
 
 from l2l_cli.completion import complete_listed
 from l2l_cli.core.errors import UsageError
+from l2l_cli.core.suffixes import PRETRAINED
 
 
 def runs(
@@ -16,7 +17,8 @@ def runs(
         typer.Argument(
             metavar="[FOLDER|KEY=VALUE|NAME]...",
             help="Folders of runs or with runs in them (default: outputs), values that the runs must have, as "
-            "status=failed or task=b14, and parts of their names.",
+            "status=failed or task=b14, and parts of their names; `pretrained:` stands for the learned rules that come "
+            "with l2l.",
             autocompletion=complete_listed,
         ),
     ] = None,
@@ -28,9 +30,6 @@ def runs(
     all_: Annotated[bool, typer.Option("--all", "-a", help="List all of them, not the newest alone.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
     open_: Annotated[bool, typer.Option("--open", help="Open the report of the one that is named.")] = False,
-    pretrained: Annotated[
-        bool, typer.Option("--pretrained", help="List the learned rules that come with l2l, by their cards.")
-    ] = False,
 ) -> None:
     """List runs and reports, newest first; show the one that is named wholly, follow or remove some.
 
@@ -38,9 +37,9 @@ def runs(
     """
     if (remove and watch) or (yes and not remove):
         raise UsageError("--yes goes with --remove, and --watch without it")
-    if pretrained:
-        if words or remove or watch or all_ or open_:
-            raise UsageError("--pretrained lists what comes with l2l; it goes with --json alone")
+    if words == [PRETRAINED]:
+        if remove or watch or all_ or open_:
+            raise UsageError(f"`l2l runs {PRETRAINED}` lists the rules that come with l2l; it goes with --json alone")
         from l2l_cli.commands.pretrained import run
 
         raise typer.Exit(run(json_))

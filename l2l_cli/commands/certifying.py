@@ -28,7 +28,7 @@ SEED = "seed"
 """End of the keys by which runs of one recipe differ."""
 
 
-class Recipe(NamedTuple):
+class TrainedRecipe(NamedTuple):
     """Runs of one way of meta-training, which differ by their seed alone.
 
     Attributes:
@@ -109,7 +109,7 @@ def certified(finished: Sequence[tuple[FinishedRun, Settings]], standings: Mappi
     return Certified([*found.values()], found[first.name, best], measured)
 
 
-def _certificate(recipe: Recipe, name: str, rival: Standing, measured: StepSeconds) -> Certificate:
+def _certificate(recipe: TrainedRecipe, name: str, rival: Standing, measured: StepSeconds) -> Certificate:
     steps, tuning = rival.entry.problem.steps, rival.entry.tuning
     curves = [_curve(recipe.standings), _curve([rival])]
     level = float(curves[0][-1])
@@ -126,7 +126,9 @@ def _certificate(recipe: Recipe, name: str, rival: Standing, measured: StepSecon
     return Certificate(recipe.name, name, marks, price, "CPU-" if measured.is_cpu else "")
 
 
-def _recipes(finished: Sequence[tuple[FinishedRun, Settings]], standings: Sequence[Standing]) -> Iterator[Recipe]:
+def _recipes(
+    finished: Sequence[tuple[FinishedRun, Settings]], standings: Sequence[Standing]
+) -> Iterator[TrainedRecipe]:
     """Yield runs by recipe, in their order."""
     groups: dict[str, list[int]] = {}
     for index, (_, saved) in enumerate(finished):
@@ -142,7 +144,7 @@ def _recipes(finished: Sequence[tuple[FinishedRun, Settings]], standings: Sequen
         seconds = [_seconds(finished[index][0]) for index in indices]
         known = [one for one in seconds if one is not None]
         mean = sum(known) / len(known) if len(known) == len(seconds) else None
-        yield Recipe(title, [standings[index] for index in indices], mean)
+        yield TrainedRecipe(title, [standings[index] for index in indices], mean)
 
 
 def _without_seeds(node: object) -> object:

@@ -1,4 +1,4 @@
-"""l2l runs --pretrained: the rules that come with the program, by their cards; no torch."""
+"""l2l runs pretrained: — the rules that come with the program, by their cards; no torch."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ MEANING = (
 """What the numbers mean, for the page; ``clock`` and ``loop`` say how seconds were measured."""
 
 
-class Mark(NamedTuple):
+class JudgedMark(NamedTuple):
     """How the rule stands after some steps.
 
     Attributes:
@@ -150,7 +150,7 @@ class Certificate(NamedTuple):
 
     rule: str
     rival: str
-    marks: list[Mark]
+    marks: list[JudgedMark]
     price: Price
     unit: str = "CPU-"
 
@@ -227,9 +227,9 @@ def marks_of(steps: int) -> list[int]:
     return sorted({max(1, round(share * steps)) for share in JUDGED})
 
 
-def judged(ours: Array, theirs: Array, steps: int) -> Mark:
+def judged(ours: Array, theirs: Array, steps: int) -> JudgedMark:
     """Judge the losses of a rule and of a rival after some steps, (S, E) each over the same episodes."""
-    return Mark(steps, gain_of(ours, theirs), stands(difference_of(ours, theirs).interval))
+    return JudgedMark(steps, gain_of(ours, theirs), stands(difference_of(ours, theirs).interval))
 
 
 def reached(curve: Array, level: float) -> int | None:

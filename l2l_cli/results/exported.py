@@ -135,7 +135,7 @@ def file_of(name: str) -> Path:
     if name not in pretrained():
         raise UsageError(
             f"no rule {name!r} comes with l2l{did_you_mean(name, pretrained())} (rules: {', '.join(pretrained())}; "
-            "`l2l runs --pretrained` says what they are)"
+            f"`l2l runs {PRETRAINED}` says what they are)"
         )
     return SHIPPED / f"{name}{EXPORTED}"
 

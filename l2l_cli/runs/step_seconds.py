@@ -49,7 +49,7 @@ class StepSeconds(NamedTuple):
     Attributes:
         seconds: Median over rounds, by the learner's name.
         loop: What was measured, in words.
-        clock: Which seconds they are, in words.
+        clock: Name of the seconds, in words.
     """
 
     seconds: dict[str, float]

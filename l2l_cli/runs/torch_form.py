@@ -53,7 +53,7 @@ def load_optimizer(
 
     Args:
         source: Folder of a finished run, a file that one was exported to, or the name of a learned rule that comes
-            with the program (``l2l runs --pretrained`` lists them) or of a hand-made one of conf/learner.
+            with the program (``l2l runs pretrained:`` lists them) or of a hand-made one of conf/learner.
         params: Parameters, groups of them, or the network, of which all parameters count.
         lr: Learning rate of a rule that has one, or a factor on the displacement of one that has none; None is the
             rule's own, or 1.

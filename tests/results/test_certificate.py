@@ -10,7 +10,7 @@ from scipy.stats import t
 
 from l2l_cli.results.certificate import (
     Certificate,
-    Mark,
+    JudgedMark,
     Price,
     best_rival,
     judged,
@@ -141,9 +141,9 @@ def gain(low, value, high):
 
 def test_the_sentence_says_where_it_is_ahead_and_where_it_is_not():
     marks = [
-        Mark(2000, gain(0.08, 0.12, 0.16), AHEAD),
-        Mark(10000, gain(-0.02, 0.01, 0.03), LEVEL),
-        Mark(20000, gain(-0.4, -0.3, -0.2), BEHIND),
+        JudgedMark(2000, gain(0.08, 0.12, 0.16), AHEAD),
+        JudgedMark(10000, gain(-0.02, 0.01, 0.03), LEVEL),
+        JudgedMark(20000, gain(-0.4, -0.3, -0.2), BEHIND),
     ]
     found = Certificate("mixture", "AdamW", marks, PRICE._replace(training=7560.0, step=1.3, reached=1, trials=0))
     assert found.sentence == (

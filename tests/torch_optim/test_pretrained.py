@@ -100,14 +100,14 @@ def test_a_name_that_there_is_not_is_refused_with_those_that_there_are(monkeypat
 
 
 def test_they_are_listed_with_their_cards(monkeypatch, capsys, tmp_path):
-    code, out, _ = run("runs --pretrained --json", monkeypatch, capsys)
+    code, out, _ = run("runs pretrained: --json", monkeypatch, capsys)
     assert code == 0
     listed = [json.loads(line) for line in out.splitlines()]
     assert [card["name"] for card in listed] == pretrained()
-    code, out, _ = run("runs --pretrained", monkeypatch, capsys)
+    code, out, _ = run("runs pretrained:", monkeypatch, capsys)
     assert code == 0
     assert all(name in out for name in pretrained())
-    assert_refused("runs --pretrained --watch", "lists what comes with l2l", monkeypatch, capsys, tmp_path)
+    assert_refused("runs pretrained: --watch", "lists the rules that come with l2l", monkeypatch, capsys, tmp_path)
 
 
 def test_one_is_evaluated_and_compared_by_its_name(tmp_path, monkeypatch, capsys):
