@@ -86,7 +86,8 @@ def scored(problem: Problem, settings: Settings) -> Iterator[dict[str, Any]]:
         gain = gain_of(losses[name], losses[best])
         how = "" if name == best else stands(difference_of(losses[name], losses[best]).interval)
         kind = "rival" if name in RIVALS else "rule"
-        numbers = [f"{value:.4g}" for value in (losses[name].mean(), gain.value, gain.low, gain.high)]
+        shown = ["", "", ""] if name == best else [f"{value:.4g}" for value in (gain.value, gain.low, gain.high)]
+        numbers = [f"{losses[name].mean():.4g}", *shown]
         yield dict(
             zip(COLUMNS, [problem.name, problem.steps, name, kind, one.entry.chosen, *numbers, how, best], strict=True)
         )
@@ -120,7 +121,8 @@ def home() -> str:
     for name in pretrained():
         card = ExportedRun.load(file_of(name)).card
         (sentence,) = card["compared"][0]["certificates"]
-        stands_so = sentence.split(" is ", 1)[1].split(" (about")[0].replace("of your tuned adam ", "")
+        stands_so = sentence.split(" is ", 1)[1].split(" (about")[0]
+        stands_so = stands_so.replace("of your tuned adam ", "").replace("with your tuned adam ", "")
         cost = sentence.split("a step costs ")[1].split(";")[0]
         lines.append(f"| `{name}` | {stands_so} | {cost} | `{card['command']}` |")
     return "\n".join(lines)

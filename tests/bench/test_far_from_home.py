@@ -34,6 +34,7 @@ def test_the_numbers_are_of_every_rule_and_rival_where_anybody_was_run():
         best = min(RIVALS, key=lambda name: losses[name])
         assert set(part.best) == {best}
         for row in part.itertuples():
+            assert (row.stands == "") == (row.contender == best)
             assert row.contender == best or float(row.beside_best) == pytest.approx(
                 1.0 - losses[row.contender] / losses[best], abs=1e-3 * max(1.0, losses[row.contender] / losses[best])
             )
