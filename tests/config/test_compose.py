@@ -182,7 +182,7 @@ def test_a_folder_of_ones_own_may_have_any_name(tmp_path, monkeypatch):
 
 
 def test_papers_are_found_by_their_files():
-    assert set(papers()["hochreiter2001"]) == {"table1", "table2", "figure2", "volume", "drift", "budget"}
+    assert set(papers()["hochreiter2001"]) == {"table1", "table2", "figure2", "volume", "drift", "budget", "context"}
 
 
 @pytest.mark.parametrize(("arguments", "message"), WRONG_ARGUMENTS)

