@@ -94,14 +94,17 @@ def environment(python: str, wheels: list[Path], folder: Path) -> str:
     return ""
 
 
-def tried_in(python: str, wheels: list[Path]) -> bool:
-    """Try the wheels with a Python, in an empty environment outside of the checkout; return whether anything failed."""
+def tried_in(python: str, wheels: list[Path], needed: bool) -> bool:
+    """Try the wheels with a Python, in an empty environment outside of the checkout; return whether anything failed.
+
+    Where there is no environment, that is a failure of the Python that is needed, and said of any other.
+    """
     with tempfile.TemporaryDirectory() as name:
         place, work = Path(name) / "environment", Path(name) / "work"
         work.mkdir()
         if why := environment(python, wheels, place):
-            print(f"not tried: {python}: {why}", flush=True)
-            return False
+            print(f"{'failed' if needed else 'not tried'}: {python}: {why}", flush=True)
+            return needed
         failed = [told(f"{python}: l2l {one}", attempt(place / "bin/l2l", one, work)) for one in MAIN_JOB]
         program = f"-c {FROM_PYTHON.format(words=SMALL.split())}".split(" ", 1)
         tests = ["-m", "pytest", "-q", "-p", "no:cacheprovider", str(work / "tests")]
@@ -126,7 +129,7 @@ def main() -> None:
         wheels = sorted(given.wheels.absolute().glob("*.whl"))
         (own,) = (wheel for wheel in wheels if wheel.name.startswith("l2l_cli-"))
         failed.append(told(f"metadata of {own.name}", list(faults_of(own))))
-        failed += [tried_in(python, wheels) for python in given.pythons]
+        failed += [tried_in(python, wheels, not place) for place, python in enumerate(given.pythons)]
     sys.exit(any(failed))
 
 
