@@ -298,7 +298,7 @@ def test_what_else_is_refused_says_what_to_do():
 
 
 SOURCES = {
-    "nobody": "'nobody' is neither a run's folder, nor a file that one was exported to, nor a hand-made rule",
+    "nobody": "'nobody' is neither a run's folder, nor a file that one was exported to, nor a rule that comes with l2l",
     "addam": "did you mean 'adam'",
     "mlhf": "mlhf is a learned rule, and its weights are those of a run: `l2l meta-train learner=mlhf task=…`",
     "lstm": "lstm is a LSTM, which is no rule that moves a network's parameters step by step",
