@@ -99,15 +99,15 @@ def _numbers(results: Sequence[Result]) -> str:
 
 
 def _distance(headline: Headline, results: Sequence[Result]) -> str:
-    """Say how far ours is from the limit, or else from the best rival."""
+    """Say how far ours is from the best rival where the table names one, or else from the limit."""
+    ahead, compared = headline.ahead_of_rivals(results)
+    if compared:
+        return f"The {headline.who} has a lower mean than the best tuned rival on {ahead} of {compared} lines."
     lines = headline.results(results)
     ratios = sorted(one.ratio_to_limit for one in lines.values() if one.ratio_to_limit is not None)
     if ratios:
         span = f"{ratios[0]:.2f}" if len(ratios) == 1 else f"{ratios[0]:.2f} to {ratios[-1]:.2f}"
         return f"In the table ours is {span} times the limit, the best that is possible."
-    ahead, compared = headline.ahead_of_rivals(results)
-    if compared:
-        return f"The {headline.who} has a lower mean than the best tuned rival on {ahead} of {compared} lines."
     return "The best that is possible is not known here."
 
 
