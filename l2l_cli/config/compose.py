@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from l2l_cli.config.classes import add_folder
-from l2l_cli.config.groups import config_root, gradient_of, options, papers, recipes
+from l2l_cli.config.groups import config_root, options, papers, recipes
 from l2l_cli.config.installed import installed_folders, refuse_broken
 from l2l_cli.config.own_task import opened
 from l2l_cli.config.saved import refuse_references, upgraded
@@ -61,7 +61,6 @@ def _schema() -> DictConfig:
 
 
 ConfigStore.instance().store(name="l2l_schema", node=_schema())
-OmegaConf.register_new_resolver("gradient_of", gradient_of, replace=True)
 
 
 def compose(command: str, overrides: Sequence[str], config_dir: str | None = None) -> Settings:

@@ -66,12 +66,3 @@ def papers(config_dir: str | None = None) -> dict[str, list[str]]:
         {path.parent.name for root in roots_of(config_dir) for path in (root / "experiment").glob("*/*.yaml")}
     )
     return {folder: options(f"experiment/{folder}", config_dir) for folder in folders}
-
-
-TRAINED_BY = {"online_least_squares": "evidence"}
-"""File of conf/gradient by learner, for those that are not meta-trained by back-propagation unless asked for it."""
-
-
-def gradient_of(learner: str) -> str:
-    """Return the file of conf/gradient that meta-trains a learner where none is asked for."""
-    return TRAINED_BY.get(learner, "backprop")

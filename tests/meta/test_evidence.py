@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from l2l_cli.config.compose import compose
-from l2l_cli.config.groups import TRAINED_BY, options
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Phase
@@ -122,8 +121,6 @@ def test_another_learner_is_refused():
 
 
 def test_it_is_what_trains_the_learner_unless_another_is_asked_for():
-    assert TRAINED_BY.keys() <= set(options("learner"))
-    assert set(TRAINED_BY.values()) <= set(options("gradient"))
     words = ["task=semilinear", "learner=online_least_squares"]
     assert compose("meta-train", words).choices["gradient"] == "evidence"
     assert compose("meta-train", [*words, "gradient=es"]).choices["gradient"] == "es"
