@@ -96,6 +96,7 @@ def summarise(
     note: str = "",
     lower_is_better: bool | None = True,
     interval: Interval | None = None,
+    signed: bool = False,
 ) -> Result:
     """Set what was measured beside the published number and judge by ``RULE``.
 
@@ -109,6 +110,7 @@ def summarise(
         note: Whatever a reader must know.
         lower_is_better: Whether lower is the better side of the published number; None if neither is.
         interval: Statistic with its interval where it is not the mean, which the note says.
+        signed: Whether the quantity can lie below 0, as a difference can; the interval of any other ends there.
     """
     data = np.asarray(values, dtype=float)
     if not data.size:
@@ -118,6 +120,8 @@ def summarise(
     lost = int((~np.isfinite(by_seed)).sum())
     data = np.where(np.isfinite(data), data, -math.inf if lower_is_better is False else math.inf)
     found = interval or mean_of(data)
+    if not signed and found.is_known:
+        found = found._replace(low=max(found.low, 0.0))
     if lost:
         notes.append(f"{lost} of {len(by_seed)} seeds not finite")
     if _is_impossible(paper, limit, lower_is_better):

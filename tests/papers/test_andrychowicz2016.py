@@ -238,7 +238,12 @@ def test_sgd_proposes_what_its_formula_says(tmp_path):
     assert len(pairs) == 2 * (6 + proposals.PROBES)
     np.testing.assert_allclose(pairs[proposals.PROPOSED], -0.5 * pairs[proposals.GIVEN], rtol=1e-5, atol=1e-9)
     artefact, measured = measured_of({"SGD": frame}, tmp_path, "figure10")
-    assert "SGD" in artefact.judge(measured).sections[0].text[-1]
+    findings = artefact.judge(measured)
+    sizes, follows = findings.results
+    given = pairs.loc["steepest", proposals.TRAJECTORY][proposals.GIVEN]
+    assert sizes.ours == pytest.approx(0.5 * float((given**2).mean()) ** 0.5)
+    assert follows.ours == pytest.approx(1.0)
+    assert "SGD" in findings.sections[0].text[-1]
     assert (tmp_path / "figures" / "figure10.png").stat().st_size > 5000
 
 
@@ -410,7 +415,7 @@ def test_smoke_through_the_command_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("L2L_DATA", str(tmp_path / "none"))  # nothing is to be downloaded
     assert run(f"reproduce {PRESET} --scale smoke --output here", monkeypatch, capsys)[0] == 0
     frame = pd.read_csv("here/results.csv")
-    assert set(frame.artefact) == set(ARTEFACTS) - {"figure10"}
+    assert set(frame.artefact) == set(ARTEFACTS)
     left_out = frame[frame.ours.isna()]
     assert set(left_out.artefact) == {"figure4_mnist", "figure4_quadratics", "figure5", "beyond"}
     assert not left_out.row.str.match("LSTM|SGD|NAG|RMSprop|Adam$").any()

@@ -91,6 +91,13 @@ def test_no_verdict_leaves_the_number_and_says_why():
     assert summarise(KEY, TIGHT, None).without_verdict("x").note == ""  # there was nothing to judge
 
 
+def test_what_cannot_lie_below_zero_has_no_interval_that_does():
+    few = [0.001, 0.002, 0.012]
+    loss, gap = summarise(KEY, few, 0.03), summarise(KEY, few, 0.03, signed=True)
+    assert (loss.low, loss.high) == (0.0, gap.high)
+    assert gap.low < 0.0
+
+
 def test_spread_is_over_seeds():
     assert summarise(KEY, [1.0, 3.0], None).sd == pytest.approx(math.sqrt(2))
     assert summarise(KEY, [1.0], None).sd is None

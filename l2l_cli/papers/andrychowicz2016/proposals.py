@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pandas as pd
 import torch
@@ -24,6 +24,7 @@ from l2l_cli.papers.panels import Style, emphasised
 from l2l_cli.results.content import Section
 from l2l_cli.results.metrics import Metric
 from l2l_cli.results.plot import decorate, legend, panels
+from l2l_cli.results.verdicts import Result
 from l2l_cli.tasks.base import Task
 
 COORDINATES = ("steepest", "typical")
@@ -35,6 +36,10 @@ GIVEN, PROPOSED, TRAJECTORY, PROBE = "gradient", "proposed update", "trajectory"
 PROBES, HISTORY, WIDEST = 81, 50, 3.0
 """Number of gradients that a rule is probed with in place of the next one, of those that it is given before, and the
 largest probe, in root mean squares of the coordinate's gradients."""
+
+SIZE, FOLLOWS = "size of the updates", "correlation"
+"""Metrics of what a rule does with the steepest parameter: root mean square of its updates along the trajectory, and
+their correlation with minus the present gradient."""
 
 WALK = Nesterov(lr=0.3, momentum=0.9)
 """Rule whose trajectory gives the gradients."""
@@ -83,7 +88,7 @@ def history(task: Task, steps: int) -> Tensor:
 
 
 class ProposedUpdates(Artefact):
-    """Proposed updates against gradients; there is no number to judge.
+    """Proposed updates against gradients; the paper prints no number to judge them by.
 
     Source: Andrychowicz et al. 2016, appendix B.
 
@@ -107,8 +112,9 @@ class ProposedUpdates(Artefact):
             decorate(panel, title, "gradient", "proposed update")
         legend(figure, axes[-1:])
         caption = "Proposed update against gradient for two parameters (seed 0); all rules are given the same ones."
-        text = _steepness(pairs, measured.names())
-        return Findings([], [Section("Figure 10: proposed updates", text, figures=[measured.save(figure, caption)])])
+        facts = list(_facts(measured, pairs))
+        drawn = [measured.save(figure, caption)]
+        return Findings(facts, [Section("Figure 10: proposed updates", _said(facts), figures=drawn)])
 
 
 def _draw(axes: Axes, pairs: pd.DataFrame, styles: Mapping[str, Style], split: str) -> None:
@@ -124,16 +130,26 @@ def _draw(axes: Axes, pairs: pd.DataFrame, styles: Mapping[str, Style], split: s
     axes.axvline(0.0, color="#999999", linewidth=0.6, zorder=1)
 
 
-def _steepness(pairs: pd.DataFrame, names: Iterable[str]) -> list[str]:
-    """Return how large each rule's updates are, and how closely they follow the present gradient."""
-    parts = []
-    for name in names:
-        rows = pairs[(pairs.contender == name) & (pairs.split == TRAJECTORY) & (pairs.part == COORDINATES[0])]
-        update, gradient = rows[PROPOSED], rows[GIVEN]
-        if update.std() > 0 and gradient.std() > 0:
-            parts.append(f"{name} {(update**2).mean() ** 0.5:.2g} ({-update.corr(gradient):+.2f})")
-    if not parts:
-        return []
+def _facts(measured: Measured, pairs: pd.DataFrame) -> Iterator[Result]:
+    """Yield how large each rule's updates are, and how closely they follow the present gradient, one number a seed."""
+    steepest = pairs[(pairs.split == TRAJECTORY) & (pairs.part == COORDINATES[0])]
+    for name in measured.names():
+        seeds = [rows for _, rows in steepest[steepest.contender == name].groupby("seed")]
+        sizes = [float((rows[PROPOSED] ** 2).mean() ** 0.5) for rows in seeds]
+        yield measured.result(
+            name, SIZE, sizes, note="root mean square, of the steepest parameter", lower_is_better=None
+        )
+        follow = [-float(rows[PROPOSED].corr(rows[GIVEN])) for rows in seeds if rows[PROPOSED].std() > 0]
+        note = "with minus the present gradient, of the steepest parameter"
+        yield measured.result(name, FOLLOWS, follow, note=note, lower_is_better=None, signed=True)
+
+
+def _said(facts: Sequence[Result]) -> list[str]:
+    """Return both numbers of every rule in one paragraph."""
+    both: dict[str, dict[str, float | None]] = {}
+    for fact in facts:
+        both.setdefault(fact.row, {})[fact.metric] = fact.ours
+    parts = [f"{name} {one[SIZE]:.2g} ({one[FOLLOWS]:+.2f})" for name, one in both.items() if one[FOLLOWS] is not None]
     return [
         "Root mean square of the updates of the steepest parameter, and in brackets their correlation with minus the "
         f"present gradient: {', '.join(parts)}.  A rule that averages over past gradients follows the present one less."

@@ -114,7 +114,9 @@ class Volume(Artefact):
         for row, values in after.items():
             note = f"mean over a sequence; before meta-training {np.mean(before[row]):.3g}; the theory predicts 0"
             note += f"; of the cells alone {np.mean(cells[row]):.3g}" if cells[row] else ""
-            results.append(measured.result(row, "log_det_per_unit", values, note=note, lower_is_better=None))
+            results.append(
+                measured.result(row, "log_det_per_unit", values, note=note, lower_is_better=None, signed=True)
+            )
         best: dict[str, str] = {}
         for row in sorted(errors, key=lambda name: np.median(errors[name])):
             best.setdefault(measured.rows[row].group, row)
