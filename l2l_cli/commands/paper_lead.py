@@ -126,8 +126,9 @@ def _failures(claims: Sequence[Claim], results: Sequence[Result]) -> str:
     parts = [f"**fails**: “{text}”" for text in shown]
     more = len(failed) - len(shown)
     parts += [f"{more} more fail{'s' if more == 1 else ''}"] if more else []
-    worse = [one.row for one in results if one.counts and one.verdict == WORSE]
-    parts += [f"worse than published: {', '.join(dict.fromkeys(worse[: NAMED + 1]))}"] if worse else []
+    worse = list(dict.fromkeys(one.row for one in results if one.counts and one.verdict == WORSE))
+    named, others = worse[: NAMED + 1], len(worse) - NAMED - 1
+    parts += [f"worse than published: {'; '.join(named)}{f' and {others} more' if others > 0 else ''}"] if worse else []
     return f"; {'; '.join(parts)}." if parts else "." if claims else ""
 
 

@@ -51,6 +51,13 @@ def test_the_answer_counts_numbers_and_claims_and_names_what_fails():
     assert answer[4].endswith("12.0 CPU-minutes in all.")
 
 
+def test_each_row_that_is_worse_than_published_is_named_once_and_those_beyond_three_are_counted():
+    rows = ["SGD", "SGD", "SGD", "NAG", "Adam", "LSTM", "LSTM"]
+    found = [Findings([summarise(("a", row, f"loss@{at}"), [2.0, 2.1, 2.2], 1.0) for at, row in enumerate(rows)])]
+    answer = lead_of(MadeUp(), REQUEST, experiments(REQUEST), found, 12.0).answer
+    assert any("worse than published: SGD; NAG; Adam and 1 more." in sentence for sentence in answer)
+
+
 def test_the_table_has_ours_as_a_multiple_of_the_papers_number():
     (row,) = lead(True).table.to_dict("records")
     assert (row["ours ÷ paper"], row["ours ÷ limit"]) == ("0.55", "2.20")
