@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -145,20 +145,31 @@ def settings_from(cfg: DictConfig, choices: Node, overrides: Sequence[str]) -> S
     Raises:
         UsageError: A value is missing, of the wrong type or out of range.
     """
-    plain = OmegaConf.to_container(cfg, resolve=False)
-    assert isinstance(plain, dict)
-    plain.pop("hydra", None)
-    plain |= {"choices": dict(choices), "overrides": list(overrides)}
+    own = cfg.copy()  # of type Settings, for the schema comes first in the defaults of conf/base.yaml
+    OmegaConf.set_struct(own, False)
+    own.pop("hydra", None)
+    own.choices, own.overrides = dict(choices), list(overrides)
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(Settings), plain)
-        missing = sorted(OmegaConf.missing_keys(merged))
+        missing = sorted(OmegaConf.missing_keys(own))
         if missing:
             raise UsageError(f"no value for {', '.join(missing)}; set it, as in {missing[0]}=…")
-        settings = OmegaConf.to_object(merged)
+        settings = OmegaConf.to_object(own)
     except ConfigError as error:  # also a range check of the schema
         raise usage_error(error, overrides) from error
     assert isinstance(settings, Settings)
+    for key in _foreign(settings):
+        raise UsageError(in_one_line(_unknown_key(key, overrides, None), LONGEST))
     return settings
+
+
+def _foreign(node: object, prefix: str = "") -> Iterator[str]:
+    """Yield the dotted keys that the schema does not have; a ``+`` before an override adds any."""
+    known = getattr(node, "__dataclass_fields__", {})
+    for name, value in vars(node).items():
+        if name not in known:
+            yield prefix + name
+        elif is_dataclass(value):
+            yield from _foreign(value, f"{prefix}{name}.")
 
 
 def identity_of(settings: Settings, *keys: str) -> Entries:
