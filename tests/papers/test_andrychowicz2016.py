@@ -36,6 +36,7 @@ from l2l_cli.results.metrics import Metric, MetricsFile
 from l2l_cli.runs.building import build_learner, build_task
 from l2l_cli.tasks.quadratic import Quadratic
 from tests.image_tasks import digits_mlp
+from tests.papers.made_up import composed
 from tests.test_cli import run
 
 PRESET = "andrychowicz2016"
@@ -73,7 +74,7 @@ def contenders(*problems, lstm=1.0, last=99):
 
 def measured_of(frames, folder, name="figure5"):
     """Measurements of an artefact of the preset; rows that have no frame were not run."""
-    one = experiment(ReproduceRequest(PRESET, scale="paper"), name)
+    one = composed(PRESET, name)
     frames = {row: frames.get(row, pd.DataFrame()) for row in one.settings.rows}
     problems = one.jobs["LSTM"][0].settings(folder).evaluation.problems
     return one.artefact, Measured(name, one.settings.rows, frames, folder, one.settings.published, problems)
@@ -283,7 +284,7 @@ def test_the_artefacts_are_those_of_the_paper():
 def test_every_artefact_composes(scale):
     """``make smoke`` runs them at scale smoke."""
     for name in ARTEFACTS:
-        assert experiment(ReproduceRequest(PRESET, scale=scale), name).settings.question.endswith("?")
+        assert composed(PRESET, name, scale).settings.question.endswith("?")
 
 
 def test_every_problem_that_an_artefact_or_the_paper_names_is_measured(tmp_path):
@@ -318,7 +319,7 @@ def test_figure6_draws_every_network_beside_the_best_rival(tmp_path):
 
 
 def test_rows_that_artefacts_share_are_measured_once():
-    plans = [experiment(ReproduceRequest(PRESET), name) for name in ("figure4_mnist", "figure5", "beyond", "figure10")]
+    plans = [composed(PRESET, name, "short") for name in ("figure4_mnist", "figure5", "beyond", "figure10")]
     for row in ("LSTM", "SGD", "Adam"):
         assert len({tuple(job.key for job in plan.jobs[row]) for plan in plans}) == 1
     assert [len(plans[0].jobs[row]) for row in ("LSTM", "SGD")] == [3, 1]

@@ -14,6 +14,7 @@ from l2l_cli.config.schema import ReproduceRequest
 from l2l_cli.core.errors import UsageError
 from l2l_cli.papers.experiments import experiment, experiments
 from l2l_cli.runs.building import build_learner, build_task
+from tests.papers.made_up import composed
 from tests.test_cli import run
 
 ARTEFACTS = [(paper, name) for paper, names in papers().items() for name in names]
@@ -26,7 +27,7 @@ FIRST = {(paper, names[0]) for paper, names in papers().items()}
 
 @pytest.mark.parametrize(("paper", "name"), ARTEFACTS, ids=IDS)
 def test_an_experiment_asks_a_question_and_names_its_source(paper, name):
-    settings = experiment(ReproduceRequest(paper, scale="paper"), name).settings
+    settings = composed(paper, name).settings
     assert settings.question.endswith("?")
     assert settings.source
     assert set(settings.scales) >= {"smoke", "short", "study", "paper"}
@@ -38,8 +39,8 @@ def test_an_experiment_asks_a_question_and_names_its_source(paper, name):
     [pytest.param(*one, id="/".join(one), marks=() if one in FIRST else pytest.mark.slow) for one in ARTEFACTS],
 )
 def test_a_renamed_row_is_refused_when_the_configuration_is_composed(paper, name, tmp_path):
-    composed = experiment(ReproduceRequest(paper, scale="paper"), name)
-    needed = [*composed.artefact.refers_to(), *(row for rows in composed.settings.published.values() for row in rows)]
+    one = composed(paper, name)
+    needed = [*one.artefact.refers_to(), *(row for rows in one.settings.published.values() for row in rows)]
     if not needed:
         pytest.skip("no row of this artefact is referred to by its name")
     # Rows may stand in a part that several artefacts share, so the whole folder is copied.

@@ -48,7 +48,7 @@ from l2l_cli.papers.sections import what_tuning_chose
 from l2l_cli.results.metrics import Metric
 from l2l_cli.runs.building import build_learner, build_task
 from tests.image_tasks import image_node, image_task
-from tests.papers.made_up import costs, frame_of, measured_of
+from tests.papers.made_up import composed, costs, frame_of, measured_of
 
 PRESET = "mlhf2018"
 MARKS = range(10, 101, 10)
@@ -156,8 +156,8 @@ def test_figure1_says_who_is_ahead_and_what_is_promised(tmp_path):
     ],
 )
 def test_the_other_comparisons_are_drawn(name, problems, tmp_path):
-    composed = experiment(ReproduceRequest(PRESET, scale="paper"), name)
-    frames = {row: frame for row, frame in frames_of(problems).items() if row in composed.settings.rows}
+    one = composed(PRESET, name)
+    frames = {row: frame for row, frame in frames_of(problems).items() if row in one.settings.rows}
     artefact, measured = measured_of(PRESET, name, frames, tmp_path)
     findings = artefact.judge(measured)
     by_key = {(item.row, item.metric): item for item in findings.results}

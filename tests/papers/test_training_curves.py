@@ -12,7 +12,7 @@ from l2l_cli.papers.measured import SELECTED, TRAINING, VALIDATION
 from l2l_cli.papers.training_curves import training_sections
 from l2l_cli.results.metrics import Metric
 from tests.image_tasks import idx_folder
-from tests.papers.made_up import costs, frame_of, measured_of
+from tests.papers.made_up import composed, costs, frame_of, measured_of
 
 PAPER = "andrychowicz2016"
 
@@ -24,7 +24,7 @@ def course(row, seed, losses, selected=None):
 
 
 def asked(*names):
-    return [experiment(ReproduceRequest(PAPER, scale="paper"), name) for name in names]
+    return [composed(PAPER, name) for name in names]
 
 
 def sections_of(frames, folder, *names):
