@@ -8,9 +8,10 @@ from __future__ import annotations
 import copy
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any, get_args
 
@@ -198,6 +199,12 @@ def marked(pairs: list[tuple[str, str]]) -> list[ParameterSet]:
         met.update(pair if needed else ())
         parameters.append(pytest.param(pair, id="/".join(pair), marks=[] if needed else [pytest.mark.slow]))
     return parameters
+
+
+def one_in(number: int, *values: Iterable[Any]) -> list[ParameterSet]:
+    """All combinations of values as parameters of tests: one in so many, by lot, is quick, and the others are slow."""
+    spread = sorted(product(*values), key=lambda case: derive(0, repr(case)))
+    return [pytest.param(*case, marks=[pytest.mark.slow] if turn % number else []) for turn, case in enumerate(spread)]
 
 
 def refusal(make: Callable[[Task], Learner[Any]], task: Task) -> str | None:

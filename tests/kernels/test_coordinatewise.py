@@ -21,6 +21,7 @@ from l2l_cli.optimizers.lstm_cell import LSTMStates
 from l2l_cli.optimizers.preprocess import ClippedLogAndSign, Identity, LogAndSign, Momenta, Preprocess
 from l2l_cli.tasks.functions import Booleans
 from l2l_cli.tasks.quadratic import Quadratic
+from tests.cases import one_in
 from tests.image_tasks import digits_mlp
 
 STEPS, COORDINATES = 11, 130  # more than one chunk of steps; three blocks, the last one almost empty
@@ -66,9 +67,7 @@ def reference(rule, grads, adjoint, state):
     return torch.stack(moves).detach(), state, wanted
 
 
-@pytest.mark.parametrize("hidden", [3, 8])
-@pytest.mark.parametrize("layers", [1, 2, 3])
-@pytest.mark.parametrize("preprocess", PREPROCESS)
+@pytest.mark.parametrize(("hidden", "layers", "preprocess"), one_in(3, [3, 8], [1, 2, 3], PREPROCESS))
 def test_moves_and_gradient_are_the_references(hidden, layers, preprocess, threads, double):
     rule, grads, adjoint, state = case(hidden, layers, preprocess)
     moves, last, wanted = reference(rule, grads, adjoint, state)

@@ -16,6 +16,7 @@ import torch
 from l2l_cli.kernels.gpu.coordinatewise import DeviceArena, TritonUnroll, shared_memory
 from l2l_cli.kernels.weights import Weights
 from l2l_cli.optimizers.fast.unroll_cuda import obstacle
+from tests.cases import one_in
 
 needs_triton = pytest.mark.skipif(
     importlib.util.find_spec("triton") is None, reason="Triton is not installed (it exists for Linux alone)"
@@ -50,8 +51,7 @@ def pointers(kernel, state):
 
 
 @needs_triton
-@pytest.mark.parametrize("state", ["fp32", "bf16"])
-@pytest.mark.parametrize("direction", ["forward", "backward"])
+@pytest.mark.parametrize(("direction", "state"), one_in(4, ["forward", "backward"], ["fp32", "bf16"]))
 def test_the_kernel_compiles_for_hopper_with_the_shared_memory_that_is_known(direction, state, tmp_path, monkeypatch):
     """The interpreter takes Python that the compiler does not."""
     if os.environ.get("TRITON_INTERPRET") == "1":

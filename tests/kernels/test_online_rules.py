@@ -14,6 +14,7 @@ from l2l_cli.kernels.simd.registers import lanes_of
 from l2l_cli.learners.logistic_network import Recurrent
 from l2l_cli.learners.lstm1997 import LSTM1997
 from l2l_cli.tasks.functions import SemiLinear
+from tests.cases import one_in
 
 STEPS, SEQUENCES, RATE = 9, 3, 0.3
 
@@ -81,8 +82,7 @@ def gradient(learner, inputs, targets, depth=None):
     return loss, dict(zip(values, grads, strict=True))
 
 
-@pytest.mark.parametrize("lanes", [1, 8])
-@pytest.mark.parametrize("second", [0, 3])
+@pytest.mark.parametrize(("second", "lanes"), one_in(2, [0, 3], [1, 8]))
 def test_the_truncated_rule_is_the_reference_learners_gradient(double, second, lanes):
     learners = [lstm(seed, second) for seed in range(lanes)]
     sizes = lstm1997.LSTM1997Sizes(2, 3, second, 3)
@@ -93,9 +93,9 @@ def test_the_truncated_rule_is_the_reference_learners_gradient(double, second, l
         torch.testing.assert_close(read(net, lane, sizes, "_sink"), expected, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("lanes", [1, 8])
-@pytest.mark.parametrize(("depth", "hidden"), [(0, 5), (0, 12), (1, 5), (2, 5), (3, 9)])
-def test_rtrl_and_truncated_bptt_are_the_reference_learners_gradients(double, depth, hidden, lanes):
+@pytest.mark.parametrize(("sizes", "lanes"), one_in(3, [(0, 5), (0, 12), (1, 5), (2, 5), (3, 9)], [1, 8]))
+def test_rtrl_and_truncated_bptt_are_the_reference_learners_gradients(double, sizes, lanes):
+    depth, hidden = sizes
     learners = [hidden_layer(seed, hidden) for seed in range(lanes)]
     sizes = recurrent.RecurrentSizes(hidden, 3, depth)
     net, errors = run(recurrent, sizes, learners, BATCH, lanes)

@@ -11,7 +11,7 @@ from l2l_cli.kernels.paths import NUMBA, REFERENCE, Paths
 from l2l_cli.learners.descent import Descent
 from l2l_cli.optimizers.mlhf import MLHF
 from l2l_cli.optimizers.type_rnns import ParameterTypeRNNs, States
-from tests.cases import KINDS
+from tests.cases import KINDS, one_in
 from tests.image_tasks import digits_mlp
 
 SPANS = {"conv_weight": slice(0, 130), "conv_bias": slice(130, 133), "dense_weight": slice(133, 197)}
@@ -42,9 +42,9 @@ def steps(rnns, inputs, episodes, compiled, count=3):
     return [*found, *states], torch.autograd.grad(objective, [features, *start, *weights])
 
 
-@pytest.mark.parametrize("episodes", [1, 2])
-@pytest.mark.parametrize(("inputs", "hidden", "layers"), [(3, 4, 2), (6, 4, 2), (5, 3, 1), (3, 5, 3)])
-def test_numbers_states_and_gradients_are_the_references(inputs, hidden, layers, episodes, threads, double):
+@pytest.mark.parametrize(("sizes", "episodes"), one_in(2, [(3, 4, 2), (6, 4, 2), (5, 3, 1), (3, 5, 3)], [1, 2]))
+def test_numbers_states_and_gradients_are_the_references(sizes, episodes, threads, double):
+    inputs, hidden, layers = sizes
     rnns = networks(inputs, hidden, layers)
     found, wanted = (steps(rnns, inputs, episodes, compiled) for compiled in (True, False))
     for one, other in zip((*found[0], *found[1]), (*wanted[0], *wanted[1]), strict=True):

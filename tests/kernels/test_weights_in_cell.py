@@ -10,6 +10,7 @@ from l2l_cli.core.types import Batches, Phase
 from l2l_cli.kernels.paths import Paths
 from l2l_cli.learners.weights_in_cell import WeightsInCell
 from l2l_cli.tasks.halfplanes import Halfplanes
+from tests.cases import one_in
 
 
 def found(fast, episodes, steps, masked=True, **options):
@@ -27,11 +28,16 @@ def found(fast, episodes, steps, masked=True, **options):
     return [state.params, losses, *torch.autograd.grad((weights * losses).sum(), phi, materialize_grads=True)]
 
 
-@pytest.mark.parametrize("masked", [True, False], ids=["hidden", "shown"])
-@pytest.mark.parametrize("order", ["predict_then_update", "hochreiter"])
-@pytest.mark.parametrize("after_separator", ["moves", "frozen"])
-@pytest.mark.parametrize(("episodes", "steps"), [(5, 12), (16, 12), (32, 12), (40, 9), (3, 1), (33, 2)])
-def test_losses_and_gradients_are_the_references(episodes, steps, after_separator, order, masked, double):
+SIZES = [(5, 12), (16, 12), (32, 12), (40, 9), (3, 1), (33, 2)]
+"""Numbers of episodes and of steps."""
+
+
+@pytest.mark.parametrize(
+    ("sizes", "after_separator", "order", "masked"),
+    one_in(2, SIZES, ["moves", "frozen"], ["predict_then_update", "hochreiter"], [True, False]),
+)
+def test_losses_and_gradients_are_the_references(sizes, after_separator, order, masked, double):
+    episodes, steps = sizes
     options = {"order": order, "after_separator": after_separator}
     for one, other in zip(*(found(fast, episodes, steps, masked, **options) for fast in (True, False)), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
