@@ -235,6 +235,16 @@ def test_a_command_that_says_nothing_gives_signs_of_life(hasty, capsys):
     assert {(event["work"], event["done"]) for event in signs} == {("tune", 2)}
 
 
+def test_a_sign_of_life_says_how_long_the_step_takes_and_not_how_long_nothing_was_said(hasty, capsys):
+    with VOICE.speaking("compare"), Reporter("tune", 8) as reporter:
+        reporter.advance("loss 1")
+        time.sleep(0.7)
+        assert "this step has taken 1 s so far" in capsys.readouterr().err
+        reporter.advance("loss 1")
+        time.sleep(0.2)
+        assert "this step has taken 0 s so far" in capsys.readouterr().err
+
+
 def test_a_program_that_no_path_leads_to_is_called_by_its_place(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))

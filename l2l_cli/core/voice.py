@@ -25,8 +25,8 @@ EVERY = 20.0
 BEAT = 0.5
 """Seconds between two looks whether it has."""
 
-Sign = Callable[[float], None]
-"""Function that gives a sign of life, given the seconds for which nothing was said."""
+Sign = Callable[[], None]
+"""Function that gives a sign of life."""
 
 
 class Voice:
@@ -145,12 +145,11 @@ class Voice:
     def _live(self, over: threading.Event, command: str, began: float) -> None:
         """Give signs of life until it is over."""
         while not over.wait(BEAT):
-            silent = time.monotonic() - self._said
-            if silent < EVERY or self.quiet:
+            if time.monotonic() - self._said < EVERY or self.quiet:
                 continue
             self.heard()
             if self._signs:
-                self._signs[-1](silent)
+                self._signs[-1]()
             elif self.has_events:
                 self.event("progress", work=command, seconds=round(time.monotonic() - began, 1))
             else:

@@ -55,7 +55,7 @@ class Reporter:
         self._console = Console(file=sys.stderr, force_jupyter=False)
         self._bar: Progress | None = None
         self._task = TaskID(0)
-        self._said = time.monotonic()
+        self._said = self._advanced = time.monotonic()
         self._note = ""
         self._open = ExitStack()
 
@@ -91,8 +91,8 @@ class Reporter:
                 self._relay(self._unsaid, note)
                 self._said, self._unsaid = time.monotonic(), 0
             return
-        self._note = note
-        left = self._left(time.monotonic())
+        self._note, self._advanced = note, time.monotonic()
+        left = self._left(self._advanced)
         if VOICE.has_events:
             if time.monotonic() - self._said > OFTEN or self._done >= self._total:
                 self._said = time.monotonic()
@@ -118,12 +118,13 @@ class Reporter:
         since, steps = time.monotonic() - self._measured[0], self._done - self._measured[1]
         return round((self._total - self._done) * since / steps, 1)
 
-    def _sign(self, silent: float) -> None:
+    def _sign(self) -> None:
         """Give a sign of life during a step that takes long."""
         if VOICE.has_events:
             self._tell()
         elif self._bar is None:
-            parts = [self._count(), self._note, f"this step has taken {silent:.0f} s so far"]
+            taken = f"this step has taken {time.monotonic() - self._advanced:.0f} s so far"
+            parts = [self._count(), self._note, taken]
             self.say(f"{self._title}: {' · '.join(filter(None, parts))}")
 
     def drop(self, steps: float) -> None:
