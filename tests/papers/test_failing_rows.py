@@ -12,7 +12,8 @@ from l2l_cli.core.errors import RunFailed
 from l2l_cli.papers.hochreiter2001 import recipe
 from tests.test_cli import run
 
-COMMAND = "reproduce hochreiter2001 drift --scale smoke --output here meta.updates=2"
+COMMAND = "reproduce hochreiter2001 budget --scale smoke --output here meta.updates=2"
+LACKING = "quadratic, 1000 examples, least squares"
 
 
 @pytest.fixture
@@ -40,14 +41,14 @@ def without_costs(text):
 
 def test_the_report_of_the_others_says_what_it_lacks(broken, monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
-    broken.append("B14, changing functions seed")
+    broken.append(f"{LACKING} seed")
     code, out, err = run(COMMAND, monkeypatch, capsys)
     assert code == 1
-    assert "B14, changing functions seed 0; the same command tries them again" in err
-    mark = "All or some seeds are missing of drift: B14, changing functions"
+    assert f"{LACKING} seed 0; the same command tries them again" in err
+    mark = f"All or some seeds are missing of budget: {LACKING}"
     assert mark in out
     assert mark in Path("here/report.md").read_text()
-    assert "B14, changing functions" not in set(pd.read_csv("here/results.csv").query("verdict != 'not run'").row)
+    assert LACKING not in set(pd.read_csv("here/results.csv").query("verdict != 'not run'").row)
     measured = {path: path.stat().st_mtime_ns for path in Path("here/rows").glob("*.csv")}
     damaged, content = min(measured), min(measured).read_text()
     damaged.write_text("".join(content.splitlines(keepends=True)[:-2]))  # at a line's end
