@@ -108,5 +108,6 @@ class _Shown:
             latest = max(stands.values(), key=lambda stand: stand.when)
             ended = sum(stand.state == "done" for stand in stands.values())
             self._reporter.drop(self._total - total)
-            self._reporter.advance(f"{ended} of {len(self._paths)} runs done · {latest.note}", done - self._done)
+            note = " · ".join(filter(None, [f"{ended} of {len(self._paths)} runs done", latest.note]))
+            self._reporter.advance(note, done - self._done)
             self._done, self._total = done, total
