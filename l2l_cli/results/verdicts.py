@@ -96,7 +96,6 @@ def summarise(
     note: str = "",
     lower_is_better: bool | None = True,
     interval: Interval | None = None,
-    signed: bool = False,
 ) -> Result:
     """Set what was measured beside the published number and judge by ``RULE``.
 
@@ -109,8 +108,8 @@ def summarise(
         limit: The best that is possible; None if it is not known.
         note: Whatever a reader must know.
         lower_is_better: Whether lower is the better side of the published number; None if neither is.
-        interval: Statistic with its interval where it is not the mean, which the note says.
-        signed: Whether the quantity can lie below 0, as a difference can; the interval of any other ends there.
+        interval: Statistic with its interval where it is not the mean, which the note says, or is the mean of what can
+            lie below 0, as a difference; the interval of any other mean ends there.
     """
     data = np.asarray(values, dtype=float)
     if not data.size:
@@ -119,9 +118,7 @@ def summarise(
     by_seed = data if data.ndim == 1 else data.mean(1)
     lost = int((~np.isfinite(by_seed)).sum())
     data = np.where(np.isfinite(data), data, -math.inf if lower_is_better is False else math.inf)
-    found = interval or mean_of(data)
-    if not signed and found.is_known:
-        found = found._replace(low=max(found.low, 0.0))
+    found = interval or _not_below_zero(mean_of(data))
     if lost:
         notes.append(f"{lost} of {len(by_seed)} seeds not finite")
     if _is_impossible(paper, limit, lower_is_better):
@@ -135,6 +132,10 @@ def summarise(
     low, high = (found.low, found.high) if found.is_known else (None, None)
     about, seeds, counts, said = found.about, len(by_seed), bool(verdict), "; ".join(notes)
     return Result(*key, paper, found.value, sd, low, high, about, seeds, limit, ratio, verdict, needs, counts, said)
+
+
+def _not_below_zero(found: Interval) -> Interval:
+    return found._replace(low=max(found.low, 0.0)) if found.is_known else found
 
 
 def _is_impossible(paper: float | None, limit: float | None, lower_is_better: bool | None) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from l2l_cli.results.statistics import median_of
+from l2l_cli.results.statistics import mean_of, median_of
 from l2l_cli.results.verdicts import RULE, summarise
 
 KEY = ("table", "row", "mse")
@@ -93,7 +93,7 @@ def test_no_verdict_leaves_the_number_and_says_why():
 
 def test_what_cannot_lie_below_zero_has_no_interval_that_does():
     few = [0.001, 0.002, 0.012]
-    loss, gap = summarise(KEY, few, 0.03), summarise(KEY, few, 0.03, signed=True)
+    loss, gap = summarise(KEY, few, 0.03), summarise(KEY, few, 0.03, interval=mean_of(np.array(few)))
     assert (loss.low, loss.high) == (0.0, gap.high)
     assert gap.low < 0.0
 

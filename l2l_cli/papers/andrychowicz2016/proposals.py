@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 import torch
 from matplotlib.axes import Axes
@@ -24,6 +25,7 @@ from l2l_cli.papers.panels import Style, emphasised
 from l2l_cli.results.content import Section
 from l2l_cli.results.metrics import Metric
 from l2l_cli.results.plot import decorate, legend, panels
+from l2l_cli.results.statistics import mean_of
 from l2l_cli.results.verdicts import Result
 from l2l_cli.tasks.base import Task
 
@@ -139,18 +141,18 @@ def _facts(measured: Measured, pairs: pd.DataFrame) -> Iterator[Result]:
         yield measured.result(
             name, SIZE, sizes, note="root mean square, of the steepest parameter", lower_is_better=None
         )
-        follow = [-float(rows[PROPOSED].corr(rows[GIVEN])) for rows in seeds if rows[PROPOSED].std() > 0]
+        follow = np.array([-float(rows[PROPOSED].corr(rows[GIVEN])) for rows in seeds if rows[PROPOSED].std() > 0])
+        interval = mean_of(follow) if follow.size else None
         note = "with minus the present gradient, of the steepest parameter"
-        yield measured.result(name, FOLLOWS, follow, note=note, lower_is_better=None, signed=True)
+        yield measured.result(name, FOLLOWS, follow, note=note, lower_is_better=None, interval=interval)
 
 
 def _said(facts: Sequence[Result]) -> list[str]:
     """Return both numbers of every rule in one paragraph."""
-    both: dict[str, dict[str, float | None]] = {}
-    for fact in facts:
-        both.setdefault(fact.row, {})[fact.metric] = fact.ours
-    parts = [f"{name} {one[SIZE]:.2g} ({one[FOLLOWS]:+.2f})" for name, one in both.items() if one[FOLLOWS] is not None]
+    ours = {(one.row, one.metric): one.ours for one in facts if one.ours is not None}
+    both = [(row, ours[row, SIZE], follows) for (row, metric), follows in ours.items() if metric == FOLLOWS]
     return [
         "Root mean square of the updates of the steepest parameter, and in brackets their correlation with minus the "
-        f"present gradient: {', '.join(parts)}.  A rule that averages over past gradients follows the present one less."
+        f"present gradient: {', '.join(f'{row} {size:.2g} ({follows:+.2f})' for row, size, follows in both)}.  A rule "
+        "that averages over past gradients follows the present one less."
     ]

@@ -85,9 +85,8 @@ class Table(Artefact):
             papers = [published[name]["cross_entropy"] for name in both if name in published]
             gap = papers[0] - papers[1] if len(papers) == len(both) else None
             values = standings.values(both[0], "", mark) - standings.values(both[1], "", mark) if run else np.empty(0)
-            less = measured.result(
-                self.learner, f"less {rival}", values, gap, note="paired over data sets", signed=True
-            )
+            options = {"note": "paired over data sets", "interval": found and found.interval}
+            less = measured.result(self.learner, f"less {rival}", values, gap, **options)
             results.append(less.without_verdict("no verdict: the difference of two published numbers"))
             p = [found.p] if found else []
             results.append(measured.result(self.learner, f"p against {rival}", p, note="of the paired difference"))

@@ -16,7 +16,7 @@ from l2l_cli.papers.hochreiter2001.recipe import AFTER, BAYES, BEFORE, EVERY, ST
 from l2l_cli.papers.measured import Measured
 from l2l_cli.results.content import Claim, Figure, Section
 from l2l_cli.results.plot import LIMIT, LIMIT_STYLE, curves, decorate, panels
-from l2l_cli.results.statistics import LEVEL, Interval
+from l2l_cli.results.statistics import LEVEL, Interval, mean_of
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,8 @@ class Volume(Artefact):
         for row, values in after.items():
             note = f"mean over a sequence; before meta-training {np.mean(before[row]):.3g}; the theory predicts 0"
             note += f"; of the cells alone {np.mean(cells[row]):.3g}" if cells[row] else ""
-            results.append(
-                measured.result(row, "log_det_per_unit", values, note=note, lower_is_better=None, signed=True)
-            )
+            options = {"note": note, "lower_is_better": None, "interval": mean_of(np.asarray(values))}
+            results.append(measured.result(row, "log_det_per_unit", values, **options))
         best: dict[str, str] = {}
         for row in sorted(errors, key=lambda name: np.median(errors[name])):
             best.setdefault(measured.rows[row].group, row)
