@@ -598,7 +598,7 @@ BAD_RULES: dict[Any, str] = {
     OnSelf: "changes self.rule.seen",
     LeakingBuffer: "changes self.rule.mean, which leaks from one episode into the next",
     TrainsItself: "changes self.rule.rate",
-    LeakingNorm: "take track_running_stats=False",
+    LeakingNorm: "use track_running_stats=False",
 }
 
 
@@ -664,10 +664,10 @@ class OtherLosses(Averages):
 
 
 BAD_LEARNERS: dict[Any, str] = {
-    Peeks: "answers otherwise when the targets of the same step are others",
+    Peeks: "gives another answer when only the targets of the same step differ",
     Remembers: "changes self.last",
     AnswersOnce: "answers (2, 1) for 2 episodes of 4 examples",
-    OtherUnroll: "answers otherwise than the loop over step",
-    OtherLosses: "gives other losses than the answers of step have",
+    OtherUnroll: "gives other answers than the loop over step",
+    OtherLosses: "gives other losses than the loop over step",
     Mixes: "mixes episodes",
 }

@@ -44,7 +44,7 @@ def test_the_report_of_the_others_says_what_it_lacks(broken, monkeypatch, tmp_pa
     code, out, err = run(COMMAND, monkeypatch, capsys)
     assert code == 1
     assert "B14, changing functions seed 0; the same command tries them again" in err
-    mark = "All or some seeds are missing of drift: B14, changing functions"
+    mark = "it lacks some or all seeds of drift: B14, changing functions"
     assert mark in out
     assert mark in Path("here/report.md").read_text()
     assert "B14, changing functions" not in set(pd.read_csv("here/results.csv").query("verdict != 'not run'").row)
@@ -66,5 +66,5 @@ def test_where_nothing_can_be_judged_there_is_no_report(broken, monkeypatch, tmp
     broken.append("")
     code, _, err = run(COMMAND, monkeypatch, capsys)
     assert code == 1
-    assert "nothing is measured yet" in err
+    assert "there is nothing to report" in err
     assert not Path("here/report.md").exists()

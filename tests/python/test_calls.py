@@ -90,7 +90,7 @@ def test_an_exported_file_is_opened_as_a_run():
     opened = l2l.Run(file)
     assert opened.facts["updates"] == 2
     assert opened.compare("sgd", *SCORED).table.contender.tolist()[1] == "sgd"
-    with pytest.raises(l2l.UsageError, match="its folder has the metrics"):
+    with pytest.raises(l2l.UsageError, match="the metrics are in the folder of its run"):
         _ = opened.metrics
 
 
@@ -319,7 +319,7 @@ def test_what_is_not_quiet_says_what_the_command_line_says(capsys):
 def test_warnings_are_pythons_and_name_the_callers_line():
     run = trained()
     warnings.simplefilter("default", l2l.L2LWarning)
-    with pytest.warns(l2l.L2LWarning, match="edge of what was tried") as caught:
+    with pytest.warns(l2l.L2LWarning, match="edge of the values tried") as caught:
         run.compare("sgd", *SCORED)
     assert {Path(one.filename).name for one in caught} == {"test_calls.py"}
 

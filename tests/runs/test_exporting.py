@@ -205,7 +205,7 @@ def test_nothing_else_is_overwritten(whole, tmp_path):
     (tmp_path / "folder.safetensors").mkdir()
     shutil.copy(whole / "weights.safetensors", tmp_path)
     (tmp_path / "text.safetensors").write_text("precious")
-    for name, message in (("folder", "is a folder"), ("weights", "is there already"), ("text", "is there already")):
+    for name, message in (("folder", "is a folder"), ("weights", "exists already"), ("text", "exists already")):
         with pytest.raises(UsageError, match=message):
             export(whole, tmp_path / f"{name}.safetensors")
     assert (tmp_path / "text.safetensors").read_text() == "precious"

@@ -67,7 +67,7 @@ def test_other_hardware_and_versions_are_said(says, interrupted):
     assert line.startswith(
         "warning: hardware.threads was 1 and is 2, hardware.precision was bfloat16 and is float32, torch"
     )
-    assert line.endswith("digits may differ from those of a run that was never interrupted")
+    assert line.endswith("the last digits may differ from those of an uninterrupted run")
 
 
 def test_the_same_command_on_other_hardware_says_so(says):

@@ -111,7 +111,7 @@ def test_a_run_that_does_not_say_what_it_read_is_taken_for_one_of_what_is_there(
     (old / "config.yaml").write_text(yaml.safe_dump(config))
     (old / "run.json").write_text(json.dumps(facts))
     said = does(PETS)
-    assert f"{old} does not say of which code and data it was made" in said
+    assert f"{old} does not record its code and data" in said
     assert f"already done, reused: {old}" in said
     assert "does not say" not in does(PETS)
     pictures(50)

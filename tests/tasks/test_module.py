@@ -243,7 +243,7 @@ def test_a_run_is_trained_and_loads_again_where_its_code_is_trusted(mine, monkey
     with Path("my_net.py").open("a") as file:
         file.write("# changed\n")
     code, out, err = run(f"meta-train {mine} --dry-run", monkeypatch, capsys)
-    assert (code, "(not there yet)" in out) == (0, True), err
+    assert (code, "(new)" in out) == (0, True), err
 
 
 def test_what_is_missing_is_asked_for(monkeypatch, capsys, tmp_path):

@@ -165,7 +165,7 @@ def test_a_rule_that_sees_the_loss_asks_for_it():
     network = net()
     optimizer = made("tensorwise_mixture", network.parameters())
     loss_of(network, 0).backward()
-    with pytest.raises(UsageError, match=r"sees the loss: call step\(loss=loss\), or show\(loss\) before step\(\)"):
+    with pytest.raises(UsageError, match=r"needs the loss: call step\(loss=loss\), or show\(loss\) before step\(\)"):
         optimizer.step()
     assert same(network, net())
     for loss in (torch.zeros(3), "low", None):

@@ -301,9 +301,9 @@ SOURCES = {
     "nobody": "'nobody' is neither a run's folder, nor a file that one was exported to, nor a rule that comes with l2l",
     "addam": "did you mean 'adam'",
     "mlhf": "mlhf is a learned rule, and its weights are those of a run: `l2l meta-train learner=mlhf task=…`",
-    "lstm": "lstm is a LSTM, which is no rule that moves a network's parameters step by step",
-    "logistic_regression": "which is no rule that moves",
-    "torch_optim": "which is no rule that moves",
+    "lstm": "lstm is a LSTM, which has no update rule a network's parameters step by step",
+    "logistic_regression": "which has no update rule",
+    "torch_optim": "which has no update rule",
     "outputs/gone": "there is no run folder outputs/gone",
     "gone.safetensors": "there is no file gone.safetensors",
 }

@@ -196,7 +196,7 @@ def open_image(file: str) -> Image.Image:
         UsageError: It is no image, or not one of 8 bits a channel.
     """
     if not os.path.isfile(file):  # a pipe would be waited for
-        raise UsageError(f"{file} is no file any more; put the image back, or remove it and begin again")
+        raise UsageError(f"{file} no longer exists; put the image back, or remove it and begin again")
     try:
         with Image.open(file) as image:
             if image.mode not in GREY + COLOUR:
