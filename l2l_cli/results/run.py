@@ -244,7 +244,7 @@ class RunFolder:
         path = self.path / name
         return UsageError(
             f"{path} is damaged ({in_one_line(reason)}); delete it and run again with the run's own command, which "
-            "writes it anew and goes on from the checkpoint"
+            "writes it anew and continues from the checkpoint"
         )
 
     def _write(self, facts: Node) -> None:

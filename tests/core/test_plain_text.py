@@ -19,8 +19,8 @@ BOMB = "a: &a [1,1,1,1,1,1,1,1,1,1]\n" + "".join(
     ("text", "reason"),
     [
         (BOMB, "more than 200000 values"),
-        ("a: &a [*a]", r"alias \*a stands within itself"),
-        ("a: *b", r"alias \*b stands within itself, or for nothing"),
+        ("a: &a [*a]", r"alias \*a refers to itself"),
+        ("a: *b", r"alias \*b refers to itself, or to nothing"),
         ("[" * 100_000, "60 levels"),
         ("{a: " * 70 + "1" + "}" * 70, "60 levels"),
         ("a: 1\nb: 2\na: 3\n", "'a' occurs twice"),

@@ -130,7 +130,7 @@ def test_a_paper_is_reproduced_from_a_script_without_a_guard(tmp_path):
         (lambda: l2l.meta_train("task=quadratic", "tune.budget=3"), "meta-train does not use tune.budget=3"),
         (lambda: l2l.meta_train("learner=adam"), "learner adam is hand-made, with nothing to meta-train"),
         (lambda: l2l.meta_train(3), "3 is a int; overrides are text"),
-        (lambda: l2l.meta_train(model=own.Net), "only model given; a task is made of model= and data="),
+        (lambda: l2l.meta_train(model=own.Net), "only model given; a task needs model= and data="),
         (lambda: own_network(data=3), "data is a int; data are a pair of tensors"),
         (lambda: own_network(model=own.Net()), "is a Net; name a class of nn.Module, or a function"),
         (lambda: l2l.meta_train("task=b16", model=own.Net, data=own.pair()), "model= and data= are the task"),

@@ -133,7 +133,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatc
         ("compare adam logger=jsonl", "compare does not use logger=jsonl: it does no meta-training"),
         pytest.param(
             "reproduce bosc2016 table logger=jsonl",
-            "reproduce does not use logger=jsonl: its runs keep metrics.csv",
+            "reproduce does not use logger=jsonl: its runs write metrics.csv",
             marks=pytest.mark.slow,
         ),
     ],

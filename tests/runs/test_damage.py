@@ -281,7 +281,7 @@ def test_a_damaged_log_of_a_finished_run_is_named_and_the_run_reused(tmp_path, w
     with (path / "metrics.csv").open("ab") as file:
         file.write(b"x")
     assert done_before(settings("out")) is not None
-    assert "metrics.csv is not as the run left it; the weights are" in capsys.readouterr().err
+    assert "metrics.csv was changed after the run ended; the weights were not" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", ["a: [1", "{}", "task: {}\n", None, "\x00"])

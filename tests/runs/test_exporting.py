@@ -117,7 +117,7 @@ def test_a_damaged_file_is_one_line(file, part, damage):
     if damage == "flipped":
         content[place] ^= 0x10
     file.write_bytes(content if damage == "flipped" else content[:place])
-    with pytest.raises(UsageError, match=r"is damaged \(|is no run that was exported") as told:
+    with pytest.raises(UsageError, match=r"is damaged \(|is not an exported run") as told:
         load_run(str(file), Settings())
     assert "\n" not in str(told.value)
     assert "l2l meta-train" in str(told.value)
@@ -175,7 +175,7 @@ def test_weights_of_another_learner_do_not_fit(file):
 
 
 def test_weights_alone_are_no_exported_run(whole):
-    with pytest.raises(UsageError, match="is no run that was exported: it has no note 'l2l' in its head"):
+    with pytest.raises(UsageError, match="is not an exported run: it has no note 'l2l' in its head"):
         load_run(str(whole / "weights.safetensors"), Settings())
 
 

@@ -114,8 +114,8 @@ def test_no_link_is_followed_and_no_fifo_waited_for(theirs, resuming, scoring, n
     before = target.read_bytes()
     (theirs / name).unlink(missing_ok=True)
     (theirs / name).symlink_to(target.resolve()) if kind == "link" else os.mkfifo(theirs / name)
-    what = "a link, which is not followed" if kind == "link" else "no file"
-    message = rf"{name} is {what}; take it away|is no run folder: it has no run.json|is interrupted, not done"
+    what = "a link, which is not followed" if kind == "link" else "not a file"
+    message = rf"{name} is {what}; remove it|is not a run folder: it has no run.json|is interrupted, not done"
     with pytest.raises(L2LError, match=message):
         meta_train.run(resuming, resume="theirs")
     if name in ("run.json", "config.yaml", "weights.safetensors"):

@@ -186,7 +186,7 @@ def test_the_loss_may_be_shown_before_a_step_and_is_that_of_one_step():
         other.step(loss=loss_of(theirs, step).item())
     for mine, yours in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(mine, yours)
-    with pytest.raises(UsageError, match="sees the loss"):
+    with pytest.raises(UsageError, match="needs the loss"):
         one.step()
 
 

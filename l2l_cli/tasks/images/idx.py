@@ -78,7 +78,7 @@ def _parsed(file: IO[bytes] | gzip.GzipFile, path: Path, axes: int, most: int) -
     if len(content) < size:
         raise _damaged(path, f"it is cut: {len(content)} of {size} values are there")
     if file.read(1):
-        raise _damaged(path, f"it goes on after the {size} values that its header says")
+        raise _damaged(path, f"it has more than the {size} values that its header says")
     return torch.from_numpy(np.frombuffer(content, np.uint8).reshape(shape).copy())
 
 
