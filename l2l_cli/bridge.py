@@ -65,7 +65,7 @@ class HydraJob:
         place: MeetingPlace where the jobs of a sweep meet; None without a sweep.
         outcomes: Outcomes of the jobs that ran in this process without a sweep.
         elsewhere: Work that the jobs leave to a cluster.
-        quiet: Whether errors and results alone are said, also in another process.
+        quiet: Whether only errors and results are printed, also in another process.
     """
 
     command: str
@@ -119,7 +119,9 @@ class HydraJob:
             keys = [self._known(settings) for settings in composed]
         folder = Path(config.hydra.sweep.dir).resolve()
         if jobs is None:
-            VOICE.note(f"sweep by {config.hydra.runtime.choices['hydra/sweeper']}: jobs done before are reused")
+            VOICE.note(
+                f"sweep by {config.hydra.runtime.choices['hydra/sweeper']}: jobs that are already done are reused"
+            )
         else:
             done = {key for key, is_done in keys if key is not None and is_done}
             VOICE.note(announcement(jobs, [key for key, _ in keys], done))
@@ -186,12 +188,13 @@ class HydraJob:
             UsageError: Something else is to run the jobs too, or waits for their results.
         """
         if self.force:
-            raise UsageError(f"--force runs again here; drop it, or hardware.cluster={settings.hardware.cluster}")
+            cluster = settings.hardware.cluster
+            raise UsageError(f"--force runs the command again on this machine; drop it, or hardware.cluster={cluster}")
         choices = runtime.runtime.choices
         if self.place and (choices["hydra/launcher"], choices["hydra/sweeper"]) != ("basic", "basic"):
             raise UsageError(
-                f"hardware.cluster={settings.hardware.cluster} submits the jobs and returns, so it goes with Hydra's "
-                "basic launcher and sweeper alone; for others take hydra/launcher=submitit_slurm and hardware=cpu"
+                f"hardware.cluster={settings.hardware.cluster} submits the jobs and returns, so it works only with "
+                "Hydra's basic launcher and sweeper; for others use hydra/launcher=submitit_slurm and hardware=cpu"
             )
         from l2l_cli.commands.pieces import left_of
 
@@ -228,7 +231,9 @@ def launch(
         KeyboardInterrupt: The user interrupted it.
     """
     if "-m" in hydra_flags and "WORLD_SIZE" in os.environ:
-        raise UsageError("-m under a distributed launcher would start every job on every rank; launch one sweep a rank")
+        raise UsageError(
+            "-m under a distributed launcher would start every job on every rank; start one sweep per rank"
+        )
     job = HydraJob(command, flags, config_dir, list(sys.argv), force)
     overrides = opened(on_the_task_of_runs(flags, overrides))
     stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")

@@ -75,7 +75,7 @@ def _launch(command: str, overrides: list[str] | None, given: Given, **flags: ob
     _check_choice("--cfg", given.cfg, CFG)
     _check_choice("--info", given.info, INFO)
     if bool(given.multirun) + bool(given.cfg) + bool(given.info) > 1:
-        raise UsageError("-m runs a sweep, --cfg and --info only print; give one of them")
+        raise UsageError("-m runs a sweep, --cfg and --info only print; give only one of them")
     if (given.quiet or given.as_json) and (given.cfg or given.info):
         raise UsageError("--cfg and --info print the configuration; drop --quiet and --json")
     from l2l_cli import bridge
@@ -115,25 +115,26 @@ def meta_train(
     config_dir: ConfigDir = None,
     trust: Trust = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Build and check everything, and say what it would take; train nothing.")
+        bool,
+        typer.Option("--dry-run", help="Build and check everything, and estimate time and memory without training."),
     ] = False,
     force: Force = False,
     quiet: Quiet = False,
     json_: Json = False,
     export: Annotated[
         str | None,
-        typer.Option(help="Write the finished run to this file, as in rule.safetensors, that later versions read."),
+        typer.Option(help="Export the finished run to this file (such as rule.safetensors), for later versions too."),
     ] = None,
-    licence: Annotated[str | None, typer.Option(help="Licence of the weights in it, as in CC0-1.0.")] = None,
+    licence: Annotated[str | None, typer.Option(help="Licence of the exported weights, such as CC0-1.0.")] = None,
 ) -> None:
     """Meta-train a learner on a task, as in `l2l meta-train task=quadratic`."""
     if not (overrides or multirun or resume or cfg or info or config_dir or trust or dry_run or force or export):
         print(START)
         raise typer.Exit(UsageError.exit_code)
     if dry_run and (multirun or resume or cfg or info):
-        raise UsageError("--dry-run plans one new training; drop -m, --resume, --cfg and --info")
+        raise UsageError("--dry-run plans a single new training run; drop -m, --resume, --cfg and --info")
     if resume and force:
-        raise UsageError("--resume goes on with a run, and --force begins it again; give one of them")
+        raise UsageError("--resume continues a run, and --force starts it again; give only one of them")
     flags = {"resume": resume, "trust": trust or [], "dry_run": dry_run}
     flags |= exporting(export, licence, not (multirun or dry_run or cfg or info))
     given = Given(config_dir, multirun, cfg, info, force, quiet, json_)
@@ -146,12 +147,12 @@ def evaluate(
         list[str] | None,
         typer.Argument(
             metavar="[RUN|KEY=VALUE]...",
-            help="Run folder of a finished meta-train, or a rule that comes with l2l as in pretrained:digits, and "
-            "Hydra overrides.",
+            help="Folder of a finished meta-training run, or a learned rule that comes with l2l (such as "
+            "pretrained:digits), and Hydra overrides.",
             autocompletion=complete_runs,
         ),
     ] = None,
-    run: Annotated[str | None, typer.Option(help="The run folder, in place of RUN.")] = None,
+    run: Annotated[str | None, typer.Option(help="The run folder, instead of the argument RUN.")] = None,
     multirun: Multirun = False,
     cfg: Cfg = None,
     info: Info = None,
@@ -164,7 +165,7 @@ def evaluate(
     """Score a meta-trained learner on fresh episodes, longer horizons, another task or a grid of them."""
     overrides, run = run_and_overrides(words or [], run)
     if run is None and not (cfg or info):
-        raise UsageError("evaluate which run? name its folder; `l2l runs` lists the runs that there are")
+        raise UsageError("evaluate needs a run; name its folder (`l2l runs` lists the runs that exist)")
     given = Given(config_dir, multirun, cfg, info, force, quiet, json_)
     _launch("evaluate", overrides, given, run_folder=run, trust=trust or [])
 
@@ -174,9 +175,9 @@ def compare(
     contenders: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Names of learners, folders of finished runs, rules that come with l2l as pretrained:digits, and "
-            "overrides; `all` is every hand-made learner that fits, and a class of torch.optim.Optimizer is one, as in "
-            "torch.optim.NAdam.",
+            help="Names of learners, folders of finished runs, learned rules that come with l2l (such as "
+            "pretrained:digits), subclasses of torch.optim.Optimizer (such as torch.optim.NAdam), and overrides; `all` "
+            "stands for every hand-made learner that fits the task.",
             autocompletion=complete_contenders,
         ),
     ] = None,
@@ -208,19 +209,21 @@ def reproduce(
         list[str] | None,
         typer.Argument(
             metavar="[ARTEFACT|KEY=VALUE]...",
-            help="Tables and figures, by default all; and overrides, which the report names unless they are of "
-            "hardware or data.",
+            help="Tables and figures (default: all), and overrides, which the report lists unless they concern only "
+            "hardware or the location of data.",
             autocompletion=complete_artefacts,
         ),
     ] = None,
-    scale: Annotated[str, typer.Option(help="smoke, short, study or paper.", autocompletion=complete_scales)] = "short",
+    scale: Annotated[
+        str, typer.Option(help="Size: smoke, short, study or paper.", autocompletion=complete_scales)
+    ] = "short",
     seeds: Annotated[int | None, typer.Option(min=1, help="Number of seeds per row (default: the scale's).")] = None,
     output: Annotated[
         str | None, typer.Option(help="Folder for the results (default: outputs/PAPER/SCALE-HASH).")
     ] = None,
-    check: Annotated[bool, typer.Option(help="Exit with 3 if a number breaks one of the preset's promises.")] = False,
+    check: Annotated[bool, typer.Option(help="Exit with code 3 if a result misses a bound of the preset.")] = False,
     list_: Annotated[
-        bool, typer.Option("--list", help="List the papers, or the artefacts of one, with scales and minutes.")
+        bool, typer.Option("--list", help="List the papers, or the artefacts of one paper, with scales and minutes.")
     ] = False,
     processes: Annotated[int | None, typer.Option(min=1, help="Runs in parallel (default: one per core).")] = None,
     config_dir: ConfigDir = None,

@@ -16,10 +16,8 @@ INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 def groups_help(*groups: str) -> str:
     """Return what stands below a command's help: the groups, and what each can be."""
     lines = [f"[bold]{group}[/]: {', '.join(options(group))}" for group in groups if options(group)]
-    first = "Groups, set as in [cyan]task=quadratic[/]; any option as in [cyan]meta.updates=500[/]."
-    more = (
-        "[cyan]task --help[/] says what the tasks are, and [cyan]task=quadratic --help[/] what options one of them has."
-    )
+    first = "Choose from a group with [cyan]task=quadratic[/]; set any option with [cyan]meta.updates=500[/]."
+    more = "[cyan]task --help[/] describes all tasks, [cyan]task=quadratic --help[/] one task and its options."
     return "\n\n".join([first, *lines, more])
 
 
@@ -41,12 +39,14 @@ Trust = Annotated[
 
 
 Force = Annotated[
-    bool, typer.Option("--force", help="Run again although it is done; the new result then takes the old one's place.")
+    bool, typer.Option("--force", help="Run again even if the result exists; the new result replaces the old one.")
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say errors and the result alone.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors and the result.")]
 Json = Annotated[
     bool,
-    typer.Option("--json", help="Print one JSON object a line on standard output; words go to standard error."),
+    typer.Option(
+        "--json", help="Print one JSON object per line on standard output; other messages go to standard error."
+    ),
 ]
 
 

@@ -16,30 +16,29 @@ def runs(
         list[str] | None,
         typer.Argument(
             metavar="[FOLDER|KEY=VALUE|NAME]...",
-            help="Folders of runs or with runs in them (default: outputs), values that the runs must have, as "
-            "status=failed or task=b14, and parts of their names; `pretrained:` stands for the learned rules that come "
-            "with l2l.",
+            help="Run folders, or folders that contain runs (default: outputs); conditions such as status=failed or "
+            "task=b14; and parts of run names.  `pretrained:` stands for the learned rules that come with l2l.",
             autocompletion=complete_listed,
         ),
     ] = None,
-    remove: Annotated[bool, typer.Option("--remove", help="Remove the runs that are named, after asking.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the selected runs, after confirmation.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove without asking.")] = False,
     watch: Annotated[
-        bool, typer.Option("--watch", "-w", help="Follow runs, sweeps and jobs of a cluster until none goes on.")
+        bool, typer.Option("--watch", "-w", help="Follow runs, sweeps and cluster jobs until all have ended.")
     ] = False,
-    all_: Annotated[bool, typer.Option("--all", "-a", help="List all of them, not the newest alone.")] = False,
-    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
-    open_: Annotated[bool, typer.Option("--open", help="Open the report of the one that is named.")] = False,
+    all_: Annotated[bool, typer.Option("--all", "-a", help="List all runs, not only the newest.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
+    open_: Annotated[bool, typer.Option("--open", help="Open the report of the selected run.")] = False,
 ) -> None:
-    """List runs and reports, newest first; show the one that is named wholly, follow or remove some.
+    """List runs and reports, newest first; show, follow or remove the selected ones.
 
     As in `l2l runs`, `l2l runs task=b14 status=failed`, `l2l runs outputs/meta-train/RUN` or `l2l runs --remove RUN`.
     """
     if (remove and watch) or (yes and not remove):
-        raise UsageError("--yes goes with --remove, and --watch without it")
+        raise UsageError("--yes needs --remove, and --watch cannot be combined with it")
     if words == [PRETRAINED]:
         if remove or watch or all_ or open_:
-            raise UsageError(f"`l2l runs {PRETRAINED}` lists the rules that come with l2l; it goes with --json alone")
+            raise UsageError(f"`l2l runs {PRETRAINED}` lists the rules that come with l2l; its only flag is --json")
         from l2l_cli.commands.pretrained import run
 
         raise typer.Exit(run(json_))

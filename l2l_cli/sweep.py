@@ -53,7 +53,7 @@ REASON = 200
 ENDED = "ended"
 """What the file of a sweep's process says when the sweep has come to its end."""
 
-WITHOUT_A_WORD = "its process ended without a word (killed, for lack of memory?); the same command goes on with it"
+WITHOUT_A_WORD = "its process ended without a message (killed for lack of memory?); the same command continues it"
 
 
 @dataclass(frozen=True)

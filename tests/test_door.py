@@ -41,13 +41,13 @@ def shows_no_frames(err):
 @pytest.mark.parametrize(
     ("number", "advice"),
     [
-        (errno.ENOSPC, "free space and repeat the command: it goes on from the last checkpoint"),
+        (errno.ENOSPC, "free space and repeat the command: it continues from the last checkpoint"),
         (errno.EDQUOT, "free space and repeat the command"),
         (errno.EROFS, "choose another folder"),
         (errno.EACCES, "change its permissions"),
         (errno.EPERM, "change its permissions"),
-        (errno.ENOENT, "has something removed it"),
-        (errno.EIO, "the disk fails"),
+        (errno.ENOENT, "it or its folder was removed"),
+        (errno.EIO, "the disk is failing"),
         (errno.EMFILE, "ulimit -n"),
         (errno.ENAMETOOLONG, "shorten name="),
         (errno.ENOTDIR, "choose another folder"),
@@ -180,7 +180,7 @@ def test_a_run_folder_that_vanishes_is_one_line(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(runs_member.Member, "checkpoint", vanish)
     code, _, err = run(f"meta-train {QUICK} output={tmp_path} meta.checkpoint_every=0.0001", monkeypatch, capsys)
     assert code == 1
-    assert "has something removed it" in err
+    assert "it or its folder was removed" in err
     assert shows_no_frames(err)
 
 
@@ -221,9 +221,9 @@ def test_listings_go_through_the_same_door(flag, monkeypatch, capsys, tmp_path):
 
 
 YAML = {
-    "a: 1\n\tb: 2\n": "line 2, column 1: a tab, where YAML takes spaces alone",
-    "a: 1\nb: 2\na: 3\n": "line 3, column 1: the key 'a' stands twice",
-    "a: {b: 1, b: 2}\n": "line 1, column 11: the key 'b' stands twice",
+    "a: 1\n\tb: 2\n": "line 2, column 1: a tab, where YAML allows only spaces",
+    "a: 1\nb: 2\na: 3\n": "line 3, column 1: the key 'a' occurs twice",
+    "a: {b: 1, b: 2}\n": "line 1, column 11: the key 'b' occurs twice",
     "# Müller\n": "line 1: byte 0xfc is not UTF-8",
     "- a\n- b\n": "it must hold keys with values, as in `horizon: 100`, not a list",
     "only text\n": "not a text",

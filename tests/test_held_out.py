@@ -113,7 +113,7 @@ def test_the_commands_show_held_out_losses(tmp_path, monkeypatch, capsys):
     assert code == 0, err
     text = next(Path().glob("outputs/compare/*/report.md")).read_text()
     assert "difference from the lowest, paired" in text
-    assert "scored by their held_out loss" in text
+    assert "by their held_out loss" in text
     assert json.loads(next(Path().glob("outputs/compare/*/run.json")).read_text())["status"] == "done"
     grid = "evaluation.problems={wide:{dimension:5}} evaluation.stretch=[1] evaluation.against=[sgd]"
     code, out, err = run(f"evaluate --run {folder} {budget} {grid}", monkeypatch, capsys)

@@ -13,8 +13,8 @@ from l2l_cli.papers.agenda import seed_counts
 from l2l_cli.results.terminal import FoldingTable, console
 
 HEAD = """l2l reproduce PAPER [ARTEFACT]… --scale SCALE
-Minutes on two cores, in brackets the number of seeds.  Artefacts share runs, so
-all of a paper take less than the sum."""
+Minutes on two cores, and the number of seeds in brackets.  Artefacts share runs, so
+a whole paper takes less than the sum."""
 """What stands above the list."""
 
 

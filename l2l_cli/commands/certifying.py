@@ -61,7 +61,7 @@ class Certified(NamedTuple):
         marks = pd.DataFrame([row for one in self.all for row in one.rows()])
         costs = pd.DataFrame([one.cost_row() for one in self.all])
         meaning = MEANING.format(clock=self.measured.clock, loop=self.measured.loop)
-        question = "Is it worth taking the learned rule home, in place of a tuned optimizer?"
+        question = "Is the learned rule worth using in place of a tuned optimizer?"
         return Section("Certificate", [self.main.sentence, meaning], [marks, costs], question=question)
 
     @property

@@ -69,7 +69,7 @@ def print_choices(words: Sequence[str], command: str, config_dir: str | None) ->
 
 def _of_group(group: str, command: str, config_dir: str | None, width: int) -> list[Text]:
     names = options(group, config_dir)
-    lines = [Text(f"{group}=NAME; `l2l {command} {group}=NAME --help` shows what one of them brings", "bold")]
+    lines = [Text(f"{group}=NAME; `l2l {command} {group}=NAME --help` shows the options of one", "bold")]
     indent = max(map(len, names)) + 4
     for name in names:
         choice = choice_of(group, name, config_dir)
@@ -83,11 +83,11 @@ def _of_choice(group: str, name: str, config_dir: str | None, width: int) -> lis
     choice = choice_of(group, name, config_dir)
     if choice is None:
         known = options(group, config_dir)
-        raise UsageError(f"{group} has no choice {name!r}{did_you_mean(name, known)} ({group}: {', '.join(known)})")
+        raise UsageError(f"there is no {group} {name!r}{did_you_mean(name, known)} ({group}: {', '.join(known)})")
     lines = [Text(f"{group}={name}", "bold")]
     lines += [Text(line) for said in choice.lines for line in wrap(printable(said), width)]
     if choice.sets:
-        lines.append(Text(f"It brings {', '.join(choice.sets)}, unless you give another."))
+        lines.append(Text(f"By default it comes with {', '.join(choice.sets)}."))
     lines.append(Text())
     for option in choice.options.values():
         lines += _of_option(option, width)

@@ -118,7 +118,7 @@ def run(settings: Settings, learners: list[str], runs: list[str], trust: list[st
         folder.end("done", tuning=tuning, headline=who_leads(standings)[1], **worth)
     planned.store.prune()
     folder = settled(folder, settings)
-    title = f"{label_of(settings, settings.choices['task'])}: {settings.evaluation.episodes} test episodes a seed"
+    title = f"{label_of(settings, settings.choices['task'])}: {settings.evaluation.episodes} test episodes per seed"
     console().print(frame_table(table, title))
     for warning in _edges(standings):
         print(f"warning: {warning}")
@@ -179,18 +179,18 @@ def _hand_made(name: str, prepared: Settings, settings: Settings, store: Store) 
 def who_leads(standings: Mapping[str, Standing]) -> tuple[str, str]:
     """Return who has the lowest loss, with "level" where that is not sure, and a sentence on its lead.
 
-    Limits and solvers, which evaluate a batch more than once a step, do not compete where two others do.
+    Limits and solvers, which evaluate a batch more than once per step, do not compete where two others do.
     """
     once = {name: one for name, one in standings.items() if one.evaluations == 1.0 and not one.entry.learner.is_limit}
     competing = once if len(once) > 1 else standings
     losses = {name: one.ends.cpu().numpy()[None] for name, one in competing.items()}
     first, *others = sorted(losses, key=lambda name: losses[name].mean())
     if not others:
-        return first, f"{first} is alone."
+        return first, f"{first} is the only contender."
     lead = difference_of(losses[first], losses[others[0]])
     how = stands(lead.interval)
     name = first if how == AHEAD else f"{first}, {LEVEL} with {others[0]}"
-    among = "" if len(competing) == len(standings) else " of those that evaluate a batch once a step"
+    among = "" if len(competing) == len(standings) else " of those that evaluate a batch once per step"
     text = f"{first} has the lowest loss{among}, {BESIDE[how]} {others[0]}: difference {lead.within('.3g')}"
     return name, f"{text} between these two on the same episodes."
 
@@ -215,9 +215,9 @@ def _budget(standings: Mapping[str, Standing], settings: Settings, task: Task) -
     budgets = set(tried.values()) or {settings.tune.budget}
     each = ", ".join(f"{name} {count} settings" for name, count in tried.items())
     return (
-        f"Hand-made learners got {each if len(budgets) > 1 else f'{budgets.pop()} settings each'}, scored by their "
-        f"{criterion_for(task, settings.tune.criterion)} loss on {settings.tune.episodes} episodes of the tune phase; "
-        "nothing was chosen on the test episodes shown here."
+        f"Hand-made learners were tuned over {each if len(budgets) > 1 else f'{budgets.pop()} settings each'}, by "
+        f"their {criterion_for(task, settings.tune.criterion)} loss on {settings.tune.episodes} episodes of the tune "
+        "phase; nothing was chosen on the test episodes."
     )
 
 
@@ -242,9 +242,9 @@ def _score(folder: RunFolder, planned: Comparing) -> tuple[dict[str, Standing], 
         table["difference from the lowest, paired"] = held_out.against_the_best(standings)
         opening.append(held_out.MEANING)
     atomic_write(folder.path / TABLE, table.to_csv(index=False))
-    opening += [f"Left out of all: {name}: {why}." for name, why in planned.left_out.items()]
+    opening += [f"`all` leaves out {name}: {why}." for name, why in planned.left_out.items()]
     certificates = certified(planned.finished, standings)
-    warnings = [f"**{warning}**: a wider grid may serve it better." for warning in _edges(standings)]
+    warnings = [f"**{warning}**; a wider grid may find a better setting." for warning in _edges(standings)]
     with LEDGER.of("drawing"):
         figure = contenders_figure(metrics.read(), standings, folder.path)
         sections = [Section("Scores", tables=[table], figures=[figure])]
@@ -254,7 +254,7 @@ def _score(folder: RunFolder, planned: Comparing) -> tuple[dict[str, Standing], 
             f"Which of {len(standings)} learners has the lowest loss on {label_of(settings, settings.choices['task'])}?"
         )
         edges = [name for name, one in standings.items() if one.entry.tuning and one.entry.tuning.at_edge]
-        served = [f"A wider grid may serve {', '.join(edges)} better."] if edges else []
+        served = [f"A wider grid may find better settings for {', '.join(edges)}."] if edges else []
         lead = Lead(question, [opening[1], *served, opening[0].split(";")[0] + "."], command=command_line())
         report.write(Report(title, [*opening, *warnings], sections, lead), folder.path)
     return standings, table, certificates

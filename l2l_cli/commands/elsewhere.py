@@ -69,8 +69,8 @@ def show(standings: Sequence[PieceState], done: int, folder: Path, what: str) ->
         print(f"and {len(lines) - SHOWN} more")
     print(f"output of the jobs: {folder}")
     if counts["failed"]:
-        print("what failed is submitted again by the same command with hardware.resubmit=true")
-    print(f"the same command shows the progress, and {what} when all is there")
+        print("to submit failed jobs again, repeat the command with hardware.resubmit=true")
+    print(f"the same command shows the progress, and {what} when all jobs are done")
     VOICE.event("sent", done=done, folder=str(folder), **counts)
     VOICE.suggest(*sys.argv[1:], *(["hardware.resubmit=true"] if counts["failed"] else []))
     return 1 if counts["failed"] else 0

@@ -155,7 +155,7 @@ def _report(
     opening = [
         f"Learner {code(settings.choices['learner'])} of {code(parent.path)} ({facts['updates']} meta-updates, "
         f"{facts['skipped']} skipped, {facts['seconds']:.0f} s, {facts['meta_parameters']} meta-parameters), scored on "
-        f"{settings.evaluation.episodes} fresh test episodes a seed, seeds {settings.evaluation.seeds}.  The loss at "
+        f"{settings.evaluation.episodes} fresh test episodes per seed, seeds {settings.evaluation.seeds}.  The loss at "
         "step t is that of the answer given before the t-th batch is learned from.  Intervals are 95 %, over "
         "episodes, and about this rule."
     ]
@@ -163,13 +163,13 @@ def _report(
         opening.append(held_out.MEANING)
     figure = horizon_figure(frame, folder.path)
     sections = [Section("Scores", tables=[table], figures=[figure])]
-    question = f"What does {label_of(settings, settings.run_name)} come to on fresh test episodes, at each horizon?"
+    question = f"What loss does {label_of(settings, settings.run_name)} reach on fresh test episodes, by horizon?"
     answer = [f"{_headline(table).capitalize()}.", f"Meta-training took {facts['updates']} updates."]
     lead = Lead(question, answer, command=command_line())
     report.write(Report(f"Evaluation of {label_of(settings, settings.run_name)}", opening, sections, lead), folder.path)
 
 
 def _headline(table: pd.DataFrame) -> str:
-    """Return in one line what came of it."""
+    """Return the result in one line."""
     rows = zip(table["mean loss"], table["steps"], strict=True)
     return f"mean loss {', '.join(f'{loss:.4g} over {steps} steps' for loss, steps in rows)}"

@@ -196,7 +196,7 @@ def _overview(comparisons: Sequence[Comparison]) -> pd.DataFrame:
 
 
 def _headline(comparisons: Sequence[Comparison]) -> str:
-    """Return in one line what came of the grid."""
+    """Return the result of the grid in one line."""
     against = [one for one in comparisons if one.rivals]
     ahead = sum(stands(one.difference()) == AHEAD for one in against)
     lead = f"ahead of the best rival in {ahead} of {len(against)} cells; " if against else ""
@@ -232,10 +232,10 @@ def _report(folder: RunFolder, settings: Settings, parent: FinishedRun, comparis
     opening = [
         f"Learner {code(settings.choices['learner'])} of {code(parent.path)} ({facts['updates']} meta-updates, "
         f"{facts['seconds']:.0f} s, {facts['meta_parameters']} meta-parameters), scored on {plan.episodes} fresh test "
-        f"episodes a seed, seeds {plan.seeds}, of every problem at every horizon.  The loss at step t is that of the "
-        f"answer given before the t-th batch is learned from; shown is the one {run.where}.  Intervals are 95 %, over "
-        f"episodes, and about this rule.  An episode has diverged if its last loss is more than {DIVERGED:g} times its "
-        "first, or not finite."
+        f"episodes per seed, seeds {plan.seeds}, of every problem at every horizon.  The loss at step t is that of the "
+        f"answer given before the t-th batch is learned from; the tables show the one {run.where}.  Intervals are "
+        "95 %, over episodes, and about this rule.  An episode has diverged if its last loss is more than "
+        f"{DIVERGED:g} times its first, or not finite."
     ]
     tables = [
         _table(comparisons, f"mean loss {run.where}", lambda one: _within(one.run.mean)),
@@ -261,9 +261,9 @@ def _against(settings: Settings, comparisons: Sequence[Comparison]) -> list[Sect
     criterion, tune = settings.tune.criterion or comparisons[0].run.criterion, settings.tune
     text = (
         f"Each rival is tuned anew for each problem and each horizon, by its {criterion} loss on {tune.episodes} "
-        "episodes of the tune phase; how many settings it got is said beside it.  The run itself is tuned for nothing "
-        "here.  The best rival is the one with the lowest loss on the test episodes, which is in its favour.  The "
-        "difference is paired: everybody meets the same episodes."
+        "episodes of the tune phase; the number of settings tried stands beside it.  The run itself is not tuned.  The "
+        "best rival is the one with the lowest loss on the test episodes, which favours the rival.  Differences are "
+        "paired: all contenders meet the same episodes."
     )
     scores = [_line(cell) for one in comparisons for cell in (one.run, *one.rivals)]
     warnings = [f"**{edge}**." for edge in _edges(comparisons)]

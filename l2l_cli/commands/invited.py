@@ -56,7 +56,7 @@ class Invited(NamedTuple):
                 left_out[name] = str(error)
         if not prepared and left_out:
             first = next(iter(left_out.items()))
-            raise UsageError(f"none of {ALL} applies to this task; {first[0]}, for one: {first[1]}")
+            raise UsageError(f"none of {ALL} applies to this task; for example, {first[0]}: {first[1]}")
         return cls({name: words for name, words in asked.items() if name not in left_out}, prepared, left_out)
 
 

@@ -103,7 +103,7 @@ def _dry(settings: Settings) -> Entries:
     from l2l_cli.runs.planning import planned
 
     lines = planned(settings)
-    print("dry run: all is built and checked; nothing is trained, nothing is written")
+    print("dry run: everything is built and checked; nothing is trained or written")
     for name, text in lines:
         print(f"  {name:9}{text}")
     VOICE.event("plan", **dict(lines))

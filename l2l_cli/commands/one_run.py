@@ -81,7 +81,7 @@ def _parts(run: ListedRun) -> Iterator[tuple[str, Sequence[str]]]:
     places = [str(facts[name]) for name in ("machine", "device", "kernels") if facts.get(name)]
     yield "machine", [", ".join([*places, *([f"commit {facts['commit']}"] if facts.get("commit") else [])])]
     yield "time", [_time(facts)] if "seconds" in facts else []
-    yield "memory", [f"{size_text(facts['peak_memory_bytes'])} at the peak"] if "peak_memory_bytes" in facts else []
+    yield "memory", [f"peak {size_text(facts['peak_memory_bytes'])}"] if "peak_memory_bytes" in facts else []
     yield "search", [", ".join(f"{key}={value:.4g}" for key, value in facts.get("chosen", {}).items())]
     yield "metrics", _metrics(run) if run.command == "meta-train" else []
     yield "said", [in_one_line(line, 400) for line in facts.get("closing", [])]
@@ -91,7 +91,7 @@ def _parts(run: ListedRun) -> Iterator[tuple[str, Sequence[str]]]:
 
 def _time(facts: Entries) -> str:
     spent = [f"{name} {duration(seconds)}" for name, seconds in facts.get("cpu_seconds", {}).items()]
-    return f"{duration(facts['seconds'])} on the wall{'; CPU: ' if spent else ''}{', '.join(spent)}"
+    return f"{duration(facts['seconds'])} of wall-clock time{'; CPU: ' if spent else ''}{', '.join(spent)}"
 
 
 def _metrics(run: ListedRun) -> list[str]:

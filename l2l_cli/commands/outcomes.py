@@ -20,7 +20,7 @@ class NoLoss(float):
 
     def __float__(self) -> float:
         """Refuse to be a number."""
-        raise ValueError("the job has failed")
+        raise ValueError("the job failed")
 
 
 def tell_of(status: str, row: Entries, message: str, exit_code: int, **job: object) -> None:

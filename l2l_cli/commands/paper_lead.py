@@ -43,7 +43,10 @@ def lead_of(
     headline = paper.headline if paper.headline and paper.headline.results(results) else None
     headline = headline or _made_up(asked, results)
     if request.scale == SMOKE:
-        answer = ["This run shows that everything works; it is too small to answer.", _size(request, asked, minutes)]
+        answer = [
+            "This run shows that everything works; it is too small to answer the question.",
+            _size(request, asked, minutes),
+        ]
     else:
         said = [_decision(headline, claims), _numbers(results), _distance(headline, results)]
         said += [f"{_claims(claims)}{_failures(claims, results)}", _size(request, asked, minutes)]
@@ -87,7 +90,7 @@ def _decision(headline: Headline, claims: Sequence[Claim]) -> str:
 
 
 def _numbers(results: Sequence[Result]) -> str:
-    """Say what the published numbers came to, those that were run."""
+    """Say how many published numbers got each verdict, of those that were run."""
     counts = counted_verdicts(results)
     left_out = counts.pop(NOT_RUN, 0)
     total = sum(counts.values())
@@ -102,13 +105,15 @@ def _distance(headline: Headline, results: Sequence[Result]) -> str:
     """Say how far ours is from the best rival where the table names one, or else from the limit."""
     ahead, compared = headline.ahead_of_rivals(results)
     if compared:
-        return f"The {headline.who} has a lower mean than the best tuned rival on {ahead} of {compared} lines."
+        return (
+            f"The {headline.who} has a lower mean than the best tuned rival in {ahead} of the table's {compared} rows."
+        )
     lines = headline.results(results)
     ratios = sorted(one.ratio_to_limit for one in lines.values() if one.ratio_to_limit is not None)
     if ratios:
         span = f"{ratios[0]:.2f}" if len(ratios) == 1 else f"{ratios[0]:.2f} to {ratios[-1]:.2f}"
-        return f"In the table ours is {span} times the limit, the best that is possible."
-    return "The best that is possible is not known here."
+        return f"In the table our results are {span} times the limit, the best possible result."
+    return "The best possible result is not known here."
 
 
 def _claims(claims: Sequence[Claim]) -> str:
@@ -136,4 +141,4 @@ def _size(request: ReproduceRequest, asked: Sequence[Experiment], minutes: float
     seeds = sorted({len(jobs) for one in asked for jobs in one.jobs.values()})
     span = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     spent = f"{minutes:.1f}" if minutes < 100 else f"{minutes:.0f}"
-    return f"Scale *{request.scale}*: {span} seed{'s' if seeds[-1] > 1 else ''} a row, {spent} CPU-minutes in all."
+    return f"Scale *{request.scale}*: {span} seed{'s' if seeds[-1] > 1 else ''} per row, {spent} CPU-minutes in total."

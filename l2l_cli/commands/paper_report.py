@@ -25,12 +25,14 @@ from l2l_cli.results.verdicts import NOT_RUN, RULE, Result
 RIBBON = "Smoke run: it shows that everything runs.  Its numbers mean nothing, and nothing is judged."
 """Mark across the page of a smoke run."""
 
-STUDY_TEXT = "*Study* is what `l2l reproduce {paper} --scale study` gave, with more seeds, in hours."
+STUDY_TEXT = (
+    "*Study* is the committed result of `l2l reproduce {paper} --scale study`: more seeds, and hours of computing."
+)
 """What a reader must know of the numbers of the study, where they stand beside others."""
 
 CONTENTS = (
     "Every table, figure and numbered claim of the paper: the artefact that reproduces it, and the scale, the date and "
-    "the number of seeds of its last committed run; or why there is none."
+    "the number of seeds of its last committed run, or the reason why there is none."
 )
 """What is said above the table of a paper's contents."""
 
@@ -115,7 +117,7 @@ def closing_sections(
     sections = [_departures(paper, asked, folder), _provenance(asked, costs, folder)]
     if paper.contents:
         sections.insert(
-            0, Section("What of the paper is where", [CONTENTS], [contents_table(type(paper))], folded=True)
+            0, Section("Where each part of the paper is", [CONTENTS], [contents_table(type(paper))], folded=True)
         )
     return sections
 
@@ -195,9 +197,9 @@ def _provenance(asked: Sequence[Experiment], costs: pd.DataFrame, folder: RunFol
         f"{facts['machine']}; {facts['seconds'] / 60:.1f} minutes, seeds {facts['seeds']}; command "
         f"`{facts['command']}`.  Runs that were already done are reused and not counted in these minutes.",
         f"CPU-minutes of all rows, reused or not: {', '.join(f'{name} {each:.1f}' for name, each in minutes.items())}; "
-        f"{sum(minutes.values()):.1f} in all.  The table gives the CPU-seconds of a run, means over seeds; seeds that "
-        "were trained side by side have equal shares, and a training that several rows measure is the first one's.  "
-        "Scores and trials that were found in the store count by what they once took.",
+        f"{sum(minutes.values()):.1f} in total.  The table gives the CPU-seconds of a run, as means over seeds; seeds "
+        "that were trained side by side share the time equally, and a training that several rows use is counted in the "
+        "first of them.  Scores and trials found in the store are counted at their original cost.",
         listed(f"{one.name}: {one.settings.source}" for one in asked),
     ]
     return Section("Provenance", text, tables=[costs.dropna(axis=1, how="all")], folded=True)

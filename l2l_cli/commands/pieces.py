@@ -56,8 +56,8 @@ def left_of(command: str, settings: Settings, flags: Entries) -> Left:
     """
     if flags.get("resume"):
         raise UsageError(
-            "--resume continues a run here, and jobs of a cluster continue by themselves; drop hardware.cluster, or "
-            "--resume"
+            "--resume continues a run on this machine, and cluster jobs continue by themselves; drop hardware.cluster, "
+            "or --resume"
         )
     root, here = Path(settings.output) / FOLDER, _here(settings)
     if command == "meta-train":

@@ -33,7 +33,9 @@ def run(as_json: bool) -> int:
         for card in cards
     ]
     console().print(FoldingTable("rules that come with l2l", columns, rows))
-    print("in Python: load_optimizer(NAME, net.parameters()) of l2l_cli; where each of them loses: docs/pretrained.md")
+    print(
+        "in Python: load_optimizer(NAME, net.parameters()) of l2l_cli; where each of them is beaten: docs/pretrained.md"
+    )
     if cards:
         print(next_line(["evaluate", f"{PRETRAINED}{cards[0]['name']}"]))
     return 0

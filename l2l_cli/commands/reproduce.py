@@ -69,7 +69,9 @@ def run(request: ReproduceRequest) -> Reproduced:
             work = work_of(list(jobs.values()), folder.path, root, archive)
             hardware = _hardware(asked)
             if hardware.cluster and request.force:
-                raise UsageError(f"--force runs again here; drop it, or hardware.cluster={hardware.cluster}")
+                raise UsageError(
+                    f"--force runs the rows again on this machine; drop it, or hardware.cluster={hardware.cluster}"
+                )
             if hardware.cluster and work.pieces:
                 return Reproduced(_on_cluster(paper, request, asked, work, folder), folder.path)
             processes = request.processes or hardware.processes or usable_cores()
@@ -79,8 +81,8 @@ def run(request: ReproduceRequest) -> Reproduced:
             results = _judged(paper, request, asked, work.files, folder, place)
     if failures:
         raise RunFailed(
-            f"{len(failures)} of {len(work.pieces)} runs failed, and the report lacks them: {'; '.join(failures)}; the "
-            "same command tries them again"
+            f"{len(failures)} of {len(work.pieces)} runs failed and are missing from the report: "
+            f"{'; '.join(failures)}; the same command tries them again"
         )
     if request.force:
         _settle(request, asked[0].name, folder, root)
@@ -134,7 +136,7 @@ def _judged(
     """
     judged = [one for one in asked if one.can_be_judged(files)]
     if not judged:
-        raise RunFailed("nothing is measured yet, since all runs failed; the same command tries them again")
+        raise RunFailed("there is nothing to report, since all runs failed; the same command tries them again")
     with LEDGER.of("drawing"), Reporter(f"report {request.paper}", len(judged) + 1, unit="parts") as reporter:
         measured = [one.measured(files, folder.path) for one in judged]
         findings = []
@@ -145,7 +147,7 @@ def _judged(
         if request.scale == SMOKE:
             findings = [each.unjudged() for each in findings]
         results = _recorded(request, judged, measured, findings, folder)
-        reporter.say("drawing the trainings behind them")
+        reporter.say("drawing the meta-training curves")
         behind = training_sections(judged, measured, folder.path)
         reporter.advance("trainings")
     missing = _missing(asked, files)
@@ -186,9 +188,7 @@ def _missing(asked: Sequence[Experiment], files: Mapping[str, Path]) -> list[str
     """Return a mark that says what the report lacks, or nothing where it is whole."""
     rows = {one.name: one.missing(files) for one in asked}
     lacking = "; ".join(f"{name}: {', '.join(missing)}" for name, missing in rows.items() if missing)
-    return (
-        [f"**This report is of what there is so far.  All or some seeds are missing of {lacking}.**"] if lacking else []
-    )
+    return [f"**This report is incomplete: it lacks some or all seeds of {lacking}.**"] if lacking else []
 
 
 def _folder(request: ReproduceRequest, asked: Sequence[Experiment]) -> tuple[RunFolder, Path]:
@@ -234,5 +234,5 @@ def _check(asked: Sequence[Experiment], results: Sequence[Result]) -> int:
         broken += broken_promises(one, values)
     if broken:
         raise PromiseBroken("; ".join(broken))
-    print("check: every promise is kept")
+    print("check: every bound of the preset is met")
     return 0

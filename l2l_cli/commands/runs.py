@@ -100,7 +100,7 @@ def entries_of(run: ListedRun) -> Entries:
 
 
 def result_of(run: ListedRun) -> str:
-    """Return what came of a run, or where it stands."""
+    """Return the result of a run, or its progress."""
     return run.headline or ("" if run.state in ENDED else progress_of(run)[1])
 
 
@@ -113,7 +113,7 @@ def _open(chosen: Chosen) -> int:
     reports = [one for one in chosen.runs if one.has_report]
     if len(reports) != 1:
         names = ", ".join(one.place for one in chosen.runs[:3])
-        raise UsageError(f"--open opens one report, and {len(reports)} of {names}, … have one; name its folder")
+        raise UsageError(f"--open opens one report, and {len(reports)} of {names}, … have one; name one run folder")
     page = (reports[0].path / REPORT).resolve().as_uri()
     # A browser in the terminal would take that over, where nobody sees it.
     is_open = (sys.stdout.isatty() or "BROWSER" in os.environ) and webbrowser.open(page)
@@ -130,7 +130,9 @@ def _list(chosen: Chosen, most: int) -> None:
     common = set.intersection(*({*one.differences} for one in shown)) if len(shown) > 1 else set()
     console().print(FoldingTable(title, columns, [_row(one, common) for one in shown]))
     if count > most:
-        print(f"and {count - most} more; --all shows them, and words narrow them down, as status=failed or task=b14")
+        print(
+            f"and {count - most} more; --all shows them all, conditions such as status=failed or task=b14 a selection"
+        )
 
 
 def _row(run: ListedRun, common: set[str]) -> list[str | Text]:
@@ -144,17 +146,17 @@ def _row(run: ListedRun, common: set[str]) -> list[str | Text]:
 def _remove(chosen: Chosen, request: RunsRequest) -> int:
     """Show what is to be removed, ask, and remove it."""
     if not chosen.narrowed:
-        raise UsageError("remove which runs? name them, as in `l2l runs --remove status=failed`; '*' is all of them")
+        raise UsageError("--remove needs a selection, as in `l2l runs --remove status=failed`; '*' selects all runs")
     refuse_what_is_written(chosen.runs)
     if not request.as_json:
         _list(chosen, len(chosen.runs))
     total = size_text(sum(one.size for one in chosen.runs))
     what = f"{len(chosen.runs)} run{'' if len(chosen.runs) == 1 else 's'}, {total}"
-    if not request.yes and not _agreed(f"remove {what}, for good? [y/N] "):
-        print("nothing is removed")
+    if not request.yes and not _agreed(f"permanently remove {what}? [y/N] "):
+        print("nothing was removed")
         return 0
     for path in remove(chosen.runs):
-        print(f"kept: {path} (not a run's own)", file=sys.stderr)
+        print(f"kept: {path} (not written by the run)", file=sys.stderr)
     for one in chosen.runs if request.as_json else ():
         print(json.dumps({"removed": str(one.path), "bytes": one.size}))
     if not request.as_json:
@@ -170,6 +172,6 @@ def _agreed(question: str) -> bool:
         UsageError: There is nobody to ask.
     """
     if not sys.stdin.isatty():
-        raise UsageError("nobody can be asked here; --yes removes what is shown above without asking")
+        raise UsageError("there is no terminal to ask at; --yes removes the runs listed above without asking")
     print(question, end="", flush=True)
     return sys.stdin.readline().strip().casefold() in ("y", "yes")

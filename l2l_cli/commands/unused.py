@@ -159,73 +159,78 @@ READ: dict[str, tuple[Need, Need, Need, Need]] = {
     ),
 }
 
-TRAINING = "nothing is meta-trained here; `l2l meta-train` reads it"
-FILES = "it belongs to an experiment's file; see --config-dir"
+TRAINING = "it does no meta-training; the option is for `l2l meta-train`"
+FILES = "the option belongs in an experiment's file; see --config-dir"
 
 WHY: Mapping[str, str | Mapping[str, str]] = {
     "learner": {
         "evaluate": "the learner is the run's; evaluation.learner changes it, as in evaluation.learner.rule.lr=0.1, "
-        "and evaluation.against=[adam] tunes others beside it",
-        "compare": "there are runs alone; evaluation.learner changes theirs, as in evaluation.learner.rule.lr=0.1",
+        "and evaluation.against=[adam] adds tuned rivals",
+        "compare": "all contenders are runs; evaluation.learner changes their learners, as in "
+        "evaluation.learner.rule.lr=0.1",
     },
     "learner=": {
-        "evaluate": "the learner is the run's; evaluation.against=[adam] tunes others beside it",
-        "compare": "each contender has its own learner; name one more, as in `l2l compare adam sgd`",
+        "evaluate": "the learner is the run's; evaluation.against=[adam] adds tuned rivals",
+        "compare": "each contender has its own learner; add a contender by name, as in `l2l compare adam sgd`",
     },
     **dict.fromkeys(("optimizer", "gradient", "meta"), TRAINING),
     **{
         f"meta.{name}": {
-            **dict.fromkeys(("meta-train", "reproduce"), "a rule of 1997 moves φ itself, by optimizer.lr alone"),
+            **dict.fromkeys(
+                ("meta-train", "reproduce"), "an online rule of 1997 updates φ itself and reads only optimizer.lr"
+            ),
             **dict.fromkeys(("evaluate", "compare"), TRAINING),
         }
         for name in ("warmup", "schedule", "clip", "average")
     },
     "logger": {
         **dict.fromkeys(("evaluate", "compare"), TRAINING),
-        "reproduce": "its runs keep metrics.csv; `l2l meta-train` logs one of them",
+        "reproduce": "its runs write metrics.csv; loggers are for `l2l meta-train`",
     },
-    "meta.floor": "meta.schedule=cosine alone goes down to it",
+    "meta.floor": "only meta.schedule=cosine lowers the rate to it",
     "meta.clip_relative": "meta.clip=null clips nothing",
     "vary": {
-        "evaluate": "meta-training alone draws variations; evaluation.grid scores on each, as in "
+        "evaluate": "only meta-training draws variations; evaluation.grid scores each of them, as in "
         "evaluation.grid.hidden=[[20],[40]]",
-        "compare": "meta-training alone draws variations; change the task itself, as in task.hidden=[40]",
+        "compare": "only meta-training draws variations; change the task itself, as in task.hidden=[40]",
     },
     "search": "search.trials=0 does not search; set it, as in search.trials=8",
-    "recipe": "it says how φ is trained, and the run is trained; choose a task, too, to take what it says of that",
-    "experiment": "the artefacts say which are run",
-    "evaluation": "training scores nothing; give it to `l2l evaluate --run RUN`, and see meta.validation_episodes",
+    "recipe": "it says how φ is trained, and the run is already trained; also choose a task to use what the recipe "
+    "says of that task",
+    "experiment": "the artefacts on the command line say which experiments are run",
+    "evaluation": "meta-training is scored by validation alone (see meta.validation_episodes); give the option to "
+    "`l2l evaluate RUN`",
     **{
         f"evaluation.{name}": {
             "compare": "it is for `l2l evaluate`; here evaluation.steps sets the horizon, and task.… the problem",
-            "reproduce": "the rows say at which horizons and on which problems they are measured",
+            "reproduce": "the experiment's rows set the horizons and problems",
         }
         for name in ("stretch", "grid", "problems", "against")
     },
     "evaluation.learner": {
-        "compare": "it changes finished runs, and there are none; change a hand-made learner in contenders, as in "
+        "compare": "it changes finished runs, and none is compared; change a hand-made learner in contenders, as in "
         '\'contenders.A=["learner=sgd","learner.rule.lr=0.1"]\'',
-        "reproduce": "rows are measured as they are trained; learner.… changes them",
+        "reproduce": "rows are measured as they were trained; learner.… changes both",
     },
     "tune": {
-        "meta-train": "only hand-made learners are tuned, by `l2l compare`; search.trials=8 searches for the numbers "
-        "of meta-training",
-        "evaluate": "nothing is tuned here; evaluation.against=[adam] tunes rivals",
-        "compare": "there are runs alone, and nothing is tuned; name a hand-made learner, too",
+        "meta-train": "only hand-made learners are tuned, by `l2l compare`; search.trials=8 searches for the "
+        "hyper-parameters of meta-training",
+        "evaluate": "it tunes nothing; evaluation.against=[adam] adds tuned rivals",
+        "compare": "all contenders are runs, so nothing is tuned; also name a hand-made learner",
     },
     "contenders": {
-        "meta-train": "`l2l compare` compares",
-        "evaluate": "`l2l compare` compares; evaluation.against=[adam] sets the run beside hand-made learners",
-        "reproduce": "the experiment's rows are compared",
+        "meta-train": "contenders are for `l2l compare`",
+        "evaluate": "contenders are for `l2l compare`; evaluation.against=[adam] adds tuned rivals",
+        "reproduce": "it compares the experiment's rows",
     },
     "seed": {
         "evaluate": "{seeds} draws other test episodes",
         "compare": "{seeds} draws other test episodes",
-        "reproduce": "every row has its seeds; --seeds N says how many",
+        "reproduce": "every row has seeds of its own; --seeds N sets their number",
     },
-    "output": "the results go where --output says",
-    "hardware.world": "meta-training alone is divided over processes; hardware.replicas divides each batch",
-    "hardware.processes": "it is for `l2l reproduce`; -m hydra/launcher=joblib runs the jobs of a sweep side by side",
+    "output": "--output sets the folder of the results",
+    "hardware.world": "only meta-training is divided over processes; hardware.replicas divides each batch",
+    "hardware.processes": "it is for `l2l reproduce`; -m hydra/launcher=joblib runs a sweep's jobs in parallel",
     **dict.fromkeys((*OF_JOBS, *OF_SLURM), "it is for jobs of hardware=slurm"),
 }
 """What to say of a part that is not read, for all commands or for each; ``FILES`` for the others."""

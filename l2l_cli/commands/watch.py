@@ -47,15 +47,15 @@ def watch(words: Sequence[str], default: Path, as_json: bool) -> int:
     """
     seen = _look(words, default, first=True)
     if not seen:
-        _say(as_json, "idle", "nothing is going on here", next_line(["runs"]))
+        _say(as_json, "idle", "nothing is running", next_line(["runs"]))
         return 0
     follower = _Follower(as_json)
     try:
         _follow(seen, words, default, follower)
     except KeyboardInterrupt:
-        _say(as_json, "left", "what was watched goes on", next_line(["runs", "--watch", *words]))
+        _say(as_json, "left", "the watched runs continue", next_line(["runs", "--watch", *words]))
         raise
-    _say(as_json, "over", "nothing is going on any more", next_line(["runs"]))
+    _say(as_json, "over", "everything that was watched has ended", next_line(["runs"]))
     return 1 if follower.came_to_nothing else 0
 
 
@@ -120,7 +120,7 @@ class _Follower:
         if screen is not None:
             rows = [[one.name, one.state, self._done(one), in_one_line(one.note, LONGEST)] for one in seen.values()]
             columns = {"what": False, "state": False, "done": False, "at": False}
-            screen.update(FoldingTable("Ctrl-C ends the watching alone", columns, rows), refresh=True)
+            screen.update(FoldingTable("Ctrl-C stops only the watching", columns, rows), refresh=True)
             return
         is_due = now - self._said >= EVERY
         for one in seen.values():

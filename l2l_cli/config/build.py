@@ -78,7 +78,7 @@ class Builder:
             return value
         found, base = find_class(value, path, self.trust, name), typing.get_args(kinds[0])[0]
         if not issubclass(found, base):
-            raise UsageError(f"{path}.{name}: {value} is no {base.__name__}; name a class that is derived from one")
+            raise UsageError(f"{path}.{name}: {value} is not a subclass of {base.__name__}; name one that is")
         return found
 
     def _handed_down(self, node: Node, target: type[Any], settable: Sequence[str], path: str) -> Entries:

@@ -127,7 +127,7 @@ def search_path(config_dir: str | None) -> list[str]:
     if config_dir is not None:
         folder = Path(config_dir).resolve()
         if not folder.is_dir():
-            raise UsageError(f"--config-dir {config_dir} is no folder; name one that holds task/, learner/, … files")
+            raise UsageError(f"--config-dir {config_dir} is not a folder; name one with task/, learner/, … files")
         add_folder(folder)
         folders = [folder, *folders]
     places = ",".join(quoted(f"{UserFolder.scheme()}://{folder}") for folder in folders)
@@ -226,7 +226,7 @@ def _described(error: Exception, overrides: Sequence[str], config_dir: str | Non
     if text.startswith("Config group override must be"):
         return "a group takes the name of one of its files, as in task=quadratic, not null"
     if found := re.search(r"Multiple values for ([^.]+)\.", text):
-        return f"{found.group(1)} is chosen already; write {found.group(1)}=… without the '+'"
+        return f"{found.group(1)} is already chosen; write {found.group(1)}=… without the '+'"
     if found := re.search(r"Could not (?:override|append to|delete from config\.) '([^']+)'", text):
         return _unknown_key(found.group(1).split("@")[0], overrides, config_dir)
     if found := re.search(r"Key '([^']+)' (?:is not in struct|not in '\w+')", text):

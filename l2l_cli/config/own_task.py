@@ -46,7 +46,7 @@ def offer(tasks: Sequence[tuple[str, Node]]) -> None:
     for other, another in others:
         if another != task:
             raise UsageError(
-                f"{first} and {other} have different tasks, so that it is open which one task.… changes; choose the "
+                f"{first} and {other} have different tasks, so it is unclear which one task.… changes; choose the "
                 "task, as in task=quadratic"
             )
     ConfigStore.instance().store(group="task", name=OWN_TASK.partition("=")[2], node=_literal(task))

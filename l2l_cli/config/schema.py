@@ -104,7 +104,7 @@ class Tune:
         if gridded and self.drawn_from:
             raise ValueError("tune.grid and tune.ranges are two ways to tune one learner; give one of them")
         if gridded and self.choices:
-            raise ValueError("tune.choices are drawn beside tune.ranges; in a tune.grid they are a key like the others")
+            raise ValueError("tune.choices go with tune.ranges; in a tune.grid, choices are one more key")
         for key, values in self.choices.items():
             if values is not None and not (isinstance(values, list) and values):
                 raise ValueError(f"tune.choices must give {key} as a list of values, not {values!r}")

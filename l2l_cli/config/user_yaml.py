@@ -21,7 +21,7 @@ class _Strict(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
             if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
                 if key.value in seen:
                     raise yaml.constructor.ConstructorError(
-                        None, None, f"the key {key.value!r} stands twice", key.start_mark
+                        None, None, f"the key {key.value!r} occurs twice", key.start_mark
                     )
                 seen.add(key.value)
         found: dict[Any, Any] = super().construct_mapping(node, deep)
@@ -59,7 +59,7 @@ def _described(error: Exception) -> str:
     place = f", line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
     problem = " ".join(str(problem).split())
     if "'\\t'" in problem or "tab character" in problem:
-        return f"{place}: a tab, where YAML takes spaces alone; indent with spaces"
+        return f"{place}: a tab, where YAML allows only spaces; indent with spaces"
     return f"{place}: {problem}"
 
 

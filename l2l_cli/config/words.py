@@ -10,27 +10,27 @@ from l2l_cli.config.schema import SCALES
 from l2l_cli.core.errors import UsageError, did_you_mean
 from l2l_cli.core.suffixes import PRETRAINED, is_exported, pretrained
 
-START = """l2l meta-train trains a learner's slow weights, if it is told on which task:
+START = """l2l meta-train meta-trains a learner on the task that you choose:
 
   l2l meta-train task=quadratic             a learned optimizer; 20 seconds
   l2l meta-train task=b16 learner=lstm      an LSTM that learns in its state
-  l2l meta-train task=quadratic --dry-run   the minutes and memory it would take
+  l2l meta-train task=quadratic --dry-run   estimate of time and memory
 
-`l2l meta-train task --help` says what the tasks are, and `l2l meta-train
-learner --help` what the learners are.
+`l2l meta-train task --help` describes all tasks, and `l2l meta-train
+learner --help` all learners.
 next: l2l meta-train task=quadratic"""
-"""What ``l2l meta-train`` says where nothing is asked for."""
+"""What ``l2l meta-train`` prints without arguments."""
 
-START_COMPARE = """l2l compare scores contenders on the same test episodes, if it is told which:
+START_COMPARE = """l2l compare scores the contenders that you name on the same test episodes:
 
   l2l compare task=quadratic adam sgd       learners by name, each tuned first
-  l2l compare RUN adam sgd                  a run of l2l meta-train beside them
+  l2l compare RUN adam sgd                  a meta-trained run against them
   l2l compare task=quadratic all            every hand-made learner that fits
 
-`l2l runs` lists the runs that there are, and `l2l compare learner --help` the
+`l2l runs` lists your runs, and `l2l compare learner --help` describes all
 learners.
 next: l2l compare task=quadratic adam sgd"""
-"""What ``l2l compare`` says where nothing is asked for."""
+"""What ``l2l compare`` prints without arguments."""
 
 
 def contenders_and_overrides(words: Sequence[str], config_dir: str | None) -> tuple[list[str], list[str], list[str]]:
@@ -75,7 +75,7 @@ def exporting(file: str | None, licence: str | None, trains: bool) -> dict[str, 
     if file and not trains:
         raise UsageError("--export writes one finished run; drop -m, --dry-run, --cfg and --info")
     if licence and not file:
-        raise UsageError("--licence is that of an exported file; name the file by --export")
+        raise UsageError("--licence applies to an exported file; name the file by --export")
     return {"export": file, "licence": licence}
 
 
@@ -93,9 +93,7 @@ def run_and_overrides(words: Sequence[str], run: str | None) -> tuple[list[str],
     overrides = [word for word in words if is_override(word) and not _is_run(word)]
     folders = [*([run] if run else []), *(word for word in words if word not in overrides)]
     if len(folders) > 1:
-        raise UsageError(
-            f"evaluate scores one run, not {' and '.join(folders)}; `l2l compare` sets several side by side"
-        )
+        raise UsageError(f"evaluate scores one run, not {' and '.join(folders)}; `l2l compare` compares several")
     return overrides, folders[0] if folders else None
 
 
@@ -114,7 +112,7 @@ def artefacts_and_overrides(
     """
     known = papers(config_dir)
     if paper is None:
-        raise UsageError(f"which paper? known are {', '.join(known)}; see `l2l reproduce --list`")
+        raise UsageError(f"reproduce needs a paper (papers: {', '.join(known)}); see `l2l reproduce --list`")
     if paper not in known:
         raise UsageError(f"there is no paper {paper!r}{did_you_mean(paper, known)} (papers: {', '.join(known)})")
     artefacts = [word for word in words if word in known[paper] or not is_override(word)]

@@ -12,7 +12,7 @@ from l2l_cli import __version__
 from l2l_cli.core.errors import L2LError, RunFailed
 from l2l_cli.core.places import is_ours, is_users
 
-GOES_ON = "repeat the command: it goes on from the last checkpoint"
+GOES_ON = "repeat the command: it continues from the last checkpoint"
 
 NO_PERMISSION = "change its permissions (`ls -ld` shows them), or choose another folder by output=…"
 
@@ -21,20 +21,20 @@ REPORT = "this is a fault of l2l: please report it with the command and the line
 DISK = {
     errno.ENOSPC: f"free space and {GOES_ON}",
     errno.EDQUOT: f"free space and {GOES_ON}",
-    errno.EFBIG: f"the file would be larger than is allowed here (`ulimit -f`); raise the limit and {GOES_ON}",
-    errno.EROFS: "it lies on a disk that can only be read; choose another folder, as in output=/tmp/outputs",
+    errno.EFBIG: f"the file would exceed the limit on file sizes (`ulimit -f`); raise the limit and {GOES_ON}",
+    errno.EROFS: "it lies on a read-only file system; choose another folder, as in output=/tmp/outputs",
     errno.EACCES: NO_PERMISSION,
     errno.EPERM: NO_PERMISSION,
-    errno.ENOENT: "has something removed it, or its folder?  Repeat the command: it makes what it needs",
-    errno.EIO: f"the disk fails: see the system's log, or choose another folder by output=…, and {GOES_ON}",
+    errno.ENOENT: "it or its folder was removed; repeat the command, which creates what it needs",
+    errno.EIO: f"the disk is failing: see the system's log, or choose another folder by output=…, and {GOES_ON}",
     errno.ESTALE: f"the file server has lost it; {GOES_ON}",
     errno.EMFILE: f"raise the limit (`ulimit -n 4096`) or lower hardware.processes, and {GOES_ON}",
-    errno.ENFILE: f"all of this machine's are in use; {GOES_ON}",
+    errno.ENFILE: f"this machine has reached its limit; {GOES_ON}",
     errno.ENAMETOOLONG: "shorten name=… or output=…",
-    errno.ENOTDIR: "a part of that path is a file, no folder; choose another folder by output=…",
+    errno.ENOTDIR: "a part of that path is a file, not a folder; choose another folder by output=…",
     errno.EISDIR: "it is a folder, where a file should be; move it away",
     errno.EEXIST: "it is a file, where a folder should be; move it away, or choose another folder by output=…",
-    errno.ELOOP: "its links lead in a circle; mend them, or choose another folder by output=…",
+    errno.ELOOP: "its links form a circle; repair them, or choose another folder by output=…",
     errno.EAGAIN: "the system has no room for another process; lower hardware.processes or hardware.threads",
 }
 """What is to be done next, by the system's number of the error."""
@@ -43,7 +43,7 @@ OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", 
 """What torch says in lower case where no memory is left."""
 
 SMALLER = (
-    "take fewer episodes side by side (gradient.episodes, meta.validation_episodes, evaluation.chunk) or a shorter "
+    "use fewer episodes at a time (gradient.episodes, meta.validation_episodes, evaluation.chunk) or a shorter "
     "gradient.window"
 )
 
@@ -97,7 +97,7 @@ def _of_the_disk(error: OSError, place: str | Path | None) -> str:
     file = place if file is None else file
     name = f"{_printable(file)}: " if file is not None else ""
     reason = error.strerror or type(error).__name__
-    return f"{name}{reason}; {DISK.get(error.errno or 0, f'mend that and {GOES_ON}')}"
+    return f"{name}{reason}; {DISK.get(error.errno or 0, f'fix that and {GOES_ON}')}"
 
 
 def _of_the_user(error: BaseException, frames: Sequence[FrameSummary]) -> str:

@@ -57,8 +57,8 @@ def _refuse(path: Path, mode: int) -> None:
     """Refuse what is no file, given its mode."""
     if stat.S_ISREG(mode):
         return
-    kind = "a link, which is not followed" if stat.S_ISLNK(mode) else "a folder" if stat.S_ISDIR(mode) else "no file"
-    raise UsageError(f"{path} is {kind}; take it away, or put the file itself in its place")
+    kind = "a link, which is not followed" if stat.S_ISLNK(mode) else "a folder" if stat.S_ISDIR(mode) else "not a file"
+    raise UsageError(f"{path} is {kind}; remove it, or put the file itself in its place")
 
 
 def refuse_links(folder: Path) -> None:
@@ -90,7 +90,7 @@ def read_file(path: Path, largest: int = LARGEST) -> bytes:
 def _refuse_larger(path: Path, file: IO[bytes], largest: int) -> None:
     size = os.fstat(file.fileno()).st_size
     if size > largest:
-        raise UsageError(f"{path} has {size} bytes, more than the {largest} that it may have; take it away")
+        raise UsageError(f"{path} has {size} bytes, more than the {largest} allowed; remove it")
 
 
 def atomic_write(

@@ -111,7 +111,7 @@ class _Measure:
     def _count(self, event: Any) -> None:
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in self._sizes:
-                raise ValueError(f"the alias *{event.anchor} stands within itself, or for nothing")
+                raise ValueError(f"the alias *{event.anchor} refers to itself, or to nothing")
             self._total += self._sizes[event.anchor]
             return
         self._total += 1
@@ -122,7 +122,7 @@ class _Measure:
         """Count an item of a collection: in a mapping, keys and values take turns."""
         if level.keys is not None and level.items % 2 == 0 and isinstance(event, yaml.ScalarEvent):
             if event.value in level.keys:
-                raise ValueError(f"the key {event.value!r} stands twice in one mapping")
+                raise ValueError(f"the key {event.value!r} occurs twice in one mapping")
             level.keys.add(event.value)
         level.items += 1
 

@@ -60,8 +60,8 @@ class Tuning(NamedTuple):
     @property
     def warning(self) -> str:
         """Sentence on values at the edge of what was tried, and how far it was searched on; empty without one."""
-        on = f", with {self.beyond} beyond what was given (tune.extensions)" if self.beyond else ""
-        return f"best {', '.join(self.at_edge)} lies at the edge of what was tried{on}" if self.at_edge else ""
+        on = f", also after {self.beyond} settings beyond the grid (tune.extensions)" if self.beyond else ""
+        return f"the best {', '.join(self.at_edge)} lies at the edge of the values tried{on}" if self.at_edge else ""
 
 
 class Tuned(NamedTuple):

@@ -79,7 +79,7 @@ class TorchOptim(Learner[TorchOptimState]):
     ) -> None:
         super().__init__(task)
         if others is None and others_options:
-            raise ValueError("others_options are for a class of their own; name it, as in others=torch.optim.AdamW")
+            raise ValueError("others_options need a class in others, as in others=torch.optim.AdamW")
         options = options or {}
         self.recipes = [Recipe(optimizer, options, "learner.options")]
         if others is not None:

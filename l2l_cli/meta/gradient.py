@@ -116,7 +116,7 @@ class Estimator(ABC):
         self.horizon = horizon if horizon is not None else Full()
         if self.horizon.one_window and not self.takes_one_window:
             raise ValueError(
-                f"{type(self).__name__} takes all windows of an episode; use gradient.horizon.one_window=false"
+                f"{type(self).__name__} uses all windows of an episode; set gradient.horizon.one_window=false"
             )
         self.ranks: Ranks | None = None
         self._drawn: tuple[tuple[int, int], Episode] | None = None

@@ -146,7 +146,7 @@ class MetaTraining(Training):
         self.skipped += 1
         if self.skipped > SKIPPED_SHARE * max(self.number, 100):
             raise RunFailed(
-                f"{self.skipped} of {self.number} updates had a non-finite loss or meta-gradient; in the last one "
+                f"{self.skipped} of {self.number} updates had a non-finite loss or meta-gradient; in the last of them "
                 f"{self._where_first(estimate, done)}"
             )
         seed, draw = int(self._progress.seed), int(self._progress.draw) + 1

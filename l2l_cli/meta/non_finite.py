@@ -14,8 +14,8 @@ from l2l_cli.learners.descent import Descent
 from l2l_cli.models.point import Point
 
 ITS_TASK = (
-    "no setting of meta-training can help there: look for a root, a logarithm or a division at 0 in the task's loss or "
-    "network, and for such numbers in its data"
+    "no setting of meta-training can help: look for a root, a logarithm or a division at 0 in the task's loss or "
+    "network, and for non-finite numbers in its data"
 )
 DIVERGES = "lower optimizer.lr or meta.clip, or shorten gradient.window"
 
@@ -34,21 +34,24 @@ def first_non_finite(learner: Learner[Any], state: Any, batches: Batches, start:
         for index in range(batches.steps):
             batch, step = batches.at(index), start + index + 1
             if not _finite(batch.inputs) or not _finite(batch.targets):
-                return f"the first was in the data of step {step}; {ITS_TASK}"
+                return f"the first non-finite number was in the data of step {step}; {ITS_TASK}"
             after, answer = learner.step(state, batch)
             if not _finite(learner.task.loss(answer, batch.targets)):
-                return f"the first was the task's loss at step {step}; {ITS_TASK if step == 1 else DIVERGES}"
+                cure = ITS_TASK if step == 1 else DIVERGES
+                return f"the first non-finite number was the task's loss at step {step}; {cure}"
             if isinstance(learner, Descent):
                 point = Point(learner.task.model, learner.task.loss, state.params, batch)
                 if bad := [name for name, value in point.grad.items() if not _finite(value)]:
-                    return f"the first was the gradient of the task's loss in {bad[0]} at step {step}; {ITS_TASK}"
+                    where = f"the gradient of the task's loss in {bad[0]} at step {step}"
+                    return f"the first non-finite number was in {where}; {ITS_TASK}"
             if bad := [name for name, value in leaves(after) if not _finite(value)]:
-                return f"the first was {bad[0]} of the learner's state after step {step}; {DIVERGES}"
+                where = f"{bad[0]} of the learner's state after step {step}"
+                return f"the first non-finite number was in {where}; {DIVERGES}"
             state = after
     bad = [name for name, value in grad.items() if not _finite(value)]
     if not bad:
-        return f"none of its steps shows it again; {DIVERGES}"
-    return f"losses were finite, and the first was the meta-gradient of {bad[0]}; {DIVERGES}"
+        return f"its steps, repeated one by one, are all finite; {DIVERGES}"
+    return f"all losses were finite, but not the meta-gradient of {bad[0]}; {DIVERGES}"
 
 
 def _finite(value: Tensor) -> bool:

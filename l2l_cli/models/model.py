@@ -273,7 +273,7 @@ def gaussian(sigma: float) -> Draw:
         ValueError: σ is negative.
     """
     if sigma < 0:
-        raise ValueError(f"start must not be negative, being a standard deviation, not {sigma}")
+        raise ValueError(f"start is a standard deviation and must be at least 0, not {sigma}")
 
     def draw(name: str, shape: tuple[int, ...], rng: Generator) -> Tensor:
         del name

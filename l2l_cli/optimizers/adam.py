@@ -61,7 +61,7 @@ class AdamW(Optimizer[Moments]):
         positive(lr=lr, epsilon=epsilon)
         fraction(beta1=beta1, beta2=beta2)
         if weight_decay < 0:
-            raise ValueError(f"weight_decay must not be negative, not {weight_decay}")
+            raise ValueError(f"weight_decay must be at least 0, not {weight_decay}")
         self.lr, self.beta1, self.beta2, self.epsilon, self.weight_decay = lr, beta1, beta2, epsilon, weight_decay
 
     def init(self, params: Params) -> Moments:

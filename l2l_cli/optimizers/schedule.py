@@ -43,7 +43,7 @@ def check(rule: nn.Module, schedule: Schedule) -> None:
     if any(True for _ in rule.parameters()):
         raise ValueError(f"schedule={schedule} is for hand-made rules, and {name} is learned; use schedule=constant")
     if rate_of(rule) is None:
-        raise ValueError(f"schedule={schedule} is of a learning rate lr, and {name} has none; use schedule=constant")
+        raise ValueError(f"schedule={schedule} needs a learning rate lr, and {name} has none; use schedule=constant")
 
 
 def at_step(rule: Rule, schedule: Schedule, step: int, steps: int) -> Rule:

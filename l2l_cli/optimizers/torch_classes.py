@@ -68,7 +68,7 @@ class Recipe(NamedTuple):
             self.kind(matrices, **options)
         except Exception:  # it is something else that it refuses, which is told already
             return ""
-        return "; it takes matrices alone, and learner.others=torch.optim.AdamW takes the rest"
+        return "; it takes only matrices, and learner.others=torch.optim.AdamW takes the rest"
 
     def _as_the_class_takes_them(self, known: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
         """Return the options with beta1, beta2, … as entries of ``betas``, and lists as tuples where these are."""

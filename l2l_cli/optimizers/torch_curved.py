@@ -95,7 +95,7 @@ class CurvatureOptimizer(TorchForm):
         """
         if closure is None:
             raise UsageError(
-                f"{type(self.rule).__name__} asks for curvature: give step a closure that returns outputs and loss, as "
+                f"{type(self.rule).__name__} needs curvature: give step a closure that returns outputs and loss, as "
                 "in `def closure(): outputs = net(x); return outputs, loss_fn(outputs, y)`"
             )
         (group,) = self.param_groups

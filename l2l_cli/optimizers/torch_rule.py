@@ -133,8 +133,8 @@ class RuleOptimizer(TorchForm):
         """
         if not self._noted:
             raise UsageError(
-                f"{type(self.rule).__name__} sees the loss: call step(loss=loss), or show(loss) before step(), or give "
-                "step a closure that returns it"
+                f"{type(self.rule).__name__} needs the loss: call step(loss=loss), or show(loss) before step(), or "
+                "give step a closure that returns it"
             )
         first, *others = [one.to(like.device, like.dtype) for one in self._noted]
         loss = torch.stack([first, *others]).mean() if others else first
@@ -183,6 +183,6 @@ def _scalar(loss: object) -> Tensor:
     if value is None or value.numel() != 1:
         raise UsageError(
             f"the loss must be one number, not {tuple(value.shape) if value is not None else type(loss).__name__}; "
-            "return the loss from the closure, as torch's optimizers ask for"
+            "return the loss from the closure, as torch's optimizers require"
         )
     return value.reshape(())

@@ -161,7 +161,7 @@ def cost_table(all_experiments: Sequence[Experiment], measured: Sequence[Measure
                 **({"updates of its search": part[SEARCH_COST].mean()} if SEARCH_COST in part else {}),
                 "skipped updates": part.skipped.sum(),
                 **{f"{name}, CPU-s": part[name].mean() if name in part else None for name in OF_ROWS},
-                **({"of these found, CPU-s": part[REUSED].fillna(0.0).mean()} if REUSED in part else {}),
+                **({"of these reused, CPU-s": part[REUSED].fillna(0.0).mean()} if REUSED in part else {}),
                 "began": None if pd.isna(began) else date_of(began)[:16].replace("T", " "),
             }
         )

@@ -74,7 +74,7 @@ def _work_of(jobs: Sequence[Job], folder: Path, root: Path, archive: Path | None
         drop_if_damaged(file, COSTS)  # the last rows of each
     if archive and (taken := unpack(archive, files.values())):
         VOICE.note(
-            f"{taken} of {len(files)} rows' measurements are those of the committed study; --force runs them again"
+            f"{taken} of {len(files)} rows' measurements are taken from the committed study; --force runs them again"
         )
     groups = _groups([job for job in jobs if not files[job.key].exists()], settings)
     bench = Bench(files)

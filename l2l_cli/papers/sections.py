@@ -15,12 +15,12 @@ from l2l_cli.results.statistics import Interval, difference_of
 from l2l_cli.results.verdicts import Result
 
 PAIRED = (
-    "Everybody meets the same test episodes, so differences are paired.  They are compared at three marks that "
-    "were declared in advance, a tenth of the run, half of it and its end; p is corrected for their number (Holm).  "
-    f"The lowest mean is *{AHEAD}* where p < {SIGNIFICANT:g}, else *{LEVEL}*, or *{TOO_FEW}* can tell.  Of "
-    "two hand-made rules an interval and a p are about these, over episodes; of a meta-trained one they are about its "
-    "recipe, over seeds and episodes, and p is never below 2 / 2^seeds.  Solvers, which evaluate a batch more than "
-    "once per step, do not compete."
+    "All contenders meet the same test episodes, so differences are paired.  They are compared at three marks that "
+    "were declared in advance: a tenth of the run, half of it and its end; p is corrected for their number (Holm).  "
+    f"The lowest mean is *{AHEAD}* where p < {SIGNIFICANT:g} and *{LEVEL}* otherwise; *{TOO_FEW}* means that the seeds "
+    "cannot tell.  For two hand-made rules, interval and p are about these rules, over episodes; for a meta-trained "
+    "rule they are about its recipe, over seeds and episodes, and p is never below 2 / 2^seeds.  Solvers, which "
+    "evaluate a batch more than once per step, do not compete."
 )
 
 COMPETING = ("learned", "rival", "control")
@@ -105,8 +105,8 @@ def how_they_spread(title: str, measured: Measured, standings: Standings, proble
     decorate(axes[0], f"{title}: spread over test problems", label, "share of problems below", "x")
     drawn = measured.save(figure, f"Distribution of the {label} over test problems.", "_spread", columns=5)
     text = (
-        "A mean's interval is about the recipe where there are several seeds; a median's, between order statistics, is "
-        "given for one rule.  Where mean and median part, few problems make the mean."
+        "The interval of a mean is about the recipe where there are several seeds; that of a median, between order "
+        "statistics, is given for one rule.  Where mean and median differ, a few problems dominate the mean."
     )
     return [Section(f"{title}: spread over test problems", [text], [table], [drawn])]
 
@@ -147,8 +147,8 @@ def _edge_warning(table: pd.DataFrame) -> str:
     ends = table[table["at the edge of its grid"] != "–"]
     names = [f"{row.contender}{f' on {row.problem}' if row.problem != '–' else ''}" for row in ends.itertuples()]
     onward = table[table["beyond its grid"] > 0]
-    on = f"  {len(onward)} of {len(table)} searches went on beyond the edge of their grid." if len(onward) else ""
+    on = f"  {len(onward)} of {len(table)} searches continued beyond the edge of their grid." if len(onward) else ""
     if not names:
-        return f"No chosen setting lies at the edge of what was tried.{on}"
-    count = f"**{len(names)} of {len(table)} chosen settings lie at the edge of what was tried**"
+        return f"No chosen setting lies at the edge of the values tried.{on}"
+    count = f"**{len(names)} of {len(table)} chosen settings lie at the edge of the values tried**"
     return f"{count} and might be better: {', '.join(names)}.{on}"

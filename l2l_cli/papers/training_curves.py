@@ -30,8 +30,8 @@ COLUMNS = 4
 CRITERION = (
     "A validation loss counts as still falling if, smoothed over three validations and in logarithms, its lowest point "
     "in the last third of the updates lies below the beginning of that third by more than 5 %, and by more than 2½ "
-    "times the noise that its second differences show.  It is flat from the first point on that lies within as much "
-    "of the lowest.  Dots are the weights that were kept."
+    "times the noise that its second differences show.  It is flat from the first point that lies within that margin "
+    "of the lowest.  Dots mark the weights that were kept."
 )
 
 
@@ -63,9 +63,9 @@ def training_sections(asked: Sequence[Experiment], measured: Sequence[Measured],
     courses = [course for one in trained for course in one.courses]
     known = [course for course in courses if is_said(course)]
     falling = sum(course.verdict == FALLING for course in known)
-    text = f"{falling} of {len(known)} trainings were still falling: more updates may do better."
+    text = f"In {falling} of {len(known)} trainings the validation loss was still falling: more updates may do better."
     if len(known) < len(courses):
-        text += f"  Of {len(courses) - len(known)} it cannot be said: too few validations, or too noisy."
+        text += f"  {len(courses) - len(known)} trainings have too few or too noisy validations to tell."
     table = pd.DataFrame([_line(one) for one in trained])
     # A training that was validated once has no curve.
     followed = [one for one in trained if any(len(curve) > 1 for curve in one.curves.values())]
@@ -122,5 +122,5 @@ def _drawn(trained: Sequence[Trained], folder: Path) -> Figure:
             kept = [step for step in curve if step == one.selected.get(seed)]
             panel.plot(kept, [curve[step] for step in kept], "o", color=COLOURS[1], markersize=4.0, zorder=3)
         panel.set_title(one.name, loc="left", fontsize=7.5)
-    caption = "Validation loss against updates of meta-training, a line a seed; dots: the weights that were kept."
+    caption = "Validation loss against meta-updates, one line per seed; dots: the weights that were kept."
     return saved(figure, folder / "figures" / "meta_training", caption)

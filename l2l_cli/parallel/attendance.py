@@ -94,9 +94,9 @@ class Attendance:
 
     def _without(self, lost: Sequence[int]) -> RankLost:
         self.speaks = self._rank == min(set(range(self._size)) - {*lost})
-        how = self._workers[lost[0] - 1].how if self._workers else "ended unasked, or cannot be reached"
+        how = self._workers[lost[0] - 1].how if self._workers else "ended unexpectedly, or cannot be reached"
         names = f"rank {', '.join(map(str, lost))} of {self._size}"
-        return RankLost(f"{names} {how}; the same command goes on from the last checkpoint")
+        return RankLost(f"{names} {how}; the same command continues from the last checkpoint")
 
     def _is_dead(self, rank: int) -> bool:
         """Return whether a rank's process is known to be gone: it ran on this machine."""

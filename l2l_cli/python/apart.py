@@ -101,7 +101,7 @@ def _torch() -> Iterator[None]:
     inside = torch.get_default_device()
     try:
         if inside.type != "cpu":
-            raise UsageError(f"call it outside of `with torch.device({str(inside)!r})`; hardware=… says where it runs")
+            raise UsageError(f"call it outside of `with torch.device({str(inside)!r})`; hardware=… chooses the device")
         torch.set_default_dtype(torch.float32)
         with torch.inference_mode(False), torch.enable_grad():
             yield

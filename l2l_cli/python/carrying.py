@@ -73,8 +73,7 @@ def carried_out(
 def on_a_cluster(command: str) -> UsageError:
     """Return the error of a command that would leave its work to a cluster."""
     return UsageError(
-        "hardware.cluster leaves the work to jobs and returns, so a program has nothing to go on with; use "
-        f"`l2l {command}`"
+        f"hardware.cluster leaves the work to jobs and returns, so a call has no result; use `l2l {command}`"
     )
 
 

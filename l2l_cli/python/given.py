@@ -47,7 +47,7 @@ class GivenObjects(NamedTuple):
         }
         if found and not {"model", "data"} <= found.keys():
             raise UsageError(
-                f"only {' and '.join(found)} given; a task is made of model= and data=, and loss= if it is no usual one"
+                f"only {' and '.join(found)} given; a task needs model= and data=, and loss= if it is not a usual one"
             )
         names = {key: _in_a_module(value) for key, value in found.items()}
         objects: dict[str, object] = {}

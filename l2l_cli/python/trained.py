@@ -87,7 +87,7 @@ class Run:
             UsageError: The run is an exported file, which leaves that out.
         """
         if is_exported(self.path):
-            raise UsageError(f"{self.path} is a file that a run was exported to; its folder has the metrics")
+            raise UsageError(f"{self.path} is an exported file; the metrics are in the folder of its run")
         return MetricsFile(self.path / METRICS).read()
 
     @cached_property

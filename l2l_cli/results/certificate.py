@@ -22,12 +22,12 @@ UNJUDGED = "not judged"
 
 MEANING = (
     "The marks are a tenth, half and the whole of the run, declared in advance; each interval is one of 95 %, of one "
-    "minus the ratio of the mean losses on the same episodes.  Where the interval holds 0 %, neither is ahead.  Seconds"
-    " a step are {clock}, of {loop}: forward, backward and the optimizer's own work.  *One use* is one training of the "
-    "network.  It *saves* the time that the tuned rival needs to come to the loss that the learned rule has at its "
-    "end, less the time that the learned rule needs for it; where the rival does not come there within the steps that "
-    "were scored, it saves at least what is said.  Meta-training is *paid back* after as many uses as its time is of "
-    "what one saves, and earlier where each use would tune the rival anew, one run for each setting that was tried."
+    "minus the ratio of the mean losses on the same episodes.  Where the interval contains 0 %, neither is ahead.  "
+    "Seconds per step are {clock}, of {loop}: forward, backward and the optimizer's own work.  *One use* is one "
+    "training of the network.  It *saves* the time that the tuned rival needs to reach the learned rule's final loss, "
+    "minus the time that the learned rule needs for it; where the rival does not reach that loss within the scored "
+    "steps, the number is a lower bound.  The number of uses after which meta-training is *paid back* is its time "
+    "divided by what one use saves; it is smaller where each use would tune the rival anew, one run per setting tried."
 )
 """What the numbers mean, for the page; ``clock`` and ``loop`` say how seconds were measured."""
 
@@ -189,7 +189,7 @@ class Certificate(NamedTuple):
         return {
             "rule": self.rule,
             "rival": self.rival,
-            "ms a step": price.step * 1e3,
+            "ms per step": price.step * 1e3,
             "the rival's": price.rival_step * 1e3,
             "×": price.ratio,
             "steps to the rule's loss": f"{price.reached}, rival {price.rival_reached or f'more than {price.steps}'}",

@@ -77,8 +77,8 @@ class Course(NamedTuple):
                     f"{self.tolerance:.0%} are noise (meta.validation_episodes, meta.validate_every)"
                 )
         return (
-            f"whether the loss was still falling cannot be said from {self.validations} "
-            f"validation{'' if self.validations == 1 else 's'}: it takes {FEWEST} (meta.validate_every)"
+            f"{self.validations} validation{'' if self.validations == 1 else 's'} cannot tell whether the loss was "
+            f"still falling; it takes {FEWEST} (meta.validate_every)"
         )
 
 

@@ -142,7 +142,7 @@ def file_of(name: str) -> Path:
 
 def _no_export(path: Path) -> str:
     return (
-        f"{path} is no run that was exported: it has no note {NOTE!r} in its head; name a run's folder, or a file that "
+        f"{path} is not an exported run: it has no note {NOTE!r} in its head; name a run's folder, or a file that "
         "`l2l meta-train … --export FILE` wrote"
     )
 
@@ -173,10 +173,10 @@ def check_target(path: Path) -> None:
     if path.suffix != EXPORTED:
         raise UsageError(f"--export {path}: the file is one of safetensors; call it {path.with_suffix(EXPORTED)}")
     if not path.parent.is_dir():
-        raise UsageError(f"--export {path}: there is no folder {path.parent}; make it first")
+        raise UsageError(f"--export {path}: there is no folder {path.parent}; create it first")
     if path.is_dir():
         raise UsageError(f"--export {path} is a folder; name a file in it, as in {path / f'rule{EXPORTED}'}")
     if path.exists():
         with open_file(path) as file:
             if NOTE not in notes_of(file.read(_HEAD)):
-                raise UsageError(f"--export {path} is there already, and no run that was exported; take another name")
+                raise UsageError(f"--export {path} exists already and is not an exported run; choose another name")

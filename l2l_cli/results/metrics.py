@@ -120,7 +120,7 @@ class MetricsFile:
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             lines = [row for line in text.split("\n") if (row := _row(line))]
         damaged = max(0, text.count("\n") - len(lines))
-        _warn(f"{self.path} is damaged; {damaged} lines of it are left out")
+        _warn(f"{self.path} is damaged; {damaged} of its lines are ignored")
         return _frame(csv_of(lines))
 
 

@@ -44,10 +44,10 @@ def refuse_what_is_written(runs: Iterable[ListedRun]) -> None:
                 f"{run.path / index.PROGRESS}, nothing is removed"
             )
         if run.path.is_symlink():
-            raise UsageError(f"{run.path} is a link, which is not followed; remove what it leads to by its own name")
+            raise UsageError(f"{run.path} is a link, which is not followed; remove its target by its own name")
         if "versions" not in run.facts and not (run.path / CONFIG).is_file():
             why = run.message or f"it has no {CONFIG}"
-            raise UsageError(f"{run.path} is no run of l2l: {why}; nothing is removed")
+            raise UsageError(f"{run.path} is not a run of l2l: {why}; nothing is removed")
 
 
 def remove(runs: Sequence[ListedRun]) -> list[Path]:

@@ -118,7 +118,7 @@ class RunFolder:
             raise UsageError(f"there is no run folder {path}{_nearest(path)}")
         run = cls(path)
         if not (path / RUN).is_file():
-            raise UsageError(f"{path} is no run folder: it has no {RUN}; meta-train makes one{_nearest(path)}")
+            raise UsageError(f"{path} is not a run folder: it has no {RUN}; meta-train makes one{_nearest(path)}")
         if run._results() > RESULTS:
             version = run.facts().get("versions", {}).get("l2l")
             raise UsageError(f"{path} was made by l2l {version}, this is {__version__}; install that version")
@@ -244,7 +244,7 @@ class RunFolder:
         path = self.path / name
         return UsageError(
             f"{path} is damaged ({in_one_line(reason)}); delete it and run again with the run's own command, which "
-            "writes it anew and goes on from the checkpoint"
+            "writes it anew and continues from the checkpoint"
         )
 
     def _write(self, facts: Node) -> None:
@@ -274,7 +274,7 @@ def _folder_name(name: str, config: Node) -> str:
     """
     path = PurePath(name)
     if path.is_absolute() or ".." in path.parts or not name.strip() or printable(name) != name or "\n" in name:
-        raise UsageError(f"{in_one_line(repr(name))} is no name of a run: it must be that of a folder")
+        raise UsageError(f"{in_one_line(repr(name))} is not a valid run name: it must be a folder's name")
     return f"{name}-{identity(config)}"
 
 

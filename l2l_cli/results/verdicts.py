@@ -79,11 +79,11 @@ NOT_RUN, REPRODUCED, BETTER, WORSE, DIFFERS, OPEN = "not run", "reproduced", "be
 
 RULE = (
     f"Verdicts, by the 95 % interval of what we measured: *{REPRODUCED}* if it lies within {100 * TOLERANCE:g} % of "
-    f"the published number; else *{BETTER}* or *{WORSE}* if it lies wholly on that side, and *{DIFFERS}* if it leaves "
-    "the number out where no side is better, or where the number lies where no learner can be, more than "
-    f"{100 * SLACK:g} % beyond the limit; else *{OPEN}*, with the number of seeds that would bring the interval's "
-    f"half-width to {100 * NARROW:g} % of the published number.  No verdict where nothing was published or there is no "
-    f"interval.  *{NOT_RUN}* if this scale leaves it out."
+    f"the published number; else *{BETTER}* or *{WORSE}* if it lies wholly on that side, and *{DIFFERS}* if it "
+    "excludes the published number where no side is better, or where that number lies more than "
+    f"{100 * SLACK:g} % beyond the limit, which no learner can reach; else *{OPEN}*, with the number of seeds that "
+    f"would bring the interval's half-width to {100 * NARROW:g} % of the published number.  There is no verdict "
+    f"without a published number or without an interval.  *{NOT_RUN}* if this scale leaves it out."
 )
 """How ``summarise`` judges, for reports."""
 

@@ -116,7 +116,7 @@ def variation(settings: Settings, changes: Node, path: str, builder: Builder = b
     if (replicas := settings.hardware.replicas) > 1:
         if task.spec.examples < replicas:
             raise UsageError(
-                f"hardware.replicas={replicas} divides each batch, and this task's have {task.spec.examples} examples; "
+                f"hardware.replicas={replicas} divides each batch, but this task's have {task.spec.examples} examples; "
                 "use fewer replicas, or more examples"
             )
         return task.with_model(Replicated(task.model, replicas, task.spec.inputs))

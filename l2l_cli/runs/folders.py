@@ -32,7 +32,7 @@ def claim(settings: Settings) -> RunFolder:
         whole = config  # as it was when it was made
     folder = RunFolder.claim(_root(settings), settings.run_name, whole, settings.overrides)
     for path, before in earlier[-1:]:
-        VOICE.note(f"{said(changes_of(before, sources), path)}; this one is trained anew, in {folder.path}")
+        VOICE.note(f"{said(changes_of(before, sources), path)}; this run is trained from scratch, in {folder.path}")
     return folder
 
 
@@ -49,7 +49,9 @@ def is_done(folder: RunFolder) -> bool:
     damaged = folder.damaged()
     if WEIGHTS not in damaged:
         for name in damaged:
-            print(f"warning: {folder.path / name} is not as the run left it; the weights are", file=sys.stderr)
+            print(
+                f"warning: {folder.path / name} was changed after the run ended; the weights were not", file=sys.stderr
+            )
     return WEIGHTS not in damaged
 
 
@@ -57,8 +59,8 @@ def planned_folder(settings: Settings) -> tuple[Path, str]:
     """Return the folder that a training would have, and in a word what is there."""
     folder = _find(settings, identity_of_training(settings), _sources(settings))
     if folder is None:
-        return _root(settings) / f"{settings.run_name}-{identity(training_identity(settings))}", "not there yet"
-    return folder.path, {"done": "done, would be reused"}.get(folder.status, f"{folder.status}, would go on")
+        return _root(settings) / f"{settings.run_name}-{identity(training_identity(settings))}", "new"
+    return folder.path, {"done": "done, would be reused"}.get(folder.status, f"{folder.status}, would be continued")
 
 
 def training_identity(settings: Settings) -> Entries:
@@ -94,9 +96,7 @@ def _find(settings: Settings, config: Node, sources: Node) -> RunFolder | None:
         return found
     old = RunFolder.find(root, name, config)
     if old and not _read_by(old):
-        VOICE.note(
-            f"{old.path} does not say of which code and data it was made; it is taken for one of the present ones"
-        )
+        VOICE.note(f"{old.path} does not record its code and data; it is assumed to be of the present ones")
         old.note(**{SOURCES: sources})
     return old if old and _read_by(old) == sources else None
 
@@ -165,7 +165,7 @@ def warn_of_changes(runs: Iterable[tuple[FinishedRun, Settings]], trust: Sequenc
     """
     for run, saved in runs:
         if line := changed_since(run, saved, trust):
-            print(f"warning: {line}; it is scored by the present ones", file=sys.stderr)
+            print(f"warning: {line}; it is scored with the present versions", file=sys.stderr)
 
 
 def with_task_of(settings: Settings, runs: Sequence[tuple[FinishedRun, Settings]]) -> Settings:

@@ -22,7 +22,7 @@ def logger_of(settings: Settings) -> Logger | None:
         return None
     logger = build(settings.logger, "logger")
     if not isinstance(logger, Logger):
-        raise UsageError(f"logger: {type(logger).__name__} is no Logger; derive it from {Logger.__module__}.Logger")
+        raise UsageError(f"logger: {type(logger).__name__} is not a Logger; derive it from {Logger.__module__}.Logger")
     return logger
 
 

@@ -28,7 +28,7 @@ from l2l_cli.runs.tensors import CHECKPOINT, PREVIOUS, read_checkpoint, size_of,
 OFFSET = "metrics_bytes"
 """Name in the checkpoint of the length of metrics.csv when the checkpoint was written."""
 
-ANEW = "delete it and run again, and the training begins anew"
+ANEW = "delete it and run again: training then starts from scratch"
 
 
 @dataclass
@@ -56,9 +56,9 @@ class Member:
             if saved is not None:
                 self.training.restore(saved)
         except (KeyError, ValueError, IndexError, TypeError, RuntimeError) as error:
-            raise RunFailed(f"{path} is of another learner or estimator ({in_one_line(error)}); {ANEW}") from error
+            raise RunFailed(f"{path} belongs to another learner or estimator ({in_one_line(error)}); {ANEW}") from error
         if not all_finite(self.training.phi()):
-            raise RunFailed(f"φ in {path} holds numbers that are not finite; {ANEW}")
+            raise RunFailed(f"φ in {path} is not finite; {ANEW}")
 
     def note(self, record: Update | Validation, reporter: Reporter) -> None:
         """Record an update or a validation in metrics.csv."""

@@ -51,7 +51,7 @@ class Carrying:
         try:
             self.piece.work(progress.tell)
         except KeyboardInterrupt:
-            progress.say("stopped", "goes on with the same command")
+            progress.say("stopped", "continues with the same command")
             raise
         except Exception as error:
             failure = failure_of(error)

@@ -87,12 +87,14 @@ def _spent(settings: Settings, times: Times) -> list[tuple[str, str]]:
     searched = search.trials * search.updates
     seconds = times.first + (plan.updates + searched) * times.update + validations * times.validation
     trials = f" after {search.trials} trials of {search.updates}" if searched else ""
-    each = f"{_short(times.update)} an update, {_short(times.validation)} a validation, {_short(times.first)} to begin"
-    measured = "in this process, over an update and a validation's first steps"
+    each = (
+        f"{_short(times.update)} per update, {_short(times.validation)} per validation, {_short(times.first)} to start"
+    )
+    measured = "in this process, over one update and the first steps of a validation"
     return [
         ("updates", f"{plan.updates}{trials}, {validations} validations on {plan.validation_episodes} episodes"),
         ("time", f"about {duration(seconds)}: {each}, in one process on this machine"),
-        ("memory", f"{size_text(times.memory)} at the peak, measured {measured}"),
+        ("memory", f"peak {size_text(times.memory)}, measured {measured}"),
     ]
 
 

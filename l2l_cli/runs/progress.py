@@ -149,7 +149,7 @@ class Reporter:
             return ""
         rate = f"{steps / since:.3g} {self._unit}/s" if self._unit else ""
         if self._done >= self._total:
-            return rate or "more than was expected"
+            return rate or "longer than expected"
         left = f"about {duration((self._total - self._done) * since / steps)} left"
         return f"{left} · {rate}" if rate else left
 

@@ -41,7 +41,7 @@ def warnings(folder: RunFolder, settings: Settings, now: Node) -> list[str]:
         f"{name} was {old[name]} and is {new[name]}" for name in PACKAGES if old.get(name, new[name]) != new[name]
     ]
     lines = [", ".join(changes), changed_since(folder, settings)]
-    return [f"{line}: digits may differ from those of a run that was never interrupted" for line in lines if line]
+    return [f"{line}: the last digits may differ from those of an uninterrupted run" for line in lines if line]
 
 
 def _versions(facts: Node) -> Entries:

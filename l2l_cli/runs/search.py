@@ -60,7 +60,8 @@ def with_values(settings: Settings, values: Mapping[str, float]) -> Settings:
     for key, value in values.items():
         if key not in places:
             raise UsageError(
-                f"search.ranges: there is no number {key!r}{did_you_mean(key, places)} (numbers: {', '.join(places)})"
+                f"search.ranges: there is no numeric option {key!r}{did_you_mean(key, places)} (numeric options: "
+                f"{', '.join(places)})"
             )
         places[key][key.rpartition(".")[2]] = value
     try:

@@ -36,8 +36,8 @@ WARM = 3
 BATCHES = 16
 """Batches that are drawn; they are used again and again."""
 
-PLAIN = "a plain loop of torch over one network, each rule as an optimizer of torch"
-OURS = "one episode by itself, since not every contender is an optimizer of torch"
+PLAIN = "a plain PyTorch training loop of one network, with each rule as a torch optimizer"
+OURS = "a single episode, since not every contender is a torch optimizer"
 
 Step = Callable[[], None]
 """Function that makes one step of a training."""
@@ -99,7 +99,7 @@ def step_seconds(learners: Mapping[str, Learner[Any]], steps: int) -> StepSecond
                 step()
             rounds[name].append((now() - began) / counts[name])
     found = {name: statistics.median(values) for name, values in rounds.items()}
-    return StepSeconds(found, PLAIN if is_plain else OURS, "CPU-seconds" if on_cpu else "seconds on the wall")
+    return StepSeconds(found, PLAIN if is_plain else OURS, "CPU-seconds" if on_cpu else "wall-clock seconds")
 
 
 def _many(step: Step, now: Callable[[], float]) -> int:

@@ -72,11 +72,11 @@ def read_checkpoint(folder: Path, expected: int) -> dict[str, Tensor] | None:
             continue
         if name == PREVIOUS:
             why = reasons[0] if reasons else f"{folder / CHECKPOINT} is missing"
-            print(f"warning: {why}; the run goes on from the checkpoint before it", file=sys.stderr)
+            print(f"warning: {why}; the run continues from the checkpoint before it", file=sys.stderr)
             os.replace(folder / PREVIOUS, folder / CHECKPOINT)
         return saved
     if reasons:
-        raise RunFailed(f"{' and '.join(reasons)}; delete that and run again, and the training begins anew")
+        raise RunFailed(f"{' and '.join(reasons)}; delete that and run again: training then starts from scratch")
     return None
 
 

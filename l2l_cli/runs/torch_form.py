@@ -69,7 +69,7 @@ def load_optimizer(
     if not rule.takes_gradients:
         if not isinstance(params, nn.Module):
             raise UsageError(
-                f"{type(rule).__name__} asks for curvature, and so for the network itself: load_optimizer("
+                f"{type(rule).__name__} needs curvature, and so the network itself: load_optimizer("
                 f"{str(source)!r}, net) in place of its parameters"
             )
         return CurvatureOptimizer(params, rule, lr, horizon)
@@ -107,7 +107,7 @@ def _hand_made(name: str, trust: Sequence[str]) -> Settings:
     known = options("learner")
     if name not in known:
         raise UsageError(
-            f"{name!r} is neither a run's folder, nor a file that one was exported to, nor a rule that comes with l2l"
+            f"{name!r} is neither a run's folder, nor an exported run, nor a rule that comes with l2l"
             f"{did_you_mean(name, [*pretrained(), *known])} (learned: {', '.join(pretrained())})"
         )
     settings = compose("meta-train", [f"learner={name}"])
@@ -130,7 +130,7 @@ def _see_that_it_moves(settings: Settings, source: str, trust: Sequence[str] | N
     kind = find_class(str(settings.learner.get("_target_")), "learner", trust)
     if not issubclass(kind, Descent):
         raise UsageError(
-            f"{source} is a {kind.__name__}, which is no rule that moves a network's parameters step by step; "
+            f"{source} is a {kind.__name__}, which has no update rule for a network's parameters; "
             "load_optimizer takes learners that have a rule, as coordinatewise_lstm, tensorwise_mixture, mlhf or kfac"
         )
 

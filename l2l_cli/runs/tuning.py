@@ -102,7 +102,7 @@ def law_of(settings: Settings) -> Law:
     for key in (*plan.lists, *plan.ranges):
         if not key.startswith("learner."):
             raise UsageError(
-                f"tune: {key!r} is no key of the learner{did_you_mean('learner.' + key, _keys(settings.learner))}"
+                f"tune: the learner has no key {key!r}{did_you_mean('learner.' + key, _keys(settings.learner))}"
             )
     lists = {key: values for key, values in plan.lists.items() if key not in fixed}
     space = Space(lists, {key: each for key, each in plan.drawn_from.items() if key not in fixed})

@@ -140,7 +140,7 @@ class Halfplanes(Task):
             raise ValueError(f"labels must be clean or noisy, not {labels!r}")
         self.meta_noise = noise if meta_noise is None else meta_noise
         if min(noise, self.meta_noise) < 0:
-            raise ValueError(f"noise and meta_noise must not be negative, not {noise} and {meta_noise}")
+            raise ValueError(f"noise and meta_noise must be at least 0, not {noise} and {meta_noise}")
         self.dimension, self.horizon, self.noise = dimension, samples, noise
         self.share, self.minority = (float(share[0]), float(share[1])), minority
         self.labels, self.thresholds, self.interleaved = labels, thresholds, interleaved
@@ -260,6 +260,6 @@ def _check(
     if len(share) != 2 or not 0 < share[0] <= share[1] < 1:
         raise ValueError(f"share must be [low, high] with 0 < low ≤ high < 1, not {list(share)}")
     if not 0 <= minority < 0.5 or thresholds < 0:
-        raise ValueError(f"minority must be in [0, 0.5) and thresholds not negative, not {minority} and {thresholds}")
+        raise ValueError(f"minority must be in [0, 0.5) and thresholds at least 0, not {minority} and {thresholds}")
     if data_sets is not None and data_sets < 1:
         raise ValueError(f"data_sets must be at least 1 or null, not {data_sets}")

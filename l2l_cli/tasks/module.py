@@ -174,7 +174,7 @@ class ModuleTask(Task):
                 "task.loss=my_net:loss"
             )
         shaped = examples.targets.reshape(-1, *outputs.shape[1:]).to(self.model.dtype)
-        return _Meaning("numbers", shaped, "the mean squared error, since the targets are no whole numbers")
+        return _Meaning("numbers", shaped, "the mean squared error, since the targets are not whole numbers")
 
 
 def _answer(model: Model, name: str, inputs: Tensor) -> Tensor:
@@ -190,7 +190,7 @@ def _answer(model: Model, name: str, inputs: Tensor) -> Tensor:
     except UsageError:
         raise
     except Exception as error:  # a network of the user's may raise anything
-        whole = "; inputs are whole numbers: if they are no indices, let the data be floats" * (
+        whole = "; inputs are whole numbers: if they are not indices, let the data be floats" * (
             not inputs.is_floating_point()
         )
         raise UsageError(

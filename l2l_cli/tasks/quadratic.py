@@ -52,7 +52,7 @@ class Quadratic(Regression):
     def __init__(self, dimension: int = 10, horizon: int = 100, start: float = 0.01) -> None:
         if dimension < 1 or horizon < 1 or start < 0:
             raise ValueError(
-                f"dimension and horizon must be at least 1 and start not negative, not {dimension}, {horizon}, {start}"
+                f"dimension and horizon must be at least 1 and start at least 0, not {dimension}, {horizon}, {start}"
             )
         self.dimension, self.horizon = dimension, horizon
         self.model = Model(LinearMap(dimension), gaussian(start))

@@ -87,7 +87,7 @@ def test_all_beside_a_run_and_a_class_of_ones_own_in_one_table(tmp_path, capsys,
         assert name in text
     assert len(tried["half.Half"]) == 2
     assert "left out: lstm: " in out
-    assert "Left out of all: lstm: " in text
+    assert "`all` leaves out lstm: " in text
     assert run(again, monkeypatch, capsys)[0] == 0
     assert len(list(tmp_path.glob("outputs/compare/*"))) == 1
     (tmp_path / "theirs" / "half.py").write_text("import torch\n\n\nclass Half(torch.optim.NAdam):\n    pass\n")

@@ -82,4 +82,4 @@ def test_who_leads_is_said_by_the_interval_and_solvers_do_not_compete():
     assert who_leads({"a": standings["a"]})[0] == "a"
     twice = [one._replace(extra_evaluations=torch.full((8,), 10.0)) for one in standings["a"].scores]
     best, text = who_leads({**standings, "a": standings["a"]._replace(scores=twice)})
-    assert (best, "of those that evaluate a batch once a step" in text) == ("c", True)
+    assert (best, "of those that evaluate a batch once per step" in text) == ("c", True)

@@ -123,7 +123,7 @@ def test_compare_changes_the_task_that_all_runs_share(digits, monkeypatch, capsy
     (other,) = digits.parent.glob("quadratic-*")
     code, _, err = run(f"compare {digits} {other} {small}", monkeypatch, capsys)
     assert code == 2
-    assert "have different tasks, so that it is open which one task.… changes" in err
+    assert "have different tasks, so it is unclear which one task.… changes" in err
 
 
 def test_what_a_run_says_is_not_looked_up(monkeypatch):

@@ -46,9 +46,9 @@ def test_the_answer_counts_numbers_and_claims_and_names_what_fails():
     answer = lead(True).answer
     assert len(answer) == 5
     assert answer[1] == "Of 1 published number: 1 better than published."
-    assert answer[2] == "In the table ours is 2.20 times the limit, the best that is possible."
+    assert answer[2] == "In the table our results are 2.20 times the limit, the best possible result."
     assert answer[3] == "Of 2 claims, 1 holds, 1 fails; **fails**: “It lasts”."
-    assert answer[4].endswith("12.0 CPU-minutes in all.")
+    assert answer[4].endswith("12.0 CPU-minutes in total.")
 
 
 def test_each_row_that_is_worse_than_published_is_named_once_and_those_beyond_three_are_counted():

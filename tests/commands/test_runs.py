@@ -118,11 +118,11 @@ def test_words_narrow_the_list_down(words, expected, monkeypatch, capsys):
         ("tsak=b14", "no run in outputs says what tsak it has; did you mean 'task'? (known: command, "),
         ("quadratix", "no run in outputs has 'quadratix' in its name; did you mean 'quadratic'? (runs: "),
         ("task=b14 status=failed", "no run in outputs has status=failed"),
-        ("--remove", "remove which runs? name them"),
-        ("--remove outputs", "remove which runs? name them"),
-        ("--yes b14", "--yes goes with --remove"),
-        ("--remove b14 --watch", "--watch without it"),
-        ("--remove contenders", "nobody can be asked here; --yes removes"),
+        ("--remove", "--remove needs a selection"),
+        ("--remove outputs", "--remove needs a selection"),
+        ("--yes b14", "--yes needs --remove"),
+        ("--remove b14 --watch", "--watch cannot be combined with it"),
+        ("--remove contenders", "there is no terminal to ask at; --yes removes"),
     ],
 )
 def test_what_names_nothing_says_what_there_is(words, message, monkeypatch, capsys):
@@ -258,7 +258,7 @@ def test_nothing_is_removed_through_a_link_or_of_a_stranger(tmp_path, monkeypatc
     (within / "figures").symlink_to(precious)
     Path("stranger").mkdir()
     Path("stranger/run.json").write_text('{"status": "done"}')
-    for word, message in (("linked", "is a link"), (str(within), "is a link"), ("stranger", "is no run of l2l")):
+    for word, message in (("linked", "is a link"), (str(within), "is a link"), ("stranger", "is not a run of l2l")):
         code, _, err = run(f"runs --remove --yes {word}", monkeypatch, capsys)
         assert code == 2
         assert message in err
@@ -315,7 +315,7 @@ def test_ctrl_c_ends_the_watching_alone(monkeypatch, capsys):
     with written(training):
         code, out, _ = run("runs --watch b14", monkeypatch, capsys)
         assert (code, training.status) == (130, "running")
-    assert out.splitlines()[-2:] == ["what was watched goes on", "next: l2l runs --watch b14"]
+    assert out.splitlines()[-2:] == ["the watched runs continue", "next: l2l runs --watch b14"]
 
 
 def test_the_report_of_one_run_is_opened_or_named(monkeypatch, capsys):
@@ -365,7 +365,7 @@ def test_sweeps_and_jobs_of_a_cluster_are_followed_from_their_files(monkeypatch,
     assert "running: outputs/multirun/now: jobs begun: 1 running" in out
     assert "on the cluster: outputs/cluster: 50% · 1 done, 1 waiting" in out
     assert "over: outputs/multirun/now" in out
-    assert out.splitlines()[-2:] == ["nothing is going on any more", "next: l2l runs"]
+    assert out.splitlines()[-2:] == ["everything that was watched has ended", "next: l2l runs"]
 
 
 def test_a_look_at_runs_needs_no_torch(tmp_path):

@@ -66,7 +66,7 @@ WRONG_OVERRIDES = {
     "'hochreiter2001/table2'?",
     "experiment=hochreiter2002/table2": "did you mean 'hochreiter2001/table2'?",
     "recipe=hochreiter2001/B14-46": "did you mean 'hochreiter2001/B14-64'?",
-    "+task=b16": "task is chosen already; write task=… without the '+'",
+    "+task=b16": "task is already chosen; write task=… without the '+'",
     "task=null": "a group takes the name of one of its files",
     "~meta.updats": "there is no option 'meta.updats'; did you mean 'meta.updates'?",
     "+tsk=b16": "there is no option 'tsk'; did you mean 'task'?",

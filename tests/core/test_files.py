@@ -92,10 +92,10 @@ OTHERS = {
 @pytest.mark.parametrize("mode", ["rb", "ab", "a+b"])
 def test_what_is_no_file_is_refused_at_once(tmp_path, make, mode):
     make(tmp_path / "x")
-    with pytest.raises(UsageError, match=r"x is (a link, which is not followed|a folder|no file); take it away"):
+    with pytest.raises(UsageError, match=r"x is (a link, which is not followed|a folder|no file); remove it"):
         open_file(tmp_path / "x", mode)
     if make is not OTHERS["folder"]:
-        with pytest.raises(UsageError, match="take it away"):
+        with pytest.raises(UsageError, match="remove it"):
             refuse_links(tmp_path)
     assert not (tmp_path / "made").exists()
     assert not (tmp_path / "target").exists() or (tmp_path / "target").read_text() == "precious"

@@ -128,10 +128,10 @@ def test_every_hyper_parameter_can_be_tuned():
     ("override", "message"),
     [
         ("tune.grid={learner.rule.lrr:[0.1,1.0]}", "learner.rule.lrr: Sgd has no such argument; did you mean 'lr'?"),
-        ("tune.grid={rule.lr:[0.1,1.0]}", "'rule.lr' is no key of the learner; did you mean 'learner.rule.lr'?"),
+        ("tune.grid={rule.lr:[0.1,1.0]}", "the learner has no key 'rule.lr'; did you mean 'learner.rule.lr'?"),
         ("tune.grid={learner.rle.lr:[0.1,1.0]}", "nothing at learner.rle to set 'rle.lr' in; did you mean 'rule'?"),
         ("tune.ranges={learner.rule.lr:[0.1,1.0]}", "give one of them"),
-        ("tune.choices={learner.schedule:[cosine]}", "in a tune.grid they are a key like the others"),
+        ("tune.choices={learner.schedule:[cosine]}", "in a tune.grid, choices are one more key"),
         ("tune.halving={settings:[2,4],episodes:[1,2]}", "fewer settings on more episodes from rung to rung"),
         ("tune.halving={settings:[4,2]}", "must give lists of settings and episodes"),
         ("tune.grid={learner.schedule:[cosine,step]}", "learner.schedule must be of type"),

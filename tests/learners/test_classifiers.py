@@ -107,7 +107,7 @@ def test_a_gaussian_process_without_a_signal_warns_of_nothing():
     ("make", "message"),
     [
         (lambda: Svm(TASK, folds=1), "folds must be at least 2, not 1"),
-        (lambda: Svm(TASK, strengths=()), "strengths must hold one value"),
+        (lambda: Svm(TASK, strengths=()), "strengths must hold at least one value"),
         (lambda: Svm(TASK, gamma=0.0), "gamma must be above 0"),
         (lambda: CrossValidatedLogisticRegression(TASK, penalties=()), "penalties must name"),
         (lambda: GaussianProcess(TASK, iterations=0), "iterations must be at least 1"),

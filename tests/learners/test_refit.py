@@ -90,7 +90,7 @@ def test_one_class_is_answered_by_laplaces_rule(targets, expected, double):
 def test_wrong_uses_are_explained():
     with pytest.raises(ValueError, match="hides none; give the share"):
         LogisticRegression(TASKS["b14"](), growth=None)
-    with pytest.raises(ValueError, match="growth must not be negative, not -1"):
+    with pytest.raises(ValueError, match="growth must be at least 0, not -1"):
         LogisticRegression(TASKS["b14"](), growth=-1)
     task = SemiLinear(length=6)
     learner = CrossValidatedLogisticRegression(task, growth=0.0)

@@ -349,10 +349,10 @@ def test_others_take_what_is_no_matrix_at_the_same_rate_and_need_matrices_beside
     with pytest.raises(UsageError, match="Muon is to move the matrices, and the network of Quadratic has none"):
         learner_of("torch.optim.Muon", {"lr": 0.02}, Quadratic(), others="torch.optim.SGD")
     with pytest.raises(
-        UsageError, match=r"2D.*; it takes matrices alone, and learner\.others=torch\.optim\.AdamW takes"
+        UsageError, match=r"2D.*; it takes only matrices, and learner\.others=torch\.optim\.AdamW takes"
     ):
         learner_of("torch.optim.Muon", {"lr": 0.02})
-    with pytest.raises(UsageError, match="others_options are for a class of their own"):
+    with pytest.raises(UsageError, match="others_options need a class in others"):
         learner_of("torch.optim.SGD", {"lr": 0.02}, others_options={"lr": 0.1})
 
 

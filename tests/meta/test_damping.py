@@ -245,5 +245,5 @@ def test_a_short_episode_is_its_one_window(double):
 
 
 def test_estimators_that_take_all_windows_refuse_to_take_one():
-    with pytest.raises(ValueError, match=r"PersistentES takes all windows .*one_window=false"):
+    with pytest.raises(ValueError, match=r"PersistentES uses all windows .*one_window=false"):
         PersistentES(horizon=LogUniform(one_window=True))

@@ -576,12 +576,12 @@ BAD_RULES: dict[Any, str] = {
     Enclosed: "keeps a module in self.before['cell']",
     PlainTensor: "keeps a tensor with requires_grad in self.rate",
     Lazy: "has no shape for rule.inner.weight yet",
-    Detached: "no meta-gradient for any φ in 6 steps; take out detach at",
-    HalfDetached: "no meta-gradient for inner.weight, inner.bias in 6 steps; take out detach at",
-    ItemRate: "no meta-gradient for rate in 6 steps; take out item at",
-    DataRate: "no meta-gradient for rate in 6 steps; take out data at",
-    FloatRate: "no meta-gradient for rate in 6 steps; take out float at",
-    Forgotten: "no meta-gradient for rate in 6 steps; use it in what moves",
+    Detached: "no meta-gradient for any φ in 6 steps; remove detach at",
+    HalfDetached: "no meta-gradient for inner.weight, inner.bias in 6 steps; remove detach at",
+    ItemRate: "no meta-gradient for rate in 6 steps; remove item at",
+    DataRate: "no meta-gradient for rate in 6 steps; remove data at",
+    FloatRate: "no meta-gradient for rate in 6 steps; remove float at",
+    Forgotten: "no meta-gradient for rate in 6 steps; let the updates of θ or the answers",
     NoGrad: "no meta-gradient for any φ",
     Signs: "zero everywhere, as after sign",
     Forgetful: "returns no displacement layers.bias",
@@ -598,7 +598,7 @@ BAD_RULES: dict[Any, str] = {
     OnSelf: "changes self.rule.seen",
     LeakingBuffer: "changes self.rule.mean, which leaks from one episode into the next",
     TrainsItself: "changes self.rule.rate",
-    LeakingNorm: "take track_running_stats=False",
+    LeakingNorm: "use track_running_stats=False",
 }
 
 
@@ -664,10 +664,10 @@ class OtherLosses(Averages):
 
 
 BAD_LEARNERS: dict[Any, str] = {
-    Peeks: "answers otherwise when the targets of the same step are others",
+    Peeks: "gives another answer when only the targets of the same step differ",
     Remembers: "changes self.last",
     AnswersOnce: "answers (2, 1) for 2 episodes of 4 examples",
-    OtherUnroll: "answers otherwise than the loop over step",
-    OtherLosses: "gives other losses than the answers of step have",
+    OtherUnroll: "gives other answers than the loop over step",
+    OtherLosses: "gives other losses than the loop over step",
     Mixes: "mixes episodes",
 }

@@ -394,10 +394,10 @@ def test_a_hand_made_row_needs_no_training_and_says_what_it_cost(tmp_path):
     pd.testing.assert_frame_equal(again[again.split != "cost"], frame[frame.split != "cost"])
     _, found = measured_of({"SGD": again}, tmp_path, "figure4_quadratics")
     (before,), (after,) = (cost_table([only], [each]).to_dict("records") for each in (measured, found))
-    assert "of these found, CPU-s" not in before
+    assert "of these reused, CPU-s" not in before
     assert after["tuning, CPU-s"] == pytest.approx(before["tuning, CPU-s"])
-    assert after["tuning, CPU-s"] < after["of these found, CPU-s"]
-    assert after["of these found, CPU-s"] <= after["tuning, CPU-s"] + after["scoring, CPU-s"]
+    assert after["tuning, CPU-s"] < after["of these reused, CPU-s"]
+    assert after["of these reused, CPU-s"] <= after["tuning, CPU-s"] + after["scoring, CPU-s"]
 
 
 def test_artefacts_that_share_a_training_run_one_after_the_other(tmp_path):

@@ -45,7 +45,7 @@ def test_the_report_of_the_others_says_what_it_lacks(broken, monkeypatch, tmp_pa
     code, out, err = run(COMMAND, monkeypatch, capsys)
     assert code == 1
     assert f"{LACKING} seed 0; the same command tries them again" in err
-    mark = f"All or some seeds are missing of budget: {LACKING}"
+    mark = f"it lacks some or all seeds of budget: {LACKING}"
     assert mark in out
     assert mark in Path("here/report.md").read_text()
     assert LACKING not in set(pd.read_csv("here/results.csv").query("verdict != 'not run'").row)
@@ -67,5 +67,5 @@ def test_where_nothing_can_be_judged_there_is_no_report(broken, monkeypatch, tmp
     broken.append("")
     code, _, err = run(COMMAND, monkeypatch, capsys)
     assert code == 1
-    assert "nothing is measured yet" in err
+    assert "there is nothing to report" in err
     assert not Path("here/report.md").exists()

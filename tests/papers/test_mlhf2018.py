@@ -356,8 +356,8 @@ def test_a_schedule_that_was_chosen_is_said(tmp_path):
     (line,) = section.tables[0].to_dict("records")
     assert (line["trials"], line["beyond its grid"], line["at the edge of its grid"]) == (6, 4, "lr")
     assert line["chosen"].endswith("schedule=cosine")
-    assert "**1 of 1 chosen settings lie at the edge of what was tried**" in section.text[1]
-    assert "1 of 1 searches went on beyond the edge of their grid" in section.text[1]
+    assert "**1 of 1 chosen settings lie at the edge of the values tried**" in section.text[1]
+    assert "1 of 1 searches continued beyond the edge of their grid" in section.text[1]
 
 
 def test_a_problem_may_be_a_task_of_its_own():

@@ -39,7 +39,9 @@ def test_a_training_is_shown_once_with_what_its_seeds_did(tmp_path):
     (line,) = section.tables[0].to_dict("records")
     assert (line["row"], line["seeds"], line["updates"]) == ("LSTM", 2, "2400")
     assert (line["selected after"], line["still falling"], line["flat since"]) == ("1600 … 2400", "1 of 2", "1600")
-    assert section.text[0] == "**1 of 2 trainings were still falling: more updates may do better.**"
+    assert (
+        section.text[0] == "**In 1 of 2 trainings the validation loss was still falling: more updates may do better.**"
+    )
     assert section.figures[0].path.stat().st_size > 5000
 
 
@@ -49,7 +51,7 @@ def test_of_too_few_validations_nothing_is_judged(tmp_path):
     (line,) = section.tables[0].to_dict("records")
     assert line["still falling"] == "cannot be said"
     assert line["selected after"] == "–"
-    assert "Of 1 it cannot be said: too few" in section.text[0]
+    assert "1 trainings have too few" in section.text[0]
 
 
 def test_of_rows_that_were_kept_without_a_course_nothing_is_said(tmp_path):

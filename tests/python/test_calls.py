@@ -90,7 +90,7 @@ def test_an_exported_file_is_opened_as_a_run():
     opened = l2l.Run(file)
     assert opened.facts["updates"] == 2
     assert opened.compare("sgd", *SCORED).table.contender.tolist()[1] == "sgd"
-    with pytest.raises(l2l.UsageError, match="its folder has the metrics"):
+    with pytest.raises(l2l.UsageError, match="the metrics are in the folder of its run"):
         _ = opened.metrics
 
 
@@ -130,7 +130,7 @@ def test_a_paper_is_reproduced_from_a_script_without_a_guard(tmp_path):
         (lambda: l2l.meta_train("task=quadratic", "tune.budget=3"), "meta-train does not use tune.budget=3"),
         (lambda: l2l.meta_train("learner=adam"), "learner adam is hand-made, with nothing to meta-train"),
         (lambda: l2l.meta_train(3), "3 is a int; overrides are text"),
-        (lambda: l2l.meta_train(model=own.Net), "only model given; a task is made of model= and data="),
+        (lambda: l2l.meta_train(model=own.Net), "only model given; a task needs model= and data="),
         (lambda: own_network(data=3), "data is a int; data are a pair of tensors"),
         (lambda: own_network(model=own.Net()), "is a Net; name a class of nn.Module, or a function"),
         (lambda: l2l.meta_train("task=b16", model=own.Net, data=own.pair()), "model= and data= are the task"),
@@ -319,7 +319,7 @@ def test_what_is_not_quiet_says_what_the_command_line_says(capsys):
 def test_warnings_are_pythons_and_name_the_callers_line():
     run = trained()
     warnings.simplefilter("default", l2l.L2LWarning)
-    with pytest.warns(l2l.L2LWarning, match="edge of what was tried") as caught:
+    with pytest.warns(l2l.L2LWarning, match="edge of the values tried") as caught:
         run.compare("sgd", *SCORED)
     assert {Path(one.filename).name for one in caught} == {"test_calls.py"}
 

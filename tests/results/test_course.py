@@ -78,7 +78,7 @@ def test_of_few_validations_nothing_is_said():
     assert course_of(every(1, values)).verdict == "falling"
     course = course_of(every(1, [*values[:-1], math.nan]))
     assert course.verdict == "unknown"
-    assert "cannot be said from 5 validations" in str(course)
+    assert "5 validations cannot tell" in str(course)
     assert "1 validation" in str(course_of({10: 0.5}))
     assert "0 validations" in str(course_of({}))
 

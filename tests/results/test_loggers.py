@@ -129,11 +129,11 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatc
     [
         ("meta-train logger=tensorbord", "there is no logger 'tensorbord'; did you mean 'tensorboard'?"),
         ("meta-train logger._target_=x.Y", "there is no option 'logger._target_'"),
-        ("meta-train +logger._target_=l2l_cli.meta.loss.Trajectory", "logger: Trajectory is no Logger"),
-        ("compare adam logger=jsonl", "compare does not use logger=jsonl: nothing is meta-trained here"),
+        ("meta-train +logger._target_=l2l_cli.meta.loss.Trajectory", "logger: Trajectory is not a Logger"),
+        ("compare adam logger=jsonl", "compare does not use logger=jsonl: it does no meta-training"),
         pytest.param(
             "reproduce bosc2016 table logger=jsonl",
-            "reproduce does not use logger=jsonl: its runs keep metrics.csv",
+            "reproduce does not use logger=jsonl: its runs write metrics.csv",
             marks=pytest.mark.slow,
         ),
     ],

@@ -66,7 +66,7 @@ def test_damaged_lines_are_left_out(tmp_path, capsys, line):
         file.write(line.encode("latin-1") + b"\n")
     metrics.append(ROWS[3:])
     assert metrics.read().step.tolist() == [0, 1, 2, 3, 4, 5]
-    assert "is damaged; 1 lines of it are left out" in capsys.readouterr().err
+    assert "is damaged; 1 of its lines are ignored" in capsys.readouterr().err
 
 
 def test_another_name_of_the_file_is_not_cut(tmp_path):

@@ -148,7 +148,7 @@ def test_a_folder_that_is_none_is_refused(tmp_path, monkeypatch):
         RunFolder.load(Path("quadratic-lstn"))
     with pytest.raises(UsageError, match="run folders: outputs/meta-train/quadratic-lstm-"):
         RunFolder.load(Path("zzz"))
-    with pytest.raises(UsageError, match=r"is no run folder: it has no run\.json"):
+    with pytest.raises(UsageError, match=r"is not a run folder: it has no run\.json"):
         RunFolder.load(tmp_path)
     with pytest.raises(UsageError, match=r"there is no run folder /no-such-folder-at-all$"):
         RunFolder.load(Path("/no-such-folder-at-all"))

@@ -127,20 +127,20 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(run, whole, dama
     path.write_bytes(damage(path.read_bytes()))
     assert bits(trained(run.parents[1])) == bits(whole)
     assert f"warning: {path} is damaged (" in (err := capsys.readouterr().err)
-    assert "the run goes on from the checkpoint before it" in err
+    assert "the run continues from the checkpoint before it" in err
 
 
 def test_a_checkpoint_that_is_gone_is_the_one_before(run, whole, capsys):
     (run / CHECKPOINT).unlink()
     assert bits(trained(run.parents[1])) == bits(whole)
-    assert f"{run / CHECKPOINT} is missing; the run goes on from the checkpoint before it" in capsys.readouterr().err
+    assert f"{run / CHECKPOINT} is missing; the run continues from the checkpoint before it" in capsys.readouterr().err
 
 
 def test_both_checkpoints_damaged_end_in_one_line(run, whole):
     for name in (CHECKPOINT, PREVIOUS):
         (run / name).write_bytes(b"x")
     with pytest.raises(
-        RunFailed, match=r"damaged .* and .* is damaged .*; delete that and run again.* begins anew"
+        RunFailed, match=r"damaged .* and .* is damaged .*; delete that and run again.* starts from scratch"
     ) as e:
         trained(run.parents[1])
     assert "\n" not in str(e.value)
@@ -201,13 +201,13 @@ def changed_checkpoint(run, **changes):
 
 
 CHANGES = {
-    "lacks one": (lambda tensors, phi: tensors.pop(phi), "is of another learner or estimator"),
+    "lacks one": (lambda tensors, phi: tensors.pop(phi), "belongs to another learner or estimator"),
     "shape": (lambda tensors, phi: tensors.update({phi: torch.zeros(1)}), "has shape"),
     "type": (lambda tensors, phi: tensors.update({phi: tensors[phi].double()}), "or another type"),
     "nan": (lambda tensors, phi: tensors[phi].view(-1)[0].fill_(torch.nan), "numbers that are not finite"),
-    "counters": (lambda tensors, phi: tensors["counters"].fill_(torch.nan), "is of another"),
-    "few counters": (lambda tensors, phi: tensors.update(counters=torch.zeros(2)), "is of another"),
-    "no length": (lambda tensors, phi: tensors.pop("metrics_bytes"), "is of another"),
+    "counters": (lambda tensors, phi: tensors["counters"].fill_(torch.nan), "belongs to another"),
+    "few counters": (lambda tensors, phi: tensors.update(counters=torch.zeros(2)), "belongs to another"),
+    "no length": (lambda tensors, phi: tensors.pop("metrics_bytes"), "belongs to another"),
 }
 
 
@@ -281,7 +281,7 @@ def test_a_damaged_log_of_a_finished_run_is_named_and_the_run_reused(tmp_path, w
     with (path / "metrics.csv").open("ab") as file:
         file.write(b"x")
     assert done_before(settings("out")) is not None
-    assert "metrics.csv is not as the run left it; the weights are" in capsys.readouterr().err
+    assert "metrics.csv was changed after the run ended; the weights were not" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", ["a: [1", "{}", "task: {}\n", None, "\x00"])

@@ -117,7 +117,7 @@ def test_a_damaged_file_is_one_line(file, part, damage):
     if damage == "flipped":
         content[place] ^= 0x10
     file.write_bytes(content if damage == "flipped" else content[:place])
-    with pytest.raises(UsageError, match=r"is damaged \(|is no run that was exported") as told:
+    with pytest.raises(UsageError, match=r"is damaged \(|is not an exported run") as told:
         load_run(str(file), Settings())
     assert "\n" not in str(told.value)
     assert "l2l meta-train" in str(told.value)
@@ -175,7 +175,7 @@ def test_weights_of_another_learner_do_not_fit(file):
 
 
 def test_weights_alone_are_no_exported_run(whole):
-    with pytest.raises(UsageError, match="is no run that was exported: it has no note 'l2l' in its head"):
+    with pytest.raises(UsageError, match="is not an exported run: it has no note 'l2l' in its head"):
         load_run(str(whole / "weights.safetensors"), Settings())
 
 
@@ -205,7 +205,7 @@ def test_nothing_else_is_overwritten(whole, tmp_path):
     (tmp_path / "folder.safetensors").mkdir()
     shutil.copy(whole / "weights.safetensors", tmp_path)
     (tmp_path / "text.safetensors").write_text("precious")
-    for name, message in (("folder", "is a folder"), ("weights", "is there already"), ("text", "is there already")):
+    for name, message in (("folder", "is a folder"), ("weights", "exists already"), ("text", "exists already")):
         with pytest.raises(UsageError, match=message):
             export(whole, tmp_path / f"{name}.safetensors")
     assert (tmp_path / "text.safetensors").read_text() == "precious"

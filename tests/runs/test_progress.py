@@ -85,7 +85,7 @@ def test_work_that_takes_longer_than_expected_is_not_said_to_be_over(clock, caps
         clock.after(EVERY + 1, lambda: reporter.advance("row", 0.0))
         text = last(capsys)
         assert "100% of the expected work" in text
-        assert "more than was expected" in text
+        assert "longer than expected" in text
         assert "left" not in text
 
 

@@ -67,18 +67,20 @@ def test_other_hardware_and_versions_are_said(says, interrupted):
     assert line.startswith(
         "warning: hardware.threads was 1 and is 2, hardware.precision was bfloat16 and is float32, torch"
     )
-    assert line.endswith("digits may differ from those of a run that was never interrupted")
+    assert line.endswith("the last digits may differ from those of an uninterrupted run")
 
 
 def test_the_same_command_on_other_hardware_says_so(says):
     (line,) = says(f"{TRAIN} hardware.kernels=fast")
-    assert line.startswith("warning: the path of the kernels was reference and is numba: digits may differ")
+    assert line.startswith("warning: the path of the kernels was reference and is numba: the last digits may differ")
 
 
 def test_changed_code_is_said(says, interrupted):
     Path("my/mine_of_resuming.py").write_text(CODE + "# changed\n")
     (line,) = says(RESUME)
-    assert line.startswith(f"warning: mine_of_resuming has changed since {interrupted} was made: digits may differ")
+    assert line.startswith(
+        f"warning: mine_of_resuming has changed since {interrupted} was made: the last digits may differ"
+    )
 
 
 def test_a_changed_configuration_is_refused(says, interrupted):

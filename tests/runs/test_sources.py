@@ -84,7 +84,7 @@ def test_what_has_changed_is_trained_anew_and_says_why(command, make, change, na
     change()
     said = does(command)
     (again,) = set(folders()) - {first}
-    assert f"{name} has changed since {first} was made; this one is trained anew, in {again}" in said
+    assert f"{name} has changed since {first} was made; this run is trained from scratch, in {again}" in said
     assert (first / "weights.safetensors").read_bytes() == weights
     assert "already done, reused" in does(command)
     make()
@@ -93,7 +93,9 @@ def test_what_has_changed_is_trained_anew_and_says_why(command, make, change, na
     assert "warning" not in does(f"evaluate --run {first} evaluation.episodes=2 {trust}")
     change()
     said = does(f"evaluate --run {first} evaluation.episodes=2 {trust}")
-    assert said.count(f"warning: {name} has changed since {first} was made; it is scored by the present ones") == 1
+    assert (
+        said.count(f"warning: {name} has changed since {first} was made; it is scored with the present versions") == 1
+    )
     assert len(list(Path().glob("outputs/evaluate/*"))) == 2
 
 
@@ -111,7 +113,7 @@ def test_a_run_that_does_not_say_what_it_read_is_taken_for_one_of_what_is_there(
     (old / "config.yaml").write_text(yaml.safe_dump(config))
     (old / "run.json").write_text(json.dumps(facts))
     said = does(PETS)
-    assert f"{old} does not say of which code and data it was made" in said
+    assert f"{old} does not record its code and data" in said
     assert f"already done, reused: {old}" in said
     assert "does not say" not in does(PETS)
     pictures(50)

@@ -114,8 +114,8 @@ def test_no_link_is_followed_and_no_fifo_waited_for(theirs, resuming, scoring, n
     before = target.read_bytes()
     (theirs / name).unlink(missing_ok=True)
     (theirs / name).symlink_to(target.resolve()) if kind == "link" else os.mkfifo(theirs / name)
-    what = "a link, which is not followed" if kind == "link" else "no file"
-    message = rf"{name} is {what}; take it away|is no run folder: it has no run.json|is interrupted, not done"
+    what = "a link, which is not followed" if kind == "link" else "not a file"
+    message = rf"{name} is {what}; remove it|is not a run folder: it has no run.json|is interrupted, not done"
     with pytest.raises(L2LError, match=message):
         meta_train.run(resuming, resume="theirs")
     if name in ("run.json", "config.yaml", "weights.safetensors"):
@@ -164,8 +164,8 @@ HOSTILE = {
     "environment": ({"name": "${oc.env:TOKEN}"}, "which a saved configuration must not refer to"),
     "environment of a choice": ({"choices__task": "${oc.env:TOKEN}"}, "must not refer to"),
     "environment of a node": ({"task__dimension": "${oc.decode:${oc.env:TOKEN}}"}, "must not refer to"),
-    "absolute": ({"choices__task": "/tmp/l2l-escaped"}, "is no name of a run"),
-    "upwards": ({"choices__task": "../../../escaped"}, "is no name of a run"),
+    "absolute": ({"choices__task": "/tmp/l2l-escaped"}, "is not a valid run name"),
+    "upwards": ({"choices__task": "../../../escaped"}, "is not a valid run name"),
     "name upwards": ({"name": "../../escaped"}, "name must be a folder's name"),
     "no choice": ({"choices": {}}, "does not say which task and learner"),
     "choice of another type": ({"choices__learner": [1]}, "does not say which task and learner"),
@@ -267,7 +267,7 @@ def test_an_owner_of_a_lock_is_one_printable_line(tmp_path, text):
 
 def test_names_that_lead_elsewhere_make_no_folder(tmp_path):
     for name in ("/abs", "../up", "a/../../b", "..", "", " ", "a\nb", "a\x1bb"):
-        with pytest.raises(UsageError, match="is no name of a run"):
+        with pytest.raises(UsageError, match="is not a valid run name"):
             RunFolder.claim(tmp_path / "out", name, {}, [])
     assert not (tmp_path / "out").exists()
 

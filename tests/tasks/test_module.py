@@ -135,7 +135,7 @@ def test_the_user_may_divide_the_data():
 def test_the_loss_is_found_out_and_said():
     assert "the cross-entropy of 3 classes, since the targets are whole numbers" in task().told
     numbers = task("Single", "numbers")
-    assert "the mean squared error, since the targets are no whole numbers" in numbers.told
+    assert "the mean squared error, since the targets are not whole numbers" in numbers.told
     assert numbers.spec.targets == (1,)  # (N,) would be subtracted from (N, 1) as (N, N)
     mine = task("Single", "numbers", loss="huber")
     assert "the loss is tests.tasks.own:huber" in mine.told
@@ -243,7 +243,7 @@ def test_a_run_is_trained_and_loads_again_where_its_code_is_trusted(mine, monkey
     with Path("my_net.py").open("a") as file:
         file.write("# changed\n")
     code, out, err = run(f"meta-train {mine} --dry-run", monkeypatch, capsys)
-    assert (code, "(not there yet)" in out) == (0, True), err
+    assert (code, "(new)" in out) == (0, True), err
 
 
 def test_what_is_missing_is_asked_for(monkeypatch, capsys, tmp_path):

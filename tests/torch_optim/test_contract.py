@@ -165,7 +165,7 @@ def test_a_rule_that_sees_the_loss_asks_for_it():
     network = net()
     optimizer = made("tensorwise_mixture", network.parameters())
     loss_of(network, 0).backward()
-    with pytest.raises(UsageError, match=r"sees the loss: call step\(loss=loss\), or show\(loss\) before step\(\)"):
+    with pytest.raises(UsageError, match=r"needs the loss: call step\(loss=loss\), or show\(loss\) before step\(\)"):
         optimizer.step()
     assert same(network, net())
     for loss in (torch.zeros(3), "low", None):
@@ -186,7 +186,7 @@ def test_the_loss_may_be_shown_before_a_step_and_is_that_of_one_step():
         other.step(loss=loss_of(theirs, step).item())
     for mine, yours in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(mine, yours)
-    with pytest.raises(UsageError, match="sees the loss"):
+    with pytest.raises(UsageError, match="needs the loss"):
         one.step()
 
 

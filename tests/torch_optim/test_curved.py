@@ -279,9 +279,7 @@ def test_a_closure_must_return_outputs_and_their_loss(name):
 
 
 def test_what_else_is_refused_says_what_to_do():
-    with pytest.raises(
-        UsageError, match=r"asks for curvature, and so for the network itself: load_optimizer\('kfac', net"
-    ):
+    with pytest.raises(UsageError, match=r"needs curvature, and so the network itself: load_optimizer\('kfac', net"):
         load_optimizer("kfac", net().parameters())
     optimizer = made("kfac", net())
     with pytest.raises(UsageError, match="give step a closure that returns outputs and loss"):
@@ -298,12 +296,12 @@ def test_what_else_is_refused_says_what_to_do():
 
 
 SOURCES = {
-    "nobody": "'nobody' is neither a run's folder, nor a file that one was exported to, nor a rule that comes with l2l",
+    "nobody": "'nobody' is neither a run's folder, nor an exported run, nor a rule that comes with l2l",
     "addam": "did you mean 'adam'",
     "mlhf": "mlhf is a learned rule, and its weights are those of a run: `l2l meta-train learner=mlhf task=…`",
-    "lstm": "lstm is a LSTM, which is no rule that moves a network's parameters step by step",
-    "logistic_regression": "which is no rule that moves",
-    "torch_optim": "which is no rule that moves",
+    "lstm": "lstm is a LSTM, which has no update rule for a network's parameters",
+    "logistic_regression": "which has no update rule",
+    "torch_optim": "which has no update rule",
     "outputs/gone": "there is no run folder outputs/gone",
     "gone.safetensors": "there is no file gone.safetensors",
 }

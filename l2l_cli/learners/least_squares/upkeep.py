@@ -36,4 +36,4 @@ class Upkeep:
                 f"forgetting must be in (0, 1] and hazard in [0, 1), not {self.forgetting} and {self.hazard}"
             )
         if self.forgetting < 1 and self.hazard > 0:
-            raise ValueError("forgetting and hazard are two ways of a function to change: set one of them")
+            raise ValueError("forgetting and hazard are two models of a changing function: set only one of them")

@@ -73,7 +73,7 @@ class Refit(Learner[Examples], ABC):
                 "by which examples grow until the next fit, as in growth=0.1"
             )
         if growth is not None and growth < 0:
-            raise ValueError(f"growth must not be negative, not {growth}")
+            raise ValueError(f"growth must be at least 0, not {growth}")
         self.growth = growth
         self._fits: OrderedDict[bytes, Predictor] = OrderedDict()
 

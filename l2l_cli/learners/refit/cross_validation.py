@@ -24,7 +24,7 @@ def check_choices(strengths: Sequence[float], folds: int) -> None:
         ValueError: Strengths are missing or not above zero, or folds are below 2.
     """
     if not strengths:
-        raise ValueError("strengths must hold one value at least")
+        raise ValueError("strengths must hold at least one value")
     positive(strengths=min(strengths))
     if folds < 2:
         raise ValueError(f"folds must be at least 2, not {folds}")

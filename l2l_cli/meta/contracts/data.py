@@ -33,7 +33,7 @@ def check_data(task: Task) -> None:
     for step in reversed(range(steps)):
         for _ in range(2):
             if differing(first[f"batch({step})"], _read(episode, step)):
-                problem = f"is no pure function of seed, step and split: step {step} differs when it is read again"
+                problem = f"is not a pure function of seed, step and split: step {step} differs when it is read again"
                 refuse(episode, "batch", problem, PURE)
     _check_shapes(episode, task.spec, first["batch(0)"])
     _check_stacked(episode, task.spec, [first[f"batch({step})"] for step in range(steps)])

@@ -34,7 +34,7 @@ def check_nothing_hidden(module: nn.Module, besides: tuple[str, ...] = ()) -> No
     for name, value in module.named_parameters():
         if isinstance(value, nn.parameter.UninitializedParameter):
             owner = next((part for part in module.modules() if is_foreign(part)), module)
-            refuse(owner, "__init__", f"has no shape for {name} yet", "take nn.Linear in place of nn.LazyLinear")
+            refuse(owner, "__init__", f"has no shape for {name} yet", "use nn.Linear in place of nn.LazyLinear")
     known = {id(value) for value in (*module.modules(), *module.parameters())}
     seen: set[int] = set()
     for part in module.modules():

@@ -42,7 +42,7 @@ def check_learner(learner: Learner[Any], differentiated: bool = True) -> None:
     if isinstance(learner, Optimizer):
         refuse(learner, "", "is an update rule", "check the learner that it makes: check_learner(Descent(task, rule))")
     if not isinstance(learner, Learner):
-        refuse(learner, "", "is no learner", "derive it from l2l_cli.learners.base.Learner")
+        refuse(learner, "", "is not a learner", "derive it from l2l_cli.learners.base.Learner")
     check_nothing_hidden(learner, besides=("task", "paths"))
     with torch.no_grad():
         _Check(learner).all()
@@ -111,7 +111,7 @@ class _Check:
         self._check_answer(answer)
         other = batch._replace(targets=self.others.targets[-1])
         if differing(answer, self.step(state, other)[1]):
-            problem = "answers otherwise when the targets of the same step are others"
+            problem = "gives another answer when only the targets of the same step differ"
             refuse(self.owner, self.method, problem, "answer first, then learn from batch.targets")
         return after
 
@@ -141,7 +141,7 @@ class _Check:
         if names := changed_attributes(self.before, attributes_of(self.learner)):
             problem = f"changes self.{', self.'.join(names)}, which leaks from one episode into the next"
             norms = [name for name in names if name.endswith(("running_mean", "running_var", "num_batches_tracked"))]
-            refuse(self.owner, self.method, problem, "take track_running_stats=False" if norms else STATE)
+            refuse(self.owner, self.method, problem, "use track_running_stats=False" if norms else STATE)
 
     def _check_numbers(self, before: object, after: object) -> None:
         """See that what is no tensor stays as it is, because checkpoints do not hold it."""
@@ -172,7 +172,7 @@ class _Check:
         if type(unrolled) is not type(state) or together.shape != torch.stack(answers).shape:
             refuse(self.learner, "unroll", "gives other shapes than the loop over step", "leave it out")
         if not torch.allclose(together, torch.stack(answers), rtol=1e-3, atol=1e-4, equal_nan=True):
-            refuse(self.learner, "unroll", "answers otherwise than the loop over step does", "leave it out")
+            refuse(self.learner, "unroll", "gives other answers than the loop over step", "leave it out")
 
     def _check_losses(self) -> None:
         """See that what training differentiates is what the learner does, by whichever path."""
@@ -182,7 +182,7 @@ class _Check:
             with calling(self.owner, "losses"), drawn(0):
                 losses = self.learner.losses(self.start(), self.data)[1].detach()
         if not torch.allclose(losses, wanted, rtol=1e-3, atol=1e-4, equal_nan=True):
-            refuse(self.learner, "losses", "gives other losses than the answers of step have", "leave it out")
+            refuse(self.learner, "losses", "gives other losses than the loop over step", "leave it out")
 
     def _check_episodes(self) -> None:
         """See that the data of one episode do not matter to the others."""

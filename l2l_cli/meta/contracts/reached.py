@@ -50,11 +50,11 @@ def check_reached(learner: Learner[Any]) -> None:
         names = ", ".join(name.removeprefix("rule.") for name in cut)
         what = "any φ" if len(cut) == len(found) else names
         by = (
-            f"take out {', '.join(watch.places)}"
+            f"remove {', '.join(watch.places)}"
             if watch.places
-            else "use it in what moves θ or answers, with gradients"
+            else "let the updates of θ or the answers depend on it, with gradients"
         )
-        cure = f"{by}; what is not to be trained, freeze by .requires_grad_(False)"
+        cure = f"{by}; freeze what is not to be trained by .requires_grad_(False)"
         refuse(owner, "", f"gets no meta-gradient for {what} in {STEPS} steps", cure)
     names = ", ".join(name.removeprefix("rule.") for name in found if name not in moving)
     problem = f"has a meta-gradient in {names} that is zero everywhere, as after sign, round, argmax or a comparison"

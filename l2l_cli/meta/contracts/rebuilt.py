@@ -57,7 +57,7 @@ def check_learner_again(learner: Learner[Any], again: Learner[Any]) -> None:
     finally:
         set_phi(learner, phi)
     if not same:
-        problem = "answers otherwise once it is built again and its weights are loaded"
+        problem = "gives other answers once it is rebuilt and its weights are loaded"
         refuse(learner, "__init__", problem, f"{SEEDED}; hold in parameters or by register_buffer what is to be saved")
 
 

@@ -35,7 +35,7 @@ def check_task(task: Task) -> None:
         ContractError: It breaks its contract; the message names the class, the line at fault and the cure.
     """
     if not isinstance(task, Task):
-        refuse(task, "", "is no task", "derive it from l2l_cli.tasks.base.Task")
+        refuse(task, "", "is not a task", "derive it from l2l_cli.tasks.base.Task")
     for name, (kind, cure) in ATTRIBUTES.items():
         value = getattr(task, name, None)
         if not isinstance(value, kind) or isinstance(value, bool):

@@ -3,11 +3,11 @@
 from l2l_cli.papers.base import Content
 from l2l_cli.papers.headline import Headline
 
-FEATURES = "the loss is made of features of a pretrained VGG network, whose weights could not be had"
+FEATURES = "the loss is made of features of a pretrained VGG network, whose weights could not be obtained"
 AVERAGING = "the paper shows no number of it"
 
 CONTENTS = (
-    Content("Figures 1 to 3: the optimizer, its graph, one coordinatewise step", (), "drawings of the idea"),
+    Content("Figures 1 to 3: the optimizer, its graph, one coordinatewise step", (), "schematic drawings"),
     Content("Figure 4, left: quadratics; claim 1", ["figure4_quadratics"]),
     Content("Figure 4, centre and right: MNIST, 100 and 200 steps; claims 1 and 2", ["figure4_mnist"]),
     Content("Figure 5: 40 units, 2 layers, ReLU; claims 3 and 4", ["figure5"]),
@@ -18,7 +18,7 @@ CONTENTS = (
     Content("Figure 10, appendix B: proposed updates", ["figure10"]),
     Content("Appendix A: preprocessing of gradients", ["figure4_mnist"], "part of every learned rule on networks"),
     Content("Appendix D: averaging of cells over coordinates", ["averaging"], AVERAGING),
-    Content("Appendix D: NTM-BFGS", (), "not written; the paper shows no number of it"),
+    Content("Appendix D: NTM-BFGS", (), "not implemented; the paper shows no number of it"),
 )
 
 RIVALS = ("SGD", "NAG", "RMSprop", "Adam")

@@ -19,7 +19,7 @@ from l2l_cli.results.plot import DIGITISED, decorate, grid, legend
 from l2l_cli.results.standings import Standings
 
 TUNING = (
-    "Hand-made rules are tuned on each problem, on tune episodes alone, for the loss at its end, as in the paper; the "
+    "Hand-made rules are tuned on each problem by their final loss, as in the paper, on tune episodes alone; the "
     "number of settings tried is stated."
 )
 

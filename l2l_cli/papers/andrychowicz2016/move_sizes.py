@@ -83,7 +83,7 @@ def move_size_sections(measured: Measured, problems: Collection[str]) -> list[Se
     last = frame[frame.step == frame.groupby("problem").step.transform("max")]
     table = last.pivot_table(index=["problem", "contender"], columns="metric", values="value", sort=False)
     table = table.reset_index().reindex(columns=["problem", "contender", *SIZES])
-    title = "Move sizes: how far a rule moves in its last update, and along what"
+    title = "Move sizes: length and direction of a rule's last update"
     return [Section(title, [TEXT], [table], [_draw(measured, frame, list(problems))])]
 
 

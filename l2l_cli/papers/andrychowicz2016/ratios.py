@@ -82,7 +82,7 @@ def _drawn(measured: Measured, table: pd.DataFrame, each: Sequence[Sequence[floa
 def _counted(table: pd.DataFrame, rivals: Sequence[str]) -> str:
     ahead = int((table.ratio < 1).sum())
     return (
-        f"A ratio below 1 is a learned rule whose mean loss is below that of {' or '.join(rivals)}, whichever is the "
-        f"best when each is tuned on the problem for its number of steps: {ahead} of {len(table)} are.  Nothing was "
+        f"A ratio below 1 means that the learned rule has a lower mean loss than the best of {' and '.join(rivals)}, "
+        f"each tuned on the problem for its number of steps; {ahead} of {len(table)} ratios are below 1.  Nothing was "
         "chosen by this table."
     )

@@ -20,7 +20,7 @@ from l2l_cli.results.statistics import Difference, Interval, mean_of, p_text, sd
 from l2l_cli.results.verdicts import Result
 
 TITLE = "Test cross-entropy"
-TUNING = "Contenders with settings to be chosen are tuned on tune data sets, by their held-out loss."
+TUNING = "Contenders with settings to choose are tuned on tune data sets, by their held-out loss."
 FORMATS = {"mean": ".4f", "sd": ".3f", "accuracy": ".3f"}
 
 NEAR = 0.02

@@ -59,8 +59,8 @@ class Moves(Artefact):
         standings = measured.standings(HELD_OUT)
         difference = standings.difference(self.learner, name_of(self.learner, FROZEN), "", standings.last(""))
         text = (
-            "The same φ with its weights frozen after the separator: moving on is worth "
-            f"{difference} on the held-out loss (below 0, moving helps)."
+            "Compared with the same φ and weights frozen after the separator, moving weights change the held-out loss "
+            f"by {difference} (below 0, moving helps)."
         )
         means = pd.DataFrame({layer: each.mean() for layer, each in facts.items()}).T
         tables, drawn = [means.rename_axis("layer").reset_index()], [self._draw(measured)]
@@ -79,11 +79,11 @@ class Moves(Artefact):
         axes[0].axvline(measured.select(self.learner, "update").step.max() / 2, color=LIMIT, linestyle=":")
         axes[1].axhline(STATIC, color=LIMIT, linestyle=":")
         decorate(axes[0], "Update size", "sample", "mean |Δθ|", "y")
-        decorate(axes[1], "Distance gone by the separator", "share of the layer's weights", "distance ÷ the largest")
+        decorate(axes[1], "Distance moved by the separator", "share of the layer's weights", "distance ÷ the largest")
         caption = (
-            "Left: mean absolute update at each step; the separator is dotted.  Right: how far each weight has gone by "
-            f"then, root mean square over data sets, sorted; below the dotted line, {STATIC:g}, it counts as static.  "
-            "Bands and faint lines: seeds."
+            "Left: mean absolute update at each step; the separator is dotted.  Right: how far each weight has moved "
+            f"by then, root mean square over data sets, sorted; below the dotted line, {STATIC:g}, it counts as "
+            "static.  Bands and faint lines: seeds."
         )
         return measured.save(figure, caption, columns=2)
 

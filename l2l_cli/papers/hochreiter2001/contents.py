@@ -3,12 +3,12 @@
 from l2l_cli.papers.base import Content
 from l2l_cli.papers.headline import Headline
 
-READ_OFF = "to be read off its numbers; the paper gives no criterion, and none is ours"
+READ_OFF = "left to the reader of its numbers; the paper gives no criterion, and we set none"
 
 CONTENTS = (
     Content("Table 1: which networks learn B14", ["table1"]),
     Content("Table 2: errors on five families", ["table2"]),
-    Content("Figure 1: supervisory and subordinate system", (), "a drawing of the idea"),
+    Content("Figure 1: supervisory and subordinate system", (), "a schematic drawing"),
     Content("Figure 2: the error as one function follows another", ["figure2"]),
     Content("Claim 1, only the LSTM meta-learns B14", ["table1"]),
     Content("Claim 2, the same LSTM learns B16, XOR among its functions", ["table2"]),

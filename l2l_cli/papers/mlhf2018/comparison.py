@@ -29,14 +29,14 @@ FELL = 0.01
 """Nats by which the loss must still fall over the last half of a run for progress to go on."""
 
 TIMING = (
-    "Seconds are those that the process spent on its CPU, on a GPU those on the wall, accumulated over the steps "
-    "alone; the paper's are those of a GPU."
+    "Seconds are CPU time of the process, or wall-clock time on a GPU, accumulated over the steps alone; the paper's "
+    "are those of a GPU."
 )
 
 TUNING = (
-    "Tuned for the mean training loss over the last tenth of the steps, on tune episodes alone.  All contenders begin "
-    "with the settings that they are given and go on alike where the best lies at an edge, MLHF with its learning rate "
-    "alone; the numbers tried are stated."
+    "Tuned for the mean training loss over the last tenth of the steps, on tune episodes alone.  All contenders start "
+    "from the settings given for them, and the search continues in the same way wherever the best lies at an edge; "
+    "MLHF tunes only its learning rate.  The numbers of settings tried are stated."
 )
 
 CAPTION = "Training cross-entropy against updates (a) and seconds (b); bands: range over seeds"

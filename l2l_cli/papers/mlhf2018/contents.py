@@ -3,8 +3,8 @@
 from l2l_cli.papers.base import Content
 from l2l_cli.papers.headline import Headline
 
-SHORTER = "figure1 is reduced in size, figure1_published in length; the whole of it is left to scale paper"
-PHOTOS = "figure2 is reduced in size, figure2_photos in length; the whole of it is left to scale paper"
+SHORTER = "figure1 is reduced in size, figure1_published in length; the full size is left to scale paper"
+PHOTOS = "figure2 is reduced in size, figure2_photos in length; the full size is left to scale paper"
 
 CONTENTS = (
     Content("Figure 1: CUDA-convnet on CIFAR-10; claims 1, 3 and 5", ["figure1", "figure1_published"], SHORTER),
@@ -20,7 +20,7 @@ CONTENTS = (
     ),
     Content("Claim 2, transfer to another network", ["transfer"]),
     Content("Claim 3, progress goes on over long runs", ["long"]),
-    Content("Supplement: a perceptron", ["mlp"], "the supplement could not be had; sizes are ours"),
+    Content("Supplement: a perceptron", ["mlp"], "the supplement could not be obtained; sizes are ours"),
     Content("§5, future work: data-parallel MLHF", ["parallel"]),
     Content("§5, future work: recurrent networks", ["rnn"]),
 )

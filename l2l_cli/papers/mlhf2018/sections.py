@@ -23,14 +23,14 @@ from l2l_cli.results.verdicts import Result
 ENDS = (
     "*Loss* is the mean training cross-entropy over the last tenth of the steps, which is also what tuning minimises "
     "on episodes of its own; *held-out* is measured on images that were never learned from, after the last step; "
-    "*longest step* is the largest ‖θ_{t+1} − θ_t‖ ÷ ‖θ_t‖; *MB* is the most that a run holds beyond its images and "
+    "*longest step* is the largest ‖θ_{t+1} − θ_t‖ ÷ ‖θ_t‖; *MB* is the peak memory of a run beyond its images and "
     "θ_0, for all of its episodes together."
 )
 
 INSIDE = (
     "Diagnostics of MLHF's steps, means over those that were diagnosed.  *Downhill* is the share with ⟨g, x⟩ > 0; "
     "*residual* is ‖r_n‖ ÷ ‖g‖; the quantiles are of the inferred damping over the coordinates of one parameter type, "
-    "halfway through the run: where 10 % and 90 % agree, one number for each type would have done."
+    "halfway through the run: where 10 % and 90 % agree, one number for each type would suffice."
 )
 
 LAST = {

@@ -195,6 +195,6 @@ class Parallel(Artefact):
         each = ", ".join(f"{name} {1000 * value / steps:.3g} ms per step" for name, value in seconds.items())
         styles = measured.styles()
         styles[one] = {**styles[one], "linestyle": STROKES[0], "linewidth": 3.0, "alpha": 0.4}
-        caption = "Training cross-entropy; the run on several processes is drawn over the wide line of that on one."
+        caption = "Training cross-entropy; the run on several processes lies on the wide line of the run on one."
         drawn, title = _drawn(measured, problem, styles, caption), "§5: MLHF on several processes"
         return Findings(results, [Section(title, [f"Seconds: {each}."], figures=[drawn], claims=[claim])])

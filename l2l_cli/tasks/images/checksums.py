@@ -31,7 +31,9 @@ def read_verified(path: Path, checksum: str) -> bytes:
         UsageError: It has another.
     """
     if (state := path.stat()).st_size > LARGEST:
-        raise UsageError(f"{path} has {state.st_size} bytes and is no file of this data set; delete it and try again")
+        raise UsageError(
+            f"{path} has {state.st_size} bytes and is not a file of this data set; delete it and try again"
+        )
     content = path.read_bytes()
     memory, key = cache_folder() / "checksums.json", str(path.resolve())
     fact = [state.st_size, state.st_mtime_ns, checksum]

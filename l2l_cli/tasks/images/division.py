@@ -83,7 +83,9 @@ class Division:
     def _usable(self, source: LabelledImages, phase: Phase) -> Tensor:
         rows = (source.labels >= 0).nonzero().flatten()
         if len(rows) < 2:
-            raise UsageError(f"{self.name} has {len(rows)} images of the chosen classes for {phase}; two are the least")
+            raise UsageError(
+                f"{self.name} has {len(rows)} images of the chosen classes for {phase}; at least two are needed"
+            )
         return rows
 
     def _spread(self, rows: Tensor, phase: Phase) -> Tensor:

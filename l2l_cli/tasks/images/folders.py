@@ -120,7 +120,7 @@ def _paths(place: Path) -> Paths:
     if empty := [str(place / name) for name, files in paths.items() if not files]:
         raise UsageError(f"no images are in the class {few(empty)}; put some there, or remove the folder")
     if other := [file for name, files in listed.items() for file in files if file not in set(paths[name])]:
-        VOICE.note(f"data: skipped {len(other)} files that are no images: {few(other)}", sys.stderr)
+        VOICE.note(f"data: skipped {len(other)} files that are not images: {few(other)}", sys.stderr)
     return paths
 
 
@@ -196,7 +196,7 @@ def open_image(file: str) -> Image.Image:
         UsageError: It is no image, or not one of 8 bits a channel.
     """
     if not os.path.isfile(file):  # a pipe would be waited for
-        raise UsageError(f"{file} is no file any more; put the image back, or remove it and begin again")
+        raise UsageError(f"{file} no longer exists; put the image back, or remove it and begin again")
     try:
         with Image.open(file) as image:
             if image.mode not in GREY + COLOUR:

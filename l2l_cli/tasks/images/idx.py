@@ -30,12 +30,14 @@ def read_idx(place: Path) -> Dataset:
     for part in ("train", "t10k"):
         images, labels = _idx(place, f"{part}-images-idx3-ubyte", 3), _idx(place, f"{part}-labels-idx1-ubyte", 1)
         if len(images) != len(labels):
-            raise UsageError(f"{place}: {len(images)} images and {len(labels)} labels of {part}: they must be as many")
+            raise UsageError(
+                f"{place}: {len(images)} images and {len(labels)} labels of {part}: their numbers must be equal"
+            )
         parts.append(LoadedImages(images[:, None], labels.long()))
     sizes = [" × ".join(map(str, part.images.shape[2:])) for part in parts]
     if sizes[0] != sizes[1]:
         raise UsageError(
-            f"{place}: images of train have {sizes[0]} pixels, those of t10k {sizes[1]}: they must be alike"
+            f"{place}: images of train have {sizes[0]} pixels, those of t10k {sizes[1]}: they must be equal"
         )
     return Dataset(parts[0], parts[1], int(max(part.labels.max() for part in parts)) + 1)
 
@@ -65,7 +67,7 @@ def _parsed(file: IO[bytes] | gzip.GzipFile, path: Path, axes: int, most: int) -
         raise _damaged(path, f"it ends after {len(header)} bytes, within its header" if header else "it is empty")
     zero, kind, given = struct.unpack_from(">HBB", header)
     if zero or kind != 8 or given != axes:
-        raise _damaged(path, f"it is no IDX file of bytes with {axes} axes")
+        raise _damaged(path, f"it is not an IDX file of bytes with {axes} axes")
     shape = struct.unpack_from(f">{axes}I", header, 4)
     size = math.prod(shape)
     if not size:
@@ -76,9 +78,11 @@ def _parsed(file: IO[bytes] | gzip.GzipFile, path: Path, axes: int, most: int) -
     if len(content) < size:
         raise _damaged(path, f"it is cut: {len(content)} of {size} values are there")
     if file.read(1):
-        raise _damaged(path, f"it goes on after the {size} values that its header says")
+        raise _damaged(path, f"it has more than the {size} values that its header says")
     return torch.from_numpy(np.frombuffer(content, np.uint8).reshape(shape).copy())
 
 
 def _damaged(path: Path, reason: str) -> UsageError:
-    return UsageError(f"{path} is damaged or another file: {reason}; delete it and fetch it again, or mend data.dir=…")
+    return UsageError(
+        f"{path} is damaged or another file: {reason}; delete it and fetch it again, or correct data.dir=…"
+    )

@@ -30,9 +30,9 @@ def load(place, size=None):
         (HEADER[:9], "within its header"),
         (HEADER + bytes(23), "it is cut: "),
         (HEADER + bytes(25), "it "),
-        (b"GIF89a" + bytes(40), "it is no IDX file of bytes with 3 axes"),
-        (struct.pack(">HBB3I", 0, 13, 3, 4, 2, 3) + bytes(96), "it is no IDX file of bytes"),
-        (struct.pack(">HBBI", 0, 8, 1, 24) + bytes(24), "it is no IDX file of bytes with 3 axes"),
+        (b"GIF89a" + bytes(40), "it is not an IDX file of bytes with 3 axes"),
+        (struct.pack(">HBB3I", 0, 13, 3, 4, 2, 3) + bytes(96), "it is not an IDX file of bytes"),
+        (struct.pack(">HBBI", 0, 8, 1, 24) + bytes(24), "it is not an IDX file of bytes with 3 axes"),
         (struct.pack(">HBB3I", 0, 8, 3, 0, 2, 3), "it holds nothing"),
         (struct.pack(">HBB3I", 0, 8, 3, *[2**32 - 1] * 3) + bytes(24), "it is cut: its header says"),
     ],
@@ -71,7 +71,7 @@ def test_what_a_header_does_not_declare_is_never_unpacked(tmp_path):
     idx_folder(tmp_path)
     (tmp_path / f"{IMAGES}.gz").write_bytes(gzip.compress(HEADER + bytes(200_000_000), 1))
     tracemalloc.start()
-    with pytest.raises(UsageError, match="it goes on after the 24 values"):
+    with pytest.raises(UsageError, match="it has more than the 24 values"):
         load(tmp_path)
     assert tracemalloc.get_traced_memory()[1] < 2_000_000
     tracemalloc.stop()
@@ -104,7 +104,7 @@ def test_files_beside_the_images_are_skipped_and_said_in_one_line(pictures, caps
     assert len(found.train.labels) + len(found.test.labels) == 8
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "skipped 7 files that are no images" in said
+    assert "skipped 7 files that are not images" in said
     assert "Thumbs.db" in said
     assert "and 2 more" in said
 

@@ -93,7 +93,7 @@ def test_classes_are_left_out_before_a_class_by_class_order_is_looked_for():
     renumbered = train._replace(labels=torch.tensor([1, -1, 0])[train.labels])
     found = pixels(renumbered, test, "parts")
     assert found[Phase.TEST, Split.TRAIN] == [*range(6, 10), *range(24, 30)]
-    with pytest.raises(UsageError, match="these has 0 images of the chosen classes for test; two are the least"):
+    with pytest.raises(UsageError, match="these has 0 images of the chosen classes for test; at least two are needed"):
         Division("shared", None, "these").shares(train, test._replace(labels=-1 - test.labels), Phase.TEST)
 
 

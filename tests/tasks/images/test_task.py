@@ -101,8 +101,8 @@ def test_a_network_gets_its_images_standardised_and_the_same_for_each_reader():
     [
         ("mlp.MLP", {"images": 1}, "images must be at least 2"),
         ("mlp.MLP", {"standardise": "channels"}, "standardise=channels needs colour images; digits is greyscale"),
-        ("mlp.MLP", {"start": -1.0}, "start must not be negative"),
-        ("convnet.ConvNet", {"start": -1.0}, "start must not be negative"),
+        ("mlp.MLP", {"start": -1.0}, "start is a standard deviation and must be at least 0"),
+        ("convnet.ConvNet", {"start": -1.0}, "start is a standard deviation and must be at least 0"),
         ("mlp.MLP", {"horizon": 0}, "examples and horizon must be at least 1"),
         ("resnet.ResNet", {"examples": 1}, "examples must be at least 2"),
         ("resnet.ResNet", {"blocks": [1]}, "one entry a stage"),
