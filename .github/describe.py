@@ -1,7 +1,8 @@
 """What a package index shows of l2l, for hatchling: README whose links and pictures lead to the repository, and URLs.
 
 The repository's address is L2L_REPOSITORY, as in https://example.org/group/l2l, or else that of the git remote
-"origin".  Where neither is known there is no place to lead to: pictures are left out, and links are their text alone.
+"origin", without the name and password that it may hold.  Where neither is known there is no place to lead to: pictures
+are left out, and links are their text alone.
 """
 
 from __future__ import annotations
@@ -24,12 +25,15 @@ def address(root: Path) -> str:
     """Return the address of the repository for browsers; empty if it is not known."""
     if given := os.environ.get("L2L_REPOSITORY"):
         return given.rstrip("/")
+    if not (root / ".git").exists():  # unpacked in a repository of something else
+        return ""
     question = ["git", "-C", str(root), "remote", "get-url", "origin"]
     try:
         found = subprocess.run(question, capture_output=True, text=True, check=False).stdout.strip()
     except OSError:  # no git here
         return ""
     found = re.sub(r"^git@([^:]+):", r"https://\1/", found).removesuffix(".git")
+    found = re.sub(r"^https://[^/@]*@", "https://", found)
     return found if found.startswith("https://") else ""
 
 

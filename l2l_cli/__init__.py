@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from l2l_cli.core.errors import L2LError, RunFailed, UsageError
     from l2l_cli.python.apart import L2LWarning
-    from l2l_cli.python.calls import meta_train, reproduce
-    from l2l_cli.python.results import Reproduction, Scored
+    from l2l_cli.python.calls import dry_run, meta_train, reproduce
+    from l2l_cli.python.results import DryRun, Reproduction, Scored
     from l2l_cli.python.trained import Run, compare, evaluate
     from l2l_cli.runs.exporting import export
     from l2l_cli.runs.torch_form import load_optimizer
@@ -25,8 +25,8 @@ __version__ = "0.2.0"
 _PLACES = {
     **dict.fromkeys(("L2LError", "RunFailed", "UsageError"), "core.errors"),
     "L2LWarning": "python.apart",
-    **dict.fromkeys(("meta_train", "reproduce"), "python.calls"),
-    **dict.fromkeys(("Reproduction", "Scored"), "python.results"),
+    **dict.fromkeys(("dry_run", "meta_train", "reproduce"), "python.calls"),
+    **dict.fromkeys(("DryRun", "Reproduction", "Scored"), "python.results"),
     **dict.fromkeys(("Run", "compare", "evaluate"), "python.trained"),
     "export": "runs.exporting",
     "load_optimizer": "runs.torch_form",
@@ -34,6 +34,7 @@ _PLACES = {
 """Module of this package that each name is loaded from."""
 
 __all__ = [
+    "DryRun",
     "L2LError",
     "L2LWarning",
     "Reproduction",
@@ -43,6 +44,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "compare",
+    "dry_run",
     "evaluate",
     "export",
     "load_optimizer",

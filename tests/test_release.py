@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import subprocess
 import sys
 from types import ModuleType
 
@@ -47,3 +48,22 @@ def test_the_address_is_what_is_given_or_the_remote(describe, tmp_path, monkeypa
     assert describe.address(tmp_path) == "https://example.org/a/b"
     monkeypatch.delenv("L2L_REPOSITORY")
     assert describe.address(tmp_path) == ""
+
+
+@pytest.mark.parametrize(
+    ("remote", "address"),
+    [
+        ("https://example.org/a/b.git", "https://example.org/a/b"),
+        ("https://name:secret@example.org/a/b", "https://example.org/a/b"),
+        ("https://secret@example.org/a/b", "https://example.org/a/b"),
+        ("git@example.org:a/b.git", "https://example.org/a/b"),
+        ("/srv/git/b", ""),
+    ],
+)
+def test_the_remote_is_an_address_for_browsers_and_keeps_its_password(remote, address, describe, tmp_path, monkeypatch):
+    monkeypatch.delenv("L2L_REPOSITORY", raising=False)
+    for words in (["init", "--quiet"], ["remote", "add", "origin", remote]):
+        subprocess.run(["git", "-C", str(tmp_path), *words], check=True)
+    assert describe.address(tmp_path) == address
+    (tmp_path / "inner").mkdir()  # what is unpacked there is no part of that repository
+    assert describe.address(tmp_path / "inner") == ""

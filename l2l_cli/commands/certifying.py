@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from l2l_cli.core.ledger import LEDGER
 from l2l_cli.core.nodes import Entries
 from l2l_cli.core.voice import VOICE
 from l2l_cli.evaluation.contest import Standing
+from l2l_cli.evaluation.tune import shown
 from l2l_cli.results.certificate import MEANING, Certificate, Price, best_rival, judged, marks_of, reached
 from l2l_cli.results.content import Section
 from l2l_cli.results.exported import FinishedRun
@@ -34,7 +36,8 @@ class TrainedRecipe(NamedTuple):
     Attributes:
         name: Name in sentences and tables.
         standings: Scores of each run, over the same episodes.
-        seconds: CPU-seconds of one meta-training, the mean over runs; None if they are not known.
+        seconds: Seconds of one meta-training, the mean over runs; None if they are not known by the clock that steps
+            are measured with.
     """
 
     name: str
@@ -86,16 +89,17 @@ def certified(finished: Sequence[tuple[FinishedRun, Settings]], standings: Mappi
         finished: Finished runs with their settings, in the order of their standings, which come first.
         standings: Scores by contender.
     """
-    learned = [*standings.values()][: len(finished)]
-    rivals = {
-        _said(name, one): one
+    learned = dict([*standings.items()][: len(finished)])
+    others = {
+        name: one
         for name, one in [*standings.items()][len(finished) :]
         if one.evaluations == 1.0 and not one.entry.learner.is_limit and one.joined.visible is None
     }
-    if not finished or not rivals:
+    if not finished or not others:
         return None
     recipes = [*_recipes(finished, learned)]
-    steps = learned[0].entry.problem.steps
+    rivals = _named(others, [one.name for one in recipes])
+    steps = recipes[0].standings[0].entry.problem.steps
     by_name = {one.name: one.standings[0] for one in recipes} | rivals
     with LEDGER.of("scoring"):
         measured = step_seconds({name: one.entry.learner for name, one in by_name.items()}, steps)
@@ -118,33 +122,35 @@ def _certificate(recipe: TrainedRecipe, name: str, rival: Standing, measured: St
         measured.seconds[recipe.name],
         measured.seconds[name],
         steps,
-        reached(curves[0], level) or steps,
+        reached(curves[0], level) if math.isfinite(level) else None,
         reached(curves[1], level),
-        len(tuning.trials) if tuning else 1,
+        len({shown(trial.setting) for trial in tuning.trials}) if tuning else 0,
     )
     marks = [judged(_losses(recipe.standings, mark), _losses([rival], mark), mark) for mark in marks_of(steps)]
     return Certificate(recipe.name, name, marks, price, "CPU-" if measured.is_cpu else "")
 
 
 def _recipes(
-    finished: Sequence[tuple[FinishedRun, Settings]], standings: Sequence[Standing]
+    finished: Sequence[tuple[FinishedRun, Settings]], standings: Mapping[str, Standing]
 ) -> Iterator[TrainedRecipe]:
-    """Yield runs by recipe, in their order."""
-    groups: dict[str, list[int]] = {}
+    """Yield runs by recipe, in their order; a run and a copy of it are one, for they are no two samples of seeds."""
+    groups: dict[str, dict[str, int]] = {}
     for index, (_, saved) in enumerate(finished):
-        groups.setdefault(
-            json.dumps(_without_seeds(identity_of_training(saved)), sort_keys=True, default=str), []
-        ).append(index)
+        whole = identity_of_training(saved)
+        recipe, run = (json.dumps(node, sort_keys=True, default=str) for node in (_without_seeds(whole), whole))
+        groups.setdefault(recipe, {}).setdefault(run, index)
     names = [str(saved.choices["learner"]) for _, saved in finished]
-    for indices in groups.values():
-        own, first = names[indices[0]], indices[0]
-        alike = sum(names[other[0]] == own for other in groups.values())
-        title = own if alike == 1 else f"{own} {finished[first][0].path.stem.rpartition('-')[2]}"
+    firsts = [next(iter(runs.values())) for runs in groups.values()]
+    titles, scores = [*standings], [*standings.values()]
+    on_cpu = torch.get_default_device().type == "cpu"
+    for first, indices in zip(firsts, (list(runs.values()) for runs in groups.values()), strict=True):
+        alike = [other for other in firsts if names[other] == names[first]]
+        title = names[first] if len(alike) == 1 else titles[first]
         title = title if len(indices) == 1 else f"{title}, {counted(len(indices), 'run')}"
-        seconds = [_seconds(finished[index][0]) for index in indices]
+        seconds = [_seconds(finished[index][0], on_cpu) for index in indices]
         known = [one for one in seconds if one is not None]
         mean = sum(known) / len(known) if len(known) == len(seconds) else None
-        yield TrainedRecipe(title, [standings[index] for index in indices], mean)
+        yield TrainedRecipe(title, [scores[index] for index in indices], mean)
 
 
 def _without_seeds(node: object) -> object:
@@ -154,10 +160,16 @@ def _without_seeds(node: object) -> object:
     return [*map(_without_seeds, node)] if isinstance(node, list) else node
 
 
-def _seconds(run: FinishedRun) -> float | None:
-    """Return the seconds of a meta-training: CPU-seconds with those that were reused, or on a GPU those on the wall."""
+def _seconds(run: FinishedRun, on_cpu: bool) -> float | None:
+    """Return the seconds of a meta-training: CPU-seconds with those that were reused, or on a GPU those on the wall.
+
+    Seconds of one clock pay nothing by the other: a run of the other kind of device has none.
+    """
     facts = run.facts()
-    if not str(facts.get("device", "cpu")).startswith("cpu"):
+    was_on_cpu = str(facts.get("device", "cpu")).startswith("cpu")
+    if was_on_cpu != on_cpu:
+        return None
+    if not on_cpu:
         return facts.get("seconds")
     spent = [*facts.get("cpu_seconds", {}).values(), *facts.get("reused_cpu_seconds", {}).values()]
     return float(sum(spent)) if spent else None
@@ -175,7 +187,11 @@ def _curve(standings: Sequence[Standing]) -> Array:
     return curve
 
 
-def _said(name: str, standing: Standing) -> str:
-    """Return what a rival is called: a class of torch.optim by its own name."""
-    learner = standing.entry.identity.get("learner", {})
-    return str(learner["optimizer"]).rpartition(".")[2] if name == ANY_CLASS else name
+def _named(rivals: Mapping[str, Standing], taken: Sequence[str]) -> dict[str, Standing]:
+    """Return rivals by what they are called: a class of torch.optim by its own name, unless another one has that."""
+    found: dict[str, Standing] = {}
+    for name, one in rivals.items():
+        learner = one.entry.identity.get("learner", {})
+        own = str(learner["optimizer"]).rpartition(".")[2] if name == ANY_CLASS else name
+        found[name if own in (*rivals, *taken) else own] = one
+    return found

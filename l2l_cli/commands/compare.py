@@ -79,7 +79,7 @@ class Comparing(NamedTuple):
 def plan(settings: Settings, learners: list[str], runs: list[str], trust: list[str]) -> Comparing:
     """Build everybody and see that all fit the task; any process may then play one of the units into the store."""
     prepare(settings.hardware)
-    finished = [load_run(path, settings) for path in runs]
+    finished = _opened(runs, settings)
     warn_of_changes(finished, trust)
     ours = finished and not task_was_chosen(settings.overrides)
     settings = _completed(settings, finished)
@@ -134,6 +134,19 @@ def run(settings: Settings, learners: list[str], runs: list[str], trust: list[st
     return {**row, "seconds": folder.facts()["seconds"], "run": str(folder.path)}
 
 
+def _opened(runs: Sequence[str], settings: Settings) -> list[tuple[FinishedRun, Settings]]:
+    """Open finished runs, each once, however often and by whichever path it was named.
+
+    Raises:
+        UsageError: One is no finished run, or damaged.
+    """
+    found: dict[Path, tuple[FinishedRun, Settings]] = {}
+    for path in runs:
+        run, saved = load_run(path, settings)
+        found.setdefault(run.path.resolve(), (run, saved))
+    return [*found.values()]
+
+
 def _completed(settings: Settings, finished: Sequence[tuple[FinishedRun, Settings]]) -> Settings:
     """Return the settings with what finished runs say where the user said nothing: the task, and how to tune."""
     settings = with_task_of(settings, finished)
@@ -150,10 +163,12 @@ def _meta_trained(finished: Sequence[tuple[FinishedRun, Settings]], task: Task, 
         learner = load_learner(folder, saved, task, builder)
         refuse_excess_of_scoring(saved, learner)
         name = str(saved.choices.get("learner"))
-        alike = [other for _, other in finished if other.choices.get("learner") == name]
-        # A run is named by its learner, and by its folder where that is not enough.
-        title = f"{name} (meta-trained)" if len(alike) == 1 else f"{name} {folder.path.name.rpartition('-')[2]}"
-        contenders.append(learned_contender(title, learner, saved))
+        alike = [other.path for other, present in finished if present.choices.get("learner") == name]
+        tails = [path.name.rpartition("-")[2] for path in alike]
+        tail = folder.path.name.rpartition("-")[2]
+        # A run is named by its learner, by its folder where that is not enough, and by its path where that is neither.
+        own = tail if tails.count(tail) == 1 else str(folder.path)
+        contenders.append(learned_contender(f"{name} {own if len(alike) > 1 else '(meta-trained)'}", learner, saved))
     return contenders
 
 

@@ -48,12 +48,16 @@ def _continued(losses: pd.DataFrame, ends: Mapping[str, int]) -> dict[str, str]:
     """Return the horizons that no longer one begins with, each with a name of its own and of those it begins with."""
     found: dict[str, list[str]] = {}
     tables = {
-        str(name): part.pivot_table(index="step", columns=["statistic", "seed"], values="value")
+        str(name): part.pivot_table(index="step", columns=["statistic", "seed"], values="value", dropna=False)
         for name, part in losses.groupby("problem", sort=False)
     }
     for name in sorted(ends, key=lambda name: -ends[name]):
         beginnings = {longer: tables[longer].reindex(tables[name].index) for longer in found}
-        same = [longer for longer, part in beginnings.items() if np.allclose(part, tables[name], rtol=ALIKE)]
+        same = [
+            longer
+            for longer, part in beginnings.items()
+            if np.allclose(part, tables[name], rtol=ALIKE, equal_nan=True)  # a training may have diverged
+        ]
         found.setdefault(same[0] if same else name, []).append(name)
     order = [name for name in ends if name in found]
     return {name: ", ".join(sorted(found[name], key=lambda one: ends[one])) for name in order}
@@ -68,10 +72,13 @@ def contenders_figure(frame: pd.DataFrame, standings: Mapping[str, Standing], fo
         part = losses[losses.statistic == statistic]
         finite_curves(panel, part, styles, x="step", log=True)
         decorate(panel, f"{statistic} over episodes", "step", "loss" if statistic == "mean" else "", "xy")
-        shown = part[part.value > 0].value
-        start = losses[(losses.statistic == "mean") & (losses.step == 1)].value.max()
+        shown = part[np.isfinite(part.value) & (part.value > 0)].value
+        first = losses[(losses.statistic == "mean") & (losses.step == 1) & np.isfinite(losses.value)].value
+        start = first.max() if (first > 0).any() else math.nan  # losses below 0 have no place here
         # A diverging contender or an exact one must not squeeze all the others into a line.
-        panel.set_ylim(max(shown.min() * 0.7, start * 1e-5), min(shown.max(), 10 * start) * 1.3)
+        low, high = max(shown.min() * 0.7, start * 1e-5), min(shown.max(), 10 * start) * 1.3
+        if low < high:
+            panel.set_ylim(low, high)
     legend(figure, axes, columns=3)
     caption = "Loss against step on the same fresh test episodes; bands span the evaluation seeds."
     return saved(figure, folder / "figures" / "contenders", caption)

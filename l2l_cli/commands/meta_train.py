@@ -93,7 +93,7 @@ def row_of(folder: RunFolder) -> Entries:
 
 
 def _dry(settings: Settings) -> Entries:
-    """Build and check everything, and print the plan.
+    """Build and check everything, print the plan, and return it with its seconds and bytes.
 
     Raises:
         UsageError: See ``planned``; or a launcher has started several processes.
@@ -102,13 +102,13 @@ def _dry(settings: Settings) -> Entries:
         raise UsageError("--dry-run plans in one process; run it without the launcher")
     from l2l_cli.runs.planning import planned
 
-    lines = planned(settings)
+    plan = planned(settings)
     print("dry run: everything is built and checked; nothing is trained or written")
-    for name, text in lines:
+    for name, text in plan.lines:
         print(f"  {name:9}{text}")
-    VOICE.event("plan", **dict(lines))
+    VOICE.event("plan", **dict(plan.lines))
     VOICE.suggest(*(word for word in sys.argv[1:] if word != "--dry-run"))
-    return {}
+    return {"plan": plan.lines, "plan_seconds": plan.seconds, "plan_bytes": plan.memory}
 
 
 def _again(settings: Settings) -> RunFolder:

@@ -27,10 +27,10 @@ def tell_of(status: str, row: Entries, message: str, exit_code: int, **job: obje
     """Tell a program that listens how a job ended: done or reused, with its row, failed, or left to a cluster."""
     if message:
         VOICE.event("failed", message=message, exit_code=exit_code, **job)
-    elif row:
-        report = Path(str(row.get("run"))) / REPORT
+    elif "run" in row:  # not of a plan
+        report = Path(str(row["run"])) / REPORT
         score = {"objective": row.get("objective"), "score": row.get(str(row.get("objective")))}
-        files = {"run": row.get("run"), "report": str(report) if report.is_file() else None}
+        files = {"run": row["run"], "report": str(report) if report.is_file() else None}
         rest = {key: value for key, value in row.items() if key not in ("run", "objective")}
         VOICE.event("done", reused=status == REUSED, **files, **score, **job, results=rest)
 

@@ -25,19 +25,21 @@ class Offer(NamedTuple):
         package: Name and version of the package.
         group: Group of its entry point.
         module: Module that the entry point names.
-        folder: Folder of that module; None if there is no such module.
+        folder: Folder of that module; None if it is not found.
+        why_not: Why it is not found.
     """
 
     package: str
     group: str
     module: str
     folder: Path | None
+    why_not: str = ""
 
     @property
     def fault(self) -> str:
         """What is wrong with it; nothing if it is as it must be."""
         if self.folder is None:
-            return f"names the module {self.module}, which is not there"
+            return f"names the module {self.module}, which {self.why_not}"
         inner = self.folder / ENTRY_POINTS[self.group]
         return "" if any(inner.rglob("*.yaml")) else f"promises files in {inner}, and there are none"
 
@@ -51,7 +53,7 @@ def offers() -> tuple[Offer, ...]:
     for group in ENTRY_POINTS:
         for point in entry_points(group=group):
             package = f"{point.dist.name} {point.dist.version}" if point.dist else point.name
-            found.append(Offer(package, group, point.value, _folder_of(point.value)))
+            found.append(Offer(package, group, point.value, *_folder_of(point.value)))
     return tuple(sorted(found, key=lambda one: (one.package, one.group)))
 
 
@@ -75,13 +77,19 @@ def refuse_broken() -> None:
             )
 
 
-def _folder_of(module: str) -> Path | None:
-    """Return the folder of a module, which is not imported where it is found without that."""
+def _folder_of(module: str) -> tuple[Path | None, str]:
+    """Return the folder of a module, which is not imported where it is found without that; or why there is none."""
     spec = spec_of(module)
     if spec is None:
         try:
             spec = importlib.util.find_spec(module)
-        except (ImportError, ValueError):
-            return None
-    places = list(spec.submodule_search_locations or ()) if spec else []
-    return Path(places[0]) if places else None
+        except ImportError:
+            return None, "is not there"
+        except Exception as error:  # of the package's own code, which is carried out to find what lies within
+            from l2l_cli.core.plain_text import in_one_line  # help need not load it
+
+            return None, f"cannot be looked for: {in_one_line(f'{type(error).__name__}: {error}')}"
+    if spec is None:
+        return None, "is not there"
+    places = list(spec.submodule_search_locations or ())
+    return (Path(places[0]), "") if places else (None, "is a file and no folder")

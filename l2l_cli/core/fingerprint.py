@@ -37,10 +37,15 @@ def of_code(node: object) -> dict[str, str]:
     """
     modules = {target.rpartition(".")[0] for target in classes_in(node)}
     return {
-        name: _digest([*((path.name, path.read_bytes()) for path in _sources(name)), *_versions(name)])
+        name: of_module(name)
         for name in sorted(modules)
         if name and name.split(".")[0] != __name__.split(".")[0] and name not in (TORCH_OPTIMIZERS, GIVEN)
     }
+
+
+def of_module(name: str) -> str:
+    """Return the fingerprint of one module; see ``of_code``."""
+    return _digest([*((path.name, path.read_bytes()) for path in _sources(name)), *_versions(name)])
 
 
 def _sources(module: str) -> list[Path]:

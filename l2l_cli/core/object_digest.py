@@ -1,7 +1,8 @@
 """What a function, a class or a value of the user's is, as a few digits: two that do the same have the same.
 
 Names say nothing about what is defined in a notebook or at a prompt, so its code is read: the byte code of functions
-with their defaults and what they refer to, the members of classes.  What is installed is told by its name.
+with their defaults and what they refer to, the members of classes; of the user's modules, the files.  What is installed
+is told by its name.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import types
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 
-from l2l_cli.core.places import is_library
+from l2l_cli.core.fingerprint import of_module
+from l2l_cli.core.places import is_library, is_users
 
 LENGTH = 8
 """Number of digits."""
@@ -51,6 +53,8 @@ def _parts(found: object, seen: Seen) -> Iterator[str]:
             yield from _class(found, seen)
         case types.ModuleType():
             yield found.__name__
+            if is_users(str(vars(found).get("__file__") or "<")):  # what is built in has no file
+                yield of_module(found.__name__)
         case set() | frozenset():
             yield from sorted(map(repr, found))
         case _ if (held := _held(found)) is not None:
@@ -89,7 +93,7 @@ def _function(found: types.FunctionType, seen: Seen) -> Iterator[str]:
     names = dict.fromkeys(name for code in _codes(found.__code__) for name in code.co_names)
     for code in _codes(found.__code__):
         yield code.co_code.hex()
-        yield repr([value for value in code.co_consts if not isinstance(value, types.CodeType)])
+        yield from _parts([value for value in code.co_consts if not isinstance(value, types.CodeType)], {})
         yield repr(code.co_names)
     yield from _parts([found.__globals__[name] for name in names if name in found.__globals__], seen)
 

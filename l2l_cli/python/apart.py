@@ -145,13 +145,20 @@ def _kept(said: list[str]) -> Iterator[None]:
         yield
     finally:
         sys.stdout, sys.stderr = before
+        for one in ours:
+            one.let_through()
 
 
 class _OfOthers:
-    """An output on which other threads than the present one write."""
+    """An output on which other threads than the present one write, until everything is let through."""
 
     def __init__(self, output: TextIO, said: list[str]) -> None:
-        self._output, self._said, self._thread = output, said, threading.get_ident()
+        self._output, self._said = output, said
+        self._thread: int | None = threading.get_ident()
+
+    def let_through(self) -> None:
+        """Write everything from now on: a logger that was set up meanwhile goes on to write here."""
+        self._thread = None
 
     def write(self, text: str) -> int:
         """Write a text, or keep it."""

@@ -60,7 +60,7 @@ def carried_out(
         see_that_it_is_alone(command)
         settings = compose(command, opened(on_the_task_of_runs(flags, overrides)), manner.config_dir)
         check(command, settings, flags, alone=True)
-        if settings.hardware.cluster:
+        if settings.hardware.cluster and not flags.get("dry_run"):
             raise on_a_cluster(command)
         if given.objects and max(settings.hardware.world, settings.hardware.replicas) > 1:
             raise UsageError(
@@ -91,11 +91,11 @@ def see_that_it_is_alone(command: str) -> None:
 
 
 def see_that_they_are_words(words: Sequence[object]) -> None:
-    """See that all words are text.
+    """See that all arguments are text.
 
     Raises:
         UsageError: One is something else.
     """
     for word in words:
         if not isinstance(word, str):
-            raise UsageError(f'{word!r} is a {type(word).__name__}; overrides are text, as in "meta.updates=100"')
+            raise UsageError(f'{word!r} is a {type(word).__name__}; arguments are text, as in "meta.updates=100"')

@@ -69,7 +69,15 @@ class GivenObjects(NamedTuple):
         return sorted({name.split(":")[0].split(".")[0] for name in self.names.values()} - {GIVEN})
 
     def for_run(self, task: Node) -> tuple[GivenObjects, list[str]]:
-        """Return these under the names that a run's task has for them, and the keys whose content is another now."""
+        """Return these under the names that a run's task has for them, and the keys whose content is another now.
+
+        Raises:
+            UsageError: The run was trained without one of them, so that it would not be asked.
+        """
+        if none := [key for key in self.names if task.get(key) is None]:
+            raise UsageError(
+                f"the run was trained without {' and '.join(f'{key}=' for key in none)}; open it without, as it was"
+            )
         names = {key: str(task.get(key)) for key in self.names}
         by_key = {key: self.objects.get(name) for key, name in self.names.items()}
         objects = {names[key]: found for key, found in by_key.items() if found is not None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -16,6 +17,32 @@ from l2l_cli.results.index import REPORT
 from l2l_cli.results.metrics import MetricsFile
 from l2l_cli.results.run import METRICS, TABLE, RunFolder
 from l2l_cli.results.verdicts import COLUMNS
+
+
+class DryRun:
+    """What a meta-training would be, and what it would take.
+
+    Attributes:
+        lines: What would be trained, how and where, by what each line is about, as the command line shows it.
+        seconds: Seconds that it would take about, in one process on this machine.
+        bytes: Largest size that the process has had, in bytes; what the program itself took before counts, too.
+    """
+
+    def __init__(self, lines: Sequence[tuple[str, str]], seconds: float, size: int) -> None:
+        self.lines, self.seconds, self.bytes = list(lines), seconds, size
+
+    @property
+    def minutes(self) -> float:
+        """Minutes that it would take about."""
+        return self.seconds / 60.0
+
+    def __repr__(self) -> str:
+        """Return all lines."""
+        return "\n".join(["dry run:", *(f"  {name:9}{text}" for name, text in self.lines)])
+
+    def _repr_html_(self) -> str:
+        return page("dry run", [], pd.DataFrame(self.lines, columns=["what", "how"]))
+
 
 GRID = "grid.csv"
 """File of all cells of an evaluation on a grid."""

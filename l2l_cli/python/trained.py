@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,15 +13,16 @@ import pandas as pd
 import torch
 
 from l2l_cli.config.build import Builder
+from l2l_cli.config.classes import add_folder
 from l2l_cli.config.schema import Settings
 from l2l_cli.config.words import contenders_and_overrides, run_and_overrides
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.nodes import Entries
 from l2l_cli.core.reference import giving
-from l2l_cli.core.suffixes import is_exported
+from l2l_cli.core.suffixes import PRETRAINED, is_exported
 from l2l_cli.learners.base import Learner
 from l2l_cli.python.apart import apart, warn
-from l2l_cli.python.carrying import Calling, carried_out
+from l2l_cli.python.carrying import Calling, carried_out, see_that_they_are_words
 from l2l_cli.python.given import GivenObjects
 from l2l_cli.python.html import page
 from l2l_cli.python.results import Scored
@@ -36,20 +39,27 @@ class Run:
     """A finished meta-training, opened by its folder or by the file that it was exported to.
 
     Args:
-        path: Folder or file.
+        path: Folder, file, or the name of a rule that comes with l2l, as "pretrained:digits".
         trust: Packages beside l2l_cli whose classes the run may name.
         config_dir: Folder with the modules of these classes.
         model: Network that the run was trained on, if a Python program gave it; likewise data and loss.
         data: Data.
         loss: Loss.
 
+    Attributes:
+        path: Its folder or file, or the name of a rule that comes with l2l.
+        config_dir: Folder that it was opened with.
+        trust: Packages that it may name.
+        given: Objects that its configuration names.
+
     Raises:
-        UsageError: It is no finished run, or damaged.
+        L2LError: It is no finished run, or damaged; it was trained without what is given; or a function that returns
+            its data failed.
     """
 
     def __init__(
         self,
-        path: str | Path,
+        path: str | os.PathLike[str],
         *,
         trust: Sequence[str] = (),
         config_dir: str | Path | None = None,
@@ -57,12 +67,17 @@ class Run:
         data: object = None,
         loss: object = None,
     ) -> None:
-        self.path = Path(path).resolve()
-        self._config_dir = config_dir
-        given = GivenObjects.of(model, data, loss)
-        self.trust = [*trust, *given.packages]
-        self._run, self._saved = load_run(str(self.path), Settings())
-        self.given, others = given.for_run(self._saved.task)
+        if not isinstance(path, str | os.PathLike):
+            raise UsageError(
+                f"{path!r} is a {type(path).__name__}; name a run's folder, or the file of an exported one"
+            )
+        self.path = Path(path) if os.fspath(path).startswith(PRETRAINED) else Path(path).resolve()
+        self.config_dir = config_dir
+        with apart(["evaluate", str(self.path)], quiet=True):
+            given = GivenObjects.of(model, data, loss)
+            self.trust = [*trust, *given.packages]
+            self._run, self._saved = load_run(str(self.path), Settings())
+            self.given, others = given.for_run(self._saved.task)
         for key in others:
             warn(
                 f"{key} is not what {self.path} was trained on, or was compiled by another version of Python; it is "
@@ -98,21 +113,33 @@ class Run:
             UsageError: A class of it is to be trusted first, or an object to be given again; or it is damaged.
         """
         builder = Builder(self.trust)
-        with apart(["evaluate", str(self.path)], quiet=True), giving(self.given.objects):
+        with self._at_home(["evaluate", str(self.path)]):
             return load_learner(self._run, self._saved, build_task(self._saved, builder), builder)
 
     def evaluate(self, *overrides: str, force: bool = False, quiet: bool = True) -> Scored:
         """Score it on fresh episodes; see ``evaluate``."""
-        return evaluate(self, *overrides, config_dir=self._config_dir, force=force, quiet=quiet)
+        return evaluate(self, *overrides, force=force, quiet=quiet)
 
     def compare(self, *others: str | Path | Run | type, force: bool = False, quiet: bool = True) -> Scored:
         """Set it beside others; see ``compare``."""
-        return compare(self, *others, config_dir=self._config_dir, force=force, quiet=quiet)
+        return compare(self, *others, force=force, quiet=quiet)
 
     def export(self, file: str | Path, licence: str | None = None) -> Path:
         """Write it to one file that later versions read, with a card; see ``l2l_cli.export``."""
-        with apart(["meta-train", "--export", str(file)], quiet=True), giving(self.given.objects):
+        with self._at_home(["meta-train", "--export", str(file)]):
             return export(self.path, file, licence, self.trust)
+
+    @contextmanager
+    def _at_home(self, words: Sequence[str]) -> Iterator[None]:
+        """Find the modules and the objects that its configuration names; ``words`` are for records."""
+        with apart(words, quiet=True), giving(self.given.objects):
+            if self.config_dir is not None:
+                add_folder(Path(self.config_dir).resolve())
+            yield
+
+    def __fspath__(self) -> str:
+        """Return its path, so that a run stands wherever a path may, as in ``load_optimizer(run, …)``."""
+        return str(self.path)
 
     def __repr__(self) -> str:
         """Return what was trained, and how well."""
@@ -140,7 +167,7 @@ class Run:
 
 
 def evaluate(
-    run: Run | str | Path,
+    run: Run | str | os.PathLike[str],
     *overrides: str,
     trust: Sequence[str] = (),
     config_dir: str | Path | None = None,
@@ -153,17 +180,18 @@ def evaluate(
         run: Run, its folder, or the file that it was exported to.
         overrides: Overrides as on the command line, as "evaluation.episodes=64".
         trust: Packages beside l2l_cli whose classes the run may name, beside those that are the run's own.
-        config_dir: Folder with further configuration and Python modules.
+        config_dir: Folder with further configuration and Python modules; None is the one that the run has.
         force: Whether it runs again although it is done.
         quiet: Whether nothing is printed.
 
     Raises:
         L2LError: As on the command line, in the same words.
     """
+    see_that_they_are_words(overrides)
     opened = run if isinstance(run, Run) else Run(run, trust=trust, config_dir=config_dir)
     words, _ = run_and_overrides(overrides, str(opened.path))
     flags = {"run_folder": str(opened.path), "trust": [*trust, *opened.trust]}
-    manner = Calling.of(config_dir, force, quiet)
+    manner = Calling.of(opened.config_dir if config_dir is None else config_dir, force, quiet)
     row = carried_out("evaluate", [str(opened.path), *words], words, flags, manner, opened.given)
     return Scored(row["run"])
 
@@ -181,7 +209,7 @@ def compare(
         contenders: Runs, or their folders or files; names of learners; classes of torch.optim.Optimizer; and overrides
             as on the command line, as "task=quadratic".
         trust: Packages beside l2l_cli whose classes runs may name, beside those that are their own.
-        config_dir: Folder with further configuration and Python modules.
+        config_dir: Folder with further configuration and Python modules; None is the one of the first run that has one.
         force: Whether it runs again although it is done.
         quiet: Whether nothing is printed.
 
@@ -189,7 +217,8 @@ def compare(
         L2LError: As on the command line, in the same words.
     """
     own = [one for one in contenders if isinstance(one, Run)]
-    manner = Calling.of(config_dir, force, quiet)
+    folders = [one.config_dir for one in own if one.config_dir is not None] if config_dir is None else [config_dir]
+    manner = Calling.of(folders[0] if folders else None, force, quiet)
     words = [_word_of(one) for one in contenders]
     overrides, learners, runs = contenders_and_overrides(words, manner.config_dir)
     flags = {"learners": learners, "runs": runs, "trust": [*trust, *(name for one in own for name in one.trust)]}

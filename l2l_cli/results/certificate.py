@@ -15,19 +15,27 @@ from l2l_cli.core.nodes import Entries
 from l2l_cli.results.gains import gain_of
 from l2l_cli.results.spread import Array
 from l2l_cli.results.standings import BEHIND, BESIDE, JUDGED, LEVEL, stands
-from l2l_cli.results.statistics import Interval, difference_of
+from l2l_cli.results.statistics import Interval, counted, difference_of
 
 UNJUDGED = "not judged"
 """Verdict in place of "level" where there is no interval."""
 
+CLOCKS = {"CPU-": "CPU-seconds", "": "seconds on the wall"}
+"""Names of the seconds by the beginning of their units."""
+
+ENOUGH = ", for whoever is content with its loss at the end, below which the rival comes"
+"""What pay-back hangs on where the rule ends behind."""
+
 MEANING = (
     "The marks are a tenth, half and the whole of the run, declared in advance; each interval is one of 95 %, of one "
-    "minus the ratio of the mean losses on the same episodes.  Where the interval contains 0 %, neither is ahead.  "
-    "Seconds per step are {clock}, of {loop}: forward, backward and the optimizer's own work.  *One use* is one "
-    "training of the network.  It *saves* the time that the tuned rival needs to reach the learned rule's final loss, "
-    "minus the time that the learned rule needs for it; where the rival does not reach that loss within the scored "
-    "steps, the number is a lower bound.  The number of uses after which meta-training is *paid back* is its time "
-    "divided by what one use saves; it is smaller where each use would tune the rival anew, one run per setting tried."
+    "minus the ratio of the mean losses on the same episodes; none is corrected for the number of marks, rules and "
+    "rivals.  Where the interval contains 0 %, neither is ahead.  Steps and times are those of the measured mean "
+    "losses, without an interval.  Seconds per step are {clock}, of {loop}: forward, backward and the optimizer's own "
+    "work.  *One use* is one training of the network.  It *saves* the time that the tuned rival needs to reach the "
+    "learned rule's final loss, minus the time that the learned rule needs for it; where the rival does not reach that "
+    "loss within the scored steps, the number is a lower bound.  The number of uses after which meta-training is *paid "
+    "back* is its time divided by what one use saves; it is smaller where each use would tune the rival anew, one run "
+    "per setting tried."
 )
 """What the numbers mean, for the page; ``clock`` and ``loop`` say how seconds were measured."""
 
@@ -38,7 +46,7 @@ class JudgedMark(NamedTuple):
     Attributes:
         steps: Number of steps.
         gain: Share of the rival's mean loss by which the rule's lies below it, negative where it lies above.
-        stands: ``AHEAD``, ``BEHIND`` or ``LEVEL``, by the interval of the difference.
+        stands: ``AHEAD``, ``BEHIND`` or ``LEVEL``, by the interval of the difference; ``UNJUDGED`` without one.
     """
 
     steps: int
@@ -51,17 +59,12 @@ class JudgedMark(NamedTuple):
 
     def said(self, rival: str = "") -> str:
         """Return it as a part of a sentence, in which the rival is named if it is given."""
-        joined = {**BESIDE, UNJUDGED: f"{UNJUDGED} beside"}[self.verdict]
-        how = f"{joined} {rival}" if rival else self.verdict
+        joined = {**BESIDE, UNJUDGED: f"{UNJUDGED} beside"}[self.stands]
+        how = f"{joined} {rival}" if rival else self.stands
         after = f"after {self.steps} steps"
         if not self.gain.is_known:
             return f"{how} {after} ({self.gain.why_none})"
-        return f"{how} {after}" if self.verdict == LEVEL else f"{how} by {self.percent} {after}"
-
-    @property
-    def verdict(self) -> str:
-        """How the rule stands, or that there is no interval to say so."""
-        return UNJUDGED if self.stands == LEVEL and not self.gain.is_known else self.stands
+        return f"{how} {after}" if self.stands == LEVEL else f"{how} by {self.percent} {after}"
 
     @property
     def percent(self) -> str:
@@ -77,20 +80,20 @@ class Price(NamedTuple):
     """What the rule and its rival cost, in seconds of one clock.
 
     Attributes:
-        training: Seconds of one meta-training; None if they are not known.
+        training: Seconds of one meta-training; None if they are not known by this clock.
         step: Seconds of a step of the learned rule.
         rival_step: Seconds of a step of the rival.
         steps: Steps of one use.
-        reached: Steps after which the rule's mean loss first is as low as at its end.
+        reached: Steps after which the rule's mean loss first is as low as at its end; None if that is not finite.
         rival_reached: Steps after which the rival's is; None if that is not within ``steps``.
-        trials: Settings that the rival was tuned with.
+        trials: Settings that the rival was tuned with; 0 if it was not.
     """
 
     training: float | None
     step: float
     rival_step: float
     steps: int
-    reached: int
+    reached: int | None
     rival_reached: int | None
     trials: int
 
@@ -101,7 +104,12 @@ class Price(NamedTuple):
 
     @property
     def saved(self) -> float:
-        """Seconds that one use saves, the tuning left out; a lower bound where the rival does not come there."""
+        """Seconds that one use saves, the tuning left out; a lower bound where the rival does not come there.
+
+        A rule that diverges saves nothing, however long a rival would be tuned: −∞.
+        """
+        if self.reached is None:
+            return -math.inf
         return (self.rival_reached or self.steps) * self.rival_step - self.reached * self.step
 
     @property
@@ -118,11 +126,19 @@ class Price(NamedTuple):
         saved = self.saved + (self.tuning if tuned else 0.0)
         return None if self.training is None or saved <= 0.0 else max(1, math.ceil(self.training / saved))
 
-    def sentence(self, rival: str, unit: str = "CPU-") -> str:
-        """Return what a step costs and when meta-training has paid, as parts of a sentence."""
+    def sentence(self, rival: str, unit: str = "CPU-", is_behind: bool = False) -> str:
+        """Return what a step costs and when meta-training has paid, as parts of a sentence.
+
+        Args:
+            rival: Name of the rival.
+            unit: Beginning of units of time.
+            is_behind: Whether the rule ends behind the rival, so that what it saves hangs on how low a loss must be.
+        """
         step = f"a step costs {self.ratio:.2g} ×"
+        if self.reached is None:
+            return f"{step}; meta-training never pays back, as the rule's loss is not finite in the end"
         if self.training is None:
-            return f"{step}; what meta-training took is not known"
+            return f"{step}; what meta-training took is not known in {CLOCKS[unit]}"
         training, bound = f"meta-training ({time_text(self.training, unit)})", "" if self.rival_reached else "at most "
         alone, tuned = self.uses(), self.uses(tuned=True)
         if alone is not None:
@@ -131,10 +147,10 @@ class Price(NamedTuple):
             paid = f"whether {training} pays back is open, as {rival} does not come as low in {self.steps} steps"
         else:
             paid = f"{training} never pays back, as a use saves no time"
-        if tuned is None or tuned == alone:
-            return f"{step}; {paid}"
-        also = ", or" if alone is not None else "; it does"
-        return f"{step}; {paid}{also} after {_uses(tuned)} where {rival} would be tuned for each"
+        if tuned is not None and tuned != alone:
+            also = ", or" if alone is not None else "; it does"
+            paid = f"{paid}{also} after {_uses(tuned)} where {rival} would be tuned for each"
+        return f"{step}; {paid}{ENOUGH if is_behind and tuned is not None else ''}"
 
 
 class Certificate(NamedTuple):
@@ -163,9 +179,11 @@ class Certificate(NamedTuple):
     def sentence(self) -> str:
         """All of it in one sentence."""
         first, *others = self.marks
-        stands_so = "; ".join([first.said(f"your tuned {self.rival}"), *map(str, others)])
+        rival = f"your {'tuned ' if self.price.trials else ''}{self.rival}"
+        stands_so = "; ".join([first.said(rival), *map(str, others)])
         about = f" (about {self.about})" if self.about else ""
-        return f"{self.rule} is {stands_so}{about}; {self.price.sentence(self.rival, self.unit)}."
+        is_behind = self.marks[-1].stands == BEHIND
+        return f"{self.rule} is {stands_so}{about}; {self.price.sentence(self.rival, self.unit, is_behind)}."
 
     def rows(self) -> list[Entries]:
         """Return a row of a table for each mark."""
@@ -174,7 +192,7 @@ class Certificate(NamedTuple):
                 "rule": self.rule,
                 "rival": self.rival,
                 "after": f"{mark.steps} steps",
-                "it is": mark.verdict,
+                "it is": mark.stands,
                 "by [95 %]": mark.percent,
                 "about": self.about,
             }
@@ -183,19 +201,25 @@ class Certificate(NamedTuple):
 
     def cost_row(self) -> Entries:
         """Return the row of a table of what both cost."""
-        price, saved = self.price, time_text(abs(self.price.saved), self.unit)
+        price, unit = self.price, self.unit
         paid = [price.uses(), price.uses(tuned=True)]
-        never = "not known" if price.training is None else "never" if price.rival_reached else "open"
+        is_never = price.reached is None or price.rival_reached is not None
+        never = "not known" if price.training is None and price.reached is not None else "never" if is_never else "open"
+        bound, sign = "" if price.rival_reached else "at least ", "−" * (price.saved < 0)
         return {
             "rule": self.rule,
             "rival": self.rival,
             "ms per step": price.step * 1e3,
             "the rival's": price.rival_step * 1e3,
             "×": price.ratio,
-            "steps to the rule's loss": f"{price.reached}, rival {price.rival_reached or f'more than {price.steps}'}",
-            "one use saves": f"{'' if price.rival_reached else 'at least '}{'−' * (price.saved < 0)}{saved}",
-            "tuning it takes": f"{price.trials} runs, {time_text(price.tuning, self.unit)}",
-            "meta-training": "not known" if price.training is None else time_text(price.training, self.unit),
+            "steps to the rule's loss": "its loss is not finite"
+            if price.reached is None
+            else f"{price.reached}, rival {price.rival_reached or f'more than {price.steps}'}",
+            "one use saves": "nothing"
+            if price.reached is None
+            else f"{bound}{sign}{time_text(abs(price.saved), unit)}",
+            "tuning it takes": f"{counted(price.trials, 'run')}, {time_text(price.tuning, unit)}",
+            "meta-training": "not known" if price.training is None else time_text(price.training, unit),
             "paid after": never if paid[0] is None else _uses(paid[0]),
             "tuning counted": never if paid[1] is None else _uses(paid[1]),
         }
@@ -215,7 +239,7 @@ class Certificate(NamedTuple):
             ],
             **price._asdict(),
             "ratio": price.ratio,
-            "saved": price.saved,
+            "saved": _finite(price.saved),
             "tuning": price.tuning,
             "pays_after": price.uses(),
             "pays_after_with_tuning": price.uses(tuned=True),
@@ -229,7 +253,9 @@ def marks_of(steps: int) -> list[int]:
 
 def judged(ours: Array, theirs: Array, steps: int) -> JudgedMark:
     """Judge the losses of a rule and of a rival after some steps, (S, E) each over the same episodes."""
-    return JudgedMark(steps, gain_of(ours, theirs), stands(difference_of(ours, theirs).interval))
+    difference = difference_of(ours, theirs).interval
+    how = stands(difference)
+    return JudgedMark(steps, gain_of(ours, theirs), how if how != LEVEL or difference.is_known else UNJUDGED)
 
 
 def reached(curve: Array, level: float) -> int | None:

@@ -19,6 +19,8 @@ def gain_of(ours: Array, theirs: Array) -> Interval:
     A ratio r is in the interval if the mean of ours − r·theirs may be 0 by the interval of ``mean_of``.  So the
     interval of the gain excludes 0 exactly where that of the difference of the means does, with crossed samples, too.
 
+    No loss below 0 is possible, so no gain above 1 is: the interval ends there.
+
     Source: Fieller 1954.
 
     Args:
@@ -30,12 +32,13 @@ def gain_of(ours: Array, theirs: Array) -> Interval:
         ratio = float(first.mean() / second.mean())
     if not (np.isfinite(first).all() and np.isfinite(second).all()):
         return Interval(1.0 - ratio, math.nan, math.nan, why_none="a loss is not finite")
-    if not second.mean() > 0.0:
+    if min(first.min(), second.min()) < 0.0 or not second.mean() > 0.0:
         return Interval(math.nan, math.nan, math.nan, why_none="losses that are not above 0 have no shares")
     whole = mean_of(first - second)
     if not whole.is_known:
         return Interval(1.0 - ratio, math.nan, math.nan, why_none=whole.why_none)
-    return Interval(1.0 - ratio, 1.0 - _end(first, second, ratio, 1), 1.0 - _end(first, second, ratio, -1), whole.about)
+    low, high = (1.0 - _end(first, second, ratio, side) for side in (1, -1))
+    return Interval(1.0 - ratio, low, min(high, 1.0), whole.about)
 
 
 def _end(first: Array, second: Array, ratio: float, side: int) -> float:

@@ -30,9 +30,14 @@ def finish(figure: Figure) -> None:
     for axes in figure.axes:
         if axes.images:
             continue
-        for axis, scale in ((axes.xaxis, axes.get_xscale()), (axes.yaxis, axes.get_yscale())):
-            if scale == "log" and not isinstance(axis.get_major_locator(), FixedLocator):
-                _set(axis, log_ticks(*sorted(axis.get_view_interval())))
+        for name, axis in (("x", axes.xaxis), ("y", axes.yaxis)):
+            if axis.get_scale() != "log" or isinstance(axis.get_major_locator(), FixedLocator):
+                continue
+            low, high = sorted(axis.get_view_interval())
+            if low > 0.0:
+                _set(axis, log_ticks(low, high))
+            else:  # all that was to be drawn has no logarithm
+                axes.set(**{f"{name}scale": "linear"})
         if axes.get_yscale() == "linear":
             axes.set_ylim(*widened(*axes.get_ylim()))
         if axes.get_xscale() == "linear" and _is_counted(axes):

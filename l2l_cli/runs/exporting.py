@@ -41,9 +41,9 @@ from l2l_cli.tasks.base import Task
 
 FACTS = (
     *("status", "results", "identity", "versions", "commit", "command", "criterion", "course", "beside", "closing"),
-    *("chosen", "phi_distance", "cpu_seconds", "reused_cpu_seconds", *TRAINED),
+    *("chosen", "phi_distance", "device", "cpu_seconds", "reused_cpu_seconds", *TRAINED),
 )
-"""Entries of run.json that the file keeps: what was trained and how well, but not on which machine."""
+"""Entries of run.json that the file keeps: what was trained, how well and on what kind of device, but not where."""
 
 
 def export(run: Path | str, file: Path | str, licence: str | None = None, trust: Sequence[str] | None = ()) -> Path:

@@ -46,8 +46,16 @@ class Times(NamedTuple):
     memory: int
 
 
-def planned(settings: Settings, builder: Builder = build) -> list[tuple[str, str]]:
-    """Build and check a meta-training, and return what it would be, line by line.
+class TrainingPlan(NamedTuple):
+    """What a meta-training would be, line by line as (what, how), and the seconds and bytes that it would take."""
+
+    lines: list[tuple[str, str]]
+    seconds: float
+    memory: int
+
+
+def planned(settings: Settings, builder: Builder = build) -> TrainingPlan:
+    """Build and check a meta-training, and return what it would be.
 
     Times are of one update and of the beginning of a validation on this machine; memory is the largest that this
     process has taken meanwhile.
@@ -61,7 +69,10 @@ def planned(settings: Settings, builder: Builder = build) -> list[tuple[str, str
     check_task(training.learner.task)
     check_learner(training.learner, differentiated=False)
     folder, status = planned_folder(settings)
-    return [*_what(settings, training), *_spent(settings, _measured(training)), ("folder", f"{folder} ({status})")]
+    times = _measured(training)
+    seconds, spent = _spent(settings, times)
+    lines = [*_what(settings, training), *spent, ("folder", f"{folder} ({status})")]
+    return TrainingPlan(lines, seconds, times.memory)
 
 
 def _what(settings: Settings, training: Training) -> list[tuple[str, str]]:
@@ -80,8 +91,8 @@ def _what(settings: Settings, training: Training) -> list[tuple[str, str]]:
     ]
 
 
-def _spent(settings: Settings, times: Times) -> list[tuple[str, str]]:
-    """Say what it would take."""
+def _spent(settings: Settings, times: Times) -> tuple[float, list[tuple[str, str]]]:
+    """Return the seconds that it would take, and say all that it would."""
     plan, search = settings.meta, settings.search
     validations = math.ceil(plan.updates / plan.validate_every)
     searched = search.trials * search.updates
@@ -91,7 +102,7 @@ def _spent(settings: Settings, times: Times) -> list[tuple[str, str]]:
         f"{_short(times.update)} per update, {_short(times.validation)} per validation, {_short(times.first)} to start"
     )
     measured = "in this process, over one update and the first steps of a validation"
-    return [
+    return seconds, [
         ("updates", f"{plan.updates}{trials}, {validations} validations on {plan.validation_episodes} episodes"),
         ("time", f"about {duration(seconds)}: {each}, in one process on this machine"),
         ("memory", f"peak {size_text(times.memory)}, measured {measured}"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +32,7 @@ from l2l_cli.tasks.quadratic import Quadratic
 
 
 def load_optimizer(
-    source: str | Path,
+    source: str | os.PathLike[str],
     params: nn.Module | Given,
     *,
     lr: float | None = None,
@@ -52,7 +53,7 @@ def load_optimizer(
     is given the network itself and steps a closure that returns outputs and loss.
 
     Args:
-        source: Folder of a finished run, a file that one was exported to, or the name of a learned rule that comes
+        source: Finished run, its folder, a file that one was exported to, or the name of a learned rule that comes
             with the program (``l2l runs pretrained:`` lists them) or of a hand-made one of conf/learner.
         params: Parameters, groups of them, or the network, of which all parameters count.
         lr: Learning rate of a rule that has one, or a factor on the displacement of one that has none; None is the
@@ -65,19 +66,20 @@ def load_optimizer(
     Raises:
         UsageError: There is no such run or rule; it moves no parameters; or an option or a group is wrong.
     """
+    source = os.fspath(source)
     rule = _rule(source, trust, compiled, {f"rule.{name}": value for name, value in options.items()})
     if not rule.takes_gradients:
         if not isinstance(params, nn.Module):
             raise UsageError(
                 f"{type(rule).__name__} needs curvature, and so the network itself: load_optimizer("
-                f"{str(source)!r}, net) in place of its parameters"
+                f"{source!r}, net) in place of its parameters"
             )
         return CurvatureOptimizer(params, rule, lr, horizon)
     given = params.parameters() if isinstance(params, nn.Module) else params
     return RuleOptimizer(given, rule, lr, horizon, compiled)
 
 
-def _rule(source: str | Path, trust: Sequence[str], compiled: bool, options: Entries) -> Optimizer[Any]:
+def _rule(source: str, trust: Sequence[str], compiled: bool, options: Entries) -> Optimizer[Any]:
     """Return the rule that a source names, with some of its numbers changed.
 
     Raises:
@@ -85,17 +87,17 @@ def _rule(source: str | Path, trust: Sequence[str], compiled: bool, options: Ent
     """
     hardware = Hardware(kernels="fast" if compiled else "reference")
     task = Quadratic(dimension=2)  # a rule is the same for every task, and a learner is built for one
-    if str(source) in pretrained():
+    if source in pretrained():
         source = f"{PRETRAINED}{source}"
-    if Path(source).exists() or not str(source).isidentifier():
+    if Path(source).exists() or not source.isidentifier():
         present = Settings(hardware=hardware, evaluation=Evaluation(learner=options))
-        run, saved = load_run(str(source), present)
+        run, saved = load_run(source, present)
         builder = Builder(trust)
-        _see_that_it_moves(saved, str(source), trust)
-        return _of(load_learner(run, saved, task, builder), str(source))
-    settings = replace(_hand_made(str(source), trust), hardware=hardware)
+        _see_that_it_moves(saved, source, trust)
+        return _of(load_learner(run, saved, task, builder), source)
+    settings = replace(_hand_made(source, trust), hardware=hardware)
     settings = replace(settings, learner=changed(settings.learner, options, "learner"))
-    return _of(build_learner(settings, task, build), str(source))
+    return _of(build_learner(settings, task, build), source)
 
 
 def _hand_made(name: str, trust: Sequence[str]) -> Settings:

@@ -12,7 +12,9 @@ import torch
 from l2l_cli.commands.certifying import certified
 from l2l_cli.config.compose import compose
 from l2l_cli.evaluation.contest import Entry, Plan, Problem, Standing
+from l2l_cli.evaluation.law import Trial
 from l2l_cli.evaluation.score import Scores
+from l2l_cli.evaluation.tune import Tuning
 from l2l_cli.learners.descent import Descent
 from l2l_cli.learners.torch_optim import TorchOptim
 from l2l_cli.optimizers.adam import Adam
@@ -76,6 +78,51 @@ def test_runs_of_two_recipes_have_a_certificate_each(compared, tmp_path):
     found = certified(finished, standings)
     assert [one.about for one in found.all] == ["", "this rule"]  # no interval of two seeds
     assert found.main == found.all[1]  # the lowest
+
+
+def test_a_copy_of_a_run_is_no_further_seed(compared):
+    finished, standings = compared
+    finished[1:] = [(finished[0][0], finished[0][1])] * 2
+    (one,) = certified(finished, standings).all
+    assert one.rule == "coordinatewise_lstm"
+    assert one.about == "this rule"
+    assert one.marks[-1].gain.value == pytest.approx(0.25)
+
+
+def test_a_rule_that_diverges_saves_nothing(compared):
+    finished, standings = compared
+    curves = np.ones((STEPS, EPISODES))
+    curves[-1, 0] = np.nan
+    found = certified(finished[:1], {"lstm": standing("lstm", curves), "adam": standings["adam"]}).main
+    assert [mark.stands for mark in found.marks] == ["ahead", "ahead", "behind"]
+    assert found.price.reached is None
+    assert found.price.uses(tuned=True) is None
+
+
+def test_each_setting_counts_once_and_a_rival_without_any_was_not_tuned(compared):
+    finished, standings = compared
+    assert certified(finished, standings).main.price.trials == 0
+    trials = [Trial({"learner.rule.lr": lr}, 1.0) for lr in (0.1, 0.2, 0.3, 0.1)]  # the last on more episodes
+    adam = standings["adam"]
+    tuned = adam._replace(entry=adam.entry._replace(tuning=Tuning(trials, trials[-1], [], 0, [1])))
+    assert certified(finished, standings | {"adam": tuned}).main.price.trials == 3
+
+
+def test_seconds_of_another_clock_pay_nothing(compared):
+    finished, standings = compared
+    for run, _ in finished:
+        run.facts().update(device="NVIDIA H100", seconds=50.0)
+    found = certified(finished, standings).main
+    assert found.price.training is None
+    assert "what meta-training took is not known in CPU-seconds" in found.sentence
+
+
+def test_rivals_of_one_name_have_a_certificate_each(compared):
+    finished, standings = compared
+    own = standings["adam"]
+    entry = own.entry._replace(identity={"learner": {"optimizer": "elsewhere.adam"}})
+    found = certified(finished, standings | {"torch_optim": own._replace(entry=entry)})
+    assert [one.rival for one in found.all] == ["adam", "torch_optim"]
 
 
 def test_without_a_rival_or_a_run_there_is_none(compared):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -39,6 +41,18 @@ def test_horizons_that_differ_are_told_apart(tmp_path):
     assert [curve.name for curve in mean.curves] == ["×1", "×2"]
 
 
+def test_a_rule_that_diverges_is_drawn_by_its_horizons_too(tmp_path):
+    """From some step on, or with no finite mean of the longer horizon, or of any."""
+    steps = {"×1": 10, "×2": 20}
+    frame = pd.DataFrame(rows("problem", dict.fromkeys(steps, 1.0), steps))
+    frame.loc[(frame.statistic == "mean") & (frame.step > 5), "value"] = math.nan
+    assert [curve.name for curve in horizon_figure(frame, tmp_path).charts[1].curves] == ["×1, ×2"]
+    frame.loc[(frame.problem == "×2") & (frame.statistic == "mean"), "value"] = math.nan
+    assert [curve.name for curve in horizon_figure(frame, tmp_path).charts[1].curves] == ["×1", "×2"]
+    frame.loc[frame.statistic == "mean", "value"] = math.nan
+    assert horizon_figure(frame, tmp_path).path.is_file()
+
+
 @pytest.fixture
 def standings():
     names = ["learned", *(f"rule {index}" for index in range(10)), "limit"]
@@ -50,6 +64,16 @@ def standings():
         )
         for name in names
     }
+
+
+@pytest.mark.parametrize("value", [-1.0, 0.0, math.nan, math.inf])
+def test_contenders_are_drawn_whatever_their_losses_are(value, standings, tmp_path):
+    """Of no contender, or of all but one."""
+    frame = pd.DataFrame(rows("contender", dict.fromkeys(standings, value), dict.fromkeys(standings, 5)))
+    contenders_figure(frame, standings, tmp_path)
+    frame.loc[frame.contender == "learned", "value"] = 2.0
+    mean, _ = contenders_figure(frame, standings, tmp_path).charts
+    assert [curve.name for curve in mean.curves if np.isfinite(curve.y).any()] == ["learned"]
 
 
 def test_the_best_of_many_contenders_have_colours_and_the_rest_is_grey(standings, tmp_path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -89,6 +91,31 @@ def test_a_broken_package_is_named_with_what_to_do(install, entry_points, why, m
     assert why in err
     assert "`pip uninstall l2l_broken`" in err
     assert "quadratic" in options("task")  # help still works
+
+
+def test_a_package_that_fails_when_it_is_looked_into_is_named_with_its_error(install, tmp_path, monkeypatch, capsys):
+    """Where only an import hook finds it, as of an editable install, it is imported to be looked into."""
+    site = install("l2l_broken", "[l2l.tasks]\nbroken = l2l_broken_hooked.conf\n")
+    (site / "hidden").mkdir()
+    (site / "hidden" / "code.py").write_text("this is no Python")
+
+    class Hook:
+        @staticmethod
+        def find_spec(name, path=None, target=None):
+            if name == "l2l_broken_hooked":
+                return importlib.util.spec_from_file_location(
+                    name, site / "hidden" / "code.py", submodule_search_locations=[str(site / "hidden")]
+                )
+            return None
+
+    monkeypatch.setattr("sys.meta_path", [*sys.meta_path, Hook])
+    code, _, err = run("meta-train task=quadratic --dry-run", monkeypatch, capsys)
+    assert code == 2
+    assert (
+        "l2l_broken 1.0 is broken: its entry point l2l.tasks names the module l2l_broken_hooked.conf, which cannot"
+        in err
+    )
+    assert "SyntaxError" in err
 
 
 def test_the_template_is_what_the_pages_say():

@@ -23,15 +23,22 @@ def merged(old: pd.DataFrame, new: pd.DataFrame, order: list[str]) -> pd.DataFra
 
 
 def commit(paper: str, folder: Path) -> str:
-    """Commit what a folder has of a paper's study; the result says what that was."""
+    """Commit what a folder has of a paper's study; the result says what that was.
+
+    Raises:
+        FileNotFoundError: The folder has no results.
+    """
     place, archive = file_of_study(class_of(paper)), archive_of(class_of(paper))
-    new, *old = (
-        pd.read_csv(file, dtype=str, keep_default_na=False) for file in (folder / RESULTS_FILE, place) if file.is_file()
-    )
-    lines = merged(old[0] if old else new[:0], new, artefacts_of(ReproduceRequest(paper)))
+    new = _lines_of(folder / RESULTS_FILE)
+    lines = merged(_lines_of(place) if place.is_file() else new[:0], new, artefacts_of(ReproduceRequest(paper)))
     atomic_write(place, lines.to_csv(index=False, lineterminator="\n"))
     count = pack(archive, sorted((folder / "rows").glob("*.csv")))
     return f"{paper}: {', '.join(new.artefact.unique())}; {count} rows' measurements"
+
+
+def _lines_of(file: Path) -> pd.DataFrame:
+    """Lines of a results.csv, all of them text."""
+    return pd.read_csv(file, dtype=str, keep_default_na=False)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import pytest
 from l2l_cli.commands import reproduce
 from l2l_cli.config.groups import papers
 from l2l_cli.config.schema import ReproduceRequest
+from l2l_cli.core.errors import UsageError
 from l2l_cli.papers.experiments import experiment
 from l2l_cli.papers.jobs import Work, work_of
 from l2l_cli.papers.measured import COSTS
@@ -16,7 +17,7 @@ from l2l_cli.results.archive import PACKED, pack, unpack
 from l2l_cli.results.metrics import Metric, csv_of
 from l2l_cli.results.sealed import drop_if_damaged, write_rows
 from tests.pages import class_of
-from tests.pages.study import merged
+from tests.pages.study import commit, merged
 
 ROWS = [Metric("x", 0, metric, 0.1, split="cost") for metric in COSTS]
 COMMITTED = [
@@ -43,6 +44,26 @@ def test_what_is_archived_comes_back_in_every_byte_and_sealed(tmp_path):
     assert file.read_text(encoding="utf-8") == csv_of(ROWS)
     drop_if_damaged(file, COSTS)
     assert file.exists()
+
+
+def test_a_damaged_file_of_the_archive_is_named_with_what_to_do(tmp_path):
+    file = tmp_path / "a-seed0-0a1b2c3d.csv"
+    write_rows(file, ROWS)
+    pack(tmp_path / "archive", [file])
+    file.unlink()
+    packed = tmp_path / "archive" / f"{file.name}{PACKED}"
+    packed.write_bytes(packed.read_bytes()[:-20])
+    with pytest.raises(UsageError, match=r"0a1b2c3d\.csv\.xz is damaged .*remove it"):
+        unpack(tmp_path / "archive", [file])
+    assert not file.exists()
+
+
+def test_a_folder_without_results_commits_nothing(tmp_path):
+    """The committed results must not be taken for those of the folder."""
+    before = file_of_study(class_of("bosc2016")).read_text(encoding="utf-8")
+    with pytest.raises(FileNotFoundError, match=RESULTS_FILE):
+        commit("bosc2016", tmp_path)
+    assert file_of_study(class_of("bosc2016")).read_text(encoding="utf-8") == before
 
 
 def test_a_study_of_some_artefacts_leaves_the_others_as_they_were():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import signal
@@ -84,6 +85,74 @@ def test_tables_are_those_of_the_reports():
     assert len(grid.table) == 4
 
 
+def test_a_dry_run_says_what_it_would_take_and_writes_nothing(tmp_path, capsys):
+    plan = l2l.dry_run(*TINY, "task.examples=5", model=own.Net, data=own.pair())
+    assert plan.seconds > 0.0
+    assert plan.minutes == plan.seconds / 60
+    assert plan.bytes > 1e7
+    lines = dict(plan.lines)
+    assert lines["updates"].startswith("2, 1 validations on 4 episodes")
+    assert lines["folder"].endswith("(not there yet)")
+    assert all(text in repr(plan) for text in lines.values())
+    assert plan._repr_html_().count("<tr>") == len(plan.lines) + 1
+    assert list(tmp_path.iterdir()) == []
+    assert capsys.readouterr() == ("", "")
+    run = own_network()
+    assert str(run.path.relative_to(tmp_path)) in lines["folder"]
+
+
+def test_a_rule_that_comes_with_l2l_is_opened_as_a_run():
+    run = l2l.Run("pretrained:quadratic")
+    assert sum(one.numel() for one in run.learner.parameters()) == run.facts["meta_parameters"]
+    assert run.evaluate("evaluation.episodes=2").table.steps.tolist() == [100, 200]
+    assert isinstance(l2l.load_optimizer(run, nn.Linear(2, 1).parameters()), torch.optim.Optimizer)
+
+
+def test_a_run_that_is_named_twice_is_one_contender():
+    run = trained()
+    found = l2l.compare(run, str(run.path), os.path.relpath(run.path), "sgd", "adam", *SCORED)
+    assert found.table.contender.tolist() == ["coordinatewise_lstm (meta-trained)", "sgd", "adam"]
+    assert {one["rule"] for one in found.facts["certificates"]} == {"coordinatewise_lstm"}
+    assert {one["rival"] for one in found.facts["certificates"]} == {"sgd", "adam"}
+
+
+def test_files_of_one_name_are_contenders_each():
+    """Two seeds of one recipe, exported to files that are called alike."""
+    files = []
+    for seed in (1, 2):
+        Path(f"seed{seed}").mkdir()
+        run = l2l.meta_train("task=quadratic", *TINY, f"seed={seed}")
+        files.append(run.export(f"seed{seed}/rule.safetensors"))
+    found = l2l.compare(*files, "sgd", *SCORED)
+    assert found.table.contender.tolist() == [*(f"coordinatewise_lstm {file}" for file in files), "sgd"]
+    assert [one["rule"] for one in found.facts["certificates"]] == ["coordinatewise_lstm, 2 runs"]
+
+
+def test_modules_of_a_folder_are_found_wherever_a_run_goes(tmp_path):
+    """In a program of its own: nothing that was imported before helps."""
+    (tmp_path / "my").mkdir()
+    (tmp_path / "my" / "own_net.py").write_text(Path(own.__file__).read_text())
+    words = [*TINY, "task=module", "task.model=own_net:Net", "task.data=own_net:pair", "task.examples=5"]
+    run = l2l.meta_train(*words, config_dir="my")
+    code = (
+        "import l2l_cli as l2l\n"
+        f"run = l2l.Run({str(run.path)!r}, trust=['own_net'], config_dir='my')\n"
+        "print(type(run.learner).__name__, run.export('rule.safetensors').name)\n"
+        f"print(l2l.evaluate(run, {SCORED[0]!r}).table.steps.tolist())\n"
+        f"print(len(l2l.compare(run, 'sgd', *{SCORED!r}).table))\n"
+    )
+    paths = {"PYTHONPATH": str(Path(l2l.__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | paths,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["Descent rule.safetensors", "[6, 12]", "2"]
+
+
 def test_an_exported_file_is_opened_as_a_run():
     run = trained()
     file = run.export("rule.safetensors", licence="CC0-1.0")
@@ -129,7 +198,14 @@ def test_a_paper_is_reproduced_from_a_script_without_a_guard(tmp_path):
         (lambda: l2l.meta_train("meta.updats=3"), "did you mean 'meta.updates'?"),
         (lambda: l2l.meta_train("task=quadratic", "tune.budget=3"), "meta-train does not use tune.budget=3"),
         (lambda: l2l.meta_train("learner=adam"), "learner adam is hand-made, with nothing to meta-train"),
-        (lambda: l2l.meta_train(3), "3 is a int; overrides are text"),
+        (lambda: l2l.meta_train(3), "3 is a int; arguments are text"),
+        (lambda: l2l.evaluate("pretrained:quadratic", 3), "3 is a int; arguments are text"),
+        (lambda: l2l.evaluate(3), "3 is a int; name a run's folder"),
+        (lambda: l2l.Run("pretrained:quadratc"), "did you mean 'quadratic'?"),
+        (lambda: l2l.dry_run("task=quadratc"), "there is no task 'quadratc'; did you mean 'quadratic'?"),
+        (lambda: l2l.reproduce(3), "3 is a int; arguments are text"),
+        (lambda: l2l.reproduce("bosc2016", scale=None), "None is a NoneType; arguments are text"),
+        (lambda: l2l.reproduce("bosc2016", seeds="3"), "seeds='3' is a str; it is a whole number"),
         (lambda: l2l.meta_train(model=own.Net), "only model given; a task needs model= and data="),
         (lambda: own_network(data=3), "data is a int; data are a pair of tensors"),
         (lambda: own_network(model=own.Net()), "is a Net; name a class of nn.Module, or a function"),
@@ -159,6 +235,16 @@ def test_what_the_users_code_raises_is_told_with_its_place_and_is_the_cause():
     ) as caught:
         own_network(loss=broken)
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def test_data_that_fail_are_told_as_the_users_code_too():
+    def broken():
+        print("reading")
+        raise ZeroDivisionError("no data today")
+
+    for call in (l2l.meta_train, l2l.dry_run):
+        with pytest.raises(l2l.RunFailed, match=r"your code raised ZeroDivisionError at .*test_calls\.py:\d+"):
+            call(model=own.Net, data=broken)
 
 
 def test_a_launchers_ranks_are_refused(monkeypatch):
@@ -226,6 +312,13 @@ def test_a_later_program_gives_the_objects_again(monkeypatch, capsys):
     assert type(again.learner) is type(run.learner)
     with pytest.warns(l2l.L2LWarning, match="model is not what"):
         l2l.Run(run.path, model=network(6), data=own.pair())
+
+
+def test_what_a_run_was_trained_without_is_refused():
+    with pytest.raises(l2l.UsageError, match="trained without loss=; open it without"):
+        l2l.Run(own_network().path, model=own.Net, data=own.pair(), loss=nn.functional.cross_entropy)
+    with pytest.raises(l2l.UsageError, match="trained without model= and data="):
+        l2l.Run("pretrained:quadratic", model=own.Net, data=own.pair())
 
 
 def test_an_own_loss_counts():
@@ -322,6 +415,19 @@ def test_warnings_are_pythons_and_name_the_callers_line():
     with pytest.warns(l2l.L2LWarning, match="edge of the values tried") as caught:
         run.compare("sgd", *SCORED)
     assert {Path(one.filename).name for one in caught} == {"test_calls.py"}
+
+
+def test_a_logger_that_was_set_up_within_a_call_goes_on_to_write(capsys):
+    class Noisy(own.Net):
+        def __init__(self):
+            super().__init__()
+            loggers.append(logging.StreamHandler(sys.stderr))
+
+    loggers = []
+    l2l.dry_run(*TINY, "task.examples=5", model=Noisy, data=own.pair())
+    assert capsys.readouterr().err == ""
+    loggers[0].emit(logging.makeLogRecord({"msg": "afterwards"}))
+    assert capsys.readouterr().err == "afterwards\n"
 
 
 def test_two_threads_take_turns_and_the_main_threads_output_is_its_own(capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -69,9 +70,9 @@ def test_the_gain_holds_nothing_exactly_where_the_difference_does(seeds):
 
 
 def test_a_rival_that_may_have_no_loss_at_all_leaves_the_gain_open_below():
-    rng = np.random.default_rng(3)
-    theirs = mirrored(rng, 0.01, 8)
-    found = gain_of(mirrored(rng, 1.0, 8)[None], theirs[None])
+    theirs = np.zeros((1, 16))
+    theirs[0, 0] = 0.1
+    found = gain_of(mirrored(np.random.default_rng(3), 1.0, 8)[None], theirs)
     assert found.low == -math.inf
 
 
@@ -82,6 +83,8 @@ def test_a_rival_that_may_have_no_loss_at_all_leaves_the_gain_open_below():
         (np.ones((2, 9)), np.ones((1, 9)), "none of 2 seeds"),
         (np.full((1, 9), np.inf), np.ones((1, 9)), "a loss is not finite"),
         (np.ones((1, 9)), -np.ones((1, 9)), "losses that are not above 0 have no shares"),
+        (-np.ones((1, 9)), np.ones((1, 9)), "losses that are not above 0 have no shares"),
+        (np.ones((1, 9)), np.zeros((1, 9)), "losses that are not above 0 have no shares"),
     ],
 )
 def test_where_there_is_no_interval_it_says_why(ours, theirs, why):
@@ -97,6 +100,24 @@ def test_a_rule_that_diverges_is_behind_and_one_on_few_episodes_is_not_judged():
     assert judged(np.ones((1, 4)), np.full((1, 4), 2.0), 10).said("your adam") == (
         "not judged beside your adam after 10 steps (none of 4 episodes)"
     )
+
+
+def test_losses_below_0_are_judged_though_they_have_no_shares():
+    rng = np.random.default_rng(4)
+    theirs = rng.normal(0.0, 1.0, (1, 20))
+    assert judged(theirs - 1.0, theirs, 10).said("adam") == (
+        "ahead of adam after 10 steps (losses that are not above 0 have no shares)"
+    )
+    level = judged(theirs + mirrored(rng, 0.0, 10), theirs, 10)
+    assert (level.stands, level.gain.is_known) == (LEVEL, False)
+
+
+def test_no_gain_is_above_the_whole_loss():
+    """A few episodes with most of the loss: by the difference alone the rule's mean might lie below 0."""
+    ours = np.full((1, 12), 1e-3)
+    ours[0, 0] = 3.0
+    found = gain_of(ours, np.linspace(4.0, 6.0, 12)[None])
+    assert found.low < found.value < found.high == 1.0
 
 
 def test_marks_are_a_tenth_half_and_the_whole():
@@ -135,6 +156,28 @@ def test_a_rival_that_never_comes_there_bounds_what_is_saved():
     assert "is open, as adam does not come as low in 100 steps" in dear.sentence("adam")
 
 
+def test_a_rule_that_diverges_pays_nothing_however_dear_its_rival_is_to_tune():
+    price = PRICE._replace(reached=None, rival_reached=None, step=0.1)
+    assert (price.uses(), price.uses(tuned=True)) == (None, None)
+    assert price.sentence("adam").endswith("never pays back, as the rule's loss is not finite in the end")
+    marks = [JudgedMark(100, Interval(-math.inf, math.nan, math.nan, why_none="a loss is not finite"), BEHIND)]
+    found = Certificate("lstm", "adam", marks, price)
+    row = found.cost_row()
+    assert (row["steps to the rule's loss"], row["one use saves"]) == ("its loss is not finite", "nothing")
+    assert (row["paid after"], row["tuning counted"]) == ("never", "never")
+    assert found._replace(price=price._replace(training=None)).cost_row()["paid after"] == "never"
+    json.dumps(found.entries(), allow_nan=False)
+
+
+def test_a_rival_that_was_not_tuned_costs_no_tuning_and_is_not_called_tuned():
+    price = PRICE._replace(trials=0)
+    assert price.uses(tuned=True) == price.uses()
+    found = Certificate("lstm", "adam", [JudgedMark(100, gain(0.1, 0.2, 0.3), AHEAD)], price)
+    assert found.sentence.startswith("lstm is ahead of your adam by 20 % [10, 30]")
+    assert "would be tuned" not in found.sentence
+    assert found.cost_row()["tuning it takes"] == "0 runs, 0 CPU-s"
+
+
 def gain(low, value, high):
     return Interval(value, low, high, RULE)
 
@@ -145,11 +188,12 @@ def test_the_sentence_says_where_it_is_ahead_and_where_it_is_not():
         JudgedMark(10000, gain(-0.02, 0.01, 0.03), LEVEL),
         JudgedMark(20000, gain(-0.4, -0.3, -0.2), BEHIND),
     ]
-    found = Certificate("mixture", "AdamW", marks, PRICE._replace(training=7560.0, step=1.3, reached=1, trials=0))
+    found = Certificate("mixture", "AdamW", marks, PRICE._replace(training=7560.0, step=1.3, reached=1, trials=1))
     assert found.sentence == (
         "mixture is ahead of your tuned AdamW by 12 % [8, 16] after 2000 steps; level after 10000 steps; behind by "
         "30 % [20, 40] after 20000 steps (about this rule); a step costs 1.3 ×; meta-training (2.1 CPU-h) pays back "
-        "after 70 uses."
+        "after 70 uses, or after 37 uses where AdamW would be tuned for each, for whoever is content with its loss at "
+        "the end, below which the rival comes."
     )
     assert [row["it is"] for row in found.rows()] == [AHEAD, LEVEL, BEHIND]
     assert found.cost_row()["paid after"] == "70 uses"
