@@ -114,8 +114,10 @@ class Volume(Artefact):
         for row, values in after.items():
             note = f"mean over a sequence; before meta-training {np.mean(before[row]):.3g}; the theory predicts 0"
             note += f"; of the cells alone {np.mean(cells[row]):.3g}" if cells[row] else ""
-            options = {"note": note, "lower_is_better": None, "interval": mean_of(np.asarray(values))}
-            results.append(measured.result(row, "log_det_per_unit", values, **options))
+            spread = mean_of(np.asarray(values))
+            results.append(
+                measured.result(row, "log_det_per_unit", values, note=note, lower_is_better=None, interval=spread)
+            )
         best: dict[str, str] = {}
         for row in sorted(errors, key=lambda name: np.median(errors[name])):
             best.setdefault(measured.rows[row].group, row)
