@@ -69,7 +69,7 @@ def test_train_evaluate_and_compare(what, monkeypatch, capsys):
     rivals = {"adam"} if what == LSTM else {"sgd", "adam"}  # a limit and a solver are none
     assert {one["rival"] for one in facts["certificates"]} == rivals
     for one in facts["certificates"]:
-        assert [mark["stands"] for mark in one["marks"]] == ["level"] * 3  # of six episodes nothing is judged
+        assert [mark["stands"] for mark in one["marks"]] == ["not judged"] * 3  # of six episodes
         assert "not judged beside your tuned" in one["sentence"]
         assert (one["trials"], one["training"] > 0, one["ratio"]) == (3, True, one["step"] / one["rival_step"])
     assert facts["certificate"] in text

@@ -135,7 +135,7 @@ def test_a_sweep_is_made_again_each_job_once(does):
 
 
 def test_a_run_that_goes_on_is_not_begun_again(does):
-    assert "give one of them" in does("meta-train --resume here --force", 2)[1]
+    assert "give only one of them" in does("meta-train --resume here --force", 2)[1]
     assert "--force runs the command again on this machine" in does(f"{TRAIN} --force hardware=submitit_local", 2)[1]
 
 

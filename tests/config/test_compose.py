@@ -244,7 +244,7 @@ def test_a_sweep_that_cannot_be_composed_spares_what_was_there(monkeypatch, tmp_
         ("reproduce hochreiter2001 --seeds 0", "'--seeds'"),
         ("meta-train --cfg jobb", "there is no --cfg 'jobb'; did you mean 'job'?"),
         ("meta-train --info default", "there is no --info 'default'; did you mean 'defaults'?"),
-        ("meta-train -m --cfg job seed=0,1", "give one of them"),
+        ("meta-train -m --cfg job seed=0,1", "give only one of them"),
     ],
 )
 def test_wrong_flags_are_one_line(arguments, message, monkeypatch, capsys):

@@ -92,7 +92,7 @@ OTHERS = {
 @pytest.mark.parametrize("mode", ["rb", "ab", "a+b"])
 def test_what_is_no_file_is_refused_at_once(tmp_path, make, mode):
     make(tmp_path / "x")
-    with pytest.raises(UsageError, match=r"x is (a link, which is not followed|a folder|no file); remove it"):
+    with pytest.raises(UsageError, match=r"x is (a link, which is not followed|a folder|not a file); remove it"):
         open_file(tmp_path / "x", mode)
     if make is not OTHERS["folder"]:
         with pytest.raises(UsageError, match="remove it"):

@@ -213,5 +213,5 @@ def test_numbers_out_of_range_are_refused(options):
     "options", [{"forgetting": 0.0}, {"hazard": 1.0}, {"settle": 0}, {"forgetting": 0.9, "hazard": 0.1}], ids=str
 )
 def test_functions_change_in_one_way(options):
-    with pytest.raises(ValueError, match=r"must be|set one"):
+    with pytest.raises(ValueError, match=r"must be|set only one"):
         Upkeep(**options)

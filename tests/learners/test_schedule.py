@@ -136,7 +136,7 @@ def test_it_ends_with_the_problem_that_it_is_tuned_and_scored_for():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["learner=conjugate_gradient"], "of a learning rate lr, and ConjugateGradient has none"),
+        (["learner=conjugate_gradient"], "needs a learning rate lr, and ConjugateGradient has none"),
         (["learner=mlhf", "task=digits"], "is for hand-made rules, and MLHF is learned"),
         (["learner=coordinatewise_lstm"], "is for hand-made rules, and CoordinatewiseLSTM is learned"),
     ],

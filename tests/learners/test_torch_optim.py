@@ -306,7 +306,7 @@ def test_a_class_that_fails_at_finite_numbers_is_refused_and_at_others_the_episo
 
 REFUSED = {
     "torch.optim.Nadam": r"torch\.optim has no class 'Nadam'; did you mean 'NAdam'\?",
-    "torch.nn.Linear": r"torch\.nn\.Linear is no Optimizer",
+    "torch.nn.Linear": r"torch\.nn\.Linear is not a subclass of Optimizer",
     "Adam": r"learner\.optimizer must be package\.module\.Class, not 'Adam'",
     "torch.optim.Muon": r"Muon only supports 2D.*\[10\]\)$",
     "nowhere.At": r"learner\.optimizer: there is no module 'nowhere'",

@@ -97,7 +97,7 @@ def test_ratios_are_those_of_each_seed(tmp_path):
     (line,) = findings.sections[0].tables[0].to_dict("records")
     assert line["ratio"] == pytest.approx(0.5)
     assert line["ratio of each seed"] == "0.25 · 0.75"
-    assert "1 of 1 are" in findings.sections[0].text[0]
+    assert "1 of 1 ratios are" in findings.sections[0].text[0]
     assert {result.metric for result in findings.results if result.ours is not None} == {"loss@99"}
 
 

@@ -92,7 +92,7 @@ def test_a_dry_run_says_what_it_would_take_and_writes_nothing(tmp_path, capsys):
     assert plan.bytes > 1e7
     lines = dict(plan.lines)
     assert lines["updates"].startswith("2, 1 validations on 4 episodes")
-    assert lines["folder"].endswith("(not there yet)")
+    assert lines["folder"].endswith("(new)")
     assert all(text in repr(plan) for text in lines.values())
     assert plan._repr_html_().count("<tr>") == len(plan.lines) + 1
     assert list(tmp_path.iterdir()) == []

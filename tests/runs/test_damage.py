@@ -204,7 +204,7 @@ CHANGES = {
     "lacks one": (lambda tensors, phi: tensors.pop(phi), "belongs to another learner or estimator"),
     "shape": (lambda tensors, phi: tensors.update({phi: torch.zeros(1)}), "has shape"),
     "type": (lambda tensors, phi: tensors.update({phi: tensors[phi].double()}), "or another type"),
-    "nan": (lambda tensors, phi: tensors[phi].view(-1)[0].fill_(torch.nan), "numbers that are not finite"),
+    "nan": (lambda tensors, phi: tensors[phi].view(-1)[0].fill_(torch.nan), "is not finite"),
     "counters": (lambda tensors, phi: tensors["counters"].fill_(torch.nan), "belongs to another"),
     "few counters": (lambda tensors, phi: tensors.update(counters=torch.zeros(2)), "belongs to another"),
     "no length": (lambda tensors, phi: tensors.pop("metrics_bytes"), "belongs to another"),

@@ -166,8 +166,11 @@ def test_a_trial_that_diverges_is_no_choice(monkeypatch):
         ("search.ranges={optimizer.lr:[0.01]}", "must give optimizer.lr as [low, high] with 0 < low < high"),
         ("search.ranges={optimizer.lr:null}", "search.trials needs search.ranges"),
         ("+search.ranges={learner.rule.hidden:[1,2]}", "is for numbers under optimizer, gradient, meta"),
-        ("+search.ranges={optimizer.lrr:[1,2]}", "there is no number 'optimizer.lrr'; did you mean 'optimizer.lr'?"),
-        ("+search.ranges={meta.warmup:[1,2]}", "there is no number 'meta.warmup'"),
+        (
+            "+search.ranges={optimizer.lrr:[1,2]}",
+            "there is no numeric option 'optimizer.lrr'; did you mean 'optimizer.lr'?",
+        ),
+        ("+search.ranges={meta.warmup:[1,2]}", "there is no numeric option 'meta.warmup'"),
         ("+search.ranges={gradient.window:[1,2]}", "gradient.window must be of type int | None, not 1.0"),
         ("+search.ranges={meta.floor:[0.5,2]}", "search.ranges: meta.floor must be in [0, 1], not 2.0"),
     ],

@@ -177,7 +177,7 @@ def test_a_dry_run_says_what_it_would_take_and_writes_nothing(monkeypatch, capsy
     assert "φ of 5, 8 frozen" in out
     assert "6, 3 validations on 4 episodes" in out
     # A process that has run other tests has held more than a gigabyte.
-    assert re.search(r"peak \d+ [kMG]B", out)
+    assert re.search(r"peak [\d.]+ [kMG]B", out)
     assert "(new)" in out
     assert list(tmp_path.iterdir()) == []
 
