@@ -118,7 +118,7 @@ def _counted(paper: type[Paper], what: str) -> str:
         return " · ".join(map(str, tally(line["verdict"] for line in lines if line["metric"] == CLAIM).values()))
     found = Counter(line["verdict"] for line in lines if line["counts"] == "True")
     order = (REPRODUCED, BETTER, WORSE, DIFFERS, OPEN)
-    return ", ".join(f"{found[verdict]} {verdict}" for verdict in order if verdict in found)
+    return ", ".join(f"{found[verdict]} {verdict}" for verdict in order if verdict in found) or "none published"
 
 
 def readme_of(text: str) -> str:

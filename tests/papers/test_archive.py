@@ -93,5 +93,8 @@ def test_committed_measurements_give_the_committed_numbers(paper, artefact, tmp_
 @pytest.mark.parametrize("paper", [paper for paper in papers() if archive_of(class_of(paper)).is_dir()])
 def test_every_archived_measurement_is_of_the_present_study(paper, tmp_path):
     names = {file.name.removesuffix(PACKED) for file in archive_of(class_of(paper)).iterdir()}
-    works = [work_for(paper, artefact, tmp_path) for artefact in papers()[paper]]
+    try:
+        works = [work_for(paper, artefact, tmp_path) for artefact in papers()[paper]]
+    except UsageError as error:
+        pytest.skip(f"a row cannot be composed without its data: {error}")
     assert names <= {file.name for work in works for file in work.files.values()}
