@@ -284,7 +284,7 @@ def _keys(node: Node, prefix: str = "") -> Iterator[str]:
 
 
 def _full_key(text: str) -> str | None:
-    found = re.search(r"full_key: (\S+)", text)
+    found = re.search(r"full_key: (.+)", text)  # the name of a row has spaces
     return found.group(1) if found else None
 
 

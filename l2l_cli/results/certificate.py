@@ -23,8 +23,8 @@ UNJUDGED = "not judged"
 CLOCKS = {"CPU-": "CPU-seconds", "": "seconds on the wall"}
 """Names of the seconds by the beginning of their units."""
 
-ENOUGH = ", for whoever is content with its loss at the end, below which the rival comes"
-"""What pay-back hangs on where the rule ends behind."""
+ENOUGH = ", if its final loss suffices; the rival's is lower"
+"""Condition of the pay-back where the rule ends behind."""
 
 MEANING = (
     "The marks are a tenth, half and the whole of the run, declared in advance; each interval is one of 95 %, of one "

@@ -91,6 +91,7 @@ WRONG_OVERRIDES = {
 }
 
 
+@pytest.mark.parametrize("name", ["Adam", "Adam, all tuned"])
 @pytest.mark.parametrize(
     ("row", "message"),
     [
@@ -103,12 +104,12 @@ WRONG_OVERRIDES = {
         ("{use: [learner=adam], x: {noise: much}}", "rows.Adam.x.noise"),
     ],
 )
-def test_a_wrong_row_of_an_experiment_is_explained(row, message, tmp_path):
+def test_a_wrong_row_of_an_experiment_is_explained(row, message, name, tmp_path):
     (tmp_path / "experiment" / "own").mkdir(parents=True)
-    (tmp_path / "experiment" / "own" / "table.yaml").write_text(f"# @package _global_\nrows:\n  Adam: {row}\n")
+    (tmp_path / "experiment" / "own" / "table.yaml").write_text(f"# @package _global_\nrows:\n  {name}: {row}\n")
     with pytest.raises(UsageError) as told:
         compose("reproduce", ["experiment=own/table"], str(tmp_path))
-    assert message in str(told.value)
+    assert message.replace("Adam", name) in str(told.value)
     assert len(str(told.value).splitlines()) == 1
 
 

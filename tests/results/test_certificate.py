@@ -192,8 +192,8 @@ def test_the_sentence_says_where_it_is_ahead_and_where_it_is_not():
     assert found.sentence == (
         "mixture is ahead of your tuned AdamW by 12 % [8, 16] after 2000 steps; level after 10000 steps; behind by "
         "30 % [20, 40] after 20000 steps (about this rule); a step costs 1.3 ×; meta-training (2.1 CPU-h) pays back "
-        "after 70 uses, or after 37 uses where AdamW would be tuned for each, for whoever is content with its loss at "
-        "the end, below which the rival comes."
+        "after 70 uses, or after 37 uses where AdamW would be tuned for each, if its final loss suffices; the rival's "
+        "is lower."
     )
     assert [row["it is"] for row in found.rows()] == [AHEAD, LEVEL, BEHIND]
     assert found.cost_row()["paid after"] == "70 uses"

@@ -133,7 +133,7 @@ def _draw(axes: Axes, pairs: pd.DataFrame, styles: Mapping[str, Style], split: s
 
 
 def _facts(measured: Measured, pairs: pd.DataFrame) -> Iterator[Result]:
-    """Yield how large each rule's updates are, and how closely they follow the present gradient, one number a seed."""
+    """Yield how large each rule's updates are, and how closely they follow the present gradient, by seed."""
     steepest = pairs[(pairs.split == TRAJECTORY) & (pairs.part == COORDINATES[0])]
     for name in measured.names():
         seeds = [rows for _, rows in steepest[steepest.contender == name].groupby("seed")]
