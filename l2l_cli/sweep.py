@@ -25,6 +25,7 @@ from l2l_cli.commands.next_words import after
 from l2l_cli.commands.outcomes import tell_of
 from l2l_cli.core.failures import expected
 from l2l_cli.core.locks import is_locked, locked, wait_for
+from l2l_cli.core.printable import counted
 from l2l_cli.core.stop import STOP
 from l2l_cli.core.voice import VOICE
 from l2l_cli.parallel.processes import GRACE, LEAVE
@@ -281,5 +282,5 @@ def announcement(jobs: Sequence[SweepJob], keys: Sequence[str | None], done: Col
     fresh = [key for key in keys if key not in done]
     to_run = fresh.count(None) + len({key for key in fresh if key is not None})
     equal = len(fresh) - to_run
-    parts = [f"{len(jobs)} job{'' if len(jobs) == 1 else 's'}", f"{before} done before", f"{to_run} to run"]
+    parts = [f"{counted(len(jobs), 'job')}", f"{before} done before", f"{to_run} to run"]
     return f"sweep: {', '.join([*parts, *([f'{equal} equal to others'] if equal else [])])}"

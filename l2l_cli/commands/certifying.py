@@ -16,6 +16,7 @@ from l2l_cli.config.groups import ANY_CLASS
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.ledger import LEDGER
 from l2l_cli.core.nodes import Entries
+from l2l_cli.core.printable import counted
 from l2l_cli.core.voice import VOICE
 from l2l_cli.evaluation.contest import Standing
 from l2l_cli.evaluation.tune import shown
@@ -23,7 +24,6 @@ from l2l_cli.results.certificate import MEANING, Certificate, Price, best_rival,
 from l2l_cli.results.content import Section
 from l2l_cli.results.exported import FinishedRun
 from l2l_cli.results.spread import Array
-from l2l_cli.results.statistics import counted
 from l2l_cli.runs.step_seconds import StepSeconds, step_seconds
 
 SEED = "seed"

@@ -23,6 +23,7 @@ from l2l_cli.config.schema import Settings
 from l2l_cli.core.files import atomic_write
 from l2l_cli.core.ledger import LEDGER
 from l2l_cli.core.nodes import Entries
+from l2l_cli.core.printable import counted
 from l2l_cli.core.voice import VOICE
 from l2l_cli.evaluation.contest import Contender, Problem, Standing, Unit, read_by, units_of
 from l2l_cli.evaluation.curves import rows_of
@@ -228,11 +229,12 @@ def _budget(standings: Mapping[str, Standing], settings: Settings, task: Task) -
     """Say how the hand-made contenders were tuned, each with its budget where these differ."""
     tried = {name: len(one.entry.tuning.trials) for name, one in standings.items() if one.entry.tuning}
     budgets = set(tried.values()) or {settings.tune.budget}
-    each = ", ".join(f"{name} {count} settings" for name, count in tried.items())
+    each = ", ".join(f"{name} {counted(count, 'setting')}" for name, count in tried.items())
+    how_many = each if len(budgets) > 1 else f"{counted(budgets.pop(), 'setting')} each"
+    episodes = counted(settings.tune.episodes, "episode")
     return (
-        f"Hand-made learners were tuned over {each if len(budgets) > 1 else f'{budgets.pop()} settings each'}, by "
-        f"their {criterion_for(task, settings.tune.criterion)} loss on {settings.tune.episodes} episodes of the tune "
-        "phase; nothing was chosen on the test episodes."
+        f"Hand-made learners were tuned over {how_many}, by their {criterion_for(task, settings.tune.criterion)} loss "
+        f"on {episodes} of the tune phase; nothing was chosen on the test episodes."
     )
 
 

@@ -18,6 +18,7 @@ from l2l_cli.config.own_task import task_was_chosen
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.files import atomic_write
 from l2l_cli.core.ledger import LEDGER
+from l2l_cli.core.printable import counted
 from l2l_cli.core.voice import VOICE
 from l2l_cli.evaluation.contest import Problem, Standing, Unit, read_by, units_of
 from l2l_cli.evaluation.curves import rows_of
@@ -164,7 +165,7 @@ def _report(
     figure = horizon_figure(frame, folder.path)
     sections = [Section("Scores", tables=[table], figures=[figure])]
     question = f"What loss does {label_of(settings, settings.run_name)} reach on fresh test episodes, by horizon?"
-    answer = [f"{_headline(table).capitalize()}.", f"Meta-training took {facts['updates']} updates."]
+    answer = [f"{_headline(table).capitalize()}.", f"Meta-training took {counted(facts['updates'], 'update')}."]
     lead = Lead(question, answer, command=command_line())
     report.write(Report(f"Evaluation of {label_of(settings, settings.run_name)}", opening, sections, lead), folder.path)
 
@@ -172,4 +173,4 @@ def _report(
 def _headline(table: pd.DataFrame) -> str:
     """Return the result in one line."""
     rows = zip(table["mean loss"], table["steps"], strict=True)
-    return f"mean loss {', '.join(f'{loss:.4g} over {steps} steps' for loss, steps in rows)}"
+    return "mean loss " + ", ".join(f"{loss:.4g} over {counted(steps, 'step')}" for loss, steps in rows)

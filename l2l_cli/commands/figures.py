@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from l2l_cli.commands.cells import Comparison
+from l2l_cli.core.printable import counted
 from l2l_cli.evaluation.contest import Standing
 from l2l_cli.papers.panels import COLOURED, FAINT, Style, finite_curves
 from l2l_cli.results.content import Figure
@@ -136,7 +137,7 @@ def horizon_names(comparisons: Sequence[Comparison]) -> dict[float, str]:
     names = {}
     for stretch in dict.fromkeys(one.run.stretch for one in comparisons):
         steps = {one.run.steps for one in comparisons if one.run.stretch == stretch}
-        names[stretch] = f"×{stretch:g}" + (f" ({steps.pop()} steps)" if len(steps) == 1 else "")
+        names[stretch] = f"×{stretch:g}" + (f" ({counted(steps.pop(), 'step')})" if len(steps) == 1 else "")
     return names
 
 

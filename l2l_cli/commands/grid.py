@@ -199,8 +199,8 @@ def _headline(comparisons: Sequence[Comparison]) -> str:
     """Return the result of the grid in one line."""
     against = [one for one in comparisons if one.rivals]
     ahead = sum(stands(one.difference()) == AHEAD for one in against)
-    lead = f"ahead of the best rival in {ahead} of {len(against)} cells; " if against else ""
-    return f"{lead}mean loss {number(comparisons[0].run.mean.value)} in the first of {len(comparisons)} cells"
+    lead = f"cells in which it is ahead of the best rival: {ahead} of {len(against)}; " if against else ""
+    return f"{lead}mean loss {number(comparisons[0].run.mean.value)} in the first of {len(comparisons)}"
 
 
 def _meaning(comparisons: Sequence[Comparison]) -> str:

@@ -12,6 +12,7 @@ from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.nodes import Entries
 from l2l_cli.core.plain_text import in_one_line
+from l2l_cli.core.printable import counted
 from l2l_cli.core.ranges import shown
 from l2l_cli.core.voice import VOICE
 from l2l_cli.parallel.launched import launched
@@ -58,10 +59,10 @@ def run(
     facts = folder.facts(TRAINED)
     print(f"run: {folder.path}")
     if "chosen" in facts:
-        print(f"search: {shown(facts['chosen'])}, best of {len(facts['search'])} trials")
+        print(f"search: {shown(facts['chosen'])}, best of {counted(len(facts['search']), 'trial')}")
     print(
         f"best validation loss ({facts.get('criterion', settings.meta.criterion)}): {facts['best_validation']:.6g} "
-        f"after {facts['updates']} updates, {facts['skipped']} skipped, {facts['seconds']:.0f} s"
+        f"after {counted(facts['updates'], 'update')}, {facts['skipped']} skipped, {facts['seconds']:.0f} s"
     )
     for line in facts.get("closing", []):  # runs of earlier versions have none
         print(in_one_line(str(line)))

@@ -13,7 +13,7 @@ from l2l_cli.config.saved import upgraded
 from l2l_cli.core.errors import L2LError
 from l2l_cli.core.nodes import Entries
 from l2l_cli.core.plain_text import in_one_line
-from l2l_cli.core.printable import printable, size_text
+from l2l_cli.core.printable import counted, printable, size_text
 from l2l_cli.core.voice import next_line
 from l2l_cli.results.listing import ListedRun, age_text
 from l2l_cli.results.metrics import MetricsFile
@@ -111,7 +111,8 @@ def _files(run: ListedRun) -> list[str]:
             continue
         if path.is_dir() and not path.is_symlink():
             files = [one for one in path.rglob("*") if one.is_file() and not one.is_symlink()]
-            found.append(f"{path.name}/  {len(files)} files, {size_text(sum(one.stat().st_size for one in files))}")
+            size = size_text(sum(one.stat().st_size for one in files))
+            found.append(f"{path.name}/  {counted(len(files), 'file')}, {size}")
         else:
             found.append(f"{path.name}  {size_text(path.lstat().st_size)}")
     return found

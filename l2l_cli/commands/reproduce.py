@@ -20,6 +20,7 @@ from l2l_cli.config.schema import ReproduceRequest
 from l2l_cli.core.cores import usable_cores
 from l2l_cli.core.errors import PromiseBroken, RunFailed, UsageError
 from l2l_cli.core.ledger import LEDGER
+from l2l_cli.core.printable import counted
 from l2l_cli.core.voice import VOICE
 from l2l_cli.papers.base import Findings, Paper
 from l2l_cli.papers.experiments import Experiment, broken_promises, cost_table, experiment, experiments
@@ -81,7 +82,7 @@ def run(request: ReproduceRequest) -> Reproduced:
             results = _judged(paper, request, asked, work.files, folder, place)
     if failures:
         raise RunFailed(
-            f"{len(failures)} of {len(work.pieces)} runs failed and are missing from the report: "
+            f"{len(failures)} of {counted(len(work.pieces), 'run')} failed and are missing from the report: "
             f"{'; '.join(failures)}; the same command tries them again"
         )
     if request.force:

@@ -18,7 +18,7 @@ from l2l_cli.core.errors import UsageError
 from l2l_cli.core.ledger import date_of
 from l2l_cli.core.nodes import Entries
 from l2l_cli.core.plain_text import in_one_line
-from l2l_cli.core.printable import printable, size_text
+from l2l_cli.core.printable import counted, printable, size_text
 from l2l_cli.core.voice import next_line
 from l2l_cli.results.choosing import Chosen, chosen_runs
 from l2l_cli.results.index import REPORT
@@ -124,7 +124,7 @@ def _open(chosen: Chosen) -> int:
 
 def _list(chosen: Chosen, most: int) -> None:
     shown, count = chosen.runs[:most], len(chosen.runs)
-    of_all = f"{count} of {chosen.total} runs" if chosen.narrowed else f"{count} run{'' if count == 1 else 's'}"
+    of_all = f"{count} of {counted(chosen.total, 'run')}" if chosen.narrowed else counted(count, "run")
     title = f"{chosen.where}: {of_all}, newest first"
     columns = {"run": False, "status": False, "age": True, "size": True, "result": False, "differs by": False}
     common = set.intersection(*({*one.differences} for one in shown)) if len(shown) > 1 else set()
@@ -151,7 +151,7 @@ def _remove(chosen: Chosen, request: RunsRequest) -> int:
     if not request.as_json:
         _list(chosen, len(chosen.runs))
     total = size_text(sum(one.size for one in chosen.runs))
-    what = f"{len(chosen.runs)} run{'' if len(chosen.runs) == 1 else 's'}, {total}"
+    what = f"{counted(len(chosen.runs), 'run')}, {total}"
     if not request.yes and not _agreed(f"permanently remove {what}? [y/N] "):
         print("nothing was removed")
         return 0

@@ -1,4 +1,4 @@
-"""Text for people: without signs that a terminal obeys, and sizes as they say them."""
+"""Text for people: without signs that a terminal obeys, and counts and sizes as they say them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202
 def printable(text: str) -> str:
     """Return text without the characters that a terminal obeys and no reader sees; tabs and newlines stay."""
     return _UNSEEN.sub("", text)
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun, as "1 seed" and "5 seeds"."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def size_text(count: int) -> str:

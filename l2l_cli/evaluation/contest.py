@@ -16,6 +16,7 @@ from torch import Tensor
 
 from l2l_cli.core.fingerprint import of_code
 from l2l_cli.core.nodes import Node
+from l2l_cli.core.printable import counted
 from l2l_cli.core.types import Phase
 from l2l_cli.evaluation.kept import find_scores, keep_scores, labels_of, measured
 from l2l_cli.evaluation.score import Scores, Tell, score_together, side_by_side
@@ -129,7 +130,7 @@ class Unit(NamedTuple):
     @property
     def name(self) -> str:
         """Name that no other unit of a command has."""
-        return ", ".join(filter(None, [self.contender.name, self.problem.name, f"{self.problem.steps} steps"]))
+        return ", ".join(filter(None, [self.contender.name, self.problem.name, counted(self.problem.steps, "step")]))
 
     def missing(self, store: Store) -> int:
         """Return how many trials and sets of test episodes are still to be computed."""

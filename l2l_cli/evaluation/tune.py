@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from l2l_cli.core.errors import RunFailed, UsageError
 from l2l_cli.core.nodes import Entries, Node
+from l2l_cli.core.printable import counted
 from l2l_cli.core.types import Phase
 from l2l_cli.evaluation.kept import Trials, measured
 from l2l_cli.evaluation.law import Law, Trial, best_of
@@ -60,7 +61,7 @@ class Tuning(NamedTuple):
     @property
     def warning(self) -> str:
         """Sentence on values at the edge of what was tried, and how far it was searched on; empty without one."""
-        on = f", also after {self.beyond} settings beyond the grid (tune.extensions)" if self.beyond else ""
+        on = f", also after {counted(self.beyond, 'setting')} beyond the grid (tune.extensions)" if self.beyond else ""
         return f"the best {', '.join(self.at_edge)} lies at the edge of the values tried{on}" if self.at_edge else ""
 
 
@@ -149,7 +150,7 @@ class _Trying(NamedTuple):
         """
         losses = self._found(settings)
         if losses:
-            self.tell(self.weight * len(losses), f"{len(losses)} of {len(settings)} settings known")
+            self.tell(self.weight * len(losses), f"{len(losses)} of {counted(len(settings), 'setting')} known")
         for index, setting in enumerate(settings if not legal else ()):
             if index not in losses and not self._accepted(setting):
                 losses[index] = math.inf
@@ -176,7 +177,7 @@ class _Trying(NamedTuple):
         """Return the losses of some settings, scored side by side, so that each batch is drawn once for all of them."""
 
         def heard(share: float, note: str) -> None:
-            self.tell(self.weight * share * len(settings), f"{len(settings)} settings side by side, {note}")
+            self.tell(self.weight * share * len(settings), f"{counted(len(settings), 'setting')} side by side, {note}")
 
         judge = self.judge
         with measured("tuning") as cost:

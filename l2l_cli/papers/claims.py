@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
+from l2l_cli.core.printable import counted
 from l2l_cli.results.content import Claim
 from l2l_cli.results.spread import Array
 from l2l_cli.results.standings import SIGNIFICANT, Standings
@@ -47,12 +48,12 @@ def all_of(verdicts: Collection[Verdict]) -> Verdict:
 
 def against_the_best(standings: Standings, who: str, rivals: Collection[str], problem: str, mark: int) -> str:
     """Return a contender's loss beside that of its best rival, and the difference with its paired interval."""
-    ours = standings.mean(who, problem, mark)
+    ours, after = standings.mean(who, problem, mark), f"after {counted(mark, 'update')}"
     best = standings.best([name for name in rivals if name != who], problem, mark)
     if best is None:
-        return f"{ours:.4g} after {mark} updates"
+        return f"{ours:.4g} {after}"
     theirs, difference = standings.mean(best, problem, mark), standings.lead(who, best, problem, mark)
-    return f"after {mark} updates {ours:.4g} against {theirs:.4g} of the best rival, {best}; difference {difference}"
+    return f"{after} {ours:.4g} against {theirs:.4g} of the best rival, {best}; difference {difference}"
 
 
 def below(
@@ -176,8 +177,8 @@ def goes_on(
     pairs = {name: [standings.values(who, name, mark) for mark in (before, end)] for name in run}
     falls = {name: mean_of(first - last) for name, (first, last) in pairs.items()}
     evidence = ", ".join(
-        f"{f'{name}: ' if name else ''}{first.mean():.4g} after {before} updates, {last.mean():.4g} after {end}, a "
-        f"fall of {falls[name].within()}"
+        f"{f'{name}: ' if name else ''}{first.mean():.4g} after {counted(before, 'update')}, "
+        f"{last.mean():.4g} after {end}, a fall of {falls[name].within()}"
         for name, (first, last) in pairs.items()
     )
     holds = all_of([above_bound(each, fall) for each in falls.values()])
@@ -190,9 +191,8 @@ def in_every_seed(text: str, holds: Collection[bool], evidence: str) -> Claim:
     """Judge a statement that each seed meets or not: it holds if all do, not if none does, and is open between."""
     if not holds:
         return Claim(text, None)
-    met = sum(holds)
-    verdict = True if met == len(holds) else None if met else False
-    return Claim(text, verdict, f"in {met} of {len(holds)} seeds; {evidence}", f"in {met} of {len(holds)} seeds")
+    share = f"in {sum(holds)} of {counted(len(holds), 'seed')}"
+    return Claim(text, True if all(holds) else None if any(holds) else False, f"{share}; {evidence}", share)
 
 
 def shown(values: Mapping[str, float], form: str = ".3g") -> str:

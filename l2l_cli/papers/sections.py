@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import pandas as pd
 
+from l2l_cli.core.printable import counted
 from l2l_cli.papers.measured import BEYOND, CHOSEN, EDGE, TRIALS, TUNE, Measured, on_problem
 from l2l_cli.papers.panels import ecdf
 from l2l_cli.results.content import Section
@@ -101,7 +102,7 @@ def how_they_spread(title: str, measured: Measured, standings: Standings, proble
         return []
     figure, axes = panels(1, 1, height=3.4)
     ecdf(axes[0], standings, measured.names(*COMPETING), measured.styles(), problem, mark)
-    label = f"loss after {mark} updates"
+    label = f"loss after {counted(mark, 'update')}"
     decorate(axes[0], f"{title}: spread over test problems", label, "share of problems below", "x")
     drawn = measured.save(figure, f"Distribution of the {label} over test problems.", "_spread", columns=5)
     text = (

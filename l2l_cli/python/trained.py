@@ -18,6 +18,7 @@ from l2l_cli.config.schema import Settings
 from l2l_cli.config.words import contenders_and_overrides, run_and_overrides
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.nodes import Entries
+from l2l_cli.core.printable import counted
 from l2l_cli.core.reference import giving
 from l2l_cli.core.suffixes import PRETRAINED, is_exported
 from l2l_cli.learners.base import Learner
@@ -163,7 +164,7 @@ class Run:
     @property
     def _validation(self) -> str:
         facts = self.facts
-        return f"best validation loss {facts['best_validation']:.4g} after {facts['updates']} updates"
+        return f"best validation loss {facts['best_validation']:.4g} after {counted(facts['updates'], 'update')}"
 
 
 def evaluate(

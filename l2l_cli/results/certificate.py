@@ -12,10 +12,11 @@ from typing import NamedTuple
 import numpy as np
 
 from l2l_cli.core.nodes import Entries
+from l2l_cli.core.printable import counted
 from l2l_cli.results.gains import gain_of
 from l2l_cli.results.spread import Array
 from l2l_cli.results.standings import BEHIND, BESIDE, JUDGED, LEVEL, stands
-from l2l_cli.results.statistics import Interval, counted, difference_of
+from l2l_cli.results.statistics import Interval, difference_of
 
 UNJUDGED = "not judged"
 """Verdict in place of "level" where there is no interval."""
@@ -61,7 +62,7 @@ class JudgedMark(NamedTuple):
         """Return it as a part of a sentence, in which the rival is named if it is given."""
         joined = {**BESIDE, UNJUDGED: f"{UNJUDGED} beside"}[self.stands]
         how = f"{joined} {rival}" if rival else self.stands
-        after = f"after {self.steps} steps"
+        after = f"after {counted(self.steps, 'step')}"
         if not self.gain.is_known:
             return f"{how} {after} ({self.gain.why_none})"
         return f"{how} {after}" if self.stands == LEVEL else f"{how} by {self.percent} {after}"
@@ -144,7 +145,8 @@ class Price(NamedTuple):
         if alone is not None:
             paid = f"{training} pays back after {bound}{_uses(alone)}"
         elif self.rival_reached is None:
-            paid = f"whether {training} pays back is open, as {rival} does not come as low in {self.steps} steps"
+            steps = counted(self.steps, "step")
+            paid = f"whether {training} pays back is open, as {rival} does not come as low in {steps}"
         else:
             paid = f"{training} never pays back, as a use saves no time"
         if tuned is not None and tuned != alone:
@@ -191,7 +193,7 @@ class Certificate(NamedTuple):
             {
                 "rule": self.rule,
                 "rival": self.rival,
-                "after": f"{mark.steps} steps",
+                "after": counted(mark.steps, "step"),
                 "it is": mark.stands,
                 "by [95 %]": mark.percent,
                 "about": self.about,

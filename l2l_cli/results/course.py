@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from l2l_cli.core.printable import counted
 from l2l_cli.results.metrics import Metric
 
 METRICS = {"mean": "mean_loss", "final": "final_loss", "end": "final_loss", "held_out": "held_out"}
@@ -77,7 +78,7 @@ class Course(NamedTuple):
                     f"{self.tolerance:.0%} are noise (meta.validation_episodes, meta.validate_every)"
                 )
         return (
-            f"{self.validations} validation{'' if self.validations == 1 else 's'} cannot tell whether the loss was "
+            f"{counted(self.validations, 'validation')} cannot tell whether the loss was "
             f"still falling; it takes {FEWEST} (meta.validate_every)"
         )
 

@@ -21,7 +21,7 @@ from l2l_cli.core.ledger import date_of
 from l2l_cli.core.locks import locked
 from l2l_cli.core.nodes import Entries
 from l2l_cli.core.plain_text import in_one_line
-from l2l_cli.core.printable import printable
+from l2l_cli.core.printable import counted, printable
 from l2l_cli.results.folder_lock import FolderLock
 
 PAGE, JOURNAL, LOCK = "index.html", ".index.jsonl", ".index.lock"
@@ -122,7 +122,9 @@ def headline_of(facts: Entries) -> str:
     if "headline" in facts:
         return in_one_line(facts["headline"])
     best = facts.get("best_validation")
-    return f"best validation loss {best:.4g} after {facts.get('updates')} updates" if isinstance(best, float) else ""
+    if not isinstance(best, float):
+        return ""
+    return f"best validation loss {best:.4g} after {counted(facts.get('updates', 0), 'update')}"
 
 
 def state_of(run: Path, status: str) -> str:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import binomtest, permutation_test, quantile_test, t
 
+from l2l_cli.core.printable import counted
 from l2l_cli.results.spread import Array, Spread, ends_of_mean
 
 LEVEL = 0.95
@@ -67,11 +68,6 @@ def _none(value: float, why: str) -> Interval:
     return Interval(value, math.nan, math.nan, why_none=why)
 
 
-def counted(count: int, noun: str) -> str:
-    """Return a number with its noun, as "1 seed" and "5 seeds"."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
 def too_few(values: Array) -> str:
     """Return why values (S, E), or (S,) of seeds that share no episodes, give no interval of a mean; empty if they do.
 
@@ -115,7 +111,7 @@ def median_of(values: Sequence[float] | Array, about: str = RULE) -> Interval:
     data = np.where(np.isnan(data), np.inf, data)
     middle = float(np.median(data))
     if len(data) < ORDERED:
-        return _none(middle, f"none of {len(data)} values")
+        return _none(middle, f"none of {counted(len(data), 'value')}")
     found = quantile_test(data, q=middle, p=0.5).confidence_interval(LEVEL)
     return Interval(middle, float(found.low), float(found.high), about)
 
@@ -165,7 +161,7 @@ def needed(values: Array, half: float) -> str:
         return variance, 1.0 / max(part**2 / (count - 1) + (1.0 - part) ** 2 / (grid.shape[1] - 1), 1e-12)
 
     enough = t.ppf((1.0 + LEVEL) / 2.0, grid.shape[1] - 1) * fixed**0.5 < half
-    return _smallest(with_seeds, half, "seed") if enough else f"more than {grid.shape[1]} episodes"
+    return _smallest(with_seeds, half, "seed") if enough else f"more than {counted(grid.shape[1], 'episode')}"
 
 
 def _smallest(law: Callable[[int], tuple[float, float]], half: float, noun: str) -> str:

@@ -20,7 +20,7 @@ from l2l_cli.core.errors import UsageError
 from l2l_cli.core.files import atomic_write
 from l2l_cli.core.nodes import Entries
 from l2l_cli.core.plain_text import in_one_line, parsed_json, read_text
-from l2l_cli.core.printable import printable
+from l2l_cli.core.printable import counted, printable
 from l2l_cli.results.index import ON_CLUSTER
 from l2l_cli.results.terminal import FoldingTable
 
@@ -138,7 +138,7 @@ def sweep_table(jobs: Sequence[SweepJob]) -> FoldingTable:
         cells = [*map(_brief, values), *seeds, _shown(group), *seconds, note + _states(group)]
         rows.append([Text(printable(cell), style) for cell in cells])
     counts = Counter(job.status for job in jobs)
-    title = f"{len(jobs)} job{'' if len(jobs) == 1 else 's'}: " + ", ".join(f"{n} {name}" for name, n in counts.items())
+    title = f"{counted(len(jobs), 'job')}: " + ", ".join(f"{n} {name}" for name, n in counts.items())
     columns |= {measure: True} | ({"seconds": True} if timed else {}) | {"status": False}
     return FoldingTable(title, columns, rows)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
+from l2l_cli.core.printable import counted
 from l2l_cli.results.spread import Array
 from l2l_cli.results.statistics import Interval, mean_of, needed
 
@@ -120,7 +121,7 @@ def summarise(
     data = np.where(np.isfinite(data), data, -math.inf if lower_is_better is False else math.inf)
     found = interval or _not_below_zero(mean_of(data))
     if lost:
-        notes.append(f"{lost} of {len(by_seed)} seeds not finite")
+        notes.append(f"{lost} of {counted(len(by_seed), 'seed')} not finite")
     if _is_impossible(paper, limit, lower_is_better):
         lower_is_better = None
         if "the limit" not in note:  # a caller that explains the matter in its own words is not repeated

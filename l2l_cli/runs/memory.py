@@ -13,7 +13,7 @@ from torch.func import functional_call
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.cores import usable_memory
 from l2l_cli.core.errors import UsageError
-from l2l_cli.core.printable import size_text
+from l2l_cli.core.printable import counted, size_text
 from l2l_cli.core.random import generator
 from l2l_cli.core.tree import leaves
 from l2l_cli.core.types import Params
@@ -102,7 +102,7 @@ def refuse_excess(settings: Settings, learner: Learner[Any], estimator: Estimato
         return
     training, validations = training_footprint(learner, estimator), settings.meta.validation_episodes
     if (needed := training.total(episodes, steps)) > free:
-        at = f"gradient.episodes={episodes} and {steps} steps a window"
+        at = f"gradient.episodes={episodes} and {counted(steps, 'step')} a window"
         raise UsageError(_excess(settings, needed, free, at, _advice(training, episodes, steps, free)))
     scoring = scoring_footprint(learner)
     if (needed := scoring.total(validations, 1)) > free:
@@ -126,7 +126,7 @@ def refuse_excess_of_scoring(settings: Settings, learner: Learner[Any]) -> None:
     if (needed := scoring.total(chunk, 1)) > free:
         found = scoring.fitting(chunk, 1, free)
         cure = f"evaluation.chunk={found[0]} would fit" if found else LARGER
-        raise UsageError(_excess(settings, needed, free, f"{chunk} episodes side by side", cure))
+        raise UsageError(_excess(settings, needed, free, f"{counted(chunk, 'episode')} side by side", cure))
 
 
 def free_bytes(settings: Settings) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from l2l_cli.config.schema import Settings
+from l2l_cli.core.printable import counted
 from l2l_cli.meta.training import Training, Validation
 
 ZERO_GRADIENT = (
@@ -27,4 +28,4 @@ def never_moved(training: Training, settings: Settings) -> str | None:
     if training.skipped == training.number:
         return f"φ never moved: all {training.number} updates were skipped for a non-finite loss or meta-gradient"
     why = ZERO_GRADIENT if training.norm == 0.0 else "see optimizer.lr, meta.warmup and meta.floor"
-    return f"φ never moved in {training.number} updates: {why}"
+    return f"φ never moved in {counted(training.number, 'update')}: {why}"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from l2l_cli.core.errors import L2LError
 from l2l_cli.core.failures import failure_of
+from l2l_cli.core.printable import counted
 from l2l_cli.parallel.pool import Assignment, carry_out
 from l2l_cli.results.index import PROGRESS
 from l2l_cli.results.run import identity
@@ -108,6 +109,6 @@ class _Shown:
             latest = max(stands.values(), key=lambda stand: stand.when)
             ended = sum(stand.state == "done" for stand in stands.values())
             self._reporter.drop(self._total - total)
-            note = " · ".join(filter(None, [f"{ended} of {len(self._paths)} runs done", latest.note]))
+            note = " · ".join(filter(None, [f"{ended} of {counted(len(self._paths), 'run')} done", latest.note]))
             self._reporter.advance(note, done - self._done)
             self._done, self._total = done, total

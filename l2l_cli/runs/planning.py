@@ -13,7 +13,7 @@ from l2l_cli.config.build import Builder, build
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.global_draws import seed_global_generators
 from l2l_cli.core.plain_text import in_one_line
-from l2l_cli.core.printable import size_text
+from l2l_cli.core.printable import counted, size_text
 from l2l_cli.core.types import Phase
 from l2l_cli.evaluation.score import score
 from l2l_cli.kernels.paths import NUMBA
@@ -81,7 +81,7 @@ def _what(settings: Settings, training: Training) -> list[tuple[str, str]]:
     path = NUMBA if isinstance(training, OnlineTraining) else learner.path
     phi = sum(value.numel() for value in phi_of(learner).values())
     frozen = sum(value.numel() for value in learner.parameters()) - phi
-    size = f"{task.horizon} steps of {task.spec.examples} examples, θ of {task.model.size}"
+    size = f"{counted(task.horizon, 'step')} of {counted(task.spec.examples, 'example')}, θ of {task.model.size}"
     return [
         ("task", f"{_name(settings, 'task')}, {size}"),
         *([("", in_one_line(task.told))] if task.told else []),
@@ -97,13 +97,14 @@ def _spent(settings: Settings, times: Times) -> tuple[float, list[tuple[str, str
     validations = math.ceil(plan.updates / plan.validate_every)
     searched = search.trials * search.updates
     seconds = times.first + (plan.updates + searched) * times.update + validations * times.validation
-    trials = f" after {search.trials} trials of {search.updates}" if searched else ""
+    trials = f" after {counted(search.trials, 'trial')} of {search.updates}" if searched else ""
     each = (
         f"{_short(times.update)} per update, {_short(times.validation)} per validation, {_short(times.first)} to start"
     )
+    episodes = counted(plan.validation_episodes, "episode")
     measured = "in this process, over one update and the first steps of a validation"
     return seconds, [
-        ("updates", f"{plan.updates}{trials}, {validations} validations on {plan.validation_episodes} episodes"),
+        ("updates", f"{plan.updates}{trials}, {counted(validations, 'validation')} on {episodes}"),
         ("time", f"about {duration(seconds)}: {each}, in one process on this machine"),
         ("memory", f"peak {size_text(times.memory)}, measured {measured}"),
     ]

@@ -18,6 +18,7 @@ from l2l_cli.config.schema import SEARCHED, Search, Settings
 from l2l_cli.core.errors import L2LError, RunFailed, UsageError, did_you_mean
 from l2l_cli.core.ledger import LEDGER
 from l2l_cli.core.nodes import Entries, Node
+from l2l_cli.core.printable import counted
 from l2l_cli.core.random import generator
 from l2l_cli.core.ranges import shown
 from l2l_cli.core.stop import STOP
@@ -113,7 +114,7 @@ def searched(
             trials = _trials(settings, folder, make, relay, begin)
         finite = [trial for trial in trials if trial["validation"] is not None]
         if not finite:
-            raise RunFailed(f"all {len(trials)} trials of the search diverged; lower search.ranges")
+            raise RunFailed(f"the whole search of {counted(len(trials), 'trial')} diverged; lower search.ranges")
     except KeyboardInterrupt:
         folder.end("interrupted", updates=0)
         raise

@@ -13,6 +13,7 @@ from l2l_cli.config.user_yaml import read_yaml
 from l2l_cli.core.errors import L2LError
 from l2l_cli.core.nodes import Entries
 from l2l_cli.core.plain_text import in_one_line
+from l2l_cli.core.printable import counted
 from l2l_cli.core.random import derive
 from l2l_cli.core.types import Phase
 from l2l_cli.evaluation.score import Scores, criterion_for, score_together
@@ -76,7 +77,7 @@ class Beside(NamedTuple):
 
 
 def _episodes(count: int) -> str:
-    return f"{count} fresh validation episode{'' if count == 1 else 's'}"
+    return f"{counted(count, 'fresh validation episode')}"
 
 
 def beside_untuned(settings: Settings, training: Training, seconds: float) -> Beside:

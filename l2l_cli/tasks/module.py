@@ -11,6 +11,7 @@ from torch.nn import functional
 from l2l_cli.autodiff.chain import trained
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.global_draws import Draws
+from l2l_cli.core.printable import counted
 from l2l_cli.core.random import derive, generator, integers
 from l2l_cli.core.reference import Reference
 from l2l_cli.core.types import Batch, Phase, Spec, Split
@@ -102,7 +103,7 @@ class ModuleTask(Task):
         self.spec = Spec(tuple(inputs.shape[1:]), tuple(meaning.targets.shape[1:]), examples)
         counts = ", ".join(f"{sum(map(len, each.values()))} {phase}" for phase, each in found.shares.items())
         shared = ", the same ones in all phases" if division == "shared" else ""
-        self.told = f"the loss is {meaning.said}; {len(inputs)} examples: {counts}{shared}"
+        self.told = f"the loss is {meaning.said}; {counted(len(inputs), 'example')}: {counts}{shared}"
 
     @property
     def examples(self) -> OwnExamples:

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.files import checksum
+from l2l_cli.core.printable import counted
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Phase, Split
 
@@ -140,8 +141,8 @@ def _split(name: str, rows: Tensor, count: int) -> dict[Split, Tensor]:
     held = max(1, round(HELD_OUT * len(rows)))
     if len(rows) < 2:
         raise UsageError(
-            f"{name} has {count} examples, too few for a part of each phase; give more, or let all phases have the "
-            "same ones by task.division=shared"
+            f"{name} has {counted(count, 'example')}, too few for a part of each phase; give more, or let all phases "
+            "have the same ones by task.division=shared"
         )
     return {Split.TRAIN: rows[held:], Split.TEST: rows[:held]}
 

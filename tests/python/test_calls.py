@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from html import unescape
 from pathlib import Path
 
 import matplotlib
@@ -79,7 +80,7 @@ def test_tables_are_those_of_the_reports():
         assert row[-1] == pytest.approx(by_contender[row[0]], rel=1e-5)
     assert compared.headline == compared.facts["headline"]
     assert compared.certificate in {one["sentence"] for one in compared.facts["certificates"]}
-    assert compared.certificate in compared._repr_html_()
+    assert compared.certificate in unescape(compared._repr_html_())
     assert l2l.evaluate(str(run.path), SCORED[0]).table.steps.tolist() == [6, 12]
     grid = run.evaluate(SCORED[0], "evaluation.grid.dimension=[4,10]")
     assert len(grid.table) == 4
@@ -91,7 +92,7 @@ def test_a_dry_run_says_what_it_would_take_and_writes_nothing(tmp_path, capsys):
     assert plan.minutes == plan.seconds / 60
     assert plan.bytes > 1e7
     lines = dict(plan.lines)
-    assert lines["updates"].startswith("2, 1 validations on 4 episodes")
+    assert lines["updates"].startswith("2, 1 validation on 4 episodes")
     assert lines["folder"].endswith("(new)")
     assert all(text in repr(plan) for text in lines.values())
     assert plan._repr_html_().count("<tr>") == len(plan.lines) + 1

@@ -150,7 +150,7 @@ def test_a_trial_that_diverges_is_no_choice(monkeypatch):
     assert [trial["validation"] is None for trial in facts["search"]] == [True, False, True]
     assert facts["chosen"] == {"optimizer.lr": 0.01}
     monkeypatch.setattr(searching, "draws", lambda search, seed: [{"optimizer.lr": 1e30}] * 3)
-    with pytest.raises(RunFailed, match="all 3 trials of the search diverged"):
+    with pytest.raises(RunFailed, match="the whole search of 3 trials diverged"):
         train(settings("worse"), relay=quiet)
     (found,) = Path("worse/meta-train").iterdir()
     assert json.loads((found / "run.json").read_text())["status"] == "failed"

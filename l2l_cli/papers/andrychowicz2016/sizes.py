@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from l2l_cli.core.printable import counted
 from l2l_cli.papers.andrychowicz2016.curves import TUNING, hand_made, updates_at
 from l2l_cli.papers.base import Artefact, Findings, RowName
 from l2l_cli.papers.measured import Measured
@@ -44,7 +45,8 @@ class NetworkSizes(Artefact):
             return Findings(results)
         table = standings.against([self.learner], hand_made(measured))
         won, lost = ((table[STANDS] == how).sum() if len(table) else 0 for how in (AHEAD, BEHIND))
-        text = f"Of {len(table)} networks the {self.learner} is ahead on {won} after {mark} updates, behind on {lost}."
+        networks, updates = counted(len(table), "network"), counted(mark, "update")
+        text = f"Of {networks} the {self.learner} is ahead on {won} after {updates}, behind on {lost}."
         drawn = [_ratios(measured, table)] if len(table) else []
         section = Section(TITLE, [text], [table] if len(table) else [], [*drawn, self._draw(measured, standings, mark)])
         return Findings(results, [section, *what_tuning_chose(TITLE, measured, TUNING)])
@@ -70,13 +72,14 @@ class NetworkSizes(Artefact):
                 style = {"color": "#777777", "linestyle": (0, (4, 2)), "linewidth": 1.0, "zorder": 1}
                 panel.axvline(widths[self.trained_on], **style)
             title = f"{depth} layer{'s' if depth > 1 else ''}"
-            decorate(panel, title, "units of each", f"loss after {mark} updates" if not index else "", "y")
+            decorate(panel, title, "units of each", f"loss after {counted(mark, 'update')}" if not index else "", "y")
             panel.set_xticks(ticks, [str(unit) for unit in ticks])
             panel.tick_params(labelleft=not index)
         ranges = [panel.get_ylim() for panel in axes]
         for panel in axes:
             panel.set_ylim(min(low for low, _ in ranges), max(high for _, high in ranges))
-        caption = f"Loss after {mark} updates by width, a panel for each depth; dashed: the network of meta-training."
+        after = f"Loss after {counted(mark, 'update')}"
+        caption = f"{after} by width, a panel for each depth; dashed: the network of meta-training."
         return measured.save(figure, caption, columns=5)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from l2l_cli.core.printable import counted
 from l2l_cli.papers.base import Artefact, Findings, RowName
 from l2l_cli.papers.claims import Verdict, above_bound, below_bound
 from l2l_cli.papers.hochreiter2001.judges import FORMATS, error_results, errors_table, limit_of, lower, mse_of
@@ -90,15 +91,15 @@ class Table1(Artefact):
         if best is None:
             return Claim(text, None)
         won, seeds = _successes(measured, best), len(mse_of(measured, best))
-        evidence = f"{won} of {seeds} seeds succeed in its best setting, `{best}`"
-        return Claim(text, _agrees(won, seeds, learns), evidence, f"{won} of {seeds} seeds learn")
+        evidence = f"{won} of {counted(seeds, 'seed')} succeed in its best setting, `{best}`"
+        return Claim(text, _agrees(won, seeds, learns), evidence, f"{won} of {counted(seeds, 'seed')} learn")
 
 
 def _success(measured: Measured, row: str, learns: bool) -> Result:
     """Set the share of seeds that learned beside the paper's verdict, which the majority decides."""
     values = [float(value < SUCCESS) for value in mse_of(measured, row)]
     won, seeds = int(sum(values)), len(values)
-    note = f"{won} of {seeds} seeds with test MSEt < {SUCCESS}; the paper says {'YES' if learns else 'NO'}"
+    note = f"{won} of {counted(seeds, 'seed')} with test MSEt < {SUCCESS}; the paper says {'YES' if learns else 'NO'}"
     if not values:
         return measured.result(row, SHARE, [], float(learns), lower_is_better=None)
     share = share_of(won, seeds)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from l2l_cli.core.printable import counted
 from l2l_cli.papers.base import Artefact, Findings, RowName
 from l2l_cli.papers.claims import all_of
 from l2l_cli.papers.hochreiter2001.judges import (
@@ -171,7 +172,8 @@ def _reached(text: str, tests: Mapping[str, Result], rows: Collection[str]) -> C
     evidence = ", ".join(f"{item.row} {item.ours:.3g} (printed: {item.paper:g})" for item in run)
     reached = {REPRODUCED: True, BETTER: True, WORSE: False, DIFFERS: False}
     verdicts = [reached.get(item.verdict) for item in run]
-    return Claim(text, all_of(verdicts) if run else None, evidence, f"{verdicts.count(True)} of {len(run)} rows")
+    number = f"{verdicts.count(True)} of {counted(len(run), 'row')}"
+    return Claim(text, all_of(verdicts) if run else None, evidence, number)
 
 
 def _dots(measured: Measured, results: Sequence[Result]) -> Figure:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from l2l_cli.core.cores import usable_memory
 from l2l_cli.core.errors import UsageError
+from l2l_cli.core.printable import counted
 from l2l_cli.core.voice import VOICE
 from l2l_cli.tasks.images.idx import read_idx
 from l2l_cli.tasks.images.labelled import Dataset, LoadedImages, Size, resized
@@ -120,7 +121,7 @@ def _paths(place: Path) -> Paths:
     if empty := [str(place / name) for name, files in paths.items() if not files]:
         raise UsageError(f"no images are in the class {few(empty)}; put some there, or remove the folder")
     if other := [file for name, files in listed.items() for file in files if file not in set(paths[name])]:
-        VOICE.note(f"data: skipped {len(other)} files that are not images: {few(other)}", sys.stderr)
+        VOICE.note(f"data: skipped {counted(len(other), 'file')} other than images: {few(other)}", sys.stderr)
     return paths
 
 

@@ -104,7 +104,7 @@ def test_files_beside_the_images_are_skipped_and_said_in_one_line(pictures, caps
     assert len(found.train.labels) + len(found.test.labels) == 8
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "skipped 7 files that are not images" in said
+    assert "skipped 7 files other than images" in said
     assert "Thumbs.db" in said
     assert "and 2 more" in said
 
