@@ -65,7 +65,7 @@ class Optimizer(nn.Module, ABC, Generic[Memory]):
             params: Parameters, of which torch's version counters hear nothing.
             gradient: Gradient, shaped as the parameters.
             loss: Function that returns the loss, (1,).
-            memory: Memory of the rule before the step.
+            memory: Memory of the rule before the step, which may be overwritten.
             rate: Factor on the displacement.
         """
         del params, gradient, loss, memory, rate

@@ -8,18 +8,30 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import ClassVar, Literal, NamedTuple, get_args
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from l2l_cli.core.random import generator, uniform
 from l2l_cli.core.types import Params
 from l2l_cli.core.vectors import stacked, unstacked
+from l2l_cli.kernels.mixture_network import TensorInputs, TensorNetwork
 from l2l_cli.kernels.mixture_passes import After, Decays, MixturePasses
 from l2l_cli.kernels.paths import EVERY_PATH, Paths
 from l2l_cli.kernels.tensor_parts import Coordinates
 from l2l_cli.models.point import Point
 from l2l_cli.optimizers.base import Optimizer
-from l2l_cli.optimizers.tensor_sight import REMAINING, SEEN, clock, losses_after, sight, statistics_of
+from l2l_cli.optimizers.tensor_sight import (
+    BOUND,
+    FAST,
+    REMAINING,
+    SEEN,
+    SLOW,
+    clock,
+    losses_after,
+    sight,
+    statistics_of,
+)
 from l2l_cli.optimizers.tensor_traits import Traits, means, traits_of, traits_of_shapes
 
 Directions = Literal["all", "own", "tensor", "adam"]
@@ -198,24 +210,35 @@ class TensorwiseMixture(Optimizer[MixtureMemory]):
         if len(kinds) > 1 or not self._takes_kernels(tensors[0]):
             return None
         traits = traits_of_shapes(tuple(tuple(value.shape) for value in params))
-        after, weights, numbers, memory = self._first_pass(traits, gradient, params, loss(), memory)
+        after, weights, numbers, memory = self._first_pass(traits, gradient, params, loss(), memory, in_place=True)
         self._passes.move_in_place(after, rate * weights, numbers)
         return memory
 
     def _first_pass(
-        self, traits: Traits, gradient: Coordinates, theta: Coordinates, loss: Tensor, memory: MixtureMemory
+        self,
+        traits: Traits,
+        gradient: Coordinates,
+        theta: Coordinates,
+        loss: Tensor,
+        memory: MixtureMemory,
+        in_place: bool = False,
     ) -> tuple[After, Tensor, Decays, MixtureMemory]:
         """Return moments, the coefficients of a move, the numbers of this step, and the memory after it."""
         steps = memory.steps.item() + 1
         corrections = [1.0 / (1.0 - decay**steps) for decay in (*DECAYS, SQUARE)]
         numbers = Decays(DECAYS, SQUARE, corrections, TINY, LARGEST)
-        after = self._passes.remember(traits.sizes, gradient, theta, memory.momenta, memory.second, numbers)
-        losses = losses_after(memory.losses, loss.detach().to(memory.second.dtype))
+        before = memory.momenta, memory.second
+        after = self._passes.remember(traits.sizes, gradient, theta, *before, numbers, in_place=in_place)
+        times = clock(steps, 0.0 if self.blind else memory.horizon.item())
+        layers = [value for layer in (*self.layers, self.head) for value in (layer.weight, layer.bias)]
+        path = [] if self.skip is None else [self.skip.weight]
+        mixed = _MIXED[self.directions]
+        network = TensorNetwork([*layers, *path], self.head.in_features, START, RATES, (FAST, SLOW), mixed)
+        means_of_loss, shown = memory.losses.to(torch.float64, copy=True).numpy(), loss.detach().double().numpy()
+        seen = TensorInputs(traits.known.numpy(), after.means, means_of_loss, shown, np.array(times))
+        weights, losses = network.coefficients(seen, BOUND), torch.from_numpy(means_of_loss).to(memory.losses.dtype)
         memory = MixtureMemory(after.momenta, after.second, losses, memory.steps + 1, memory.horizon)
-        mixture = self._coefficients(self._seen(traits, after.means[:, :5], memory))
-        per_tensor = mixture[..., 3:] * _inverse_root(after.means[:, 5])[..., None]
-        weights = torch.cat([mixture[..., :3], per_tensor], 2)
-        return after, weights, numbers, memory
+        return after, torch.from_numpy(weights).to(memory.second.dtype), numbers, memory
 
     def _remember(self, memory: MixtureMemory, gradient: Tensor, loss: Tensor) -> MixtureMemory:
         """Return the memory that holds this gradient (E, P) and loss (E,) too."""

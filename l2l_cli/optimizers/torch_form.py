@@ -126,7 +126,7 @@ class TorchForm(torch.optim.Optimizer):
         return [*state.get(_key(index), {"parts": ()})["parts"]]
 
     def _keep(self, index: int, parts: list[Entries]) -> None:
-        """Keep other parts of a group, in new containers: a state that was returned earlier stays what it was."""
+        """Keep other parts of a group."""
         state: dict[Any, Any] = self.state  # torch saves what has other keys than parameters as it is
         state[_key(index)] = {"parts": parts}
 
@@ -181,6 +181,15 @@ class TorchForm(torch.optim.Optimizer):
         else:
             rule = self._places.setdefault(device, copy.deepcopy(self.rule).to(device))
         return rule if rate is None or rate_of(rule) is None else at_rate(rule, rate)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return a copy of what is remembered, which later steps may overwrite, and of the groups' options."""
+        found = super().state_dict()
+        return {**found, "state": copy.deepcopy(found["state"])}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take a copy of what ``state_dict`` returned."""
+        super().load_state_dict(copy.deepcopy(dict(state_dict)))
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what is pickled: the rule, too."""

@@ -7,13 +7,11 @@ from collections.abc import Callable
 import torch
 
 from l2l_cli.core.random import generator, normal
-from l2l_cli.core.types import Batch
 from l2l_cli.kernels.paths import Paths
-from l2l_cli.models.point import Point
 from l2l_cli.optimizers.tensorwise_mixture import TensorwiseMixture
+from l2l_cli.optimizers.torch_rule import RuleOptimizer
 from tests.bench.applying import ADAM, SIZES, timed
 from tests.bench.meta_step import FAST, REFERENCE
-from tests.bench.problems import Bowl
 from tests.bench.samples import Case
 
 
@@ -32,18 +30,13 @@ def _case(size: int, budget: float) -> Case:
 
 
 def _stepping(size: int, paths: Paths) -> Callable[[], None]:
-    """Return one step of the rule, of which the gradient and the loss are given."""
-    task, rule = Bowl(size), TensorwiseMixture(paths=paths)
-    params, batch = task.model.init(1, generator(0, "bench")), Batch(torch.zeros(1, 1, 1), torch.zeros(1, 1, 1))
-    gradient, loss = {"theta": normal((1, size), generator(0, "gradient"))}, torch.ones(1)
-    memory = rule.begin(params, 100)
+    """Return one step of the rule as an optimizer of torch, of which the gradient and the loss are given."""
+    rule, theta = TensorwiseMixture(paths=paths), torch.nn.Parameter(torch.zeros(size))
+    theta.grad = normal((size,), generator(0, "gradient"))
+    optimizer = RuleOptimizer([theta], rule, horizon=100)
 
     def step() -> None:
-        nonlocal params, memory
-        with torch.no_grad():
-            point = Point(task.model, task.loss, params, batch)
-            vars(point).update(grad=gradient, loss=loss)
-            params, memory = rule.step(point, memory)
+        optimizer.step(loss=1.0)
 
     return step
 
