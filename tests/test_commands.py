@@ -242,26 +242,6 @@ def test_reproduce_at_smoke_scale(monkeypatch, capsys):
     assert {path: path.stat().st_mtime_ns for path in Path("here").rglob("weights.safetensors")} == written
 
 
-def test_check_holds_the_numbers_to_the_preset(monkeypatch, capsys):
-    from l2l_cli.commands import reproduce
-
-    monkeypatch.setattr(reproduce, "experiments", promising(reproduce.experiments))
-    code, _, err = run("reproduce hochreiter2001 drift --scale smoke --check", monkeypatch, capsys)
-    assert code == 3
-    assert "drift B14, 64 examples mse is" in err
-    assert "promised ≤ 1e-09" in err
-
-
-def promising(experiments):
-    def promised(request):
-        asked = experiments(request)
-        for one in asked:
-            one.scale["promises"] = {"B14, 64 examples": {"mse": 1e-9}}
-        return asked
-
-    return promised
-
-
 @pytest.mark.slow
 def test_a_finished_rule_is_evaluated_at_another_learning_rate(monkeypatch, capsys):
     small = (

@@ -1,4 +1,4 @@
-"""A row that fails takes no other down: the report is that of the others, says so, and the same command mends it."""
+"""A row that fails takes no other down: the report says so, and the same command mends it; a broken promise is told."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LACKING = "quadratic, 1000 examples, least squares"
 
 @pytest.fixture
 def broken(monkeypatch):
-    """Names of pieces that fail; all pieces are carried out in this process."""
+    """Names of pieces that fail, none to begin with; all pieces are carried out in this process."""
     names = []
 
     def carry_out(pieces, folder, processes, title):
@@ -69,3 +69,23 @@ def test_where_nothing_can_be_judged_there_is_no_report(broken, monkeypatch, tmp
     assert code == 1
     assert "there is nothing to report" in err
     assert not Path("here/report.md").exists()
+
+
+def test_check_holds_the_numbers_to_the_preset(broken, monkeypatch, capsys):
+    monkeypatch.setattr(reproduce, "experiments", promising(reproduce.experiments))
+    code, _, err = run("reproduce hochreiter2001 drift --scale smoke --check meta.updates=2", monkeypatch, capsys)
+    assert code == 3
+    assert "drift B14, 64 examples mse is" in err
+    assert "promised ≤ 1e-09" in err
+
+
+def promising(experiments):
+    """Return experiments that promise what nobody can keep."""
+
+    def promised(request):
+        asked = experiments(request)
+        for one in asked:
+            one.scale["promises"] = {"B14, 64 examples": {"mse": 1e-9}}
+        return asked
+
+    return promised
