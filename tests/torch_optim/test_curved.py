@@ -284,7 +284,7 @@ def test_what_else_is_refused_says_what_to_do():
     optimizer = made("kfac", net())
     with pytest.raises(UsageError, match="give step a closure that returns outputs and loss"):
         optimizer.step()
-    with pytest.raises(UsageError, match="knows one group of parameters"):
+    with pytest.raises(UsageError, match="has one group of parameters"):
         optimizer.add_param_group({"params": [nn.Parameter(torch.zeros(2))]})
     with pytest.raises(UsageError, match=r"0.weight is neither: use .float\(\)"):
         made("kfac", net(torch.bfloat16))
