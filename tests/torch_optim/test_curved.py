@@ -264,7 +264,7 @@ CLOSURES = {
     "another loss": (lambda net, x, y: (net(x), net(x).sum()), "must be computed from the outputs"),
     "a penalty": (
         lambda net, x, y: (lambda out: (out, out.square().mean() + net[0].weight.square().sum()))(net(x)),
-        "depends on parameters in another way than by the outputs, as by a penalty",
+        "depends on parameters other than through the outputs, as a penalty",
     ),
 }
 
