@@ -249,5 +249,5 @@ class _Surface:
 
 
 def _side_by_side(fits: list[Fit]) -> Params:
-    """Return the present parameters of all episodes, (E, ...) each."""
+    """Return the current parameters of all episodes, (E, ...) each."""
     return {name: torch.stack([fit.params[name].detach() for fit in fits]) for name in fits[0].params}

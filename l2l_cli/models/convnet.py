@@ -133,7 +133,7 @@ class ConvNet(Architecture):
         channels: Output channels of each convolution.
         kernel: Height and width of a convolution's window, odd.
         dense: Units of each dense layer before the last.
-        scale: Whether normalisations learn a scale γ beside their offset; they do not in DeepMind's code.
+        scale: Whether normalisations learn a scale γ besides their offset; they do not in DeepMind's code.
         start: Standard deviation of θ_0, apart from the normalisations' offsets of 0 and scales of 1.
     """
 

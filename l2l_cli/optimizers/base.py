@@ -85,7 +85,7 @@ class Optimizer(nn.Module, ABC, Generic[Memory]):
         return REFERENCE
 
     def extra_evaluations(self, memory: Memory) -> Tensor | None:
-        """Return the evaluations of each episode beyond one gradient a step, (E,); None if there are none.
+        """Return the evaluations of each episode beyond one gradient per step, (E,); None if there are none.
 
         An evaluation is one of the loss, of a gradient or of a Hessian product, on a step's batch.
         """
@@ -94,7 +94,7 @@ class Optimizer(nn.Module, ABC, Generic[Memory]):
 
 
 class FirstOrder(Optimizer[Memory], ABC):
-    """A rule that needs nothing but the gradient."""
+    """A rule that needs only the gradient."""
 
     takes_gradients: ClassVar[bool] = True
 

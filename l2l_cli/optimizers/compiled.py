@@ -124,7 +124,7 @@ class CompiledSteps(ABC, Generic[Memory]):
 
     @abstractmethod
     def begin(self, memory: Memory, theta: Tensor, steps: int, record: bool = True) -> None:
-        """Begin a window of T steps with the present φ, a memory and coordinates (C,).
+        """Begin a window of T steps with the current φ, a memory and coordinates (C,).
 
         Without ``record`` no ``backward`` follows, and ``thetas[t]`` holds until step t + 1 has been made.
         """

@@ -49,7 +49,7 @@ class KFac(Optimizer[KFacMemory]):
     Defaults are those of Chen and Lu 2018 (their code: rate, damping, decay) and of the library that they used
     (TensorFlow's, 2018: momentum 0.9, no bound on the norm, and one random vector per example).
 
-    Deviation: rate, damping and momentum are fixed, as in that library, where Martens and Grosse adapt them (§6.4,
+    Deviation: rate, damping and momentum are fixed, as in that library, while Martens and Grosse adapt them (§6.4,
     §6.5, §7).  F is estimated with random signs times a root of the curvature, not with sampled targets; its
     expectation is the same.
 

@@ -73,7 +73,7 @@ class MLHF(Optimizer[MLHFMemory]):
 
     G is the generalised Gauss-Newton matrix of the batch.  Two networks for each parameter type receive g, a residual
     and a solution of each coordinate: RNN_s infers the damping ŝ from those of the last step, RNN_p the diagonal
-    preconditioner P ≈ Ĥ⁻¹ from those of the present one.  The next system starts from the last solution.
+    preconditioner P ≈ Ĥ⁻¹ from those of the current one.  The next system starts from the last solution.
 
     Source: Chen and Lu 2018, algorithm 2.
 

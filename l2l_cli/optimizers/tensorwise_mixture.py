@@ -93,7 +93,7 @@ class TensorwiseMixture(Optimizer[MixtureMemory]):
         directions: Directions that are mixed: "all" six; "own", the three in units of each coordinate's root mean
             square; "tensor", the three in units of the tensor's; or "adam", only the faster momentum in units of each
             coordinate's.
-        skip: Whether the network has a linear path beside its layers.
+        skip: Whether the network has a linear skip connection past its layers.
         through_statistics: Whether meta-gradients flow through what the network sees.  If not, these inputs count as
             constants, and the meta-gradient differs from finite differences.
         initial_seed: Seed of the initial weights.

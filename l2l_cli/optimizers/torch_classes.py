@@ -17,7 +17,7 @@ from l2l_cli.core.errors import L2LError, UsageError, did_you_mean
 from l2l_cli.core.plain_text import in_one_line
 
 Closure = Callable[[], Any]
-"""Function that sets the gradients at the present parameters, and returns the loss, ()."""
+"""Function that sets the gradients at the current parameters, and returns the loss, ()."""
 
 LONGEST = 300
 """Number of characters of an optimizer's own message that are passed on."""
@@ -161,7 +161,7 @@ class Fit(NamedTuple):
             value.grad = grads[name]
 
     def stand_at(self, params: Mapping[str, Tensor]) -> bool:
-        """Return whether these are the present parameters."""
+        """Return whether these are the current parameters."""
         pairs = ((value, params[name]) for name, value in self.params.items())
         return all(torch.allclose(one, other, rtol=0.0, atol=0.0, equal_nan=True) for one, other in pairs)
 

@@ -54,7 +54,7 @@ class LSTMSteps(CompiledSteps[LSTMStates]):
         return after, LSTMStates(hidden, cell, seen)
 
     def begin(self, memory: LSTMStates, theta: Tensor, steps: int, record: bool = True) -> None:
-        """Begin a window of T steps with the present φ, a memory and coordinates (C,)."""
+        """Begin a window of T steps with the current φ, a memory and coordinates (C,)."""
         self.windows += 1
         weights, buffers, count = self._weights(), self._buffers, theta.numel()
         buffers.begin(weights, (memory.hidden, memory.cell), theta, steps, record)
@@ -90,7 +90,7 @@ class LSTMSteps(CompiledSteps[LSTMStates]):
         steps, episodes = grad_losses.shape
         for value in params.values():
             stop = start + value.numel()
-            # Each coordinate belongs to one episode: weigh its gradients by ∂objective/∂(that episode's loss).
+            # Each coordinate belongs to one episode: weight its gradients by ∂objective/∂(that episode's loss).
             shown = gradients[1:, start:stop].view(steps - 1, episodes, -1)
             grad_moves[:-1, start:stop] = (shown * grad_losses[1:, :, None]).flatten(1)
             start = stop
