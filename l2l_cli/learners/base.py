@@ -126,7 +126,7 @@ class Learner(nn.Module, ABC, Generic[State]):
         """
         del rho
         raise UsageError(
-            f"gradient.rho damps the derivative of the gradients that a learner descends, and {type(self).__name__} "
+            f"gradient.rho damps the derivative of the gradients that a learner descends, but {type(self).__name__} "
             "descends none; use gradient.rho=null"
         )
 
@@ -140,7 +140,7 @@ class Learner(nn.Module, ABC, Generic[State]):
         """
         del limit
         raise UsageError(
-            f"gradient.limit bounds derivatives in the parameters that an update rule moves, and {type(self).__name__} "
+            f"gradient.limit bounds derivatives in the parameters that an update rule moves, but {type(self).__name__} "
             "is not an update rule; use gradient.limit=null"
         )
 

@@ -96,8 +96,8 @@ class LearnedInit(Learner[Adapted]):
         """
         if task.model.shapes != self.task.model.shapes:
             raise UsageError(
-                f"learner learned_init knows the start of one model, {self.task.model.shapes}, and "
-                f"{type(task).__name__} has another, {task.model.shapes}; meta-train on that"
+                f"learner learned_init knows the start of one model, {self.task.model.shapes}, but "
+                f"{type(task).__name__} has another, {task.model.shapes}; meta-train on it"
             )
         twin = super().on(task)
         twin._adaptation = Adaptation(task, self.second_order)

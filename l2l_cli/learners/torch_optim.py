@@ -101,7 +101,7 @@ class TorchOptim(Learner[TorchOptimState]):
             shares = [[value for value in params if (value.dim() == 2) is own] for own in (True, False)]
         if not shares[0]:
             raise UsageError(
-                f"learner.optimizer: {self.recipes[0].kind.__name__} is to move the matrices, and the network of "
+                f"learner.optimizer: {self.recipes[0].kind.__name__} is to move the matrices, but the network of "
                 f"{type(self.task).__name__} has none; name the class of learner.others as learner.optimizer"
             )
         return [recipe(share) for recipe, share in zip(self.recipes, shares, strict=True) if share]

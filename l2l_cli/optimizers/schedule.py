@@ -40,9 +40,9 @@ def check(rule: nn.Module, schedule: Schedule) -> None:
         return
     name = type(rule).__name__
     if any(True for _ in rule.parameters()):
-        raise ValueError(f"schedule={schedule} is for hand-made rules, and {name} is learned; use schedule=constant")
+        raise ValueError(f"schedule={schedule} is for hand-made rules, but {name} is learned; use schedule=constant")
     if rate_of(rule) is None:
-        raise ValueError(f"schedule={schedule} needs a learning rate lr, and {name} has none; use schedule=constant")
+        raise ValueError(f"schedule={schedule} needs a learning rate lr, but {name} has none; use schedule=constant")
 
 
 def at_step(rule: Rule, schedule: Schedule, step: int, steps: int) -> Rule:

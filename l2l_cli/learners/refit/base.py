@@ -69,7 +69,7 @@ class Refit(Learner[Examples], ABC):
             )
         if growth is None and not task.spec.hides:
             raise ValueError(
-                f"growth=null fits where targets become hidden, and {type(task).__name__} hides none; give the share "
+                f"growth=null fits where targets become hidden, but {type(task).__name__} hides none; give the share "
                 "by which examples grow until the next fit, as in growth=0.1"
             )
         if growth is not None and growth < 0:
@@ -169,7 +169,7 @@ def classes_of(targets: Array) -> NDArray[np.int64]:
     classes = targets.astype(np.int64)
     if (classes != targets).any():
         raise UsageError(
-            f"this learner tells two classes apart and met the target {targets[classes != targets][0]:.3g}; choose a "
+            f"this learner tells two classes apart, but met the target {targets[classes != targets][0]:.3g}; choose a "
             "task whose targets are 0 or 1, or learner=logistic_regression"
         )
     return classes
