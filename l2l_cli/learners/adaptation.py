@@ -1,8 +1,8 @@
 """Gradient descent on a task's model, differentiable in its start and its rates, by recorded programs.
 
 With θ_{t+1} = θ_t − α ⊙ s_t·g_t, g_t the gradient at step t and s_t whether its target is shown, the gradient a_t of
-the objective in θ_t obeys a_t = a_{t+1} − s_t·H_t(α ⊙ a_{t+1}) + w_t·g_t, w_t = ∂objective/∂loss_t: a Hessian product a
-step, and no graph.
+the objective in θ_t obeys a_t = a_{t+1} − s_t·H_t(α ⊙ a_{t+1}) + w_t·g_t, w_t = ∂objective/∂loss_t: one Hessian product
+per step, and no graph.
 Reference: ``LearnedInit.step`` under automatic differentiation.
 """
 
@@ -44,7 +44,7 @@ class Adaptation:
         return after, losses
 
     def draws(self, theta: Tensor, batches: Batches) -> bool:
-        """Return whether the network draws random numbers, which programs would not draw again."""
+        """Return whether the network draws random numbers, which recorded programs would not draw anew."""
         return self.loss.draws(self.layout, theta.detach(), batches.inputs[0])
 
 

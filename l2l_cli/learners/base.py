@@ -1,4 +1,4 @@
-"""What a learner is: everything that learns within an episode, learned itself or made by hand."""
+"""The interface of learners: everything that learns within an episode, meta-learned or hand-made."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from l2l_cli.tasks.base import Task
 State = TypeVar("State")
 
 Read = Callable[[int], Batch]
-"""Function from a step, counted from 0, to its batch; asked for one after the other."""
+"""Function from a step, counted from 0, to its batch; it is called for the steps in order."""
 
 
 def step_losses(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -29,12 +29,12 @@ def step_losses(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def phi_of(learner: nn.Module) -> Params:
-    """Return the meta-parameters of a learner themselves, by name: all parameters but those that are frozen."""
+    """Return a learner's own meta-parameters (no copies), by name: all parameters except frozen ones."""
     return {name: value for name, value in learner.named_parameters() if value.requires_grad}
 
 
 class Learner(nn.Module, ABC, Generic[State]):
-    """Slow weights φ are ``parameters()``, but for frozen ones; all that is acquired inside an episode is a ``State``.
+    """Slow weights φ are the unfrozen ``parameters()``; all that is acquired within an episode is a ``State``.
 
     A state is a NamedTuple of tensors and is never changed in place.
 
@@ -43,7 +43,7 @@ class Learner(nn.Module, ABC, Generic[State]):
         paths: Paths that the learner may take.
 
     Attributes:
-        is_limit: Whether nobody can do better.
+        is_limit: Whether no learner can do better.
         follows: Whether ``follow`` is as quick as ``unroll``.
         may_rest: Whether tasks may leave a part of φ unused.
     """
@@ -62,8 +62,8 @@ class Learner(nn.Module, ABC, Generic[State]):
         return 1
 
     def step_seconds(self, episodes: int) -> float:
-        """Return about how long a step takes on one core, E episodes side by side."""
-        # Ten applications of meta-parameters to coordinates take a microsecond, a network that learns half of one.
+        """Return roughly how many seconds a step takes on one core, for E episodes side by side."""
+        # Ten applications of meta-parameters to coordinates take a microsecond, a learning network takes half of one.
         applied = max(0.5, self.applications / 10) if self.is_meta_trained else 0.0
         return episodes * applied / 1e6
 
@@ -80,11 +80,11 @@ class Learner(nn.Module, ABC, Generic[State]):
         """Answer inputs (E, N, ...) without learning from them."""
 
     def unroll(self, state: State, batches: Batches) -> tuple[State, Tensor]:
-        """Step through T batches; answers are (T, E, N, ...).  A fast path overrides it."""
+        """Step through T batches; answers are (T, E, N, ...).  A compiled path overrides it."""
         return self.follow(state, batches.at, batches.steps)
 
     def follow(self, state: State, read: Read, steps: int) -> tuple[State, Tensor]:
-        """Step through T batches as ``unroll`` does, each read when it is its turn, so that one alone is in memory."""
+        """Step through T batches as ``unroll`` does, each read in its turn, so that only one is in memory."""
         answers = []
         for step in range(steps):
             state, answer = self.step(state, read(step))
@@ -103,35 +103,35 @@ class Learner(nn.Module, ABC, Generic[State]):
 
     @property
     def pieces(self) -> Pieces:
-        """Pieces of the axes of a state that hold the episodes in several: no others need to be known."""
+        """Pieces of the axes of a state that hold the episodes in several; other axes are found without them."""
         return {}
 
     @property
     def is_told(self) -> bool:
-        """Whether it plans for the end of an episode, so that the beginning of a long one is no short one."""
+        """Whether it plans for the end of an episode, so that the beginning of a long one is not like a short one."""
         return False
 
     def told(self, steps: int) -> Self:
-        """Return this learner on episodes of so many steps, which ``init`` takes note of if it matters to it."""
+        """Return this learner for episodes of ``steps`` steps, which ``init`` notes if it plans for the end."""
         del steps
         return self
 
     def with_second_order(self, rho: float) -> Self:
-        """Return this learner, in whose meta-gradients the derivative of its inner gradient counts ``rho``.
+        """Return this learner with a factor ``rho`` on the derivative of its inner gradients in meta-gradients.
 
         Both share φ.  With 0 the gradient is stopped; with 1 meta-gradients are exact.
 
         Raises:
-            UsageError: The learner descends no gradient.
+            UsageError: The learner does not descend gradients.
         """
         del rho
         raise UsageError(
-            f"gradient.rho damps the derivative of the gradients that a learner descends, and {type(self).__name__} "
+            f"gradient.rho damps the derivative of the gradients that a learner descends, but {type(self).__name__} "
             "descends none; use gradient.rho=null"
         )
 
     def with_limit(self, limit: float) -> Self:
-        """Return this learner, through whose parameters θ no episode's derivative is longer than ``limit``.
+        """Return this learner with the norm of each episode's derivative in θ bounded by ``limit`` at every step.
 
         Both share φ.
 
@@ -140,8 +140,8 @@ class Learner(nn.Module, ABC, Generic[State]):
         """
         del limit
         raise UsageError(
-            f"gradient.limit bounds derivatives in the parameters that an update rule moves, and {type(self).__name__} "
-            "is no update rule; use gradient.limit=null"
+            f"gradient.limit bounds derivatives in the parameters that an update rule moves, but {type(self).__name__} "
+            "is not an update rule; use gradient.limit=null"
         )
 
     def on(self, task: Task) -> Self:

@@ -1,4 +1,4 @@
-"""An optimizer as a learner: it fits the task's model to the examples, one step a batch."""
+"""An optimizer as a learner: it fits the task's model to the examples, one step per batch."""
 
 from __future__ import annotations
 
@@ -40,22 +40,22 @@ class Timed(NamedTuple):
 class Descent(Learner[DescentState]):
     """Answer with the model as it stands, then let the optimizer move it.
 
-    Where targets are hidden the parameters stay, whatever the optimizer would do.  To the optimizer the surface is flat
-    there, so that its memory never depends on a hidden target; time goes on for it, as in a decaying velocity.
+    Where targets are hidden, the parameters stay where they are, whatever the optimizer would do.  To the optimizer the
+    surface is flat there, so its memory never depends on a hidden target; its time goes on, as in a decaying velocity.
 
-    A schedule ends with the episode: with the last of the steps that the rule is tuned and scored for.  A loss at an
-    earlier mark, or a curve that is cut there, is one on the way, at a rate that has not come to its end.
+    A schedule ends with the episode, at the last of the steps for which the rule is tuned and scored.  A loss at an
+    earlier mark, or a curve that is cut there, is an intermediate one, at a rate that has not reached its end.
 
     Args:
         task: Task whose model is fitted.
         rule: Update rule, hand-made or learned; a learned rule's weights are this learner's φ.
         second_order: Whether meta-gradients flow through the gradients that the rule is shown (the paper: false); "ggn"
-            takes the Gauss-Newton matrix for the Hessian.
+            takes the Gauss-Newton matrix as the Hessian.
         visited: Share of the blocks of 64 coordinates that the CPU's kernels back-propagate through, drawn anew for
             each window so that the meta-gradient is unbiased; None is all.  Deviation: ours; with thousands of
-            coordinates their sum hardly suffers, and the backward pass is three quarters of the work.
+            coordinates the sum over them hardly gets noisier, and the backward pass is three quarters of the work.
         schedule: Course of a hand-made rule's learning rate over the episode; steps that hide their target count too.
-        episode_steps: Steps of the episodes, at whose end a schedule comes to zero; None is the task's horizon.
+        episode_steps: Steps of the episodes, at whose end a schedule reaches zero; None is the task's horizon.
         paths: Paths that the learner may take.
     """
 
@@ -88,19 +88,19 @@ class Descent(Learner[DescentState]):
         return self.task.model.size
 
     def step_seconds(self, episodes: int) -> float:
-        """Return about how long a step takes: gradients of the task's model, and the rule's own work."""
+        """Return roughly how many seconds a step takes: gradients of the task's model, and the rule's own work."""
         return super().step_seconds(episodes) + self.rule.work * self.task.step_seconds(episodes)
 
     def init(self, episodes: int, rng: Generator) -> DescentState:
         """Draw θ_0 for each episode."""
         params = self.task.model.init(episodes, rng)
         memory = self.rule.begin(params, self.episode_steps or self.task.horizon)
-        if self.schedule != "constant":  # counted on the CPU, where to read it waits for no GPU
+        if self.schedule != "constant":  # counted on the CPU, where reading it does not wait for a GPU
             memory = Timed(memory, torch.zeros((), dtype=torch.int64, device="cpu"))
         return DescentState(params, memory)
 
     def extra_evaluations(self, state: DescentState) -> Tensor | None:
-        """Return what the rule counts."""
+        """Return the extra evaluations that the rule counts."""
         return self.rule.extra_evaluations(self.memory_of(state))
 
     def memory_of(self, state: DescentState) -> object:
@@ -120,7 +120,7 @@ class Descent(Learner[DescentState]):
         return self.rule.is_told
 
     def told(self, steps: int) -> Self:
-        """Return a rule that plans for so many steps.  A schedule ends where it was built to end."""
+        """Return this learner, whose rule plans for ``steps`` steps.  A schedule ends where it was built to end."""
         if not self.rule.is_told or steps == self.episode_steps:
             return self
         twin = copy.copy(self)
@@ -128,7 +128,7 @@ class Descent(Learner[DescentState]):
         return twin
 
     def with_second_order(self, rho: float) -> Self:
-        """Return this rule shown gradients whose derivative counts ``rho``; with "ggn", that of Gauss and Newton."""
+        """Return this learner with a factor ``rho`` on the derivative of its gradients, be it the Hessian or "ggn"."""
         if rho == (self.rho if self.second_order else 0.0):
             return self
         twin = copy.copy(self)
@@ -138,14 +138,14 @@ class Descent(Learner[DescentState]):
         return twin
 
     def with_limit(self, limit: float) -> Self:
-        """Return this rule, through whose parameters no episode's derivative is longer than ``limit``."""
+        """Return this learner with the norm of each episode's derivative in θ bounded by ``limit`` at every step."""
         twin = copy.copy(self)
         twin.limit = limit
         twin._compiled = twin._compiled_on(self.task)
         return twin
 
     def on(self, task: Task) -> Self:
-        """Return this rule on another task's model, of whatever size."""
+        """Return this learner on another task's model, of any size."""
         twin = super().on(task)
         twin._compiled = self._compiled_on(task)
         return twin
@@ -176,7 +176,7 @@ class Descent(Learner[DescentState]):
         return DescentState(params, memory), answer
 
     def _moved(self, point: Point, memory: object) -> tuple[Params, object]:
-        """Return the next parameters and memory, at the rate that a schedule has now."""
+        """Return the next parameters and memory, at the current rate of a schedule."""
         if not isinstance(memory, Timed):
             return self.rule.step(point, memory)
         rule = at_step(self.rule, self.schedule, int(memory.steps), self.episode_steps or self.task.horizon)
@@ -204,7 +204,7 @@ class Descent(Learner[DescentState]):
 
     @property
     def path(self) -> Path:
-        """The compiled path that the rule brings, or why it brings none here."""
+        """The compiled path that the rule provides, or why it provides none here."""
         return self._compiled.path if isinstance(self._compiled, Unroll) else self._compiled
 
     def predict(self, state: DescentState, inputs: Tensor) -> Tensor:

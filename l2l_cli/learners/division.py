@@ -1,4 +1,4 @@
-"""Episodes that are divided over ranks: each draws all of them, and carries out its own."""
+"""Episodes that are divided over ranks: each rank draws all of them, and runs its own."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def axes_of(learner: Learner[Any]) -> Axes:
 
 
 def init_part(learner: Learner[State], episodes: int, rng: Generator, ranks: Ranks | None) -> State:
-    """Return the state before the first example of this rank's part of E episodes, or of all."""
+    """Return the state before the first example of this rank's part of E episodes; without ranks, of all."""
     state = learner.init(episodes, rng)
     return state if ranks is None else part_of(state, axes_of(learner), ranks.span(episodes))
 
 
 def sample_part(task: Task, episodes: int, seed: int, phase: Phase, ranks: Ranks | None) -> Episode:
-    """Draw E episodes, and return this rank's part of them, or all."""
+    """Draw E episodes, and return this rank's part of them; without ranks, all."""
     drawn = task.sample(episodes, seed, phase)
     return drawn if ranks is None else DividedEpisode(drawn, ranks.span(episodes))

@@ -17,7 +17,7 @@ def initial_biases(size: int, forget: float, entrance: float) -> Tensor:
 
 
 class Gates(nn.Linear):
-    """Gates that are affine in the features, each with weights of its own: 3P · (n + 1) numbers.
+    """Gates that are affine in the features, each with its own weights: 3P · (n + 1) numbers.
 
     Source: Bosc 2016, §2.
 
@@ -38,11 +38,11 @@ class Gates(nn.Linear):
 
 
 class FactoredGates(nn.Module):
-    """Gates of low rank: for a matrix of weights (out, in) they are Σ_r a_r b_rᵀ / √rank, and a bias each.
+    """Gates of low rank: for a matrix of weights (out, in) they are Σ_r a_r b_rᵀ / √rank, plus a bias for each.
 
-    a (out) and b (in) are affine in the features; so a step costs P · rank + (out + in) · n · rank operations in place
-    of P · n, and φ has as many numbers.  A vector of weights (out,) counts as a matrix of one column, and a
-    convolution's weights as a matrix of their first axis and all others.
+    a (out) and b (in) are affine in the features; so a step costs about P · rank + (out + in) · n · rank operations in
+    place of P · n, and φ has 3P + 3 · (out + in) · (n + 1) · rank numbers.  A vector of weights (out,) counts as a
+    matrix of one column, and a convolution's weights as a matrix of their first axis and all others.
 
     Args:
         features: Number n of features.
@@ -61,7 +61,7 @@ class FactoredGates(nn.Module):
 
     @torch.no_grad()
     def reset(self, biases: Tensor, scale: float, rng: Generator) -> None:
-        """Initialise b near 1, so that gates depend on the features as if each unit's weights had one gate."""
+        """Initialise b near 1, so that gates depend on the features as if all weights of a unit shared one gate."""
         for layer, size, middle in ((self.rows, scale, 0.0), (self.columns, 1.0, 1.0)):
             bound = size * math.sqrt(3.0 / layer.in_features)
             layer.weight.copy_(uniform(tuple(layer.weight.shape), -bound, bound, rng))

@@ -23,8 +23,8 @@ from l2l_cli.tasks.base import Task
 class InWeightsState(NamedTuple):
     """Hidden and cell activations, (layers, E, hidden) each, and the target seen last, (E, K).
 
-    If the task hides targets, the last of the K + 1 is a flag: 1 after a target that was shown, 0 after a hidden one,
-    which counts as zero, and at the start.
+    If the task hides targets, a flag follows, (E, K + 1): 1 after a target that was shown, 0 after a hidden one, which
+    counts as zero, and at the start.
     """
 
     hidden: Tensor
@@ -39,10 +39,10 @@ class LSTM(Learner[InWeightsState]):
     truncated gradient.  This one is meant to be trained by full back-propagation through time.
 
     Args:
-        task: Its targets must lie in [0, 1]; if it hides some, the network also reads whether the last was shown.
+        task: Task whose targets lie in [0, 1]; if it hides some, the network also reads whether the last was shown.
         hidden: Units of each layer.
         layers: LSTM layers.
-        readout: Hidden ReLU units between [h_t, x_t] and the answer; 0 reads h_t off linearly.
+        readout: Hidden ReLU units between [h_t, x_t] and the answer; 0 is a linear readout of h_t.
         forget_bias: Initial bias of the forget gates.
         initial_seed: Seed of the initial weights.
         paths: Paths that the learner may take.
@@ -103,7 +103,7 @@ class LSTM(Learner[InWeightsState]):
         return state, answers[0]
 
     def predict(self, state: InWeightsState, inputs: Tensor) -> Tensor:
-        """Answer each of N inputs as if it came next, and forget that it was asked."""
+        """Answer each of N inputs as if it came next, without any change of the state."""
         episodes, count = inputs.shape[:2]
         hidden, cell = (value.repeat_interleave(count, 1) for value in state[:2])
         flat = inputs.reshape(1, episodes * count, -1)
@@ -121,7 +121,7 @@ class LSTM(Learner[InWeightsState]):
 
     @property
     def path(self) -> Path:
-        """The CPU's kernels, where the learner is there."""
+        """The CPU's kernels, if the learner is on a CPU."""
         return NUMBA if self.paths.compiled and next(self.parameters()).device.type == "cpu" else REFERENCE
 
     def _sequence(self, state: InWeightsState, batches: Batches, fast: bool) -> tuple[InWeightsState, Tensor]:

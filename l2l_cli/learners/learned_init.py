@@ -1,4 +1,4 @@
-"""The task's own network by gradient descent, from a start and at rates that are meta-learned.
+"""Gradient descent on the task's own network, from a start and at rates that are meta-learned.
 
 Names: θ_0 → ``start``; α → exp(``log_rates``).
 """
@@ -25,7 +25,7 @@ from l2l_cli.tasks.base import Task
 
 
 class Adapted(NamedTuple):
-    """How far each episode's parameters have come from θ_0, (E, P)."""
+    """The displacement of each episode's parameters from θ_0, (E, P)."""
 
     displacement: Tensor
 
@@ -33,17 +33,18 @@ class Adapted(NamedTuple):
 class LearnedInit(Learner[Adapted]):
     """Answer with the task's model, then take a step of gradient descent: θ ← θ − α ⊙ ∇loss, from a learned θ_0.
 
-    Where targets are hidden the parameters stay.
+    Where targets are hidden, the parameters stay where they are.
 
     Source: Finn, Abbeel and Levine 2017 (MAML: θ_0); Li, Zhou, Chen and Li 2017 (Meta-SGD: α of each parameter).
-    Deviation: one pass over the examples, one at a time, as everybody learns here, in place of steps on whole data
-    sets; and α stays positive, being learned by its logarithm.
+    Deviation: one pass over the examples, one at a time, as for all learners here, in place of steps on whole data
+    sets; and α stays positive, since its logarithm is learned.
 
     Args:
-        task: Its model is what is fitted.
+        task: Task whose model is fitted.
         lr: α at the start of meta-training.
-        rates: "fixed" learns θ_0 alone, "shared" also one α for all parameters, "separate" one for each.
-        second_order: Whether meta-gradients flow through the gradients; without, it is first-order MAML.
+        rates: Rates that are learned: "fixed" learns only θ_0, "shared" also one α for all parameters, "separate" one
+            for each.
+        second_order: Whether meta-gradients flow through the gradients; if not, it is first-order MAML.
         initial_seed: Seed of θ_0 at the start of meta-training, which the task's model draws.
         paths: Paths that the learner may take.
     """
@@ -66,7 +67,7 @@ class LearnedInit(Learner[Adapted]):
         self.start = nn.Parameter(flattened(drawn))
         sizes = {"fixed": 1, "shared": 1, "separate": self.start.numel()}
         log_rates = torch.full((sizes[rates],), math.log(lr))
-        if rates == "fixed":  # no part of φ
+        if rates == "fixed":  # not part of φ
             self.register_buffer("log_rates", log_rates, persistent=False)
         else:
             self.log_rates = nn.Parameter(log_rates)
@@ -79,7 +80,7 @@ class LearnedInit(Learner[Adapted]):
         return Adapted(self.start.new_zeros(episodes, self.start.numel()))
 
     def with_second_order(self, rho: float) -> Self:
-        """Return this learner with gradients whose derivative counts ``rho``: between 0 and 1 on the reference path."""
+        """Return this learner with a factor ``rho`` on its gradients' derivative; only the reference path damps."""
         if rho == (self.rho if self.second_order else 0.0):
             return self
         twin = copy.copy(self)
@@ -91,12 +92,12 @@ class LearnedInit(Learner[Adapted]):
         """Return this learner on another task with a model of the same shapes.
 
         Raises:
-            UsageError: The model has other shapes, of which there is no θ_0.
+            UsageError: The model has other shapes, for which there is no θ_0.
         """
         if task.model.shapes != self.task.model.shapes:
             raise UsageError(
-                f"learner learned_init knows the start of one model, {self.task.model.shapes}, and "
-                f"{type(task).__name__} has another, {task.model.shapes}; meta-train on that"
+                f"learner learned_init knows the start of one model, {self.task.model.shapes}, but "
+                f"{type(task).__name__} has another, {task.model.shapes}; meta-train on it"
             )
         twin = super().on(task)
         twin._adaptation = Adaptation(task, self.second_order)
@@ -110,7 +111,7 @@ class LearnedInit(Learner[Adapted]):
         return Adapted(after), point.outputs if torch.is_grad_enabled() else point.outputs.detach()
 
     def losses(self, state: Adapted, batches: Batches) -> tuple[Adapted, Tensor]:
-        """Return the losses of T steps, by the recorded path unless it is not wanted."""
+        """Return the losses of T steps, by the recorded path where it may be taken."""
         # What the network draws at random must be the same in the derivative of a step as in the step.
         if not self.path.is_compiled or self._adaptation.draws(self.start + state.displacement, batches):
             return super().losses(state, batches)
@@ -119,11 +120,9 @@ class LearnedInit(Learner[Adapted]):
 
     @property
     def path(self) -> Path:
-        """The recorded path, which knows the Hessian products that back-propagation needs."""
+        """The recorded path, which computes the Hessian products that back-propagation needs."""
         if self.paths.compiled and self.rho not in (0.0, 1.0):
-            return Path(
-                why_not=f"gradient.rho={self.rho:g} damps the Hessian products, which the recorded path has whole"
-            )
+            return Path(why_not=f"gradient.rho={self.rho:g} damps the Hessian products, but the recorded path does not")
         return RECORDED if self.paths.compiled else REFERENCE
 
     def predict(self, state: Adapted, inputs: Tensor) -> Tensor:

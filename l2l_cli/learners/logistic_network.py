@@ -30,7 +30,7 @@ class LogisticNetwork(Learner[State]):
     Its state is a NamedTuple of activations (E, ...), among them the last target, ``previous`` (E, targets).
 
     Args:
-        task: Its targets must lie in [0, 1].
+        task: Task whose targets lie in [0, 1].
     """
 
     def __init__(self, task: Task) -> None:
@@ -42,7 +42,7 @@ class LogisticNetwork(Learner[State]):
             )
         if task.spec.hides:
             raise ValueError(
-                f"{type(self).__name__} reads every target, as in 2001, and {type(task).__name__} hides some; "
+                f"{type(self).__name__} reads every target, as in the paper, but {type(task).__name__} hides some; "
                 "choose learner=lstm, which reads whether a target is shown"
             )
         self.targets = math.prod(task.spec.targets)
@@ -66,7 +66,7 @@ class LogisticNetwork(Learner[State]):
         return known._replace(previous=batch.targets.flatten(1)), answer.view_as(batch.targets)
 
     def predict(self, state: State, inputs: Tensor) -> Tensor:
-        """Answer each of N inputs as if it came next, and forget that it was asked."""
+        """Answer each of N inputs as if it came next, without any change of the state."""
         episodes, count = inputs.shape[:2]
         activations: Any = state
         repeated = activations._make(value.repeat_interleave(count, 0) for value in activations)
@@ -85,9 +85,9 @@ class Recurrent(LogisticNetwork[HiddenState]):
     """One fully recurrent hidden layer: Table 1's networks A and B.
 
     Args:
-        task: Its targets must lie in [0, 1].
+        task: Task whose targets lie in [0, 1].
         hidden: Units H.
-        spread: Weights start from U[−spread, spread]; the paper's 0.1.
+        spread: Bound of the initial weights, drawn from U[−spread, spread]; the paper's 0.1.
         initial_seed: Seed of the initial weights.
     """
 
@@ -106,7 +106,7 @@ class Recurrent(LogisticNetwork[HiddenState]):
         return HiddenState(self.first.new_zeros(episodes, self.hidden), self.first.new_zeros(episodes, self.targets))
 
     def advance(self, state: HiddenState, inputs: Tensor) -> tuple[HiddenState, Tensor]:
-        """Advance the hidden layer and read it off."""
+        """Advance the hidden layer and read out the answer."""
         one = torch.ones_like(inputs[:, :1])
         hidden = torch.sigmoid(torch.cat([inputs, state.previous, one, state.hidden], 1) @ self.first.T)
         answer = torch.sigmoid(torch.cat([hidden, one], 1) @ self.readout.T)

@@ -2,7 +2,7 @@
 
 Source: Hochreiter, Younger and Conwell 2001, §3.1; Hochreiter and Schmidhuber 1997.  Input and output gates, no forget
 gate, no peepholes.  Every unit of the first layer, gates included, reads the inputs, a bias, all activations of the
-first layer at t − 1 and, where there is a second layer, all of that at t − 1.
+first layer at t − 1 and, where there is a second layer, all of that layer's at t − 1.
 
     s_c(t) = s_c(t − 1) + in_c(t) · g(net_c(t)),   y_c(t) = out_c(t) · h(s_c(t)),   g = 4σ − 2,   h = 2σ − 1
 
@@ -37,14 +37,14 @@ class LSTM1997(LogisticNetwork[MemoryState]):
     """A network of conventional hidden units and memory cells of size 1.
 
     Args:
-        task: Its targets must lie in [0, 1].
+        task: Task whose targets lie in [0, 1].
         hidden: Conventional hidden units of the first layer.
         cells: Memory cells of the first layer.
         second: Units of an optional second layer, which the output then reads in place of the first.
-        truncated: Cut the error where the algorithm of 1997 does: at the recurrent inputs of every unit, so that
-            only the cells' own carousel carries errors back in time.  False differentiates through everything.
-        spread: Weights start from U[−spread, spread]; the paper's 0.1.
-        input_bias: Bias of the input gates at the start; the paper's −1.
+        truncated: Whether errors are cut where the algorithm of 1997 cuts them: at the recurrent inputs of every unit,
+            so that only the cells' own carousel carries errors back in time.  False differentiates through everything.
+        spread: Bound of the initial weights, drawn from U[−spread, spread]; the paper's 0.1.
+        input_bias: Initial bias of the input gates; the paper's −1.
         initial_seed: Seed of the initial weights.
     """
 

@@ -23,7 +23,7 @@ from l2l_cli.learners.token_layout import TokenLayout, layouts
 from l2l_cli.tasks.base import Classification, Task
 
 LARGEST = 4096
-"""Examples of an episode at most: each is compared with every other."""
+"""Largest number of examples of an episode: each is compared with every other."""
 
 TOKEN_SECONDS = 6e-11
 """Seconds that a token takes for each meta-parameter."""
@@ -45,10 +45,10 @@ class ExamplesInContext(NamedTuple):
 
 
 class AttentionBlock(nn.Module):
-    """Attention to the first tokens, then two layers for each token by itself; normalised first, residual.
+    """Attention to the first tokens, then two layers for each token separately; both pre-normalised and residual.
 
     Args:
-        width: Numbers that a token is made of.
+        width: Number of features of a token.
         heads: Attention heads.
     """
 
@@ -62,7 +62,7 @@ class AttentionBlock(nn.Module):
         self.layers = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Return tokens (F, L, width), of which the first M may be attended to as the mask (F, L, M) says."""
+        """Map tokens (F, L, width), of which the first M may be attended to as the mask (F, L, M) says."""
         normal = self.norms[0](tokens)
         pairs = self.pair(normal[:, : mask.shape[2]]).chunk(2, -1)
         query, key, value = (
@@ -77,21 +77,21 @@ class AttentionBlock(nn.Module):
 class PriorFitted(Learner[ExamplesInContext]):
     """A prior-fitted network: a transformer whose context is the examples that were shown.
 
-    Queries attend to examples and to a token of the start alone, never to each other.
+    Queries attend only to examples and to a start token, never to each other.
 
-    Deviation: in the paper all examples attend to each other, so each prefix of an episode takes a pass of its own.
-    That is ``prefixes`` "hidden" and "each" here.  "causal" is Garg et al. 2022 (arXiv 2208.01066): an example attends
-    to those before it alone, so one pass answers every step, but the order of examples matters.
+    Deviation: in the paper all examples attend to each other, so each prefix of an episode takes its own pass.  That is
+    ``prefixes`` "hidden" and "each" here.  "causal" is Garg et al. 2022 (arXiv 2208.01066): an example attends only to
+    those before it, so one pass answers every step, but the order of examples matters.
 
     Args:
         task: Task with at most ``LARGEST`` examples in an episode.
-        width: Numbers that a token is made of.
-        layers: Blocks of attention.
+        width: Number of features of a token.
+        layers: Number of attention blocks.
         heads: Attention heads of each.
-        prefixes: Way to answer each step from the examples before it: "causal" in one pass, "each" with a pass for
-            each step, "hidden" with a pass for steps with hidden targets alone, and all others by ½, or 0 if not
-            squashed.  None is "hidden" where the task hides targets, and else "causal".
-        squash: Whether answers are squashed into (0, 1), where the targets then must lie.
+        prefixes: Way to answer each step from the examples before it: "causal" in one pass, "each" with a pass for each
+            step, "hidden" with a pass only for steps with hidden targets, and all others by ½, or 0 if not squashed.
+            None is "hidden" if the task hides targets, and otherwise "causal".
+        squash: Whether answers are squashed into (0, 1), where the targets must then lie.
         initial_seed: Seed of the initial weights.
 
     Raises:
@@ -129,7 +129,7 @@ class PriorFitted(Learner[ExamplesInContext]):
         with torch.no_grad():
             for name, value in self.named_parameters():
                 if value.dim() == 2:
-                    # What a block adds begins so small that the sum over all blocks is of the size of a token.
+                    # What a block adds starts so small that the sum over all blocks is of the size of a token.
                     adds = name.endswith(("attended.weight", "layers.2.weight"))
                     bound = value.shape[1] ** -0.5 * (last if adds else 1.0)
                     value.copy_(uniform(tuple(value.shape), -bound, bound, rng))
@@ -139,11 +139,11 @@ class PriorFitted(Learner[ExamplesInContext]):
 
     @property
     def way(self) -> Prefixes:
-        """The way to answer each step of the present task."""
+        """The way to answer each step of the current task."""
         return self.prefixes or ("hidden" if self.task.spec.hides else "causal")
 
     def step_seconds(self, episodes: int) -> float:
-        """Return about how long a step takes on one core, E episodes side by side."""
+        """Return roughly how many seconds a step takes on one core, for E episodes side by side."""
         tokens = {"hidden": 1.0, "causal": 2.0, "each": self.task.horizon / 2}[self.way]
         weights = sum(value.numel() for value in self.parameters())
         return episodes * self.task.spec.examples * tokens * TOKEN_SECONDS * weights
@@ -171,7 +171,7 @@ class PriorFitted(Learner[ExamplesInContext]):
         """Append all examples of the window, and answer each step from those before it."""
         steps, episodes, count = batches.inputs.shape[:3]
         shown = batches.inputs.new_ones(steps, episodes) if batches.shown is None else batches.shown
-        # What is laid out depends on numbers of examples, so it is on the CPU.
+        # The layout depends on numbers of examples, so it is computed on the CPU.
         mask, known = (shown > 0).cpu(), state.known.cpu()
         before = known + count * (mask.cumsum(0) - mask.long())
         known = known + count * mask.sum(0)
@@ -182,9 +182,9 @@ class PriorFitted(Learner[ExamplesInContext]):
     def _answers(self, state: ExamplesInContext, used: Tensor, known: Tensor, inputs: Tensor) -> Tensor:
         """Answer inputs (T, E, N, D) from the first ``used`` (T, E) of ``known`` (E,) examples, (T, E, N, ...).
 
-        Where that is negative nothing is computed; the answer is that of a 0 before it is squashed.
+        Where ``used`` is negative, nothing is computed, and the answer is a 0 before squashing.
         """
-        # Nothing in value, but a window in which nothing is answered has a gradient.
+        # Zero in value, but it gives a gradient to a window in which nothing is answered.
         answers = 0.0 * self.start.sum().expand(*inputs.shape[:3], self.targets).flatten(0, 1)
         steps, found = [], []
         for layout in layouts(used, known, inputs.shape[2], self.way == "causal"):
@@ -197,13 +197,13 @@ class PriorFitted(Learner[ExamplesInContext]):
         return torch.sigmoid(answers) if self.squash else answers
 
     def _read(self, state: ExamplesInContext, layout: TokenLayout, queries: Tensor) -> Tensor:
-        """Return what the network answers to queries (Q, N, D), (Q, N, K)."""
+        """Return the network's answers to queries (Q, N, D), (Q, N, K)."""
         (sequences, length), most = layout.sees.shape, layout.known.shape[1]
         flag = layout.known.unsqueeze(2).to(queries)
         shown = state.inputs[layout.rows, :most], state.targets[layout.rows, :most], torch.ones_like(flag)
         tokens = pad(flag * torch.cat(shown, 2), (0, 0, 0, length - most))
         tokens = tokens.index_put(layout.places, pad(queries.flatten(0, 1), (0, self.targets + 1)))
-        # The start is the first token of all, and sees itself alone.
+        # The start is the very first token, and sees only itself.
         tokens = torch.cat([self.start.expand(sequences, 1, -1), self.embedding(tokens)], 1)
         mask = torch.arange(most + 1, device=queries.device) <= pad(layout.sees, (1, 0)).unsqueeze(2)
         for block in self.blocks:
@@ -217,29 +217,29 @@ def _check(task: Task, prefixes: Prefixes | None, squash: bool) -> None:
     name, examples = type(task).__name__, task.horizon * task.spec.examples
     if examples > LARGEST:
         raise ValueError(
-            f"learner prior_fitted compares all examples of an episode with each other, at most {LARGEST}, and {name} "
-            f"has {examples}; give it fewer, as by a shorter horizon"
+            f"learner prior_fitted compares all examples of an episode with each other, at most {LARGEST}, but {name} "
+            f"has {examples}; give it fewer, for example by a shorter horizon"
         )
     if prefixes not in (None, *get_args(Prefixes)):
         raise ValueError(f"prefixes must be null, {', '.join(get_args(Prefixes))}, not {prefixes!r}")
     if prefixes == "hidden" and not task.spec.hides:
         raise ValueError(f"{name} hides no targets, so prefixes=hidden would answer nothing; use causal or each")
     if squash and isinstance(task, Classification):
-        raise ValueError(f"{name} takes logits, which are not in (0, 1); use learner.squash=false")
+        raise ValueError(f"{name} takes logits, which do not lie in (0, 1); use learner.squash=false")
 
 
 def _flat(values: Tensor) -> Tensor:
-    """Return inputs or targets (T, E, N, ...) with one axis for what an example has."""
+    """Return inputs or targets (T, E, N, ...) with the numbers of an example along one axis."""
     return values.reshape(*values.shape[:3], math.prod(values.shape[3:]))
 
 
 def _appended(
     state: ExamplesInContext, batches: Batches, mask: Tensor, before: Tensor, known: Tensor
 ) -> ExamplesInContext:
-    """Return a context with the examples that a window shows, where the mask (T, E) is.
+    """Return the context with the examples that a window shows appended to it.
 
     Args:
-        state: ExamplesInContext before the window.
+        state: Context before the window.
         batches: Window of T steps.
         mask: Mask of the targets that are shown, (T, E).
         before: Number of examples before each step, (T, E).

@@ -1,6 +1,6 @@
 """How the answers of several steps and episodes are laid out as sequences of tokens, examples before queries.
 
-Numbers of examples decide the shapes, so all of it is computed on the CPU.
+The numbers of examples determine the shapes, so all of it is computed on the CPU.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ import torch
 from torch import Tensor
 
 TOGETHER = 1 << 14
-"""Tokens that are computed side by side, at most; more are computed in turn, so that they stay in the cache."""
+"""Largest number of tokens that are computed side by side; more are computed in turn, to stay in the cache."""
 
 
 class TokenLayout(NamedTuple):
     """F sequences of L tokens: the examples of a prefix of an episode, then the queries that are answered from it.
 
     Attributes:
-        steps: Numbers step · E + episode of the steps that are answered, (Q,).
+        steps: Indices step · E + episode of the steps that are answered, (Q,).
         rows: Episode of each sequence, (F,).
         known: Mask of the examples of each sequence, (F, n) for n examples at most.
         places: Sequence of each of the queries and place in it, (Q · N,) both.
-        sees: Number of examples, the first ones, that each token attends to, (F, L).
+        sees: Number of examples, from the first on, that each token attends to, (F, L).
     """
 
     steps: Tensor
@@ -40,7 +40,7 @@ def layouts(used: Tensor, known: Tensor, count: int, causal: bool) -> Iterator[T
         used: Number of examples that each step is answered from, (T, E); negative where it is not answered.
         known: Number of all examples of each episode, (E,).
         count: Number N of queries of a step.
-        causal: Whether an example sees those before it alone, so that one sequence serves all steps of an episode.
+        causal: Whether an example sees only those before it, so that one sequence serves all steps of an episode.
     """
     episodes = len(known)
     # A causal sequence has all examples of an episode, and each query sees what came before; others are a prefix.
@@ -69,7 +69,7 @@ def _places(sizes: Tensor, counts: Tensor, used: Tensor, causal: bool) -> tuple[
         sizes: Number of examples of each sequence, (F,).
         counts: Number of queries of each, (F,).
         used: Number of examples that each query sees, (Q,).
-        causal: Whether an example sees those before it alone.
+        causal: Whether an example sees only those before it.
     """
     sequence = torch.arange(len(sizes), device="cpu").repeat_interleave(counts)
     rank = torch.arange(len(used), device="cpu") - (counts.cumsum(0) - counts)[sequence]

@@ -18,19 +18,19 @@ from l2l_cli.optimizers.torch_classes import Fit, Recipe, is_switched
 from l2l_cli.tasks.base import Task
 
 SECONDS = 2e-4
-"""About how long an optimizer takes for a step of one episode, beside the gradient."""
+"""Rough number of seconds that an optimizer takes for a step of one episode, besides the gradient."""
 
 
 class TorchOptimState(NamedTuple):
-    """What an episode's optimizers have come to.
+    """The optimizers of all episodes, and the parameters that they have reached.
 
     Attributes:
-        params: Parameters that are answered with, (E, ...) each.
+        params: Parameters of the model that answers, (E, ...) each.
         memory: Optimizers and the parameters that they train, packed into bytes, (E, L) with zeros at the end.
         sizes: Number of bytes of each episode, (E,); 0 before the first step.
         steps: Number of steps so far, ().
         seed: Seed of what optimizers draw at random, ().
-        evaluations: Evaluations beyond one gradient a step, (E,).
+        evaluations: Evaluations beyond one gradient per step, (E,).
     """
 
     params: Params
@@ -42,23 +42,24 @@ class TorchOptimState(NamedTuple):
 
 
 class TorchOptim(Learner[TorchOptimState]):
-    """Answer with the model as it stands, then let an optimizer object of each episode's own move it.
+    """Answer with the model as it stands, then let each episode's own optimizer object move it.
 
     The gradients of all episodes are computed side by side, and the optimizers make their steps one after the other.
-    Where targets are hidden an episode makes no step.  One that asks its closure for losses at further places gets them
-    on the step's batch, and each counts as an extra evaluation.  An optimizer with ``train()`` and ``eval()``, as
-    Schedule-Free has, learns at the ones and answers with the others; an answer is no evaluation wherever it is taken.
+    Where targets are hidden, an episode makes no step.  An optimizer that calls its closure at further points gets the
+    losses on the step's batch, and each counts as an extra evaluation.  An optimizer with ``train()`` and ``eval()``,
+    such as Schedule-Free, learns at the parameters of the first mode and answers with those of the second; an answer
+    never counts as an evaluation.
 
     Args:
         task: Task whose model is fitted.
         optimizer: Class of the optimizers.
         options: Arguments of the class by name; beta1, beta2, … are the entries of ``betas``.
-        others: Class for the parameters that are no matrices, for an ``optimizer`` that takes matrices alone, as Muon
+        others: Class for the parameters that are not matrices, for an ``optimizer`` that takes only matrices, as Muon
             does; None leaves all parameters to ``optimizer``.
-        others_options: Arguments of that class; it has the ``lr`` of ``options`` unless it is given its own.
-        schedule: Course of the learning rates over the episode: they stay, or fall to zero along half a cosine or a
-            straight line; steps that hide their target count too.
-        episode_steps: Steps of the episodes, at whose end a schedule comes to zero; None is the task's horizon.
+        others_options: Arguments of that class; its ``lr`` is that of ``options`` unless given here.
+        schedule: Course of the learning rates over the episode: they stay constant, or fall to zero along half a cosine
+            or a straight line; steps that hide their target count too.
+        episode_steps: Steps of the episodes, at whose end a schedule reaches zero; None is the task's horizon.
 
     Raises:
         UsageError: A class has no such option, or refuses an option or the model's parameters.
@@ -93,20 +94,20 @@ class TorchOptim(Learner[TorchOptimState]):
         """Return new optimizers of one network's parameters: one for all, or one for the matrices and one for the rest.
 
         Raises:
-            UsageError: A class refuses its parameters, or there are no matrices for the one that takes them alone.
+            UsageError: A class refuses its parameters, or there are no matrices for the one that takes only them.
         """
         shares = [params]
         if len(self.recipes) > 1:
             shares = [[value for value in params if (value.dim() == 2) is own] for own in (True, False)]
         if not shares[0]:
             raise UsageError(
-                f"learner.optimizer: {self.recipes[0].kind.__name__} is to move the matrices, and the network of "
+                f"learner.optimizer: {self.recipes[0].kind.__name__} is to move the matrices, but the network of "
                 f"{type(self.task).__name__} has none; name the class of learner.others as learner.optimizer"
             )
         return [recipe(share) for recipe, share in zip(self.recipes, shares, strict=True) if share]
 
     def step_seconds(self, episodes: int) -> float:
-        """Return about how long a step takes: gradients of the task's model, and the optimizers' own work."""
+        """Return roughly how many seconds a step takes: gradients of the task's model, and the optimizers' own work."""
         return self.task.step_seconds(episodes) + episodes * SECONDS
 
     def init(self, episodes: int, rng: Generator) -> TorchOptimState:
@@ -119,11 +120,11 @@ class TorchOptim(Learner[TorchOptimState]):
         return TorchOptimState(params, memory, sizes, steps, seed, torch.zeros(episodes, device="cpu"))
 
     def extra_evaluations(self, state: TorchOptimState) -> Tensor:
-        """Return the losses and gradients at further places than that of a step's gradient, (E,)."""
+        """Return the number of evaluations at points other than that of a step's gradient, (E,)."""
         return state.evaluations
 
     def on(self, task: Task) -> Self:
-        """Return the same optimizers on another task's model, of whatever size they take."""
+        """Return the same optimizers on another task's model, of any size that they take."""
         twin = super().on(task)
         twin._try()
         return twin
@@ -162,7 +163,7 @@ class TorchOptim(Learner[TorchOptimState]):
     def _stepped(
         self, fits: list[Fit], params: Params, batch: Batch, draws: Draws, evaluations: Tensor
     ) -> tuple[Params, Tensor]:
-        """Move the optimizers, note their evaluations, and return the next parameters and the present answer."""
+        """Move the optimizers, note their evaluations, and return the next parameters and this step's answer."""
         learns = [shown > 0 for shown in batch.shown.tolist()] if batch.shown is not None else [True] * len(fits)
         moving = [fit for fit, moves in zip(fits, learns, strict=True) if moves]
         at = params
@@ -203,7 +204,7 @@ class TorchOptim(Learner[TorchOptimState]):
         fit = Fit(params, self.optimizers([*params.values()]))
         rates = [group.get("lr") for optimizer in fit.optimizers for group in optimizer.param_groups]
         if self.schedule != "constant" and None in rates:
-            raise UsageError("learner.schedule needs a learning rate to lower, and the class has none in its groups")
+            raise UsageError("learner.schedule needs a learning rate to lower, but the class has none in its groups")
         return fit
 
     def _try(self) -> None:
@@ -213,14 +214,14 @@ class TorchOptim(Learner[TorchOptimState]):
 
 
 class _Surface:
-    """The losses of all episodes at one step, for optimizers that look at theirs once or more."""
+    """The losses of all episodes at one step, for optimizers that evaluate theirs once or more."""
 
     def __init__(self, task: Task, point: Point, batch: Batch) -> None:
         self._task, self._point, self._batch = task, point, batch
         self._losses = point.loss.detach()
 
     def moved(self, fit: Fit, episode: int) -> int:
-        """Let the optimizers of an episode move, and return at how many further places they looked."""
+        """Let the optimizers of an episode move, and return the number of their extra evaluations."""
         looked = 0
 
         def closure() -> Tensor:
@@ -248,5 +249,5 @@ class _Surface:
 
 
 def _side_by_side(fits: list[Fit]) -> Params:
-    """Return the present parameters of all episodes, (E, ...) each."""
+    """Return the current parameters of all episodes, (E, ...) each."""
     return {name: torch.stack([fit.params[name].detach() for fit in fits]) for name in fits[0].params}

@@ -32,7 +32,7 @@ class CellState(NamedTuple):
     """The model's weights (E, P), each parameter flattened in turn; the steps so far (); the last example.
 
     Before the first step θ is φ's own ``start``, whatever ``params`` holds.  ``previous`` is [x, I·y, ŷ, I] in
-    Hochreiter's order, (E, D + K + A + 1), and else (E, 0).
+    Hochreiter's order, (E, D + K + A + 1), and otherwise (E, 0).
     """
 
     params: Tensor
@@ -47,23 +47,24 @@ class WeightsInCell(Learner[CellState]):
     and sets the gates f_t, i_t (logistic) and c̃_t (tanh); I_t is 0 where the target is hidden.  It does not see θ.
 
     In Hochreiter's order (2001, §2) the network reads x_t with what followed x_{t−1}: [x_{t−1}, I_{t−1}·y_{t−1},
-    ŷ_{t−1}, I_{t−1}, x_t] moves θ, and the moved weights answer x_t; θ_0 answers the first.  x_{t−1} is there because
-    these gates, unlike paper 1's network, remember nothing but θ, which they do not see.
+    ŷ_{t−1}, I_{t−1}, x_t] moves θ, and the moved weights answer x_t; θ_0 answers the first.  x_{t−1} is included
+    because these gates, unlike Hochreiter's network, remember nothing but θ, which they do not see.
 
-    Deviation: the layers' sizes are lost, and so is how φ begins.  Ours are 64 units, weights as He et al. (2015) draw
-    them, forget gates that are nearly open and input gates that are nearly shut, and the model's own θ_0.
+    Deviation: the sizes of the layers and the initialisation of φ are not known.  Ours are 64 units, weights drawn as
+    by He et al. (2015), forget gates that are nearly open and input gates that are nearly shut, and the model's own
+    θ_0.
 
     Args:
-        task: It shows one example a step.
+        task: Task that shows one example a step.
         hidden: Units of the ReLU layers.
-        order: When the weights move.
+        order: Order in which the weights answer and move.
         after_separator: Whether they move, or are frozen, at examples whose target is hidden (the paper: moves).
-        rank: Rank of factored gates, see ``FactoredGates``; None gives every gate weights of its own (the paper).
-        sees: Number that each gate also reads of its own weight, by a factor that is learned: its value, or the
-            gradient of the example's loss, zero if the target is hidden; the paper's reads neither.
+        rank: Rank of factored gates, see ``FactoredGates``; None gives every gate its own weights (the paper).
+        sees: Number that each gate also reads of its own weight, times a learned factor: its value, or the gradient of
+            the example's loss, zero if the target is hidden; the paper's gates read neither.
         forget_bias: Initial bias of f.
         input_bias: Initial bias of i.
-        gate_scale: Initial standard deviation of what the features, of unit size, add to a gate.
+        gate_scale: Initial standard deviation of what features of unit size add to a gate.
         initial_seed: Seed of φ.
         paths: Paths that the learner may take.
     """
@@ -96,7 +97,7 @@ class WeightsInCell(Learner[CellState]):
             Gates(widths[-1], size) if rank is None else FactoredGates(widths[-1], shapes, rank)
         )
         self.start = nn.Parameter(torch.empty(size))
-        # A factor on what a gate sees begins at zero: as the paper's.
+        # The factor on what a gate sees begins at zero: as in the paper.
         self.sight = nn.Parameter(torch.zeros(3 * size)) if sees != "none" else None
         self._kernel = self._new_kernel()
         self._reset(initial_biases(size, forget_bias, input_bias), gate_scale, initial_seed)
@@ -116,12 +117,12 @@ class WeightsInCell(Learner[CellState]):
         """Return this learner on another task with the same model.
 
         Raises:
-            UsageError: The task's model has other weights than those that the cells are for.
+            UsageError: The weights of the task's model are not those that the cells are for.
         """
         if task.model.shapes != self.task.model.shapes:
             raise UsageError(
                 f"weights_in_cell has a cell for each weight of the model that it was made for, "
-                f"{self.task.model.size} in all; that of {type(task).__name__} has {task.model.size}, or others: "
+                f"{self.task.model.size} in all; that of {type(task).__name__} has {task.model.size}, or other shapes: "
                 "meta-train a learner on it"
             )
         twin = super().on(task)
@@ -139,7 +140,7 @@ class WeightsInCell(Learner[CellState]):
         return CellState(params, torch.zeros((), dtype=torch.long, device="cpu"), params.new_zeros(episodes, width))
 
     def step(self, state: CellState, batch: Batch) -> tuple[CellState, Tensor]:
-        """Answer with θ_{t−1}, then move it; in Hochreiter's order the other way round."""
+        """Answer with θ_{t−1}, then move it; in Hochreiter's order, the other way round."""
         theta = self._met(self._theta(state), state, batch.inputs)
         answer = self.task.model(self.named(theta), batch.inputs)
         example = _example(batch, answer).to(self.start.dtype)
@@ -165,7 +166,7 @@ class WeightsInCell(Learner[CellState]):
         return self._compiled(state, batches)
 
     def losses(self, state: CellState, batches: Batches) -> tuple[CellState, Tensor]:
-        """Return the losses of T steps, from a state that counts as data; the θ_0 of the first step does not."""
+        """Return the losses of T steps, on the compiled path from a state that counts as data, except for θ_0."""
         if not self.path.is_compiled:
             return super().losses(state, batches)
         state, outputs = self._compiled(state, batches)
@@ -181,11 +182,9 @@ class WeightsInCell(Learner[CellState]):
             options = ", ".join(name for name, holds in reasons.items() if holds)
             return Path(why_not=f"the kernels have no {options}")
         if self.task.model.dtype != self.start.dtype:
-            return Path(
-                why_not=f"the network is {self.task.model.dtype}, and the kernels know {self.start.dtype} alone"
-            )
+            return Path(why_not=f"the network is {self.task.model.dtype}, but the kernels know only {self.start.dtype}")
         if not _is_known(self.task.model):
-            return Path(why_not="the kernels know models of one ReLU layer and one logistic output alone")
+            return Path(why_not="the kernels know only models of one ReLU layer and one logistic output")
         return NUMBA if self.start.device.type == "cpu" else REFERENCE
 
     def _compiled(self, state: CellState, batches: Batches) -> tuple[CellState, Tensor]:
@@ -208,13 +207,13 @@ class WeightsInCell(Learner[CellState]):
         return named(theta, self.task.model.shapes)
 
     def _met(self, theta: Tensor, state: CellState, inputs: Tensor) -> Tensor:
-        """Return θ as it meets inputs (E, 1, ...): in Hochreiter's order the last example moves it only now."""
+        """Return θ as it answers inputs (E, 1, ...): in Hochreiter's order, the last example moves it only now."""
         if self.order == "predict_then_update" or int(state.steps) == 0:
             return theta
         return self._moved(theta, torch.cat([state.previous, inputs.flatten(1)], 1), state.previous)
 
     def _moved(self, theta: Tensor, features: Tensor, example: Tensor) -> Tensor:
-        """Return f ⊙ θ + i ⊙ c̃ for features (E, n) and the example that they are of, (E, D + K + A + 1)."""
+        """Return f ⊙ θ + i ⊙ c̃ for features (E, n) and the example that they belong to, (E, D + K + A + 1)."""
         for layer in self.layers:
             features = torch.relu(layer(features))
         gates = self.gates(features)
@@ -241,7 +240,7 @@ class WeightsInCell(Learner[CellState]):
         return stacked(point.grad) * example[:, -1:]
 
     def with_second_order(self, rho: float) -> Self:
-        """Return this learner, whose gates see gradients whose derivative counts ``rho``."""
+        """Return this learner with a factor ``rho`` on the derivative of the gradients that its gates see."""
         if self.sees != "gradient":
             return super().with_second_order(rho)
         twin = copy.copy(self)
@@ -270,13 +269,13 @@ def _example(batch: Batch, answer: Tensor) -> Tensor:
     """Return [x, I·y, ŷ, I] of one step, (E, D + K + A + 1)."""
     shown = answer.new_ones(len(answer)) if batch.shown is None else batch.shown.to(answer)
     flag = shown.unsqueeze(1)
-    # Selected, not multiplied: whatever stands in the place of a hidden target, even a NaN, is not read.
+    # Selected, not multiplied: what stands in the place of a hidden target, even a NaN, is not read.
     targets = torch.where(flag > 0, batch.targets.flatten(1).to(answer), 0.0)
     return torch.cat([batch.inputs.flatten(1), targets, answer.flatten(1), flag], 1)
 
 
 def _answers(task: Task) -> int:
-    """Return how many numbers the model answers an example with."""
+    """Return the number of the model's outputs for one example."""
     with torch.no_grad():
         answer = task.model(task.model.init(1, generator(0)), torch.zeros(1, 1, *task.spec.inputs))
     return answer.numel()

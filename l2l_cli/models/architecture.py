@@ -1,4 +1,4 @@
-"""What a network is before it is known which images it answers: an entry of an image task's configuration."""
+"""Families of networks whose images are not known yet: entries of an image task's configuration."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Architecture(ABC):
 
     Attributes:
         flat: Whether the network takes all pixels of an image as one vector, in place of channels, rows and columns.
-        normalises: Whether it normalises by the batch at hand, which then must have two examples at least.
+        normalises: Whether it normalises by the current batch, which must then have at least two examples.
     """
 
     flat: ClassVar[bool] = False
@@ -28,7 +28,7 @@ class Architecture(ABC):
 
         Args:
             shape: Channels, height and width of an image.
-            outputs: Number of its logits.
+            outputs: Number of logits.
 
         Raises:
             ValueError: A width is out of range.

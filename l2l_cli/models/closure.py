@@ -1,8 +1,8 @@
 """The network and the loss within a closure, as a function of the network's parameters.
 
 A closure computes outputs and loss of one batch: ``def closure(): outputs = net(x); return outputs, loss_fn(outputs,
-y)``.  Evaluations of one step share the numbers that the first one drew, as by dropout, and only the first one counts
-for buffers, as running statistics.
+y)``.  Evaluations of one step share the random numbers that the first one drew, as for dropout, and only the first one
+updates buffers such as running statistics.
 """
 
 from __future__ import annotations
@@ -48,16 +48,16 @@ class _Caller(nn.Module):
 
 
 class ClosureNetwork:
-    """A network of one training step, whose batch is within a closure.  Inputs that it is given mean nothing.
+    """A network of one training step, whose batch is within a closure.  Inputs that it is given are ignored.
 
     Args:
         module: The network that the closure calls.
         fitted: Names of its parameters that are to be fitted.
         closure: Function of no arguments that returns the outputs of the network, a tensor with the examples along its
-            first axis, and their loss, a scalar that depends on parameters by these outputs alone.
+            first axis, and their loss, a scalar that depends on parameters only through these outputs.
 
     Raises:
-        UsageError: By whatever evaluates the closure, where it returns something else.
+        UsageError: The closure returns something else, when it is evaluated.
     """
 
     def __init__(self, module: nn.Module, fitted: Collection[str], closure: Closure) -> None:
@@ -134,7 +134,7 @@ class ClosureNetwork:
             if not self._seen:
                 found = functional_call(self._caller, given, ())
             else:
-                # Of buffers copies: what is added to a running mean now is not to count.
+                # Copies of buffers: an update of a running mean must not count any more.
                 given |= {f"network.{name}": value.clone() for name, value in self._module.named_buffers()}
                 with kept_draws(self._device):
                     torch.set_rng_state(self._draws)
@@ -183,10 +183,10 @@ def _described(found: object) -> str:
 
 
 def _see_that_loss_is_of_outputs(outputs: Tensor, loss: Tensor, params: set[int]) -> None:
-    """See that the loss depends on parameters by the outputs alone, so that its curvature is in these.
+    """Check that the loss depends on parameters only through the outputs, so that these carry all its curvature.
 
     Raises:
-        UsageError: It does not depend on the outputs, or depends on a parameter in another way.
+        UsageError: It does not depend on the outputs, or also depends on a parameter in another way.
     """
     waiting, known, reached, direct = [loss.grad_fn], {None, outputs.grad_fn}, False, False
     while waiting:
@@ -202,6 +202,6 @@ def _see_that_loss_is_of_outputs(outputs: Tensor, loss: Tensor, params: set[int]
         raise UsageError("the loss must be computed from the outputs that the closure returns, and from no others")
     if direct:
         raise UsageError(
-            "the loss depends on parameters in another way than by the outputs, as by a penalty on weights, and "
-            "curvature products know the outputs alone; take it out of the loss"
+            "the loss depends on parameters other than through the outputs, as a penalty on weights does, and "
+            "curvature products go only through the outputs; take it out of the loss"
         )

@@ -16,10 +16,10 @@ from l2l_cli.models.model import Initializer, Model, gaussian
 
 
 class BatchNorm(nn.Module):
-    """Normalises each channel by the mean and variance of the batch at hand, then adds a learned offset β.
+    """Normalises each channel by the mean and variance of the current batch, then adds a learned offset β.
 
-    There are no running statistics: a held-out batch is normalised by its own, too, so the network stays a pure
-    function of its parameters and the batch.  Source: Ioffe and Szegedy 2015, algorithm 1.
+    There are no running statistics: a held-out batch is normalised by its own statistics, too, so the network stays a
+    pure function of its parameters and the batch.  Source: Ioffe and Szegedy 2015, algorithm 1.
 
     Args:
         channels: Number of channels of the inputs.
@@ -37,7 +37,7 @@ class BatchNorm(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Normalise (N, channels, ...)."""
-        # Without a scale torch has first derivatives alone.
+        # Without a scale, torch has only first derivatives.
         scale = torch.ones_like(self.offset) if self.scale is None else self.scale
         return functional.batch_norm(inputs, None, None, scale, self.offset, training=True, eps=self.epsilon)
 
@@ -61,10 +61,10 @@ def convnet(
 ) -> nn.Sequential:
     """Build [convolution, normalisation, 2 × 2 max-pooling, ReLU] …, [dense, normalisation, ReLU] …, dense.
 
-    Convolutions keep height and width; max-pooling halves them, rounding up.  It is done before the ReLU, which
-    gives the same numbers as after it, for a quarter of the work.
+    Convolutions keep height and width; max-pooling halves them, rounding up.  It comes before the ReLU, which gives the
+    same numbers as after it, for a quarter of the work.
 
-    The numbers are those of ``ConvNet``; unless ``normalised``, there are no normalisations at all.
+    The arguments are those of ``ConvNet``; unless ``normalised``, there are no normalisations at all.
 
     Raises:
         ValueError: A width is below 1, or the kernel is even.
@@ -103,7 +103,8 @@ def gaussian_weights(sigma: float) -> Initializer:
 def cuda_convnet_weights(network: nn.Sequential) -> Initializer:
     """Return an initializer of a ``convnet`` without normalisation: weights Gaussian, biases constant, layer by layer.
 
-    Convolutions N(0, 0.05²) and 0, dense layers N(0, 0.04²) and 0.1, the last one N(0, 1/n²) of its n inputs and 0.
+    Convolutions N(0, 0.05²) and 0, dense layers N(0, 0.04²) and 0.1, the last one N(0, 1/n²), with n its number of
+    inputs, and 0.
     Source: Chen and Lu 2018, their code; n is 192 there.
     """
     rules: dict[str, tuple[float, float]] = {}
@@ -125,14 +126,15 @@ def cuda_convnet_weights(network: nn.Sequential) -> Initializer:
 class ConvNet(Architecture):
     """Convolutions and dense layers, each normalised by the batch.
 
-    Source: Andrychowicz et al. 2016, §3.3: three convolutions, 32 dense units; the other numbers are DeepMind's code's.
+    Source: Andrychowicz et al. 2016, §3.3: three convolutions, 32 dense units; the other numbers are those of
+    DeepMind's code.
 
     Args:
         channels: Output channels of each convolution.
         kernel: Height and width of a convolution's window, odd.
         dense: Units of each dense layer before the last.
-        scale: Whether normalisations learn a scale γ beside their offset; they do not in DeepMind's code.
-        start: Standard deviation of θ_0, the normalisations' offsets of 0 and scales of 1 left out.
+        scale: Whether normalisations learn a scale γ besides their offset; they do not in DeepMind's code.
+        start: Standard deviation of θ_0, apart from the normalisations' offsets of 0 and scales of 1.
     """
 
     normalises: ClassVar[bool] = True
@@ -152,9 +154,9 @@ class ConvNet(Architecture):
 class CudaConvNet(Architecture):
     """A variant of CUDA-convnet: convolutions and dense layers without normalisation, otherwise as ``ConvNet``.
 
-    As it stands it has 1 756 426 parameters on CIFAR-10.
+    With these defaults it has 1 756 426 parameters on CIFAR-10.
 
-    Source: Chen and Lu 2018, §4; what the text leaves out is their code's.
+    Source: Chen and Lu 2018, §4; what the text leaves out is as in their code.
     """
 
     channels: Sequence[int] = (64, 64)

@@ -1,4 +1,4 @@
-"""What no network may be whose parameters are to be fitted."""
+"""Refusal of networks whose parameters cannot be fitted."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def check(module: nn.Module, fitted: Mapping[str, nn.Parameter]) -> None:
         fitted: Its parameters that are to be fitted.
 
     Raises:
-        UsageError: Parameters have no values yet, other types than float32 or float64, or several; a layer has sparse
-            gradients, is compiled by torch.jit, or lies in a plain list, where torch does not find it.
+        UsageError: Parameters have no values yet, a type other than float32 and float64, or several types; a layer has
+            sparse gradients, is compiled by torch.jit, or lies in a plain list, where torch does not find it.
     """
     name = type(module).__name__
     for parameter, value in module.named_parameters():
@@ -36,15 +36,15 @@ def check(module: nn.Module, fitted: Mapping[str, nn.Parameter]) -> None:
     for path, part in module.named_modules():
         where = f"{path or 'the network itself'} ({type(part).__name__})"
         if isinstance(part, (nn.Embedding, nn.EmbeddingBag)) and part.sparse and part.weight.requires_grad:
-            raise UsageError(f"{where} has sparse gradients, which no rule knows; make it with sparse=False")
+            raise UsageError(f"{where} has sparse gradients, which no rule takes; make it with sparse=False")
         if isinstance(part, torch.jit.ScriptModule):
             raise UsageError(f"{where} is compiled by torch.jit, and its parameters are fixed; give the module itself")
         for attribute, value in vars(part).items():
-            own = () if attribute.startswith("_") else _layers_within(value)  # torch's own begin so
+            own = () if attribute.startswith("_") else _layers_within(value)  # names of torch's own
             if any(id(found) not in registered for found in own):
                 raise UsageError(
                     f"{name}: {f'{path}.{attribute}' if path else attribute} is a plain {type(value).__name__} of "
-                    "layers or parameters, which torch does not find there, so that nobody would fit them; use "
+                    "layers or parameters, which torch does not find there, so they would never be fitted; use "
                     "nn.ModuleList, nn.ModuleDict or nn.ParameterList"
                 )
 
@@ -56,8 +56,8 @@ def _check_types(name: str, fitted: Mapping[str, nn.Parameter]) -> None:
         if dtype not in DTYPES or len(types) > 1:
             others = "".join(f", and {other} {kind}" for kind, other in types.items() if kind != dtype)
             raise UsageError(
-                f"{name}: parameter {parameter} is {dtype}{others}; parameters that are fitted are all float32 or all "
-                "float64: call .float() or .double() on the network, or freeze the others by requires_grad_(False)"
+                f"{name}: parameter {parameter} is {dtype}{others}; fitted parameters must be all float32 or all "
+                "float64: call .float() or .double() on the network, or freeze the others with requires_grad_(False)"
             )
 
 

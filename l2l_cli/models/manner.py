@@ -1,4 +1,4 @@
-"""How a network has to be called, which its first call on inputs of a shape shows."""
+"""How a network has to be called, as its first call on inputs of a shape shows."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def habits_of(module: nn.Module, parts: Sequence[nn.Module], params: Params, inp
         parts: Its segments, one after the other.
         params: Parameters (E, ...).
         inputs: Inputs (E, N, ...).
-        recompute: Whether only the inputs of its segments may be in memory.
+        recompute: Whether only the inputs of its segments may be kept in memory.
 
     Raises:
         UsageError: It returns anything but a tensor, changes its parameters, or makes no use of them.
@@ -62,13 +62,13 @@ def habits_of(module: nn.Module, parts: Sequence[nn.Module], params: Params, inp
         remembers = attributes.set_back()
     if not isinstance(outputs, Tensor):
         raise UsageError(
-            f"{_name(module)}.forward returns a {type(outputs).__name__}, and a task's network must return one "
-            "tensor; let it return that by which the task's loss is computed"
+            f"{_name(module)}.forward returns a {type(outputs).__name__}, but a task's network must return one "
+            "tensor; let it return the one from which the task's loss is computed"
         )
     if changed := [name for name, value in own.items() if not _same(value, params[name][0])]:
         raise UsageError(
-            f"{_name(module)}.forward changes its parameter {changed[0]} in place, and nobody but the learner "
-            "moves parameters; compute with a changed copy, as self.weight.clamp(min=0)"
+            f"{_name(module)}.forward changes its parameter {changed[0]} in place, but only the learner may move "
+            "parameters; compute with a changed copy, such as self.weight.clamp(min=0)"
         )
     if not outputs.requires_grad:
         raise UsageError(
@@ -80,7 +80,7 @@ def habits_of(module: nn.Module, parts: Sequence[nn.Module], params: Params, inp
 
 @torch.no_grad()
 def _changes_inputs(parts: Sequence[nn.Module], params: Params, inputs: Tensor) -> bool:
-    """Return whether a segment of a network changes what it is given."""
+    """Return whether a segment of a network changes its inputs in place."""
     for part in parts:
         kept = inputs.clone()
         outputs = pure(part)({name: params[name] for name in trained(part)}, inputs)
@@ -91,12 +91,12 @@ def _changes_inputs(parts: Sequence[nn.Module], params: Params, inputs: Tensor) 
 
 
 def accepts(side_by_side: NetworkFunction, params: Params, inputs: Tensor) -> bool:
-    """Return whether a network that can be called and differentiated for one episode can be so for all at once."""
+    """Return whether a network that can be called and differentiated for one episode can be for all at once, too."""
     with torch.enable_grad():
         at = {name: value.detach().requires_grad_() for name, value in params.items()}
         try:
             torch.autograd.grad(side_by_side(at, inputs).sum(), list(at.values()), allow_unused=True)
-        except Exception:  # whatever vmap objects to, of which it has no list
+        except Exception:  # vmap has no list of what it refuses
             return False
     return True
 
@@ -106,5 +106,5 @@ def _name(module: nn.Module) -> str:
 
 
 def _same(one: Tensor, other: Tensor) -> bool:
-    """Return whether tensors are the same, a NaN being the same as another."""
+    """Return whether tensors are the same, where NaNs count as equal."""
     return bool(((one == other) | ((one != one) & (other != other))).all())

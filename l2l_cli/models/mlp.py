@@ -21,7 +21,7 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {"sigmoid": nn.Sigmoid, "tanh": nn.Ta
 def mlp(
     inputs: int, hidden: Sequence[int], outputs: int, activation: Activation, squash: bool = False
 ) -> nn.Sequential:
-    """Build inputs → hidden … → outputs; with ``squash`` the output passes a logistic sigmoid.
+    """Build inputs → hidden … → outputs; with ``squash`` the output passes through a logistic sigmoid.
 
     Raises:
         ValueError: A width is below 1 or the activation is unknown.
@@ -49,7 +49,7 @@ class MLP(Architecture):
     Args:
         hidden: Units of each hidden layer.
         activation: Non-linearity of the hidden units.
-        start: Standard deviation of θ_0 (ours; the paper says Gaussian and no more, its code 0.01).
+        start: Standard deviation of θ_0; 0.01 is that of the paper's code, while the paper says only "Gaussian".
     """
 
     flat: ClassVar[bool] = True

@@ -40,26 +40,27 @@ class Trace(NamedTuple):
 
 
 class Model:
-    """A module as a function of its parameters.  This is the only place of the project that uses ``vmap``.
+    """A module as a function of its parameters.  This is the only place in the project that uses ``vmap``.
 
-    Parameters that are frozen (``requires_grad=False``) when the module is given are no part of θ: they keep the
+    Parameters that are frozen (``requires_grad=False``) when the module is given are not part of θ: they keep the
     module's values.  All others have one type, float32 or float64, to which inputs with a fractional part are cast.
 
-    The module has the mode, training or evaluation, that it has when it is called.  A call never changes it: what
-    ``forward`` sets, as a counter or a buffer, is forgotten when it returns.  So batch normalisation in training mode
-    normalises by the batch at hand, and never collects running statistics; in evaluation mode it uses those that the
-    module was given with.  What ``forward`` draws, as dropout does, comes from torch's global generator, for each
-    episode by itself.
+    A call uses the module's mode at that time, training or evaluation.  It never changes the module: what ``forward``
+    sets, such as a counter or a buffer, is forgotten when it returns.  So batch normalisation in training mode
+    normalises by the current batch, and never collects running statistics; in evaluation mode it uses those with which
+    the module was given.  What ``forward`` draws, as dropout does, comes from torch's global generator, separately for
+    each episode.
 
     Args:
         module: The network.  Parameters keep their names and shapes, and shared ones stay one.
         initializer: Function that draws θ_0, one parameter at a time; where it returns None, every episode starts from
-            the module's own values of that parameter.  None does so for all: the network is fine-tuned.
+            the module's own values of that parameter.  Without an initializer this holds for all parameters: the
+            network is fine-tuned.
         in_turn: Whether one episode is computed after another.  "cpu" does so on a CPU only, where the activations of a
             large network are then still in the cache when they are needed; True does so everywhere, for networks each
-            of which fills a GPU.  A network that ``vmap`` refuses, as a recurrent one, is computed so in any case.
+            of which fills a GPU.  A network that ``vmap`` refuses, such as a recurrent one, is always computed so.
         recompute: Whether only the inputs of each of the network's ``segments`` are kept, and the rest is computed
-            again for gradients and Jacobian products: less memory, and at most one forward pass more for each.
+            again for gradients and Jacobian products: less memory, and at most one more forward pass for each.
             ``torch.func.vjp`` refuses such a network.
 
     Raises:
@@ -84,7 +85,7 @@ class Model:
 
     @property
     def module(self) -> nn.Module:
-        """The network itself, by which kernels recognise it; of its parameters the frozen ones alone mean anything."""
+        """The network itself, by which kernels recognise it; of its values only those of frozen parameters count."""
         return self._module
 
     @property
@@ -110,11 +111,11 @@ class Model:
         return sum(value.numel() for value in self._fitted.values())
 
     def multiply_adds(self, inputs: tuple[int, ...]) -> int:
-        """Return about how many multiplications a forward pass takes for one example of a shape, for the time left."""
+        """Return the rough number of multiplications in a forward pass on one example of a shape, to estimate times."""
         for dtype in (self.dtype, torch.long):
             try:
                 return self._counted(inputs, dtype)
-            except Exception:  # zeros may be no inputs of this network, and an estimate must not end a run
+            except Exception:  # zeros may not be valid inputs, and an estimate must not end a run
                 continue
         return sum(value.numel() for value in self._module.parameters())
 
@@ -142,12 +143,12 @@ class Model:
         """Draw θ_0 for each of E episodes; tensors are (E, ...).
 
         Raises:
-            UsageError: There are no parameters to fit, or the initializer returns some of another shape.
+            UsageError: There are no parameters to fit, or the initializer returns values of another shape.
         """
         if not self._fitted:
             raise UsageError(
                 f"{type(self._module).__name__} has no parameters to fit: all are frozen, or there are none; leave "
-                "requires_grad on for those that are to be learned in an episode"
+                "requires_grad on for those that are to be fitted in an episode"
             )
         return {name: self._start(name, value.detach(), episodes, rng) for name, value in self._fitted.items()}
 
@@ -158,7 +159,7 @@ class Model:
             return own.expand(shape).clone()
         if drawn.shape != shape:
             raise UsageError(
-                f"the initializer returns a tensor of shape {tuple(drawn.shape)} for {name}; it is asked for {shape}"
+                f"the initializer returns a tensor of shape {tuple(drawn.shape)} for {name}; it must be {shape}"
             )
         return drawn.to(own.dtype)
 

@@ -1,4 +1,4 @@
-"""What a point on a loss surface asks of a network; ``Model`` is one."""
+"""What a point on a loss surface requires of a network; ``Model`` is such a network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A point on a loss surface: loss, gradient and curvature at an optimizer's present parameters."""
+"""A point on a loss surface: loss, gradient and curvature at an optimizer's current parameters."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class Point:
         loss: The task's loss.
         params: Parameters at which everything is computed, (E, ...) each.
         batch: The data that defines the surface at this step; where its targets are hidden, the surface is flat.
-        second_order: Whether meta-gradients flow through ``grad``; "ggn" takes the Gauss-Newton matrix for the Hessian.
-            This is the one place of the project where the gradient is stopped (Andrychowicz et al. 2016, §2:
+        second_order: Whether meta-gradients flow through ``grad``; "ggn" takes the Gauss-Newton matrix as the Hessian.
+            This is the only place in the project where the gradient is stopped (Andrychowicz et al. 2016, §2:
             ∂∇_t/∂φ = 0 when false).
         curvature: Product with the loss's Hessian in the outputs; None differentiates the loss.
         rho: Factor on the derivative of ``grad`` in meta-gradients, if they flow through it.
@@ -108,7 +108,7 @@ class Point:
 
     @cached_property
     def grad(self) -> Params:
-        """The gradient of each episode's loss, shaped as the parameters; 0 for those that the loss does not reach."""
+        """The gradient of each episode's loss, shaped as the parameters; 0 for those that it does not depend on."""
         # Episodes do not share parameters, so the gradient of the sum holds every episode's own.
         with torch.enable_grad():
             total = self.loss.sum()
@@ -149,7 +149,7 @@ class Point:
         """Return the product of each episode's generalised Gauss-Newton matrix with ``v``, shaped as the parameters.
 
         The matrix is Jᵀ·H·J, with J = ∂outputs/∂θ and H the loss's Hessian in the outputs; 0 where targets are hidden.
-        Meta-gradients take it for constant and symmetric: they flow through ``v`` alone, by the same product.
+        Meta-gradients treat it as constant and symmetric: they flow only through ``v``, by the same product.
 
         Source: Schraudolph 2002, §3; Chen and Lu 2018, eq. 3 and its backward pass.
         """
@@ -169,7 +169,7 @@ class Point:
 
     @cached_property
     def _differentiable_grad(self) -> tuple[Params, Params]:
-        """Parameters, and the gradient at them with a graph of its own, which ``hessian`` differentiates."""
+        """Parameters, and the gradient at them with a separate graph, which ``hessian`` differentiates."""
         at = self.params
         if self._second_order is not True:
             at = {name: value.detach().requires_grad_() for name, value in at.items()}
@@ -200,7 +200,7 @@ class Point:
         return dict(zip(at, values, strict=True))
 
     def layers(self, rng: Generator, fisher: Fisher = "sampled") -> dict[str, LayerTrace]:
-        """Return the inputs of each module with parameters of its own, and the curvature's vectors at its outputs.
+        """Return the inputs of each module with its own parameters, and the curvature's vectors at its outputs.
 
         If it is called first, its forward pass serves all other quantities too.  No meta-gradient flows through it.
 
@@ -233,7 +233,7 @@ class Point:
 
     @cached_property
     def mixes_examples(self) -> bool:
-        """Whether an example's outputs depend on the layers' answers to others; this takes a backward pass.
+        """Whether an example's outputs depend on the layers' outputs for others; this takes a backward pass.
 
         Raises:
             Untraceable: See ``observe``.

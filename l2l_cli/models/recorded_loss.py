@@ -28,7 +28,7 @@ class Layout(NamedTuple):
 
 
 def in_turn(like: Params) -> Layout:
-    """Return the layout (C,) of every parameter's (E, ...) flattened in turn, named and shaped as others."""
+    """Return the layout (C,) of all parameters (E, ...), flattened one after another, named and shaped as ``like``."""
     shapes = {name: value.shape for name, value in like.items()}
 
     def pack(params: Params) -> Tensor:
@@ -78,7 +78,7 @@ class RecordedLoss:
         return Point(self._model, self._loss, layout.unpack(theta), Batch(inputs, targets))
 
     def draws(self, layout: Layout, theta: Tensor, inputs: Tensor) -> bool:
-        """Return whether the network draws random numbers, so that no two programs meet the same ones."""
+        """Return whether the network draws random numbers, so that no two programs compute with the same ones."""
         return self._model.manner(layout.unpack(theta), inputs).draws
 
     def _program(
@@ -87,7 +87,7 @@ class RecordedLoss:
         key = name, *((value.shape, value.dtype, value.device) for value in example)
         if key not in self._programs:
             try:
-                # How the network is called must be known before: finding it out is no part of a program.
+                # How the network is called must be known beforehand: finding it out is not part of a program.
                 self.draws(layout, *example[:2])
                 self._programs[key] = record(function, *example)
             except NotPure:  # it has to be called every time

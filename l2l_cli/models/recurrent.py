@@ -63,7 +63,7 @@ def row_reader(shape: ImageShape, units: int, outputs: int) -> nn.Sequential:
 
 
 def row_reader_weights(units: int) -> Initializer:
-    """Return an initializer of a ``row_reader``: U(±1/√units), to which forget gates' biases add 1."""
+    """Return an initializer of a ``row_reader``: U(±1/√units), plus 1 for the biases of forget gates."""
     bound = units**-0.5
 
     def draw(name: str, shape: tuple[int, ...], rng: Generator) -> Tensor:
@@ -77,7 +77,7 @@ def row_reader_weights(units: int) -> Initializer:
 
 @dataclass(frozen=True)
 class RowReader(Architecture):
-    """An LSTM that is given one row of pixels a step, and a dense layer on its last state.
+    """An LSTM that is given one row of pixels per step, and a dense layer on its last state.
 
     Source: Chen and Lu 2018 leave recurrent networks to future work; this one is ours.
 

@@ -62,14 +62,14 @@ class PreActivation(nn.Module):
 
 
 class ResidualBlock(PreActivation):
-    """Two 3 × 3 convolutions to so many channels; the stride is that of the first one and of the projection."""
+    """Two 3 × 3 convolutions with ``channels`` outputs; the stride is that of the first one and of the projection."""
 
     def __init__(self, before: int, channels: int, stride: int, projects: bool) -> None:
         super().__init__(before, [(channels, 3, stride), (channels, 3, 1)], projects)
 
 
 class Bottleneck(PreActivation):
-    """1 × 1 and 3 × 3 to so many channels, 1 × 1 to ``WIDENING`` times as many; the stride is the second one's."""
+    """1 × 1 and 3 × 3 with ``channels`` outputs, 1 × 1 with ``WIDENING`` times as many; the second has the stride."""
 
     def __init__(self, before: int, channels: int, stride: int, projects: bool) -> None:
         super().__init__(before, [(channels, 1, 1), (channels, 3, stride), (WIDENING * channels, 1, 1)], projects)
@@ -84,10 +84,10 @@ class GlobalMean(nn.Module):
 
 
 def norm(channels: int) -> BatchNorm:
-    """Return a normalisation by the batch at hand, with scale γ and offset β.
+    """Return a normalisation by the current batch, with scale γ and offset β.
 
-    Deviation: there are no running means; a held-out batch is normalised by its own.  The paper's curves are training
-    losses, which never use them.
+    Deviation: there are no running means; a held-out batch is normalised by its own statistics.  The paper's curves are
+    training losses, which never use them.
     """
     return BatchNorm(channels, scale=True, epsilon=EPSILON)
 
@@ -95,24 +95,24 @@ def norm(channels: int) -> BatchNorm:
 def resnet(
     inputs: int, stem: Stem, channels: Sequence[int], blocks: Sequence[int], outputs: int, bottleneck: bool = False
 ) -> nn.Sequential:
-    """Build a residual network for images of any height and width and so many channels, ``inputs``; see ``ResNet``.
+    """Build a residual network for images of any height and width and with ``inputs`` channels; see ``ResNet``.
 
-    The stem is a 3 × 3 convolution ("cifar"), or one of 7 × 7 and 3 × 3 max-pooling, each of stride 2 ("imagenet");
-    it has as many channels as the first stage.  The first block of each stage projects its shortcut, that of every
-    stage but the first halves height and width.  Then normalisation, ReLU, mean over all pixels, dense layer.
+    The stem is a 3 × 3 convolution ("cifar"), or one of 7 × 7 and 3 × 3 max-pooling, each of stride 2 ("imagenet"); it
+    has as many channels as the first stage.  The first block of each stage projects its shortcut and, in every stage
+    but the first, halves height and width.  Normalisation, ReLU, the mean over all pixels and a dense layer follow.
 
     Raises:
-        ValueError: A number is below 1, or channels and blocks are not of one length.
+        ValueError: A number is below 1, or channels and blocks are empty or differ in length.
     """
     if not channels or len(channels) != len(blocks):
-        raise ValueError(f"channels and blocks must have one entry a stage, not {list(channels)} and {list(blocks)}")
+        raise ValueError(f"channels and blocks must have one entry per stage, not {list(channels)} and {list(blocks)}")
     if min(inputs, outputs, *channels, *blocks) < 1:
         raise ValueError(f"channels and blocks must be at least 1, not {list(channels)} and {list(blocks)}")
     before = channels[0]
     layers: list[nn.Module] = [ChannelsLast()]
     if stem == "cifar":
         layers.append(nn.Conv2d(inputs, before, 3, padding=1, bias=False))
-    else:  # max-pooling pads below and to the right alone, as TensorFlow does
+    else:  # max-pooling pads only below and to the right, as TensorFlow does
         layers += [nn.Conv2d(inputs, before, 7, 2, padding=3, bias=False), nn.MaxPool2d(3, 2, ceil_mode=True)]
     kind = Bottleneck if bottleneck else ResidualBlock
     for stage, (width, depth) in enumerate(zip(channels, blocks, strict=True)):
@@ -126,8 +126,8 @@ def resnet(
 def resnet_weights(name: str, shape: tuple[int, ...], rng: Generator) -> Tensor:
     """Draw one of a ``resnet``'s parameters: the variance of a filter is one over its number of inputs.
 
-    Filters (E, out, in, height, width) from a normal distribution cut at two standard deviations, the dense layer
-    after Glorot, its biases and the offsets 0, the scales 1.
+    Filters (E, out, in, height, width) are drawn from a normal distribution truncated at two standard deviations, the
+    dense layer's weights as Glorot's; its biases and the offsets are 0, the scales 1.
     """
     if name.endswith("scale"):
         return torch.ones(shape)
@@ -138,16 +138,16 @@ def resnet_weights(name: str, shape: tuple[int, ...], rng: Generator) -> Tensor:
 
 @dataclass(frozen=True)
 class ResNet(Architecture):
-    """A residual network with full pre-activation, as it stands the one of 272 538 parameters for CIFAR-10.
+    """A residual network with full pre-activation, by default the one of 272 538 parameters for CIFAR-10.
 
     Args:
         stem: Layers before the first stage: "cifar", a 3 × 3 convolution, or "imagenet", which leaves a quarter of the
             height and width.
         channels: Channels of each stage; 16, 32, 64 or 64, 128, 256, 512.
         blocks: Number of blocks of each stage; 3, 3, 3 or 2, 2, 2, 2, with bottlenecks 3, 4, 6, 3.
-        bottleneck: Whether blocks have three convolutions, the second of them narrow, as from 50 layers on.
-        recompute: Whether only the inputs of blocks are kept: less memory, one forward pass more for a gradient or a
-            Jacobian product.
+        bottleneck: Whether blocks have three convolutions, the first two of them narrow, as from 50 layers on.
+        recompute: Whether only the inputs of blocks are kept: less memory, and one more forward pass for a gradient or
+            a Jacobian product.
     """
 
     normalises: ClassVar[bool] = True

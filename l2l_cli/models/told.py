@@ -1,4 +1,4 @@
-"""Points on the loss surfaces of training loops that are not ours, of which somebody tells loss and gradient."""
+"""Points on the loss surfaces of training loops outside this project, which supply loss and gradient."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from l2l_cli.models.point import Point
 
 
 def told(params: Params, gradient: Params, loss: Callable[[], Tensor]) -> Point:
-    """Return a point of which the gradient is known, and the loss if it is asked for.
+    """Return a point whose gradient is known, and whose loss is computed when it is needed.
 
     Args:
         params: Parameters, (E, ...) each.
@@ -58,6 +58,6 @@ class _Told:
 
 def _unknown() -> UsageError:
     return UsageError(
-        "this rule asks for more than the gradient, as for curvature or a line search; give load_optimizer the network "
+        "this rule needs more than the gradient, such as curvature or a line search; give load_optimizer the network "
         "itself in place of its parameters, and step a closure that returns outputs and loss"
     )

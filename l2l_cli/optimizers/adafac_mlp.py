@@ -23,13 +23,13 @@ MOMENTA, SQUARES, FACTORS = (0.9, 0.99, 0.999), (0.999,), (0.9, 0.99, 0.999)
 """Decays before meta-training: of momenta, of second moments, and of the factored ones."""
 
 TIMES = (1, 3, 10, 30, 100, 300, 1000, 3000, 10_000, 30_000, 100_000)
-"""Numbers of steps at which a feature of the time goes from below 0 to above."""
+"""Numbers of steps at which a feature of the time changes from negative to positive."""
 
 SEEN = 39
 """Features of a coordinate: 28 of the tensor, normalised over it, and 11 of the time."""
 
 LARGEST = 1e18
-"""Size to which gradients are cut: the square of a larger one is no float32."""
+"""Bound to which gradients are clipped, so that their squares do not overflow float32."""
 
 
 class Accumulated(NamedTuple):
@@ -59,11 +59,11 @@ class AdafacMLP(Optimizer[AdafacMemory]):
     It sees, of each coordinate: the gradient, θ, three momenta, a second moment, momenta in units of its root, one over
     that root, the gradient in units of three factored second moments, the means of the coordinate's row and column and
     one over their roots, and momenta in units of the factored second moments, each divided by its root mean square over
-    the tensor; and the time.  The decays of all that are learned, too.
+    the tensor; and the time.  The decays of all these means are learned, too.
 
     Source: Metz, Freeman, Harrison, Maheswaranathan and Sohl-Dickstein 2022, "Practical tradeoffs between memory,
     compute, and performance in learned optimizers", §3 and appendix; features and constants are those of their code.
-    Deviation: gradients beyond 10¹⁸ are cut, so that their squares are finite.
+    Deviation: gradients beyond 10¹⁸ are clipped, so that their squares are finite.
     Deviation: their rule is meta-trained by evolution strategies for 200 000 steps on many machines; ours is not.
 
     Args:
@@ -105,7 +105,7 @@ class AdafacMLP(Optimizer[AdafacMemory]):
         rng = generator(seed, "adafac_mlp")
         for layer in self.layers:
             assert isinstance(layer, nn.Linear)
-            # Theirs is of deviation 1 / √inputs before it is cut.
+            # Theirs has standard deviation 1 / √inputs before truncation.
             scale = TRUNCATED * layer.in_features**-0.5
             layer.weight.copy_(truncated_normal(tuple(layer.weight.shape), rng, scale))
             layer.bias.zero_()
@@ -113,7 +113,7 @@ class AdafacMLP(Optimizer[AdafacMemory]):
     def init(self, params: Params) -> AdafacMemory:
         """Start from zero moments."""
         tensors = {name: self._at_rest(value.to(self.momenta.dtype)) for name, value in params.items()}
-        # float64 on the CPU: the count is exact, and reading it waits for no GPU.
+        # float64 on the CPU: the count is exact, and reading it does not wait for a GPU.
         return AdafacMemory(tensors, torch.zeros((), dtype=torch.float64, device="cpu"))
 
     def _at_rest(self, value: Tensor) -> Accumulated:
@@ -121,7 +121,7 @@ class AdafacMLP(Optimizer[AdafacMemory]):
         return Accumulated(momenta, squares, factored.begin(value, len(FACTORS)))
 
     def step(self, point: Point, memory: AdafacMemory) -> tuple[Params, AdafacMemory]:
-        """Move every coordinate by what the network says of it."""
+        """Move every coordinate by the network's outputs for it."""
         dtype, steps = self.momenta.dtype, memory.steps.item()
         clock = torch.tensor([math.tanh(steps / time - 1.0) for time in TIMES]).to(self.momenta)
         decays = [
@@ -137,7 +137,7 @@ class AdafacMLP(Optimizer[AdafacMemory]):
         return moved, AdafacMemory(after, memory.steps + 1)
 
     def _moves(self, seen: Tensor, clock: Tensor) -> Tensor:
-        """Return the steps (E, coordinates) of coordinates that look like (E, coordinates, 28)."""
+        """Return the steps (E, coordinates) of coordinates with features (E, coordinates, 28)."""
         first, *others = self.layers
         assert isinstance(first, nn.Linear)
         weight, split = first.weight, seen.shape[-1]
@@ -167,7 +167,7 @@ def _features(gradient: Tensor, value: Tensor, known: Accumulated) -> Tensor:
     momenta, squares, factors = known
     inverse = (squares + 1e-6).rsqrt()
     whitening, (rows, columns) = factored.whitening(factors, value), factored.spread(factors, value)
-    if value.dim() < 3:  # of a vector the second moments are RMSprop's
+    if value.dim() < 3:  # for a vector, the second moments are RMSprop's
         units = momenta * (factors.rows + 1e-6).rsqrt()
     else:
         units = momenta * whitening

@@ -13,7 +13,7 @@ from l2l_cli.optimizers.base import FirstOrder, Optimizer, decayed, fraction, po
 
 
 class Moments(NamedTuple):
-    """Decayed means of gradients and of their squares, shaped as the parameters, and the steps so far ()."""
+    """Decayed means of gradients and of their squares, shaped as the parameters, and the number of steps so far, ()."""
 
     first: Params
     second: Params
@@ -42,9 +42,9 @@ class Adam(FirstOrder[Moments]):
 
 
 class AdamW(Optimizer[Moments]):
-    """θ ← θ − lr · (weight_decay · θ + m̂ / (√v̂ + epsilon)): Adam with a weight decay that is no part of the moments.
+    """θ ← θ − lr · (weight_decay · θ + m̂ / (√v̂ + epsilon)): Adam with a weight decay outside the moments.
 
-    It needs θ, so that it is no rule for φ, as Adam is.
+    It needs θ, so it cannot serve for meta-updates of φ, as Adam can.
 
     Source: Loshchilov and Hutter 2019, algorithm 2, with the decay multiplied by the learning rate as torch has it.
     """
@@ -76,7 +76,7 @@ class AdamW(Optimizer[Moments]):
 
 
 def _at_rest(params: Params) -> Moments:
-    # float64: Adam's bias correction at step 10⁷ needs the count exactly.  On the CPU: reading it waits for no GPU.
+    # float64: Adam's bias correction at step 10⁷ needs the exact count.  On the CPU: reading it never waits for a GPU.
     return Moments(zeros(params), zeros(params), torch.zeros((), dtype=torch.float64, device="cpu"))
 
 

@@ -1,4 +1,4 @@
-"""A coordinatewise LSTM whose coordinates tell each other something: global averaging cells.
+"""A coordinatewise LSTM whose coordinates communicate, by global averaging cells.
 
 Source: Andrychowicz et al. 2016, appendix D: some cells of each layer are for communication; they work as usual, but
 their outgoing activations are averaged over all coordinates at each step.
@@ -19,13 +19,13 @@ class GlobalAveragingLSTM(CoordinatewiseLSTM):
     """A coordinatewise LSTM of which the last ``averaged`` units of each layer are global averaging cells.
 
     What such a unit passes on (to the layer above, the head, and all units of its layer at the next step) is the mean
-    of h over all coordinates of one episode; episodes do not hear of each other.  Its cell state c remains each
-    coordinate's own.  φ has the plain rule's size.  The paper's example of a use is L2 gradient clipping.
+    of h over all coordinates of one episode; episodes do not communicate.  Its cell state c remains each coordinate's
+    own.  φ has the plain rule's size.  The paper's example of what they allow is L2 gradient clipping.
 
     Args:
         averaged: Global averaging cells of each layer, from 0 to ``hidden`` (the paper gives no number; ours: a half).
         hidden: Units of each layer, global averaging cells included.
-        layers: See ``CoordinatewiseLSTM``, as for all that follows.
+        layers: Number of LSTM layers; see ``CoordinatewiseLSTM``, also for all that follow.
         preprocess: Features that the cell sees of a gradient.
         output_scale: Factor on the head.
         forget_bias: Initial bias of the forget gates.

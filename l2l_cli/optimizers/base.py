@@ -24,9 +24,9 @@ class Optimizer(nn.Module, ABC, Generic[Memory]):
     """An update rule; its ``parameters()`` are φ if it is learned, and empty if it is hand-made.
 
     Attributes:
-        work: Cost of a step in gradients of the same batch, for the time left.
-        may_rest: Whether tasks may leave a part of φ unused, as one for a type of parameters that their model lacks.
-        takes_gradients: Whether it asks a point for nothing but parameters, gradient and loss.
+        work: Cost of a step in gradients on the same batch, for estimates of the remaining time.
+        may_rest: Whether tasks may leave a part of φ unused, such as that for a parameter type that their model lacks.
+        takes_gradients: Whether it needs only the parameters, the gradient and the loss of a point.
     """
 
     work: float = 1.0
@@ -43,7 +43,7 @@ class Optimizer(nn.Module, ABC, Generic[Memory]):
         return False
 
     def begin(self, params: Params, steps: int) -> Memory:
-        """Return the memory before the first of so many steps; ``init``'s, unless the rule plans for their end."""
+        """Return the memory before the first of ``steps`` steps; ``init``'s, unless the rule plans for their end."""
         del steps
         return self.init(params)
 
@@ -59,10 +59,10 @@ class Optimizer(nn.Module, ABC, Generic[Memory]):
         memory: Memory,
         rate: float,
     ) -> Memory | None:
-        """Move the parameters of one network where they lie, and return the memory; None if they must be copied.
+        """Move the parameters of one network in place and return the memory; return None if the rule cannot.
 
         Args:
-            params: Parameters, of which torch's version counters hear nothing.
+            params: Parameters, whose version counters in torch stay as they are.
             gradient: Gradient, shaped as the parameters.
             loss: Function that returns the loss, (1,).
             memory: Memory of the rule before the step, which may be overwritten.
@@ -72,20 +72,20 @@ class Optimizer(nn.Module, ABC, Generic[Memory]):
         return None
 
     def pieces(self, params: Params) -> Pieces:
-        """Return the pieces of the memory's axes that hold the episodes in several, by "" or ".name" of its parts.
+        """Return the sizes of an episode's pieces in the memory's axes that hold it in several, by "" or ".name".
 
-        An axis over the coordinates of parameters (1, ...), one after the other, is such a one.
+        An axis over the coordinates of several parameters (1, ...), one after the other, is such an axis.
         """
         del params
         return {}
 
     def compiled(self, fitting: Fitting) -> Unroll[Memory] | Path:
-        """Return a compiled path through the rule's steps, or the path of ``step`` and why there is nothing more."""
+        """Return a compiled path through the rule's steps, or the path of ``step`` and why there is no other."""
         del fitting
         return REFERENCE
 
     def extra_evaluations(self, memory: Memory) -> Tensor | None:
-        """Return the evaluations of each episode beyond one gradient a step, (E,); None if there are none.
+        """Return the evaluations of each episode beyond one gradient per step, (E,); None if there are none.
 
         An evaluation is one of the loss, of a gradient or of a Hessian product, on a step's batch.
         """
@@ -94,7 +94,7 @@ class Optimizer(nn.Module, ABC, Generic[Memory]):
 
 
 class FirstOrder(Optimizer[Memory], ABC):
-    """A rule that needs nothing but the gradient."""
+    """A rule that needs only the gradient."""
 
     takes_gradients: ClassVar[bool] = True
 
@@ -109,7 +109,7 @@ class FirstOrder(Optimizer[Memory], ABC):
         kind = next(iter(grad.values())).dtype
         if own is None or own.dtype == kind:
             displacement, memory = self.update(grad, memory)
-        else:  # a learned rule sees gradients in the type of its φ, whatever that of the network
+        else:  # a learned rule sees gradients in the type of its φ, whatever the network's
             displacement, memory = self.update(_in_type(grad, own.dtype), memory)
             displacement = _in_type(displacement, kind)
         return added(point.params, displacement), memory

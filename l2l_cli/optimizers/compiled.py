@@ -1,8 +1,8 @@
-"""What an update rule can bring besides its definition: compiled paths, which equal it in value and meta-gradient.
+"""What an update rule can provide besides its definition: compiled paths, which equal it in value and meta-gradient.
 
 A learner asks its rule (``Optimizer.compiled``) and gets an ``Unroll``, or the ``Path`` that ``Optimizer.step`` takes
-and the reason why there is nothing more.  A rule that takes gradients as data, coordinate by coordinate, need not write
-an ``Unroll`` of its own: it brings ``CompiledSteps`` (``FirstOrder.compiled_steps``).
+and the reason why there is no compiled path.  A rule that takes gradients as data, coordinate by coordinate, need not
+implement ``Unroll`` itself: it provides ``CompiledSteps`` (``FirstOrder.compiled_steps``).
 """
 
 from __future__ import annotations
@@ -45,23 +45,23 @@ class Fitting(NamedTuple):
     limit: float | None = None
 
     def obstacle_for(self, rule: nn.Module) -> str:
-        """Return ``obstacle``, or that a rule with a φ of another type than the network's is the one."""
+        """Return ``obstacle``; if there is none, say whether φ has another number type than the network."""
         own = next((value.dtype for value in rule.parameters()), self.model.dtype)
         if self.obstacle or own == self.model.dtype:
             return self.obstacle
-        return f"the network is {self.model.dtype} and the learned rule {own}, and the kernels have one type for both"
+        return f"the network is {self.model.dtype} and the learned rule {own}, but the kernels need one type for both"
 
     @property
     def obstacle(self) -> str:
         """Why no path can take gradients as data and compute them in this process; empty if one can."""
         if self.divided:
-            return "hardware.replicas divide the batch, and the kernels answer it in one process"
+            return "hardware.replicas divide the batch, but the kernels compute it in one process"
         if self.hides_targets:
-            return "the task hides targets, and to the kernels every step shows them"
+            return "the task hides targets, but the kernels read the targets of every step"
         if self.second_order:
             return "second_order or gradient.rho differentiates the gradients too, which the kernels take as data"
         if self.limit is not None:
-            return f"gradient.limit={self.limit:g} bounds derivatives at each step, and the kernels carry them whole"
+            return f"gradient.limit={self.limit:g} bounds derivatives at each step, but the kernels do not bound them"
         return ""
 
 
@@ -100,8 +100,8 @@ class Unroll(ABC, Generic[Memory]):
 class CompiledSteps(ABC, Generic[Memory]):
     """Compiled steps of a rule that takes gradients as data, on C coordinates in one vector.
 
-    ``begin``, ``advance`` … ``advance`` or ``least_squares``, ``last`` and ``backward`` are one window; its numbers
-    stay in buffers until the next one begins.
+    A window is ``begin``, then ``advance`` at each step or ``least_squares`` for all of them, then ``last`` and
+    ``backward``; its numbers stay in buffers until the next window begins.
 
     Attributes:
         path: Name under which they are reported.
@@ -120,23 +120,23 @@ class CompiledSteps(ABC, Generic[Memory]):
 
     @abstractmethod
     def step(self, memory: Memory, grad: Tensor, theta: Tensor) -> tuple[Tensor, Memory]:
-        """Return the coordinates (C,) and the memory after one step on ∇ (C,), of which nothing is kept."""
+        """Return the coordinates (C,) and the memory after one step on ∇ (C,), without recording it."""
 
     @abstractmethod
     def begin(self, memory: Memory, theta: Tensor, steps: int, record: bool = True) -> None:
-        """Begin a window of T steps with the present φ, a memory and coordinates (C,).
+        """Begin a window of T steps with the current φ, a memory and coordinates (C,).
 
         Without ``record`` no ``backward`` follows, and ``thetas[t]`` holds until step t + 1 has been made.
         """
 
     @abstractmethod
     def advance(self, t: int, grad: Tensor) -> None:
-        """Make step t, shown ∇_t (C,)."""
+        """Make step t with gradient ∇_t (C,)."""
 
     def least_squares(self, matrix: Tensor, targets: Tensor) -> Tensor | None:
         """Make all steps on the mean of ‖Wθ − y‖² over the residuals, and return Wθ_t, (T, E, N).
 
-        None leaves it to ``advance``, and nothing has been done.
+        None leaves the steps to ``advance``; then nothing has been done.
 
         Args:
             matrix: W, (T, E, N, P).
@@ -147,7 +147,7 @@ class CompiledSteps(ABC, Generic[Memory]):
 
     @abstractmethod
     def last(self) -> tuple[Tensor, Memory]:
-        """Return the coordinates (C,) and the memory after the last step, apart from the buffers."""
+        """Return the coordinates (C,) and the memory after the last step, independent of the buffers."""
 
     @abstractmethod
     def backward(self, grad_losses: Tensor, params: Params, visited: float | None, rng: Generator) -> list[Tensor]:
@@ -155,7 +155,7 @@ class CompiledSteps(ABC, Generic[Memory]):
 
         Args:
             grad_losses: ∂objective/∂losses, (T, E).
-            params: Parameters that the coordinates hold in turn, for their shapes.
+            params: Parameters whose coordinates follow one another in the vector, for their shapes.
             visited: Share of the blocks of coordinates to visit; None is all.
-            rng: Generator that draws them.
+            rng: Generator that draws the blocks.
         """

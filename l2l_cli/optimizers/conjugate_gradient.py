@@ -25,16 +25,16 @@ class ConjugateGradientMemory(NamedTuple):
 class ConjugateGradient(Optimizer[ConjugateGradientMemory]):
     """θ ← θ + α · p with p ← −g + β · p, and α where the second-order model of the loss along p is least.
 
-    On a quadratic, every first-order method that starts from θ_0 and adds multiples of past gradients is after t steps
-    somewhere in θ_0 plus the t-th Krylov space of Hessian and first gradient.  This one is at the point of least loss
-    in that space, so none of them can be lower at any step: it is their limit, and after as many steps as there are
-    dimensions it is the exact solution, up to rounding.  A rule that gives each coordinate a rate of its own, as Adam
-    and learned rules do, may leave that space; for those it is a yardstick.
+    On a quadratic, every first-order method that starts from θ_0 and adds multiples of past gradients is, after t
+    steps, somewhere in θ_0 plus the t-th Krylov space of the Hessian and the first gradient.  This one is at the point
+    of least loss in that space, so none of them can be lower at any step: it is their limit, and after as many steps as
+    there are dimensions it is the exact solution, up to rounding.  A rule that gives each coordinate its own rate, as
+    Adam and learned rules do, may leave that space; for such rules it is only a yardstick.
 
-    On other surfaces it is a nonlinear conjugate-gradient method, with safeguards that a quadratic never needs:
-    a β below 0 counts as 0, and a direction along which the loss does not fall is replaced by the steepest one; where
-    curvature is not positive, the line search starts from a step of length 1; and a step that makes the loss on its
-    batch larger is shortened.  There are no other restarts.
+    On other surfaces it is a nonlinear conjugate-gradient method, with safeguards that a quadratic never needs: a β
+    below 0 counts as 0, and a direction along which the loss does not fall is replaced by the steepest one; where
+    curvature is not positive, the line search starts from a step of length 1; and a step that increases the loss on its
+    batch is shortened.  There are no other restarts.
 
     A step takes extra evaluations on its batch: one Hessian product, and one loss or more.  No meta-gradient flows
     through a step.

@@ -35,8 +35,8 @@ class CoordinatewiseLSTM(FirstOrder[LSTMStates]):
         preprocess: Features that the cell sees of a gradient; None is the gradient itself (the paper, for quadratics).
         output_scale: Factor on the head; the paper's 1 for quadratics and 0.1 for MNIST.
         forget_bias: Initial bias of the forget gates (ours: 1, as in the authors' later code).
-        initial_head: Factor on the head's initial weights.  A rule that first moves at random learns to be still, and
-            a still one is told little about where to go; small weights let it begin almost still, but undecided.
+        initial_head: Factor on the head's initial weights.  A rule that first moves at random learns to stay still, and
+            then gets little signal about where to go; small weights let it begin almost still, but free to move.
         initial_seed: Seed of the initial weights.
     """
 
@@ -81,7 +81,7 @@ class CoordinatewiseLSTM(FirstOrder[LSTMStates]):
         return LSTMStates(zero, zero, self.preprocess.begin(self.head.weight.new_zeros(count)))
 
     def pieces(self, params: Params) -> Pieces:
-        """Return one piece for each parameter: coordinates lie one parameter after the other."""
+        """Return one piece for each parameter: their coordinates lie one parameter after the other."""
         return {"": [value.numel() for value in params.values()]}
 
     def update(self, grad: Params, memory: LSTMStates) -> tuple[Params, LSTMStates]:
@@ -102,7 +102,7 @@ class CoordinatewiseLSTM(FirstOrder[LSTMStates]):
         return hidden
 
     def weights(self) -> Weights:
-        """Return φ as kernels are given it."""
+        """Return φ in the form that kernels take."""
         *cells, head, bias = self.parameters()
         layers = [cells[k : k + 3] for k in range(0, len(cells), 3)]
         return Weights(layers, (head, bias), self.output_scale, self.preprocess.presentation)

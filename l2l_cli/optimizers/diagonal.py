@@ -14,7 +14,7 @@ from l2l_cli.models.point import Point
 from l2l_cli.optimizers.factors import patches_of, positions_last
 
 PROBES = 32
-"""Vectors of random signs that an estimate is the mean of; its relative error is at most √(2 / 32), a quarter."""
+"""Vectors of random signs over which an estimate is averaged; its relative error is at most √(2 / 32), a quarter."""
 
 
 class Diagonal(NamedTuple):
@@ -30,8 +30,8 @@ def ggn_diagonal(point: Point) -> Diagonal:
     With R·Rᵀ the loss's curvature in one example's outputs, the diagonal is the sum, over examples and columns of R, of
     the squared gradients of that column's product with the outputs.  Linear and Conv2d layers (in one group, with zero
     padding) that do not mix examples give it in one backward pass for each output of an example, ten for ten classes,
-    and one more that looks whether they mix any.  All other networks, as those with batch normalisations, take as many
-    for *each example*.  No meta-gradient flows through it.
+    and one more that checks whether they mix any.  All other networks, such as those with batch normalisation, take one
+    for each output of *each example*.  No meta-gradient flows through it.
     """
     found = _by_layers(point)
     return _by_examples(point) if found is None else found
@@ -96,7 +96,7 @@ def _by_layers(point: Point) -> Diagonal | None:
 
 
 def _positions(layer: LayerTrace) -> tuple[Tensor, Tensor] | None:
-    """Return a layer's inputs, (E, N, D, T), and its gradients, (K, E, N, out, T); None for other layers than these."""
+    """Return a layer's inputs, (E, N, D, T), and its gradients, (K, E, N, out, T); None for other layers."""
     match layer.module:
         case nn.Linear():
             return positions_last(layer.inputs, 2), positions_last(layer.gradients, 3)

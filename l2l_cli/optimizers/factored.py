@@ -1,4 +1,4 @@
-"""Second moments of a matrix by the means of its rows and columns, as in Adafactor.
+"""Second moments of a matrix from the means of its rows and columns, as in Adafactor.
 
 Source: Shazeer and Stern 2018, algorithm 4; with several decays and the constants of Metz et al. 2022.
 """
@@ -18,7 +18,7 @@ class MeanSquares(NamedTuple):
 
     Attributes:
         rows: Means over the longest axis, (E, K, S without it); of a vector, the squares themselves, (E, K, S).
-        columns: Means over the second longest, (E, K, S without it); of a vector, nothing, (E, K, 0).
+        columns: Means over the second longest axis, (E, K, S without it); of a vector, nothing, (E, K, 0).
     """
 
     rows: Tensor
@@ -26,7 +26,7 @@ class MeanSquares(NamedTuple):
 
 
 def axes_of(value: Tensor) -> tuple[int, int] | None:
-    """Return the axes of (E, K, S) over which the second longest and the longest of S lie; None for a vector."""
+    """Return the second longest and the longest axis of S, as axes of (E, K, S); None for a vector."""
     shape = value.shape[2:]
     if len(shape) < 2:
         return None
@@ -45,10 +45,10 @@ def begin(value: Tensor, decays: int) -> MeanSquares:
 
 
 def updated(factors: MeanSquares, gradient: Tensor, decays: Tensor) -> MeanSquares:
-    """Return the factors that hold a gradient (E, S) too.
+    """Return the factors updated with a gradient (E, S).
 
     Args:
-        factors: MeanSquares before.
+        factors: Mean squares before the update.
         gradient: Gradient, (E, S).
         decays: Decays, (K,).
     """
@@ -73,7 +73,7 @@ def spread(factors: MeanSquares, like: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def whitening(factors: MeanSquares, like: Tensor) -> Tensor:
-    """Return what gradients are multiplied by, 1 / √v̂ of the factored second moments, (E, K, S)."""
+    """Return the factor on gradients, 1 / √v̂ with the factored second moments v̂, (E, K, S)."""
     axes = axes_of(like[:, None])
     if axes is None:
         return _inverse_root(factors.rows + LEAST)

@@ -1,4 +1,4 @@
-"""A network's curvature as one Kronecker product a layer: second moments, their running means and their inverses."""
+"""A network's curvature as one Kronecker product per layer: second moments, their running means and their inverses."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from l2l_cli.core.vectors import per_episode
 from l2l_cli.models.convnet import BatchNorm
 
 NUMBERS = {"cpu": 1 << 19, "cuda": 1 << 28}
-"""Numbers of a convolution's patches in memory at once: as many as a CPU's cache holds, or a gigabyte on a GPU."""
+"""Numbers of a convolution's patches held in memory at once: as many as fit a CPU's cache, or a gigabyte on a GPU."""
 
 
 class Factors(NamedTuple):
     """Curvature, or its inverse, by blocks: A ⊗ G for each module with a weight (out, in, ...), a diagonal elsewhere.
 
     Attributes:
-        inputs: Factors A, (E, D, D), by the module's name; D counts the weights of one output and its bias, the last.
+        inputs: Factors A, (E, D, D), by the module's name; D counts the weights of one output and, last, its bias.
         outputs: Factors G, (E, out, out), by the module's name.
-        diagonal: Diagonals by the name of the parameter, and shaped as it, for all other parameters.
+        diagonal: Diagonals for all other parameters, by name and shaped as these.
     """
 
     inputs: Params
@@ -51,17 +51,18 @@ def measure(layers: Mapping[str, LayerTrace], params: Params, unreached: Collect
     """Return the factors of one batch.
 
     Linear layers have A = mean of a·aᵀ and G = sum of g·gᵀ over examples (Martens and Grosse 2015, §3); the vectors g
-    contain the mean's 1/N.  Where a layer is applied at T positions of an example, as a convolution is, A sums over
-    the positions and G averages over them (Grosse and Martens 2016, §3).  Batch normalisation has the sum of squares
-    of each example's own derivative.
+    include the factor 1/N of the mean.  Where a layer is applied at T positions of an example, as a convolution is, A
+    sums over the positions and G averages over them (Grosse and Martens 2016, §3).  The diagonal for batch
+    normalisation is the sum of the squares of each example's own derivative.
 
     Args:
-        layers: Layer traces, as of ``Point.layers``.
-        params: Parameters (E, ...) that the factors must cover; others, as frozen ones, have none.
+        layers: Layer traces, as ``Point.layers`` returns them.
+        params: Parameters (E, ...) that the factors must cover; others, such as frozen ones, have none.
         unreached: Names of those that the loss does not depend on, which have no curvature.
 
     Raises:
-        UsageError: A module has another type, or a parameter belongs to no module that was called.
+        UsageError: A module has another type, its weight but not its bias is frozen, or a parameter belongs to no
+            module that was called.
     """
     factors = Factors({}, {}, {})
     for name in layers:
@@ -110,7 +111,7 @@ def averaged(old: Factors, new: Factors, share: Tensor) -> Factors:
 def inverted(factors: Factors, damping: float) -> Factors:
     """Return (A + π·√λ·I)⁻¹, (G + √λ/π·I)⁻¹ and 1 / (diagonal + λ); a factor without an inverse becomes NaN.
 
-    π² is the ratio of A's mean eigenvalue to G's, so that damping has the same ratio to both.
+    π² is the ratio of A's mean eigenvalue to G's, so that the damping is as large relative to either.
 
     Source: Martens and Grosse 2015, §6.3 (factored Tikhonov damping, π by traces).
     """
@@ -147,12 +148,12 @@ def _join(owner: str, name: str) -> str:
 
 
 def positions_last(values: Tensor, axes: int) -> Tensor:
-    """Return (..., T, width), or (..., width), as (..., width, T), after so many leading axes."""
+    """Return (..., T, width), or (..., width), as (..., width, T), after ``axes`` leading axes."""
     return values.reshape(*values.shape[:axes], -1, values.shape[-1]).mT
 
 
 def _second_moment(values: Tensor, bias: bool) -> Tensor:
-    """Return the mean over examples of Σ_t a_t·a_tᵀ, (E, D, D), of values (E, N, in, T); with a bias a ends in 1."""
+    """Return the mean over examples of Σ_t a_t·a_tᵀ, (E, D, D), of values (E, N, in, T); with a bias, a ends in 1."""
     examples, positions = values.shape[1], values.shape[3]
     rows = values.transpose(1, 2).flatten(2)
     moment = rows @ rows.mT / examples
@@ -165,7 +166,7 @@ def _second_moment(values: Tensor, bias: bool) -> Tensor:
 
 def patches_of(module: nn.Conv2d, inputs: Tensor) -> Tensor:
     """Return the patches of inputs (E, N, C, H, W) that a convolution sees, (E, N, D, T) with T positions."""
-    # torch's own form of the padding, whether given as numbers or as "same".
+    # torch's own form of the padding, whether it was given as numbers or as "same".
     images = functional.pad(inputs.flatten(0, 1), module._reversed_padding_repeated_twice)
     patches = functional.unfold(images, module.kernel_size, module.dilation, 0, module.stride)
     return patches.view(*inputs.shape[:2], *patches.shape[1:])

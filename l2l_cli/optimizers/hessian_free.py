@@ -76,15 +76,15 @@ class _DampedGaussNewton(Optimizer[HessianFreeMemory], ABC):
 class HessianFree(_DampedGaussNewton):
     """θ ← θ − lr · x with (G + λ·I) · x ≈ g, G the generalised Gauss-Newton matrix of the batch, and λ fixed.
 
-    Each system is solved from the last solution on, which therefore acts as a momentum.  A step takes one evaluation
-    more than it has iterations: one product with G for each, and one for the first residual.  No meta-gradient flows
-    through a step.
+    Each solve starts from the last solution, which therefore acts as a momentum.  A step takes one evaluation more than
+    it has iterations: one product with G for each, and one for the first residual.  No meta-gradient flows through a
+    step.
 
     Source: Martens 2010, §4; fixed damping and few iterations as in Chen and Lu 2018, whose code has lr 0.01, damping
-    0.005 and 20 iterations at 512 images a batch.
+    0.005 and 20 iterations with batches of 512 images.
 
     Args:
-        lr: Fraction of the solution that a step goes.
+        lr: Fraction of the solution that a step takes.
         damping: Damping λ.
         iterations: Number of conjugate-gradient iterations of a step.
         decay: Fraction of the last solution that the next system starts from; 0 starts from zero, Martens has 0.95.
@@ -101,13 +101,13 @@ class LevenbergMarquardt(_DampedGaussNewton):
     """Hessian-free optimization whose damping follows how well the second-order model predicts the loss.
 
     With ρ the decrease of the loss on the batch, as a fraction of the one that the model without damping predicts:
-    λ ← λ / factor below ρ = 0.25, and λ ← λ · factor above ρ = 0.75.  That takes one more evaluation a step than
+    λ ← λ / factor if ρ < 0.25, and λ ← λ · factor if ρ > 0.75.  That takes one more evaluation per step than
     ``HessianFree``.
 
     Source: Martens 2010, §4.1; numbers as in the code of Chen and Lu 2018, which takes 20 iterations.
 
     Args:
-        lr: Fraction of the solution that a step goes.
+        lr: Fraction of the solution that a step takes.
         damping: Initial damping λ.
         iterations: Number of conjugate-gradient iterations of a step.
         decay: Fraction of the last solution that the next system starts from.
@@ -136,7 +136,7 @@ class LevenbergMarquardt(_DampedGaussNewton):
     def _damped(
         self, point: Point, params: Params, grad: Tensor, solution: Solution, damping: Tensor
     ) -> tuple[Tensor, float]:
-        # (G + λ·I)·x is the gradient less the residual, so the curvature along x costs no product.
+        # (G + λ·I)·x is the gradient minus the residual, so the curvature along x costs no product.
         x, slope = solution.x, dot(grad, solution.x)
         curvature = slope - dot(solution.residual, x) - damping * dot(x, x)
         predicted = self.lr * slope - 0.5 * self.lr**2 * curvature

@@ -38,19 +38,20 @@ class KFac(Optimizer[KFacMemory]):
     """v ← momentum · v + F⁻¹ · g;  θ ← θ − lr · v, with F = A ⊗ G for each layer and a diagonal for normalisations.
 
     F approximates the generalised Gauss–Newton matrix of the loss, which for cross-entropy of logits and for squared
-    errors is the Fisher matrix.  A batch without any curvature, as one whose targets are hidden, leaves F unchanged.
-    No meta-gradient flows through a step.
+    errors is the Fisher matrix.  A batch without any curvature, such as one whose targets are hidden, leaves F
+    unchanged.  No meta-gradient flows through a step.
 
-    F takes a convolution's gradients at different positions for uncorrelated.  In a network without normalisation they
-    are correlated: on CIFAR-10 the true curvature along the step was 30 to 200 times F's, so that a fixed damping alone
-    diverges at most rates, which ``norm`` prevents.
+    F treats a convolution's gradients at different positions as uncorrelated.  In a network without normalisation they
+    are correlated: on CIFAR-10 the true curvature along the step was 30 to 200 times F's, so that with a fixed damping
+    alone most learning rates diverge, which ``norm`` prevents.
 
     Source: Martens and Grosse 2015, algorithm 2 with block-diagonal F; Grosse and Martens 2016 for convolutions.
     Defaults are those of Chen and Lu 2018 (their code: rate, damping, decay) and of the library that they used
-    (TensorFlow's, 2018: momentum 0.9, no bound on the norm, and one random vector an example).
+    (TensorFlow's, 2018: momentum 0.9, no bound on the norm, and one random vector per example).
 
-    Deviation: a fixed rate, damping and momentum, as that library has, in place of those that Martens and Grosse adapt
-    (§6.4, §6.5, §7).  F's random vectors are signs through a root of the curvature, not drawn targets: the same mean.
+    Deviation: rate, damping and momentum are fixed, as in that library, while Martens and Grosse adapt them (§6.4,
+    §6.5, §7).  F is estimated with random signs times a root of the curvature, not with sampled targets; its
+    expectation is the same.
 
     Args:
         lr: Learning rate.
@@ -58,14 +59,14 @@ class KFac(Optimizer[KFacMemory]):
         decay: Decay of the factors' running means; at the t-th batch at most 1 − 1/t, so that they begin as plain
             means.
         momentum: Decay of the velocity.
-        observe: Steps from one batch whose curvature enters the means to the next.
-        every: Steps from one inversion of the factors to the next; until three batches were observed, both are done at
-            every step.
-        norm: Largest lr²·gᵀF⁻¹g of a step, which is shortened to it; null does not bound it (Ba, Grosse and Martens
-            2017, §5).
-        fisher: Curvature that is estimated: "sampled" takes one random vector an example and one backward pass, "exact"
-            one for each output, "empirical" the gradient at the targets.  "sampled" is the default, since it is the
-            cheapest curvature, and the running means smooth its noise.
+        observe: Number of steps between batches whose curvature enters the means; 1 takes every batch.
+        every: Number of steps between inversions of the factors; until three batches have been observed, both are done
+            at every step.
+        norm: Largest lr²·gᵀF⁻¹g of a step; longer steps are shortened to it, and null sets no bound (Ba, Grosse and
+            Martens 2017, §5).
+        fisher: Curvature that is estimated: "sampled" takes one random vector per example and one backward pass,
+            "exact" one for each output, "empirical" the gradient at the targets.  "sampled" is the default, since it is
+            the cheapest curvature, and the running means smooth its noise.
     """
 
     work = 2.5
@@ -93,7 +94,7 @@ class KFac(Optimizer[KFacMemory]):
         """Start from zero factors, at rest."""
         value = next(iter(params.values()))
         none = value.new_zeros(len(value))
-        steps = torch.zeros((), dtype=torch.float64, device="cpu")  # to read it waits for no GPU
+        steps = torch.zeros((), dtype=torch.float64, device="cpu")  # reading it does not wait for a GPU
         return KFacMemory(blank(params), blank(params), zeros(params), none, none.clone(), steps)
 
     @torch.no_grad()
@@ -101,7 +102,7 @@ class KFac(Optimizer[KFacMemory]):
         """Update the means and inverses if they are due, then move."""
         steps = int(memory.steps)
         observed, every = (steps % interval == 0 for interval in (self.observe, self.every))
-        # Whether this is early is asked of the device, which is waited for, only where something depends on it.
+        # Reading ``seen`` waits for the device, so it is read only where something depends on it.
         early = steps < EARLY or (not (observed and every) and bool((memory.seen < EARLY).any()))
         if early or observed:
             memory = self._observed(point, memory, steps)

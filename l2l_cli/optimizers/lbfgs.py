@@ -29,13 +29,13 @@ class Lbfgs(Optimizer[LbfgsMemory]):
     """θ ← θ + α · d with d = −H · g, H the inverse Hessian that the last steps suggest, α by backtracking.
 
     A step takes extra evaluations on its batch: at least one loss for the line search, and one gradient where it ends,
-    so that a step and its change of gradient belong to the same batch.  Episodes have step lengths and histories of
-    their own.  No meta-gradient flows through a step.
+    so that a step and its change of gradient belong to the same batch.  Each episode has its own step lengths and
+    history.  No meta-gradient flows through a step.
 
-    Source: Nocedal 1980; Nocedal and Wright 2006, algorithms 7.4 and 7.5; with minibatches, Schraudolph, Yu and
-    Günter 2007, whose gradients' differences are of one batch.
+    Source: Nocedal 1980; Nocedal and Wright 2006, algorithms 7.4 and 7.5; with minibatches, Schraudolph, Yu and Günter
+    2007, whose gradient differences are taken on one batch.
 
-    Deviation: Armijo's rule alone, without Wolfe's second condition, so a pair without positive curvature is left out.
+    Deviation: Armijo's rule alone, without Wolfe's second condition; so pairs without positive curvature are left out.
 
     Args:
         lr: Length α that each line search tries first; 1 suits surfaces without noise.

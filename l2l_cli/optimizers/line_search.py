@@ -1,4 +1,4 @@
-"""Line search along a direction, for each of E episodes by itself."""
+"""Line search along a direction, for each of E episodes separately."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Move(NamedTuple):
 def backtrack(point: Point, direction: Tensor, length: Tensor) -> Move:
     """Go along a direction, and halve each episode's length until its loss on this batch falls enough (Armijo's rule).
 
-    An episode whose loss does not fall enough in ``TRIES`` tries, or before its step is below the parameters' own
-    rounding, stays where it is.
+    An episode whose loss does not fall enough in ``TRIES`` tries, or before its step is shorter than the parameters'
+    own rounding, stays where it is.
 
     Args:
         point: Point from which to start.
@@ -68,6 +68,6 @@ def _moved(point: Point, direction: Tensor, length: Tensor) -> Params:
 
 
 def downhill(direction: Tensor, grad: Tensor) -> Tensor:
-    """Return directions (E, D), where the loss does not fall along them the normalised negative gradient."""
+    """Return directions (E, D), or the normalised negative gradient where the loss does not fall along them."""
     steepest = -quotient(grad, grad.norm(dim=1, keepdim=True))
     return torch.where((dot(grad, direction) < 0)[:, None], direction, steepest)

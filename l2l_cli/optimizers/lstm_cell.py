@@ -11,7 +11,7 @@ from torch import Tensor, nn
 class LSTMStates(NamedTuple):
     """Hidden and cell activations of every layer, unit and coordinate, (layers, H, C) each.
 
-    ``seen`` is what the pre-processing remembers; most remember nothing.
+    ``seen`` is the memory of the preprocessing, which is empty for most kinds.
     """
 
     hidden: Tensor

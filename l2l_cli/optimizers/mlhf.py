@@ -1,7 +1,7 @@
 """Hessian-free optimization whose damping and preconditioner are learned: MLHF.
 
 Source: Chen and Lu 2018, "Meta-learning with Hessian-free approach in deep neural nets training", arXiv 1805.08462;
-what the text leaves out is their code's.
+what the text leaves out is as in their code.
 """
 
 from __future__ import annotations
@@ -73,27 +73,28 @@ class MLHF(Optimizer[MLHFMemory]):
 
     G is the generalised Gauss-Newton matrix of the batch.  Two networks for each parameter type receive g, a residual
     and a solution of each coordinate: RNN_s infers the damping ŝ from those of the last step, RNN_p the diagonal
-    preconditioner P ≈ Ĥ⁻¹ from those of the present one.  The next system starts from the last solution.
+    preconditioner P ≈ Ĥ⁻¹ from those of the current one.  The next system starts from the last solution.
 
     Source: Chen and Lu 2018, algorithm 2.
 
     Args:
-        lr: Fraction of the solution that a step goes; 1 in the paper's first version, in its second the batch's size
-            divided by that of meta-training.
+        lr: Fraction of the solution that a step takes; 1 in the paper's first version, and in its second the batch's
+            size divided by that of meta-training.
         iterations: Number n of conjugate-gradient iterations.
         kinds: Parameter types that have networks; a fitted network with another type is refused.
         hidden: Units of each layer; the paper's 4.
         layers: Number of LSTM layers; the paper's 2.
         preprocess: Map from a number to a network's inputs; None is its tanh (the paper).
         base_damping: Number that is added to the damping that RNN_s infers; the paper's 2e-5.
-        preconditioner: Name of P: "learned"; "none" is P = 1 (the paper's ablation); "jacobi" is P = 1 / ŝ, a control
-            that is ours and takes the damping for the whole matrix; "diagonal" is P = 1 / (diag G + ŝ), the true Jacobi
-            preconditioner and a control of ours, which takes a backward pass more for each output of an example, and
-            where examples are mixed for each output of each example; "estimated_diagonal" is the same by random signs.
+        preconditioner: Name of P: "learned"; "none" is P = 1 (the paper's ablation); "jacobi" is P = 1 / ŝ, our
+            control, which treats the damping as the whole matrix; "diagonal" is P = 1 / (diag G + ŝ), the true Jacobi
+            preconditioner and also our control, which takes one more backward pass for each output of an example or, if
+            the network mixes examples, for each output of each example; "estimated_diagonal" estimates the same by
+            random signs.
         initial_damping: Damping that RNN_s infers at first; None leaves it to the initial weights (the paper), which
             give about 0.7.
         pace: Step-size multiplier of each coordinate: "fixed" at 1; "learned" by a third network for each parameter
-            type, which receives g, r_n and x_n, and is ours.
+            type, which receives g, r_n and x_n (ours).
         initial_pace: Initial value of the learned step-size multiplier.
         initial_seed: Seed of the initial weights.
         paths: Paths that the networks may take.
@@ -144,7 +145,7 @@ class MLHF(Optimizer[MLHFMemory]):
         return NUMBA if self._compiled and next(self.parameters()).device.type == "cpu" else REFERENCE
 
     def compiled(self, fitting: Fitting) -> Path:
-        """Return the path of the networks: all else is products of the model's, which differ from step to step."""
+        """Return the path of the networks: all else is products with the model's G, which differs from step to step."""
         del fitting
         return self.path
 
@@ -201,7 +202,7 @@ class MLHF(Optimizer[MLHFMemory]):
         return SolvedSystem(like, grad, x, residual, damping, norms, move, memory)
 
     def _unlearned(self, point: Point, memory: MLHFMemory, like: Params, damping: Tensor) -> tuple[Tensor | None, int]:
-        """Return P, (E, D), where nothing is learned about it, and the backward passes that it takes."""
+        """Return P, (E, D), if it is neither learned nor 1, else None; and the backward passes that it takes."""
         match self.preconditioner:
             case "jacobi":
                 return 1.0 / damping, 0
@@ -220,7 +221,7 @@ class MLHF(Optimizer[MLHFMemory]):
 
     def _seen(self, numbers: Tensor) -> Tensor:
         """Return the networks' inputs for numbers (E, D), (K / 3, E, D)."""
-        own = next(self.parameters()).dtype  # of the networks, whatever that of the fitted one
+        own = next(self.parameters()).dtype  # the type of these networks, whatever the fitted one's
         inputs: Tensor = self.preprocess(numbers.flatten().to(own)).unflatten(-1, numbers.shape)
         return inputs
 

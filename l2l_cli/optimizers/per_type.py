@@ -16,7 +16,7 @@ from l2l_cli.optimizers.compiled import Fitting, Unroll
 from l2l_cli.optimizers.fast.unroll_cpu import UnrollByType
 
 CONV_RANK = 5
-"""Axes (E, out, in, height, width) of E convolutions' filters; a parameter of fewer axes is of the other type."""
+"""Number of axes (E, out, in, height, width) of convolutions' filters; parameters with fewer are of the other type."""
 
 
 class PerType(FirstOrder[dict[str, Any]]):

@@ -32,7 +32,7 @@ class Preprocess(nn.Module, ABC):
         """Map gradients (C,) to features (width, C)."""
 
     def begin(self, like: Tensor) -> Any:
-        """Return the memory of past gradients before the first one, for coordinates (C,) as of ``like``."""
+        """Return the memory of past gradients before the first one, for coordinates (C,) like ``like``."""
         del like
         return ()
 
@@ -42,7 +42,7 @@ class Preprocess(nn.Module, ABC):
 
 
 class Identity(Preprocess):
-    """The gradient itself, times a constant; the paper has it for quadratics, with scale 1."""
+    """The gradient itself, times a constant; the paper uses it for quadratics, with scale 1."""
 
     width = 1
 
@@ -110,7 +110,7 @@ class ClippedLogAndSign(Preprocess):
 
 
 class Seen(NamedTuple):
-    """Decayed means of gradients (K, C), one row a decay, and of their squares (C,), and the steps so far ()."""
+    """Decayed means of gradients (K, C), one row per decay, and of their squares (C,), and the steps so far ()."""
 
     first: Tensor
     second: Tensor
@@ -120,8 +120,8 @@ class Seen(NamedTuple):
 class Momenta(Preprocess):
     """``LogAndSign``, and gradient and momenta in units of their root mean square: g / √v̂ and m̂ / √v̂.
 
-    v̂ and the m̂, one for each decay, are bias-corrected as in Adam, which is −lr · m̂ / √v̂; so a rule need not spend
-    its few cells on scales and averages over time.
+    v̂ and the m̂, one for each decay, are bias-corrected as in Adam, whose step is −lr · m̂ / √v̂; so a rule need not
+    spend its few cells on scales and averages over time.
 
     Source: Lv, Jiang and Li 2017, "Learning gradient descent: better generalization and longer horizons", eq. 3, for
     m̂ / √v̂ and g / √v̂; Metz et al. 2019, "Understanding and correcting pathologies in the training of learned
@@ -147,7 +147,7 @@ class Momenta(Preprocess):
 
     def begin(self, like: Tensor) -> Seen:
         """Start from zero moments."""
-        steps = torch.zeros((), dtype=torch.float64, device="cpu")  # to read it waits for no GPU
+        steps = torch.zeros((), dtype=torch.float64, device="cpu")  # reading it does not wait for a GPU
         return Seen(like.new_zeros(len(self.decays), len(like)), torch.zeros_like(like), steps)
 
     def forward(self, grad: Tensor) -> Tensor:
@@ -155,7 +155,7 @@ class Momenta(Preprocess):
         return self.show(grad, self.begin(grad))[0]
 
     def show(self, grad: Tensor, seen: Seen) -> tuple[Tensor, Seen]:
-        """Return the features, (width, C), and the moments that hold this gradient too."""
+        """Return the features, (width, C), and the moments updated with this gradient."""
         decays = grad.new_tensor(self.decays)[:, None]
         steps = seen.steps + 1
         first = decays * seen.first + (1.0 - decays) * grad

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar, get_args
 from torch import nn
 
 Schedule = Literal["constant", "cosine", "linear"]
-"""Courses of a learning rate over an episode: it stays, or falls to zero along half a cosine or a straight line."""
+"""Courses of a learning rate over an episode: constant, or falling to zero along half a cosine or a straight line."""
 
 Rule = TypeVar("Rule", bound=nn.Module)
 
@@ -22,15 +22,14 @@ def half_cosine(share: float) -> float:
 def factor(schedule: Schedule, step: int, steps: int) -> float:
     """Return the multiple of the learning rate at a step, counted from 0.
 
-    The last of the planned steps still moves; the zero that a falling rate comes to is that of the step after it, and
-    stays for all that follow.
+    The last of the planned steps still moves: a falling rate reaches zero only at the step after it, and stays there.
     """
     share = min(1.0, step / steps)
     return {"constant": 1.0, "cosine": half_cosine(share), "linear": 1.0 - share}[schedule]
 
 
 def check(rule: nn.Module, schedule: Schedule) -> None:
-    """See that a rule can have a schedule.
+    """Check that a rule can have a schedule.
 
     Raises:
         ValueError: There is no such schedule, or the rule has no learning rate that could follow it, or is learned.
@@ -41,13 +40,13 @@ def check(rule: nn.Module, schedule: Schedule) -> None:
         return
     name = type(rule).__name__
     if any(True for _ in rule.parameters()):
-        raise ValueError(f"schedule={schedule} is for hand-made rules, and {name} is learned; use schedule=constant")
+        raise ValueError(f"schedule={schedule} is for hand-made rules, but {name} is learned; use schedule=constant")
     if rate_of(rule) is None:
-        raise ValueError(f"schedule={schedule} needs a learning rate lr, and {name} has none; use schedule=constant")
+        raise ValueError(f"schedule={schedule} needs a learning rate lr, but {name} has none; use schedule=constant")
 
 
 def at_step(rule: Rule, schedule: Schedule, step: int, steps: int) -> Rule:
-    """Return the rule with the learning rate of a step: the rule itself where the rate stays, or else a copy.
+    """Return the rule with the learning rate of a step: the rule itself if the rate is constant, or else a copy.
 
     The copy shares all else with the rule, which must read its rate ``lr`` at every step.
     """
@@ -63,7 +62,7 @@ def rate_of(rule: nn.Module) -> float | None:
 
 
 def at_rate(rule: Rule, rate: float) -> Rule:
-    """Return a copy of a rule that has a learning rate, with another one; all else is shared."""
+    """Return a copy of a rule with another learning rate; all else is shared."""
     changed: Any = copy.copy(rule)
     changed.lr = rate
     twin: Rule = changed

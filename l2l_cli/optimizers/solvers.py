@@ -11,7 +11,7 @@ from torch import Tensor
 from l2l_cli.core.vectors import dot
 
 FLOOR = 1e-6
-"""Smallest denominator of a step, and norm of the residual below which an episode is solved (Chen and Lu's code)."""
+"""Smallest denominator of a step, and residual norm below which an episode counts as solved (Chen and Lu's code)."""
 
 
 class Solution(NamedTuple):
@@ -64,7 +64,7 @@ def conjugate_gradient(
         products = products + active
         image = product(direction)
         length = torch.where(active, strength / dot(direction, image).clamp(min=floor), 0.0)[:, None]
-        # One pass and no temporary tensor: for a million coordinates, time goes into memory traffic.
+        # One pass and no temporary tensor: for a million coordinates, memory traffic takes most of the time.
         x, residual = torch.addcmul(x, length, direction), torch.addcmul(residual, length, image, value=-1.0)
         norms.append(residual.detach().norm(dim=1))
         conditioned = residual if precondition is None else precondition * residual

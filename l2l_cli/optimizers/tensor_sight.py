@@ -13,17 +13,17 @@ FAST, SLOW = 0.8, 0.95
 """Decays of two means of the loss, whose ratio is its slope."""
 
 SEEN = 20
-"""Numbers that are seen of a tensor."""
+"""Number of inputs for each tensor."""
 
 REMAINING = SEEN - 1
-"""Place of the logarithm of what is left of the episode among them."""
+"""Index, among them, of the logarithm of the share of the episode that remains."""
 
 BOUND = 4.0
-"""Size to which they are cut, so that the network is never far from what it was trained on."""
+"""Bound to which they are clipped, so that the network is never far from what it was trained on."""
 
 
 def losses_after(before: Tensor, loss: Tensor) -> Tensor:
-    """Return the means of the loss, (E, 3), that hold this one, (E,), too."""
+    """Return the means of the loss, (E, 3), updated with this one, (E,)."""
     # A hidden target's loss is 0, and says nothing; nor does one that is not finite.
     shown, none_yet = ((loss != 0) & loss.isfinite())[:, None], (before[:, 2:] == 0)
     kept = loss.new_tensor([FAST, SLOW, 1.0])
@@ -32,7 +32,7 @@ def losses_after(before: Tensor, loss: Tensor) -> Tensor:
 
 
 def statistics_of(traits: Traits, own: Tensor, theta: Tensor) -> Tensor:
-    """Return mean squares of gradient and momenta, their agreement, and that of θ, of each tensor, (E, 5, K).
+    """Return the mean squares of gradient and momenta, their agreement, and the mean square of θ, (E, 5, K).
 
     Args:
         traits: What is known of the tensors.
@@ -67,7 +67,7 @@ def sight(traits: Traits, statistics: Tensor, losses: Tensor, clock: list[float]
 
 
 def clock(step: float, horizon: float) -> list[float]:
-    """Return what is seen of the time at a step, counted from 1, of a horizon; 0 is one that nobody has told."""
+    """Return what the network sees of the time at a step, counted from 1, of a horizon; a horizon of 0 is unknown."""
     told = horizon > 0
     done = min(1.0, (step - 1) / horizon) if told else 0.0
     return [
@@ -83,7 +83,7 @@ def clock(step: float, horizon: float) -> list[float]:
 
 
 def _log_ratio(one: Tensor, other: Tensor) -> Tensor:
-    """Return log(one / other) within the bounds of what may be seen; 0 where there is nothing yet to divide by."""
+    """Return log(one / other), with the ratio clipped to [10⁻⁶, 10⁶]; 0 where there is nothing yet to divide by."""
     nothing = other == 0
     ratio = torch.where(nothing, 1.0, one / torch.where(nothing, 1.0, other))
     return ratio.clamp(1e-6, 1e6).log()

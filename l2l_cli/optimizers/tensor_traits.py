@@ -18,8 +18,8 @@ class Traits(NamedTuple):
 
     Attributes:
         sizes: Number of coordinates of each of K tensors, in the order of the parameters.
-        known: Whether it is a vector, is of the last layer, is of the first layer; log fan-in; log layers; (K, 5) on
-            the CPU, float64, each of the size of one.
+        known: Whether it is a vector, in the last layer, in the first layer; log fan-in; log number of layers; (K, 5)
+            on the CPU, float64, the logarithms scaled to the order of one.
     """
 
     sizes: list[int]
@@ -37,7 +37,7 @@ def traits_of_shapes(shapes: tuple[tuple[int, ...], ...]) -> Traits:
     layers = max(1, sum(len(shape) > 1 for shape in shapes))
     rows, layer = [], -1
     for shape in shapes:
-        # By their order and not by their names, which networks choose: a tensor of two axes or more begins a layer, to
+        # By order and not by name, since names are up to the network: a tensor of two axes or more begins a layer, to
         # which the vectors after it belong.
         layer += len(shape) > 1
         own = max(0, layer)
@@ -55,7 +55,7 @@ def traits_of_shapes(shapes: tuple[tuple[int, ...], ...]) -> Traits:
 
 
 def fan_in(shape: Sequence[int]) -> int:
-    """Return how many inputs a unit has by weights of a shape, (out, in, ...); 1 for vectors."""
+    """Return the number of inputs of a unit with weights of a shape (out, in, ...); 1 for vectors."""
     return math.prod(shape[1:]) if len(shape) > 1 else 1
 
 

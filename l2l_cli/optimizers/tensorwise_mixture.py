@@ -40,30 +40,30 @@ DECAYS, SQUARE = (0.9, 0.98), 0.98
 """Decays of the two momenta, and of the second moments."""
 
 START = 0.03
-"""Rate of the rule before meta-training, which then is close to Adam."""
+"""Learning rate of the rule before meta-training, when it is close to Adam."""
 
 MIXED = 6
-"""Directions that are mixed."""
+"""Number of directions that are mixed."""
 
 LARGEST = 1e15
-"""Size to which gradients are cut: sums of the squares of larger ones are no float32."""
+"""Bound to which gradients are clipped: sums of squares of larger ones overflow float32."""
 
 TINY = 1e-30
-"""Number that is added to second moments, whose root is to have a derivative at 0."""
+"""Number that is added to second moments, so that their root has a derivative at 0."""
 
 RATES = (-12.0, 6.0)
-"""Least and largest logarithm of the learned factor on the rate."""
+"""Smallest and largest logarithm of the learned factor on the rate."""
 
 
 class MixtureMemory(NamedTuple):
-    """What the rule remembers: three numbers a coordinate, and some of the whole.
+    """What the rule remembers: three numbers for each coordinate, and a few for the whole network.
 
     Attributes:
         momenta: Decayed means of gradients, (E, 2, P).
         second: Decayed mean of their squares, (E, P).
         losses: A fast and a slow mean of the loss, and the first loss, (E, 3); 0 before there is any.
         steps: Steps so far, ().
-        horizon: Steps that the episode has; 0 if nobody has said, ().
+        horizon: Number of steps of the episode, (); 0 if it is not given.
     """
 
     momenta: Tensor
@@ -77,23 +77,25 @@ class TensorwiseMixture(Optimizer[MixtureMemory]):
     """θ ← θ − Σ c · d over six directions d, with coefficients c that a small network infers for each tensor.
 
     The directions are the gradient and two momenta, each in units of the coordinate's own root mean square √v̂, as in
-    Adam, and of its tensor's, r, as in normalised gradient descent.  The network never sees a coordinate: it sees what
-    kind of tensor it is (vector or matrix, first or last layer, fan-in, number of layers), statistics of the tensor
-    (ratio of signal to noise of the momenta, agreement of gradient and momentum, size of θ), the course of the loss,
-    and the clock.  So a coordinate costs some forty operations, and the rule is indifferent to the scale of the loss.
+    Adam, and in units of its tensor's, r, as in normalised gradient descent.  The network never sees a coordinate: it
+    sees what kind of tensor it is (vector or matrix, first or last layer, fan-in, number of layers), statistics of the
+    tensor (ratio of signal to noise of the momenta, agreement of gradient and momentum, size of θ), the course of the
+    loss, and the clock.  So a coordinate costs some forty operations, and the rule is insensitive to the scale of the
+    loss.
 
     Source: the rule is ours.  Wang et al. 2019 (HyperAdam) mix Adam-like directions by a learned network for each
-    coordinate, and Metz et al. 2022 (VeLO) let a network for each tensor rule what happens to its coordinates.
+    coordinate, and Metz et al. 2022 (VeLO) let a network for each tensor control what happens to its coordinates.
 
     Args:
         hidden: Units of each of the network's two layers.
-        blind: Whether it is not told how many steps an episode has.  If it is told, it starts with a rate that falls to
-            zero as the root of what is left.
-        directions: Directions that are mixed: "all" six, the three in units of each coordinate's "own" root mean
-            square, the three in those of the "tensor", or "adam": the faster momentum in its own units alone.
-        skip: Whether the network has a linear path beside its layers.
-        through_statistics: Whether meta-gradients flow through what the network sees.  If not, it counts as data, and
-            the derivative is not that of finite differences.
+        blind: Whether the number of steps of an episode is hidden from it.  If not, and with ``skip``, its rate before
+            meta-training falls towards zero as the square root of the share of the steps that remain.
+        directions: Directions that are mixed: "all" six; "own", the three in units of each coordinate's root mean
+            square; "tensor", the three in units of the tensor's; or "adam", only the faster momentum in units of each
+            coordinate's.
+        skip: Whether the network has a linear skip connection past its layers.
+        through_statistics: Whether meta-gradients flow through what the network sees.  If not, these inputs count as
+            constants, and the meta-gradient differs from finite differences.
         initial_seed: Seed of the initial weights.
         paths: Paths that steps without derivatives may take.
 
@@ -154,7 +156,7 @@ class TensorwiseMixture(Optimizer[MixtureMemory]):
         """Start from zero moments, and note the horizon."""
         episodes, like = len(next(iter(params.values()))), self.head.weight
         size = sum(value[0].numel() for value in params.values())
-        # float64 on the CPU: counts are exact, and reading them waits for no GPU.
+        # float64 on the CPU: counts are exact, and reading them does not wait for a GPU.
         zero = torch.zeros((), dtype=torch.float64, device="cpu")
         momenta, second = like.new_zeros(episodes, 2, size), like.new_zeros(episodes, size)
         return MixtureMemory(momenta, second, like.new_zeros(episodes, 3), zero, zero + steps)
@@ -182,7 +184,7 @@ class TensorwiseMixture(Optimizer[MixtureMemory]):
         return unstacked(moved, point.params), memory
 
     def _takes_kernels(self, value: Tensor) -> bool:
-        """Whether kernels make a step: without derivatives, on a CPU, of parameters in φ's type."""
+        """Whether the kernels can make a step: on a CPU, without derivatives, for parameters of φ's type."""
         known = value.device.type == "cpu" and value.dtype == self.head.weight.dtype
         return self._compiled and known and not torch.is_grad_enabled()
 
@@ -202,7 +204,7 @@ class TensorwiseMixture(Optimizer[MixtureMemory]):
         memory: MixtureMemory,
         rate: float,
     ) -> MixtureMemory | None:
-        """Move the parameters of one network where they lie, by a ``rate`` times the displacement; see the base."""
+        """Move the parameters of one network in place, by ``rate`` times the displacement; see ``Optimizer``."""
         tensors = [*params, *gradient]
         if not all(value.is_contiguous() and value.numel() for value in tensors):
             return None
@@ -223,7 +225,7 @@ class TensorwiseMixture(Optimizer[MixtureMemory]):
         memory: MixtureMemory,
         in_place: bool = False,
     ) -> tuple[After, Tensor, Decays, MixtureMemory]:
-        """Return moments, the coefficients of a move, the numbers of this step, and the memory after it."""
+        """Return the moments, the coefficients of the move, the numbers of this step, and the memory after it."""
         steps = memory.steps.item() + 1
         corrections = [1.0 / (1.0 - decay**steps) for decay in (*DECAYS, SQUARE)]
         numbers = Decays(DECAYS, SQUARE, corrections, TINY, LARGEST)
@@ -241,7 +243,7 @@ class TensorwiseMixture(Optimizer[MixtureMemory]):
         return after, torch.from_numpy(weights).to(memory.second.dtype), numbers, memory
 
     def _remember(self, memory: MixtureMemory, gradient: Tensor, loss: Tensor) -> MixtureMemory:
-        """Return the memory that holds this gradient (E, P) and loss (E,) too."""
+        """Return the memory updated with this gradient (E, P) and loss (E,)."""
         decays = gradient.new_tensor(DECAYS)[:, None]
         return MixtureMemory(
             decays * memory.momenta + (1.0 - decays) * gradient[:, None],
@@ -252,7 +254,7 @@ class TensorwiseMixture(Optimizer[MixtureMemory]):
         )
 
     def _seen(self, traits: Traits, statistics: Tensor, memory: MixtureMemory) -> Tensor:
-        """Return what the network sees of each tensor, (E, K, SEEN), by a memory that holds this step."""
+        """Return what the network sees of each tensor, (E, K, SEEN), given a memory that includes this step."""
         step, horizon = memory.steps.item(), 0.0 if self.blind else memory.horizon.item()
         return sight(traits, statistics, memory.losses, clock(step, horizon))
 
@@ -280,7 +282,7 @@ _MIXED: dict[str, tuple[list[float], list[float]]] = {
 
 
 def _side_by_side(params: Params) -> Tensor:
-    """Return ``stacked``, without a copy of what is one tensor."""
+    """Return ``stacked(params)``, without a copy if there is only one tensor."""
     if len(params) > 1:
         return stacked(params)
     value = next(iter(params.values()))
@@ -288,5 +290,5 @@ def _side_by_side(params: Params) -> Tensor:
 
 
 def _inverse_root(value: Tensor) -> Tensor:
-    """Return 1 / √value.  In two steps: the derivative of ``rsqrt`` takes value^(−3/2), which is no float32 at TINY."""
+    """Return 1 / √value, in two steps: the derivative of ``rsqrt`` takes value^(−3/2), which overflows at TINY."""
     return value.sqrt().reciprocal()

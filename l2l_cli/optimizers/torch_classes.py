@@ -1,4 +1,4 @@
-"""Classes of ``torch.optim.Optimizer`` on the parameters of one network: made with options, moved, and packed."""
+"""Optimizers of torch on the parameters of one network: making them from options, stepping them, and packing them."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from l2l_cli.core.errors import L2LError, UsageError, did_you_mean
 from l2l_cli.core.plain_text import in_one_line
 
 Closure = Callable[[], Any]
-"""Function that sets the gradients at the present parameters, and returns the loss, ()."""
+"""Function that sets the gradients at the current parameters, and returns the loss, ()."""
 
 LONGEST = 300
-"""Characters of an optimizer's own message that are passed on."""
+"""Number of characters of an optimizer's own message that are passed on."""
 
 
 class Recipe(NamedTuple):
-    """A class and the options that it is called with; ``key`` is where the options stand, for messages."""
+    """A class and the options that it is called with; ``key`` is the configuration key of the options, for messages."""
 
     kind: type[torch.optim.Optimizer]
     options: Mapping[str, Any]
     key: str
 
     def __call__(self, params: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
-        """Call the class.
+        """Return an optimizer of the class.
 
         Raises:
-            UsageError: It has no such option, or refuses the options or the parameters.
+            UsageError: The class has no such option, lacks one that it needs, or refuses the options or the parameters.
         """
         known = _parameters_of(self.kind)
         options = self._as_the_class_takes_them(known)
@@ -60,18 +60,18 @@ class Recipe(NamedTuple):
             ) from error
 
     def _cure(self, params: Sequence[nn.Parameter], options: Mapping[str, Any]) -> str:
-        """Return what helps a class that takes matrices alone, or nothing."""
+        """Return advice for a class that takes only matrices; empty if it refuses something else."""
         matrices = [value for value in params if value.dim() == 2]
         if not matrices or len(matrices) == len(params):
             return ""
         try:
             self.kind(matrices, **options)
-        except Exception:  # it is something else that it refuses, which is told already
+        except Exception:  # it refuses something else, which the message says already
             return ""
         return "; it takes only matrices, and learner.others=torch.optim.AdamW takes the rest"
 
     def _as_the_class_takes_them(self, known: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
-        """Return the options with beta1, beta2, … as entries of ``betas``, and lists as tuples where these are."""
+        """Return the options with beta1, beta2, … as entries of ``betas``, and lists as tuples where defaults are."""
         options = dict(self.options)
         numbered = [name for name in options if re.fullmatch(r"beta\d", name) and name not in known]
         loose = {name: options.pop(name) for name in numbered if "betas" in known}
@@ -89,7 +89,7 @@ class Recipe(NamedTuple):
 
 
 def _parameters_of(kind: type[torch.optim.Optimizer]) -> dict[str, inspect.Parameter]:
-    """Return what a class takes beside the parameters; where it hands on ``**kwargs``, what its bases may take, too."""
+    """Return the arguments of a class besides the parameters; if it passes ``**kwargs`` on, its bases' options too."""
     found: dict[str, inspect.Parameter] = {}
     for base in kind.__mro__[: kind.__mro__.index(torch.optim.Optimizer)]:
         parameters = list(inspect.signature(base).parameters.values())[1:]
@@ -109,7 +109,7 @@ def _said(error: Exception) -> str:
 
 
 class Fit(NamedTuple):
-    """The parameters of one network by name, and the optimizers that move them, each its own share."""
+    """The parameters of one network by name, and the optimizers, each of which moves its share of them."""
 
     params: dict[str, nn.Parameter]
     optimizers: list[torch.optim.Optimizer]
@@ -120,7 +120,7 @@ class Fit(NamedTuple):
         params, contents = torch.load(io.BytesIO(packed), weights_only=False)
         _intern_keys(contents)
         optimizers = []
-        for kind, content in contents:  # an optimizer's own way to be pickled leaves out what subclasses add
+        for kind, content in contents:  # an optimizer's own pickling leaves out what subclasses add
             optimizer = kind.__new__(kind)
             optimizer.__dict__.update(content)
             functions = {name: _FUNCTIONS[one.key] for name, one in content.items() if isinstance(one, _Function)}
@@ -129,10 +129,10 @@ class Fit(NamedTuple):
         return cls(params, optimizers)
 
     def packed(self) -> bytes:
-        """Return the parameters and all that the optimizers hold as bytes.
+        """Return the parameters and everything that the optimizers hold, as bytes.
 
         Raises:
-            UsageError: An optimizer holds what cannot be copied.
+            UsageError: An optimizer holds something that cannot be copied.
         """
         target = io.BytesIO()
         contents = [(type(one), {name: _named(value) for name, value in vars(one).items()}) for one in self.optimizers]
@@ -140,36 +140,36 @@ class Fit(NamedTuple):
             torch.save((self.params, contents), target)
         except Exception as error:  # a class of others may hold anything
             names = ", ".join(type(one).__name__ for one in self.optimizers)
-            raise UsageError(f"learner.optimizer: {names} holds what cannot be copied: {_said(error)}") from error
+            raise UsageError(f"learner.optimizer: {names} cannot be copied: {_said(error)}") from error
         return target.getvalue()
 
     def switch(self, mode: str) -> None:
-        """Call the optimizers' ``train`` or ``eval``, as Schedule-Free asks for it."""
+        """Call the optimizers' ``train`` or ``eval``, as Schedule-Free requires."""
         for optimizer in self.optimizers:
             if is_switched(type(optimizer)):
                 getattr(optimizer, mode)()
 
     def scale_rates(self, factor: float) -> None:
-        """Set every learning rate to a multiple of what it began with."""
+        """Set every learning rate to a multiple of its initial value."""
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = factor * group.setdefault("initial_lr", group["lr"])
 
     def set_gradients(self, grads: Mapping[str, Tensor | None]) -> None:
-        """Set the gradient of each parameter; None is for one that the loss does not depend on."""
+        """Set the gradient of each parameter; None stands for one that the loss does not depend on."""
         for name, value in self.params.items():
             value.grad = grads[name]
 
     def stand_at(self, params: Mapping[str, Tensor]) -> bool:
-        """Return whether these are the present parameters."""
+        """Return whether these are the current parameters."""
         pairs = ((value, params[name]) for name, value in self.params.items())
         return all(torch.allclose(one, other, rtol=0.0, atol=0.0, equal_nan=True) for one, other in pairs)
 
     def step(self, closure: Closure) -> None:
-        """Let every optimizer make a step; if one fails at numbers that are not finite, the parameters are lost.
+        """Let every optimizer make a step; if one fails at non-finite numbers, the parameters become NaN.
 
-        Of several, those that can do without the closure take the gradients as they are: when the second has its turn,
-        the first has moved some parameters.
+        If there are several, those that do not need the closure take the gradients as they are: by the turn of the
+        second, the first has already moved some parameters.
 
         Raises:
             UsageError: One of them fails at finite numbers.
@@ -189,7 +189,7 @@ class Fit(NamedTuple):
                     value.fill_(math.nan)
 
     def _is_finite(self) -> bool:
-        """Return whether parameters, gradients and what is remembered of each are all finite."""
+        """Return whether the parameters, their gradients and the optimizers' states are all finite."""
         grads = [value.grad for value in self.params.values() if value.grad is not None]
         remembered = [dict(state) for optimizer in self.optimizers for state in optimizer.state.values()]
         values = [*self.params.values(), *grads, *(one for state in remembered for one in state.values())]
@@ -197,17 +197,17 @@ class Fit(NamedTuple):
 
 
 class _Function(NamedTuple):
-    """What stands for a function that an optimizer keeps, as a lambda: it does not change, and cannot be packed."""
+    """Placeholder of a function that an optimizer keeps, such as a lambda: it never changes, and cannot be packed."""
 
     key: int
 
 
 _FUNCTIONS: dict[int, Any] = {}
-"""Functions by what stands for them."""
+"""Functions by the key of their placeholder."""
 
 
 def _named(value: object) -> object:
-    """Return what stands for a function that refers to nothing but its arguments and its module; all else as it is."""
+    """Return a placeholder for a function that refers only to its arguments and module; anything else as it is."""
     if not inspect.isfunction(value) or value.__closure__:
         return value
     _FUNCTIONS[id(value)] = value
@@ -215,7 +215,7 @@ def _named(value: object) -> object:
 
 
 def _intern_keys(content: object) -> None:
-    """Make the keys of all dictionaries the strings that code names them by: equal contents come to equal bytes."""
+    """Intern the keys of all dictionaries, so that equal contents are packed to equal bytes."""
     match content:
         case dict():
             entries = {sys.intern(key) if type(key) is str else key: value for key, value in content.items()}

@@ -1,4 +1,4 @@
-"""Rules that ask for curvature, hand-made or learned, as optimizers of torch."""
+"""Rules that need curvature, hand-made or learned, as optimizers of torch."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from l2l_cli.optimizers.torch_form import HALF, Part, TorchForm, moved, shown
 
 
 class CurvatureOptimizer(TorchForm):
-    """A rule that asks for curvature, as an optimizer of torch.
+    """A rule that needs curvature, as an optimizer of torch.
 
-    A step takes a closure of no arguments that computes outputs and loss of the batch at hand, and returns both:
+    A step takes a closure of no arguments that computes outputs and loss of the current batch, and returns both:
 
         def closure():
             outputs = net(x)
@@ -30,14 +30,13 @@ class CurvatureOptimizer(TorchForm):
 
     It calls no ``backward()``: the optimizer differentiates by itself, and leaves every ``grad`` as it was.  The
     closure may be called more than once a step, and must compute the same each time; dropout draws the same numbers,
-    and running statistics count the first call alone.  The loss must depend on parameters by the outputs alone, so that
+    and only the first call updates running statistics.  The loss must depend on parameters only through the outputs, so
     a penalty on weights is refused.
 
-    All parameters that are not frozen when it is made are one group, of which those that are frozen later stay.  Rules
-    by layers, as K-FAC, refuse a layer that is called twice in a pass, shares parameters with another one, or does not
-    map a tensor to a tensor, as recurrent layers do; what they do not know by structure they take by its diagonal.
-    MLHF refuses types of parameters for which it has no networks.  Layers without second derivatives are refused by
-    all.
+    All parameters that are not frozen when it is made form one group; those that are frozen later stay where they are.
+    K-FAC, which works by layers, refuses types of layers that it does not know, and a layer that is called twice in a
+    pass, shares parameters with another one, or does not map a tensor to a tensor, as recurrent layers.  MLHF refuses
+    types of parameters for which it has no networks.  All rules refuse layers without second derivatives.
 
     Args:
         network: Network that the closure calls.
@@ -46,7 +45,8 @@ class CurvatureOptimizer(TorchForm):
         horizon: Number of steps of the training, for rules that plan for the end.
 
     Raises:
-        UsageError: The network cannot be fitted; see ``models.fittable``; or it is one of several processes.
+        UsageError: The network cannot be fitted (see ``models.fittable``), has half-precision parameters or none to
+            fit, or is a ``DistributedDataParallel``.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class CurvatureOptimizer(TorchForm):
         name = type(rule).__name__
         if isinstance(network, nn.parallel.DistributedDataParallel):
             raise UsageError(
-                f"{name} differentiates by itself, where DistributedDataParallel sums up nothing; train in one "
+                f"{name} differentiates by itself, and DistributedDataParallel cannot sum that; train in one "
                 "process, or by `l2l meta-train hardware.replicas`"
             )
         fitted = {key: value for key, value in network.named_parameters() if value.requires_grad}
@@ -73,15 +73,15 @@ class CurvatureOptimizer(TorchForm):
         super().__init__([*fitted.items()], rule, lr, horizon)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Take the one group of parameters that there is.
+        """Add the only group of parameters.
 
         Raises:
-            UsageError: There is one already.
+            UsageError: There is a group already.
         """
         if self.param_groups:
             raise UsageError(
-                f"{type(self.rule).__name__} knows one group of parameters, whose curvature it takes together; freeze "
-                "what is not to be moved by requires_grad_(False)"
+                f"{type(self.rule).__name__} has one group of parameters, whose curvature it takes together; freeze "
+                "with requires_grad_(False) what is not to be moved"
             )
         super().add_param_group(param_group)
 
@@ -90,7 +90,7 @@ class CurvatureOptimizer(TorchForm):
         """Make a step, and return the loss before it, ().
 
         Raises:
-            UsageError: There is no closure, or it returns something else than outputs and loss; or the network has a
+            UsageError: There is no closure, it returns something other than outputs and loss, or the network has a
                 layer that the rule cannot take.
         """
         if closure is None:
@@ -118,5 +118,5 @@ class CurvatureOptimizer(TorchForm):
         return Part((0, 0), self.param_groups[0], params)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what is pickled: the network, too."""
+        """Return what is pickled, which includes the network."""
         return {**super().__getstate__(), "_network": self._network}

@@ -1,8 +1,8 @@
-"""Update rules as optimizers of torch, for training loops that are not ours.
+"""Update rules as optimizers of torch, for training loops outside this project.
 
 What a rule remembers is kept in ``state`` under the number of its group, as plain tensors by name, so that
-``state_dict`` can be saved by ``torch.save`` and read with ``weights_only=True``.  Step and memory are those of the
-rule in an episode of its own.
+``state_dict`` can be saved by ``torch.save`` and read with ``weights_only=True``.  Steps and memory are those of the
+rule in a single episode.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ OPTIONS = ("lr", "horizon")
 """Options of a group of parameters."""
 
 OF_TORCH = ("params", "param_names", "initial_lr")
-"""Entries of a group that torch and its schedulers make."""
+"""Entries of a group that torch and its schedulers add."""
 
 HALF = (torch.float16, torch.bfloat16)
-"""Types of parameters for which the mathematics is float32, and the result is rounded once."""
+"""Types of parameters that are moved in float32, after which the result is rounded once."""
 
 Given = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
-"""Parameters, groups of them, or named ones, as optimizers of torch are given them."""
+"""Parameters, groups of them, or named ones, as optimizers of torch accept them."""
 
 
 class Part(NamedTuple):
-    """The parameters of a group that began together: a network of its own to the rule.
+    """The parameters of a group that began together, which the rule treats as a separate network.
 
     Attributes:
-        key: Number of the group, and of the part in it, under which its memory is found.
+        key: Numbers of the group and of the part within it, under which its memory is kept.
         group: Their group.
         params: The parameters by name, in the order of the group.
     """
@@ -81,7 +81,7 @@ class TorchForm(torch.optim.Optimizer):
         super().__init__(params, {"lr": (1.0 if own is None else own) if lr is None else lr, "horizon": horizon})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group of parameters, which the rule takes for a network of its own.
+        """Add a group of parameters, which the rule treats as a separate network.
 
         Raises:
             UsageError: See the class.
@@ -89,7 +89,7 @@ class TorchForm(torch.optim.Optimizer):
         for name in param_group:
             if name not in (*OPTIONS, *OF_TORCH):
                 raise UsageError(
-                    f"{type(self.rule).__name__} has no option {name!r} of a group{did_you_mean(name, OPTIONS)} (it "
+                    f"{type(self.rule).__name__} has no option {name!r} for a group{did_you_mean(name, OPTIONS)} (it "
                     f"has {', '.join(OPTIONS)})"
                 )
         super().add_param_group(param_group)
@@ -109,10 +109,10 @@ class TorchForm(torch.optim.Optimizer):
             )
         for value in group["params"]:
             if not value.is_floating_point() and value.requires_grad:
-                raise UsageError(f"{name} moves no parameters of type {value.dtype}; take real ones")
+                raise UsageError(f"{name} moves no parameters of type {value.dtype}; use real ones")
 
     def state_bytes(self) -> int:
-        """Return the number of bytes of what the rule remembers."""
+        """Return the size of the rule's memory in bytes."""
         return sum(value.numel() * value.element_size() for value in self._remembered())
 
     def _remembered(self) -> Iterable[Tensor]:
@@ -121,17 +121,17 @@ class TorchForm(torch.optim.Optimizer):
                 yield from part["memory"].values()
 
     def _kept(self, index: int) -> list[Entries]:
-        """Return what is kept of the parts of a group: places of its parameters in the group, and the memory."""
+        """Return what is kept for each part of a group: the places of its parameters in the group, and its memory."""
         state: dict[Any, Any] = self.state
         return [*state.get(_key(index), {"parts": ()})["parts"]]
 
     def _keep(self, index: int, parts: list[Entries]) -> None:
-        """Keep other parts of a group."""
-        state: dict[Any, Any] = self.state  # torch saves what has other keys than parameters as it is
+        """Replace the parts of a group."""
+        state: dict[Any, Any] = self.state  # torch saves entries whose keys are not parameters as they are
         state[_key(index)] = {"parts": parts}
 
     def _parts(self, index: int, group: Entries) -> list[Part]:
-        """Return the parts of a group, and begin one for parameters that have their first gradient."""
+        """Return the parts of a group, after beginning one for new parameters if any of these has a gradient."""
         kept = self._kept(index)
         known = {place for part in kept for place in part["places"]}
         new = [k for k, value in enumerate(group["params"]) if value.requires_grad and k not in known]
@@ -149,7 +149,7 @@ class TorchForm(torch.optim.Optimizer):
         """Return what the rule remembers of a part.
 
         Raises:
-            UsageError: What was loaded is not of this rule and these parameters.
+            UsageError: The loaded state does not belong to this rule and these parameters.
         """
         device = part.device
         kept = self._kept(part.key[0])[part.key[1]]["memory"]
@@ -162,7 +162,7 @@ class TorchForm(torch.optim.Optimizer):
         wanted = {name: value.shape for name, value in flatten(begun).items()}
         if wanted != {name: value.shape for name, value in kept.items()}:
             raise UsageError(
-                f"the state that was loaded is not of {type(self.rule).__name__} on these parameters; load the state "
+                f"the loaded state is not that of {type(self.rule).__name__} on these parameters; load the state "
                 "of an optimizer that was made by the same run for a network of the same shapes"
             )
         return unflatten(begun, kept)
@@ -192,11 +192,11 @@ class TorchForm(torch.optim.Optimizer):
         super().load_state_dict(copy.deepcopy(dict(state_dict)))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what is pickled: the rule, too."""
+        """Return what is pickled, which includes the rule."""
         return {**super().__getstate__(), "rule": self.rule}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take what was pickled or loaded; what is remembered is then read from ``state``."""
+        """Restore what was pickled or loaded; memories are then read from ``state``."""
         self._live, self._places = {}, {}
         super().__setstate__(state)
 
@@ -206,7 +206,7 @@ def _key(index: int) -> str:
 
 
 def shown(params: Mapping[str, Tensor]) -> Params:
-    """Return tensors as parameters (1, ...), half-precision ones as float32."""
+    """Return tensors as parameters (1, ...), with those of half precision as float32."""
     return {
         name: (value.detach().float() if value.dtype in HALF else value.detach()).unsqueeze(0)
         for name, value in params.items()
@@ -215,7 +215,7 @@ def shown(params: Mapping[str, Tensor]) -> Params:
 
 @torch.no_grad()
 def moved(params: Mapping[str, Tensor], after: Params, factor: float = 1.0) -> None:
-    """Move parameters in place to where a rule has moved them (1, ...), or by a factor of that displacement."""
+    """Move parameters in place to where a rule has moved them (1, ...), or by a multiple of that displacement."""
     targets = [after[name].view_as(value) for name, value in params.items()]
     if factor != 1.0:
         at = [value[0] for value in shown(params).values()]

@@ -22,9 +22,9 @@ Closure = Callable[[], Any]
 class RuleOptimizer(TorchForm):
     """A rule that takes gradients, as an optimizer of torch.
 
-    It is used as every optimizer of torch is, with or without a closure.  A rule that sees the loss, as a tensorwise
-    mixture does, takes it from the closure's answer, from ``step(loss=loss)``, or from ``show(loss)`` before the step;
-    where processes train together, it sees the mean of theirs.
+    It is used like any optimizer of torch, with or without a closure.  A rule that sees the loss, as a tensorwise
+    mixture does, takes it from what the closure returns, from ``step(loss=loss)``, or from ``show(loss)`` before the
+    step; where processes train together, it sees the mean of their losses.
 
     A parameter whose ``grad`` is None stays where it is; the rule is shown a gradient of 0 for it.  Parameters of
     float16 and bfloat16 are moved in float32 and rounded once.  On a CPU, float32 parameters are moved by compiled
@@ -35,7 +35,7 @@ class RuleOptimizer(TorchForm):
         rule: The rule.
         lr: Learning rate, or factor on the displacement; None is the rule's own rate, or 1.
         horizon: Number of steps of the training.
-        compiled: Whether kernels may be taken.
+        compiled: Whether kernels may be used.
 
     Raises:
         UsageError: See ``TorchForm``.
@@ -54,7 +54,7 @@ class RuleOptimizer(TorchForm):
         super().__init__(params, rule, lr, horizon)
 
     def show(self, loss: Tensor | float) -> None:
-        """Show the loss of the next step, for loops that call ``step()`` themselves; of several it sees the mean."""
+        """Show the loss of the next step, for loops that call ``step()`` without it; several losses are averaged."""
         self._noted.append(_scalar(loss))
 
     @torch.no_grad()
@@ -63,10 +63,11 @@ class RuleOptimizer(TorchForm):
 
         Args:
             closure: Function that sets the gradients and returns the loss; None takes the gradients as they are.
-            loss: Loss that the gradients are of, for rules that see it.
+            loss: Loss to which the gradients belong, for rules that see it.
 
         Raises:
-            UsageError: A gradient is sparse, or the rule sees the loss and has not been shown any.
+            UsageError: A gradient is sparse, the loss is not a single number, or the rule sees the loss and was shown
+                none.
         """
         found = None
         if closure is not None:
@@ -148,7 +149,7 @@ class RuleOptimizer(TorchForm):
         return {**super().__getstate__(), "_may_compile": self._may_compile}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take what was pickled or loaded."""
+        """Restore what was pickled or loaded."""
         self._noted = []
         super().__setstate__(state)
 
@@ -167,7 +168,7 @@ def _dense(param: Tensor) -> Tensor:
     assert param.grad is not None
     if param.grad.layout != torch.strided:
         raise UsageError(
-            f"a parameter of shape {tuple(param.shape)} has a sparse gradient, which no rule knows; make its layer "
+            f"a parameter of shape {tuple(param.shape)} has a sparse gradient, which no rule takes; make its layer "
             "with sparse=False"
         )
     return param.grad.detach()
@@ -177,7 +178,7 @@ def _scalar(loss: object) -> Tensor:
     """Return a loss as a constant, ().
 
     Raises:
-        UsageError: It is no single number.
+        UsageError: It is not a single number.
     """
     value = torch.as_tensor(loss).detach() if isinstance(loss, Tensor | float | int) else None
     if value is None or value.numel() != 1:

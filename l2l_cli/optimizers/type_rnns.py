@@ -1,6 +1,6 @@
-"""MLHF's networks: small LSTMs shared by the coordinates of a parameter type, which answer a positive number for each.
+"""MLHF's networks: small LSTMs shared by the coordinates of a parameter type, with a positive output for each.
 
-Source: Chen and Lu 2018, §4.2; what the text leaves out is their code's.
+Source: Chen and Lu 2018, §4.2; what the text leaves out is as in their code.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class States(NamedTuple):
 
 
 class CoordinateRNN(nn.Module):
-    """LSTM layers shared by coordinates, and a linear head whose softplus is a positive number for each.
+    """LSTM layers shared by coordinates, and a linear head whose softplus is a positive output for each.
 
     Args:
         inputs: Features of a coordinate.
         hidden: Units of each layer.
         layers: Number of layers.
-        initial_seed: Seed of the weights: Glorot's, biases 0, those of forget gates 1.
+        initial_seed: Seed of the weights, which are Glorot's; biases are 0, those of forget gates 1.
     """
 
     def __init__(self, inputs: int, hidden: int, layers: int, initial_seed: int) -> None:
@@ -43,7 +43,7 @@ class CoordinateRNN(nn.Module):
         with torch.no_grad():
             for cell in self.cells:
                 assert isinstance(cell, LSTMCell)
-                # TensorFlow draws both matrices of a cell as one.
+                # TensorFlow draws both matrices of a cell as one matrix.
                 bound = math.sqrt(6.0 / (cell.input_weight.shape[1] + 5 * hidden))
                 for weight in (cell.input_weight, cell.hidden_weight):
                     weight.copy_(uniform(tuple(weight.shape), -bound, bound, rng))
@@ -53,7 +53,7 @@ class CoordinateRNN(nn.Module):
             self.head.bias.zero_()
 
     def forward(self, features: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return numbers (C,) and the next activations for features (K, C) and activations (layers, H, C)."""
+        """Return outputs (C,) and the next activations for features (K, C) and activations (layers, H, C)."""
         below, kept = features, []
         for unit, own, content in zip(self.cells, hidden, cell, strict=True):
             below, content = unit(below, own, content)
@@ -87,7 +87,7 @@ class ParameterTypeRNNs(nn.Module):
 
     @torch.no_grad()
     def begin_at(self, value: float) -> None:
-        """Let the numbers be near a value before there is any training."""
+        """Set the heads so that the outputs are near a value before training."""
         for network in self.kinds.values():
             assert isinstance(network, CoordinateRNN)
             network.head.bias.fill_(math.log(math.expm1(value)))
@@ -102,7 +102,7 @@ class ParameterTypeRNNs(nn.Module):
     ) -> tuple[Tensor, States]:
         """Return a positive number for each coordinate, (E, D), for features (K, E, D); and the next states.
 
-        ``compiled`` takes the kernels' path.
+        ``compiled`` takes the path of the kernels.
         """
         if compiled:
             weights = [list(self.kinds[type_].parameters()) for type_ in spans]

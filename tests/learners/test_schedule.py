@@ -136,9 +136,9 @@ def test_it_ends_with_the_problem_that_it_is_tuned_and_scored_for():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["learner=conjugate_gradient"], "needs a learning rate lr, and ConjugateGradient has none"),
-        (["learner=mlhf", "task=digits"], "is for hand-made rules, and MLHF is learned"),
-        (["learner=coordinatewise_lstm"], "is for hand-made rules, and CoordinatewiseLSTM is learned"),
+        (["learner=conjugate_gradient"], "needs a learning rate lr, but ConjugateGradient has none"),
+        (["learner=mlhf", "task=digits"], "is for hand-made rules, but MLHF is learned"),
+        (["learner=coordinatewise_lstm"], "is for hand-made rules, but CoordinatewiseLSTM is learned"),
     ],
 )
 def test_what_has_no_rate_of_its_own_has_no_schedule(words, message):

@@ -346,7 +346,7 @@ def test_others_take_what_is_no_matrix_at_the_same_rate_and_need_matrices_beside
     assert {value.dim() for value in muon["params"]} == {2}
     assert {value.dim() for value in sgd["params"]} == {1}
     assert (sgd["lr"], sgd["momentum"]) == (0.02, 0.5)
-    with pytest.raises(UsageError, match="Muon is to move the matrices, and the network of Quadratic has none"):
+    with pytest.raises(UsageError, match="Muon is to move the matrices, but the network of Quadratic has none"):
         learner_of("torch.optim.Muon", {"lr": 0.02}, Quadratic(), others="torch.optim.SGD")
     with pytest.raises(
         UsageError, match=r"2D.*; it takes only matrices, and learner\.others=torch\.optim\.AdamW takes"

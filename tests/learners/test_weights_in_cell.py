@@ -112,7 +112,7 @@ def test_every_answer_of_a_model_of_several_is_read():
     task = TASKS["halfplanes"]()
     task.model = Halfplanes(dimension=3, hidden=[4, 4]).model
     learner = weights_in_cell()(task)
-    assert learner.path.why_not.startswith("the kernels know models")
+    assert learner.path.why_not.startswith("the kernels know only models")
     assert learner.layers[0].in_features == 6
 
 

@@ -180,7 +180,7 @@ def test_the_recorded_gradient_is_the_reference(recompute):
 
 @pytest.mark.parametrize(
     ("channels", "blocks", "message"),
-    [([], [], "one entry a stage"), ([4], [1, 1], "one entry a stage"), ([4, 0], [1, 1], "must be at least 1")],
+    [([], [], "one entry per stage"), ([4], [1, 1], "one entry per stage"), ([4, 0], [1, 1], "must be at least 1")],
 )
 def test_what_is_out_of_range_is_explained(channels, blocks, message):
     with pytest.raises(ValueError, match=message):

@@ -111,7 +111,7 @@ def test_an_initializer_may_leave_a_parameter_as_it_is():
 
 def test_what_an_initializer_returns_has_the_shape_that_was_asked_for():
     model = Model(nn.Linear(D, 2), lambda name, shape, rng: torch.zeros(shape[1:]))
-    with pytest.raises(UsageError, match=r"returns a tensor of shape \(2, 3\) for weight; it is asked for \(1, 2, 3\)"):
+    with pytest.raises(UsageError, match=r"returns a tensor of shape \(2, 3\) for weight; it must be \(1, 2, 3\)"):
         model.init(1, generator(0))
 
 
@@ -146,7 +146,7 @@ def test_a_mixture_of_types_is_refused_unless_it_is_frozen():
     module = mlp()
     module[2].double()
     with pytest.raises(
-        UsageError, match=r"is torch.float(32|64), and .* torch.float(32|64); parameters that are fitted"
+        UsageError, match=r"is torch.float(32|64), and .* torch.float(32|64); fitted parameters must be all"
     ):
         Model(module)
     assert Model(frozen(module, "2")).dtype == torch.float32
@@ -415,7 +415,7 @@ def test_what_the_loss_does_not_reach_has_no_gradient_and_no_curvature():
     [
         (lambda self, x: self.layer(x).detach(), "do not depend on any of its parameters"),
         (lambda self, x: x[:, :2], "do not depend on any of its parameters"),
-        (lambda self, x: (self.layer(x), x), "returns a tuple, and a task's network must return one tensor"),
+        (lambda self, x: (self.layer(x), x), "returns a tuple, but a task's network must return one tensor"),
         (lambda self, x: {"logits": self.layer(x)}, "returns a dict"),
         (lambda self, x: None, "returns a NoneType"),
     ],

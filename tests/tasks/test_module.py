@@ -157,7 +157,7 @@ REFUSED = {
     "a network itself": ({"model": "network"}, "is a Sequential; name a class of nn.Module, or a function"),
     "no network": ({"model": "pair"}, "returns a tuple, and must return an nn.Module"),
     "no such name": ({"model": "Nett"}, "tests.tasks.own has no 'Nett'; did you mean 'Net'"),
-    "two outputs": ({"model": "Answers"}, "returns a tuple, and a task's network must return one tensor"),
+    "two outputs": ({"model": "Answers"}, "returns a tuple, but a task's network must return one tensor"),
     "other inputs": (
         {"model": "Words"},
         r"Words cannot take inputs of tests.tasks.own:pair, \(4, 4\) of torch.float32",

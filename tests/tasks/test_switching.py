@@ -55,5 +55,5 @@ def test_the_change_point_learner_is_bayes_rule_by_enumeration(double):
 
 
 def test_changing_quadratics_have_no_bayes_learner():
-    with pytest.raises(ValueError, match="QuadraticFunction that change; only for Booleans"):
+    with pytest.raises(ValueError, match="QuadraticFunction that changes; only for Booleans"):
         Bayes(Switching(QuadraticFunction()))

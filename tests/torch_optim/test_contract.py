@@ -115,7 +115,7 @@ def test_a_rule_that_plans_is_told_how_long():
 
 @every_rule
 def test_options_that_no_rule_has_are_refused(rule):
-    with pytest.raises(UsageError, match=r"has no option 'weight_decay' of a group .*\(it has lr, horizon\)"):
+    with pytest.raises(UsageError, match=r"has no option 'weight_decay' for a group .*\(it has lr, horizon\)"):
         made(rule, [{"params": [nn.Parameter(torch.zeros(2))], "weight_decay": 0.1}])
 
 
@@ -355,7 +355,7 @@ def test_a_state_of_another_rule_or_network_is_refused():
         other.load_state_dict(optimizer.state_dict())
         for value in other.param_groups[0]["params"]:
             value.grad = torch.ones_like(value)
-        with pytest.raises(UsageError, match="the state that was loaded is not of"):
+        with pytest.raises(UsageError, match="the loaded state is not that of"):
             other.step()
 
 

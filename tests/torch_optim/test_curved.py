@@ -264,7 +264,7 @@ CLOSURES = {
     "another loss": (lambda net, x, y: (net(x), net(x).sum()), "must be computed from the outputs"),
     "a penalty": (
         lambda net, x, y: (lambda out: (out, out.square().mean() + net[0].weight.square().sum()))(net(x)),
-        "depends on parameters in another way than by the outputs, as by a penalty",
+        "depends on parameters other than through the outputs, as a penalty",
     ),
 }
 
@@ -284,7 +284,7 @@ def test_what_else_is_refused_says_what_to_do():
     optimizer = made("kfac", net())
     with pytest.raises(UsageError, match="give step a closure that returns outputs and loss"):
         optimizer.step()
-    with pytest.raises(UsageError, match="knows one group of parameters"):
+    with pytest.raises(UsageError, match="has one group of parameters"):
         optimizer.add_param_group({"params": [nn.Parameter(torch.zeros(2))]})
     with pytest.raises(UsageError, match=r"0.weight is neither: use .float\(\)"):
         made("kfac", net(torch.bfloat16))

@@ -1,4 +1,4 @@
-"""Weighted functions that stand for a posterior, and how an example cuts them."""
+"""Weighted functions that represent a posterior, and how an example cuts them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Cloud(NamedTuple):
 
     @classmethod
     def of(cls, points: Tensor, mass: Tensor, centre: Tensor) -> Cloud:
-        """Return points with their masses as shares of all; the centre (E, K) replaces what is not finite."""
+        """Return points with their masses normalised; the centre (E, K) replaces points that are not finite."""
         points = torch.where(points.isfinite().all(2, keepdim=True), points, centre.unsqueeze(1))
         mass = mass.nan_to_num()
         return cls(points, mass / mass.sum(1, keepdim=True).clamp(min=1e-300))
@@ -40,7 +40,7 @@ class Cloud(NamedTuple):
     def between(self, row: Tensor, target: Tensor) -> Tensor:
         """Return a mixture (E, K) of the functions above a target (E,) and those below with row · w = target.
 
-        Within a convex set it is a member.  NaN where all lie on one side.
+        If the functions lie in a convex set, so does the mixture.  NaN where all lie on one side.
         """
         above = self.values(row) > target.unsqueeze(1)
         upper, lower = (torch.where(side, self.mass, 0.0) for side in (above, ~above))
@@ -104,7 +104,7 @@ def cut(surface: Cloud, over: Mesh, row: Tensor, target: Tensor) -> tuple[Tensor
 
     Values v and densities ρ are taken to be linear within a triangle of area A.  With v₁ ≤ v₂ ≤ v₃ at its corners,
     ∫ ρ δ(v − y) dA is ρ in the middle of the segment times 2A (y − v₁) / ((v₂ − v₁)(v₃ − v₁)) for y below v₂, and
-    above it alike.
+    analogous above it.
 
     Returns:
         Both ends of C segments, (E, C, K) each, and masses (E, C), which are 0 where there are fewer.
@@ -113,7 +113,7 @@ def cut(surface: Cloud, over: Mesh, row: Tensor, target: Tensor) -> tuple[Tensor
     above = (heights > target[:, None])[:, over.triangles].sum(2)
     crossed = (above > 0) & (above < 3)
     chosen = crossed.double().topk(max(1, int(crossed.sum(1).max())), 1).indices
-    # The density is interpolated along with the coefficients, and the height with them is sorted by.
+    # The density is interpolated along with the coefficients; the height in front is for sorting the corners.
     columns = torch.cat([heights.unsqueeze(2), surface.points, (surface.mass / over.shares).unsqueeze(2)], 2)
     index = over.triangles[chosen].flatten(1).unsqueeze(2).expand(-1, -1, columns.shape[2])
     corners = columns.gather(1, index).view(*chosen.shape, 3, -1)

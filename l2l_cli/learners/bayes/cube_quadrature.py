@@ -1,4 +1,4 @@
-"""Quadrature over a slice of the cube [−1, 1]³ by k linear equations: a polygon, a segment or a point."""
+"""Quadrature over the slice of the cube [−1, 1]³ that k linear equations leave: a polygon, a segment or a point."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 _NODES = 8
-"""Number of Gauss–Legendre nodes in each direction: three times as many change the limit by 3e-8 of itself."""
+"""Number of Gauss–Legendre nodes in each direction: three times as many change the limit by a relative 3e-8."""
 
 EDGE = 1e-4
-"""Distance from the cube at which a point may have been rounded out of it."""
+"""Distance from the cube up to which rounding may have moved a point out of it."""
 
 
 def cube_slice(rows: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
@@ -38,7 +38,7 @@ def cube_slice(rows: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def slice_size(rows: Tensor, values: Tensor) -> Tensor:
-    """Return the area, the length or, 1 or 0, the existence of the slice that ``cube_slice`` integrates over, (E,)."""
+    """Return the area or length of the slice that ``cube_slice`` integrates over, (E,); for a point 1 if it exists."""
     match rows.shape[1]:
         case 1:
             corners = _corners(rows[:, 0], values[:, 0])

@@ -108,7 +108,7 @@ class BooleanPosterior:
         return (self._answers(inputs) * knowledge.first.unsqueeze(1)).sum(-1)
 
     def observe(self, knowledge: Knowledge, inputs: Tensor, target: Tensor) -> Knowledge:
-        """Exclude the tables that answer otherwise; then any table may follow with the hazard's probability."""
+        """Exclude the tables that answer otherwise; then any table may follow, with the hazard's probability."""
         consistent = knowledge.first * (self._answers(inputs) == target.unsqueeze(-1))
         consistent = consistent / consistent.sum(1, keepdim=True)
         return knowledge._replace(first=(1.0 - self._hazard) * consistent + self._hazard / len(self._tables))
@@ -128,7 +128,7 @@ def _(task: Switching) -> Posterior[Any]:
         case SemiLinear():
             return ChangingSemiLinearPosterior(task.family, hazard)
     raise ValueError(
-        f"no Bayes learner is known for {type(task.family).__name__} that change; only for Booleans and SemiLinear"
+        f"no Bayes learner is known for a {type(task.family).__name__} that changes; only for Booleans and SemiLinear"
     )
 
 

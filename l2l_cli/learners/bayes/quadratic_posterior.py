@@ -1,23 +1,23 @@
 """The exact posterior of the quadratics, example by example.
 
-Of functions that are scaled one by one, a set of 4 − n dimensions remains after n examples:
+If functions are scaled one by one, a set of 4 − n dimensions remains of them after n examples:
 
 * n = 0: the prior.  Its mean is ½ everywhere, since g and 1 − g are equally likely.
 * n = 1, 2: a closed surface, which the half-planes of ``scaled_quadratics`` meet once in each direction, so that the
-  posterior is a sum over directions.  They are spread as the functions of a Gaussian would be.
+  posterior is a sum over directions.  These are spread as the functions of a Gaussian would be.
 * n = 3: the curve on which the surface of n = 2 takes the third value, cut from its triangles.
-* n = 4: the few functions that take four values.  Looked for from where the curve comes near the fourth, they are found
-  to rounding in the plane that four examples leave, and weighted by the density itself.
+* n = 4: the few functions that take all four values.  The search starts where the curve comes near the fourth, and
+  finds them up to rounding in the plane that four examples leave; they are weighted by the density itself.
 * n = 5: the one of them that takes the fifth value; from n = 6 on the examples alone determine it.
 
-Functions of one scaling have coefficients uniform in a box; what remains of it has 6 − n dimensions, and its centroid
-is a sum over directions too.  Where a sum finds nothing, because a value lies just beyond all that its points take, the
-functions count as Gaussian for that example.
+Functions with one common scaling have coefficients that are uniform in a box; the part of it that remains has 6 − n
+dimensions, and its centroid is a sum over directions too.  Where a sum is empty, because a value lies just beyond all
+those that its points take, the functions count as Gaussian for that example.
 
-No other prior errs less, so least squares on the monomials under a mixture of Gaussians, fitted to the coefficients of
-40 000 functions, bounds the limit from above.  Its MSEt over 1000 examples is 5.94e-5 with 128 Gaussians, this
-posterior's 5.85e-5 on the same 8000 functions: 1.016 ± .002 times as much.  With 32 Gaussians it is 1.036 ± .003 times
-as much, with one 1.10: what the two differ by is what a mixture is off.
+No other prior has a smaller error, so least squares on the monomials under a mixture of Gaussians, fitted to the
+coefficients of 40 000 functions, bounds the limit from above.  Its MSEt over 1000 examples is 5.94e-5 with 128
+Gaussians, this posterior's 5.85e-5 on the same 8000 functions: 1.016 ± .002 times as much.  With 32 Gaussians it is
+1.036 ± .003 times as much, with one 1.10: the difference is the error of the mixture.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ DIRECTIONS, CORNERS = 256, 512
 """Directions on spheres, and corners of the mesh on that in three dimensions."""
 
 _STARTS = 24
-"""Segments of the curve from which functions that take four values are looked for."""
+"""Number of segments of the curve from which functions that take four values are searched for."""
 
 _RELAXATIONS, _MARGIN = 200, 1e-3
 """Steps of the relaxation method, and how far within bounds it aims."""
 
 _SAME, _DOUBT = 1e-6, 1e-6
-"""Distance below which two solutions are one, and variance of coefficients about a solution."""
+"""Distance below which two solutions count as one, and variance of coefficients about a solution."""
 
 _AVERAGE = (1 / 3, 1 / 3, 0.0, 0.0, 0.0, 1.0)
 """Means of the monomials over the square."""
 
 _MIDDLE, _REACH = (0.0, 0.0, 0.0, 0.0, 0.0, 0.5), 0.05
-"""Mean of the coefficients, and how far from it they lie where all functions have one scaling."""
+"""Mean of the coefficients, and how far from it they lie at most where all functions have one scaling."""
 
 
 class Belief(NamedTuple):
@@ -62,7 +62,7 @@ class Belief(NamedTuple):
         mean: Mean of the coefficients, (E, 6).
         covariance: Their covariance, (E, 6, 6).
         rows: Monomials of the n examples seen so far, and their targets, (E, n, 7).
-        points: Coefficients of P functions that stand for the posterior, (E, P, 6).
+        points: Coefficients of P functions that represent the posterior, (E, P, 6).
         mass: Their probabilities, (E, P).
     """
 
@@ -74,11 +74,11 @@ class Belief(NamedTuple):
 
     @property
     def cloud(self) -> Cloud:
-        """The functions that stand for the posterior."""
+        """The functions that represent the posterior."""
         return Cloud(self.points, self.mass)
 
     def found(self, cloud: Cloud) -> Belief:
-        """Return the belief that a cloud stands for, or this one where it has no mass."""
+        """Return the belief that a cloud represents, or this one where it has no mass."""
         exists = (cloud.mass.sum(1) > 0)[:, None]
         mean, covariance = cloud.moments()
         covariance = torch.where(exists.unsqueeze(2), covariance, self.covariance)
@@ -133,7 +133,7 @@ def _surface(before: Belief, gaussian: Belief) -> Belief:
         centre = _within(before.cloud.between(rows[:, 1], targets[:, 1]), gaussian, excess)
         points, _, _, shares = mesh(CORNERS).to(rows.device)
     average = rows.new_tensor(_AVERAGE)
-    # A function is taken modulo ``upward``, which takes up its average: so directions have both signs.
+    # Functions are taken modulo ``upward``, which absorbs their average, so that directions have both signs.
     modulo = torch.eye(6, dtype=torch.float64) - upward.unsqueeze(2) * average / (upward @ average)[:, None, None]
     covariance = modulo @ gaussian.covariance @ modulo.mT
     directions = _directions(torch.cat([rows, average.expand(len(rows), 1, 6)], 1), covariance, points)
@@ -143,7 +143,7 @@ def _surface(before: Belief, gaussian: Belief) -> Belief:
 
 
 def _upward(inputs: Tensor) -> Tensor:
-    """Return a function that is 0 at one or two points (E, n, 2) and nowhere below, (E, 6).
+    """Return a function that is 0 at one or two points (E, n, 2) and nowhere negative, (E, 6).
 
     It is the squared distance from the point, or from the line through both.
     """
@@ -152,14 +152,14 @@ def _upward(inputs: Tensor) -> Tensor:
         one, zero = torch.ones_like(x1), torch.zeros_like(x1)
         return torch.stack([one, one, zero, -2 * x1, -2 * x2, x1 * x1 + x2 * x2], 1)
     along = inputs[:, 1] - inputs[:, 0]
-    along = torch.where((along == 0).all(1, keepdim=True), 1.0, along)  # any line leads through one point
+    along = torch.where((along == 0).all(1, keepdim=True), 1.0, along)  # any line through the one point
     n2, n1 = (along / along.norm(dim=1, keepdim=True)).unbind(1)
     n2, offset = -n2, n2 * x2 - n1 * x1
     return torch.stack([n1 * n1, n2 * n2, 2 * n1 * n2, 2 * n1 * offset, 2 * n2 * offset, offset * offset], 1)
 
 
 def _curve(before: Belief, gaussian: Belief) -> Belief:
-    """Return the belief after three examples; its points are the one ends of all segments, then the others."""
+    """Return the belief after three examples; its points are the first ends of all segments, then the second ones."""
     over, row, target = mesh(CORNERS).to(gaussian.rows.device), gaussian.rows[:, 2, :6], gaussian.rows[:, 2, 6]
     one, two, mass = cut(before.cloud, over, row, target)
     return gaussian.found(Cloud.of(torch.cat([one, two], 1), torch.cat([mass, mass], 1), gaussian.mean))
@@ -186,7 +186,7 @@ def _solutions(before: Belief, gaussian: Belief) -> Belief:
 
 
 def _solution(belief: Belief, row: Tensor, target: Tensor) -> Belief:
-    """Believe in the solution that comes nearest to the fifth value, but for rounding."""
+    """Return the belief in the solution that comes nearest to the fifth value, up to rounding."""
     off = torch.where(belief.mass > 0, (belief.cloud.values(row) - target.unsqueeze(1)).abs(), torch.inf)
     best = belief.points.gather(1, off.argmin(1)[:, None, None].expand(-1, -1, 6)).squeeze(1)
     free = _null_space(belief.rows[..., :6])
@@ -197,7 +197,7 @@ def _solution(belief: Belief, row: Tensor, target: Tensor) -> Belief:
 def _box(before: Belief, gaussian: Belief) -> Belief:
     """Return the belief after one to five examples of functions of one scaling.
 
-    A ray from within a convex set of k dimensions that reaches ρ has the mass ρᵏ / k, and its mean at ρ k / (k + 1).
+    A ray of length ρ from a point within a convex set of k dimensions has mass ρᵏ / k and its mean at ρ k / (k + 1).
     """
     rows = gaussian.rows[..., :6]
     free = 6 - rows.shape[1]
@@ -217,7 +217,7 @@ def _out_of_the_box(functions: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _within(functions: Tensor, gaussian: Belief, excess: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Tensor:
-    """Replace functions (E, 6) that are NaN by some that keep all values and bounds, found by the relaxation method."""
+    """Replace functions (E, 6) that are NaN by some that meet all values and bounds, by the relaxation method."""
     lost = functions.isnan().any(1)
     found, covariance = gaussian.mean[lost], gaussian.covariance[lost]
     for _ in range(_RELAXATIONS):
@@ -236,13 +236,13 @@ def _directions(rows: Tensor, covariance: Tensor, points: Tensor) -> Tensor:
     """Return directions (6, E, J) orthogonal to rows (E, n, 6): points of a sphere, spread by a covariance."""
     basis = _null_space(rows)
     variances, axes = torch.linalg.eigh(basis.mT @ covariance @ basis)
-    # A set that is flat but for rounding still has directions.
+    # A set that is flat up to rounding still has directions.
     root = axes * (variances.clamp(min=0.0) + 1e-6 * variances[:, -1:] + 1e-10).sqrt().unsqueeze(1)
     return torch.einsum("ekd,jd->kej", basis @ root, points)
 
 
 def _null_space(rows: Tensor) -> Tensor:
-    """Return an orthonormal basis of what is orthogonal to rows (E, n, 6), (E, 6, 6 − n)."""
+    """Return an orthonormal basis of the space orthogonal to rows (E, n, 6), (E, 6, 6 − n)."""
     basis: Tensor = torch.linalg.qr(rows.mT, mode="complete").Q
     return basis[:, :, rows.shape[1] :]
 

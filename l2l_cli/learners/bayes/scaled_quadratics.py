@@ -9,8 +9,8 @@ the density r⁴ dr; so the scaled ones have the density
 
 which an example (x, y) multiplies by δ(m(x)·w − y).  That is the exact posterior; the derivation is ours.
 
-lo is concave and hi convex, and each has the monomials of where it is attained, p and q, as its gradient.  In a plane
-w = w₀ + z₁ s + z₂ t their equations are met by Newton's method, which solves
+lo is concave and hi convex, and their gradients are the monomials where they are attained, p and q.  In a plane
+w = w₀ + z₁ s + z₂ t their equations are solved by Newton's method, whose step solves
 
     p·w = 0.2,  q·w = 0.8,       and there  δ δ dz₁ dz₂ = 1 / |p·s q·t − q·s p·t|.
 
@@ -32,14 +32,14 @@ LOW, HIGH = 0.2, 0.8
 """Extremes of a scaled function."""
 
 _PLANES = 4096
-"""Planes that are solved at once: what has left the cache costs more."""
+"""Number of planes that are solved at once, so few that they stay in the cache."""
 
 _SOON, _LATE = 4, 25
-"""Newton's steps that all planes take, and further ones of the few that have not converged."""
+"""Numbers of Newton steps that all planes take, and that the few take which have not converged."""
 
 
 class Meeting(NamedTuple):
-    """Points of planes where both extremes are as they should be.
+    """Points of planes where both extremes have the right values.
 
     Attributes:
         points: w, (6, E, J).
@@ -55,7 +55,7 @@ class Meeting(NamedTuple):
 
     @property
     def density(self) -> Tensor:
-        """The posterior's density by (z₁, z₂), 0 where Newton's method failed, (E, J)."""
+        """The posterior's density in (z₁, z₂), 0 where Newton's method failed, (E, J)."""
         density = self.points[:5].abs().amax(0) ** -5 / self.jacobian
         return torch.where((self.error < 1e-6) & density.isfinite(), density, 0.0)
 

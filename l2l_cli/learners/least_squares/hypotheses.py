@@ -1,12 +1,12 @@
 """Gaussian hypotheses about the weights of a function that is linear in features, conditioned example by example.
 
 A hypothesis belongs to a component N(c, L Lᵀ) of the prior and says of u = L⁻¹ (w − c) that it is N(mean, root rootᵀ).
-So before the first example all of them are alike, mean 0 and root I, and the prior is no part of the state.  An example
-moves the root of the covariance, not the covariance itself: what it stands for is positive semidefinite however long an
-episode is and however short its numbers are.
+So before the first example all of them are the same, with mean 0 and root I, and the prior is not part of the state.
+An example updates the root of the covariance, not the covariance itself, which therefore stays positive semidefinite
+however long an episode is and however low the precision.
 
 Source: J. E. Potter's square-root filter, in Bierman 1977, "Factorization Methods for Discrete Sequential Estimation",
-§II.2; for functions that change the run lengths of Adams and MacKay 2007 (arXiv 0710.3742), pruned.
+§II.2; for functions that change, the run lengths of Adams and MacKay 2007 (arXiv 0710.3742), pruned.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import torch
 from torch import Tensor
 
 DEAD = -1e30
-"""Logarithm of the probability of what is excluded: finite, for a checkpoint holds no infinity."""
+"""Logarithm of the probability of an excluded hypothesis: finite, since a checkpoint holds no infinity."""
 
 
 class Hypotheses(NamedTuple):
-    """J hypotheses about the function in force at the next example, in each of E episodes.
+    """J hypotheses about the function of the next example, in each of E episodes.
 
     Attributes:
-        log_evidence: Logarithm of the probability of each less that of its component's share, (E, J).
-        component: Number of its component, (E, J).
+        log_evidence: Logarithm of the probability of each minus that of its component's share, (E, J).
+        component: Index of its component, (E, J).
         mean: Mean of u for M targets, (E, J, M, D).
         root: Matrix whose product with its own transpose is the covariance of u, for every target, (E, J, D, D).
         age: Number of examples that it has been conditioned on, (E, J), as a floating-point number.
@@ -38,7 +38,7 @@ class Hypotheses(NamedTuple):
     age: Tensor
 
     def at(self, index: Tensor) -> Hypotheses:
-        """Return some hypotheses, by their numbers (E, I)."""
+        """Return some hypotheses, by their indices (E, I)."""
         return Hypotheses(*(_rows(part, index) for part in self))
 
 
@@ -47,8 +47,8 @@ class View(NamedTuple):
 
     Attributes:
         log_share: Logarithm of the share of their components, (E, J).
-        base: Targets that c gives, (E, J, M).
-        features: Lᵀ φ(x), which makes them a function linear in u, (E, J, D).
+        base: Targets that c predicts, (E, J, M).
+        features: Lᵀ φ(x), the coefficients of u in the targets, (E, J, D).
     """
 
     log_share: Tensor
@@ -56,7 +56,7 @@ class View(NamedTuple):
     features: Tensor
 
     def of(self, known: Hypotheses) -> View:
-        """Return this view of all components, for hypotheses of some of them."""
+        """Return the part of this view of all components that belongs to some hypotheses."""
         return View(*(_rows(part, known.component) for part in self))
 
     def expected(self, known: Hypotheses) -> Tensor:
@@ -90,7 +90,7 @@ class Prior(NamedTuple):
         return View(self.log_share.expand(len(features), -1), base, seen)
 
     def of_one(self, component: Tensor) -> Prior:
-        """Return the component (E, 1) of each episode alone."""
+        """Return the prior of one component of each episode, with index (E, 1)."""
         return Prior(*(_rows(part.expand(len(component), *part.shape[1:]), component) for part in self))
 
 
@@ -132,9 +132,9 @@ def conditioned(known: Hypotheses, view: View, targets: Tensor, noise: Tensor) -
 
 
 def settled(known: Hypotheses, log_share: Tensor, age: int) -> Hypotheses:
-    """Let the likeliest of the hypotheses of a function that is so many examples old stand for them all.
+    """Let the likeliest of the hypotheses about a function that is ``age`` examples old represent them all.
 
-    They are one function's posterior under several components, which by then agree; the others die.
+    They are one function's posterior under several components, which by then agree; the others are excluded.
 
     Args:
         known: Hypotheses before.
@@ -147,7 +147,7 @@ def settled(known: Hypotheses, log_share: Tensor, age: int) -> Hypotheses:
     chosen = torch.zeros_like(ripe).scatter(1, best, True) & ripe
     total = masked.logsumexp(1, keepdim=True) - log_share
     evidence = torch.where(chosen, total, torch.where(ripe, DEAD, known.log_evidence))
-    # What is dead is a copy, so that steps come to the state that a quicker way with one hypothesis comes to.
+    # Excluded ones become copies, so that steps reach the same state as the quicker way with one hypothesis.
     one, wide = known.at(best), ripe[:, :, None, None]
     return Hypotheses(
         evidence,
@@ -164,16 +164,16 @@ def changing(
     """Let the function change before the next example: fresh hypotheses take the place of the least likely ones.
 
     Args:
-        known: J hypotheses about the function that was in force; their probabilities add up to 1.
+        known: J hypotheses about the function of the last example; their probabilities add up to 1.
         log_share: Logarithms of the shares of their components, (E, J).
         fresh: K < J hypotheses about a new one.
         log_hazard: Logarithm of the probability of a change, ().
-        log_stay: Logarithm of that of none, ().
+        log_stay: Logarithm of the probability of no change, ().
     """
     kept = known.log_evidence.shape[1] - fresh.log_evidence.shape[1]
     best = (known.log_evidence + log_share).detach().topk(kept, 1).indices
     old, share = known.at(best), _rows(log_share, best)
-    # What gives way would otherwise be missing from the sum.
+    # The dropped hypotheses would otherwise be missing from the sum.
     old = _normalised(old, share)
     old = old._replace(log_evidence=(old.log_evidence + log_stay).clamp(min=DEAD))
     fresh = fresh._replace(log_evidence=fresh.log_evidence + log_hazard)
@@ -195,7 +195,7 @@ def forgetting(known: Hypotheses, keep: Tensor) -> Hypotheses:
 
 
 def kept_where(shown: Tensor | None, old: Hypotheses, new: Hypotheses) -> Hypotheses:
-    """Return the new hypotheses of the episodes that show their targets, (E,) of 0 and 1, and the old of the others."""
+    """Return the new hypotheses of the episodes that show their targets, (E,) of 0 and 1, and the others' old ones."""
     if shown is None:
         return new
     pairs, mask = zip(old, new, strict=True), shown > 0

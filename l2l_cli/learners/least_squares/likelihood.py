@@ -2,7 +2,7 @@
 
 The targets of a sequence are jointly Gaussian, and one factor of their covariance, K = L Lᵀ, holds every prediction
 that a recursion makes on its way: with L z = r the surprise at step t is L_tt z_t, and its variance L_tt².  So
-derivatives need no loop over time.  Float64 throughout: the noise is far smaller than what float32 rounds K by.
+derivatives need no loop over time.  Float64 throughout: the noise is far smaller than the rounding of K in float32.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ LOG_TWO_PI = math.log(2.0 * math.pi)
 
 
 class Ahead(NamedTuple):
-    """What is predicted of each example from those before it.
+    """Predictions of each example from those before it.
 
     Attributes:
-        surprise: Target less its expectation, (..., T, M).
+        surprise: Target minus its expectation, (..., T, M).
         log_density: Logarithm of the density of the targets, (..., T).
     """
 
@@ -29,13 +29,13 @@ class Ahead(NamedTuple):
 
 
 def stationary(features: Tensor, residuals: Tensor, noise: Tensor, keep: Tensor | None = None) -> Ahead:
-    """Predict each of T examples of a function that stays, or drifts as ``hypotheses.forgetting`` says.
+    """Predict each of T examples of a function that is fixed, or drifts as ``hypotheses.forgetting`` says.
 
     Args:
         features: Features, (E, T, D).
-        residuals: Targets less the prior's expectation of them, (E, T, M).
+        residuals: Targets minus the prior's expectation of them, (E, T, M).
         noise: Variance of the noise, ().
-        keep: Share of what is known that stays from one example to the next, (); None is 1.
+        keep: Forgetting factor λ from one example to the next, (); None is 1.
     """
     return _ahead(_covariance(features, noise, keep), residuals)
 
@@ -43,19 +43,19 @@ def stationary(features: Tensor, residuals: Tensor, noise: Tensor, keep: Tensor 
 def changing(features: Tensor, residuals: Tensor, noise: Tensor, log_hazard: Tensor, log_stay: Tensor) -> Ahead:
     """Predict each of T examples where a new function may take over before each but the first.
 
-    The sum over all series of changes is that of Adams and MacKay 2007, exact: α_t(s) is the joint density of the first
-    t targets and of the present function having begun at s.  T Cholesky factors give all that it needs.
+    The sum over all sequences of changes is that of Adams and MacKay 2007, but exact: α_t(s) is the joint density of
+    the first t targets and of the current function having begun at s.  T Cholesky factors give all that it needs.
 
     Args:
         features: Features, (E, T, D).
-        residuals: Targets less the prior's expectation of them, (E, T, M).
+        residuals: Targets minus the prior's expectation of them, (E, T, M).
         noise: Variance of the noise, ().
         log_hazard: Logarithm of the probability of a change, ().
-        log_stay: Logarithm of that of none, ().
+        log_stay: Logarithm of the probability of no change, ().
     """
     steps = features.shape[1]
     late = torch.ones(steps, steps, dtype=torch.bool, device=features.device).triu()  # (start, step)
-    # Each start has a matrix of its own, in which earlier examples have nothing to do with later ones.
+    # Each start has its own matrix, in which examples before it are uncorrelated with those from it on.
     masked = features.unsqueeze(1) * late.unsqueeze(2)
     each = _ahead(_covariance(masked, noise), residuals.unsqueeze(1).expand(-1, steps, -1, -1))
     joint = torch.where(late[:, 0], each.log_density[:, :, 0], -torch.inf)

@@ -2,7 +2,7 @@
 
     y = φ(x)·w + b + noise,    w ~ Σ_k π_k N(c_k, L_k L_kᵀ)
 
-What is learned within an episode is w: its posterior under each component, one recursive least squares each, and the
+What is learned within an episode is w: its posterior under each component, by one recursive least squares each, and the
 components' evidence.  What is meta-learned is the layer φ of features, the prior and the noise.
 
 Source: von Oswald et al. 2023, "Uncovering mesa-optimization algorithms in transformers" (arXiv 2309.05858), §2, for a
@@ -42,10 +42,10 @@ from l2l_cli.learners.least_squares.upkeep import Upkeep
 from l2l_cli.tasks.base import Regression, Task
 
 MATRIX_SECONDS = 3e-9
-"""Seconds that an example takes for each number of a hypothesis' covariance."""
+"""Seconds that an example takes for each number of a hypothesis's covariance."""
 
 NOISE = 1e-3
-"""Variance of the noise at the start of meta-training, beside the least."""
+"""Variance of the noise at the start of meta-training, in addition to the least."""
 
 SPREAD = 0.1
 """Standard deviation of the components' means before the prior is fitted."""
@@ -54,7 +54,7 @@ SPREAD = 0.1
 class OnlineLeastSquares(Learner[Hypotheses]):
     """Recursive least squares on learned features, under a mixture of Gaussians as prior.
 
-    The answer is the posterior mean.  By gradient=evidence the features, a Gaussian prior and the noise are found
+    The answer is the posterior mean.  With gradient=evidence, the features, a Gaussian prior and the noise are fitted
     first, and then the mixture; see there.
 
     Deviation: in the paper a layer's targets are learned too, layers are stacked, and there is no evidence.  This one
@@ -62,13 +62,13 @@ class OnlineLeastSquares(Learner[Hypotheses]):
 
     Args:
         task: Task that is scored by the squared error.
-        hidden: Units with tanh between the inputs and the features.
-        dimensions: Features D.
-        components: Gaussians K of the prior.
-        upkeep: What becomes of hypotheses between two examples; None is what suits functions that stay.
-        least_noise: Variance of the noise at least.  Targets that take only a few values want a large one, for their
-            density has no bound: features on which some functions are predicted exactly would count more than those
-            on which all can be told apart.
+        hidden: Tanh units between the inputs and the features.
+        dimensions: Number D of features.
+        components: Number K of Gaussians in the prior.
+        upkeep: Treatment of hypotheses between two examples; None suits functions that do not change.
+        least_noise: Lower bound of the variance of the noise.  Targets that take only a few values need a large one,
+            since their density has no bound: features that predict some functions exactly would count more than those
+            that tell all functions apart.
         initial_seed: Seed of the initial weights.
 
     Raises:
@@ -116,7 +116,7 @@ class OnlineLeastSquares(Learner[Hypotheses]):
 
     @property
     def prior(self) -> Prior:
-        """The prior of w: a single component is N(mean, I), for a layer of features is free to be whitened."""
+        """The prior of w: a single component is N(mean, I), since a layer of features can learn the whitening."""
         if self.components == 1:
             eye = torch.eye(self.mean.shape[1], dtype=self.mean.dtype, device=self.mean.device)
             return Prior(torch.zeros_like(self.mean[:1, :1]), self.mean[None, None], eye[None, None])
@@ -129,7 +129,7 @@ class OnlineLeastSquares(Learner[Hypotheses]):
         return self.log_noise.exp() + self.least_noise
 
     def step_seconds(self, episodes: int) -> float:
-        """Return about how long a step takes on one core, E episodes side by side."""
+        """Return roughly how many seconds a step takes on one core, for E episodes side by side."""
         alive = self.components if self.upkeep.settle is None or self.keep is not None else min(self.components, 4)
         alive += 0 if self.hazard is None else self.upkeep.spare + self.components
         return episodes * self.task.spec.examples * alive * self.mean.shape[1] ** 2 * MATRIX_SECONDS
@@ -145,7 +145,7 @@ class OnlineLeastSquares(Learner[Hypotheses]):
 
         Args:
             log_share: Logarithms of the shares, (K,).
-            mean: Means less that of the single Gaussian, (K, M, D).
+            mean: Means minus that of the single Gaussian, (K, M, D).
             covariance: Covariances, (K, D, D).
         """
         parts = {"shares": log_share, "centres": mean, "roots": torch.linalg.cholesky(covariance)}
@@ -154,8 +154,8 @@ class OnlineLeastSquares(Learner[Hypotheses]):
     def ahead(self, batches: Batches) -> Ahead:
         """Return what the single Gaussian predicts of each example from those before it, from the first of an episode.
 
-        The T · N examples of T steps come one after the other, (E, T · N); of those with hidden targets both
-        are 0.  Float64.
+        The T · N examples of T steps come one after the other, (E, T · N); where targets are hidden, both are 0.
+        Float64.
         """
         examples = batches.inputs.shape[2]
         features, targets = self.features(batches.inputs.flatten(3)), batches.targets.flatten(3)
@@ -174,7 +174,7 @@ class OnlineLeastSquares(Learner[Hypotheses]):
         return found if shown is None else Ahead(found.surprise * shown.unsqueeze(2), found.log_density * shown)
 
     def init(self, episodes: int, rng: Generator) -> Hypotheses:
-        """Start from the prior; where functions change there is room for further hypotheses."""
+        """Start from the prior; where functions change, there is room for further hypotheses."""
         del rng
         known = unconditioned(self.prior, episodes)
         if self.hazard is None:
@@ -193,7 +193,7 @@ class OnlineLeastSquares(Learner[Hypotheses]):
         return self._answers(state, self._views(self.prior, self.features(inputs.flatten(2))))
 
     def unroll(self, state: Hypotheses, batches: Batches) -> tuple[Hypotheses, Tensor]:
-        """Step through all batches, with a single hypothesis from where all are settled."""
+        """Step through all batches, with a single hypothesis from the step on at which all are settled."""
         features, prior = self.features(batches.inputs.flatten(3)), self.prior
         answers, whole, alone = [], None, self._alone_from(state, batches)
         for step in range(batches.steps):
@@ -210,11 +210,11 @@ class OnlineLeastSquares(Learner[Hypotheses]):
 
     @property
     def _settle(self) -> int | None:
-        # What fades goes back to the prior, where components are apart again.
+        # With forgetting, hypotheses return to the prior, where the components differ again.
         return self.upkeep.settle if self.keep is None else None
 
     def _alone_from(self, state: Hypotheses, batches: Batches) -> int:
-        """Return the step from which one hypothesis of each episode alone is alive, for good; T if there is none."""
+        """Return the step from which on only one hypothesis of each episode remains; T if there is none."""
         if self._settle is None or self.hazard is not None or self.components == 1:
             return batches.steps
         shown = batches.inputs.new_ones(batches.steps, 1) if batches.shown is None else batches.shown
@@ -230,7 +230,7 @@ class OnlineLeastSquares(Learner[Hypotheses]):
         return answers.reshape(*answers.shape[:2], *self.task.spec.targets)
 
     def _of(self, state: Hypotheses, view: View) -> View:
-        # Without changes there is a hypothesis for each component, and until they settle it is its own.
+        # Of a single component there is nothing to select.
         return view if self.components == 1 or view.base.shape[1] == 1 else view.of(state)
 
     def _step(self, state: Hypotheses, prior: Prior, features: Tensor, batch: Batch) -> tuple[Hypotheses, Tensor]:
@@ -263,7 +263,7 @@ def _logit(share: float) -> nn.Parameter:
 def _check(task: Task, least: int, least_noise: float) -> None:
     if not isinstance(task, Regression):
         raise ValueError(
-            f"learner online_least_squares answers with a mean, which is best under the squared error alone, and "
+            f"learner online_least_squares answers with a mean, which is best only under the squared error, but "
             f"{type(task).__name__} is scored by another loss; try learner=weights_in_cell or logistic_regression"
         )
     if least < 1 or least_noise <= 0:

@@ -1,4 +1,4 @@
-"""What becomes of hypotheses between two examples, as plain values."""
+"""The treatment of hypotheses between two examples, as plain values."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Upkeep:
-    """How functions go on, and which hypotheses about them are kept.
+    """How functions change, and which hypotheses about them are kept.
 
     Attributes:
-        settle: Examples of a function after which the likeliest component alone goes on; None lets all go on.
-        forgetting: Share λ of what is known that stays from one example to the next, at the start of meta-training;
-            1 forgets nothing, and is fixed.
+        settle: Number of examples of a function after which only the likeliest component is kept; None keeps all.
+        forgetting: Forgetting factor λ from one example to the next, at the start of meta-training; 1 forgets nothing,
+            and is fixed.
         hazard: Probability that the function changes before an example, at the start of meta-training; 0 excludes
-            that, and is fixed.
-        spare: Hypotheses beside those of a new function that are kept where functions change.
+            changes, and is fixed.
+        spare: Number of hypotheses that are kept besides those of a new function, where functions change.
     """
 
     settle: int | None = 32
@@ -27,7 +27,7 @@ class Upkeep:
         """Check the ranges.
 
         Raises:
-            ValueError: A number is out of range, or functions change in two ways.
+            ValueError: A number is out of range, or both forgetting and hazard are set.
         """
         if self.spare < 1 or (self.settle is not None and self.settle < 1):
             raise ValueError(f"settle and spare must be at least 1, not {self.settle} and {self.spare}")

@@ -31,7 +31,7 @@ CACHED = 2048
 class Examples(NamedTuple):
     """The examples whose targets were shown, (E, n, D) and (E, n), zero where an episode has fewer than n.
 
-    ``known`` is the number of an episode's examples, and ``fitted`` that of the present fit's examples, (E,) both.
+    ``known`` is the number of an episode's examples, and ``fitted`` that of the current fit's examples, (E,) both.
     """
 
     inputs: Tensor
@@ -41,11 +41,11 @@ class Examples(NamedTuple):
 
 
 class Refit(Learner[Examples], ABC):
-    """A learner that answers with its present fit, appends the examples whose targets are shown, and fits again.
+    """A learner that answers with its current fit, appends the examples whose targets are shown, and fits again.
 
-    A fit is a pure function of its examples, which are in the state; the fit itself need not be a tensor and is not in
-    it.  Where all examples are of one class the answer is (k + 1) / (n + 2), Laplace's rule of succession for k ones
-    among n, and ½ without examples.
+    A fit is a pure function of its examples, which are in the state; the fit itself need not be a tensor and is not
+    part of it.  Where all examples are of one class, the answer is (k + 1) / (n + 2), Laplace's rule of succession for
+    k ones among n, and ½ without examples.
 
     Args:
         task: Task with one target in [0, 1] for each example.
@@ -69,7 +69,7 @@ class Refit(Learner[Examples], ABC):
             )
         if growth is None and not task.spec.hides:
             raise ValueError(
-                f"growth=null fits where targets become hidden, and {type(task).__name__} hides none; give the share "
+                f"growth=null fits where targets become hidden, but {type(task).__name__} hides none; give the share "
                 "by which examples grow until the next fit, as in growth=0.1"
             )
         if growth is not None and growth < 0:
@@ -132,7 +132,7 @@ class Refit(Learner[Examples], ABC):
         answers = np.zeros(queries.shape[:3])
         # Sorted by size, so that fits which are made side by side have about the same number of examples.
         needed = sorted((n, row) for row, column in enumerate(sizes.T) for n in np.unique(column))
-        # NumPy's own threads would take all cores, and longer, for matrices of this size.
+        # For matrices of this size, NumPy's own threads would occupy all cores and take longer.
         with threadpool_limits(torch.get_num_threads(), "blas"):
             for first in range(0, len(needed), self.together):
                 group = needed[first : first + self.together]
@@ -169,7 +169,7 @@ def classes_of(targets: Array) -> NDArray[np.int64]:
     classes = targets.astype(np.int64)
     if (classes != targets).any():
         raise UsageError(
-            f"this learner tells two classes apart and met the target {targets[classes != targets][0]:.3g}; choose a "
+            f"this learner tells two classes apart, but met the target {targets[classes != targets][0]:.3g}; choose a "
             "task whose targets are 0 or 1, or learner=logistic_regression"
         )
     return classes
@@ -182,7 +182,7 @@ def laplace(targets: Array) -> Predictor:
 
 
 def _appended(state: Examples, batches: Batches, shown: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-    """Return inputs (E, n, D) and targets (E, n) with those that a window shows, (T, E), at each episode's end."""
+    """Return inputs (E, n, D) and targets (E, n) with those that a window shows, (T, E), appended to each episode."""
     episodes, length, features = state.inputs.shape
     added = max(0, int(known.max()) - length)
     inputs = torch.cat([state.inputs, state.inputs.new_zeros(episodes, added, features)], 1)

@@ -13,7 +13,7 @@ from l2l_cli.tasks.base import Task
 
 
 class GaussianProcess(Refit):
-    """P(y = 1 | x) = E[σ(f(x))], f ~ GP(0, v·exp(−|x − x′|² / 2ℓ²)), with v and ℓ of the largest marginal likelihood.
+    """P(y = 1 | x) = E[σ(f(x))], f ~ GP(0, v·exp(−|x − x′|² / 2ℓ²)), with the v and ℓ of largest marginal likelihood.
 
     The posterior is Laplace's approximation.
 
@@ -21,9 +21,9 @@ class GaussianProcess(Refit):
 
     Args:
         task: Task whose targets are 0 or 1.
-        separate: Whether each input has a length scale ℓ of its own.
+        separate: Whether each input has its own length scale ℓ.
         iterations: Largest number of L-BFGS iterations on the marginal likelihood, from v = 1 and ℓ = √D.
-        growth: Growth of the examples until the next fit, as ``Refit`` has it.
+        growth: Growth of the examples until the next fit, as in ``Refit``.
     """
 
     def __init__(self, task: Task, separate: bool = False, iterations: int = 30, growth: float | None = None) -> None:

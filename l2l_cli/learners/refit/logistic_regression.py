@@ -27,7 +27,7 @@ class LogisticRegression(Refit):
     Args:
         task: Task with one target in [0, 1] for each example.
         c: Inverse strength C of the penalty.
-        growth: Growth of the examples until the next fit, as ``Refit`` has it.
+        growth: Growth of the examples until the next fit, as in ``Refit``.
     """
 
     def __init__(self, task: Task, c: float = 1.0, growth: float | None = 0.05) -> None:
@@ -46,7 +46,8 @@ class LogisticRegression(Refit):
 class CrossValidatedLogisticRegression(Refit):
     """P(y = 1 | x) = σ(w·x + b), its penalty and the penalty's strength chosen by cross-validated cross-entropy.
 
-    Where a class has a single member, and validation is impossible, it takes the last penalty at the middle strength.
+    Where a class has a single member, so that validation is impossible, it takes the last penalty at the middle
+    strength.
 
     Source: Bosc 2016, §3 (L1 or L2, C by k-fold cross-validation; its grid and its k are not known).
 
@@ -55,7 +56,7 @@ class CrossValidatedLogisticRegression(Refit):
         penalties: Penalties to choose from.
         strengths: Values of C, the inverse strength, to choose from.
         folds: Number of parts of the examples, each held out once; fewer where a class has fewer members.
-        growth: Growth of the examples until the next fit, as ``Refit`` has it.
+        growth: Growth of the examples until the next fit, as in ``Refit``.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class CrossValidatedLogisticRegression(Refit):
 def _fitted(penalty: Penalty, strength: float, inputs: Array, classes: NDArray[np.int64]) -> SklearnLogisticRegression:
     if penalty == "l2":
         model = SklearnLogisticRegression(C=strength, solver="newton-cholesky", max_iter=1000)
-    else:  # liblinear penalises the intercept too, but very little as the weight of an input of 100
+    else:  # liblinear penalises the intercept too, but very little as the weight of a constant input 100
         model = SklearnLogisticRegression(
             C=strength, l1_ratio=1, solver="liblinear", intercept_scaling=100.0, max_iter=10000, random_state=0
         )

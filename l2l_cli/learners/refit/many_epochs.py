@@ -21,7 +21,7 @@ from l2l_cli.tasks.base import Task
 
 
 class DataSets(NamedTuple):
-    """Data sets side by side, padded by zeros: inputs (E, n, D), targets (E, n, 1), mask of fitted examples (E, n)."""
+    """Data sets side by side, zero-padded: inputs (E, n, D), targets (E, n, 1), mask of fitted examples (E, n)."""
 
     inputs: Tensor
     targets: Tensor
@@ -44,7 +44,7 @@ class ManyEpochs(Refit):
         patience: Epochs without improvement after which training stops.
         folds: Number of parts of the examples, each left out once; fewer where there are fewer examples.
         initial_seed: Seed of θ_0, which differs from data set to data set.
-        growth: Growth of the examples until the next fit, as ``Refit`` has it.
+        growth: Growth of the examples until the next fit, as in ``Refit``.
     """
 
     together = 64
@@ -78,7 +78,7 @@ class ManyEpochs(Refit):
         return [self._predictor({name: value[[row]] for name, value in params.items()}) for row in range(len(examples))]
 
     def _start(self, examples: Sequence[tuple[Array, Array]]) -> Params:
-        """Draw each data set's θ_0, from its content, so that it depends on no other data set."""
+        """Draw each data set's θ_0, seeded by its content, so that it depends on no other data set."""
         seeds = [hashlib.blake2b(x.tobytes() + y.tobytes()).hexdigest() for x, y in examples]
         drawn = [self.task.model.init(1, generator(self.initial_seed, "many_epochs", seed)) for seed in seeds]
         return {name: torch.cat([params[name] for params in drawn]) for name in drawn[0]}

@@ -23,13 +23,14 @@ class Svm(Refit):
 
     For each C the decision values of held-out folds are calibrated by Platt's method; the C whose calibrated
     probabilities have the least cross-entropy is chosen, its machine fitted to all examples, and its calibration kept.
-    Where a class has a single member, and calibration is impossible, the answer is Laplace's (k + 1) / (n + 2).
+    Where a class has a single member, so that calibration is impossible, the answer is Laplace's (k + 1) / (n + 2).
 
     The linear machine minimises squared hinges, which is a thousand times quicker than hinges at C = 1000 and a little
     better on these tasks.
 
     Source: Bosc 2016, §3; Platt 1999.
-    Deviation: the paper does not say how an SVM has a cross-entropy, nor C, γ and k; all that is ours.
+    Deviation: the paper does not say how an SVM's cross-entropy is computed, nor does it give C, γ and k; all these are
+    ours.
 
     Args:
         task: Task whose targets are 0 or 1.
@@ -37,7 +38,7 @@ class Svm(Refit):
         gamma: Kernel width γ; None is 1 / D, D the number of inputs.
         strengths: Values of C to choose from.
         folds: Number of parts of the examples, each held out once; fewer where a class has fewer members.
-        growth: Growth of the examples until the next fit, as ``Refit`` has it.
+        growth: Growth of the examples until the next fit, as in ``Refit``.
     """
 
     def __init__(
@@ -80,18 +81,18 @@ class Svm(Refit):
 
     def _machine(self, strength: float, inputs: Array, classes: NDArray[np.int64]) -> SVC | LinearSVC:
         if self.kernel == "linear":
-            # It penalises the offset too, but very little as the weight of an input of 10.
+            # It penalises the offset too, but very little as the weight of a constant input 10.
             model = LinearSVC(C=strength, dual=False, intercept_scaling=10.0, tol=1e-3, max_iter=10_000)
             with warnings.catch_warnings():
-                # Where few examples can be separated and C is large, Newton's method ends at the last digit of the loss
-                # and not by its criterion.  Held-out examples judge the machine in either case.
+                # Where few examples can be separated and C is large, Newton's method stops at the last digit of the
+                # loss and not by its criterion.  Held-out examples judge the machine in either case.
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 return model.fit(inputs, classes)
         return SVC(C=strength, gamma=self.gamma).fit(inputs, classes)
 
 
 def platt(values: Array, classes: NDArray[np.int64]) -> tuple[float, float]:
-    """Return slope and offset of σ(slope · value + offset) that fit decision values (n,) to classes (n,) best.
+    """Return slope and offset of σ(slope · value + offset) that best fit decision values (n,) to classes (n,).
 
     They are found by Newton's method with halved steps.  Targets are (n₊ + 1) / (n₊ + 2) and 1 / (n₋ + 2), so that the
     fit is finite.

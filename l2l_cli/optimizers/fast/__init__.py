@@ -1,1 +1,1 @@
-"""Compiled ways through many steps of an update rule, each beside the reference that it must equal."""
+"""Compiled paths through many steps of an update rule, each with the reference path that it must equal."""

@@ -1,4 +1,4 @@
-"""Which blocks of coordinates a backward pass visits: all that matter, or a sample of them that is right on average."""
+"""Which blocks of coordinates a backward pass visits: all that matter, or an unbiased sample of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from l2l_cli.kernels.blocks import BLOCK
 
 
 class Visits(NamedTuple):
-    """Numbers of blocks in their order, (V,), and the factor by which each one's gradient counts, (V,)."""
+    """Indices of blocks in ascending order, (V,), and the factor on each one's gradient, (V,)."""
 
     blocks: Tensor
     factors: Tensor
@@ -26,8 +26,8 @@ def sample(grad_moves: Tensor, share: float, rng: Generator) -> Visits:
     """Draw ``share`` of the blocks that matter, without replacement, so that the gradient is unbiased.
 
     A block is visited with a probability p that grows with the norm of its ``grad_moves``, to which its part of the
-    gradient is about proportional, and then counts 1 / p times (Horvitz and Thompson 1952).  The draw is systematic:
-    one uniform number for all blocks.
+    gradient is about proportional, and then counts 1 / p times (Horvitz and Thompson 1952).  The sampling is
+    systematic: one uniform number for all blocks.
 
     Args:
         grad_moves: ∂objective/∂moves, (T, B · BLOCK).
@@ -37,7 +37,7 @@ def sample(grad_moves: Tensor, share: float, rng: Generator) -> Visits:
     sizes = _sizes(grad_moves).double()
     matter = sizes > 0
     wanted = share * int(matter.sum())
-    # The tenth that is the same for all keeps 1 / p bounded where the norm misjudges a block.
+    # The tenth that is equal for all blocks keeps 1 / p bounded where the norm misjudges a block.
     chances = _inclusion(torch.where(matter, 0.9 * sizes + 0.1 * sizes.sum() / matter.sum().clamp(min=1), 0.0), wanted)
     ends = chances.cumsum(0) + torch.rand((), generator=rng, dtype=torch.float64, device="cpu")
     starts = torch.cat([ends[:1] - chances[:1], ends[:-1]])

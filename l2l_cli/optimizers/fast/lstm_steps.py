@@ -1,7 +1,8 @@
 """Compiled steps of a coordinatewise LSTM on the CPU.
 
-With the gradient that the rule is shown stopped, ∂objective/∂g_t = Σ_{s>t} ∂objective/∂ℓ_s · ∇_s, and all ∇_s have been
-computed on the way: back-propagation needs no second pass through the optimizee, and goes coordinate by coordinate.
+If no derivative flows through the gradients that the rule is shown, ∂objective/∂g_t = Σ_{s>t} ∂objective/∂ℓ_s · ∇_s,
+and all ∇_s have been computed on the way: back-propagation needs no second pass through the network, and goes
+coordinate by coordinate.
 Reference: ``optimizers.coordinatewise_lstm.CoordinatewiseLSTM`` (Andrychowicz et al. 2016, §2).
 """
 
@@ -23,11 +24,11 @@ from l2l_cli.optimizers.preprocess import Preprocess
 
 
 class LSTMSteps(CompiledSteps[LSTMStates]):
-    """Steps one LSTM by kernels; the memory of the largest model so far serves all.
+    """Steps one LSTM by kernels; buffers of the size of the largest model so far serve all.
 
     Args:
         weights: Function that returns φ as it is now.
-        preprocess: Computes the features of a gradient where the kernels do not know how.
+        preprocess: Map from a gradient to its features, for features that the kernels do not know.
     """
 
     path = NUMBA
@@ -45,7 +46,7 @@ class LSTMSteps(CompiledSteps[LSTMStates]):
         return self._weights().tensors
 
     def step(self, memory: LSTMStates, grad: Tensor, theta: Tensor) -> tuple[Tensor, LSTMStates]:
-        """Return the coordinates (C,) and the memory after one step, of which nothing is kept."""
+        """Return the coordinates (C,) and the memory after one step, without recording it."""
         weights, features, seen = self._weights(), None, memory.seen
         if weights.presentation.mode == Mode.GIVEN:
             features, seen = self._preprocess.show(grad, seen)
@@ -53,7 +54,7 @@ class LSTMSteps(CompiledSteps[LSTMStates]):
         return after, LSTMStates(hidden, cell, seen)
 
     def begin(self, memory: LSTMStates, theta: Tensor, steps: int, record: bool = True) -> None:
-        """Begin a window of T steps with the present φ, a memory and coordinates (C,)."""
+        """Begin a window of T steps with the current φ, a memory and coordinates (C,)."""
         self.windows += 1
         weights, buffers, count = self._weights(), self._buffers, theta.numel()
         buffers.begin(weights, (memory.hidden, memory.cell), theta, steps, record)
@@ -63,7 +64,7 @@ class LSTMSteps(CompiledSteps[LSTMStates]):
         self._last = steps if record else steps % 2
 
     def advance(self, t: int, grad: Tensor) -> None:
-        """Make step t, shown ∇_t (C,)."""
+        """Make step t with gradient ∇_t (C,)."""
         row = t % len(self._gradients)
         self._gradients[row].copy_(grad)
         if self._given:
@@ -76,7 +77,7 @@ class LSTMSteps(CompiledSteps[LSTMStates]):
         return None if self._given else self._buffers.least_squares(matrix, targets)
 
     def last(self) -> tuple[Tensor, LSTMStates]:
-        """Return the coordinates (C,) and the memory after the last step, apart from the buffers."""
+        """Return the coordinates (C,) and the memory after the last step, independent of the buffers."""
         theta = self.thetas[-1].clone()
         hidden, cell = (
             unblocked(value[self._last], theta.numel()) for value in (self._buffers.hidden, self._buffers.cell)
@@ -89,12 +90,12 @@ class LSTMSteps(CompiledSteps[LSTMStates]):
         steps, episodes = grad_losses.shape
         for value in params.values():
             stop = start + value.numel()
-            # Each coordinate belongs to one episode: weigh its gradients by ∂objective/∂(that episode's loss).
+            # Each coordinate belongs to one episode: weight its gradients by ∂objective/∂(that episode's loss).
             shown = gradients[1:, start:stop].view(steps - 1, episodes, -1)
             grad_moves[:-1, start:stop] = (shown * grad_losses[1:, :, None]).flatten(1)
             start = stop
         grad_moves[-1] = 0.0
-        for t in range(steps - 2, 0, -1):  # a move shows in all later losses
+        for t in range(steps - 2, 0, -1):  # a move affects all later losses
             grad_moves[t - 1] += grad_moves[t]
         if visited is None:
             return self._buffers.backward(all_that_matter(grad_moves))

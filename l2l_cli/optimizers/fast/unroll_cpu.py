@@ -34,14 +34,15 @@ class _Part(NamedTuple):
 
 
 class UnrollByType(Unroll[dict[str, Memory]]):
-    """Steps several rules on a task's model by compiled code, each on its own type of parameter.
+    """Steps several rules by compiled code, each on its own type of a model's parameters.
 
-    θ is one vector, in which the coordinates of a type lie side by side; the memory is that of each type that occurs.
+    θ is one vector, in which the coordinates of a type lie side by side; the memory holds that of each type that
+    occurs.
 
     Args:
         fitting: Model and loss to fit.
         steps: Compiled steps of the rule of each type, in the order of φ.
-        split: Sorts parameters by type; a type that does not occur is left out.
+        split: Function that sorts parameters by type; a type that does not occur is left out.
     """
 
     def __init__(
@@ -97,12 +98,10 @@ class UnrollByType(Unroll[dict[str, Memory]]):
         count: int,
         recorded: Batches | None = None,
     ) -> tuple[State[dict[str, Memory]], Tensor, Tensor]:
-        """Return θ and the memory after T steps, and their outputs or, if the buffers record the steps, their losses.
-
-        The steps are recorded where their batches are given as a whole, too.
+        """Make T steps; the buffers record them if their batches are also given as a whole, ``recorded``.
 
         Returns:
-            θ and memory; the outputs (T, E, N, ...), maybe empty if recorded; the losses (T, E).
+            θ and memory after them; the outputs (T, E, N, ...), which may be empty if recorded; the losses (T, E).
         """
         parts, record = self._parts(params), recorded is not None
         layout, sizes = in_turn(_joined(parts)), [part.size for part in parts.values()]
@@ -130,7 +129,7 @@ class UnrollByType(Unroll[dict[str, Memory]]):
         count: int,
         record: bool,
     ) -> tuple[Tensor, Tensor]:
-        """Make the steps by turns with the recorded gradient; return the outputs, empty if recorded, and the losses."""
+        """Alternate the recorded gradient and the steps; return the outputs, empty if recorded, and the losses."""
         losses, outputs, sizes = [], [], [each.thetas[0].numel() for each in steps]
         for t in range(count):
             data = read(t)[:2]
@@ -146,7 +145,7 @@ class UnrollByType(Unroll[dict[str, Memory]]):
     def _backward(self, grad_losses: Tensor, params: Params) -> list[Tensor]:
         """Return the gradient of φ, in the order of the rules' parameters, from ∂objective/∂losses (T, E)."""
         groups, grad_phi = self._split(params), list[Tensor]()
-        # Drawn by what is differentiated: a resumed run draws the same without anything to remember.
+        # Seeded by what is differentiated: a resumed run draws the same without storing anything.
         rng = generator(0, "visits", grad_losses.numpy().tobytes().hex())
         for name, steps in self._steps.items():
             if name in groups:
@@ -200,16 +199,16 @@ def _joined(parts: Mapping[str, _Part]) -> Params:
 def _state(
     params: Params, layout: Layout, found: Mapping[str, tuple[Tensor, Memory]]
 ) -> tuple[Params, dict[str, Memory]]:
-    """Return θ, named and in order as before, and the memory, from the coordinates and memories of the parts."""
+    """Return θ, named and ordered as before, and the memory, from the coordinates and memories of the parts."""
     moved = layout.unpack(_whole([theta for theta, _ in found.values()]))
     return {name: moved[name] for name in params}, {name: memory for name, (_, memory) in found.items()}
 
 
 def _together(batches: Sequence[Batch]) -> Batches:
-    """Return batches of which all targets are shown as one."""
+    """Return batches whose targets are all shown as one."""
     return Batches(*(torch.stack(values) for values in zip(*(batch[:2] for batch in batches), strict=True)))
 
 
 def _whole(pieces: Sequence[Tensor]) -> Tensor:
-    """Return vectors as one, without a copy if there is but one."""
+    """Concatenate vectors, without a copy if there is only one."""
     return pieces[0] if len(pieces) == 1 else torch.cat(list(pieces))

@@ -1,7 +1,7 @@
-"""The fast path through a learned optimizer's unroll on a GPU: Triton's steps, in CUDA graphs.
+"""The compiled path through a learned rule's unroll on a GPU: Triton's steps, in CUDA graphs.
 
-A meta-step of small problems is hundreds of kernels of a few microseconds each, and starting them from Python takes
-several times as long as running them.  So an unroll of shapes that come again is recorded twice, once up to the losses
+A meta-update on small problems takes hundreds of kernels of a few microseconds each, and launching them from Python
+takes several times as long as running them.  So an unroll whose shapes recur is recorded twice, once up to the losses
 and once back from them, and replayed on new data; the meta-loss between the two stays ordinary torch.
 Reference: ``Descent.unroll`` under automatic differentiation (Andrychowicz et al. 2016, §2).
 """
@@ -27,10 +27,10 @@ from l2l_cli.optimizers.compiled import Fitting, Unroll
 from l2l_cli.optimizers.lstm_cell import LSTMStates
 
 WINDOW = 20
-"""Steps of an unroll of which nothing is kept: as many batches are in memory, and in one recording."""
+"""Steps in one recording of an unroll without derivatives; as many batches are in memory at once."""
 
 WARM_UPS = 3
-"""Runs before a recording: kernels are compiled, and libraries choose their algorithms."""
+"""Runs before a recording, in which kernels are compiled and libraries choose their algorithms."""
 
 
 Start = tuple[Params, LSTMStates, Batches]
@@ -43,7 +43,7 @@ class Options(NamedTuple):
     Attributes:
         arena: Memory that all unrolls of the rule share.
         precision: Precision of products, as ``TritonUnroll`` explains.
-        capture: Whether CUDA graphs are recorded; without, every kernel is started from Python, as a profiler may want.
+        capture: Whether CUDA graphs are recorded; if not, Python launches every kernel, as a profiler may need.
     """
 
     arena: DeviceArena
@@ -52,7 +52,7 @@ class Options(NamedTuple):
 
 
 class CudaUnroll(Unroll[LSTMStates]):
-    """Unrolls a coordinatewise LSTM on a task, with buffers and recordings for each shape of the data that is met.
+    """Unrolls a coordinatewise LSTM on a task, with buffers and recordings for each shape of data that occurs.
 
     Args:
         fitting: Model and loss to fit; the loss must not wait for the device.
@@ -103,7 +103,7 @@ class Recorded:
     Args:
         fitting: Model and loss to fit.
         weights: φ.
-        data: An example of what it is given.
+        data: Data of the shapes and types that it will be given.
         options: Options of the run.
         keep: Whether all steps are remembered for ``differentiate``, rather than their outputs.
 
@@ -126,7 +126,7 @@ class Recorded:
         parts = [torch.arange(episodes).repeat_interleave(value.numel() // episodes) for value in params.values()]
         self._episode = torch.cat(parts).to(device)  # (C,): each coordinate belongs to one
         count = len(self._episode)
-        # Rows begin where the kernel's widest loads may.
+        # Rows are aligned for the kernel's widest loads.
         self._gradients = torch.zeros(steps if keep else 1, padded(count), device=device)[:, :count]
         self._last = torch.zeros(count, device=device)
         self.losses = torch.zeros(steps, episodes, device=device)
@@ -140,7 +140,7 @@ class Recorded:
         )
 
     def replay(self, data: Start, phi: Sequence[Tensor]) -> Tensor:
-        """Return the losses, (T, E), from another start, on other examples and with other parameters."""
+        """Return the losses, (T, E), from another start, on other examples and with another φ."""
         old, new = ([value for _, value in leaves(each)] for each in (self._data, data))
         torch._foreach_copy_([*old, *self._phi], [value.detach() for value in (*new, *phi)])
         self._forward()
@@ -180,9 +180,9 @@ class Recorded:
         self.outputs = torch.stack(outputs) if outputs else self._last
 
     def _differentiated(self) -> None:
-        """Weigh each coordinate's gradients by ∂objective/∂(its episode's losses), and go back through the moves."""
+        """Weight each coordinate's gradients by ∂objective/∂(its episode's losses), and go back through the moves."""
         weighted = self._gradients * self._grad_losses[:, self._episode]
-        # Σ over s > t: a move shows in all later losses.
+        # Σ over s > t: a move affects all later losses.
         grad_moves = weighted.flip(0).cumsum(0).flip(0) - weighted
         self.gradient = self._unroll.backward(grad_moves)
 
@@ -201,7 +201,7 @@ def obstacle(weights: Weights, state_dtype: torch.dtype) -> str:
 class Repeated:
     """A function that is called as it is the first time, and from then on as a CUDA graph.
 
-    All that it reads and writes must stay where it is.  What comes only once, as in many an evaluation, is not worth
+    All that it reads and writes must stay where it is.  What is called only once, as in many evaluations, is not worth
     recording.
     """
 
@@ -210,7 +210,7 @@ class Repeated:
         self._graph = torch.cuda.CUDAGraph()
 
     def __call__(self) -> None:
-        """Compute it."""
+        """Call the function, or replay its graph."""
         self._calls += 1
         if self._calls == 2:
             self._record()
@@ -218,7 +218,7 @@ class Repeated:
 
     @torch.no_grad()
     def _record(self) -> None:
-        # A stream of its own: work that is already queued must not become a part of the graph.
+        # On a separate stream, since work that is already queued must not become part of the graph.
         side = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(side):

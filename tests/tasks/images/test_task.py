@@ -105,7 +105,7 @@ def test_a_network_gets_its_images_standardised_and_the_same_for_each_reader():
         ("convnet.ConvNet", {"start": -1.0}, "start is a standard deviation and must be at least 0"),
         ("mlp.MLP", {"horizon": 0}, "examples and horizon must be at least 1"),
         ("resnet.ResNet", {"examples": 1}, "examples must be at least 2"),
-        ("resnet.ResNet", {"blocks": [1]}, "one entry a stage"),
+        ("resnet.ResNet", {"blocks": [1]}, "one entry per stage"),
         ("convnet.CudaConvNet", {"dense": [0]}, "every width must be at least 1"),
     ],
 )
