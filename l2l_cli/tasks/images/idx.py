@@ -17,7 +17,7 @@ from l2l_cli.core.errors import UsageError
 from l2l_cli.tasks.images.labelled import Dataset, LoadedImages
 
 DENSEST = 1100
-"""Bytes that a byte of gzip can stand for, at most: DEFLATE's 1032, and some for headers."""
+"""Largest number of bytes that a byte of gzip can stand for: DEFLATE's 1032, and some for headers."""
 
 
 def read_idx(place: Path) -> Dataset:
