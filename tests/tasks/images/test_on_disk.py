@@ -51,7 +51,7 @@ def test_resnet_18_has_its_number_of_parameters_before_there_is_an_image(tmp_pat
     monkeypatch.setenv("L2L_DATA", str(tmp_path))
     assert on_disk_task().spec.targets == (1000,)
     assert on_disk_task(outputs=1001, **RESNET18).model.size == 11_692_329
-    said = rf"no image folder 'imagenet' .* nor in {tmp_path}; unpack ILSVRC2012_img_train.tar \(MD5 1d67\w+\) in "
+    said = rf"no image folder 'imagenet' .* here or in {tmp_path}; unpack ILSVRC2012_img_train.tar \(MD5 1d67\w+\) in "
     with pytest.raises(
         UsageError, match=said + rf"{tmp_path}/imagenet/train/<class>/\*.JPEG, ILSVRC2012_img_val.tar \(MD5 29b2"
     ):
