@@ -22,13 +22,13 @@ EPISODES = "extra_evaluations"
 
 
 class Cost:
-    """What an entry cost, which is known at the end of ``measured``."""
+    """The cost of an entry, which is known at the end of ``measured``."""
 
     def __init__(self) -> None:
         self.cpu_seconds = self.began = 0.0
 
     def facts(self, share: float = 1.0) -> Entries:
-        """Return what the entry notes of it, or of a share of it."""
+        """Return what the entry records of it, or of a share of it."""
         return {"cpu_seconds": self.cpu_seconds * share, "began": self.began}
 
 

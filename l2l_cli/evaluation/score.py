@@ -84,7 +84,8 @@ class Scores(NamedTuple):
             UsageError: Not every episode hides some.
         """
         if self.visible is None or not self.hides:
-            why = "the task hides nothing" if self.visible is None else f"some episodes hide none of {len(self.losses)}"
+            count = len(self.losses)
+            why = "the task hides nothing" if self.visible is None else f"some episodes hide none in {count} steps"
             raise UsageError(
                 f"held_out is the loss over steps whose targets are hidden, but {why}; use criterion mean or final, or "
                 "more steps"

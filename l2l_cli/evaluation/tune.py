@@ -116,7 +116,7 @@ def tune(
     if best is None:
         tried = [trial.setting for trial in trials]
         raise RunFailed(
-            f"no setting gives a finite loss on the tune episodes, try others (tune.grid or tune.ranges): {tried}"
+            f"no setting gives a finite loss on the tune episodes; try others (tune.grid or tune.ranges): {tried}"
         )
     edges = [key for key, _ in law.edges(trials)]
     return Tuning(trials, best, edges, len(trials) - law.budget, [count for count, _ in law.rungs[1:]])
@@ -146,7 +146,7 @@ class _Trying(NamedTuple):
     def done(self, settings: Sequence[Entries], legal: bool) -> list[Trial]:
         """Make or find the trials of some settings.
 
-        Those beyond an edge need not be ``legal``: there, one that the learner refuses has no finite loss.
+        Settings beyond an edge need not be ``legal``: one that the learner refuses then counts as an infinite loss.
         """
         losses = self._found(settings)
         if losses:

@@ -164,7 +164,7 @@ class MixturePasses:
         return moved
 
     def move_in_place(self, after: After, weights: Tensor, decays: Decays) -> None:
-        """Do what ``move`` does, in place on the θ of ``remember``, without the notice of torch's version counters."""
+        """Do what ``move`` does, in place on the θ of ``remember``, unnoticed by torch's version counters."""
         assert after.table is not None, "what remember returned"
         _moved(after.table, after, weights, decays)
 

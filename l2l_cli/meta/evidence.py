@@ -1,4 +1,4 @@
-"""Meta-training by the likelihood of what was observed: features by its gradient, then a mixture prior without one."""
+"""Meta-training by the likelihood of what was observed: features by gradient, then a mixture prior by EM."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ class PersistentES(Antithetic):
         return progress._replace(state=Particles((progress.state,) * (2 * self.pairs), shift))
 
     def learner_state(self, learner: Learner[Any], progress: Progress) -> object:
-        """Return the first particle's."""
+        """Return the first particle's state."""
         del learner
         return progress.state.states[0]
 

@@ -143,7 +143,7 @@ class Estimator(ABC):
         """
 
     def divided(self, ranks: Ranks) -> Self:
-        """Return this estimator for one of some ranks.
+        """Return this estimator for one of several ranks.
 
         Raises:
             UsageError: There are fewer episodes than ranks.

@@ -1,4 +1,4 @@
-"""Experience replay of θ: meta-training sees the parameters of long optimizations without running them anew.
+"""Experience replay of θ: meta-training sees the parameters of long optimizations without rerunning them.
 
 Source: Chen and Lu 2018, algorithm 3.
 """
@@ -210,7 +210,7 @@ class Replayed(Estimator, ABC):
         return progress._replace(draw=draw_of, step=step, state=replay._replace(state=state, slots=slots))
 
     def learner_state(self, learner: Learner[Any], progress: Progress) -> object:
-        """Return the learner's own part."""
+        """Return the learner's own state."""
         del learner
         return progress.state.state
 

@@ -6,7 +6,7 @@ Deviation: the paper does not say whether its learning rates are on e² or on ½
 the LSTM on B14, 0.001, which ours uses for every family.
 
 Deviation: the paper does not say what a batch update averages over; ours sums the gradient over steps and sequences,
-as its error is a sum.
+since its error is a sum.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class Truncated1997(OnlineRule):
     """The rule of the LSTM of 1997: errors are cut at all recurrent inputs, and traces carry the cells' derivatives."""
 
     def kernel(self, learner: Learner[Any]) -> Kernel:
-        """Return the LSTM's."""
+        """Return the LSTM's kernel."""
         if not isinstance(learner, LSTM1997):
             raise ValueError(_foreign("truncated1997", "lstm1997", learner))
         sizes = lstm1997.LSTM1997Sizes(learner.hidden, learner.cells, len(learner.second), _one_output(learner))
@@ -132,7 +132,7 @@ class TruncatedBPTT(OnlineRule):
         self.depth = depth
 
     def kernel(self, learner: Learner[Any]) -> Kernel:
-        """Return the recurrent layer's."""
+        """Return the recurrent layer's kernel."""
         return _recurrent("bptt2", learner, self.depth)
 
 
@@ -140,7 +140,7 @@ class RTRL(OnlineRule):
     """Real-time recurrent learning: the exact gradient, by the derivatives of all activations carried forward."""
 
     def kernel(self, learner: Learner[Any]) -> Kernel:
-        """Return the recurrent layer's."""
+        """Return the recurrent layer's kernel."""
         return _recurrent("rtrl", learner, 0)
 
 

@@ -54,7 +54,7 @@ class Replicated(Model):
             raise UsageError(
                 f"hardware.replicas={replicas} divides each batch, but this task's model mixes the examples of one, as "
                 "batch normalisation does: each process would normalise its own part, and fit another network; use "
-                "hardware.replicas=1, or a task without normalisation, as cifar10_cudaconvnet"
+                "hardware.replicas=1, or a task without normalisation, such as cifar10_cudaconvnet"
             )
         self.replicas = replicas
         self._model = model

@@ -160,7 +160,7 @@ def _end(workers: Sequence[Worker]) -> None:
 
 
 class _TorchSettings(NamedTuple):
-    """The part of torch's global state that decides numbers or speed."""
+    """The part of torch's global state that affects numbers or speed."""
 
     device: str
     threads: int

@@ -26,7 +26,7 @@ BLOCK = 256
 
 
 class FunctionEpisode(BlockEpisode):
-    """Sequences of examples (x, f_e(x)) of E functions, one example a step (N = 1).
+    """Sequences of examples (x, f_e(x)) of E functions, one example per step (N = 1).
 
     Args:
         task: Task that draws x and evaluates the functions.

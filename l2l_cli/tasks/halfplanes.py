@@ -43,7 +43,7 @@ class Laws(NamedTuple):
 
 
 class HalfplanesEpisode(BlockEpisode):
-    """E data sets, one sample a step (N = 1).
+    """E data sets, one sample per step (N = 1).
 
     A data set's held-out samples are part of its one sequence, so there is no other split.  Steps beyond the task's
     ``samples`` are further held-out samples.

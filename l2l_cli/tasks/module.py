@@ -209,14 +209,14 @@ def _module_of(model: Reference, seed: int) -> nn.Module:
     if isinstance(model.found, nn.Module) or not callable(model.found):
         raise UsageError(
             f"{model.name} is a {type(model.found).__name__}; name a class of nn.Module, or a function that returns a "
-            "network, so that each episode can have one of its own"
+            "network, so that each episode can have its own"
         )
     try:
         with Draws(seed, "module", "network"):
             made: object = model.found()
     except TypeError as error:
         raise UsageError(
-            f"{model.name} must make the network without arguments ({error}); name a function that calls it with some"
+            f"{model.name} must make the network without arguments ({error}); name a function that passes them to it"
         ) from error
     if not isinstance(made, nn.Module):
         raise UsageError(f"{model.name} returns a {type(made).__name__}, and must return an nn.Module")

@@ -1,4 +1,4 @@
-"""Data in whatever form the user has them, as examples that phases of meta-learning share out."""
+"""Data in whatever form the user has them, as examples that the phases of meta-learning divide among themselves."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class Quadratic(Regression):
 
     Args:
         dimension: Number of variables d; the paper's 10.
-        horizon: Optimization steps of an episode; the paper's 100.
+        horizon: Number of optimization steps in an episode; the paper's 100.
         start: Standard deviation of θ_0 (the paper says only that it is Gaussian, its code 0.01).
     """
 

@@ -152,7 +152,7 @@ def test_the_loss_is_found_out_and_said():
 REFUSED = {
     "needs an argument": (
         {"model": "Needy"},
-        "must make the network without arguments .*name a function that calls it",
+        "must make the network without arguments .*name a function that passes them",
     ),
     "a network itself": ({"model": "network"}, "is a Sequential; name a class of nn.Module, or a function"),
     "no network": ({"model": "pair"}, "returns a tuple, and must return an nn.Module"),

@@ -12,7 +12,7 @@ from l2l_cli.tasks.base import Episode, Task
 
 EPISODES = 2
 STEPS = 3
-PURE = "draw with core.random.generator(seed, …, step), a generator of its own for each purpose, and keep none on self"
+PURE = "draw with core.random.generator(seed, …, step), a separate generator for each purpose, and keep none on self"
 
 
 def check_data(task: Task) -> None:

@@ -24,7 +24,7 @@ ATTRIBUTES = {
 def check_task(task: Task) -> None:
     """Check that a task does what tasks owe, on three steps of two episodes, as in ``check_task(Rosenbrock())``.
 
-    Batches are pure functions of seed, step and split, shaped as ``spec`` says and drawn apart for seeds and phases;
+    Batches are pure functions of seed, step and split, shaped as ``spec`` says, and differ between seeds and phases;
     the loss is finite, differentiable and separate for each episode; nothing changes its arguments; the network has all
     of its modules registered and gives the same outputs when it is called again.
 
@@ -73,7 +73,7 @@ def _check_network(task: Task, params: Params, batch: Batch) -> Tensor:
         return task.model(params, batch.inputs)
 
     with calling(module, "forward"):
-        answer()  # the first call of all may be another one, which shows how the network has to be called
+        answer()  # the very first call may differ, since it shows how the network has to be called
     cure = "hold all that changes in parameters, and draw nothing except by nn.Dropout"
     with without_dropout(module):
         outputs: Tensor = repeated(module, "forward", answer, cure)

@@ -17,7 +17,7 @@ Augment = Literal["none", "cifar", "imagenet"]
 Standardise = Literal["none", "image", "channels"]
 
 PADDING = 8
-"""Pixels of height or width to one pixel of padding: 4 are padded for CIFAR's 32, fewer where images are pooled."""
+"""Pixels of height or width for each pixel of padding: this gives 4 for CIFAR's 32, fewer where images are pooled."""
 
 ZOOM = (256 / 224, 512 / 224)
 """Smallest and largest ratio of an image's shorter side to the side of the crop."""
@@ -100,7 +100,7 @@ def rescale_(images: Tensor, how: Standardise) -> Tensor:
     """Bring images (n, channels, height, width), numbers from 0 to 255, to a scale for networks, in place.
 
     "none" gives 0 … 1; "image" gives each image mean 0 and standard deviation 1 over all its numbers;
-    "channels" subtracts ImageNet's mean colour and keeps the unit.
+    "channels" subtracts ImageNet's mean colour and keeps the scale.
     """
     if how == "none":
         return images.div_(255.0)

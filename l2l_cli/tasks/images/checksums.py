@@ -1,4 +1,4 @@
-"""Checksums of data files: computed once, and remembered as long as a file's size and time of change stay the same."""
+"""Checksums of data files: computed once, and remembered while a file's size and modification time stay the same."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def verify(path: Path, content: bytes, checksum: str) -> None:
         UsageError: It has another.
     """
     if hashlib.md5(content, usedforsecurity=False).hexdigest() != checksum:
-        raise UsageError(f"{path} is damaged or another file: its MD5 is not {checksum}; delete it and try again")
+        raise UsageError(f"{path} is damaged or a different file: its MD5 is not {checksum}; delete it and try again")
 
 
 def read_verified(path: Path, checksum: str) -> bytes:

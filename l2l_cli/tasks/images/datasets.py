@@ -78,7 +78,7 @@ def load(name: str, folder: Path, size: Size | None, pool: int) -> Dataset:
     """Return a data set; each is read only once.
 
     Args:
-        name: "digits", "mnist", "cifar10", or a folder of the user's, by its path or by its name in ``folder``; see
+        name: "digits", "mnist", "cifar10", or the user's own folder, by its path or by its name in ``folder``; see
             ``read_folder``.
         folder: Folder of data sets, where downloaded ones are kept.
         size: Height and width that images are resized to; None takes them as they are.

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from l2l_cli.core.errors import UsageError
+from l2l_cli.core.printable import counted
 from l2l_cli.core.types import Phase, Split
 from l2l_cli.tasks.images.labelled import LabelledImages
 
@@ -84,7 +85,8 @@ class Division:
         rows = (source.labels >= 0).nonzero().flatten()
         if len(rows) < 2:
             raise UsageError(
-                f"{self.name} has {len(rows)} images of the chosen classes for {phase}; at least two are needed"
+                f"{self.name} has {counted(len(rows), 'image')} of the chosen classes for {phase}; "
+                "at least two are needed"
             )
         return rows
 

@@ -56,7 +56,7 @@ def download(addresses: Sequence[str], path: Path, checksum: str) -> None:
                 part.replace(path)
                 return
             if not reason:
-                reason = "it is another file, by its MD5"
+                reason = "it gave a different file, by its MD5"
                 part.unlink()
             if part.exists() and part.stat().st_size == before:  # nothing came
                 break

@@ -24,7 +24,7 @@ TEST_EVERY = 6
 """One image in this many of each class is a test image where an image folder makes no division."""
 
 GREY, COLOUR = ("1", "L", "LA"), ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
-"""Pillow's names of the modes with 8 bits a channel; its others have more."""
+"""Pillow's names of the modes with 8 bits per channel; its others have more."""
 
 TRAIN, HELD = ("train", "training"), ("test", "val", "testing", "valid", "validation")
 """Names of the folders of training images and of test images, in any case."""
@@ -58,7 +58,7 @@ def read_folder(place: Path, size: Size | None = None) -> Dataset:
         train, test = {}, {}
         for name, files in _paths(place).items():
             if len(files) < 2:
-                raise UsageError(f"{place / name} has one image; two are the least: one to learn, one for test")
+                raise UsageError(f"{place / name} has one image, but needs two or more: one to learn from, one to test")
             test[name] = files[::TEST_EVERY]
             train[name] = [file for index, file in enumerate(files) if index % TEST_EVERY]
         return _decoded(train, test, size)
@@ -93,7 +93,7 @@ def train_and_test(place: Path, names: Sequence[str]) -> tuple[Paths, Paths]:
         raise UsageError(f"{place} has {learned.name}, but no {' or '.join(names[:2])} beside it")
     train, test = _paths(learned), _paths(held)
     if odd := sorted(train.keys() ^ test.keys()):
-        raise UsageError(f"{learned} and {held} must have the same classes; {odd[0]} is in one of them alone")
+        raise UsageError(f"{learned} and {held} must have the same classes; {odd[0]} is in only one of them")
     return train, test
 
 
@@ -112,14 +112,14 @@ def _paths(place: Path) -> Paths:
     """List the images of each class, and say what other files there are; hidden ones do not count."""
     listed = {name: _files(place / name) for name in class_folders(place)}
     if len(listed) < 2:
-        hint = "" if listed else "; ILSVRC2012's validation images come without: sort them"
+        hint = "" if listed else "; ILSVRC2012's validation images come without them: sort the images"
         count = "one sub-folder" if listed else "no sub-folders"
-        raise UsageError(f"{place} has {count} of images, one a class; two are the least{hint}")
+        raise UsageError(f"{place} has {count} of images, but needs two or more, one per class{hint}")
     known = Image.registered_extensions().items()  # loads Pillow's readers
     kinds = {end for end, kind in known if kind in Image.OPEN and kind not in NO_READERS}
     paths = {name: [file for file in files if _is_image(file, kinds)] for name, files in listed.items()}
     if empty := [str(place / name) for name, files in paths.items() if not files]:
-        raise UsageError(f"no images are in the class {few(empty)}; put some there, or remove the folder")
+        raise UsageError(f"there are no images in the class {few(empty)}; put some there, or remove the folder")
     if other := [file for name, files in listed.items() for file in files if file not in set(paths[name])]:
         VOICE.note(f"data: skipped {counted(len(other), 'file')} other than images: {few(other)}", sys.stderr)
     return paths
@@ -132,7 +132,7 @@ def _files(folder: Path) -> list[str]:
 
 
 def _is_image(file: str, kinds: Collection[str]) -> bool:
-    """Return whether a file is taken for an image, by its extension; one without is, unless it is named like a text."""
+    """Return whether a file counts as an image, by its extension; one without counts, unless named like a text file."""
     stem, end = os.path.splitext(os.path.basename(file))
     return end.lower() in kinds if end else stem.lower() not in ("readme", "license", "copying", "makefile")
 
@@ -201,7 +201,7 @@ def open_image(file: str) -> Image.Image:
     try:
         with Image.open(file) as image:
             if image.mode not in GREY + COLOUR:
-                raise UsageError(f"{file} has more than 8 bits a channel (Pillow's mode {image.mode}): convert it")
+                raise UsageError(f"{file} has more than 8 bits per channel (Pillow's mode {image.mode}): convert it")
             return image.convert("L" if image.mode in GREY else "RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UsageError(f"{file} cannot be read as an image ({error}); repair or remove it") from error

@@ -1,4 +1,4 @@
-"""Images with the numbers of their classes: what data sets are made of."""
+"""Images with the labels of their classes: what data sets are made of."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Fitting a network to labelled images, one random minibatch per step.
 
-Sources: Andrychowicz et al. 2016, §3.2 (MNIST, a random minibatch of 128 images a step) and §3.3 (CIFAR-10); Chen and
+Sources: Andrychowicz et al. 2016, §3.2 (MNIST, a random minibatch of 128 images per step) and §3.3 (CIFAR-10); Chen and
 Lu 2018, §4 (CIFAR-10 and ILSVRC2012).
 """
 

@@ -137,10 +137,12 @@ def test_what_is_wrong_with_a_folder_is_said(tmp_path):
         file.write_bytes(b"no image")
     refused("JPEG cannot be read as an image")
     broken.parent.rename(tmp_path / "val" / "n2")
-    refused("val must have the same classes; n1 is in one of them alone")
+    refused("val must have the same classes; n1 is in only one of them")
     for folder in (tmp_path / "val").glob("n*"):
         folder.rename(tmp_path / folder.name)
-    refused("val has no sub-folders of images, one a class; two are the least; ILSVRC2012's validation images come")
+    refused(
+        "val has no sub-folders of images, but needs two or more, one per class; ILSVRC2012's validation images come"
+    )
     (tmp_path / "val").rmdir()
     refused("has train, but no val or valid beside it")
 
