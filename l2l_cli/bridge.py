@@ -1,4 +1,4 @@
-"""From the command line to Hydra and back: Hydra composes and sweeps, this program talks."""
+"""From the command line to Hydra and back: Hydra composes and sweeps, and this program talks."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from l2l_cli.runs.aside import on_hardware
 from l2l_cli.sweep import MeetingPlace, Sweep, announcement, planned
 
 QUIET = (
-    # Hydra itself writes nothing: a run's folder is named by its configuration, and made once that is valid.
+    # Hydra itself writes nothing: a run's folder is named by its configuration, and is made once that is valid.
     "hydra.run.dir=.",
     "hydra.output_subdir=null",
     "hydra.sweep.subdir=.",
@@ -48,7 +48,7 @@ QUIET = (
 )
 
 INTERRUPTED_CODE = 130
-"""Exit code of what a user or a scheduler has interrupted."""
+"""Exit code of a command that a user or a scheduler has interrupted."""
 
 
 @dataclass
@@ -61,8 +61,8 @@ class HydraJob:
         config_dir: Folder with further configuration and Python modules.
         argv: Command line as it was typed, for the run's records.
         force: Whether it runs again although it is done.
-        hardware: Keys of hardware that a sweep varies, so that each job is to run by itself.
-        place: MeetingPlace where the jobs of a sweep meet; None without a sweep.
+        hardware: Keys of hardware that a sweep varies, so that each job must run by itself.
+        place: Place where the jobs of a sweep meet; None without a sweep.
         outcomes: Outcomes of the jobs that ran in this process without a sweep.
         elsewhere: Work that the jobs leave to a cluster.
         quiet: Whether only errors and results are printed, also in another process.
@@ -80,7 +80,7 @@ class HydraJob:
     quiet: bool = field(default_factory=lambda: VOICE.quiet)
 
     def __call__(self, cfg: DictConfig) -> float:
-        """Run the command on one configuration, note how that ended, and return the loss that a sweeper minimizes."""
+        """Run the command on one configuration, note how it ended, and return the loss that a sweeper minimises."""
         search_path(self.config_dir)
         runtime, VOICE.quiet = HydraConfig.get(), self.quiet
         if self.place is None:
@@ -102,7 +102,7 @@ class HydraJob:
         return NoLoss("nan") if math.isnan(job.objective) else job.objective
 
     def begin(self, arguments: Sequence[str]) -> Sweep:
-        """Begin a sweep by Hydra's ``arguments``, and say what is to be run.
+        """Begin a sweep with Hydra's ``arguments``, and say what will be run.
 
         Raises:
             HydraException, OmegaConfBaseException, ValueError: The configuration is not valid.
@@ -130,7 +130,7 @@ class HydraJob:
         return sweep
 
     def _composed(self, config: DictConfig, overrides: list[str]) -> Settings | None:
-        """Return the settings of a job that is to come; None where they are invalid, as the job itself will tell."""
+        """Return the settings of a future job; None where they are invalid, which the job itself will report."""
         try:
             cfg = GlobalHydra.instance().config_loader().load_sweep_config(config, overrides)
             return self._settings(cfg, cfg.hydra)
@@ -138,13 +138,13 @@ class HydraJob:
             return None
 
     def _known(self, settings: Settings | None) -> tuple[str | None, bool]:
-        """Return the key of a job that is to come, and whether it is done; no key where its settings are invalid."""
+        """Return the key of a future job, and whether it is already done; no key where its settings are invalid."""
         if settings is None:
             return None, False
         try:
             key = self._key(settings)
             return key, not self.force and known(self.command, settings, self.flags) is not None
-        except UsageError:  # the job itself will tell
+        except UsageError:  # the job itself will report it
             return None, False
 
     def _settings(self, cfg: DictConfig, runtime: HydraConf) -> Settings:
@@ -154,7 +154,7 @@ class HydraJob:
         return on_hardware(settings, words) if words else settings
 
     def _key(self, settings: Settings) -> str:
-        """Return 8 hex digits that name a job by its results, and by its hardware where a sweep measures that."""
+        """Return 8 hex digits that name a job by its results, and by its hardware where a sweep varies that."""
         key = key_of(self.command, settings, self.flags)
         return identity({"key": key, "output": settings.output}) if self.hardware else key
 
@@ -175,7 +175,7 @@ class HydraJob:
                 row = self._result(settings)
                 self.place.note_done(key)
                 return Outcome(row)
-        except Exception as error:  # whatever a job or a user's class raises ends this job alone
+        except Exception as error:  # whatever a job or a user's class raises ends only this job
             failure = failure_of(error, str(cfg.get("output")))
             return Outcome(None, str(failure), failure.exit_code)
         finally:
@@ -185,7 +185,7 @@ class HydraJob:
         """Collect what is done, or leave the rest to be submitted.
 
         Raises:
-            UsageError: Something else is to run the jobs too, or waits for their results.
+            UsageError: Something else is meant to run the jobs too, or waits for their results.
         """
         if self.force:
             cluster = settings.hardware.cluster
@@ -220,7 +220,7 @@ def launch(
 
     Args:
         command: Name of a file in conf/ and of a module in l2l_cli/commands.
-        overrides: Overrides as they were typed.
+        overrides: Overrides as typed.
         flags: Flags that are passed on to the command.
         hydra_flags: Flags that Hydra itself understands: ``-m``, ``--cfg`` and ``--info``.
         config_dir: Folder with further configuration.
@@ -255,7 +255,7 @@ def _sweep(job: HydraJob, arguments: Sequence[str], hydra_flags: Sequence[str]) 
     except KeyboardInterrupt:
         return sweep.finish(interrupted=True)
     except Exception as error:
-        # Once a job has begun the configuration is valid, and whatever is raised is the launcher's or the sweeper's.
+        # Once a job has begun, the configuration is valid, and any error is the launcher's or the sweeper's.
         if isinstance(error, ConfigError) and not sweep.has_begun:
             sweep.discard()
             raise

@@ -1,6 +1,6 @@
 """Batch normalisation whose backward pass is a linear map, with a transpose that is as cheap as the map itself.
 
-To differentiate a backward pass, torch writes batch normalisation out in a dozen operations on whole activations.
+To differentiate a backward pass, torch expands batch normalisation into a dozen operations on whole activations.
 Most of them serve second derivatives, which a Jacobian product does not need.
 """
 
@@ -20,9 +20,9 @@ _backward = torch.ops.aten.native_batch_norm_backward
 
 
 class LinearNormalisation(TorchFunctionMode):
-    """While it is entered, batch normalisation in training mode counts as constant in its own backward pass.
+    """While this is entered, batch normalisation in training mode counts as constant in its own backward pass.
 
-    The backward pass itself stays the same.  Its derivative is exact in the vector that it is applied to and treats
+    The backward pass itself stays the same.  Its derivative is exact in the vector that it is applied to, and treats
     everything else as constant, so that the batch's statistics need no graph.
     """
 
@@ -44,7 +44,7 @@ class LinearNormalisation(TorchFunctionMode):
 
 
 _ARGUMENTS = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
-"""The parameters of ``torch.nn.functional.batch_norm`` in their order."""
+"""The parameters of ``torch.nn.functional.batch_norm``, in order."""
 
 
 class _Normalise(torch.autograd.Function):
@@ -69,7 +69,7 @@ class _Normalise(torch.autograd.Function):
 
 
 class _Reverse(torch.autograd.Function):
-    """w -> Jᵀ·w for inputs, scale γ and offset β; it is linear in w, and its inputs' part is its own transpose."""
+    """w -> Jᵀ·w for inputs, scale γ and offset β; it is linear in w, and its part for the inputs is symmetric."""
 
     generate_vmap_rule = True
 
@@ -93,6 +93,6 @@ class _Reverse(torch.autograd.Function):
         through = _backward(v, inputs, weight, None, None, mean, scale, True, ctx.eps, [True, False, False])[0]
         slope = (scale * v_weight).to(v.dtype)
         shape = [1, -1] + [1] * (inputs.dim() - 2)
-        # β's change + γ's change · (inputs − mean) · scale, without another activation for the last two factors.
+        # β's change + γ's change · (inputs − mean) · scale, without one more activation for the last two factors.
         moved = torch.addcmul(through + (v_bias - mean * slope).view(shape), inputs, slope.view(shape))
         return moved, None, None, None, None, None

@@ -1,4 +1,4 @@
-"""A network as a chain of segments, of which only one at a time need have its activations in memory."""
+"""A network as a chain of segments, only one of which at a time needs to have its activations in memory."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from l2l_cli.autodiff.pure import NetworkFunction
 from l2l_cli.core.types import Params
 
 _INPUTS = ""
-"""The name under which a segment's inputs stand among its parameters."""
+"""The name of a segment's inputs among its parameters."""
 
 
 def segments(module: nn.Module) -> list[nn.Module]:
     """Split an ``nn.Sequential`` into parts that follow one another; parameters keep their names.
 
-    A module that consists of others, as a residual block, is a part; so are the plain layers between two such modules.
-    Plain layers before which nothing is trained belong to the part that follows.  Any other module is one part.
+    A module that consists of others, such as a residual block, is a part; so are the plain layers between two of them.
+    Plain layers before which nothing is trained belong to the part that follows.  Any other module is a single part.
     """
     if type(module) is not nn.Sequential:
         return [module]
@@ -46,7 +46,7 @@ def trained(module: nn.Module) -> dict[str, nn.Parameter]:
 
 
 class Segment:
-    """A part of a network, which sees no parameters but its own; ``names`` are theirs in the whole network."""
+    """A part of a network, which sees only its own parameters; ``names`` are their names in the whole network."""
 
     def __init__(self, names: Sequence[str], function: NetworkFunction) -> None:
         self.names = names
@@ -62,9 +62,9 @@ class Segment:
         return self._later({**params, _INPUTS: inputs}, inputs.new_empty(0), recompute)
 
     def __call__(self, params: Params, inputs: Tensor, recompute: bool, draws: bool) -> Tensor:
-        """Return the outputs; with ``recompute`` nothing but the inputs is kept for the backward pass.
+        """Return the outputs; with ``recompute``, only the inputs are kept for the backward pass.
 
-        ``draws`` is whether random numbers are drawn, which must then be drawn again.
+        ``draws`` says whether random numbers are drawn, which must then be repeated.
         """
 
         def outputs_of(inputs: Tensor, *values: Tensor) -> Tensor:
@@ -87,9 +87,9 @@ class Chain:
     Args:
         parts: Modules, as ``segments`` returns them.
         function_of: Map from a module to its function of parameters and inputs.
-        recompute: Whether only the inputs of each segment are kept, and its activations computed again when a gradient
-            or a product needs them: less memory, and at most one forward pass more for each.  ``torch.func.vjp``
-            refuses such a gradient.
+        recompute: Whether only the inputs of each segment are kept, and its activations recomputed when a gradient or a
+            product needs them: less memory, for at most one more forward pass each.  ``torch.func.vjp`` refuses such a
+            gradient.
         draws: Whether the network draws random numbers.
     """
 

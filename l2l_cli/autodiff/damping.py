@@ -1,4 +1,4 @@
-"""Derivatives that count less than whole: values go on as they are, derivatives times a factor, or up to a size."""
+"""Damped derivatives: values pass unchanged, derivatives are multiplied by a factor or limited in norm."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Tree = TypeVar("Tree")
 
 
 def damped(tree: Tree, factor: float) -> Tree:
-    """Return a state, or a tensor, with the same values, through whose tensors derivatives flow times a factor."""
+    """Return a state, or a tensor, with the same values, through which derivatives pass multiplied by a factor."""
     if factor == 1.0 or not torch.is_grad_enabled():
         return tree
     return tree_map(lambda value: _once(value, factor), tree)
@@ -42,12 +42,12 @@ class _Damped(torch.autograd.Function):
 
 
 def limited(params: Params, limit: float | None) -> Params:
-    """Return parameters (E, ...) with the same values, through which each episode's derivative has a largest norm.
+    """Return parameters (E, ...) with the same values, through which each episode's derivative has a bounded norm.
 
     Args:
         params: Parameters of E episodes.
-        limit: Largest norm of the derivative of one episode's own objective, of which all of them have the mean; what
-            is longer is shortened, and what is not finite becomes zero.  None is no limit.
+        limit: Largest norm of the derivative of one episode's own objective, where the common objective is their mean;
+            a longer derivative is shortened, and one that is not finite becomes zero.  None is no limit.
     """
     wanted = [name for name, value in params.items() if value.requires_grad]
     if limit is None or not wanted or not torch.is_grad_enabled():
@@ -57,7 +57,7 @@ def limited(params: Params, limit: float | None) -> Params:
 
 
 class _Limited(torch.autograd.Function):
-    """The identity of several tensors, whose derivative is shortened, jointly, for each episode."""
+    """The identity of several tensors, whose joint derivative is shortened for each episode."""
 
     @staticmethod
     def forward(ctx: Context, limit: float, *values: Tensor) -> tuple[Tensor, ...]:
@@ -67,7 +67,7 @@ class _Limited(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Context, *errors: Tensor) -> tuple[Tensor | None, ...]:
         largest = ctx.limit / len(errors[0])
-        # By way of the largest entry: the square of 10²⁰ is no float32.
+        # Scaled by the largest entry, since the square of 10²⁰ overflows float32.
         top = torch.stack([error.flatten(1).abs().amax(1) for error in errors]).amax(0).clamp(min=1e-30)
         squares = [(error / per_episode(top, error)).square().flatten(1).sum(1) for error in errors]
         norm = top * torch.stack(squares).sum(0).sqrt()

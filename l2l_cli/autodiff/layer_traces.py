@@ -16,14 +16,14 @@ from l2l_cli.core.random import integers
 from l2l_cli.core.types import Params
 
 Fisher = Literal["sampled", "exact", "empirical"]
-"""The ways to take curvature vectors that ``curvature_vectors`` explains."""
+"""The ways to draw curvature vectors; see ``curvature_vectors``."""
 
 OutputCurvature = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""(outputs, targets, u (E, N, ...) each) -> the loss's Hessian in the outputs times u, (E, N, ...)."""
+"""(outputs, targets, u (E, N, ...) each) -> the loss's Hessian with respect to the outputs, times u, (E, N, ...)."""
 
 
 class Untraceable(UsageError):
-    """A network has a layer with parameters that no one input belongs to."""
+    """A network has a layer with parameters to which no single input belongs."""
 
 
 class LayerTrace(NamedTuple):
@@ -35,7 +35,7 @@ class LayerTrace(NamedTuple):
 
 
 class ObservedPass(NamedTuple):
-    """A forward pass: its outputs, and inputs and outputs of each module with given parameters of its own, by name."""
+    """A forward pass: its outputs, and the inputs and outputs of each module that owns given parameters, by name."""
 
     outputs: Tensor
     layer_inputs: Params
@@ -47,15 +47,15 @@ def observe(module: nn.Module, params: Params, inputs: Tensor, shifts: Params, h
 
     Args:
         module: The network.
-        params: Parameters of the network, or those of them that are fitted, without an episode axis.
+        params: Parameters of the network, or those that are fitted, without an episode axis.
         inputs: Inputs of the network, (N, ...).
         shifts: Zeros that are added to each layer's outputs, by name, so that a derivative with respect to them is one
             with respect to the pre-activations; empty adds nothing.
-        habits: What the network does when it is called.
+        habits: Habits of the network when it is called.
 
     Raises:
-        Untraceable: A module with such parameters is called twice in a pass, or shares them with another one, so that
-            no one input belongs to them; or it maps other things than a tensor to a tensor.
+        Untraceable: A module with such parameters is called twice in a pass, or shares them with another module, so
+            that no single input belongs to them; or it does not map a tensor to a tensor.
     """
 
     def shifted(name: str, result: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ def observed(
 
     Args:
         module: The network.
-        params: Parameters of the network, or those of them that are fitted.
+        params: Parameters of the network, or those that are fitted.
         call: Function that calls the network and returns the outputs.
         shifted: Function that returns what a layer, given by its name, passes on of its outputs.
     """
@@ -104,7 +104,7 @@ def observed(
 
 
 def _layers(module: nn.Module, params: Params) -> Iterator[tuple[str, nn.Module, str]]:
-    """Yield the name of each module with given parameters of its own, it, and another module that has the same ones."""
+    """Yield the name of each module that owns given parameters, the module, and another that shares them, if any."""
     owners: dict[int, str] = {}  # the first module that has a parameter
     for name, part in module.named_modules():
         own = {f"{name}.{key}" if name else key: id(value) for key, value in part._parameters.items()}
@@ -122,15 +122,15 @@ def curvature_vectors(
     rng: Generator,
     fisher: Fisher,
 ) -> Tensor:
-    """Return K vectors for each example, (K, E, N, ...), whose outer products sum to the loss's curvature in outputs.
+    """Return K vectors per example, (K, E, N, ...), whose outer products sum to the loss's curvature in the outputs.
 
-    With H an example's block of the curvature and R a root of it, R·Rᵀ = H:
+    With H an example's block of the curvature and R a square root of it, R·Rᵀ = H:
 
     * "sampled": one vector R·s with random signs s, whose outer product has the mean H; one backward pass in all.
-    * "exact": the columns of R, one backward pass for each output.  They have random signs, too, so that the cross
-      terms of examples which a normalisation mixes vanish in the mean; without one the signs make no difference.
+    * "exact": the columns of R, one backward pass for each output.  They have random signs too, so that the cross terms
+      of examples that a normalisation mixes vanish in expectation; without one, the signs make no difference.
     * "empirical": the gradient at the targets, as one vector, scaled so that the sum over examples is the mean of their
-      gradients' outer products.  It is no curvature of the loss, but of the same order near a good fit.
+      gradients' outer products.  It is not a curvature of the loss, but is of the same order near a good fit.
 
     Back-propagated, the first two give the matrix that ``Point.ggn`` multiplies by; for cross-entropy it is the Fisher
     matrix of the model's own predictive distribution.
@@ -139,7 +139,7 @@ def curvature_vectors(
 
     Args:
         loss: Loss (E,) of outputs and targets, a mean or a sum over examples.
-        curvature: Product with the loss's Hessian in the outputs, whose negative eigenvalues count as 0.
+        curvature: Product with the loss's Hessian with respect to the outputs, whose negative eigenvalues count as 0.
         outputs: Outputs, (E, N, ...).
         targets: Targets, (E, N, ...).
         rng: Generator of the signs.
@@ -165,7 +165,7 @@ def _signs(shape: tuple[int, ...], rng: Generator) -> Tensor:
 
 
 def _blocks(curvature: OutputCurvature, outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return each example's block of the curvature in the outputs, (E, N, C, C), C the outputs of one example."""
+    """Return each example's block of the curvature, (E, N, C, C), with C the number of outputs of one example."""
     width = math.prod(outputs.shape[2:])
     units = torch.eye(width).to(outputs).view(width, 1, 1, *outputs.shape[2:]).expand(width, *outputs.shape)
     # The unit vectors count as further episodes, so that one product suffices.
@@ -176,13 +176,13 @@ def _blocks(curvature: OutputCurvature, outputs: Tensor, targets: Tensor) -> Ten
 
 def _root(matrix: Tensor) -> Tensor:
     """Return roots R of matrices (..., C, C): R·Rᵀ is the matrix without its negative curvature, up to rounding."""
-    # Softmax's curvature has the null vector (1, …, 1); the identity that is added is lost in rounding elsewhere.
+    # Softmax's curvature has the null vector (1, …, 1); elsewhere, the multiple of the identity is lost in rounding.
     info = torch.finfo(matrix.dtype)
     size = matrix.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
     floor = 10 * matrix.shape[-1] * info.eps * size.clamp(min=0) + info.tiny
     root, failed = torch.linalg.cholesky_ex(matrix + floor * torch.eye(matrix.shape[-1]).to(matrix))
     failures = (failed > 0) & matrix.isfinite().flatten(-2).all(-1)
-    if bool(failures.any()):  # nothing but rounding, as where softmax is saturated; or the loss is not convex
+    if bool(failures.any()):  # only rounding is left, as where softmax is saturated; or the loss is not convex
         scale = matrix[failures].abs().amax((-2, -1), keepdim=True).clamp(min=info.tiny)
         values, vectors = torch.linalg.eigh(matrix[failures] / scale)
         root[failures] = vectors * (scale * values.clamp(min=0)[..., None, :]).sqrt()

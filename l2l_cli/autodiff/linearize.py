@@ -22,7 +22,7 @@ Strides = tuple[int, ...]
 
 
 class Linearization:
-    """A network's outputs at θ, and products with their Jacobian J = ∂outputs/∂θ, each as often as wanted.
+    """A network's outputs at θ, and products with their Jacobian J = ∂outputs/∂θ, as many as wanted.
 
     Attributes:
         outputs: Outputs at θ, (E, N, ...).
@@ -34,7 +34,7 @@ class Linearization:
         self.outputs, self.push, self.pull = outputs, push, pull
 
     def differentiable(self, params: Params) -> Tensor:
-        """Return the outputs as a function of the parameters, whose second derivatives are refused."""
+        """Return the outputs as a function of the parameters that refuses second derivatives."""
         outputs: Tensor = _Outputs.apply(self, *params.values())  # type: ignore[no-untyped-call]
         return outputs
 
@@ -65,7 +65,7 @@ class Linearizer:
         self._programs: dict[object, tuple[Stages, list[Strides]] | None] = {}
 
     def __call__(self, params: Params, inputs: Tensor, recompute: bool = False) -> Linearization:
-        """Return the linearization at the parameters; with ``recompute`` each product repeats the forward pass."""
+        """Return the linearization at the parameters; with ``recompute``, each product repeats the forward pass."""
         names, given = list(params), [*(value.detach() for value in params.values()), inputs]
         key = tuple(names), *((value.shape, value.stride(), value.dtype, value.device) for value in given)
         if key not in self._programs:
@@ -91,7 +91,7 @@ class Linearizer:
         return Linearization(outputs, push, pull)
 
     def _record(self, names: Sequence[str], given: list[Tensor]) -> tuple[Stages, list[Strides]] | None:
-        """Return programs, and the strides that they hold for: those of each parameter's vector and the outputs'."""
+        """Return programs, and the strides that they hold for: those of each parameter's vector and of the outputs."""
         count = len(names)
         with torch.no_grad(), kept_draws(given[-1].device):
             like = self._function(dict(zip(names, given, strict=False)), given[-1])
@@ -111,7 +111,7 @@ class Linearizer:
             return None
 
     def _unrecorded(self, params: Params, inputs: Tensor) -> Linearization:
-        """Return the linearization by automatic differentiation, which starts anew for each product."""
+        """Return the linearization by automatic differentiation, repeated for each product."""
         with torch.no_grad():
             return Linearization(
                 self._function(params, inputs),
@@ -121,12 +121,12 @@ class Linearizer:
 
 
 def linearized(function: NetworkFunction, params: Params, inputs: Tensor) -> Linearization:
-    """Return the linearization by automatic differentiation; J·v is the derivative of the linear Jᵀ·w in w."""
+    """Return the linearization by automatic differentiation; J·v is the derivative of ⟨Jᵀ·w, v⟩ with respect to w."""
     at = {name: value.detach().requires_grad_() for name, value in params.items()}
     with torch.enable_grad():
         with LinearNormalisation(), LeanPooling():
             outputs = function(at, inputs)
-        if not outputs.requires_grad:  # as of the first segment of a network, from which its forward detaches
+        if not outputs.requires_grad:  # as for the first segment of a network that detaches its outputs
             zeros = {name: torch.zeros_like(value) for name, value in params.items()}
             return Linearization(outputs, lambda v: torch.zeros_like(outputs), lambda u: zeros)
         w = torch.zeros_like(outputs).requires_grad_()
@@ -145,22 +145,22 @@ def linearized(function: NetworkFunction, params: Params, inputs: Tensor) -> Lin
 
 @contextmanager
 def second_derivatives() -> Iterator[None]:
-    """Name what is missing where a network's layers have no second derivatives.
+    """Explain the error where a network's layers have no second derivatives.
 
     Raises:
         UsageError: They have none.
     """
     try:
         yield
-    except RuntimeError as error:  # its subclasses, too
+    except RuntimeError as error:  # its subclasses too
         if not re.search("derivative for .* is not implemented", str(error)):
             raise
         raise UsageError(
-            f"the network has a layer without second derivatives, which products with curvature take ({error}); use a "
+            f"the network has a layer without second derivatives, which products with curvature need ({error}); use a "
             "first-order rule, or another layer"
         ) from error
 
 
 def laid_out(value: Tensor, strides: Strides) -> Tensor:
-    """Return a tensor with these strides in memory; the tensor itself, if it has them."""
+    """Return a tensor with these strides in memory; the tensor itself if it has them."""
     return value if value.stride() == strides else value.new_empty_strided(value.shape, strides).copy_(value)

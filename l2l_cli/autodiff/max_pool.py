@@ -1,4 +1,4 @@
-"""Maximum pooling that keeps the positions of its maxima for the backward pass, and not its inputs."""
+"""Max-pooling that keeps the positions of its maxima for the backward pass, not its inputs."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from l2l_cli.core.types import Context
 _forward, _backward = torch.ops.aten.max_pool2d_with_indices, torch.ops.aten.max_pool2d_with_indices_backward
 _DEFAULTS: dict[str, Any] = dict.fromkeys(("input", "kernel_size", "stride"))
 _DEFAULTS |= {"padding": 0, "dilation": 1, "ceil_mode": False, "return_indices": False}
-"""The parameters of ``torch.nn.functional.max_pool2d`` in their order."""
+"""The parameters of ``torch.nn.functional.max_pool2d``, in order."""
 
 
 class LeanPooling(TorchFunctionMode):
-    """While it is entered, two-dimensional maximum pooling keeps nothing but the positions of its maxima.
+    """While this is entered, two-dimensional max-pooling keeps only the positions of its maxima.
 
-    torch keeps the inputs too, four times as many numbers at windows of 2 × 2, and reads no more than their shape.
+    torch keeps the inputs too, four times as many numbers for windows of 2 × 2, but reads only their shape.
     """
 
     def __torch_function__(

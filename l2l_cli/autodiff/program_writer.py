@@ -18,22 +18,22 @@ Call = tuple[OpOverload, Args, Kwargs, Any]
 _aten = torch.ops.aten
 _BY_ONE = {_aten.pow.Tensor_Scalar, _aten.mul.Scalar}  # change nothing, as in the derivative of a square
 _SAME = {_aten.detach.default, _aten.alias.default}
-# Operations whose result depends on a tensor's shape and type, and not on its values.
+# Operations whose result depends on a tensor's shape and type, not on its values.
 _FILLS = {_aten.ones_like.default, _aten.zeros_like.default, _aten.full_like.default, _aten.new_zeros.default}
 
 
 class NotPure(Exception):
-    """A function is more than a fixed list of operations on its inputs, and has to be called every time."""
+    """A function is not just a fixed list of operations on its inputs, and has to be called every time."""
 
 
 class Stages(NamedTuple):
-    """Programs of several stages, of which the first computes the values that the later ones share.
+    """Programs of several stages; the first stage computes the values that the later ones share.
 
     Attributes:
         first: Map from the first stage's inputs to its outputs and the shared values.
         later: Maps from the shared values and a later stage's inputs to that stage's outputs.
         alone: Maps from the first stage's inputs and a later stage's inputs to that stage's outputs, for callers that
-            keep no shared values.
+            do not keep the shared values.
     """
 
     first: Callable[..., tuple[list[Tensor], list[Any]]]
@@ -51,7 +51,7 @@ class _Line(NamedTuple):
 
 
 class ProgramWriter:
-    """Writes recorded calls as functions of one line an operation."""
+    """Writes recorded calls as functions with one line per operation."""
 
     def __init__(self, inputs: Sequence[Tensor], calls: list[Call]) -> None:
         self._names = {id(value): f"x{index}" for index, value in enumerate(inputs)}
@@ -106,7 +106,7 @@ class ProgramWriter:
     def _compiled(
         self, inputs: Iterable[str], lines: Sequence[_Line], outputs: Iterable[str], result: str
     ) -> Callable[..., Any]:
-        """Return a function that lets go of every tensor after its last use."""
+        """Return a function that releases every tensor after its last use."""
         seen, text = set(outputs), [f"    return {result}"]
         for line in reversed(lines):
             last = {name for name in (*line.sets, *line.reads) if name.startswith("v")} - seen
@@ -115,7 +115,7 @@ class ProgramWriter:
         names: dict[str, Any] = dict(self._globals)
         exec("\n".join([f"def program({', '.join(inputs)}):", *reversed(text)]), names)
         program: Callable[..., Any] = names.pop("program")
-        # Constants may be as large as activations; torch itself may import something, which takes the builtins.
+        # Constants may be as large as activations; the builtins stay, since torch itself may import something.
         for name in names.keys() - {"__builtins__", *program.__code__.co_names}:
             del names[name]
         return program
@@ -181,7 +181,7 @@ def _storages(values: object) -> set[int]:
 def _changed(calls: list[Call]) -> set[int] | None:
     """Return the storages that are changed in place; None unless a new tensor can replace every changed one.
 
-    It can where the changed tensor is the only one in its storage, and was made by an operation of the record.
+    It can if the changed tensor is the only one in its storage and was made by a recorded operation.
     """
     changed, inside = set(), dict[int, set[int]]()
     for func, args, kwargs, result in calls:
@@ -199,7 +199,7 @@ def _changed(calls: list[Call]) -> set[int] | None:
 
 
 def _unchanging(func: OpOverload) -> OpOverload | None:
-    """Return the operator that returns a new tensor where this one changes its first argument; None if none does."""
+    """Return the operator that does the same out of place, as a new tensor; None if there is none."""
     name = func._schema.name.removeprefix("aten::")
     packet = getattr(_aten, name.removesuffix("_"), None) if name.endswith("_") else None
     return getattr(packet, func._overloadname, None)
@@ -213,7 +213,7 @@ def _plain(func: OpOverload, args: Args, kwargs: Kwargs, result: object) -> Call
         candidate: Callable[..., Any] | None = getattr(owner, func._schema.name.removeprefix("aten::"), None)
         try:
             again = candidate(*args, **kwargs) if candidate is not None else None
-        except TypeError:  # another order of arguments
+        except TypeError:  # its arguments have another order
             continue
         if candidate and isinstance(again, Tensor) and again.stride() == result.stride() and torch.equal(again, result):
             return candidate

@@ -1,4 +1,4 @@
-"""A network as a pure function of its parameters and inputs: what a call changes in its module does not last."""
+"""A network as a pure function of its parameters and inputs: what a call changes in its module is undone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NetworkFunction = Callable[[Params, Tensor], Tensor]
 """(parameters (E, ...), inputs (E, N, ...)) -> outputs (E, N, ...)."""
 
 _FUSED = ("mkldnn_rnn_layer", "_cudnn_rnn", "_scaled_dot_product")
-"""Parts of the names of operations that have no second derivatives; others of torch's do the same."""
+"""Parts of the names of operations without second derivatives, for which torch has alternatives."""
 
 
 class Habits(NamedTuple):
@@ -28,9 +28,10 @@ class Habits(NamedTuple):
 
     Attributes:
         draws: Whether it draws random numbers, as dropout does.
-        fused: Whether it uses operations without second derivatives, as Jacobian products take, where there are others.
+        fused: Whether it uses operations without the second derivatives that Jacobian products need, where torch has
+            alternatives.
         copies: Whether it changes its inputs in place, so that it must be given copies.
-        remembers: Whether it changes attributes of its modules, which must be set back.
+        remembers: Whether it changes attributes of its modules, which must be restored.
     """
 
     draws: bool = False
@@ -45,9 +46,9 @@ NONE = Habits()
 def pure(module: nn.Module, habits: Habits = NONE) -> NetworkFunction:
     """Return a module as a function of its parameters, or of some of them, and its inputs.
 
-    Every call sees the buffers and the attributes that the module has.  What it changes in them, as running statistics
-    or a counter, is forgotten when it returns, so that nothing counts on over calls.  Parameters that are not given
-    have the module's own values.
+    Every call sees the buffers and the attributes that the module has.  What it changes in them, such as running
+    statistics or a counter, is forgotten when it returns, so that nothing accumulates over calls.  Parameters that are
+    not given have the module's own values.
     """
     has_buffers = next(module.buffers(), None) is not None
 
@@ -76,7 +77,7 @@ class Attributes:
         self._before = [_attributes(part) for part in self._parts]
 
     def set_back(self) -> bool:
-        """Set all attributes back, and return whether any had changed."""
+        """Restore all attributes, and return whether any had changed."""
         after = [_attributes(part) for part in self._parts]
         for part, before in zip(self._parts, self._before, strict=True):
             vars(part).clear()
@@ -88,7 +89,7 @@ class Attributes:
 
 
 def _attributes(module: nn.Module) -> dict[str, Any]:
-    """Return a module's attributes, and a copy of each plain container among them, as of the table of its buffers."""
+    """Return a module's attributes, and a copy of each plain container among them, such as the table of its buffers."""
     return {name: value.copy() if type(value) in (dict, list, set) else value for name, value in vars(module).items()}
 
 
@@ -103,7 +104,7 @@ def _same(one: Any, other: Any) -> bool:
 
 @contextmanager
 def unfused() -> Iterator[None]:
-    """While it is entered, torch uses operations that have second derivatives, if there are any."""
+    """While this is entered, torch uses operations that have second derivatives, if there are any."""
     libraries = torch.backends.mkldnn, torch.backends.cudnn
     enabled = [library.set_flags(False)[0] for library in libraries]
     try:
@@ -115,13 +116,13 @@ def unfused() -> Iterator[None]:
 
 
 def kept_draws(device: torch.device) -> AbstractContextManager[None]:
-    """Return a context whose random numbers are drawn again by whoever comes next, as if it had drawn none."""
+    """Return a context that leaves the random generators as they were, as if it had drawn nothing."""
     on_gpu = device.type == "cuda" and torch.cuda.is_available()
     return torch.random.fork_rng([device] if on_gpu else [], device_type="cuda")
 
 
 class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Watches what the calls of a network do while it is entered.
+    """Watches what the calls of a network do while this is entered.
 
     Attributes:
         draws: Whether they drew random numbers.

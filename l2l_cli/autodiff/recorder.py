@@ -1,7 +1,7 @@
 """Tensor operations that are recorded once and replayed as straight-line code.
 
 For a small model, batching over episodes and automatic differentiation take several times as long as the operations
-that they call.  A program consists of these operations alone, in their order.
+that they call.  A program consists only of these operations, in order.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _aten = torch.ops.aten
 
 
 def record(function: Callable[..., tuple[Tensor, ...]], *inputs: Tensor) -> Callable[..., list[Tensor]]:
-    """Return a program that does to tensors of the same shapes what a function does to these, examples of its inputs.
+    """Return a program that does with tensors of the same shapes what a function does with these example inputs.
 
     The function must be pure: numbers that it computes in Python, and other tensors that it reads, become constants.
-    The program is tried on other inputs, where one that holds something else for constant differs.
+    The program is tried on other inputs, where one that wrongly treats something as a constant differs.
 
     Raises:
         NotPure: The function takes numbers out of tensors, draws some, or does something else on other inputs.
@@ -40,12 +40,12 @@ def record(function: Callable[..., tuple[Tensor, ...]], *inputs: Tensor) -> Call
 
 
 def record_stages(function: Callable[..., Sequence[Sequence[Tensor]]], *stages: Sequence[Tensor]) -> Stages:
-    """Return programs that do stage by stage what a pure function does; see ``record``.
+    """Return programs that do, stage by stage, what a pure function does; see ``record``.
 
     Args:
         function: Map from all stages' inputs, one after the other, to the outputs of each stage.  A later stage's
             outputs may depend on its own inputs and on the first stage's only.
-        stages: Example of each stage's inputs.
+        stages: Example inputs of each stage.
 
     Raises:
         NotPure: As in ``record``; or the function changes a tensor in place that others share.
@@ -80,7 +80,7 @@ def _try(
     others = [_smaller(value.flip(list(range(value.dim())))) for value in inputs]
     try:
         expected = function(*(value.clone() for value in others))
-    except Exception as error:  # an order that the function refuses shows nothing; it is called every time
+    except Exception as error:  # inputs that the function refuses show nothing, so it is called every time
         raise NotPure(str(error)) from error
     for found, value in zip(program(*others), expected, strict=True):
         size = float(value.nan_to_num(0.0, 0.0, 0.0).abs().max()) if value.numel() else 0.0
@@ -114,13 +114,13 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _smaller(value: Tensor) -> Tensor:
-    """Return three quarters of a tensor's numbers, or half of whole ones, which may be positions or classes."""
+    """Return a tensor times three quarters, or halved if it is of whole numbers, such as positions or classes."""
     if value.is_floating_point() or value.is_complex() or value.dtype == torch.bool:
         return value if value.dtype == torch.bool else 0.75 * value
     return torch.where(value > 0, value // 2, value)
 
 
 def _has_fixed_shape(func: OpOverload, args: Args) -> bool:
-    """Return whether an operation selects by positions and not by a mask: then its result's shape depends on shapes."""
+    """Return whether an operation selects by positions, not by a mask, so that its result's shape depends on shapes."""
     masks = (torch.bool, torch.uint8)
     return func is _aten.index.Tensor and all(value is None or value.dtype not in masks for value in args[1])

@@ -1,7 +1,7 @@
 """One contest: contenders × problems × seeds × episodes, each contender tuned for a problem or transferred to it.
 
-All that compares learners goes through ``scored``: ``compare``, ``evaluate`` with its grid, and every paper.  Everybody
-meets the same episodes, which depend on the problem and the seed alone, so that comparisons are paired.
+Every comparison of learners goes through ``scored``: ``compare``, ``evaluate`` with its grid, and every paper.  All
+contenders meet the same episodes, which depend only on the problem and the seed, so that comparisons are paired.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Plan(NamedTuple):
     Attributes:
         episodes: Number of episodes for each seed.
         seeds: Seeds of the episodes.
-        chunk: Number of episodes side by side, which bounds the memory.
-        share: Share of the usual number of episodes that this is; contenders are tuned on as large a share.
+        chunk: Largest number of episodes side by side, which bounds the memory.
+        share: Share of the usual number of episodes; contenders are tuned on the same share of theirs.
     """
 
     episodes: int
@@ -49,7 +49,7 @@ class Problem(NamedTuple):
     """A variation of a task that contenders are scored on.
 
     Attributes:
-        name: Name in tables; empty where there is one problem alone.
+        name: Name in tables; empty where there is only one problem.
         task: The task itself.
         steps: Number T of steps of an episode.
         plan: How contenders are scored there.
@@ -84,15 +84,15 @@ class Entry(NamedTuple):
 
 
 class Contender(NamedTuple):
-    """Somebody who is scored.
+    """A contender, with all that is needed to score it.
 
     Attributes:
         name: Name in tables.
         prepare: Function that tunes the learner for a problem or transfers it there.
         identity: Configuration of the learner, with its meta-parameters where it has some.
-        recall: Function that says of a problem, without computing anything, how many settings ``prepare`` would try
-            there, and if none is left, at which it would arrive.
-        given: Values that the user gave, which are not tuned, by configuration key.
+        recall: Function that says of a problem, without computing anything, how many settings ``prepare`` has still to
+            try there and, if there are none, at which setting it would arrive.
+        given: Values that the user gave and that are not tuned, by configuration key.
     """
 
     name: str
@@ -122,7 +122,7 @@ class Contender(NamedTuple):
 
 
 class Unit(NamedTuple):
-    """One contender on one problem: what is computed and kept as a whole, in this process or another one."""
+    """One contender on one problem: what is computed and stored as a whole, in this process or another one."""
 
     contender: Contender
     problem: Problem
@@ -153,7 +153,7 @@ class Standing(NamedTuple):
         return side_by_side(self.scores)
 
     def cut(self, steps: int) -> Standing:
-        """Return the first steps alone: what a learner does at step t does not depend on what comes later."""
+        """Return only the first steps: what a learner does at step t does not depend on what comes later."""
         return Standing(
             self.entry._replace(problem=self.entry.problem._replace(steps=steps)),
             [one.cut(steps) for one in self.scores],
@@ -170,7 +170,7 @@ class Standing(NamedTuple):
     def diverged(self) -> float:
         """Share of the episodes that diverged; see ``DIVERGED``.
 
-        Where targets are hidden an episode's first loss is that of one sample, so the mean first loss stands for it.
+        Where targets are hidden, an episode's first loss is that of one sample, so the mean first loss replaces it.
         """
         joined = self.joined
         first = joined.losses.double()[0]
@@ -199,7 +199,7 @@ def units_of(contenders: Iterable[Contender], problems: Sequence[Problem]) -> li
 
 
 def read_by(units: Iterable[Unit]) -> dict[str, Any]:
-    """Return the code of others and the data that units read, as fingerprints; empty if there are none."""
+    """Return the foreign code and the data that units read, as fingerprints; empty if there are none."""
     nodes = [node for unit in units for node in (unit.contender.identity, unit.problem.identity)]
     parts = {"code": of_code(nodes), "data": sorted({node["data"] for node in nodes if "data" in node})}
     found = {name: part for name, part in parts.items() if part}
@@ -214,7 +214,7 @@ def scored(
 ) -> Standing:
     """Score one entry for each seed of its plan, or find its scores in ``store``, where they are kept.
 
-    ``tell`` is told of the steps as they go on.
+    ``tell`` is told of the steps as they are made.
     """
     plan = entry.problem.plan
 

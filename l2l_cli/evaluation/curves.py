@@ -1,4 +1,4 @@
-"""From scores to tidy rows: per-step statistics over episodes, and one summary an episode."""
+"""From scores to tidy rows: per-step statistics over episodes, and one summary per episode."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from l2l_cli.evaluation.score import Scores
 from l2l_cli.results.metrics import Metric
 
 POINTS = 400
-"""Steps of a curve that are written; a longer one is thinned, evenly in log(step)."""
+"""Largest number of steps of a curve that are written; a longer one is thinned, evenly in log(step)."""
 
 
 def rows_of(
@@ -31,8 +31,8 @@ def rows_of(
         seed: Seed by which the rows are told apart.
         problem: Name of the problem.
         split: Phase of the episodes.
-        marks: Steps at which every episode's loss is kept, counted from 1: step t is the answer that is given before
-            the t-th batch is learned from.
+        marks: Steps at which every episode's loss is kept, counted from 1: step t is the answer given before the t-th
+            batch is learned from.
     """
     row = partial(Metric, contender, seed, problem=problem, split=split)
     for metric, values in {"loss": scores.losses, **scores.metrics}.items():

@@ -1,4 +1,4 @@
-"""Scores and trials in the store: what decides them, and how they stand there."""
+"""Scores and trials in the store: what determines them, and how they are stored."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from l2l_cli.evaluation.score import Scores
 from l2l_cli.results.store import SCORES, TRIALS, Column, Kept, Names, Store
 
 EPISODES = "extra_evaluations"
-"""Metric that an episode has once and not at every step; its rows are of step 0."""
+"""Metric that an episode has once, not at every step; its rows are those of step 0."""
 
 
 class Cost:
-    """What an entry cost, which is known at the end of ``measured``."""
+    """The cost of an entry, which is known at the end of ``measured``."""
 
     def __init__(self) -> None:
         self.cpu_seconds = self.began = 0.0
 
     def facts(self, share: float = 1.0) -> Entries:
-        """Return what the entry notes of it, or of a share of it."""
+        """Return what the entry records of it, or of a share of it."""
         return {"cpu_seconds": self.cpu_seconds * share, "began": self.began}
 
 
 @contextmanager
 def measured(activity: str) -> Iterator[Cost]:
-    """Count what is done within for an activity, and as the cost of an entry."""
+    """Count what is done within the context towards an activity, and as the cost of an entry."""
     cost, mark = Cost(), LEDGER.mark()
     with LEDGER.of(activity):
         yield cost
@@ -43,7 +43,7 @@ def measured(activity: str) -> Iterator[Cost]:
 
 
 def reused(activity: str, found: Kept) -> Kept:
-    """Count an entry that was found as one that is reused, at what it cost when it was computed."""
+    """Count an entry that was found as reused, at what it cost when it was computed."""
     LEDGER.reuse(activity, found.facts["cpu_seconds"], found.facts["began"])
     return found
 
@@ -53,9 +53,9 @@ class Trials(NamedTuple):
 
     Attributes:
         store: Store that keeps them.
-        key: All that decides a trial, but for its setting.
+        key: All that determines a trial, except its setting.
         labels: Columns that all of them share.
-        activity: Activity that they count for.
+        activity: Activity that their cost counts towards.
     """
 
     store: Store
@@ -64,12 +64,12 @@ class Trials(NamedTuple):
     activity: str = "tuning"
 
     def on(self, episodes: int) -> Trials:
-        """Return the same for trials on so many episodes."""
+        """Return the same for trials on this number of episodes."""
         counted = {"episodes": episodes}
         return self._replace(key={**self.key, **counted}, labels={**self.labels, **counted})
 
     def peek(self, setting: Node) -> Kept | None:
-        """Return the facts of the trial of a setting, by configuration key; None if it is still to be made."""
+        """Return the facts of the trial of a setting, given by configuration key; None if it has not been made."""
         return self.store.read(TRIALS, self.key | {"setting": dict(setting)})
 
     def find(self, setting: Node) -> Kept | None:
@@ -78,7 +78,7 @@ class Trials(NamedTuple):
         return found and reused(self.activity, found)
 
     def keep(self, setting: Node, loss: float, facts: Node, updates: int = 0) -> None:
-        """Keep the trial of a setting: its loss, NaN if there is none, and with its cost whatever is to be found again.
+        """Keep the trial of a setting: its loss, NaN if there is none, its cost, and all that is to be found again.
 
         Args:
             setting: Setting by configuration key.
@@ -97,7 +97,7 @@ class Trials(NamedTuple):
 
 
 def labels_of(contender: str, learner: Node, problem: str, task: Node, phase: str, seed: int) -> dict[str, Column]:
-    """Return the columns that scores and trials begin with; nodes stand there as JSON."""
+    """Return the columns that scores and trials begin with; nodes are given as JSON."""
     return {
         "contender": contender,
         "problem": problem,
@@ -121,7 +121,7 @@ def keep_scores(store: Store, key: Node, labels: Mapping[str, Column], scores: S
         "metric": Names(names, np.repeat(np.arange(len(names), dtype=np.int32), counts)),
         "step": np.concatenate([np.zeros(episodes, np.int32) if name == EPISODES else by_step for name in tensors]),
         "episode": np.concatenate([by_episode if name == EPISODES else np.tile(by_episode, steps) for name in tensors]),
-        # Every type that scores have is one of the numbers of float64, so that nothing is rounded.
+        # float64 holds every value of the types that scores have, so that nothing is rounded.
         "value": np.concatenate([value.double().flatten().numpy() for value in tensors.values()]),
     }
     parts = [[name, [*value.shape], str(value.dtype).removeprefix("torch.")] for name, value in tensors.items()]

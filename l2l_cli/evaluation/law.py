@@ -1,4 +1,4 @@
-"""What tuning tries, round after round: a grid or draws, halved or not, and on beyond an edge."""
+"""What tuning tries, round after round: a grid or draws, halved or not, then on beyond an edge."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ class Trial(NamedTuple):
 
 
 class Round(NamedTuple):
-    """Settings that are tried on as many of the tune episodes."""
+    """Settings that are tried on the same number of tune episodes."""
 
     settings: Sequence[Entries]
     episodes: int
 
 
 class Law(NamedTuple):
-    """By which settings are tried: round after round, each of which follows from the losses of those before.
+    """The rule by which settings are tried, round after round; a round follows from the losses of those before.
 
-    Without ``rungs`` all settings of ``first`` are one round.  With them the best of a rung go on to the next, which
+    Without ``rungs`` all settings of ``first`` are one round.  With them, the best of a rung go on to the next, which
     has fewer settings and more episodes.  Where settings are drawn from ranges and choices, the last of the first rung
     are not drawn: they are the best ones so far, each with another of its choices.  A choice that does not suit a
-    problem, as a falling rate where there is no noise, would otherwise make most draws worthless.  Where the best of
-    the last rung lies at an end of what was tried, the search goes on from it, one value farther out at a time, for
-    ``extensions`` settings more at most.  All learners that are compared have the same law.
+    problem, such as a falling rate where there is no noise, would otherwise make most draws worthless.  Where the best
+    of the last rung lies at an end of what was tried, the search goes on from it, one value farther out at a time, for
+    at most ``extensions`` more settings.  All learners that are compared have the same law.
 
     Source: Jamieson and Talwalkar 2016 (successive halving).
 
     Attributes:
         first: Settings that are tried first.
         episodes: Number of tune episodes, if there are no rungs.
-        space: Lists and ranges that the settings are from.
-        extensions: Number of settings, beyond the first ones, that may be tried outside of them.
+        space: Lists and ranges that the settings come from.
+        extensions: Largest number of further settings that may be tried outside of these.
         rungs: Numbers of settings and of episodes, rung by rung.
-        changed: Number of settings that are the best of the first ones, with another choice.
+        changed: Number of settings that repeat the best of the first ones with another choice.
     """
 
     first: Sequence[Entries]
@@ -66,20 +66,20 @@ class Law(NamedTuple):
         return Round(settings, episodes) if settings else None
 
     def last(self, trials: Sequence[Trial]) -> Sequence[Trial]:
-        """Return the trials that are compared in the end: those of the last rung, and what went on from there."""
+        """Return the trials that are compared in the end: those of the last rung, and those that went on from it."""
         return trials[sum(count for count, _ in self.planned[:-1]) :]
 
     @property
     def budget(self) -> int:
-        """Number of trials, those of all rungs together; only settings beyond an edge may follow."""
+        """Number of trials of all rungs together; only settings beyond an edge may follow."""
         return sum(count for count, _ in self.planned)
 
     def weight(self, episodes: int) -> float:
-        """Return the share that a trial on so many episodes has of the work, which counts as that of ``first``."""
+        """Return the share of the work that a trial on E episodes takes, in a total that counts as ``len(first)``."""
         return len(self.first) * episodes / sum(count * each for count, each in self.planned)
 
     def edges(self, trials: Sequence[Trial]) -> list[tuple[str, int]]:
-        """Return the keys whose best value lies at an end of what was tried, and the side that the end is on."""
+        """Return the keys whose best value lies at an end of what was tried, each with the side of that end."""
         best, tried = best_of(self.last(trials)), [trial.setting for trial in trials]
         setting = best.setting if best else {}
         sides = ((key, self.space.side(key, setting, tried)) for key in setting)
@@ -87,7 +87,7 @@ class Law(NamedTuple):
 
     @property
     def planned(self) -> Sequence[tuple[int, int]]:
-        """Numbers of settings and of episodes of each round but those beyond an edge."""
+        """Numbers of settings and of episodes of each round, except those beyond an edge."""
         (_, episodes), *rungs = self.rungs or [(0, self.episodes)]
         count = len(self.first) + self.changed
         return [(count, episodes), *((min(count, each), episodes) for each, episodes in rungs)]
@@ -117,6 +117,6 @@ def _ranked(trials: Sequence[Trial]) -> list[Trial]:
 
 
 def best_of(trials: Sequence[Trial]) -> Trial | None:
-    """Return the first trial of least loss; None if no loss is finite."""
+    """Return the first trial with the lowest loss; None if no loss is finite."""
     finite = [trial for trial in trials if math.isfinite(trial.loss)]
     return min(finite, key=lambda trial: trial.loss) if finite else None

@@ -20,21 +20,21 @@ from l2l_cli.parallel.ranks import Ranks
 from l2l_cli.tasks.base import Episode, Task
 
 WINDOW = 256
-"""Steps whose data are in memory at once, at most."""
+"""Largest number of steps whose data are in memory at once."""
 
 NUMBERS = 1 << 22
-"""Inputs in memory at once, where they are read by windows: what has left the cache costs more than the steps."""
+"""Number of inputs in memory at once where windows are read: inputs that left the cache cost more than the steps."""
 
 
 Tell = Callable[[float, str], None]
-"""Function that is told of a share of some work that has been done, with a note."""
+"""Function that is told what share of some work has just been done, with a note."""
 
 
 class Scores(NamedTuple):
     """Loss of each step and episode, (T, E), and the task's further metrics, (T, E) each.
 
     ``extra_evaluations`` counts evaluations of the loss, its gradient or a Hessian product beyond one per step, (E,);
-    None if there are none.  ``visible`` says whose targets could be learned from, (T, E); None if none are hidden.
+    None if there are none.  ``visible`` says which targets could be learned from, (T, E); None if none are hidden.
     """
 
     losses: Tensor
@@ -43,7 +43,7 @@ class Scores(NamedTuple):
     visible: Tensor | None = None
 
     def cut(self, steps: int) -> Scores:
-        """Return the scores of the first steps; evaluations are not known for a part of an episode."""
+        """Return the scores of the first steps; extra evaluations are not known for a part of an episode."""
         visible = None if self.visible is None else self.visible[:steps]
         return Scores(self.losses[:steps], {name: each[:steps] for name, each in self.metrics.items()}, None, visible)
 
@@ -84,7 +84,8 @@ class Scores(NamedTuple):
             UsageError: Not every episode hides some.
         """
         if self.visible is None or not self.hides:
-            why = "the task hides nothing" if self.visible is None else f"some episodes hide none of {len(self.losses)}"
+            count = len(self.losses)
+            why = "the task hides nothing" if self.visible is None else f"some episodes hide none in {count} steps"
             raise UsageError(
                 f"held_out is the loss over steps whose targets are hidden, but {why}; use criterion mean or final, or "
                 "more steps"
@@ -99,7 +100,7 @@ class Scores(NamedTuple):
 
     def by(self, criterion: str) -> float:
         """Return the mean over episodes of their "mean", "end", "final" or "held_out" loss."""
-        # Of the mean the mean over all numbers at once, whose last digits are those of no mean of means.
+        # "mean" averages all numbers at once: a mean of means has other last digits.
         return (self.losses if criterion == "mean" else self.each(criterion)).mean().item()
 
     def each(self, criterion: str) -> Tensor:
@@ -114,12 +115,12 @@ class Scores(NamedTuple):
 
 
 def criterion_for(task: Task, asked: str | None) -> str:
-    """Return what a learner is judged by on a task, unless something else is asked for."""
+    """Return the criterion that is asked for, or else the one by which learners are judged on a task."""
     return asked or ("held_out" if task.spec.hides else "mean")
 
 
 def side_by_side(parts: Sequence[Scores]) -> Scores:
-    """Join scores over as many steps along the axis of episodes."""
+    """Join scores over the same number of steps along the axis of episodes."""
     extra = [part.extra_evaluations for part in parts if part.extra_evaluations is not None]
     visible = [part.visible for part in parts if part.visible is not None]
     return Scores(
@@ -141,7 +142,7 @@ def score(
 ) -> Scores:
     """Run a learner through E fresh episodes of T steps, ``chunk`` of them side by side, which bounds the memory.
 
-    What is drawn depends on (seed, phase, episodes, chunk) alone, so every learner meets the same data.
+    What is drawn depends only on (seed, phase, episodes, chunk), so every learner meets the same data.
     """
     return score_together([learner], episodes, steps, seed, phase, chunk, ranks=ranks)[0]
 
@@ -159,7 +160,7 @@ def score_together(
 ) -> list[Scores]:
     """Score learners of one task side by side, so that each batch is drawn once for all; see ``score``.
 
-    ``tell`` is told of each share of all the steps that has been made.  Ranks divide the episodes, if there are any.
+    ``tell`` is told of each share of the steps once it has been made.  Ranks, if any, divide the episodes.
     """
     parts = []
     for start in range(0, episodes, chunk):
@@ -207,7 +208,7 @@ def _score_chunk(
 
 
 class _Walk:
-    """A learner on its way through its episodes, and what it has scored so far."""
+    """A learner on its way through its episodes, with its scores so far."""
 
     def __init__(self, learner: Learner[Any], state: object, draws: Draws) -> None:
         self._learner, self._state, self._draws = learner, state, draws
@@ -222,7 +223,7 @@ class _Walk:
         self._note(outputs, batches.targets, batches.shown)
 
     def follow(self, episode: Episode, start: int, stop: int) -> None:
-        """Go through the steps ``start`` … ``stop`` − 1, whose inputs are in memory one by one."""
+        """Go through the steps ``start`` … ``stop`` − 1, with the inputs of one step in memory at a time."""
         targets: list[Tensor] = []
         shown: list[Tensor] = []
 

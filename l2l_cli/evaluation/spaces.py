@@ -1,4 +1,4 @@
-"""What settings are taken from: grids, ranges and lists of choices; where they end, and how a search goes on there."""
+"""What settings are taken from: grids, ranges and lists of choices; where they end, and how a search goes beyond."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from l2l_cli.core.random import generator
 from l2l_cli.core.ranges import Range
 
 NEAR_ONE = ("momentum", "beta1", "beta2", "decay")
-"""Keys with these endings are drawn log-uniformly in 1 − value: what counts is over how many steps they average."""
+"""Endings of keys that are drawn log-uniformly in 1 − value, since what counts is how many steps they average over."""
 
 EDGE = 0.03
 """Share of a range, on the scale that it is drawn on, that counts as its edge."""
 
 PARTS = 8
-"""Parts of a range: a search that goes on beyond it goes on by one of them, as grids have eight values."""
+"""Number of parts of a range; a search beyond it goes on by one part at a time, as grids have eight values."""
 
 
 class Space(NamedTuple):
@@ -36,7 +36,7 @@ class Space(NamedTuple):
     ranges: Mapping[str, Range] = MappingProxyType({})
 
     def settings(self, budget: int, seed: int) -> list[Entries]:
-        """Return the settings that are tried at first: a grid's points, or as many draws as there is budget for.
+        """Return the settings that are tried first: a grid's points, or as many draws as the budget allows.
 
         Raises:
             ValueError: The logarithm is not defined on a range, or the budget is below 1.
@@ -46,9 +46,9 @@ class Space(NamedTuple):
     def side(self, key: str, best: Node, tried: Sequence[Node]) -> int:
         """Say at which end of what was tried the best value of a key lies: −1 at the low one, 1, or 0 at neither.
 
-        A range ends with the outer share ``EDGE`` of it, a list with the last of its values that were tried; unless a
-        setting farther out, and else the same, was tried too.  Where a value is the last that there can be, as no
-        momentum or one iteration is, nothing lies beyond, and that is no edge.
+        A range ends with the outer share ``EDGE`` of it, a list with the last of its values that were tried, unless a
+        setting that is farther out but otherwise the same was tried too.  Where a value is the last possible one, such
+        as no momentum or one iteration, nothing lies beyond, and it is not an edge.
         """
         value = best[key]
         if not {key} & {*self.lists, *self.ranges} or not _is_number(value) or not _has_room(key, value):
@@ -107,7 +107,7 @@ def draws_of(
 ) -> list[Entries]:
     """Return ``budget`` settings drawn log-uniformly from ranges; a smaller budget takes the first of the same draws.
 
-    Ranges of keys in ``NEAR_ONE`` are drawn on another scale.  Each value of a list of choices is as likely as another.
+    Ranges of keys in ``NEAR_ONE`` are drawn on another scale.  All values of a list of choices are equally likely.
 
     Source: Bergstra and Bengio 2012: with several keys, as many different values of each are tried as there are trials.
 
@@ -128,7 +128,7 @@ def draws_of(
 
 
 def spread(key: str, ends: Range, count: int) -> list[float]:
-    """Return values that lie evenly over a range, both its ends among them, on the scale that it is drawn on."""
+    """Return values spaced evenly over a range, including both ends, on the scale that it is drawn on."""
     low, high = _scale(key, ends.low), _scale(key, ends.high)
     return [float(f"{_unscale(key, low + index / (count - 1) * (high - low)):.4g}") for index in range(count)]
 
@@ -152,7 +152,7 @@ def _has_place(key: str, value: float) -> bool:
 
 
 def _has_room(key: str, value: float) -> bool:
-    """Say whether others may lie on both sides of a value."""
+    """Say whether other values may lie on both sides of a value."""
     return _has_place(key, value) and value > 0
 
 

@@ -1,4 +1,4 @@
-"""Tuning hand-made learners on the tune phase alone: by grid or random search, halved or not, and on beyond an edge."""
+"""Tuning hand-made learners on the tune phase only: by grid or random search, halved or not, then on beyond an edge."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from l2l_cli.evaluation.score import Tell, score_together
 from l2l_cli.learners.base import Learner
 
 SIDE_BY_SIDE = 8
-"""Settings that are tried side by side, which bounds the memory."""
+"""Number of settings that are tried side by side, which bounds the memory."""
 
 
 class Judge(NamedTuple):
@@ -40,8 +40,8 @@ class Judge(NamedTuple):
 class Tuning(NamedTuple):
     """All trials in their order, the best of them, and the keys whose best value lies at the edge of what was tried.
 
-    ``beyond`` is how many of the trials went on beyond an edge, ``rungs`` the number of settings of each rung but the
-    first, if the settings were halved.
+    ``beyond`` is the number of trials beyond an edge; ``rungs`` are the numbers of settings of all rungs but the first,
+    if the settings were halved.
     """
 
     trials: list[Trial]
@@ -52,7 +52,7 @@ class Tuning(NamedTuple):
 
     @property
     def chosen(self) -> str:
-        """What was chosen and out of how many, as in "best of 8: rule.lr=0.1"."""
+        """What was chosen, and out of how many, as in "best of 8: rule.lr=0.1"."""
         first = len(self.trials) - self.beyond - sum(self.rungs)
         halved = f", halved to {' and '.join(map(str, self.rungs))}" if self.rungs else ""
         onward = f" and {self.beyond} beyond them" if self.beyond else ""
@@ -60,7 +60,7 @@ class Tuning(NamedTuple):
 
     @property
     def warning(self) -> str:
-        """Sentence on values at the edge of what was tried, and how far it was searched on; empty without one."""
+        """Sentence on values at the edge of what was tried, and how far the search went on; empty if there are none."""
         on = f", also after {counted(self.beyond, 'setting')} beyond the grid (tune.extensions)" if self.beyond else ""
         return f"the best {', '.join(self.at_edge)} lies at the edge of the values tried{on}" if self.at_edge else ""
 
@@ -80,7 +80,7 @@ class Tuned(NamedTuple):
 
     @property
     def chosen(self) -> str:
-        """What was chosen and out of how many, for tables."""
+        """What was chosen, and out of how many, for tables."""
         if self.tuning:
             return self.tuning.chosen
         return f"{shown(self.setting)}, the one setting tried" if self.setting else "nothing to tune"
@@ -97,11 +97,11 @@ def tune(
 
     Args:
         make: Function that builds the learner of a setting.
-        law: What is tried.
+        law: Rule of what is tried.
         judge: Episodes and criterion by which settings are compared; the number of episodes is the law's.
-        tell: Function that is told of the trials as they go on; all but those beyond an edge come to the number of the
-            law's first settings.
-        kept: Trials that were made before, which are not made again; None makes all of them and keeps none.
+        tell: Function that is told of the trials as they are made; all but those beyond an edge add up to the number of
+            the law's first settings.
+        kept: Trials made before, which are not made again; None makes all of them and keeps none.
 
     Raises:
         RunFailed: No setting gives a finite loss.
@@ -116,14 +116,14 @@ def tune(
     if best is None:
         tried = [trial.setting for trial in trials]
         raise RunFailed(
-            f"no setting gives a finite loss on the tune episodes, try others (tune.grid or tune.ranges): {tried}"
+            f"no setting gives a finite loss on the tune episodes; try others (tune.grid or tune.ranges): {tried}"
         )
     edges = [key for key, _ in law.edges(trials)]
     return Tuning(trials, best, edges, len(trials) - law.budget, [count for count, _ in law.rungs[1:]])
 
 
 def recalled(law: Law, kept: Trials) -> tuple[int, Node]:
-    """Return how many settings are still to be tried in the next round, and if none is, what ``tune`` would choose."""
+    """Return how many settings are still to be tried in the next round and, if none, what ``tune`` would choose."""
     trials: list[Trial] = []
     while (todo := law.following(trials)) is not None:
         found = [kept.on(todo.episodes).peek(setting) for setting in todo.settings]
@@ -146,7 +146,7 @@ class _Trying(NamedTuple):
     def done(self, settings: Sequence[Entries], legal: bool) -> list[Trial]:
         """Make or find the trials of some settings.
 
-        Unless all are ``legal``, as those beyond an edge need not be, one that the learner refuses has no finite loss.
+        Settings beyond an edge need not be ``legal``: one that the learner refuses then counts as an infinite loss.
         """
         losses = self._found(settings)
         if losses:

@@ -1,8 +1,8 @@
-"""How the memory of a coordinatewise rule lies in the machine: by blocks of coordinates, unit by unit.
+"""How the state of a coordinatewise rule is laid out in memory: by blocks of coordinates, unit by unit.
 
-A compiled rule takes a block through all its layers while the block is in the first-level cache; a learner's state
-keeps this layout, so that nothing is rearranged between steps.  NumPy does it where a window begins and ends: torch
-would wake other threads for a copy of some microseconds, and on a busy machine wait for them a thousand times longer.
+A compiled rule takes a block through all its layers while the block is in the first-level cache; a window's states
+keep this layout, so that nothing is rearranged between steps.  NumPy converts where a window begins and ends: torch
+would wake other threads for a copy of a few microseconds, and on a busy machine wait for them a thousand times longer.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 from torch import Tensor
 
 BLOCK = 64
-"""Coordinates of a block: four registers of 512 bits, so that sixteen sums are in flight."""
+"""Number of coordinates in a block: four registers of 512 bits, so that sixteen sums are in flight."""
 
 
 def blocks_of(coordinates: int) -> int:
-    """Return the number of blocks that hold so many coordinates."""
+    """Return the number of blocks that hold a number of coordinates."""
     return -(-coordinates // BLOCK)
 
 

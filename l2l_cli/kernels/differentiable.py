@@ -1,4 +1,4 @@
-"""Compiled passes as functions that torch differentiates, from buffers that hold the last pass alone."""
+"""Compiled passes as functions that torch differentiates, from buffers that hold only the last pass."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def differentiable(
     passes: Callable[[], object],
     inputs: Sequence[Tensor],
 ) -> Outputs:
-    """Return what ``forward`` returns: first a function of the inputs, then constants.
+    """Return what ``forward`` returns: the first output as a function of the inputs, the others as constants.
 
     Args:
-        forward: Pass forward, kept in buffers.
-        backward: Pass back, from the objective's gradient in the first output to those in the inputs.
-        passes: Count of the passes through the buffers so far.
-        inputs: What is differentiated.
+        forward: Forward pass, kept in buffers.
+        backward: Backward pass, from the objective's gradient with respect to the first output to those of the inputs.
+        passes: Function that counts the passes through the buffers so far.
+        inputs: Tensors with respect to which the first output is differentiated.
     """
     outputs: Outputs = _Pass.apply(forward, backward, passes, *inputs)  # type: ignore[no-untyped-call]
     return outputs

@@ -1,4 +1,4 @@
-"""Large arrays used again once nobody holds them: fresh memory costs a page fault for every 4 KiB."""
+"""Large arrays that are reused once nothing refers to them: fresh memory costs a page fault for every 4 KiB."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from l2l_cli.kernels.simd.registers import Array, zeros
 
 
 class Recycler:
-    """Hands out uninitialised tensors, and takes their memory back when the last reference to it is gone."""
+    """Hands out uninitialised tensors, and reclaims their memory when the last reference to it is gone."""
 
     def __init__(self) -> None:
         self._free: list[Array] = []
 
     def empty_like(self, value: Tensor) -> Tensor:
-        """Return a tensor shaped as another, on the CPU."""
+        """Return a tensor shaped like another, on the CPU."""
         array = value.numpy()
         fitting = [k for k, found in enumerate(self._free) if (found.shape, found.dtype) == (array.shape, array.dtype)]
         memory = self._free.pop(fitting[0]) if fitting else zeros(array.shape, array.dtype)
-        self._free = self._free[-1:]  # what fits no more is given back
-        # The tensor holds the view, and the view the memory: where the view ends, the memory is free.
+        self._free = self._free[-1:]  # what no longer fits is released
+        # The tensor holds the view, and the view the memory: once the view is gone, the memory is free.
         view = memory[...]
         weakref.finalize(view, self._free_again, memory).atexit = False
         return torch.from_numpy(view)
@@ -34,7 +34,7 @@ class Recycler:
 
 
 class Arena:
-    """Memory that one unroll after another uses, of models of several sizes: there is room for the largest alone."""
+    """Memory that unrolls use in turn, of models of several sizes; it is only as large as the largest needs."""
 
     def __init__(self) -> None:
         self._kept: dict[str, Array] = {}

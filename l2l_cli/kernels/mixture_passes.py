@@ -32,16 +32,16 @@ from l2l_cli.kernels.tensor_parts import Coordinates, parts_of, placed
 from l2l_cli.kernels.threads import thread_group
 
 SUMMED = 1024
-"""Coordinates whose sums are in the type of the coordinates, before they are added in float64."""
+"""Number of coordinates that are summed in their own type before the sums are added in float64."""
 
 REGISTER: Lanes = (0,)
-"""The length of one whole register; a tuple of one number of the coordinates' type is that of a single one."""
+"""The length of one whole register; a tuple of one number of the coordinates' type stands for a single number."""
 
 Places = tuple[int, int, int, int, int, int]
-"""Where a part begins among second moments, the faster and the slower momenta; addresses of gradient, θ and moved θ."""
+"""Where a part begins in second moments, faster and slower momenta; the addresses of gradient, θ and moved θ."""
 
 SUMS = 6
-"""Sums of a tensor: three powers, the agreement, θ², and second moments."""
+"""Number of sums for a tensor: three powers, the agreement, θ², and second moments."""
 
 
 class Decays(NamedTuple):
@@ -52,7 +52,7 @@ class Decays(NamedTuple):
         square: Decay of the second moments.
         corrections: Factors that correct the bias of both momenta and of the second moments at this step.
         tiny: Number that is added to second moments.
-        largest: Size to which gradients are cut.
+        largest: Absolute value to which gradients are clipped.
     """
 
     momenta: Sequence[float]
@@ -100,8 +100,8 @@ class MomentRows(NamedTuple):
     Attributes:
         momenta: Momenta, (E · 2 · P,): the faster ones of an episode, then its slower ones.
         second: Second moments, (E · P,).
-        momenta_after: Momenta after a step; of a move the same as before.
-        second_after: Second moments after a step; of a move the same as before.
+        momenta_after: Momenta after a step; for a move, the same as before.
+        second_after: Second moments after a step; for a move, the same as before.
     """
 
     momenta: Array
@@ -115,7 +115,7 @@ def _rows(*values: Tensor) -> MomentRows:
 
 
 class MixturePasses:
-    """The passes; memory of the states is used again."""
+    """The passes; the memory of the states is reused."""
 
     def __init__(self) -> None:
         self._momenta, self._second, self._theta = Recycler(), Recycler(), Recycler()
@@ -131,10 +131,10 @@ class MixturePasses:
         *,
         in_place: bool = False,
     ) -> After:
-        """Return moments that hold the gradient, and the statistics of each tensor.
+        """Return moments that include the gradient, and the statistics of each tensor.
 
         Args:
-            sizes: Coordinates of each of K tensors.
+            sizes: Number of coordinates of each of K tensors.
             gradient: Gradient.
             theta: Parameters.
             momenta: Momenta before, (E, 2, P).
@@ -160,14 +160,14 @@ class MixturePasses:
     def move(
         self, sizes: Sequence[int], gradient: Tensor, theta: Tensor, after: After, weights: Tensor, decays: Decays
     ) -> Tensor:
-        """Return θ (E, P) after a move by coefficients (E, K, 6) of the six directions, without bias corrections."""
+        """Return θ (E, P) moved by coefficients (E, K, 6) of the six directions, which lack the bias corrections."""
         moved = self._theta.empty_like(theta)
         parts, owners = parts_of(tuple(sizes), len(after.second))
         _moved(placed(parts, owners, after.second.shape[1], gradient, theta, moved), after, weights, decays)
         return moved
 
     def move_in_place(self, after: After, weights: Tensor, decays: Decays) -> None:
-        """Do what ``move`` does where the θ of ``remember`` lies, of which torch's version counters hear nothing."""
+        """Do what ``move`` does, in place on the θ of ``remember``, unnoticed by torch's version counters."""
         assert after.table is not None, "what remember returned"
         _moved(after.table, after, weights, decays)
 
@@ -183,7 +183,7 @@ def _moved(table: IntArray, after: After, weights: Tensor, decays: Decays) -> No
 
 @kernel
 def _places(part: IntArray, size: int) -> Places:
-    """Return where a part of a table lies."""
+    """Return where a part of a table is in memory."""
     first, episode = part[0] * size + part[1], part[0] * size
     return first, first + episode, first + episode + size, part[4], part[5], part[6]
 
@@ -212,7 +212,7 @@ def _remember(table: IntArray, size: int, rows: MomentRows, constants: Array, su
 def _remember_span(
     rows: MomentRows, at: Places, start: int, stop: int, constants: Array, few: Array, length: Lanes
 ) -> None:
-    """Do so for some coordinates of a part, a register of a length at a time, and write the sums."""
+    """Do so for some coordinates of a part, one register of the given length at a time, and write the sums."""
     gradient, theta = pointer_to(constants, at[3]), pointer_to(constants, at[4])
     second = pointer(rows.second, at[0])
     momenta, slower = pointer(rows.momenta, at[1]), pointer(rows.momenta, at[2])
@@ -257,7 +257,7 @@ def _move(table: IntArray, size: int, rows: MomentRows, weights: Array, constant
 def _move_span(
     rows: MomentRows, at: Places, start: int, stop: int, weights: Array, constants: Array, length: Lanes
 ) -> None:
-    """Do so for some coordinates of a part, a register of a length at a time."""
+    """Do so for some coordinates of a part, one register of the given length at a time."""
     gradient, theta = pointer_to(constants, at[3]), pointer_to(constants, at[4])
     moved, second = pointer_to(constants, at[5]), pointer(rows.second, at[0])
     momenta, slower = pointer(rows.momenta, at[1]), pointer(rows.momenta, at[2])

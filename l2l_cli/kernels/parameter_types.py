@@ -1,6 +1,6 @@
 """Networks shared by the coordinates of one parameter type, on the CPU: kernels, and threads over the blocks.
 
-Reference: ``optimizers.type_rnns.ParameterTypeRNNs``, in value and in the derivatives by weights, states and features.
+Reference: ``optimizers.type_rnns.ParameterTypeRNNs``, in values and in derivatives by weights, states and features.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Answer = tuple[Tensor, Tensor, Tensor]
 class ParameterTypeKernels:
     """Steps the networks of all types in one call.
 
-    Memory of the states is used again: 10⁶ coordinates have 64 MB of them a network, new at every step.
+    The memory of the states is reused: for 10⁶ coordinates they take 64 MB per network, anew at every step.
     """
 
     def __init__(self) -> None:
@@ -56,9 +56,9 @@ class ParameterTypeKernels:
         """Return numbers and the next states.
 
         Args:
-            features: (K, E, D).
+            features: Features, (K, E, D).
             hidden: h before the step, (layers, H, E, D).
-            cell: c, alike.
+            cell: c, of the same shape.
             spans: Place of each parameter type among the D coordinates.
             weights: Parameters of each type's network: input weights, hidden weights and bias of each layer in turn,
                 and those of the head.
@@ -70,7 +70,7 @@ class ParameterTypeKernels:
     def forward(
         self, spans: Sequence[slice], features: Tensor, hidden: Tensor, cell: Tensor, weights: Sequence[Tensor]
     ) -> Answer:
-        """Make a step, of which nothing is kept."""
+        """Make a step and keep nothing of it."""
         announce(forward, "coordinatewise network")
         values = torch.empty_like(features[0])
         after = [self._recycler.empty_like(value) for value in (hidden, cell)]
@@ -87,7 +87,7 @@ class ParameterTypeKernels:
         weights: Sequence[Tensor],
         with_features: bool,
     ) -> list[Tensor | None]:
-        """Return ∂objective/∂features, if it is wanted, ∂/∂hidden, ∂/∂cell, and of the weights."""
+        """Return ∂objective/∂features, if it is wanted, ∂/∂hidden, ∂/∂cell, and ∂/∂weights."""
         announce(backward, "coordinatewise network's backward")
         values, hidden = answer[0], given[1]
         grad_sums = errors[0] * -torch.expm1(-values)  # the softplus's slope, by its value
@@ -113,7 +113,7 @@ class ParameterTypeKernels:
         return [found[0] if with_features else None, *found[1:], *grad_weights]
 
     def _each(self, step: RNNStep, work: Callable[[RNNBlock, int, int, int], None]) -> None:
-        """Have all blocks done, each thread in a rnn_block of its own."""
+        """Have all blocks done, each thread in its own ``RNNBlock``."""
         group, (layers, units, _) = thread_group(torch.get_num_threads()), step.hidden.shape
         blocks = self._blocks.setdefault((len(step.features), layers, units, step.hidden.dtype), [])
         blocks += [
@@ -167,14 +167,14 @@ def _step(
 def _packed(weights: Sequence[Tensor], types: int, like: Tensor) -> RNNWeights:
     """Return the weights of all types as kernels read them.
 
-    Where ``arranged`` puts weights depends on their number alone.  So it is asked once for the places of 1, 2, … (0 is
-    its padding); then one ``take`` packs the weights of all types at every step, in place of a dozen small
+    Where ``arranged`` puts a weight depends only on its index.  So ``arranged`` is called once on the numbers 1, 2, …
+    (0 is its padding); then one ``take`` packs the weights of all types at every step, in place of a dozen small
     copies for each type.
     """
     layers, units = like.shape[:2]
     table = torch.cat([value.detach().flatten() for value in weights]).view(types, -1)
     order = _order(weights[0].shape[1], layers, units)
-    values = functional.pad(table, (1, 0)).numpy()  # what is padded in a packed cell is number 0
+    values = functional.pad(table, (1, 0)).numpy()  # the padding of a packed cell is number 0
     gates, bias, back = (np.take(values, numbers.astype(np.int64), 1) for numbers in order[:3])
     gates, bias = in_powers(gates), in_powers(bias)
     return RNNWeights(gates, bias, back, np.ascontiguousarray(values[:, -units - 1 :]), order.starts, order.registers)

@@ -27,7 +27,7 @@ class Path(NamedTuple):
 
     Attributes:
         name: "reference", or what runs in its place: "numba", "triton", "recorded".
-        why_not: Reason why the reference is taken although compiled paths are allowed; empty if there is none to tell.
+        why_not: Reason why the reference is taken although compiled paths are allowed; empty if there is none to give.
     """
 
     name: str = "reference"
@@ -35,7 +35,7 @@ class Path(NamedTuple):
 
     @property
     def is_compiled(self) -> bool:
-        """Whether something else than the reference runs."""
+        """Whether something other than the reference runs."""
         return self.name != Path().name
 
     def __str__(self) -> str:

@@ -1,7 +1,7 @@
-"""Minibatches of images copied out of a data set in one pass: chosen, shifted and turned into numbers as they are read.
+"""Minibatches of images copied from a data set in one pass, which selects, shifts and converts them to numbers.
 
 Reference: indexing followed by ``tasks.images.augment.shifted``.  Every step of every learner waits for its minibatch,
-and as separate operations these cost as much as fitting a small network to it.
+and as separate operations these would cost as much as fitting a small network to it.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def copy_shifted(images: Tensor, rows: Tensor, shifts: Tensor, out: Tensor) -> N
 
     Args:
         images: Data set, (n, channels, height, width).
-        rows: Numbers of the images, (m,).
+        rows: Indices of the images, (m,).
         shifts: Pixels down and to the right that each is read from, and whether it is flipped, integers (3, m).
-        out: Memory of the result; what is read from outside an image is 0.
+        out: Memory of the result; pixels outside an image are 0.
     """
     _copy_shifted(images.numpy(), rows.numpy(), shifts.numpy(), out.numpy())

@@ -1,4 +1,4 @@
-"""A whole sequence of LSTM steps in one call, for inputs that are known beforehand, differentiable in the weights.
+"""A whole sequence of LSTM steps in one call, differentiable in the weights, for inputs that are known beforehand.
 
 Reference: ``torch.nn.LSTM``.  A column is an episode; the inputs and the first state count as data.
 """
@@ -38,7 +38,7 @@ def sweep(cell: LSTMWeights, tape: LSTMTape, columns: int, first: int, last: int
 
 
 class SequenceLSTM:
-    """Runs the layers of a ``torch.nn.LSTM``; buffers are used again."""
+    """Runs the layers of a ``torch.nn.LSTM``; buffers are reused."""
 
     def __init__(self) -> None:
         self._workspace = Workspace()
@@ -51,9 +51,9 @@ class SequenceLSTM:
         """Return the last layer's h, (T, E, H), and the last h and c, (layers, E, H) each, as constants.
 
         Args:
-            inputs: (T, E, K).
+            inputs: Inputs, (T, E, K).
             hidden: h before the first step, (layers, E, H).
-            cell: c, alike.
+            cell: c, of the same shape.
             weights: Input weights (4H, K), hidden weights (4H, H) and two biases (4H,) of each layer in turn.
         """
         outputs, *state = differentiable(

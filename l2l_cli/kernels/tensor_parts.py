@@ -11,15 +11,15 @@ from torch import Tensor
 from l2l_cli.kernels.simd.registers import IntArray
 
 PART = 8192
-"""Coordinates that a thread takes at a time."""
+"""Largest number of coordinates that a thread takes at a time."""
 
 Coordinates = Tensor | Sequence[Tensor]
-"""Numbers of all coordinates, (E, P), or the K tensors of a single episode wherever they lie, contiguous each."""
+"""Numbers of all coordinates, (E, P), or the K tensors of a single episode, each contiguous, anywhere in memory."""
 
 
 @lru_cache(maxsize=64)
 def parts_of(sizes: tuple[int, ...], episodes: int) -> tuple[IntArray, IntArray]:
-    """Return parts (episode, first coordinate, count, tensor of all episodes, first of the tensor's), and owners.
+    """Return parts (episode, first coordinate, count, tensor counted over all episodes, start in it), and owners.
 
     An owner is an episode and a tensor.
     """
@@ -35,12 +35,12 @@ def parts_of(sizes: tuple[int, ...], episodes: int) -> tuple[IntArray, IntArray]
 
 
 def placed(parts: IntArray, owners: IntArray, size: int, *values: Coordinates) -> IntArray:
-    """Return parts (episode, first coordinate, count, tensor of all episodes) with their addresses in values.
+    """Return parts (episode, first coordinate, count, tensor counted over all episodes) with their addresses in values.
 
     Args:
         parts: Parts, as ``parts_of`` returns them.
         owners: Their owners.
-        size: Coordinates P of an episode.
+        size: Number P of coordinates of an episode.
         values: Values of the coordinates.
     """
     found = {}

@@ -1,4 +1,4 @@
-"""Several threads at one kernel, each at a share of its blocks."""
+"""Several threads on one kernel, each with a share of its blocks."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Work = Callable[[int, int, int], None]
 
 
 class _Flushed:
-    """Takes numbers below the smallest normal one for zero, in the thread that enters.
+    """Treats numbers below the smallest normal one as zero, in the thread that enters.
 
-    Saturated units and errors carried over many steps come to such numbers, with which processors take their time.
+    Saturated units and errors carried over many steps give such numbers, which slow processors down.
     """
 
     def __enter__(self) -> None:
@@ -36,7 +36,7 @@ Answer = SimpleQueue[BaseException | None]
 
 
 class _Helper:
-    """A thread that does what it is handed; by queues, for steps are a tenth of a millisecond."""
+    """A thread that does the work it is handed, through queues, since steps take a tenth of a millisecond."""
 
     def __init__(self, number: int) -> None:
         self._number = number
@@ -44,7 +44,7 @@ class _Helper:
         threading.Thread(target=self._serve, name=f"l2l-kernel-{number}", daemon=True).start()
 
     def hand(self, work: Work, first: int, last: int) -> Answer:
-        """Give it a share; its answer belongs to this request alone, so that none is taken for the next one's."""
+        """Hand it a share; its answer belongs to this request only, and cannot be mistaken for another's."""
         answer: Answer = SimpleQueue()
         self._asked.put((work, first, last, answer))
         return answer
@@ -80,7 +80,7 @@ class ThreadGroup:
         try:
             with flushed:
                 work(0, *shares[0])
-        finally:  # also after an exception nobody still writes to the caller's arrays
+        finally:  # so that no thread still writes to the caller's arrays, even after an exception
             errors = [answer.get() for answer in answers]
         for error in errors:
             if error is not None:
@@ -89,7 +89,7 @@ class ThreadGroup:
 
 @cache
 def thread_group(threads: int) -> ThreadGroup:
-    """Return the process's group of that size."""
+    """Return this process's group of a size."""
     return ThreadGroup(threads)
 
 

@@ -17,7 +17,7 @@ from l2l_cli.kernels.threads import thread_group
 from l2l_cli.kernels.weights import Weights
 
 FEW = 16
-"""Blocks whose step takes one thread less time than a way to torch and back, about 60 µs."""
+"""Number of blocks whose step takes one thread less time than returning to torch and back, about 60 µs."""
 
 
 def packed(weights: Weights, columns: int) -> PackedRule:
@@ -28,10 +28,10 @@ def packed(weights: Weights, columns: int) -> PackedRule:
 
 
 class SingleSteps:
-    """Makes steps of which nothing is kept for a backward pass."""
+    """Makes steps that keep nothing for a backward pass."""
 
     def __init__(self) -> None:
-        # 10⁶ coordinates have 320 MB of states, new at every step.
+        # The states of 10⁶ coordinates take 320 MB, anew at every step.
         self._recycler = Recycler()
         self._blocks: dict[tuple[object, ...], list[RuleStep]] = {}
 
@@ -60,7 +60,7 @@ class SingleSteps:
         return after[0], after[1], after[2]
 
     def _blocks_of(self, weights: Weights, hidden: Tensor, threads: int) -> list[RuleStep]:
-        """Return a block for each thread."""
+        """Return one block for each thread."""
         layers, units, dtype = len(weights.layers), weights.hidden, hidden.numpy().dtype
         blocks = self._blocks.setdefault((weights.features, layers, units, dtype), [])
         while len(blocks) < threads:
@@ -78,10 +78,10 @@ class LSTMWindow:
 
     Attributes:
         params: θ before and after every step, (T + 1, B · BLOCK).
-        gradients: Gradients that the rule is shown, (T, B · BLOCK); the caller fills them, row by row.
+        gradients: Gradients that the rule receives, (T, B · BLOCK); the caller fills them, row by row.
         features: Features (T, B, F, BLOCK); the caller fills them if they are given.
-        hidden: (T + 1, layers, B, H, BLOCK).
-        cell: Alike.
+        hidden: h before and after every step, (T + 1, layers, B, H, BLOCK).
+        cell: c, of the same shape.
         grad_moves: ∂objective/∂moves, (T, B · BLOCK); the caller fills it before ``backward``.
     """
 
@@ -102,8 +102,8 @@ class LSTMWindow:
     ) -> None:
         """Begin with φ, h and c of (layers, H, C) and θ of (C,).
 
-        Without ``record`` nothing can be differentiated: one row of buffers serves all steps, and two those that have
-        a row before the first step.
+        Without ``record`` nothing can be differentiated: one row of each buffer serves all steps, or two rows if the
+        buffer also has one for the state before the first step.
         """
         self._count = params.numel()
         self._allocate(weights, memory[0], steps if record else 1)
@@ -119,7 +119,7 @@ class LSTMWindow:
         group.each(step.hidden.shape[1], lambda _, first, last: forward(rule, step, first, last))
 
     def least_squares(self, matrix: Tensor, targets: Tensor) -> Tensor | None:
-        """Make all T steps on ‖Wθ − y‖² of E episodes and return Wθ_t, (T, E, N); None if that left threads idle.
+        """Make all T steps on ‖Wθ − y‖² of E episodes and return Wθ_t, (T, E, N); None if threads would be idle.
 
         Args:
             matrix: W, (T, E, N, P).
@@ -143,7 +143,7 @@ class LSTMWindow:
         """Return ∂objective/∂φ: of each layer's three tensors in turn, of the head's weight and of its bias.
 
         Args:
-            visited: Numbers of the blocks at which ``grad_moves`` is not zero, (V,); None is all.
+            visited: Indices of the blocks at which ``grad_moves`` is not zero, (V,); None is all.
         """
         order = None if visited is None else visited.numpy()
         layers, head = self._workspace.gradient(self._rule.cell, self._rule.head, self._tape, self._count, order)
@@ -162,19 +162,19 @@ class LSTMWindow:
         gradients, grad_moves = (take(name, (steps, blocks * BLOCK), dtype) for name in ("gradients", "grad_moves"))
         params = take("params", (steps + 1, blocks * BLOCK), dtype)
         for array in (features, gradients, grad_moves, h[0], c[0]):
-            array[:] = 0.0  # the padding, which nobody writes, may hold another model's numbers
+            array[:] = 0.0  # the padding, which is never written, may hold another model's numbers
         self._tape = LSTMTape(features, h, c, grad_moves, zeros((0, 0, 0, 0), dtype))
         self._rows = WindowRows(gradients, features, h, c, params)
         self._steps = [
             RuleStep(gradients[t], features[t], h[t], c[t], h[t + 1], c[t + 1], params[t], params[t + 1])
             for t in range(steps)
         ]
-        if steps == 1:  # two such steps, there and back, are as many as wanted
+        if steps == 1:  # two steps that swap their rows, there and back, make any number of steps
             self._steps.append(RuleStep(gradients[0], features[0], h[1], c[1], h[0], c[0], params[1], params[0]))
         self.features, self.hidden, self.cell = map(torch.from_numpy, (features, h, c))
         self.gradients, self.grad_moves, self.params = map(torch.from_numpy, (gradients, grad_moves, params))
 
 
 def _once(values: Tensor) -> Tensor:
-    """Return what is the same at every step once, (1, ...); all else as it is."""
+    """Return values that are the same at every step once, (1, ...); other values as they are."""
     return (values[:1] if values.stride(0) == 0 else values).contiguous()

@@ -1,4 +1,4 @@
-"""φ of a coordinatewise LSTM as kernels are given it, and how they are to present a gradient to it."""
+"""φ of a coordinatewise LSTM in the form that kernels take, and how they present a gradient to it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ PITCH = 128
 
 
 class Mode(IntEnum):
-    """Where features come from: elsewhere, or from the gradient as ``optimizers.preprocess`` has it.
+    """Where features come from: the caller, or the gradient as in ``optimizers.preprocess``.
 
-    The number of a known presentation is that of its features.
+    The value of a presentation from the gradient is its number of features.
     """
 
     GIVEN = 0
@@ -31,7 +31,7 @@ class Presentation(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """A rule's parameters where their owner keeps them, and what belongs to them.
+    """A rule's parameters, in their owner's own memory, and what belongs to them.
 
     Attributes:
         layers: (4H, K) input weights, (4H, H) hidden weights and (4H,) biases of each layer.

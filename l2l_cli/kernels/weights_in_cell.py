@@ -2,8 +2,8 @@
 
 Reference: ``learners.weights_in_cell``, for a model of one hidden layer of ReLU units and one logistic unit.  A row of
 every array holds one number of all data sets, which lie side by side in the vector registers; the products, nine
-tenths of the operations, are those of (gates, features) and (features, data sets), at which BLAS is near its peak
-already.  Biases are weights of a row of ones.
+tenths of the operations, are those of (gates, features) and (features, data sets), where BLAS is already near its
+peak.  Biases are the weights of a row of ones.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from l2l_cli.kernels.threads import flushed
 
 
 class CellBuffers(NamedTuple):
-    """The tape of sequences of one shape, and what products read and write of it; views are made once.
+    """The tape of sequences of one shape, and the views of it that products read and write, which are made once.
 
     Attributes:
         tape: Tape of the last sequence.
-        columns: Data sets, padding left out.
+        columns: Number of data sets, without the padding.
         registers: Registers that are taken at once.
-        layers: For each step u_t, and the activations (n + 1, E) of each layer, the last row 1.
-        gates: For each step (3P, E).
-        activations: Those of the layers in the same memory, (T, n + 1, E) each.
-        errors: ∂objective/∂(u_t, then a layer's activations), (n + 1, E) each.
+        layers: Inputs u_t of each step, and the activations (n + 1, E) of each layer, with a last row of ones.
+        gates: Gates of each step, (3P, E).
+        activations: Activations of each layer in the same memory, (T, n + 1, E) each.
+        errors: ∂objective/∂(u_t, then each layer's activations), (n + 1, E) each.
     """
 
     tape: CellTape
@@ -71,11 +71,11 @@ def buffers_for(inputs: Tensor, matrices: Sequence[Tensor]) -> CellBuffers:
 
 
 class WeightsInCellKernel:
-    """Runs and differentiates whole sequences of the learner; buffers are used again.
+    """Runs and differentiates whole sequences of the learner; buffers are reused.
 
     Args:
         frozen: Whether weights stay as they are where targets are hidden.
-        waits: Whether an example moves the weights only when the next x is there, which is then read with it.
+        waits: Whether an example moves the weights only once the next x is known, which is then read with it.
     """
 
     def __init__(self, frozen: bool = False, waits: bool = False) -> None:
@@ -96,7 +96,7 @@ class WeightsInCellKernel:
             inputs: x, (T, E, D).
             targets: y, (T, E).
             shown: I, (T, E).
-            phi: Weights (n, …) and biases (n,) of each layer in turn, and at last of the gates f, i, c̃: (3P, n).
+            phi: Weights (n, …) and biases (n,) of each layer in turn, and finally of the gates f, i, c̃: (3P, n).
         """
         answers, weights = differentiable(
             lambda: self._forward(start, inputs, targets, shown, phi),
@@ -118,7 +118,7 @@ class WeightsInCellKernel:
         features[:, :width, :columns] = inputs.transpose(1, 2)
         features[:, width, :columns] = targets * shown
         features[:, width + 2, :columns] = shown
-        if self._waits:  # after the last step zeros: what moves then is not returned
+        if self._waits:  # zeros after the last step, whose move is not returned
             features[:-1, width + 3 : -1, :columns] = inputs[1:].transpose(1, 2)
         weights[0, :, :columns] = start.T
         outputs = [[above[:-1] for above in layers[1:]] for layers in buffers.layers]

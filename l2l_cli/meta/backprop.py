@@ -19,30 +19,30 @@ from l2l_cli.meta.loss import MetaLoss, Trajectory
 from l2l_cli.optimizers.base import positive
 
 AT_END = 0.5
-"""Share of the single windows of long episodes that are the last ones."""
+"""Share of the single windows of long episodes that are the episodes' last ones."""
 
 SECOND_ORDER = 2.0
-"""Cost of an estimate that differentiates the inner gradient too, in back-propagations that stop it."""
+"""Cost of an estimate that differentiates the inner gradient too, relative to one that stops it."""
 
 
 class Backprop(Estimator):
     """The derivative of a window's meta-loss, with the state before the window as a constant; see ``Estimator``.
 
     An optimization is a dynamical system, and through many of its steps the exact derivative may grow without bound.
-    Between that and the stopped gradient lies the damped one: ``rho`` weighs the path through the inner Hessian, and
-    ``gamma`` lets what a step does count less the later its effect comes.
+    Between that and the stopped gradient lies the damped one: ``rho`` weights the path through the inner Hessian, and
+    ``gamma`` discounts the effects of a step the later they come.
 
     Source: Andrychowicz et al. 2016, §2 (windows of 20 steps); a window of the whole episode is exact.
     Damping is ours.
 
     Args:
         loss: Meta-loss; None is the mean along the trajectory.
-        rho: What the derivative of the inner gradient counts, in [0, 1]: 0 stops it, and 1 is exact.  None leaves it to
+        rho: Weight of the derivative of the inner gradient, in [0, 1]: 0 stops it, and 1 is exact.  None leaves it to
             the learner, whose ``second_order`` is 1 or 0.
-        gamma: What the derivative of the state keeps from each step to the next, in (0, 1]; below 1 the learner takes
-            its reference path.
-        limit: Largest norm of the derivative of an episode's meta-loss in its parameters θ at any step.  One chaotic
-            episode then does not drown all others.  None is no limit.
+        gamma: Share of the state's derivative that is passed on from each step to the next, in (0, 1]; below 1 the
+            learner takes its reference path.
+        limit: Largest norm of the derivative of an episode's meta-loss with respect to its parameters θ at any step,
+            so that one chaotic episode does not drown out all others.  None is no limit.
 
     Raises:
         ValueError: ``rho``, ``gamma`` or ``limit`` is out of range.
@@ -73,7 +73,7 @@ class Backprop(Estimator):
         self._weighed: dict[Learner[Any], Learner[Any]] = {}
 
     def begin(self, learner: Learner[Any], seed: int, draw: int, done: float) -> Progress:
-        """Begin the ``draw``-th E episodes of a seed, or walk through them to where their one window begins."""
+        """Begin the ``draw``-th E episodes of a seed, at the start of their one window where they have only one."""
         progress = super().begin(learner, seed, draw, done)
         last = int(progress.horizon) - (self.window or int(progress.horizon))
         if not self.horizon.one_window or last < 1:
@@ -86,7 +86,7 @@ class Backprop(Estimator):
         return progress._replace(step=progress.step + start, state=state)
 
     def on_draw(self, learner: Learner[Any], seed: int, draw: int) -> Learner[Any]:
-        """Return the learner on the task of the ``draw``-th E episodes, weighed; the same each time."""
+        """Return the learner on the task of the ``draw``-th E episodes, weighted; the same each time."""
         drawn = super().on_draw(learner, seed, draw)
         # Kept, because a learner has recorded programs for its path.
         if drawn not in self._weighed:
@@ -98,12 +98,12 @@ class Backprop(Estimator):
         return weighed if self.limit is None else weighed.with_limit(self.limit)
 
     def path_of(self, learner: Learner[Any]) -> Path:
-        """Return the path of the learner with ``rho`` and ``limit``, or that ``gamma`` leaves it the reference."""
+        """Return the path of the learner with ``rho`` and ``limit``, or the reference path where ``gamma`` needs it."""
         path = self._weigh(learner).path
         if self.gamma == 1.0 or not path.is_compiled:
             return path
         return Path(
-            why_not=f"gradient.gamma={self.gamma:g} damps the state at each step, and kernels take a window whole"
+            why_not=f"gradient.gamma={self.gamma:g} damps the state at each step, and kernels take whole windows"
         )
 
     def estimate(self, learner: Learner[Any], progress: Progress, done: float) -> tuple[Progress, Estimate]:

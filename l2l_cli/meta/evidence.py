@@ -1,4 +1,4 @@
-"""Meta-training by the likelihood of what was observed: features by its gradient, then a mixture prior without one."""
+"""Meta-training by the likelihood of what was observed: features by gradient, then a mixture prior by EM."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from l2l_cli.meta.gradient import Estimate, Estimator, Progress, meta_gradient
 from l2l_cli.meta.mixture import Found, Mixture
 
 TOGETHER = 1000
-"""Functions whose weights are found side by side."""
+"""Number of functions whose weights are found side by side."""
 
 FEW = 8
-"""Functions whose loss is shown in the second stage."""
+"""Number of functions whose loss is shown in the second stage."""
 
 COPIES = 3
-"""Copies of what is large that are in memory at once."""
+"""Number of copies of the large tensors that are in memory at once."""
 
 OLD = 0.5
-"""Share of a window's examples that a function must have been in force for to count as found."""
+"""Share of a window's examples for which a function must have been in force to count as found."""
 
 
 class PriorFit(NamedTuple):
-    """The steps of expectation maximisation so far, (), and the mixture that they came to; see ``Mixture``."""
+    """The number of steps of expectation maximisation so far, (), and the mixture they led to; see ``Mixture``."""
 
     steps: Tensor
     log_share: Tensor
@@ -40,24 +40,23 @@ class PriorFit(NamedTuple):
 
 
 class Evidence(Estimator):
-    """The gradient of −log p(y_1 … y_T) of a learner of least squares; see ``Estimator``.
+    """The gradient of −log p(y_1 … y_T) of a least-squares learner; see ``Estimator``.
 
-    In a first stage the learner counts as one with a single Gaussian as prior, and what is differentiated is the mean
-    over examples of the logarithm of the density that it gives each from those before it.  In a second stage, for a
-    learner with several components, its features stay: the weights that they give many functions are found once, and
-    each update is a step of expectation maximisation of the prior on them, which needs neither a gradient nor the
-    optimizer.
+    In a first stage the learner's prior is treated as a single Gaussian, and what is differentiated is the mean over
+    examples of the log density that it gives each example, given those before.  In a second stage, for a learner with
+    several components, its features stay fixed: the weights that they give many functions are found once, and each
+    update is a step of expectation maximisation of the prior on them, which needs neither a gradient nor the optimizer.
 
-    Deviation: von Oswald et al. 2023 train by the squared error; the likelihood weighs a late, small error as it does
+    Deviation: von Oswald et al. 2023 train by the squared error; the likelihood weights a late, small error as much as
     an early, large one.
 
     Args:
         episodes: Number E of functions in an update of the first stage.
-        window: Examples T of each, from the first on; None is the task's horizon.
+        window: Number T of examples of each, from the first on; None is the task's horizon.
         until: Share of all updates that the first stage takes.
-        functions: Functions that the prior is fitted to.
-        examples: Examples of each of these; where functions change, those that were in force for less than half of
-            them are left out.
+        functions: Number of functions that the prior is fitted to.
+        examples: Number of examples of each of these; where functions change, those that were in force for less than
+            half of the examples are left out.
 
     Raises:
         ValueError: A number is out of range.
@@ -83,7 +82,7 @@ class Evidence(Estimator):
         """Begin the ``draw``-th E functions of a seed, with a prior that has not been fitted.
 
         Raises:
-            UsageError: The learner is another one.
+            UsageError: The learner is not ``OnlineLeastSquares``.
         """
         del done
         learner = _owner(learner)
@@ -92,7 +91,7 @@ class Evidence(Estimator):
         return Progress(numbers[0], numbers[1], numbers[2], numbers[3], _unfitted(learner))
 
     def bytes_of(self, learner: Learner[Any]) -> tuple[float, float]:
-        """Return about how many bytes the second stage takes, and the first for each of its functions."""
+        """Return about how many bytes the second stage takes, and the first stage for each of its functions."""
         owner = _owner(learner)
         size, number = owner.mean.shape[1], 8 * COPIES
         row = size * size / 2 + owner.mean.numel() + owner.components
@@ -121,7 +120,7 @@ class Evidence(Estimator):
 
     @torch.no_grad()
     def _improved(self, learner: OnlineLeastSquares, progress: Progress, batches: Batches) -> tuple[Progress, Estimate]:
-        """Take a step of expectation maximisation; the loss is that of a few functions before it."""
+        """Take a step of expectation maximisation; the loss is that of a few functions before the step."""
         seed, fitting = int(progress.seed), progress.state
         found, mixture = self._weights(learner, seed), Mixture(*fitting[1:])
         if not fitting.steps:
@@ -136,14 +135,14 @@ class Evidence(Estimator):
         return progress, Estimate(still, objective, loss, phi=phi)
 
     def _weights(self, learner: OnlineLeastSquares, seed: int) -> Found:
-        """Return the weights of all functions that the prior is fitted to, which are found once."""
+        """Return the weights of all functions that the prior is fitted to; they are found only once."""
         features = flattened({name: value.detach().clone() for name, value in learner.features.named_parameters()})
         if self._found is None or self._found[0] != seed or not torch.equal(self._found[1], features):
             self._found = seed, features, self._find(learner, seed)
         return self._found[2]
 
     def _find(self, learner: OnlineLeastSquares, seed: int) -> Found:
-        """Learn some functions by the single Gaussian, and keep what is believed of those that have not just begun."""
+        """Learn some functions with the single Gaussian, and keep the posterior of those that have not just begun."""
         single, weights, doubt = learner.single(), [], []
         for number, start in enumerate(range(0, self.functions, TOGETHER)):
             count = min(TOGETHER, self.functions - start)

@@ -26,19 +26,19 @@ from l2l_cli.meta.loss import MetaLoss, Trajectory
 from l2l_cli.optimizers.base import added, positive
 
 UNROLLS = 2
-"""Number of unrolls that take about as long as one that is differentiated, with or without kernels."""
+"""Number of plain unrolls that take about as long as one that is differentiated, with or without kernels."""
 
 
 class Antithetic(Estimator, ABC):
     """A comparison of the losses at φ + ε and φ − ε, ε ~ N(0, σ²), in which terms that are even in ε cancel.
 
-    Both members of a pair have the same episodes and the same start, so that they differ by ε alone.
+    Both members of a pair have the same episodes and the same start, so that they differ only by ε.
 
     Args:
         episodes: Number of episodes side by side, the same for every pair.
-        pairs: Number of pairs; with P weights, the cosine to the gradient is about √(pairs / (P + pairs)).
+        pairs: Number of pairs; with P weights, the cosine similarity to the gradient is about √(pairs / (P + pairs)).
         sigma: Standard deviation of ε, the same for every weight.
-        window: Steps of a window; None is the whole episode.
+        window: Number of steps in a window; None is the whole episode.
         horizon: Length of episodes; None is the task's own horizon.
         loss: Meta-loss of a window; None is the mean along the trajectory.
     """
@@ -145,7 +145,7 @@ class PersistentES(Antithetic):
         return progress._replace(state=Particles((progress.state,) * (2 * self.pairs), shift))
 
     def learner_state(self, learner: Learner[Any], progress: Progress) -> object:
-        """Return the first particle's."""
+        """Return the first particle's state."""
         del learner
         return progress.state.states[0]
 

@@ -24,8 +24,8 @@ from l2l_cli.tasks.base import Episode, Task
 class Progress(NamedTuple):
     """The position within the present episodes, which is all that an estimator carries over.
 
-    ``seed``, ``draw`` (the number of draws of E episodes before), ``step`` (the next one) and ``horizon`` are integer
-    scalars, ``state`` is the learner's state.  The data are no part of it: they are a function of seed and draw.
+    ``seed``, ``draw`` (the number of earlier draws of E episodes), ``step`` (the next one) and ``horizon`` are integer
+    scalars, and ``state`` is the learner's state.  The data are not part of it: they are a function of seed and draw.
     """
 
     seed: Tensor
@@ -38,8 +38,8 @@ class Progress(NamedTuple):
 class Estimate(NamedTuple):
     """A meta-gradient by φ's names, its objective, (), and the mean loss of the window, ().
 
-    ``over`` is the number of episodes that the objective is a mean over; None is all.  ``phi`` is the next φ where the
-    estimator finds it by itself; None is where the optimizer moves it by the meta-gradient.
+    ``over`` is the number of episodes that the objective is a mean over; None is all.  ``phi`` is the next φ if the
+    estimator finds it by itself; None if the optimizer moves φ by the meta-gradient.
     """
 
     grad: Params
@@ -50,7 +50,7 @@ class Estimate(NamedTuple):
 
 
 def connected_gradient(learner: Learner[Any], objective: Tensor) -> dict[str, Tensor | None]:
-    """Return the derivative of an objective, (), in φ, by φ's names; None for what the objective does not reach."""
+    """Return the derivative of an objective, (), with respect to each φ, by name; None for one that it cannot reach."""
     phi = phi_of(learner)
     if not objective.requires_grad:
         return dict.fromkeys(phi)
@@ -59,21 +59,21 @@ def connected_gradient(learner: Learner[Any], objective: Tensor) -> dict[str, Te
 
 
 def meta_gradient(learner: Learner[Any], objective: Tensor, steps: int) -> Params:
-    """Return the derivative of an objective, (), in φ, by φ's names.
+    """Return the derivative of an objective, (), with respect to each φ, by name.
 
     Args:
         learner: Learner whose φ is differentiated.
         objective: Meta-loss of a window, ().
-        steps: Number of steps of the window.  One alone need not reach φ, if a learner answers before it learns.
+        steps: Number of steps in the window.  A single step need not reach φ, since learners answer before they learn.
 
     Raises:
-        UsageError: Nothing of φ has had any part in the objective.
+        UsageError: The objective does not depend on any φ.
     """
     found = connected_gradient(learner, objective)
     if steps > 1 and all(value is None for value in found.values()):
         raise UsageError(
             f"no meta-gradient reaches φ of {type(learner).__name__} ({', '.join(found)}): a .detach(), .item(), "
-            ".data or no_grad in its code cuts φ off; take that out, or take gradient=es, which differentiates nothing"
+            ".data or no_grad in its code cuts φ off; remove it, or take gradient=es, which differentiates nothing"
         )
     return {
         name: torch.zeros_like(phi) if (value := found[name]) is None else value
@@ -89,20 +89,20 @@ def set_phi(learner: Learner[Any], phi: Params) -> None:
 
 
 PASSES = 2.0
-"""Steps of a learner that take as long as one step of a window that is differentiated."""
+"""Number of plain steps of a learner that take as long as one step of a differentiated window."""
 
 
 class Estimator(ABC):
-    """An estimator of the gradient of the meta-loss in φ, one window of an episode at a time.
+    """An estimator of the gradient of the meta-loss with respect to φ, one window of an episode at a time.
 
     Args:
         episodes: Number E of episodes side by side.
-        window: Steps of a window; None is the whole episode.
+        window: Number of steps in a window; None is the whole episode.
         horizon: Length of episodes; None is the task's own horizon.
 
     Attributes:
-        work: Cost of an estimate in back-propagations of the same window, for the time left.
-        takes_one_window: Whether it can take one window alone of each episode; see ``LogUniform``.
+        work: Cost of an estimate in back-propagations of the same window, to estimate the time left.
+        takes_one_window: Whether it can take just one window of each episode; see ``LogUniform``.
         ranks: Ranks that the episodes are divided over, of which this one estimates its own part; None is all.
     """
 
@@ -123,7 +123,7 @@ class Estimator(ABC):
         self._learners: dict[Task, Learner[Any]] = {}
 
     def update_seconds(self, learner: Learner[Any], seeds: int = 1) -> float:
-        """Return about how long an update takes on one core; seeds do not share their work."""
+        """Return about how many seconds an update takes on one core; seeds do not share their work."""
         del seeds
         steps = min(self.window or learner.task.horizon, learner.task.horizon)
         return PASSES * self.work * steps * learner.step_seconds(self.episodes)
@@ -143,14 +143,14 @@ class Estimator(ABC):
         """
 
     def divided(self, ranks: Ranks) -> Self:
-        """Return this estimator for one of some ranks.
+        """Return this estimator for one of several ranks.
 
         Raises:
             UsageError: There are fewer episodes than ranks.
         """
         if self.episodes < ranks.size:
             raise UsageError(
-                f"{ranks.size} ranks divide the episodes of an update, and gradient.episodes={self.episodes}; use as "
+                f"{ranks.size} ranks divide the episodes of an update, but gradient.episodes={self.episodes}; use as "
                 "many episodes as ranks, or fewer ranks"
             )
         twin = copy.copy(self)
@@ -158,7 +158,7 @@ class Estimator(ABC):
         return twin
 
     def axes(self, learner: Learner[Any], seed: int, draw: int) -> Axes:
-        """Return where each tensor of the progress in a draw of episodes holds these."""
+        """Return which axis of each tensor of the progress in a draw of episodes runs over these."""
         pieces = self.on_draw(learner, seed, draw).pieces
         one, two = (self.smallest(episodes).begin(learner, seed, draw, 0.0) for episodes in (1, 2))
         return episode_axes(one, two, pieces)
@@ -196,7 +196,7 @@ class Estimator(ABC):
         return self.on_draw(learner, int(progress.seed), int(progress.draw))
 
     def resume(self, learner: Learner[Any], progress: Progress, done: float) -> Progress:
-        """Return ``progress``, or that at the beginning of the next episodes if these are over."""
+        """Return ``progress``, or the beginning of the next episodes if these are over."""
         if progress.step < progress.horizon:
             return progress
         return self.begin(learner, int(progress.seed), int(progress.draw) + 1, done)
@@ -211,13 +211,13 @@ class Estimator(ABC):
         return self._drawn[1]
 
     def window_of(self, learner: Learner[Any], progress: Progress) -> Batches:
-        """Return the data of the next window, which is shorter where the episode ends."""
+        """Return the data of the next window, which may be shorter at the end of the episode."""
         start, horizon = int(progress.step), int(progress.horizon)
         stop = horizon if self.window is None else min(start + self.window, horizon)
         return self.episode(learner, progress).batches(start, stop)
 
     def learner_state(self, learner: Learner[Any], progress: Progress) -> object:
-        """Return the learner's state before a window, one of them where there are several."""
+        """Return the learner's state before a window; one of the states where there are several."""
         del learner
         return progress.state
 

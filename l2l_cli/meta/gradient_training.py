@@ -26,14 +26,14 @@ from l2l_cli.optimizers.schedule import half_cosine
 from l2l_cli.parallel.ranks import Ranks
 
 SKIPPED_SHARE = 0.01
-"""Fraction of skipped, non-finite updates above which a run is given up."""
+"""Fraction of skipped, non-finite updates above which a run is abandoned."""
 
 
 class MetaTraining(Training):
     """Training by estimated meta-gradients and an optimizer, for which φ is one vector; see ``Training``.
 
-    The optimizer's displacement of φ is multiplied by the plan's schedule.  Ranks divide the episodes: each moves its φ
-    by the same meta-gradient, so that all φ are the same, and holds the progress of its own episodes.
+    The optimizer's displacement of φ is multiplied by the plan's schedule.  Ranks divide the episodes: each moves its
+    copy of φ by the same meta-gradient, so that all copies agree, and holds the progress of its own episodes.
 
     Raises:
         ValueError: The learner has no φ.
@@ -86,12 +86,12 @@ class MetaTraining(Training):
         super().restore(saved)
 
     def checkpoint(self) -> dict[str, Tensor]:
-        """Return everything that a resumed run needs, by name; of ranks, the first has that of all."""
+        """Return everything that a resumed run needs, by name; of several ranks, the first returns that of all."""
         saved = super().checkpoint()
         return saved if self.ranks is None else self.ranks.joined(saved, self._axes(), self._estimator.episodes)
 
     def _axes(self) -> Axes:
-        """Return where each tensor of a checkpoint holds the present episodes."""
+        """Return which axis of each tensor of a checkpoint runs over the present episodes."""
         seed, draw = int(self._progress.seed), int(self._progress.draw)
         axes = self._estimator.axes(self.learner, seed, draw)
         return {f"progress.{name}": axis for name, axis in axes.items()}
@@ -154,7 +154,7 @@ class MetaTraining(Training):
         return Update(self.number, loss, norm, skipped=True)
 
     def _where_first(self, estimate: Estimate, done: float) -> str:
-        """Return where the present window, made again from where it began, stops being finite."""
+        """Return where the present window, repeated from its beginning, stops being finite."""
         progress = self._estimator.resume(self.learner, self._progress, done)
         learner = self._estimator.on_present(self.learner, progress)
         batches = self._estimator.window_of(learner, progress)
@@ -163,7 +163,7 @@ class MetaTraining(Training):
         )
 
     def _set(self, phi: Params) -> None:
-        """Set φ to what the estimator has found, which no mean over former values replaces."""
+        """Set φ, and its running mean too, to what the estimator has found."""
         self._vector = flattened({name: value.detach() for name, value in phi.items()})
         self._average = self._vector.clone()
         self._load_vector(self._vector)
@@ -177,7 +177,7 @@ class MetaTraining(Training):
         displacement, self._memory = self._optimizer.update({"phi": shrink * grad}, self._memory)
         self._vector.add_(displacement["phi"], alpha=self._rate())
         self._load_vector(self._vector)
-        # Without this ramp the mean would contain the initial weights for 1 / (1 − decay) updates.
+        # Without this ramp, the mean would contain the initial weights for 1 / (1 − decay) updates.
         decay = min(self.plan.average, self.number / (self.number + 10.0))
         self._average = decay * self._average + (1.0 - decay) * self._vector
 

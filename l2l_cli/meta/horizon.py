@@ -12,17 +12,17 @@ class Horizon(ABC):
     """A distribution of the number of steps of each new episode.
 
     Attributes:
-        one_window: Whether an episode that is longer than a window gives one of its windows alone, half of the times
-            the last and otherwise any, up to which it is walked through without derivatives.  Long episodes then have
-            no more of the updates than short ones, and updates that follow each other are not alike.  A rule that has
-            diverged on its way is seldom shown the steps where that began, and may never find back.
+        one_window: Whether an episode that is longer than a window gives only one of its windows: half of the time the
+            last and otherwise any one, up to which it is unrolled without derivatives.  Long episodes then get no more
+            of the updates than short ones, and successive updates are less correlated.  A rule that diverges on the
+            way seldom meets the steps where that began, and may never recover.
     """
 
     one_window: bool = False
 
     @abstractmethod
     def draw(self, done: float, longest: int, rng: Generator) -> int:
-        """Return the steps of an episode.
+        """Return the number of steps of an episode.
 
         Args:
             done: Fraction of the updates made so far, in [0, 1].
@@ -44,10 +44,10 @@ class LogUniform(Horizon):
     """Log-uniformly random lengths, and the task's own for a share of the episodes.
 
     Args:
-        short: Steps of the shortest episodes.
-        long: Steps of the longest.
+        short: Number of steps of the shortest episodes.
+        long: Number of steps of the longest.
         own: Share of the episodes that have the task's own horizon, in [0, 1].
-        one_window: Whether a long episode gives one window alone; see ``Horizon``.
+        one_window: Whether a long episode gives only one window; see ``Horizon``.
     """
 
     def __init__(self, short: int = 50, long: int = 2000, own: float = 0.0, one_window: bool = False) -> None:
@@ -56,7 +56,7 @@ class LogUniform(Horizon):
         self.short, self.long, self.own, self.one_window = short, long, own, one_window
 
     def draw(self, done: float, longest: int, rng: Generator) -> int:
-        """Return the steps of an episode."""
+        """Return the number of steps of an episode."""
         del done
         own, share = torch.rand(2, generator=rng, device="cpu").tolist()
         return longest if own < self.own else round(self.short * (self.long / self.short) ** share)
@@ -65,11 +65,11 @@ class LogUniform(Horizon):
 class Curriculum(Horizon):
     """Short episodes first, then log-uniformly random lengths, then the task's own.
 
-    Source: Hochreiter et al. 2001, §3.3, meta-train the quadratics on 100 examples a function before 1000.
-    Deviation: the paper does not say when it switches; that is ours, and so is a stretch of random lengths.
+    Source: Hochreiter et al. 2001, §3.3, meta-train the quadratics on 100 examples per function before 1000.
+    Deviation: the paper does not say when it switches; that is ours, and so is the stretch of random lengths.
 
     Args:
-        short: Steps of the first episodes; the paper's 100.
+        short: Number of steps of the first episodes; the paper's 100.
         until: Fraction of the updates after which lengths become random.
         settled: Fraction of the updates after which every episode has the task's horizon.
     """
@@ -82,7 +82,7 @@ class Curriculum(Horizon):
         self.short, self.until, self.settled = short, until, settled
 
     def draw(self, done: float, longest: int, rng: Generator) -> int:
-        """Return the steps of an episode in this stretch of training."""
+        """Return the number of steps of an episode at this point of training."""
         if self.short >= longest or done >= self.settled:
             return longest
         if done < self.until:

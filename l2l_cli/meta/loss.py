@@ -25,7 +25,7 @@ class MetaLoss(ABC):
         """
 
     def count(self, batches: Batches) -> float:
-        """Return the number of episodes that the mean is over, by which ranks weigh their parts; by default all."""
+        """Return the number of episodes that the mean is over, by which ranks weight their parts; by default all."""
         return batches.targets.shape[1]
 
 
@@ -49,10 +49,10 @@ class LogTrajectory(MetaLoss):
     Args:
         epsilon: Number that is added to losses.
         rising: Whether a window is weighted by the fraction of the episode that is over at its end (Andrychowicz et
-            al. 2016, eq. 3 with w_t rising); a truncated window ignores the later effects of its steps, and that does
-            most harm early.
-        end: Weight of the last tenth of a window that ends the episode, in [0, 1]; the rest is that of the whole
-            window.
+            al. 2016, eq. 3 with w_t rising); a truncated window ignores the later effects of its steps, which does
+            most harm early on.
+        end: Weight of the last tenth of a window that ends the episode, in [0, 1]; the whole window has the remaining
+            weight.
     """
 
     def __init__(self, epsilon: float = 1e-3, rising: bool = False, end: float = 0.0) -> None:
@@ -72,9 +72,9 @@ class LogTrajectory(MetaLoss):
 
 
 class LastStep(MetaLoss):
-    """The loss at the end of the window alone, w_t = 1[t = T].
+    """The loss at the end of the window only, w_t = 1[t = T].
 
-    Source: Andrychowicz et al. 2016, §2, as the objective that truncation makes hard to train.
+    Source: Andrychowicz et al. 2016, §2, as an objective that truncation makes hard to train.
     """
 
     def __call__(self, losses: Tensor, reached: float, shown: Tensor | None = None) -> Tensor:
@@ -84,11 +84,11 @@ class LastStep(MetaLoss):
 
 
 class HeldOut(MetaLoss):
-    """The mean loss over the steps whose targets are hidden, first of each episode, then over episodes.
+    """The mean loss over the steps whose targets are hidden, first within each episode, then over episodes.
 
     Episodes without hidden targets in a window do not count in it; a window without any hidden targets gives 0.
 
-    Source: J_test of Bosc 2016, §2, who finds it far easier to meta-train by J_all, which is ``Trajectory``.
+    Source: J_test of Bosc 2016, §2, which finds it far easier to meta-train by J_all, which is ``Trajectory``.
     """
 
     def __call__(self, losses: Tensor, reached: float, shown: Tensor | None = None) -> Tensor:

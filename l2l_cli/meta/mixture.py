@@ -1,4 +1,4 @@
-"""Mixtures of Gaussians by expectation maximisation, as a prior of the weights that were found for many functions.
+"""Mixtures of Gaussians by expectation maximisation, as a prior over the weights that were found for many functions.
 
 Source: Dempster, Laird and Rubin 1977; the start is that of Arthur and Vassilvitskii 2007, "k-means++".
 """
@@ -11,10 +11,10 @@ import torch
 from torch import Generator, Tensor
 
 FLOOR = 1e-6
-"""Variance that components have at least, in multiples of the mean variance of all weights."""
+"""Smallest variance of components, in multiples of the mean variance of all weights."""
 
 TINY = 1e-9
-"""Share that a component has at least."""
+"""Smallest share of a component."""
 
 WIDTH = 0.3
 """Covariance of each component at the start, as a share of that of all weights."""
@@ -26,7 +26,7 @@ class Found(NamedTuple):
     Attributes:
         weights: Weights of the M targets of each function, (n, M, D).
         squares: Products of two weights of a target, summed over targets, (n, D (D + 1) / 2): the upper triangle.
-        doubt: Covariance that was left about them, the mean over functions, (D, D).
+        doubt: Posterior covariance of them, the mean over functions, (D, D).
     """
 
     weights: Tensor
@@ -48,7 +48,7 @@ class Found(NamedTuple):
 
     @property
     def floor(self) -> Tensor:
-        """Covariance that each component has at least, (D, D)."""
+        """Covariance that is added to each component's, as a floor, (D, D)."""
         covariance = self.covariance
         return FLOOR * covariance.diagonal().mean() * torch.eye(len(covariance)).to(covariance)
 
@@ -68,7 +68,7 @@ class Mixture(NamedTuple):
 
     @classmethod
     def start(cls, found: Found, components: int, rng: Generator) -> Mixture:
-        """Return a mixture about functions that are drawn far from each other."""
+        """Return a mixture centred on functions that are drawn far from each other."""
         flat = found.weights.flatten(1)
         chosen = [int(torch.randint(len(flat), (), generator=rng, device="cpu"))]
         nearest = torch.full((len(flat),), torch.inf).to(flat)
@@ -94,7 +94,7 @@ class Mixture(NamedTuple):
         return Mixture((mass / mass.sum()).log(), mean, covariance + found.floor)
 
     def log_joint(self, found: Found) -> Tensor:
-        """Return the logarithm of share times density, but for a constant, (n, K)."""
+        """Return the logarithm of share times density, up to a constant, (n, K)."""
         row, column = _triangle(found.doubt)
         root = torch.linalg.cholesky(self.covariance)
         precision = torch.cholesky_inverse(root)

@@ -48,22 +48,22 @@ class UnrolledStep(NamedTuple):
 
 
 class StoppedBackprop(Replayed):
-    """The gradients of l_p for RNN_p and of l_s for RNN_s, by back-propagation through states and iterations alone.
+    """The gradients of l_p for RNN_p and of l_s for RNN_s, back-propagated only through states and iterations.
 
     l_p is the mean over a window of −⟨g, x⟩ / √⟨x, Ĥx⟩, least where x is along Ĥ⁻¹g, whatever its length.  l_s is the
     sum of w_t·m_t with m_t = ½(ℓ_{t+1}(θ_{t+1}) + ℓ_t(θ_{t+1})) − ℓ_t(θ_t) and w = softmax(m); ℓ_t is batch t's loss.
-    Constant are θ_t, g_t, the last solution and residual at every step, w, and G in all products.
+    Held constant are θ_t, g_t, the last solution and residual at every step, w, and G in all products.
 
     Args:
         episodes: Number of optimizations side by side; the paper's 1.
-        window: Steps T of a window; the paper's 10.
+        window: Number T of steps in a window; the paper's 10.
         horizon: Age of parameters at which their episode ends; None is the task's own horizon.
-        replay: Rule by which episodes end and follow each other; None is ``Replay``'s defaults.
+        replay: Rule by which episodes end and follow each other; None is ``Replay`` with its defaults.
         scale: Factor on l_s; the paper's 10.
-        decay: Factor on ½‖φ‖² in either objective; the paper's 2e-7.
+        decay: Factor on ½‖φ‖² in each objective; the paper's 2e-7.
         reach: Largest norm of a step in meta-training, in multiples of ‖θ‖; the paper's 0.25.
         jitter: Half width of the interval around 1 from which a factor on each coordinate's step in meta-training is
-            drawn; the paper's 0.02.
+            drawn; the paper's is 0.02.
     """
 
     work = 2.0
@@ -84,7 +84,7 @@ class StoppedBackprop(Replayed):
             raise ValueError(f"window must be at least 2, since a step is judged by the batch after it, not {window}")
         if scale <= 0 or reach <= 0 or decay < 0 or not 0 <= jitter < 1:
             raise ValueError(
-                f"scale and reach must be above 0, decay not below, jitter in [0, 1), not {scale}, {reach}, {decay}, "
+                f"scale and reach must be above 0, decay at least 0, jitter in [0, 1), not {scale}, {reach}, {decay}, "
                 f"{jitter}"
             )
         self.scale, self.decay, self.reach, self.jitter = scale, decay, reach, jitter
@@ -100,7 +100,7 @@ class StoppedBackprop(Replayed):
         return super().begin(learner, seed, draw, done)
 
     def estimate(self, learner: Learner[Any], progress: Progress, done: float) -> tuple[Progress, Estimate]:
-        """Unroll one window, and differentiate either objective for its network."""
+        """Unroll one window, and differentiate each objective for its network."""
         assert isinstance(learner, Descent)
         rule = learner.rule
         assert isinstance(rule, MLHF)
@@ -163,7 +163,7 @@ def solver_objective(steps: list[UnrolledStep]) -> Tensor:
     """Return l_p, (), whose gradient trains RNN_p."""
     each = []
     for system, *_ in steps:
-        curvature = dot(system.x, system.grad - system.residual)  # Ĥx is g less the residual and costs no product
+        curvature = dot(system.x, system.grad - system.residual)  # Ĥx is g minus the residual, at no extra product
         each.append(-dot(system.grad, system.x) / curvature.clamp(min=CURVATURE_FLOOR).sqrt())
     return torch.stack(each).mean()
 

@@ -1,4 +1,4 @@
-"""Where numbers stop being finite: at which step, in which quantity, and what can help there."""
+"""Where numbers stop being finite: at which step, in which quantity, and what can help."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ DIVERGES = "lower optimizer.lr or meta.clip, or shorten gradient.window"
 
 
 def first_non_finite(learner: Learner[Any], state: Any, batches: Batches, start: int, grad: Params) -> str:
-    """Return where a window's numbers stop being finite first, and what can help, in one sentence.
+    """Return where a window's numbers first stop being finite, and what can help, in one sentence.
 
     Args:
-        learner: Learner that makes the window's steps again, one by one.
+        learner: Learner that repeats the window's steps, one by one.
         state: Its state before the window.
         batches: Data of the window.
-        start: Steps of the episode before the window.
+        start: Number of steps of the episode before the window.
         grad: The window's meta-gradient by φ's names.
     """
     with torch.no_grad():

@@ -27,11 +27,11 @@ from l2l_cli.optimizers.sgd import Sgd
 class OnlineTraining(Training):
     """Training of one learner by a rule that moves its weights itself; an update is an epoch.  See ``Training``.
 
-    The last weights are kept, not the best on validation: the paper knows no validation.  The optimizer is plain
-    gradient descent, for its learning rate: nothing else is part of the rule.
+    The last weights are kept, not the best on validation: the paper has no validation.  The optimizer must be plain
+    gradient descent; the rule takes its learning rate and nothing else from it.
 
     Raises:
-        ValueError: The learner has no φ, or is none that the rule knows; the optimizer is another one.
+        ValueError: The learner has no φ, or the rule does not fit it, or the optimizer is not ``Sgd``.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class OnlineTraining(Training):
 
     @property
     def kept(self) -> int:
-        """Number of all updates."""
+        """Number of all updates so far, since the last weights are kept."""
         return self.number
 
     def update(self) -> Update:
@@ -85,12 +85,12 @@ class OnlineTraining(Training):
         return super().validate()
 
     def tree(self) -> dict[str, Any]:
-        """Return φ, which is all: the state is zero between epochs."""
+        """Return φ, which is all there is: the state is zero between epochs."""
         self._sync()
         return {"phi": self.phi()}
 
     def take(self, tree: dict[str, Any]) -> None:
-        """Have nothing to take but φ."""
+        """Take nothing: there is only φ."""
 
     def _sync(self) -> None:
         if self._lanes is not None:
@@ -103,7 +103,7 @@ class _Lanes:
     def __init__(self, company: Sequence[OnlineTraining]) -> None:
         first = company[0]
         if len({training.number for training in company}) > 1:
-            raise ValueError("learners side by side must stand at the same epoch")
+            raise ValueError("learners side by side must be at the same epoch")
         self._company = list(company)
         self._rule, self._kernel, self._plan = first.rule, first.kernel, first.plan
         self._mode = MODES[self._rule.update]
@@ -123,7 +123,7 @@ class _Lanes:
         announce(module.epoch, module.__name__.rpartition(".")[2])
 
     def loss(self, training: OnlineTraining) -> float:
-        """Return a learner's mean squared error over its next epoch, as met before each move."""
+        """Return a learner's mean squared error over its next epoch, measured before each move."""
         if training.number == self._number:
             self._present()
         return float(self._losses[self._company.index(training)])
@@ -135,7 +135,7 @@ class _Lanes:
         return {name: torch.from_numpy(array.copy()) for name, (array, _) in pairs}
 
     def _pairs(self, training: OnlineTraining, lane: int) -> list[tuple[Array, Tensor]]:
-        """Return each weight's place in the lane, (rows, sources), beside the learner's parameter."""
+        """Return each weight's place in the lane, (rows, sources), and the learner's parameter."""
         values = [getattr(training.learner, name) for name in self._kernel.names]
         arrays = [getattr(self._net, name) for name in self._kernel.names]
         return [(array[:, : value.shape[1], lane], value) for array, value in zip(arrays, values, strict=True)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 DROPS = (0.6, 0.76, 0.88)
-"""Fractions of the updates after which the schedule "steps" takes a tenth: epochs 150, 190 and 220 of 250."""
+"""Fractions of the updates after which the schedule "steps" divides by ten: epochs 150, 190 and 220 of 250."""
 
 CRITERIA = ("mean", "end", "final", "held_out")
 """Means of an episode's loss: over all steps, the last tenth, the last one, those whose targets are hidden."""
@@ -17,21 +17,20 @@ class MetaPlan:
 
     Attributes:
         updates: Number of updates of φ.
-        warmup: Updates over which the learning rate rises linearly to its full value.
+        warmup: Number of updates over which the learning rate rises linearly to its full value.
         schedule: Course of the learning rate after that: "cosine" lowers it to ``floor`` of the full value; "constant"
-            keeps it; "steps" takes a tenth of it after 60 %, 76 % and 88 % of the updates each (Chen and Lu 2018, their
-            code).
+            keeps it; "steps" divides it by ten after 60 %, 76 % and 88 % of the updates (the code of Chen and Lu 2018).
         floor: Final learning rate of "cosine" as a fraction of the full one.
         clip: Largest Euclidean norm of a meta-gradient; None does not clip.
         clip_relative: Whether ``clip`` is in multiples of φ's own norm.
-        average: Decay of a running mean of φ, which then is validated and kept; 0 keeps φ itself.
-        validate_every: Updates between validations.
-        patience: Validations without improvement after which training stops; None never stops early.
+        average: Decay of a running mean of φ, which is then validated and kept; 0 keeps φ itself.
+        validate_every: Number of updates between validations.
+        patience: Number of validations without improvement after which training stops; None never stops early.
         criterion: Loss that validation minimises: the "mean" over an episode, its "end", which is the last tenth, the
             "final" one, or that of its "held_out" steps, whose targets are hidden; None is held_out for a task that
-            hides some, or else mean.
+            hides some, otherwise mean.
         validation_episodes: Number of meta-valid episodes, the same at each validation.
-        validation_steps: Steps of these episodes; None is the task's horizon.
+        validation_steps: Number of steps of these episodes; None is the task's horizon.
         checkpoint_every: Seconds between checkpoints.
     """
 

@@ -1,4 +1,4 @@
-"""Experience replay of θ: meta-training sees the parameters of long optimizations without running them anew.
+"""Experience replay of θ: meta-training sees the parameters of long optimizations without rerunning them.
 
 Source: Chen and Lu 2018, algorithm 3.
 """
@@ -70,8 +70,8 @@ class StoredParams(NamedTuple):
 class Replay:
     """A random end of episodes after each window: θ may be stored, and a stored one or a new θ_0 follows it.
 
-    Deviation: the paper stores θ only if its loss is the best so far, so that φ never sees an old θ again once the best
-    ones have become young; "recent" stores every θ that is not worse than a new one.
+    Deviation: the paper stores θ only if its loss is the best so far, so that φ no longer sees old θ once the best ones
+    are young; "recent" stores every θ that is not worse than a new one.
 
     Args:
         keep: Probability that an episode continues; the paper's code has 0.3 for its convolutional network, 0.5 for its
@@ -79,8 +79,8 @@ class Replay:
         capacity: Number R of slots; the paper's 200.
         fresh: Probability of a new θ_0 in place of a stored one; the paper has 0.
         store: Rule of storing: "recent" stores every θ whose loss is not above the first θ_0's; "best" stores θ if its
-            loss is not above the best so far and its norm at most 1.2 times that one's (the paper); "initial" holds the
-            first θ_0 and nothing else, as the released code does in effect, since its best loss begins at 0.
+            loss is not above the best so far and its norm at most 1.2 times that one's (the paper); "initial" holds
+            only the first θ_0, as the released code does in effect, since its best loss begins at 0.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Replay:
         return _chance(rng) < self.keep
 
     def take(self, slots: Slots, rng: Generator) -> StoredParams | None:
-        """Draw stored parameters with equal probabilities; None stands for a new θ_0."""
+        """Draw stored parameters, each with the same probability; None stands for a new θ_0."""
         filled = min(int(slots.stored), len(slots.draw))
         if not filled or _chance(rng) < self.fresh:
             return None
@@ -117,7 +117,7 @@ class Replay:
         return StoredParams(params, int(slots.draw[index]), int(slots.age[index]))
 
     def put(self, slots: Slots, params: Params, draw: int, age: int, loss: float, ranks: Ranks | None = None) -> Slots:
-        """Store the parameters of episodes that end, if they are good enough; ``ranks`` are those that share them."""
+        """Store the parameters of ending episodes if they are good enough; ``ranks`` are the ranks that share them."""
         if self.store == "recent" and loss <= float(slots.chance):
             return self._put(slots, params, draw, age)
         if self.store != "best":
@@ -157,9 +157,9 @@ class Replayed(Estimator, ABC):
 
     Args:
         episodes: Number of optimizations side by side.
-        window: Steps of a window.
+        window: Number of steps in a window.
         horizon: Age of parameters at which their episode ends; None is the task's own horizon.
-        replay: Rule by which episodes end and follow each other; None is ``Replay``'s defaults.
+        replay: Rule by which episodes end and follow each other; None is ``Replay`` with its defaults.
     """
 
     def __init__(self, episodes: int, window: int, horizon: Horizon | None, replay: Replay | None) -> None:
@@ -178,12 +178,12 @@ class Replayed(Estimator, ABC):
         """Begin episodes with empty slots.
 
         Raises:
-            UsageError: The learner is no optimizer, or its task hides targets or varies.
+            UsageError: The learner is not an optimizer, or its task hides targets or varies.
         """
         if not isinstance(learner, Descent):
-            raise UsageError("replay stores the parameters of a model; learners that fit none take gradient=backprop")
+            raise UsageError("replay stores the parameters of a model; learners without one take gradient=backprop")
         if learner.task.spec.hides or learner.task.vary is not None:
-            raise UsageError("replay is for one task that shows all targets; take out vary, or take gradient=backprop")
+            raise UsageError("replay is for one task that shows all targets; remove vary, or take gradient=backprop")
         progress = super().begin(learner, seed, draw, done)
         slots = self.replay.init(progress.state.params)
         zero = torch.zeros((), device="cpu")
@@ -210,7 +210,7 @@ class Replayed(Estimator, ABC):
         return progress._replace(draw=draw_of, step=step, state=replay._replace(state=state, slots=slots))
 
     def learner_state(self, learner: Learner[Any], progress: Progress) -> object:
-        """Return the learner's own part."""
+        """Return the learner's own state."""
         del learner
         return progress.state.state
 
@@ -220,7 +220,7 @@ class Replayed(Estimator, ABC):
         return self.episode(learner, progress).batches(start, start + self.steps)
 
     def after(self, progress: Progress, state: DescentState, first: Tensor, last: Tensor) -> Progress:
-        """Return the progress after a window, by the learner's state after it and its first and last loss, () both."""
+        """Return the progress after a window, given the learner's state then and the first and last loss, () both."""
         replay: ReplayState = progress.state
         if self.ranks is not None:
             first, last = self.ranks.mean(torch.stack([first, last]), self.episodes)
@@ -230,7 +230,7 @@ class Replayed(Estimator, ABC):
 
 
 class ReplayedBackprop(Replayed):
-    """``Backprop`` with replay, for any rule; its arguments are those of ``Replayed``, and ``Backprop``'s ``loss``."""
+    """``Backprop`` with replay, for any rule, with the arguments of ``Replayed`` and the ``loss`` of ``Backprop``."""
 
     def __init__(
         self,

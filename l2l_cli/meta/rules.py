@@ -1,12 +1,12 @@
-"""The learning rules of 1997 to 2001: they move φ by themselves, step by step, so they are no gradient estimators.
+"""The learning rules of 1997 to 2001: they move φ themselves, step by step, so they are not gradient estimators.
 
 Source: Hochreiter, Younger and Conwell 2001, §3.1 and Table 1.
 
-Deviation: the paper does not say whether its learning rates are on e² or on ½e²; ours are on e².  It gives one for the
-LSTM on B14 alone, 0.001, which ours uses for every family.
+Deviation: the paper does not say whether its learning rates are on e² or on ½e²; ours are on e².  It gives one only for
+the LSTM on B14, 0.001, which ours uses for every family.
 
 Deviation: the paper does not say what a batch update averages over; ours sums the gradient over steps and sequences,
-as its error is a sum.
+since its error is a sum.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ MODES = {"online": layers.ONLINE, "sequence": layers.SEQUENCE, "batch": layers.B
 
 
 MULTIPLY_ADDS = 2.5e10
-"""Number of multiply-adds that the compiled rules make in a second on one core."""
+"""Number of multiply-adds per second that the compiled rules make on one core."""
 
 SMALL = 1500
-"""Weights up to which eight seeds share the lanes."""
+"""Largest number of weights with which eight seeds share the lanes."""
 
 
 class Kernel(NamedTuple):
@@ -42,23 +42,23 @@ class Kernel(NamedTuple):
 
     @property
     def lanes(self) -> int:
-        """Seeds side by side, as many as is fastest: eight small networks fit the first-level cache.
+        """Number of seeds side by side that is fastest: eight small networks fit the first-level cache.
 
-        It depends on the network alone: sums would round otherwise with another number of lanes, and a seed would
-        give other digits alone than in company.
+        It depends on the network alone: with another number of lanes, sums would round differently, and a seed would
+        give other digits alone than beside others.
         """
         return 8 if sum(rows * sources for rows, sources in self.sizes.shapes) <= SMALL else 1
 
 
 class OnlineRule(ABC):
-    """Presents a set of sequences once an epoch, the state reset before each, and descends as it goes.
+    """Presents a set of sequences once per epoch, the state reset before each, and descends as it goes.
 
     Args:
-        update: Weights move after every step ("online", with traces that go on under the moving weights), after every
-            sequence, or after every epoch ("batch"); gradients are summed over steps and sequences, as the paper's
-            error is.
-        sequences: Presented in an epoch, where the task has no fixed set of its own.
-        half: Minimise ½e² rather than e², which halves the learning rate.
+        update: Time at which weights move: after every step ("online", with traces carried on while the weights move),
+            after every "sequence", or after every epoch ("batch"); gradients are summed over steps and sequences, as
+            the paper's error is.
+        sequences: Number of sequences in an epoch, where the task has no fixed set of its own.
+        half: Whether to minimise ½e² rather than e², which halves the learning rate.
         horizon: Length of sequences by the share of the epochs done; None is the task's own length.
     """
 
@@ -79,7 +79,7 @@ class OnlineRule(ABC):
         """Return the compiled loops for a learner.
 
         Raises:
-            ValueError: The rule is another network's.
+            ValueError: The rule belongs to another network.
         """
 
     def operations(self, learner: Learner[Any]) -> int:
@@ -89,7 +89,7 @@ class OnlineRule(ABC):
         return int(self.kernel(learner).sizes.operations) * sequences * learner.task.horizon
 
     def update_seconds(self, learner: Learner[Any], seeds: int) -> float:
-        """Return about how long an epoch of some seeds, side by side, takes on one core."""
+        """Return about how many seconds an epoch of some seeds, side by side, takes on one core."""
         return self.operations(learner) * seeds / MULTIPLY_ADDS
 
     def presentation(self, learner: Learner[Any], seed: int, number: int) -> Episode:
@@ -101,10 +101,10 @@ class OnlineRule(ABC):
 
 
 class Truncated1997(OnlineRule):
-    """The rule of the LSTM of 1997: errors are cut at all recurrent inputs, traces carry the cells' derivatives."""
+    """The rule of the LSTM of 1997: errors are cut at all recurrent inputs, and traces carry the cells' derivatives."""
 
     def kernel(self, learner: Learner[Any]) -> Kernel:
-        """Return the LSTM's."""
+        """Return the LSTM's kernel."""
         if not isinstance(learner, LSTM1997):
             raise ValueError(_foreign("truncated1997", "lstm1997", learner))
         sizes = lstm1997.LSTM1997Sizes(learner.hidden, learner.cells, len(learner.second), _one_output(learner))
@@ -112,10 +112,10 @@ class Truncated1997(OnlineRule):
 
 
 class TruncatedBPTT(OnlineRule):
-    """Every step's error goes back through the last k activations of the hidden layer; see ``OnlineRule``.
+    """Back-propagates every step's error through the last k activations of the hidden layer; see ``OnlineRule``.
 
     Args:
-        depth: Number k; 1 is Elman's rule, which takes the context for a mere input.
+        depth: Number k; 1 is Elman's rule, which treats the context as a mere input.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class TruncatedBPTT(OnlineRule):
         self.depth = depth
 
     def kernel(self, learner: Learner[Any]) -> Kernel:
-        """Return the recurrent layer's."""
+        """Return the recurrent layer's kernel."""
         return _recurrent("bptt2", learner, self.depth)
 
 
@@ -140,7 +140,7 @@ class RTRL(OnlineRule):
     """Real-time recurrent learning: the exact gradient, by the derivatives of all activations carried forward."""
 
     def kernel(self, learner: Learner[Any]) -> Kernel:
-        """Return the recurrent layer's."""
+        """Return the recurrent layer's kernel."""
         return _recurrent("rtrl", learner, 0)
 
 
@@ -153,7 +153,7 @@ def _recurrent(rule: str, learner: Learner[Any], depth: int) -> Kernel:
 
 
 def _one_output(learner: LogisticNetwork[Any]) -> int:
-    """Return the external inputs of a network with one output, which is all that the kernels can do."""
+    """Return the number of external inputs of a network with one output, as the kernels require."""
     if learner.targets != 1:
         raise ValueError(f"the rules of 1997 are compiled for one target, and this task has {learner.targets}")
     return learner.external

@@ -37,8 +37,8 @@ class Validation(NamedTuple):
 
     ``train`` is the mean loss of the updates since the last validation; ``mean`` and ``final`` are the loss over all
     steps and at the last step of the meta-valid episodes, ``held_out`` that of their hidden steps, None without any.
-    ``norm`` is the mean norm of the meta-gradients since the last validation, NaN without any, and ``distance`` that of
-    φ from φ_0.
+    ``norm`` is the mean norm of the meta-gradients since the last validation, NaN if there are none, and ``distance``
+    is ‖φ − φ_0‖.
     """
 
     number: int
@@ -65,7 +65,7 @@ class Training(ABC):
         skipped: Number of them that were skipped for being non-finite.
         best: Lowest validation loss.
         stale: Number of validations since the lowest one.
-        norm: Mean norm of the meta-gradients before the last validation; NaN without any.
+        norm: Mean norm of the meta-gradients before the last validation; NaN if there are none.
 
     Raises:
         ValueError: The learner has no φ.
@@ -93,7 +93,7 @@ class Training(ABC):
 
     @property
     def kept(self) -> int | None:
-        """Number of updates after which φ is kept; None is that of the lowest validation."""
+        """Number of updates after which φ is kept; None keeps the φ of the lowest validation loss."""
         return None
 
     @abstractmethod
@@ -106,11 +106,11 @@ class Training(ABC):
 
     @abstractmethod
     def tree(self) -> dict[str, Any]:
-        """Return all tensors that a resumed run needs except the counters; "phi" is a copy of φ."""
+        """Return all tensors that a resumed run needs, except the counters; "phi" is a copy of φ."""
 
     @abstractmethod
     def take(self, tree: dict[str, Any]) -> None:
-        """Continue from the tensors of ``tree``, when φ is set already."""
+        """Continue from the tensors of ``tree``; φ itself is set already."""
 
     @property
     def done(self) -> bool:
@@ -127,7 +127,7 @@ class Training(ABC):
     def records(self) -> Iterator[Update | Validation]:
         """Yield a record after each update and each validation until training is done."""
         while True:
-            # Checked before the next update and not after the last: a run may have been stopped between the two.
+            # Checked before the next update, not after the last: a run may have been stopped between the two.
             if self.owes_validation:
                 record = self._measured(self.validate())
                 self._validated = self.number
@@ -137,7 +137,7 @@ class Training(ABC):
             yield self._updated()
 
     def _updated(self) -> Update:
-        # Of the number of the update, so that a resumed run draws what it would have drawn.
+        # Seeded by the number of the update, so that a resumed run draws what it would have drawn.
         rank = 0 if self.ranks is None else self.ranks.rank
         seed_global_generators(self.seed, "update", self.number, *([rank] if rank else []))
         record = self.update()
@@ -190,8 +190,8 @@ class Training(ABC):
         """Continue from a checkpoint.
 
         Raises:
-            KeyError: The checkpoint belongs to another learner or estimator.
-            ValueError: So does it, by a tensor's shape or type.
+            KeyError: The checkpoint belongs to another learner or estimator: a tensor is missing.
+            ValueError: It does, since a tensor has another shape or type.
         """
         present = self.tree()
         for name, old in leaves(present):

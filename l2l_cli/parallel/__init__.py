@@ -1,1 +1,1 @@
-"""A network whose batches are divided over processes: shared memory, worker processes, the network itself."""
+"""Processes that share a step, a training or many runs."""

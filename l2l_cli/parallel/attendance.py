@@ -1,4 +1,4 @@
-"""Which ranks are there, and the words that they leave when they go."""
+"""Which ranks are present, and the word that they leave when they go."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ START = 600.0
 """Seconds that the ranks have to find each other."""
 
 REPLY = 1.0
-"""Seconds in which ranks that have lost a connection say that they are still there."""
+"""Seconds within which ranks that have lost a connection must say that they are still there."""
 
 STOPPED, MISSES = "was asked to stop", "misses another rank"
 
 
 class RankLost(L2LError):
-    """A rank failed or ended unasked, and the others cannot go on without it."""
+    """A rank failed or ended unexpectedly, and the others cannot go on without it."""
 
 
 class Attendance:
-    """What N ranks tell each other by a store, which also works where their connections are broken.
+    """What N ranks tell each other through a store, which also works when their connections are broken.
 
     Args:
         store: Store of torch.distributed that all ranks share.
         rank: Number of this process.
         size: Number N of ranks.
-        workers: Processes of the ranks from 1 on, if this one has started them.
+        workers: Processes of the ranks from 1 on, if this process has started them.
 
     Attributes:
-        speaks: Whether this rank tells the user of what has happened: rank 0, or the first that is left without it.
+        speaks: Whether this rank tells the user what has happened: rank 0 does, or the first one left if it is lost.
     """
 
     def __init__(self, store: Any, rank: int, size: int, workers: Sequence[Worker]) -> None:
@@ -45,10 +45,10 @@ class Attendance:
         store.set(_here(rank), f"{socket.gethostname()} {os.getpid()}")
 
     def wait_for_all(self) -> None:
-        """Wait until all ranks are there, in Python, so that signals are heard.
+        """Wait until all ranks are present, in Python, so that signals are heard.
 
         Raises:
-            RankLost: One does not come, or has left again.
+            RankLost: One does not appear, or has left again.
         """
         until = time.monotonic() + START
         keys = [_here(rank) for rank in range(self._size)]
@@ -65,7 +65,7 @@ class Attendance:
             self._store.set(_left(self._rank), words)
 
     def look(self) -> None:
-        """Look whether a rank has left.
+        """Check whether a rank has left.
 
         Raises:
             RankLost, Stopped: One has; see ``why``.
@@ -74,7 +74,7 @@ class Attendance:
             raise self.why()
 
     def why(self) -> BaseException:
-        """Return why others have left: those that still are there, or left by themselves, say so."""
+        """Return why others have left: those that are still there, or left of their own accord, say so."""
         self.leave_word(MISSES)
         until = time.monotonic() + REPLY
         while len(said := self._words()) < self._size and time.monotonic() < until:
@@ -87,7 +87,7 @@ class Attendance:
         return RankLost(reasons[0]) if reasons else Stopped()
 
     def lost(self) -> RankLost | None:
-        """Return the error that names the ranks of this machine that have ended unasked; None if there are none."""
+        """Return the error that names the ranks of this machine that ended unexpectedly; None if there are none."""
         said = self._words()
         dead = [rank for rank in range(self._size) if rank not in said and rank != self._rank and self._is_dead(rank)]
         return self._without(dead) if dead else None
@@ -99,7 +99,7 @@ class Attendance:
         return RankLost(f"{names} {how}; the same command continues from the last checkpoint")
 
     def _is_dead(self, rank: int) -> bool:
-        """Return whether a rank's process is known to be gone: it ran on this machine."""
+        """Return whether a rank's process is known to be gone, which only its own machine can tell."""
         if self._workers:
             return rank > 0 and self._workers[rank - 1].is_gone
         try:

@@ -1,4 +1,4 @@
-"""Tensors that two processes of one machine share: memory of torch.multiprocessing, named by numbers in messages."""
+"""Tensors that two processes of one machine share: memory of torch.multiprocessing, known by numbers in messages."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from l2l_cli.parallel.transport import Formats, formats_of, packed, size_of, unp
 
 
 class Block(NamedTuple):
-    """Tensors in a block of shared memory, as they go by a pipe.
+    """Tensors in a block of shared memory, as they are sent through a pipe.
 
     Attributes:
-        number: Number of the block, by which the receiver knows it again.
+        number: Number of the block, by which the receiver recognises it.
         formats: Shapes and types of the tensors.
-        memory: Bytes of the block the first time that the receiver is told of it, later None.
+        memory: Bytes of the block the first time that the receiver is told of it, None later.
     """
 
     number: int
@@ -33,7 +33,7 @@ class Writer:
         self._told: set[tuple[int, int]] = set()
 
     def block(self, receiver: int, purpose: str, tensors: Sequence[Tensor], fresh: bool = True) -> Block:
-        """Return tensors from any device as a receiver is to be told of them.
+        """Return tensors from any device in the form in which a receiver is told of them.
 
         Args:
             receiver: Number of the receiver.
@@ -61,7 +61,7 @@ class Reader:
         self._blocks: dict[int, Tensor] = {}
 
     def tensors(self, block: Block) -> list[Tensor]:
-        """Return the tensors of a block, on the CPU and valid until the writer is asked for more."""
+        """Return the tensors of a block, on the CPU; they are valid until the writer is asked for more."""
         if block.memory is not None:
             self._blocks[block.number] = block.memory
         return unpacked(self._blocks[block.number], block.formats)

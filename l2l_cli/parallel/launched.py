@@ -1,4 +1,4 @@
-"""What a launcher such as torchrun tells a process of its place among others; no torch."""
+"""What a launcher such as torchrun tells a process about its place among others; without torch."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def launched() -> Place | None:
 
 
 _SPEAKS: list[int] = []
-"""A copy of the standard error of a process that is silent."""
+"""A copy of a silent process's former standard error."""
 
 
 def be_silent() -> None:
-    """Let nothing that this process says be seen, whether Python or a library says it: rank 0 talks for all."""
+    """Hide all output of this process, whether Python or a library writes it: rank 0 talks for all."""
     _SPEAKS.append(os.dup(2))
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for number in (1, 2):
@@ -45,7 +45,7 @@ def be_silent() -> None:
 
 
 def take_place() -> Place | None:
-    """Return the place that a launcher gave this process, which is silent from here on if it is not the first.
+    """Return the place that a launcher gave this process, and silence the process if it is not the first.
 
     Raises:
         UsageError: See ``launched``.
@@ -57,7 +57,7 @@ def take_place() -> Place | None:
 
 
 def say(text: str) -> None:
-    """Print a line to where this process's standard error went before it was silent."""
+    """Print a line to where this process's standard error went before it fell silent."""
     os.write(_SPEAKS[0] if _SPEAKS else 2, f"{text}\n".encode())
 
 

@@ -1,4 +1,4 @@
-"""Pieces of work in processes side by side: a stop reaches all, a lost process costs its own piece alone."""
+"""Pieces of work in processes side by side: a stop reaches all, a lost process costs only its own piece."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from l2l_cli.core.stop import STOP
 from l2l_cli.parallel.processes import Lost, Worker
 
 OFTEN = 0.2
-"""Seconds between two looks at the progress and at requests to stop."""
+"""Seconds between two checks of the progress and of requests to stop."""
 
 
 class Assignment(NamedTuple):
@@ -27,7 +27,7 @@ class Assignment(NamedTuple):
 
 @dataclass(frozen=True)
 class _Work:
-    """Work that has nothing to say to its starter before it ends."""
+    """Work that tells its starter nothing before it ends."""
 
     work: Callable[[], object]
 
@@ -40,18 +40,18 @@ class _Work:
 def carry_out(
     tasks: Sequence[Assignment], processes: int, look: Callable[[], None], ended: Callable[[int, L2LError | None], None]
 ) -> None:
-    """Carry out tasks in processes side by side, each of which takes the next one when it is done.
+    """Carry out tasks in processes side by side, each of which takes the next task when it is done.
 
     Args:
         tasks: Tasks in the order in which they are begun.
-        processes: Number of processes, at most.
-        look: Function that is called a few times a second.
-        ended: Function that is told of each task by its index, and of the error that ended it, if one did.
+        processes: Largest number of processes.
+        look: Function that is called a few times per second.
+        ended: Function that is told of each ended task by its index, and of the error that ended it, if one did.
 
     Raises:
-        UsageError: A task refuses its configuration; the others have been stopped, for they have the same user.
-        KeyboardInterrupt: There was a request to stop, to this process or to one of the others; all have saved what
-            they were at, unless the request was repeated.
+        UsageError: A task refuses its configuration; the others have been stopped, since the user must act first.
+        KeyboardInterrupt: There was a request to stop, to this process or to one of the others; all have saved their
+            state, unless the request was repeated.
     """
     with ExitStack() as stack, STOP.held():
         pool = _Crew(tasks, processes, stack, ended)
@@ -84,7 +84,7 @@ class _Crew:
         self.refusal: UsageError | None = None
 
     def goes_on(self) -> bool:
-        """Give out what can be begun; say whether anything is left to wait for."""
+        """Hand out all work that can be begun; say whether there is anything left to wait for."""
         if STOP.asked and not self._stopping:
             print(
                 f"stopping after the present step of {len(self._busy)} run{'s' if len(self._busy) != 1 else ''}; "
@@ -101,13 +101,13 @@ class _Crew:
         return bool(self._busy)
 
     def hear(self) -> None:
-        """Hear for a moment which tasks have ended."""
+        """Wait a moment to hear which tasks have ended."""
         heard = wait([worker.pipe for worker in self._busy], OFTEN)
         for worker in [worker for worker in self._busy if worker.pipe in heard]:
             index, error = self._busy.pop(worker), None
             try:
                 worker.outcome()
-            except KeyboardInterrupt:  # the system asked that process alone
+            except KeyboardInterrupt:  # the system asked only that process
                 if not STOP.asked and not self._stopping:
                     STOP.ask()
                 continue
@@ -122,7 +122,7 @@ class _Crew:
             self._ended(index, error)
 
     def stop(self, insist: bool = False) -> None:
-        """Begin nothing more, and ask those that are at work to stop."""
+        """Begin nothing more, and ask the busy workers to stop."""
         self._stopping = True
         for worker in self._busy:
             worker.stop(insist)

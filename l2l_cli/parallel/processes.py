@@ -23,7 +23,7 @@ LEAVE = 5.0
 """Seconds that a process has to end by itself before it is killed."""
 
 GRACE = 3.0
-"""Seconds that a process whose starter is gone has to save what it is at."""
+"""Seconds that a process whose starter is gone has to save its state."""
 
 if TYPE_CHECKING:  # at run time the class takes no parameters
     Pipe = Connection[Any, Any]
@@ -35,7 +35,7 @@ STOP_PLEASE, STOP_NOW = "stop", "stop now"
 
 
 class Lost(RunFailed):
-    """A worker ended unasked."""
+    """A worker ended unexpectedly."""
 
 
 class Ended(NamedTuple):
@@ -50,12 +50,12 @@ class Ended(NamedTuple):
 class Worker:
     """A process that carries out one piece of work after another.
 
-    It is spawned, for a fork would inherit locks.  It hears requests to stop by a pipe of their own, whose end ends it:
-    there is none that could be left behind.  Use it as a context manager, or ``end`` it.
+    It is spawned, since a fork would inherit locks.  It hears requests to stop through a separate pipe and ends when
+    that pipe is closed, so that no process is left behind.  Use it as a context manager, or ``end`` it.
 
     Args:
         name: Name of the process, for messages; it may be changed.
-        saves: Whether it saves what it is at when its starter is gone, and may start processes of its own.
+        saves: Whether it saves its state when its starter is gone, and may start further processes.
     """
 
     def __init__(self, name: str, saves: bool = False) -> None:
@@ -81,7 +81,7 @@ class Worker:
         self.end()
 
     def begin(self, work: Work) -> None:
-        """Have it carry out some work, whose outcome must be asked for before it gets more.
+        """Have it carry out some work, whose outcome must be fetched before it gets more.
 
         Raises:
             PicklingError, AttributeError, TypeError: The work cannot be sent to another process.
@@ -97,9 +97,9 @@ class Worker:
         """Wait for the end of its work and return the result.
 
         Raises:
-            KeyboardInterrupt: The work was stopped, by a request to its process alone or to all.
+            KeyboardInterrupt: The work was stopped, by a request to its process only or to all.
             L2LError: The work raised it.
-            RunFailed: The work raised something else, which is explained, and whose traceback is a note of this error.
+            RunFailed: The work raised something else; the message explains it, and a note has its traceback.
             Lost: The process is gone.
         """
         try:
@@ -148,9 +148,9 @@ class Worker:
 
 @contextmanager
 def _without_main() -> Iterator[None]:
-    """Let a process that is started not import the script that starts it, which would begin all over again there.
+    """Keep a new process from importing the script that starts it, which would begin all over again there.
 
-    What workers carry out is never of that script.
+    What workers carry out never comes from that script.
     """
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
@@ -193,7 +193,7 @@ def _carried_out(work: Work, pipe: Pipe) -> Ended:
 
 
 def _hear(told: Pipe, grace: float) -> None:
-    """Hear requests to stop; the end of the pipe is one that brooks no delay."""
+    """Hear requests to stop; the end of the pipe is one that allows no delay."""
     with suppress(EOFError, OSError):
         while True:
             STOP.ask(insist=told.recv() == STOP_NOW)

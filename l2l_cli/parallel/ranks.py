@@ -27,31 +27,31 @@ if TYPE_CHECKING:
 
 
 class Wishes(NamedTuple):
-    """Wishes of any rank, on which all agree with an update: to stop after it, and to save."""
+    """Wishes of any rank that all adopt with an update: to stop after it, and to save."""
 
     stop: bool = False
     save: bool = False
 
 
 Task = Callable[["Ranks"], object]
-"""What rank 0 has the others do: a picklable callable, given their ranks."""
+"""What rank 0 has the others do: a picklable callable, given their ``Ranks``."""
 
 
 class Ranks:
-    """One of N processes that make the same calls of ``Ranks`` in the same order; rank 0 alone talks and writes.
+    """One of N processes that make the same calls of ``Ranks`` in the same order; only rank 0 talks and writes.
 
-    Episodes are divided over them: each rank draws all of them and keeps a contiguous part, so that together they come
-    to what one process comes to, up to rounding.  Use it as a context manager: the others follow rank 0 within it.
+    Episodes are divided over them: each rank draws all of them and keeps a contiguous part, so that together they
+    compute what one process would, up to rounding.  Use it as a context manager: the others follow rank 0 within it.
 
     Args:
         place: Place of this process.
-        local: Whether rank 0 starts the others, on this machine; else a launcher has started all.
+        local: Whether rank 0 starts the others, on this machine; otherwise a launcher has started all.
 
     Attributes:
         rank: Number of this process, from 0.
         size: Number N of processes.
         local_rank: Number of this process among those of its machine, which is that of its GPU.
-        agreed: Wishes on which all ranks agreed with the last update.
+        agreed: Wishes that all ranks adopted with the last update.
         save: Whether this rank wishes to save.
     """
 
@@ -67,7 +67,7 @@ class Ranks:
     # --- The beginning and the end ------------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
-        """Start the other ranks, if that is not a launcher's work, and find them.
+        """Start the other ranks, unless a launcher did so, and find them.
 
         Raises:
             RankLost: They were not found.
@@ -93,7 +93,7 @@ class Ranks:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let the others end; tell them why this rank leaves, if it does so unasked."""
+        """Let the others end; tell them why this rank leaves, if an error makes it leave."""
         if error is not None:
             # A launcher asks the others to stop when it misses one.
             lost = isinstance(error, KeyboardInterrupt) and self._attendance and self._attendance.lost()
@@ -103,14 +103,14 @@ class Ranks:
             return
         try:
             if self.rank == 0:
-                with suppress(RankLost, Stopped):  # all work is done, whoever has left before
+                with suppress(RankLost, Stopped):  # all work is done, even if some have left before
                     self.begin(None)
         finally:
             self._end()
 
     @property
     def speaks(self) -> bool:
-        """Whether this rank tells the user of what has happened; another one does so if rank 0 is lost."""
+        """Whether this rank tells the user what has happened; another one does so if rank 0 is lost."""
         return self.rank == 0 if self._attendance is None else self._attendance.speaks
 
     def _start(self, port: int) -> None:
@@ -134,13 +134,13 @@ class Ranks:
     # --- Following rank 0 ---------------------------------------------------------------------------------------------
 
     def begin(self, task: Task | None) -> None:
-        """Have the others carry out a task, while this rank does its own part; None ends their following."""
+        """Have the others carry out a task, while this rank does its own part; with None, they stop following."""
         content = torch.frombuffer(bytearray(pickle.dumps(task)), dtype=torch.uint8)
         self._broadcast(torch.tensor([len(content)], device="cpu"))
         self._broadcast(content)
 
     def follow(self) -> None:
-        """Carry out what rank 0 begins, until it ends."""
+        """Carry out what rank 0 begins, until it ends the following."""
         while True:
             length = torch.zeros(1, dtype=torch.int64, device="cpu")
             self._broadcast(length)
@@ -162,22 +162,22 @@ class Ranks:
         """Replace a vector by its sum over ranks, the same to the last bit in each.
 
         Raises:
-            RankLost: A rank has failed or ended unasked.
+            RankLost: A rank has failed or ended unexpectedly.
             Stopped: A rank was asked to stop and has left.
         """
         self._call(lambda transport: transport.total(vector))
 
     def mean(self, values: Tensor, episodes: int) -> Tensor:
-        """Return the mean over E episodes of means over each rank's; see ``total``."""
+        """Return the mean over E episodes, given the means over each rank's own; see ``total``."""
         mine = self.span(episodes)
         values = values.detach() * ((mine.stop - mine.start) / episodes)
         self.total(values)
         return values
 
     def exchange(self, sums: Tensor, finite: bool) -> tuple[Tensor, bool]:
-        """Return the sum of the ranks' vectors, and whether all are finite; agree on the wishes of all.
+        """Return the sum of the ranks' vectors, and whether all are finite; adopt the wishes of all.
 
-        It is the one exchange of an update, the same to the last bit in each rank.
+        It is the only exchange of an update, and its result is the same to the last bit in each rank.
         """
         orphaned = not self._local and os.getppid() != self._starter  # nobody would ask it to stop any more
         together = torch.cat([sums, sums.new_tensor([not finite, STOP.asked or orphaned, self.save])])
@@ -189,11 +189,11 @@ class Ranks:
     def joined(
         self, parts: Mapping[str, Tensor], axes: Axes, episodes: int, everywhere: bool = False
     ) -> dict[str, Tensor]:
-        """Return tensors of all episodes from those of each rank's, in rank 0 or ``everywhere``; others keep their own.
+        """Return tensors of all episodes, joined from the ranks', in rank 0 or ``everywhere``; others keep their own.
 
         Args:
             parts: Tensors by name.
-            axes: Axes that the episodes are in by name, for those that have one.
+            axes: Axes of the episodes by tensor name, for the tensors that have one.
             episodes: Number E of episodes.
             everywhere: Whether all ranks need them.
         """

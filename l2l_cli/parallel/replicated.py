@@ -19,22 +19,22 @@ from l2l_cli.models.model import Model, Trace
 from l2l_cli.parallel.workers import Request, WorkerGroup
 
 COMPARED = 8
-"""Examples whose outputs tell whether they depend on the others; all units might be dead for a single one."""
+"""Number of examples whose outputs are compared in two batches; for a single one, all units might be dead."""
 
 
 class Replicated(Model):
-    """The same network, each batch of which is computed by R ≥ 2 processes, an equal part by each.
+    """The same network, with each batch computed by R ≥ 2 processes, an equal part by each.
 
     All quantities of a ``Point`` come down to the outputs and to products with their Jacobian J = ∂outputs/∂θ.  An
     example's outputs, and its part of J·v, come from one process; Jᵀ·u is the sum over processes.  The loss and its
-    curvature are taken of all outputs together, so that any loss will do, and parts may differ by one example in size.
-    Everything equals the results of one process, up to rounding; sums are taken in a fixed order, so that runs repeat
-    bit for bit.  In meta-training the products are constant symmetric operators, as in one process.
+    curvature are computed from all outputs together, so that any loss will do, and parts may differ in size by one
+    example.  All results equal those of one process, up to rounding; sums are taken in a fixed order, so that runs
+    repeat bit for bit.  In meta-training the products are constant symmetric operators, as in one process.
 
     The calling process computes the first part itself; the others start when they are first needed, and end with it.
-    They run on the same machine and exchange numbers by gloo, also where they compute on GPUs.
+    They run on the same machine and exchange numbers through shared memory, also where they compute on GPUs.
 
-    Networks that draw random numbers, layer traces and second derivatives are refused; a batch of fewer examples than
+    Networks that draw random numbers, layer traces and second derivatives are refused; a batch with fewer examples than
     processes stays whole.
 
     Raises:
@@ -54,7 +54,7 @@ class Replicated(Model):
             raise UsageError(
                 f"hardware.replicas={replicas} divides each batch, but this task's model mixes the examples of one, as "
                 "batch normalisation does: each process would normalise its own part, and fit another network; use "
-                "hardware.replicas=1, or a task without normalisation, as cifar10_cudaconvnet"
+                "hardware.replicas=1, or a task without normalisation, such as cifar10_cudaconvnet"
             )
         self.replicas = replicas
         self._model = model
@@ -75,7 +75,7 @@ class Replicated(Model):
         return self._joined("answer", 0, params, parts, lambda: self._model(params, parts[0].contiguous()))
 
     def linearize(self, params: Params, inputs: Tensor) -> Linearization:
-        """Return the linearization, of which each process keeps its part."""
+        """Return the linearization; each process keeps its part of it."""
         if inputs.shape[1] < self.replicas:
             return self._model.linearize(params, inputs)
         number, parts = next(self._numbers), inputs.tensor_split(self.replicas, 1)
@@ -115,7 +115,7 @@ class Replicated(Model):
     def _joined(
         self, request: Request, number: int, params: Params, parts: Sequence[Tensor], work: Callable[[], Tensor]
     ) -> Tensor:
-        """Return a result of all parts that has one entry for each example, (E, N, ...)."""
+        """Return the joined result of all parts, which has one entry for each example, (E, N, ...)."""
         first, others = self._workers.ask(request, number, params, parts, work)
         return torch.cat([first, *(other.to(first.device) for (other,) in others)], 1)
 
@@ -134,10 +134,10 @@ def mixes_examples(model: Model, example: tuple[int, ...]) -> bool:
 
 
 def some_inputs(model: Model, params: Params, example: tuple[int, ...], rng: Generator) -> Tensor:
-    """Return inputs for one episode, of numbers or, if the network refuses these, of whole ones, 0 and 1."""
+    """Return inputs for one episode: real numbers or, if the network refuses these, whole ones, 0 and 1."""
     drawn = normal((1, COMPARED, *example), rng)
     try:
         model.manner(params, drawn)
-    except Exception:  # whatever the network raises; on whole numbers it may do so again
+    except Exception:  # the network may raise anything; on whole numbers it may do so again
         return integers((1, COMPARED, *example), 2, rng)
     return drawn

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 C10D: Any = torch.distributed
-"""The module under a name without types: its stubs know neither its stores nor a group's calls."""
+"""The module under a name without types: its stubs have neither its stores nor a group's calls."""
 
 LOOPBACK = "127.0.0.1"
 
@@ -20,13 +20,13 @@ ALIGNED = 16
 """Alignment in bytes; every tensor of a message begins at a multiple of it."""
 
 SLICE = timedelta(seconds=0.2)
-"""Time after which a process that waits looks around: for signals, and for others that have left."""
+"""Time after which a waiting process checks for signals and for others that have left."""
 
 CONNECT = timedelta(seconds=60)
-"""Time in which processes that are all there must have connected."""
+"""Time within which processes that are all present must connect."""
 
 PATIENCE = timedelta(hours=24)
-"""Time after which a collective call gives up: the slowest rank of a training may take long for an update."""
+"""Time after which a collective call gives up; long, since an update of the slowest rank may take long."""
 
 Formats = Sequence[tuple[Sequence[int], torch.dtype]]
 """Shapes and types of tensors that lie one after the other."""
@@ -49,7 +49,7 @@ class Transport:
         rank: Number of this process, from 0.
         size: Number N of processes.
         local: Whether all of them run on this machine.
-        meanwhile: Function that is called every now and then while this process waits, and may raise.
+        meanwhile: Function that is called now and then while this process waits, and may raise.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Transport:
         self._finish(lambda: self._gloo.broadcast([content], _patient(C10D.BroadcastOptions())))
 
     def gathered(self, content: Tensor, everywhere: bool) -> list[Tensor]:
-        """Return the bytes of all processes, of as many each, in process 0 or ``everywhere``; others get none."""
+        """Return the bytes of all processes, equally many each, in process 0 or ``everywhere``; others get none."""
         parts = [torch.empty_like(content) for _ in range(self._size if everywhere or self._rank == 0 else 0)]
         if everywhere:
             self._finish(
@@ -91,7 +91,7 @@ class Transport:
         return parts
 
     def wait(self, work: Any) -> None:
-        """Wait for what was sent or is being received, which nothing but a lost connection can delay.
+        """Wait for what was sent or is being received, which only a lost connection can delay.
 
         Raises:
             Disconnected: The other process is gone.
@@ -125,7 +125,7 @@ class Transport:
             raise Disconnected(str(error)) from error
 
     def _on_gpu(self) -> Any:
-        """Return NCCL's group, which is made when it is first needed."""
+        """Return NCCL's group, which is created when it is first needed."""
         if self._nccl is None:
             store = C10D.PrefixStore("nccl", self._store)
             options = C10D.ProcessGroupNCCL.Options()
@@ -140,7 +140,7 @@ def _patient(options: Any) -> Any:
 
 
 class _OnGpu:
-    """NCCL's call under way, whose ``wait`` has the meaning of gloo's: NCCL's own lets the GPU's queue wait alone."""
+    """A pending call of NCCL whose ``wait`` means what gloo's does: NCCL's own makes only the GPU's queue wait."""
 
     def __init__(self, work: Any) -> None:
         self._work = work
@@ -160,7 +160,7 @@ class _OnGpu:
 
 
 def size_of(formats: Formats) -> int:
-    """Return the bytes of ``packed`` tensors of some formats."""
+    """Return the number of bytes of ``packed`` tensors of some formats."""
     return sum(_bytes(shape, dtype) for shape, dtype in formats)
 
 

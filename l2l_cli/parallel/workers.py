@@ -34,13 +34,13 @@ Result = TypeVar("Result")
 
 
 class Header(NamedTuple):
-    """A request, as it goes by a pipe.
+    """A request, as it is sent through a pipe.
 
     Attributes:
         request: Name of the call.
         number: Number of the linearization.
         names: Names of the tensors that all processes receive.
-        forgotten: Numbers of the linearizations that are needed no more.
+        forgotten: Numbers of the linearizations that are no longer needed.
         shared: Tensors that all processes receive.
         part: The process's own tensors.
     """
@@ -54,7 +54,7 @@ class Header(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What goes by a pipe in return: the tensors of a result, or a failure and its traceback as text."""
+    """What comes back through a pipe: the tensors of a result, or a failure and its traceback as text."""
 
     result: Block | None = None
     failure: str | None = None
@@ -62,7 +62,7 @@ class Answer(NamedTuple):
 
 
 class WorkerGroup:
-    """R − 1 processes that compute their parts of batches, beside the caller, who computes the first of the R parts."""
+    """R − 1 processes that compute their parts of batches; the caller computes the first of the R parts."""
 
     def __init__(self, model: Model, replicas: int) -> None:
         self._model = model
@@ -74,7 +74,7 @@ class WorkerGroup:
         self._closing = weakref.finalize(self, _end, self._workers)
 
     def close(self) -> None:
-        """End the processes; they end with this object, or with the program, anyway."""
+        """End the processes; otherwise they end with this object, or with the program."""
         self._closing()
 
     def ask(
@@ -93,9 +93,9 @@ class WorkerGroup:
             The caller's result, and those of the others, on the CPU and valid until the next request.
 
         Raises:
-            RunFailed: A process failed or did not answer; then all have ended.
+            RunFailed: A process failed or did not answer; by then all have been ended.
         """
-        # Taking a number out of a tensor tells a recorder that this is no program: other processes are at work.
+        # Taking a number out of a tensor keeps a recorder from making a program of this: other processes are at work.
         torch.zeros((), device="cpu").item()
         if not self._closing.alive:
             raise RunFailed("the other processes of hardware.replicas have ended; start the run again")
@@ -110,7 +110,7 @@ class WorkerGroup:
             raise
 
     def until_gone(self, linear: Linearization, number: int) -> None:
-        """Let the processes keep their parts of a linearization as long as it exists here."""
+        """Let the processes keep their parts of a linearization for as long as it exists here."""
         weakref.finalize(linear, self._forgotten.append, number).atexit = False
 
     def _start(self) -> None:
@@ -160,7 +160,7 @@ def _end(workers: Sequence[Worker]) -> None:
 
 
 class _TorchSettings(NamedTuple):
-    """The part of torch's global state that decides numbers or speed."""
+    """The part of torch's global state that affects numbers or speed."""
 
     device: str
     threads: int
@@ -169,7 +169,7 @@ class _TorchSettings(NamedTuple):
 
     @classmethod
     def of(cls, rank: int) -> Self:
-        """Return this process's settings for a worker, on the GPU that is ``rank`` further on."""
+        """Return this process's settings for a worker, on the GPU ``rank`` places after this one's."""
         device = torch.get_default_device()
         further = f"cuda:{((device.index or 0) + rank) % torch.cuda.device_count()}" if device.type == "cuda" else "cpu"
         deterministic = torch.get_deterministic_debug_mode()
@@ -187,7 +187,7 @@ class _TorchSettings(NamedTuple):
 
 @dataclass(frozen=True)
 class _Serving:
-    """The work of one process: to carry out requests as long as the calling one sends some."""
+    """The work of one process: to carry out requests as long as the calling process sends some."""
 
     module: nn.Module
     in_turn: bool | Literal["cpu"]
@@ -221,7 +221,7 @@ class _Worker:
 
     @torch.no_grad()
     def do(self, header: Header, shared: list[Tensor], parts: list[Tensor]) -> list[Tensor]:
-        """Carry out a request on this process's part, and let go of the linearizations that are needed no more.
+        """Carry out a request on this process's part, and drop the linearizations that are no longer needed.
 
         "answer" and "linearize" receive θ, shared by all, and this part's inputs; "push" receives v, shared by all, and
         "pull" this part's u.

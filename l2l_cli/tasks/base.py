@@ -16,7 +16,7 @@ from l2l_cli.models.model import Model
 from l2l_cli.models.point import mean_squared_error, output_hessian
 
 FLOOR = 1e-6
-"""Smallest probability within a cross-entropy, above the 6e-8 to which float32 rounds 1."""
+"""Smallest probability within a cross-entropy, above 6e-8, the rounding error of float32 at 1."""
 
 
 class Episode(ABC):
@@ -27,7 +27,7 @@ class Episode(ABC):
         """Return the data of one step, inputs (E, N, ...): a pure function of (seed, step, split)."""
 
     def batches(self, start: int, stop: int, split: Split = Split.TRAIN) -> Batches:
-        """Return the steps start … stop − 1 stacked, inputs (T, E, N, ...); a quicker way may override it."""
+        """Return the steps start … stop − 1 stacked, inputs (T, E, N, ...); a faster way may override it."""
         steps = [self.batch(step, split) for step in range(start, stop)]
         shown = [batch.shown for batch in steps if batch.shown is not None]
         return Batches(
@@ -38,10 +38,10 @@ class Episode(ABC):
 
 
 class BlockEpisode(Episode, ABC):
-    """Examples drawn a block of steps at a time, so that a step beyond the horizon costs one more block alone.
+    """Examples drawn a block of steps at a time, so that a step beyond the horizon costs only one more block.
 
     Attributes:
-        length: Number of steps of a block.
+        length: Number of steps in a block.
     """
 
     length: int
@@ -55,7 +55,7 @@ class BlockEpisode(Episode, ABC):
         return self.block(step // self.length, split).at(step % self.length)
 
     def batches(self, start: int, stop: int, split: Split = Split.TRAIN) -> Batches:
-        """Return the examples of the steps start … stop − 1, as a view where no two blocks meet."""
+        """Return the examples of the steps start … stop − 1, as a view if they lie in one block."""
         length, first = self.length, start % self.length
         blocks = [self.block(number, split) for number in range(start // length, (stop - 1) // length + 1)]
         parts = [
@@ -73,7 +73,7 @@ class Task(ABC):
         spec: Shapes of one example.
         horizon: Number of steps of an episode, unless a command sets another.
         vary: Function from a seed to a variation of this task, for meta-training; None if there are no variations.
-        told: What the task has found out by itself and a user should know, in words; empty if there is nothing.
+        told: Sentence on what the task has found out by itself and a user should know; empty if there is none.
     """
 
     model: Model
@@ -93,8 +93,8 @@ class Task(ABC):
     def fingerprint(self) -> str:
         """Return a name for the content of the files that episodes are made of; empty if there are none.
 
-        A task that reads files overrides it, as by ``core.fingerprint.of_folder``: what is kept of other files is then
-        not taken for what these come to.
+        A task that reads files overrides it, for example with ``core.fingerprint.of_folder``, so that stored results
+        from other files are not taken for results from these.
         """
         return ""
 
@@ -103,19 +103,19 @@ class Task(ABC):
         return self if self.vary is None else self.vary(seed)
 
     def with_model(self, model: Model) -> Self:
-        """Return the same task with another model in place of its own, as one that several processes share."""
+        """Return the same task with another model in place of its own, such as one that several processes share."""
         task = copy.copy(self)
         task.model = model
         return task
 
     def with_variations(self, vary: Callable[[int], Task]) -> Self:
-        """Return the same task, whose meta-training draws from its variations; see ``vary``."""
+        """Return the same task with meta-training that draws from its variations; see ``vary``."""
         task = copy.copy(self)
         task.vary = vary
         return task
 
     def step_seconds(self, episodes: int) -> float:
-        """Return about how long a step of gradient descent takes on one core, E episodes side by side."""
+        """Return about how many seconds a step of gradient descent takes on one core for E episodes side by side."""
         return 3e-4 + 8e-11 * episodes * self.spec.examples * self.model.multiply_adds(self.spec.inputs)
 
     @abstractmethod
@@ -123,7 +123,7 @@ class Task(ABC):
         """Return the loss of outputs (E, N, ...) given targets (E, N, ...), (E,)."""
 
     def curvature(self, outputs: Tensor, targets: Tensor, u: Tensor) -> Tensor:
-        """Return the loss's Hessian in the outputs times u, (E, N, ...); a closed form may override it.
+        """Return the loss's Hessian with respect to the outputs, times u, (E, N, ...); a closed form may override it.
 
         The Hessian of a convex loss is positive semidefinite.
         """
@@ -138,10 +138,10 @@ class Task(ABC):
 class Regression(Task, ABC):
     """A task whose loss is the squared error, averaged over all axes but the first and without a factor ½."""
 
-    loss = staticmethod(mean_squared_error)  # itself, by which compiled paths recognise it
+    loss = staticmethod(mean_squared_error)  # this very function: compiled paths recognise the loss by it
 
     def curvature(self, outputs: Tensor, targets: Tensor, u: Tensor) -> Tensor:
-        """Return the loss's Hessian in the outputs times u."""
+        """Return the loss's Hessian with respect to the outputs, times u."""
         del outputs, targets
         return u * (2.0 / u[0].numel())
 
@@ -154,9 +154,9 @@ class Classification(Task, ABC):
         return softmax_cross_entropy(outputs, targets)
 
     def curvature(self, outputs: Tensor, targets: Tensor, u: Tensor) -> Tensor:
-        """Return the loss's Hessian in the outputs times u.
+        """Return the loss's Hessian with respect to the outputs, times u.
 
-        It is π∘(u − ⟨π, u⟩) over the number of examples, π the softmax, whatever the targets, if they sum to 1.
+        It is π∘(u − ⟨π, u⟩) divided by the number of examples, with π the softmax, for any targets that sum to 1.
         """
         del targets
         p = outputs.softmax(-1)
@@ -194,12 +194,12 @@ def binary_cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def binary_curvature(outputs: Tensor, u: Tensor) -> Tensor:
-    """Return the Hessian of ``binary_cross_entropy`` in the probabilities times u, (E, ...).
+    """Return the Hessian of ``binary_cross_entropy`` with respect to the probabilities, times u, (E, ...).
 
-    It is the mean over targets that are drawn from the probabilities, so that the Gauss-Newton matrix is Fisher's, and
+    It is the mean over targets drawn from the probabilities, so that the Gauss-Newton matrix is the Fisher matrix, and
     the same whether a last sigmoid counts as part of the model or of the loss.
 
-    Source: Chen and Lu 2018, eq. 1: the metric takes the model's outputs for targets.
+    Source: Chen and Lu 2018, eq. 1: the metric takes the model's outputs as targets.
     """
     scale = 1.0 - 2.0 * FLOOR
     right, wrong = FLOOR + scale * outputs, FLOOR + scale * (1.0 - outputs)

@@ -8,11 +8,11 @@ from l2l_cli.tasks.base import Episode
 
 
 class DividedEpisode(Episode):
-    """A contiguous part of E parallel draws, whose data are those that it has among all of them.
+    """A contiguous part of E parallel draws, with the same data that it has within the whole.
 
     Args:
         whole: All E draws.
-        span: Those that belong to the part.
+        span: Range of the draws that belong to the part.
     """
 
     def __init__(self, whole: Episode, span: slice) -> None:

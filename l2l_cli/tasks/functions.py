@@ -19,20 +19,20 @@ from l2l_cli.models.model import Model, glorot
 from l2l_cli.tasks.base import BlockEpisode, Regression
 
 GRID = 41
-"""Points on an axis of the grid that a quadratic's extremes are looked for on."""
+"""Number of points on each axis of the grid on which a quadratic's extremes are sought."""
 
 BLOCK = 256
 """Number of examples drawn at once: a step beyond the horizon costs one more block, not the whole sequence again."""
 
 
 class FunctionEpisode(BlockEpisode):
-    """Sequences of examples (x, f_e(x)) of E functions, one example a step (N = 1).
+    """Sequences of examples (x, f_e(x)) of E functions, one example per step (N = 1).
 
     Args:
         task: Task that draws x and evaluates the functions.
         coefficients: Coefficients of each function, (E, K).
         seed: Seed of the inputs.
-        rows: Numbers (E,) of these sequences among ``total``, if they are picked from a fixed training set.
+        rows: Indices (E,) of these sequences among ``total``, if they are picked from a fixed training set.
         total: Number of sequences that the seed draws side by side.
     """
 
@@ -47,11 +47,11 @@ class FunctionEpisode(BlockEpisode):
         self._blocks: dict[tuple[int, Split], Batches] = {}
 
     def pick(self, rows: Tensor) -> FunctionEpisode:
-        """Return E of these sequences, by their numbers (E,)."""
+        """Return E of these sequences, by their indices (E,)."""
         return FunctionEpisode(self._task, self.coefficients[rows], self._seed, rows, self._total)
 
     def block(self, number: int, split: Split) -> Batches:
-        """Return a block, which is drawn once."""
+        """Return a block; each is drawn only once."""
         if (number, split) not in self._blocks:
             inputs = self._task.draw_inputs(BLOCK, self._total, generator(self._seed, "inputs", split, number))
             if self._rows is not None:
@@ -62,7 +62,7 @@ class FunctionEpisode(BlockEpisode):
 
 
 class ExampleTask(Regression, ABC):
-    """A task of single examples (x, y), scored by the squared error, and by the absolute error beside it."""
+    """A task of single examples (x, y), scored by the squared error and also by the absolute error."""
 
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Return the absolute error |y − o|, which the paper's Figure 2 shows, (E,)."""
@@ -70,7 +70,7 @@ class ExampleTask(Regression, ABC):
 
 
 class FunctionTask(ExampleTask):
-    """A family of functions, each given by K coefficients; the arguments below are those of every family.
+    """A family of functions, each given by K coefficients; every family has the arguments below.
 
     Args:
         length: Number of examples in a sequence.
@@ -103,7 +103,7 @@ class FunctionTask(ExampleTask):
         """Return f_e(x) in [0, 1], (..., E), for coefficients (E, K) or (..., E, K) and inputs (..., E, 2)."""
 
     def sample(self, episodes: int, seed: int, phase: Phase) -> FunctionEpisode:
-        """Draw E sequences; with a fixed training set, pick E of it."""
+        """Draw E sequences; with a fixed training set, pick E from it."""
         whole = self.training_set() if phase is Phase.META_TRAIN else None
         if whole is not None:
             return whole.pick(integers((episodes,), len(whole.coefficients), generator(seed, "rows", phase)))
@@ -165,14 +165,14 @@ class SemiLinear(FunctionTask):
         return uniform((count, 3), -1.0, 1.0, rng)
 
     def evaluate(self, coefficients: Tensor, inputs: Tensor) -> Tensor:
-        """Evaluate the logistic function of twice the argument, which ½(1 + tanh) is."""
+        """Evaluate ½(1 + tanh(a)) as the logistic function of 2a."""
         return torch.sigmoid(2.0 * ((inputs * coefficients[..., :2]).sum(-1) + coefficients[..., 2]))
 
 
 class QuadraticFunction(FunctionTask):
     """q(x) = a x₁² + b x₂² + c x₁x₂ + d x₁ + e x₂ + f, coefficients ~ U[−1, 1], scaled to [0.2, 0.8].
 
-    Deviation: the paper states neither the domain, ours U[−1, 1]², nor the scaling.  ``per_function`` maps each
+    Deviation: the paper states neither the domain (ours: U[−1, 1]²) nor the scaling.  ``per_function`` maps each
     function's own range over the domain to [0.2, 0.8]; ``global`` maps [−6, 6], the range of the whole family.
 
     Args:
@@ -191,7 +191,7 @@ class QuadraticFunction(FunctionTask):
         self.scaling = scaling
 
     def draw_coefficients(self, count: int, rng: Generator) -> Tensor:
-        """Draw the six coefficients of the *scaled* function, in which it is linear, (count, 6)."""
+        """Draw the six coefficients of the *scaled* function, which is linear in them, (count, 6)."""
         raw = uniform((count, 6), -1.0, 1.0, rng)
         if self.scaling == "global":
             low, high = raw.new_tensor(-6.0), raw.new_tensor(6.0)

@@ -1,6 +1,6 @@
 """Two classes that are the XOR of two half-planes, under Gaussian noise: small data sets, each with a test part.
 
-Source: Bosc 2016, §3.  What no surviving copy of the paper states is an option here, with a note of its own below.
+Source: Bosc 2016, §3.  What no surviving copy of the paper states is an option here, and has its own note below.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from l2l_cli.models.model import Model, glorot
 from l2l_cli.tasks.base import BlockEpisode, Task, binary_cross_entropy, binary_curvature
 
 ATTEMPTS = 100
-"""Number of draws of candidates after which a minority share is given up."""
+"""Number of rounds of candidates after which a minority share counts as out of reach."""
 
 
 class Laws(NamedTuple):
@@ -43,7 +43,7 @@ class Laws(NamedTuple):
 
 
 class HalfplanesEpisode(BlockEpisode):
-    """E data sets, one sample a step (N = 1).
+    """E data sets, one sample per step (N = 1).
 
     A data set's held-out samples are part of its one sequence, so there is no other split.  Steps beyond the task's
     ``samples`` are further held-out samples.
@@ -53,7 +53,7 @@ class HalfplanesEpisode(BlockEpisode):
         laws: Distributions of the data sets.
         first: The data sets, (T, E, …).
         seed: Seed of the samples beyond the data sets.
-        rows: Numbers (E,) of these data sets among ``total``, if they are picked from a fixed training set.
+        rows: Indices (E,) of these data sets among ``total``, if they are picked from a fixed training set.
         total: Number of data sets that the seed draws side by side.
     """
 
@@ -65,7 +65,7 @@ class HalfplanesEpisode(BlockEpisode):
         self._blocks = {0: first}
 
     def pick(self, rows: Tensor) -> HalfplanesEpisode:
-        """Return E of these data sets, by their numbers (E,)."""
+        """Return E of these data sets, by their indices (E,)."""
         first = tree_map(lambda values: values[:, rows], self._blocks[0])
         laws = tree_map(lambda values: values[rows], self.laws)
         return HalfplanesEpisode(self._task, laws, first, self._seed, rows, self._total)
@@ -84,7 +84,7 @@ class Halfplanes(Task):
     """Data sets of Gaussian inputs, labelled by the XOR of two half-planes, the last part of each held out.
 
     x ~ N(0, A·Aᵀ) with entries of A from U[−1, 1]; the label is [w₁·x > b₁] ≠ [w₂·x > b₂]; then noise N(0, diag(v))
-    is added, v_i ~ Exponential of mean λ and λ ~ Exponential of mean ``noise``, one λ a data set; inputs are centred
+    is added, v_i ~ Exponential of mean λ and λ ~ Exponential of mean ``noise``, one λ per data set; inputs are centred
     and scaled to unit variance over the data set.  A data set whose rarer class is too rare is drawn again.
 
     Deviation: no surviving copy of the paper states the dimension.  Ours is 4: with it, the losses of logistic
@@ -95,7 +95,7 @@ class Halfplanes(Task):
     has the same noise unless ``meta_noise`` differs, whereas the paper's has more.
 
     Deviation: no surviving copy of the paper states the distribution of maps and thresholds; ours is U[−1, 1].  With
-    thresholds of 0 linear classifiers are worse than the paper's.  Labels are those of the inputs without noise, which
+    thresholds of 0, linear classifiers are worse than the paper's.  Labels are those of the inputs without noise, which
     the paper does not say either: with the labels of the noisy inputs there would be no noise to speak of.
 
     Deviation: no surviving copy of the paper states the distribution of the training part's share; ours is
@@ -110,12 +110,12 @@ class Halfplanes(Task):
         minority: Smallest share of the rarer class; the paper's 0.15.
         labels: Inputs that are labelled, "clean" or "noisy".
         thresholds: Largest absolute threshold; 0 makes half-planes through the origin.
-        interleaved: Whether training and test samples are mixed at random (the paper's footnote) in place of one part
-            after the other.
+        interleaved: Whether training and test samples are mixed at random (the paper's footnote) rather than one part
+            following the other.
         hidden: Units of each hidden layer of the network that learners by gradient descent fit; the paper's 32.
         activation: Non-linearity of its hidden units; the paper's ReLU.
-        data_sets: Number of data sets in a fixed training set, from which meta-training episodes are picked (the paper,
-            which suspects that it had too few); None draws new ones for every meta-update (ours).
+        data_sets: Number of data sets in a fixed training set, from which meta-training episodes are picked (as in the
+            paper, which suspects that it had too few); None draws new ones for every meta-update (ours).
         data_sets_seed: Seed of the fixed training set.
     """
 
@@ -150,7 +150,7 @@ class Halfplanes(Task):
         self._fixed: HalfplanesEpisode | None = None
 
     def sample(self, episodes: int, seed: int, phase: Phase) -> HalfplanesEpisode:
-        """Draw E data sets; with a fixed training set, pick E of it."""
+        """Draw E data sets; with a fixed training set, pick E from it."""
         whole = self.training_set() if phase is Phase.META_TRAIN else None
         if whole is not None and self.data_sets is not None:
             return whole.pick(integers((episodes,), self.data_sets, generator(seed, "rows", phase)))
@@ -168,7 +168,7 @@ class Halfplanes(Task):
         return binary_cross_entropy(outputs, targets)
 
     def curvature(self, outputs: Tensor, targets: Tensor, u: Tensor) -> Tensor:
-        """Return the loss's Hessian in the outputs times u."""
+        """Return the loss's Hessian with respect to the outputs, times u."""
         del targets
         return binary_curvature(outputs, u)
 
@@ -178,11 +178,11 @@ class Halfplanes(Task):
         return {"accuracy": right.flatten(1).to(outputs.dtype).mean(1)}
 
     def draw_samples(self, laws: Laws, rows: Tensor | None, total: int, rng: Generator) -> tuple[Tensor, Tensor]:
-        """Draw ``horizon`` samples a data set: inputs (T, E, d), not standardised, and targets (T, E).
+        """Draw ``horizon`` samples of each data set: inputs (T, E, d), not standardised, and targets (T, E).
 
         Args:
             laws: Distributions of E data sets.
-            rows: Numbers (E,) of these data sets among ``total``, so that the draws of one do not depend on the others.
+            rows: Indices (E,) of these data sets among ``total``, so that the draws of one do not depend on the others.
             total: Number of data sets that samples are drawn for.
             rng: Generator of the draws.
         """
@@ -200,7 +200,7 @@ class Halfplanes(Task):
         kept: list[tuple[Tensor, ...]] = []
         missing = episodes
         for _ in range(ATTEMPTS):
-            count = missing + missing // 8 + 2  # one candidate in fifteen is refused at the paper's minority
+            count = missing + missing // 8 + 2  # one candidate in fifteen is rejected at the paper's minority
             laws = self._draw_laws(count, noise, rng)
             inputs, targets = self.draw_samples(laws, None, count, rng)
             share = targets.mean(0)
@@ -217,7 +217,7 @@ class Halfplanes(Task):
                 return HalfplanesEpisode(self, laws, first, seed, None, episodes)
         raise ValueError(
             f"after {ATTEMPTS} draws {missing} of {episodes} data sets of {self.horizon} samples still have a rarer "
-            f"class below the share {self.minority}; lower task.minority or raise task.samples"
+            f"class with a share below {self.minority}; lower task.minority or raise task.samples"
         )
 
     def _draw_laws(self, count: int, noise: float, rng: Generator) -> Laws:
@@ -225,13 +225,13 @@ class Halfplanes(Task):
         mixing = uniform((count, d, d), -1.0, 1.0, rng)
         maps = uniform((count, 2, d), -1.0, 1.0, rng)
         thresholds = uniform((count, 2), -self.thresholds, self.thresholds, rng)
-        # The mean of an exponential variable is its scale, so a hierarchy of means is a product of unit ones.
+        # The mean of an exponential variable is its scale, so nested means are a product of unit exponentials.
         units = -torch.log1p(-uniform((count, d + 1), 0.0, 1.0, rng))
         plain = torch.zeros(count, d), torch.ones(count, d)
         return Laws(mixing, (noise * units[:, :1] * units[:, 1:]).sqrt(), maps, thresholds, *plain)
 
     def _draw_shown(self, episodes: int, rng: Generator) -> Tensor:
-        """Draw which targets are not hidden, (T, E): those of the first samples, or as many anywhere."""
+        """Draw which targets are not hidden, (T, E): those of the first samples, or as many at random."""
         shares = uniform((episodes,), *self.share, rng)
         counts = (shares * self.horizon).round().clamp(1, self.horizon - 1)
         order = torch.arange(self.horizon).unsqueeze(1)

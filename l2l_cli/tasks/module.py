@@ -1,4 +1,4 @@
-"""Anybody's network and data as a task: ``task=module task.model=my_net:Net task.data=my_data:batches``."""
+"""A user's own network and data as a task: ``task=module task.model=my_net:Net task.data=my_data:batches``."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from l2l_cli.tasks.base import Episode, Task, softmax_cross_entropy
 from l2l_cli.tasks.own_data import Divided, Division, OwnExamples, read
 
 Kind = Literal["classes", "numbers", "own"]
-"""What a loss is: the cross-entropy of classes, the squared error of numbers, or one of the user's."""
+"""What a loss is: the cross-entropy of classes, the squared error of numbers, or the user's own."""
 
 
 class _Meaning(NamedTuple):
-    """What the loss is, and the targets as it takes them."""
+    """What the loss is, and the targets in the form that it takes."""
 
     kind: Kind
     targets: Tensor
@@ -33,7 +33,7 @@ class _Meaning(NamedTuple):
 
 
 class ModuleEpisode(Episode):
-    """E sequences of minibatches of a phase's examples, each sequence in an order of its own."""
+    """E sequences of minibatches of a phase's examples, each sequence in its own order."""
 
     def __init__(self, task: ModuleTask, shares: dict[Split, Tensor], episodes: int, seed: int) -> None:
         self._task, self._shares, self._episodes, self._seed = task, shares, episodes, seed
@@ -50,30 +50,30 @@ class ModuleEpisode(Episode):
 
 
 class ModuleTask(Task):
-    """A network of the user's, fitted to data of the user's, a random minibatch a step.
+    """The user's network, fitted to the user's data, one random minibatch per step.
 
     Buffers, dropout, batch normalisation, recurrent layers and frozen parts are treated as ``models.model.Model`` says;
-    what cannot be fitted is refused with the way out.  The network is called in the mode, training or evaluation, that
-    it is made in, with one tensor of inputs, whose examples lie along the first axis.
+    what cannot be fitted is refused, with advice.  The network is called in the mode, training or evaluation, in which
+    it is made, with one tensor of inputs, whose examples lie along the first axis.
 
-    Each phase of meta-learning has examples of its own, six tenths for meta-training, two for the test and one each for
-    validation and tuning, drawn without regard to their order and the same each time; within a phase a fifth is held
-    out.  Draws of the data and of the network do not depend on the seed of a training.
+    Each phase of meta-learning has its own examples: six tenths for meta-training, two for the test and one each for
+    validation and tuning, drawn at random but the same each time; within a phase a fifth is held out.  Neither the
+    data nor the initial values of ``start="fixed"`` depend on the seed of a training.
 
     Args:
-        model: Class of the network, or a function that returns one; neither is given arguments.
+        model: Class of the network, or a function that returns a network; it is called without arguments.
         data: Data; see ``own_data.FORMS``.
         loss: Function (outputs, targets) -> loss of one batch, a number; None is the cross-entropy where the targets
-            are whole numbers, and the squared error elsewhere.
-        examples: OwnExamples of a minibatch N.
-        horizon: Steps of an episode.
+            are whole numbers, and the squared error otherwise.
+        examples: Number N of examples in a minibatch.
+        horizon: Number of steps in an episode.
         start: Initial values of the parameters: "drawn" makes the network anew for each episode, "fixed" begins all
-            episodes at the same values, as those that were trained before.
-        division: Way in which phases share the examples: "phases" gives each its own, "shared" all of them the same.
+            episodes at the same values, such as those of a network trained before.
+        division: Way in which phases share the examples: "phases" gives each its own, "shared" gives all the same.
 
     Raises:
         ValueError: A number is out of range.
-        UsageError: The network cannot be fitted, the data are of an unknown form, or they do not fit each other.
+        UsageError: The network cannot be fitted, the data are of an unknown form, or the two do not fit each other.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class ModuleTask(Task):
         if examples < 1 or horizon < 1:
             raise ValueError(f"examples and horizon must be at least 1, not {examples} and {horizon}")
         if start not in ("drawn", "fixed") or division not in ("phases", "shared"):
-            raise ValueError(f"start is drawn or fixed, and division phases or shared, not {start!r} and {division!r}")
+            raise ValueError(f"start must be drawn or fixed, division phases or shared, not {start!r} and {division!r}")
         self.horizon, self._own = horizon, loss
         module = _module_of(model, 0)
         self.model = Model(module, _Anew(model, module) if start == "drawn" and trained(module) else None)
@@ -107,7 +107,7 @@ class ModuleTask(Task):
 
     @property
     def examples(self) -> OwnExamples:
-        """All examples, with targets as the loss takes them."""
+        """All examples, with targets in the form that the loss takes."""
         return self._divided.examples
 
     def fingerprint(self) -> str:
@@ -128,7 +128,7 @@ class ModuleTask(Task):
         return mean_squared_error(outputs, targets)
 
     def curvature(self, outputs: Tensor, targets: Tensor, u: Tensor) -> Tensor:
-        """Return the loss's Hessian in the outputs times u."""
+        """Return the loss's Hessian with respect to the outputs, times u."""
         return output_hessian(self.loss, outputs, targets, u)
 
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
@@ -149,7 +149,7 @@ class ModuleTask(Task):
         return outputs.movedim(2, -1) if self._classes_second else outputs
 
     def _understood(self, name: str, examples: OwnExamples) -> _Meaning:
-        """Find out what the loss is, by the answer of the network to some examples.
+        """Find out what the loss is from the network's outputs for some examples.
 
         Raises:
             UsageError: Outputs and targets do not fit each other.
@@ -171,7 +171,7 @@ class ModuleTask(Task):
         if outputs[0].numel() != targets[0].numel():
             raise UsageError(
                 f"{network} gives {tuple(outputs.shape[1:])} for an example, and its target is "
-                f"{tuple(targets.shape[1:])}; let them be of one shape for the squared error, or name a loss, as in "
+                f"{tuple(targets.shape[1:])}; give them one shape for the squared error, or name a loss, as in "
                 "task.loss=my_net:loss"
             )
         shaped = examples.targets.reshape(-1, *outputs.shape[1:]).to(self.model.dtype)
@@ -190,8 +190,8 @@ def _answer(model: Model, name: str, inputs: Tensor) -> Tensor:
             return model(params, inputs[None])[0]
     except UsageError:
         raise
-    except Exception as error:  # a network of the user's may raise anything
-        whole = "; inputs are whole numbers: if they are not indices, let the data be floats" * (
+    except Exception as error:  # a user's network may raise anything
+        whole = "; inputs are whole numbers: if they are not indices, make the data floats" * (
             not inputs.is_floating_point()
         )
         raise UsageError(
@@ -204,19 +204,19 @@ def _module_of(model: Reference, seed: int) -> nn.Module:
     """Make the network by a seed.
 
     Raises:
-        UsageError: It is no network, or takes arguments.
+        UsageError: It is not a network, or takes arguments.
     """
     if isinstance(model.found, nn.Module) or not callable(model.found):
         raise UsageError(
             f"{model.name} is a {type(model.found).__name__}; name a class of nn.Module, or a function that returns a "
-            "network, so that each episode can have one of its own"
+            "network, so that each episode can have its own"
         )
     try:
         with Draws(seed, "module", "network"):
             made: object = model.found()
     except TypeError as error:
         raise UsageError(
-            f"{model.name} must make the network without arguments ({error}); name a function that calls it with some"
+            f"{model.name} must make the network without arguments ({error}); name a function that passes them to it"
         ) from error
     if not isinstance(made, nn.Module):
         raise UsageError(f"{model.name} returns a {type(made).__name__}, and must return an nn.Module")
@@ -227,8 +227,8 @@ class _Anew:
     """Draws θ_0 as the network itself does: one network is made for each episode.
 
     Args:
-        model: What makes the network.
-        module: A network that was made by it.
+        model: Class or function that makes the network.
+        module: Network that it made.
     """
 
     def __init__(self, model: Reference, module: nn.Module) -> None:
@@ -236,7 +236,7 @@ class _Anew:
         self._drawn: dict[str, list[Tensor]] = {}
 
     def __call__(self, name: str, shape: tuple[int, ...], rng: Generator) -> Tensor:
-        """Return values (E, ...) of a parameter; the first one of a network draws those of all."""
+        """Return values (E, ...) of a parameter; the call for the network's first parameter draws those of all."""
         if name == self._names[0]:
             seeds = integers((shape[0],), 2**31, rng).tolist()
             made = [trained(_module_of(self._model, seed)) for seed in seeds]
@@ -248,7 +248,7 @@ def _number(loss: Reference, found: object) -> Tensor:
     """Return a loss of one batch, ().
 
     Raises:
-        UsageError: It is no number.
+        UsageError: It is not a number.
     """
     if not isinstance(found, Tensor) or found.numel() != 1:
         shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
@@ -270,7 +270,7 @@ def _classes_are_second(outputs: Tensor, targets: Tensor, network: str) -> bool:
         return True
     raise UsageError(
         f"{network} gives {tuple(outputs.shape[1:])} for an example, and its target is whole numbers of shape "
-        f"{tuple(targets.shape[1:])}; the cross-entropy takes a number for each of two classes or more; give those, or "
+        f"{tuple(targets.shape[1:])}; the cross-entropy takes one output per class, for two or more; give those, or "
         "targets that are floats for the squared error, or name a loss, as in task.loss=my_net:loss"
     )
 
@@ -279,9 +279,9 @@ def _one_hot(name: str, network: str, targets: Tensor, classes: int, dtype: torc
     """Return classes as one-hot targets.
 
     Raises:
-        UsageError: There are others than the network has outputs for.
+        UsageError: There are classes that the network has no output for.
     """
     low, high = int(targets.min()), int(targets.max())
     if low < 0 or high >= classes:
-        raise UsageError(f"{name} has classes {low} … {high}, and {network} outputs for 0 … {classes - 1}")
+        raise UsageError(f"{name} has classes {low} … {high}, but {network} has outputs for 0 … {classes - 1}")
     return functional.one_hot(targets.long(), classes).to(dtype)

@@ -1,4 +1,4 @@
-"""Data in whatever form the user has them, as examples that phases of meta-learning share out."""
+"""Data in whatever form the user has them, as examples that the phases of meta-learning divide among themselves."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Division = Literal["phases", "shared"]
 """Ways to divide examples: each phase has its own; or all have the same, and differ in θ_0 and minibatches."""
 
 SHARES = {Phase.META_TRAIN: 0.6, Phase.META_VALID: 0.1, Phase.TUNE: 0.1, Phase.TEST: 0.2}
-"""Share of the examples that each phase has for its own."""
+"""Share of the examples that belongs to each phase."""
 
 HELD_OUT = 0.2
 """Share of a phase's examples that are held out within it."""
 
 MOST = 1_000_000
-"""Number of examples that are read at most, of data without an end."""
+"""Largest number of examples that are read, for data without an end."""
 
 FORMS = (
     "a pair of tensors (inputs, targets), a torch Dataset, an iterable of batches (inputs, targets), a function "
@@ -79,7 +79,7 @@ def read(name: str, found: object, division: Division) -> Divided:
 
 
 def in_memory(name: str, found: object) -> object:
-    """Return data as pairs of tensors, or a mapping of such by phase: what an iterator yields is there but once.
+    """Return data as pairs of tensors, or a mapping of such by phase: an iterator yields its items only once.
 
     Raises:
         UsageError: See ``read``.
@@ -96,14 +96,14 @@ def _by_phase(name: str, found: Mapping[object, object]) -> dict[str, object]:
     wrong = [key for key in given if key not in known]
     if wrong or Phase.META_TRAIN not in given or Phase.TEST not in given:
         raise UsageError(
-            f"{name} is a mapping of {', '.join(given) or 'nothing'}; data by phase are for meta_train and test at "
-            "least, and for meta_valid and tune, which take a part of meta_train otherwise"
+            f"{name} is a mapping of {', '.join(given) or 'nothing'}; data by phase need meta_train and test at "
+            "least, and may have meta_valid and tune, which otherwise take a part of meta_train"
         )
     return given
 
 
 def _joined(name: str, parts: Mapping[Phase, OwnExamples]) -> Divided:
-    """Return data that the user has divided; phases that are missing have a part of those of meta-training."""
+    """Return data that the user has divided; missing phases get a part of those of meta-training."""
     shares: Shares = {}
     begin, train = 0, Phase.META_TRAIN
     for phase, examples in parts.items():
@@ -123,7 +123,7 @@ def _joined(name: str, parts: Mapping[Phase, OwnExamples]) -> Divided:
 
 
 def _divided(name: str, count: int, own: Mapping[Phase, float], division: Division) -> Shares:
-    """Return the rows of each phase and split, drawn without regard to their order."""
+    """Return the rows of each phase and split, drawn at random."""
     rows = torch.randperm(count, generator=generator(0, "module", "division"), device="cpu")
     if division == "shared":
         both = _split(name, rows, count)
@@ -141,14 +141,14 @@ def _split(name: str, rows: Tensor, count: int) -> dict[Split, Tensor]:
     held = max(1, round(HELD_OUT * len(rows)))
     if len(rows) < 2:
         raise UsageError(
-            f"{name} has {counted(count, 'example')}, too few for a part of each phase; give more, or let all phases "
-            "have the same ones by task.division=shared"
+            f"{name} has {counted(count, 'example')}, too few to give each phase a part; give more, or let all phases "
+            "have the same ones with task.division=shared"
         )
     return {Split.TRAIN: rows[held:], Split.TEST: rows[:held]}
 
 
 def _called(name: str, found: object) -> object:
-    """Return the data, or what a function of the user's returns."""
+    """Return the data, or what the user's function returns."""
     if not callable(found) or isinstance(found, Dataset | DataLoader):
         return found
     try:
@@ -182,7 +182,7 @@ def _two(name: str, item: object) -> tuple[object, object]:
     """Return inputs and targets.
 
     Raises:
-        UsageError: It is no pair.
+        UsageError: It is not a pair.
     """
     if not isinstance(item, tuple | list) or len(item) != 2:
         raise UsageError(f"{name} holds a {type(item).__name__} where it must hold a pair (inputs, targets)")
@@ -193,7 +193,7 @@ def _pair(name: str, batch: object) -> OwnExamples:
     """Return a batch as tensors.
 
     Raises:
-        UsageError: It is no pair of tensors of as many examples.
+        UsageError: It is not a pair of tensors with equally many examples.
     """
     inputs, targets = _two(name, batch)
     try:
@@ -206,7 +206,7 @@ def _pair(name: str, batch: object) -> OwnExamples:
     if pair.inputs.dim() < 1 or pair.inputs.shape[:1] != pair.targets.shape[:1]:
         raise UsageError(
             f"{name}: inputs of shape {tuple(pair.inputs.shape)} and targets of shape {tuple(pair.targets.shape)} are "
-            "not of as many examples, which lie along the first axis"
+            "not of equally many examples, which lie along the first axis"
         )
     return pair
 
@@ -224,7 +224,7 @@ def _checked(name: str, pairs: Iterable[OwnExamples]) -> OwnExamples:
     try:
         whole = OwnExamples(*(torch.cat(values)[:MOST] for values in zip(*kept, strict=True)))
     except RuntimeError as error:
-        raise UsageError(f"{name}: examples have different shapes ({error}); pad them to one") from error
+        raise UsageError(f"{name}: examples have different shapes ({error}); pad them to one shape") from error
     wrong = [
         what for what, value in whole._asdict().items() if value.is_floating_point() and not value.isfinite().all()
     ]

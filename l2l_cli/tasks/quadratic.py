@@ -45,8 +45,8 @@ class Quadratic(Regression):
 
     Args:
         dimension: Number of variables d; the paper's 10.
-        horizon: Optimization steps of an episode; the paper's 100.
-        start: Standard deviation of θ_0 (ours; the paper says Gaussian and no more, its code 0.01).
+        horizon: Number of optimization steps in an episode; the paper's 100.
+        start: Standard deviation of θ_0 (the paper says only that it is Gaussian, its code 0.01).
     """
 
     def __init__(self, dimension: int = 10, horizon: int = 100, start: float = 0.01) -> None:

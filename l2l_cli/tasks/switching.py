@@ -1,7 +1,7 @@
 """Functions of two arguments that change without notice.
 
-Source: Hochreiter, Younger and Conwell 2001, abstract: the learned algorithm should also predict what is not
-stationary; the paper shows no such experiment, so how functions change is ours.
+Source: Hochreiter, Younger and Conwell 2001, abstract: the learned algorithm should also predict non-stationary
+series; the paper shows no such experiment, so how functions change is ours.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from l2l_cli.tasks.functions import BLOCK, ExampleTask, FunctionTask
 
 
 class SwitchingEpisode(BlockEpisode):
-    """Sequences of examples of functions that are replaced, each step with the same probability.
+    """Sequences of examples of functions that are replaced, at each step with the same probability.
 
     Args:
-        task: Task that these are sequences of.
+        task: Task whose sequences these are.
         episodes: Number E of sequences.
         seed: Seed of functions, changes and inputs.
     """
@@ -34,13 +34,13 @@ class SwitchingEpisode(BlockEpisode):
         self._blocks: dict[tuple[int, Split], Batches] = {}
 
     def age(self, start: int, stop: int) -> Tensor:
-        """Return the number of examples of the present function up to each step, from 1 on, (T, E)."""
+        """Return how many examples of the present function there are up to and including each step, (T, E)."""
         blocks = [self._function(block)[1] for block in range(start // BLOCK, (stop - 1) // BLOCK + 1)]
         first = start - (start // BLOCK) * BLOCK
         return torch.cat(blocks)[first : first + stop - start]
 
     def block(self, number: int, split: Split) -> Batches:
-        """Return a block, which is drawn once."""
+        """Return a block; each is drawn only once."""
         if (number, split) not in self._blocks:
             family = self._task.family
             inputs = family.draw_inputs(BLOCK, self._episodes, generator(self._seed, "inputs", split, number))
@@ -73,7 +73,7 @@ class Switching(ExampleTask):
     """Sequences of examples in which the function changes at random, unannounced.
 
     Args:
-        family: Family of the functions, whose own length of sequences does not matter.
+        family: Family of the functions; its own sequence length does not matter.
         every: Mean number of examples between two changes: each step begins a new function with probability 1 / every.
         length: Number of examples in a sequence.
     """

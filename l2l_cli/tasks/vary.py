@@ -16,7 +16,7 @@ class Variations:
     The same variation is the same object each time, so recordings made for its model are reused.
 
     Args:
-        choices: Lists of values by the task's own argument; a value that is listed twice is drawn twice as often.
+        choices: Lists of values, by argument of the task; a value that is listed twice is drawn twice as often.
         make: Function that builds the task with some of its arguments changed.
 
     Raises:

@@ -47,7 +47,7 @@ def test_what_a_choice_changes_of_another_takes_its_place():
 def test_meanings_are_comments_or_else_docstrings():
     shown = choice_of("task", "digits").options
     assert shown["task.start"].meaning == "standard deviation of θ₀"
-    assert shown["task.horizon"].meaning == "Optimization steps of an episode."
+    assert shown["task.horizon"].meaning == "Number of optimization steps in an episode."
     assert shown["task.horizon"].type == "int"
 
 

@@ -140,7 +140,7 @@ def test_what_does_not_fit_is_refused():
         ReplayedBackprop().init(
             Descent(Halfplanes(dimension=3, samples=12, hidden=[4], share=[0.2, 0.6]), CoordinatewiseLSTM(hidden=3)), 0
         )
-    with pytest.raises(UsageError, match="fit none"):
+    with pytest.raises(UsageError, match="learners without one"):
         ReplayedBackprop().init(LSTM(Booleans(length=12), hidden=3), 0)
     with pytest.raises(ValueError, match="keep"):
         Replay(keep=1.0)

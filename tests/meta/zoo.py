@@ -257,7 +257,7 @@ BAD_TASKS: dict[Any, str] = {
     FailingLoss: "AttributeError: 'Tensor' object has no attribute 'squared'",
     NanLoss: "it must be finite",
     ChangesTargets: "changes its arguments in place",
-    WrongShape: "gives targets of shape (2, 4, 1), and spec says (2, 4, 2)",
+    WrongShape: "gives targets of shape (2, 4, 1), but spec says (2, 4, 2)",
     WrongMetrics: "does not return tensors (episodes,) by name",
     Noisy: "draws from a global generator",
     WrongInitializer: "draws from torch's global generator: randn at",

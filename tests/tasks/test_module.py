@@ -152,7 +152,7 @@ def test_the_loss_is_found_out_and_said():
 REFUSED = {
     "needs an argument": (
         {"model": "Needy"},
-        "must make the network without arguments .*name a function that calls it",
+        "must make the network without arguments .*name a function that passes them",
     ),
     "a network itself": ({"model": "network"}, "is a Sequential; name a class of nn.Module, or a function"),
     "no network": ({"model": "pair"}, "returns a tuple, and must return an nn.Module"),
@@ -184,15 +184,15 @@ def test_what_does_not_fit_is_refused_with_the_way_out(name):
 BAD = {
     "a phase of another name": (
         {"train": own.pair()},
-        "is a mapping of train; data by phase are for meta_train and test",
+        "is a mapping of train; data by phase need meta_train and test",
     ),
     "inputs of several parts": ([((torch.zeros(2), torch.zeros(2)), torch.zeros(2))], "must be one tensor each"),
     "three things": ([(torch.zeros(2), torch.zeros(2), torch.zeros(2))], "holds a list|holds a tuple"),
-    "other lengths": ((torch.zeros(3, 4), torch.zeros(2)), "are not of as many examples"),
+    "other lengths": ((torch.zeros(3, 4), torch.zeros(2)), "are not of equally many examples"),
     "other shapes": ([(torch.zeros(2, 3), torch.zeros(2)), (torch.zeros(2, 4), torch.zeros(2))], "pad them to one"),
     "nothing": ([], "has no examples"),
     "no numbers": ((torch.full((9, 4), torch.nan), torch.zeros(9, 3)), "its inputs hold numbers that are not finite"),
-    "other classes": ((torch.zeros(40, 4), torch.full((40,), 7)), "has classes 7 … 7, and Net outputs for 0 … 2"),
+    "other classes": ((torch.zeros(40, 4), torch.full((40,), 7)), "has classes 7 … 7, but Net has outputs for 0 … 2"),
 }
 
 

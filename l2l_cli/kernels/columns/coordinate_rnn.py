@@ -1,7 +1,7 @@
 """One step of small LSTMs shared by coordinates, one for each parameter type: the networks of MLHF.
 
-Reference: ``optimizers.type_rnns.CoordinateRNN``.  All types are one call.  A block of coordinates is fetched into the
-first-level cache, taken through all layers, and put back; for the backward pass its gates are computed again.
+Reference: ``optimizers.type_rnns.CoordinateRNN``.  One call serves all types.  A block of coordinates is fetched into
+the first-level cache, taken through all layers, and put back; for the backward pass its gates are recomputed.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from l2l_cli.kernels.simd.registers import WIDTH, Array, IntArray, Registers, fm
 
 
 class RNNWeights(NamedTuple):
-    """Weights of each parameter type's network, packed as in ``LSTMWeights``, and of its head (H + 1,).
+    """Weights of each parameter type's network, packed as in ``LSTMWeights``, and of its head, (H + 1,).
 
-    The leading axis is that of the types.
+    The first axis is that of the types.
     """
 
     gates: Array
@@ -48,9 +48,9 @@ class RNNStep(NamedTuple):
 
     Attributes:
         runs: Coordinates of one type that lie side by side: (first block, first coordinate, number, type) each.
-        features: (K, C).
+        features: Features, (K, C).
         hidden: h before the step, (layers, H, C).
-        cell: c, alike.
+        cell: c, of the same shape.
         values: The answers, (C,).
         next_hidden: h after the step.
         next_cell: c after it.
@@ -70,11 +70,11 @@ class RNNGradients(NamedTuple):
 
     Attributes:
         grad_sums: ∂/∂(head's answers before the softplus), (C,).
-        grad_next_hidden: (layers, H, C).
-        grad_next_cell: Alike.
-        grad_features: (K, C), or (0, 0): not wanted.
-        grad_hidden: (layers, H, C).
-        grad_cell: Alike.
+        grad_next_hidden: ∂/∂(next h), (layers, H, C).
+        grad_next_cell: ∂/∂(next c), of the same shape.
+        grad_features: ∂/∂features, (K, C), or (0, 0) if not wanted.
+        grad_hidden: ∂/∂h, (layers, H, C).
+        grad_cell: ∂/∂c, of the same shape.
     """
 
     grad_sums: Array
@@ -160,7 +160,7 @@ def backward(
 def _load_block(
     step: RNNStep, errors: RNNGradients, block: RNNBlock, at: int, filled: int, registers: Registers
 ) -> None:
-    """Fetch a block as it was before and after its step, and what is asked of it."""
+    """Fetch a block as it was before and after its step, and the gradients of the objective that reach it."""
     layers, hidden, columns = step.hidden.shape
     rows, tape, scratch = layers * hidden, block.tape, block.scratch
     copy_in(pointer(tape.features, 0), pointer(step.features, at), step.features.shape[0], columns, filled)

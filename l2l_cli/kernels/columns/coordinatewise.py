@@ -26,8 +26,8 @@ class PackedRule(NamedTuple):
 
     Attributes:
         cell: Its layers.
-        head: (H + 1,): weights and bias of the displacement, output scale included.
-        shown: Kind of features: a ``Mode``.
+        head: Weights and bias of the displacement, (H + 1,), output scale included.
+        shown: Mode of the features, a ``Mode``.
         constant: Constant of the ``Presentation``.
     """
 
@@ -38,13 +38,13 @@ class PackedRule(NamedTuple):
 
 
 class RuleStep(NamedTuple):
-    """What one step reads and writes: B blocks, or C coordinates in rows of all of them.
+    """What one step reads and writes: B blocks, or rows of all C coordinates.
 
     Attributes:
-        gradient: (B · BLOCK,) with padding, or (C,); not read if features are ``GIVEN``.
-        features: (B, F, BLOCK), or (F, C), or (0, 0) if rows of them are not given.
+        gradient: Gradient, (B · BLOCK,) with padding, or (C,); not read if features are ``GIVEN``.
+        features: Features, (B, F, BLOCK), or (F, C), or (0, 0) if rows are used and features are not given.
         hidden: h before the step, (layers, B, H, BLOCK) or (layers, H, C).
-        cell: c before the step, alike.
+        cell: c before the step, of the same shape.
         next_hidden: h after it.
         next_cell: c after it.
         params: θ before the step, shaped as the gradient.
@@ -91,8 +91,8 @@ def _advance(rule: PackedRule, step: RuleStep, s: int, states: BlockStates) -> N
 def forward_columns(rule: PackedRule, step: RuleStep, block: RuleStep, first: int, last: int) -> None:
     """Advance the blocks ``first`` … ``last`` − 1 of rows of columns by one step, in one block's arrays.
 
-    A whole block's c is read, and c and h are written, where they lie: rows lie far apart in memory, and only while
-    the next unit is computed does it cost nothing to wait for them.
+    The c of a whole block is read, and c and h are written, in place: rows lie far apart in memory, and waiting for
+    them costs nothing while the next unit is computed.
     """
     layers, hidden, columns = step.hidden.shape
     rows, plane = layers * hidden, hidden * BLOCK
@@ -121,7 +121,7 @@ def forward_columns(rule: PackedRule, step: RuleStep, block: RuleStep, first: in
 
 @kernel
 def _show(rule: PackedRule, step: RuleStep, s: int) -> None:
-    """Make a block's features of its gradient."""
+    """Make a block's features from its gradient."""
     if rule.shown == GIVEN:
         return
     registers, into = rule.cell.registers, pointer(step.features, s * step.features.shape[1] * BLOCK)

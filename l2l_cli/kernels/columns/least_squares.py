@@ -1,8 +1,8 @@
 """All steps of a coordinatewise LSTM on ‖Wθ − y‖² in one call: outputs, gradients and moves.
 
-Small problems would spend a third of their time on the way to torch and back at every step.  Coordinates of an episode
-lie side by side, so that a run of blocks in which whole episodes lie goes through all its steps by itself, and threads
-meet at the end alone.
+Small problems would spend a third of their time on returning to torch and back at every step.  Coordinates of an
+episode lie side by side, so that a run of blocks that holds whole episodes goes through all its steps by itself, and
+threads meet only at the end.
 Reference: ``models.point.Point`` of a ``models.mlp.LinearMap`` and ``mean_squared_error``, then ``coordinatewise``.
 Source: Andrychowicz et al. 2016, §3.1.
 """
@@ -33,14 +33,14 @@ class LeastSquares(NamedTuple):
 
 
 class WindowRows(NamedTuple):
-    """The rows of an ``LSTMWindow``, of which step t takes those of t modulo their number.
+    """The rows of an ``LSTMWindow``; step t takes the rows whose index is t modulo their number.
 
     Attributes:
-        gradients: (R, B · BLOCK).
-        features: (R, B, F, BLOCK).
-        hidden: (R', layers, B, H, BLOCK), R' ≥ 2.
-        cell: Alike.
-        params: (R', B · BLOCK).
+        gradients: Gradients, (R, B · BLOCK).
+        features: Features, (R, B, F, BLOCK).
+        hidden: h, (R', layers, B, H, BLOCK), R' ≥ 2.
+        cell: c, of the same shape.
+        params: θ, (R', B · BLOCK).
     """
 
     gradients: Array
@@ -51,13 +51,13 @@ class WindowRows(NamedTuple):
 
 
 def blocks_of_whole_episodes(coordinates: int) -> int:
-    """Return the least number of blocks that ends where an episode of so many coordinates ends."""
+    """Return the smallest number of blocks that end together with an episode of a number of coordinates."""
     return math.lcm(coordinates, BLOCK) // BLOCK
 
 
 @kernel
 def unroll(rule: PackedRule, rows: WindowRows, problem: LeastSquares, first: int, last: int) -> None:
-    """Take the blocks ``first`` … ``last`` − 1, in which whole episodes lie, through all steps."""
+    """Take the blocks ``first`` … ``last`` − 1, which hold whole episodes, through all steps."""
     episodes, size = problem.matrix.shape[1], problem.matrix.shape[3]
     begin, end = first * BLOCK // size, min(last * BLOCK // size, episodes)
     for t in range(problem.outputs.shape[0]):

@@ -1,12 +1,12 @@
 """LSTM layers over blocks of columns that share their weights: coordinates of a learned rule, or episodes side by side.
 
 Reference: ``optimizers.coordinatewise_lstm.LSTMCell`` and ``torch.nn.LSTM``; gates in the order input, forget, cell,
-output.  A register holds one activation of several columns: four gates of one unit are summed at once, and their
-squashing follows while they are still in registers.  No activation but h and c is ever written.
+output.  A register holds one activation of several columns: four gates of one unit are summed at once, and squashed
+while they are still in registers.  No activations except h and c are ever written.
 
-With a the sum of a gate, σ(a) = 1 / (1 + 2^z) for z = −a / log 2, and tanh a = (2 − d) / d for d = 1 + 2^2z.  Packed
-weights hold these factors of a, so that their sums are powers of two; c and h are each put over one denominator, so
-that each takes one reciprocal.
+With a the pre-activation of a gate, σ(a) = 1 / (1 + 2^z) for z = −a / log 2, and tanh a = (2 − d) / d for
+d = 1 + 2^2z.  Packed weights include these factors of a, so that their sums are the exponents of two; c and h are each
+put over one denominator, so that each takes one reciprocal.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from l2l_cli.kernels.simd.registers import (
 
 _LOG2E = 1.0 / math.log(2.0)
 TANH = -2.0 * _LOG2E
-"""The power of two in tanh's denominator, for each 1 of its argument."""
+"""The exponent of two in tanh's denominator per unit of its argument."""
 
 
 class LSTMWeights(NamedTuple):
@@ -46,11 +46,11 @@ class LSTMWeights(NamedTuple):
     Attributes:
         gates: Weights ``in_powers`` of each layer, (H, K + H, 4): by unit, by source (what is below, then h_{t−1}), by
             gate.
-        bias: Biases of each layer, (H, 4), alike.
-        back: Weights themselves, for the way back, (⌈(K + H) / 4⌉, 4H, 4): by four sources at once, padded by zeros; by
-            gate, then unit.
+        bias: Biases ``in_powers`` of each layer, (H, 4).
+        back: Weights themselves, for the backward pass, (⌈(K + H) / 4⌉, 4H, 4): by four sources at once, padded with
+            zeros; by gate, then unit.
         starts: Place of each layer in ``gates`` and in ``back``, and its number K of sources below, (layers, 3).
-        registers: Registers that one sum fills: see ``registers_for``.
+        registers: Registers that one sum fills; see ``registers_for``.
     """
 
     gates: Array
@@ -63,7 +63,7 @@ class LSTMWeights(NamedTuple):
 def registers_for(columns: int) -> Registers:
     """Return how many columns are summed at once, as zeros that stand for ``WIDTH`` each.
 
-    With four gates, a source and a weight they fill the registers; a single block that is half empty is left so.
+    With four gates, a source and a weight, they fill the registers; of a single half-empty block, only half is summed.
     """
     if not SIXTEEN_AT_ONCE:
         return (0,)
@@ -77,14 +77,14 @@ def pack(layers: Sequence[Sequence[Array]], columns: int) -> LSTMWeights:
 
 
 def in_powers(weights: Array) -> Array:
-    """Return weights (..., 4 · n), gate by gate, such that their sums are the powers of two in the denominators."""
+    """Return weights (..., 4 · n), gate by gate, whose sums are the exponents of two in the denominators."""
     factors = np.array([-_LOG2E, -_LOG2E, TANH, -_LOG2E], weights.dtype)
     result: Array = (weights.reshape(-1, 4) * factors).reshape(weights.shape)
     return result
 
 
 def arranged(layers: Sequence[Sequence[Array]], columns: int) -> LSTMWeights:
-    """Put weights where the packed ones are.
+    """Put weights in the order of the packed ones.
 
     Args:
         layers: Tensors of each layer: (4H, K) input weights, (4H, H) hidden weights and (4H,) biases.
@@ -109,12 +109,12 @@ class LSTMLayer(NamedTuple):
     """What the gates of a layer are sums of: pointers to its weights, biases and sources.
 
     Attributes:
-        weights: (H, K + H, 4).
-        bias: (H, 4).
+        weights: Weights, (H, K + H, 4).
+        bias: Biases, (H, 4).
         below: Sources below, (K, BLOCK).
-        sources: K.
+        sources: Number K of sources below.
         own: h_{t−1}, (H, BLOCK).
-        hidden: H.
+        hidden: Number H of units.
     """
 
     weights: object
@@ -131,13 +131,13 @@ class BlockStates(NamedTuple):
     Attributes:
         own: h_{t−1} of the first layer, (H, BLOCK).
         above: h_t, to be written.
-        plane: Numbers between the layers of these two.
+        plane: Distance in numbers between the layers of these two.
         content: c_{t−1}, a row every ``pitch`` numbers, as in the next three.
         kept: c_t, to be written.
         copy: Second place of h_t, which may be ``above``.
         coming: Next block's h_{t−1}, which is fetched ahead of its use.
-        far_plane: Numbers between the layers of these four.
-        pitch: Numbers between their rows.
+        far_plane: Distance in numbers between the layers of these four.
+        pitch: Distance in numbers between their rows.
     """
 
     own: object
@@ -153,7 +153,7 @@ class BlockStates(NamedTuple):
 
 @kernel
 def forward_layers(cell: LSTMWeights, below, states: BlockStates, hidden: int, filled: int):  # type: ignore[no-untyped-def]
-    """Take a block with features (K, BLOCK) through all layers by one step; return where the last one's h_t begins.
+    """Take a block with features (K, BLOCK) through all layers for one step; return where the last one's h_t begins.
 
     ``filled`` is the number of columns that matter; more may be written.
     """
@@ -188,7 +188,7 @@ def layer_of(cell: LSTMWeights, n: int, below, own, hidden: int):  # type: ignor
 
 @kernel
 def gates(layer: LSTMLayer, j: int, q: int, registers: Registers):  # type: ignore[no-untyped-def]
-    """Return what is below the line in the gates of unit j, for the columns from q on.
+    """Return the denominators in the gates of unit j, for the columns from q on.
 
     That is 1 / σ(i), 1 / σ(f), a = 1 + e^−2g with tanh g = (2 − a) / a, and 1 / σ(o).
     """

@@ -1,8 +1,8 @@
 """Back-propagation through time for ``columns.lstm``: from ∂objective/∂(its answers) to ∂objective/∂(its weights).
 
 Features and the state before the first step count as data: nothing is pulled back to them.  A block goes through all
-its steps by itself.  Only h and c have been kept: its gates are computed again, which costs less than fetching them
-from memory.  Their errors stay in cache for ``CHUNK`` steps, after which the products with the sources, summed over
+its steps by itself.  Only h and c have been kept: its gates are recomputed, which costs less than fetching them from
+memory.  Their errors stay in the cache for ``CHUNK`` steps, after which the products with the sources, summed over
 steps and columns, are added to the gradient.
 """
 
@@ -37,18 +37,18 @@ from l2l_cli.kernels.simd.registers import (
 from l2l_cli.kernels.threads import thread_group
 
 CHUNK = 4
-"""Steps whose errors are kept at once: 2 · 4 · 80 · 64 numbers are 160 KiB, a part of a second-level cache."""
+"""Number of steps whose errors are kept at once: 2 · 4 · 80 · 64 numbers are 160 KiB, part of a second-level cache."""
 
 
 class LSTMTape(NamedTuple):
     """What T steps over B blocks leave behind, and what their backward pass is given.
 
     Attributes:
-        features: (T, B, F, BLOCK).
-        hidden: h of every layer, at first that before the first step, (T + 1, layers, B, H, BLOCK).
-        cell: c, alike.
-        grad_moves: ∂objective/∂(a head's answers), (T, B · BLOCK), or (0, 0): there is no head.
-        grad_top: ∂objective/∂(the last layer's h), (T, B, H, BLOCK), or (0, 0, 0, 0): only by the head.
+        features: Features, (T, B, F, BLOCK).
+        hidden: h of every layer before the first step and after each, (T + 1, layers, B, H, BLOCK).
+        cell: c, of the same shape.
+        grad_moves: ∂objective/∂(a head's answers), (T, B · BLOCK), or (0, 0) if there is no head.
+        grad_top: ∂objective/∂(the last layer's h), (T, B, H, BLOCK), or (0, 0, 0, 0) if it comes only through the head.
     """
 
     features: Array
@@ -59,20 +59,20 @@ class LSTMTape(NamedTuple):
 
 
 class LSTMGradient(NamedTuple):
-    """∂objective/∂weights: for each layer in turn (4H, K + H + 1), bias last; and of the head (H + 1,)."""
+    """∂objective/∂weights: of each layer in turn, (4H, K + H + 1), bias last; and of the head, (H + 1,)."""
 
     layers: Array
     head: Array
 
 
 class LSTMScratch(NamedTuple):
-    """Room for one block.
+    """Working memory for one block.
 
     Attributes:
-        grad_hidden: ∂/∂h, (layers, H + 3, BLOCK): sources go by fours.
+        grad_hidden: ∂/∂h, (layers, H + 3, BLOCK), padded because sources go by fours.
         grad_cell: ∂/∂c, (layers, H, BLOCK).
         grad_gates: ∂/∂gates, (layers, CHUNK, 4H, BLOCK).
-        grad_features: ∂/∂features, (F, BLOCK), or (0, BLOCK): features are data.
+        grad_features: ∂/∂features, (F, BLOCK), or (0, BLOCK) if features are data.
         ones: Source of the biases, (BLOCK,).
     """
 
@@ -84,7 +84,7 @@ class LSTMScratch(NamedTuple):
 
 
 def scratch_for(layers: int, hidden: int, features: int, dtype: npt.DTypeLike) -> LSTMScratch:
-    """Return room for a block; no features are data."""
+    """Return working memory for a block; 0 features mean that they are data."""
     shapes = (layers, hidden + 3), (layers, hidden), (layers, CHUNK, 4 * hidden), (features,)
     result = LSTMScratch(*(zeros((*shape, BLOCK), dtype) for shape in (*shapes, ())))
     result.ones[:] = 1.0
@@ -92,7 +92,7 @@ def scratch_for(layers: int, hidden: int, features: int, dtype: npt.DTypeLike) -
 
 
 class Workspace:
-    """Back-propagates on as many threads as torch may use; their rooms are kept from one time to the next."""
+    """Back-propagates on as many threads as torch may use; their working memory is reused."""
 
     def __init__(self) -> None:
         self._scratches: list[LSTMScratch] = []
@@ -104,10 +104,10 @@ class Workspace:
 
         Args:
             cell: Weights.
-            head: (H + 1,), or (0,) if there is none.
+            head: Weights of the head, (H + 1,), or (0,) if there is none.
             tape: Tape of the forward pass, with ∂objective/∂(its answers) filled in.
-            columns: Number of columns, padding left out.
-            visited: Numbers of the blocks that are asked for anything; None is all.
+            columns: Number of columns, without the padding.
+            visited: Indices of the blocks at which that is not zero; None is all.
         """
         group, dtype = thread_group(torch.get_num_threads()), tape.hidden.dtype
         _, layers, blocks, hidden, _ = tape.hidden.shape
@@ -128,7 +128,7 @@ class Workspace:
 
 
 def by_weight(gradient: Tensor, starts: IntArray, hidden: int) -> list[Tensor]:
-    """Return ∂objective/∂(input weights, hidden weights, bias) of each layer in turn, of a ``LSTMGradient.layers``."""
+    """Return ∂objective/∂(input weights, hidden weights, bias) of each layer in turn, given ``LSTMGradient.layers``."""
     result: list[Tensor] = []
     widths = [int(below) + hidden + 1 for below in starts[:, 2]]
     for table, width in zip(torch.split(gradient, [4 * hidden * width for width in widths]), widths, strict=True):
@@ -167,7 +167,7 @@ def backward(
 
 @kernel
 def output_gradients(cell: LSTMWeights, head: Array, tape: LSTMTape, scratch: LSTMScratch, t: int, s: int) -> None:
-    """Add what is asked of the top layer's h at step t."""
+    """Add the part of ∂/∂h of the top layer that comes from the answers at step t."""
     layers, blocks, hidden = tape.hidden.shape[1:4]
     top, registers = pointer(scratch.grad_hidden, (layers - 1) * (hidden + 3) * BLOCK), cell.registers
     if tape.grad_moves.shape[0] > 0:
@@ -185,7 +185,7 @@ def output_gradients(cell: LSTMWeights, head: Array, tape: LSTMTape, scratch: LS
 def gate_gradients(
     cell: LSTMWeights, tape: LSTMTape, scratch: LSTMScratch, n: int, place: tuple[int, int, int], filled: int
 ) -> None:
-    """Compute a layer's gates again and turn ∂/∂h and ∂/∂c into ∂/∂gates; ∂/∂c becomes that of step t − 1.
+    """Recompute a layer's gates and turn ∂/∂h and ∂/∂c into ∂/∂gates; ∂/∂c becomes that of step t − 1.
 
     ``place`` is step t, block s, and the step's place in the scratch.
     """
@@ -199,7 +199,7 @@ def gate_gradients(
     row, registers = hidden * BLOCK, cell.registers
     earlier = tape.hidden.shape[1] * tape.hidden.shape[2] * row
     for j in range(hidden):
-        for q in range(0, filled, WIDTH):  # what step t − 1 reads: no processor foresees a way backwards
+        for q in range(0, filled, WIDTH):  # what step t − 1 reads, as processors do not foresee a backward walk
             prefetch(own, j * BLOCK + q - earlier)
             prefetch(content, j * BLOCK + q - earlier)
         for q in range(0, filled, WIDTH * len(registers)):
@@ -222,7 +222,7 @@ def gate_gradients(
 
 @kernel
 def _sources(tape: LSTMTape, n: int, t: int, s: int):  # type: ignore[no-untyped-def]
-    """Return where layer n finds what is below it, how many those are, and its h_{t−1}, c_{t−1} and h_t."""
+    """Return where layer n finds the sources below it, how many they are, and its h_{t−1}, c_{t−1} and h_t."""
     layers, blocks, hidden = tape.hidden.shape[1:4]
     features = tape.features.shape[2]
     plane = blocks * hidden * BLOCK
@@ -258,7 +258,7 @@ def input_gradients(cell: LSTMWeights, scratch: LSTMScratch, n: int, slot: int, 
 
 @kernel
 def _add_input_gradient(scratch: LSTMScratch, n: int, k: int, below: int, q: int, registers: Registers, value) -> None:  # type: ignore[no-untyped-def]
-    """Put the error of source k of layer n where it belongs."""
+    """Store or add the error of source k of layer n where it belongs."""
     hidden = scratch.grad_cell.shape[1]
     own = pointer(scratch.grad_hidden, n * (hidden + 3) * BLOCK)
     if below <= k < below + hidden:
@@ -290,6 +290,6 @@ def accumulate_weights(
     if tape.grad_moves.shape[0] > 0:
         top = pointer(tape.hidden, (start + 1) * whole + ((layers - 1) * blocks + s) * hidden * BLOCK)
         moves = Strided(pointer(tape.grad_moves, (start * blocks + s) * BLOCK), blocks * BLOCK)
-        # The units are the rows here: four of their sums go on at once.
+        # The units are the rows here, so that four of their sums run at once.
         outer(Strided(pointer(gradient.head, 0), 1), Strided(top, whole), moves, hidden, 1, steps, filled)
         outer(Strided(pointer(gradient.head, hidden), 1), moves, ones, 1, 1, steps, filled)

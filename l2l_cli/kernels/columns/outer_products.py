@@ -1,4 +1,4 @@
-"""Products of errors and sources, summed over steps and over the columns of a block: what a weight's gradient is."""
+"""Products of errors and sources, summed over steps and over the columns of a block: the gradients of weights."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from l2l_cli.kernels.simd.registers import SIXTEEN_AT_ONCE, ahead, fma, load, sp
 from l2l_cli.kernels.simd.shuffles import fold, piece, sums
 
 LENGTH = 16 if SIXTEEN_AT_ONCE else 8
-"""Columns of one register: a constant, because sixteen sums of more would not fit the registers."""
+"""Number of columns in one register: a constant, since sixteen longer sums would not fit into the registers."""
 
 
 class Strided(NamedTuple):
-    """A pointer to rows, and the numbers from one row of the sum, or from one step's rows, to the next."""
+    """A pointer to rows, and the distance in numbers from one row of the sum, or from one step's rows, to the next."""
 
     place: object
     pace: int
@@ -73,7 +73,7 @@ def _tile(into: Strided, four: Strided, matching: Strided, steps: int, filled: i
 
 @kernel
 def _column(into: Strided, four: Strided, source: Strided, steps: int, filled: int) -> None:
-    """Four rows by one column of ``outer``: four sums, so that none of them waits for the one before."""
+    """Four rows by one column of ``outer``: four sums, so that no addition waits for the one before."""
     (sink, columns), (errors, pace) = into, four
     a = b = c = d = splat(0.0, load(errors, 0, LENGTH, 1))
     for t in range(steps):

@@ -1,4 +1,4 @@
-"""A block's way from rows of all C columns, ``stride`` numbers apart, into an array in the cache, and back."""
+"""Copies of a block from rows of all C columns, ``stride`` numbers apart, into an array in the cache, and back."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """What lies between the products of ``kernels.weights_in_cell``: gates, the cell, and the model that it holds.
 
 A row holds one number of all data sets.  With a model of D inputs and H hidden units, the rows of θ are its H · D
-hidden weights, H hidden biases, H output weights and its output bias; those of u are x, I·y, ŷ, I, if it has them
-those of the next x, and 1.
+hidden weights, H hidden biases, H output weights and its output bias; those of u are x, I·y, ŷ, I, the next x if
+it is read, and 1.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class CellTape(NamedTuple):
 
     Attributes:
         features: u_t, (T, D + 4, E), or (T, 2D + 4, E) with the next x in it; the last row is 1.
-        gates: f, i and c̃, (T, 3P, E); after the backward pass ∂objective/∂(what is squashed).
+        gates: f, i and c̃, (T, 3P, E); after the backward pass, ∂objective/∂(their pre-activations).
         weights: θ before each step and after the last, (T + 1, P, E).
         hidden: Activations of the model's hidden layer, (T, H, E).
     """
@@ -34,9 +34,9 @@ class CellErrors(NamedTuple):
     """What is carried from step to step on the way back, and what comes from the losses.
 
     Attributes:
-        features: ∂/∂u_t by way of the learner, shaped as a step of ``CellTape.features``.
-        weights: ∂/∂θ_t, then ∂/∂θ_{t−1}, by way of what came later, (P, E).
-        answers: ∂/∂ŷ by way of the losses, (T, E).
+        features: ∂/∂u_t through the learner, shaped like a step of ``CellTape.features``.
+        weights: ∂/∂θ_t, then ∂/∂θ_{t−1}, through the later steps, (P, E).
+        answers: ∂/∂ŷ through the losses, (T, E).
     """
 
     features: Array
@@ -137,7 +137,7 @@ def _gate_gradients(tape: CellTape, grad_weights: Array, t: int, frozen: bool, r
 
 @kernel
 def _model_gradients(tape: CellTape, carried: CellErrors, t: int, registers: Registers) -> None:
-    """Add to ∂/∂θ_t what comes by way of ŷ_t: from the losses and from the learner that reads it."""
+    """Add to ∂/∂θ_t what comes through ŷ_t: from the losses and from the learner that reads it."""
     features, _, weights, hidden = tape
     size, lanes = weights.shape[1:]
     count, width = hidden.shape[1], inputs_of(tape)
@@ -170,7 +170,7 @@ def _add(sink, at: int, value, registers: Registers) -> None:  # type: ignore[no
 
 @kernel
 def mask_inactive(errors: Array, activations: Array, t: int, registers: Registers) -> None:
-    """Set errors (n, E) to zero where the ReLU units of step t were at rest; activations are (T, n, E)."""
+    """Set errors (n, E) to zero where the ReLU units of step t were inactive; activations are (T, n, E)."""
     rows, lanes = errors.shape
     table, kept = pointer(errors, 0), pointer(activations, t * rows * lanes)
     for at in range(0, rows * lanes, WIDTH * len(registers)):

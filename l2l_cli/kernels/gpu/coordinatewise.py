@@ -1,11 +1,11 @@
-"""Unrolling the coordinatewise LSTM on a GPU: one kernel a step forward, one backward, and products for ∂/∂φ.
+"""Unrolling the coordinatewise LSTM on a GPU: one kernel per step forward, one backward, and products for ∂/∂φ.
 
 Reference: ``optimizers.coordinatewise_lstm.CoordinatewiseLSTM`` under automatic differentiation.
-Source: Andrychowicz et al. 2016, §2.1, with the gradient that the rule is shown taken as data.
+Source: Andrychowicz et al. 2016, §2.1, with the gradient that the rule receives taken as data.
 
-What bounds a step is the state's way through memory, so a step reads and writes it once.  Between the passes only h, c
-and the features are kept.  All buffers are taken by the first ``begin`` of a size and stay where they are, and nothing
-waits for the device, so that whole unrolls can be captured in a CUDA graph.
+A step's time is that of moving the state through memory, so a step reads and writes it once.  Between the passes only
+h, c and the features are kept.  All buffers are taken by the first ``begin`` of a size and stay where they are, and
+nothing waits for the device, so that whole unrolls can be captured in a CUDA graph.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from torch import Tensor
 from l2l_cli.kernels.weights import PITCH, Mode, Weights
 
 MOST_UNITS = 64
-"""Units of a layer that a program has room for."""
+"""Largest number of units of a layer that a program has room for."""
 
 GATE_GRADIENT_BYTES = 2**30
 """Memory (bytes) for ∂/∂gates: as many steps as fit wait for one product with their sources."""
 
 
 class DeviceArena:
-    """Memory that all unrolls of one rule use in turn; a recorded one holds on to what it was recorded on.
+    """Memory that all unrolls of one rule use in turn; a captured unroll holds on to what it was captured with.
 
     Attributes:
-        uses: Number of unrolls so far; what ``backward`` reads is of the last one.
+        uses: Number of unrolls so far; ``backward`` reads what the last one left.
     """
 
     def __init__(self) -> None:
@@ -46,12 +46,12 @@ class DeviceArena:
 
 
 class _PaddedWeights(NamedTuple):
-    """Weights as the kernels read them, padded by zeros to U units.
+    """Weights as the kernels read them, padded with zeros to U units.
 
     Attributes:
-        squares: (layers, 4, 4, U, U): by gate, the weights of what is below, of h_{t−1}, and both transposed.
-        bias: (layers, 4, U).
-        head: (U + 1,): weights and bias of the displacement.
+        squares: Weights, (layers, 4, 4, U, U): by gate, those of what is below, of h_{t−1}, and both transposed.
+        bias: Biases, (layers, 4, U).
+        head: Weights and bias of the displacement, (U + 1,).
     """
 
     squares: Tensor
@@ -64,7 +64,7 @@ class _TritonTape(NamedTuple):
 
     Attributes:
         hidden: h of every layer, (S + 1, layers, H, P).
-        cell: c, alike.
+        cell: c, of the same shape.
         features: Features that the first layer sees, (S, F, P).
         moved: θ after each step, (S + 1, P).
     """
@@ -81,7 +81,7 @@ class _TritonGradients(NamedTuple):
     Attributes:
         hidden: ∂/∂h, (2, layers, H, P): a step reads one half and writes the other, because the threads that
             write a place are not those that read it.
-        cell: ∂/∂c, alike.
+        cell: ∂/∂c, of the same shape.
         grad_gates: ∂/∂gates of the steps that wait for their product, (S, layers, 4H, P).
         grad_moves: ∂objective/∂moves, (T, P).
     """
@@ -103,13 +103,13 @@ def padded_units(hidden: int) -> int:
 
 
 def shared_memory(hidden: int, state_dtype: torch.dtype) -> int:
-    """Return the shared memory (bytes) of a program: as many squares of weights as wait for their products."""
+    """Return the shared memory (bytes) of a program: that of the squares of weights that wait for their products."""
     units = padded_units(hidden)
     return (12 if units <= 32 else 9) * units * units * state_dtype.itemsize
 
 
 def unknown(weights: Weights) -> str:
-    """Return what the kernels do not know of an LSTM; empty if they know all."""
+    """Return what the kernels cannot compute of an LSTM; empty if they can compute all."""
     if weights.presentation.mode == Mode.GIVEN:
         return "the GPU's kernels do not know this pre-processing of gradients"
     if weights.hidden > MOST_UNITS:
@@ -126,7 +126,7 @@ class TritonUnroll:
         weights: φ.
         arena: Memory for what is remembered of each step.
         state_dtype: Type of h, c, features, ∂/∂gates and packed weights in memory, float32 or bfloat16; the latter
-            halves the bytes of large steps, and drops additions to c below 2⁻⁹ of it.  Sums are float32.
+            halves the memory traffic of large steps, and loses additions to c below 2⁻⁹ of it.  Sums are float32.
         precision: Precision of float32 products: "tf32" (and squashing to the same 2⁻¹¹), "tf32x3" or "ieee".
     """
 
@@ -136,7 +136,7 @@ class TritonUnroll:
         if why_not := unknown(weights):
             raise ValueError(f"{why_not}; use kernels=reference")
         self.weights, hidden = weights, weights.hidden
-        self.output_scale = float(weights.output_scale)  # an int would be a kernel of its own
+        self.output_scale = float(weights.output_scale)  # an int would make Triton compile another kernel
         self.presentation = weights.presentation
         self.state_dtype, self.precision, self._arena = state_dtype, precision, arena
         self._layers, self._hidden = len(weights.layers), hidden
@@ -160,16 +160,16 @@ class TritonUnroll:
         """Take over φ and a state as they are now.
 
         Args:
-            hidden: (layers, H, C), taken as a constant.
-            cell: Alike.
-            steps: T.
-            record: Whether ``backward`` will follow; without it memory does not grow with T.
+            hidden: h, (layers, H, C), taken as a constant.
+            cell: c, of the same shape, likewise.
+            steps: Number T of steps.
+            record: Whether ``backward`` will follow; without it, memory does not grow with T.
         """
         count = hidden.shape[2]
         if self._size != (count, steps, record):
             self._allocate(count, steps, record)
         self._pack()
-        # Others may have left anything there; products of the backward pass go over whole rows.
+        # Other unrolls may have left anything there, and products of the backward pass go over whole rows.
         for rows in self._tape[:3]:
             rows[..., count:].zero_()
         self._tape.hidden[0, :, :, :count].copy_(hidden)

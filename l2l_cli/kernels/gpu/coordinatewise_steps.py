@@ -5,8 +5,8 @@ Source: Andrychowicz et al. 2016, §2.1; the gates are those of ``LSTMCell``, in
 
 A program owns ``BLOCK`` coordinates.  Its tiles are (units, coordinates) with coordinates last, as in memory, so that
 neighbouring threads read neighbouring addresses, and every gate is a product weights · sources whose right factor
-all four gates share.  Units are padded to ``UNITS``, a power of two, by zero weights: a padded unit has h = c = 0 and
-sends nothing back.  Rows are padded to whole blocks, with zero gradients, so that no state is masked.
+is shared by all four gates.  Units are padded to ``UNITS``, a power of two, by zero weights: a padded unit has
+h = c = 0 and sends nothing back.  Rows are padded to whole blocks, with zero gradients, so that no state is masked.
 
 Importing this imports Triton; ``kernels.gpu.coordinatewise`` does so when it is first used.
 """
@@ -33,9 +33,9 @@ def jit(function: Callable[..., Any]) -> Any:
 
 @jit
 def _tanh(x, APPROXIMATE: tl.constexpr):
-    """One special-function instruction, relative error 2⁻¹¹ (that of a TF32 product), or three of them and exact.
+    """Return tanh, by one instruction with a relative error of 2⁻¹¹ (that of a TF32 product), or exactly by three.
 
-    Five of these per unit would otherwise take longer than fetching the state.
+    Five exact ones per unit would take longer than fetching the state.
     """
     if APPROXIMATE:
         return tl.inline_asm_elementwise("tanh.approx.f32 $0, $1;", "=f,f", [x], dtype=tl.float32, is_pure=True, pack=1)
@@ -51,7 +51,7 @@ def _sigmoid(x, APPROXIMATE: tl.constexpr):
 
 @jit
 def _present(gradient, VALUE: tl.constexpr, SMALL: tl.constexpr, MODE: tl.constexpr):
-    """Return a gradient's features (BLOCK,) each, as in ``optimizers.preprocess``; the identity has one, twice here."""
+    """Return a gradient's features, (BLOCK,) each, as in ``optimizers.preprocess``; the identity's only one twice."""
     if MODE == IDENTITY:
         return VALUE * gradient, VALUE * gradient
     size = tl.abs(gradient)
@@ -63,11 +63,11 @@ def _present(gradient, VALUE: tl.constexpr, SMALL: tl.constexpr, MODE: tl.conste
 
 @jit
 def _squares(weights, first: tl.constexpr, UNITS: tl.constexpr):
-    """Fetch the squares (UNITS, UNITS) of four gates, all of them before the first is used: their ways overlap."""
+    """Fetch the squares (UNITS, UNITS) of four gates, all before the first is used, so that their transfers overlap."""
     units = tl.arange(0, UNITS)
     size: tl.constexpr = 4 * UNITS * UNITS
     at = weights + first * UNITS * UNITS + units[:, None] * UNITS + units[None, :]
-    # All launches read the same weights, and each state is read once.
+    # All programs read the same weights, whereas each state is read once.
     i = tl.load(at, eviction_policy="evict_last")
     f = tl.load(at + size, eviction_policy="evict_last")
     g = tl.load(at + 2 * size, eviction_policy="evict_last")
@@ -77,7 +77,7 @@ def _squares(weights, first: tl.constexpr, UNITS: tl.constexpr):
 
 @jit
 def _dot(a, b, total, PRECISION: tl.constexpr):
-    """Return a · b + total, summed in float32 whatever the factors are."""
+    """Return a · b + total, summed in float32 whatever the types of the factors."""
     if PRECISION == "ieee":
         return tl.dot(a.to(tl.float32), b.to(tl.float32), acc=total, input_precision="ieee")
     return tl.dot(a, b, acc=total, input_precision=PRECISION)
@@ -144,7 +144,7 @@ def forward(
     inside = columns < count
     first, second = _present(tl.load(gradient + columns, mask=inside, other=0.0), VALUE, SMALL, MODE)
     kind = old_hidden.dtype.element_ty
-    # From here on everything is what the backward pass will find in memory, rounded alike.
+    # From here on everything is what the backward pass will find in memory, rounded in the same way.
     first, second = first.to(kind).to(tl.float32), second.to(kind).to(tl.float32)
     if RECORD:
         tl.store(features + columns, first)
@@ -171,7 +171,7 @@ def forward(
 
 @jit
 def _input_gradients(weights, first: tl.constexpr, a_i, a_f, a_g, a_o, PRECISION: tl.constexpr):
-    """Carry ∂/∂gates back through four squares of the weights, of which ``first`` is the input gate's."""
+    """Carry ∂/∂gates back through four squares of the weights; ``first`` is the input gate's."""
     i, f, g, o = _squares(weights, first, a_i.shape[0])
     total = _dot(i, a_i, tl.zeros(a_i.shape, tl.float32), PRECISION)
     total = _dot(f, a_f, total, PRECISION)
@@ -186,7 +186,7 @@ def backward(
     LAYERS: tl.constexpr, HIDDEN: tl.constexpr, UNITS: tl.constexpr, BLOCK: tl.constexpr,
     MODE: tl.constexpr, PRECISION: tl.constexpr, APPROXIMATE: tl.constexpr,
 ):  # fmt: skip
-    """Turn ∂/∂move and ∂/∂h, ∂/∂c after a step into ∂/∂gates and ∂/∂h, ∂/∂c before it; gates are computed again."""
+    """Turn ∂/∂move and ∂/∂h, ∂/∂c after a step into ∂/∂gates and ∂/∂h, ∂/∂c before it; gates are recomputed."""
     columns = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     units = tl.arange(0, UNITS)
     tile = units[:, None] * pitch + columns[None, :]
@@ -226,21 +226,21 @@ def backward(
 
 
 class Launch(NamedTuple):
-    """How many coordinates a program takes, and what Triton is told of it: warps, and registers of a thread."""
+    """How many coordinates a program takes, and what Triton is told about it: warps, and registers per thread."""
 
     block: int
     options: dict[str, int]
 
     def grid(self, count: int) -> tuple[int]:
-        """Return the number of launches for C coordinates."""
+        """Return the number of programs for C coordinates."""
         return (-(-count // self.block),)
 
 
 def launches(count: int, units: int, device: torch.device) -> tuple[Launch, Launch]:
     """Return the forward and the backward kernel's launches: large ones share their weights among more coordinates.
 
-    Chosen from ptxas' reports for sm_90 at 32 padded units: nothing spills that matters, and with 128 registers two
-    launches of eight warps are resident, so that one's arithmetic hides the other's loads.
+    Chosen from ptxas' reports for sm_90 at 32 padded units: no spill matters, and with 128 registers two programs of
+    eight warps are resident, so that the arithmetic of one hides the loads of the other.
     """
     if device.type != "cuda":
         return Launch(32, {}), Launch(32, {})

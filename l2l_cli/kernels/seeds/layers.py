@@ -1,7 +1,7 @@
-"""The loops that all networks here are made of: rows times sources, and outer products, on registers of many seeds.
+"""The loops that all networks here consist of: rows times sources, and outer products, on registers of many seeds.
 
-Every lane has its own matrix, so a weight is used once per product and the loops are bound by loads; the tile of
-eight rows keeps as many sums in flight as the multipliers need.
+Every lane has its own matrix, so a weight is used once per product and loads limit the speed; the tile of eight rows
+keeps as many sums in flight as the multipliers need.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ class EpochData(NamedTuple):
 
     Attributes:
         inputs: N sequences of T steps, (N, T, D, L), without y_{t−1}.
-        targets: (N, T, L).
-        rate: −rate, (1, L), by which ``SEQUENCE`` moves the weights.
+        targets: Targets, (N, T, L).
+        rate: Learning rate with a negative sign, (1, L), by which ``SEQUENCE`` moves the weights.
         mode: ``ANSWER``, ``ONLINE``, ``SEQUENCE`` or ``BATCH``.
         half: Whether the loss is ½e² rather than e².
-        errors: Receives the sum of e² over each sequence, (N, L), as met before each move.
+        errors: Sum of e² over each sequence, (N, L), each error taken before the weights move; to be written.
     """
 
     inputs: Array
@@ -128,7 +128,7 @@ def copy(target: Array, start: int, source: Array, positions: int, lanes: Lanes)
 
 @kernel
 def descend(weights: Array, gradient: Array, rate: Array, registers: int, lanes: Lanes) -> None:
-    """Add rate · gradient to the weights, that many whole registers, and zero the gradient; rate is (1, L)."""
+    """Add rate · gradient to the weights, ``registers`` whole registers, and zero the gradient; rate is (1, L)."""
     group = WIDTH // len(lanes)
     factor = spread(load(rate, 0, lanes, lanes), WIDTH)
     for index in range(registers):

@@ -1,11 +1,11 @@
 """The truncated learning rule of 1997, compiled, many seeds side by side.
 
 Reference: ``learners.lstm1997.LSTM1997`` with ``truncated=True``, whose gradient over a whole sequence this equals;
-for the online rule, which no graph can hold, a loop over the equations in the tests.
+for the online rule, which automatic differentiation cannot express, a loop over the equations in the tests.
 Source: Hochreiter and Schmidhuber 1997, appendix A.1; Hochreiter, Younger and Conwell 2001, §3.1.
 
-The error that reaches a cell's state is known within the step, because all recurrent inputs are cut.  What it is
-multiplied with, ∂s_c/∂w, is carried forward as a trace:  trace(t) = trace(t − 1) + ∂(in · g)/∂w.
+The error that reaches a cell's state is known within the step, because all recurrent inputs are cut.  Its other
+factor, ∂s_c/∂w, is carried forward as a trace:  trace(t) = trace(t − 1) + ∂(in · g)/∂w.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class LSTM1997Sizes(NamedTuple):
 
     @property
     def operations(self) -> int:
-        """Multiply-adds of one step, about."""
+        """Approximate number of multiply-adds in one step."""
         return 4 * sum(rows * sources for rows, sources in self.shapes)
 
 
@@ -61,10 +61,10 @@ class LSTM1997Networks(NamedTuple):
     first: Array
     second: Array
     readout: Array
-    first_sink: Array  # where −rate · gradient goes: the weights themselves, or a sum to be added later
+    first_sink: Array  # where rate · gradient goes: the weights themselves, or a sum to be added later
     second_sink: Array
     readout_sink: Array
-    rate: Array  # (1, L): −rate online, else 1
+    rate: Array  # (1, L): minus the learning rate online, else 1
     lower: Array  # sources of the first layer: inputs, y_{t−1}, 1, first and second layer at t − 1
     middle: Array  # sources of the second layer: first layer, 1
     upper: Array  # sources of the output: second layer, 1

@@ -1,7 +1,7 @@
 """A fully recurrent hidden layer under BPTT truncated after k steps and under exact RTRL, many seeds side by side.
 
-Reference: ``learners.logistic_network.Recurrent``; RTRL's gradient over a whole sequence equals full
-back-propagation's, and that of BPTT(k) one in which every step's error goes back through the k last activations.
+Reference: ``learners.logistic_network.Recurrent``; RTRL's gradient over a whole sequence equals that of full
+back-propagation, and that of BPTT(k) one in which every step's error goes back through the last k activations.
 Source: Hochreiter, Younger and Conwell 2001, §3.1 and Table 1 (A: Elman, which is k = 1; B: k = 2, and RTRL);
 Williams and Zipser 1989 for RTRL:  ∂h_k(t)/∂w_ij = f'_k · (Σ_m w_km ∂h_m(t − 1)/∂w_ij + δ_ki z_j(t)).
 """
@@ -42,7 +42,7 @@ class RecurrentSizes(NamedTuple):
 
     @property
     def operations(self) -> int:
-        """Multiply-adds of one step, about."""
+        """Approximate number of multiply-adds in one step."""
         weights = sum(rows * sources for rows, sources in self.shapes)
         return (1 + 2 * self.depth) * weights if self.depth else self.hidden**2 * self.shapes[0][1] * self.hidden
 
@@ -54,7 +54,7 @@ class RecurrentNetworks(NamedTuple):
     readout: Array
     first_sink: Array  # where rate · gradient goes: the weights themselves, or a sum to be added later
     readout_sink: Array
-    rate: Array  # (1, L): −rate online, else 1
+    rate: Array  # (1, L): minus the learning rate online, else 1
     sources: Array  # of the last k steps, newest first: inputs, y_{t−1}, 1, hidden layer at t − 1
     upper: Array  # sources of the output: hidden layer, 1
     nets: Array

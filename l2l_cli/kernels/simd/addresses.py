@@ -1,4 +1,4 @@
-"""Memory that no array of NumPy's holds, for kernels that read tensors wherever they lie."""
+"""Memory outside NumPy's arrays, for kernels that read tensors wherever they lie."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from l2l_cli.kernels.simd.registers import Context, Intrinsic, NumbaType, intrin
 
 @intrinsic
 def pointer_to(typing: Context, like: NumbaType, address: NumbaType) -> Intrinsic:
-    """Return an address in memory as that of a number of the type of an array's."""
+    """Return an address in memory as a pointer to numbers of an array's type."""
 
     def code(context: Context, builder: ir.IRBuilder, signature: NumbaType, args: Sequence[ir.Value]) -> ir.Value:
         return builder.inttoptr(args[1], context.get_value_type(signature.return_type))

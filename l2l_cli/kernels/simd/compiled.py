@@ -25,7 +25,7 @@ _FASTMATH = {"contract", "reassoc", "arcp", "nsz", "afn"}
 def _cache() -> Path:
     """Return the folder of machine code, named after the kernels' sources.
 
-    Numba looks at the file of the function alone, so that a change in one of the other files would go unnoticed.
+    Numba looks only at the function's own file, so that a change in one of the other files would go unnoticed.
     """
     sources = sorted(Path(__file__).parents[1].rglob("*.py"))
     content = b"".join(path.read_bytes() for path in sources) + numba.__version__.encode()
@@ -39,7 +39,7 @@ def _cache() -> Path:
 
 
 CACHE = Path(os.environ.get("NUMBA_CACHE_DIR") or _cache())
-"""Folder of the machine code of our kernels; another program's stays where it has it."""
+"""Folder of the machine code of our kernels; that of other programs stays where it is."""
 
 
 def kernel(function: F) -> F:
@@ -55,6 +55,6 @@ def kernel(function: F) -> F:
 
 @cache
 def announce(function: Callable[..., Any], name: str) -> None:
-    """Say so, if a kernel will have to be compiled first; asked once a process, for it looks through a folder."""
+    """Say so if a kernel will have to be compiled first; asked once per process, since it searches a folder."""
     if not list(CACHE.rglob(f"*{Path(function.__code__.co_filename).stem}.{function.__name__}-*.nbi")):
         print(f"compiling the {name} kernel for this machine, once: about ten seconds", file=sys.stderr)

@@ -1,7 +1,7 @@
 """Functions of registers, element by element: the logistic function, tanh, the natural logarithm.
 
-LLVM turns calls of the C library's functions into vectors only where it is linked with one of the vector libraries,
-so these are spelt out: shifts of exponent bits, and polynomials that interpolate at Chebyshev's points.
+LLVM vectorises calls of the C library's functions only where it is linked with one of the vector libraries, so they
+are written out here: shifts of exponent bits, and polynomials that interpolate at Chebyshev points.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from l2l_cli.kernels.simd.registers import (
 _MANTISSA = {32: 23, 64: 52}
 # Beyond these powers of two the logistic function is 0 or 1 to the last bit, and 2^n stays a normal number.
 _CLAMP = {32: 125.5, 64: 1000.0}
-# Beyond these it is so to 5e-13, and the product of three numbers 1 + 2^n stays a normal one.
+# Beyond these it is 0 or 1 to 5e-13, and the product of three numbers 1 + 2^n stays normal.
 _CLAMP_OF_THREE = {32: 41.5, 64: 340.0}
-# Terms after which the remainder is below a unit in the last place.
+# Numbers of terms after which the remainder is below a unit in the last place.
 _EXP_TERMS = {32: 5, 64: 12}
 _LOG_TERMS = {32: 7, 64: 17}
 _SOFT_TERMS = {32: 8, 64: 17}
@@ -52,7 +52,7 @@ def _horner(builder: ir.IRBuilder, vec: Vec, coefficients: list[float], x: ir.Va
 
 
 def _whole(vec: Vec) -> ir.Type:
-    """The integers of the same width."""
+    """Return the type of integers of the same width."""
     return ir.VectorType(ir.IntType(vec.bits), vec.lanes)
 
 
@@ -61,7 +61,7 @@ def _integer(vec: Vec, value: int) -> ir.Constant:
 
 
 def _power(builder: ir.IRBuilder, vec: Vec, x: ir.Value, clamp: float) -> ir.Value:
-    """Return 2^x for x within ± the clamp: the whole part by the exponent's bits, the rest by a polynomial."""
+    """Return 2^x, with x limited to ± the clamp: the whole part by the exponent's bits, the rest by a polynomial."""
     for sign, compare in ((1, ">"), (-1, "<")):
         limit = vec.full(sign * clamp)
         x = builder.select(builder.fcmp_ordered(compare, x, limit), limit, x)
@@ -73,18 +73,18 @@ def _power(builder: ir.IRBuilder, vec: Vec, x: ir.Value, clamp: float) -> ir.Val
 
 
 def _power_by_16(builder: ir.IRBuilder, vec: Vec, x: ir.Value, clamp: float) -> ir.Value:
-    """Return 2^x, x at most the clamp, by AVX-512's own instructions for exponents, in two thirds of the time."""
+    """Return 2^x, with x at most the clamp, by AVX-512's own instructions for exponents, in two thirds of the time."""
     limit = vec.full(clamp)
     x = builder.select(builder.fcmp_ordered(">", x, limit), limit, x)
     every, exact = ir.Constant(ir.IntType(16), -1), ir.Constant(ir.IntType(32), 4)
     down = ir.Constant(ir.IntType(32), 1)
-    rest = _by_16(builder, vec, "mask.reduce.ps.512", [x], [down, _NONE, every, exact])  # x less its whole part
+    rest = _by_16(builder, vec, "mask.reduce.ps.512", [x], [down, _NONE, every, exact])  # x minus its whole part
     value = _horner(builder, vec, _coefficients(np.exp2, _EXP_TERMS[32], 0.0, 1.0), rest)
     return _by_16(builder, vec, "mask.scalef.ps.512", [value, x], [_NONE, every, exact])
 
 
 def _has_own(vec: Vec) -> bool:
-    """Whether AVX-512 has instructions of its own for such registers."""
+    """Return whether AVX-512 has its own instructions for such registers."""
     return SIXTEEN_AT_ONCE and vec.bits == 32 and vec.lanes % WIDTH == 0
 
 
@@ -95,14 +95,14 @@ def _one_plus_power(builder: ir.IRBuilder, vec: Vec, x: ir.Value, clamp: float) 
 
 
 def _reciprocal(builder: ir.IRBuilder, vec: Vec, x: ir.Value) -> ir.Value:
-    """Return 1 / x for x from 1 to 2^126; a division unit would be busy with 16 numbers for as many cycles."""
+    """Return 1 / x for x from 1 to 2^126; dividing 16 numbers would keep the division unit busy for 16 cycles."""
     if vec.bits == 64:
         return builder.fdiv(vec.full(1.0), x)
     if _has_own(vec):
         guess = _by_16(builder, vec, "rcp14.ps.512", [x], [_NONE, ir.Constant(ir.IntType(16), -1)])
         error = call(builder, "fma", vec, builder.fneg(x), guess, vec.full(1.0))
         return call(builder, "fma", vec, guess, error, guess)
-    # The exponent's bits negated, with the constant that leaves the least error, 12 %; each round cubes it.
+    # The exponent's bits negated, with the constant that leaves the smallest error, 12 %; each round cubes it.
     guess = builder.bitcast(builder.sub(_integer(vec, 0x7EF311C7), builder.bitcast(x, _whole(vec))), vec.llvm)
     for _ in range(2):
         error = call(builder, "fma", vec, builder.fneg(x), guess, vec.full(1.0))
@@ -117,7 +117,7 @@ def _logistic(builder: ir.IRBuilder, vec: Vec, x: ir.Value, rate: float) -> ir.V
 
 
 _NONE = ir.Constant(ir.VectorType(ir.FloatType(), WIDTH), [0.0] * WIDTH)
-"""What AVX-512's instructions put where they are told to leave a number out: nowhere, here."""
+"""What AVX-512's instructions put where a mask leaves a number out; here the masks leave out none."""
 
 
 def _by_16(builder: ir.IRBuilder, vec: Vec, name: str, values: list[ir.Value], constants: list[ir.Value]) -> ir.Value:
@@ -159,7 +159,7 @@ def tanh(typing: Context, a: NumbaType) -> Intrinsic:
 
 @intrinsic
 def one_plus_power(typing: Context, a: NumbaType) -> Intrinsic:
-    """Return 1 + 2^a, the denominator of σ(−a log 2); no more than lets three of them be multiplied."""
+    """Return 1 + 2^a, the denominator of σ(−a log 2), limited so that the product of three is finite."""
 
     def code(context: Context, builder: ir.IRBuilder, signature: NumbaType, args: Sequence[ir.Value]) -> ir.Value:
         return _one_plus_power(builder, a, args[0], _CLAMP_OF_THREE[a.bits])
@@ -179,7 +179,7 @@ def reciprocal(typing: Context, a: NumbaType) -> Intrinsic:
 
 @intrinsic
 def inverse_root(typing: Context, a: NumbaType) -> Intrinsic:
-    """Return 1 / √a for normal numbers; root and division would keep their unit busy for thirty cycles."""
+    """Return 1 / √a for normal numbers; a root and a division would keep their unit busy for thirty cycles."""
 
     def code(context: Context, builder: ir.IRBuilder, signature: NumbaType, args: Sequence[ir.Value]) -> ir.Value:
         if a.bits == 64 or not _has_own(a):
@@ -195,12 +195,12 @@ def inverse_root(typing: Context, a: NumbaType) -> Intrinsic:
 
 @intrinsic
 def log_size(typing: Context, a: NumbaType) -> Intrinsic:
-    """Return log |a| for normal numbers; for zero and what is smaller, something below the smallest of those."""
+    """Return log |a| for normal numbers; for zero and subnormal ones, something below the smallest of those."""
 
     def code(context: Context, builder: ir.IRBuilder, signature: NumbaType, args: Sequence[ir.Value]) -> ir.Value:
         mantissa = _MANTISSA[a.bits]
         bits = builder.and_(builder.bitcast(args[0], _whole(a)), _integer(a, (1 << (a.bits - 1)) - 1))
-        # Counted from √½: what is left of the number lies between √½ and √2, around the logarithm's zero.
+        # Counted from √½: the remaining factor lies between √½ and √2, around the logarithm's zero.
         half = int(np.sqrt(0.5).astype(f"f{a.bits // 8}").view(f"i{a.bits // 8}"))
         exponent = builder.ashr(builder.sub(bits, _integer(a, half)), _integer(a, mantissa))
         rest = builder.bitcast(builder.sub(bits, builder.shl(exponent, _integer(a, mantissa))), a.llvm)
@@ -215,7 +215,7 @@ def log_size(typing: Context, a: NumbaType) -> Intrinsic:
 
 @intrinsic
 def softplus(typing: Context, a: NumbaType) -> Intrinsic:
-    """Return log(1 + e^a), to the last digits where it is tiny too."""
+    """Return log(1 + e^a), to the last digits even where it is tiny."""
 
     def code(context: Context, builder: ir.IRBuilder, signature: NumbaType, args: Sequence[ir.Value]) -> ir.Value:
         size = call(builder, "fabs", a, args[0])

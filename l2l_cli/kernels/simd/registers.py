@@ -8,7 +8,7 @@ positions of a row are what a product sums over.  Every array is C-contiguous wi
 ``load`` at position p reads p … p + G − 1 of all lanes.  Few lanes keep a large network in the first-level cache,
 many lanes spare a small one its horizontal sums; the same kernel serves both.
 
-How long a register is must be known when a kernel is compiled.  It is an integer constant, or a tuple whose length
+A register's length must be known when a kernel is compiled.  It is an integer constant, or a tuple whose length
 counts and whose zeros mean nothing, since a tuple's length is part of its Numba type and so of a kernel's signature:
 ``Registers`` counts whole registers, ``Lanes`` counts lanes.
 """
@@ -34,22 +34,22 @@ Array = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.integer[Any]]
 
 WIDTH = 16
-"""Numbers in a register: 512 bits of float32.  Narrower machines take two or four instructions for one."""
+"""Number of numbers in a register: 512 bits of float32.  Narrower machines take two or four instructions for one."""
 
 
 def _has(feature: str) -> bool:
-    """Whether what is compiled may use one of the processor's features."""
-    chosen = config.CPU_FEATURES  # type: ignore[attr-defined]  # by the environment, as when a kernel is tried for another machine
+    """Return whether compiled code may use one of the processor's features."""
+    chosen = config.CPU_FEATURES  # type: ignore[attr-defined]  # set by the environment, as when a kernel is tried for another machine
     if chosen is not None:
         return f"+{feature}" in chosen.split(",")
     return bool(llvm.get_host_cpu_features().get(feature, False))
 
 
 SIXTEEN_AT_ONCE = _has("avx512f") and _has("avx512dq")
-"""Whether an instruction takes 16 numbers of 32 bits, with 32 registers to choose from; else 8 at most, with 16."""
+"""Whether an instruction takes 16 numbers of 32 bits, with 32 registers to choose from; else at most 8, with 16."""
 
 
-# Numba and llvmlite have no types for mypy; these names say what is meant.
+# Numba and llvmlite have no types for mypy; these names say what they are.
 Context = Any
 NumbaType = Any
 NumbaFunction = Any
@@ -57,17 +57,17 @@ Intrinsic = tuple[NumbaType, Callable[..., ir.Value]]
 """What Numba calls an intrinsic's definition: its signature, and what writes its instructions."""
 
 Registers = tuple[int, ...]
-"""As many zeros as registers that a kernel takes at once, ``WIDTH`` numbers each."""
+"""One zero for each register that a kernel takes at once, ``WIDTH`` numbers each."""
 
 Lanes = tuple[Any, ...]
-"""As many zeros, of the arrays' type, as lanes."""
+"""One zero, of the arrays' type, for each lane."""
 
 
 def lanes_of(count: int, dtype: npt.DTypeLike) -> Lanes:
     """Return L lanes, a power of two up to ``WIDTH``.
 
     Raises:
-        ValueError: There is another number of lanes.
+        ValueError: The number of lanes is not such a power.
     """
     if count < 1 or WIDTH % count:
         raise ValueError(f"lanes must divide {WIDTH}, and {count} does not")
@@ -81,7 +81,7 @@ def padded(positions: int, lanes: int) -> int:
 
 
 def zeros(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
-    """Zeros that start on a cache line: a register loaded across two lines costs double."""
+    """Return zeros that start on a cache line: a register loaded across two lines costs double."""
     kind = np.dtype(dtype)
     size = math.prod(shape) * kind.itemsize
     raw = np.zeros(size + 64, np.uint8)
@@ -91,7 +91,7 @@ def zeros(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
 
 
 def intrinsic(function: Callable[..., Any]) -> NumbaFunction:
-    """Numba hands the first argument over itself, so callers pass one fewer: the result is not typed."""
+    """Return a Numba intrinsic; untyped, since Numba adds the first argument and callers pass one fewer."""
     return numba_intrinsic(prefer_literal=True)(function)
 
 
@@ -111,7 +111,7 @@ class Vec(types.Type):
 
     @property
     def bits(self) -> int:
-        """Of one number."""
+        """Number of bits of one number."""
         return int(self.dtype.bitwidth)
 
     @property
@@ -132,9 +132,9 @@ class _VecModel(models.PrimitiveModel):
 
 @intrinsic
 def pointer(typing: Context, array: NumbaType, position: NumbaType) -> Intrinsic:
-    """Return where a number of a C-contiguous array lies.
+    """Return a pointer to a number of a C-contiguous array.
 
-    Numba counts who refers to an array, even in a loop's innermost call; nobody counts pointers.
+    Numba counts references to an array, even in a loop's innermost call, but not those to a pointer.
     """
     if array.layout != "C":
         raise TypingError(f"kernels read C-contiguous arrays, not {array}")
@@ -148,7 +148,7 @@ def pointer(typing: Context, array: NumbaType, position: NumbaType) -> Intrinsic
 
 @intrinsic
 def ahead(typing: Context, place: NumbaType, count: NumbaType) -> Intrinsic:
-    """Return the pointer that many numbers further on."""
+    """Return the pointer ``count`` numbers further on."""
 
     def code(context: Context, builder: ir.IRBuilder, signature: NumbaType, args: Sequence[ir.Value]) -> ir.Value:
         return builder.gep(args[0], [args[1]])
@@ -176,7 +176,7 @@ def _place(
 
 @intrinsic
 def load(typing: Context, array: NumbaType, position: NumbaType, length: NumbaType, lanes: NumbaType) -> Intrinsic:
-    """Return the register of a length that starts at a position of an array or pointer, of so many lanes each."""
+    """Return the register of a length that starts at a position of an array or pointer; a position has all lanes."""
     vec = Vec(array.dtype, count_of(length))
 
     def code(context: Context, builder: ir.IRBuilder, signature: NumbaType, args: Sequence[ir.Value]) -> ir.Value:
@@ -266,7 +266,7 @@ def fma(typing: Context, a: NumbaType, b: NumbaType, c: NumbaType) -> Intrinsic:
 
 
 def _operator(symbol: Callable[..., object], instruction: str) -> None:
-    """Give registers an arithmetic operator, with a number on either side too."""
+    """Give registers an arithmetic operator, also with a plain number on either side."""
 
     @intrinsic
     def both(typing: Context, a: NumbaType, b: NumbaType) -> Intrinsic:

@@ -1,4 +1,4 @@
-"""Registers taken apart and put together: sums over what lies beside each other, parts, repetitions."""
+"""Registers taken apart and put together: sums over neighbours, parts, repetitions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def width_of(typing: Context, register: NumbaType) -> Intrinsic:
 
 @intrinsic
 def spread(typing: Context, value: NumbaType, length: NumbaType) -> Intrinsic:
-    """Return the L lanes G times over, as factors of G positions."""
+    """Return the L lanes repeated G times, as factors of G positions."""
     vec = Vec(value.dtype, count_of(length))
 
     def code(context: Context, builder: ir.IRBuilder, signature: NumbaType, args: Sequence[ir.Value]) -> ir.Value:
@@ -52,9 +52,9 @@ def fold(typing: Context, value: NumbaType, length: NumbaType) -> Intrinsic:
 
 @intrinsic
 def sums(typing: Context, values: NumbaType) -> Intrinsic:
-    """Return a register of the sums over each of a tuple of registers, as many as they are long or a multiple.
+    """Return a register of the sums over each of a tuple of registers; their number is their length or a multiple.
 
-    All at once: halves of two registers are added in one, and so on down, an addition for each sum in place of four.
+    All are summed at once: halves of two registers are added in one, and so on, one addition per sum in place of four.
     """
 
     def code(context: Context, builder: ir.IRBuilder, signature: NumbaType, args: Sequence[ir.Value]) -> ir.Value:
@@ -78,7 +78,7 @@ def sums(typing: Context, values: NumbaType) -> Intrinsic:
 
 @intrinsic
 def piece(typing: Context, value: NumbaType, start: NumbaType, count: NumbaType) -> Intrinsic:
-    """Return that many numbers of a register, both constants."""
+    """Return ``count`` numbers of a register from ``start`` on, both constants."""
     vec = Vec(value.dtype, count_of(count))
 
     def code(context: Context, builder: ir.IRBuilder, signature: NumbaType, args: Sequence[ir.Value]) -> ir.Value:

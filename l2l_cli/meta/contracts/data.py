@@ -1,4 +1,4 @@
-"""What a task's episodes owe: batches are pure functions, shaped as the spec says, and drawn apart for each purpose."""
+"""What a task's episodes owe: batches are pure functions, of the spec's shapes, and differ by seed and phase."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from l2l_cli.tasks.base import Episode, Task
 
 EPISODES = 2
 STEPS = 3
-PURE = "draw with core.random.generator(seed, …, step), a generator of its own for each purpose, and keep none on self"
+PURE = "draw with core.random.generator(seed, …, step), a separate generator for each purpose, and keep none on self"
 
 
 def check_data(task: Task) -> None:
@@ -65,14 +65,14 @@ def _check_shapes(episode: Episode, spec: Spec, batch: Batch) -> None:
     wanted = {"inputs": (EPISODES, spec.examples, *spec.inputs), "targets": (EPISODES, spec.examples, *spec.targets)}
     for name, shape in wanted.items():
         if (found := tuple(getattr(batch, name).shape)) != shape:
-            problem = f"gives {name} of shape {found}, and spec says {shape}, for {EPISODES} episodes"
+            problem = f"gives {name} of shape {found}, but spec says {shape}, for {EPISODES} episodes"
             refuse(episode, "batch", problem, "shapes are (episodes, examples, …); change one of the two")
     if (batch.shown is not None) != spec.hides:
-        problem = f"gives {'a' if batch.shown is not None else 'no'} mask `shown`, and spec.hides is {spec.hides}"
+        problem = f"gives {'a' if batch.shown is not None else 'no'} mask `shown`, but spec.hides is {spec.hides}"
         refuse(episode, "batch", problem, "set Spec(…, hides=True) where targets are hidden, at every step")
     if batch.shown is not None and (batch.shown.shape != (EPISODES,) or not set(batch.shown.tolist()) <= {0.0, 1.0}):
         refuse(
-            episode, "batch", "gives a mask `shown` that is not (episodes,) of 0 and 1", "give one number an episode"
+            episode, "batch", "gives a mask `shown` that is not (episodes,) of 0 and 1", "give one number per episode"
         )
 
 
@@ -89,7 +89,7 @@ def _check_stacked(episode: Episode, spec: Spec, steps: list[Batch]) -> None:
 
 
 def _check_draws_apart(task: Task) -> None:
-    """See that seeds and phases are drawn apart, unless all is one problem that no draw could change."""
+    """Check that seeds and phases have their own draws, unless all draws are one and the same problem."""
     draws = {(0, phase): _drawn(task, 0, phase) for phase in Phase}
     draws[1, Phase.META_VALID] = _drawn(task, 1, Phase.META_VALID)
     keys = list(draws)

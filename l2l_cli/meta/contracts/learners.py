@@ -29,12 +29,12 @@ def check_learner(learner: Learner[Any], differentiated: bool = True) -> None:
     """Check that a learner does what learners owe, on a few steps of two episodes of its task.
 
     An update rule is checked in the learner that it makes: ``check_learner(Descent(Quadratic(), SignDescent()))``.  A
-    learner answers before it learns; its state is new at each step and holds all that it acquires, for each episode
-    apart; hidden targets do not matter; and every φ is registered, saved and reached by the meta-gradient.
+    learner answers before it learns; its state is new at each step and holds all that it acquires, separately for
+    each episode; hidden targets do not matter; and every φ is registered, saved and reached by the meta-gradient.
 
     Args:
         learner: Learner to be checked.
-        differentiated: Whether its φ is to be trained by meta-gradients, not by evolution strategies.
+        differentiated: Whether its φ is to be trained by meta-gradients rather than by evolution strategies.
 
     Raises:
         ContractError: It breaks its contract; the message names the class, the line at fault and the cure.
@@ -105,7 +105,7 @@ class _Check:
     def _check_step(self, state: Any) -> Any:
         batch = self.data.at(0)
         after, answer = self._stepped(state, batch)
-        self._stepped(after, self.data.at(self.data.steps - 1))  # what begins at zero may be changed unseen at first
+        self._stepped(after, self.data.at(self.data.steps - 1))  # changing a zero in place may go unseen at first
         with without_dropout(self.learner, self.task.model.module):
             repeated(self.owner, self.method, lambda: self.learner.step(state, batch), DRAWN)
         self._check_answer(answer)
@@ -116,7 +116,7 @@ class _Check:
         return after
 
     def _stepped(self, state: Any, batch: Batch) -> tuple[Any, Tensor]:
-        """Step, and see that nothing but the new state has changed."""
+        """Step, and check that nothing but the new state has changed."""
         kept = copied((state, batch))
         after, answer = self.step(state, batch)
         self._check_leaks()
@@ -137,14 +137,14 @@ class _Check:
             self.task.loss(answer, self.data.at(0).targets)
 
     def _check_leaks(self) -> None:
-        """See that nothing has been acquired but in the state."""
+        """Check that nothing has been acquired except in the state."""
         if names := changed_attributes(self.before, attributes_of(self.learner)):
             problem = f"changes self.{', self.'.join(names)}, which leaks from one episode into the next"
             norms = [name for name in names if name.endswith(("running_mean", "running_var", "num_batches_tracked"))]
             refuse(self.owner, self.method, problem, "use track_running_stats=False" if norms else STATE)
 
     def _check_numbers(self, before: object, after: object) -> None:
-        """See that what is no tensor stays as it is, because checkpoints do not hold it."""
+        """Check that whatever is not a tensor stays as it is, because checkpoints do not hold it."""
         if type(before) is not type(after):
             problem = f"returns a {type(after).__name__} where init returns a {type(before).__name__}"
             refuse(self.owner, self.method, problem, "a state keeps its type")
@@ -175,7 +175,7 @@ class _Check:
             refuse(self.learner, "unroll", "gives other answers than the loop over step", "leave it out")
 
     def _check_losses(self) -> None:
-        """See that what training differentiates is what the learner does, by whichever path."""
+        """Check that the losses that training differentiates are those of the learner's steps, on any path."""
         with torch.enable_grad(), without_dropout(self.learner, self.task.model.module):
             answers = torch.stack(self.walk(self.data)[1])
             wanted = step_losses(self.task, answers, self.data.targets).detach()
@@ -185,7 +185,7 @@ class _Check:
             refuse(self.learner, "losses", "gives other losses than the loop over step", "leave it out")
 
     def _check_episodes(self) -> None:
-        """See that the data of one episode do not matter to the others."""
+        """Check that the data of one episode do not matter to the others."""
         inputs, targets = (
             torch.cat([own[:, :1], other[:, 1:]], 1) for own, other in zip(self.data[:2], self.others[:2], strict=True)
         )
@@ -205,7 +205,7 @@ class _Check:
 
 
 def _tree(owner: object, method: str, state: Any) -> Any:
-    """Return a state, having seen that it is made of what a checkpoint can hold."""
+    """Return a state after checking that a checkpoint can hold it."""
     try:
         return tree_map(lambda value: value, state)
     except (TypeError, AttributeError) as error:
@@ -213,7 +213,7 @@ def _tree(owner: object, method: str, state: Any) -> Any:
 
 
 def _numbers(state: object, prefix: str = "") -> list[tuple[str, object]]:
-    """Return what is no tensor in a state, by name."""
+    """Return everything in a state that is not a tensor, by name."""
     items: list[tuple[str, object]] = []
     if isinstance(state, dict):
         items = [(str(name), value) for name, value in state.items()]

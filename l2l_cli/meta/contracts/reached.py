@@ -19,16 +19,16 @@ from l2l_cli.meta.gradient import connected_gradient, set_phi
 
 STEPS = 6
 TRIES = 3
-"""Values of φ at which a gradient is looked for: the initial ones, often zero in parts, and random ones."""
+"""Number of values of φ at which a gradient is sought: the initial ones, often zero in parts, and random ones."""
 
 
 def check_reached(learner: Learner[Any]) -> None:
-    """Check that the meta-loss of a window depends on every φ, and that derivatives know it.
+    """Check that the meta-loss of a window depends on every φ, and that derivatives show it.
 
-    A gradient that is zero at some φ is no fault: that of a layer below one that starts at zero is.
+    A gradient that is zero at some φ is not a fault: a layer below one that starts at zero has such a gradient.
 
     Raises:
-        ContractError: A φ is not connected with the loss, or its gradient is zero wherever one looks.
+        ContractError: A φ is not connected to the loss, or its gradient is zero at every φ that is tried.
     """
     if learner.task.horizon < 2:  # a learner that answers before it learns cannot show what it learned
         return
@@ -71,7 +71,7 @@ def _gradient(learner: Learner[Any]) -> dict[str, Tensor | None]:
 
 @contextmanager
 def _shifted(learner: Learner[Any], number: int) -> Iterator[None]:
-    """Set φ to random values near its own, the first time to its own; and back."""
+    """Set φ to random values near its own (for number 0, to its own), and back afterwards."""
     phi: Params = {name: value.detach().clone() for name, value in phi_of(learner).items()}
     moved = {
         name: value + number * 0.1 * normal(tuple(value.shape), generator(number, "shift", name)).to(value)

@@ -19,11 +19,11 @@ from l2l_cli.core.errors import L2LError, UsageError
 from l2l_cli.core.places import PACKAGE, is_ours, is_users, place_of, shown_place, where_raised
 
 LONGEST = 300
-"""Characters of the text of another's error that are passed on."""
+"""Largest number of characters of a user's error that are passed on."""
 
 
 class ContractError(UsageError):
-    """A user's class that does not do what is owed by its kind."""
+    """A user's class that breaks the contract of its kind."""
 
 
 def is_foreign(owner: object) -> bool:
@@ -56,7 +56,7 @@ def _name_of(owner: object, method: str) -> str:
 
 @contextmanager
 def calling(owner: object, method: str, cure: str = "") -> Iterator[None]:
-    """Turn whatever a user's method raises into one line that names the line of the user's.
+    """Turn whatever a user's method raises into one line that names the line of the user's code.
 
     Raises:
         ContractError: The method raises.
@@ -65,11 +65,11 @@ def calling(owner: object, method: str, cure: str = "") -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore"
-            )  # a check is no run: what is warned of there is either refused or told later
+            )  # a check is not a run: what is warned of here is either refused or told later
             yield
     except L2LError:
         raise
-    except Exception as error:  # a user's code may raise anything
+    except Exception as error:  # users' code may raise anything
         place = where_raised(error.__traceback__) or place_of(owner, method)
         message = shorten(str(error), LONGEST)
         raise ContractError(
@@ -89,10 +89,10 @@ CUTS = frozenset("detach detach_ item tolist numpy __float__ __int__ __bool__ __
 
 
 class LineWatch(TorchFunctionMode):
-    """Notes the lines of the user's that call some functions of torch.
+    """Notes the lines of the user's code that call certain functions of torch.
 
     Attributes:
-        places: Each call as in "item at my/rule.py:12", once.
+        places: Calls, as in "item at my/rule.py:12", each listed once.
     """
 
     def __init__(self, names: frozenset[str]) -> None:
@@ -115,7 +115,7 @@ class LineWatch(TorchFunctionMode):
 def _users_line(frame: FrameType | None) -> str | None:
     """Return the line that has called torch, if it is the user's."""
     while frame is not None and not is_users(file := frame.f_code.co_filename):
-        # A module's dropout is seeded, and what this program does on its own is right.
+        # A module's dropout is seeded, and this program's own calls are right.
         if is_ours(file) or os.path.basename(file) == "dropout.py":
             return None
         frame = frame.f_back

@@ -25,7 +25,7 @@ def check_displacement(rule: Optimizer[Any], point: Point, memory: object) -> No
     method = "update" if isinstance(rule, FirstOrder) else "step"
     like = point.params
     if isinstance(rule, FirstOrder) and (own := next(rule.parameters(), None)) is not None:
-        like = {name: value.to(own.dtype) for name, value in like.items()}  # the type in which it is shown gradients
+        like = {name: value.to(own.dtype) for name, value in like.items()}  # the type in which it receives gradients
     with calling(rule, method), drawn(0):
         found: object
         if isinstance(rule, FirstOrder):
@@ -69,7 +69,7 @@ def check_optimizer(rule: FirstOrder[Any]) -> None:
     with torch.no_grad(), calling(rule, "init"):
         memory = rule.init(params)
         before = attributes_of(rule)
-        for _ in range(2):  # what begins at zero may be changed unseen at first
+        for _ in range(2):  # changing a zero in place may go unseen at first
             kept = copied((grad, memory))
             with calling(rule, "update"), drawn(0):
                 moves, after = rule.update(grad, memory)

@@ -24,9 +24,9 @@ ATTRIBUTES = {
 def check_task(task: Task) -> None:
     """Check that a task does what tasks owe, on three steps of two episodes, as in ``check_task(Rosenbrock())``.
 
-    Batches are pure functions of seed, step and split, shaped as ``spec`` says and drawn apart for seeds and phases;
-    the loss is finite, differentiable and of each episode alone; nothing changes its arguments; the network has all of
-    its modules registered and answers the same when it is asked again.
+    Batches are pure functions of seed, step and split, shaped as ``spec`` says, and differ between seeds and phases;
+    the loss is finite, differentiable and separate for each episode; nothing changes its arguments; the network has all
+    of its modules registered and gives the same outputs when it is called again.
 
     Args:
         task: Task to be checked.
@@ -54,7 +54,7 @@ def check_task(task: Task) -> None:
 
 
 def _check_start(task: Task) -> Params:
-    """Return θ_0, having seen that it is drawn from the generator that is given."""
+    """Return θ_0 after checking that it is drawn from the given generator."""
     module = task.model.module
     cure = "an initializer is a function (name, shape, rng) -> Tensor that draws from `rng` alone"
     with without_dropout(module):
@@ -73,8 +73,8 @@ def _check_network(task: Task, params: Params, batch: Batch) -> Tensor:
         return task.model(params, batch.inputs)
 
     with calling(module, "forward"):
-        answer()  # the first call of all may be another one, which shows how the network has to be called
-    cure = "hold all that changes in parameters, and draw nothing but by nn.Dropout"
+        answer()  # the very first call may differ, since it shows how the network has to be called
+    cure = "hold all that changes in parameters, and draw nothing except by nn.Dropout"
     with without_dropout(module):
         outputs: Tensor = repeated(module, "forward", answer, cure)
     if outputs.shape[:2] != (EPISODES, task.spec.examples):

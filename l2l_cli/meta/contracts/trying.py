@@ -1,4 +1,4 @@
-"""Calling a user's method twice, to see that it does the same."""
+"""Calling a user's method twice, to check that it does the same."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def drawn(number: int) -> Draws:
 
 
 def repeated(owner: object, method: str, call: Callable[[], Result], cure: str) -> Result:
-    """Return what a method returns, and see that this depends neither on the global generators nor on calls before.
+    """Return what a method returns, after checking that it depends on neither global generators nor earlier calls.
 
     Args:
         owner: Object whose method is called.
         method: Name of the method.
-        call: Function that calls it, and returns something like a state.
-        cure: Clause that says where its random numbers are to come from.
+        call: Function that calls it and returns something like a state.
+        cure: Clause that says where its random numbers should come from.
 
     Raises:
         ContractError: It returns something else when it is called again.

@@ -1,7 +1,7 @@
 """Changes of images before a network is given them: random shifts, sizes and flips, and a common scale.
 
 Sources: He et al. 2016, §4.2 (CIFAR-10: 4 pixels of padding, a random crop, a flip); Simonyan and Zisserman 2015, §3.1
-(ImageNet: the shorter side resized to 256 … 512, a random crop of 224, a flip, the mean colour taken away).
+(ImageNet: the shorter side resized to 256 … 512, a random crop of 224, a flip, the mean colour subtracted).
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ Augment = Literal["none", "cifar", "imagenet"]
 Standardise = Literal["none", "image", "channels"]
 
 PADDING = 8
-"""Padding is one pixel for so many of the height and width: 4 for CIFAR's 32, fewer where images are pooled."""
+"""Pixels of height or width for each pixel of padding: this gives 4 for CIFAR's 32, fewer where images are pooled."""
 
 ZOOM = (256 / 224, 512 / 224)
-"""Least and largest ratio of an image's shorter side to the side of the crop."""
+"""Smallest and largest ratio of an image's shorter side to the side of the crop."""
 
 MEAN_COLOUR = (123.68, 116.78, 103.94)
 """Mean over ImageNet's images: red, green, blue, from 0 to 255."""
 
 
 def augmented(images: Tensor, how: Augment, rng: Generator) -> Tensor:
-    """Return images (n, channels, height, width), each changed by draws of its own.
+    """Return images (n, channels, height, width), each changed by its own draws.
 
     "cifar" pads with zeros, crops and flips; "imagenet" resizes by a factor of 8/7 … 16/7, crops and flips.
     """
@@ -41,7 +41,7 @@ def augmented(images: Tensor, how: Augment, rng: Generator) -> Tensor:
 def draw_shifts(shape: Sequence[int], rng: Generator) -> Tensor:
     """Draw how "cifar" changes each of (n, channels, height, width) images, integers (3, n).
 
-    They are the numbers of pixels down and to the right that it is read from, −1/8 … 1/8 of its height and width, and
+    They are how many pixels further down and to the right it is read from, −1/8 … 1/8 of its height and width, and
     whether it is flipped, 0 or 1.
     """
     count, _, height, width = shape
@@ -53,9 +53,9 @@ def draw_shifts(shape: Sequence[int], rng: Generator) -> Tensor:
 
 
 def shifted(images: Tensor, shifts: Tensor) -> Tensor:
-    """Return images (n, channels, height, width), each read from elsewhere; see ``draw_shifts``.
+    """Return images (n, channels, height, width), each read from a shifted place; see ``draw_shifts``.
 
-    What is read from outside an image is 0.
+    Pixels outside an image are 0.
     """
     count, channels, height, width = images.shape
     down, right = height // PADDING, width // PADDING
@@ -63,7 +63,7 @@ def shifted(images: Tensor, shifts: Tensor) -> Tensor:
     top, left, flip = (shifts + shifts.new_tensor([down, right, 0])[:, None])[:, :, None]
     rows, columns = (torch.arange(length, device=images.device) for length in (height, width))
     columns = left + torch.where(flip > 0, columns.flip(0), columns)
-    # One gather over pixels in a row takes a quarter of the time of an index for each axis.
+    # One gather over flattened pixels takes a quarter of the time that an index for each axis takes.
     places = ((top + rows)[:, :, None] * padded.shape[-1] + columns[:, None, :]).view(count, 1, -1)
     return padded.flatten(2).gather(2, places.expand(-1, channels, -1)).view_as(images)
 
@@ -82,8 +82,8 @@ def _zoomed(images: Tensor, frames: Tensor) -> Tensor:
 def draw_frames(count: int, rng: Generator) -> Tensor:
     """Draw the crop that "imagenet" takes of each image, (n, 4).
 
-    The image's shorter side over the crop's, the crop's place from top to bottom and from left to right, each 0 … 1,
-    and whether it is flipped, 0 or 1.
+    A row holds the image's shorter side over the crop's, the crop's place from top to bottom and from left to right,
+    each 0 … 1, and whether it is flipped, 0 or 1.
     """
     low, high = ZOOM
     zoom, down, right = torch.rand(3, count, generator=rng, device="cpu")
@@ -92,7 +92,7 @@ def draw_frames(count: int, rng: Generator) -> Tensor:
 
 
 def middle_frames(count: int) -> Tensor:
-    """Return the crop of each image that involves no chance, (n, 4): the middle, at the least zoom."""
+    """Return a crop of each image that is not random, (n, 4): the middle, at the smallest zoom."""
     return torch.tensor([ZOOM[0], 0.5, 0.5, 0.0], device="cpu").expand(count, -1)
 
 
@@ -100,11 +100,11 @@ def rescale_(images: Tensor, how: Standardise) -> Tensor:
     """Bring images (n, channels, height, width), numbers from 0 to 255, to a scale for networks, in place.
 
     "none" gives 0 … 1; "image" gives each image mean 0 and standard deviation 1 over all its numbers;
-    "channels" subtracts ImageNet's mean colour and keeps the unit.
+    "channels" subtracts ImageNet's mean colour and keeps the scale.
     """
     if how == "none":
         return images.div_(255.0)
-    if how == "channels":  # from an image in the same order in memory, which takes a third of the time
+    if how == "channels":  # an image with the same memory layout takes a third of the time
         return images.sub_(torch.empty_like(images[0]).copy_(images.new_tensor(MEAN_COLOUR).view(3, 1, 1)))
     axes, share = (1, 2, 3), images[0].numel() ** -0.5
     images.sub_(images.mean(axes, keepdim=True))

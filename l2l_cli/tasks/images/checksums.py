@@ -1,4 +1,4 @@
-"""Checksums of data files: computed once, and remembered as long as a file's size and time of change stay the same."""
+"""Checksums of data files: computed once, and remembered while a file's size and modification time stay the same."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from l2l_cli.core.errors import UsageError
 from l2l_cli.core.files import atomic_write, cache_folder
 
 LARGEST = 1 << 30
-"""Bytes that a file with a known checksum has at most."""
+"""Largest number of bytes in a file with a known checksum."""
 
 
 def verify(path: Path, content: bytes, checksum: str) -> None:
-    """See that a file's content has a checksum, its MD5 in hexadecimal.
+    """Check that a file's content has the given checksum, its MD5 in hexadecimal.
 
     Raises:
         UsageError: It has another.
     """
     if hashlib.md5(content, usedforsecurity=False).hexdigest() != checksum:
-        raise UsageError(f"{path} is damaged or another file: its MD5 is not {checksum}; delete it and try again")
+        raise UsageError(f"{path} is damaged or a different file: its MD5 is not {checksum}; delete it and try again")
 
 
 def read_verified(path: Path, checksum: str) -> bytes:
-    """Return a file's content, which has a checksum or had it when the file was last changed.
+    """Return a file's content after checking its checksum, unless that was done since the file last changed.
 
     Raises:
         UsageError: It has another.
@@ -47,7 +47,7 @@ def read_verified(path: Path, checksum: str) -> bytes:
 
 
 def _remembered(memory: Path) -> dict[str, object]:
-    """Return what is remembered, nothing if the memory is missing or damaged: then all is computed again."""
+    """Return what is remembered, nothing if the memory is missing or damaged: then everything is computed again."""
     try:
         found = json.loads(memory.read_text(encoding="utf-8"))
     except (OSError, ValueError):

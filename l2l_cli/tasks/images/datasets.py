@@ -27,7 +27,7 @@ from l2l_cli.tasks.images.idx import read_idx
 from l2l_cli.tasks.images.labelled import Dataset, LoadedImages, Size, resized
 
 ENVIRONMENT = "L2L_DATA"
-"""Environment variable of the folder of data sets, which ``data.dir`` takes precedence over."""
+"""Environment variable that names the folder of data sets; ``data.dir`` takes precedence over it."""
 
 MNIST = {
     "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
@@ -56,12 +56,12 @@ KNOWN = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "cifar10": (3, 32, 32)}
 
 
 def default_folder() -> Path:
-    """Return the folder of data sets where nothing names another: ``$L2L_DATA``, or else the user's cache."""
+    """Return the folder of data sets unless a setting names another: ``$L2L_DATA``, or else the user's cache."""
     return Path(os.environ.get(ENVIRONMENT) or cache_folder() / "data")
 
 
 def outline(name: str, folder: Path, size: Size | None = None) -> tuple[ImageShape, int]:
-    """Return the shape of a data set's images and the number of classes, without reading what is known; see ``load``.
+    """Return the shape of a data set's images and the number of classes, without reading known data sets; see ``load``.
 
     Raises:
         UsageError: There is no such data set, or the images of a folder cannot be read.
@@ -75,10 +75,10 @@ def outline(name: str, folder: Path, size: Size | None = None) -> tuple[ImageSha
 
 @lru_cache(maxsize=8)
 def load(name: str, folder: Path, size: Size | None, pool: int) -> Dataset:
-    """Return a data set, which is read once.
+    """Return a data set; each is read only once.
 
     Args:
-        name: "digits", "mnist", "cifar10", or a folder of the user's, by its path or by its name in ``folder``; see
+        name: "digits", "mnist", "cifar10", or the user's own folder, by its path or by its name in ``folder``; see
             ``read_folder``.
         folder: Folder of data sets, where downloaded ones are kept.
         size: Height and width that images are resized to; None takes them as they are.
@@ -103,7 +103,7 @@ def load(name: str, folder: Path, size: Size | None, pool: int) -> Dataset:
 
 
 def own_folder(name: str, folder: Path) -> Path | None:
-    """Return the folder of a data set that is the user's own; None if there is none, or its name is a known one."""
+    """Return the folder of a data set that is the user's own; None if there is none, or the data set is a known one."""
     places = [] if name in KNOWN else [Path(name).expanduser(), folder / name]
     return next((place for place in places if place.is_dir()), None)
 
@@ -120,7 +120,7 @@ def _moved(name: str, folder: Path, size: Size | None, pool: int, device: torch.
 
 
 def _pooled(whole: LoadedImages, pool: int) -> LoadedImages:
-    # By parts: all images as floating-point numbers would take four times their memory.
+    # In parts: all images as floating-point numbers would take four times their memory.
     parts = [functional.avg_pool2d(part.float(), pool) for part in torch.split(whole.images, 1000)]
     return LoadedImages(torch.cat(parts), whole.labels)
 
@@ -157,7 +157,7 @@ def _cifar10(folder: Path) -> Dataset:
 
 
 def _cifar_batch(path: Path, checksum: str) -> LoadedImages:
-    content = read_verified(path, checksum)  # before it is unpickled, which would run whatever it says
+    content = read_verified(path, checksum)  # before unpickling, which would run any code in the file
     batch = pickle.loads(content, encoding="bytes")
     images = torch.from_numpy(batch[b"data"].reshape(-1, 3, 32, 32))
     return LoadedImages(images, torch.tensor(batch[b"labels"], dtype=torch.int64, device="cpu"))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from l2l_cli.core.errors import UsageError
+from l2l_cli.core.printable import counted
 from l2l_cli.core.types import Phase, Split
 from l2l_cli.tasks.images.labelled import LabelledImages
 
@@ -16,7 +17,7 @@ Scheme = Literal["phases", "shared", "parts"]
 """How phases share a data set; see ``Division``."""
 
 HELD_OUT = 6
-"""One in so many images is for ``Split.TEST``."""
+"""One image in this many is for ``Split.TEST``."""
 
 FIRST = (3, 5)
 """The share of the training images that "parts" meta-trains on: three of CIFAR's five files."""
@@ -36,11 +37,11 @@ class Division:
     * "phases": the phase ``test`` fits to the test images, all others to the training images.
     * "shared": every phase fits to the training images (Chen and Lu 2018, first release of their code).
     * "parts": ``meta_train`` and ``meta_valid`` fit to the first three fifths of the training images, ``tune`` and
-      ``test`` to the others (their release of September 2018); of each class by itself, where a data set has one
-      class after the other.
+      ``test`` to the others (their release of September 2018); within each class, where a data set lists one class
+      after the other.
 
-    In the last two the phase ``test`` fits to all of its images and holds the test images out.  Everywhere else
-    every 6th of a phase's images is held out, so that no test image is met before that phase.
+    In the last two, the phase ``test`` fits to all of its images and holds the test images out.  Everywhere else
+    every 6th of a phase's images is held out, so that no test image is seen before that phase.
 
     Args:
         scheme: Name of the rule.
@@ -84,7 +85,8 @@ class Division:
         rows = (source.labels >= 0).nonzero().flatten()
         if len(rows) < 2:
             raise UsageError(
-                f"{self.name} has {len(rows)} images of the chosen classes for {phase}; at least two are needed"
+                f"{self.name} has {counted(len(rows), 'image')} of the chosen classes for {phase}; "
+                "at least two are needed"
             )
         return rows
 
@@ -101,7 +103,7 @@ class Division:
 
 
 def _first_part(labels: Tensor, rows: Tensor) -> Tensor:
-    """Return which of the rows are of the first part, (n,)."""
+    """Return which of the rows belong to the first part, (n,)."""
     part, whole = FIRST
     kept = labels[rows]
     runs = (kept.diff(prepend=kept[:1]) != 0).cumsum(0)

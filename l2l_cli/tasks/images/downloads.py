@@ -1,4 +1,4 @@
-"""Downloads that show progress, go on where they were cut, and turn to the next address where one fails."""
+"""Downloads that show progress, resume where they were cut off, and try the next address when one fails."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from l2l_cli.core.errors import L2LError
 from l2l_cli.core.voice import VOICE
 
 PIECE = 1 << 16
-"""Bytes that are read at once."""
+"""Number of bytes read at once."""
 
 PATIENCE = 30.0
 """Seconds without a byte after which an address counts as dead."""
 
 TRIES = 3
-"""Number of times that an address is asked to go on before the next one is."""
+"""Largest number of times that an address is tried before the next one is."""
 
 OFTEN, SELDOM = 0.5, 10.0
 """Seconds between two lines of progress on a terminal, and elsewhere."""
@@ -36,10 +36,10 @@ class DownloadError(L2LError):
 def download(addresses: Sequence[str], path: Path, checksum: str) -> None:
     """Fetch a file into its place, whole and with its MD5 or not at all.
 
-    What a cut download left in ``PATH.part`` is gone on with, by whichever address knows how to.
+    A download that was cut off resumes from ``PATH.part``, at any address that supports it.
 
     Raises:
-        DownloadError: No address gave it; says what each did.
+        DownloadError: No address gave it; the message says why not.
         OSError: The file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ def download(addresses: Sequence[str], path: Path, checksum: str) -> None:
                 part.replace(path)
                 return
             if not reason:
-                reason = "it is another file, by its MD5"
+                reason = "it gave a different file, by its MD5"
                 part.unlink()
             if part.exists() and part.stat().st_size == before:  # nothing came
                 break
@@ -69,7 +69,7 @@ class _Broken(Exception):
 
 
 def _append(address: str, file: IO[bytes], before: int, name: str) -> None:
-    """Append what is still missing of a file; ``before`` bytes are there."""
+    """Append the missing rest of a file, of which ``before`` bytes are there."""
     request = urllib.request.Request(address, headers={"Range": f"bytes={before}-"} if before else {})
     try:
         response = urllib.request.urlopen(request, timeout=PATIENCE)
@@ -80,7 +80,7 @@ def _append(address: str, file: IO[bytes], before: int, name: str) -> None:
     except (OSError, HTTPException, ValueError) as error:
         raise _Broken(str(getattr(error, "reason", error))) from error
     with response:
-        if before and response.status != 206:  # it begins anew
+        if before and response.status != 206:  # the server sends the whole file
             file.truncate(0)
             before = 0
         left = response.headers.get("Content-Length")
@@ -111,7 +111,7 @@ class _Counter:
         VOICE.note(f"downloading {name} from {address.split('/')[2]}{whole}", sys.stderr)
 
     def tell(self, done: int) -> None:
-        """Say how much is there, now and then."""
+        """Say now and then how much has arrived."""
         if VOICE.quiet or time.monotonic() - self._said < (OFTEN if self._terminal else SELDOM):
             return
         self._said = time.monotonic()

@@ -1,4 +1,4 @@
-"""Labelled images in a folder of the user's: IDX files as MNIST's, or one sub-folder a class."""
+"""Labelled images in a user's own folder: IDX files like MNIST's, or one sub-folder per class."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from l2l_cli.tasks.images.idx import read_idx
 from l2l_cli.tasks.images.labelled import Dataset, LoadedImages, Size, resized
 
 TEST_EVERY = 6
-"""One in so many images of a class is for test where an image folder makes no division."""
+"""One image in this many of each class is a test image where an image folder makes no division."""
 
 GREY, COLOUR = ("1", "L", "LA"), ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
-"""Pillow's names of the modes with 8 bits a channel; its others have more."""
+"""Pillow's names of the modes with 8 bits per channel; its others have more."""
 
 TRAIN, HELD = ("train", "training"), ("test", "val", "testing", "valid", "validation")
 """Names of the folders of training images and of test images, in any case."""
 
 NO_READERS = ("BUFR", "GRIB", "HDF5", "MPEG", "WMF", "EPS")
-"""Formats that Pillow knows by name, and cannot read by itself."""
+"""Formats that Pillow knows by name but cannot read by itself."""
 
 NAMED = 5
-"""Files that a message names, at most."""
+"""Largest number of files that a message names."""
 
 Paths = dict[str, list[str]]
 """Paths of the images of each class, by the class's name; strings, since ImageNet has 1.3 million of them."""
@@ -42,7 +42,7 @@ Paths = dict[str, list[str]]
 def read_folder(place: Path, size: Size | None = None) -> Dataset:
     """Read ``train/<class>/*`` and ``test/<class>/*`` (or ``val``; see ``HELD``), ``<class>/*``, or four IDX files.
 
-    Without a division every 6th image of a class, the first one included, is for test.  Classes are numbered in the
+    Without a division, every 6th image of a class, from the first on, is a test image.  Classes are numbered in the
     order of their names.  Alpha channels are dropped; images stay grey unless some are coloured.
 
     Args:
@@ -50,7 +50,7 @@ def read_folder(place: Path, size: Size | None = None) -> Dataset:
         size: Height and width that images are resized to; None takes them as they are, if all are of one size.
 
     Raises:
-        UsageError: Names the file or folder that is not as it should be.
+        UsageError: A file or folder, which the message names, is not as it should be.
     """
     if any(place.glob("*-ubyte*")) or not class_folders(place):
         return resized(read_idx(place), size)
@@ -58,7 +58,7 @@ def read_folder(place: Path, size: Size | None = None) -> Dataset:
         train, test = {}, {}
         for name, files in _paths(place).items():
             if len(files) < 2:
-                raise UsageError(f"{place / name} has one image; two are the least: one to learn, one for test")
+                raise UsageError(f"{place / name} has one image, but needs two or more: one to learn from, one to test")
             test[name] = files[::TEST_EVERY]
             train[name] = [file for index, file in enumerate(files) if index % TEST_EVERY]
         return _decoded(train, test, size)
@@ -68,7 +68,7 @@ def read_folder(place: Path, size: Size | None = None) -> Dataset:
 def train_folder(place: Path) -> Path | None:
     """Return the folder of training images in a folder; None if there is none.
 
-    A name other than "train" counts where sub-folders are inside, for a class may be called "Training" too.
+    A name other than "train" counts only for a folder with sub-folders, since a class may be called "Training" too.
     """
     if (place / "train").is_dir():
         return place / "train"
@@ -86,14 +86,14 @@ def train_and_test(place: Path, names: Sequence[str]) -> tuple[Paths, Paths]:
     """List a folder's training images in ``train/<class>/*`` and its test images in the first of ``names`` that exists.
 
     Raises:
-        UsageError: Names the folder that is not as it should be.
+        UsageError: A folder, which the message names, is not as it should be.
     """
     learned, held = train_folder(place) or place / "train", _called(place, names)
     if held is None:
         raise UsageError(f"{place} has {learned.name}, but no {' or '.join(names[:2])} beside it")
     train, test = _paths(learned), _paths(held)
     if odd := sorted(train.keys() ^ test.keys()):
-        raise UsageError(f"{learned} and {held} must have the same classes; {odd[0]} is in one of them alone")
+        raise UsageError(f"{learned} and {held} must have the same classes; {odd[0]} is in only one of them")
     return train, test
 
 
@@ -103,7 +103,7 @@ def labels_of(paths: Paths) -> Tensor:
 
 
 def class_folders(place: Path) -> list[str]:
-    """Return the names of a folder's sub-folders that are not hidden, one a class, sorted."""
+    """Return the names of a folder's sub-folders that are not hidden, one per class, sorted."""
     with os.scandir(place) as entries:
         return sorted(one.name for one in entries if os.path.isdir(one.path) and not one.name.startswith("."))
 
@@ -112,33 +112,33 @@ def _paths(place: Path) -> Paths:
     """List the images of each class, and say what other files there are; hidden ones do not count."""
     listed = {name: _files(place / name) for name in class_folders(place)}
     if len(listed) < 2:
-        hint = "" if listed else "; ILSVRC2012's validation images come without: sort them"
+        hint = "" if listed else "; ILSVRC2012's validation images come without them: sort the images"
         count = "one sub-folder" if listed else "no sub-folders"
-        raise UsageError(f"{place} has {count} of images, one a class; two are the least{hint}")
+        raise UsageError(f"{place} has {count} of images, but needs two or more, one per class{hint}")
     known = Image.registered_extensions().items()  # loads Pillow's readers
     kinds = {end for end, kind in known if kind in Image.OPEN and kind not in NO_READERS}
     paths = {name: [file for file in files if _is_image(file, kinds)] for name, files in listed.items()}
     if empty := [str(place / name) for name, files in paths.items() if not files]:
-        raise UsageError(f"no images are in the class {few(empty)}; put some there, or remove the folder")
+        raise UsageError(f"there are no images in the class {few(empty)}; put some there, or remove the folder")
     if other := [file for name, files in listed.items() for file in files if file not in set(paths[name])]:
         VOICE.note(f"data: skipped {counted(len(other), 'file')} other than images: {few(other)}", sys.stderr)
     return paths
 
 
 def _files(folder: Path) -> list[str]:
-    """Return the paths of a folder's files that are not hidden, sorted; links that lead to one count."""
+    """Return the paths of a folder's files that are not hidden, sorted; links to files count."""
     with os.scandir(folder) as entries:
         return sorted(one.path for one in entries if os.path.isfile(one.path) and not one.name.startswith("."))
 
 
 def _is_image(file: str, kinds: Collection[str]) -> bool:
-    """Return whether a file is taken for an image, by the end of its name; what has none is looked at."""
+    """Return whether a file counts as an image, by its extension; one without counts, unless named like a text file."""
     stem, end = os.path.splitext(os.path.basename(file))
     return end.lower() in kinds if end else stem.lower() not in ("readme", "license", "copying", "makefile")
 
 
 def few(names: Sequence[str]) -> str:
-    """Return names, of many the first ones."""
+    """Return a list of names; of many, only the first."""
     return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 
@@ -172,7 +172,7 @@ def _decoded(train: Paths, test: Paths, size: Size | None) -> Dataset:
 
 
 def _refuse_too_many(count: int, one: NDArray[np.uint8]) -> None:
-    """Refuse images of which all together do not fit into memory, twice: as they are read, and as they are kept."""
+    """Refuse images that do not all fit into memory twice, as they are read and as they are kept."""
     needed, free = 2 * count * 3 * one.shape[0] * one.shape[1], usable_memory()
     if free is not None and needed > free:
         raise UsageError(
@@ -194,14 +194,14 @@ def open_image(file: str) -> Image.Image:
     """Return a file's image in Pillow's mode L or RGB.
 
     Raises:
-        UsageError: It is no image, or not one of 8 bits a channel.
+        UsageError: It is not an image, or not one of 8 bits per channel.
     """
-    if not os.path.isfile(file):  # a pipe would be waited for
-        raise UsageError(f"{file} no longer exists; put the image back, or remove it and begin again")
+    if not os.path.isfile(file):  # opening a pipe would block
+        raise UsageError(f"{file} no longer exists; put the image back, or begin again without it")
     try:
         with Image.open(file) as image:
             if image.mode not in GREY + COLOUR:
-                raise UsageError(f"{file} has more than 8 bits a channel (Pillow's mode {image.mode}): convert it")
+                raise UsageError(f"{file} has more than 8 bits per channel (Pillow's mode {image.mode}): convert it")
             return image.convert("L" if image.mode in GREY else "RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UsageError(f"{file} cannot be read as an image ({error}); repair or remove it") from error

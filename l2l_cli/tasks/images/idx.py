@@ -1,4 +1,4 @@
-"""Labelled images in IDX files, named and laid out as MNIST's (LeCun et al. 1998)."""
+"""Labelled images in IDX files, named and laid out like MNIST's (LeCun et al. 1998)."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from l2l_cli.core.errors import UsageError
 from l2l_cli.tasks.images.labelled import Dataset, LoadedImages
 
 DENSEST = 1100
-"""Bytes that a byte of gzip can stand for, at most: DEFLATE's 1032, and some for headers."""
+"""Largest number of bytes that a byte of gzip can stand for: DEFLATE's 1032, and some for headers."""
 
 
 def read_idx(place: Path) -> Dataset:
-    """Read a folder of files named as MNIST's, compressed or not.
+    """Read a folder of files named like MNIST's, compressed or not.
 
     Raises:
         UsageError: A file is missing or is not what its name says.
@@ -46,7 +46,7 @@ def _idx(place: Path, name: str, axes: int) -> Tensor:
     """Read one IDX file of bytes: a magic number with the number of axes, their lengths, the values."""
     found = next((path for path in (place / f"{name}.gz", place / name) if path.is_file()), None)
     if found is None:
-        raise UsageError(f"{place} has neither {name} nor {name}.gz, nor one sub-folder of images a class")
+        raise UsageError(f"{place} has neither {name} nor {name}.gz, nor one sub-folder of images per class")
     try:
         with found.open("rb") as raw:
             if found.suffix != ".gz":
@@ -84,5 +84,5 @@ def _parsed(file: IO[bytes] | gzip.GzipFile, path: Path, axes: int, most: int) -
 
 def _damaged(path: Path, reason: str) -> UsageError:
     return UsageError(
-        f"{path} is damaged or another file: {reason}; delete it and fetch it again, or correct data.dir=…"
+        f"{path} is damaged or a different file: {reason}; delete it and fetch it again, or correct data.dir=…"
     )

@@ -20,7 +20,7 @@ class ImagesInMemory(Images):
 
     Args:
         dataset: "digits" (in scikit-learn, 8 × 8), "mnist", "cifar10", a folder of IDX files, or an image folder with
-            ``train/<class>`` and ``test/<class>``, or with just ``<class>``, of which every 6th image is for test then.
+            ``train/<class>`` and ``test/<class>``, or with just ``<class>``, where every 6th image is a test image.
         classes: Labels whose images are used, numbered anew in this order; None is all of them.
         pool: Height and width of the windows of pixels that are replaced by their mean; 1 leaves images as they are.
         size: Height and width that images are resized to; None takes them as they are, if they are all of one size.
@@ -69,6 +69,6 @@ class ImagesInMemory(Images):
         return train, test
 
     def fingerprint(self) -> str:
-        """Return a name for the content of a folder of the user's; other data sets have files of known checksums."""
+        """Return a name for the content of the user's own folder; other data sets have files of known checksums."""
         place = own_folder(self.name, self._folder)
         return "" if place is None else of_folder(place)

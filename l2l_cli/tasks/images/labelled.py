@@ -1,4 +1,4 @@
-"""Images with the numbers of their classes: what data sets are made of."""
+"""Images with the labels of their classes: what data sets are made of."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ Fill = Callable[[Tensor], None]
 
 
 class LabelledImages(Protocol):
-    """Images that are fetched by their numbers, wherever they are."""
+    """Images that are fetched by their indices, wherever they are."""
 
     @property
     def labels(self) -> Tensor:
         """The class of each image (n,): integers from 0; a negative one excludes the image."""
 
     def request(self, rows: Tensor, augment: Augment, rng: Generator) -> Fill:
-        """Begin to fetch images, and return the function that waits for their pixels and writes them down.
+        """Begin to fetch images, and return the function that waits for their pixels and writes them.
 
         Args:
-            rows: Numbers of the images, (n,).
+            rows: Indices of the images, (n,).
             augment: Random changes of each; see ``augmented``.
-            rng: Generator on the CPU of these changes, which may be drawn now or when the pixels are waited for.
+            rng: Generator of these changes, on the CPU; they may be drawn now or when the pixels are waited for.
         """
 
 
 class LoadedImages(NamedTuple):
-    """Images (n, channels, height, width) from 0 to 255, of 8 bits or pooled, and on the CPU their labels (n,)."""
+    """Images (n, channels, height, width) from 0 to 255, of 8 bits or pooled, with their labels (n,) on the CPU."""
 
     images: Tensor
     labels: Tensor
@@ -69,14 +69,14 @@ class Dataset(NamedTuple):
 
 
 def resized(whole: Dataset, size: Size | None) -> Dataset:
-    """Return a data set whose images have another height and width, bilinearly; as it is where ``size`` is None."""
+    """Return a data set with images resized bilinearly; the same data set if ``size`` is None."""
     if size is None:
         return whole
     return whole._replace(train=_resized(whole.train, size), test=_resized(whole.test, size))
 
 
 def _resized(part: LoadedImages, size: Size) -> LoadedImages:
-    # By parts: all images as floating-point numbers would take four times their memory.
+    # In parts: all images as floating-point numbers would take four times their memory.
     parts = [
         functional.interpolate(some.float(), size, mode="bilinear", antialias=True).round().to(torch.uint8)
         for some in torch.split(part.images, 1000)

@@ -50,7 +50,7 @@ class ImageFiles(NamedTuple):
     threads: ThreadPoolExecutor
 
     def request(self, rows: Tensor, augment: Augment, rng: Generator) -> Fill:
-        """Begin to decode images, of which "imagenet" takes a random part and all else the middle."""
+        """Begin to decode images: a random part of each for "imagenet", otherwise the middle."""
         frames = draw_frames(len(rows), rng) if augment == "imagenet" else middle_frames(len(rows))
         pairs = zip(rows.tolist(), frames.tolist(), strict=True)
         crops = [self.threads.submit(decode, self.files[row], self.side, frame) for row, frame in pairs]
@@ -75,17 +75,17 @@ class ImagesOnDisk(Images):
         side: Height and width of the crops; the shorter side of an image is resized to 8/7 of it, or by the
             augmentation "imagenet" to 8/7 … 16/7 of it, 256 … 512.
         outputs: Number of classes that targets tell apart; None is the number of folders.  The code of Chen and Lu has
-            1001, of which one is never right.
+            1001, one of which is never the target.
         division: Name of the rule by which phases divide the images; see ``Division``.
         images: Number of a phase's training images that are used, evenly spaced; None is all.
         data_folder: Folder of data sets; None is ``default_folder``.
 
     Raises:
         ValueError: A number is out of range.
-        UsageError: There is no such folder; by ``parts`` alone if it is ImageNet's.
+        UsageError: There is no such folder; for ImageNet's, raised only by ``parts``.
     """
 
-    # The name that the draws were first given is part of every draw.
+    # Every draw depends on this name, so it never changes.
     stream: ClassVar[str] = "photos"
     reads_ahead: ClassVar[bool] = True
 
@@ -109,7 +109,7 @@ class ImagesOnDisk(Images):
 
     def parts(self) -> tuple[ImageFiles, ImageFiles]:
         """Return the images in ``train`` and those in ``val``."""
-        # Pillow decodes without Python's lock, so threads do and nothing is copied between processes.
+        # Pillow decodes without Python's lock, so threads suffice and nothing is copied between processes.
         threads = ThreadPoolExecutor(torch.get_num_threads(), "images")
         train, test = _index(_required(self.name, self._folder))
         side = self.shape[-1]
@@ -124,8 +124,8 @@ class ImagesOnDisk(Images):
 def decode(file: str, side: int, frame: Sequence[float]) -> npt.NDArray[np.uint8]:
     """Return a square part of an image in colour, (side, side, 3).
 
-    Deviation: resizing and cropping are one resampling of just that part, so that its edges lie between pixels, and
-    where it shrinks it takes means over all pixels, whereas TensorFlow's takes samples.
+    Deviation: resizing and cropping are one resampling of just that part, so that its edges may lie between pixels;
+    where it shrinks, it averages over all pixels, whereas TensorFlow's picks some.
 
     Args:
         file: Path of the image.
@@ -133,7 +133,7 @@ def decode(file: str, side: int, frame: Sequence[float]) -> npt.NDArray[np.uint8
         frame: Place of the part; a row of ``draw_frames``.
 
     Raises:
-        UsageError: The file is no image.
+        UsageError: The file is not an image.
     """
     zoom, down, right, flip = frame
     image = open_image(file).convert("RGB")
@@ -164,7 +164,7 @@ def _required(name: str, folder: Path) -> Path:
             for part, (archive, checksum) in ARCHIVES.items()
         )
         raise UsageError(
-            f"there is no image folder {name!r} with train and val in it, neither here nor in {folder}; unpack "
+            f"there is no image folder {name!r} with train and val in it here or in {folder}; unpack "
             f"{wanted}, both from https://image-net.org, or name another folder by task.dataset=…, such as that of "
             f"{STAND_IN[0]} (MD5 {STAND_IN[1]}, https://github.com/fastai/imagenette); data.dir=… or the variable "
             f"{ENVIRONMENT} says where folders are"

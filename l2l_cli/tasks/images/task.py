@@ -1,6 +1,6 @@
-"""Fitting a network to labelled images, a random minibatch a step.
+"""Fitting a network to labelled images, one random minibatch per step.
 
-Sources: Andrychowicz et al. 2016, §3.2 (MNIST, a random minibatch of 128 images a step) and §3.3 (CIFAR-10); Chen and
+Sources: Andrychowicz et al. 2016, §3.2 (MNIST, a random minibatch of 128 images per step) and §3.3 (CIFAR-10); Chen and
 Lu 2018, §4 (CIFAR-10 and ILSVRC2012).
 """
 
@@ -24,7 +24,7 @@ _Requested = tuple[Tensor, Fill]
 
 
 class ImageEpisode(Episode):
-    """E sequences of minibatches of the same images, each sequence in an order of its own.
+    """E sequences of minibatches of the same images, each sequence in its own order.
 
     Args:
         task: Task whose minibatches these are.
@@ -74,16 +74,16 @@ class ImageEpisode(Episode):
 class ImageTask(Classification):
     """Classification of some images by some network.
 
-    Each phase has draws of θ_0 and of minibatches of its own.  In a configuration the options of ``data`` and of
+    Each phase has its own draws of θ_0 and of minibatches.  In a configuration, the options of ``data`` and of
     ``network`` stand beside those of the task, as in ``task.hidden``; see ``config.build.Builder``.
 
     Args:
         data: Images, and which of them each phase fits networks to.
         network: Architecture of the network.
-        examples: Images of a minibatch N, at least 2 for a network that normalises by the batch.
-        horizon: Optimization steps of an episode.
+        examples: Number N of images in a minibatch, at least 2 for a network that normalises by the batch.
+        horizon: Number of optimization steps in an episode.
         augment: Random changes of the images that are learned from, drawn anew each time; see ``augmented``.
-        augment_test: Whether test images are changed, too, where the phase ``test`` fits to them, which it does in the
+        augment_test: Whether test images are changed too where the phase ``test`` fits to them, which it does in the
             division "phases".  What is held out is never changed.
         standardise: Scale of the inputs; "none" is 0 … 1, see ``rescale_``.
     """

@@ -46,7 +46,7 @@ def test_a_file_that_was_changed_is_refused_and_not_remembered(tmp_path, compute
     read_verified(path, CHECKSUM)
     path.write_bytes(b"others")
     for _ in range(2):
-        with pytest.raises(UsageError, match="is damaged or another file"):
+        with pytest.raises(UsageError, match="is damaged or a different file"):
             read_verified(path, CHECKSUM)
     assert len(computed) == 3
 

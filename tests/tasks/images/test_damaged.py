@@ -46,7 +46,7 @@ def test_an_idx_file_that_is_not_whole_is_named(content, reason, compressed, tmp
     with pytest.raises(UsageError) as refused:
         load(tmp_path)
     text = str(refused.value)
-    assert text.startswith(f"{file} is damaged or another file: ")
+    assert text.startswith(f"{file} is damaged or a different file: ")
     assert "delete it and fetch it again" in text
     if not (compressed and "says" in reason):
         assert reason in text
@@ -60,7 +60,7 @@ def test_a_compressed_file_that_does_not_unpack_is_named(damage, tmp_path):
     packed[len(packed) // 2] ^= 255 if damage == "flipped" else 0
     kept = {"plain": HEADER + bytes(24), "cut": packed[:-12], "cut_within_header": packed[:5]}.get(damage, packed)
     file.write_bytes(kept)
-    with pytest.raises(UsageError, match=f"{file} is damaged or another file: ") as refused:
+    with pytest.raises(UsageError, match=f"{file} is damaged or a different file: ") as refused:
         load(tmp_path)
     assert "\n" not in str(refused.value)
     if damage == "plain":
@@ -157,10 +157,12 @@ def test_a_folder_that_cannot_be_divided_or_has_empty_classes_is_explained(tmp_p
     (pictures / "birds").mkdir()
     (pictures / "fish").mkdir()
     (pictures / "fish" / "notes.txt").write_text("")
-    with pytest.raises(UsageError, match=r"no images are in the class .*birds, .*fish; put some there, or remove"):
+    with pytest.raises(
+        UsageError, match=r"there are no images in the class .*birds, .*fish; put some there, or remove"
+    ):
         load(pictures)
     paint(tmp_path / "one" / "cats", "0.png", "1.png")
-    with pytest.raises(UsageError, match="has one sub-folder of images, one a class; two are the least"):
+    with pytest.raises(UsageError, match="has one sub-folder of images, but needs two or more, one per class"):
         load(tmp_path / "one")
     paint(tmp_path / "two" / "Train" / "cats", "0.png")
     with pytest.raises(UsageError, match="has Train, but no test or val beside it"):

@@ -107,7 +107,7 @@ def test_where_no_address_gives_the_file_each_is_named_and_nothing_is_in_its_pla
         download([DEAD, *at(server, "other", "gone")], tmp_path / "file", MD5)
     text = str(failed.value)
     assert "refused" in text
-    assert "it is another file, by its MD5" in text
+    assert "it gave a different file, by its MD5" in text
     assert "404" in text
     assert not (tmp_path / "file").exists()
 

@@ -50,7 +50,7 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path, monkeypatch):
     monkeypatch.setenv("L2L_DATA", str(tmp_path))
     (tmp_path / "MNIST" / "raw").mkdir(parents=True)
     idx(tmp_path / "MNIST" / "raw" / "train-images-idx3-ubyte.gz", torch.zeros(1, 2, 2, dtype=torch.uint8))
-    with pytest.raises(UsageError, match="is damaged or another file"):
+    with pytest.raises(UsageError, match="is damaged or a different file"):
         load("mnist")
 
 
@@ -156,21 +156,21 @@ def test_what_is_wrong_with_a_folder_of_images_is_said(tmp_path):
             load(tmp_path, size)
 
     painted(tmp_path, {"ape": 2})
-    refused("has one sub-folder of images, one a class; two are the least")
+    refused("has one sub-folder of images, but needs two or more, one per class")
     (tmp_path / "cat").mkdir()
-    refused("no images are in the class .*cat; put some there")
+    refused("there are no images in the class .*cat; put some there")
     (tmp_path / "cat" / "1.png").write_bytes((tmp_path / "ape" / "1.png").read_bytes())
-    refused("cat has one image; two are the least")
+    refused("cat has one image, but needs two or more")
     whole = (tmp_path / "ape" / "1.png").read_bytes()
     for broken in (b"no image at all", whole[:-30], whole[:40]):
         (tmp_path / "cat" / "2.png").write_bytes(broken)
         refused("cat/2.png cannot be read as an image")
     Image.fromarray(np.full((4, 6), 3000, np.uint16)).save(tmp_path / "cat" / "2.png")
-    refused("cat/2.png has more than 8 bits a channel")
+    refused("cat/2.png has more than 8 bits per channel")
     painted(tmp_path / "train", {"ape": 2, "cat": 2})
     refused("has train, but no test or val beside it")
     painted(tmp_path / "test", {"ape": 2, "cow": 2})
-    refused("must have the same classes; cat is in one of them alone")
+    refused("must have the same classes; cat is in only one of them")
     with pytest.raises(UsageError, match="size must be a height and a width of at least 1"):
         digits_mlp(size=[4, 0])
 

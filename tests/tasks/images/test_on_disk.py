@@ -51,7 +51,7 @@ def test_resnet_18_has_its_number_of_parameters_before_there_is_an_image(tmp_pat
     monkeypatch.setenv("L2L_DATA", str(tmp_path))
     assert on_disk_task().spec.targets == (1000,)
     assert on_disk_task(outputs=1001, **RESNET18).model.size == 11_692_329
-    said = rf"no image folder 'imagenet' .* nor in {tmp_path}; unpack ILSVRC2012_img_train.tar \(MD5 1d67\w+\) in "
+    said = rf"no image folder 'imagenet' .* here or in {tmp_path}; unpack ILSVRC2012_img_train.tar \(MD5 1d67\w+\) in "
     with pytest.raises(
         UsageError, match=said + rf"{tmp_path}/imagenet/train/<class>/\*.JPEG, ILSVRC2012_img_val.tar \(MD5 29b2"
     ):
@@ -137,10 +137,12 @@ def test_what_is_wrong_with_a_folder_is_said(tmp_path):
         file.write_bytes(b"no image")
     refused("JPEG cannot be read as an image")
     broken.parent.rename(tmp_path / "val" / "n2")
-    refused("val must have the same classes; n1 is in one of them alone")
+    refused("val must have the same classes; n1 is in only one of them")
     for folder in (tmp_path / "val").glob("n*"):
         folder.rename(tmp_path / folder.name)
-    refused("val has no sub-folders of images, one a class; two are the least; ILSVRC2012's validation images come")
+    refused(
+        "val has no sub-folders of images, but needs two or more, one per class; ILSVRC2012's validation images come"
+    )
     (tmp_path / "val").rmdir()
     refused("has train, but no val or valid beside it")
 
