@@ -123,6 +123,6 @@ def test_an_edge_of_the_grid_is_in_the_report(tmp_path, monkeypatch, capsys):
         f"compare task=quadratic sgd {small} tune.grid={{learner.rule.lr:[1e-5,1e-4]}}", monkeypatch, capsys
     )
     assert code == 0, err
-    told = "sgd: the best learner.rule.lr lies at the edge of the values tried, also after 1 settings beyond the grid"
+    told = "sgd: the best learner.rule.lr lies at the edge of the values tried, also after 1 setting beyond the grid"
     assert f"warning: {told}" in out
     assert told in only("outputs/compare/*/report.md").read_text()

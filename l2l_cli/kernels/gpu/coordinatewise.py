@@ -111,7 +111,7 @@ def shared_memory(hidden: int, state_dtype: torch.dtype) -> int:
 def unknown(weights: Weights) -> str:
     """Return what the kernels cannot compute of an LSTM; empty if they can compute all."""
     if weights.presentation.mode == Mode.GIVEN:
-        return "the GPU's kernels do not know this pre-processing of gradients"
+        return "the GPU's kernels do not know this preprocessing of gradients"
     if weights.hidden > MOST_UNITS:
         return f"the GPU's kernels have room for {MOST_UNITS} units, not {weights.hidden}"
     if weights.head[0].dtype != torch.float32:
