@@ -105,7 +105,8 @@ def table_of(frame: pd.DataFrame) -> str:
                 lines.append(f"| {name} | {steps} | not run |" + " |" * len(rules))
                 continue
             best = part.best.iloc[0]
-            cells = [f"{best} {part.loss[best]:.3g}", *(_cell(part.loc[one]) for one in rules)]
+            cells = [f"{best} {part.loss[best]:.3g}"]
+            cells += [_cell(part.loc[one]) if one in part.index else "not run" for one in rules]
             lines.append(f"| {name} | {steps} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -129,8 +130,7 @@ def home() -> str:
 
 
 def write(frame: pd.DataFrame) -> None:
-    """Write the numbers, and the page's tables from them and from the cards."""
-    frame.to_csv(DOCS / "pretrained.csv", index=False)
+    """Write the page's tables from numbers and from the cards."""
     page = DOCS / "pretrained.md"
     page.write_text(page_with(page.read_text(), frame))
 
