@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from l2l_cli.config.schema import ReproduceRequest
+from l2l_cli.core.printable import counted
 from l2l_cli.papers.base import Findings, Paper
 from l2l_cli.papers.experiments import Experiment
 from l2l_cli.papers.headline import Headline
@@ -25,10 +26,13 @@ WORDS = {
     REPRODUCED: "reproduced",
     BETTER: "better than published",
     WORSE: "worse",
-    DIFFERS: "different",
-    OPEN: "open (the interval does not decide)",
+    DIFFERS: "different, with neither side better",
+    OPEN: "open, as the interval does not decide",
 }
 """What the answer calls a verdict."""
+
+OURS = "Ours, "
+"""Beginning of the claims that are not the paper's."""
 
 FEW = 8
 """Published numbers that are shown where a paper has no headline, or was not asked for it."""
@@ -84,9 +88,17 @@ def _decision(headline: Headline, claims: Sequence[Claim]) -> str:
     """Answer the question by the claim that decides it, where it was judged."""
     for claim in claims:
         if headline.decided_by and claim.text.startswith(headline.decided_by) and claim.evidence:
-            word = {True: "Yes, this holds", False: "No, this fails", None: "Open, this is not decided"}[claim.holds]
-            return f"**{word}**: “{claim.text}”{f' ({claim.number})' if claim.number else ''}."
+            word, verb = {True: ("Yes", "holds"), False: ("No", "fails"), None: ("Open", "is not decided")}[claim.holds]
+            number = f" ({claim.number})" if claim.number else ""
+            return f"**{word}**: {_named(claim.text)} {verb}{number}."
     return ""
+
+
+def _named(claim: str) -> str:
+    """Return a claim in quotation marks, after whose it is."""
+    if claim.startswith(OURS):
+        return f"our own claim “{claim.removeprefix(OURS)}”"
+    return f"the paper's “{claim}”" if claim.startswith("Claim ") else f"the claim “{claim}”"
 
 
 def _numbers(results: Sequence[Result]) -> str:
@@ -96,9 +108,9 @@ def _numbers(results: Sequence[Result]) -> str:
     total = sum(counts.values())
     if not total:
         return ""
-    said = ", ".join(f"{counts[verdict]} {words}" for verdict, words in WORDS.items() if counts[verdict])
-    rest = f" ({left_out} more not run at this scale)" if left_out else ""
-    return f"Of {total} published number{'s' if total > 1 else ''}: {said}{rest}."
+    said = "; ".join(f"{counts[verdict]} {words}" for verdict, words in WORDS.items() if counts[verdict])
+    rest = f" ({left_out} more: not run at this scale)" if left_out else ""
+    return f"Of {counted(total, 'published number')}{rest}: {said}."
 
 
 def _distance(headline: Headline, results: Sequence[Result]) -> str:
@@ -120,8 +132,10 @@ def _claims(claims: Sequence[Claim]) -> str:
     counts = tally(claim.verdict for claim in claims)
     verbs = {"hold": ("holds", "hold"), "fail": ("fails", "fail"), "open": ("is open", "are open")}
     known = [f"{count} {verbs[word][count > 1]}" for word, count in counts.items() if count]
+    own = sum(tally(claim.verdict for claim in claims if claim.text.startswith("Ours")).values())
     total = sum(counts.values())
-    return f"Of {total} claim{'s' if total > 1 else ''}, {', '.join(known)}" if total else ""
+    of_them = f" ({own} of them ours)" if own else ""
+    return f"Of {counted(total, 'claim')}{of_them}, {', '.join(known)}" if total else ""
 
 
 def _failures(claims: Sequence[Claim], results: Sequence[Result]) -> str:

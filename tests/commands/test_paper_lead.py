@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from l2l_cli.commands import paper_lead
 from l2l_cli.commands.paper_lead import lead_of
 from l2l_cli.config.schema import ReproduceRequest
 from l2l_cli.papers.base import Findings, Paper
@@ -33,13 +34,30 @@ def lead(holds, number="1 < 2", paper=0.2):
 @pytest.mark.parametrize(
     ("holds", "said"),
     [
-        (True, "**Yes, this holds**: “It wins by far” (1 < 2)."),
-        (False, "**No, this fails**: “It wins by far” (1 < 2)."),
-        (None, "**Open, this is not decided**: “It wins by far” (1 < 2)."),
+        (True, "**Yes**: the claim “It wins by far” holds (1 < 2)."),
+        (False, "**No**: the claim “It wins by far” fails (1 < 2)."),
+        (None, "**Open**: the claim “It wins by far” is not decided (1 < 2)."),
     ],
 )
 def test_the_deciding_claim_answers_the_question(holds, said):
     assert lead(holds).answer[0] == said
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("Ours, it lasts", "our own claim “it lasts”"),
+        ("Claim 2, it lasts", "the paper's “Claim 2, it lasts”"),
+        ("It lasts", "the claim “It lasts”"),
+    ],
+)
+def test_the_claim_that_decides_is_said_to_be_whose_it_is(text, named):
+    assert paper_lead._named(text) == named
+
+
+def test_claims_of_ours_are_counted_apart():
+    claims = [Claim("Ours, it wins", True, "one seed"), Claim("It lasts", False, "no")]
+    assert paper_lead._claims(claims) == "Of 2 claims (1 of them ours), 1 holds, 1 fails"
 
 
 def test_the_answer_counts_numbers_and_claims_and_names_what_fails():
