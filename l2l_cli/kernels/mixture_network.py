@@ -25,6 +25,9 @@ OWN, SHARED = 4, 3
 LEAST_POWER, LEAST_SIZE, LEAST_PRODUCT = 1e-5, 1e-8, 1e-12
 """Numbers below which the logarithm of a power, that of the size of θ and the root of two powers are cut."""
 
+RATIOS = (1e-6, 1e6)
+"""Least and largest ratio of two losses whose logarithm is seen."""
+
 
 class TensorInputs(NamedTuple):
     """What the network sees, before it is scaled.
@@ -79,7 +82,7 @@ class TensorNetwork(NamedTuple):
 def _log_ratio(one: float, other: float) -> float:
     if other == 0.0:
         return 0.0
-    return math.log(_within(one / other, 1e-6, 1e6))
+    return math.log(_within(one / other, RATIOS[0], RATIOS[1]))
 
 
 @kernel

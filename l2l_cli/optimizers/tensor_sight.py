@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from l2l_cli.kernels.mixture_network import LEAST_POWER, LEAST_PRODUCT, LEAST_SIZE, RATIOS
 from l2l_cli.optimizers.tensor_traits import Traits, means
 
 FAST, SLOW = 0.8, 0.95
@@ -53,14 +54,14 @@ def sight(traits: Traits, statistics: Tensor, losses: Tensor, clock: list[float]
         clock: What ``clock`` returns.
     """
     power, agreement, size = torch.split(statistics, [3, 1, 1], 1)
-    noise = power[:, 1:].clamp(min=1e-5).log() / 4.0 + 0.5
-    cosine = agreement[:, 0] / (power[:, 0] * power[:, 2]).clamp(min=1e-12).sqrt()
+    noise = power[:, 1:].clamp(min=LEAST_POWER).log() / 4.0 + 0.5
+    cosine = agreement[:, 0] / (power[:, 0] * power[:, 2]).clamp(min=LEAST_PRODUCT).sqrt()
     fast, slow, first = losses.unbind(1)
     course = torch.stack([_log_ratio(fast, first) / 2.0 + 0.4, 3.0 * _log_ratio(fast, slow)], 1)
     every = torch.cat(
         [noise[:, 1].mean(1, keepdim=True), course, statistics.new_tensor(clock).expand(len(statistics), -1)], 1
     )
-    each = torch.stack([*noise.unbind(1), cosine, (size[:, 0] + 1e-8).sqrt().log() / 4.0 + 0.5], 2)
+    each = torch.stack([*noise.unbind(1), cosine, (size[:, 0] + LEAST_SIZE).sqrt().log() / 4.0 + 0.5], 2)
     known = traits.known.to(statistics).expand(len(statistics), -1, -1)
     together = every[:, None].expand(-1, len(traits.sizes), -1)
     return torch.cat([known, each, together], 2).clamp(-BOUND, BOUND)
@@ -86,4 +87,4 @@ def _log_ratio(one: Tensor, other: Tensor) -> Tensor:
     """Return log(one / other), with the ratio clipped to [10⁻⁶, 10⁶]; 0 where there is nothing yet to divide by."""
     nothing = other == 0
     ratio = torch.where(nothing, 1.0, one / torch.where(nothing, 1.0, other))
-    return ratio.clamp(1e-6, 1e6).log()
+    return ratio.clamp(*RATIOS).log()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from l2l_cli.core.random import generator, uniform
 from l2l_cli.core.types import Params
 from l2l_cli.core.vectors import stacked, unstacked
-from l2l_cli.kernels.mixture_network import TensorInputs, TensorNetwork
+from l2l_cli.kernels.mixture_network import DIRECTIONS, TensorInputs, TensorNetwork
 from l2l_cli.kernels.mixture_passes import After, Decays, MixturePasses
 from l2l_cli.kernels.paths import EVERY_PATH, Paths
 from l2l_cli.kernels.tensor_parts import Coordinates
@@ -41,9 +41,6 @@ DECAYS, SQUARE = (0.9, 0.98), 0.98
 
 START = 0.03
 """Learning rate of the rule before meta-training, when it is close to Adam."""
-
-MIXED = 6
-"""Number of directions that are mixed."""
 
 LARGEST = 1e15
 """Bound to which gradients are clipped: sums of squares of larger ones overflow float32."""
@@ -125,8 +122,8 @@ class TensorwiseMixture(Optimizer[MixtureMemory]):
         self.through_statistics = through_statistics
         self._compiled, self._passes = paths.compiled, MixturePasses()
         self.layers = nn.ModuleList([nn.Linear(SEEN, hidden), nn.Linear(hidden, hidden)])
-        self.head = nn.Linear(hidden, 1 + MIXED)
-        self.skip = nn.Linear(SEEN, 1 + MIXED, bias=False) if skip else None
+        self.head = nn.Linear(hidden, 1 + DIRECTIONS)
+        self.skip = nn.Linear(SEEN, 1 + DIRECTIONS, bias=False) if skip else None
         self._reset(initial_seed)
 
     @torch.no_grad()
