@@ -36,6 +36,11 @@ WRITTEN = (
 
 API = "reference"
 
+STYLE = """.rst-content table td { white-space: normal !important }
+.wy-nav-content { max-width: 1000px }
+"""
+"""Over the theme's own: cells wrap, and the commands of the pages, 100 characters at most, are not cut."""
+
 
 def pages(folder: Path) -> None:
     """Write all pages below a folder, at their places in the repository, ``.github`` as ``github``."""
@@ -51,7 +56,7 @@ def pages(folder: Path) -> None:
     for room, modules in rooms().items():
         text = "\n\n".join(f"::: {module}" for module in modules)
         (folder / API / f"{room}.md").write_text(f"# {room}\n\n{text}\n", encoding="utf-8")
-    (folder / "site.css").write_text(".rst-content table td { white-space: normal !important }\n", encoding="utf-8")
+    (folder / "site.css").write_text(STYLE, encoding="utf-8")
     (folder / "equations.md").write_text("\n".join(equations()), encoding="utf-8")
 
 
@@ -76,7 +81,12 @@ def equations() -> Iterator[str]:
             module = note.module.removesuffix(".__init__")
             room = module.split(".")[1] if module.count(".") > 1 else "l2l_cli"
             anchor = f"{module}.{note.name}" if note.name else module
-            yield f"| [{note.place}]({API}/{room}.md#{anchor}) | {note.text.replace('|', '¦')} |"
+            yield f"| [`{note.place}`]({API}/{room}.md#{anchor}) | {_plain(note.text)} |"
+
+
+def _plain(text: str) -> str:
+    """A text as a table's cell shows it letter by letter: a docstring's names and formulas are no Markdown."""
+    return re.sub(r"([_*])", r"\\\1", text.replace("|", "¦"))
 
 
 def _first_word(text: str) -> str:
