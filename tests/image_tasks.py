@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import gzip
+import os
 import struct
 from typing import Any
 
+import pytest
 import torch
 
 from l2l_cli.config.build import build
+from l2l_cli.tasks.images.datasets import ENVIRONMENT
 from l2l_cli.tasks.images.task import ImageTask
 
+DATA = os.environ.get(ENVIRONMENT) or None  # one that is empty says nothing, as in l2l itself
+real = pytest.mark.skipif(DATA is None, reason=f"real data are looked for under {ENVIRONMENT}, which is not set")
 IN_MEMORY = "l2l_cli.tasks.images.in_memory.ImagesInMemory"
 ON_DISK = "l2l_cli.tasks.images.on_disk.ImagesOnDisk"
 

@@ -93,6 +93,7 @@ class GroupChain:
         """Run the groups in turn."""
         for group in self.groups:
             STOP.check()
+            tell(0.0, f"{group.name}: begins")
             _run_group(group, self.bench, tell)
 
 

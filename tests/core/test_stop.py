@@ -9,6 +9,14 @@ import pytest
 from l2l_cli.core.stop import SIGNALS, STOP, Stopped
 
 
+@pytest.fixture(autouse=True)
+def heard():
+    """Hang-ups are heard, also where the tests themselves were started by nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 def ending(work):
     """Return what ended some work: the type of the exception, or None."""
     try:

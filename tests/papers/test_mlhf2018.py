@@ -267,7 +267,11 @@ def test_a_track_is_what_the_learner_does():
     (_, entry), *_ = variants_of(subject)
     learner, task = entry.learner, entry.problem.task
     problem = entry.problem._replace(plan=Plan(2, [3], 1024))
-    frame = frame_of(follow(learner, problem, partial(Metric, "a", 0, problem="p"), near_exact=False))
+    told = list[tuple[float, str]]()
+    row = partial(Metric, "a", 0, problem="p")
+    frame = frame_of(follow(learner, problem, row, False, lambda share, note: told.append((share, note))))
+    assert sum(share for share, _ in told) == pytest.approx(1)
+    assert told[-1][1] == f"{problem.name} step 12 of 12"
     episode = task.sample(2, 3, Phase.TEST)
     state = learner.init(2, generator(3, "learner", Phase.TEST))
     losses = []

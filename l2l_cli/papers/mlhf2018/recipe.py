@@ -73,7 +73,7 @@ class Mlhf2018(Paper):
         for variant, (_, problem, learner, tuning, *_) in variants_of(subject):
             yield from subject.tuning(tuning, problem.name, variant)
             row = partial(Metric, subject.name, subject.seed, problem=problem.name, variant=variant)
-            rows = follow(learner, problem, row, self.near_exact)
+            rows = follow(learner, problem, row, self.near_exact, subject.scoring)
             yield from (one._replace(step=worth * one.step) for one in rows)
 
 

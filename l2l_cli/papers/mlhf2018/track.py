@@ -20,6 +20,7 @@ from l2l_cli.core.random import generator
 from l2l_cli.core.types import Params, Phase, Split
 from l2l_cli.core.vectors import dot, unstacked
 from l2l_cli.evaluation.contest import Problem
+from l2l_cli.evaluation.score import Tell
 from l2l_cli.learners.base import Learner
 from l2l_cli.learners.descent import Descent
 from l2l_cli.meta.mlhf import CURVATURE_FLOOR
@@ -50,10 +51,16 @@ SOLVER, EFFICIENCY, DAMPING = "l_p", "efficiency", "damping"
 
 
 @torch.no_grad()
-def follow(learner: Learner[Any], problem: Problem, row: Callable[..., Metric], near_exact: bool) -> list[Metric]:
+def follow(
+    learner: Learner[Any],
+    problem: Problem,
+    row: Callable[..., Metric],
+    near_exact: bool,
+    tell: Tell = lambda share, note: None,
+) -> list[Metric]:
     """Run a learner through the test episodes of a problem, the same for every contender, and return tidy rows.
 
-    ``row`` makes a row of metric, value, step and further fields; for ``near_exact`` see ``diagnose``.
+    ``row`` makes a row of metric, value, step, …; for ``near_exact`` see ``diagnose``; ``tell`` is told of each step.
     """
     task, steps, (episodes, (seed, *_), *_) = learner.task, problem.steps, problem.plan
     episode, rule, marks = task.sample(episodes, seed, Phase.TEST), mlhf_of(learner), ends(steps, HELD_OUT_MARKS)
@@ -79,6 +86,7 @@ def follow(learner: Learner[Any], problem: Problem, row: Callable[..., Metric], 
         if step + 1 in marks:
             scores = _held_out(learner, state, episode).items()
             rows += [row(metric, value, step + 1, statistic="mean") for metric, value in scores]
+        tell(1 / steps, f"{problem.name} step {step + 1} of {steps}")
     rows.append(row(MEMORY, (peak() - held) / 1e6, steps, statistic="mean"))
     for metric, steps_of in diagnosed.items():  # the mean over the steps that were diagnosed
         means = torch.stack(steps_of).double().mean(0).tolist()

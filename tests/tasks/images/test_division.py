@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 import torch
 
@@ -13,10 +11,8 @@ from l2l_cli.tasks.images import datasets
 from l2l_cli.tasks.images.division import Division
 from l2l_cli.tasks.images.labelled import LoadedImages
 from tests.cases import image_folder
-from tests.image_tasks import ON_DISK, digits_mlp, image_task
+from tests.image_tasks import ON_DISK, digits_mlp, image_task, real
 
-DATA = os.environ.get("L2L_DATA")
-real = pytest.mark.skipif(DATA is None, reason="real data are looked for under L2L_DATA, which is not set")
 META = (Phase.META_TRAIN, Phase.META_VALID)
 BEFORE = (*META, Phase.TUNE)
 

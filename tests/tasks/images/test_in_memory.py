@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import pytest
 import torch
@@ -16,10 +14,7 @@ from l2l_cli.core.types import Phase, Split
 from l2l_cli.runs.building import build_task
 from l2l_cli.tasks.images import datasets
 from l2l_cli.tasks.images.data import Images
-from tests.image_tasks import digits_mlp, idx, idx_folder, image_task
-
-DATA = os.environ.get("L2L_DATA")
-real = pytest.mark.skipif(DATA is None, reason="real data are looked for under L2L_DATA, which is not set")
+from tests.image_tasks import digits_mlp, idx, idx_folder, image_task, real
 
 
 def load(name, size=None, folder=None):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +14,9 @@ from l2l_cli.core.random import generator
 from l2l_cli.core.types import Phase, Split
 from l2l_cli.tasks.images import on_disk
 from tests.cases import image_folder
-from tests.image_tasks import ON_DISK, image_task
+from tests.image_tasks import DATA, ON_DISK, image_task
 
-FOLDERS = [
-    Path(os.environ.get("L2L_DATA", "/nowhere")) / name for name in ("imagenette", "imagenette2-320", "imagenet")
-]
+FOLDERS = [Path(DATA or "/nowhere") / name for name in ("imagenette", "imagenette2-320", "imagenet")]
 REAL = next((folder for folder in FOLDERS if (folder / "train").is_dir()), None)
 real = pytest.mark.skipif(REAL is None, reason="images are looked for in imagenette or imagenet under L2L_DATA")
 SMALL = {"channels": [2, 2], "blocks": [1, 1], "side": 14, "examples": 6}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 import torch
 
@@ -12,10 +10,7 @@ from l2l_cli.core.random import generator
 from l2l_cli.core.types import Phase, Split
 from l2l_cli.models.convnet import convnet, cuda_convnet_weights
 from l2l_cli.tasks.images import datasets
-from tests.image_tasks import digits_mlp, image_task
-
-DATA = os.environ.get("L2L_DATA")
-real = pytest.mark.skipif(DATA is None, reason="real data are looked for under L2L_DATA, which is not set")
+from tests.image_tasks import digits_mlp, image_task, real
 
 
 def test_the_papers_networks_have_their_numbers_of_parameters():
