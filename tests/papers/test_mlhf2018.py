@@ -110,6 +110,20 @@ def test_claims_hold_or_do_not(tmp_path):
     assert per_second("x", measured, scores, "L2L", FIRST_ORDER, "p").holds is None
 
 
+def test_per_second_each_counts_with_its_own_tenths(tmp_path):
+    """With another batch, the tenths of a rival's run end at other numbers of the usual updates."""
+    frames = frames_of(["p"], 7.0)
+    own = frames["Adam"]
+    own.loc[own.step < 100, "step"] -= 3
+    own.loc[own.metric == "seconds", "value"] *= 1.5
+    _, measured = measured_of(PRESET, "figure1", frames, tmp_path)
+    assert 57 in measured.standings().marks("p")
+    assert 60 in measured.standings().marks("p")  # it would be through with these, had it been measured there
+    claim = per_second("x", measured, measured.standings(), "MLHF, lr tuned", FIRST_ORDER, "p")
+    assert claim.holds is False
+    assert f"against {10 / 100**0.5:.3g} of SGD(m)" in claim.evidence  # Adam's is 9.5 / √57
+
+
 def test_a_loss_that_was_not_finite_breaks_a_claim():
     assert stays_finite("x", {"a": [0.0, 0.0]}).holds
     broken = stays_finite("x", {"a": [0.0, 0.0], "b": [1.0, 2.0]})

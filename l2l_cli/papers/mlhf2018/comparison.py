@@ -142,8 +142,12 @@ def per_second(
     if who not in seconds or not run:
         return Claim(text, None)
     until = min(float(seconds[name].max()) for name in run)
-    marks = {
-        name: [mark for mark in standings.marks(problem) if np.interp(mark, spent.index, spent) <= until * (1 + 1e-9)]
+    marks = {  # of each contender's own tenths, which at another batch lie at other numbers of updates
+        name: [
+            mark
+            for mark in standings.marks(problem)
+            if standings.has(name, problem, mark) and np.interp(mark, spent.index, spent) <= until * (1 + 1e-9)
+        ]
         for name, spent in seconds.items()
     }
     price = seconds[who].max() / min(float(seconds[name].max()) for name in run)
