@@ -24,7 +24,7 @@ ENDS = (
     "*Loss* is the mean training cross-entropy over the last tenth of the steps, which is also what tuning minimises "
     "on episodes of its own; *held-out* is measured on images that were never learned from, after the last step; "
     "*longest step* is the largest ‖θ_{t+1} − θ_t‖ ÷ ‖θ_t‖; *MB* is the peak memory of a run beyond its images and "
-    "θ_0, for all of its episodes together."
+    "θ_0, for all of its episodes together, and empty where that fits into what its process held before."
 )
 
 INSIDE = (
@@ -102,17 +102,24 @@ def end_results(measured: Measured, standings: Standings, problem: str, base: st
     for name in names:
         row = on_problem(name, problem, base)
         results.append(measured.result(row, "loss", standings.values(name, problem, end)))
-        results += [_stated(measured, name, row, problem, metric) for metric in STATED]
+        stated = [_stated(measured, name, row, problem, metric) for metric in STATED]
+        results += [one for one in stated if one.ours is not None or row not in measured.run]
     return results
 
 
 def _stated(measured: Measured, name: str, row: str, problem: str, metric: str) -> Result:
     """Return the mean over seeds of a contender's last value of a metric of ``STATED``, unjudged."""
-    table = measured.curves(problem, STATED[metric])
+    table = _known(measured, problem, STATED[metric])
     last = table[(table.contender == name) & (table.updates == table.updates.max())]
     values = (last.value * 1000 / last.updates if metric == "ms per step" else last.value).astype(float).tolist()
     none = Interval(float(np.mean(values)), math.nan, math.nan) if values else None
     return measured.result(row, metric, values, lower_is_better=metric != "accuracy", interval=none)
+
+
+def _known(measured: Measured, problem: str, metric: str) -> pd.DataFrame:
+    """Return a metric's curves; of memory only where it grew, since what a process held before is not a run's own."""
+    table = measured.curves(problem, metric)
+    return table[table.value > 0] if metric == track.MEMORY else table
 
 
 def ends_sections(title: str, measured: Measured, standings: Standings, problem: str) -> list[Section]:
@@ -121,7 +128,7 @@ def ends_sections(title: str, measured: Measured, standings: Standings, problem:
     names = standings.scored(standings.contenders, problem, end)
     losses = pd.DataFrame({name: pd.Series(standings.seeds(name, problem, end)) for name in names})
     means = {"loss": losses.mean(), "sd over seeds": losses.std(), "seeds": losses.count()}
-    last = {column: pd.Series(last_values(measured.curves(problem, metric))) for column, metric in LAST.items()}
+    last = {column: pd.Series(last_values(_known(measured, problem, metric))) for column, metric in LAST.items()}
     table = pd.DataFrame({**means, **last}).loc[names]
     table["ms per step"] *= 1000 / end
     table["÷ the quickest's"] = table["ms per step"] / table["ms per step"].min()
