@@ -62,7 +62,7 @@ def _study(paper: str) -> list[str]:
         f"What `l2l reproduce {paper} --scale study` gave, on test seeds that [SEEDS.md](../SEEDS.md) lists; all of it "
         "is in [results.csv](results.csv).  Brackets hold 95 % intervals; every report has the rule of the verdicts.",
         "### Published numbers",
-        markdown_table(published),
+        markdown_table(published) if len(published) else "The paper has none that can be read off.",
         "### Claims",
         markdown_table(claims),
         "### Every table, figure and numbered claim",

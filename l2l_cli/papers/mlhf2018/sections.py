@@ -96,14 +96,13 @@ def loss_panels(measured: Measured, problem: str, held_out: bool, log: bool) -> 
 def end_results(measured: Measured, standings: Standings, problem: str, base: str) -> list[Result]:
     """Return each contender's loss over the last tenth of a run, what a step costs, and empty results of other rows."""
     end = standings.last(problem)
-    names = standings.scored(measured.names(), problem, end)
-    names += [row for row in measured.rows if row not in measured.run]
+    missing = [row for row in measured.rows if row not in measured.run]
     results = []
-    for name in names:
+    for name in [*standings.scored(measured.names(), problem, end), *missing]:
         row = on_problem(name, problem, base)
         results.append(measured.result(row, "loss", standings.values(name, problem, end)))
         stated = [_stated(measured, name, row, problem, metric) for metric in STATED]
-        results += [one for one in stated if one.ours is not None or row not in measured.run]
+        results += [one for one in stated if one.ours is not None or name in missing]
     return results
 
 
