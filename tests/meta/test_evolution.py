@@ -95,6 +95,7 @@ def deviations(estimator, learner, expected, walks=30):
     return ((found.mean(0) - expected) / (found.std(0) / walks**0.5)).abs().max()
 
 
+@pytest.mark.slow
 def test_persistence_removes_the_bias_of_windows(double):
     learner = Hoarder(Nothing())
     exact = (STEPS / WINDOW) * walked(Backprop(1), learner)

@@ -246,6 +246,7 @@ class SimpleSgd:
         return {name: -value for name, value in grad.items()}, memory
 
 
+@pytest.mark.slow
 def test_meta_training_makes_the_optimizer_better():
     learner = Descent(digits_mlp(hidden=[3], examples=40, start=0.3, pool=2, horizon=60), MLHF())
     before = score(learner, 4, 60, 0, Phase.META_VALID).by("mean")
