@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from l2l_cli.results.index import JOURNAL
+
 gc.freeze()  # thousands of tests would search the modules for garbage again and again
 gc.set_threshold(20_000, 20, 20)
 
@@ -30,3 +32,11 @@ def double() -> Iterator[None]:
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
+
+
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """See that no test begins a journal of runs above its own folder, which those after it would write into."""
+    place = getattr(item, "funcargs", {}).get("tmp_path")
+    if place is not None and (place.parent / JOURNAL).exists():
+        (place.parent / JOURNAL).unlink()
+        raise AssertionError(f"{item.nodeid} made {JOURNAL} beside its folder")

@@ -155,4 +155,5 @@ def _size(request: ReproduceRequest, asked: Sequence[Experiment], minutes: float
     seeds = sorted({len(jobs) for one in asked for jobs in one.jobs.values()})
     span = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     spent = f"{minutes:.1f}" if minutes < 100 else f"{minutes:.0f}"
-    return f"Scale *{request.scale}*: {span} seed{'s' if seeds[-1] > 1 else ''} per row, {spent} CPU-minutes in total."
+    runs = f"{span} seed{'s' if seeds[-1] > 1 else ''}"
+    return f"Scale *{request.scale}*: {runs} (independent runs) per row, {spent} CPU-minutes in total."

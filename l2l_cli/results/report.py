@@ -37,7 +37,8 @@ def _lead(lead: Lead | None, folder: Path) -> list[str]:
         return []
     figure = [_linked(lead.figure, folder)] if lead.figure else []
     about = [lead.about] if lead.about else []
-    return [f"*{lead.question}*", "  ".join(lead.answer), markdown_table(lead.table), *about, *figure]
+    answer = "\n".join([lead.answer[0], "", *(f"* {sentence}" for sentence in lead.answer[1:])]).strip()
+    return [f"*{lead.question}*", answer, markdown_table(lead.table), *about, *figure]
 
 
 def _linked(figure: Figure, folder: Path) -> str:

@@ -27,7 +27,9 @@ def test_it_costs_little():
 
 def test_smoke_through_the_command_line(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    code, out, err = run(f"reproduce {PAPER} --scale smoke --processes 1 --output here --config-dir {FOLDER}", monkeypatch, capsys)
+    code, out, err = run(
+        f"reproduce {PAPER} --scale smoke --processes 1 --output here --config-dir {FOLDER}", monkeypatch, capsys
+    )
     assert code == 0, err
     assert "learned start, 10 shots, 10 steps" in out
     report = Path("here/report.md").read_text()

@@ -68,7 +68,7 @@ def test_what_a_smoke_run_cannot_judge_has_no_verdict(tmp_path):
 def test_the_answer_comes_first(tmp_path):
     lead = Lead("Who wins?", ["We do.", "By much."], pd.DataFrame({"row": ["x"], "ours": ["1"]}), about="Of one.")
     text = reports.markdown(Report("Title", ["Opening."], [Section("Part")], lead), tmp_path)
-    assert text.startswith("# Title\n\n*Who wins?*\n\nWe do.  By much.\n\n| row | ours |")
+    assert text.startswith("# Title\n\n*Who wins?*\n\nWe do.\n\n* By much.\n\n| row | ours |")
     assert text.index("Of one.") < text.index("Opening.") < text.index("## Part")
 
 

@@ -40,10 +40,10 @@ def held_elsewhere(run: RunFolder):
 
 
 def test_a_folder_is_named_by_its_configuration(tmp_path):
-    one = RunFolder.claim(tmp_path, "run", {"a": 1, "b": [2]}, ["a=1"])
+    one = RunFolder.claim(tmp_path / "meta-train", "run", {"a": 1, "b": [2]}, ["a=1"])
     assert one.path.name == f"run-{identity({'a': 1, 'b': [2]})}"
-    assert RunFolder.claim(tmp_path, "run", {"b": [2], "a": 1}, []).path == one.path
-    assert RunFolder.claim(tmp_path, "run", {"a": 2, "b": [2]}, []).path != one.path
+    assert RunFolder.claim(tmp_path / "meta-train", "run", {"b": [2], "a": 1}, []).path == one.path
+    assert RunFolder.claim(tmp_path / "meta-train", "run", {"a": 2, "b": [2]}, []).path != one.path
     assert identity({"a": 1}, 1) != identity({"a": 1}, 2)
     assert one.config() == {"a": 1, "b": [2]}
     assert (one.path / "overrides.txt").read_text() == "a=1\n"
@@ -69,7 +69,7 @@ def test_a_folder_in_use_is_not_named_anew(tmp_path):
 def test_seconds_add_up_and_facts_merge(tmp_path, monkeypatch):
     clock = iter([100.0, 103.0, 107.0, 200.0, 205.0])
     monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
-    run = RunFolder.claim(tmp_path, "run", {}, [])
+    run = RunFolder.claim(tmp_path / "meta-train", "run", {}, [])
     assert run.status == "new"
     with run.lock():
         run.begin(versions={"torch": "x"}, seeds=[0])
@@ -89,7 +89,7 @@ def test_seconds_add_up_and_facts_merge(tmp_path, monkeypatch):
 
 
 def test_a_failure_is_told_until_it_is_mended(tmp_path):
-    run = RunFolder.claim(tmp_path, "run", {}, [])
+    run = RunFolder.claim(tmp_path / "meta-train", "run", {}, [])
     run.begin()
     run.end("failed", message="too many updates were skipped", updates=3)
     assert (run.status, run.facts()["message"]) == ("failed", "too many updates were skipped")
@@ -99,7 +99,7 @@ def test_a_failure_is_told_until_it_is_mended(tmp_path):
 
 def test_a_lock_names_its_owner_and_its_command(tmp_path, monkeypatch):
     monkeypatch.setattr(module.sys, "argv", ["l2l", "compare", "adam"])
-    run, other = (RunFolder.claim(tmp_path, "run", {}, []) for _ in range(2))
+    run, other = (RunFolder.claim(tmp_path / "meta-train", "run", {}, []) for _ in range(2))
     with run.lock():
         owner = (
             rf"is being written by l2l process {os.getpid()} on .*, begun 20.*: l2l compare adam; wait for it or stop"
@@ -111,7 +111,7 @@ def test_a_lock_names_its_owner_and_its_command(tmp_path, monkeypatch):
 
 
 def test_two_programs_do_not_write_one_folder(tmp_path):
-    run = RunFolder.claim(tmp_path, "run", {}, [])
+    run = RunFolder.claim(tmp_path / "meta-train", "run", {}, [])
     with held_elsewhere(run):
         assert run.status == "running"
         with (
@@ -156,24 +156,24 @@ def test_a_folder_that_is_none_is_refused(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b"{}", b"\xff\xfe"])
 def test_a_damaged_folder_is_refused(tmp_path, content):
-    run = RunFolder.claim(tmp_path, "run", {}, [])
+    run = RunFolder.claim(tmp_path / "meta-train", "run", {}, [])
     (run.path / "run.json").write_bytes(content)
     with pytest.raises(UsageError, match=r"run\.json is damaged .* delete .* and run again"):
         RunFolder.load(run.path)
 
 
 def test_a_damaged_configuration_is_refused(tmp_path):
-    run = RunFolder.claim(tmp_path, "run", {}, [])
+    run = RunFolder.claim(tmp_path / "meta-train", "run", {}, [])
     (run.path / "config.yaml").write_text("a: [1")
     with pytest.raises(UsageError, match=r"config\.yaml is damaged"):
         run.config()
 
 
 def test_a_run_of_another_version_is_read_unless_its_digits_are_unknown(tmp_path):
-    run = RunFolder.claim(tmp_path, "run", {}, [])
+    run = RunFolder.claim(tmp_path / "meta-train", "run", {}, [])
     run.note(versions={"l2l": "9.0.0"})
     assert RunFolder.load(run.path).status == "new"
-    assert RunFolder.claim(tmp_path, "run", {}, []).facts()["versions"] == {"l2l": "9.0.0"}
+    assert RunFolder.claim(tmp_path / "meta-train", "run", {}, []).facts()["versions"] == {"l2l": "9.0.0"}
     run.note(results=module.RESULTS + 1)
     with pytest.raises(UsageError, match=r"was made by l2l 9\.0\.0, this is .*; install that version"):
         RunFolder.load(run.path)

@@ -260,7 +260,7 @@ def test_names_reach_terminal_and_pages_as_plain_text(theirs, say, monkeypatch):
 
 @pytest.mark.parametrize("text", ["x\x1b[2J\ry", "\u202eevil", "a\nb"])
 def test_an_owner_of_a_lock_is_one_printable_line(tmp_path, text):
-    run = RunFolder.claim(tmp_path, "run", {}, [])
+    run = RunFolder.claim(tmp_path / "meta-train", "run", {}, [])
     (run.path / ".lock").write_text(text)
     assert run.owner().isprintable()
 
