@@ -14,7 +14,7 @@ from l2l_cli.parallel.pool import Assignment, carry_out
 from l2l_cli.results.index import PROGRESS
 from l2l_cli.results.run import identity
 from l2l_cli.runs.progress import Relay, Reporter
-from l2l_cli.runs.progress_files import ProgressFile, stands_of
+from l2l_cli.runs.progress_files import ProgressFile, Stand, stands_of
 
 
 @dataclass(frozen=True)
@@ -99,16 +99,18 @@ class _Shown:
         self._reporter, self._paths = reporter, {one.piece.key: one.path for one in carried}
         self._done, self._total = 0.0, sum(one.piece.seconds for one in carried)
         self._seconds = {one.piece.key: one.piece.seconds for one in carried}
+        self._latest: Stand | None = None
 
     def look(self) -> None:
         """Show what is new."""
         stands = stands_of(self._paths)
         done = sum(stand.total if stand.state == "done" else stand.done for stand in stands.values())
         total = sum(stands[key].total if key in stands else seconds for key, seconds in self._seconds.items())
-        if stands and (done, total) != (self._done, self._total):
-            latest = max(stands.values(), key=lambda stand: stand.when)
+        latest = max(stands.values(), key=lambda stand: stand.when, default=None)
+        # Also where nothing counts: what is left may take longer than was expected, and must not look dead.
+        if latest is not None and (done, total, latest) != (self._done, self._total, self._latest):
             ended = sum(stand.state == "done" for stand in stands.values())
             self._reporter.drop(self._total - total)
             note = " · ".join(filter(None, [f"{ended} of {counted(len(self._paths), 'run')} done", latest.note]))
             self._reporter.advance(note, done - self._done)
-            self._done, self._total = done, total
+            self._done, self._total, self._latest = done, total, latest

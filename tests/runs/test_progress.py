@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from l2l_cli.core.voice import EVERY
-from l2l_cli.runs import progress
+from l2l_cli.runs import pieces, progress, progress_files
 from l2l_cli.runs.progress import ExpectedWork, Reporter
 from l2l_cli.runs.progress_files import ProgressFile, stands_of
 from l2l_cli.starting import CONTROL
@@ -99,3 +99,28 @@ def test_a_reused_run_leaves_the_piece_s_total_and_a_run_that_was_quick_counts_a
     progress.say("running", "")
     stand = stands_of({"a": tmp_path / "a.json"})["a"]
     assert (stand.done, stand.total) == (40.0, 40.0)
+
+
+def test_work_that_takes_longer_than_expected_still_says_where_it_is(tmp_path, monkeypatch, capsys):
+    """Its expected seconds are over, so nothing more counts; what it is at is shown all the same."""
+    looks = []
+
+    def carry_out(tasks, processes, look, ended):
+        looks.append(look)
+        for index, task in enumerate(tasks):
+            task.work()
+            look()
+            ended(index, None)
+
+    def work(tell):
+        expected = ExpectedWork(tell, "scoring", 1.0)
+        for step in range(1, 5):
+            expected.tell(0.5, f"step {step} of 4")
+            looks[0]()
+
+    monkeypatch.setattr(pieces, "carry_out", carry_out)
+    monkeypatch.setattr(progress_files, "SELDOM", -1.0)
+    monkeypatch.setattr(progress, "EVERY", -1.0)
+    assert pieces.carry_out_here([pieces.Piece("row", "row", 1.0, work)], tmp_path, 1, "reproduce") == {}
+    err = capsys.readouterr().err
+    assert [f"scoring: step {step} of 4" in err for step in range(1, 5)] == [True] * 4
