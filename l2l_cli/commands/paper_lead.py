@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from l2l_cli.config.schema import ReproduceRequest
@@ -145,10 +146,18 @@ def _failures(claims: Sequence[Claim], results: Sequence[Result]) -> str:
     parts = [f"**fails**: “{text}”" for text in shown]
     more = len(failed) - len(shown)
     parts += [f"{more} more fail{'s' if more == 1 else ''}"] if more else []
-    worse = list(dict.fromkeys(one.row for one in results if one.counts and one.verdict == WORSE))
+    worse = _worse(results)
     named, others = worse[: NAMED + 1], len(worse) - NAMED - 1
     parts += [f"worse than published: {'; '.join(named)}{f' and {others} more' if others > 0 else ''}"] if worse else []
     return f"; {'; '.join(parts)}." if parts else "." if claims else ""
+
+
+def _worse(results: Sequence[Result]) -> list[str]:
+    """Return the rows with numbers worse than published, and of how many each, as others of a row may be better."""
+    judged = [one for one in results if one.counts and one.verdict not in ("", NOT_RUN)]
+    total = Counter(one.row for one in judged)
+    found = Counter(one.row for one in judged if one.verdict == WORSE)
+    return [f"{row} ({count} of {total[row]})" if total[row] > 1 else row for row, count in found.items()]
 
 
 def _size(request: ReproduceRequest, asked: Sequence[Experiment], minutes: float) -> str:

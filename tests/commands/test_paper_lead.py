@@ -71,9 +71,10 @@ def test_the_answer_counts_numbers_and_claims_and_names_what_fails():
 
 def test_each_row_that_is_worse_than_published_is_named_once_and_those_beyond_three_are_counted():
     rows = ["SGD", "SGD", "SGD", "NAG", "Adam", "LSTM", "LSTM"]
-    found = [Findings([summarise(("a", row, f"loss@{at}"), [2.0, 2.1, 2.2], 1.0) for at, row in enumerate(rows)])]
-    answer = lead_of(MadeUp(), REQUEST, experiments(REQUEST), found, 12.0).answer
-    assert any("worse than published: SGD; NAG; Adam and 1 more." in sentence for sentence in answer)
+    results = [summarise(("a", row, f"loss@{at}"), [2.0, 2.1, 2.2], 1.0) for at, row in enumerate(rows)]
+    results.append(summarise(("a", "SGD", "loss@99"), [2.0, 2.1, 2.2], 4.0))
+    answer = lead_of(MadeUp(), REQUEST, experiments(REQUEST), [Findings(results)], 12.0).answer
+    assert any("worse than published: SGD (3 of 4); NAG; Adam and 1 more." in sentence for sentence in answer)
 
 
 def test_the_table_has_ours_as_a_multiple_of_the_papers_number():
