@@ -53,8 +53,8 @@ def lead_of(
             _size(request, asked, minutes),
         ]
     else:
-        said = [_decision(headline, claims), _numbers(results), _distance(headline, results)]
-        said += [f"{_claims(claims)}{_failures(claims, results)}", _size(request, asked, minutes)]
+        said = [_decision(headline, asked, findings), _numbers(results), _distance(headline, results)]
+        said += [f"{_claims(claims)}{_failures(claims)}", _size(request, asked, minutes)]
         answer = [sentence for sentence in said if sentence]
     table = headline.table(results)
     if table is not None and request.scale == SMOKE:
@@ -85,9 +85,10 @@ def _figure(headline: Headline, findings: Sequence[Findings]) -> Figure | None:
     return next(iter([*named, *figures]), None)
 
 
-def _decision(headline: Headline, claims: Sequence[Claim]) -> str:
-    """Answer the question by the claim that decides it, where it was judged."""
-    for claim in claims:
+def _decision(headline: Headline, asked: Sequence[Experiment], findings: Sequence[Findings]) -> str:
+    """Answer the question by the claim that decides it, where it was judged, and best where the headline's figure is."""
+    order = sorted(zip(asked, findings, strict=True), key=lambda pair: pair[0].name != headline.figure)
+    for claim in (claim for _, each in order for section in each.sections for claim in section.claims):
         if headline.decided_by and claim.text.startswith(headline.decided_by) and claim.evidence:
             word, verb = {True: ("Yes", "holds"), False: ("No", "fails"), None: ("Open", "is not decided")}[claim.holds]
             number = f" ({claim.number})" if claim.number else ""
@@ -111,7 +112,7 @@ def _numbers(results: Sequence[Result]) -> str:
         return ""
     said = "; ".join(f"{counts[verdict]} {words}" for verdict, words in WORDS.items() if counts[verdict])
     rest = f" ({left_out} more: not run at this scale)" if left_out else ""
-    return f"Of {counted(total, 'published number')}{rest}: {said}."
+    return f"Of {counted(total, 'published number')}{rest}: {said}{_worse(results)}."
 
 
 def _distance(headline: Headline, results: Sequence[Result]) -> str:
@@ -130,34 +131,37 @@ def _distance(headline: Headline, results: Sequence[Result]) -> str:
 
 
 def _claims(claims: Sequence[Claim]) -> str:
+    own = [claim for claim in claims if claim.text.startswith("Ours")]
+    theirs = [claim for claim in claims if claim not in own]
+    said = [one for one in (_of_claims("the paper's", theirs), _of_claims("our own", own)) if one]
+    return f"Of {'; of '.join(said)}" if said else ""
+
+
+def _of_claims(whose: str, claims: Sequence[Claim]) -> str:
     counts = tally(claim.verdict for claim in claims)
     verbs = {"hold": ("holds", "hold"), "fail": ("fails", "fail"), "open": ("is open", "are open")}
     known = [f"{count} {verbs[word][count > 1]}" for word, count in counts.items() if count]
-    own = sum(tally(claim.verdict for claim in claims if claim.text.startswith("Ours")).values())
-    total = sum(counts.values())
-    of_them = f" ({own} of them ours)" if own else ""
-    return f"Of {counted(total, 'claim')}{of_them}, {', '.join(known)}" if total else ""
+    return f"{whose} {counted(sum(counts.values()), 'claim')}, {', '.join(known)}" if known else ""
 
 
-def _failures(claims: Sequence[Claim], results: Sequence[Result]) -> str:
-    """Name what failed, each with that word before it: claims first, and published numbers that are not reached."""
+def _failures(claims: Sequence[Claim]) -> str:
+    """Name the claims that failed, each with that word before it."""
     failed = [claim.text for claim in claims if claim.holds is False]
     shown = [text if len(text) <= LONGEST else f"{text[: LONGEST - 1].rstrip()}…" for text in failed[:NAMED]]
     parts = [f"**fails**: “{text}”" for text in shown]
     more = len(failed) - len(shown)
     parts += [f"{more} more fail{'s' if more == 1 else ''}"] if more else []
-    worse = _worse(results)
-    named, others = worse[: NAMED + 1], len(worse) - NAMED - 1
-    parts += [f"worse than published: {'; '.join(named)}{f' and {others} more' if others > 0 else ''}"] if worse else []
     return f"; {'; '.join(parts)}." if parts else "." if claims else ""
 
 
-def _worse(results: Sequence[Result]) -> list[str]:
-    """Return the rows with numbers worse than published, and of how many each, as others of a row may be better."""
+def _worse(results: Sequence[Result]) -> str:
+    """Name the rows with numbers worse than published, and of how many each, as others of a row may be better."""
     judged = [one for one in results if one.counts and one.verdict not in ("", NOT_RUN)]
     total = Counter(one.row for one in judged)
     found = Counter(one.row for one in judged if one.verdict == WORSE)
-    return [f"{row} ({count} of {total[row]})" if total[row] > 1 else row for row, count in found.items()]
+    rows = [f"{row} ({count} of its {total[row]})" if total[row] > 1 else row for row, count in found.items()]
+    named, others = rows[: NAMED + 1], len(rows) - NAMED - 1
+    return f"; **worse**: {'; '.join(named)}{f' and {others} more' if others > 0 else ''}" if rows else ""
 
 
 def _size(request: ReproduceRequest, asked: Sequence[Experiment], minutes: float) -> str:

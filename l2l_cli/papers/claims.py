@@ -82,7 +82,7 @@ def below(
     evidence += f", not at {', '.join(lost)}" if lost else ""
     tests = ", ".join(f"{p_text(p)} after {mark}" for mark, p in zip(judged, corrected, strict=True))
     evidence += f"; {against_the_best(standings, who, rivals, problem, run[-1])}; {tests}"
-    number = f"lowest at {len(run) - len(lost)} of {len(run)} marks"
+    number = f"lowest at {len(run) - len(lost)} of {len(run)} numbers of updates"
     return Claim(text, True if all(ahead) else False if behind else None, evidence, number)
 
 

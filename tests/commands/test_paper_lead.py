@@ -57,7 +57,7 @@ def test_the_claim_that_decides_is_said_to_be_whose_it_is(text, named):
 
 def test_claims_of_ours_are_counted_apart():
     claims = [Claim("Ours, it wins", True, "one seed"), Claim("It lasts", False, "no")]
-    assert paper_lead._claims(claims) == "Of 2 claims (1 of them ours), 1 holds, 1 fails"
+    assert paper_lead._claims(claims) == "Of the paper's 1 claim, 1 fails; of our own 1 claim, 1 holds"
 
 
 def test_the_answer_counts_numbers_and_claims_and_names_what_fails():
@@ -65,7 +65,7 @@ def test_the_answer_counts_numbers_and_claims_and_names_what_fails():
     assert len(answer) == 5
     assert answer[1] == "Of 1 published number: 1 better than published."
     assert answer[2] == "In the table our results are 2.20 times the limit, the best possible result."
-    assert answer[3] == "Of 2 claims, 1 holds, 1 fails; **fails**: “It lasts”."
+    assert answer[3] == "Of the paper's 2 claims, 1 holds, 1 fails; **fails**: “It lasts”."
     assert answer[4].endswith("12.0 CPU-minutes in total.")
 
 
@@ -74,7 +74,7 @@ def test_each_row_that_is_worse_than_published_is_named_once_and_those_beyond_th
     results = [summarise(("a", row, f"loss@{at}"), [2.0, 2.1, 2.2], 1.0) for at, row in enumerate(rows)]
     results.append(summarise(("a", "SGD", "loss@99"), [2.0, 2.1, 2.2], 4.0))
     answer = lead_of(MadeUp(), REQUEST, experiments(REQUEST), [Findings(results)], 12.0).answer
-    assert any("worse than published: SGD (3 of 4); NAG; Adam and 1 more." in sentence for sentence in answer)
+    assert any("; **worse**: SGD (3 of its 4); NAG; Adam and 1 more." in sentence for sentence in answer)
 
 
 def test_the_table_has_ours_as_a_multiple_of_the_papers_number():

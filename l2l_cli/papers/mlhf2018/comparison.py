@@ -101,7 +101,10 @@ class TrainingCurves(Artefact):
         claims.append(downhill(measured, problem))
         drawing = loss_panels(measured, problem, self.held_out, self.log)
         drawn = measured.save(
-            drawing, CAPTION + ("; below, held-out images." if self.held_out else "."), suffix, columns=4
+            drawing,
+            CAPTION + ("; the other panels, ours: held-out images." if self.held_out else "."),
+            suffix,
+            columns=4,
         )
         return [
             Section(title, [TIMING], figures=[drawn], claims=claims),

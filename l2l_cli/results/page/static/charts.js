@@ -202,6 +202,9 @@
       list.append(item);
       entries.set(curve.name, item);
     }
+    if (list.querySelector(".grey")) {  // the first screen has no room for the name of each
+      list.append(Object.assign(document.createElement("li"), { className: "rest", textContent: "grey: others" }));
+    }
     figure.classList.add("live");
     still.before(panels, list, at);
     const fit = () => {
