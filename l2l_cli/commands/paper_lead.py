@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
 
 from l2l_cli.config.schema import ReproduceRequest
 from l2l_cli.core.printable import counted
@@ -86,9 +87,10 @@ def _figure(headline: Headline, findings: Sequence[Findings]) -> Figure | None:
 
 
 def _decision(headline: Headline, asked: Sequence[Experiment], findings: Sequence[Findings]) -> str:
-    """Answer the question by the claim that decides it, where it was judged, and best where the headline's figure is."""
+    """Answer the question by the claim that decides it, where it was judged: first where the headline's figure is."""
     order = sorted(zip(asked, findings, strict=True), key=lambda pair: pair[0].name != headline.figure)
-    for claim in (claim for _, each in order for section in each.sections for claim in section.claims):
+    sections = [section for _, each in order for section in each.sections]
+    for claim in chain.from_iterable(section.claims for section in sections):
         if headline.decided_by and claim.text.startswith(headline.decided_by) and claim.evidence:
             word, verb = {True: ("Yes", "holds"), False: ("No", "fails"), None: ("Open", "is not decided")}[claim.holds]
             number = f" ({claim.number})" if claim.number else ""
