@@ -33,8 +33,8 @@ WORDS = {
 }
 """What the answer calls a verdict."""
 
-OURS = "Ours, "
-"""Beginning of the claims that are not the paper's."""
+OURS = ("Ours, ", "Ours: ")
+"""Beginnings of the claims that are not the paper's."""
 
 FEW = 8
 """Published numbers that are shown where a paper has no headline, or was not asked for it."""
@@ -101,7 +101,7 @@ def _decision(headline: Headline, asked: Sequence[Experiment], findings: Sequenc
 def _named(claim: str) -> str:
     """Return a claim in quotation marks, after whose it is."""
     if claim.startswith(OURS):
-        return f"our own claim “{claim.removeprefix(OURS)}”"
+        return f"our own claim “{claim[len(OURS[0]) :]}”"
     return f"the paper's “{claim}”" if claim.startswith("Claim ") else f"the claim “{claim}”"
 
 
@@ -133,17 +133,18 @@ def _distance(headline: Headline, results: Sequence[Result]) -> str:
 
 
 def _claims(claims: Sequence[Claim]) -> str:
-    own = [claim for claim in claims if claim.text.startswith("Ours")]
-    theirs = [claim for claim in claims if claim not in own]
-    said = [one for one in (_of_claims("the paper's", theirs), _of_claims("our own", own)) if one]
-    return f"Of {'; of '.join(said)}" if said else ""
-
-
-def _of_claims(whose: str, claims: Sequence[Claim]) -> str:
-    counts = tally(claim.verdict for claim in claims)
+    """Say how many claims have each verdict, those of ours apart."""
+    verdicts: dict[bool, list[str]] = {False: [], True: []}
+    for claim in claims:
+        verdicts[claim.text.startswith(OURS)].append(claim.verdict)
     verbs = {"hold": ("holds", "hold"), "fail": ("fails", "fail"), "open": ("is open", "are open")}
-    known = [f"{count} {verbs[word][count > 1]}" for word, count in counts.items() if count]
-    return f"{whose} {counted(sum(counts.values()), 'claim')}, {', '.join(known)}" if known else ""
+    said = []
+    for ours, each in verdicts.items():
+        counts = tally(each)  # of what was judged
+        known = [f"{count} {verbs[word][count > 1]}" for word, count in counts.items() if count]
+        if known:
+            said.append(f"{counted(sum(counts.values()), 'claim')}{' of ours' if ours else ''}, {', '.join(known)}")
+    return f"Of {'; of '.join(said)}" if said else ""
 
 
 def _failures(claims: Sequence[Claim]) -> str:

@@ -47,6 +47,7 @@ def test_the_deciding_claim_answers_the_question(holds, said):
     ("text", "named"),
     [
         ("Ours, it lasts", "our own claim “it lasts”"),
+        ("Ours: it lasts", "our own claim “it lasts”"),
         ("Claim 2, it lasts", "the paper's “Claim 2, it lasts”"),
         ("It lasts", "the claim “It lasts”"),
     ],
@@ -57,7 +58,7 @@ def test_the_claim_that_decides_is_said_to_be_whose_it_is(text, named):
 
 def test_claims_of_ours_are_counted_apart():
     claims = [Claim("Ours, it wins", True, "one seed"), Claim("It lasts", False, "no")]
-    assert paper_lead._claims(claims) == "Of the paper's 1 claim, 1 fails; of our own 1 claim, 1 holds"
+    assert paper_lead._claims(claims) == "Of 1 claim, 1 fails; of 1 claim of ours, 1 holds"
 
 
 def test_the_answer_counts_numbers_and_claims_and_names_what_fails():
@@ -65,7 +66,7 @@ def test_the_answer_counts_numbers_and_claims_and_names_what_fails():
     assert len(answer) == 5
     assert answer[1] == "Of 1 published number: 1 better than published."
     assert answer[2] == "In the table our results are 2.20 times the limit, the best possible result."
-    assert answer[3] == "Of the paper's 2 claims, 1 holds, 1 fails; **fails**: “It lasts”."
+    assert answer[3] == "Of 2 claims, 1 holds, 1 fails; **fails**: “It lasts”."
     assert answer[4].endswith("12.0 CPU-minutes in total.")
 
 
