@@ -13,9 +13,9 @@ import pandas as pd
 from l2l_cli.commands.cells import Comparison
 from l2l_cli.core.printable import counted
 from l2l_cli.evaluation.contest import Standing
-from l2l_cli.papers.panels import COLOURED, FAINT, Style, finite_curves
 from l2l_cli.results.content import Figure
 from l2l_cli.results.drawing import saved
+from l2l_cli.results.lines import COLOURED, FAINT, Style, finite_curves
 from l2l_cli.results.plot import COLOURS, LIMIT, LIMIT_STYLE, curves, decorate, heat_map, legend, panels
 from l2l_cli.results.tables import number
 

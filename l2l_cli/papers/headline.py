@@ -25,7 +25,7 @@ class Headline:
         figure: Name of the figure's files, without their ending.
         rivals: Rows of which the best one stands beside each line, in the place of the contender ``who`` and of limits.
         who: Contender that the lines are of; needed for ``rivals``.
-        beside: Metric of the line's row by further column.
+        beside: Metric of the line's row by further column; a ratio's column is named by what its notes say it is to.
         about: What must be known of the numbers, in one short sentence.
         decided_by: Beginning of the claim that answers the question; empty if none does.
     """
@@ -69,8 +69,9 @@ class Headline:
     def _row(self, name: str, result: Result, known: Mapping[Key, Result]) -> dict[str, str]:
         rivals = self._rivals(result, known)
         best = min(rivals, key=lambda rival: rivals[rival].ours or 0.0) if rivals else ""
+        key = (result.artefact, result.row)
         others = {
-            column: plain_number(found.ours) if (found := known.get((result.artefact, result.row, metric))) else "–"
+            self._named(column, known): plain_number(found.ours) if (found := known.get((*key, metric))) else ""
             for column, metric in self.beside.items()
         }
         return {
@@ -84,6 +85,12 @@ class Headline:
             **others,
             "verdict": result.verdict,
         }
+
+    def _named(self, column: str, known: Mapping[Key, Result]) -> str:
+        """Return the name of a further column: what its ratios are to ("÷ Adam"), where all are to the same."""
+        lines = [(artefact, row, self.beside[column]) for artefact, row, _ in self.lines.values()]
+        to = {known[line].note.rpartition(", ")[0] for line in lines if line in known}
+        return to.pop() if len(to) == 1 and all(to) else column
 
     def _rivals(self, result: Result, known: Mapping[Key, Result]) -> dict[str, Result]:
         keys = {rival: result.row.replace(self.who, rival, 1) for rival in self.rivals}

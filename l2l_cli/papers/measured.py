@@ -12,9 +12,10 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from l2l_cli.config.schema import ROLES, Row
-from l2l_cli.papers.panels import Style, styles_of
+from l2l_cli.papers.panels import styles_of
 from l2l_cli.results.content import Figure
 from l2l_cli.results.drawing import saved
+from l2l_cli.results.lines import Style
 from l2l_cli.results.plot import legend
 from l2l_cli.results.spread import Array
 from l2l_cli.results.standings import Standings, curves_of, standings_of

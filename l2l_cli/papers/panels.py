@@ -13,11 +13,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from l2l_cli.config.schema import Row
-from l2l_cli.results.plot import COLOURS, GREY, LIMIT, LIMIT_STYLE, STROKES, curves
+from l2l_cli.results.lines import Style, emphasised, finite_curves
+from l2l_cli.results.plot import COLOURS, LIMIT_STYLE, STROKES
 from l2l_cli.results.standings import Standings
-
-Style = Mapping[str, Any]
-"""Properties of a line, as Matplotlib takes them."""
 
 LEARNED, OURS = COLOURS[0], COLOURS[7]
 """Colours of the paper's learned rows, and of those that are ours."""
@@ -26,12 +24,6 @@ APART: Mapping[str, Style] = {"limit": LIMIT_STYLE, "best known": {**LIMIT_STYLE
 """Lines of the rows that do not compete for a colour, by their role."""
 
 RIVALS = COLOURS[1:7]
-
-COLOURED = 7
-"""Lines of a panel that have a colour, at most."""
-
-FAINT: Style = {"color": GREY, "linewidth": 0.9, "zorder": 1}
-"""Lines of the others."""
 
 
 def styles_of(rows: Mapping[str, Row], origin: Mapping[str, str]) -> dict[str, Style]:
@@ -61,60 +53,6 @@ def styles_of(rows: Mapping[str, Row], origin: Mapping[str, str]) -> dict[str, S
         strokes[colour] = index + 1
         styles[name] = {"color": colour, "linestyle": STROKES[index % len(STROKES)], "zorder": 4 if learned else 2}
     return styles
-
-
-def emphasised(names: Sequence[str], styles: Mapping[str, Style]) -> dict[str, Style]:
-    """Return styles in which as many of some lines have a colour as a panel can show; the rest are grey.
-
-    The first line of every colour comes before the second ones, and learned rows before the others; limits are none of
-    them.
-    """
-    colours = [styles[name]["color"] for name in names]
-    again = {name: colours[:index].count(colours[index]) for index, name in enumerate(names)}
-    ranked = sorted(
-        (name for name in names if styles[name]["color"] not in (GREY, LIMIT)),
-        key=lambda name: (again[name], -styles[name].get("zorder", 0)),
-    )
-    return {name: {**styles[name], **FAINT} if name in ranked[COLOURED:] else styles[name] for name in names}
-
-
-def finite_curves(
-    axes: Axes,
-    frame: pd.DataFrame,
-    styles: Mapping[str, Style],
-    x: str = "updates",
-    log: bool = False,
-    once: bool = True,
-) -> pd.DataFrame:
-    """Draw the curves of all contenders that have one, in the order of their styles, and return them.
-
-    Curves that are the same are drawn ``once``, under all their names.
-    """
-    # A loss that diverged has no place on the axis, and one of exactly 0 none on a logarithmic one.
-    kept = np.isfinite(frame.value) & (frame.value > (0.0 if log else -np.inf))
-    finite = frame.assign(value=frame.value.where(kept))
-    names = [name for name in styles if finite[finite.contender == name].value.notna().any()]
-    labels = labels_of(finite, names, x) if once else {name: name for name in names}
-    shown = {labels[name]: style for name, style in emphasised(list(labels), styles).items()}
-    curves(axes, relabelled(finite, labels), list(shown), shown, x=x)
-    if log:
-        axes.set_yscale("log")
-    return finite
-
-
-def labels_of(frame: pd.DataFrame, names: Sequence[str], x: str = "updates") -> dict[str, str]:
-    """Return the contenders whose curves differ, each with its name and those of all whose curves are the same."""
-    found: dict[bytes, list[str]] = {}
-    for name in names:
-        part = frame[frame.contender == name].sort_values(["seed", x])
-        found.setdefault(part[["seed", x, "value"]].to_numpy(float).tobytes(), []).append(name)
-    return {alike[0]: " = ".join(alike) for alike in found.values()}
-
-
-def relabelled(frame: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
-    """Return the curves of the contenders that have a label, under it."""
-    kept = frame[frame.contender.isin(list(labels))]
-    return kept.assign(contender=kept.contender.map(labels).to_numpy())  # an index may hold a number twice
 
 
 def loss_curves(

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from l2l_cli.commands.figures import contenders_figure, horizon_figure
-from l2l_cli.papers.panels import COLOURED
+from l2l_cli.results.lines import COLOURED
 from l2l_cli.results.plot import GREY
 
 

@@ -32,6 +32,24 @@ def lead(holds, number="1 < 2", paper=0.2):
 
 
 @pytest.mark.parametrize(
+    ("notes", "named"),
+    [
+        (["÷ Adam, 1.5", "÷ Adam, 1.5"], "÷ Adam"),
+        (["÷ Adam, all tuned, 1.5"], "÷ Adam, all tuned"),
+        (["÷ Adam, 1.5", "÷ NAG, 1.5"], "÷ best"),  # to one here, to another there
+        (["", ""], "÷ best"),
+    ],
+)
+def test_a_column_of_ratios_says_what_they_are_to(notes, named):
+    lines = {f"line {index}": ("a", f"x{index}", "mse") for index in range(3)}
+    headline = Headline("Does it win?", "error", lines, "", beside={"÷ best": "÷ best"})
+    ratios = [summarise(("a", f"x{index}", "÷ best"), [0.9], None, note=note) for index, note in enumerate(notes)]
+    table = headline.table([*(summarise(key, [0.1], None) for key in lines.values()), *ratios])
+    assert list(table) == ["error", "ours [95 %]", named]
+    assert list(table[named]) == ["0.900"] * len(notes) + [""] * (3 - len(notes))
+
+
+@pytest.mark.parametrize(
     ("holds", "said"),
     [
         (True, "**Yes**: the claim “It wins by far” holds (1 < 2)."),

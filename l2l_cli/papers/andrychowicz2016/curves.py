@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 from l2l_cli.papers.base import Artefact, Findings
 from l2l_cli.papers.claims import alike, below, fails
 from l2l_cli.papers.measured import Measured
-from l2l_cli.papers.panels import emphasised, loss_curves
+from l2l_cli.papers.panels import loss_curves
 from l2l_cli.papers.sections import how_they_spread, loss_results, what_tuning_chose, who_leads
 from l2l_cli.results.content import Claim, Figure, Section
+from l2l_cli.results.lines import emphasised
 from l2l_cli.results.plot import DIGITISED, decorate, grid, legend
 from l2l_cli.results.standings import Standings
 
@@ -155,7 +156,9 @@ def draw_curves(measured: Measured, shown: Sequence[Panel], caption: str, publis
     figure, axes = grid(len(shown), COLUMNS, height=3.1)
     drawn = [measured.curves(panel.problem, statistic=panel.statistic, mark=updates_at) for panel in shown]
     run = set().union(*(table.contender for table in drawn))
-    styles = emphasised([name for name in measured.styles() if name in run], measured.styles())  # alike in all panels
+    names = [name for name in measured.styles() if name in run]
+    known = set().union(*(measured.points(panel.problem) for panel in shown)) if published else set()
+    styles = emphasised(names, measured.styles(), drawn[0], known)  # alike in all panels
     apart = measured.names("solver", "limit")
     for index, (axis, panel, curves) in enumerate(zip(axes, shown, drawn, strict=True)):
         points = measured.points(panel.problem) if published and panel.statistic == "mean" else {}

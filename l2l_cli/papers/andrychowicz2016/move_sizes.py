@@ -20,8 +20,8 @@ from l2l_cli.models.point import Point
 from l2l_cli.optimizers.lstm_cell import LSTMStates
 from l2l_cli.papers.base import Subject
 from l2l_cli.papers.measured import Measured
-from l2l_cli.papers.panels import emphasised, finite_curves
 from l2l_cli.results.content import Figure, Section
+from l2l_cli.results.lines import emphasised, finite_curves
 from l2l_cli.results.metrics import Metric
 from l2l_cli.results.plot import decorate, panels
 

@@ -21,8 +21,8 @@ from l2l_cli.optimizers.base import FirstOrder
 from l2l_cli.optimizers.sgd import Nesterov
 from l2l_cli.papers.base import Artefact, Findings, Subject
 from l2l_cli.papers.measured import Measured
-from l2l_cli.papers.panels import Style, emphasised
 from l2l_cli.results.content import Section
+from l2l_cli.results.lines import Style, emphasised
 from l2l_cli.results.metrics import Metric
 from l2l_cli.results.plot import decorate, legend, panels
 from l2l_cli.results.statistics import mean_of

@@ -14,9 +14,9 @@ from l2l_cli.core.printable import counted
 from l2l_cli.papers.andrychowicz2016.curves import TUNING, hand_made, updates_at
 from l2l_cli.papers.base import Artefact, Findings, RowName
 from l2l_cli.papers.measured import Measured
-from l2l_cli.papers.panels import emphasised
 from l2l_cli.papers.sections import loss_results, what_tuning_chose
 from l2l_cli.results.content import Figure, Section
+from l2l_cli.results.lines import emphasised
 from l2l_cli.results.plot import decorate, heat_map, panels
 from l2l_cli.results.standings import AHEAD, BEHIND, STANDS, Standings
 

@@ -12,9 +12,9 @@ from l2l_cli.papers.base import Artefact, Findings, RowName
 from l2l_cli.papers.bosc2016.recipe import HELD_OUT, LATE
 from l2l_cli.papers.claims import below_bound, paired
 from l2l_cli.papers.measured import Measured, on_problem
-from l2l_cli.papers.panels import Style
 from l2l_cli.papers.sections import what_tuning_chose
 from l2l_cli.results.content import Claim, Section
+from l2l_cli.results.lines import Style
 from l2l_cli.results.plot import curves, decorate, panels
 from l2l_cli.results.standings import Standings
 

@@ -40,6 +40,6 @@ HEADLINE = Headline(
     figure="figure1",
     beside={"÷ first order": "÷ first order", "÷ Hessian-free": "÷ Hessian-free"},
     decided_by="Claim 1, MLHF, lr tuned, best per sample",
-    about="Cross-entropy on CIFAR-10, without published numbers; ÷ the best tuned first-order rule and ÷ tuned "
-    "Hessian-free: below 1, MLHF leads.  SGD(m): with momentum.",
+    about="Cross-entropy on CIFAR-10, without published numbers; the ratios are to the best tuned "
+    "first-order rule and to tuned Hessian-free: below 1, MLHF leads.  SGD(m): with momentum.",
 )

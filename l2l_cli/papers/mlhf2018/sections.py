@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 
 from l2l_cli.papers.measured import Measured, on_problem
 from l2l_cli.papers.mlhf2018 import track
-from l2l_cli.papers.panels import Style, emphasised, finite_curves, labels_of, relabelled
 from l2l_cli.papers.sections import who_leads
 from l2l_cli.results.content import Section
+from l2l_cli.results.lines import Style, emphasised, finite_curves, labels_of, relabelled
 from l2l_cli.results.plot import COLOURS, decorate, grid, panels
 from l2l_cli.results.standings import Standings, last_values
 from l2l_cli.results.statistics import Interval
@@ -74,7 +74,7 @@ def loss_panels(measured: Measured, problem: str, held_out: bool, log: bool) -> 
     loss = measured.curves(problem, track.LOSS)
     # Whoever learned the same is one line in all panels, though each took its own time.
     labels = labels_of(loss, [name for name in measured.styles() if name in set(loss.contender)])
-    styles = {labels[name]: style for name, style in emphasised(list(labels), measured.styles()).items()}
+    styles = {labels[name]: style for name, style in emphasised(list(labels), measured.styles(), loss).items()}
     loss, spent, held, right = (
         relabelled(measured.curves(problem, metric), labels)
         for metric in (track.LOSS, track.SECONDS, track.HELD_OUT_LOSS, track.HELD_OUT_ACCURACY)

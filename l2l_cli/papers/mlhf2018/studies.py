@@ -18,8 +18,8 @@ from l2l_cli.papers.mlhf2018.comparison import downhill, progresses, stays_finit
 from l2l_cli.papers.mlhf2018.recipe import AT_ONE
 from l2l_cli.papers.mlhf2018.sections import draw, end_results, ends_sections, inside_sections
 from l2l_cli.papers.mlhf2018.track import EFFICIENCY, LOSS, NOT_FINITE, RELATIVE, RESIDUAL, SECONDS, SOLVER
-from l2l_cli.papers.panels import Style
 from l2l_cli.results.content import Claim, Figure, Section
+from l2l_cli.results.lines import Style
 from l2l_cli.results.plot import STROKES, decorate, panels
 from l2l_cli.results.spread import Array
 from l2l_cli.results.standings import last_values

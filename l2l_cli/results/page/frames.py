@@ -68,7 +68,7 @@ def _is_ours(name: str) -> bool:
 
 
 def _is_main(name: str) -> bool:
-    return _is_ours(name) or name in ("paper", "verdict") or ("÷" in name and "paper" not in name)
+    return _is_ours(name) or name in ("paper", "best tuned rival", "verdict") or ("÷" in name and "paper" not in name)
 
 
 def _word(verdict: str) -> str:
