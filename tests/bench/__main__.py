@@ -21,6 +21,7 @@ from tests.bench import (
     mixing,
     online_rules,
     products,
+    rules,
     table,
 )
 from tests.bench.samples import Case, Sample, interleaved, write_csv
@@ -36,6 +37,7 @@ BENCHES: dict[str, Callable[[float], list[Case]]] = {
     "cells": cells.cases,
     "applying": applying.cases,
     "mixing": mixing.cases,
+    "rules": rules.cases,
     "products": products.cases,
     "curved": curved.cases,
     "online": online_rules.cases,

@@ -13,7 +13,7 @@ import torch
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
 from l2l_cli.optimizers.preprocess import LogAndSign
 from l2l_cli.tasks.halfplanes import Halfplanes
-from tests.bench import curved
+from tests.bench import curved, rules
 from tests.bench.cells import cell_setting, cell_work
 from tests.bench.floors import Floors, backward_flops, forward_bytes, forward_flops, meta_step_work
 from tests.bench.meta_step import FAST, REFERENCE, Disagreement, Ours, check_agreement
@@ -37,6 +37,13 @@ def test_the_papers_rule_costs_29_thousand_operations_and_652_bytes():
     assert forward_flops(2, 20, 1) + backward_flops(2, 20, 1) == 29_240
     assert forward_bytes(2, 20) == 652
     assert meta_step_work(CoordinatewiseLSTM(), 10, 3).flops == 30 * 29_240
+
+
+def test_each_rule_takes_the_meta_gradient_that_goes_with_it():
+    (case,) = rules.cases(0.0)
+    damped = "damped: ρ = 0.7, γ = 0.985"
+    assert case.notes == {"coordinatewise_lstm": "∇ is stopped", "tensorwise_mixture": damped, "adafac_mlp": damped}
+    assert {estimator.window for estimator in map(rules.estimator_of, rules.RULES)} == {20}
 
 
 def test_floors_take_the_better_library_of_each_round():
