@@ -11,7 +11,7 @@ from l2l_cli.core.printable import counted
 from l2l_cli.papers.base import Findings, Paper
 from l2l_cli.papers.experiments import Experiment
 from l2l_cli.papers.headline import Headline
-from l2l_cli.results.content import Claim, Figure, Lead, tally
+from l2l_cli.results.content import UNDECIDED, Claim, Figure, Lead, counted_verdict, tally
 from l2l_cli.results.tables import counted_verdicts
 from l2l_cli.results.verdicts import BETTER, DIFFERS, NOT_RUN, OPEN, REPRODUCED, WORSE, Result
 
@@ -137,14 +137,18 @@ def _claims(claims: Sequence[Claim]) -> str:
     verdicts: dict[bool, list[str]] = {False: [], True: []}
     for claim in claims:
         verdicts[claim.text.startswith(OURS)].append(claim.verdict)
-    verbs = {"hold": ("holds", "hold"), "fail": ("fails", "fail"), "open": ("is open", "are open")}
     said = []
     for ours, each in verdicts.items():
         counts = tally(each)  # of what was judged
-        known = [f"{count} {verbs[word][count > 1]}" for word, count in counts.items() if count]
+        known = [_verb(count, verdict) for verdict, count in counts.items() if count]
         if known:
             said.append(f"{counted(sum(counts.values()), 'claim')}{' of ours' if ours else ''}, {', '.join(known)}")
     return f"Of {'; of '.join(said)}" if said else ""
+
+
+def _verb(count: int, verdict: str) -> str:
+    said = counted_verdict(count, verdict)
+    return said.replace(" ", " is " if count == 1 else " are ", 1) if verdict == UNDECIDED else said
 
 
 def _failures(claims: Sequence[Claim]) -> str:

@@ -15,7 +15,7 @@ from l2l_cli.core.files import atomic_write
 from l2l_cli.papers.base import Findings, Paper
 from l2l_cli.papers.experiments import Experiment, cpu_minutes
 from l2l_cli.papers.origin import RESULTS_FILE, STUDY, contents_table, numbers_of_study
-from l2l_cli.results.content import ABOUT, BEYOND, PAPER, Link, Report, Section, listed, tally
+from l2l_cli.results.content import ABOUT, BEYOND, PAPER, Link, Report, Section, counted_verdict, listed, tally
 from l2l_cli.results.notes import Note, notes_of, source_page
 from l2l_cli.results.run import RunFolder
 from l2l_cli.results.statistics import EPISODES, SEEDS
@@ -89,7 +89,7 @@ def page_of(
 def headline(page: Report, results: Sequence[Result]) -> str:
     """Return what came of a reproduction, in one line."""
     judged = tally(claim.verdict for section in page.sections for claim in section.claims)
-    said = ", ".join(f"{count} {word}" for word, count in judged.items() if count)
+    said = ", ".join(counted_verdict(count, verdict) for verdict, count in judged.items() if count)
     return "; ".join(filter(None, [page.ribbon.partition(":")[0], verdict_line(results), said and f"claims: {said}"]))
 
 

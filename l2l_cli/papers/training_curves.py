@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from l2l_cli.config.compose import identity_of_training
+from l2l_cli.core.printable import counted
 from l2l_cli.papers.agenda import Job
 from l2l_cli.papers.experiments import Experiment
 from l2l_cli.papers.measured import SELECTED, TRAINING, VALIDATION, Measured
@@ -63,9 +64,12 @@ def training_sections(asked: Sequence[Experiment], measured: Sequence[Measured],
     courses = [course for one in trained for course in one.courses]
     known = [course for course in courses if is_said(course)]
     falling = sum(course.verdict == FALLING for course in known)
-    text = f"In {falling} of {len(known)} trainings the validation loss was still falling: more updates may do better."
+    told = [f"In {falling} of {counted(len(known), 'training')} the validation loss was still falling"] if known else []
+    if falling:
+        told[0] += ": more updates may do better"
     if len(known) < len(courses):
-        text += f"  {len(courses) - len(known)} trainings have too few or too noisy validations to tell."
+        told.append(f"{counted(len(courses) - len(known), 'training')} had too few or too noisy validations to tell")
+    text = "  ".join(f"{sentence}." for sentence in told)
     table = pd.DataFrame([_line(one) for one in trained])
     # A training that was validated once has no curve.
     followed = [one for one in trained if any(len(curve) > 1 for curve in one.curves.values())]
@@ -102,7 +106,7 @@ def _line(trained: Trained) -> dict[str, object]:
         "selected after": _range(list(trained.selected.values())),
         "still falling": f"{falling} of {len(known)}" if known else "cannot be said",
         "flat since": _range(flat),
-        "rose": len(known) - falling - len(flat),
+        "rose": len(known) - falling - len(flat) if known else "–",
     }
 
 

@@ -12,12 +12,19 @@ import pandas as pd
 HOLDS, FAILS, UNDECIDED = "holds", "fails", "open"
 """Verdicts on claims that were run."""
 
+SEVERAL = {HOLDS: "hold", FAILS: "fail", UNDECIDED: "open"}
+"""The same, of several claims."""
+
 
 def tally(verdicts: Iterable[str]) -> dict[str, int]:
-    """Return how many claims hold, fail and are open, by these words; what was not judged does not count."""
+    """Return how many claims hold, fail and are open, by verdict; what was not judged does not count."""
     found = list(verdicts)
-    words = {HOLDS: "hold", FAILS: "fail", UNDECIDED: "open"}
-    return {word: found.count(verdict) for verdict, word in words.items()}
+    return {verdict: found.count(verdict) for verdict in (HOLDS, FAILS, UNDECIDED)}
+
+
+def counted_verdict(count: int, verdict: str) -> str:
+    """Return so many claims of a verdict, in words: "1 holds", "2 hold"."""
+    return f"{count} {verdict if count == 1 else SEVERAL.get(verdict, verdict)}"
 
 
 PAPER, BEYOND, ABOUT = "The paper", "Beyond the paper", "About this report"

@@ -26,12 +26,12 @@ def emphasised(
     names: Sequence[str],
     styles: Mapping[str, Style],
     losses: pd.DataFrame | None = None,
-    published: Collection[str] = (),
+    first: Collection[str] = (),
 ) -> dict[str, Style]:
     """Return styles in which as many of some lines have a colour as a panel can show; the rest are grey.
 
-    Limits are none of them.  Given the curves of the ``losses``, the first learned row comes first, then what has
-    ``published`` values, then whoever ends lowest.  Without, the first line of every colour comes before the second
+    Limits are none of them.  Given the curves of the ``losses``, the top learned row has a colour, then those named in
+    ``first``, then those with the lowest last losses.  Without, the first line of every colour comes before the second
     ones, and learned rows before the others.
     """
     colours = [styles[name]["color"] for name in names]
@@ -41,8 +41,8 @@ def emphasised(
         keys = {name: (colours[:index].count(colours[index]), -height[name]) for index, name in enumerate(names)}
     else:
         last = losses[losses.updates == losses.updates.max()].groupby("contender").value.mean()
-        first = max(names, key=lambda name: height[name], default="")
-        keys = {name: (name != first, name not in published, last.get(name, math.inf)) for name in names}
+        top = max(names, key=lambda name: height[name], default="")
+        keys = {name: (name != top, name not in first, last.get(name, math.inf)) for name in names}
     ranked = sorted((name for name in names if styles[name]["color"] not in (GREY, LIMIT)), key=lambda name: keys[name])
     return {name: {**styles[name], **FAINT} if name in ranked[COLOURED:] else styles[name] for name in names}
 

@@ -51,7 +51,8 @@ def test_of_too_few_validations_nothing_is_judged(tmp_path):
     (line,) = section.tables[0].to_dict("records")
     assert line["still falling"] == "cannot be said"
     assert line["selected after"] == "–"
-    assert "1 trainings have too few" in section.text[0]
+    assert line["rose"] == "–"
+    assert section.text[0] == "1 training had too few or too noisy validations to tell."
 
 
 def test_of_rows_that_were_kept_without_a_course_nothing_is_said(tmp_path):

@@ -21,14 +21,14 @@ def test_at_most_seven_lines_have_a_colour():
     assert emphasised(names[:COLOURED], styles) == {name: styles[name] for name in names[:COLOURED]}
 
 
-def test_the_learned_row_what_was_published_and_the_lowest_have_the_colours():
+def test_the_learned_row_those_named_and_the_lowest_have_the_colours():
     names = [f"row {index}" for index in range(10)]
     styles = {name: {"color": f"#{index % 5:06d}", "zorder": 2} for index, name in enumerate(names)}
     styles["row 9"] = {"color": "#abcdef", "zorder": 4}  # learned, and the last at the end
     ends = dict(zip(names, [7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0, math.nan, 8.0, 9.0], strict=True))
     points = [(name, updates, value) for name, end in ends.items() for updates, value in ((0, 10 - end), (99, end))]
     losses = pd.DataFrame(points, columns=["contender", "updates", "value"])
-    shown = emphasised(names, styles, losses, published=["row 8"])
+    shown = emphasised(names, styles, losses, first=["row 8"])
     faint = [name for name in names if shown[name]["color"] == FAINT["color"]]
     assert faint == ["row 0", "row 1", "row 7"]
 

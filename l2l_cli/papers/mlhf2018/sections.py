@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from l2l_cli.papers.measured import Measured, on_problem
 from l2l_cli.papers.mlhf2018 import track
+from l2l_cli.papers.mlhf2018.contents import HEADLINE
 from l2l_cli.papers.sections import who_leads
 from l2l_cli.results.content import Section
 from l2l_cli.results.lines import Style, emphasised, finite_curves, labels_of, relabelled
@@ -74,7 +75,9 @@ def loss_panels(measured: Measured, problem: str, held_out: bool, log: bool) -> 
     loss = measured.curves(problem, track.LOSS)
     # Whoever learned the same is one line in all panels, though each took its own time.
     labels = labels_of(loss, [name for name in measured.styles() if name in set(loss.contender)])
-    styles = {labels[name]: style for name, style in emphasised(list(labels), measured.styles(), loss).items()}
+    headline = [row for _, row, _ in HEADLINE.lines.values()]
+    coloured = emphasised(list(labels), measured.styles(), loss, headline)
+    styles = {labels[name]: style for name, style in coloured.items()}
     loss, spent, held, right = (
         relabelled(measured.curves(problem, metric), labels)
         for metric in (track.LOSS, track.SECONDS, track.HELD_OUT_LOSS, track.HELD_OUT_ACCURACY)

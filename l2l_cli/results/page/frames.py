@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from l2l_cli.results.content import Claim
+from l2l_cli.results.content import Claim, counted_verdict
 from l2l_cli.results.tables import VERDICT_STYLE, are_numeric, cells_of
 
 SIGNS = {"holds": "✓", "fails": "✗", "open": "?", "not run": "–", "not judged": "–"}
@@ -131,7 +131,7 @@ def _claim(statement: str, claims: Sequence[Claim], variants: Sequence[str]) -> 
     words = [claim.verdict for claim in claims]
     counts = {word: words.count(word) for word in SIGNS if word in words}
     worst = next(word for word in WORST if word in counts)
-    said = " · ".join(f"{count} {word}" for word, count in counts.items()) if len(counts) > 1 else worst
+    said = " · ".join(counted_verdict(count, word) for word, count in counts.items()) if len(counts) > 1 else worst
     in_all = known[""] if set(known) == {""} else _verdict(worst, "")._replace(word=said)
     evidence = [(claim.variant, claim.evidence) for claim in claims if claim.evidence]
     return PageClaim(in_all, statement, [known.get(variant) for variant in variants], evidence)
