@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import hydra
 from hydra.conf import HydraConf
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -25,9 +23,9 @@ from l2l_cli.commands.elsewhere import Elsewhere
 from l2l_cli.commands.known import key_of, known
 from l2l_cli.commands.outcomes import NoLoss, Outcome, tell_of
 from l2l_cli.commands.unused import Asked, refuse_unused
-from l2l_cli.config.compose import VERSION_BASE, ConfigError, own_hydra, quoted, search_path, settings_from, usage_error
-from l2l_cli.config.groups import config_root
+from l2l_cli.config.compose import ConfigError, own_hydra, quoted, search_path, settings_from, usage_error
 from l2l_cli.config.own_task import key_of_word, opened
+from l2l_cli.config.running import alone, through_main
 from l2l_cli.config.schema import GROUPS, Settings
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.failures import failure_of
@@ -242,7 +240,10 @@ def launch(
     try:
         if "-m" in hydra_flags or "hydra.mode=MULTIRUN" in overrides:
             return max(_sweep(job, arguments, hydra_flags), job.elsewhere.send())
-        _hydra(job, [*arguments, *hydra_flags])
+        if hydra_flags:
+            through_main(job.command, job, [*arguments, *hydra_flags])
+        else:
+            alone(job.command, job, arguments)
     except ConfigError as error:
         raise usage_error(error, overrides, config_dir) from error
     return max(_finish(job.outcomes), job.elsewhere.send())
@@ -251,7 +252,8 @@ def launch(
 def _sweep(job: HydraJob, arguments: Sequence[str], hydra_flags: Sequence[str]) -> int:
     sweep = job.begin(arguments)
     try:
-        _hydra(job, [*arguments, f"hydra.sweep.dir={quoted(str(sweep.place.folder))}", *hydra_flags])
+        folder = quoted(str(sweep.place.folder))
+        through_main(job.command, job, [*arguments, f"hydra.sweep.dir={folder}", *hydra_flags])
     except KeyboardInterrupt:
         return sweep.finish(interrupted=True)
     except Exception as error:
@@ -263,32 +265,10 @@ def _sweep(job: HydraJob, arguments: Sequence[str], hydra_flags: Sequence[str]) 
     return sweep.finish()
 
 
-def _hydra(job: HydraJob, arguments: Sequence[str]) -> None:
-    with _patched(arguments):
-        hydra.main(config_path=str(config_root()), config_name=job.command, **VERSION_BASE)(job)()
-
-
 def _typed(runtime: HydraConf) -> list[str]:
     """Return the overrides as typed: reading them one by one would resolve a ``${…}`` in them."""
     typed: Any = OmegaConf.to_container(runtime.overrides.task, resolve=False)
     return [str(item) for item in typed]
-
-
-@contextmanager
-def _patched(arguments: Sequence[str]) -> Iterator[None]:
-    """Let Hydra read ``arguments`` as the command line, and raise its errors instead of printing them."""
-    argv, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
-    sys.argv = [argv[0], *arguments]
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    try:
-        yield
-    finally:
-        sys.argv = argv
-        GlobalHydra.instance().clear()
-        if full_error is None:
-            del os.environ["HYDRA_FULL_ERROR"]
-        else:
-            os.environ["HYDRA_FULL_ERROR"] = full_error
 
 
 def _finish(outcomes: Sequence[Outcome]) -> int:
