@@ -23,9 +23,9 @@ from l2l_cli.commands.elsewhere import Elsewhere
 from l2l_cli.commands.known import key_of, known
 from l2l_cli.commands.outcomes import NoLoss, Outcome, tell_of
 from l2l_cli.commands.unused import Asked, refuse_unused
-from l2l_cli.config.compose import ConfigError, own_hydra, quoted, search_path, settings_from, usage_error
+from l2l_cli.config.compose import ConfigError, search_path, settings_from, usage_error
 from l2l_cli.config.own_task import key_of_word, opened
-from l2l_cli.config.running import alone, through_main
+from l2l_cli.config.running import alone, own_hydra, quoted, through_main
 from l2l_cli.config.schema import GROUPS, Settings
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.failures import failure_of

@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, fields, is_dataclass, replace
-from functools import cache
 from pathlib import Path
 
-import hydra
-from hydra import compose as hydra_compose
-from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
-from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from l2l_cli.config.classes import add_folder
-from l2l_cli.config.groups import config_root, options, papers, recipes
+from l2l_cli.config.groups import options, papers, recipes
 from l2l_cli.config.installed import installed_folders, refuse_broken
 from l2l_cli.config.own_task import opened
+from l2l_cli.config.remembered import Composed, composed
+from l2l_cli.config.running import searched
 from l2l_cli.config.saved import refuse_references, upgraded
 from l2l_cli.config.schema import GROUPS, Row, Settings
-from l2l_cli.config.user_folder import UserFolder
 from l2l_cli.core.errors import UsageError, did_you_mean
 from l2l_cli.core.nodes import Entries, Node
 from l2l_cli.core.plain_text import in_one_line
@@ -35,9 +30,6 @@ ConfigError = (HydraException, OmegaConfBaseException, ValueError, TypeError, As
 ValueError is for task=null, TypeError for a list taken for a mapping, AssertionError for a group without a name, and
 OSError for a name that is too long for a file.
 """
-
-VERSION_BASE = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
-"""Argument by which Hydra 1.3 takes its own defaults; later versions warn of it."""
 
 LONGEST = 2000
 """Characters of a message."""
@@ -74,69 +66,44 @@ def compose(command: str, overrides: Sequence[str], config_dir: str | None = Non
 
 
 def compose_seed(overrides: Sequence[str], seed: int, output: str, config_dir: str | None = None) -> Settings:
-    """Compose one seed of a training: Hydra composes what seeds have in common once in a process.
+    """Compose one seed of a training.
 
     Raises:
         UsageError: The configuration is not valid.
     """
-    cfg, choices = _composed_once("meta-train", tuple(overrides), config_dir)
-    own = cfg.copy()
-    own.update({"seed": seed, "output": output})
+    cfg, choices = _composed("meta-train", overrides, config_dir)
+    cfg.update({"seed": seed, "output": output})
     typed = [*overrides, f"seed={seed}", f"output={output}"]
-    return replace(settings_from(own, choices, typed), config_dir=config_dir)
+    return replace(settings_from(cfg, choices, typed), config_dir=config_dir)
 
 
-def _composed(command: str, overrides: Sequence[str], config_dir: str | None) -> tuple[DictConfig, Entries]:
-    """Return what Hydra composes, and the choice made in each group."""
+def _composed(command: str, overrides: Sequence[str], config_dir: str | None) -> Composed:
     try:
-        with own_hydra():
-            words = [*opened(overrides), *search_path(config_dir)]
-            cfg = hydra_compose(command, words, return_hydra_config=True)
+        return composed(command, opened(overrides), folders_of(config_dir))
     except ConfigError as error:
         raise usage_error(error, overrides, config_dir) from error
-    choices = {group: cfg.hydra.runtime.choices.get(group) for group in GROUPS}
-    OmegaConf.set_struct(cfg, False)
-    cfg.pop("hydra")
-    return cfg, choices
-
-
-_composed_once = cache(_composed)
-"""``_composed``, whose result is kept for as long as the process lives, and is not to be changed."""
-
-
-@contextmanager
-def own_hydra() -> Iterator[None]:
-    """Use Hydra's global state and restore it afterwards: a job may be running under it."""
-    state = GlobalHydra.instance()
-    running, state.hydra = state.hydra, None
-    try:
-        with initialize_config_dir(str(config_root()), job_name="l2l", **VERSION_BASE):
-            yield
-    finally:
-        state.hydra = running
 
 
 def search_path(config_dir: str | None) -> list[str]:
-    """Return the override that adds folders of configuration, and let modules be imported from the user's.
+    """Return the override that adds folders of configuration; see ``folders_of``."""
+    return searched(folders_of(config_dir))
+
+
+def folders_of(config_dir: str | None) -> list[Path]:
+    """Return the folders of configuration besides conf/, and let modules be imported from the user's.
 
     Raises:
         UsageError: There is no such folder, or an installed package is broken.
     """
     refuse_broken()
     folders = installed_folders()
-    if config_dir is not None:
-        folder = Path(config_dir).resolve()
-        if not folder.is_dir():
-            raise UsageError(f"--config-dir {config_dir} is not a folder; name one with task/, learner/, … files")
-        add_folder(folder)
-        folders = [folder, *folders]
-    places = ",".join(quoted(f"{UserFolder.scheme()}://{folder}") for folder in folders)
-    return [f"hydra.searchpath=[{places}]"] if folders else []
-
-
-def quoted(text: str) -> str:
-    """Return text as a value that Hydra's override grammar takes as it is."""
-    return "'" + text.replace("'", "\\'") + "'"
+    if config_dir is None:
+        return folders
+    folder = Path(config_dir).resolve()
+    if not folder.is_dir():
+        raise UsageError(f"--config-dir {config_dir} is not a folder; name one with task/, learner/, … files")
+    add_folder(folder)
+    return [folder, *folders]
 
 
 def settings_from(cfg: DictConfig, choices: Node, overrides: Sequence[str]) -> Settings:

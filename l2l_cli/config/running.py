@@ -6,17 +6,51 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
-from l2l_cli.config.compose import VERSION_BASE, own_hydra
 from l2l_cli.config.groups import config_root
+from l2l_cli.config.user_folder import UserFolder
+
+VERSION_BASE = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
+"""Argument by which Hydra 1.3 takes its own defaults; later versions warn of it."""
 
 Job = Callable[[DictConfig], Any]
 """What runs on a composed configuration."""
+
+
+@contextmanager
+def own_hydra() -> Iterator[None]:
+    """Use Hydra's global state and restore it afterwards: a job may be running under it."""
+    state = GlobalHydra.instance()
+    running, state.hydra = state.hydra, None
+    try:
+        with initialize_config_dir(str(config_root()), job_name="l2l", **VERSION_BASE):
+            yield
+    finally:
+        state.hydra = running
+
+
+def quoted(text: str) -> str:
+    """Return text as a value that Hydra's override grammar takes as it is."""
+    return "'" + text.replace("'", "\\'") + "'"
+
+
+def searched(folders: Sequence[Path]) -> list[str]:
+    """Return the override that adds folders of configuration, if there are any."""
+    places = ",".join(quoted(f"{UserFolder.scheme()}://{folder}") for folder in folders)
+    return [f"hydra.searchpath=[{places}]"] if folders else []
+
+
+def composition(command: str, overrides: Sequence[str], folders: Sequence[Path]) -> DictConfig:
+    """Return what Hydra composes, also inside a running job, with its own part under ``hydra``."""
+    with own_hydra():
+        return compose(command, [*overrides, *searched(folders)], return_hydra_config=True)
 
 
 def alone(command: str, job: Job, overrides: Sequence[str]) -> None:

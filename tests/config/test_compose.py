@@ -13,8 +13,9 @@ from hydra.core.global_hydra import GlobalHydra
 
 from l2l_cli.bridge import launch
 from l2l_cli.config.build import Builder, build
-from l2l_cli.config.compose import VERSION_BASE, compose, identity_of
+from l2l_cli.config.compose import compose, identity_of
 from l2l_cli.config.groups import config_root, options, papers
+from l2l_cli.config.running import VERSION_BASE
 from l2l_cli.core.errors import UsageError
 from tests.test_cli import run
 
