@@ -36,7 +36,7 @@ class Chosen(NamedTuple):
 
 
 def chosen_runs(words: Sequence[str], default: Path) -> Chosen:
-    """Return the runs below the folders among some words that match all of the other words.
+    """Return the runs in and below those words that are folders, as far as they match all of the other words.
 
     Args:
         words: Folders of runs, or folders to be searched for runs; values such as ``status=failed``; parts of names.

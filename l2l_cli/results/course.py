@@ -38,7 +38,7 @@ class Course(NamedTuple):
     """How a validation loss developed; shares are relative to the loss, and losses are smoothed.
 
     Attributes:
-        verdict: "falling" in the last third of the updates, "flat", "rose", "noisy", or "unknown" if they are too few.
+        verdict: "falling" (in the last third), "flat", "rose", "noisy", or "unknown" if there are too few validations.
         validations: Number of finite validations.
         updates: Number of updates before the last of them.
         since: Number of updates after which the loss first lies within ``tolerance`` of its lowest point.

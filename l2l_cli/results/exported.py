@@ -84,7 +84,7 @@ class ExportedRun:
             see_that_it_is_whole(content)
             found = parsed_json(notes[NOTE])
             if not isinstance(found, dict):
-                raise Damaged("its note is no mapping")
+                raise Damaged("its note is not a mapping")
             _see_that_it_is_known(path, found)
         except FileNotFoundError as error:
             raise UsageError(f"there is no file {path}") from error
@@ -159,7 +159,7 @@ def _see_that_it_is_known(path: Path, content: Node) -> None:
         )
     for part in ("card", "config", "facts"):
         if not isinstance(content[part], dict):
-            raise Damaged(f"its {part} is no mapping")
+            raise Damaged(f"its {part} is not a mapping")
     if reason := why_damaged(content["facts"]):
         raise Damaged(f"its facts have {reason}")
 

@@ -61,12 +61,12 @@ def why_damaged(facts: Node) -> str:
         return f"status is {facts['status']!r}"
     numbers = [facts.get(name, {}) for name in ("cpu_seconds", "reused_cpu_seconds", "chosen")]
     if not all(isinstance(value, Real) for each in numbers for value in each.values()):
-        return "seconds or chosen values that are no numbers"
+        return "seconds or chosen values that are not numbers"
     if facts["status"] == "done" and not all(isinstance(each, Mapping) for each in facts.get("search", [])):
-        return "search is no list of trials"
+        return "search is not a list of trials"
     try:
         for when in facts.get("began", {}).values():
             datetime.fromisoformat(when)
     except (TypeError, ValueError):
-        return "began holds what is no time"
+        return "began holds something that is not a time"
     return ""

@@ -83,4 +83,4 @@ def labels_of(frame: pd.DataFrame, names: Sequence[str], x: str = "updates") -> 
 def relabelled(frame: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
     """Return the curves of the contenders that have a label, renamed to it."""
     kept = frame[frame.contender.isin(list(labels))]
-    return kept.assign(contender=kept.contender.map(labels).to_numpy())  # an index may hold a number twice
+    return kept.assign(contender=kept.contender.map(labels).to_numpy())  # the index may have duplicates

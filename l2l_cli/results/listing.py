@@ -112,7 +112,7 @@ class ListedRun:
 
     @property
     def differences(self) -> list[str]:
-        """What distinguishes the run: its parents and typed settings, as far as its name does not show them."""
+        """What distinguishes the run: scale and artefacts, or parents and typed settings that its name omits."""
         if self.command == "reproduce":
             artefacts = self.config.get("artefacts")
             return [f"scale={self.config.get('scale')}", *map(str, artefacts if isinstance(artefacts, dict) else ())]

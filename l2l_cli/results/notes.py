@@ -1,7 +1,7 @@
 """``Deviation:`` and ``Source:`` notes of docstrings, and which of them concern what a configuration builds.
 
 A class's notes are those in its docstrings, in the docstrings of whatever its code refers to (bases, functions,
-constants, other classes, and so on through their code; a type annotation is no reference), and at the head of every
+constants, other classes, and so on through their code; type annotations do not count), and at the head of every
 module in which one of these is defined.  Source code is parsed; nothing is imported or instantiated.
 """
 

@@ -41,7 +41,7 @@ CONTENT = (METRICS, TABLE, "grid.csv", "results.csv", WEIGHTS)
 """Files of a finished run whose checksums run.json keeps, as far as they exist."""
 
 RESULTS = 2
-"""Increased when the same configuration gives other digits; runs with a lower number are read, but not reused."""
+"""Version of the digits that a configuration gives; runs of an earlier version are read, but not reused."""
 
 
 def identity(config: Node, results: int = RESULTS) -> str:

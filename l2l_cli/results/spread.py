@@ -60,7 +60,7 @@ class Spread:
 
     @property
     def variance(self) -> float:
-        """Variance of the mean, (MS_seed + MS_episode − MS_rest) / (S·E), at least MS_seed and MS_episode alone."""
+        """Variance of the mean, max(MS_seed + MS_episode − MS_rest, MS_seed, MS_episode) / (S·E)."""
         whole = self.seeds + self.episodes - self.rest
         return float(max(whole, self.seeds, self.episodes) / (self.shape[0] * self.shape[1]))
 
@@ -78,8 +78,8 @@ class Spread:
     def freedom(self) -> float:
         """Degrees of freedom of the variance.
 
-        Source: Satterthwaite 1946, for a sum of two mean squares.  A few seeds often show less than their true part,
-        just where the interval is already too short, so that part counts at its upper bound of confidence ``CAUTION``.
+        Source: Satterthwaite 1946, for a sum of two mean squares.  A few seeds often underestimate their part, just
+        where the interval is already too short, so that part counts at its upper bound of confidence ``CAUTION``.
         """
         count, episodes = self.shape
         if count == 1 or not self.variance:

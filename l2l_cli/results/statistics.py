@@ -22,7 +22,7 @@ EPISODES, SEEDS, ORDERED = 8, 3, 6
 """Smallest numbers of episodes and of seeds for an interval of a mean, and of values for one of a median."""
 
 MOST = 10_000
-"""Largest number of seeds or episodes that anybody is advised to run."""
+"""Largest number of seeds or episodes that is recommended."""
 
 DRAWS = 9999
 """Number of random sign flips behind a p-value where they are too many to try all."""

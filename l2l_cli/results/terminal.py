@@ -47,7 +47,7 @@ class FoldingTable:
             yield self._table(part, "" if number else self.title)
 
     def _parts(self, width: int) -> list[list[int]]:
-        """Return the columns of each table, by their numbers."""
+        """Return the indices of the columns of each table."""
         widths = [max(cell.cell_len for cell in column) + FRAME for column in self._by_column()]
         every = list(range(len(widths)))
         if sum(widths) < width:

@@ -98,7 +98,7 @@ class PageClaim(NamedTuple):
     """A statement and the verdicts on it.
 
     Attributes:
-        verdict: Overall verdict, which is shown before the statement, so that nobody takes that for true.
+        verdict: Overall verdict, which is shown before the statement, so that nobody takes the latter for true.
         statement: The statement.
         by_variant: Verdict for each variant; None for a variant that the statement is not about.
         evidence: Pairs of a variant and the evidence for it; the variant is empty if there is only one.
