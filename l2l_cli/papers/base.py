@@ -56,7 +56,7 @@ class Subject:
 
     @property
     def test_seed(self) -> int:
-        """Seed of test episodes that no other seed of the row meets: the evaluation's first seed plus the seed."""
+        """Seed of test episodes that no other seed of the row meets: the evaluation's first seed plus ``seed``."""
         return self.settings.evaluation.seeds[0] + self.settings.seed
 
     def contender(self, tuned: bool = False) -> Contender:
@@ -70,7 +70,7 @@ class Subject:
         return hand_made_contender(self.name, self.settings, self.tell, self.store)
 
     def entries(self, shorten: bool = False) -> Iterator[Entry]:
-        """Yield the learner on every problem; ``shorten`` gives those longer than the task as many fewer episodes."""
+        """Yield the learner on every problem; with ``shorten``, longer problems have proportionally fewer episodes."""
         contender = self.contender()
         for problem in self.problems(shorten):
             yield contender.enter(problem)

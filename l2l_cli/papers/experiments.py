@@ -31,7 +31,7 @@ OF_ROWS = ("training", "tuning", "scoring")
 """Activities on which single rows spend time; figures and the report are made for all rows together."""
 
 FITTED = ("task", "learner", "evaluation")
-"""Groups of the configuration from which a row without meta-training builds something."""
+"""Groups of the configuration from which classes are built for a row without meta-training."""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ class Headline:
         figure: Name of the figure's files, without their suffix.
         rivals: Names that take the place of ``who`` in a line's row; the best of them is shown, and no limit.
         who: Contender that the lines are about; needed for ``rivals``.
-        beside: Metric of the line's row, by further column; columns of ratios are renamed after what these are to.
+        beside: Metric of the line's row, by further column; a column of ratios is named by what its notes divide by.
         about: What a reader must know about the numbers, in one short sentence.
         decided_by: Beginning of the claim that answers the question; empty if none does.
     """

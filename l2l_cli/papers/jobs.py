@@ -112,7 +112,7 @@ def _chains(groups: Sequence[Group], settings: Mapping[str, Settings]) -> list[l
             key = identity(identity_of_training(settings[key]))
         chain = chains.setdefault(key, [])
         chain.append(replace(group, work=0.0) if chain else group)  # trained by the first
-    # A long chain that began last would run alone.
+    # A long chain that started last would run alone.
     return sorted(chains.values(), key=lambda chain: -sum(group.work + group.scoring for group in chain))
 
 

@@ -176,7 +176,7 @@ class Measured:
         return summarise((self.artefact, row, metric), values, paper, *args, **options)
 
     def save(self, drawing: Drawing, caption: str, suffix: str = "", columns: int = 0) -> Figure:
-        """Write a figure under the artefact's name, with a legend of ``columns`` if these are given, and return it."""
+        """Write a figure under the artefact's name, with a legend in ``columns`` columns unless 0, and return it."""
         if columns:
             legend(drawing, drawing.axes, columns=columns)
         return saved(drawing, self.folder / "figures" / f"{self.artefact}{suffix}".replace(" ", "_"), caption)

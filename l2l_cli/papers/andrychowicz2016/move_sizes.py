@@ -1,6 +1,6 @@
 """Move sizes: how far a rule moves, in which direction, and how much of a learned rule's memory is saturated.
 
-They are measured on a few test problems, for contenders as they are scored; hand-made rules are tuned before.
+They are measured on a few test problems, for contenders as they are scored, so hand-made rules are tuned.
 """
 
 from __future__ import annotations

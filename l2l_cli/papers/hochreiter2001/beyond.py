@@ -58,7 +58,7 @@ class Drift(Artefact):
     Attributes:
         changing: Row that was meta-trained on functions that change.
         staying: Rows that were meta-trained on functions that stay.
-        beside: Largest multiple of the limit that is claimed, by further row.
+        beside: Largest multiple of the limit that is claimed for further rows, by row.
     """
 
     changing: RowName

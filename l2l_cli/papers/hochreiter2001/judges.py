@@ -114,7 +114,7 @@ def near_the_limit(
 
 
 def _gap(ours: Sequence[float], theirs: Sequence[float]) -> Interval:
-    """Return the difference of two means of independent seeds with Welch's interval, which one seed does not give."""
+    """Return the difference of two means of independent seeds with Welch's interval; a single seed gives none."""
     value = float(np.mean(ours) - np.mean(theirs))
     if min(len(ours), len(theirs)) < 2:
         return Interval(value, np.nan, np.nan, why_none="none of 1 seed")

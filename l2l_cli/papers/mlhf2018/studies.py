@@ -1,6 +1,6 @@
 """Figure 3: the benefit of RNN_p; and beyond the paper, runs ten times as long, and a run divided over two processes.
 
-l_p also falls if RNN_s infers less damping, so our measure is the *efficiency*, l_p as a share of a near-exact one.
+l_p also falls if RNN_s infers less damping; our measure is the *efficiency*, its share of a near-exact solution's l_p.
 """
 
 from __future__ import annotations
