@@ -1,1 +1,1 @@
-"""One recipe a paper, from rows to artefacts."""
+"""One recipe per paper, from rows to artefacts."""

@@ -1,4 +1,4 @@
-"""What is kept of a row's runs beside its measurements: the course of its training, its costs and its origin."""
+"""What is kept of a row's runs besides its measurements: the course of the training, the costs and the origin."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from l2l_cli.results.provenance import commit, machine
 from l2l_cli.results.run import METRICS, RunFolder
 
 SEARCH_COST = "search_updates"
-"""Known of a run that searched for its settings; the seconds include them."""
+"""Number of updates of a run's search for its settings, if it had one; its seconds include the search."""
 
 
 USED = ("cpu_seconds", "reused_cpu_seconds")
-"""Entries of run.json: CPU-seconds by activity that were spent, and that results found in the store once took."""
+"""Entries of run.json, by activity: CPU-seconds spent, and CPU-seconds that results found in the store once took."""
 
 
 def course_of(job: Job, folder: RunFolder) -> Iterator[Metric]:
-    """Yield the validation losses of a training, and the number of updates after which its weights were kept."""
+    """Yield the validation losses of a training, and the number of updates of the weights that were kept."""
     facts, row = folder.facts(), Metric(job.name, job.seed, VALIDATION, 0.0, statistic="mean", split=TRAINING)
     losses = losses_of(MetricsFile(folder.path / METRICS).rows(), facts["criterion"])
     yield from (row._replace(value=loss, step=step) for step, loss in losses.items())
@@ -42,7 +42,7 @@ def costs_of(job: Job, facts: Mapping[str, Any]) -> list[Metric]:
 def spent_on(job: Job, facts: Mapping[str, Any], mark: Mark) -> Iterator[Metric]:
     """Yield the CPU-seconds of each activity, and when it began; those of the training in ``facts`` are included.
 
-    Results that were found in the store count by what they once took; of these the sum is yielded, too.
+    Results that were found in the store count with what they once took, the sum of which is yielded, too.
     """
     spent, row = LEDGER.since(mark), Metric(job.name, job.seed, "", 0.0, split=COST)
     parts, began = [*(facts.get(kind, {}) for kind in USED), spent.seconds, spent.reused], facts.get("began", {})

@@ -22,9 +22,9 @@ class Job:
     Attributes:
         paper: Node of the class that measures it.
         name: Name of the row.
-        row: What the row says of itself.
+        row: Description of the row.
         seed: Seed of everything that is drawn.
-        overrides: Overrides that make the run's configuration.
+        overrides: Overrides from which the run's configuration is composed.
         config_dir: Folder with further configuration.
     """
 
@@ -37,7 +37,7 @@ class Job:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the row says of itself, beside its overrides."""
+        """The description of the row without its overrides."""
         return {name: value for name, value in asdict(self.row).items() if name != "use"}
 
     @property
@@ -57,7 +57,7 @@ class Agenda:
     Attributes:
         name: Name of the artefact.
         settings: Composed configuration of the experiment.
-        scale: What the scale changes, and what it promises.
+        scale: Changes and promises of the scale.
         jobs: Jobs by row; rows that the scale leaves out have none.
     """
 
@@ -77,7 +77,7 @@ def agenda_of(request: ReproduceRequest, name: str) -> Agenda:
     """Compose one artefact and its jobs.
 
     Raises:
-        UsageError: It does not compose, or has no such scale.
+        UsageError: The artefact's configuration does not compose, or has no such scale.
     """
     settings = compose("reproduce", [f"experiment={request.paper}/{name}"], request.config_dir)
     scale = settings.scales.get(request.scale)
@@ -97,18 +97,18 @@ def agenda_of(request: ReproduceRequest, name: str) -> Agenda:
 
 
 def _overrides(request: ReproduceRequest, settings: Settings, scale: Mapping[str, Any], row: str) -> tuple[str, ...]:
-    """Return what makes a row's configuration; what was typed comes last."""
+    """Return the overrides that make up a row's configuration; those that were typed come last."""
     rows = scale.get("rows", {})
     return (*settings.common, *settings.rows[row].use, *scale["overrides"], *rows.get(row, []), *request.overrides)
 
 
 def is_run(scale: Mapping[str, Any], row: str) -> bool:
-    """Say whether a scale runs a row."""
+    """Return whether a scale runs a row."""
     return not any(fnmatch(row, pattern) for pattern in scale.get("without", []))
 
 
 def seeds_of(scale: Mapping[str, Any], name: str, row: Row) -> int:
-    """Return a row's number of seeds: that of the first role or pattern that fits it, or else the scale's."""
+    """Return a row's number of seeds: that of the first role or pattern that matches it, or else the scale's."""
     special = [seeds for key, seeds in scale.get("seeds_of", {}).items() if key == row.role or fnmatch(name, key)]
     return int(special[0] if special else scale["seeds"])
 

@@ -1,4 +1,4 @@
-"""What a paper is made of: what is measured of each run, and artefacts that judge and draw the measurements."""
+"""The parts of a paper: the measurements of each run, and the artefacts that judge and draw them."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class Subject:
 
     Attributes:
         name: Name of the row.
-        row: What the row says of itself.
-        learner: Learner as it was trained, or as its file says.
+        row: Description of the row.
+        learner: Learner as it was trained or, if it is hand-made, as it is configured.
         task: Task that it was trained on.
-        settings: Whole configuration.
+        settings: Complete configuration.
         store: Store that keeps scores and trials; None if nothing is kept.
-        tell: Function that is told of the trials as they go on, each of which counts as 1.
-        scoring: Function that is told of the scoring of entries as it goes on, each of which counts as 1.
+        tell: Function that is told of the progress of trials, each of which counts as 1.
+        scoring: Function that is told of the progress of scoring entries, each of which counts as 1.
     """
 
     name: str
@@ -56,13 +56,13 @@ class Subject:
 
     @property
     def test_seed(self) -> int:
-        """Seed of test episodes that no other seed of the row meets; the evaluation's first seed comes to all."""
+        """Seed of test episodes that no other seed of the row meets: the evaluation's first seed plus ``seed``."""
         return self.settings.evaluation.seeds[0] + self.settings.seed
 
     def contender(self, tuned: bool = False) -> Contender:
         """Return the learner as a contender: transferred to each problem, or tuned for it if it is hand-made.
 
-        If ``tuned``, numbers beside the meta-parameters of a meta-trained learner are tuned for each problem too.
+        If ``tuned``, settings of a meta-trained learner other than its meta-parameters are tuned for each problem too.
         """
         if self.learner.is_meta_trained:
             tell = self.tell if tuned else None
@@ -70,7 +70,7 @@ class Subject:
         return hand_made_contender(self.name, self.settings, self.tell, self.store)
 
     def entries(self, shorten: bool = False) -> Iterator[Entry]:
-        """Yield the learner on every problem; if ``shorten``, those longer than the task get as many fewer episodes."""
+        """Yield the learner on every problem; with ``shorten``, longer problems have proportionally fewer episodes."""
         contender = self.contender()
         for problem in self.problems(shorten):
             yield contender.enter(problem)
@@ -83,7 +83,7 @@ class Subject:
         """Score an entry and yield its curves, each episode's losses at some steps, and how it was tuned.
 
         Every contender and every seed of it meets the same test episodes, so comparisons are paired over episodes.
-        Beside the ``marks`` that a problem has, every episode's loss is kept at its last step.
+        Besides the ``marks`` within a problem, every episode's loss is kept at its last step.
         """
         problem = entry.problem.name
         joined = scored(entry, self.store, tell=self.scoring).joined
@@ -95,7 +95,7 @@ class Subject:
     def tuning(self, tuning: Tuning | None, problem: str, variant: str = "") -> Iterator[Metric]:
         """Yield the number of trials and, by key, the value chosen and whether it lies at the edge of its grid.
 
-        A value that is no number, as the name of a schedule, stands where statistics have their name.
+        A value that is not a number, such as the name of a schedule, is put into the column ``statistic``.
         """
         if tuning is None:
             return
@@ -115,9 +115,9 @@ class Content(NamedTuple):
     """A table, a figure or a numbered claim of a paper.
 
     Attributes:
-        what: What it is called, and what it shows.
-        artefacts: Artefacts that reproduce it; none if nothing does.
-        why_not: Why nothing does, or what is left out.
+        what: Its name, and what it shows.
+        artefacts: Artefacts that reproduce it; empty if none does.
+        why_not: Reason why none does, or what is left out.
     """
 
     what: str
@@ -142,12 +142,12 @@ class Paper(ABC):
 
     @abstractmethod
     def measure(self, subject: Subject) -> Iterator[Metric]:
-        """Yield all that tables and figures will need of one learner, as tidy rows."""
+        """Yield all measurements of one learner that tables and figures need, as tidy rows."""
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What an artefact came to.
+    """The outcome of judging an artefact.
 
     Attributes:
         results: One result for each published number, and others of ours.
@@ -168,10 +168,10 @@ RowName = Annotated[str, "name of a row"]
 
 
 class Artefact(ABC):
-    """A table or figure, most often a dataclass: its fields are options of the experiment's file."""
+    """A table or figure, usually a dataclass whose fields are options of the experiment's file."""
 
     def refers_to(self) -> Sequence[str]:
-        """Return the rows that the artefact cannot do without: what its fields hold where their type is ``RowName``."""
+        """Return the rows that the artefact needs: the values in its fields whose type is ``RowName``."""
         hints = get_type_hints(type(self), include_extras=True)
         return [row for name, hint in hints.items() for row in _rows_in(hint, getattr(self, name))]
 

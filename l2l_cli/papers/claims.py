@@ -1,7 +1,7 @@
-"""Judges of claims, shared by all papers: each looks at the standings and says whether a statement holds, and why.
+"""Judges of claims, shared by all papers: each decides from the standings whether a statement holds, and why.
 
-The papers state their claims without a criterion; each judge's criterion is ours and is said with its verdict.  A claim
-holds, or does not, where a 95 % interval or a corrected p-value says so; else it is open.
+The papers state their claims without criteria; each judge's criterion is ours and is given with its verdict.  A claim
+holds or fails if a 95 % interval or a corrected p-value decides it; otherwise it is open.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ LEARNS = 0.9
 """A rule learns if it brings the loss below this share of the first one."""
 
 Verdict = bool | None
-"""Whether a statement holds; None where the measurements leave it open."""
+"""Whether a statement holds; None if the measurements leave it open."""
 
 
 def below_bound(interval: Interval, bound: float = 0.0) -> Verdict:
-    """Say whether what was measured lies at or below a bound, by its interval."""
+    """Return whether a quantity lies at or below a bound, by its interval."""
     return True if interval.high <= bound else False if interval.low > bound else None
 
 
 def above_bound(interval: Interval, bound: float) -> Verdict:
-    """Say whether what was measured lies at or above a bound, by its interval."""
+    """Return whether a quantity lies at or above a bound, by its interval."""
     return True if interval.low >= bound else False if interval.high < bound else None
 
 
 def within_bounds(interval: Interval, bound: float) -> Verdict:
-    """Say whether what was measured lies between −bound and bound, by its interval."""
+    """Return whether a quantity lies between −bound and bound, by its interval."""
     return all_of([below_bound(interval, bound), above_bound(interval, -bound)])
 
 
 def all_of(verdicts: Collection[Verdict]) -> Verdict:
-    """Return whether all parts of a statement hold: not if one does not, and open if one is."""
+    """Return whether all parts of a statement hold: False if one fails, and else None if one is open."""
     return False if False in verdicts else None if None in verdicts else True
 
 
 def against_the_best(standings: Standings, who: str, rivals: Collection[str], problem: str, mark: int) -> str:
-    """Return a contender's loss beside that of its best rival, and the difference with its paired interval."""
+    """Return, as text, a contender's loss, that of its best rival, and the difference with its paired interval."""
     ours, after = standings.mean(who, problem, mark), f"after {counted(mark, 'update')}"
     best = standings.best([name for name in rivals if name != who], problem, mark)
     if best is None:
@@ -59,10 +59,10 @@ def against_the_best(standings: Standings, who: str, rivals: Collection[str], pr
 def below(
     text: str, standings: Standings, who: str, rivals: Collection[str], problem: str, marks: Sequence[int]
 ) -> Claim:
-    """Judge whether a contender has a lower mean loss than every rival, at the judged marks among some.
+    """Judge whether a contender has a lower mean loss than every rival, at those of some marks that are judged.
 
-    At each mark the rival counts that has the largest p; the marks' p-values are corrected for their number.  The
-    claim does not hold if a rival is ahead at one of the marks by the interval of the difference.
+    At each mark, the rival counts that ``_hardest`` chooses; p-values are corrected for the number of marks.  The claim
+    fails if a rival is ahead at one of the marks by the interval of the difference.
     """
     run = [mark for mark in marks if standings.has(who, problem, mark) and standings.scored(rivals, problem, mark)]
     if not run:
@@ -87,7 +87,7 @@ def below(
 
 
 def _hardest(standings: Standings, who: str, rivals: Collection[str], problem: str, mark: int) -> Difference:
-    """Return the difference to the rival that is ahead, or else the one with the largest p."""
+    """Return the difference to a rival that is ahead, or else to the one with the largest p."""
     found = [standings.difference(who, rival, problem, mark) for rival in standings.scored(rivals, problem, mark)]
     found = [one._replace(p=1.0) if np.isnan(one.p) else one for one in found]
     return max(found, key=lambda one: (one.interval.side, one.p, one.interval.value))
@@ -116,7 +116,7 @@ def paired(
     holds: Callable[[Interval], Verdict],
     remark: str = "",
 ) -> Claim:
-    """Judge a contender's mean loss less a rival's at the end of a problem, by a criterion that is its own."""
+    """Judge a contender's mean loss minus a rival's at the end of a problem, by the criterion ``holds``."""
     mark = standings.last(problem)
     if rival is None or len(standings.scored([who, rival], problem, mark)) < 2:
         return Claim(text, None)
@@ -145,7 +145,7 @@ def alike(text: str, standings: Standings, contenders: Collection[str], problem:
     if not all(standings.has(name, problem, mark) for name in contenders):
         return Claim(text, None)
     losses = {name: standings.values(name, problem, mark) for name in contenders}
-    # The middle's own seeds are averaged: it is a yardstick, not a contender.
+    # The mean of all is averaged over seeds, since it is a yardstick and not a contender.
     middle: Array = np.mean([each.mean(0, keepdims=True) for each in losses.values()], axis=0)
     bounds = [mean_of(sign * (each - (1.0 + sign * ALIKE) * middle)) for each in losses.values() for sign in (1, -1)]
     means = {name: float(each.mean()) for name, each in losses.items()}
@@ -170,7 +170,7 @@ def fails(
 def goes_on(
     text: str, standings: Standings, who: str, problems: Collection[str], before: int, end: int, fall: float = 0.0
 ) -> Claim:
-    """Judge whether a contender's loss falls by so much, in units of the loss, between two marks of every problem."""
+    """Judge whether a contender's loss falls by at least ``fall``, in its units, between two marks of every problem."""
     run = [name for name in problems if all(standings.has(who, name, mark) for mark in (before, end))]
     if not run:
         return Claim(text, None)
@@ -188,7 +188,7 @@ def goes_on(
 
 
 def in_every_seed(text: str, holds: Collection[bool], evidence: str) -> Claim:
-    """Judge a statement that each seed meets or not: it holds if all do, not if none does, and is open between."""
+    """Judge a statement that each seed meets or not: it holds if all do, fails if none does, and is open otherwise."""
     if not holds:
         return Claim(text, None)
     share = f"in {sum(holds)} of {counted(len(holds), 'seed')}"

@@ -28,10 +28,10 @@ from l2l_cli.results.run import identity
 from l2l_cli.runs.progress import Reporter
 
 OF_ROWS = ("training", "tuning", "scoring")
-"""Activities that rows spend time on; figures and the report are drawn of all together."""
+"""Activities on which single rows spend time; figures and the report are made for all rows together."""
 
 FITTED = ("task", "learner", "evaluation")
-"""What a row builds that meta-trains nothing."""
+"""Groups of the configuration from which classes are built for a row without meta-training."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Experiment(Agenda):
         return {row: jobs[0].settings(Path()) for row, jobs in self.jobs.items()}
 
     def built(self) -> set[str]:
-        """Return the dotted names of all classes that the experiment builds: what judges it, and its rows."""
+        """Return the dotted names of all classes that the experiment builds, for its artefact and for its rows."""
         names = built_by([self.settings.paper, self.settings.artefact])
         for row, settings in self.configurations.items():
             kept = asdict(settings)
@@ -57,7 +57,7 @@ class Experiment(Agenda):
         return names
 
     def measured(self, files: Mapping[str, Path], folder: Path) -> Measured:
-        """Read the measurements of all rows that there are, all seeds of a row together."""
+        """Read the existing measurements of all rows, all seeds of a row together."""
         frames = {}
         for row in self.settings.rows:
             there = [files[job.key] for job in self.jobs.get(row, []) if files[job.key].exists()]
@@ -67,11 +67,11 @@ class Experiment(Agenda):
         return Measured(self.name, self.settings.rows, frames, folder, self.settings.published, problems, self.family)
 
     def missing(self, files: Mapping[str, Path]) -> list[str]:
-        """Return the rows of which a seed is not measured, because it failed or is still at work."""
+        """Return the rows with a seed that is not measured, because it failed or is still running."""
         return [row for row, jobs in self.jobs.items() if not all(files[job.key].exists() for job in jobs)]
 
     def can_be_judged(self, files: Mapping[str, Path]) -> bool:
-        """Say whether anything is measured; what an artefact says of the other rows is that they were not run."""
+        """Return whether anything is measured; an artefact reports the other rows as not run."""
         return any(files[job.key].exists() for jobs in self.jobs.values() for job in jobs)
 
 
@@ -100,7 +100,7 @@ def experiment(request: ReproduceRequest, name: str) -> Experiment:
 
 @cache
 def rows_of_paper(paper: str, config_dir: str | None) -> Mapping[str, Row]:
-    """Return the rows of all artefacts of a paper, each as the first one that has it says."""
+    """Return the rows of all artefacts of a paper, each as the first artefact that has it describes it."""
     rows: dict[str, Row] = {}
     for name in papers(config_dir)[paper]:
         rows |= {row: facts for row, facts in listing(paper, name, config_dir).rows.items() if row not in rows}
@@ -108,10 +108,10 @@ def rows_of_paper(paper: str, config_dir: str | None) -> Mapping[str, Row]:
 
 
 def _check_names(name: str, settings: Settings, scale: Mapping[str, Any], needed: Sequence[str]) -> None:
-    """See that whatever refers to rows refers to rows that are there.
+    """Check that all rows that are referred to exist.
 
     Raises:
-        UsageError: It does not.
+        UsageError: A row does not exist.
     """
     rows = settings.rows
     named = [*scale.get("without", []), *scale.get("seeds_of", {}), *scale.get("rows", {})]
@@ -123,7 +123,7 @@ def _check_names(name: str, settings: Settings, scale: Mapping[str, Any], needed
 
 
 def broken_promises(experiment: Experiment, values: Mapping[tuple[str, str], float | None]) -> Iterator[str]:
-    """Yield a sentence for each promise of a scale that one of our numbers breaks, given by row and metric."""
+    """Yield a sentence for each promise of a scale that our numbers, given by row and metric, break."""
     for row, promises in experiment.scale.get("promises", {}).items():
         for metric, bound in promises.items():
             ours = values.get((row, metric))
@@ -133,7 +133,7 @@ def broken_promises(experiment: Experiment, values: Mapping[tuple[str, str], flo
 
 
 def cost_table(all_experiments: Sequence[Experiment], measured: Sequence[Measured]) -> pd.DataFrame:
-    """Return what each row's runs cost: means over seeds, skipped updates in sum; distinct runs once.
+    """Return what each row's runs cost: means over seeds, and the sum of skipped updates; equal runs are shown once.
 
     A training that several rows measure is shown with the first of them.
     """
@@ -169,5 +169,5 @@ def cost_table(all_experiments: Sequence[Experiment], measured: Sequence[Measure
 
 
 def cpu_minutes(costs: pd.DataFrame) -> dict[str, float]:
-    """Return the CPU-minutes of a cost table by activity, in sum over rows and seeds."""
+    """Return the CPU-minutes of a cost table by activity, summed over rows and seeds."""
     return {name: (costs[f"{name}, CPU-s"].astype(float) * costs.seeds).sum() / 60 for name in OF_ROWS}

@@ -1,4 +1,4 @@
-"""What a reader sees first of a paper: the question, the few numbers that answer it, the figure that carries them."""
+"""The headline of a paper: its question, the few numbers that answer it, and the figure that shows them."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Headline:
-    """The numbers that carry a paper.
+    """What a reader sees first of a paper.
 
     Attributes:
         question: What the paper asks, in one sentence.
         head: Name of the first column, which says what the numbers are.
-        lines: Artefact, row and metric of each line, by what a reader calls it.
-        figure: Name of the figure's files, without their ending.
-        rivals: Rows of which the best one stands beside each line, in the place of the contender ``who`` and of limits.
-        who: Contender that the lines are of; needed for ``rivals``.
-        beside: Metric of the line's row by further column; a ratio's column is named by what its notes say it is to.
-        about: What must be known of the numbers, in one short sentence.
+        lines: Artefact, row and metric of each line, by its name for readers.
+        figure: Name of the figure's files, without their suffix.
+        rivals: Names that take the place of ``who`` in a line's row; the best of them is shown, and no limit.
+        who: Contender that the lines are about; needed for ``rivals``.
+        beside: Metric of the line's row, by further column; a column of ratios is named by what its notes divide by.
+        about: What a reader must know about the numbers, in one short sentence.
         decided_by: Beginning of the claim that answers the question; empty if none does.
     """
 
@@ -46,7 +46,7 @@ class Headline:
         return {name: known[key] for name, key in self.lines.items() if key in known}
 
     def table(self, results: Sequence[Result]) -> pd.DataFrame | None:
-        """Return the table; None if none of its lines was run.  A column in which nothing is known is left out."""
+        """Return the table without its empty columns; None if none of its lines was run."""
         known = _by_key(results)
         rows = [self._row(name, known[key], known) for name, key in self.lines.items() if key in known]
         if not rows:
@@ -57,7 +57,7 @@ class Headline:
         return frame[[name for name in frame if not frame[name].isin(["–", ""]).all()]]
 
     def ahead_of_rivals(self, results: Sequence[Result]) -> tuple[int, int]:
-        """Return on how many lines ours has the lower mean than the best rival, and how many lines have a rival."""
+        """Return the number of lines on which our mean is lower than the best rival's, and of lines with a rival."""
         known = _by_key(results)
         pairs = [
             (result.ours, min(rival.ours for rival in rivals.values() if rival.ours is not None))
@@ -87,7 +87,7 @@ class Headline:
         }
 
     def _named(self, column: str, known: Mapping[Key, Result]) -> str:
-        """Return the name of a further column: what its ratios are to ("÷ Adam"), where all are to the same."""
+        """Return the name of a further column; if all its ratios are to the same rival, after that ("÷ Adam")."""
         lines = [(artefact, row, self.beside[column]) for artefact, row, _ in self.lines.values()]
         to = {known[line].note.rpartition(", ")[0] for line in lines if line in known}
         return to.pop() if len(to) == 1 and all(to) else column

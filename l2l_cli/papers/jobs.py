@@ -1,4 +1,4 @@
-"""The runs behind a reproduction, as pieces of work; reused when done."""
+"""The runs behind a reproduction, as pieces of work; finished ones are reused."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from l2l_cli.runs.tuning import given, law_of
 from l2l_cli.runs.vetting import checked_by_another
 
 MEASURED = ("learner", "tune", "evaluation")
-"""What decides the measurements of a hand-made learner, beside its task."""
+"""Groups of the configuration that, besides the task, determine the measurements of a hand-made learner."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """What is behind a reproduction.
+    """The work behind a reproduction.
 
     Attributes:
-        files: File of measurements of each distinct job, by key; what is not there is still to be measured.
+        files: File of measurements of each distinct job, by key; jobs whose file is missing are still to be measured.
         pieces: Chains of jobs that are still to be trained or tuned, and measured, the longest first.
         store: Store of scores and trials that they share.
     """
@@ -51,11 +51,11 @@ class Work:
 
 
 def work_of(jobs: Sequence[Job], folder: Path, root: Path, archive: Path | None = None) -> Work:
-    """Return the files of jobs, and what is still to be done for them.
+    """Return the files of jobs, and the work that is still to be done for them.
 
-    Measurements are kept under the report's ``folder``, the runs under ``root``.  What an ``archive`` has of them is
-    taken from there.  Classes from elsewhere are checked by the process that runs them, which for a large network takes
-    longer than all that is planned here.
+    Measurements are kept under the report's ``folder``, the runs under ``root``.  Measurements that an ``archive``
+    holds are taken from there.  Classes from elsewhere are checked by the process that runs them, since for a large
+    network that takes longer than all the planning here.
     """
     with checked_by_another():
         return _work_of(jobs, folder, root, archive)
@@ -71,7 +71,7 @@ def _work_of(jobs: Sequence[Job], folder: Path, root: Path, archive: Path | None
             files[job.key] = rows / _file_name(job, settings[job.key])
             reporter.advance(job.name)
     for file in files.values():
-        drop_if_damaged(file, COSTS)  # the last rows of each
+        drop_if_damaged(file, COSTS)  # the last rows of each file
     if archive and (taken := unpack(archive, files.values())):
         VOICE.note(
             f"{taken} of {len(files)} rows' measurements are taken from the committed study; --force runs them again"
@@ -84,7 +84,7 @@ def _work_of(jobs: Sequence[Job], folder: Path, root: Path, archive: Path | None
 
 
 def _groups(jobs: Sequence[Job], settings: Mapping[str, Settings]) -> list[Group]:
-    """Put seeds of one row together, as many as can be trained side by side."""
+    """Group the seeds of each row, as many together as can be trained side by side."""
     rows: dict[tuple[str, tuple[str, ...]], list[Job]] = {}
     for job in jobs:
         rows.setdefault((job.name, job.overrides), []).append(job)
@@ -112,14 +112,14 @@ def _chains(groups: Sequence[Group], settings: Mapping[str, Settings]) -> list[l
             key = identity(identity_of_training(settings[key]))
         chain = chains.setdefault(key, [])
         chain.append(replace(group, work=0.0) if chain else group)  # trained by the first
-    # The last one would run alone.
+    # A long chain that started last would run alone.
     return sorted(chains.values(), key=lambda chain: -sum(group.work + group.scoring for group in chain))
 
 
 def _file_name(job: Job, settings: Settings) -> str:
     trained = is_meta_trained(settings)
     config = identity_of_training(settings, "evaluation", "tune") if trained else identity_of(settings, *MEASURED)
-    # What is given is not tuned, which versions before this one did.
+    # Given values are not tuned, as they were in earlier versions.
     fixed = sorted({*settings.tune.grid, *settings.tune.ranges, *settings.tune.choices} & given(settings).keys())
     config |= {"row": job.facts, "paper": job.paper, **({"given": fixed} if fixed else {})}
     config = with_sources(config, sources_of(settings, config, problems=True))
@@ -127,13 +127,13 @@ def _file_name(job: Job, settings: Settings) -> str:
 
 
 def _seconds_to_tune(settings: Settings) -> float:
-    """Return about how long tuning on every problem takes on one core; for the order of runs and the time left."""
+    """Return roughly how many seconds tuning takes on one core; for the order of runs and the time left."""
     law = law_of(settings)
     return sum(count * _seconds(settings, episodes) for count, episodes in law.planned) if len(law.first) > 1 else 0.0
 
 
 def _seconds(settings: Settings, episodes: int) -> float:
-    """Return about how long a learner takes for episodes of every problem, of longer ones for as many fewer."""
+    """Return roughly how many seconds a learner takes for episodes of every problem, fewer of them for longer ones."""
     seconds = 0.0
     for problem in problems_of(settings, build_task(settings).horizon):
         learner = build_learner(settings, problem.task)

@@ -1,4 +1,4 @@
-"""The measurements of an artefact's rows, read back: who was run, numbers by seed, curves and standings."""
+"""The measurements of an artefact's rows, read back: contenders, numbers by seed, curves and standings."""
 
 from __future__ import annotations
 
@@ -28,34 +28,34 @@ VALIDATION, SELECTED = "validation loss", "selected after"
 """Metrics of a training: its criterion on the validation episodes, and the number of updates of the weights kept."""
 
 TRIALS, BEYOND, CHOSEN, EDGE = "trials", "trials beyond an edge", "chosen", "at the edge"
-"""Metrics of the number of settings tried, all and those beyond an edge of their grid; parts that hold the value of a
-setting, and whether it ends what was tried."""
+"""Metrics of the number of settings tried, all and those beyond an edge of their grid; parts that hold the chosen value
+of a setting, and whether that lies at the edge of the values tried."""
 
 BEGAN = "began"
-"""Metric of when an activity, the part, began: in seconds since 1970."""
+"""Metric of when an activity, named in ``part``, began: in seconds since 1970."""
 
 COMMIT, MACHINE = "commit", "machine"
-"""Metrics that say of a run, in their part, the commit that it was made by and the machine that it ran on."""
+"""Metrics whose ``part`` holds the commit by which a run was made and the machine on which it ran."""
 
 REUSED = "reused"
-"""Metric of the CPU-seconds that those of a row's results once took that were found in the store."""
+"""Metric of the CPU-seconds once taken by those of a row's results that were found in the store."""
 
 COSTS = ("updates", "seconds", "skipped", "meta_parameters")
-"""Metrics of what a run cost; the trials of tuning stand for updates of φ where there are none."""
+"""Metrics of what a run cost; without meta-training, the number of tuning trials takes the place of updates."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured for one artefact.
+    """The measurements for one artefact.
 
     Attributes:
         artefact: Name of the artefact.
-        rows: What each row says of itself, in the order of the experiment.
+        rows: Description of each row, in the order of the experiment.
         frames: Measurements of all seeds by row; an empty frame for a row that was not run.
         folder: Folder of the report.
         published: Published numbers by problem, row and metric.
         problems: What changes in the task, by name of the problem, over all rows.
-        family: Rows of all artefacts of the paper, which share the colours and strokes of its figures.
+        family: Rows of all artefacts of the paper, which have the same line styles in all of its figures.
     """
 
     artefact: str
@@ -72,7 +72,7 @@ class Measured:
         return [row for row in self.rows if len(self.frames[row])]
 
     def restricted(self, problems: Iterable[str]) -> Measured:
-        """Return the measurements on some problems alone, with those that belong to no problem."""
+        """Return only the measurements on some problems, and those that belong to no problem."""
         kept = {*problems, ""}
         frames = {row: frame[frame.problem.isin(kept)] if len(frame) else frame for row, frame in self.frames.items()}
         return replace(self, frames=frames)
@@ -90,7 +90,7 @@ class Measured:
 
     @property
     def contenders(self) -> dict[str, pd.DataFrame]:
-        """Measurements by contender: each row's learner, once for each way in which it was run."""
+        """Measurements by contender: each row's learner, once for each variant in which it was run."""
         return {name: frame for name, (_, _, frame) in self._own.items()}
 
     @property
@@ -99,7 +99,7 @@ class Measured:
         return {name: row for name, (row, _, _) in self._own.items()}
 
     def names(self, *roles: str, variant: str | None = None) -> list[str]:
-        """Return the contenders that were run, of some roles and run in one way."""
+        """Return the contenders that were run, restricted to some roles and to one variant if these are given."""
         own = [(name, self.rows[row].role, way) for name, (row, way, _) in self._own.items()]
         return [name for name, role, way in own if role in (roles or ROLES) and variant in (None, way)]
 
@@ -114,7 +114,7 @@ class Measured:
     def select(self, row: str, metric: str, contender: str | None = None, **where: object) -> pd.DataFrame:
         """Return the measurements of one metric of a row, where other columns have given values.
 
-        The learner that was measured is the row's own unless another ``contender`` is named.
+        They are those of the row's own learner unless another ``contender`` is named.
         """
         frame = self.frames[row]
         if not len(frame):
@@ -125,12 +125,12 @@ class Measured:
         return frame[kept]
 
     def values(self, row: str, metric: str, contender: str | None = None, **where: object) -> list[float]:
-        """Return one number for each seed, the mean over what is selected; nothing if the row was not run."""
+        """Return the mean of the selected measurements for each seed; an empty list if the row was not run."""
         part = self.select(row, metric, contender, **where)
         return [float(value) for value in part.groupby("seed").value.mean()] if len(part) else []
 
     def curve(self, row: str, metric: str, contender: str | None = None, **where: object) -> pd.DataFrame:
-        """Return what is selected by step and seed: one column a seed, indexed by step."""
+        """Return the selected measurements with one column per seed, indexed by step."""
         part = self.select(row, metric, contender, **where)
         return part.pivot_table(index="step", columns="seed", values="value") if len(part) else pd.DataFrame()
 
@@ -141,7 +141,7 @@ class Measured:
     def standings(
         self, metric: str = "loss", mark: Callable[[int], int] = lambda step: step, variant: str | None = None
     ) -> Standings:
-        """Return the losses on every problem, of contenders run in one way or of all; see ``standings_of``."""
+        """Return the losses on every problem, of the contenders of one variant or of all; see ``standings_of``."""
         frames, names = self.contenders, self.names(variant=variant)
         return standings_of({name: frames[name] for name in names}, metric, mark)
 
@@ -176,17 +176,17 @@ class Measured:
         return summarise((self.artefact, row, metric), values, paper, *args, **options)
 
     def save(self, drawing: Drawing, caption: str, suffix: str = "", columns: int = 0) -> Figure:
-        """Write a figure under the artefact's name, with a legend below of so many columns, and return it."""
+        """Write a figure under the artefact's name, with a legend in ``columns`` columns unless 0, and return it."""
         if columns:
             legend(drawing, drawing.axes, columns=columns)
         return saved(drawing, self.folder / "figures" / f"{self.artefact}{suffix}".replace(" ", "_"), caption)
 
 
 def name_of(row: str, variant: str) -> str:
-    """Return what a row's learner is called that was run in some way."""
+    """Return the name of a contender: the row's learner in some variant."""
     return f"{row}, {variant}" if variant else row
 
 
 def on_problem(contender: str, problem: str, base: str = "") -> str:
-    """Return what a contender's result is called: with the problem, unless that is the base."""
+    """Return the name of a contender's result, with the problem unless that is the base."""
     return contender if problem in ("", base) else f"{contender}, {problem}"

@@ -1,4 +1,4 @@
-"""Jobs at work: the seeds of one row trained or tuned, measured, and written down, in one process."""
+"""The execution of jobs: one process trains or tunes the seeds of a row, measures them, and writes the measurements."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from l2l_cli.runs.tuning import tunable
 
 @dataclass(frozen=True)
 class Group:
-    """Seeds of one row that one process trains side by side, and about how many seconds that takes.
+    """Seeds of one row that one process trains side by side, with a rough number of seconds for it.
 
     Attributes:
         jobs: Row and seed of each.
@@ -56,7 +56,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Bench:
-    """Where the jobs of one reproduction put what they make: the file of measurements of each job, by key."""
+    """Where the jobs of one reproduction write their results: each job's file of measurements, by key."""
 
     files: Mapping[str, Path]
 
@@ -67,7 +67,7 @@ class GroupChain:
 
     Attributes:
         groups: The groups, the first of which trains.
-        bench: Place of what they make.
+        bench: Place where they write their results.
     """
 
     groups: tuple[Group, ...]
@@ -81,12 +81,12 @@ class GroupChain:
 
     @property
     def key(self) -> str:
-        """Text that tells it from other chains."""
+        """Text that distinguishes it from other chains."""
         return json.dumps([job.key for group in self.groups for job in group.jobs])
 
     @property
     def seconds(self) -> float:
-        """Seconds of one core in all."""
+        """Expected seconds on one core, for all groups."""
         return sum(group.work + group.scoring for group in self.groups)
 
     def __call__(self, tell: Tell) -> None:
@@ -116,7 +116,7 @@ def _train_and_measure(group: Group, bench: Bench, tell: Tell) -> Iterator[list[
         rows = _measured(job, one, learner, (lambda share, note: None, _entries(scoring, group, one)))
         scoring.end()
         facts = folder.facts()
-        for kind in USED:  # which seeds side by side have in common
+        for kind in USED:  # shared by the seeds that were trained side by side
             facts[kind] = {name: seconds / len(group.jobs) for name, seconds in facts.get(kind, {}).items()}
         yield [*rows, *course_of(job, folder), *costs_of(job, facts), *spent_on(job, facts, mark)]
 
@@ -143,7 +143,7 @@ def _told(work: ExpectedWork, each: float, share: float, note: str) -> None:
 
 
 def _entries(scoring: ExpectedWork, group: Group, settings: Settings) -> Tell:
-    """Return what is told of the scoring of entries, each of which takes the same share of the whole."""
+    """Return the function that is told of the scoring of entries, each of which takes the same share of the time."""
     entries = len(group.jobs) * max(1, len(settings.evaluation.problems))
     return partial(_told, scoring, group.scoring / entries)
 

@@ -1,7 +1,7 @@
-"""Where a paper's numbers come from: what decides them, and the commit, the date and the machine of their runs.
+"""The origin of a paper's numbers: what determines them, and the commit, the date and the machine of their runs.
 
-Beside each paper lies a results.csv, the numbers of its last study, which README and the paper's page print; and a
-folder of the measurements behind them, from which anyone judges and draws them anew.
+Beside each paper's code lie results.csv, the numbers of its last study, which README and the paper's page print, and a
+folder of the measurements behind them, from which they can be judged and drawn again.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ class Origin(NamedTuple):
     """Where the results of one artefact come from; the last columns of results.csv.
 
     Attributes:
-        identity: 8 hex digits that name all that decides them: rows, seeds, what judges them, published numbers.
+        identity: Hash, 8 hex digits, of all that determines them: rows, seeds, artefact, published numbers.
         commit: Commits of the runs.
         date: Day on which the last of the runs began.
         machine: Machines of the runs.
-        command: Command that makes them anew.
-        cpu_minutes: What the artefact's rows took in all, those that other artefacts share included.
+        command: Command that reproduces them.
+        cpu_minutes: CPU-minutes of all the artefact's rows, including those that other artefacts share.
     """
 
     identity: str
@@ -65,7 +65,7 @@ Key = tuple[str, str, str]
 
 
 def identity_of_artefact(one: Experiment) -> str:
-    """Return 8 hex digits that name an artefact's configuration at its scale, without building any of it."""
+    """Return 8 hex digits that identify an artefact's configuration at its scale, without building any of it."""
     rows = {}
     for row, settings in one.configurations.items():
         trained = one.settings.rows[row].role in TRAINED
@@ -82,7 +82,7 @@ def identity_of_artefact(one: Experiment) -> str:
 
 
 def origin_of(one: Experiment, measured: Measured, command: str) -> Origin:
-    """Return where an artefact's results come from, by what its rows' runs have said."""
+    """Return where an artefact's results come from, according to the records of its rows' runs."""
     frames = [frame[frame.split == COST] for frame in measured.frames.values() if len(frame)]
     commits, machines = (
         dict.fromkeys(str(part) for frame in frames for part in frame[frame.metric == name].part)
@@ -113,12 +113,12 @@ def write_results(path: Path, results: Sequence[Result], origins: Mapping[str, O
 
 
 def file_of_study(paper: type[Paper]) -> Path:
-    """Return where a paper's committed results are, or would be: beside the file that says what is measured."""
+    """Return the path of a paper's committed results, which need not exist: beside the file of the paper's class."""
     return Path(inspect.getfile(paper)).with_name(RESULTS_FILE)
 
 
 def study_of(paper: type[Paper]) -> list[dict[str, str]]:
-    """Return the lines of a paper's committed study that were run, by column; none if none is committed."""
+    """Return the lines of a paper's committed study that were run, each by column; none if no study is committed."""
     path = file_of_study(paper)
     if not path.is_file():
         return []
@@ -127,7 +127,7 @@ def study_of(paper: type[Paper]) -> list[dict[str, str]]:
 
 
 def archive_of(paper: type[Paper]) -> Path:
-    """Return where the measurements of a paper's studies are committed, or would be."""
+    """Return the folder for the committed measurements of a paper's studies, which need not exist."""
     return file_of_study(paper).with_name("measurements")
 
 
@@ -146,9 +146,9 @@ def numbers_of_study(paper: type[Paper]) -> dict[Key, str]:
 
 
 def contents_table(paper: type[Paper]) -> pd.DataFrame:
-    """Return every table, figure and numbered claim of a paper, with the last committed run of what reproduces it.
+    """Return every table, figure and numbered claim of a paper, with the last committed run that reproduces it.
 
-    The claims that are counted are the paper's and ours, each once for every variant.
+    Both the paper's claims and ours are counted, each once for every variant.
     """
     runs: dict[str, list[dict[str, str]]] = {}
     for line in study_of(paper):

@@ -1,6 +1,6 @@
-"""Panels that the figures of several papers share: loss curves, distributions, and the legend below them.
+"""Panels that the figures of several papers share: loss curves and distributions, and the styles of their lines.
 
-Lines are coloured in every figure of every paper by what a row is, never by what it is called.
+In every figure of every paper, the colour of a line depends on what its row is, never on the row's name.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LEARNED, OURS = COLOURS[0], COLOURS[7]
 """Colours of the paper's learned rows, and of those that are ours."""
 
 APART: Mapping[str, Style] = {"limit": LIMIT_STYLE, "best known": {**LIMIT_STYLE, "linestyle": ":"}}
-"""Lines of the rows that do not compete for a colour, by their role."""
+"""Line styles of the rows that do not compete for a colour, by role."""
 
 RIVALS = COLOURS[1:7]
 
@@ -29,11 +29,11 @@ RIVALS = COLOURS[1:7]
 def styles_of(rows: Mapping[str, Row], origin: Mapping[str, str]) -> dict[str, Style]:
     """Return line properties by contender.
 
-    The paper's learned rows are blue, ours black, limits grey and dashed, the best known grey and dotted; all others
-    take the other colours in their order, those of one group the same, and so do learned rows of another group than the
-    paper's first.  What shares a colour is told apart by the stroke.
+    The paper's learned rows are blue, ours black, limits grey and dashed, the best known grey and dotted.  All others,
+    among them the paper's learned rows outside its first group, take the remaining colours in order, one for each
+    group.  Lines of the same colour differ in their strokes.
 
-    Both arguments are by contender; what one row was measured as in several ways shares its colour.
+    Both arguments are by contender; the variants of a row share its colour.
     """
     colours: dict[str, str] = {}
     strokes: dict[str, int] = {}
@@ -66,7 +66,7 @@ def loss_curves(
     """Draw loss against updates on a logarithmic axis, the paper's points as hollow marks of the same colour.
 
     Points are given by contender and number of updates; contenders that are ``unlimited``, such as solvers, do not
-    decide the range of the axis.
+    determine the range of the axis.
     """
     finite = finite_curves(axes, frame, styles, x, log=True)
     drawn = finite[finite.value.notna()].contender.unique()
@@ -79,7 +79,7 @@ def loss_curves(
 
 
 def _limit(axes: Axes, rivals: pd.DataFrame, points: Sequence[float]) -> None:
-    """Choose the range of a logarithmic loss axis: one that diverges or solves must not squeeze all the others."""
+    """Set the range of a logarithmic loss axis so that a loss that diverges or vanishes does not squeeze the others."""
     if not rivals.value.notna().any():
         return
     start = rivals[rivals.updates == rivals.updates.min()].value.median()
@@ -90,7 +90,7 @@ def _limit(axes: Axes, rivals: pd.DataFrame, points: Sequence[float]) -> None:
 def ecdf(
     axes: Axes, standings: Standings, contenders: Sequence[str], styles: Mapping[str, Style], problem: str, mark: int
 ) -> None:
-    """Draw the share of test episodes whose loss lies below, mean over seeds: a heavy tail is seen at the right."""
+    """Draw the share of test episodes, of all seeds, whose loss lies below x; a heavy tail shows at the right."""
     names = standings.scored(contenders, problem, mark)
     styles = emphasised(names, styles)
     for name in names:

@@ -28,7 +28,7 @@ COMPETING = ("learned", "rival", "control")
 """Roles of the rows that compete."""
 
 SOLVED = 1e-6
-"""A limit below this is given as 0: a ratio to rounding errors says nothing."""
+"""Value below which a limit is given as 0: a ratio to rounding errors says nothing."""
 
 
 def loss_results(
@@ -40,10 +40,10 @@ def loss_results(
     note: str = "",
     judged_in: str = "",
 ) -> list[Result]:
-    """Return the loss of every row at some marks of every problem, beside the published one where there is one.
+    """Return the loss of every row at some marks of every problem, beside the published one if there is one.
 
-    ``marks`` gives the marks of a row and a problem; results do not name the problem that is the ``base``.  Published
-    numbers that are ``judged_in`` another place get no verdict here.
+    ``marks`` gives the marks of a row and a problem; the name of the ``base`` problem is omitted from results.
+    Published numbers that are ``judged_in`` another artefact get no verdict here.
     """
     limits, order = measured.names("limit"), list(measured.rows)
     origin = measured.origin | {row: row for row in measured.rows if row not in measured.run}
@@ -85,7 +85,7 @@ def ratio_result(
 
 
 def who_leads(title: str, measured: Measured, standings: Standings, problems: Collection[str]) -> list[Section]:
-    """Return a section on who leads at the judged marks of every problem; nothing if nobody competes."""
+    """Return a section on who leads at the judged marks of every problem; none if no contenders compete."""
     competing, parts = measured.names(*COMPETING), []
     for problem in problems:
         table = standings.winners(problem, competing)
@@ -113,7 +113,7 @@ def how_they_spread(title: str, measured: Measured, standings: Standings, proble
 
 
 def what_tuning_chose(title: str, measured: Measured, text: str) -> list[Section]:
-    """Return what tuning chose, with a warning for settings at the edge of their grid; nothing if nothing was tuned."""
+    """Return what tuning chose, with a warning for settings at the edge of their grid; none if nothing was tuned."""
     table = _chosen(measured.contenders)
     return [Section(f"{title}: what tuning chose", [text, _edge_warning(table)], [table])] if len(table) else []
 

@@ -52,12 +52,12 @@ class Trained:
 
     @property
     def courses(self) -> list[Course]:
-        """What each seed's validation loss did."""
+        """The course of each seed's validation loss."""
         return [course_of(curve) for curve in self.curves.values()]
 
 
 def training_sections(asked: Sequence[Experiment], measured: Sequence[Measured], folder: Path) -> list[Section]:
-    """Return a section on the trainings behind all artefacts; nothing where none, or older ones, were measured."""
+    """Return a section on the trainings behind all artefacts; none if no validation losses were measured."""
     trained = list(_trained(asked, measured))
     if not trained:
         return []
@@ -111,7 +111,7 @@ def _line(trained: Trained) -> dict[str, object]:
 
 
 def _range(values: Sequence[int]) -> str:
-    """Return the least and the largest of some numbers."""
+    """Return the smallest and the largest of some numbers, as text."""
     return " … ".join(str(value) for value in sorted({min(values), max(values)})) if values else "–"
 
 

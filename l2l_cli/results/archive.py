@@ -1,4 +1,4 @@
-"""Files of measurements in an archive, packed: what is there is taken from it, and need not be measured again."""
+"""An archive of compressed measurement files; what it holds need not be measured again."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from l2l_cli.core.files import atomic_write, make_folder, read_file
 from l2l_cli.results.sealed import write_sealed
 
 PACKED = ".xz"
-"""What the name of a packed file ends in, beside its own."""
+"""Suffix that a packed file has after its own name."""
 
 
 def unpack(archive: Path, files: Iterable[Path]) -> int:
-    """Write those of the files of measurements that are not there and that an archive has; return how many.
+    """Unpack the missing measurement files that an archive holds, and return how many.
 
-    A file's name holds the identity of all that decides its measurements, so what is found is what would be measured.
+    A file's name contains a hash of everything that determines its content, so a file in the archive holds exactly
+    what would be measured.
 
     Raises:
         UsageError: A packed file is damaged.
@@ -32,7 +33,7 @@ def unpack(archive: Path, files: Iterable[Path]) -> int:
 
 
 def pack(archive: Path, files: Iterable[Path]) -> int:
-    """Put files of measurements into an archive, unless they are in it; return how many."""
+    """Add measurement files to an archive unless it has them already, and return how many were added."""
     make_folder(archive)
     count = 0
     for file in files:
@@ -48,6 +49,6 @@ def _content(packed: Path) -> bytes:
         return lzma.decompress(read_file(packed))
     except lzma.LZMAError as error:
         raise UsageError(
-            f"{packed} is damaged ({error}); get it again, as by `git checkout`, or remove it, and what it "
-            "holds is measured anew"
+            f"{packed} is damaged ({error}); restore it, for example with `git checkout`, or remove it to measure "
+            "its content again"
         ) from error

@@ -1,6 +1,6 @@
-"""What a learned rule is worth beside a tuned rival: by how much it is ahead, what a step costs, when it has paid.
+"""The certificate of a learned rule: its losses and costs beside a tuned rival's, and when meta-training pays back.
 
-Everything here is a pure function of what was measured: losses of both on the same episodes, and seconds.
+Everything here is a pure function of measurements: losses of both on the same episodes, and times in seconds.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ UNJUDGED = "not judged"
 """Verdict in place of "level" where there is no interval."""
 
 CLOCKS = {"CPU-": "CPU-seconds", "": "seconds on the wall"}
-"""Names of the seconds by the beginning of their units."""
+"""Names of the seconds of each clock, by the prefix of its units."""
 
 ENOUGH = ", if its final loss suffices; the rival's is lower"
-"""Condition of the pay-back where the rule ends behind."""
+"""Condition under which a rule that ends behind its rival pays back."""
 
 MEANING = (
     "The marks are a tenth, half and the whole of the run, declared in advance; each interval is one of 95 %, of one "
@@ -42,11 +42,11 @@ MEANING = (
 
 
 class JudgedMark(NamedTuple):
-    """How the rule stands after some steps.
+    """The rule's standing against its rival after some number of steps.
 
     Attributes:
         steps: Number of steps.
-        gain: Share of the rival's mean loss by which the rule's lies below it, negative where it lies above.
+        gain: Share by which the rule's mean loss lies below the rival's; negative if it lies above.
         stands: ``AHEAD``, ``BEHIND`` or ``LEVEL``, by the interval of the difference; ``UNJUDGED`` without one.
     """
 
@@ -55,11 +55,11 @@ class JudgedMark(NamedTuple):
     stands: str
 
     def __str__(self) -> str:
-        """Return it as a part of a sentence, as in "ahead by 12 % [8, 16] after 2000 steps"."""
+        """Return the standing as part of a sentence, such as "ahead by 12 % [8, 16] after 2000 steps"."""
         return self.said()
 
     def said(self, rival: str = "") -> str:
-        """Return it as a part of a sentence, in which the rival is named if it is given."""
+        """Return the standing as part of a sentence, which names the rival if one is given."""
         joined = {**BESIDE, UNJUDGED: f"{UNJUDGED} beside"}[self.stands]
         how = f"{joined} {rival}" if rival else self.stands
         after = f"after {counted(self.steps, 'step')}"
@@ -69,7 +69,7 @@ class JudgedMark(NamedTuple):
 
     @property
     def percent(self) -> str:
-        """By how much the rule is ahead, or where it is behind by how much it is that, with its interval."""
+        """Percentage by which the rule is ahead of its rival, or behind it, with its interval."""
         sign = -1.0 if self.stands == BEHIND else 1.0
         if not self.gain.is_known:
             return self.gain.why_none
@@ -85,9 +85,9 @@ class Price(NamedTuple):
         step: Seconds of a step of the learned rule.
         rival_step: Seconds of a step of the rival.
         steps: Steps of one use.
-        reached: Steps after which the rule's mean loss first is as low as at its end; None if that is not finite.
-        rival_reached: Steps after which the rival's is; None if that is not within ``steps``.
-        trials: Settings that the rival was tuned with; 0 if it was not.
+        reached: Steps after which the rule's mean loss first reaches its final value; None if that is not finite.
+        rival_reached: Steps after which the rival's mean loss first reaches that value; None if not within ``steps``.
+        trials: Number of settings tried in tuning the rival; 0 if it was not tuned.
     """
 
     training: float | None
@@ -105,9 +105,9 @@ class Price(NamedTuple):
 
     @property
     def saved(self) -> float:
-        """Seconds that one use saves, the tuning left out; a lower bound where the rival does not come there.
+        """Seconds that one use saves, without tuning; a lower bound if the rival never reaches the rule's final loss.
 
-        A rule that diverges saves nothing, however long a rival would be tuned: −∞.
+        A rule that diverges saves nothing, however long the rival is tuned; the value is then −∞.
         """
         if self.reached is None:
             return -math.inf
@@ -119,21 +119,21 @@ class Price(NamedTuple):
         return self.trials * self.steps * self.rival_step
 
     def uses(self, tuned: bool = False) -> int | None:
-        """Return after how many uses meta-training has paid; None if never, or if its seconds are not known.
+        """Return the number of uses after which meta-training has paid back; None if never, or if its cost is unknown.
 
         Args:
-            tuned: Whether each use would tune the rival anew.
+            tuned: Whether the rival would be tuned again for each use.
         """
         saved = self.saved + (self.tuning if tuned else 0.0)
         return None if self.training is None or saved <= 0.0 else max(1, math.ceil(self.training / saved))
 
     def sentence(self, rival: str, unit: str = "CPU-", is_behind: bool = False) -> str:
-        """Return what a step costs and when meta-training has paid, as parts of a sentence.
+        """Return what a step costs and when meta-training pays back, as parts of a sentence.
 
         Args:
             rival: Name of the rival.
-            unit: Beginning of units of time.
-            is_behind: Whether the rule ends behind the rival, so that what it saves hangs on how low a loss must be.
+            unit: Prefix of units of time.
+            is_behind: Whether the rule ends behind the rival, so that it saves time only if its final loss suffices.
         """
         step = f"a step costs {self.ratio:.2g} ×"
         if self.reached is None:
@@ -163,7 +163,7 @@ class Certificate(NamedTuple):
         rival: Name of the rival.
         marks: How the rule stands at each mark.
         price: What both cost.
-        unit: Beginning of units of time: "CPU-", or nothing for those of a clock on the wall.
+        unit: Prefix of units of time: "CPU-", or empty for wall-clock time.
     """
 
     rule: str
@@ -179,7 +179,7 @@ class Certificate(NamedTuple):
 
     @property
     def sentence(self) -> str:
-        """All of it in one sentence."""
+        """The whole certificate in one sentence."""
         first, *others = self.marks
         rival = f"your {'tuned ' if self.price.trials else ''}{self.rival}"
         stands_so = "; ".join([first.said(rival), *map(str, others)])
@@ -188,7 +188,7 @@ class Certificate(NamedTuple):
         return f"{self.rule} is {stands_so}{about}; {self.price.sentence(self.rival, self.unit, is_behind)}."
 
     def rows(self) -> list[Entries]:
-        """Return a row of a table for each mark."""
+        """Return one row of a table for each mark."""
         return [
             {
                 "rule": self.rule,
@@ -202,7 +202,7 @@ class Certificate(NamedTuple):
         ]
 
     def cost_row(self) -> Entries:
-        """Return the row of a table of what both cost."""
+        """Return the certificate's row in a table of costs."""
         price, unit = self.price, self.unit
         paid = [price.uses(), price.uses(tuned=True)]
         is_never = price.reached is None or price.rival_reached is not None
@@ -227,7 +227,7 @@ class Certificate(NamedTuple):
         }
 
     def entries(self) -> Entries:
-        """Return all of it as plain numbers and words, for run.json and for programs."""
+        """Return the whole certificate as plain numbers and strings, for run.json and for programs."""
         price = self.price
         return {
             "rule": self.rule,
@@ -249,25 +249,25 @@ class Certificate(NamedTuple):
 
 
 def marks_of(steps: int) -> list[int]:
-    """Return the steps at which a run is judged, by the shares that are declared in advance."""
+    """Return the steps at which a run of so many steps is judged: the shares ``JUDGED`` of it, declared in advance."""
     return sorted({max(1, round(share * steps)) for share in JUDGED})
 
 
 def judged(ours: Array, theirs: Array, steps: int) -> JudgedMark:
-    """Judge the losses of a rule and of a rival after some steps, (S, E) each over the same episodes."""
+    """Judge a rule's losses against a rival's after ``steps`` steps; both are (S, E), over the same episodes."""
     difference = difference_of(ours, theirs).interval
     how = stands(difference)
     return JudgedMark(steps, gain_of(ours, theirs), how if how != LEVEL or difference.is_known else UNJUDGED)
 
 
 def reached(curve: Array, level: float) -> int | None:
-    """Return after how many steps a mean loss, (T,), first is as low as a level; None if it never is."""
+    """Return the number of steps after which a mean loss, (T,), first reaches a level; None if it never does."""
     below = np.flatnonzero(curve <= level)
     return int(below[0]) + 1 if len(below) else None
 
 
 def time_text(seconds: float, unit: str = "CPU-") -> str:
-    """Return a time with two digits, as "20 CPU-s", "12 CPU-min" and "2.1 CPU-h"."""
+    """Return a time with two digits, such as "20 CPU-s", "12 CPU-min" or "2.1 CPU-h"."""
     for length, name in ((3600.0, "h"), (60.0, "min")):
         if seconds >= 1.5 * length:
             return f"{_two(seconds / length)} {unit}{name}"

@@ -1,6 +1,6 @@
-"""Charts from drawings: the curves of a figure that Matplotlib has drawn, for a page to draw again.
+"""Interactive charts from Matplotlib figures: the curves of a figure as data that a page draws again.
 
-A figure is drawn once; what a reader hovers over has its colours, strokes, axes and names.
+A figure is drawn once; its charts take over its colours, line styles, axes and labels.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from l2l_cli.results.content import Chart, Curve
 from l2l_cli.results.spread import Array
 
 POINTS = 200
-"""Most points of a curve."""
+"""Largest number of points of a curve in a chart."""
 
 FEWEST = 3
-"""Points below which a line is no curve."""
+"""Smallest number of points of a line that counts as a curve."""
 
 DASHES = {"--": (6.0, 3.0), "-.": (7.0, 3.0, 2.0, 3.0), ":": (2.0, 3.0)}
-"""Lengths of strokes and gaps by style of a line; all others are solid."""
+"""Lengths of dashes and gaps by line style; all other lines are solid."""
 
 
 def charts_of(drawing: Drawing) -> list[Chart]:
-    """Return the panels of a figure; none if one of them holds anything but curves."""
+    """Return a chart for each panel of a figure; none if a panel holds anything but curves."""
     shown = [axes for axes in drawing.axes if axes.axison]
     return [_chart(axes) for axes in shown] if shown and all(map(_holds_curves, shown)) else []
 
@@ -48,7 +48,7 @@ def _holds_curves(axes: Axes) -> bool:
 
 
 def _curves(axes: Axes) -> list[Line2D]:
-    """Return the lines whose points are data, not the rules that cross the panel."""
+    """Return the lines whose points are data, not the reference lines that cross the panel."""
     return [line for line in axes.lines if line.get_transform() is axes.transData and len(np.asarray(line.get_xdata()))]
 
 
@@ -108,7 +108,7 @@ def _colour(line: Line2D, hollow: bool) -> str:
 
 
 def _ends(band: PolyCollection, x: Array) -> tuple[Array, Array]:
-    """Return the lower and upper ends of a band at some places, from the corners of its polygons."""
+    """Return the lower and upper ends of a band at each x, from the vertices of its polygons."""
     corners = np.concatenate([path.vertices for path in band.get_paths()]) if band.get_paths() else np.empty((0, 2))
     low, high = (np.full(len(x), np.nan) for _ in range(2))
     for index, place in enumerate(x):
@@ -123,10 +123,10 @@ def _known(values: Array) -> list[float | None]:
 
 
 def thinned(x: Array, y: Array, log: bool = False, most: int = POINTS) -> Sequence[int]:
-    """Return the points of a curve that are kept: of every stretch of the axis its lowest and its highest one.
+    """Return the indices of the points to keep: the first, the last, and the extremes in each stretch of the axis.
 
     Args:
-        x: Places, rising, (N,).
+        x: Positions in ascending order, (N,).
         y: Values, (N,).
         log: Whether the axis is logarithmic.
         most: Largest number of points.

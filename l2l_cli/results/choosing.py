@@ -1,4 +1,4 @@
-"""The runs that words name: folders, parts of names, and values that a run has; no torch and no pandas."""
+"""The runs that a user's words select, by folder, part of a name or value; no torch and no pandas."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from l2l_cli.results.listing import ListedRun, newest_first, runs_below
 from l2l_cli.results.run import RUN
 
 SHOWN = 8
-"""Names or values that a message lists, at most."""
+"""Largest number of names or values that a message lists."""
 
 PATTERN = "*?["
-"""Signs that make a word a pattern."""
+"""Characters that make a word a pattern."""
 
 
 class Chosen(NamedTuple):
-    """What words name.
+    """The runs that words select.
 
     Attributes:
         runs: The runs, newest first.
-        total: Number of runs that there are where they were looked for.
-        where: Folders in which they were looked for.
-        narrowed: Whether a word asks for less than all of them.
+        total: Number of all runs in the folders that were searched.
+        where: Folders that were searched.
+        narrowed: Whether the words select runs in these folders, rather than all of them.
     """
 
     runs: list[ListedRun]
@@ -36,14 +36,14 @@ class Chosen(NamedTuple):
 
 
 def chosen_runs(words: Sequence[str], default: Path) -> Chosen:
-    """Return the runs that words name: below the folders among them, those that have what every other word asks for.
+    """Return the runs in and below those words that are folders, as far as they match all of the other words.
 
     Args:
-        words: Folders of runs, or folders that runs are looked for in; values, as ``status=failed``; parts of names.
-        default: Folder that is looked in where no word is a folder.
+        words: Folders of runs, or folders to be searched for runs; values such as ``status=failed``; parts of names.
+        default: Folder that is searched if no word is a folder.
 
     Raises:
-        UsageError: A word names nothing; the message says what there is.
+        UsageError: A word matches no run; the message says what there is.
     """
     folders = [word for word in words if Path(word).is_dir()]
     named = {word: ListedRun.at(Path(word), Path(word).parent) for word in folders if (Path(word) / RUN).is_file()}
@@ -60,10 +60,10 @@ def chosen_runs(words: Sequence[str], default: Path) -> Chosen:
 
 
 def _having(runs: Sequence[ListedRun], word: str, where: str) -> list[ListedRun]:
-    """Return the runs that have what a word asks for.
+    """Return the runs that match a word.
 
     Raises:
-        UsageError: There is none.
+        UsageError: No run matches.
     """
     if not runs:
         raise UsageError(f"there are no runs in {where}; `l2l meta-train` makes one")
@@ -79,9 +79,7 @@ def _having(runs: Sequence[ListedRun], word: str, where: str) -> list[ListedRun]
     values = Counter(value for run in runs if (value := run.value(key)) is not None)
     if not values:
         keys = sorted({key for run in runs for key in run.keys})
-        raise UsageError(
-            f"no run in {where} says what {key} it has{did_you_mean(key, keys)} (known: {_some(keys, 20)})"
-        )
+        raise UsageError(f"no run in {where} has a value for {key}{did_you_mean(key, keys)} (known: {_some(keys, 20)})")
     there = [f"{value} ({count})" for value, count in values.most_common()]
     raise UsageError(f"no run in {where} has {word}{did_you_mean(wanted, values)} ({key}: {_some(there)})")
 

@@ -1,4 +1,4 @@
-"""The content of a report, which Markdown, HTML and the terminal draw alike."""
+"""The content of a report, independent of whether Markdown, HTML or the terminal shows it."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ from typing import NamedTuple
 import pandas as pd
 
 HOLDS, FAILS, UNDECIDED = "holds", "fails", "open"
-"""Verdicts on claims that were run."""
+"""Verdicts on claims that were judged."""
 
 SEVERAL = {HOLDS: "hold", FAILS: "fail", UNDECIDED: "open"}
 """The same, of several claims."""
 
 
 def tally(verdicts: Iterable[str]) -> dict[str, int]:
-    """Return how many claims hold, fail and are open, by verdict; what was not judged does not count."""
+    """Return how many claims hold, fail and are open, by verdict; unjudged claims do not count."""
     found = list(verdicts)
     return {verdict: found.count(verdict) for verdict in (HOLDS, FAILS, UNDECIDED)}
 
 
 def counted_verdict(count: int, verdict: str) -> str:
-    """Return so many claims of a verdict, in words: "1 holds", "2 hold"."""
+    """Return a number of claims with their verdict, as "1 holds" and "2 hold"."""
     return f"{count} {verdict if count == 1 else SEVERAL.get(verdict, verdict)}"
 
 
 PAPER, BEYOND, ABOUT = "The paper", "Beyond the paper", "About this report"
-"""Parts of a reproduction's report, in their order."""
+"""Parts of a reproduction's report, in order."""
 
 
 class Curve(NamedTuple):
-    """One line, or marks, of a chart.
+    """One line, or one set of markers, in a chart.
 
     Attributes:
-        name: What it is called; nothing for a line that the legend leaves out.
-        x: Places, rising.
+        name: Name in the legend; empty for a line that the legend leaves out.
+        x: Positions, in ascending order.
         y: Values; None where there is none.
-        low: Lower ends of its band; none if it has no band.
-        high: Upper ends.
+        low: Lower ends of its band; empty if it has no band.
+        high: Upper ends of its band.
         colour: Colour of the line, as "#rrggbb".
-        dash: Lengths of strokes and gaps; none is a solid line.
+        dash: Lengths of dashes and gaps; empty for a solid line.
         width: Width of the line.
         kind: "line", "marks", or "ghosts" for the hollow marks of published values.
     """
@@ -64,12 +64,12 @@ class Chart(NamedTuple):
         title: Title of the panel.
         x: Name of the horizontal axis, with its unit.
         y: Name of the vertical axis.
-        log: Letters of the logarithmic axes.
+        log: Letters of the logarithmic axes, such as "xy".
         range_x: Ends of the horizontal axis.
         range_y: Ends of the vertical axis.
         curves: All curves.
-        across: Places of dotted lines across the panel, of one x each.
-        level: Places of dotted lines of one y each.
+        across: Positions x of dotted vertical lines.
+        level: Positions y of dotted horizontal lines.
     """
 
     title: str
@@ -90,7 +90,7 @@ class Figure:
     Attributes:
         path: Its PNG file, under the report's folder; a PDF and an SVG of the same name lie beside it.
         caption: What it shows.
-        charts: Its panels, where all of them are curves.
+        charts: Its panels as charts, if all of them hold only curves.
     """
 
     path: Path
@@ -100,15 +100,15 @@ class Figure:
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement of the paper, or ours, judged by measurements.
+    """A statement, the paper's or ours, that is judged by measurements.
 
     Attributes:
         text: The statement.
-        holds: Whether it holds; None where nothing decides it.
-        evidence: What it is judged by; empty if it was not run.
+        holds: Whether it holds; None if it is undecided.
+        evidence: Measurements by which it is judged; empty if it was not run.
         number: The one number that decides it, with its unit or mark; empty if there are several.
-        statement: What is said of several variants alike; the text if it is empty.
-        variant: Variant that it is said of; empty if it is said of one alone.
+        statement: Statement that several variants share; if empty, ``text`` takes its place.
+        variant: Variant that it is about; empty if there is only one.
         judged: Whether the run could judge it; a smoke run judges nothing.
     """
 
@@ -121,7 +121,7 @@ class Claim:
     judged: bool = True
 
     def unjudged(self) -> Claim:
-        """Return the claim without a verdict, as a smoke run says it."""
+        """Return the claim without a verdict, as a smoke run reports it."""
         return replace(self, holds=None, evidence="", number="", judged=False)
 
     @property
@@ -139,7 +139,7 @@ class Claim:
 
 
 class Link(NamedTuple):
-    """A file or folder beside the report: what it is called, and where it lies, relative to the report."""
+    """A file or folder that belongs to a report: its name, and its path relative to the report."""
 
     name: str
     href: str
@@ -156,13 +156,13 @@ class Section:
         figures: Figures, shown after the tables.
         formats: Format by column of the tables, such as ".1%" or ",d".
         claims: Judged statements, shown after the first paragraph.
-        question: What the section answers, in one sentence; empty for a detail of the section before.
+        question: Question that the section answers, in one sentence; empty for a detail of the preceding section.
         deviations: Departures from the source that concern this section.
-        command: Command that makes this section anew; empty where there is none of its own.
+        command: Command that reproduces this section; empty if it has none of its own.
         part: Part of the report that it belongs to; empty in a report without parts.
-        links: Files and folders with what it shows; on the page alone.
-        sources: Notes on which code implements which part of the paper; on the page alone.
-        folded: Whether a reader opens it first, on the page.
+        links: Files and folders that hold what it shows; only on the page.
+        sources: Notes on which code implements which part of the paper; only on the page.
+        folded: Whether the page shows it collapsed at first.
     """
 
     title: str
@@ -195,10 +195,10 @@ class Lead:
     Attributes:
         question: What was asked.
         answer: At most five sentences.
-        table: The numbers that carry the answer; without them the first section's table and figure stand here.
-        figure: The figure that carries it.
-        command: Command that makes all of it anew.
-        about: What must be known of the table; a short sentence.
+        table: Numbers that support the answer; without them, the first section's table and figure are shown.
+        figure: Figure that supports the answer.
+        command: Command that reproduces the whole report.
+        about: What a reader must know about the table, in a short sentence.
     """
 
     question: str
@@ -209,13 +209,13 @@ class Lead:
     about: str = ""
 
     def __post_init__(self) -> None:
-        """See that the answer is short."""
+        """Check that the answer is short."""
         if len(self.answer) > SENTENCES:
             raise ValueError(f"an answer has at most {SENTENCES} sentences, this one {len(self.answer)}")
 
 
 SENTENCES = 5
-"""Most sentences of an answer."""
+"""Largest number of sentences in an answer."""
 
 
 @dataclass(frozen=True)
@@ -238,10 +238,10 @@ class Report:
 
 
 def code(text: object) -> str:
-    """Return text as code in Markdown, whatever marks it has itself."""
+    """Return text as inline code in Markdown, with its backticks replaced."""
     return f"`{' '.join(str(text).split()).replace('`', chr(39))}`"
 
 
 def listed(items: Iterable[str]) -> str:
-    """Return items as a list in Markdown."""
+    """Return items as a Markdown list."""
     return "* " + "\n* ".join(items)

@@ -1,6 +1,6 @@
 """The course of a validation loss over meta-training: whether it was still falling, and since when it has been flat.
 
-One criterion for whatever says so, `l2l meta-train` and the reports.
+`l2l meta-train` and the reports share this criterion.
 """
 
 from __future__ import annotations
@@ -14,36 +14,36 @@ from l2l_cli.core.printable import counted
 from l2l_cli.results.metrics import Metric
 
 METRICS = {"mean": "mean_loss", "final": "final_loss", "end": "final_loss", "held_out": "held_out"}
-"""Metric of metrics.csv that shows what a criterion of validation minimises; of the "end" it has the last step."""
+"""Metric in metrics.csv for each criterion of validation; for "end" it holds only the loss of the last step."""
 
 VALID, TRAIN = "meta_valid", "meta_train"
-"""Splits of metrics.csv that hold the losses of validations, and of the updates before each."""
+"""Splits in metrics.csv of the validation losses, and of the training losses of the updates before each validation."""
 
 FEWEST = 6
-"""Validations below which nothing is said: a last third of fewer than two shows no course."""
+"""Smallest number of validations that is judged: of fewer, the last third holds fewer than two."""
 
 SMALLEST = 0.05
 """Relative change below which a loss counts as unchanged, however little it varies."""
 
 NOISES = 2.5
-"""Multiple of the noise below which a change is none: the lowest of many points is compared with one."""
+"""Multiple of the noise below which a change does not count: the lowest of many points is compared with one point."""
 
 NOISIEST = 0.5
-"""Share of the loss that counts as unchanged above which nothing is called flat."""
+"""Largest tolerance, as a share of the loss, at which a loss is called flat."""
 
 FALLING, FLAT, ROSE, NOISY, UNKNOWN = "falling", "flat", "rose", "noisy", "unknown"
 
 
 class Course(NamedTuple):
-    """What a validation loss did; shares are relative to the loss, and losses are smoothed.
+    """How a validation loss developed; shares are relative to the loss, and losses are smoothed.
 
     Attributes:
-        verdict: "falling" in the last third of the updates, "flat", "rose" or "noisy", or "unknown" of too few.
+        verdict: "falling" (in the last third), "flat", "rose", "noisy", or "unknown" if there are too few validations.
         validations: Number of finite validations.
         updates: Number of updates before the last of them.
-        since: Number of updates from which on the loss is that of its lowest point, within ``tolerance``.
+        since: Number of updates after which the loss first lies within ``tolerance`` of its lowest point.
         change: Share by which it fell in the last third or, where it rose, by which it ends above its lowest point.
-        tolerance: Share that counts as unchanged.
+        tolerance: Largest share by which the loss may change and still count as unchanged.
     """
 
     verdict: str
@@ -84,12 +84,12 @@ class Course(NamedTuple):
 
 
 def course_of(losses: Mapping[int, float]) -> Course:
-    """Judge validation losses by the number of updates before each; those that are not finite are left out.
+    """Judge validation losses, given by the number of updates before each; those that are not finite are left out.
 
-    The loss is taken in logarithms, if it is positive throughout, or else in units of its range, and smoothed by the
-    mean of three neighbours.  Its noise is that of second differences from the middle of training on, which a steady
-    fall leaves at zero.  What changes by less than ``SMALLEST``, or than ``NOISES`` times the noise, is unchanged.  It
-    was still falling if the lowest point of the last third of the updates is lower than where that third begins.
+    Losses are taken as logarithms if all are positive, otherwise in units of their range, and smoothed by a moving
+    average of three.  The noise is estimated from second differences over the second half of training, which vanish
+    for a steady fall.  A change smaller than ``SMALLEST``, or than ``NOISES`` times the noise, does not count.  The
+    loss was still falling if its lowest point in the last third of the updates lies below the start of that third.
     """
     known = sorted((step, loss) for step, loss in losses.items() if math.isfinite(loss))
     updates = known[-1][0] if known else 0
@@ -123,27 +123,27 @@ def course_of(losses: Mapping[int, float]) -> Course:
 
 
 def is_said(course: Course) -> bool:
-    """Say whether it is known what the loss did."""
+    """Return whether the course is known."""
     return course.verdict not in (NOISY, UNKNOWN)
 
 
 def losses_of(rows: Iterable[Metric], criterion: str, split: str = VALID) -> dict[int, float]:
-    """Return what a criterion minimises by the number of updates, from rows of a training's metrics.csv.
+    """Return the losses that a criterion minimises, by number of updates, from rows of a training's metrics.csv.
 
-    Of the split "meta_train" it is the mean loss of the updates since the last validation, whatever the criterion.
+    For the split "meta_train" these are mean losses of the updates since the last validation, whatever the criterion.
     """
     metric = METRICS[criterion] if split == VALID else METRICS["mean"]
     return {row.step: row.value for row in rows if (row.split, row.metric) == (split, metric)}
 
 
 def _smoothed(values: Sequence[float]) -> list[float]:
-    """Return the mean of each value and its neighbours; the first and the last have one."""
+    """Return the mean of each value and its neighbours; the first and the last value have one neighbour each."""
     parts = [values[max(0, index - 1) : index + 2] for index in range(len(values))]
     return [sum(part) / len(part) for part in parts]
 
 
 def _noise(values: Sequence[float]) -> float:
-    """Return the standard deviation of independent errors of values that otherwise lie on a line."""
+    """Return the standard deviation of independent errors, given values that would lie on a line without them."""
     slopes = [after - before for before, after in pairwise(values)]
     bends = [after - before for before, after in pairwise(slopes)]
     return math.sqrt(sum(bend * bend for bend in bends) / (6 * len(bends)))

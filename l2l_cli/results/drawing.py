@@ -28,11 +28,11 @@ FORMATS: Mapping[str, Mapping[str, str | None]] = {
     "pdf": {"CreationDate": None, "Producer": None},
     "svg": {"Date": None, "Creator": None, "Format": None, "Type": None},
 }
-"""What every figure is written as, and what of it must not hang on when and with what it was made."""
+"""Formats in which every figure is written, each without the metadata that depend on the date and the software."""
 
 
 def saved(figure: Figure, path: Path, caption: str) -> content.Figure:
-    """Write a figure, see ``save``, and return it with the charts that its panels are."""
+    """Write a figure with ``save``, and return it with its panels as charts."""
     written = save(figure, path)
     return content.Figure(written[0], caption, charts_of(figure))
 
@@ -45,7 +45,7 @@ def save(figure: Figure, path: Path) -> list[Path]:
     _take_literally(figure)
     written = []
     figure.set_dpi(DPI)
-    if (layout := figure.get_layout_engine()) is not None:  # as long as all the drawing, so once for both files
+    if (layout := figure.get_layout_engine()) is not None:  # as slow as all the drawing, so done once for all files
         layout.execute(figure)
         figure.set_layout_engine("none")
     for kind, metadata in FORMATS.items():
@@ -65,14 +65,14 @@ _PATH = re.compile(r'd="([ML\d.\s-]{80,}z?\s*)"')
 _CORNER = re.compile(r"([ML]) (-?[\d.]+) (-?[\d.]+)")
 
 WITHIN, LETTER = 0.82, 0.56
-"""Share of a panel's place that its axes take; mean width of a letter, in units of the size of its font."""
+"""Share of a panel's width that its axes take; mean width of a letter, as a multiple of its font size."""
 
 CLOSE = 3
-"""Tenths of a point by which a corner must lie apart from the last one in either direction to be kept."""
+"""Tenths of a point, in either direction, by which a vertex must differ from the last one to be kept."""
 
 
 def _relative(path: str) -> str:
-    """Write the corners of a path by their distance from the last one, without those that nobody can tell apart."""
+    """Write a path in relative coordinates, without the vertices that nobody can tell apart."""
     written, last = list[str](), (0, 0)
     corners = _CORNER.findall(path)
     for index, (kind, *place) in enumerate(corners):
@@ -89,21 +89,21 @@ def _relative(path: str) -> str:
 
 
 def _shortened(drawing: str) -> str:
-    """Write the numbers of an SVG short, and name a font of the same widths as ours."""
-    # Within tags alone: what stands between them is text that a reader sees.
+    """Shorten the numbers in an SVG, and add a fallback font with the same widths as ours."""
+    # Only within tags: what stands between them is text that a reader sees.
     short = re.sub(r"<[^>]*>", lambda tag: _DECIMAL.sub(_to_a_tenth, tag[0]), drawing)
     short = _PATH.sub(lambda path: f'd="{_relative(path[1])}"', short)
     return short.replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
 
 
 def _to_a_tenth(number: re.Match[str]) -> str:
-    """Write a number to a tenth of a point, one below 1 to a hundredth."""
+    """Round a number to a tenth of a point, or to a hundredth if it is below 1."""
     value = float(number[0])
     return f"{value:.{2 if value < 1 else 1}f}".rstrip("0").rstrip(".")
 
 
 def _wrap_titles(figure: Figure) -> None:
-    """Break the title of a panel that is wider than the panel, which would run into its neighbour's."""
+    """Wrap titles that are wider than their panels, which would run into the titles of the neighbours."""
     for axes in figure.axes:
         place, title = axes.get_subplotspec(), axes.get_title(loc="left")
         if place is None or not title:
@@ -116,7 +116,7 @@ def _wrap_titles(figure: Figure) -> None:
 
 
 def _take_literally(figure: Figure) -> None:
-    """Draw what names contain as it is: between two dollar signs it would be read as a formula."""
+    """Draw names literally: text between two dollar signs would be read as a formula."""
     named = [*figure.texts, *chain(*(legend.get_texts() for legend in figure.legends))]
     for child in chain(*(axes.get_children() for axes in figure.axes)):
         if not isinstance(child, Axis):
@@ -125,7 +125,7 @@ def _take_literally(figure: Figure) -> None:
         named.append(child.label)
         if isinstance(
             child.get_major_formatter(), FixedFormatter | FuncFormatter | StrCategoryFormatter
-        ):  # others write powers
+        ):  # other formatters write powers as formulas
             named += child.get_ticklabels()
     for text in named:
         text.set_parse_math(False)

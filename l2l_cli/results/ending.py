@@ -1,4 +1,4 @@
-"""How a run's folder learns that its run has failed or was interrupted."""
+"""Recording in run folders that a run has failed or was interrupted."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from l2l_cli.results.run import RunFolder
 
 @contextmanager
 def ending(*folders: RunFolder, **facts: object) -> Iterator[None]:
-    """Note in run folders how what is done within fails, with its reason, if the disk still takes that.
+    """Record in run folders that the body of a ``with`` statement fails or is interrupted, if the disk permits.
 
     Args:
-        folders: Folders that were begun.
+        folders: Folders of runs that have begun.
         facts: Further entries of run.json.
 
     Raises:
-        L2LError: What was done failed; see ``failure_of``.
+        L2LError: The body failed; see ``failure_of``.
     """
     try:
         yield
@@ -31,7 +31,7 @@ def ending(*folders: RunFolder, **facts: object) -> Iterator[None]:
 
 
 def failed(error: Exception, *folders: RunFolder, **facts: object) -> L2LError:
-    """Note a failure and further facts in run folders, and return what a user is told of it."""
+    """Record a failure and further facts in run folders, and return the error that a user is shown."""
     failure = failure_of(error, folders[0].path)
     _note(folders, "failed", {"message": str(failure), **facts})
     return failure
@@ -39,5 +39,5 @@ def failed(error: Exception, *folders: RunFolder, **facts: object) -> L2LError:
 
 def _note(folders: tuple[RunFolder, ...], status: str, facts: dict[str, object]) -> None:
     for folder in folders:
-        with suppress(OSError, L2LError):  # of a full disk or a folder that is gone: the user hears of it anyway
+        with suppress(OSError, L2LError):  # a full disk, or a missing folder: the user is told of the failure anyway
             folder.end(status, **facts)

@@ -1,14 +1,14 @@
-"""A finished run in one file, which outlives versions: the weights, how to build the learner, and a card; no torch.
+"""A finished run in one file that later versions can read: the weights, the configuration and a card; no torch.
 
-The file is safetensors: its tensors are the learner's weights by name.  Two notes stand in its head: "xxh3", the
-checksum of ``tensor_files``, and "l2l", a JSON object with
+The file has the safetensors format: its tensors are the learner's weights by name.  Its header holds two notes: "xxh3",
+the checksum of ``tensor_files``, and "l2l", a JSON object with
 
-* ``schema``: the number of this format.  Where it and the checksum stand never changes, so that every version can tell
-  a damaged file from one of a later version.  A version writes ``SCHEMA`` and reads every number up to it.
-* ``card``: what the rule is for and how well it does: see ``runs.exporting``.  It is for readers.
-* ``config``: the configuration that decided the training, as in a run's config.yaml; its ``learner`` is the node by
-  which the learner is built, and ``task`` the one that it was trained on.  Classes that have been renamed since are
-  found by ``config.saved``, as those of run folders are.
+* ``schema``: the number of this format.  The places of this number and of the checksum never change, so that every
+  version can tell a damaged file from one of a later version.  A version reads all formats up to its ``SCHEMA``.
+* ``card``: what the rule is for and how well it does, for readers; see ``runs.exporting``.
+* ``config``: the configuration of the training, as in config.yaml: ``learner`` is the node from which the learner is
+  built, and ``task`` that of the task it was trained on.  ``config.saved`` finds classes that have been renamed since,
+  as it does for run folders.
 * ``facts``: entries of the run's run.json.
 """
 
@@ -32,14 +32,14 @@ SCHEMA = 1
 NOTE = "l2l"
 
 LARGEST = 1 << 32
-"""Bytes that a file may have to be read."""
+"""Largest size in bytes of a file that is read."""
 
 _HEAD = 1 << 24
 """Bytes of a file that are read to find out what it is."""
 
 
 class FinishedRun(Protocol):
-    """What is read of a finished run, whether it is a folder or a file."""
+    """The interface through which a finished run is read, whether it is a folder or a file."""
 
     path: Path
 
@@ -55,7 +55,7 @@ class FinishedRun(Protocol):
 
     @property
     def remedy(self) -> str:
-        """What helps where the weights are damaged."""
+        """Advice for a user whose file of weights is damaged."""
 
 
 class ExportedRun:
@@ -67,10 +67,10 @@ class ExportedRun:
 
     @classmethod
     def load(cls, path: Path) -> ExportedRun:
-        """Open a file, or a rule that comes with the program, if it is whole and of a format that this version knows.
+        """Open a file, or a rule that comes with the program, if it is intact and of a format that this version knows.
 
         Raises:
-            UsageError: It is no exported run, damaged, or of a later version; or there is no such rule.
+            UsageError: The file is not an exported run, is damaged, or is of a later version; or there is none.
         """
         if str(path).startswith(PRETRAINED):
             path = file_of(str(path).removeprefix(PRETRAINED))
@@ -84,7 +84,7 @@ class ExportedRun:
             see_that_it_is_whole(content)
             found = parsed_json(notes[NOTE])
             if not isinstance(found, dict):
-                raise Damaged("its note is no mapping")
+                raise Damaged("its note is not a mapping")
             _see_that_it_is_known(path, found)
         except FileNotFoundError as error:
             raise UsageError(f"there is no file {path}") from error
@@ -93,10 +93,10 @@ class ExportedRun:
         return cls(path, found)
 
     def facts(self, needed: Sequence[str] = ()) -> Entries:
-        """Return entries of the run's run.json, in which some are needed.
+        """Return the entries of the run's run.json, which must include those that are ``needed``.
 
         Raises:
-            UsageError: Some are missing.
+            UsageError: A needed entry is missing.
         """
         facts = dict(self._content["facts"])
         if lacking := [name for name in needed if facts.get(name) is None]:
@@ -104,7 +104,7 @@ class ExportedRun:
         return facts
 
     def config(self) -> Entries:
-        """Return the configuration that decided the training."""
+        """Return the configuration of the training."""
         return dict(self._content["config"])
 
     @property
@@ -119,7 +119,7 @@ class ExportedRun:
 
     @property
     def remedy(self) -> str:
-        """What helps where the weights are damaged."""
+        """Advice for a user whose file of weights is damaged."""
         return _REMEDY
 
 
@@ -148,7 +148,7 @@ def _no_export(path: Path) -> str:
 
 
 def _see_that_it_is_known(path: Path, content: Node) -> None:
-    """See that a file has a schema that this version reads, and what that prescribes."""
+    """Check that a file has a schema that this version reads, and the parts that it prescribes."""
     schema = content["schema"]
     if isinstance(schema, bool) or not isinstance(schema, int) or not 1 <= schema <= SCHEMA:
         version = content.get("card", {}).get("version")
@@ -159,16 +159,16 @@ def _see_that_it_is_known(path: Path, content: Node) -> None:
         )
     for part in ("card", "config", "facts"):
         if not isinstance(content[part], dict):
-            raise Damaged(f"its {part} is no mapping")
+            raise Damaged(f"its {part} is not a mapping")
     if reason := why_damaged(content["facts"]):
         raise Damaged(f"its facts have {reason}")
 
 
 def check_target(path: Path) -> None:
-    """See that a run can be exported to a path.
+    """Check that a run can be exported to a path.
 
     Raises:
-        UsageError: It has another ending, lies in no folder, or is a file of something else.
+        UsageError: The path has another suffix, is not in an existing folder, or holds something else already.
     """
     if path.suffix != EXPORTED:
         raise UsageError(f"--export {path}: the file is one of safetensors; call it {path.with_suffix(EXPORTED)}")

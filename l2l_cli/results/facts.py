@@ -1,4 +1,4 @@
-"""What run.json may hold, for whoever reads one that a stranger or a failing disk has written."""
+"""Validation of the entries of run.json, which a stranger or a failing disk may have written."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from l2l_cli.core.nodes import Node
 STATUSES = ("new", "running", "interrupted", "failed", "done")
 
 TRAINED = ("updates", "skipped", "seconds", "meta_parameters", "best_validation")
-"""Entries of a finished training, which reports of it show."""
+"""Entries of a finished training that reports show."""
 
 _NOTHING = type(None)
 _KINDS: dict[str, tuple[type, ...]] = {
@@ -51,7 +51,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
 
 
 def why_damaged(facts: Node) -> str:
-    """Return what is wrong with the entries of run.json, such as "no status"; nothing if they are as they must be."""
+    """Return what is wrong with the entries of run.json, such as "no status"; empty if they are valid."""
     if "status" not in facts:
         return "no status"
     for name, kinds in _KINDS.items():
@@ -61,12 +61,12 @@ def why_damaged(facts: Node) -> str:
         return f"status is {facts['status']!r}"
     numbers = [facts.get(name, {}) for name in ("cpu_seconds", "reused_cpu_seconds", "chosen")]
     if not all(isinstance(value, Real) for each in numbers for value in each.values()):
-        return "seconds or chosen values that are no numbers"
+        return "seconds or chosen values that are not numbers"
     if facts["status"] == "done" and not all(isinstance(each, Mapping) for each in facts.get("search", [])):
-        return "search is no list of trials"
+        return "search is not a list of trials"
     try:
         for when in facts.get("began", {}).values():
             datetime.fromisoformat(when)
     except (TypeError, ValueError):
-        return "began holds what is no time"
+        return "began holds something that is not a time"
     return ""

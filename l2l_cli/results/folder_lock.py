@@ -1,4 +1,4 @@
-"""The lock of a run's folder: one process writes it at a time, and others may read which one."""
+"""The lock of a run's folder: one process at a time may write to it, and others can read which one."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ SILENCE = 0.5
 """Seconds after which it says what it waits for."""
 
 LOOK = 0.1
-"""Seconds between two tries to take a lock."""
+"""Seconds between two attempts to take a lock."""
 
 LOCK = ".lock"
 """Name of the file that is locked."""
 
 
 class FolderLock:
-    """The lock of a folder: a file in it, which says who has it, or had it last."""
+    """The lock of a folder: a file in it that names the process that holds it or held it last."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._path = folder, folder / LOCK
@@ -43,16 +43,16 @@ class FolderLock:
         """Reserve the folder for this process; the lock of a killed process is released.
 
         Args:
-            patience: Seconds to wait for another process, which may be about to end, since its starter was killed.
+            patience: Seconds to wait for another process, which may be about to end because its parent was killed.
 
         Raises:
-            UsageError: Another process has reserved it, or it holds a link, through which we would write elsewhere.
+            UsageError: Another process has reserved the folder, or a link in it leads elsewhere.
         """
         refuse_links(self._folder)
         with open_file(self._path, "a+b") as file:
             if not try_lock(file):
                 self._wait(file, patience)
-            if os.fstat(file.fileno()).st_nlink == 1:  # otherwise it is somebody else's file, too
+            if os.fstat(file.fileno()).st_nlink == 1:  # otherwise it is another file too, by a hard link
                 begun = date_of(time.time())
                 owner = f"l2l process {os.getpid()} on {platform.node()}, begun {begun}: {command_line()}"
                 file.truncate(0)
@@ -71,14 +71,14 @@ class FolderLock:
             time.sleep(LOOK)
 
     def owner(self) -> str:
-        """Return who has the lock, or had it last: process, machine, when and by which command."""
+        """Return who holds the lock or held it last: process, machine, start and command."""
         if not self._path.exists():
             return "another l2l"
         with open_file(self._path) as file:
             return in_one_line(file.read(4096).decode(errors="replace"), 1000) or "another l2l"
 
     def is_held(self) -> bool:
-        """Return whether a process has the lock."""
+        """Return whether a process holds the lock."""
         if not self._path.exists():
             return False
         with open_file(self._path) as file:

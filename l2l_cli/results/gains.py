@@ -1,4 +1,4 @@
-"""By what share one contender's mean loss lies below another's on the same episodes, with its interval."""
+"""The share by which one contender's mean loss lies below another's on the same episodes, with its interval."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ HALVINGS = 30
 
 
 def gain_of(ours: Array, theirs: Array) -> Interval:
-    """Return 1 − mean(ours) / mean(theirs) with its 95 % interval, about what ``mean_of`` says.
+    """Return 1 − mean(ours) / mean(theirs) with its 95 % interval; ``mean_of`` says what that is about.
 
-    A ratio r is in the interval if the mean of ours − r·theirs may be 0 by the interval of ``mean_of``.  So the
-    interval of the gain excludes 0 exactly where that of the difference of the means does, with crossed samples, too.
+    A ratio r belongs to the interval if the interval of ``mean_of`` for ours − r·theirs contains 0.  The interval of
+    the gain therefore excludes 0 exactly if that of the difference of the means does, also for crossed samples.
 
-    No loss below 0 is possible, so no gain above 1 is: the interval ends there.
+    Losses are not negative, so a gain is at most 1, and the interval ends there.
 
     Source: Fieller 1954.
 
@@ -42,7 +42,7 @@ def gain_of(ours: Array, theirs: Array) -> Interval:
 
 
 def _end(first: Array, second: Array, ratio: float, side: int) -> float:
-    """Return how far from ``ratio``, on one side, the mean of first − r·second may be 0; infinite if without end."""
+    """Return the last r on one side of ``ratio`` at which the mean of first − r·second may be 0; ±∞ if none is."""
 
     def may_be(r: float) -> bool:
         return mean_of(first - r * second).side == 0

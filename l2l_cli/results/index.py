@@ -1,7 +1,7 @@
 """The page of all results, index.html: every report and run below one output folder, newest first.
 
-Each run says of itself in one line what it is and how it ended, appended to a journal; the page is that journal, drawn.
-Nothing is searched for, so a folder of thousands of runs costs as little as one.
+Each run appends a line to a journal that says what it is and how it stands, and the page shows the journal.  No folder
+is searched for runs, so even thousands of them cost little.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ PAGE, JOURNAL, LOCK = "index.html", ".index.jsonl", ".index.lock"
 REPORT = "report.html"
 
 KILLED, ON_CLUSTER = "killed", "on the cluster"
-"""States of a run beside those of run.json."""
+"""States of a run in addition to those of run.json."""
 
 PROGRESS = "progress"
-"""Folder, in that of a run, of what its pieces of work say of themselves."""
+"""Folder, within that of a run, in which its pieces of work report their progress."""
 
 ASIDE = "."
-"""Beginning of the names of folders whose runs are not there to stay."""
+"""Prefix of the names of folders whose runs are temporary."""
 
 HARDWARE = "hardware"
-"""Folder of what sweeps over hardware measure, whose runs the page above it shows."""
+"""Folder of the sweeps over hardware, whose runs are shown on the page of the folder above it."""
 
 DEPTH = 5
-"""Levels above a run among which its journal is looked for."""
+"""Number of levels above a run that are searched for its journal."""
 
 REST = 1.0
-"""Seconds for which a process that another one has started leaves the page as it is: its starter draws it later."""
+"""Age in seconds below which a child process leaves the page as it is, since its parent draws it later."""
 
 SPARE = 200
-"""Lines that a journal may have beyond its runs before they are left out."""
+"""Lines that a journal may have beyond two for each run before outdated ones are removed."""
 
 
 class IndexEntry(NamedTuple):
@@ -55,12 +55,12 @@ class IndexEntry(NamedTuple):
 
     Attributes:
         place: Its folder, relative to the page.
-        command: What made it: a command, or a paper.
+        command: Command or paper that it belongs to.
         name: Name of its folder.
         state: One of running, interrupted, killed, failed, done; see ``state_of``.
-        date: When it said so.
-        headline: What came of it, in one line.
-        seconds: What it took on the wall.
+        date: Time at which it reported its status.
+        headline: Its outcome, in one line.
+        seconds: Wall-clock time that it took.
         href: Its report, or else its folder.
     """
 
@@ -75,23 +75,23 @@ class IndexEntry(NamedTuple):
 
     @property
     def is_report(self) -> bool:
-        """Whether there is a page to read."""
+        """Whether it has a page to read."""
         return self.href.endswith(REPORT)
 
 
 def open_journal(run: Path) -> None:
-    """Make the journal of a run's output folder, two levels above it, unless one lies above or it is not to stay."""
+    """Create the journal of a run's output folder, two levels up, unless one exists above or the run is temporary."""
     root = run.parent.parent
     if _journal(run) is None and not _is_aside(run) and root != run.parent:
         root = root.parent.parent if root.parent.name == HARDWARE else root
-        with suppress(OSError, L2LError):  # whatever this folder refuses, the run itself will say
+        with suppress(OSError, L2LError):  # what cannot be written here, the run itself will report
             open_file(root / JOURNAL, "ab").close()
 
 
 def say(run: Path, facts: Entries) -> None:
-    """Write into the journal above a run how it stands, and draw the page; nothing where there is no journal.
+    """Append a run's status to the journal above it, and draw the page; do nothing if there is no journal.
 
-    A page that cannot be drawn, on a full disk perhaps, harms no run.
+    A page that cannot be drawn, for example on a full disk, does not make the run fail.
     """
     root = _journal(run)
     if root is None or _is_aside(run):
@@ -116,7 +116,7 @@ def _written(line: Entries) -> bytes:
 
 
 def headline_of(facts: Entries) -> str:
-    """Return in one line what came of a run, from its run.json."""
+    """Return a run's outcome in one line, from its run.json."""
     if facts.get("status") != "done":
         return in_one_line(facts.get("message", ""))
     if "headline" in facts:
@@ -128,9 +128,9 @@ def headline_of(facts: Entries) -> str:
 
 
 def state_of(run: Path, status: str) -> str:
-    """Return how a run stands by its status in run.json: one that says it is running, and is not, was killed.
+    """Return a run's state, given its status in run.json: one that is not running although it says so was killed.
 
-    Where its work was left to jobs of a cluster, they go on without it.
+    If it has left its work to jobs of a cluster, these go on without it, and the state is ``ON_CLUSTER``.
     """
     if status != "running" or FolderLock(run).is_held():
         return status
@@ -138,7 +138,7 @@ def state_of(run: Path, status: str) -> str:
 
 
 def redraw(run: Path) -> None:
-    """Draw the page above a run anew, as after the run is removed; nothing where there is no page."""
+    """Redraw the page above a run, for example after its removal; do nothing if there is no journal."""
     root = _journal(run)
     if root is not None:
         with suppress(OSError, L2LError), locked(root / LOCK):
@@ -146,7 +146,7 @@ def redraw(run: Path) -> None:
 
 
 def _draw(root: Path) -> None:
-    """Draw the page of an output folder from its journal, and leave out of that what later lines have replaced."""
+    """Draw the page of an output folder from its journal, and remove outdated lines from it if they are many."""
     from l2l_cli.results.page.templates import environment
 
     lines = _lines(root)
@@ -163,7 +163,7 @@ def _draw(root: Path) -> None:
 
 
 def _lines(root: Path) -> list[dict[str, Any]]:
-    """Return the lines of a journal; one that is torn, or of somebody else's making, is none."""
+    """Return the valid lines of a journal, without those that are torn or foreign."""
     found = []
     for text in read_file(root / JOURNAL).decode(errors="replace").splitlines():
         try:
@@ -183,7 +183,7 @@ def _is_below(place: object) -> bool:
 
 
 def _entries(root: Path, known: dict[str, dict[str, Any]]) -> Iterator[IndexEntry]:
-    """Yield the runs that are still there; one that was killed is interrupted."""
+    """Yield an entry for each run that still exists."""
     for place, line in known.items():
         folder = root / place
         if not folder.is_dir():

@@ -1,4 +1,4 @@
-"""Lines of many contenders in one panel: which of them have a colour, and which are the same line."""
+"""Lines of many contenders in one panel: which of them have a colour, and which coincide."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Style = Mapping[str, Any]
 """Properties of a line, as Matplotlib takes them."""
 
 COLOURED = 7
-"""Lines of a panel that have a colour, at most."""
+"""Largest number of coloured lines in a panel."""
 
 FAINT: Style = {"color": GREY, "linewidth": 0.9, "zorder": 1}
-"""Lines of the others."""
+"""Style of the other lines."""
 
 
 def emphasised(
@@ -28,11 +28,11 @@ def emphasised(
     losses: pd.DataFrame | None = None,
     first: Collection[str] = (),
 ) -> dict[str, Style]:
-    """Return styles in which as many of some lines have a colour as a panel can show; the rest are grey.
+    """Return styles in which at most ``COLOURED`` lines keep their colour; the rest are grey.
 
-    Limits are none of them.  Given the curves of the ``losses``, the top learned row has a colour, then those named in
-    ``first``, then those with the lowest last losses.  Without, the first line of every colour comes before the second
-    ones, and learned rows before the others.
+    Limits do not count.  Given the curves of the ``losses``, the first learned row takes precedence, then the
+    contenders in ``first``, then those with the lowest final loss.  Without them, the first line of each colour
+    precedes the second ones, and learned rows precede the others.
     """
     colours = [styles[name]["color"] for name in names]
     height = {name: styles[name].get("zorder", 0) for name in names}
@@ -57,7 +57,7 @@ def finite_curves(
 ) -> pd.DataFrame:
     """Draw the curves of all contenders that have one, in the order of their styles, and return them.
 
-    Curves that are the same are drawn ``once``, under all their names.
+    If ``once``, identical curves are drawn as one, under all their names.
     """
     # A loss that diverged has no place on the axis, and one of exactly 0 none on a logarithmic one.
     kept = np.isfinite(frame.value) & (frame.value > (0.0 if log else -np.inf))
@@ -72,7 +72,7 @@ def finite_curves(
 
 
 def labels_of(frame: pd.DataFrame, names: Sequence[str], x: str = "updates") -> dict[str, str]:
-    """Return the contenders whose curves differ, each with its name and those of all whose curves are the same."""
+    """Return a label for each distinct curve, by its first contender: the names of all contenders that share it."""
     found: dict[bytes, list[str]] = {}
     for name in names:
         part = frame[frame.contender == name].sort_values(["seed", x])
@@ -81,6 +81,6 @@ def labels_of(frame: pd.DataFrame, names: Sequence[str], x: str = "updates") -> 
 
 
 def relabelled(frame: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
-    """Return the curves of the contenders that have a label, under it."""
+    """Return the curves of the contenders that have a label, renamed to it."""
     kept = frame[frame.contender.isin(list(labels))]
-    return kept.assign(contender=kept.contender.map(labels).to_numpy())  # an index may hold a number twice
+    return kept.assign(contender=kept.contender.map(labels).to_numpy())  # the index may have duplicates

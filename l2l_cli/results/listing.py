@@ -1,7 +1,7 @@
-"""Every run and report below some folders, as its own files say how it stands; no torch and no pandas.
+"""Every run and report below some folders, with the state that its own files give; no torch and no pandas.
 
-They are searched for, unlike those of the page of all results: also what was copied there, or made by an earlier
-version, is found.  What a state and a headline are is the page's.
+Unlike the page of all results, this searches the folders, and so also finds runs that were copied there or made by an
+earlier version.  States and headlines are defined as on that page.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from l2l_cli.results.run import CONFIG, OVERRIDES, RUN, RunFolder
 COMMANDS = ("meta-train", "evaluate", "compare", "reproduce")
 
 DEEPEST = 8
-"""Levels of folders among which runs are searched for."""
+"""Number of levels of folders that are searched for runs."""
 
 WITHIN = ("figures", "rows", "progress", "cluster", "store")
-"""Folders of a run or of an output that hold no runs."""
+"""Names of the folders, within a run's or an output folder, that hold no runs."""
 
 DAMAGED = "damaged"
 """State of a run whose run.json cannot be read."""
 
 PLACES = ("output", "name", "data", "store", "hardware")
-"""Parts of the settings that make no result another one."""
+"""Parts of the settings that do not change any result."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class ListedRun:
     Attributes:
         path: Its folder.
         place: Its folder, relative to the one that was searched.
-        state: State of the page of all results, or ``DAMAGED``.
-        facts: Entries of run.json; a damaged one has none.
-        message: Reason why run.json cannot be read, if it cannot.
+        state: State as on the page of all results, or ``DAMAGED``.
+        facts: Entries of run.json; empty if it is damaged.
+        message: Reason why run.json cannot be read; empty if it can.
         changed: Time when run.json was last written, in seconds since 1970.
     """
 
@@ -57,7 +57,7 @@ class ListedRun:
 
     @classmethod
     def at(cls, path: Path, root: Path) -> ListedRun:
-        """Return the run whose folder this is, found below ``root``."""
+        """Return the run in the folder ``path``, which was found below ``root``."""
         run, place = RunFolder(path), path.relative_to(root).as_posix() if path != root else path.name
         changed = (path / RUN).lstat().st_mtime
         try:
@@ -74,12 +74,12 @@ class ListedRun:
 
     @property
     def has_report(self) -> bool:
-        """Whether there is a page to read."""
+        """Whether it has a page to read."""
         return (self.path / REPORT).is_file()
 
     @property
     def headline(self) -> str:
-        """What came of it, in one line."""
+        """Its outcome, in one line."""
         return headline_of(self.facts) if self.facts else self.message
 
     @cached_property
@@ -92,7 +92,7 @@ class ListedRun:
 
     @cached_property
     def config(self) -> Entries:
-        """Its configuration; empty where that cannot be read."""
+        """Its configuration; empty if that cannot be read."""
         with suppress(OSError, UsageError, ValueError):
             found = parsed_yaml(read_text(self.path / CONFIG))
             return found if isinstance(found, dict) else {}
@@ -100,19 +100,19 @@ class ListedRun:
 
     @cached_property
     def typed(self) -> dict[str, str]:
-        """Values that were typed, by key; of several the last."""
+        """Values of the overrides, by key; the last one if a key was typed several times."""
         pairs = (word.lstrip("+~").partition("=") for word in self.overrides)
         return {key: value for key, _, value in pairs}
 
     @cached_property
     def choices(self) -> dict[str, str]:
-        """Names of the files that were chosen, by group."""
+        """Names of the configuration files that were chosen, by group."""
         chosen = self.config.get("choices")
         return {str(key): str(value) for key, value in chosen.items()} if isinstance(chosen, dict) else {}
 
     @property
     def differences(self) -> list[str]:
-        """What differs from the defaults and from the other runs of its name."""
+        """What distinguishes the run: scale and artefacts, or parents and typed settings that its name omits."""
         if self.command == "reproduce":
             artefacts = self.config.get("artefacts")
             return [f"scale={self.config.get('scale')}", *map(str, artefacts if isinstance(artefacts, dict) else ())]
@@ -130,11 +130,11 @@ class ListedRun:
 
     @cached_property
     def size(self) -> int:
-        """Bytes of its files, without those of other runs in folders below it."""
+        """Size of its files in bytes, without those of other runs in folders below it."""
         return _size(self.path, first=True)
 
     def value(self, key: str) -> str | None:
-        """Return what a run has under a key: a state, a choice in a group, or an option; None if it has none."""
+        """Return the run's value for a key: its state, a choice in a group, or an option; None if it has none."""
         own = {"status": self.state, "state": self.state, "command": self.command, "name": self.path.name}
         known = own | self.choices | self.typed
         if key in known:
@@ -148,12 +148,12 @@ class ListedRun:
 
     @property
     def keys(self) -> set[str]:
-        """The keys that a run can be asked for, without those within groups that were not typed."""
+        """The keys that ``value`` knows, except for options that were not typed."""
         return {"status", "command", "name", *self.choices, *self.typed}
 
 
 def runs_below(root: Path) -> list[ListedRun]:
-    """Return the runs below a folder, or in it, the newest first.
+    """Return the runs in a folder and below it, the newest first.
 
     Raises:
         UsageError: There is no such folder.
@@ -164,12 +164,12 @@ def runs_below(root: Path) -> list[ListedRun]:
 
 
 def newest_first(runs: Iterator[ListedRun] | Sequence[ListedRun]) -> list[ListedRun]:
-    """Return runs by when they last changed."""
+    """Return runs sorted by the time of their last change, the newest first."""
     return sorted(runs, key=lambda run: (-run.changed, run.place))
 
 
 def _folders(folder: Path, levels: int) -> Iterator[Path]:
-    """Yield the folders of runs; a link is not followed, and what is run again aside is left out."""
+    """Yield the folders of runs; links are not followed, and temporary runs are left out."""
     with suppress(PermissionError, FileNotFoundError), os.scandir(folder) as found:
         entries = list(found)
         if any(entry.name == RUN and entry.is_file(follow_symlinks=False) for entry in entries):
@@ -185,7 +185,7 @@ def _size(folder: Path, first: bool = False) -> int:
     with suppress(PermissionError, FileNotFoundError), os.scandir(folder) as found:
         entries = list(found)
         if not first and any(entry.name == RUN for entry in entries):
-            return 0  # of another run
+            return 0  # it belongs to another run
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 size += _size(folder / entry.name)
@@ -195,7 +195,7 @@ def _size(folder: Path, first: bool = False) -> int:
 
 
 def age_text(since: float) -> str:
-    """Return how long ago a time in seconds since 1970 is, as "3 min"."""
+    """Return how long ago a time, in seconds since 1970, was: for example "3 min"."""
     seconds = max(0.0, time.time() - since)
     for name, length in (("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
         if seconds >= 2 * length:

@@ -1,7 +1,7 @@
-"""Loggers: the records of metrics.csv, in the form that another tool reads, as a meta-training notes them.
+"""Loggers, which write the records of metrics.csv in the format of another tool while meta-training goes on.
 
-A logger is begun with the records that there are, so that a run that is resumed neither doubles nor loses one: what it
-had logged after its checkpoint is dropped with the rows of metrics.csv.
+A logger begins with the existing records, so that a resumed run neither repeats nor loses any: what was logged after
+the checkpoint is dropped, as are the corresponding rows of metrics.csv.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 
 class Logger(ABC):
-    """Something that is told of the records of one run, beside metrics.csv."""
+    """A destination for the records of one run in addition to metrics.csv."""
 
     @abstractmethod
     def has_logged(self, folder: Path) -> bool:
-        """Return whether there is something of it in a run's folder."""
+        """Return whether a run's folder holds output of this logger."""
 
     @abstractmethod
     def begin(self, folder: Path, rows: Sequence[Metric]) -> None:
-        """Take these rows for all that there are of a run, whatever was logged of it before."""
+        """Start a log with exactly these rows, which replaces everything that was logged of the run before."""
 
     @abstractmethod
     def append(self, rows: Sequence[Metric]) -> None:
@@ -41,11 +41,11 @@ class Logger(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Write what is still to be written; nothing where it was never begun."""
+        """Write what is still pending; do nothing if the log was never started."""
 
 
 class JsonLines(Logger):
-    """metrics.jsonl: an object a row, with the columns of metrics.csv as keys."""
+    """metrics.jsonl: one object per row, with the columns of metrics.csv as keys."""
 
     NAME = "metrics.jsonl"
 
@@ -53,7 +53,7 @@ class JsonLines(Logger):
         self._path: Path | None = None
 
     def has_logged(self, folder: Path) -> bool:
-        """Return whether there is a file."""
+        """Return whether the file exists."""
         return (folder / self.NAME).exists()
 
     def begin(self, folder: Path, rows: Sequence[Metric]) -> None:
@@ -68,11 +68,11 @@ class JsonLines(Logger):
             file.write(_lines(rows).encode())
 
     def close(self) -> None:
-        """Do nothing: every row is written."""
+        """Do nothing: every row has been written."""
 
 
 class TensorBoard(Logger):
-    """Event files of TensorBoard: a scalar for each phase and metric, by update, in float32 as all of its scalars.
+    """TensorBoard's event files: a scalar for each phase and metric, by update, in float32 like all its scalars.
 
     Raises:
         UsageError: The package tensorboard is not installed.
@@ -90,7 +90,7 @@ class TensorBoard(Logger):
         return any(folder.glob(self.PATTERN))
 
     def begin(self, folder: Path, rows: Sequence[Metric]) -> None:
-        """Write an event file anew, each update at the time at which it was first logged."""
+        """Write a new event file, which keeps the time at which each update was first logged."""
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
         earlier = sorted(folder.glob(self.PATTERN))
@@ -130,7 +130,7 @@ def _lines(rows: Sequence[Metric]) -> str:
 
 
 def _times(path: Path) -> dict[int, float]:
-    """Return when each update was logged, as far as an event file can be read, which a kill may have torn."""
+    """Return when each update was logged, as far as the event file, which a kill may have torn, can be read."""
     from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
     return {event.step: event.wall_time for event in EventFileLoader(str(path)).Load() if event.HasField("summary")}

@@ -1,4 +1,4 @@
-"""Tidy measurements: one number a row, in a file that grows while a run goes on."""
+"""Tidy measurements: one number per row, in a file that grows while a run goes on."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Metric(NamedTuple):
         step: Step at which it was measured, counted from 1; 0 for a whole episode.
         episode: Index of the episode; None for a statistic over episodes.
         statistic: Name of the statistic over episodes, such as "mean"; empty where an episode is named.
-        problem: Name of the problem; empty where there is one alone.
+        problem: Name of the problem; empty if there is only one.
         split: Phase or share of the data.
-        variant: Way in which the contender was run, such as a learning rate; empty where there is one alone.
+        variant: Way in which the contender was run, such as a learning rate; empty if there is only one.
         part: Layer, coordinate or other part of the contender; empty for the whole.
     """
 
@@ -51,7 +51,7 @@ NUMBERS = {"seed": int, "step": int, "value": float}
 """Columns of metrics.csv that hold numbers, with their types; ``episode`` holds a number or nothing."""
 
 LARGEST_LOG = 1 << 30
-"""Bytes that metrics.csv may have to be read: tens of millions of rows."""
+"""Largest size in bytes of a metrics.csv that is read: tens of millions of rows."""
 
 LARGEST_NUMBER = (1 << 63) - 1
 """Largest seed, step or episode."""
@@ -64,23 +64,23 @@ class MetricsFile:
         self.path = path
 
     def append(self, rows: Iterable[Metric]) -> None:
-        """Write rows at the end; ``sync`` brings them to the disk."""
+        """Append rows to the file; ``sync`` flushes them to disk."""
         text = csv_of(rows, header=self.length() == 0)
         with open_file(self.path, "ab") as file:
             file.write(text.encode())
 
     def sync(self) -> None:
-        """Bring all rows to the disk, before a checkpoint counts them."""
+        """Flush all rows to disk, before a checkpoint counts them."""
         sync_file(self.path)
 
     def length(self) -> int:
-        """Return the size in bytes, which a checkpoint remembers."""
+        """Return the size in bytes, which a checkpoint records."""
         return self.path.stat().st_size if self.path.exists() else 0
 
     def truncate(self, length: int) -> None:
         """Drop what was written after a checkpoint, so that the resumed run writes it again.
 
-        Rows that the checkpoint counts and the file lacks, or has damaged, are a gap, which is said in one line.
+        Rows that the checkpoint counts but that are missing or damaged stay a gap, of which a warning is printed.
         """
         data = read_file(self.path, LARGEST_LOG) if os.path.lexists(self.path) else b""
         whole = data[:length]
@@ -92,14 +92,14 @@ class MetricsFile:
             atomic_write(self.path, whole)
 
     def rows(self) -> list[Metric]:
-        """Return all rows that are whole, without a frame, which takes half a second to load."""
+        """Return all complete rows without a data frame, since pandas takes half a second to load."""
         data = read_file(self.path, LARGEST_LOG) if os.path.lexists(self.path) else b""
         whole, _, _ = data.rpartition(b"\n")
         lines = printable(whole.decode(errors="replace")).split("\n")
         return [row for line in lines if (row := _row(line))]
 
     def latest(self, most: int = 1 << 16) -> list[Metric]:
-        """Return the rows that are whole among the last bytes of the file, which may grow meanwhile."""
+        """Return the complete rows among the last ``most`` bytes of the file, which may grow meanwhile."""
         if not os.path.lexists(self.path):
             return []
         with open_file(self.path) as file:
@@ -110,7 +110,7 @@ class MetricsFile:
     def read(self) -> pd.DataFrame:
         """Read all rows but a torn last one, which a killed run may leave behind.
 
-        Lines that are damaged are left out, which is said in one line.
+        Damaged lines are left out, and a warning is printed.
         """
         data = read_file(self.path, LARGEST_LOG) if os.path.lexists(self.path) else b""
         whole, _, _ = data.rpartition(b"\n")
@@ -125,7 +125,7 @@ class MetricsFile:
 
 
 def csv_of(rows: Iterable[Metric], header: bool = True) -> str:
-    """Return rows as text, below the names of the columns or without them."""
+    """Return rows as CSV text, with or without a header."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     if header:
@@ -136,8 +136,8 @@ def csv_of(rows: Iterable[Metric], header: bool = True) -> str:
 
 
 def _frame(text: str) -> pd.DataFrame:
-    """Return the rows of a text of whole lines."""
-    import numpy as np  # here, for what only trains has no use for a frame, and need not wait for pandas
+    """Return the data frame of a CSV text."""
+    import numpy as np  # here, so that training, which needs no data frame, does not wait for pandas
     import pandas as pd
 
     # All as text at first: a name may look like a number or like nothing ("0", "None"), and pandas' own parser may
@@ -150,7 +150,7 @@ def _frame(text: str) -> pd.DataFrame:
 
 
 def _row(line: str) -> Metric | None:
-    """Return the row of a line of metrics.csv; None if it has not what it must have."""
+    """Return the row of a line of metrics.csv; None if the line is invalid."""
     try:
         row = Metric._make(next(csv.reader([line])))
         episode = int(row.episode) if row.episode else None

@@ -1,8 +1,8 @@
 """``Deviation:`` and ``Source:`` notes of docstrings, and which of them concern what a configuration builds.
 
 A class's notes are those in its docstrings, in the docstrings of whatever its code refers to (bases, functions,
-constants, other classes, and so on through their code; a type annotation is no reference), and at the head of every
-module in which one of these is defined.  Source is parsed; nothing is imported and nothing is instantiated.
+constants, other classes, and so on through their code; type annotations do not count), and at the head of every
+module in which one of these is defined.  Source code is parsed; nothing is imported or instantiated.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Note(NamedTuple):
 
     Attributes:
         kind: "Deviation" or "Source".
-        text: Text of the note on one line, with single ticks around code.
+        text: Text of the note on one line, with single backticks around code.
         module: Dotted name of the module.
         name: Name of the definition whose docstring holds it, as in "Class.method"; empty for the module's own.
     """
@@ -137,19 +137,19 @@ def source_page(title: str, citation: str, notes: Iterable[Note]) -> str:
 
 
 def _citations(text: str) -> list[str]:
-    """Return the works that a note cites, each up to what is explained of it; only a first one may have no year."""
+    """Return the citations in a note, without the explanations that follow them; only the first may lack a year."""
     parts = re.split(r";\s+(?![^(]*\))", text)
     kept = [part for index, part in enumerate(parts) if not index or re.search(_YEAR, part)]
     return [found.group() for part in kept if (found := re.match(_CITATION, part))]
 
 
 def _numeric(text: str) -> list[tuple[int, str]]:
-    """Return a key that sorts §10 behind §2."""
+    """Return a key that sorts §10 after §2."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.findall(r"\d+|\D+", text)]
 
 
 def _file(module: str) -> Path | None:
-    """Return the file of a module without importing its packages; None if the name is that of something else."""
+    """Return the file of a module without importing its packages; None if the name is not that of a module."""
     top, *parts = module.split(".")
     spec = find_spec(top)
     if spec is None or not (parts or spec.origin):
@@ -191,7 +191,7 @@ def _references(node: ast.AST, module: str, parsed: _Module) -> Iterator[str]:
             for child in value if isinstance(value, list) else [value]:
                 if isinstance(child, ast.Attribute) and isinstance(child.value, ast.Name):
                     if owner := parsed.imports.get(child.value.id):
-                        yield f"{owner}.{child.attr}"  # of a module; of a class it is no definition
+                        yield f"{owner}.{child.attr}"  # of a module; an attribute of a class is not a definition
                 if isinstance(child, ast.Name):
                     if child.id in parsed.definitions:
                         yield f"{module}.{child.id}"
@@ -202,7 +202,7 @@ def _references(node: ast.AST, module: str, parsed: _Module) -> Iterator[str]:
 
 
 def _notes(node: ast.Module | ast.ClassDef | ast.FunctionDef, module: str, name: str) -> Iterator[Note]:
-    """Yield the notes of a definition and of all that is defined in it; a constant's string stands below it."""
+    """Yield the notes of a definition and of all that it contains; a constant's docstring is the string below it."""
     before: ast.stmt | None = None
     for index, child in enumerate(node.body):
         if isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant) and isinstance(child.value.value, str):
@@ -218,7 +218,7 @@ def _notes(node: ast.Module | ast.ClassDef | ast.FunctionDef, module: str, name:
 
 
 def _texts(docstring: str) -> Iterator[tuple[str, str]]:
-    """Yield kind and text of each note: to the end of its paragraph, or of the entry of ``Args:`` that holds it."""
+    """Yield the kind and text of each note, which ends with its paragraph or with its entry of ``Args:``."""
     lines = docstring.splitlines()
     for number, line in enumerate(lines):
         for found in re.finditer(r"\b(Deviation|Source): (.+?)(?=\b(?:Deviation|Source): |$)", line):

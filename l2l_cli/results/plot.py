@@ -22,24 +22,24 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7
 """Okabe and Ito's palette, which colour-blind readers tell apart."""
 
 STROKES = ("-", "--", "-.", ":")
-"""Of the lines, where there are more of them than colours."""
+"""Styles of the lines if there are more of them than colours."""
 
 GREY = "#b3b3b3"
-"""Of the lines beyond those that a reader can tell apart."""
+"""Colour of the lines beyond those that a reader can tell apart."""
 
 OTHERS = "others"
-"""What the legend calls them."""
+"""Name of these lines in the legend."""
 
 NARROW = 5.2
-"""Inches of a figure of one panel, whose letters are large enough on a phone."""
+"""Width in inches of a figure of one panel that is legible on a phone."""
 
 DIGITISED = "paper (digitised)"
-"""What the legend calls the paper's points that were read off its figures."""
+"""Name in the legend of points that were read off the paper's figures."""
 
 LIMIT = "#555555"
 
 LIMIT_STYLE: Mapping[str, Any] = {"color": LIMIT, "linestyle": (0, (4, 2)), "zorder": 3}
-"""Line of the best that is possible."""
+"""Style of the line of the limit, the best result that is possible."""
 
 NAMES: Mapping[str, str] = {"paper": "paper", "ours": "ours", "limit": "limit"}
 
@@ -71,7 +71,7 @@ _STYLE: dict[str, Any] = {
 
 
 def panels(rows: int, columns: int, width: float = 7.2, height: float = 2.6) -> tuple[Figure, list[Axes]]:
-    """Return a figure of rows × columns axes, ``height`` inches a row."""
+    """Return a figure of rows × columns axes, with ``height`` inches per row."""
     # The whole program draws in one style; a context would end before the labels and legends are made.
     for key, value in _STYLE.items():
         matplotlib.rcParams[key] = value  # type: ignore[index]
@@ -82,7 +82,7 @@ def panels(rows: int, columns: int, width: float = 7.2, height: float = 2.6) -> 
 
 
 def grid(count: int, columns: int, height: float) -> tuple[Figure, list[Axes]]:
-    """Return a figure of so many axes, ``height`` inches a row, with at most so many side by side."""
+    """Return a figure of ``count`` axes, at most ``columns`` of them side by side, with ``height`` inches per row."""
     columns = min(columns, count)
     figure, axes = panels(-(-count // columns), columns, height=height)
     for panel in axes[count:]:
@@ -97,12 +97,12 @@ def curves(
     styles: Mapping[str, Mapping[str, Any]] | None = None,
     x: str = "step",
 ) -> None:
-    """Draw values against x, one line a contender: the mean over seeds, and their range as a band.
+    """Draw values against x, one line per contender: the mean over seeds, and their range as a band.
 
     Args:
         axes: Axes to draw in.
         frame: Columns ``x``, value, contender and seed.
-        order: Contenders from first to last.
+        order: Contenders in the order of their lines.
         styles: Further line properties by contender.
         x: Column along the horizontal axis.
     """
@@ -116,7 +116,7 @@ def curves(
 
 
 def decorate(axes: Axes, title: str, x: str, y: str, log: str = "") -> None:
-    """Name a panel and its axes; ``log`` holds the letters of the logarithmic ones."""
+    """Set the title and axis labels of a panel; ``log`` holds the letters of its logarithmic axes."""
     axes.set_title(title, loc="left")
     axes.set_xlabel(x)
     axes.set_ylabel(y)
@@ -127,12 +127,12 @@ def decorate(axes: Axes, title: str, x: str, y: str, log: str = "") -> None:
 
 
 def legend(figure: Figure, axes: Sequence[Axes], published: str = "", columns: int = 5) -> None:
-    """Name every line once, below the panels, and by ``published`` the hollow marks, if there are any."""
+    """Draw a legend below the panels that names every line once, and the hollow marks if ``published`` names them."""
     handles, greys = dict[str, Any](), dict[str, Any]()
     for panel in axes:
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
             if isinstance(handle, Line2D) and not len(np.asarray(handle.get_xdata())):
-                continue  # nothing was drawn of it
+                continue  # it has no points
             if isinstance(handle, Line2D) and handle.get_color() == GREY:
                 greys.setdefault(OTHERS, handle)
             else:
@@ -153,7 +153,7 @@ def heat_map(
     ratio: bool,
     limits: tuple[float, float],
 ) -> AxesImage:
-    """Draw a table of positive numbers as colours, with a text in each cell, and return what a colour bar is made of.
+    """Draw a table of positive numbers as colours, with a text in each cell, and return the image for a colour bar.
 
     Args:
         axes: Axes to draw in.
@@ -161,7 +161,7 @@ def heat_map(
         rows: Names, from top to bottom.
         columns: Names.
         texts: Text of each cell.
-        ratio: Blue below 1, white at 1, red above; otherwise the darker the larger.
+        ratio: Whether numbers are blue below 1, white at 1 and red above; otherwise larger ones are darker.
         limits: The numbers at the ends of the colours; the scale between them is logarithmic.
     """
     colours = matplotlib.colormaps["RdBu_r" if ratio else "YlGnBu"].with_extremes(bad="#dddddd")
@@ -191,12 +191,12 @@ def error_over_time(
     names: tuple[str, str] = ("learned by the LSTM", "Bayes limit"),
     colour: str = COLOURS[0],
 ) -> None:
-    """Draw |y − o| against time with the limit's error below, and a line where each new function starts.
+    """Draw |y − o| against time, with the limit's error and a vertical line where each new function starts.
 
     Args:
         axes: Axes to draw in.
         errors: The learner's absolute error, (T,).
-        floor: The limit's, (T,); None if it is not known.
+        floor: The limit's absolute error, (T,); None if it is not known.
         switches: First step of each new function, counted from 1.
         names: What to call the learner and the limit.
         colour: Colour of the learner.
@@ -214,14 +214,14 @@ def error_over_time(
 
 
 def dots(axes: Axes, results: Sequence[Result], names: Mapping[str, str] = NAMES) -> None:
-    """Draw paper, ours and limit of each row, from top to bottom, on a logarithmic axis, with the ratio at the right.
+    """Draw the paper's number, ours and the limit of each row on a logarithmic axis, with the ratio at the right.
 
-    The legend calls paper, ours and limit as ``names`` says.
+    Rows are drawn from top to bottom; ``names`` holds the legend's names for paper, ours and limit.
     """
     axes.set_xscale("log")
     beside: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center"}
     axes.annotate("ours ÷ limit", (1.01, len(results) - 0.35), fontsize=7.5, color=LIMIT, **beside)
-    labels = dict(names)  # each is used up by the first row that has the mark
+    labels = dict(names)  # each is removed by the first row that has the mark
     for height, result in enumerate(reversed(results)):
         _marks(axes, height, result, labels)
         if result.ratio_to_limit is not None:
@@ -236,7 +236,7 @@ def dots(axes: Axes, results: Sequence[Result], names: Mapping[str, str] = NAMES
 
 
 def _marks(axes: Axes, height: int, result: Result, labels: dict[str, str]) -> None:
-    """Draw one row; take from ``labels`` those of the marks that it has."""
+    """Draw one row, and remove the labels of its marks from ``labels``."""
     shown = [value for value in (result.limit, result.ours, result.paper) if value is not None and 0 < value < np.inf]
     if shown:
         axes.plot([min(shown), max(shown)], [height, height], color="#dddddd", lw=2.5, zorder=1)

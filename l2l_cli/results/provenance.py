@@ -1,4 +1,4 @@
-"""What run.json says of the process that a run was made by: command, commit, memory."""
+"""What run.json says about the process that made a run: command, commit, memory."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ if sys.platform != "win32":
     import resource
 
 UNIT = 1 if sys.platform == "darwin" else 1024
-"""Bytes in the unit in which the system states a resident size."""
+"""Number of bytes in the unit in which the system reports a resident size."""
 
 
 def command_line() -> str:
-    """Return the command line as it was typed, quoted where a shell needs that."""
+    """Return the command line as it was typed, quoted where a shell needs it."""
     return line_of(sys.argv[1:])
 
 
 def own_peak_memory() -> int:
-    """Return the largest resident size of this process in bytes, on Linux since ``forget_peak_memory``."""
+    """Return the peak resident size of this process in bytes, on Linux since ``forget_peak_memory``."""
     return 0 if sys.platform == "win32" else UNIT * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def forget_peak_memory() -> None:
-    """Count the peak anew from what is held now; elsewhere than on Linux it stays what it was.
+    """Reset the peak to the present resident size; on systems other than Linux, leave it unchanged.
 
-    What was freed goes back to the system first: memory that is used a second time would not raise the peak.
+    Freed memory is first returned to the system: its reuse would not raise the peak.
     """
     if sys.platform == "linux":
         gc.collect()
-        if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # of the GNU C library alone
+        if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # only in the GNU C library
             trim(0)
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_memory() -> int:
-    """Return the largest resident size that this process or one that it has waited for ever had, in bytes."""
+    """Return the peak resident size in bytes of this process, or of a child that it has waited for if larger."""
     if sys.platform == "win32":
         return 0
     return max(own_peak_memory(), UNIT * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)

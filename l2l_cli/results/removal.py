@@ -1,4 +1,4 @@
-"""The removal of runs: their own files alone, while nobody writes them."""
+"""The removal of runs: only their own files, and only while no process writes them."""
 
 from __future__ import annotations
 
@@ -21,17 +21,16 @@ OWN = re.compile(
     r"(?:report|sources)\.(?:md|html)|events\.out\.tfevents\..*|"
     rf"{re.escape(CONFIG)}|{re.escape(OVERRIDES)}|\..*{re.escape(TEMPORARY)}"
 )
-"""Names of the files that a run writes in its folder, beside ``RUN`` and its lock, which go last."""
+"""Names of the files that a run writes in its folder, except ``RUN`` and its lock, which are removed last."""
 
 OWN_FOLDERS = ("figures", "rows", "progress", "cluster")
 
 
 def refuse_what_is_written(runs: Iterable[ListedRun]) -> None:
-    """See that nobody writes some runs, and that each is what it looks like.
+    """Check that no process writes some runs, and that each is really a run.
 
     Raises:
-        UsageError: A process, or a job of a cluster, is writing one; or its folder or a part of it is a link; or its
-            run.json is of no run.
+        UsageError: A process or a job of a cluster is writing one, its folder is a link, or its run.json is no run's.
     """
     for run in runs:
         if run.state == "running":
@@ -40,7 +39,7 @@ def refuse_what_is_written(runs: Iterable[ListedRun]) -> None:
             )
         if run.state == index.ON_CLUSTER:
             raise UsageError(
-                f"jobs of a cluster are at {run.path}, or wait to be; cancel them and delete "
+                f"jobs of a cluster write {run.path}, or are queued to; cancel them and delete "
                 f"{run.path / index.PROGRESS}, nothing is removed"
             )
         if run.path.is_symlink():
@@ -51,10 +50,10 @@ def refuse_what_is_written(runs: Iterable[ListedRun]) -> None:
 
 
 def remove(runs: Sequence[ListedRun]) -> list[Path]:
-    """Remove runs, and return what lies in their folders that is not theirs, which stays.
+    """Remove runs, and return the foreign files and folders among theirs, which are kept.
 
     Raises:
-        UsageError: See ``refuse_what_is_written``; nothing is removed then.
+        UsageError: As ``refuse_what_is_written``, or a part of a run is a link; nothing is removed then.
         OSError: A file cannot be removed.
     """
     refuse_what_is_written(runs)
@@ -68,7 +67,7 @@ def remove(runs: Sequence[ListedRun]) -> list[Path]:
 
 
 def _remove(folder: Path) -> list[Path]:
-    """Remove a run's files, those last that make its folder a run, and the folder if nothing else is in it."""
+    """Remove a run's files, last those that make its folder a run, and the folder if it is empty; return the rest."""
     for path in sorted(folder.iterdir()):
         if path.is_dir() and not path.is_symlink():
             if path.name in OWN_FOLDERS:

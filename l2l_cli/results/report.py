@@ -32,7 +32,7 @@ def markdown(report: Report, folder: Path) -> str:
 
 
 def _lead(lead: Lead | None, folder: Path) -> list[str]:
-    """Return the answer with its table and its figure; one without a table of its own says what the opening says."""
+    """Return the question and its answer, with table and figure; nothing for a lead without a table of its own."""
     if lead is None or lead.table is None:
         return []
     figure = [_linked(lead.figure, folder)] if lead.figure else []
@@ -51,12 +51,12 @@ def _line(text: str) -> str:
 
 
 def _without_tags(text: str) -> str:
-    """Let what would begin a tag of HTML, which may be in any name, be read as it is."""
+    """Escape whatever would begin an HTML tag, which any name may contain."""
     return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)
 
 
 def markdown_table(frame: pd.DataFrame, formats: Mapping[str, str] | None = None) -> str:
-    """Return a frame as an aligned Markdown table, pipes escaped."""
+    """Return a data frame as an aligned Markdown table, with pipes escaped."""
 
     def plain(cell: str) -> str:
         return " ".join(cell.split()).replace("|", "\\|")

@@ -32,23 +32,23 @@ RUN, CONFIG, OVERRIDES = "run.json", "config.yaml", "overrides.txt"
 METRICS = "metrics.csv"
 
 WEIGHTS = "weights.safetensors"
-"""File of a finished run's trained φ, by the learner's names."""
+"""File of a finished run's trained φ, under the names of the learner's parameters."""
 
 TABLE = "table.csv"
 """File of the table of scores that a finished evaluation or comparison shows."""
 
 CONTENT = (METRICS, TABLE, "grid.csv", "results.csv", WEIGHTS)
-"""Files of a finished run whose checksums run.json keeps, where they are there."""
+"""Files of a finished run whose checksums run.json keeps, as far as they exist."""
 
 RESULTS = 2
-"""Raised when the same configuration comes to other digits; runs of earlier numbers are read, but not taken as done."""
+"""Version of the digits that a configuration gives; runs of an earlier version are read, but not reused."""
 
 
 def identity(config: Node, results: int = RESULTS) -> str:
-    """Return 8 hex digits that name a configuration and the digits that it comes to."""
+    """Return 8 hex digits that identify a configuration and the version of the digits that it gives."""
     try:
         canonical = json.dumps([config, results], sort_keys=True, default=str)
-    except TypeError:  # keys of several types, as none of ours has
+    except TypeError:  # keys of mixed types, which no configuration of ours has
         canonical = repr([config, results])
     return hashlib.blake2b(canonical.encode(), digest_size=4).hexdigest()
 
@@ -67,7 +67,7 @@ class RunFolder:
         """Make or find the folder ``<root>/<name>-<hash>`` that belongs to a configuration.
 
         Raises:
-            UsageError: The name leads out of ``root``, or the folder is damaged.
+            UsageError: The name points outside of ``root``, or the folder is damaged.
         """
         path = root / _folder_name(name, config)
         run = cls.make(path, config, overrides)
@@ -131,10 +131,10 @@ class RunFolder:
         return "interrupted" if status == "running" and not self._lock.is_held() else status
 
     def facts(self, needed: Sequence[str] = ()) -> Entries:
-        """Read run.json, in which some entries are needed.
+        """Read run.json, which must hold the ``needed`` entries.
 
         Raises:
-            UsageError: It cannot be read, or does not hold a run's facts, or none of those that are needed.
+            UsageError: It cannot be read, does not hold a run's facts, or lacks a needed one.
         """
         facts = self._read(RUN, parsed_json)
         lacking = [f"no {name}" for name in needed if facts.get(name) is None]
@@ -157,7 +157,7 @@ class RunFolder:
 
     @property
     def remedy(self) -> str:
-        """What helps where the weights are damaged."""
+        """Advice for a user whose file of weights is damaged."""
         return f"`l2l meta-train --resume {self.path}` makes them again"
 
     def note(self, **facts: object) -> None:
@@ -165,7 +165,7 @@ class RunFolder:
         self._write(self.facts() | self._spent() | facts)
 
     def begin(self, versions: Mapping[str, str] | None = None, **facts: object) -> None:
-        """Note that the run is going on, under which versions of further packages, and further entries of run.json."""
+        """Note that the run is going on, with the versions of further packages and further entries of run.json."""
         self._since, self._mark = time.monotonic(), LEDGER.mark()
         known = {
             "l2l": __version__,
@@ -188,7 +188,7 @@ class RunFolder:
     def end(self, status: str, **facts: object) -> None:
         """Note how the run ended: done, interrupted or failed; seconds add up over resumptions.
 
-        A run that is done has its rows on the disk, and its files' checksums in run.json.
+        Once a run is done, its rows are flushed to disk, and run.json holds its files' checksums.
         """
         sync_file(self.path / METRICS)
         if status == "done":
@@ -199,7 +199,7 @@ class RunFolder:
         index.say(self.path, self.facts())
 
     def damaged(self) -> list[str]:
-        """Return the names of a finished run's files that are not as it left them; nothing is known of older runs."""
+        """Return the names of a finished run's files that have changed since; none for older runs without checksums."""
         known = self.facts().get("checksums", {})
         return [name for name in CONTENT if name in known and file_checksum(self.path / name) != known[name]]
 
@@ -208,16 +208,16 @@ class RunFolder:
         return self._lock.held(patience)
 
     def owner(self) -> str:
-        """Return who has the lock, or had it last: process, machine, when and by which command."""
+        """Return who holds the lock or held it last: process, machine, start and command."""
         return self._lock.owner()
 
     def _holds(self, config: Node) -> bool:
-        """Say whether the folder belongs to this configuration already, and to the digits of this version."""
+        """Return whether the folder already belongs to this configuration, with the digits of this version."""
         if not (self.path / RUN).exists():
             return False
         if (known := self.facts().get("identity")) is not None:
             return bool(known == identity(config))
-        # Made before run.json said so.
+        # The folder was made before run.json held the identity.
         return (self.path / CONFIG).exists() and identity(self.config(), self._results()) == identity(config)
 
     def _configuration_is_whole(self, config: Node) -> bool:
@@ -227,7 +227,7 @@ class RunFolder:
             return False
 
     def _results(self) -> int:
-        """Return which digits the run comes to; version 0.1.0 did not say, and its are the first."""
+        """Return the run's ``RESULTS``, which version 0.1.0 did not record: there it is 1."""
         return int(self.facts().get("results", 1))
 
     def _read(self, name: str, parse: Callable[[str], object]) -> Entries:
@@ -240,7 +240,7 @@ class RunFolder:
         return content
 
     def _damaged(self, name: str, reason: object) -> UsageError:
-        """Return the error of a file that is damaged; what was trained outlives it."""
+        """Return the error for a damaged file, which does not affect what was trained."""
         path = self.path / name
         return UsageError(
             f"{path} is damaged ({in_one_line(reason)}); delete it and run again with the run's own command, which "
@@ -270,7 +270,7 @@ def _folder_name(name: str, config: Node) -> str:
     """Return the name of a configuration's folder.
 
     Raises:
-        UsageError: It leads out of the folder that it is for.
+        UsageError: The name is not that of a folder, or points outside.
     """
     path = PurePath(name)
     if path.is_absolute() or ".." in path.parts or not name.strip() or printable(name) != name or "\n" in name:
@@ -284,7 +284,7 @@ def _added(before: Mapping[str, float], parts: Mapping[str, float]) -> dict[str,
 
 
 def _nearest(path: Path) -> str:
-    """Return "; did you mean 'outputs/…/lstm-1a2b3c4d'?" or what run folders there are, or nothing."""
+    """Return "; did you mean 'outputs/…/lstm-1a2b3c4d'?", or a list of the run folders that exist, or nothing."""
     root = path
     while not root.is_dir() and root != root.parent:
         root = root.parent

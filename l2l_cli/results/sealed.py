@@ -1,4 +1,4 @@
-"""Files of measurements that are whole or made anew: each beside a file with its checksum."""
+"""Measurement files with a checksum in a file beside each; a damaged one is removed and measured again."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from l2l_cli.results.metrics import Metric, MetricsFile, csv_of
 
 
 def write_rows(path: Path, rows: Iterable[Metric]) -> None:
-    """Write rows as a CSV file, whole or not at all."""
+    """Write rows as a CSV file, atomically."""
     write_sealed(path, csv_of(rows).encode())
 
 
 def write_sealed(path: Path, content: bytes) -> None:
-    """Write the bytes of a file of rows and, beside it, their checksum; whole or not at all."""
-    # A checksum without its file says nothing; a file without its checksum is one of an older version.
+    """Write the bytes of a file of rows and, beside it, their checksum, each atomically."""
+    # The checksum first: without its file it does no harm, but a file without it counts as one of an older version.
     atomic_write(_seal(path), checksum(content) + "\n")
     atomic_write(path, content)
 
 
 def drop_if_damaged(path: Path, metrics: Collection[str]) -> None:
-    """Remove a file of rows that is not as it was written, or lacks some metrics, and say so.
+    """Remove a file of rows that is damaged or lacks some metrics, with a warning.
 
     Raises:
-        UsageError: Something else is in its place, such as a link.
+        UsageError: The path is not that of a file, but for example of a link.
     """
     if os.path.lexists(path) and not _is_whole(path, metrics):
         print(f"warning: {path} is damaged; it is measured again", file=sys.stderr)

@@ -1,7 +1,7 @@
-"""How far a mean over seeds and episodes may lie from what it estimates: two crossed samples of random effects.
+"""Intervals of a mean over seeds and episodes, from a model with two crossed random effects.
 
-All seeds of a recipe meet the same episodes, so y_se = μ + a_s + b_e + c_se with random a, b and c.  Neither the seeds
-alone nor the episodes alone say how uncertain the mean is.
+All seeds of a recipe are scored on the same episodes, so y_se = μ + a_s + b_e + c_se with random a, b and c.  Neither
+the seeds alone nor the episodes alone determine how uncertain the mean is.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from scipy.stats import chi2, t
 Array = npt.NDArray[np.float64]
 
 WIDEST = 1.25
-"""Standard deviation of logarithms above which a sample is not taken for a log-normal one."""
+"""Standard deviation of logarithms above which a sample is not treated as log-normal."""
 
 CAUTION = 0.8
-"""Confidence of the bound on the seeds' part of the variance that the degrees of freedom are computed with."""
+"""Confidence of the upper bound on the seeds' part of the variance from which degrees of freedom are computed."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean squares of values (S, E), over S seeds and E episodes; one seed, or seeds that share nothing, are (1, n).
+    """Mean squares of values (S, E) over S seeds and E episodes; one seed, or seeds that share nothing, give (1, n).
 
     Attributes:
-        mean: Mean over all.
-        seeds: Mean square of the seeds; 0 for one.
+        mean: Mean over all values.
+        seeds: Mean square of the seeds; 0 for one seed.
         episodes: Mean square of the episodes.
-        rest: Mean square of what neither explains; 0 for one seed.
+        rest: Mean square of the residuals; 0 for one seed.
         third: Third central moment of the mean.
         shape: S and E.
 
@@ -60,7 +60,7 @@ class Spread:
 
     @property
     def variance(self) -> float:
-        """Variance of the mean, (MS_seed + MS_episode − MS_rest) / (S·E), and not below the larger part alone."""
+        """Variance of the mean, max(MS_seed + MS_episode − MS_rest, MS_seed, MS_episode) / (S·E)."""
         whole = self.seeds + self.episodes - self.rest
         return float(max(whole, self.seeds, self.episodes) / (self.shape[0] * self.shape[1]))
 
@@ -78,8 +78,8 @@ class Spread:
     def freedom(self) -> float:
         """Degrees of freedom of the variance.
 
-        Source: Satterthwaite 1946, for a sum of two mean squares.  Few seeds often show less than their true part,
-        just where the interval is too short already; so that part counts at its upper bound of confidence ``CAUTION``.
+        Source: Satterthwaite 1946, for a sum of two mean squares.  A few seeds often underestimate their part, just
+        where the interval is already too short, so that part counts at its upper bound of confidence ``CAUTION``.
         """
         count, episodes = self.shape
         if count == 1 or not self.variance:
@@ -89,7 +89,7 @@ class Spread:
         return float(1.0 / (part**2 / (count - 1) + (1.0 - part) ** 2 / (episodes - 1)))
 
     def ends(self, level: float) -> tuple[float, float]:
-        """Return the ends of the mean's interval: Student's, made wider on the side of a long tail.
+        """Return the ends of the mean's interval, which is Student's, widened on the side of a long tail.
 
         Source: Hall 1992, whose cubic transformation takes the skewness of the mean out of Student's statistic.
         """
@@ -104,9 +104,9 @@ class Spread:
 def ends_of_mean(values: Array, level: float) -> tuple[float, float]:
     """Return the ends of the interval of the mean of values (S, E).
 
-    Where all values are positive and their logarithms are less skewed than they are, the result also covers the
-    interval of the mean of a log-normal distribution, exp(μ + σ² / 2); not where σ is above ``WIDEST``: then the mean
-    hangs on a tail of which no sample says how it goes on.
+    If all values are positive and their logarithms are less skewed than the values, the result also covers the
+    interval of the mean of a log-normal distribution, exp(μ + σ² / 2), unless σ exceeds ``WIDEST``: the mean then
+    depends on a tail that the sample does not determine.
 
     Source: Cox's interval, in Zhou and Gao 1997; with Student's t and the components of variance here.
     """
@@ -133,7 +133,7 @@ def _skewness(values: Array) -> float:
 
 
 def ends_of_gap(first: Array, second: Array, level: float) -> tuple[float, float]:
-    """Return the ends of the interval of mean(first) − mean(second), of two samples that share nothing, (n,) and (m,).
+    """Return the ends of the interval of mean(first) − mean(second), of two independent samples, (n,) and (m,).
 
     Source: Welch 1947.
     """

@@ -1,4 +1,4 @@
-"""Who is ahead where: the losses of contenders that met the same episodes, compared in pairs."""
+"""Standings: the losses of contenders that were scored on the same episodes, compared in pairs."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ JUDGED = (0.1, 0.5, 1.0)
 """Shares of a run at which contenders are compared, declared in advance: a tenth, half, and the end."""
 
 SIGNIFICANT = 0.05
-"""Level of p-values, corrected for the number of comparisons (Holm)."""
+"""Significance level for p-values, which are corrected for the number of comparisons (Holm)."""
 
 STANDS = "it is"
-"""Column that says how a contender stands to another."""
+"""Column that says how a contender compares with another."""
 
 AHEAD, BEHIND, LEVEL = "ahead", "behind", "level"
-"""How a contender stands to another: by an interval or a corrected p-value, and "level" where neither decides."""
+"""How a contender compares with another, by an interval or a corrected p-value; "level" if that does not decide."""
 
 BESIDE = {AHEAD: "ahead of", BEHIND: "behind", LEVEL: "level with"}
-"""The same before the name of the other contender."""
+"""The same words, to be followed by the name of the other contender."""
 
 TOO_FEW = "too few seeds"
-"""Verdict in place of "level" where no p of so many seeds could be small enough."""
+"""Verdict in place of "level" where the seeds are too few for any p-value to be significant."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Standings:
 
     Attributes:
         losses: Arrays (seeds, episodes) by contender, problem and mark, which is the number of updates made or of
-            steps scored; what is not finite counts as infinite.
+            steps scored; losses that are not finite are infinite.
         contenders: Contenders that were run, in their order.
         problems: Problems, in their order.
     """
@@ -46,15 +46,15 @@ class Standings:
     problems: list[str]
 
     def marks(self, problem: str) -> list[int]:
-        """Return the marks at which anybody's losses on a problem are known."""
+        """Return the marks at which any contender's losses on a problem are known."""
         return sorted({mark for _, name, mark in self.losses if name == problem})
 
     def last(self, problem: str) -> int:
-        """Return the last mark of a problem; 0 if nobody was scored there."""
+        """Return the last mark of a problem; 0 if no contender was scored on it."""
         return max(self.marks(problem), default=0)
 
     def has(self, contender: str, problem: str, mark: int) -> bool:
-        """Say whether a contender was scored there."""
+        """Return whether a contender was scored on a problem at a mark."""
         return (contender, problem, mark) in self.losses
 
     def scored(self, contenders: Collection[str], problem: str, mark: int) -> list[str]:
@@ -66,7 +66,7 @@ class Standings:
         return self.losses.get((contender, problem, mark), np.empty((0, 0)))
 
     def seeds(self, contender: str, problem: str, mark: int) -> list[float]:
-        """Return the mean over episodes of each seed; nothing if the contender was not scored there."""
+        """Return the mean over episodes of each seed; an empty list if the contender was not scored there."""
         values = self.losses.get((contender, problem, mark))
         return [] if values is None else [float(value) for value in values.mean(1)]
 
@@ -80,7 +80,7 @@ class Standings:
         return values
 
     def best(self, contenders: Collection[str], problem: str, mark: int) -> str | None:
-        """Return who has the lowest mean among those that were scored there; None if nobody was."""
+        """Return the contender with the lowest mean of those that were scored there; None if none was."""
         scored = self.scored(contenders, problem, mark)
         return min(scored, key=lambda name: self.mean(name, problem, mark), default=None)
 
@@ -91,17 +91,17 @@ class Standings:
         return pd.DataFrame(lines, columns=["contender", "problem", "seed", "value"])
 
     def difference(self, first: str, second: str, problem: str, mark: int) -> Difference:
-        """Return the first's mean less the second's, paired over episodes, and over seeds where both have several."""
+        """Return the first mean minus the second, paired over episodes, and over seeds if both have several."""
         return difference_of(*(self.losses[name, problem, mark] for name in (first, second)))
 
     def lead(self, first: str, second: str, problem: str, mark: int) -> str:
-        """Return the first's mean less the second's, with its paired interval, as text."""
+        """Return the first mean minus the second, with its paired interval, as text."""
         return self.difference(first, second, problem, mark).within(".3g")
 
     def judged_marks(
         self, problem: str, contenders: Collection[str], among: Collection[int] | None = None
     ) -> list[int]:
-        """Return the marks of all of some contenders that are nearest to ``JUDGED`` of the run, in order.
+        """Return, of the marks that all of some contenders share, those nearest to the shares ``JUDGED`` of the run.
 
         ``among`` restricts the marks.
         """
@@ -124,13 +124,13 @@ class Standings:
         return judged
 
     def _are_few(self, pair: tuple[str, str], problem: str, mark: int, tests: int) -> bool:
-        """Say whether the smallest p that the seeds can give, corrected for the tests, is not significant."""
+        """Return whether not even the smallest p that the seeds can give, corrected for the tests, is significant."""
         counts = [len(self.values(name, problem, mark)) for name in pair]
         seeds = max(counts) if min(counts) == 1 else min(counts)
         return seeds > 1 and tests * 2.0 ** (1 - seeds) >= SIGNIFICANT
 
     def winners(self, problem: str, contenders: Collection[str]) -> pd.DataFrame:
-        """Return who of some contenders has the lowest mean loss at the judged marks, and whether it leads."""
+        """Return which of some contenders has the lowest mean loss at each judged mark, and whether it is ahead."""
         run = [name for name in contenders if self.has(name, problem, self.last(problem))]
         pairs = {}
         for mark in self.judged_marks(problem, run) if len(run) > 1 else ():
@@ -152,7 +152,7 @@ class Standings:
         )
 
     def against(self, contenders: Collection[str], rivals: Collection[str]) -> pd.DataFrame:
-        """Return the losses of some contenders at the end of every problem, beside the best rival's, and the ratio."""
+        """Return the losses of some contenders at the end of every problem, the best rival's, and their ratio."""
         return pd.DataFrame(
             {
                 "problem": problem,
@@ -175,9 +175,9 @@ class Standings:
         )
 
     def spread(self, problem: str, mark: int) -> pd.DataFrame:
-        """Return mean, median and tail of every contender's losses over the episodes, each the mean over its seeds.
+        """Return mean, median and tail of every contender's losses over episodes, which are means over seeds.
 
-        The mean's interval is that of ``mean_of``; a median has one where there is one seed.
+        The mean's interval is that of ``mean_of``; the median has an interval if there is only one seed.
         """
         table, shares = [], (0.1, 0.75, 0.9, 0.99)
         for name in self.scored(self.contenders, problem, mark):
@@ -189,7 +189,7 @@ class Standings:
                     "mean [95 %]": mean_of(losses).within(),
                     "median [95 %]": median_of(values).within() if len(losses) == 1 else f"{np.median(values):.3g}",
                     **{
-                        # An order statistic: no mean with an infinite loss.
+                        # An order statistic, since interpolation with an infinite loss is not defined.
                         f"{share:.0%} below": float(np.quantile(values, share, method="higher"))
                         for share in shares
                     },
@@ -200,9 +200,9 @@ class Standings:
 
 
 def stands(difference: Interval, p: float | None = None) -> str:
-    """Return how the first of two stands to the second: by the interval of the difference of their losses.
+    """Return how the first of two contenders compares with the second, by the interval of their losses' difference.
 
-    With a corrected ``p`` that decides in the interval's place.
+    A corrected ``p`` decides in place of the interval.
     """
     if np.isinf(difference.value) or (p is not None and p < SIGNIFICANT):
         side = int(np.sign(difference.value))
@@ -219,7 +219,7 @@ def standings_of(
     Args:
         frames: Measurements by contender; one that was not run has an empty frame.
         metric: Name of the loss.
-        mark: Function from a measurement's step to the mark by which it is called.
+        mark: Function from the step of a measurement to its mark.
     """
     losses: dict[tuple[str, str, int], Array] = {}
     problems: dict[str, None] = {}
@@ -258,6 +258,6 @@ def curves_of(
 
 
 def last_values(table: pd.DataFrame) -> dict[str, float]:
-    """Return each contender's value at its last mark, the mean over seeds, from ``curves_of``."""
+    """Return each contender's value at its last mark, averaged over seeds, from a table of ``curves_of``."""
     last = table[table.updates == table.groupby("contender").updates.transform("max")] if len(table) else table
     return {str(name): float(part.value.mean()) for name, part in last.groupby("contender", sort=False)}

@@ -22,14 +22,14 @@ EPISODES, SEEDS, ORDERED = 8, 3, 6
 """Smallest numbers of episodes and of seeds for an interval of a mean, and of values for one of a median."""
 
 MOST = 10_000
-"""Number of seeds or episodes above which nobody is told to run so many."""
+"""Largest number of seeds or episodes that is recommended."""
 
 DRAWS = 9999
-"""Number of sign flips behind a p-value where not all of them are tried."""
+"""Number of random sign flips behind a p-value where they are too many to try all."""
 
 
 class Interval(NamedTuple):
-    """A statistic with its 95 % interval; where there is none, its ends are NaN.
+    """A statistic with its 95 % interval, whose ends are NaN if there is none.
 
     Attributes:
         value: The statistic.
@@ -52,7 +52,7 @@ class Interval(NamedTuple):
 
     @property
     def side(self) -> int:
-        """−1 if the interval lies wholly below 0, 1 if wholly above, and 0 if it holds 0 or is none."""
+        """−1 if the interval lies wholly below 0, 1 if wholly above, and 0 if it contains 0 or is not known."""
         return int(self.low > 0) - int(self.high < 0)
 
     def ends(self, form: str, between: str = " … ") -> str:
@@ -71,7 +71,7 @@ def _none(value: float, why: str) -> Interval:
 def too_few(values: Array) -> str:
     """Return why values (S, E), or (S,) of seeds that share no episodes, give no interval of a mean; empty if they do.
 
-    One rule needs ``EPISODES`` episodes; a recipe needs as many, and ``SEEDS`` seeds.
+    One rule needs ``EPISODES`` episodes; a recipe also needs ``SEEDS`` seeds.
     """
     if not np.isfinite(values).all():
         return "a loss is not finite"
@@ -85,14 +85,14 @@ def mean_of(values: Array, level: float = LEVEL) -> Interval:
     """Return the mean with its interval.
 
     Args:
-        values: One row a seed, over the same episodes, (S, E); or one number for each of S seeds that share none, (S,).
+        values: One row per seed over the same episodes, (S, E), or one number per seed that shares no episodes, (S,).
         level: Confidence.
 
     Raises:
         ValueError: There are no values.
     """
     if not values.size:
-        raise ValueError("no values, no mean")
+        raise ValueError("there are no values, so there is no mean")
     mean = float(values.mean())
     if why := too_few(values):
         return _none(mean, why)
@@ -106,7 +106,7 @@ def over_episodes(values: Sequence[float] | Array) -> Interval:
 
 
 def median_of(values: Sequence[float] | Array, about: str = RULE) -> Interval:
-    """Return the median of values that share nothing, and the interval between two order statistics."""
+    """Return the median of independent values, with an interval between two order statistics."""
     data = np.asarray(values, dtype=float)
     data = np.where(np.isnan(data), np.inf, data)
     middle = float(np.median(data))
@@ -123,9 +123,9 @@ def share_of(successes: int, count: int) -> Interval:
 
 
 def sd_of(values: Array) -> Interval:
-    """Return the standard deviation over the episodes of values (S, E), the mean over seeds, with its interval.
+    """Return the standard deviation of values (S, E) over episodes, averaged over seeds, with its interval.
 
-    The interval is that of the mean of the jackknife's pseudo-values (Tukey 1958), about the standard deviation itself.
+    The interval is that of the mean of the jackknife's pseudo-values (Tukey 1958), moved to the standard deviation.
     """
     each = values.std(1, ddof=1) if values.shape[1] > 1 else np.zeros(len(values))
     value = float(each.mean())
@@ -165,7 +165,7 @@ def needed(values: Array, half: float) -> str:
 
 
 def _smallest(law: Callable[[int], tuple[float, float]], half: float, noun: str) -> str:
-    """Return the smallest count whose variance and degrees of freedom, by ``law``, give that half-width."""
+    """Return the smallest count whose variance and degrees of freedom, by ``law``, give at most that half-width."""
     least = EPISODES if noun == "episode" else SEEDS
     counts = np.unique(np.geomspace(least, MOST, 400).astype(int)).tolist()
     for count in counts:
@@ -198,25 +198,25 @@ class Difference(NamedTuple):
 
 
 def paired(first: Array, second: Array) -> tuple[Array, Array]:
-    """Return two contenders' values, (S, E) each over the same episodes, as they are set against each other.
+    """Return two contenders' values, both (S, E) over the same episodes, paired for comparison.
 
-    One row is set against each of the other's.  Of two that have several seeds each, as many are paired as the smaller
-    has: seeds of different recipes have nothing in common, so any pairing will do.
+    A single seed is paired with every seed of the other contender.  If both have several, as many are paired as the
+    one with fewer has: seeds of different recipes have nothing in common, so any pairing will do.
 
     Raises:
-        ValueError: The episodes are not the same number.
+        ValueError: The numbers of episodes differ.
     """
     if first.shape[1:] != second.shape[1:]:
-        raise ValueError(f"paired values come in pairs, not {first.shape[1]} and {second.shape[1]}")
+        raise ValueError(f"values of {first.shape[1]} and of {second.shape[1]} episodes cannot be paired")
     both = min(len(first), len(second))
     return (first[:both], second[:both]) if both > 1 else (first, second)
 
 
 def difference_of(first: Array, second: Array) -> Difference:
-    """Return mean(first) − mean(second) of two contenders' values, (S, E) each over the same episodes; see ``paired``.
+    """Return mean(first) − mean(second) of two contenders' values, both (S, E) over the same episodes; see ``paired``.
 
     Raises:
-        ValueError: The episodes are not the same number.
+        ValueError: The numbers of episodes differ.
     """
     first, second = paired(first, second)
     with np.errstate(invalid="ignore"):
@@ -225,11 +225,12 @@ def difference_of(first: Array, second: Array) -> Difference:
 
 
 def p_of(gaps: Array) -> float:
-    """Return the two-sided p-value of the mean of paired differences (S, E) being 0; NaN if one is not finite.
+    """Return the two-sided p-value for a mean of 0 of paired differences (S, E); NaN if one is not finite.
 
-    Of one rule: the permutation test that flips the signs of the episodes' differences, all 2^E of them where they are
-    few.  Of a recipe: the largest p of three tests, none of which alone covers both samples: flips of the seeds' means,
-    flips of the episodes' means, and Student's test with the spread over both.  So p is never below 2 / 2^S.
+    For one rule, it is that of the permutation test that flips the signs of the episodes' differences, in all 2^E ways
+    if these are few.  For a recipe, it is the largest of three tests, none of which alone covers both samples: flips
+    of the seeds' means, flips of the episodes' means, and Student's test with the variance over both.  It is therefore
+    never below 2 / 2^S.
 
     Source: Fisher 1935, §21.
     """
@@ -244,7 +245,7 @@ def p_of(gaps: Array) -> float:
 
 
 def _by_flips(gaps: Array) -> float:
-    """Return p of the permutation test that flips signs; the same gaps give the same p."""
+    """Return the p-value of the permutation test that flips signs; the same gaps give the same p."""
     if len(gaps) < 2 or not gaps.any():
         return 1.0
     found = permutation_test(
@@ -260,7 +261,7 @@ def _by_flips(gaps: Array) -> float:
 
 
 def p_text(p: float) -> str:
-    """Return p for a report, as a bound where random flips can say no more."""
+    """Return p for a report, as an upper bound where random flips do not resolve it."""
     return f"p < {2.5 / (DRAWS + 1):.1g}" if p <= 2.0 / (DRAWS + 1) else f"p = {p:.2g}"
 
 

@@ -1,6 +1,6 @@
-"""One store of what was computed, shared by all commands: Parquet files that are named by all that decided them.
+"""A store of computed results, shared by all commands: Parquet files named by a hash of all that determined them.
 
-``pandas.read_parquet`` reads a whole kind of entries, as of ``outputs/store/scores``, as one tidy frame.
+``pandas.read_parquet`` reads all entries of a kind, such as ``outputs/store/scores``, as one tidy frame.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ ABANDONED = 3600.0
 
 
 class Names(NamedTuple):
-    """A column of names: the distinct ones, and which of them stands in each row."""
+    """A column of names: the distinct ones, and for each row the index of its name."""
 
     names: Sequence[str]
     rows: NDArray[np.int32]
@@ -50,7 +50,7 @@ Column = str | int | float | Names | NDArray[np.generic]
 
 
 class Kept(NamedTuple):
-    """An entry: what was noted of it, and its column ``value``, if it was asked for."""
+    """An entry that was read: its facts, and its column ``value`` if that was requested."""
 
     facts: Entries
     values: NDArray[np.float64]
@@ -59,11 +59,11 @@ class Kept(NamedTuple):
 class Store:
     """Entries by their keys.
 
-    Any number of processes may read and write one folder: a file is whole at any moment, and equal keys come to equal
-    entries.  An entry's whole key stands in its file and is compared, so that no two keys are ever confused.
+    Any number of processes may read and write one folder: files are written atomically, and equal keys give equal
+    entries.  Each file contains its entry's whole key, which is compared, so that no two keys are ever confused.
 
     Args:
-        folder: Folder of the entries, which may still have to be made.  If it cannot be written, it is read.
+        folder: Folder of the entries, which is created when needed.  If it cannot be written, it is only read.
         also: Further such folders, which are read and never written.
         limit: Size in bytes above which ``prune`` removes entries.
     """
@@ -74,27 +74,27 @@ class Store:
         self._told: set[Path] = set()
 
     def known(self, kind: str, key: Node) -> bool:
-        """Say whether there is an entry, reading no more than is needed to be sure of its key."""
+        """Return whether there is an entry, reading no more than is needed to compare its key."""
         return self._find(kind, key, values=False) is not None
 
     def read(self, kind: str, key: Node, values: bool = False) -> Kept | None:
-        """Return an entry, which counts as used from now on; None if there is none.
+        """Return an entry, and mark it as used now; None if there is none.
 
         Args:
             kind: Kind of the entry.
-            key: All that decided it, as JSON may hold it.
-            values: Whether to read the column ``value``, in place of none of the columns.
+            key: All that determined it, serialisable as JSON.
+            values: Whether to read the column ``value``; the other columns are never read.
         """
         return self._find(kind, key, values)
 
     def keep(self, kind: str, key: Node, columns: Mapping[str, Column], facts: Node) -> None:
-        """Write an entry, if the folder can be written; say so once if not.
+        """Write an entry; if the folder cannot be written, say so once and do nothing.
 
         Args:
             kind: Kind of the entry.
-            key: All that decided it, as JSON may hold it.
+            key: All that determined it, serialisable as JSON.
             columns: Columns by name, the same ones for all entries of a kind.
-            facts: What is to be read back with it, as JSON may hold it.
+            facts: Facts to be read back with it, serialisable as JSON.
         """
         if not self._writable:
             return
@@ -109,7 +109,7 @@ class Store:
             self._refused(error)
 
     def prune(self) -> None:
-        """Remove the entries that were not used longest, until all together are no larger than the limit."""
+        """Remove the least recently used entries until all together are no larger than the limit."""
         entries = sorted(self._entries(), key=lambda entry: entry.used)
         size, removed = sum(entry.size for entry in entries), 0
         for entry in entries:
@@ -123,18 +123,18 @@ class Store:
             size, removed = size - entry.size, removed + 1
         if removed:
             limit = f"{self._limit / GIGABYTE:g} GB (store.limit)"
-            _say(f"{removed} entries that were not used longest removed, to keep {self._folder} within {limit}")
+            _say(f"removed the {removed} least recently used entries, to keep {self._folder} within {limit}")
 
     def _refused(self, error: OSError) -> None:
-        """Leave the folder as it is from now on."""
+        """Stop writing to the folder."""
         self._writable = False
         _say(f"{self._folder} cannot be written ({error.strerror or error}); nothing is added to it")
 
     def _entries(self) -> Iterator[_Stored]:
-        """Yield all entries, and remove what writers left behind that were killed."""
+        """Yield all entries, and remove the temporary files that killed processes left behind."""
         for folder in (self._folder / SCORES, self._folder / TRIALS):
             for found in os.scandir(folder) if self._writable and folder.is_dir() else ():
-                with suppress(OSError):  # another process prunes too, or nobody may
+                with suppress(OSError):  # another process prunes too, or removal is not permitted
                     state = found.stat()
                     if found.name.endswith(TEMPORARY):
                         if time.time() - state.st_mtime > ABANDONED:
@@ -149,13 +149,13 @@ class Store:
             found = self._read(path, identity, values)
             if found is not None:
                 if folder is self._folder:
-                    with suppress(OSError):  # a folder that cannot be written
+                    with suppress(OSError):  # the folder cannot be written
                         os.utime(path)
                 return found
         return None
 
     def _read(self, path: Path, identity: str, values: bool) -> Kept | None:
-        """Read a file; None if it is missing, damaged, which is said once, or another key's."""
+        """Read a file; None if it is missing, holds another key, or is damaged, which is reported once."""
         if not os.path.lexists(path):
             return None
         import pyarrow as pa
@@ -181,7 +181,7 @@ class Store:
 
 
 class _Stored(NamedTuple):
-    """A file of an entry, its size in bytes, and when it was last used, in seconds since 1970."""
+    """The file of an entry, its size in bytes, and when it was last used, in seconds since 1970."""
 
     path: Path
     size: int
@@ -189,7 +189,7 @@ class _Stored(NamedTuple):
 
 
 def _canonical(key: Node) -> str:
-    """Return a key as text, with the digits that this version comes to and the source of other people's code."""
+    """Return a key as text, together with ``RESULTS`` and the fingerprints of code from elsewhere."""
     return json.dumps({"results": RESULTS, "code": of_code(key), **key}, sort_keys=True, default=str)
 
 
@@ -206,7 +206,7 @@ def _metadata(identity: str, facts: str) -> dict[str, str]:
 
 
 def _parquet(columns: Mapping[str, Column], metadata: Mapping[str, str]) -> bytes:
-    """Return a Parquet file of columns, its pages with checksums."""
+    """Return a Parquet file of columns, with checksums of its pages."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -220,7 +220,7 @@ def _parquet(columns: Mapping[str, Column], metadata: Mapping[str, str]) -> byte
         sink,
         compression="zstd",
         compression_level=3,
-        write_statistics=False,  # the greater part of the time: each file is read wholly
+        write_statistics=False,  # they would take most of the time, and each file is read as a whole
         use_dictionary=[name for name in columns if name not in counted],
         column_encoding={
             name: "BYTE_STREAM_SPLIT" if table[name].type == pa.float64() else "DELTA_BINARY_PACKED" for name in counted
@@ -236,7 +236,7 @@ def _is_long(column: Column) -> TypeGuard[Names | NDArray[np.generic]]:
 
 
 def _array(column: Column, rows: int) -> pa.Array:
-    """Return a column of an entry as Arrow has it; names as categories, which take little memory."""
+    """Return a column of an entry as an Arrow array; names are dictionary-encoded, which takes little memory."""
     import pyarrow as pa
 
     match column:

@@ -1,4 +1,4 @@
-"""What the jobs of a sweep came to: one file a job, which make one table; no torch."""
+"""The results of a sweep's jobs: one file per job, and one table of all of them; no torch."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ NOT_BEGUN, RUNNING, DONE, REUSED, FAILED = "not begun", "running", "done", "reus
 INTERRUPTED, LOST, SENT = "interrupted", "lost", ON_CLUSTER
 
 AT_WORK, STARTER = ".at-work-", "sweep"
-"""Beginning of the name of the folder of a sweep's locks, and the file in it that its own process locks."""
+"""Prefix of the name of the folder of a sweep's locks, and the file in it that the sweep's own process locks."""
 
 LONGEST = 2000
-"""Characters of what is said of a job, but for one that shows lines of the program."""
+"""Largest number of characters of a job's message, except one that contains a traceback."""
 
 SEED = "seed"
-"""Key over whose values the table takes the mean."""
+"""Key over whose values the table averages."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class SweepJob:
         overrides: Overrides of its configuration, as ``key=value``.
         status: One of the words above.
         row: Row that its command returned, whose entry ``objective`` names the loss to be compared.
-        message: Reason for its failure; several lines for one of the program's own.
-        exit_code: Exit code that a command with this end has.
+        message: Reason for its failure; several lines, with a traceback, for a fault of the program's own.
+        exit_code: Exit code of a command that ends in this way.
     """
 
     number: int
@@ -65,7 +65,7 @@ class SweepJob:
 
     @property
     def values(self) -> dict[str, str]:
-        """Values by key of the overrides."""
+        """Values of the overrides, by key."""
         pairs = (item.lstrip("+").partition("=") for item in self.overrides)
         return {key: value for key, _, value in pairs}
 
@@ -100,7 +100,7 @@ def swept_keys(jobs: Sequence[SweepJob]) -> list[str]:
 
 
 def write_summary(jobs: Sequence[SweepJob], path: Path) -> None:
-    """Write one line for each job: what was swept, what came of it, and all that its command returned."""
+    """Write one line for each job: the swept values, the outcome, and all that its command returned."""
     swept = swept_keys(jobs)
     returned = dict.fromkeys(key for job in jobs for key in job.row if key not in ("objective", "run"))
     text = io.StringIO(newline="")
@@ -144,7 +144,7 @@ def sweep_table(jobs: Sequence[SweepJob]) -> FoldingTable:
 
 
 def messages(jobs: Sequence[SweepJob]) -> list[str]:
-    """Return what is to be said of jobs that did not end well, each reason once."""
+    """Return the error messages of the jobs that did not succeed, each reason once."""
     told: dict[str, list[SweepJob]] = {}
     for job in jobs:
         if job.message:
@@ -173,14 +173,14 @@ def _shown(group: Sequence[SweepJob]) -> str:
     losses = _losses(group)
     if not losses:
         return "–"
-    # The spread of one seed, or of what is infinite, says nothing.
+    # The spread of one seed, or of infinite losses, says nothing.
     has_spread = len(losses) > 1 and all(map(math.isfinite, losses))
     spread = f" ± {_digits(statistics.stdev(losses), 3)}" if has_spread else ""
     return _digits(statistics.fmean(losses), 4) + spread
 
 
 def _seconds(group: Sequence[SweepJob]) -> str:
-    """Return what jobs took, which for those that are reused is what they took when they ran."""
+    """Return the mean seconds that jobs took; reused jobs count with what they took when they ran."""
     seconds = [float(job.row["seconds"]) for job in group if "seconds" in job.row]
     return f"{statistics.fmean(seconds):.2f}" if seconds else "–"
 

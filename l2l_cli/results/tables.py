@@ -1,4 +1,4 @@
-"""Tables of reports: numbers as text, results as a frame, and frames in the terminal."""
+"""Tables of reports: numbers as text, results as a data frame, and data frames in the terminal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ VERDICT_STYLE = {"better": "green", "reproduced": "green", "worse": "red", "diff
 
 
 def number(value: object) -> str:
-    """Format a whole number as such, another with three significant digits, and anything else as it is."""
+    """Format whole numbers as such, other numbers with three significant digits, and anything else as it is."""
     if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
         return "–"
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
@@ -43,7 +43,7 @@ def plain_number(value: float | None) -> str:
 
 
 def results_table(results: Sequence[Result], study: Mapping[tuple[str, str, str], str] | None = None) -> pd.DataFrame:
-    """Return results as the table that a reader sees, beside those of a ``study``, by artefact, row and metric."""
+    """Return results as a table for readers, beside our numbers of a ``study`` by artefact, row and metric."""
     frame = pd.DataFrame(
         [
             {
@@ -83,12 +83,12 @@ def terminal_table(
 
 
 def with_interval(value: float | None, low: float, high: float) -> str:
-    """Return a number with the ends of its interval, as "0.0150 [0.0149, 0.0151]"."""
+    """Return a number with the ends of its interval, such as "0.0150 [0.0149, 0.0151]"."""
     return f"{number(value)} [{number(low)}, {number(high)}]"
 
 
 def frame_table(frame: pd.DataFrame, title: str) -> FoldingTable:
-    """Return any frame as a rich table."""
+    """Return any data frame as a rich table."""
     rows = [[number(cell) for cell in row] for row in frame.itertuples(index=False)]
     return FoldingTable(title, are_numeric(frame), rows)
 
@@ -121,7 +121,7 @@ def cells_of(frame: pd.DataFrame, formats: Mapping[str, str] | None) -> list[lis
 
 
 def are_numeric(frame: pd.DataFrame) -> dict[str, bool]:
-    """Say of each column whether it is set to the right: numbers, and numbers that are formatted already."""
+    """Return, by column, whether it is right-aligned: if it holds numbers, or numbers that are already formatted."""
 
     def is_number(cell: object) -> bool:
         return isinstance(cell, str) and re.fullmatch(r"–|[-−]?[\d.]+(e[-+]\d+)?( ± \S+)?", cell) is not None

@@ -1,4 +1,4 @@
-"""Files of tensors in the safetensors format, which carry a checksum and may carry notes; no torch."""
+"""Tensor files in the safetensors format, with a checksum and optional notes in their header; no torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from l2l_cli.core.files import checksum
 
 KEY, UNKNOWN = "xxh3", 16 * "-"
-"""Name of the checksum among the notes of the head, and what stands in its place while it is taken."""
+"""Name of the checksum among the notes in the header, and its placeholder while it is computed."""
 
 _PLACE = re.compile(rb'"xxh3":"([0-9a-f]{16}|-{16})"')
 
@@ -17,17 +17,17 @@ _NOTES = "__metadata__"
 
 
 class Damaged(Exception):
-    """A file of tensors that is not as it was written; the reason."""
+    """A tensor file is not as it was written; the message is the reason."""
 
 
 def sealed(content: bytes, notes: Mapping[str, str] | None = None) -> list[bytes | memoryview]:
-    """Return the parts of a file with notes, and a checksum of the whole file, in its head.
+    """Return the parts of a file whose header holds notes and a checksum of the whole file.
 
-    It stands under "xxh3" of the head's ``__metadata__``, and is that of the file with "-" in its place.
+    The checksum is the entry "xxh3" of ``__metadata__``, and is computed with ``UNKNOWN`` in its place.
 
     Args:
         content: File whose checksum is ``UNKNOWN``.
-        notes: Further texts of the head by name; equal ones come to equal bytes.
+        notes: Further texts for the header by name; equal ones give equal bytes.
     """
     end = end_of_head(content)
     head, data = content[:end], memoryview(content)[end:]
@@ -42,27 +42,27 @@ def sealed(content: bytes, notes: Mapping[str, str] | None = None) -> list[bytes
 
 
 def _in_order(entries: dict[str, dict[str, object]]) -> dict[str, dict[str, object]]:
-    """Return a head with its notes first and by name; safetensors writes them in any order."""
+    """Return a header with its notes first, sorted by name; safetensors writes them in any order."""
     return {_NOTES: dict(sorted(entries.pop(_NOTES).items())), **entries}
 
 
 def see_that_it_is_whole(content: bytes) -> None:
-    """See that a file is as it was written; of versions that wrote no checksum, none is asked for.
+    """Check that a file is as it was written; older files without a checksum pass.
 
     Raises:
-        Damaged: It is not.
+        Damaged: The checksum does not match.
     """
     end = end_of_head(content)
     if found := _PLACE.search(head := content[:end]):
         bare = head[: found.start(1)] + UNKNOWN.encode() + head[found.end(1) :]
         if checksum(bare, memoryview(content)[end:]) != found.group(1).decode():
-            raise Damaged("its checksum is another")
+            raise Damaged("its checksum does not match")
 
 
 def notes_of(content: bytes) -> dict[str, str]:
-    """Return the notes of a file's head; none if it is no file of tensors.
+    """Return the notes in a file's header; none if it is not a tensor file.
 
-    The file may be cut behind its head.
+    The content may be cut off after the header.
     """
     try:
         notes = json.loads(content[8 : end_of_head(content)])[_NOTES]
@@ -72,5 +72,5 @@ def notes_of(content: bytes) -> dict[str, str]:
 
 
 def end_of_head(content: bytes) -> int:
-    """Return where the data of a safetensors file begin, as its first 8 bytes say."""
+    """Return the offset of the data in a safetensors file, from its first 8 bytes."""
     return 8 + int.from_bytes(content[:8], "little")

@@ -1,4 +1,4 @@
-"""The terminal: as wide as it is, and tables of text in it that fold where they are wider; no pandas."""
+"""The terminal's width, and tables of text that fold where they would be wider; no pandas."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from rich.text import Text
 from l2l_cli.core.printable import printable
 
 WIDTH = 150
-"""Characters of a line where the output is not a terminal."""
+"""Width of a line in characters if the output is not a terminal."""
 
 FRAME = 3
-"""Characters of a line that a column takes beside its text."""
+"""Characters of a line that a column takes in addition to its text."""
 
 
 def console() -> Console:
     """Return the console for tables: as wide as the terminal, or ``WIDTH`` where there is none."""
-    plain = Console(force_jupyter=False)  # which would show tables past whoever redirects the output
+    plain = Console(force_jupyter=False)  # Jupyter's output would bypass a redirection
     return plain if plain.is_terminal else Console(width=WIDTH, force_jupyter=False)
 
 
 class FoldingTable:
     """A table that is printed as several, one below the other, where its lines would be wider than the terminal.
 
-    Each of them begins with the columns that tell the rows apart, whose text goes on on a further line if it must.
-    Numbers are never cut.
+    Each of them begins with the columns that tell the rows apart, whose text is wrapped if necessary.  Numbers are
+    never cut.
 
     Args:
         title: Title.
-        columns: Whether each column is set to the right, by its name.
+        columns: Whether each column is right-aligned, by its name.
         rows: Texts of the cells.
     """
 
     def __init__(self, title: str, columns: Mapping[str, bool], rows: Iterable[Sequence[str | Text]]) -> None:
         self.title = title
         self.columns = {printable(name): right for name, right in columns.items()}
-        # Text, for a name in brackets would be read as markup and vanish.
+        # Text, since a name in brackets would be read as markup and vanish.
         self.rows = [[Text(printable(cell)) if isinstance(cell, str) else cell for cell in row] for row in rows]
 
     def __rich_console__(self, screen: Console, options: ConsoleOptions) -> Iterator[Table]:
@@ -47,7 +47,7 @@ class FoldingTable:
             yield self._table(part, "" if number else self.title)
 
     def _parts(self, width: int) -> list[list[int]]:
-        """Return the columns of each table, by their numbers."""
+        """Return the indices of the columns of each table."""
         widths = [max(cell.cell_len for cell in column) + FRAME for column in self._by_column()]
         every = list(range(len(widths)))
         if sum(widths) < width:
@@ -64,7 +64,7 @@ class FoldingTable:
         return parts
 
     def _telling(self) -> int:
-        """Return how many of the first columns tell all rows apart, and are text."""
+        """Return how many of the leading text columns are needed to tell all rows apart."""
         texts = [[cell.plain for cell in row] for row in self.rows]
         most = next((index for index, right in enumerate(self.columns.values()) if right), len(self.columns))
         for count in range(1, most + 1):

@@ -1,4 +1,4 @@
-"""Ticks that a reader takes in at a glance: plain numbers on logarithmic axes, whole ones where things are counted."""
+"""Readable ticks: plain numbers on logarithmic axes, and whole numbers on axes along which things are counted."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ FEW_DECADES, MANY = 2.2, 7
 """Decades below which 2 and 5 times a power of ten are ticks, too; number of powers above which some are left out."""
 
 FINEST = 2e-3
-"""Least length of an axis, as a share of its numbers: what differs by less is as good as equal."""
+"""Smallest length of an axis, as a share of its largest number: smaller differences are not worth showing."""
 
 FEW = 4
-"""Length of an axis of whole numbers up to which each of them is a tick."""
+"""Length of an axis of whole numbers below which each of them is a tick."""
 
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def finish(figure: Figure) -> None:
-    """Set the ticks of all panels whose ends are known by now; those that were set one by one stay."""
+    """Set the ticks of all panels, whose limits are final by now; ticks that were set explicitly stay."""
     for axes in figure.axes:
         if axes.images:
             continue
@@ -36,7 +36,7 @@ def finish(figure: Figure) -> None:
             low, high = sorted(axis.get_view_interval())
             if low > 0.0:
                 _set(axis, log_ticks(low, high))
-            else:  # all that was to be drawn has no logarithm
+            else:  # nothing that was to be drawn has a logarithm
                 axes.set(**{f"{name}scale": "linear"})
         if axes.get_yscale() == "linear":
             axes.set_ylim(*widened(*axes.get_ylim()))
@@ -45,13 +45,13 @@ def finish(figure: Figure) -> None:
 
 
 def widened(low: float, high: float) -> tuple[float, float]:
-    """Return the ends of an axis, farther apart where its ticks would differ after the fourth digit alone."""
+    """Return the ends of an axis, moved apart if its ticks would differ only after the fourth digit."""
     middle, least = (low + high) / 2, FINEST * max(abs(low), abs(high))
     return (middle - least / 2, middle + least / 2) if 0 < high - low < least else (low, high)
 
 
 def _whole(low: float, high: float) -> Locator:
-    """Return where whole numbers between two ends are ticks; Matplotlib's own rule gives fractions of a few."""
+    """Return a locator of whole numbers between two ends; Matplotlib's own gives fractions on short axes."""
     if high - low < FEW:
         return FixedLocator([*range(math.ceil(low), math.floor(high) + 1)])
     return MaxNLocator(nbins="auto", integer=True, steps=[1, 2, 5, 10])
@@ -64,7 +64,7 @@ def _set(axis: Axis, ticks: list[float]) -> None:
 
 
 def _is_counted(axes: Axes) -> bool:
-    """Say whether all curves of a panel stand at whole numbers."""
+    """Return whether all curves of a panel have whole numbers as x."""
     places = [
         np.asarray(line.get_xdata(), dtype=float) for line in axes.lines if line.get_transform() is axes.transData
     ]
@@ -76,7 +76,7 @@ def _is_counted(axes: Axes) -> bool:
 def log_ticks(low: float, high: float) -> list[float]:
     """Return the ticks of a logarithmic axis between its ends: powers of ten, with 2 and 5 times these if they are few.
 
-    Of ends that hold fewer than two of them, evenly spaced round numbers.
+    If fewer than two of these lie between the ends, the ticks are evenly spaced round numbers.
     """
     decades = math.log10(high / low)
     leads = LEADS if decades < FEW_DECADES else LEADS[:1]
@@ -90,7 +90,7 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 
 def plain(value: float) -> str:
-    """Return a tick's number: as it is where that is short, or else as a power of ten."""
+    """Return a tick's label: a plain number if that is short, or else a multiple of a power of ten."""
     if value == 0 or 1e-4 <= abs(value) < 1e5:
         return f"{value:.6g}".replace("-", "−")
     power = math.floor(math.log10(abs(value)) + 1e-9)

@@ -19,15 +19,15 @@ class Result:
 
     Attributes:
         artefact: Table or figure.
-        row: In the table.
-        metric: In the row.
+        row: Row of the artefact.
+        metric: Metric of the row.
         paper: The published number.
         ours: Mean over seeds and episodes, or another statistic that the note names.
         sd: Standard deviation over seeds.
         low: Lower end of the 95 % interval; None if there is none.
         high: Upper end.
         about: What the interval is about; see ``Interval``.
-        seeds: How many.
+        seeds: Number of seeds.
         limit: The best that is possible.
         ratio_to_limit: ``ours`` as a multiple of it.
         verdict: See ``RULE``.
@@ -59,12 +59,12 @@ class Result:
         return replace(self.uncounted(), note=note)
 
     def uncounted(self) -> Result:
-        """Return the result without a verdict, unless that is that it was not run."""
+        """Return the result without a verdict, unless it was not run."""
         return replace(self, verdict=self.verdict if self.verdict == NOT_RUN else "", needs="", counts=False)
 
 
 COLUMNS = tuple(field.name for field in fields(Result))
-"""Of results.csv; there the origin of the results follows."""
+"""Columns of results.csv, where those of the results' origin follow."""
 
 TOLERANCE = 0.10
 """Relative distance from the published number within which the whole interval must lie to reproduce it."""
@@ -98,19 +98,19 @@ def summarise(
     lower_is_better: bool | None = True,
     interval: Interval | None = None,
 ) -> Result:
-    """Set what was measured beside the published number and judge by ``RULE``.
+    """Compare what was measured with the published number, and judge it by ``RULE``.
 
     A value that is not finite counts as infinitely bad: a diverged seed is not averaged away.
 
     Args:
         key: Artefact, row and metric.
-        values: One row a seed over the same episodes, (S, E); or one number for each of S seeds that share none, (S,).
+        values: One row per seed over the same episodes, (S, E), or one number per seed that shares no episodes, (S,).
         paper: The published number; None if there is none.
         limit: The best that is possible; None if it is not known.
         note: Whatever a reader must know.
         lower_is_better: Whether lower is the better side of the published number; None if neither is.
-        interval: Statistic with its interval where it is not the mean, which the note says, or is the mean of what can
-            lie below 0, as a difference; the interval of any other mean ends there.
+        interval: Statistic with its interval, if it is not the mean, as the note then says, or is the mean of values
+            that may be negative, such as differences; without it, the interval of the mean is cut off at 0.
     """
     data = np.asarray(values, dtype=float)
     if not data.size:
@@ -147,10 +147,10 @@ def _is_impossible(paper: float | None, limit: float | None, lower_is_better: bo
 
 
 def verdict_of(found: Interval, paper: float | None, lower_is_better: bool | None) -> str:
-    """Return the verdict on a published number by ``RULE``; empty if there is none, or no interval."""
+    """Return the verdict on a published number by ``RULE``; empty without such a number or an interval."""
     if paper is None:
         return ""
-    if math.isinf(found.value):  # however few the seeds: one that diverged has no mean that could come near
+    if math.isinf(found.value):  # however few the seeds: with one that diverged, no mean comes near
         return DIFFERS if lower_is_better is None else WORSE
     if not found.is_known:
         return ""

@@ -147,7 +147,7 @@ def test_pairs_see_a_difference_that_is_small_beside_the_spread():
     assert found.interval.about == RECIPE
     assert found.p == pytest.approx(0.125)  # 2 / 2⁴, whatever the difference
     assert difference_of(recipe[:3], recipe).interval.value == 0.0  # as many seeds as the smaller has
-    with pytest.raises(ValueError, match="come in pairs"):
+    with pytest.raises(ValueError, match="cannot be paired"):
         difference_of(np.ones((1, 2)), np.ones((1, 3)))
 
 

@@ -159,7 +159,7 @@ def test_what_was_not_used_longest_is_removed(tmp_path, capsys):
     size = files(tmp_path)[0].stat().st_size
     Store(tmp_path, limit=2.5 * size).prune()
     assert {file.name for file in files(tmp_path)} == {entries[0], entries[3]}
-    assert capsys.readouterr().err.startswith("store: 2 entries that were not used longest removed, to keep ")
+    assert capsys.readouterr().err.startswith("store: removed the 2 least recently used entries, to keep ")
     Store(tmp_path, limit=2.5 * size).prune()
     assert capsys.readouterr().err == ""
     Store(tmp_path, limit=0).prune()

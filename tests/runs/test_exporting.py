@@ -144,7 +144,7 @@ def test_a_schema_that_is_not_known_is_named_with_the_version_that_wrote_it(file
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"config": []}, "its config is no mapping"),
+        ({"config": []}, "its config is not a mapping"),
         ({"facts": {}}, "its facts have no status"),
         ({"card": None}, "damaged"),
         ({"config": {}}, "does not say which task and learner"),

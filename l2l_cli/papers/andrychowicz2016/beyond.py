@@ -26,9 +26,9 @@ class OneForAll(Artefact):
     """Every learned rule against the best tuned one, on every problem.
 
     Attributes:
-        paper: Row of the paper's rule, beside whose published losses every learned rule's are set.
-        base: Problem that results need not name.
-        problems: Problems on which a rule is to be at or below the best tuned one.
+        paper: Row of the paper's rule, with whose published losses every learned rule's are compared.
+        base: Problem whose name is omitted from results.
+        problems: Problems on which a rule should end at or below the best tuned one.
         longer: Problems with more updates than in meta-training.
         updates: Number of updates in meta-training.
         longest: Number of updates on the longer problems.
@@ -96,9 +96,9 @@ class OneForAll(Artefact):
 
 
 def one_for_all(text: str, table: pd.DataFrame, who: str, problems: Collection[str]) -> Claim:
-    """Judge whether a rule ends below the best rival, each tuned on the problem, on all problems of a table.
+    """Judge whether a rule ends below the best rival, tuned for each problem, on all of some problems.
 
-    It does not if it is behind on one of them by the interval of the difference.
+    The claim fails if the rule is behind on one of them by the interval of the difference.
     """
     part = table[(table.contender == who) & table.problem.isin(problems)] if len(table) else table
     if not len(part):

@@ -1,7 +1,7 @@
-"""Figures 4, 5 and 7: loss curves beside the paper's points, and what the paper claims of them.
+"""Figures 4, 5 and 7: loss curves beside the paper's points, and the paper's claims about them.
 
 Source: Andrychowicz et al. 2016, Figures 4, 5 and 7; the published points of Figures 4 and 5 are digitised, ±5 % on
-logarithmic axes.  No claim of §3 has a criterion, so each is ours and is said with its verdict.
+logarithmic axes.  No claim of §3 comes with a criterion, so each criterion is ours and is given with its verdict.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ class Panel(NamedTuple):
 
     Attributes:
         problem: Problem whose losses it shows.
-        title: Title; empty is the problem's name.
+        title: Title; if empty, the problem's name.
         statistic: Statistic over test problems; the paper's points are means.
-        updates: Number of updates at which results are given that are neither published nor run.
+        updates: Number of updates of those results that are neither published nor run.
         without: Rows that are not measured on the problem.
-        note: Note of the problem's results.
+        note: Note on the problem's results.
         judged_in: Place where the published numbers are judged, if not here; each is counted once.
     """
 
@@ -69,9 +69,9 @@ class Statement(NamedTuple):
         text: The claim.
         problem: Problem that it is about.
         who: Row that it is about; empty for "alike", which compares the rivals with each other.
-        rivals: Rows that it names beside; none are the paper's hand-made rules.
-        all_rivals: Whether those that are ours are among the rivals, too.
-        marks: Numbers of updates; none is the last one.
+        rivals: Rows that it compares with; if empty, the paper's hand-made rules.
+        all_rivals: Whether these include our own hand-made rules, too.
+        marks: Numbers of updates; if empty, the last one.
         first_loss: Loss before the first update, in nats, for "fails".
     """
 
@@ -103,7 +103,7 @@ class LossCurves(Artefact):
         caption: Caption of the figure.
         panels: Fields of each ``Panel``.
         claims: Fields of each ``Statement``.
-        base: Problem that results need not name, and whose losses' spread over test problems is shown.
+        base: Problem whose name is omitted from results, and whose losses are also shown as a distribution.
     """
 
     def __init__(self, title: str, caption: str, panels: list[Fields], claims: list[Fields], base: str = "") -> None:
@@ -145,25 +145,25 @@ class LossCurves(Artefact):
 
 
 def _marks(panel: Panel, measured: Measured, standings: Standings) -> Callable[[str, str], Sequence[int]]:
-    """Return the function from a row and a problem to the published marks, or the last one where none is."""
+    """Return a function from a row and a problem to the published marks, or to the last mark if there are none."""
     points = measured.points(panel.problem)
     last = max((mark for row in points.values() for mark in row), default=0) or standings.last(panel.problem)
     return lambda row, _: [] if row in panel.without else list(points.get(row, {})) or [last or panel.updates]
 
 
 def draw_curves(measured: Measured, shown: Sequence[Panel], caption: str, published: bool = True) -> Figure:
-    """Draw loss curves, one panel beside the other; the paper's points are drawn in the panels of means."""
+    """Draw loss curves in panels side by side; the paper's points are drawn in the panels of means."""
     figure, axes = grid(len(shown), COLUMNS, height=3.1)
     drawn = [measured.curves(panel.problem, statistic=panel.statistic, mark=updates_at) for panel in shown]
     run = set().union(*(table.contender for table in drawn))
     names = [name for name in measured.styles() if name in run]
     known = set().union(*(measured.points(panel.problem) for panel in shown)) if published else set()
-    styles = emphasised(names, measured.styles(), drawn[0], known)  # alike in all panels
+    styles = emphasised(names, measured.styles(), drawn[0], known)  # the same in all panels
     apart = measured.names("solver", "limit")
     for index, (axis, panel, curves) in enumerate(zip(axes, shown, drawn, strict=True)):
         points = measured.points(panel.problem) if published and panel.statistic == "mean" else {}
         loss_curves(axis, curves, styles, points, apart)
-        # Where panels are narrow, those of one line share the name of their axis.
+        # Narrow panels in one line share the label of their vertical axis.
         name = f"loss, {panel.statistic}" if len(shown) < COLUMNS or index % COLUMNS == 0 else ""
         decorate(axis, panel.title or panel.problem, "updates", name)
     has_points = published and any(measured.points(panel.problem) for panel in shown)
@@ -172,5 +172,5 @@ def draw_curves(measured: Measured, shown: Sequence[Panel], caption: str, publis
 
 
 def hand_made(measured: Measured, ours: bool = False) -> list[str]:
-    """Return the paper's hand-made rules that were run, and those that are ours if asked for."""
+    """Return the paper's hand-made rules that were run, and if ``ours`` also our own."""
     return [name for name in measured.names("rival") if ours or not measured.rows[measured.origin[name]].ours]

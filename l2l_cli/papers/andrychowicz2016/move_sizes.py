@@ -1,6 +1,6 @@
-"""Move sizes: how far a rule moves, along what, and how much of a learned rule's memory is saturated.
+"""Move sizes: how far a rule moves, in which direction, and how much of a learned rule's memory is saturated.
 
-The numbers are those of contenders as they are scored, hand-made ones as tuned, on a few test problems.
+They are measured on a few test problems, for contenders as they are scored, so hand-made rules are tuned.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from l2l_cli.results.metrics import Metric
 from l2l_cli.results.plot import decorate, panels
 
 EPISODES, EVERY = 4, 3
-"""Numbers of test episodes that are followed, and of updates between two measurements."""
+"""Number of test episodes that are followed, and number of updates between two measurements."""
 
 SATURATED = 0.99
-"""A cell is saturated where |tanh c| is above: it answers to nothing that happens within a few steps."""
+"""Value of |tanh c| above which a cell is saturated: it responds to nothing that happens within a few steps."""
 
 GRADIENT, MOVE, ALONG, FULL = SIZES = "gradient", "move", "along", "saturated"
 """Metrics: root mean squares of the gradient and of the move, their cosine, and the share of saturated cells."""
@@ -75,7 +75,7 @@ def _sizes(grad: Tensor, move: Tensor, memory: object) -> dict[str, float]:
 
 
 def move_size_sections(measured: Measured, problems: Collection[str]) -> list[Section]:
-    """Return one section with a table and a figure; nothing if nothing was followed."""
+    """Return one section with a table and a figure; none if no moves were measured."""
     frame = pd.concat([measured.frames[row] for row in measured.run])
     frame = frame[frame.metric.isin(SIZES) & frame.problem.isin(problems) & (frame.statistic == "mean")]
     if not len(frame):

@@ -1,4 +1,4 @@
-"""Figure 10: what rules propose for single coordinates, given the same gradients."""
+"""Figure 10: the updates that rules propose for single coordinates, given the same gradients."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ from l2l_cli.results.verdicts import Result
 from l2l_cli.tasks.base import Task
 
 COORDINATES = ("steepest", "typical")
-"""The parameter with the largest mean square of its gradients along the trajectory, and the one in the middle."""
+"""The parameters with the largest and with the middle mean square of their gradients along the trajectory."""
 
 GIVEN, PROPOSED, TRAJECTORY, PROBE = "gradient", "proposed update", "trajectory", "probe"
-"""Two metrics, and two splits: gradients as they follow each other, and one of many in place of the next."""
+"""Two metrics, and two splits: gradients in sequence, and one of many probes in place of the next gradient."""
 
 PROBES, HISTORY, WIDEST = 81, 50, 3.0
-"""Number of gradients that a rule is probed with in place of the next one, of those that it is given before, and the
-largest probe, in root mean squares of the coordinate's gradients."""
+"""Number of probes that take the place of the next gradient, number of gradients given before them, and the largest
+probe, in units of the root mean square of the coordinate's gradients."""
 
 SIZE, FOLLOWS = "size of the updates", "correlation"
-"""Metrics of what a rule does with the steepest parameter: root mean square of its updates along the trajectory, and
-their correlation with minus the present gradient."""
+"""Metrics of a rule's updates of the steepest parameter along the trajectory: their root mean square, and their
+correlation with the negative gradient of the same step."""
 
 WALK = Nesterov(lr=0.3, momentum=0.9)
 """Rule whose trajectory gives the gradients."""
@@ -49,7 +49,7 @@ WALK = Nesterov(lr=0.3, momentum=0.9)
 
 @torch.no_grad()
 def proposal_rows(subject: Subject, entry: Entry) -> Iterator[Metric]:
-    """Yield updates proposed along the trajectory, and to probes; nothing for rules that need more than gradients."""
+    """Yield the updates proposed along the trajectory and for probes; none for rules that need more than gradients."""
     if not isinstance(entry.learner, Descent) or not isinstance(entry.learner.rule, FirstOrder):
         return
     rule: FirstOrder[object] = entry.learner.rule
@@ -99,7 +99,7 @@ class ProposedUpdates(Artefact):
     """
 
     def judge(self, measured: Measured) -> Findings:
-        """Draw what was proposed."""
+        """Draw the proposed updates."""
         if not measured.run:
             return Findings([])
         pairs = pd.concat([measured.frames[row] for row in measured.run])
@@ -133,7 +133,7 @@ def _draw(axes: Axes, pairs: pd.DataFrame, styles: Mapping[str, Style], split: s
 
 
 def _facts(measured: Measured, pairs: pd.DataFrame) -> Iterator[Result]:
-    """Yield how large each rule's updates are, and how closely they follow the present gradient, by seed."""
+    """Yield each rule's results on how large its updates are, and how closely they follow the current gradient."""
     steepest = pairs[(pairs.split == TRAJECTORY) & (pairs.part == COORDINATES[0])]
     for name in measured.names():
         seeds = [rows for _, rows in steepest[steepest.contender == name].groupby("seed")]
@@ -148,7 +148,7 @@ def _facts(measured: Measured, pairs: pd.DataFrame) -> Iterator[Result]:
 
 
 def _said(facts: Sequence[Result]) -> list[str]:
-    """Return both numbers of every rule in one paragraph."""
+    """Return a paragraph with both numbers of every rule."""
     ours = {(one.row, one.metric): one.ours for one in facts if one.ours is not None}
     both = [(row, ours[row, SIZE], follows) for (row, metric), follows in ours.items() if metric == FOLLOWS]
     return [

@@ -1,4 +1,4 @@
-"""Learned rules as multiples of tuned ones: how much a recipe hangs on its settings, and how far its rule goes."""
+"""Losses of learned rules as multiples of tuned rivals': how recipes depend on settings, and how rules transfer."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Ratios(Artefact):
 
     Attributes:
         title: Title of the sections.
-        updates: Number of updates at which results are named where nothing was run.
-        base: Problem that results need not name.
-        rivals: Rows that are set beside; none are the paper's hand-made rules.
+        updates: Number of updates in the names of results that were not run.
+        base: Problem whose name is omitted from results.
+        rivals: Rows to compare with; if empty, the paper's hand-made rules.
     """
 
     title: str
@@ -62,7 +62,7 @@ def by_seed(standings: Standings, table: pd.DataFrame) -> list[list[float]]:
 
 
 def _drawn(measured: Measured, table: pd.DataFrame, each: Sequence[Sequence[float]]) -> Figure:
-    """Draw the ratios, a line for each row of the table: the mean, and every seed."""
+    """Draw the ratios, one line per row of the table: the ratio of the mean, and that of every seed."""
     several = table.problem.nunique() > 1
     names = [
         on_problem(name, problem, "" if several else problem)

@@ -1,4 +1,4 @@
-"""What is measured of a contender."""
+"""The measurements of a contender."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Andrychowicz2016(Paper):
 
     Attributes:
         marks: Numbers of updates after which every episode's loss is kept.
-        probed: Problem on which it is measured what rules propose for single coordinates.
+        probed: Problem on which the updates that rules propose for single coordinates are measured.
         followed: Problems on which move sizes are measured.
     """
 

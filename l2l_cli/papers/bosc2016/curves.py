@@ -29,7 +29,7 @@ class Axis(NamedTuple):
 
 @dataclass(frozen=True)
 class Samples(Artefact):
-    """Loss against the number of training samples, on one and the same test part.
+    """Loss against the number of training samples, on the same test part.
 
     Attributes:
         learner: Row of the paper's learner.
@@ -57,7 +57,7 @@ class Samples(Artefact):
         return Findings(results, [section, *tuning])
 
     def _leads(self, standings: Standings, problem: str) -> Claim:
-        """Judge whether the learner is ahead of the best of the others after so many samples."""
+        """Judge whether the learner is ahead of the best other contender after a problem's number of samples."""
         others = [name for name in standings.contenders if name != self.learner]
         best, text = standings.best(others, problem, standings.last(problem)), f"Ours, after {problem} the learner has"
         return paired(f"{text} the lowest loss", standings, self.learner, best, problem, below_bound)
@@ -74,7 +74,7 @@ class Sweeps(Artefact):
     learner: RowName
 
     def judge(self, measured: Measured) -> Findings:
-        """Draw the losses on the problems that change the noise, and of the rows that say their dimension."""
+        """Draw the losses on the problems that change the noise, and those of the rows that state their dimension."""
         title, standings = "Noise and dimension", measured.standings(HELD_OUT, variant="")
         results = []
         for row in measured.rows:
@@ -100,7 +100,7 @@ class Sweeps(Artefact):
 
 
 def _styles(measured: Measured) -> dict[str, Style]:
-    """Return line properties by contender, and by group of rows, which is drawn as its first one."""
+    """Return line properties by contender and by group of rows, which has those of its first contender."""
     own, groups = measured.styles(), dict[str, Style]()
     for name, style in own.items():
         groups.setdefault(measured.rows[measured.origin[name]].group or name, style)
@@ -110,7 +110,7 @@ def _styles(measured: Measured) -> dict[str, Style]:
 def _section(
     title: str, measured: Measured, learner: str, axes_of: Sequence[Axis], claims: Sequence[Claim] = ()
 ) -> Section:
-    """Return losses as tables, one column for each number, and as curves, of which the learner's is the widest."""
+    """Return a section with the losses as tables, one column per number, and as curves, the learner's the widest."""
     figure, axes = panels(1, len(axes_of), height=3.4)
     order = list(dict.fromkeys(name for axis in axes_of for name in axis.frame.contender))
     tables = []

@@ -26,7 +26,7 @@ class LearnedDataSet(Artefact):
 
     Attributes:
         model: Row of the small model.
-        steps: Numbers of samples after which the test loss is given.
+        steps: Numbers of samples; if nothing was run, results are named after 0, half of the last one, and the last.
     """
 
     model: RowName

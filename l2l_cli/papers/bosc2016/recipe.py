@@ -1,4 +1,4 @@
-"""What is measured of a contender: each data set's losses on every problem, and the way of its weights."""
+"""The measurements of a contender: each data set's losses on every problem, and the trajectory of its weights."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ HELD_OUT, ACCURACY, LATE = "held_out", "held_out_accuracy", "late"
 """Metrics: means over a data set's hidden steps, and mean loss over its second half if no target is shown there."""
 
 SHOWN_FROM, SETS = 50, 200
-"""Data sets among which the figure shows the median one; and that moves are averaged over, at most."""
+"""Number of data sets of which the figure shows the median one; largest number over which moves are averaged."""
 
 FROZEN = "frozen after the separator"
-"""Variant with the same φ where hidden targets leave the weights alone."""
+"""Variant with the same φ in which the weights do not move at hidden targets."""
 
 
 class Bosc2016(Paper):
@@ -90,7 +90,7 @@ def trajectory(learner: WeightsInCell, sets: int, seed: int) -> Tensor:
 
 @torch.no_grad()
 def figure_rows(subject: Subject) -> Iterator[Metric]:
-    """Yield θ_t of one data set, and the loss of θ_t on the whole test part, of that data set and on average."""
+    """Yield θ_t of one data set, and the loss of θ_t on the whole test part, for that data set and on average."""
     learner, task, seed = subject.learner, subject.task, subject.settings.evaluation.seeds[0]
     if not isinstance(learner, WeightsInCell):
         return
@@ -117,7 +117,7 @@ def test_losses(task: Task, thetas: torch.Tensor, seed: int) -> torch.Tensor:
 
 @torch.no_grad()
 def move_rows(subject: Subject) -> Iterator[Metric]:
-    """Yield updates at each step, how far each weight went, and what moving after the separator is worth."""
+    """Yield the updates' size at each step, how far each weight moved, and the scores with frozen weights."""
     learner, settings = subject.learner, subject.settings
     if not isinstance(learner, WeightsInCell):
         return

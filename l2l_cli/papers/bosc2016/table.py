@@ -43,9 +43,9 @@ class Table(Artefact):
         longer: Row of the same learner after more updates.
         linear: Rows that the paper's learner beats.
         kernel: Row that it loses to.
-        online: Rows of the same network moved by a hand-made rule, once a sample.
-        strongest: Rows that a sceptic asks for.
-        best_known: Row of the best that is known, which is no limit.
+        online: Rows of the same network trained by a hand-made rule, with one step per sample.
+        strongest: Rows of the strongest other rivals.
+        best_known: Row of the best known method, which is not a limit.
     """
 
     learner: RowName
@@ -93,7 +93,7 @@ class Table(Artefact):
         return results
 
     def _claims(self, standings: Standings) -> list[Claim]:
-        """Judge claims 1 and 2, and what a sceptic asks."""
+        """Judge claims 1 and 2, and ours."""
 
         def lower(text: str, rivals: Sequence[str], who: str = self.learner) -> Claim:
             return below_at_the_end(text, standings, who, rivals, "", standings.last(""))

@@ -1,4 +1,4 @@
-"""Variants of the learner beside the learner as it is, and claims 6 and 7."""
+"""Variants of the learner compared with the learner itself, and claims 6 and 7."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from l2l_cli.papers.measured import Measured
 from l2l_cli.results.content import Section
 
 HARDER, ALIKE = 0.02, 0.01
-"""Differences in nats: by which J_test must be behind to be called much harder to train by, and that counts as none."""
+"""Differences in nats: the least at which J_test counts as much harder to train by, the largest that counts as none."""
 
 
 @dataclass(frozen=True)
 class Variants(Artefact):
-    """Variants of the learner beside the learner as it is.
+    """Variants of the learner compared with the learner itself.
 
     Attributes:
-        plain: Row of the learner as it is.
-        by_test: Row that is meta-trained by the loss of the test parts alone.
+        plain: Row of the unmodified learner.
+        by_test: Row that is meta-trained on the loss of the test parts alone.
         order: Row with the order of events of Hochreiter et al. 2001.
     """
 

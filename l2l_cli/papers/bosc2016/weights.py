@@ -1,4 +1,4 @@
-"""What the weights do: which of them move, and when.
+"""The movement of the weights: which of them move, and when.
 
 Source: Bosc 2016, §4, reads off its figure that both layers move, that some weights stay, and that all stay after the
 separator.
@@ -28,12 +28,12 @@ METRICS = {
     "update_ratio": ("their ratio", "updates before ÷ after the separator"),
     "rms_move": ("moved in the training part", ""),
 }
-"""Fact and note of each result."""
+"""Column of ``_facts`` and note, by metric."""
 
 
 @dataclass(frozen=True)
 class Moves(Artefact):
-    """Claims 3 to 5: who moves, and when.
+    """Claims 3 to 5: which weights move, and when.
 
     Deviation: the paper gives no numbers and no criteria; what counts as moving and as vanishing is ours.
 
@@ -46,7 +46,7 @@ class Moves(Artefact):
     layers: list[str]
 
     def judge(self, measured: Measured) -> Findings:
-        """Judge claims 3 to 5 and draw who moves when."""
+        """Judge claims 3 to 5 and draw which weights move when."""
         run = self.learner in measured.run
         facts = {layer: _facts(measured, self.learner, layer) for layer in self.layers if run}
         results = [
@@ -89,7 +89,7 @@ class Moves(Artefact):
 
 
 def _facts(measured: Measured, row: str, layer: str) -> pd.DataFrame:
-    """Return what is known of a layer, one row a seed."""
+    """Return the facts about a layer, one row per seed."""
     updates, moved, *sizes = (
         measured.curve(row, metric, part=layer) for metric in ("update", "moved", "start", "learned", "drifted")
     )
@@ -110,7 +110,7 @@ def _facts(measured: Measured, row: str, layer: str) -> pd.DataFrame:
 
 
 def _claims(facts: Mapping[str, pd.DataFrame]) -> list[Claim]:
-    """Judge claims 3 to 5, each in every seed; ``facts`` of a layer have a row for each."""
+    """Judge each of claims 3 to 5 in every seed; the ``facts`` of a layer have one row per seed."""
 
     def of_layers(name: str, over: str = "") -> pd.DataFrame:
         return pd.DataFrame({layer: each[name] / each[over] if over else each[name] for layer, each in facts.items()})

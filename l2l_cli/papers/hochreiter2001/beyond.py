@@ -1,4 +1,4 @@
-"""Beyond the paper: larger networks trained longer, functions that change, and §2.2's theory measured."""
+"""Beyond the paper: larger networks trained longer, functions that change, and a test of §2.2's theory."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from l2l_cli.results.statistics import LEVEL, Interval, mean_of
 
 @dataclass(frozen=True)
 class Budget(Artefact):
-    """Test MSEt of the quadratics beside the modern recipe's: by larger budgets, and by learners of another kind.
+    """Test MSEt of the quadratics, for larger budgets or other kinds of learner, beside the modern recipe's.
 
     Attributes:
         base: Row of Table 2, whose limit and printed error hold for all rows.
-        larger: Rows that are claimed to err less.
-        title: What the section is called.
-        claim: What is claimed of them.
+        larger: Rows that are claimed to have a lower error.
+        title: Title of the section.
+        claim: Text of the claim about these rows.
     """
 
     base: RowName
@@ -58,7 +58,7 @@ class Drift(Artefact):
     Attributes:
         changing: Row that was meta-trained on functions that change.
         staying: Rows that were meta-trained on functions that stay.
-        beside: Largest multiple of the limit that is claimed of further rows.
+        beside: Largest multiple of the limit that is claimed for further rows, by row.
     """
 
     changing: RowName

@@ -17,12 +17,12 @@ from l2l_cli.results.plot import decorate, error_over_time, grid, panels
 from l2l_cli.results.verdicts import Result
 
 SETTLED = 0.1
-"""Mean |y − o| below which the error counts as settled (ours; the paper shows the curve alone)."""
+"""Mean |y − o| below which the error counts as settled (ours; the paper only shows the curve)."""
 
 
 @dataclass(frozen=True)
 class Figure2(Artefact):
-    """The paper's figure, and the same for every family.
+    """The paper's figure, and its counterpart for every family.
 
     Attributes:
         family: Family that the paper's figure shows: a row of the modern recipe.
@@ -33,7 +33,7 @@ class Figure2(Artefact):
     literal: dict[RowName, RowName]
 
     def judge(self, measured: Measured) -> Findings:
-        """Draw the figure and say how soon errors settle after a change."""
+        """Draw the figure, and judge how soon errors settle after a change."""
         if self.family not in measured.run:
             return Findings([])
         note = f"examples of a new function until the mean |y − o| stays below {SETTLED}, worst of five functions"
@@ -82,7 +82,7 @@ class Figure2(Artefact):
 
 
 def _draw(panel: Axes, measured: Measured, row: str, variant: str, modern: str, **where: object) -> None:
-    """Draw a row's error against time, and the limit that was measured for its modern row, of the first seed."""
+    """Draw the first seed's error against time for a row, and the limit that was measured for its modern row."""
     errors = measured.curve(row, "absolute_error", None, variant=variant, **where)
     limit = measured.curve(modern, "absolute_error", BAYES, variant=RESET, **where).clip(lower=1e-4)
     switches = [len(errors) // FUNCTIONS * index + 1 for index in range(FUNCTIONS)]

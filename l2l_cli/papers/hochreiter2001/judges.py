@@ -1,4 +1,4 @@
-"""What the artefacts share: MSEt beside the printed one and the limit, and when an error has settled."""
+"""What the artefacts share: MSEt compared with the printed one and the limit, and when an error has settled."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from l2l_cli.results.verdicts import Result
 def mse_of(
     measured: Measured, row: str, split: str = "test", contender: str | None = None, problem: str = ""
 ) -> list[float]:
-    """Return the MSEt of each seed of a row; nothing if it was not run."""
+    """Return the MSEt of each seed of a row; an empty list if it was not run."""
     return measured.values(row, "mse", contender, split=split, problem=problem)
 
 
 def limit_of(measured: Measured, row: str, split: str = "test", problem: str = "") -> float | None:
-    """Return the MSEt of the Bayes learner that was measured for a row, the mean over seeds."""
+    """Return the MSEt of the Bayes learner that was measured for a row, averaged over seeds; None if none was."""
     values = mse_of(measured, row, split, BAYES, problem)
     return float(np.mean(values)) if values else None
 
@@ -32,10 +32,10 @@ def limit_of(measured: Measured, row: str, split: str = "test", problem: str = "
 def error_results(
     measured: Measured, row: str, printed: Mapping[str, float], limits: Mapping[str, float | None], note: str
 ) -> list[Result]:
-    """Return MSEt of each split beside the printed number, by metric, and the limit, by split.
+    """Return the MSEt of each split, with the ``printed`` number by metric and the limit by split.
 
-    Of rows that are not ours the median over seeds counts, which a seed that fails does not move; where the seeds are
-    too few for an interval the note shows them.
+    For rows that are not ours, the median over seeds counts, which a seed that fails does not move; if the seeds are
+    too few for an interval, the note lists them.
     """
     results = []
     for split, limit in limits.items():
@@ -96,11 +96,11 @@ def near_the_limit(
     """Judge whether the test MSEt of rows is at most some multiple of the limit, by intervals of means over seeds.
 
     Args:
-        text: What is claimed.
+        text: Text of the claim.
         measured: Measurements.
         bounds: Multiple of the limit by row.
-        limits: Limit by row; None is unknown.
-        problem: Problem that rows are scored on.
+        limits: Limit by row; None if it is not known.
+        problem: Problem on which the rows are scored.
     """
     verdicts, evidence = [], []
     for row, bound in bounds.items():
@@ -114,7 +114,7 @@ def near_the_limit(
 
 
 def _gap(ours: Sequence[float], theirs: Sequence[float]) -> Interval:
-    """Return the difference of two means of independent seeds with Welch's interval; none of one seed."""
+    """Return the difference of two means of independent seeds with Welch's interval; a single seed gives none."""
     value = float(np.mean(ours) - np.mean(theirs))
     if min(len(ours), len(theirs)) < 2:
         return Interval(value, np.nan, np.nan, why_none="none of 1 seed")
@@ -122,7 +122,7 @@ def _gap(ours: Sequence[float], theirs: Sequence[float]) -> Interval:
 
 
 def _widest(gaps: Sequence[Interval]) -> str:
-    """Return the difference that speaks most against the claim; one without an interval first."""
+    """Return, as text, the difference least favourable to the claim; one without an interval comes first."""
     gap = max(gaps, key=lambda one: (not one.is_known, one.high if one.is_known else 0.0))
     return gap.within("+.3g")
 
@@ -130,7 +130,7 @@ def _widest(gaps: Sequence[Interval]) -> str:
 def plateau(curve: Array, threshold: float) -> tuple[float, float]:
     """Return the first step from which the mean error stays at or below the threshold, and its maximum from there.
 
-    A curve that never stays below gives the step after its last, and its last error.
+    A curve that never stays below it gives the step after its last, and its last error.
     """
     above = np.flatnonzero(~(curve <= threshold))
     first = int(above[-1]) + 1 if len(above) else 0

@@ -1,4 +1,4 @@
-"""What is measured of a learner: errors on fresh and on changing functions, and the volume of its state space."""
+"""The measurements of a learner: errors on fresh and on changing functions, and the volume of its state space."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ BAYES = "bayes"
 """Name of the learner that knows the prior and applies Bayes' rule: the limit."""
 
 SPLITS = ("train", "test")
-"""Sequences that MSEt is measured on."""
+"""Sequences on which MSEt is measured."""
 
 FUNCTIONS, EXAMPLES, SEQUENCES = 5, 256, 200
-"""Functions in a row, as in Figure 2, examples of each, and number of sequences."""
+"""Numbers of consecutive functions, as in Figure 2, of examples of each, and of sequences."""
 
 RESET, NO_RESET = "reset", "no reset"
 """Variants: the state is reset at each new function, which is the paper's protocol, or carried over."""
 
 SWITCHING, EVERY, STEPS, OLDEST = "switching", 64, 1024, 64
-"""Problem in which functions change; mean number of examples between changes, examples, and largest age shown."""
+"""Problem in which functions change; mean number of examples between changes; their number; largest age shown."""
 
 VOLUME_SEQUENCES, SMALLEST = 16, -30.0
-"""Number of sequences that log|det| is averaged over; log|det| per unit at which a map counts as singular."""
+"""Number of sequences over which log|det| is averaged; log|det| per unit at which a map counts as singular."""
 
 BEFORE, AFTER = "before", "after"
-"""Variants: the network as it was drawn, and as meta-training left it."""
+"""Variants: the network as it was initialised, and after meta-training."""
 
 
 class Hochreiter2001(Paper):
     """Tables 1 and 2, Figure 2, and what goes beyond them.
 
-    Rows that are ours are trained by the modern recipe; the others to the letter.  Both meet the same test sequences,
-    so the limit is measured for the modern ones alone.
+    Rows that are ours are trained by the modern recipe, the others to the letter.  Both are scored on the same test
+    sequences, so the limit is measured only for the modern ones.
     """
 
     title = "Learning to Learn Using Gradient Descent, reproduced"
@@ -60,7 +60,7 @@ class Hochreiter2001(Paper):
     headline = HEADLINE
 
     def measure(self, subject: Subject) -> Iterator[Metric]:
-        """Yield MSEt and errors by step, and what the row names beside them."""
+        """Yield MSEt and errors by step, and what else the row asks for."""
         task, also = subject.task, subject.row.also
         learners = {subject.name: subject.learner}
         if subject.row.ours and isinstance(task, FunctionTask):
@@ -102,7 +102,7 @@ def _on_the_training_set(learner: Learner[Any], steps: int) -> Tensor | None:
 
 
 def sequence_rows(name: str, learner: Learner[Any], task: Task, seed: int) -> Iterator[Metric]:
-    """Yield |y − o| over functions in a row, of one sequence and on average, with resets and without."""
+    """Yield |y − o| over consecutive functions, for one sequence and on average, with and without resets."""
     # A Bayes learner without a reset would meet data that no function explains.
     for variant in (RESET,) if name == BAYES else (RESET, NO_RESET):
         errors = _in_a_row(learner, task, derive(seed, "figure2"), reset=variant == RESET)
@@ -127,7 +127,7 @@ def _in_a_row(learner: Learner[Any], task: Task, seed: int, reset: bool) -> Tens
 
 
 def drift_rows(subject: Subject, family: FunctionTask) -> Iterator[Metric]:
-    """Yield the error where functions change unannounced, in all and by the age of the present function."""
+    """Yield the error where functions change unannounced, overall and by the age of the present function."""
     task, seed, episodes = Switching(family, EVERY, STEPS), derive(subject.test_seed, "drift"), 500
     age = task.sample(episodes, derive(seed, "chunk", 0), Phase.TEST).age(0, STEPS)
     learner = build_learner(subject.settings, task)
@@ -145,7 +145,7 @@ def volume_rows(subject: Subject) -> Iterator[Metric]:
     before, after = (build_learner(subject.settings, subject.task) for _ in range(2))
     after.load_state_dict(subject.learner.state_dict())
     for variant, learner in ((BEFORE, before), (AFTER, after)):
-        if isinstance(learner, LSTM1997):  # the cut belongs to the learning rule, not to the map
+        if isinstance(learner, LSTM1997):  # truncation belongs to the learning rule, not to the map
             learner = learner.untruncated()
         for part, cells in (("", False), ("cells", True)):
             values = log_volume(learner, derive(subject.test_seed, "volume"), cells)
@@ -157,8 +157,8 @@ def volume_rows(subject: Subject) -> Iterator[Metric]:
 def log_volume(learner: Learner[Any], seed: int, cells: bool = False, steps: int = 64) -> Tensor | None:
     """Return log|det ∂s_{l+1}/∂s_l| per unit for l = 1 … T − 1, (T − 1, E), of a state of activations (..., E, units).
 
-    The last target is no part of the state.  With ``cells`` the map is that between the states of memory cells alone,
-    all else held; the result is None for a network without any.
+    The previous target is not part of the state.  With ``cells``, the map is that between the states of memory cells
+    alone, with all else fixed; the result is None for a network without any.
     """
     batches = learner.task.sample(VOLUME_SEQUENCES, seed, Phase.TEST).batches(0, steps)
     state = learner.init(VOLUME_SEQUENCES, generator(seed))

@@ -32,9 +32,9 @@ class Table1(Artefact):
         modern: Row of the modern recipe, which carries the limit.
         networks: Name of the network in Table 1, by group of rows.
         printed: Numbers of Table 1 by group of rows: "success_share" is 1 for YES and 0 for NO, "train_mse" and
-            "test_mse" stand where the paper prints them.
+            "test_mse" are given where the paper prints them.
         fewer: Row whose network may have memorised its training sequences.
-        more: Row that is the same on more training sequences.
+        more: Row of the same network with more training sequences.
     """
 
     modern: RowName
@@ -44,7 +44,7 @@ class Table1(Artefact):
     more: RowName
 
     def judge(self, measured: Measured) -> Findings:
-        """Judge every learning rate and update mode, and say where ours contradicts the paper."""
+        """Judge every learning rate and update mode, and whether each network agrees with the paper."""
         results: list[Result] = []
         limits = {split: limit_of(measured, self.modern, split) for split in SPLITS}
         for row, facts in measured.rows.items():
@@ -64,9 +64,10 @@ class Table1(Artefact):
         return Findings(results, [Section(title, (), [table], (), FORMATS, claims)])
 
     def _counted_once(self, measured: Measured, row: str, results: Sequence[Result]) -> list[Result]:
-        """Leave a network's printed numbers to its best setting, and the LSTM's errors to Table 2, which has them too.
+        """Judge a network's printed numbers only by its best setting, and the LSTM's errors only in Table 2.
 
-        The best setting is the one with most seeds that succeed, and among equals with the lowest median error.
+        Table 2 has these errors too.  The best setting has the most seeds that succeed and, among equals, the lowest
+        median error.
         """
         group = measured.rows[row].group
         best = self._best(measured, group)
@@ -96,7 +97,7 @@ class Table1(Artefact):
 
 
 def _success(measured: Measured, row: str, learns: bool) -> Result:
-    """Set the share of seeds that learned beside the paper's verdict, which the majority decides."""
+    """Compare the share of seeds that learned with the paper's verdict, which the majority of seeds should share."""
     values = [float(value < SUCCESS) for value in mse_of(measured, row)]
     won, seeds = int(sum(values)), len(values)
     note = f"{won} of {counted(seeds, 'seed')} with test MSEt < {SUCCESS}; the paper says {'YES' if learns else 'NO'}"
@@ -113,6 +114,6 @@ def _successes(measured: Measured, row: str) -> int:
 
 
 def _agrees(won: int, seeds: int, learns: bool) -> Verdict:
-    """Say whether the majority of seeds does what the paper says, by the exact interval of their share."""
+    """Return whether the majority of seeds agrees with the paper, by the exact interval of their share."""
     share = share_of(won, seeds)
     return above_bound(share, 0.5) if learns else below_bound(share, 0.5)

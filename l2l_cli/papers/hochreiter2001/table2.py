@@ -45,10 +45,10 @@ class Table2(Artefact):
         notes: Note of both rows of a family, by row of the modern recipe.
         first_guess: Mean squared error of a constant answer, where it is near the printed subordinate error.
         misprinted: Family whose printed error no learner can reach.
-        exchanged: Family with whose printed error that one may have been exchanged.
+        exchanged: Family whose printed error may have been exchanged with that of ``misprinted``.
         readings: Test MSEt of these two families by reading of the misprint, the likely reading first.
-        beside: Learners of another kind: by the name of the kind, its row by row of the modern recipe.
-        near: Largest multiple of the limit that is claimed of some of these.
+        beside: Rows of other kinds of learner, by name of the kind and by row of the modern recipe.
+        near: Largest multiple of the limit that is claimed for some of these rows.
     """
 
     literal: dict[RowName, RowName]
@@ -92,14 +92,14 @@ class Table2(Artefact):
         return Findings(results, [Section("Table 2: error of five families", [], [table], figures, FORMATS, claims)])
 
     def _others(self, measured: Measured) -> Iterator[Result]:
-        """Yield the errors of other learners beside the printed ones, which count for none of them."""
+        """Yield the errors of other learners beside the printed ones, without counting their verdicts."""
         for family, row in self._rows_beside():
             limits = {split: limit_of(measured, family, split) for split in SPLITS}
             for one in error_results(measured, row, measured.published[""][family], limits, "another learner"):
                 yield replace(one, counts=False)
 
     def _rows_beside(self) -> Iterator[tuple[str, str]]:
-        """Yield each row beside the paper's, after the row of the modern recipe for the same family."""
+        """Yield pairs of the modern recipe's row for a family and the row of another kind of learner for it."""
         for rows in self.beside.values():
             yield from rows.items()
 
@@ -110,7 +110,7 @@ class Table2(Artefact):
         return near_the_limit(text, measured, self.near, limits)
 
     def _subordinate(self, measured: Measured, row: str, family: str, printed: Mapping[str, float]) -> list[Result]:
-        """Set beside the printed numbers how soon a function is learned, and how well."""
+        """Return how soon and how well a function is learned, compared with the printed numbers."""
         threshold, guess = printed["subordinate_mse"], self.first_guess.get(family)
         settled, best = (_plateaus(measured, name, who, threshold) for name, who in ((row, None), (family, BAYES)))
         note = f"threshold {threshold:g}" + (f"; a first guess already errs by {guess:g} only" if guess else "")
@@ -161,7 +161,7 @@ class Table2(Artefact):
 
 
 def _plateaus(measured: Measured, row: str, contender: str | None, threshold: float) -> list[tuple[float, float]]:
-    """Return when the error of each seed has settled below a threshold, and its maximum from there."""
+    """Return when the error of each seed has settled below a threshold, and its maximum from then on."""
     table = measured.curve(row, "error", contender, problem="")
     return [plateau(table[seed].to_numpy(), threshold) for seed in table]
 

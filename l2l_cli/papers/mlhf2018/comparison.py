@@ -1,6 +1,6 @@
-"""Comparisons of MLHF with its rivals: figures 1 and 2, what goes beyond them, and what is claimed.
+"""Comparisons of MLHF with its rivals: figures 1 and 2, what goes beyond them, and the claims.
 
-Source: Chen and Lu 2018, §4; no claim there has a criterion, so each is ours and is said with its verdict.
+Source: Chen and Lu 2018, §4; no claim there comes with a criterion, so each criterion is ours, given with its verdict.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from l2l_cli.results.statistics import difference_of
 from l2l_cli.results.verdicts import Result
 
 ANY = "MLHF"
-"""What a claim calls each of the variants that it is judged for."""
+"""Name in a claim's statement for each of the variants that it is judged for."""
 
 FELL = 0.01
-"""Nats by which the loss must still fall over the last half of a run for progress to go on."""
+"""Nats by which the loss must still fall over the last half of a run to count as progress."""
 
 TIMING = (
     "Seconds are CPU time of the process, or wall-clock time on a GPU, accumulated over the steps alone; the paper's "
@@ -49,11 +49,11 @@ class TrainingCurves(Artefact):
     Attributes:
         titles: Title of the section by problem; the first problem is the base, which results do not mention.
         rivals: Rows by group of rivals.
-        lowest: Groups of rivals, by statement that a learned rule, ``{rule}`` in it, is below all: per ``{unit}``
-            "sample", judged over every tenth of the run, and "second", judged when the quickest is through.
+        lowest: Groups of rivals, by statement that a learned rule, ``{rule}``, is below all of them per ``{unit}``: per
+            "sample", judged at every tenth of the run, and per "second", judged when the quickest rival has finished.
         at_most: Shares by group of rivals, by statement that a rule ends at or below that share of the best one.
-        ratios: Groups as a multiple of whose best each learned rule's loss is a result.
-        progress: Statement that a rule goes on making progress; empty if that is not claimed.
+        ratios: Groups of rivals; the ratio of each learned rule's loss to that of the best one is a result.
+        progress: Statement that a rule keeps making progress; empty if that is not claimed.
         held_out: Whether scores on held-out images are drawn, too.
         log: Whether losses are drawn on a logarithmic axis.
 
@@ -71,7 +71,7 @@ class TrainingCurves(Artefact):
     log: bool = False
 
     def __post_init__(self) -> None:
-        """Check that the groups that are referred to are there."""
+        """Check that all groups that are referred to exist."""
         named = {name for names in (*self.lowest.values(), *self.at_most.values(), self.ratios) for name in names}
         if unknown := named - set(self.rivals):
             raise ValueError(f"rivals has no group {', '.join(sorted(unknown))} (groups: {', '.join(self.rivals)})")
@@ -135,9 +135,9 @@ class TrainingCurves(Artefact):
 def per_second(
     text: str, measured: Measured, standings: Standings, who: str, rivals: Collection[str], problem: str
 ) -> Claim:
-    """Judge whether a contender has a lower loss than every rival when the quickest of all has used up its samples.
+    """Judge whether a contender has a lower loss than every rival at the time when the quickest rival has finished.
 
-    Each counts with the last tenth of the run that it is through with by then, on the same episodes.
+    Each contender counts with the last tenth of its run that it has completed by then, on the same episodes.
     """
     table = measured.curves(problem, SECONDS)
     seconds = {str(name): part.groupby("updates").value.mean() for name, part in table.groupby("contender", sort=False)}
@@ -145,7 +145,7 @@ def per_second(
     if who not in seconds or not run:
         return Claim(text, None)
     until = min(float(seconds[name].max()) for name in run)
-    marks = {  # of each contender's own tenths, which at another batch lie at other numbers of updates
+    marks = {  # tenths of each contender's own run, at other numbers of updates if its batch size differs
         name: [
             mark
             for mark in standings.marks(problem)
@@ -186,7 +186,7 @@ def downhill(measured: Measured, problem: str) -> Claim:
 
 
 def stays_finite(text: str, lost: Mapping[str, Sequence[float]]) -> Claim:
-    """Judge whether no loss of some contenders was ever not finite, from their number by seed."""
+    """Judge whether every loss of some contenders was finite, given the numbers of those that were not, by seed."""
     if not lost:
         return Claim(text, None)
     bad = {name: sum(counts) for name, counts in lost.items() if any(counts)}

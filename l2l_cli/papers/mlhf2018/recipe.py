@@ -1,4 +1,4 @@
-"""What is measured of a contender: a meta-trained MLHF at several learning rates, all others in one way.
+"""The measurements of a contender: a meta-trained MLHF at several learning rates, all others in one variant.
 
 Deviation: the paper compares with the coordinatewise LSTM on a perceptron in a supplement that could not be had, and
 leaves recurrent networks and data parallelism to future work; networks, lengths and rivals there are ours.
@@ -23,14 +23,14 @@ AT_ONE, AT_RATIO, TUNED = "lr 1", "batch ratio", "lr tuned"
 RATE = "learner.rule.lr"
 
 WORTH = "updates"
-"""Key of a row's ``x``: how many updates of the usual batch one of its own has the samples of."""
+"""Key of a row's ``x``: how many updates with the usual batch take as many samples as one of its own."""
 
 
 @dataclass(frozen=True)
 class Mlhf2018(Paper):
     """Boyu Chen and Wenlian Lu's Hessian-free steps with learned damping and preconditioner.
 
-    No number could be read off the paper's figures, so nothing published stands beside ours.
+    No number could be read off the paper's figures, so ours are not compared with published ones.
 
     Deviation: every hand-made rule, and MLHF's learning rate, is tuned by the same number of settings; the paper fixed
     most of them, added weight decay to the baselines' loss, and did not tune MLHF.
@@ -67,7 +67,7 @@ class Mlhf2018(Paper):
         """Yield how a learner was tuned and what it does on every problem, in every variant.
 
         Every contender and every seed of it meets the same test episodes, so comparisons are paired over episodes.
-        Updates are counted in those of the usual batch, so that curves against updates are curves against samples.
+        Updates are counted in units of the usual batch, so that curves against updates are curves against samples.
         """
         worth = int(subject.row.x.get(WORTH, 1))
         for variant, (_, problem, learner, tuning, *_) in variants_of(subject):
@@ -80,8 +80,8 @@ class Mlhf2018(Paper):
 def variants_of(subject: Subject) -> Iterator[tuple[str, Entry]]:
     """Yield a row's learner on every problem, by variant.
 
-    A hand-made rule is tuned for each problem; a meta-trained MLHF is run at the learning rate of its training, and if
-    it is tuned likewise also at the batch ratio and at the tuned one.
+    A hand-made rule is tuned for each problem; a meta-trained MLHF is run at the learning rate of its training and, if
+    its learning rate is to be tuned, also at the batch ratio and at the tuned one.
     """
     if mlhf_of(subject.learner) is None:
         yield from (("", entry) for entry in subject.entries())
@@ -96,7 +96,7 @@ def _at_rates(subject: Subject, problem: Problem) -> Iterator[tuple[str, Entry]]
     if points == [{}]:
         return
     tuned = subject.contender(tuned=True).enter(problem)
-    if len(points) == 1:  # asked for in place of the others, not tuned
+    if len(points) == 1:  # one rate was asked for, so none is tuned
         yield f"lr {float(points[0][RATE]):g}", tuned
         return
     ratio = problem.task.spec.examples / subject.task.spec.examples

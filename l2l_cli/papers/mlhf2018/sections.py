@@ -41,10 +41,10 @@ LAST = {
     "ms per step": track.SECONDS,
     "MB": track.MEMORY,
 }
-"""Metrics of which the last value is shown, by column."""
+"""Metrics whose last value is shown, by column."""
 
 STATED = {"accuracy": track.HELD_OUT_ACCURACY, "ms per step": track.SECONDS, "MB": track.MEMORY}
-"""Those that are results, too, by their names there; nothing is judged by them, so they have no intervals."""
+"""Those of them that are also results, by metric of the result; they are not judged, so they have no intervals."""
 
 FORMATS = dict.fromkeys(("loss", "sd over seeds", "held-out"), ".4f")
 FORMATS |= {"accuracy": ".1%", "longest step": ".2f", "ms per step": ".1f", "MB": ".0f", "÷ the quickest's": ".1f"}
@@ -73,7 +73,7 @@ def loss_panels(measured: Measured, problem: str, held_out: bool, log: bool) -> 
     """Draw training loss against updates and seconds, and scores on held-out images if asked for."""
     figure, axes = panels(2 if held_out else 1, 2, height=3.0)
     loss = measured.curves(problem, track.LOSS)
-    # Whoever learned the same is one line in all panels, though each took its own time.
+    # Contenders with equal losses share one line in all panels, although their times differ.
     labels = labels_of(loss, [name for name in measured.styles() if name in set(loss.contender)])
     headline = [row for _, row, _ in HEADLINE.lines.values()]
     coloured = emphasised(list(labels), measured.styles(), loss, headline)
@@ -97,7 +97,7 @@ def loss_panels(measured: Measured, problem: str, held_out: bool, log: bool) -> 
 
 
 def end_results(measured: Measured, standings: Standings, problem: str, base: str) -> list[Result]:
-    """Return each contender's loss over the last tenth of a run, what a step costs, and empty results of other rows."""
+    """Return each contender's loss over the last tenth of a run and costs, and empty results for rows not run."""
     end = standings.last(problem)
     missing = [row for row in measured.rows if row not in measured.run]
     results = []
@@ -119,7 +119,7 @@ def _stated(measured: Measured, name: str, row: str, problem: str, metric: str) 
 
 
 def _known(measured: Measured, problem: str, metric: str) -> pd.DataFrame:
-    """Return a metric's curves; of memory only where it grew, since what a process held before is not a run's own."""
+    """Return a metric's curves; for memory only where it grew, since what a process held before is not the run's."""
     table = measured.curves(problem, metric)
     return table[table.value > 0] if metric == track.MEMORY else table
 
@@ -140,7 +140,7 @@ def ends_sections(title: str, measured: Measured, standings: Standings, problem:
 
 
 def inside_sections(title: str, measured: Measured, problem: str, suffix: str = "") -> list[Section]:
-    """Return the diagnostics of MLHF's steps, as a table and a figure of its damping; nothing if it was not run."""
+    """Return the diagnostics of MLHF's steps, as a table and a figure of its damping; none if it was not run."""
     damping: dict[str, dict[str, pd.DataFrame]] = {}
     lines = []
     for name, frame in measured.contenders.items():
@@ -166,7 +166,7 @@ def inside_sections(title: str, measured: Measured, problem: str, suffix: str = 
 
 
 def _draw(damping: dict[str, dict[str, pd.DataFrame]]) -> Figure:
-    """Draw a panel for each contender, one for those that inferred the same."""
+    """Draw a panel for each contender; those that inferred the same damping share one."""
     alike: dict[bytes, list[str]] = {}
     for name, parts in damping.items():
         alike.setdefault(b"".join(table.to_numpy(float).tobytes() for table in parts.values()), []).append(name)

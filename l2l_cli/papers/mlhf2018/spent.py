@@ -10,7 +10,7 @@ from l2l_cli.results.provenance import forget_peak_memory, own_peak_memory
 
 
 def now() -> float:
-    """Return seconds of this process, or on a GPU, which works on its own, those on the wall when it is done."""
+    """Return the CPU-seconds of this process or, on a GPU, which runs asynchronously, wall-clock seconds once idle."""
     if torch.get_default_device().type != "cuda":
         return time.process_time()
     torch.cuda.synchronize()
@@ -18,7 +18,7 @@ def now() -> float:
 
 
 def held_from_now() -> int:
-    """Return the bytes that are held now, and count the peak from here on."""
+    """Reset the peak of the memory, and return the bytes that are held now."""
     if torch.get_default_device().type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     else:
@@ -27,6 +27,6 @@ def held_from_now() -> int:
 
 
 def peak() -> int:
-    """Return the most bytes that were held since ``held_from_now``; where the system does not say, since the start."""
+    """Return the peak of the bytes held since ``held_from_now``, or since the start if the system cannot reset it."""
     cuda = torch.get_default_device().type == "cuda"
     return torch.cuda.max_memory_allocated() if cuda else own_peak_memory()

@@ -1,6 +1,6 @@
-"""Figure 3: what RNN_p is worth; and beyond the paper, runs ten times as long, and a run that two processes divide.
+"""Figure 3: the benefit of RNN_p; and beyond the paper, runs ten times as long, and a run divided over two processes.
 
-l_p falls where RNN_s infers less damping, too; so ours is the *efficiency*, l_p as a share of a near-exact solution's.
+l_p also falls if RNN_s infers less damping; our measure is the *efficiency*, its share of a near-exact solution's l_p.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Ablation(Artefact):
 
     Attributes:
         default: Row that the others are compared with.
-        leads: Smallest lead of the default's efficiency over that of a row, by statement; below 0 it may be behind.
+        leads: Smallest lead of the default's efficiency over a row's, by statement; if negative, it may be behind.
         residuals: Smallest ratio of the default's ‖r_n‖ ÷ ‖g‖ to that of a row, by statement.
         title: Title of the section.
     """
@@ -106,7 +106,7 @@ class Ablation(Artefact):
 
 
 def _by_episode(measured: Measured, row: str, metric: str) -> Array:
-    """Return what was diagnosed of a row, (seeds, episodes); an empty array if it was not run."""
+    """Return the values of a diagnostic for a row, (seeds, episodes); an empty array if it was not run."""
     standings = measured.standings(metric)
     names = [name for name in standings.contenders if measured.origin[name] == row]
     return (
@@ -115,13 +115,13 @@ def _by_episode(measured: Measured, row: str, metric: str) -> Array:
 
 
 def _by_row(measured: Measured, metric: str) -> pd.DataFrame:
-    """Return the curves of a metric, each called by its row: all are run at one learning rate."""
+    """Return the curves of a metric under the names of their rows, since each is run at one learning rate."""
     table = measured.curves(measured.standings().problems[0], metric)
     return table.assign(contender=table.contender.map(measured.origin))
 
 
 NOTHING = np.empty((0, 0))
-"""What a row has that was not run."""
+"""Values of a row that was not run."""
 
 SAME = 1e-3
 """Largest relative difference of the losses over the first tenth of the run that counts as rounding."""

@@ -32,7 +32,7 @@ from l2l_cli.results.metrics import Metric
 from l2l_cli.tasks.base import Episode
 
 POINTS, TENTHS, DIAGNOSED = 50, 10, 30
-"""Points of a curve, at most; windows whose mean is kept for every episode; steps that are diagnosed, at most."""
+"""Largest number of points of a curve; windows whose means are kept by episode; largest number of diagnosed steps."""
 
 HELD_OUT, HELD_OUT_MARKS = 4, 5
 """Minibatches of held-out images, the same for all contenders; how many times in a run they are scored."""
@@ -115,7 +115,7 @@ def _held_out(learner: Learner[Any], state: object, episode: Episode) -> dict[st
 def ends(steps: int, count: int) -> list[int]:
     """Return where windows of equal length end, the last one at the last step; only the first may be longer.
 
-    With ten windows the last is the tenth of the steps that tuning minimises (``Scores.end``).
+    With ten windows, the last one is the tenth of the steps over which tuning takes the loss (``Scores.end``).
     """
     width = max(1, steps // count)
     return sorted(steps - index * width for index in range(count) if steps - index * width > 0)
@@ -158,9 +158,9 @@ def diagnose(
     """Solve the system of the next step and return numbers about it, by metric, of each episode, (E,).
 
     * ``downhill``: whether ⟨g, x_n⟩ > 0; ``residual``: ‖r_n‖, and relative to ‖g‖;
-    * ``l_p``: −⟨g, x_n⟩ / √⟨x_n, Ĥ·x_n⟩; ``efficiency``: it as a share of that of a near-exact solution.
+    * ``l_p``: −⟨g, x_n⟩ / √⟨x_n, Ĥ·x_n⟩; ``efficiency``: l_p as a share of that of a near-exact solution.
 
-    Beside them are quantiles of the damping over the coordinates of each parameter type, by statistic and type.
+    Also returned are quantiles of the damping over the coordinates of each parameter type, by statistic and type.
 
     If ``near_exact``, the same system is also solved, from the same start, by ``CONVERGED`` iterations.
     """
@@ -178,7 +178,7 @@ def diagnose(
     for part, span in spans_by_type(system.like, point.parameter_types).items():
         damping = system.damping[:, span].flatten()
         for statistic, share in QUANTILES.items():
-            # An order statistic: torch's quantile refuses the weights of large networks.
+            # An order statistic, since torch's quantile refuses as many weights as large networks have.
             quantiles[statistic, part] = damping.kthvalue(1 + int(share * (len(damping) - 1))).values.item()
     return by_episode, quantiles
 

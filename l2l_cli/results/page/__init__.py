@@ -1,4 +1,4 @@
-"""Pages: one file each, nothing loaded from elsewhere, on a light and a dark screen, on a phone and on paper.
+"""HTML pages in one self-contained file each, for light and dark screens, phones and paper.
 
-Templates are Jinja's, which escapes whatever it is given; paragraphs are Markdown, without HTML and without images.
+Jinja's templates escape whatever they are given; paragraphs are Markdown without HTML and without images.
 """

@@ -1,4 +1,4 @@
-"""Frames and claims as the tables of a page, which say of every cell how it is shown."""
+"""Data frames and claims as the tables of a page, with the style of every cell."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from l2l_cli.results.content import Claim, counted_verdict
 from l2l_cli.results.tables import VERDICT_STYLE, are_numeric, cells_of
 
 SIGNS = {"holds": "✓", "fails": "✗", "open": "?", "not run": "–", "not judged": "–"}
-"""Sign of what a claim came to, for those who cannot tell its colour."""
+"""Symbol of each verdict on a claim, for readers who cannot tell its colour."""
 
 WORST = ("fails", "open", "holds", "not run", "not judged")
-"""Which of several verdicts on one statement decides its colour, the first before the others."""
+"""Verdicts by precedence: the first of those on one statement decides its colour."""
 
 STYLES = {"holds": "green", "fails": "red", "open": "yellow", "not run": "dim", "not judged": "dim"}
 
@@ -23,7 +23,7 @@ _WITH_INTERVAL = re.compile(r"(\S+) (\[[^\]]*\]|± \S+|\([^)]* … [^)]*\))")
 
 
 class PageCell(NamedTuple):
-    """A cell: its text, what follows in small type, and its classes."""
+    """A cell: its text, what follows in small type, and its CSS classes."""
 
     text: str
     small: str
@@ -34,10 +34,10 @@ class PageTable(NamedTuple):
     """A table.
 
     Attributes:
-        head: Name and classes of every column.
-        rows: Cells of every row, and the verdict by which it may be filtered.
+        head: Name and CSS classes of every column.
+        rows: For every row, the verdict by which it may be filtered, and its cells.
         folds: Whether a narrow screen shows its main columns and folds the others below them.
-        verdicts: Verdicts that its rows have, in their order.
+        verdicts: Verdicts that its rows have, in alphabetical order.
     """
 
     head: Sequence[tuple[str, str]]
@@ -47,7 +47,7 @@ class PageTable(NamedTuple):
 
 
 def page_table(frame: pd.DataFrame, formats: Mapping[str, str] | None = None) -> PageTable:
-    """Return a frame as a table; one that has a verdict for our numbers folds on a narrow screen."""
+    """Return a data frame as a table, which folds on a narrow screen if it has verdicts on our numbers."""
     names = [str(name) for name in frame.columns]
     main = [index == 0 or _is_main(name) for index, name in enumerate(names)]
     folds = "verdict" in names and any(map(_is_ours, names))
@@ -86,7 +86,7 @@ def _cell(text: str, style: str, label: str) -> PageCell:
 
 
 class PageVerdict(NamedTuple):
-    """What a claim came to: sign, words, colour, and the number that decides it."""
+    """The verdict on a claim: symbol, words, colour, and the number that decides it."""
 
     sign: str
     word: str
@@ -95,13 +95,13 @@ class PageVerdict(NamedTuple):
 
 
 class PageClaim(NamedTuple):
-    """A statement and what it came to.
+    """A statement and the verdicts on it.
 
     Attributes:
-        verdict: What it came to in all, which stands before it, so that nobody takes it for true.
+        verdict: Overall verdict, which is shown before the statement, so that nobody takes the latter for true.
         statement: The statement.
-        by_variant: What it came to for each variant; None where it is not said of one.
-        evidence: What it is judged by, each with the variant, whose name is empty if there is one alone.
+        by_variant: Verdict for each variant; None for a variant that the statement is not about.
+        evidence: Pairs of a variant and the evidence for it; the variant is empty if there is only one.
     """
 
     verdict: PageVerdict
@@ -111,7 +111,7 @@ class PageClaim(NamedTuple):
 
 
 class PageClaims(NamedTuple):
-    """Claims as one table: the variants' names, none if no claim has any, and a row for each statement."""
+    """Claims as one table: the names of the variants, if any, and a row for each statement."""
 
     variants: Sequence[str]
     rows: Sequence[PageClaim]

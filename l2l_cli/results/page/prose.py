@@ -1,4 +1,4 @@
-"""Paragraphs of Markdown as HTML: what a name in them may hold is text, and nothing is loaded from elsewhere."""
+"""Markdown paragraphs as HTML: whatever names contain is escaped, and nothing is loaded from elsewhere."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from markdown_it import MarkdownIt
 
 RULES = ("list", "emphasis", "backticks", "link", "escape")
-"""Rules of Markdown that our paragraphs use; HTML, images, headings and tables are none of them."""
+"""Rules of Markdown that our paragraphs use; HTML, images, headings and tables are not among them."""
 
 
 @cache
@@ -22,10 +22,10 @@ def _parser() -> MarkdownIt:
 
 
 def block(text: str) -> Markup:
-    """Return a paragraph or a list."""
+    """Return a paragraph or a list as HTML."""
     return Markup(_parser().render(text))
 
 
 def inline(text: str) -> Markup:
-    """Return the inside of a paragraph."""
+    """Return text as HTML without a paragraph around it."""
     return Markup(_parser().renderInline(" ".join(text.split())))

@@ -1,4 +1,4 @@
-"""Reports as pages."""
+"""Reports as HTML pages."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 SHOWN = 4
-"""Significant digits of a point of a chart."""
+"""Significant digits of the points of a chart."""
 
 SLIM = 4
-"""Most columns of a first table that leaves room for the figure beside it."""
+"""Largest number of columns of a first table that leaves room for a figure beside it."""
 
 LARGEST = 1_500_000
-"""Characters of a page above which charts within details leave their stills to the files beside it."""
+"""Characters of a page above which charts within details link to their still images instead of containing them."""
 
 
 @cache
@@ -59,7 +59,7 @@ def report_page(report: Report) -> str:
 
 
 def is_head(section: Section) -> bool:
-    """Say whether a section stands in the contents list: it answers a question, or belongs to no artefact."""
+    """Return whether a section is listed in the contents: it answers a question, or belongs to no artefact."""
     return bool(section.question) or section.part in ("", ABOUT)
 
 
@@ -78,7 +78,7 @@ def _groups(sections: Sequence[Section]) -> list[tuple[str, list[tuple[Section, 
 
 
 def anchor(title: str) -> str:
-    """Return the name under which a heading is linked."""
+    """Return the anchor of a heading, for links to it."""
     return re.sub(r"\W+", "-", title.lower()).strip("-") or "part"
 
 
@@ -87,10 +87,10 @@ def _still(figure: Figure) -> str:
 
 
 def as_data(path: Path) -> str:
-    """Return a figure, PNG, as an address that holds it: its SVG, or the PNG itself where there is none."""
+    """Return a figure, given its PNG file, as a data URL: of the SVG beside it, or of the PNG if there is none."""
     drawn = path.with_suffix(".svg")
     if drawn.is_file():
-        text = " ".join(read_file(drawn).decode().split())  # an address loses its line ends
+        text = " ".join(read_file(drawn).decode().split())  # a URL loses its line breaks
         return "data:image/svg+xml," + quote(text, safe=" !$&'()*+,-./:;=?@[]_~")
     import base64
 
@@ -98,13 +98,13 @@ def as_data(path: Path) -> str:
 
 
 def _charts(figure: Figure) -> Markup:
-    """Return a figure's charts as JSON that may stand inside a page."""
+    """Return a figure's charts as JSON that is safe inside a page."""
     text = json.dumps([_chart(chart) for chart in figure.charts], separators=(",", ":"), ensure_ascii=False)
     return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
 
 
 def _chart(chart: Chart) -> dict[str, object]:
-    """Return a chart's fields; curves name their places by the index of one list, which most of them share."""
+    """Return a chart's fields; each curve refers by index to a list of positions, which most curves share."""
     places = [_short(curve.x) for curve in chart.curves]
     shared = [place for index, place in enumerate(places) if place not in places[:index]]
     curves = [_curve(curve, shared.index(place)) for curve, place in zip(chart.curves, places, strict=True)]

@@ -1,4 +1,4 @@
-"""The templates beside this file, and what stands in pages as it is; no pandas."""
+"""The page templates, and the style sheets and scripts that pages contain; no pandas."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 
 
 def environment(filters: Mapping[str, Callable[..., object]]) -> Environment:
-    """Return an environment of all templates that use no other filters; whatever is put into one is escaped."""
+    """Return Jinja's environment for the templates, with some filters; whatever is inserted is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     made = Environment(
@@ -33,5 +33,5 @@ def environment(filters: Mapping[str, Callable[..., object]]) -> Environment:
 
 @cache
 def static(name: str) -> Markup:
-    """Return a style sheet or script of ours, or of uPlot's, to stand inside a page."""
+    """Return a style sheet or script, ours or uPlot's, to be embedded in a page."""
     return Markup((HERE / "static" / name).read_text(encoding="utf-8"))
