@@ -15,7 +15,7 @@ PITCH = 128
 class Mode(IntEnum):
     """Where features come from: the caller, or the gradient as in ``optimizers.preprocess``.
 
-    The value of a presentation from the gradient is its number of features.
+    The integer of a mode that takes the gradient is its number of features.
     """
 
     GIVEN = 0
@@ -31,7 +31,7 @@ class Presentation(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """A rule's parameters, in their owner's own memory, and what belongs to them.
+    """A rule's parameters, which are not copied, and the constants that belong to them.
 
     Attributes:
         layers: (4H, K) input weights, (4H, H) hidden weights and (4H,) biases of each layer.

@@ -32,8 +32,7 @@ class CoordinatewiseLSTM(FirstOrder[LSTMStates]):
     Args:
         hidden: Units of each layer; 20 in the paper.
         layers: Number of LSTM layers; 2 in the paper.
-        preprocess: Map from a gradient to the features that the cell sees; None takes the gradient itself, as the paper
-            does for quadratics.
+        preprocess: Map from a gradient to the cell's features; None is the identity, the paper's choice for quadratics.
         output_scale: Factor on the head; in the paper 1 for quadratics and 0.1 for MNIST.
         forget_bias: Initial bias of the forget gates (ours: 1, as in the authors' later code).
         initial_head: Factor on the head's initial weights.  A rule whose first moves are random learns to stand still,

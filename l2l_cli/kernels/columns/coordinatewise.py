@@ -89,10 +89,10 @@ def _advance(rule: PackedRule, step: RuleStep, s: int, states: BlockStates) -> N
 
 @kernel
 def forward_columns(rule: PackedRule, step: RuleStep, block: RuleStep, first: int, last: int) -> None:
-    """Advance the blocks ``first`` … ``last`` − 1 of rows of columns by one step, in one block's arrays.
+    """Advance the blocks ``first`` … ``last`` − 1 of rows of all columns by one step, through one block's arrays.
 
-    The c of a whole block is read, and c and h are written, in place: rows lie far apart in memory, and waiting for
-    them costs nothing while the next unit is computed.
+    Of a whole block, c is read from these rows and c and h are written to them directly: rows lie far apart in memory,
+    but the next unit is computed in the meantime, so that waiting for them costs nothing.
     """
     layers, hidden, columns = step.hidden.shape
     rows, plane = layers * hidden, hidden * BLOCK
@@ -121,7 +121,7 @@ def forward_columns(rule: PackedRule, step: RuleStep, block: RuleStep, first: in
 
 @kernel
 def _show(rule: PackedRule, step: RuleStep, s: int) -> None:
-    """Make a block's features from its gradient."""
+    """Compute a block's features from its gradient."""
     if rule.shown == GIVEN:
         return
     registers, into = rule.cell.registers, pointer(step.features, s * step.features.shape[1] * BLOCK)
