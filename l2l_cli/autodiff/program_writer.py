@@ -16,7 +16,7 @@ Call = tuple[OpOverload, Args, Kwargs, Any]
 """An operation, its arguments by position and by name, and its result."""
 
 _aten = torch.ops.aten
-_BY_ONE = {_aten.pow.Tensor_Scalar, _aten.mul.Scalar}  # no-ops by the number 1, as in the derivative of a square
+_BY_ONE = {_aten.pow.Tensor_Scalar, _aten.mul.Scalar}  # no-ops with the number 1, as in the derivative of a square
 _SAME = {_aten.detach.default, _aten.alias.default}
 # Operations whose result depends on a tensor's shape and type, not on its values.
 _FILLS = {_aten.ones_like.default, _aten.zeros_like.default, _aten.full_like.default, _aten.new_zeros.default}

@@ -30,14 +30,14 @@ RATIOS = (1e-6, 1e6)
 
 
 class TensorInputs(NamedTuple):
-    """What the network sees, before it is scaled.
+    """The quantities from which the network's inputs are computed.
 
     Attributes:
-        known: What is known of each tensor before a step, (K, 5).
+        known: Traits of each tensor, (K, 5).
         means: Means of each tensor, (E, K, 6), as the first pass leaves them.
         losses: Means of the loss before this step, (E, 3), which become those after it.
         loss: Loss of this step, (E,).
-        clock: What is seen of the time.
+        clock: Inputs for the time.
     """
 
     known: Array

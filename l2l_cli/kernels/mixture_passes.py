@@ -79,7 +79,7 @@ class Decays(NamedTuple):
 
 
 class After(NamedTuple):
-    """What the first pass leaves.
+    """The results of the first pass.
 
     Attributes:
         momenta: Momenta, (E, 2, P).

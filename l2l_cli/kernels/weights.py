@@ -37,7 +37,7 @@ class Weights(NamedTuple):
         layers: (4H, K) input weights, (4H, H) hidden weights and (4H,) biases of each layer.
         head: (1, H) weights and (1,) bias of the displacement.
         output_scale: Factor on the displacement.
-        presentation: Features that the first layer sees of a gradient.
+        presentation: Form in which the first layer is shown a gradient.
     """
 
     layers: Sequence[Sequence[Tensor]]

@@ -52,7 +52,7 @@ class Model:
     separately for each episode.
 
     Args:
-        module: The network.  Parameters keep their names and shapes, and shared ones stay one.
+        module: The network.  Parameters keep their names and shapes, and shared ones stay shared.
         initializer: Function that draws θ_0, one parameter at a time; where it returns None, every episode starts from
             the module's own values of that parameter.  Without an initializer this holds for all parameters: the
             network is fine-tuned.
@@ -85,7 +85,7 @@ class Model:
 
     @property
     def module(self) -> nn.Module:
-        """The network itself, by which kernels recognise it; only the values of its frozen parameters are used."""
+        """The network itself, by which kernels recognise it; of its parameters' values, only frozen ones are used."""
         return self._module
 
     @property

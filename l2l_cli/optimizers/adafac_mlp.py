@@ -59,7 +59,7 @@ class AdafacMLP(Optimizer[AdafacMemory]):
     The features of a coordinate are: the gradient, θ, three momenta, a second moment, momenta in units of its root, one
     over that root, the gradient in units of three factored second moments, the means of the coordinate's row and column
     and one over their roots, and momenta in units of the factored second moments.  Each of these is divided by its root
-    mean square over the tensor.  The others are functions of the time.  The decays of all means are learned, too.
+    mean square over the tensor.  Functions of the time follow.  The decays of all these means are learned, too.
 
     Source: Metz, Freeman, Harrison, Maheswaranathan and Sohl-Dickstein 2022, "Practical tradeoffs between memory,
     compute, and performance in learned optimizers", §3 and appendix; features and constants are those of their code.

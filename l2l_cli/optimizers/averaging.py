@@ -18,9 +18,9 @@ from l2l_cli.optimizers.preprocess import Preprocess
 class GlobalAveragingLSTM(CoordinatewiseLSTM):
     """A coordinatewise LSTM in which the last ``averaged`` units of each layer are global averaging cells.
 
-    What such a unit passes on (to the layer above, the head, and all units of its layer at the next step) is the mean
-    of h over all coordinates of one episode; episodes do not communicate.  Its cell state c remains each coordinate's
-    own.  They add nothing to φ.  The paper's example of what they make possible is L2 gradient clipping.
+    The output of such a unit (to the layer above, the head, and all units of its layer at the next step) is the mean of
+    h over all coordinates of one episode; episodes do not communicate.  Its cell state c remains separate for each
+    coordinate.  φ is as large as without them.  The paper's example of their use is L2 gradient clipping.
 
     Args:
         averaged: Global averaging cells of each layer, from 0 to ``hidden`` (the paper gives no number; ours: a half).

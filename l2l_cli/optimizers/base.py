@@ -43,7 +43,7 @@ class Optimizer(nn.Module, ABC, Generic[Memory]):
         return False
 
     def begin(self, params: Params, steps: int) -> Memory:
-        """Return the memory before the first of ``steps`` steps; ``init``'s, unless the rule plans for their end."""
+        """Return the memory before the first of ``steps`` steps: ``init``'s, unless the rule plans for the end."""
         del steps
         return self.init(params)
 

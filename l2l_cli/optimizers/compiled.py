@@ -22,7 +22,7 @@ Memory = TypeVar("Memory")
 
 
 class Fitting(NamedTuple):
-    """What a rule is to fit, as far as a compiled path must know it.
+    """The problem that a rule is to fit, as far as a compiled path must know it.
 
     Attributes:
         model: Network that is fitted.
@@ -100,8 +100,8 @@ class Unroll(ABC, Generic[Memory]):
 class CompiledSteps(ABC, Generic[Memory]):
     """Compiled steps of a rule that takes gradients as data, on C coordinates in one vector.
 
-    A window is ``begin``, then ``advance`` at each step or ``least_squares`` for all of them, then ``last`` and
-    ``backward``; its numbers stay in buffers until the next window begins.
+    A window consists of ``begin``, then ``advance`` for each step or ``least_squares`` for all of them, then ``last``
+    and ``backward``; its numbers stay in buffers until the next window begins.
 
     Attributes:
         path: Name under which they are reported.
@@ -126,7 +126,7 @@ class CompiledSteps(ABC, Generic[Memory]):
     def begin(self, memory: Memory, theta: Tensor, steps: int, record: bool = True) -> None:
         """Begin a window of T steps with the current φ, a memory and coordinates (C,).
 
-        Without ``record`` no ``backward`` follows, and ``thetas[t]`` holds until step t + 1 has been made.
+        Without ``record`` no ``backward`` may follow, and ``thetas[t]`` is valid until step t + 1 has been made.
         """
 
     @abstractmethod

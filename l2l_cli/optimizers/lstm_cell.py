@@ -1,4 +1,4 @@
-"""An LSTM layer whose weights all coordinates share, and its states, of which each coordinate has its own."""
+"""An LSTM layer whose weights are shared by all coordinates, and its states, which each coordinate has for itself."""
 
 from __future__ import annotations
 

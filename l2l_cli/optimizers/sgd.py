@@ -38,7 +38,7 @@ class Sgd(FirstOrder[Empty]):
 
 
 class _WithVelocity(FirstOrder[Velocity], ABC):
-    """What heavy ball and Nesterov share: v ← momentum · v + g."""
+    """The velocity that heavy-ball and Nesterov momentum share: v ← momentum · v + g."""
 
     def __init__(self, lr: float = 0.01, momentum: float = 0.9) -> None:
         super().__init__()

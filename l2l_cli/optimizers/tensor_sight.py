@@ -1,4 +1,4 @@
-"""What the network of a tensorwise mixture sees: statistics of each tensor, the course of the loss, and the clock."""
+"""The inputs of a tensorwise mixture's network: statistics of each tensor, the course of the loss, and the clock."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def statistics_of(traits: Traits, own: Tensor, theta: Tensor) -> Tensor:
     """Return the mean squares of gradient and momenta, their agreement, and the mean square of θ, (E, 5, K).
 
     Args:
-        traits: What is known of the tensors.
+        traits: Traits of the tensors.
         own: Gradient and momenta in units of their own root mean square, (E, 3, P).
         theta: Parameters, (E, P).
     """
@@ -45,13 +45,13 @@ def statistics_of(traits: Traits, own: Tensor, theta: Tensor) -> Tensor:
 
 
 def sight(traits: Traits, statistics: Tensor, losses: Tensor, clock: list[float]) -> Tensor:
-    """Return what the network sees of each tensor, (E, K, SEEN).
+    """Return the network's inputs for each tensor, (E, K, SEEN).
 
     Args:
-        traits: What is known of the tensors.
-        statistics: What ``statistics_of`` returns, (E, 5, K).
-        losses: What ``losses_after`` returns, (E, 3).
-        clock: What ``clock`` returns.
+        traits: Traits of the tensors.
+        statistics: Statistics, as ``statistics_of`` returns them, (E, 5, K).
+        losses: Means of the loss, as ``losses_after`` returns them, (E, 3).
+        clock: Inputs for the time, as ``clock`` returns them.
     """
     power, agreement, size = torch.split(statistics, [3, 1, 1], 1)
     noise = power[:, 1:].clamp(min=LEAST_POWER).log() / 4.0 + 0.5

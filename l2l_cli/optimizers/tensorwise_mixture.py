@@ -91,8 +91,8 @@ class TensorwiseMixture(Optimizer[MixtureMemory]):
             square; "tensor", the three in units of the tensor's; or "adam", only the faster momentum in units of each
             coordinate's.
         skip: Whether the network has a linear skip connection past its layers.
-        through_statistics: Whether meta-gradients flow through what the network sees.  If not, these inputs count as
-            constants, and the meta-gradient differs from finite differences.
+        through_statistics: Whether meta-gradients flow through the network's inputs.  If not, these count as constants,
+            and the meta-gradient differs from finite differences.
         initial_seed: Seed of the initial weights.
         paths: Paths that steps without derivatives may take.
 
@@ -251,7 +251,7 @@ class TensorwiseMixture(Optimizer[MixtureMemory]):
         )
 
     def _seen(self, traits: Traits, statistics: Tensor, memory: MixtureMemory) -> Tensor:
-        """Return what the network sees of each tensor, (E, K, SEEN), given a memory that includes this step."""
+        """Return the network's inputs for each tensor, (E, K, SEEN), given a memory that includes this step."""
         step, horizon = memory.steps.item(), 0.0 if self.blind else memory.horizon.item()
         return sight(traits, statistics, memory.losses, clock(step, horizon))
 

@@ -145,7 +145,7 @@ class TorchForm(torch.optim.Optimizer):
         ]
 
     def _memory(self, part: Part) -> object:
-        """Return what the rule remembers of a part.
+        """Return the rule's memory for a part.
 
         Raises:
             UsageError: The loaded state does not belong to this rule and these parameters.

@@ -44,7 +44,7 @@ class RNNWeights(NamedTuple):
 
 
 class RNNStep(NamedTuple):
-    """What one step of C coordinates reads and writes.
+    """The arrays that one step of C coordinates reads and writes.
 
     Attributes:
         runs: Coordinates of one type that lie side by side: (first block, first coordinate, number, type) each.

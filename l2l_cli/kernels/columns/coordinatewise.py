@@ -38,7 +38,7 @@ class PackedRule(NamedTuple):
 
 
 class RuleStep(NamedTuple):
-    """What one step reads and writes: B blocks, or rows of all C coordinates.
+    """The arrays that one step reads and writes: B blocks, or rows of all C coordinates.
 
     Attributes:
         gradient: Gradient, (B · BLOCK,) with padding, or (C,); not read if features are ``GIVEN``.
@@ -91,8 +91,8 @@ def _advance(rule: PackedRule, step: RuleStep, s: int, states: BlockStates) -> N
 def forward_columns(rule: PackedRule, step: RuleStep, block: RuleStep, first: int, last: int) -> None:
     """Advance the blocks ``first`` … ``last`` − 1 of rows of all columns by one step, through one block's arrays.
 
-    Of a whole block, c is read from these rows and c and h are written to them directly: rows lie far apart in memory,
-    but the next unit is computed in the meantime, so that waiting for them costs nothing.
+    For a whole block, c is read from these rows and c and h are written to them directly: rows lie far apart in memory,
+    but waiting for them costs nothing while the next unit is computed.
     """
     layers, hidden, columns = step.hidden.shape
     rows, plane = layers * hidden, hidden * BLOCK

@@ -23,7 +23,7 @@ MOST_UNITS = 64
 """Largest number of units of a layer that a program has room for."""
 
 GATE_GRADIENT_BYTES = 2**30
-"""Memory (bytes) for ∂/∂gates: as many steps as fit wait for one product with their sources."""
+"""Memory (bytes) for ∂/∂gates: as many steps as fit are multiplied with their sources by one product."""
 
 
 class DeviceArena:
@@ -124,7 +124,7 @@ class TritonUnroll:
 
     Args:
         weights: φ.
-        arena: Memory for what is remembered of each step.
+        arena: Memory for the states and features of each step.
         state_dtype: Type of h, c, features, ∂/∂gates and packed weights in memory, float32 or bfloat16; the latter
             halves the memory traffic of large steps, and loses additions to c below 2⁻⁹ of it.  Sums are float32.
         precision: Precision of float32 products: "tf32" (with non-linearities to the same 2⁻¹¹), "tf32x3" or "ieee".

@@ -226,7 +226,7 @@ def backward(
 
 
 class Launch(NamedTuple):
-    """How many coordinates a program takes, and what Triton is told about it: warps, and registers per thread."""
+    """The number of coordinates per program, and its options for Triton, such as warps and registers per thread."""
 
     block: int
     options: dict[str, int]

@@ -18,7 +18,7 @@ ANSWER, ONLINE, SEQUENCE, BATCH = range(4)
 
 
 class EpochData(NamedTuple):
-    """What an epoch presents, and how the networks learn from it.
+    """The data of an epoch, and how the networks learn from them.
 
     Attributes:
         inputs: N sequences of T steps, (N, T, D, L), without y_{t−1}.

@@ -69,7 +69,7 @@ class LSTM1997Networks(NamedTuple):
     middle: Array  # sources of the second layer: first layer, 1
     upper: Array  # sources of the output: second layer, 1
     nets: Array  # net inputs, then activations, of the first layer
-    above: Array  # the same of the second layer, later its errors
+    above: Array  # the same for the second layer, later its errors
     error: Array  # ∂E/∂y of the first layer
     cell: Array  # s_c, y_c, h(s_c), ∂(in · g)/∂net of the cell and of the input gate: five rows
     trace: Array  # ∂s_c/∂w of the cells' weights, then of the input gates'

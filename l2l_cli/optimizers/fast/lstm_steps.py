@@ -24,7 +24,7 @@ from l2l_cli.optimizers.preprocess import Preprocess
 
 
 class LSTMSteps(CompiledSteps[LSTMStates]):
-    """Steps one LSTM by kernels; the buffers are as large as the largest model so far requires, and serve all.
+    """Makes the steps of one LSTM by kernels, in buffers that all models share; the largest model sets their size.
 
     Args:
         weights: Function that returns the current φ.

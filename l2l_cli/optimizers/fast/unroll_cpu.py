@@ -21,7 +21,7 @@ from l2l_cli.optimizers.compiled import CompiledSteps, Fitting, Unroll
 
 Memory = TypeVar("Memory")
 State = tuple[Params, Memory]
-"""θ and what the rule remembers: the fields of a ``DescentState``."""
+"""θ and the rule's memory: the fields of a ``DescentState``."""
 Stepped = tuple[State[Memory], Tensor]
 
 
