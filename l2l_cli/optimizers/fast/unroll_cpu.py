@@ -145,7 +145,7 @@ class UnrollByType(Unroll[dict[str, Memory]]):
     def _backward(self, grad_losses: Tensor, params: Params) -> list[Tensor]:
         """Return the gradient of φ, in the order of the rules' parameters, from ∂objective/∂losses (T, E)."""
         groups, grad_phi = self._split(params), list[Tensor]()
-        # Seeded by the objective's gradient: a resumed run draws the same blocks without storing a generator's state.
+        # Seeded by ∂objective/∂losses: a resumed run draws the same blocks without storing a generator's state.
         rng = generator(0, "visits", grad_losses.numpy().tobytes().hex())
         for name, steps in self._steps.items():
             if name in groups:
