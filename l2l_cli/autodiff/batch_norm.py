@@ -20,10 +20,10 @@ _backward = torch.ops.aten.native_batch_norm_backward
 
 
 class LinearNormalisation(TorchFunctionMode):
-    """While this is entered, batch normalisation in training mode counts as constant in its own backward pass.
+    """While this mode is active, the backward pass of batch normalisation (in training mode) counts as linear.
 
-    The backward pass itself stays the same.  Its derivative is exact in the vector that it is applied to, and treats
-    everything else as constant, so that the batch's statistics need no graph.
+    The backward pass itself stays the same.  Its derivative is exact with respect to the vector that it is applied to,
+    and treats everything else as constant, so that the batch's statistics need no graph.
     """
 
     def __torch_function__(
@@ -93,6 +93,6 @@ class _Reverse(torch.autograd.Function):
         through = _backward(v, inputs, weight, None, None, mean, scale, True, ctx.eps, [True, False, False])[0]
         slope = (scale * v_weight).to(v.dtype)
         shape = [1, -1] + [1] * (inputs.dim() - 2)
-        # β's change + γ's change · (inputs − mean) · scale, without one more activation for the last two factors.
+        # β's change + γ's change · (inputs − mean) · scale, without a temporary tensor for the last two factors.
         moved = torch.addcmul(through + (v_bias - mean * slope).view(shape), inputs, slope.view(shape))
         return moved, None, None, None, None, None

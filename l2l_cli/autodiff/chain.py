@@ -1,4 +1,4 @@
-"""A network as a chain of segments, only one of which at a time needs to have its activations in memory."""
+"""A network as a chain of segments, of which only one at a time needs its activations in memory."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ _INPUTS = ""
 
 
 def segments(module: nn.Module) -> list[nn.Module]:
-    """Split an ``nn.Sequential`` into parts that follow one another; parameters keep their names.
+    """Split an ``nn.Sequential`` into consecutive parts; parameters keep their names.
 
-    A module that consists of others, such as a residual block, is a part; so are the plain layers between two of them.
-    Plain layers before which nothing is trained belong to the part that follows.  Any other module is a single part.
+    A layer that contains others, such as a residual block, is one part; so is each run of plain layers between two of
+    them.  Layers without trained parameters join the part that follows.  Any other module, and one whose parts would
+    share parameters, is a single part.
     """
     if type(module) is not nn.Sequential:
         return [module]
@@ -55,7 +56,7 @@ class Segment:
         self._later = Linearizer(self._of_all)
 
     def linearize(self, params: Params, inputs: Tensor, begins: bool, recompute: bool) -> Linearization:
-        """Return its linearization; unless the network begins with it, the inputs count as one more parameter."""
+        """Return its linearization; unless it is the network's first part, the inputs count as one more parameter."""
         params = {name: params[name] for name in self.names}
         if begins:
             return self._first(params, inputs, recompute)
@@ -64,7 +65,7 @@ class Segment:
     def __call__(self, params: Params, inputs: Tensor, recompute: bool, draws: bool) -> Tensor:
         """Return the outputs; with ``recompute``, only the inputs are kept for the backward pass.
 
-        ``draws`` says whether random numbers are drawn, which must then be repeated.
+        ``draws`` says whether random numbers are drawn, which the recomputation must then repeat.
         """
 
         def outputs_of(inputs: Tensor, *values: Tensor) -> Tensor:
@@ -82,14 +83,14 @@ class Segment:
 
 
 class Chain:
-    """Segments one after the other.
+    """A network as consecutive segments.
 
     Args:
         parts: Modules, as ``segments`` returns them.
         function_of: Map from a module to its function of parameters and inputs.
         recompute: Whether only the inputs of each segment are kept, and its activations recomputed when a gradient or a
-            product needs them: less memory, for at most one more forward pass each.  ``torch.func.vjp`` refuses such a
-            gradient.
+            product needs them: this saves memory, and takes at most one more forward pass for each.
+            ``torch.func.vjp`` refuses such a gradient.
         draws: Whether the network draws random numbers.
     """
 
@@ -112,7 +113,7 @@ class Chain:
     def linearize(self, params: Params, inputs: Tensor) -> Linearization:
         """Return the outputs and the products with their Jacobian."""
         parts: list[Linearization] = []
-        recompute = self._recompute and not self._draws  # a product must not draw other numbers than the outputs
+        recompute = self._recompute and not self._draws  # products must use the same random numbers as the outputs
         for segment in self._segments:
             parts.append(segment.linearize(params, inputs, begins=not parts, recompute=recompute))
             inputs = parts[-1].outputs

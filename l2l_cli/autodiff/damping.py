@@ -47,7 +47,7 @@ def limited(params: Params, limit: float | None) -> Params:
     Args:
         params: Parameters of E episodes.
         limit: Largest norm of the derivative of one episode's own objective, where the common objective is their mean;
-            a longer derivative is shortened, and one that is not finite becomes zero.  None is no limit.
+            a longer derivative is shortened, and one that is not finite becomes zero.  None sets no limit.
     """
     wanted = [name for name, value in params.items() if value.requires_grad]
     if limit is None or not wanted or not torch.is_grad_enabled():

@@ -23,7 +23,7 @@ OutputCurvature = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class Untraceable(UsageError):
-    """A network has a layer with parameters to which no single input belongs."""
+    """A network has a layer whose parameters are not applied to exactly one input in a forward pass."""
 
 
 class LayerTrace(NamedTuple):
@@ -50,7 +50,7 @@ def observe(module: nn.Module, params: Params, inputs: Tensor, shifts: Params, h
         params: Parameters of the network, or those that are fitted, without an episode axis.
         inputs: Inputs of the network, (N, ...).
         shifts: Zeros that are added to each layer's outputs, by name, so that a derivative with respect to them is one
-            with respect to the pre-activations; empty adds nothing.
+            with respect to the pre-activations; if empty, nothing is added.
         habits: Habits of the network when it is called.
 
     Raises:
@@ -67,13 +67,13 @@ def observe(module: nn.Module, params: Params, inputs: Tensor, shifts: Params, h
 def observed(
     module: nn.Module, params: Params, call: Callable[[], Tensor], shifted: Callable[[str, Tensor], Tensor]
 ) -> ObservedPass:
-    """Call something that calls a network, and keep the inputs and outputs of the network's layers; see ``observe``.
+    """Run a function that calls a network, and keep the inputs and outputs of the network's layers; see ``observe``.
 
     Args:
         module: The network.
         params: Parameters of the network, or those that are fitted.
         call: Function that calls the network and returns the outputs.
-        shifted: Function that returns what a layer, given by its name, passes on of its outputs.
+        shifted: Function of a layer's name and outputs that returns what the layer passes on.
     """
     layer_inputs: Params = {}
     layer_outputs: Params = {}
@@ -84,12 +84,12 @@ def observed(
             if shared or name in layer_inputs:
                 how = f"has parameters of {shared}" if shared else "is called twice in a pass"
                 raise Untraceable(
-                    f"{called} {how}, and curvature by layers knows one input of each module; use hessian_free or a "
+                    f"{called} {how}, and curvature by layers needs one input for each module; use hessian_free or a "
                     "first-order rule, or one module for each call"
                 )
             if not arguments or not all(isinstance(value, Tensor) for value in (arguments[0], result)):
                 raise Untraceable(
-                    f"{called} does not map a tensor to a tensor, and curvature by layers knows no others; use "
+                    f"{called} does not map a tensor to a tensor, as curvature by layers requires; use "
                     "hessian_free or a first-order rule"
                 )
             layer_inputs[name], layer_outputs[name] = arguments[0], shifted(name, result)
@@ -122,7 +122,7 @@ def curvature_vectors(
     rng: Generator,
     fisher: Fisher,
 ) -> Tensor:
-    """Return K vectors per example, (K, E, N, ...), whose outer products sum to the loss's curvature in the outputs.
+    """Return K vectors per example, (K, E, N, ...), whose outer products sum to the loss's Hessian in the outputs.
 
     With H an example's block of the curvature and R a square root of it, R·Rᵀ = H:
 
@@ -176,7 +176,7 @@ def _blocks(curvature: OutputCurvature, outputs: Tensor, targets: Tensor) -> Ten
 
 def _root(matrix: Tensor) -> Tensor:
     """Return roots R of matrices (..., C, C): R·Rᵀ is the matrix without its negative curvature, up to rounding."""
-    # Softmax's curvature has the null vector (1, …, 1); elsewhere, the multiple of the identity is lost in rounding.
+    # Softmax's curvature is singular: its null vector is (1, …, 1).  Elsewhere, the multiple of I is lost in rounding.
     info = torch.finfo(matrix.dtype)
     size = matrix.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
     floor = 10 * matrix.shape[-1] * info.eps * size.clamp(min=0) + info.tiny

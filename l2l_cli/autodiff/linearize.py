@@ -22,7 +22,7 @@ Strides = tuple[int, ...]
 
 
 class Linearization:
-    """A network's outputs at θ, and products with their Jacobian J = ∂outputs/∂θ, as many as wanted.
+    """A network's outputs at θ, and any number of products with their Jacobian J = ∂outputs/∂θ.
 
     Attributes:
         outputs: Outputs at θ, (E, N, ...).
@@ -40,7 +40,7 @@ class Linearization:
 
 
 class _Outputs(torch.autograd.Function):
-    """Outputs as a function of the parameters, by a linearization at them."""
+    """Outputs as a function of the parameters, differentiated by a linearization at them."""
 
     @staticmethod
     def forward(ctx: Context, at: Linearization, *params: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ class _Outputs(torch.autograd.Function):
     def backward(ctx: Context, u: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():  # create_graph=True
             raise UsageError(
-                "second derivatives, as of second_order=true or of Hessian products, are for one process; use "
+                "second derivatives, as for second_order=true or Hessian products, need a single process; use "
                 "hardware.replicas=1, or a learner that takes gradients and Gauss-Newton products"
             )
         return None, *ctx.at.pull(u).values()
@@ -81,7 +81,7 @@ class Linearizer:
             forward, backward = (partial(program, kept) for program in stages.later)
         del kept
 
-        # A program holds for one layout in memory.
+        # A program is valid for one memory layout only.
         def push(v: Params) -> Tensor:
             return forward(*(laid_out(v[name], stride) for name, stride in zip(names, strides, strict=False)))[0]
 
@@ -91,7 +91,7 @@ class Linearizer:
         return Linearization(outputs, push, pull)
 
     def _record(self, names: Sequence[str], given: list[Tensor]) -> tuple[Stages, list[Strides]] | None:
-        """Return programs, and the strides that they hold for: those of each parameter's vector and of the outputs."""
+        """Return programs, and the strides that they need: those of each parameter's vector and of the outputs."""
         count = len(names)
         with torch.no_grad(), kept_draws(given[-1].device):
             like = self._function(dict(zip(names, given, strict=False)), given[-1])
@@ -145,10 +145,10 @@ def linearized(function: NetworkFunction, params: Params, inputs: Tensor) -> Lin
 
 @contextmanager
 def second_derivatives() -> Iterator[None]:
-    """Explain the error where a network's layers have no second derivatives.
+    """Replace torch's error about missing second derivatives by one that explains it.
 
     Raises:
-        UsageError: They have none.
+        UsageError: A layer has no second derivatives.
     """
     try:
         yield

@@ -19,7 +19,7 @@ _DEFAULTS |= {"padding": 0, "dilation": 1, "ceil_mode": False, "return_indices":
 
 
 class LeanPooling(TorchFunctionMode):
-    """While this is entered, two-dimensional max-pooling keeps only the positions of its maxima.
+    """While this mode is active, two-dimensional max-pooling keeps only the positions of its maxima.
 
     torch keeps the inputs too, four times as many numbers for windows of 2 × 2, but reads only their shape.
     """

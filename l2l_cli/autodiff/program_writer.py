@@ -16,7 +16,7 @@ Call = tuple[OpOverload, Args, Kwargs, Any]
 """An operation, its arguments by position and by name, and its result."""
 
 _aten = torch.ops.aten
-_BY_ONE = {_aten.pow.Tensor_Scalar, _aten.mul.Scalar}  # change nothing, as in the derivative of a square
+_BY_ONE = {_aten.pow.Tensor_Scalar, _aten.mul.Scalar}  # no-ops with the number 1, as in the derivative of a square
 _SAME = {_aten.detach.default, _aten.alias.default}
 # Operations whose result depends on a tensor's shape and type, not on its values.
 _FILLS = {_aten.ones_like.default, _aten.zeros_like.default, _aten.full_like.default, _aten.new_zeros.default}
@@ -199,7 +199,7 @@ def _changed(calls: list[Call]) -> set[int] | None:
 
 
 def _unchanging(func: OpOverload) -> OpOverload | None:
-    """Return the operator that does the same out of place, as a new tensor; None if there is none."""
+    """Return the out-of-place operator that computes the same; None if there is none."""
     name = func._schema.name.removeprefix("aten::")
     packet = getattr(_aten, name.removesuffix("_"), None) if name.endswith("_") else None
     return getattr(packet, func._overloadname, None)

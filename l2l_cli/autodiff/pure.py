@@ -1,4 +1,4 @@
-"""A network as a pure function of its parameters and inputs: what a call changes in its module is undone."""
+"""A network as a pure function of its parameters and inputs: whatever a call changes in the module is undone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FUSED = ("mkldnn_rnn_layer", "_cudnn_rnn", "_scaled_dot_product")
 
 
 class Habits(NamedTuple):
-    """What a network does when it is called, as ``Watch`` sees it.
+    """What a network does when it is called, as far as calls must allow for it.
 
     Attributes:
         draws: Whether it draws random numbers, as dropout does.
@@ -104,7 +104,7 @@ def _same(one: Any, other: Any) -> bool:
 
 @contextmanager
 def unfused() -> Iterator[None]:
-    """While this is entered, torch uses operations that have second derivatives, if there are any."""
+    """While this context is active, torch uses operations that have second derivatives, if there are any."""
     libraries = torch.backends.mkldnn, torch.backends.cudnn
     enabled = [library.set_flags(False)[0] for library in libraries]
     try:
@@ -116,13 +116,13 @@ def unfused() -> Iterator[None]:
 
 
 def kept_draws(device: torch.device) -> AbstractContextManager[None]:
-    """Return a context that leaves the random generators as they were, as if it had drawn nothing."""
+    """Return a context that restores the random generators at its end, as if nothing had been drawn in it."""
     on_gpu = device.type == "cuda" and torch.cuda.is_available()
     return torch.random.fork_rng([device] if on_gpu else [], device_type="cuda")
 
 
 class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Watches what the calls of a network do while this is entered.
+    """Watches what the calls of a network do while this mode is active.
 
     Attributes:
         draws: Whether they drew random numbers.

@@ -21,13 +21,13 @@ _aten = torch.ops.aten
 
 
 def record(function: Callable[..., tuple[Tensor, ...]], *inputs: Tensor) -> Callable[..., list[Tensor]]:
-    """Return a program that does with tensors of the same shapes what a function does with these example inputs.
+    """Record what a function does with example inputs, as a program that does it with tensors of the same shapes.
 
     The function must be pure: numbers that it computes in Python, and other tensors that it reads, become constants.
-    The program is tried on other inputs, where one that wrongly treats something as a constant differs.
+    The program is tried on other inputs, to detect whether it wrongly treats something as a constant.
 
     Raises:
-        NotPure: The function takes numbers out of tensors, draws some, or does something else on other inputs.
+        NotPure: The function reads numbers out of tensors, draws random ones, or does something else on other inputs.
     """
     with torch.no_grad():
         with _Recorder() as recorder:
@@ -80,7 +80,7 @@ def _try(
     others = [_smaller(value.flip(list(range(value.dim())))) for value in inputs]
     try:
         expected = function(*(value.clone() for value in others))
-    except Exception as error:  # inputs that the function refuses show nothing, so it is called every time
+    except Exception as error:  # inputs that the function refuses prove nothing, so it is called every time
         raise NotPure(str(error)) from error
     for found, value in zip(program(*others), expected, strict=True):
         size = float(value.nan_to_num(0.0, 0.0, 0.0).abs().max()) if value.numel() else 0.0
@@ -89,7 +89,7 @@ def _try(
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """A record of every operation with its arguments and result, which stay alive so that identities stay unique."""
+    """A record of every operation, its arguments and its result; all stay alive, so that identities stay unique."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -114,13 +114,13 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _smaller(value: Tensor) -> Tensor:
-    """Return a tensor times three quarters, or halved if it is of whole numbers, such as positions or classes."""
+    """Return a tensor times three quarters, or halved if it holds integers, such as positions or classes."""
     if value.is_floating_point() or value.is_complex() or value.dtype == torch.bool:
         return value if value.dtype == torch.bool else 0.75 * value
     return torch.where(value > 0, value // 2, value)
 
 
 def _has_fixed_shape(func: OpOverload, args: Args) -> bool:
-    """Return whether an operation selects by positions, not by a mask, so that its result's shape depends on shapes."""
+    """Return whether an operation indexes by positions, not by a mask, so that its result's shape is known."""
     masks = (torch.bool, torch.uint8)
     return func is _aten.index.Tensor and all(value is None or value.dtype not in masks for value in args[1])

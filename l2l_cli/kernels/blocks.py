@@ -1,8 +1,8 @@
 """How the state of a coordinatewise rule is laid out in memory: by blocks of coordinates, unit by unit.
 
 A compiled rule takes a block through all its layers while the block is in the first-level cache; a window's states
-keep this layout, so that nothing is rearranged between steps.  NumPy converts where a window begins and ends: torch
-would wake other threads for a copy of a few microseconds, and on a busy machine wait for them a thousand times longer.
+keep this layout, so that nothing is rearranged between steps.  NumPy does the conversion at either end of a window:
+torch would wake other threads for a copy of a few microseconds, and on a busy machine wait a thousand times longer.
 """
 
 from __future__ import annotations

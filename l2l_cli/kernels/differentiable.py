@@ -1,4 +1,4 @@
-"""Compiled passes as functions that torch differentiates, from buffers that hold only the last pass."""
+"""Compiled passes as functions that torch differentiates, with buffers that hold only the last pass."""
 
 from __future__ import annotations
 

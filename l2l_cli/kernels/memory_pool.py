@@ -34,13 +34,13 @@ class Recycler:
 
 
 class Arena:
-    """Memory that unrolls use in turn, of models of several sizes; it is only as large as the largest needs."""
+    """Memory that unrolls of models of several sizes use in turn; it is only as large as the largest needs."""
 
     def __init__(self) -> None:
         self._kept: dict[str, Array] = {}
 
     def take(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
-        """Return an array, contiguous and on a cache line, with whatever was left in it."""
+        """Return a contiguous array that starts on a cache line and holds whatever was last written there."""
         size = math.prod(shape)
         if name not in self._kept or self._kept[name].size < size or self._kept[name].dtype != dtype:
             self._kept[name] = zeros((size,), dtype)

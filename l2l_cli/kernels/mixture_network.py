@@ -1,4 +1,4 @@
-"""What the network of a tensorwise mixture infers of each tensor in a step, in float64.
+"""The network of a tensorwise mixture, which infers coefficients for each tensor in a step, in float64.
 
 Reference: ``losses_after``, ``sight`` and ``TensorwiseMixture._coefficients`` without derivatives.
 """
@@ -17,27 +17,27 @@ from l2l_cli.kernels.simd.compiled import kernel
 from l2l_cli.kernels.simd.registers import Array
 
 DIRECTIONS = 6
-"""Directions that are mixed; the network answers with a coefficient of each, after the logarithm of a rate."""
+"""Number of directions that are mixed; the network's outputs are a rate's logarithm, and a coefficient for each."""
 
 OWN, SHARED = 4, 3
-"""Statistics that are seen of a tensor, and of all tensors together, beside the clock."""
+"""Numbers of inputs that are statistics of one tensor, and of all tensors together; others are traits and the clock."""
 
 LEAST_POWER, LEAST_SIZE, LEAST_PRODUCT = 1e-5, 1e-8, 1e-12
-"""Numbers below which the logarithm of a power, that of the size of θ and the root of two powers are cut."""
+"""Lower limits: of a power before its logarithm, of θ's mean square (added), of two powers' product before its root."""
 
 RATIOS = (1e-6, 1e6)
-"""Least and largest ratio of two losses whose logarithm is seen."""
+"""Limits to which the ratio of two losses is clipped before its logarithm."""
 
 
 class TensorInputs(NamedTuple):
-    """What the network sees, before it is scaled.
+    """The quantities from which the network's inputs are computed.
 
     Attributes:
-        known: What is known of each tensor before a step, (K, 5).
+        known: Traits of each tensor, (K, 5).
         means: Means of each tensor, (E, K, 6), as the first pass leaves them.
         losses: Means of the loss before this step, (E, 3), which become those after it.
         loss: Loss of this step, (E,).
-        clock: What is seen of the time.
+        clock: Inputs for the time.
     """
 
     known: Array
@@ -48,10 +48,10 @@ class TensorInputs(NamedTuple):
 
 
 class TensorNetwork(NamedTuple):
-    """A network of two layers of H tanh units and a linear path beside them, with the rule's constants.
+    """A network of two layers of H tanh units and a linear skip connection, with the rule's constants.
 
     Attributes:
-        weights: Weight and bias of both layers and of the head, and the weight of the linear path, each flattened.
+        weights: Weight and bias of both layers and of the head, and the weight of the skip connection, if there is one.
         hidden: Number H of units of a layer.
         rate: Rate before meta-training.
         rates: Least and largest logarithm of the learned factor on the rate.
@@ -69,7 +69,7 @@ class TensorNetwork(NamedTuple):
     def coefficients(self, seen: TensorInputs, bound: float) -> Array:
         """Return the coefficients of the six directions of each tensor, (E, K, 6), and update ``seen.losses``.
 
-        The last three are divided by the tensor's r; ``bound`` is the size to which what is seen is cut.
+        The last three are divided by the tensor's r; ``bound`` is the absolute value to which inputs are clipped.
         """
         numbers = torch.cat([value.detach().flatten() for value in self.weights]).double().numpy()
         found = np.zeros((*seen.means.shape[:2], DIRECTIONS))
@@ -87,7 +87,7 @@ def _log_ratio(one: float, other: float) -> float:
 
 @kernel
 def _follow(losses: Array, loss: float, fast: float, slow: float) -> None:
-    """Bring the means of the loss and the first loss up to date, if the loss says anything: it is finite, and not 0."""
+    """Update the means of the loss and the first loss, unless the loss says nothing: it is 0, or not finite."""
     if loss != 0.0 and math.isfinite(loss):
         if losses[2] == 0.0:
             losses[:] = loss
@@ -98,7 +98,7 @@ def _follow(losses: Array, loss: float, fast: float, slow: float) -> None:
 
 @kernel
 def _within(value: float, least: float, largest: float) -> float:
-    """Return a value cut to a range; NaN stays."""
+    """Return a value clipped to a range; NaN stays NaN."""
     return least if value < least else largest if value > largest else value
 
 
@@ -109,7 +109,7 @@ def _noise(power: float) -> float:
 
 @kernel
 def _see(seen: Array, known: Array, means: Array, shared: Array, bound: float) -> None:
-    """Write what is seen of one tensor."""
+    """Write the network's inputs for one tensor."""
     product = means[0] * means[2]
     seen[:5] = known
     seen[5], seen[6] = _noise(means[1]), _noise(means[2])

@@ -32,7 +32,7 @@ from l2l_cli.kernels.tensor_parts import Coordinates, parts_of, placed
 from l2l_cli.kernels.threads import thread_group
 
 SUMMED = 1024
-"""Number of coordinates that are summed in their own type before the sums are added in float64."""
+"""Number of coordinates that are summed in their own type, before these sums are added up in float64."""
 
 REGISTER: Lanes = (0,)
 """The length of one whole register; a tuple of one number of the coordinates' type stands for a single number."""
@@ -79,7 +79,7 @@ class Decays(NamedTuple):
 
 
 class After(NamedTuple):
-    """What the first pass leaves.
+    """The results of the first pass.
 
     Attributes:
         momenta: Momenta, (E, 2, P).
@@ -190,7 +190,7 @@ def _places(part: IntArray, size: int) -> Places:
 
 @kernel
 def _remember(table: IntArray, size: int, rows: MomentRows, constants: Array, sums: Array) -> None:
-    """Update moments and sum up statistics, part by part."""
+    """Update the moments and sum up statistics, part by part."""
     few = np.zeros(SUMS, constants.dtype)
     for part in range(len(table)):
         count = table[part, 2]
@@ -212,7 +212,7 @@ def _remember(table: IntArray, size: int, rows: MomentRows, constants: Array, su
 def _remember_span(
     rows: MomentRows, at: Places, start: int, stop: int, constants: Array, few: Array, length: Lanes
 ) -> None:
-    """Do so for some coordinates of a part, one register of the given length at a time, and write the sums."""
+    """Do what ``_remember`` does for some coordinates of a part, by registers of the given length; write the sums."""
     gradient, theta = pointer_to(constants, at[3]), pointer_to(constants, at[4])
     second = pointer(rows.second, at[0])
     momenta, slower = pointer(rows.momenta, at[1]), pointer(rows.momenta, at[2])
@@ -257,7 +257,7 @@ def _move(table: IntArray, size: int, rows: MomentRows, weights: Array, constant
 def _move_span(
     rows: MomentRows, at: Places, start: int, stop: int, weights: Array, constants: Array, length: Lanes
 ) -> None:
-    """Do so for some coordinates of a part, one register of the given length at a time."""
+    """Do what ``_move`` does for some coordinates of a part, by registers of the given length."""
     gradient, theta = pointer_to(constants, at[3]), pointer_to(constants, at[4])
     moved, second = pointer_to(constants, at[5]), pointer(rows.second, at[0])
     momenta, slower = pointer(rows.momenta, at[1]), pointer(rows.momenta, at[2])

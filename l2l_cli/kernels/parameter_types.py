@@ -1,6 +1,6 @@
 """Networks shared by the coordinates of one parameter type, on the CPU: kernels, and threads over the blocks.
 
-Reference: ``optimizers.type_rnns.ParameterTypeRNNs``, in values and in derivatives by weights, states and features.
+Reference: ``optimizers.type_rnns.ParameterTypeRNNs``, in values and derivatives (of weights, states and features).
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from l2l_cli.kernels.simd.compiled import announce
 from l2l_cli.kernels.threads import thread_group
 
 Answer = tuple[Tensor, Tensor, Tensor]
-"""Numbers (E, D), and the next h and c, (layers, H, E, D) each."""
+"""Outputs (E, D), and the next h and c, (layers, H, E, D) each."""
 
 
 class ParameterTypeKernels:
     """Steps the networks of all types in one call.
 
-    The memory of the states is reused: for 10⁶ coordinates they take 64 MB per network, anew at every step.
+    The memory of the states is reused: for 10⁶ coordinates, each network would allocate 64 MB at every step.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class ParameterTypeKernels:
         spans: Sequence[slice],
         weights: Sequence[Sequence[Tensor]],
     ) -> Answer:
-        """Return numbers and the next states.
+        """Return outputs and the next states.
 
         Args:
             features: Features, (K, E, D).
@@ -70,7 +70,7 @@ class ParameterTypeKernels:
     def forward(
         self, spans: Sequence[slice], features: Tensor, hidden: Tensor, cell: Tensor, weights: Sequence[Tensor]
     ) -> Answer:
-        """Make a step and keep nothing of it."""
+        """Make a step without recording it."""
         announce(forward, "coordinatewise network")
         values = torch.empty_like(features[0])
         after = [self._recycler.empty_like(value) for value in (hidden, cell)]
@@ -90,7 +90,7 @@ class ParameterTypeKernels:
         """Return ∂objective/∂features, if it is wanted, ∂/∂hidden, ∂/∂cell, and ∂/∂weights."""
         announce(backward, "coordinatewise network's backward")
         values, hidden = answer[0], given[1]
-        grad_sums = errors[0] * -torch.expm1(-values)  # the softplus's slope, by its value
+        grad_sums = errors[0] * -torch.expm1(-values)  # the derivative of the softplus, computed from its value
         asked = [value.contiguous() for value in errors[1:]]
         found = [torch.empty_like(value) for value in given]
         networks, step = _packed(weights, len(spans), hidden), _step(spans, *given, *answer)
@@ -113,7 +113,7 @@ class ParameterTypeKernels:
         return [found[0] if with_features else None, *found[1:], *grad_weights]
 
     def _each(self, step: RNNStep, work: Callable[[RNNBlock, int, int, int], None]) -> None:
-        """Have all blocks done, each thread in its own ``RNNBlock``."""
+        """Process all blocks, each thread in its own ``RNNBlock``."""
         group, (layers, units, _) = thread_group(torch.get_num_threads()), step.hidden.shape
         blocks = self._blocks.setdefault((len(step.features), layers, units, step.hidden.dtype), [])
         blocks += [
@@ -168,8 +168,8 @@ def _packed(weights: Sequence[Tensor], types: int, like: Tensor) -> RNNWeights:
     """Return the weights of all types as kernels read them.
 
     Where ``arranged`` puts a weight depends only on its index.  So ``arranged`` is called once on the numbers 1, 2, …
-    (0 is its padding); then one ``take`` packs the weights of all types at every step, in place of a dozen small
-    copies for each type.
+    (0 is its padding); then one ``take`` packs the weights of all types at every step, instead of a dozen small copies
+    for each type.
     """
     layers, units = like.shape[:2]
     table = torch.cat([value.detach().flatten() for value in weights]).view(types, -1)

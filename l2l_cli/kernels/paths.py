@@ -1,4 +1,4 @@
-"""Which way a computation takes: the reference, in plain torch operations, or a compiled path that equals it."""
+"""The path that a computation takes: the reference, in plain torch operations, or a compiled path that equals it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 
 class Paths(NamedTuple):
-    """Paths that a learner may take; they may change its last digits, never its meaning.
+    """Paths that a learner may take; they may change the last digits of its results, never what it computes.
 
     Attributes:
         compiled: Whether a compiled path may be taken where there is one.
@@ -39,7 +39,7 @@ class Path(NamedTuple):
         return self.name != Path().name
 
     def __str__(self) -> str:
-        """Return a text for people: the name and the reason."""
+        """Return the name, with the reason if there is one."""
         return f"{self.name}: {self.why_not}" if self.why_not else self.name
 
 

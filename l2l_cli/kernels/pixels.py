@@ -44,7 +44,7 @@ def copy_shifted(images: Tensor, rows: Tensor, shifts: Tensor, out: Tensor) -> N
     Args:
         images: Data set, (n, channels, height, width).
         rows: Indices of the images, (m,).
-        shifts: Pixels down and to the right that each is read from, and whether it is flipped, integers (3, m).
+        shifts: Offsets in pixels (down, right) at which each image is read, and whether it is flipped; integers (3, m).
         out: Memory of the result; pixels outside an image are 0.
     """
     _copy_shifted(images.numpy(), rows.numpy(), shifts.numpy(), out.numpy())

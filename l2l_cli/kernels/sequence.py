@@ -1,4 +1,4 @@
-"""A whole sequence of LSTM steps in one call, differentiable in the weights, for inputs that are known beforehand.
+"""A whole sequence of LSTM steps in one call, for inputs that are known beforehand; differentiable in the weights.
 
 Reference: ``torch.nn.LSTM``.  A column is an episode; the inputs and the first state count as data.
 """

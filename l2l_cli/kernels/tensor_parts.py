@@ -19,9 +19,9 @@ Coordinates = Tensor | Sequence[Tensor]
 
 @lru_cache(maxsize=64)
 def parts_of(sizes: tuple[int, ...], episodes: int) -> tuple[IntArray, IntArray]:
-    """Return parts (episode, first coordinate, count, tensor counted over all episodes, start in it), and owners.
+    """Return parts (episode, first coordinate, count, tensor counted over all episodes, start in it), and their owners.
 
-    An owner is an episode and a tensor.
+    An owner is a pair (episode, tensor).
     """
     rows, owners = [], []
     for episode in range(episodes):

@@ -1,4 +1,4 @@
-"""Several threads on one kernel, each with a share of its blocks."""
+"""Threads that share the work of one kernel, each with some of its blocks."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ flushed = _Flushed()
 
 
 Answer = SimpleQueue[BaseException | None]
-"""Receives what ended a share of the work: an exception, or None."""
+"""Receives the exception that ended a share of the work, or None."""
 
 
 class _Helper:
-    """A thread that does the work it is handed, through queues, since steps take a tenth of a millisecond."""
+    """A thread that waits for work in a queue: a step of a tenth of a millisecond is too short to start a thread."""
 
     def __init__(self, number: int) -> None:
         self._number = number
@@ -89,7 +89,7 @@ class ThreadGroup:
 
 @cache
 def thread_group(threads: int) -> ThreadGroup:
-    """Return this process's group of a size."""
+    """Return this process's group of ``threads`` threads."""
     return ThreadGroup(threads)
 
 

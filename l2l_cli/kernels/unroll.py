@@ -31,7 +31,7 @@ class SingleSteps:
     """Makes steps that keep nothing for a backward pass."""
 
     def __init__(self) -> None:
-        # The states of 10⁶ coordinates take 320 MB, anew at every step.
+        # Without it, the states of 10⁶ coordinates would be 320 MB of fresh memory at every step.
         self._recycler = Recycler()
         self._blocks: dict[tuple[object, ...], list[RuleStep]] = {}
 
@@ -74,7 +74,7 @@ class SingleSteps:
 class LSTMWindow:
     """T steps of C coordinates, forward step by step and then all the way back.
 
-    The buffers are those of the last window; there is room for the largest model so far.
+    The buffers hold the last window, and have room for the largest model so far.
 
     Attributes:
         params: θ before and after every step, (T + 1, B · BLOCK).
@@ -143,7 +143,7 @@ class LSTMWindow:
         """Return ∂objective/∂φ: of each layer's three tensors in turn, of the head's weight and of its bias.
 
         Args:
-            visited: Indices of the blocks at which ``grad_moves`` is not zero, (V,); None is all.
+            visited: Indices of the blocks where ``grad_moves`` is not zero, (V,); None visits all.
         """
         order = None if visited is None else visited.numpy()
         layers, head = self._workspace.gradient(self._rule.cell, self._rule.head, self._tape, self._count, order)
@@ -169,7 +169,7 @@ class LSTMWindow:
             RuleStep(gradients[t], features[t], h[t], c[t], h[t + 1], c[t + 1], params[t], params[t + 1])
             for t in range(steps)
         ]
-        if steps == 1:  # two steps that swap their rows, there and back, make any number of steps
+        if steps == 1:  # two steps, one from row to row and one back, serve for any number of steps
             self._steps.append(RuleStep(gradients[0], features[0], h[1], c[1], h[0], c[0], params[1], params[0]))
         self.features, self.hidden, self.cell = map(torch.from_numpy, (features, h, c))
         self.gradients, self.grad_moves, self.params = map(torch.from_numpy, (gradients, grad_moves, params))

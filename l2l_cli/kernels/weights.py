@@ -15,7 +15,7 @@ PITCH = 128
 class Mode(IntEnum):
     """Where features come from: the caller, or the gradient as in ``optimizers.preprocess``.
 
-    The value of a presentation from the gradient is its number of features.
+    The integer of a mode that takes the gradient is its number of features.
     """
 
     GIVEN = 0
@@ -31,13 +31,13 @@ class Presentation(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """A rule's parameters, in their owner's own memory, and what belongs to them.
+    """A rule's parameters, which are not copied, and the constants that belong to them.
 
     Attributes:
         layers: (4H, K) input weights, (4H, H) hidden weights and (4H,) biases of each layer.
         head: (1, H) weights and (1,) bias of the displacement.
         output_scale: Factor on the displacement.
-        presentation: Features that the first layer sees of a gradient.
+        presentation: Form in which the first layer is shown a gradient.
     """
 
     layers: Sequence[Sequence[Tensor]]

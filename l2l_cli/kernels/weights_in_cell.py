@@ -1,4 +1,4 @@
-"""A network in another network's memory, through T steps and back: products by BLAS, all else between them compiled.
+"""A network in another network's memory, forward and backward over T steps: products by BLAS, the rest compiled.
 
 Reference: ``learners.weights_in_cell``, for a model of one hidden layer of ReLU units and one logistic unit.  A row of
 every array holds one number of all data sets, which lie side by side in the vector registers; the products, nine
@@ -89,7 +89,7 @@ class WeightsInCellKernel:
     ) -> tuple[Tensor, Tensor]:
         """Return the answers, (T, E), and the weights after the last step, (E, P), as constants.
 
-        If an example waits for the next, the weights are those that answered the last one.
+        With ``waits``, the weights are those that answered the last example.
 
         Args:
             start: θ before the first step, (E, P): the model's hidden weights, hidden biases, output weights, bias.
@@ -133,7 +133,7 @@ class WeightsInCellKernel:
         return features[:, width + 1, :columns].clone(), last.T.contiguous()
 
     def _backward(self, grad_answers: Tensor) -> list[Tensor]:
-        """Return the gradients of ``start``, (E, P), and of φ, from ∂objective/∂answers (T, E); the tape is used up."""
+        """Return the gradients of ``start``, (E, P), and of φ, from ∂objective/∂answers (T, E); overwrite the tape."""
         self._passes += 1
         buffers, matrices = self._buffers, self._matrices
         sums = [torch.zeros_like(matrix) for matrix in matrices]

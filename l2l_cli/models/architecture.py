@@ -1,4 +1,4 @@
-"""Families of networks whose images are not known yet: entries of an image task's configuration."""
+"""Families of image classifiers, configured before the images' shape and the number of classes are known."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ ImageShape = tuple[int, int, int]
 
 
 class Architecture(ABC):
-    """A family of networks that classify images; the images' shape and the number of classes pick one.
+    """A family of networks that classify images; the shape of the images and the number of classes determine one.
 
     Attributes:
-        flat: Whether the network takes all pixels of an image as one vector, in place of channels, rows and columns.
-        normalises: Whether it normalises by the current batch, which must then have at least two examples.
+        flat: Whether the network takes all pixels of an image as one vector, rather than as channels, rows and columns.
+        normalises: Whether the network normalises by the current batch, which must then have at least two examples.
     """
 
     flat: ClassVar[bool] = False
@@ -24,7 +24,7 @@ class Architecture(ABC):
 
     @abstractmethod
     def model(self, shape: ImageShape, outputs: int) -> Model:
-        """Build the network with its draw of θ_0.
+        """Build the network and the initializer of its θ_0.
 
         Args:
             shape: Channels, height and width of an image.

@@ -1,8 +1,8 @@
-"""The network and the loss within a closure, as a function of the network's parameters.
+"""The outputs and the loss that a closure computes, as functions of its network's parameters.
 
 A closure computes outputs and loss of one batch: ``def closure(): outputs = net(x); return outputs, loss_fn(outputs,
-y)``.  Evaluations of one step share the random numbers that the first one drew, as for dropout, and only the first one
-updates buffers such as running statistics.
+y)``.  All evaluations in one step use the random numbers that the first one drew, for example for dropout, and only the
+first one updates buffers such as running statistics.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class _Evaluation(NamedTuple):
 
 
 class _Caller(nn.Module):
-    """A module whose forward pass is a closure, so that the parameters of the network within can be exchanged."""
+    """A module whose forward pass is a closure, so that ``functional_call`` can replace the network's parameters."""
 
     def __init__(self, network: nn.Module, closure: Closure) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class _Caller(nn.Module):
 
 
 class ClosureNetwork:
-    """A network of one training step, whose batch is within a closure.  Inputs that it is given are ignored.
+    """A network that a closure calls in one training step; the closure holds the batch, so inputs are ignored.
 
     Args:
         module: The network that the closure calls.
@@ -57,7 +57,7 @@ class ClosureNetwork:
             first axis, and their loss, a scalar that depends on parameters only through these outputs.
 
     Raises:
-        UsageError: The closure returns something else, when it is evaluated.
+        UsageError: The closure, when it is evaluated, returns something else.
     """
 
     def __init__(self, module: nn.Module, fitted: Collection[str], closure: Closure) -> None:
@@ -104,7 +104,7 @@ class ClosureNetwork:
         return Trace(found.outputs, layer_inputs, shifts)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the loss (1,) of outputs that an evaluation has returned, or of equal ones."""
+        """Return the loss (1,) of outputs that an evaluation returned, or of a copy of the first evaluation's."""
         del targets
         for one in self._seen:
             if outputs is one.outputs:
@@ -114,7 +114,7 @@ class ClosureNetwork:
         return known
 
     def curvature(self, outputs: Tensor, targets: Tensor, u: Tensor) -> Tensor:
-        """Return the loss's Hessian in the outputs times vectors u, (K, N, ...), at the first evaluation's outputs."""
+        """Return the loss's Hessian with respect to the first evaluation's outputs, times vectors u, (K, N, ...)."""
         del outputs, targets
         slope, at = self._slope(True), self._seen[0].returned
         if not slope.requires_grad:  # a loss that is linear in the outputs
@@ -123,7 +123,7 @@ class ClosureNetwork:
         return torch.stack(each)
 
     def _slope(self, create_graph: bool) -> Tensor:
-        """Return the loss's gradient in the outputs of the first evaluation."""
+        """Return the gradient of the first evaluation's loss with respect to its outputs."""
         base = self._seen[0]
         with torch.enable_grad():
             return torch.autograd.grad(base.loss, base.returned, create_graph=create_graph, retain_graph=True)[0]
@@ -134,7 +134,7 @@ class ClosureNetwork:
             if not self._seen:
                 found = functional_call(self._caller, given, ())
             else:
-                # Copies of buffers: an update of a running mean must not count any more.
+                # Buffers are copied, so that running means are not updated again.
                 given |= {f"network.{name}": value.clone() for name, value in self._module.named_buffers()}
                 with kept_draws(self._device):
                     torch.set_rng_state(self._draws)
@@ -149,7 +149,7 @@ class ClosureNetwork:
 
 
 class _Loss(torch.autograd.Function):
-    """(outputs, loss, gradient) -> the loss, whose derivative in the outputs is the gradient."""
+    """(outputs, loss, gradient) -> the loss, whose derivative with respect to the outputs is the gradient."""
 
     @staticmethod
     def forward(ctx: Context, outputs: Tensor, loss: Tensor, gradient: Tensor) -> Tensor:
@@ -162,10 +162,10 @@ class _Loss(torch.autograd.Function):
 
 
 def _checked(found: object) -> tuple[Tensor, Tensor]:
-    """Return outputs and loss as a closure must return them.
+    """Return the outputs and the loss that a closure returned.
 
     Raises:
-        UsageError: It returns something else.
+        UsageError: It returned something else.
     """
     match found:
         case (Tensor() as outputs, Tensor() as loss) if loss.numel() == 1 and outputs.dim() > 0:

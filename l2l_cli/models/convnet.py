@@ -1,4 +1,4 @@
-"""Small convolutional networks, normalised by the batch or not, as modules to be wrapped by ``models.model.Model``."""
+"""Small convolutional networks, with or without batch normalisation, to be wrapped by ``models.model.Model``."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class BatchNorm(nn.Module):
 
 
 class ChannelsLast(nn.Module):
-    """Lays a pixel's channels side by side in memory: torch's layers then take three quarters of the time on a CPU."""
+    """Stores images channels-last in memory, which reduces the time of torch's layers on a CPU to three quarters."""
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return the same (N, channels, height, width), rearranged."""
+        """Return the same images (N, channels, height, width), rearranged in memory."""
         return inputs.movedim(1, -1).contiguous().movedim(-1, 1)
 
 
@@ -61,10 +61,10 @@ def convnet(
 ) -> nn.Sequential:
     """Build [convolution, normalisation, 2 × 2 max-pooling, ReLU] …, [dense, normalisation, ReLU] …, dense.
 
-    Convolutions keep height and width; max-pooling halves them, rounding up.  It comes before the ReLU, which gives the
-    same numbers as after it, for a quarter of the work.
+    Convolutions keep height and width; max-pooling halves them, rounding up.  Pooling before the ReLU gives the same
+    result as pooling after it, and leaves the ReLU a quarter of the work.
 
-    The arguments are those of ``ConvNet``; unless ``normalised``, there are no normalisations at all.
+    The arguments are those of ``ConvNet``; ``normalised`` says whether there are any normalisations.
 
     Raises:
         ValueError: A width is below 1, or the kernel is even.
@@ -101,10 +101,10 @@ def gaussian_weights(sigma: float) -> Initializer:
 
 
 def cuda_convnet_weights(network: nn.Sequential) -> Initializer:
-    """Return an initializer of a ``convnet`` without normalisation: weights Gaussian, biases constant, layer by layer.
+    """Return an initializer of a ``convnet`` without normalisation, with Gaussian weights and constant biases.
 
-    Convolutions N(0, 0.05²) and 0, dense layers N(0, 0.04²) and 0.1, the last one N(0, 1/n²), with n its number of
-    inputs, and 0.
+    Convolutions have weights from N(0, 0.05²) and biases 0, dense layers N(0, 0.04²) and 0.1, and the last layer
+    N(0, 1/n²) and 0, where n is its number of inputs.
     Source: Chen and Lu 2018, their code; n is 192 there.
     """
     rules: dict[str, tuple[float, float]] = {}
@@ -134,7 +134,7 @@ class ConvNet(Architecture):
         kernel: Height and width of a convolution's window, odd.
         dense: Units of each dense layer before the last.
         scale: Whether normalisations learn a scale γ besides their offset; they do not in DeepMind's code.
-        start: Standard deviation of θ_0, apart from the normalisations' offsets of 0 and scales of 1.
+        start: Standard deviation of θ_0; the normalisations' offsets and scales start at 0 and 1.
     """
 
     normalises: ClassVar[bool] = True

@@ -1,4 +1,4 @@
-"""Refusal of networks whose parameters cannot be fitted."""
+"""Checks that a network's parameters can be fitted."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def check(module: nn.Module, fitted: Mapping[str, nn.Parameter]) -> None:
         fitted: Its parameters that are to be fitted.
 
     Raises:
-        UsageError: Parameters have no values yet, a type other than float32 and float64, or several types; a layer has
-            sparse gradients, is compiled by torch.jit, or lies in a plain list, where torch does not find it.
+        UsageError: Parameters have no values yet, a type other than float32 and float64, or different types; a layer
+            has sparse gradients, is compiled by torch.jit, or is in a plain list, where torch does not find it.
     """
     name = type(module).__name__
     for parameter, value in module.named_parameters():
@@ -40,7 +40,7 @@ def check(module: nn.Module, fitted: Mapping[str, nn.Parameter]) -> None:
         if isinstance(part, torch.jit.ScriptModule):
             raise UsageError(f"{where} is compiled by torch.jit, and its parameters are fixed; give the module itself")
         for attribute, value in vars(part).items():
-            own = () if attribute.startswith("_") else _layers_within(value)  # names of torch's own
+            own = () if attribute.startswith("_") else _layers_within(value)  # attributes of torch itself
             if any(id(found) not in registered for found in own):
                 raise UsageError(
                     f"{name}: {f'{path}.{attribute}' if path else attribute} is a plain {type(value).__name__} of "

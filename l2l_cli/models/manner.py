@@ -1,4 +1,4 @@
-"""How a network has to be called, as its first call on inputs of a shape shows."""
+"""How a network has to be called, which is found out at its first call on inputs of each shape."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from l2l_cli.core.types import Params
 
 
 class Calls(NamedTuple):
-    """A network as functions, for one episode and for all side by side: its outputs, and passes that observe layers."""
+    """Functions that call a network for one episode or for all at once, and those that also observe its layers."""
 
     one: Chain
     side_by_side: Chain
@@ -28,7 +28,7 @@ class Manner(NamedTuple):
     """How a network has to be called.
 
     Attributes:
-        in_turn: Whether one episode is computed after another.
+        in_turn: Whether episodes are computed one after another.
         draws: Whether a call draws random numbers.
         calls: The network as functions.
     """
@@ -39,7 +39,7 @@ class Manner(NamedTuple):
 
 
 def habits_of(module: nn.Module, parts: Sequence[nn.Module], params: Params, inputs: Tensor, recompute: bool) -> Habits:
-    """Call a network for the first of E episodes, and return what it does.
+    """Call a network for the first of E episodes, and return its habits.
 
     Args:
         module: The network.
@@ -91,7 +91,7 @@ def _changes_inputs(parts: Sequence[nn.Module], params: Params, inputs: Tensor) 
 
 
 def accepts(side_by_side: NetworkFunction, params: Params, inputs: Tensor) -> bool:
-    """Return whether a network that can be called and differentiated for one episode can be for all at once, too."""
+    """Return whether a network can be called and differentiated for all episodes at once, given that it can for one."""
     with torch.enable_grad():
         at = {name: value.detach().requires_grad_() for name, value in params.items()}
         try:
@@ -106,5 +106,5 @@ def _name(module: nn.Module) -> str:
 
 
 def _same(one: Tensor, other: Tensor) -> bool:
-    """Return whether tensors are the same, where NaNs count as equal."""
+    """Return whether two tensors have equal values; NaNs count as equal."""
     return bool(((one == other) | ((one != one) & (other != other))).all())

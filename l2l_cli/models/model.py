@@ -28,7 +28,7 @@ Initializer = Draw | Callable[[str, tuple[int, ...], Generator], Tensor | None]
 """(name, shape, rng) -> initial values of one parameter, of that shape; None stands for the module's own values."""
 
 ParameterType = Literal["conv_weight", "conv_bias", "dense_weight", "dense_bias", "norm_scale", "norm_offset"]
-"""The types of parameters: a convolution's, a normalisation's, and those of all other modules."""
+"""The types of parameters: of convolutions, of normalisations, and of all other modules."""
 
 
 class Trace(NamedTuple):
@@ -47,20 +47,20 @@ class Model:
 
     A call uses the module's mode at that time, training or evaluation.  It never changes the module: what ``forward``
     sets, such as a counter or a buffer, is forgotten when it returns.  So batch normalisation in training mode
-    normalises by the current batch, and never collects running statistics; in evaluation mode it uses those with which
-    the module was given.  What ``forward`` draws, as dropout does, comes from torch's global generator, separately for
-    each episode.
+    normalises by the current batch, and never collects running statistics; in evaluation mode it uses those that the
+    module came with.  Random numbers that ``forward`` draws, such as dropout masks, come from torch's global generator,
+    separately for each episode.
 
     Args:
-        module: The network.  Parameters keep their names and shapes, and shared ones stay one.
+        module: The network.  Parameters keep their names and shapes, and shared ones stay shared.
         initializer: Function that draws θ_0, one parameter at a time; where it returns None, every episode starts from
             the module's own values of that parameter.  Without an initializer this holds for all parameters: the
             network is fine-tuned.
-        in_turn: Whether one episode is computed after another.  "cpu" does so on a CPU only, where the activations of a
-            large network are then still in the cache when they are needed; True does so everywhere, for networks each
-            of which fills a GPU.  A network that ``vmap`` refuses, such as a recurrent one, is always computed so.
-        recompute: Whether only the inputs of each of the network's ``segments`` are kept, and the rest is computed
-            again for gradients and Jacobian products: less memory, and at most one more forward pass for each.
+        in_turn: Whether episodes are computed one after another.  "cpu" does so on a CPU only, where the activations of
+            a large network are then still in the cache when they are needed; True does so everywhere, for networks that
+            fill a GPU on their own.  Networks that ``vmap`` refuses, such as recurrent ones, are always computed so.
+        recompute: Whether only the inputs of each of the network's ``segments`` are kept, and the rest is recomputed
+            for gradients and Jacobian products: this saves memory, and takes at most one more forward pass for each.
             ``torch.func.vjp`` refuses such a network.
 
     Raises:
@@ -79,13 +79,13 @@ class Model:
         self.initializer, self.in_turn, self.recompute = initializer, in_turn, recompute
         self._parts = segments(module)
         self._calls: dict[Habits, Calls] = {}
-        # How to call the network, and zeros for the outputs of its layers, by the inputs' shape and type.
+        # By shape and type of the inputs: how to call the network, and zeros shaped as its layers' outputs.
         self._manners: dict[tuple[torch.Size, torch.dtype], Manner] = {}
         self._layers: dict[tuple[torch.Size, torch.dtype], Params] = {}
 
     @property
     def module(self) -> nn.Module:
-        """The network itself, by which kernels recognise it; of its values only those of frozen parameters count."""
+        """The network itself, by which kernels recognise it; of its parameters' values, only frozen ones are used."""
         return self._module
 
     @property
@@ -111,7 +111,7 @@ class Model:
         return sum(value.numel() for value in self._fitted.values())
 
     def multiply_adds(self, inputs: tuple[int, ...]) -> int:
-        """Return the rough number of multiplications in a forward pass on one example of a shape, to estimate times."""
+        """Return roughly how many multiplications a forward pass on one example of a shape takes, to estimate times."""
         for dtype in (self.dtype, torch.long):
             try:
                 return self._counted(inputs, dtype)
@@ -239,7 +239,7 @@ class Model:
 
 
 def parameter_types_of(network: nn.Module, fitted: Container[str]) -> dict[str, ParameterType]:
-    """Return the type of each parameter of a network whose name is among those that are ``fitted``."""
+    """Return the type of each of a network's parameters that is among the ``fitted``, by name."""
     return {
         f"{path}.{name}" if path else name: _parameter_type(module, name)
         for path, module in network.named_modules()

@@ -1,4 +1,4 @@
-"""What a point on a loss surface requires of a network; ``Model`` is such a network."""
+"""The interface that a point on a loss surface requires of a network; ``Model`` implements it."""
 
 from __future__ import annotations
 

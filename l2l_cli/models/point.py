@@ -23,14 +23,14 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 """(outputs (E, N, ...), targets (E, N, ...)) -> loss (E,)."""
 
 Product = Callable[..., tuple[Tensor, ...]]
-"""A linear map of tensors shaped as the parameters to such tensors."""
+"""A linear map from tensors shaped as the parameters to tensors of the same shapes."""
 
 SecondOrder = bool | Literal["ggn"]
 """The values of ``Point``'s ``second_order``."""
 
 
 def output_hessian(loss: Loss, outputs: Tensor, targets: Tensor, u: Tensor) -> Tensor:
-    """Return the Hessian of a loss in its outputs times u, (E, N, ...), by differentiating twice, as a constant."""
+    """Return the loss's Hessian with respect to the outputs times u, (E, N, ...), by double backward, as a constant."""
     at = outputs.detach().requires_grad_()
     with torch.enable_grad():
         (gradient,) = torch.autograd.grad(loss(at, targets).sum(), at, create_graph=True)
@@ -40,7 +40,7 @@ def output_hessian(loss: Loss, outputs: Tensor, targets: Tensor, u: Tensor) -> T
 
 
 def mean_squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return the squared error averaged over all axes but the first, (E,); the loss that kernels know."""
+    """Return the squared error averaged over all axes but the first, (E,); kernels recognise this function."""
     return (outputs - targets).square().flatten(1).mean(1)
 
 
@@ -52,10 +52,10 @@ class Point:
         loss: The task's loss.
         params: Parameters at which everything is computed, (E, ...) each.
         batch: The data that defines the surface at this step; where its targets are hidden, the surface is flat.
-        second_order: Whether meta-gradients flow through ``grad``; "ggn" takes the Gauss-Newton matrix as the Hessian.
-            This is the only place in the project where the gradient is stopped (Andrychowicz et al. 2016, §2:
+        second_order: Whether meta-gradients flow through ``grad``; "ggn" replaces the Hessian by the Gauss-Newton
+            matrix.  This is the only place in the project where the gradient is stopped (Andrychowicz et al. 2016, §2:
             ∂∇_t/∂φ = 0 when false).
-        curvature: Product with the loss's Hessian in the outputs; None differentiates the loss.
+        curvature: Product with the loss's Hessian with respect to the outputs; None differentiates the loss.
         rho: Factor on the derivative of ``grad`` in meta-gradients, if they flow through it.
     """
 
@@ -79,7 +79,7 @@ class Point:
         self._linear: Linearization | None = None
         self._trace: Trace | None = None
         self._unreached: frozenset[str] = frozenset()
-        # Constants (θ_0, or everything outside meta-training) become leaves, so that ``grad`` exists at them too.
+        # Constants (θ_0, or everything outside meta-training) become leaves, so that they have a gradient, too.
         self.params = {
             name: value if value.requires_grad and self._differentiable else value.detach().requires_grad_()
             for name, value in params.items()
@@ -140,7 +140,7 @@ class Point:
 
     @property
     def linear(self) -> Linearization:
-        """The model's linearization; if it is taken first, its forward pass serves all other quantities too."""
+        """The model's linearization; if it is computed first, all other quantities reuse its forward pass."""
         if self._linear is None:
             self._linear = self._model.linearize(self.params, self._batch.inputs)
         return self._linear
@@ -148,8 +148,8 @@ class Point:
     def ggn(self, v: Params) -> Params:
         """Return the product of each episode's generalised Gauss-Newton matrix with ``v``, shaped as the parameters.
 
-        The matrix is Jᵀ·H·J, with J = ∂outputs/∂θ and H the loss's Hessian in the outputs; 0 where targets are hidden.
-        Meta-gradients treat it as constant and symmetric: they flow only through ``v``, by the same product.
+        The matrix is Jᵀ·H·J, with J = ∂outputs/∂θ and H the loss's Hessian with respect to the outputs; 0 where targets
+        are hidden.  Meta-gradients treat it as a constant: they flow only through ``v``, by the same symmetric product.
 
         Source: Schraudolph 2002, §3; Chen and Lu 2018, eq. 3 and its backward pass.
         """
@@ -158,7 +158,7 @@ class Point:
 
     @cached_property
     def _ggn(self) -> Product:
-        """The product of ``ggn``; graphs hold it, so it must not hold this point, whose gradient may hold a graph."""
+        """The product of ``ggn``; it must not refer to this point, or autograd graphs would form reference cycles."""
         linear, curvature, (_, targets, shown), names = self.linear, self._curvature, self._batch, list(self.params)
 
         def product(*v: Tensor) -> tuple[Tensor, ...]:
@@ -202,11 +202,11 @@ class Point:
     def layers(self, rng: Generator, fisher: Fisher = "sampled") -> dict[str, LayerTrace]:
         """Return the inputs of each module with its own parameters, and the curvature's vectors at its outputs.
 
-        If it is called first, its forward pass serves all other quantities too.  No meta-gradient flows through it.
+        If it is called first, all other quantities reuse its forward pass.  No meta-gradient flows through it.
 
         Args:
             rng: Generator of the vectors' signs.
-            fisher: Name of the vectors, as ``curvature_vectors`` explains them.
+            fisher: Choice of the vectors; see ``curvature_vectors``.
 
         Raises:
             Untraceable: See ``observe``.
@@ -233,7 +233,7 @@ class Point:
 
     @cached_property
     def mixes_examples(self) -> bool:
-        """Whether an example's outputs depend on the layers' outputs for others; this takes a backward pass.
+        """Whether an example's outputs depend on what layers compute for other examples; this takes a backward pass.
 
         Raises:
             Untraceable: See ``observe``.
@@ -283,7 +283,7 @@ class _Symmetric(torch.autograd.Function):
 
 
 class _GradientWithGGN(torch.autograd.Function):
-    """(θ, gradient) -> the gradient's value, with the Gauss-Newton product as its derivative in θ."""
+    """(θ, gradient) -> the gradient's value, with the Gauss-Newton product as its derivative with respect to θ."""
 
     @staticmethod
     def forward(ctx: Context, product: Product, *tensors: Tensor) -> tuple[Tensor, ...]:

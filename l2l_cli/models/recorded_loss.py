@@ -1,4 +1,4 @@
-"""A task's loss and its derivatives as recorded programs of all parameters in one tensor."""
+"""A task's loss and its derivatives as recorded programs, which take all parameters as one tensor."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from l2l_cli.models.model import Model
 from l2l_cli.models.point import Loss, Point, mean_squared_error
 
 Program = Callable[..., tuple[Tensor, ...] | list[Tensor]]
-"""Tensors to tensors, for tensors of the shapes that it was recorded for."""
+"""A map from tensors to tensors, for the shapes for which it was recorded."""
 
 
 class Layout(NamedTuple):
-    """How parameters (E, ...) lie in one tensor θ: ``unpack`` maps θ to the parameters by name, ``pack`` these to θ."""
+    """How one tensor θ holds parameters (E, ...): ``unpack`` maps θ to the parameters by name, ``pack`` the reverse."""
 
     unpack: Callable[[Tensor], Params]
     pack: Callable[[Params], Tensor]
@@ -43,7 +43,7 @@ def by_episode(model: Model) -> Layout:
 
 
 class RecordedLoss:
-    """Computes what ``Point`` does for a model and a loss; a program is recorded for each combination of shapes."""
+    """Computes a loss and its derivatives as ``Point`` does; a program is recorded for each combination of shapes."""
 
     def __init__(self, model: Model, loss: Loss) -> None:
         self._model = model
@@ -52,7 +52,7 @@ class RecordedLoss:
 
     @property
     def is_least_squares(self) -> bool:
-        """Whether it is the mean over the residuals of ‖Wθ − y‖², with the inputs as W and the targets as y."""
+        """Whether the loss is ‖Wθ − y‖² averaged over the residuals, with the inputs as W and the targets as y."""
         return type(self._model.module) is LinearMap and self._loss is mean_squared_error
 
     def gradient(self, layout: Layout, theta: Tensor, inputs: Tensor, targets: Tensor) -> Program:
@@ -66,7 +66,7 @@ class RecordedLoss:
         return self._program("gradient", layout, function, theta, inputs, targets)
 
     def hessian(self, layout: Layout, theta: Tensor, inputs: Tensor, targets: Tensor) -> Program:
-        """Return the program (θ, inputs, targets, v) -> (H·v,), with H the loss's Hessian in θ; v is as θ."""
+        """Return the program (θ, inputs, targets, v) -> (H·v,) with the loss's Hessian H; v is shaped as θ."""
 
         def function(theta: Tensor, inputs: Tensor, targets: Tensor, v: Tensor) -> tuple[Tensor, ...]:
             point = self._point(layout, theta, inputs, targets)
@@ -78,7 +78,7 @@ class RecordedLoss:
         return Point(self._model, self._loss, layout.unpack(theta), Batch(inputs, targets))
 
     def draws(self, layout: Layout, theta: Tensor, inputs: Tensor) -> bool:
-        """Return whether the network draws random numbers, so that no two programs compute with the same ones."""
+        """Return whether the network draws random numbers, in which case each program would compute with others."""
         return self._model.manner(layout.unpack(theta), inputs).draws
 
     def _program(

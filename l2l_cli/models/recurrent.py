@@ -23,9 +23,9 @@ class Rows(nn.Module):
 
 
 class LastStateLSTM(nn.Module):
-    """One layer of LSTM cells that begins at zero and returns its last hidden state.
+    """One layer of LSTM cells that starts from a zero state and returns its last hidden state.
 
-    Gates are in the order input, forget, output, candidate: three of one non-linearity, then the fourth.
+    Gates are in the order input, forget, output, candidate, so that the three with a sigmoid are adjacent.
 
     Source: Hochreiter and Schmidhuber 1997, with the forget gates of Gers, Schmidhuber and Cummins 2000.
 

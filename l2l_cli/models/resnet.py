@@ -62,14 +62,14 @@ class PreActivation(nn.Module):
 
 
 class ResidualBlock(PreActivation):
-    """Two 3 × 3 convolutions with ``channels`` outputs; the stride is that of the first one and of the projection."""
+    """Two 3 × 3 convolutions with ``channels`` outputs; the first one and the projection have the stride."""
 
     def __init__(self, before: int, channels: int, stride: int, projects: bool) -> None:
         super().__init__(before, [(channels, 3, stride), (channels, 3, 1)], projects)
 
 
 class Bottleneck(PreActivation):
-    """1 × 1 and 3 × 3 with ``channels`` outputs, 1 × 1 with ``WIDENING`` times as many; the second has the stride."""
+    """Convolutions 1 × 1 and 3 × 3 (with the stride) to ``channels``, then 1 × 1 to ``WIDENING`` times as many."""
 
     def __init__(self, before: int, channels: int, stride: int, projects: bool) -> None:
         super().__init__(before, [(channels, 1, 1), (channels, 3, stride), (WIDENING * channels, 1, 1)], projects)
@@ -127,7 +127,7 @@ def resnet_weights(name: str, shape: tuple[int, ...], rng: Generator) -> Tensor:
     """Draw one of a ``resnet``'s parameters: the variance of a filter is one over its number of inputs.
 
     Filters (E, out, in, height, width) are drawn from a normal distribution truncated at two standard deviations, the
-    dense layer's weights as Glorot's; its biases and the offsets are 0, the scales 1.
+    dense layer's weights by ``glorot``; its biases and the offsets are 0, the scales 1.
     """
     if name.endswith("scale"):
         return torch.ones(shape)
@@ -138,16 +138,16 @@ def resnet_weights(name: str, shape: tuple[int, ...], rng: Generator) -> Tensor:
 
 @dataclass(frozen=True)
 class ResNet(Architecture):
-    """A residual network with full pre-activation, by default the one of 272 538 parameters for CIFAR-10.
+    """A residual network with full pre-activation, by default the one for CIFAR-10 with 272 538 parameters.
 
     Args:
-        stem: Layers before the first stage: "cifar", a 3 × 3 convolution, or "imagenet", which leaves a quarter of the
-            height and width.
+        stem: Layers before the first stage: "cifar", a 3 × 3 convolution, or "imagenet", which reduces height and width
+            to a quarter.
         channels: Channels of each stage; 16, 32, 64 or 64, 128, 256, 512.
         blocks: Number of blocks of each stage; 3, 3, 3 or 2, 2, 2, 2, with bottlenecks 3, 4, 6, 3.
-        bottleneck: Whether blocks have three convolutions, the first two of them narrow, as from 50 layers on.
-        recompute: Whether only the inputs of blocks are kept: less memory, and one more forward pass for a gradient or
-            a Jacobian product.
+        bottleneck: Whether blocks have three convolutions, the first two of them narrow, as in ResNet-50 and larger.
+        recompute: Whether only the inputs of blocks are kept, which saves memory and takes one more forward pass for
+            each gradient or Jacobian product.
     """
 
     normalises: ClassVar[bool] = True

@@ -1,4 +1,4 @@
-"""A small network applied to every coordinate, shown momenta and factored second moments.
+"""A learned rule: a small MLP applied to every coordinate, which sees momenta and factored second moments.
 
 Names: d → direction, m → magnitude; θ ← θ − d · exp(0.001 · m) · 0.001.
 """
@@ -26,14 +26,14 @@ TIMES = (1, 3, 10, 30, 100, 300, 1000, 3000, 10_000, 30_000, 100_000)
 """Numbers of steps at which a feature of the time changes from negative to positive."""
 
 SEEN = 39
-"""Features of a coordinate: 28 of the tensor, normalised over it, and 11 of the time."""
+"""Number of features of a coordinate: 28 that are normalised over its tensor, and 11 of the time."""
 
 LARGEST = 1e18
 """Bound to which gradients are clipped, so that their squares do not overflow float32."""
 
 
 class Accumulated(NamedTuple):
-    """What the rule remembers of one tensor (E, S).
+    """What the rule remembers of one tensor (E, S), where S is its shape in one episode.
 
     Attributes:
         momenta: Decayed means of gradients, (E, 3, S).
@@ -56,10 +56,10 @@ class AdafacMemory(NamedTuple):
 class AdafacMLP(Optimizer[AdafacMemory]):
     """θ ← θ − step_scale · d · exp(magnitude_scale · m), with d and m from a network that sees 39 features.
 
-    It sees, of each coordinate: the gradient, θ, three momenta, a second moment, momenta in units of its root, one over
-    that root, the gradient in units of three factored second moments, the means of the coordinate's row and column and
-    one over their roots, and momenta in units of the factored second moments, each divided by its root mean square over
-    the tensor; and the time.  The decays of all these means are learned, too.
+    The features of a coordinate are: the gradient, θ, three momenta, a second moment, momenta in units of its root, one
+    over that root, the gradient in units of three factored second moments, the means of the coordinate's row and column
+    and one over their roots, and momenta in units of the factored second moments.  Each of these is divided by its root
+    mean square over the tensor.  Functions of the time follow.  The decays of all these means are learned, too.
 
     Source: Metz, Freeman, Harrison, Maheswaranathan and Sohl-Dickstein 2022, "Practical tradeoffs between memory,
     compute, and performance in learned optimizers", §3 and appendix; features and constants are those of their code.
@@ -67,10 +67,10 @@ class AdafacMLP(Optimizer[AdafacMemory]):
     Deviation: their rule is meta-trained by evolution strategies for 200 000 steps on many machines; ours is not.
 
     Args:
-        hidden: Units of each hidden layer; the paper's 4.
-        layers: Hidden layers; the paper's 2.
-        step_scale: Factor on the step; the paper's 0.001.
-        magnitude_scale: Factor on m; the paper's 0.001.
+        hidden: Units of each hidden layer; 4 in the paper.
+        layers: Number of hidden layers; 2 in the paper.
+        step_scale: Factor on the step; 0.001 in the paper.
+        magnitude_scale: Factor on m; 0.001 in the paper.
         initial_seed: Seed of the initial weights.
 
     Raises:
@@ -105,7 +105,7 @@ class AdafacMLP(Optimizer[AdafacMemory]):
         rng = generator(seed, "adafac_mlp")
         for layer in self.layers:
             assert isinstance(layer, nn.Linear)
-            # Theirs has standard deviation 1 / √inputs before truncation.
+            # In the authors' code, 1 / √inputs is the standard deviation before truncation.
             scale = TRUNCATED * layer.in_features**-0.5
             layer.weight.copy_(truncated_normal(tuple(layer.weight.shape), rng, scale))
             layer.bias.zero_()
@@ -141,7 +141,7 @@ class AdafacMLP(Optimizer[AdafacMemory]):
         first, *others = self.layers
         assert isinstance(first, nn.Linear)
         weight, split = first.weight, seen.shape[-1]
-        # The features of the time are the same for all, and so is what the first layer makes of them.
+        # The features of the time are the same for all coordinates, and so is their product with the first layer.
         inner = seen @ weight[:, :split].T + (weight[:, split:] @ clock + first.bias)
         for layer in others:
             inner = layer(inner.relu())
@@ -167,7 +167,7 @@ def _features(gradient: Tensor, value: Tensor, known: Accumulated) -> Tensor:
     momenta, squares, factors = known
     inverse = (squares + 1e-6).rsqrt()
     whitening, (rows, columns) = factored.whitening(factors, value), factored.spread(factors, value)
-    if value.dim() < 3:  # for a vector, the second moments are RMSprop's
+    if value.dim() < 3:  # for a vector, the factored second moments are RMSprop's
         units = momenta * (factors.rows + 1e-6).rsqrt()
     else:
         units = momenta * whitening

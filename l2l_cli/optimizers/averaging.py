@@ -1,4 +1,4 @@
-"""A coordinatewise LSTM whose coordinates communicate, by global averaging cells.
+"""A coordinatewise LSTM whose coordinates communicate through global averaging cells.
 
 Source: Andrychowicz et al. 2016, appendix D: some cells of each layer are for communication; they work as usual, but
 their outgoing activations are averaged over all coordinates at each step.
@@ -16,17 +16,17 @@ from l2l_cli.optimizers.preprocess import Preprocess
 
 
 class GlobalAveragingLSTM(CoordinatewiseLSTM):
-    """A coordinatewise LSTM of which the last ``averaged`` units of each layer are global averaging cells.
+    """A coordinatewise LSTM in which the last ``averaged`` units of each layer are global averaging cells.
 
-    What such a unit passes on (to the layer above, the head, and all units of its layer at the next step) is the mean
-    of h over all coordinates of one episode; episodes do not communicate.  Its cell state c remains each coordinate's
-    own.  φ has the plain rule's size.  The paper's example of what they allow is L2 gradient clipping.
+    The output of such a unit (to the layer above, the head, and all units of its layer at the next step) is the mean of
+    h over all coordinates of one episode; episodes do not communicate.  Its cell state c remains separate for each
+    coordinate.  φ is as large as without them.  The paper's example of their use is L2 gradient clipping.
 
     Args:
         averaged: Global averaging cells of each layer, from 0 to ``hidden`` (the paper gives no number; ours: a half).
         hidden: Units of each layer, global averaging cells included.
-        layers: Number of LSTM layers; see ``CoordinatewiseLSTM``, also for all that follow.
-        preprocess: Features that the cell sees of a gradient.
+        layers: Number of LSTM layers; see ``CoordinatewiseLSTM`` for this and all further arguments.
+        preprocess: Map from a gradient to the features that the cell sees.
         output_scale: Factor on the head.
         forget_bias: Initial bias of the forget gates.
         initial_head: Factor on the head's initial weights.
@@ -59,5 +59,5 @@ class GlobalAveragingLSTM(CoordinatewiseLSTM):
         return torch.cat([own, torch.cat([mean.expand_as(piece).flatten(1) for piece in by_episode], 1)])
 
     def compiled_steps(self) -> Path:
-        """Return why there are none."""
+        """Return the reason why there are none."""
         return Path(why_not="global averaging cells mix coordinates, which the kernels take one by one")

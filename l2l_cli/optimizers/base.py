@@ -24,7 +24,7 @@ class Optimizer(nn.Module, ABC, Generic[Memory]):
     """An update rule; its ``parameters()`` are φ if it is learned, and empty if it is hand-made.
 
     Attributes:
-        work: Cost of a step in gradients on the same batch, for estimates of the remaining time.
+        work: Cost of a step in units of a gradient on the same batch, for estimates of the remaining time.
         may_rest: Whether tasks may leave a part of φ unused, such as that for a parameter type that their model lacks.
         takes_gradients: Whether it needs only the parameters, the gradient and the loss of a point.
     """
@@ -43,7 +43,7 @@ class Optimizer(nn.Module, ABC, Generic[Memory]):
         return False
 
     def begin(self, params: Params, steps: int) -> Memory:
-        """Return the memory before the first of ``steps`` steps; ``init``'s, unless the rule plans for their end."""
+        """Return the memory before the first of ``steps`` steps: ``init``'s, unless the rule plans for the end."""
         del steps
         return self.init(params)
 
@@ -72,15 +72,16 @@ class Optimizer(nn.Module, ABC, Generic[Memory]):
         return None
 
     def pieces(self, params: Params) -> Pieces:
-        """Return the sizes of an episode's pieces in the memory's axes that hold it in several, by "" or ".name".
+        """Return the sizes of an episode's pieces along those axes of the memory on which it is not contiguous.
 
-        An axis over the coordinates of several parameters (1, ...), one after the other, is such an axis.
+        Such is an axis over the coordinates of several parameters (1, ...), one parameter after the other.  Keys are ""
+        for all of the memory, or ".name" for the tensors under that name.
         """
         del params
         return {}
 
     def compiled(self, fitting: Fitting) -> Unroll[Memory] | Path:
-        """Return a compiled path through the rule's steps, or the path of ``step`` and why there is no other."""
+        """Return a compiled path through the rule's steps, or that of ``step`` with the reason why there is none."""
         del fitting
         return REFERENCE
 
@@ -109,19 +110,19 @@ class FirstOrder(Optimizer[Memory], ABC):
         kind = next(iter(grad.values())).dtype
         if own is None or own.dtype == kind:
             displacement, memory = self.update(grad, memory)
-        else:  # a learned rule sees gradients in the type of its φ, whatever the network's
+        else:  # a learned rule sees gradients in the type of its φ, whatever the type of the network
             displacement, memory = self.update(_in_type(grad, own.dtype), memory)
             displacement = _in_type(displacement, kind)
         return added(point.params, displacement), memory
 
     def compiled_steps(self) -> CompiledSteps[Memory] | Path:
-        """Return compiled steps that take gradients as data and equal ``update``; or why there are none."""
+        """Return compiled steps that equal ``update`` and take gradients as data, or the reason why there are none."""
         return REFERENCE
 
     def step_compiled(self, grad: Params, params: Params, memory: Memory) -> tuple[Params, Memory] | None:
         """Return the next parameters and memory by ``compiled_steps``, without any derivative; None if there are none.
 
-        All are of φ's type, on its device.
+        All tensors have φ's type and are on its device.
         """
         steps = self.compiled_steps()
         if isinstance(steps, Path):

@@ -22,7 +22,7 @@ Memory = TypeVar("Memory")
 
 
 class Fitting(NamedTuple):
-    """What a rule is to fit, as far as a compiled path must know it.
+    """The problem that a rule is to fit, as far as a compiled path must know it.
 
     Attributes:
         model: Network that is fitted.
@@ -30,9 +30,9 @@ class Fitting(NamedTuple):
         second_order: Whether meta-gradients flow through the gradients that the rule is shown; see ``Point``.
         hides_targets: Whether the task hides some of its targets.
         divided: Whether batches are divided over several processes.
-        visited: Share of the blocks of coordinates that a backward pass visits, in (0, 1]; None is all.
+        visited: Share of the blocks of coordinates that a backward pass visits, in (0, 1]; None visits all.
         paths: Paths that may be taken.
-        limit: Largest norm of an episode's derivative in θ at any step; None is no limit.
+        limit: Largest norm of an episode's derivative with respect to θ at any step; None sets no limit.
     """
 
     model: Model
@@ -83,7 +83,7 @@ class Unroll(ABC, Generic[Memory]):
     ) -> tuple[tuple[Params, Memory], Tensor] | None:
         """Return θ and the memory after T steps, and the outputs (T, E, N, ...), without any derivative.
 
-        ``read`` gives the batch of each step, counted from 0.  None leaves it to single steps.
+        ``read`` gives the batch of each step, counted from 0.  A result of None leaves the work to single steps.
         """
         del params, memory, read, steps
         return None
@@ -91,7 +91,7 @@ class Unroll(ABC, Generic[Memory]):
     def step(self, params: Params, memory: Memory, batch: Batch) -> tuple[tuple[Params, Memory], Tensor] | None:
         """Return θ and the memory after one step, and the outputs (E, N, ...) before it, without any derivative.
 
-        None leaves single steps to the rule itself.
+        A result of None leaves the step to the rule itself.
         """
         del params, memory, batch
         return None
@@ -100,8 +100,8 @@ class Unroll(ABC, Generic[Memory]):
 class CompiledSteps(ABC, Generic[Memory]):
     """Compiled steps of a rule that takes gradients as data, on C coordinates in one vector.
 
-    A window is ``begin``, then ``advance`` at each step or ``least_squares`` for all of them, then ``last`` and
-    ``backward``; its numbers stay in buffers until the next window begins.
+    A window consists of ``begin``, then ``advance`` for each step or ``least_squares`` for all of them, then ``last``
+    and ``backward``; its numbers stay in buffers until the next window begins.
 
     Attributes:
         path: Name under which they are reported.
@@ -126,7 +126,7 @@ class CompiledSteps(ABC, Generic[Memory]):
     def begin(self, memory: Memory, theta: Tensor, steps: int, record: bool = True) -> None:
         """Begin a window of T steps with the current φ, a memory and coordinates (C,).
 
-        Without ``record`` no ``backward`` follows, and ``thetas[t]`` holds until step t + 1 has been made.
+        Without ``record`` no ``backward`` may follow, and ``thetas[t]`` is valid until step t + 1 has been made.
         """
 
     @abstractmethod
@@ -136,7 +136,7 @@ class CompiledSteps(ABC, Generic[Memory]):
     def least_squares(self, matrix: Tensor, targets: Tensor) -> Tensor | None:
         """Make all steps on the mean of ‖Wθ − y‖² over the residuals, and return Wθ_t, (T, E, N).
 
-        None leaves the steps to ``advance``; then nothing has been done.
+        A result of None means that nothing has been done, and leaves the steps to ``advance``.
 
         Args:
             matrix: W, (T, E, N, P).
@@ -156,6 +156,6 @@ class CompiledSteps(ABC, Generic[Memory]):
         Args:
             grad_losses: ∂objective/∂losses, (T, E).
             params: Parameters whose coordinates follow one another in the vector, for their shapes.
-            visited: Share of the blocks of coordinates to visit; None is all.
+            visited: Share of the blocks of coordinates to visit; None visits all.
             rng: Generator that draws the blocks.
         """

@@ -23,7 +23,7 @@ class ConjugateGradientMemory(NamedTuple):
 
 
 class ConjugateGradient(Optimizer[ConjugateGradientMemory]):
-    """θ ← θ + α · p with p ← −g + β · p, and α where the second-order model of the loss along p is least.
+    """θ ← θ + α · p with p ← −g + β · p, where α minimises the second-order model of the loss along p.
 
     On a quadratic, every first-order method that starts from θ_0 and adds multiples of past gradients is, after t
     steps, somewhere in θ_0 plus the t-th Krylov space of the Hessian and the first gradient.  This one is at the point
@@ -52,7 +52,7 @@ class ConjugateGradient(Optimizer[ConjugateGradientMemory]):
 
     @torch.no_grad()
     def step(self, point: Point, memory: ConjugateGradientMemory) -> tuple[Params, ConjugateGradientMemory]:
-        """Move to the least loss along the next direction."""
+        """Move to the minimum along the next direction."""
         grad = stacked(point.grad)
         beta = quotient(dot(grad, grad - memory.grad), dot(memory.grad, memory.grad)).clamp(min=0.0)
         direction = downhill(beta[:, None] * memory.direction - grad, grad)

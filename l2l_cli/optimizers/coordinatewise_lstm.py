@@ -1,4 +1,4 @@
-"""The learned optimizer: one small LSTM, applied to every coordinate with a state of its own.
+"""The learned optimizer: one small LSTM, applied to all coordinates, each of which has its own state.
 
 Source: Andrychowicz et al. 2016, §2.1: θ_{t+1} = θ_t + g_t,  [g_t; h_{t+1}] = m(∇_t, h_t, φ).
 Names: φ → ``parameters()``; θ → ``params``; ∇ → ``grad``; h → ``LSTMStates``.
@@ -30,13 +30,13 @@ class CoordinatewiseLSTM(FirstOrder[LSTMStates]):
     All coordinates of all E problems form one batch of the cell: C = Σ E · coordinates.
 
     Args:
-        hidden: Units of each layer; the paper's 20.
-        layers: LSTM layers; the paper's 2.
-        preprocess: Features that the cell sees of a gradient; None is the gradient itself (the paper, for quadratics).
-        output_scale: Factor on the head; the paper's 1 for quadratics and 0.1 for MNIST.
+        hidden: Units of each layer; 20 in the paper.
+        layers: Number of LSTM layers; 2 in the paper.
+        preprocess: Map from a gradient to the cell's features; None is the identity, the paper's choice for quadratics.
+        output_scale: Factor on the head; in the paper 1 for quadratics and 0.1 for MNIST.
         forget_bias: Initial bias of the forget gates (ours: 1, as in the authors' later code).
-        initial_head: Factor on the head's initial weights.  A rule that first moves at random learns to stay still, and
-            then gets little signal about where to go; small weights let it begin almost still, but free to move.
+        initial_head: Factor on the head's initial weights.  A rule whose first moves are random learns to stand still,
+            and then gets little signal about where to go; with small weights it begins almost still, but free to move.
         initial_seed: Seed of the initial weights.
     """
 

@@ -14,7 +14,7 @@ from l2l_cli.models.point import Point
 from l2l_cli.optimizers.factors import patches_of, positions_last
 
 PROBES = 32
-"""Vectors of random signs over which an estimate is averaged; its relative error is at most √(2 / 32), a quarter."""
+"""Number of random-sign vectors that an estimate averages over; its relative error is at most √(2 / 32), a quarter."""
 
 
 class Diagonal(NamedTuple):
@@ -27,11 +27,11 @@ class Diagonal(NamedTuple):
 def ggn_diagonal(point: Point) -> Diagonal:
     """Return the diagonal of each episode's generalised Gauss-Newton matrix, exact up to rounding.
 
-    With R·Rᵀ the loss's curvature in one example's outputs, the diagonal is the sum, over examples and columns of R, of
-    the squared gradients of that column's product with the outputs.  Linear and Conv2d layers (in one group, with zero
-    padding) that do not mix examples give it in one backward pass for each output of an example, ten for ten classes,
-    and one more that checks whether they mix any.  All other networks, such as those with batch normalisation, take one
-    for each output of *each example*.  No meta-gradient flows through it.
+    With R·Rᵀ the loss's Hessian in one example's outputs, the diagonal is the sum, over examples and columns of R, of
+    the squared gradients of that column's product with the outputs.  A network of Linear and Conv2d layers (in one
+    group, with zero padding) that does not mix examples takes one backward pass for each output of an example, so ten
+    for ten classes, and one more to check that it does not mix them.  All others, such as those with batch
+    normalisation, take one for each output of *each example*.  No meta-gradient flows through it.
     """
     found = _by_layers(point)
     return _by_examples(point) if found is None else found
@@ -72,7 +72,7 @@ def _add_squares(values: Params, point: Point, vector: Tensor) -> None:
 
 
 def _by_layers(point: Point) -> Diagonal | None:
-    """Return the diagonal in few passes, or None where the layers do not give it."""
+    """Return the diagonal by few passes, or None if the layers do not allow it."""
     try:
         layers = point.layers(generator(0), "exact")  # the signs of the vectors make no difference
         traced = {name: _positions(layer) for name, layer in layers.items()}
@@ -107,7 +107,7 @@ def _positions(layer: LayerTrace) -> tuple[Tensor, Tensor] | None:
 
 def _squared(inputs: Tensor, gradients: Tensor) -> Tensor:
     """Return the sum over examples and vectors of the squared gradients of a weight, (E, out, D)."""
-    if inputs.shape[-1] == 1:  # the square of a product of two numbers is that of their squares
+    if inputs.shape[-1] == 1:  # the square of a product is the product of the squares
         squares = gradients[..., 0].square().sum(0)  # (E, N, out)
         return squares.mT @ inputs[..., 0].square()
     total = inputs.new_zeros(())

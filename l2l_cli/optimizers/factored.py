@@ -14,11 +14,11 @@ LEAST = 1e-9
 
 
 class MeanSquares(NamedTuple):
-    """Decayed mean squares of a tensor of one episode's shape S, for K decays.
+    """Decayed mean squares of a tensor (E, S), where S is its shape in one episode, for K decays.
 
     Attributes:
-        rows: Means over the longest axis, (E, K, S without it); of a vector, the squares themselves, (E, K, S).
-        columns: Means over the second longest axis, (E, K, S without it); of a vector, nothing, (E, K, 0).
+        rows: Means over the longest axis, (E, K, S without it); for a vector, the squares themselves, (E, K, S).
+        columns: Means over the second longest axis, (E, K, S without it); for a vector, nothing, (E, K, 0).
     """
 
     rows: Tensor
@@ -78,7 +78,7 @@ def whitening(factors: MeanSquares, like: Tensor) -> Tensor:
     if axes is None:
         return _inverse_root(factors.rows + LEAST)
     second, longest = axes
-    among = second - 1 if second > longest else second  # the second longest axis, where the longest is gone
+    among = second - 1 if second > longest else second  # the second longest axis once the longest is removed
     rows = _inverse_root(factors.rows / (factors.rows.mean(among, keepdim=True) + LEAST))
     return rows.unsqueeze(longest) * _inverse_root(factors.columns).unsqueeze(second)
 

@@ -17,7 +17,7 @@ from l2l_cli.core.vectors import per_episode
 from l2l_cli.models.convnet import BatchNorm
 
 NUMBERS = {"cpu": 1 << 19, "cuda": 1 << 28}
-"""Numbers of a convolution's patches held in memory at once: as many as fit a CPU's cache, or a gigabyte on a GPU."""
+"""How many numbers of a convolution's patches are in memory at once: a CPU's cache full, or a gigabyte on a GPU."""
 
 
 class Factors(NamedTuple):
@@ -26,7 +26,7 @@ class Factors(NamedTuple):
     Attributes:
         inputs: Factors A, (E, D, D), by the module's name; D counts the weights of one output and, last, its bias.
         outputs: Factors G, (E, out, out), by the module's name.
-        diagonal: Diagonals for all other parameters, by name and shaped as these.
+        diagonal: Diagonals for all other parameters, by name, shaped as the parameters.
     """
 
     inputs: Params
@@ -58,7 +58,7 @@ def measure(layers: Mapping[str, LayerTrace], params: Params, unreached: Collect
     Args:
         layers: Layer traces, as ``Point.layers`` returns them.
         params: Parameters (E, ...) that the factors must cover; others, such as frozen ones, have none.
-        unreached: Names of those that the loss does not depend on, which have no curvature.
+        unreached: Names of parameters that the loss does not depend on, which have no curvature.
 
     Raises:
         UsageError: A module has another type, its weight but not its bias is frozen, or a parameter belongs to no
@@ -111,7 +111,7 @@ def averaged(old: Factors, new: Factors, share: Tensor) -> Factors:
 def inverted(factors: Factors, damping: float) -> Factors:
     """Return (A + π·√λ·I)⁻¹, (G + √λ/π·I)⁻¹ and 1 / (diagonal + λ); a factor without an inverse becomes NaN.
 
-    π² is the ratio of A's mean eigenvalue to G's, so that the damping is as large relative to either.
+    π² is the ratio of A's mean eigenvalue to G's, so that the damping is equally large relative to both.
 
     Source: Martens and Grosse 2015, §6.3 (factored Tikhonov damping, π by traces).
     """
@@ -119,7 +119,7 @@ def inverted(factors: Factors, damping: float) -> Factors:
     for name, a in factors.inputs.items():
         g = factors.outputs[name]
         ratio = _mean_eigenvalue(a) / _mean_eigenvalue(g)
-        # Without any curvature on one side the ratio means nothing.
+        # If either factor is zero, the ratio is meaningless.
         balance = torch.where((ratio > 0) & ratio.isfinite(), ratio, 1.0).sqrt()
         inputs[name] = _inverse(a, math.sqrt(damping) * balance)
         outputs[name] = _inverse(g, math.sqrt(damping) / balance)

@@ -49,7 +49,7 @@ class _DampedGaussNewton(Optimizer[HessianFreeMemory], ABC):
 
     @torch.no_grad()
     def step(self, point: Point, memory: HessianFreeMemory) -> tuple[Params, HessianFreeMemory]:
-        """Solve the system of this batch, and go along its solution."""
+        """Solve the system of this batch, and move along its solution."""
 
         def product(vectors: Tensor) -> Tensor:
             return torch.addcmul(stacked(point.ggn(unstacked(vectors, point.params))), memory.damping[:, None], vectors)

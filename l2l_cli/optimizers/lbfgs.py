@@ -26,7 +26,7 @@ class LbfgsMemory(NamedTuple):
 
 
 class Lbfgs(Optimizer[LbfgsMemory]):
-    """θ ← θ + α · d with d = −H · g, H the inverse Hessian that the last steps suggest, α by backtracking.
+    """θ ← θ + α · d with d = −H · g, H an estimate of the inverse Hessian from the last steps, α by backtracking.
 
     A step takes extra evaluations on its batch: at least one loss for the line search, and one gradient where it ends,
     so that a step and its change of gradient belong to the same batch.  Each episode has its own step lengths and

@@ -1,4 +1,4 @@
-"""One LSTM layer whose weights all coordinates share, and what it remembers of each coordinate."""
+"""An LSTM layer whose weights are shared by all coordinates, and its states, which each coordinate has for itself."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class LSTMStates(NamedTuple):
 class LSTMCell(nn.Module):
     """One LSTM layer with forget gates and a single bias vector; gates in the order input, forget, cell, output.
 
-    ``nn.LSTM`` carries two biases, one of them redundant: with it φ would not have the paper's size.
+    ``nn.LSTM`` has two biases, one of which is redundant; with it, φ would be larger than in the paper.
 
     Args:
         inputs: Number K of inputs.

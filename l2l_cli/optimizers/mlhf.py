@@ -27,7 +27,7 @@ from l2l_cli.optimizers.solvers import conjugate_gradient
 from l2l_cli.optimizers.type_rnns import ParameterTypeRNNs, States
 
 INPUTS = 3
-"""Numbers of a coordinate that a network receives: the gradient, a residual and a solution."""
+"""How many numbers a network receives for each coordinate: the gradient, a residual and a solution."""
 
 
 class MLHFMemory(NamedTuple):
@@ -82,10 +82,10 @@ class MLHF(Optimizer[MLHFMemory]):
             size divided by that of meta-training.
         iterations: Number n of conjugate-gradient iterations.
         kinds: Parameter types that have networks; a fitted network with another type is refused.
-        hidden: Units of each layer; the paper's 4.
-        layers: Number of LSTM layers; the paper's 2.
-        preprocess: Map from a number to a network's inputs; None is its tanh (the paper).
-        base_damping: Number that is added to the damping that RNN_s infers; the paper's 2e-5.
+        hidden: Units of each layer; 4 in the paper.
+        layers: Number of LSTM layers; 2 in the paper.
+        preprocess: Map from a number to a network's inputs; None takes its tanh, as in the paper.
+        base_damping: Number that is added to the damping that RNN_s infers; 2e-5 in the paper.
         preconditioner: Name of P: "learned"; "none" is P = 1 (the paper's ablation); "jacobi" is P = 1 / ŝ, our
             control, which treats the damping as the whole matrix; "diagonal" is P = 1 / (diag G + ŝ), the true Jacobi
             preconditioner and also our control, which takes one more backward pass for each output of an example or, if
@@ -157,14 +157,14 @@ class MLHF(Optimizer[MLHFMemory]):
         return MLHFMemory(zero, zero, damping, precondition, pace, zero.new_zeros(len(zero)))
 
     def step(self, point: Point, memory: MLHFMemory) -> tuple[Params, MLHFMemory]:
-        """Solve the system of this batch, and go along its solution."""
+        """Solve the system of this batch, and move along its solution."""
         system = self.solve(point, memory)
         return added(point.params, unstacked(system.move, system.like)), system.memory
 
     def solve(self, point: Point, memory: MLHFMemory) -> SolvedSystem:
         """Solve the system of this batch.
 
-        φ's gradients flow through the networks, their states, the iterations and the memory; g and G are constants.
+        Gradients of φ flow through the networks, their states, the iterations and the memory; g and G are constants.
 
         Raises:
             UsageError: The fitted network has a parameter type for which there are no networks.
@@ -202,7 +202,7 @@ class MLHF(Optimizer[MLHFMemory]):
         return SolvedSystem(like, grad, x, residual, damping, norms, move, memory)
 
     def _unlearned(self, point: Point, memory: MLHFMemory, like: Params, damping: Tensor) -> tuple[Tensor | None, int]:
-        """Return P, (E, D), if it is neither learned nor 1, else None; and the backward passes that it takes."""
+        """Return P, (E, D), or None if it is learned or 1, and the number of backward passes that it takes."""
         match self.preconditioner:
             case "jacobi":
                 return 1.0 / damping, 0
@@ -221,7 +221,7 @@ class MLHF(Optimizer[MLHFMemory]):
 
     def _seen(self, numbers: Tensor) -> Tensor:
         """Return the networks' inputs for numbers (E, D), (K / 3, E, D)."""
-        own = next(self.parameters()).dtype  # the type of these networks, whatever the fitted one's
+        own = next(self.parameters()).dtype  # the type of these networks, which need not be the fitted network's
         inputs: Tensor = self.preprocess(numbers.flatten().to(own)).unflatten(-1, numbers.shape)
         return inputs
 

@@ -1,4 +1,4 @@
-"""Two learned optimizers for one network: weights are shared over coordinates of one type only.
+"""Two learned optimizers for one network, each with weights shared over the coordinates of one type.
 
 Source: Andrychowicz et al. 2016, §3.3: on CIFAR-10 one LSTM proposes updates for the convolutional layers, another one
 for the fully connected layers; a single LSTM was not enough.
@@ -20,14 +20,14 @@ CONV_RANK = 5
 
 
 class PerType(FirstOrder[dict[str, Any]]):
-    """One rule for the filters of convolutions, another one for all other parameters; its memory holds theirs by type.
+    """A rule for the filters of convolutions and another one for all other parameters, with a memory for each type.
 
     A network without convolutions is moved by ``fc`` alone, and the meta-gradient of ``conv`` is zero there.
     The paper leaves open which rule moves biases and batch-norm offsets; as in the authors' code it is ``fc``.
 
     Args:
-        conv: Moves the filters of convolutions.
-        fc: Moves everything else.
+        conv: Rule for the filters of convolutions.
+        fc: Rule for everything else.
     """
 
     may_rest: ClassVar[bool] = True

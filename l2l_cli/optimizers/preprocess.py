@@ -50,7 +50,7 @@ class Identity(Preprocess):
         super().__init__()
         positive(scale=scale)
         self.scale = scale
-        if type(self) is Identity:  # kernels know nothing of a subclass
+        if type(self) is Identity:  # kernels do not know what a subclass computes
             self.presentation = Presentation(Mode.IDENTITY, scale)
 
     def forward(self, grad: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ class LogAndSign(Preprocess):
         """Return (2, C)."""
         size = grad.abs()
         large = size >= torch.exp(grad.new_tensor(-self.p))
-        # The clamp keeps the branch that is not chosen finite: where() multiplies its gradient by zero.
+        # The clamp keeps the branch that is not chosen finite: where() multiplies its gradient by 0, and 0 · ∞ is NaN.
         magnitude = torch.where(large, size.clamp(min=torch.finfo(grad.dtype).tiny).log() / self.p, -1.0)
         direction = torch.where(large, grad.sign(), torch.exp(grad.new_tensor(self.p)) * grad)
         return torch.stack([magnitude, direction])

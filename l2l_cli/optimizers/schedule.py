@@ -20,7 +20,7 @@ def half_cosine(share: float) -> float:
 
 
 def factor(schedule: Schedule, step: int, steps: int) -> float:
-    """Return the multiple of the learning rate at a step, counted from 0.
+    """Return the factor on the learning rate at a step, counted from 0.
 
     The last of the planned steps still moves: a falling rate reaches zero only at the step after it, and stays there.
     """

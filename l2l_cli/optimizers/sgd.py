@@ -10,7 +10,7 @@ from l2l_cli.optimizers.base import FirstOrder, decayed, fraction, positive, sca
 
 
 class Empty(NamedTuple):
-    """A memory that remembers nothing."""
+    """The empty memory of a rule that remembers nothing."""
 
 
 class Velocity(NamedTuple):
@@ -38,7 +38,7 @@ class Sgd(FirstOrder[Empty]):
 
 
 class _WithVelocity(FirstOrder[Velocity], ABC):
-    """What heavy ball and Nesterov share: v ← momentum · v + g."""
+    """The velocity that heavy-ball and Nesterov momentum share: v ← momentum · v + g."""
 
     def __init__(self, lr: float = 0.01, momentum: float = 0.9) -> None:
         super().__init__()
@@ -51,13 +51,13 @@ class _WithVelocity(FirstOrder[Velocity], ABC):
         return Velocity(zeros(params))
 
     def update(self, grad: Params, memory: Velocity) -> tuple[Params, Velocity]:
-        """Advance the velocity and return what it moves the parameters by."""
+        """Update the velocity, and return the displacement with it."""
         velocity = decayed(memory.velocity, grad, self.momentum, 1.0)
         return self._displacement(grad, velocity), Velocity(velocity)
 
     @abstractmethod
     def _displacement(self, grad: Params, velocity: Params) -> Params:
-        """Return what is added to the parameters."""
+        """Return the displacement of the parameters."""
 
 
 class Momentum(_WithVelocity):

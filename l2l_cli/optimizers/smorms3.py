@@ -1,4 +1,4 @@
-"""SMORMS3: an RMSprop whose memory shortens by itself where the signal is strong.
+"""SMORMS3: an RMSprop whose averaging window shortens by itself where the signal is strong.
 
 Source: Funk 2015, "RMSprop loses to SMORMS3", the rule with which Bosc 2016 meta-trains.
 """
@@ -25,8 +25,8 @@ class Smorms3(FirstOrder[Smorms3Memory]):
     """θ ← θ − g · min(lr, q) / (√s + epsilon), where q = m² / (s + epsilon) is the share of signal in the gradient.
 
     Args:
-        lr: Largest step, in units of normalised gradients; the source's 0.001.
-        epsilon: Number that is added to denominators; the source's 1e-16.
+        lr: Largest step, in units of normalised gradients; 0.001 in the source.
+        epsilon: Number that is added to denominators; 1e-16 in the source.
     """
 
     def __init__(self, lr: float = 1e-3, epsilon: float = 1e-16) -> None:

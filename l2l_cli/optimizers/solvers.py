@@ -1,4 +1,4 @@
-"""Linear systems of E episodes side by side, solved approximately."""
+"""Approximate solution of the linear systems of E episodes, side by side."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Solution(NamedTuple):
         x: Approximate solution, (E, D).
         residual: Residual b − A·x, (E, D).
         norms: Norms of the residuals before each iteration and after the last, (I + 1, E), without gradient.
-        products: Number of products with A in each episode, (E,), without the one for the first residual.
+        products: Number of products with A in each episode, (E,), not counting the one for the first residual.
     """
 
     x: Tensor

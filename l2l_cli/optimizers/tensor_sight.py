@@ -1,4 +1,4 @@
-"""What the network of a tensorwise mixture sees: statistics of each tensor, the course of the loss, and the clock."""
+"""The inputs of a tensorwise mixture's network: statistics of each tensor, the course of the loss, and the clock."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from l2l_cli.kernels.mixture_network import LEAST_POWER, LEAST_PRODUCT, LEAST_SI
 from l2l_cli.optimizers.tensor_traits import Traits, means
 
 FAST, SLOW = 0.8, 0.95
-"""Decays of two means of the loss, whose ratio is its slope."""
+"""Decays of two means of the loss, whose ratio shows its slope."""
 
 SEEN = 20
 """Number of inputs for each tensor."""
 
 REMAINING = SEEN - 1
-"""Index, among them, of the logarithm of the share of the episode that remains."""
+"""Index among these inputs of the logarithm of the share of the episode that remains."""
 
 BOUND = 4.0
-"""Bound to which they are clipped, so that the network is never far from what it was trained on."""
+"""Bound to which the inputs are clipped, so that the network sees none far outside of those that it was trained on."""
 
 
 def losses_after(before: Tensor, loss: Tensor) -> Tensor:
-    """Return the means of the loss, (E, 3), updated with this one, (E,)."""
-    # A hidden target's loss is 0, and says nothing; nor does one that is not finite.
+    """Return the means of the loss, (E, 3), updated with the loss of this step, (E,)."""
+    # A loss of 0, as for hidden targets, says nothing, and neither does one that is not finite.
     shown, none_yet = ((loss != 0) & loss.isfinite())[:, None], (before[:, 2:] == 0)
     kept = loss.new_tensor([FAST, SLOW, 1.0])
     later = kept * before + (1.0 - kept) * loss[:, None]
@@ -36,7 +36,7 @@ def statistics_of(traits: Traits, own: Tensor, theta: Tensor) -> Tensor:
     """Return the mean squares of gradient and momenta, their agreement, and the mean square of θ, (E, 5, K).
 
     Args:
-        traits: What is known of the tensors.
+        traits: Traits of the tensors.
         own: Gradient and momenta in units of their own root mean square, (E, 3, P).
         theta: Parameters, (E, P).
     """
@@ -45,13 +45,13 @@ def statistics_of(traits: Traits, own: Tensor, theta: Tensor) -> Tensor:
 
 
 def sight(traits: Traits, statistics: Tensor, losses: Tensor, clock: list[float]) -> Tensor:
-    """Return what the network sees of each tensor, (E, K, SEEN).
+    """Return the network's inputs for each tensor, (E, K, SEEN).
 
     Args:
-        traits: What is known of the tensors.
-        statistics: What ``statistics_of`` returns, (E, 5, K).
-        losses: What ``losses_after`` returns, (E, 3).
-        clock: What ``clock`` returns.
+        traits: Traits of the tensors.
+        statistics: Statistics, as ``statistics_of`` returns them, (E, 5, K).
+        losses: Means of the loss, as ``losses_after`` returns them, (E, 3).
+        clock: Inputs for the time, as ``clock`` returns them.
     """
     power, agreement, size = torch.split(statistics, [3, 1, 1], 1)
     noise = power[:, 1:].clamp(min=LEAST_POWER).log() / 4.0 + 0.5
@@ -68,7 +68,7 @@ def sight(traits: Traits, statistics: Tensor, losses: Tensor, clock: list[float]
 
 
 def clock(step: float, horizon: float) -> list[float]:
-    """Return what the network sees of the time at a step, counted from 1, of a horizon; a horizon of 0 is unknown."""
+    """Return the network's inputs for the time, at a step counted from 1; a horizon of 0 is an unknown one."""
     told = horizon > 0
     done = min(1.0, (step - 1) / horizon) if told else 0.0
     return [

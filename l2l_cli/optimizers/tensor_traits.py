@@ -18,8 +18,8 @@ class Traits(NamedTuple):
 
     Attributes:
         sizes: Number of coordinates of each of K tensors, in the order of the parameters.
-        known: Whether it is a vector, in the last layer, in the first layer; log fan-in; log number of layers; (K, 5)
-            on the CPU, float64, the logarithms scaled to the order of one.
+        known: Five features of each tensor, (K, 5), float64 on the CPU: whether it is a vector, in the last layer, in
+            the first layer; log fan-in and log number of layers, both scaled to the order of one.
     """
 
     sizes: list[int]

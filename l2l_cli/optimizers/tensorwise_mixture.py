@@ -74,9 +74,9 @@ class TensorwiseMixture(Optimizer[MixtureMemory]):
     """θ ← θ − Σ c · d over six directions d, with coefficients c that a small network infers for each tensor.
 
     The directions are the gradient and two momenta, each in units of the coordinate's own root mean square √v̂, as in
-    Adam, and in units of its tensor's, r, as in normalised gradient descent.  The network never sees a coordinate: it
-    sees what kind of tensor it is (vector or matrix, first or last layer, fan-in, number of layers), statistics of the
-    tensor (ratio of signal to noise of the momenta, agreement of gradient and momentum, size of θ), the course of the
+    Adam, and in units of its tensor's, r, as in normalised gradient descent.  The network never sees a coordinate.  Its
+    inputs are the tensor's traits (vector or matrix, first or last layer, fan-in, number of layers), statistics of the
+    tensor (signal-to-noise ratio of the momenta, agreement of gradient and momentum, size of θ), the course of the
     loss, and the clock.  So a coordinate costs some forty operations, and the rule is insensitive to the scale of the
     loss.
 
@@ -85,14 +85,14 @@ class TensorwiseMixture(Optimizer[MixtureMemory]):
 
     Args:
         hidden: Units of each of the network's two layers.
-        blind: Whether the number of steps of an episode is hidden from it.  If not, and with ``skip``, its rate before
-            meta-training falls towards zero as the square root of the share of the steps that remain.
+        blind: Whether the number of steps of an episode is hidden from the rule.  If not, and with ``skip``, its rate
+            before meta-training falls towards zero as the square root of the share of the steps that remain.
         directions: Directions that are mixed: "all" six; "own", the three in units of each coordinate's root mean
             square; "tensor", the three in units of the tensor's; or "adam", only the faster momentum in units of each
             coordinate's.
         skip: Whether the network has a linear skip connection past its layers.
-        through_statistics: Whether meta-gradients flow through what the network sees.  If not, these inputs count as
-            constants, and the meta-gradient differs from finite differences.
+        through_statistics: Whether meta-gradients flow through the network's inputs.  If not, these count as constants,
+            and the meta-gradient differs from finite differences.
         initial_seed: Seed of the initial weights.
         paths: Paths that steps without derivatives may take.
 
@@ -142,7 +142,7 @@ class TensorwiseMixture(Optimizer[MixtureMemory]):
 
     @property
     def is_told(self) -> bool:
-        """Whether it plans for the end of an episode."""
+        """Whether the rule plans for the end of an episode."""
         return not self.blind
 
     def init(self, params: Params) -> MixtureMemory:
@@ -251,7 +251,7 @@ class TensorwiseMixture(Optimizer[MixtureMemory]):
         )
 
     def _seen(self, traits: Traits, statistics: Tensor, memory: MixtureMemory) -> Tensor:
-        """Return what the network sees of each tensor, (E, K, SEEN), given a memory that includes this step."""
+        """Return the network's inputs for each tensor, (E, K, SEEN), given a memory that includes this step."""
         step, horizon = memory.steps.item(), 0.0 if self.blind else memory.horizon.item()
         return sight(traits, statistics, memory.losses, clock(step, horizon))
 

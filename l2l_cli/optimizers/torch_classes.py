@@ -1,4 +1,4 @@
-"""Optimizers of torch on the parameters of one network: making them from options, stepping them, and packing them."""
+"""Torch optimizers on the parameters of one network: making them from options, stepping them, and packing them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Recipe(NamedTuple):
             )
         try:
             return self.kind(list(params), **options)
-        except Exception as error:  # a class of others may raise anything
+        except Exception as error:  # a third-party class may raise anything
             shapes = ", ".join(dict.fromkeys(str(tuple(value.shape)) for value in params))
             raise UsageError(
                 f"{self.key}: {self.kind.__name__} refuses the options {options} on parameters of shapes {shapes}: "
@@ -71,7 +71,7 @@ class Recipe(NamedTuple):
         return "; it takes only matrices, and learner.others=torch.optim.AdamW takes the rest"
 
     def _as_the_class_takes_them(self, known: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
-        """Return the options with beta1, beta2, … as entries of ``betas``, and lists as tuples where defaults are."""
+        """Return the options, with beta1, beta2, … as entries of ``betas``, and lists as tuples if the default is."""
         options = dict(self.options)
         numbered = [name for name in options if re.fullmatch(r"beta\d", name) and name not in known]
         loose = {name: options.pop(name) for name in numbered if "betas" in known}
@@ -116,7 +116,7 @@ class Fit(NamedTuple):
 
     @classmethod
     def unpacked(cls, packed: bytes) -> Self:
-        """Return a copy of what ``packed`` returned in this process."""
+        """Return a ``Fit`` from what ``packed`` returned in this process."""
         params, contents = torch.load(io.BytesIO(packed), weights_only=False)
         _intern_keys(contents)
         optimizers = []
@@ -138,7 +138,7 @@ class Fit(NamedTuple):
         contents = [(type(one), {name: _named(value) for name, value in vars(one).items()}) for one in self.optimizers]
         try:
             torch.save((self.params, contents), target)
-        except Exception as error:  # a class of others may hold anything
+        except Exception as error:  # a third-party class may hold anything
             names = ", ".join(type(one).__name__ for one in self.optimizers)
             raise UsageError(f"learner.optimizer: {names} cannot be copied: {_said(error)}") from error
         return target.getvalue()
@@ -168,8 +168,8 @@ class Fit(NamedTuple):
     def step(self, closure: Closure) -> None:
         """Let every optimizer make a step; if one fails at non-finite numbers, the parameters become NaN.
 
-        If there are several, those that do not need the closure take the gradients as they are: by the turn of the
-        second, the first has already moved some parameters.
+        If there are several, those that do not need the closure take the gradients as they are, since the closure would
+        recompute them after the first optimizer has moved its parameters.
 
         Raises:
             UsageError: One of them fails at finite numbers.
@@ -181,7 +181,7 @@ class Fit(NamedTuple):
                 optimizer.step(closure) if asks else optimizer.step()
             except L2LError:
                 raise
-            except Exception as error:  # a class of others may raise anything
+            except Exception as error:  # a third-party class may raise anything
                 if self._is_finite():
                     name = type(optimizer).__name__
                     raise UsageError(f"learner.optimizer: {name} fails in its step: {_said(error)}") from error
@@ -197,7 +197,7 @@ class Fit(NamedTuple):
 
 
 class _Function(NamedTuple):
-    """Placeholder of a function that an optimizer keeps, such as a lambda: it never changes, and cannot be packed."""
+    """Placeholder for a function that an optimizer holds, such as a lambda: it never changes, and cannot be packed."""
 
     key: int
 
@@ -229,5 +229,5 @@ def _intern_keys(content: object) -> None:
 
 
 def is_switched(kind: type[torch.optim.Optimizer]) -> bool:
-    """Return whether a class has parameters to train with and others to answer with, as Schedule-Free has."""
+    """Return whether a class switches between parameters for training and for evaluation, as Schedule-Free does."""
     return callable(getattr(kind, "train", None)) and callable(getattr(kind, "eval", None))

@@ -1,4 +1,4 @@
-"""Rules that need curvature, hand-made or learned, as optimizers of torch."""
+"""Rules that need curvature, hand-made or learned, as torch optimizers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from l2l_cli.optimizers.torch_form import HALF, Part, TorchForm, moved, shown
 
 
 class CurvatureOptimizer(TorchForm):
-    """A rule that needs curvature, as an optimizer of torch.
+    """A rule that needs curvature, as a torch optimizer.
 
     A step takes a closure of no arguments that computes outputs and loss of the current batch, and returns both:
 
@@ -28,15 +28,15 @@ class CurvatureOptimizer(TorchForm):
 
         optimizer.step(closure)
 
-    It calls no ``backward()``: the optimizer differentiates by itself, and leaves every ``grad`` as it was.  The
-    closure may be called more than once a step, and must compute the same each time; dropout draws the same numbers,
-    and only the first call updates running statistics.  The loss must depend on parameters only through the outputs, so
-    a penalty on weights is refused.
+    The closure does not call ``backward()``: the optimizer differentiates by itself, and leaves every ``grad`` as it
+    was.  The closure may be called more than once a step, and must compute the same each time; dropout draws the same
+    numbers, and only the first call updates running statistics.  The loss must depend on parameters only through the
+    outputs, so a penalty on weights is refused.
 
-    All parameters that are not frozen when it is made form one group; those that are frozen later stay where they are.
-    K-FAC, which works by layers, refuses types of layers that it does not know, and a layer that is called twice in a
-    pass, shares parameters with another one, or does not map a tensor to a tensor, as recurrent layers.  MLHF refuses
-    types of parameters for which it has no networks.  All rules refuse layers without second derivatives.
+    All parameters that are not frozen when the optimizer is made form one group; any that are frozen later stay where
+    they are.  K-FAC, which works by layers, refuses types of layers that it does not know, and layers that are called
+    twice in a pass, share parameters with another one, or do not map a tensor to a tensor, such as recurrent layers.
+    MLHF refuses types of parameters for which it has no networks.  All rules refuse layers without second derivatives.
 
     Args:
         network: Network that the closure calls.

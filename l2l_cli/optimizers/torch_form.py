@@ -1,8 +1,7 @@
-"""Update rules as optimizers of torch, for training loops outside this project.
+"""Update rules as torch optimizers, for training loops outside this project.
 
-What a rule remembers is kept in ``state`` under the number of its group, as plain tensors by name, so that
-``state_dict`` can be saved by ``torch.save`` and read with ``weights_only=True``.  Steps and memory are those of the
-rule in a single episode.
+A rule's memory is kept in ``state`` under the number of the group, as plain tensors by name, so that ``state_dict`` can
+be saved by ``torch.save`` and read with ``weights_only=True``.  To the rule, the training is a single episode.
 """
 
 from __future__ import annotations
@@ -31,11 +30,11 @@ HALF = (torch.float16, torch.bfloat16)
 """Types of parameters that are moved in float32, after which the result is rounded once."""
 
 Given = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
-"""Parameters, groups of them, or named ones, as optimizers of torch accept them."""
+"""Parameters, groups of them, or named ones, as torch optimizers accept them."""
 
 
 class Part(NamedTuple):
-    """The parameters of a group that began together, which the rule treats as a separate network.
+    """The parameters of a group that entered the training together, which the rule treats as a separate network.
 
     Attributes:
         key: Numbers of the group and of the part within it, under which its memory is kept.
@@ -54,16 +53,16 @@ class Part(NamedTuple):
 
 
 class TorchForm(torch.optim.Optimizer):
-    """An update rule as an optimizer of torch.
+    """An update rule as a torch optimizer.
 
     Options of a group are ``lr`` and ``horizon``.  ``lr`` is the rule's own learning rate where it has one, as
-    hand-made rules do, and otherwise a factor on the displacement, 1 unless it is changed; schedulers change either.
-    ``horizon`` is the number of steps that the training will have, for rules that plan for the end; no others read it.
+    hand-made rules do, and otherwise a factor on the displacement, by default 1; schedulers change either.
+    ``horizon`` is the number of steps that the training will have, for rules that plan for the end; others ignore it.
 
     Args:
         params: Parameters or groups of them.
         rule: The rule.
-        lr: Learning rate, or factor on the displacement; None is the rule's own rate, or 1.
+        lr: Learning rate, or factor on the displacement; None takes the rule's own rate, or 1.
         horizon: Number of steps of the training.
 
     Raises:
@@ -146,7 +145,7 @@ class TorchForm(torch.optim.Optimizer):
         ]
 
     def _memory(self, part: Part) -> object:
-        """Return what the rule remembers of a part.
+        """Return the rule's memory for a part.
 
         Raises:
             UsageError: The loaded state does not belong to this rule and these parameters.
@@ -183,12 +182,12 @@ class TorchForm(torch.optim.Optimizer):
         return rule if rate is None or rate_of(rule) is None else at_rate(rule, rate)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return a copy of what is remembered, which later steps may overwrite, and of the groups' options."""
+        """Return a copy of the memory, since later steps may overwrite the original, and of the groups' options."""
         found = super().state_dict()
         return {**found, "state": copy.deepcopy(found["state"])}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take a copy of what ``state_dict`` returned."""
+        """Load a copy of what ``state_dict`` returned."""
         super().load_state_dict(copy.deepcopy(dict(state_dict)))
 
     def __getstate__(self) -> dict[str, Any]:

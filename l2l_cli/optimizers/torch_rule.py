@@ -1,4 +1,4 @@
-"""Rules that take gradients, hand-made or learned, as optimizers of torch."""
+"""Rules that take gradients, hand-made or learned, as torch optimizers."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Closure = Callable[[], Any]
 
 
 class RuleOptimizer(TorchForm):
-    """A rule that takes gradients, as an optimizer of torch.
+    """A rule that takes gradients, as a torch optimizer.
 
-    It is used like any optimizer of torch, with or without a closure.  A rule that sees the loss, as a tensorwise
+    It is used like any other torch optimizer, with or without a closure.  A rule that sees the loss, as a tensorwise
     mixture does, takes it from what the closure returns, from ``step(loss=loss)``, or from ``show(loss)`` before the
-    step; where processes train together, it sees the mean of their losses.
+    step; in distributed training, it sees the mean of the processes' losses.
 
     A parameter whose ``grad`` is None stays where it is; the rule is shown a gradient of 0 for it.  Parameters of
     float16 and bfloat16 are moved in float32 and rounded once.  On a CPU, float32 parameters are moved by compiled
@@ -33,7 +33,7 @@ class RuleOptimizer(TorchForm):
     Args:
         params: Parameters or groups of them.
         rule: The rule.
-        lr: Learning rate, or factor on the displacement; None is the rule's own rate, or 1.
+        lr: Learning rate, or factor on the displacement; None takes the rule's own rate, or 1.
         horizon: Number of steps of the training.
         compiled: Whether kernels may be used.
 
@@ -66,8 +66,8 @@ class RuleOptimizer(TorchForm):
             loss: Loss to which the gradients belong, for rules that see it.
 
         Raises:
-            UsageError: A gradient is sparse, the loss is not a single number, or the rule sees the loss and was shown
-                none.
+            UsageError: A gradient is sparse, the loss is not a single number, or the rule sees the loss and none was
+                shown.
         """
         found = None
         if closure is not None:
@@ -102,7 +102,7 @@ class RuleOptimizer(TorchForm):
         moved(moving, after, 1.0 if rate_of(rule) is not None else rate)
 
     def _moved_in_place(self, part: Part) -> bool:
-        """Move all parameters of a part without a copy, if the rule can; say whether it could."""
+        """Move all parameters of a part without a copy, if the rule can; return whether it could."""
         own = [*part.params.values()]
         if not self._may_compile or any(value.grad is None for value in own):
             return False
@@ -130,7 +130,7 @@ class RuleOptimizer(TorchForm):
         """Return the loss, (1,), which is the mean over processes that train together.
 
         Raises:
-            UsageError: None has been shown.
+            UsageError: No loss has been shown.
         """
         if not self._noted:
             raise UsageError(

@@ -1,4 +1,4 @@
-"""MLHF's networks: small LSTMs shared by the coordinates of a parameter type, with a positive output for each.
+"""MLHF's networks: small LSTMs shared by the coordinates of a type, with a positive output for each coordinate.
 
 Source: Chen and Lu 2018, §4.2; what the text leaves out is as in their code.
 """
@@ -87,7 +87,7 @@ class ParameterTypeRNNs(nn.Module):
 
     @torch.no_grad()
     def begin_at(self, value: float) -> None:
-        """Set the heads so that the outputs are near a value before training."""
+        """Set the heads so that the outputs are near a value before meta-training."""
         for network in self.kinds.values():
             assert isinstance(network, CoordinateRNN)
             network.head.bias.fill_(math.log(math.expm1(value)))

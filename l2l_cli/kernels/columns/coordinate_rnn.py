@@ -1,7 +1,7 @@
-"""One step of small LSTMs shared by coordinates, one for each parameter type: the networks of MLHF.
+"""One step of MLHF's networks: small LSTMs shared by coordinates, one for each parameter type.
 
 Reference: ``optimizers.type_rnns.CoordinateRNN``.  One call serves all types.  A block of coordinates is fetched into
-the first-level cache, taken through all layers, and put back; for the backward pass its gates are recomputed.
+the first-level cache, taken through all layers, and put back; the backward pass recomputes its gates.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ class RNNWeights(NamedTuple):
 
 
 class RNNStep(NamedTuple):
-    """What one step of C coordinates reads and writes.
+    """The arrays that one step of C coordinates reads and writes.
 
     Attributes:
         runs: Coordinates of one type that lie side by side: (first block, first coordinate, number, type) each.
         features: Features, (K, C).
         hidden: h before the step, (layers, H, C).
         cell: c, of the same shape.
-        values: The answers, (C,).
+        values: Outputs, (C,).
         next_hidden: h after the step.
         next_cell: c after it.
     """
@@ -66,10 +66,10 @@ class RNNStep(NamedTuple):
 
 
 class RNNGradients(NamedTuple):
-    """∂objective/∂(what a step answers) and, to be written, ∂objective/∂(what it was given).
+    """Gradients of the objective with respect to a step's outputs and, to be written, to its inputs.
 
     Attributes:
-        grad_sums: ∂/∂(head's answers before the softplus), (C,).
+        grad_sums: ∂/∂(head's outputs before the softplus), (C,).
         grad_next_hidden: ∂/∂(next h), (layers, H, C).
         grad_next_cell: ∂/∂(next c), of the same shape.
         grad_features: ∂/∂features, (K, C), or (0, 0) if not wanted.
@@ -86,7 +86,7 @@ class RNNGradients(NamedTuple):
 
 
 class RNNBlock(NamedTuple):
-    """One block as a tape of one step, and what its backward pass writes."""
+    """Working memory of one block: a tape of one step, and what its backward pass writes."""
 
     tape: LSTMTape
     scratch: LSTMScratch

@@ -38,7 +38,7 @@ class PackedRule(NamedTuple):
 
 
 class RuleStep(NamedTuple):
-    """What one step reads and writes: B blocks, or rows of all C coordinates.
+    """The arrays that one step reads and writes: B blocks, or rows of all C coordinates.
 
     Attributes:
         gradient: Gradient, (B · BLOCK,) with padding, or (C,); not read if features are ``GIVEN``.
@@ -89,10 +89,10 @@ def _advance(rule: PackedRule, step: RuleStep, s: int, states: BlockStates) -> N
 
 @kernel
 def forward_columns(rule: PackedRule, step: RuleStep, block: RuleStep, first: int, last: int) -> None:
-    """Advance the blocks ``first`` … ``last`` − 1 of rows of columns by one step, in one block's arrays.
+    """Advance the blocks ``first`` … ``last`` − 1 of rows of all columns by one step, through one block's arrays.
 
-    The c of a whole block is read, and c and h are written, in place: rows lie far apart in memory, and waiting for
-    them costs nothing while the next unit is computed.
+    For a whole block, c is read from these rows and c and h are written to them directly: rows lie far apart in memory,
+    but waiting for them costs nothing while the next unit is computed.
     """
     layers, hidden, columns = step.hidden.shape
     rows, plane = layers * hidden, hidden * BLOCK
@@ -121,7 +121,7 @@ def forward_columns(rule: PackedRule, step: RuleStep, block: RuleStep, first: in
 
 @kernel
 def _show(rule: PackedRule, step: RuleStep, s: int) -> None:
-    """Make a block's features from its gradient."""
+    """Compute a block's features from its gradient."""
     if rule.shown == GIVEN:
         return
     registers, into = rule.cell.registers, pointer(step.features, s * step.features.shape[1] * BLOCK)

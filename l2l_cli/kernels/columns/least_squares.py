@@ -1,8 +1,8 @@
 """All steps of a coordinatewise LSTM on ‖Wθ − y‖² in one call: outputs, gradients and moves.
 
-Small problems would spend a third of their time on returning to torch and back at every step.  Coordinates of an
-episode lie side by side, so that a run of blocks that holds whole episodes goes through all its steps by itself, and
-threads meet only at the end.
+Small problems would spend a third of their time on returning to torch and back at every step.  The coordinates of an
+episode are contiguous, so that a run of blocks that holds whole episodes needs no other blocks for its steps, and
+threads synchronise only at the end.
 Reference: ``models.point.Point`` of a ``models.mlp.LinearMap`` and ``mean_squared_error``, then ``coordinatewise``.
 Source: Andrychowicz et al. 2016, §3.1.
 """
@@ -19,7 +19,7 @@ from l2l_cli.kernels.simd.registers import Array
 
 
 class LeastSquares(NamedTuple):
-    """Problems of E episodes at T steps, and what their models answer.
+    """Problems of E episodes at T steps, and the outputs of their models.
 
     Attributes:
         matrix: W, (T, E, N, P), or (1, E, N, P): the same at every step.
@@ -51,7 +51,7 @@ class WindowRows(NamedTuple):
 
 
 def blocks_of_whole_episodes(coordinates: int) -> int:
-    """Return the smallest number of blocks that end together with an episode of a number of coordinates."""
+    """Return the smallest number of blocks that hold whole episodes of a number of coordinates, and nothing else."""
     return math.lcm(coordinates, BLOCK) // BLOCK
 
 
@@ -78,7 +78,7 @@ def unroll(rule: PackedRule, rows: WindowRows, problem: LeastSquares, first: int
 
 @kernel
 def _gradients(problem: LeastSquares, theta: Array, gradient: Array, t: int, begin: int, end: int) -> None:
-    """Answer with θ (E · P), and write the mean squared error's gradient (E · P) of the episodes from begin to end."""
+    """Write outputs and mean squared errors' gradients (E · P) at θ (E · P), for episodes ``begin`` … ``end`` − 1."""
     _, _, count, size = problem.matrix.shape
     for e in range(begin, end):
         matrix = problem.matrix[t % problem.matrix.shape[0], e]

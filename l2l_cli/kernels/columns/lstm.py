@@ -1,8 +1,8 @@
 """LSTM layers over blocks of columns that share their weights: coordinates of a learned rule, or episodes side by side.
 
-Reference: ``optimizers.coordinatewise_lstm.LSTMCell`` and ``torch.nn.LSTM``; gates in the order input, forget, cell,
-output.  A register holds one activation of several columns: four gates of one unit are summed at once, and squashed
-while they are still in registers.  No activations except h and c are ever written.
+Reference: ``optimizers.lstm_cell.LSTMCell`` and ``torch.nn.LSTM``; gates in the order input, forget, cell, output.  A
+register holds one activation of several columns: four gates of one unit are summed at once, and squashed while they are
+still in registers.  No activations except h and c are written to memory.
 
 With a the pre-activation of a gate, σ(a) = 1 / (1 + 2^z) for z = −a / log 2, and tanh a = (2 − d) / d for
 d = 1 + 2^2z.  Packed weights include these factors of a, so that their sums are the exponents of two; c and h are each
@@ -63,7 +63,7 @@ class LSTMWeights(NamedTuple):
 def registers_for(columns: int) -> Registers:
     """Return how many columns are summed at once, as zeros that stand for ``WIDTH`` each.
 
-    With four gates, a source and a weight, they fill the registers; of a single half-empty block, only half is summed.
+    With four gates, a source and a weight, these fill the registers; of a single half-empty block, only half is summed.
     """
     if not SIXTEEN_AT_ONCE:
         return (0,)
@@ -84,7 +84,7 @@ def in_powers(weights: Array) -> Array:
 
 
 def arranged(layers: Sequence[Sequence[Array]], columns: int) -> LSTMWeights:
-    """Put weights in the order of the packed ones.
+    """Return weights in the order in which ``LSTMWeights`` has them, but not yet ``in_powers``.
 
     Args:
         layers: Tensors of each layer: (4H, K) input weights, (4H, H) hidden weights and (4H,) biases.
@@ -106,7 +106,7 @@ def arranged(layers: Sequence[Sequence[Array]], columns: int) -> LSTMWeights:
 
 
 class LSTMLayer(NamedTuple):
-    """What the gates of a layer are sums of: pointers to its weights, biases and sources.
+    """Pointers to the weights, biases and sources that the gates of a layer are computed from.
 
     Attributes:
         weights: Weights, (H, K + H, 4).

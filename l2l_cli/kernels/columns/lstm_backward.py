@@ -1,9 +1,9 @@
-"""Back-propagation through time for ``columns.lstm``: from ∂objective/∂(its answers) to ∂objective/∂(its weights).
+"""Back-propagation through time for ``columns.lstm``: from ∂objective/∂outputs to ∂objective/∂weights.
 
-Features and the state before the first step count as data: nothing is pulled back to them.  A block goes through all
-its steps by itself.  Only h and c have been kept: its gates are recomputed, which costs less than fetching them from
-memory.  Their errors stay in the cache for ``CHUNK`` steps, after which the products with the sources, summed over
-steps and columns, are added to the gradient.
+Features and the state before the first step count as data: no gradient flows to them.  A block goes through all its
+steps independently of the others.  Only h and c have been kept: gates are recomputed, which costs less than fetching
+them from memory.  Their errors stay in the cache for ``CHUNK`` steps, after which the products with the sources, summed
+over steps and columns, are added to the gradient.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ CHUNK = 4
 
 
 class LSTMTape(NamedTuple):
-    """What T steps over B blocks leave behind, and what their backward pass is given.
+    """The inputs and states of T steps over B blocks, and the gradients from which their backward pass starts.
 
     Attributes:
         features: Features, (T, B, F, BLOCK).
         hidden: h of every layer before the first step and after each, (T + 1, layers, B, H, BLOCK).
         cell: c, of the same shape.
-        grad_moves: ∂objective/∂(a head's answers), (T, B · BLOCK), or (0, 0) if there is no head.
+        grad_moves: ∂objective/∂(a head's outputs), (T, B · BLOCK), or (0, 0) if there is no head.
         grad_top: ∂objective/∂(the last layer's h), (T, B, H, BLOCK), or (0, 0, 0, 0) if it comes only through the head.
     """
 
@@ -105,9 +105,9 @@ class Workspace:
         Args:
             cell: Weights.
             head: Weights of the head, (H + 1,), or (0,) if there is none.
-            tape: Tape of the forward pass, with ∂objective/∂(its answers) filled in.
+            tape: Tape of the forward pass, with ∂objective/∂outputs filled in.
             columns: Number of columns, without the padding.
-            visited: Indices of the blocks at which that is not zero; None is all.
+            visited: Indices of the blocks where ∂objective/∂outputs is not zero; None visits all.
         """
         group, dtype = thread_group(torch.get_num_threads()), tape.hidden.dtype
         _, layers, blocks, hidden, _ = tape.hidden.shape
@@ -147,7 +147,7 @@ def backward(
     columns: int,
     visited: IntArray,
 ) -> None:
-    """Add the gradient of the blocks that are visited, of ``columns`` in all."""
+    """Add the gradient from the blocks that are visited; there are ``columns`` columns in all."""
     steps, layers = tape.features.shape[0], tape.hidden.shape[1]
     for s in visited:
         filled = min(BLOCK, columns - s * BLOCK)
@@ -167,7 +167,7 @@ def backward(
 
 @kernel
 def output_gradients(cell: LSTMWeights, head: Array, tape: LSTMTape, scratch: LSTMScratch, t: int, s: int) -> None:
-    """Add the part of ∂/∂h of the top layer that comes from the answers at step t."""
+    """Add the part of ∂/∂h of the top layer that comes from the outputs at step t."""
     layers, blocks, hidden = tape.hidden.shape[1:4]
     top, registers = pointer(scratch.grad_hidden, (layers - 1) * (hidden + 3) * BLOCK), cell.registers
     if tape.grad_moves.shape[0] > 0:
@@ -199,7 +199,7 @@ def gate_gradients(
     row, registers = hidden * BLOCK, cell.registers
     earlier = tape.hidden.shape[1] * tape.hidden.shape[2] * row
     for j in range(hidden):
-        for q in range(0, filled, WIDTH):  # what step t − 1 reads, as processors do not foresee a backward walk
+        for q in range(0, filled, WIDTH):  # what step t − 1 reads: the hardware does not prefetch a backward walk
             prefetch(own, j * BLOCK + q - earlier)
             prefetch(content, j * BLOCK + q - earlier)
         for q in range(0, filled, WIDTH * len(registers)):
@@ -236,7 +236,7 @@ def _sources(tape: LSTMTape, n: int, t: int, s: int):  # type: ignore[no-untyped
 
 @kernel
 def input_gradients(cell: LSTMWeights, scratch: LSTMScratch, n: int, slot: int, filled: int) -> None:
-    """Carry ∂/∂gates to what is below, to be added there, and to h_{t−1}, which ∂/∂h becomes; four sources at once."""
+    """Add ∂/∂gates' part of ∂/∂h to the layer below, and turn ∂/∂h_t into ∂/∂h_{t−1}; four sources at once."""
     hidden, below, registers = scratch.grad_cell.shape[1], cell.starts[n, 2], cell.registers
     errors = pointer(scratch.grad_gates, (n * CHUNK + slot) * 4 * hidden * BLOCK)
     skip = below if n == 0 and scratch.grad_features.shape[0] == 0 else 0

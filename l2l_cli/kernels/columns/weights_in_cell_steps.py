@@ -1,6 +1,6 @@
-"""What lies between the products of ``kernels.weights_in_cell``: gates, the cell, and the model that it holds.
+"""The operations between the products of ``kernels.weights_in_cell``: gates, the cell, and the model that it holds.
 
-A row holds one number of all data sets.  With a model of D inputs and H hidden units, the rows of θ are its H · D
+A row holds one number for each data set.  With a model of D inputs and H hidden units, the rows of θ are its H · D
 hidden weights, H hidden biases, H output weights and its output bias; those of u are x, I·y, ŷ, I, the next x if
 it is read, and 1.
 """
@@ -15,7 +15,7 @@ from l2l_cli.kernels.simd.registers import WIDTH, Array, Registers, fma, load, p
 
 
 class CellTape(NamedTuple):
-    """What T steps of E data sets leave behind; E is padded to whole registers.
+    """The inputs and activations of T steps on E data sets; E is padded to whole registers.
 
     Attributes:
         features: u_t, (T, D + 4, E), or (T, 2D + 4, E) with the next x in it; the last row is 1.
@@ -31,7 +31,7 @@ class CellTape(NamedTuple):
 
 
 class CellErrors(NamedTuple):
-    """What is carried from step to step on the way back, and what comes from the losses.
+    """Gradients that the backward pass carries from step to step, and those that come from the losses.
 
     Attributes:
         features: ∂/∂u_t through the learner, shaped like a step of ``CellTape.features``.
@@ -164,7 +164,7 @@ def _model_gradients(tape: CellTape, carried: CellErrors, t: int, registers: Reg
 
 @kernel
 def _add(sink, at: int, value, registers: Registers) -> None:  # type: ignore[no-untyped-def]
-    """Add a register to numbers."""
+    """Add a register to numbers in memory."""
     store(sink, at, load(sink, at, registers, 1) + value, 1)
 
 

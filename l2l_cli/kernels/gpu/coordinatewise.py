@@ -4,7 +4,7 @@ Reference: ``optimizers.coordinatewise_lstm.CoordinatewiseLSTM`` under automatic
 Source: Andrychowicz et al. 2016, §2.1, with the gradient that the rule receives taken as data.
 
 A step's time is that of moving the state through memory, so a step reads and writes it once.  Between the passes only
-h, c and the features are kept.  All buffers are taken by the first ``begin`` of a size and stay where they are, and
+h, c and the features are kept.  The first ``begin`` of each size allocates all buffers, which then stay in place, and
 nothing waits for the device, so that whole unrolls can be captured in a CUDA graph.
 """
 
@@ -23,11 +23,11 @@ MOST_UNITS = 64
 """Largest number of units of a layer that a program has room for."""
 
 GATE_GRADIENT_BYTES = 2**30
-"""Memory (bytes) for ∂/∂gates: as many steps as fit wait for one product with their sources."""
+"""Memory (bytes) for ∂/∂gates: as many steps as fit are multiplied with their sources by one product."""
 
 
 class DeviceArena:
-    """Memory that all unrolls of one rule use in turn; a captured unroll holds on to what it was captured with.
+    """Memory that all unrolls of one rule use in turn; a captured unroll keeps the memory that it was captured with.
 
     Attributes:
         uses: Number of unrolls so far; ``backward`` reads what the last one left.
@@ -38,7 +38,7 @@ class DeviceArena:
         self._kept: dict[tuple[str, torch.dtype], Tensor] = {}
 
     def take(self, device: torch.device, name: str, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Return a tensor with whatever was left in it."""
+        """Return a tensor that holds whatever was last written there."""
         kept, size = self._kept.get((name, dtype)), math.prod(shape)
         if kept is None or kept.numel() < size:
             kept = self._kept[name, dtype] = torch.zeros(size, dtype=dtype, device=device)
@@ -76,7 +76,7 @@ class _TritonTape(NamedTuple):
 
 
 class _TritonGradients(NamedTuple):
-    """What the backward pass works in.
+    """Working memory of the backward pass.
 
     Attributes:
         hidden: ∂/∂h, (2, layers, H, P): a step reads one half and writes the other, because the threads that
@@ -103,13 +103,13 @@ def padded_units(hidden: int) -> int:
 
 
 def shared_memory(hidden: int, state_dtype: torch.dtype) -> int:
-    """Return the shared memory (bytes) of a program: that of the squares of weights that wait for their products."""
+    """Return the shared memory (bytes) of a program, which holds square matrices of weights until they are used."""
     units = padded_units(hidden)
     return (12 if units <= 32 else 9) * units * units * state_dtype.itemsize
 
 
 def unknown(weights: Weights) -> str:
-    """Return what the kernels cannot compute of an LSTM; empty if they can compute all."""
+    """Return the reason why the kernels cannot compute an LSTM; empty if they can."""
     if weights.presentation.mode == Mode.GIVEN:
         return "the GPU's kernels do not know this preprocessing of gradients"
     if weights.hidden > MOST_UNITS:
@@ -124,10 +124,10 @@ class TritonUnroll:
 
     Args:
         weights: φ.
-        arena: Memory for what is remembered of each step.
+        arena: Memory for the states and features of each step.
         state_dtype: Type of h, c, features, ∂/∂gates and packed weights in memory, float32 or bfloat16; the latter
             halves the memory traffic of large steps, and loses additions to c below 2⁻⁹ of it.  Sums are float32.
-        precision: Precision of float32 products: "tf32" (and squashing to the same 2⁻¹¹), "tf32x3" or "ieee".
+        precision: Precision of float32 products: "tf32" (with non-linearities to the same 2⁻¹¹), "tf32x3" or "ieee".
     """
 
     def __init__(
@@ -157,7 +157,7 @@ class TritonUnroll:
         self._working: _TritonGradients
 
     def begin(self, hidden: Tensor, cell: Tensor, steps: int, record: bool = True) -> None:
-        """Take over φ and a state as they are now.
+        """Copy the current φ and a state into the buffers.
 
         Args:
             hidden: h, (layers, H, C), taken as a constant.

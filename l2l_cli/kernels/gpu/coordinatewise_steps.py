@@ -51,7 +51,7 @@ def _sigmoid(x, APPROXIMATE: tl.constexpr):
 
 @jit
 def _present(gradient, VALUE: tl.constexpr, SMALL: tl.constexpr, MODE: tl.constexpr):
-    """Return a gradient's features, (BLOCK,) each, as in ``optimizers.preprocess``; the identity's only one twice."""
+    """Return a gradient's two features, (BLOCK,) each, as in ``optimizers.preprocess``; the identity's are the same."""
     if MODE == IDENTITY:
         return VALUE * gradient, VALUE * gradient
     size = tl.abs(gradient)
@@ -87,7 +87,7 @@ def _dot(a, b, total, PRECISION: tl.constexpr):
 def _direct(weights, bias, first, second, gate: tl.constexpr, MODE: tl.constexpr, UNITS: tl.constexpr):
     """Return what the features add to a gate of the first layer, and its bias, (UNITS, BLOCK).
 
-    Products would pad one or two sources to sixteen.
+    A matrix product would pad one or two sources to sixteen.
     """
     units = tl.arange(0, UNITS)
     column = weights + 4 * gate * UNITS * UNITS + units * UNITS
@@ -156,7 +156,7 @@ def forward(
     for n in tl.static_range(LAYERS):
         at = n * layer + tile
         own, content = next_own, next_content.to(tl.float32)
-        if n + 1 < LAYERS:  # on its way while this layer computes; after this layer's stores it would have to wait
+        if n + 1 < LAYERS:  # loads overlap with this layer's computation; after its stores they would have to wait
             next_own = tl.load(old_hidden + (at + layer), mask=real, other=0.0)
             next_content = tl.load(old_cell + (at + layer), mask=real, other=0.0)
         i, f, g, o = _gates(weights, bias, below, first, second, own, n, MODE, UNITS, PRECISION, APPROXIMATE)
@@ -226,7 +226,7 @@ def backward(
 
 
 class Launch(NamedTuple):
-    """How many coordinates a program takes, and what Triton is told about it: warps, and registers per thread."""
+    """The number of coordinates per program, and its options for Triton, such as warps and registers per thread."""
 
     block: int
     options: dict[str, int]
@@ -244,7 +244,7 @@ def launches(count: int, units: int, device: torch.device) -> tuple[Launch, Laun
     """
     if device.type != "cuda":
         return Launch(32, {}), Launch(32, {})
-    fused = {"enable_fp_fusion": True}  # multiply and add in one instruction; Triton 3.10 will want to be asked
+    fused = {"enable_fp_fusion": True}  # multiply and add in one instruction; Triton 3.10 will do so only on request
     if units > 32:
         return Launch(32, {"num_warps": 4, **fused}), Launch(32, {"num_warps": 8, **fused})
     processors = torch.cuda.get_device_properties(device).multi_processor_count

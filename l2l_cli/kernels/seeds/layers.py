@@ -1,4 +1,4 @@
-"""The loops that all networks here consist of: rows times sources, and outer products, on registers of many seeds.
+"""The loops that all networks here are made of: rows times sources, and outer products, on registers of many seeds.
 
 Every lane has its own matrix, so a weight is used once per product and loads limit the speed; the tile of eight rows
 keeps as many sums in flight as the multipliers need.
@@ -18,7 +18,7 @@ ANSWER, ONLINE, SEQUENCE, BATCH = range(4)
 
 
 class EpochData(NamedTuple):
-    """What an epoch presents, and how the networks learn from it.
+    """The data of an epoch, and how the networks learn from them.
 
     Attributes:
         inputs: N sequences of T steps, (N, T, D, L), without y_{t−1}.

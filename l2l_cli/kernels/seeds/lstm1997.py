@@ -4,8 +4,8 @@ Reference: ``learners.lstm1997.LSTM1997`` with ``truncated=True``, whose gradien
 for the online rule, which automatic differentiation cannot express, a loop over the equations in the tests.
 Source: Hochreiter and Schmidhuber 1997, appendix A.1; Hochreiter, Younger and Conwell 2001, §3.1.
 
-The error that reaches a cell's state is known within the step, because all recurrent inputs are cut.  Its other
-factor, ∂s_c/∂w, is carried forward as a trace:  trace(t) = trace(t − 1) + ∂(in · g)/∂w.
+The error that reaches a cell's state is known within the step, because no error flows back through recurrent inputs.
+The gradient's other factor, ∂s_c/∂w, is carried forward as a trace:  trace(t) = trace(t − 1) + ∂(in · g)/∂w.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class LSTM1997Networks(NamedTuple):
     middle: Array  # sources of the second layer: first layer, 1
     upper: Array  # sources of the output: second layer, 1
     nets: Array  # net inputs, then activations, of the first layer
-    above: Array  # the same of the second layer, later its errors
+    above: Array  # the same for the second layer, later its errors
     error: Array  # ∂E/∂y of the first layer
     cell: Array  # s_c, y_c, h(s_c), ∂(in · g)/∂net of the cell and of the input gate: five rows
     trace: Array  # ∂s_c/∂w of the cells' weights, then of the input gates'
@@ -190,7 +190,7 @@ def _layers_above(net: LSTM1997Networks, sizes: LSTM1997Sizes, lanes: Lanes):  #
 
 @kernel
 def _learn_above(net: LSTM1997Networks, sizes: LSTM1997Sizes, delta, lanes: Lanes) -> None:  # type: ignore[no-untyped-def]
-    """Carry the output's error down to the first layer's activations, and learn on the way."""
+    """Back-propagate the output's error to the first layer's activations, and learn the weights above these."""
     second = sizes[2]
     rate = load(net.rate, 0, lanes, lanes)
     width = net.middle.shape[0]

@@ -1,1 +1,1 @@
-"""Vector registers as values for Numba, and what is computed on them."""
+"""Vector registers as values for Numba, and functions of them."""

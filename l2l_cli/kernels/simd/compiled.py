@@ -34,7 +34,7 @@ def _cache() -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return folder
-    except OSError:  # a home that cannot be written to: compiled anew in every process
+    except OSError:  # the home folder is not writable: kernels are compiled in every process
         return Path(tempfile.mkdtemp(prefix="l2l-kernels-"))
 
 
@@ -55,6 +55,6 @@ def kernel(function: F) -> F:
 
 @cache
 def announce(function: Callable[..., Any], name: str) -> None:
-    """Say so if a kernel will have to be compiled first; asked once per process, since it searches a folder."""
+    """Print a notice if a kernel has yet to be compiled; checked once per process, since this searches a folder."""
     if not list(CACHE.rglob(f"*{Path(function.__code__.co_filename).stem}.{function.__name__}-*.nbi")):
         print(f"compiling the {name} kernel for this machine, once: about ten seconds", file=sys.stderr)

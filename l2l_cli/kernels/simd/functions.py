@@ -195,7 +195,7 @@ def inverse_root(typing: Context, a: NumbaType) -> Intrinsic:
 
 @intrinsic
 def log_size(typing: Context, a: NumbaType) -> Intrinsic:
-    """Return log |a| for normal numbers; for zero and subnormal ones, something below the smallest of those."""
+    """Return log |a| for normal numbers; for zero and subnormal ones, a value below all those of normal ones."""
 
     def code(context: Context, builder: ir.IRBuilder, signature: NumbaType, args: Sequence[ir.Value]) -> ir.Value:
         mantissa = _MANTISSA[a.bits]
@@ -215,7 +215,7 @@ def log_size(typing: Context, a: NumbaType) -> Intrinsic:
 
 @intrinsic
 def softplus(typing: Context, a: NumbaType) -> Intrinsic:
-    """Return log(1 + e^a), to the last digits even where it is tiny."""
+    """Return log(1 + e^a), accurate to the last digits even where it is tiny."""
 
     def code(context: Context, builder: ir.IRBuilder, signature: NumbaType, args: Sequence[ir.Value]) -> ir.Value:
         size = call(builder, "fabs", a, args[0])

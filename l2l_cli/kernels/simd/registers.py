@@ -6,11 +6,11 @@ from finding them afterwards.  Here the vector is a type, so that nothing is lef
 A register holds G consecutive positions of L *lanes*, L · G = ``WIDTH``.  Lanes are independent runs (seeds); the
 positions of a row are what a product sums over.  Every array is C-contiguous with the lane axis last, so that
 ``load`` at position p reads p … p + G − 1 of all lanes.  Few lanes keep a large network in the first-level cache,
-many lanes spare a small one its horizontal sums; the same kernel serves both.
+and with many lanes, a small one needs no horizontal sums; the same kernel serves both.
 
-A register's length must be known when a kernel is compiled.  It is an integer constant, or a tuple whose length
-counts and whose zeros mean nothing, since a tuple's length is part of its Numba type and so of a kernel's signature:
-``Registers`` counts whole registers, ``Lanes`` counts lanes.
+A register's length must be known when a kernel is compiled.  It is an integer constant, or a tuple of zeros of which
+only the length matters, since that is part of a tuple's Numba type and so of a kernel's signature: ``Registers`` counts
+whole registers, ``Lanes`` counts lanes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Array = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.integer[Any]]
 
 WIDTH = 16
-"""Number of numbers in a register: 512 bits of float32.  Narrower machines take two or four instructions for one."""
+"""How many numbers a register holds: 512 bits of float32.  Narrower machines take two or four instructions for it."""
 
 
 def _has(feature: str) -> bool:
@@ -54,7 +54,7 @@ Context = Any
 NumbaType = Any
 NumbaFunction = Any
 Intrinsic = tuple[NumbaType, Callable[..., ir.Value]]
-"""What Numba calls an intrinsic's definition: its signature, and what writes its instructions."""
+"""The definition of a Numba intrinsic: its signature, and a function that writes its instructions."""
 
 Registers = tuple[int, ...]
 """One zero for each register that a kernel takes at once, ``WIDTH`` numbers each."""
@@ -120,7 +120,7 @@ class Vec(types.Type):
         return ir.VectorType(ir.FloatType() if self.bits == 32 else ir.DoubleType(), self.lanes)
 
     def full(self, value: float) -> ir.Constant:
-        """A constant in all lanes."""
+        """Return a constant in all lanes."""
         return ir.Constant(self.llvm, [value] * self.lanes)
 
 
@@ -176,7 +176,7 @@ def _place(
 
 @intrinsic
 def load(typing: Context, array: NumbaType, position: NumbaType, length: NumbaType, lanes: NumbaType) -> Intrinsic:
-    """Return the register of a length that starts at a position of an array or pointer; a position has all lanes."""
+    """Return the register of a length that starts at a position of an array or pointer; positions hold all lanes."""
     vec = Vec(array.dtype, count_of(length))
 
     def code(context: Context, builder: ir.IRBuilder, signature: NumbaType, args: Sequence[ir.Value]) -> ir.Value:

@@ -52,9 +52,9 @@ def fold(typing: Context, value: NumbaType, length: NumbaType) -> Intrinsic:
 
 @intrinsic
 def sums(typing: Context, values: NumbaType) -> Intrinsic:
-    """Return a register of the sums over each of a tuple of registers; their number is their length or a multiple.
+    """Return a register of the sums over each of several registers, whose number is a multiple of their length.
 
-    All are summed at once: halves of two registers are added in one, and so on, one addition per sum in place of four.
+    All are summed at once: halves of two registers are added as one, and so on, one addition per sum in place of four.
     """
 
     def code(context: Context, builder: ir.IRBuilder, signature: NumbaType, args: Sequence[ir.Value]) -> ir.Value:

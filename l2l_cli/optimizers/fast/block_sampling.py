@@ -37,7 +37,7 @@ def sample(grad_moves: Tensor, share: float, rng: Generator) -> Visits:
     sizes = _sizes(grad_moves).double()
     matter = sizes > 0
     wanted = share * int(matter.sum())
-    # The tenth that is equal for all blocks keeps 1 / p bounded where the norm misjudges a block.
+    # A tenth of the weight is uniform over blocks, which keeps 1 / p bounded where the norm misjudges a block.
     chances = _inclusion(torch.where(matter, 0.9 * sizes + 0.1 * sizes.sum() / matter.sum().clamp(min=1), 0.0), wanted)
     ends = chances.cumsum(0) + torch.rand((), generator=rng, dtype=torch.float64, device="cpu")
     starts = torch.cat([ends[:1] - chances[:1], ends[:-1]])

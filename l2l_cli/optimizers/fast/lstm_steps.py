@@ -1,8 +1,8 @@
 """Compiled steps of a coordinatewise LSTM on the CPU.
 
 If no derivative flows through the gradients that the rule is shown, ∂objective/∂g_t = Σ_{s>t} ∂objective/∂ℓ_s · ∇_s,
-and all ∇_s have been computed on the way: back-propagation needs no second pass through the network, and goes
-coordinate by coordinate.
+and the forward pass has computed all ∇_s: back-propagation needs no second pass through the network, and treats each
+coordinate independently.
 Reference: ``optimizers.coordinatewise_lstm.CoordinatewiseLSTM`` (Andrychowicz et al. 2016, §2).
 """
 
@@ -24,11 +24,11 @@ from l2l_cli.optimizers.preprocess import Preprocess
 
 
 class LSTMSteps(CompiledSteps[LSTMStates]):
-    """Steps one LSTM by kernels; buffers of the size of the largest model so far serve all.
+    """Makes the steps of one LSTM by kernels, in buffers that all models share; the largest model sets their size.
 
     Args:
-        weights: Function that returns φ as it is now.
-        preprocess: Map from a gradient to its features, for features that the kernels do not know.
+        weights: Function that returns the current φ.
+        preprocess: Map from a gradient to its features, for features that the kernels cannot compute.
     """
 
     path = NUMBA

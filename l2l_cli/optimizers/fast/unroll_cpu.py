@@ -21,7 +21,7 @@ from l2l_cli.optimizers.compiled import CompiledSteps, Fitting, Unroll
 
 Memory = TypeVar("Memory")
 State = tuple[Params, Memory]
-"""θ and what the rule remembers: the fields of a ``DescentState``."""
+"""θ and the rule's memory: the fields of a ``DescentState``."""
 Stepped = tuple[State[Memory], Tensor]
 
 
@@ -34,9 +34,9 @@ class _Part(NamedTuple):
 
 
 class UnrollByType(Unroll[dict[str, Memory]]):
-    """Steps several rules by compiled code, each on its own type of a model's parameters.
+    """Makes compiled steps of several rules, each on its own type of a model's parameters.
 
-    θ is one vector, in which the coordinates of a type lie side by side; the memory holds that of each type that
+    θ is one vector, in which the coordinates of a type are contiguous; the memory has an entry for each type that
     occurs.
 
     Args:
@@ -98,7 +98,7 @@ class UnrollByType(Unroll[dict[str, Memory]]):
         count: int,
         recorded: Batches | None = None,
     ) -> tuple[State[dict[str, Memory]], Tensor, Tensor]:
-        """Make T steps; the buffers record them if their batches are also given as a whole, ``recorded``.
+        """Make T steps; the buffers record them if all batches are also given together, as ``recorded``.
 
         Returns:
             θ and memory after them; the outputs (T, E, N, ...), which may be empty if recorded; the losses (T, E).
@@ -112,7 +112,7 @@ class UnrollByType(Unroll[dict[str, Memory]]):
         outputs = None
         if self._loss.is_least_squares and len(steps) == 1:
             whole = recorded or _together([read(t) for t in range(count)])
-            outputs, read = steps[0].least_squares(*whole[:2]), whole.at  # each is read once
+            outputs, read = steps[0].least_squares(*whole[:2]), whole.at  # so that each batch is read only once
         if outputs is None:
             outputs, losses = self._one_by_one(layout, theta, steps, read, count, record)
         else:
@@ -129,7 +129,7 @@ class UnrollByType(Unroll[dict[str, Memory]]):
         count: int,
         record: bool,
     ) -> tuple[Tensor, Tensor]:
-        """Alternate the recorded gradient and the steps; return the outputs, empty if recorded, and the losses."""
+        """Alternate the gradient's program and the steps; return the outputs, empty if ``record``, and the losses."""
         losses, outputs, sizes = [], [], [each.thetas[0].numel() for each in steps]
         for t in range(count):
             data = read(t)[:2]
@@ -145,7 +145,7 @@ class UnrollByType(Unroll[dict[str, Memory]]):
     def _backward(self, grad_losses: Tensor, params: Params) -> list[Tensor]:
         """Return the gradient of φ, in the order of the rules' parameters, from ∂objective/∂losses (T, E)."""
         groups, grad_phi = self._split(params), list[Tensor]()
-        # Seeded by what is differentiated: a resumed run draws the same without storing anything.
+        # Seeded by ∂objective/∂losses: a resumed run draws the same blocks without storing a generator's state.
         rng = generator(0, "visits", grad_losses.numpy().tobytes().hex())
         for name, steps in self._steps.items():
             if name in groups:
@@ -162,7 +162,7 @@ class UnrollByType(Unroll[dict[str, Memory]]):
 
 
 class UnrollOfOne(Unroll[Memory]):
-    """Steps one rule on all parameters of a task's model by compiled code.
+    """Makes compiled steps of one rule on all parameters of a task's model.
 
     Args:
         fitting: Model and loss to fit.
@@ -205,7 +205,7 @@ def _state(
 
 
 def _together(batches: Sequence[Batch]) -> Batches:
-    """Return batches whose targets are all shown as one."""
+    """Return several batches, whose targets are all shown, as one ``Batches``."""
     return Batches(*(torch.stack(values) for values in zip(*(batch[:2] for batch in batches), strict=True)))
 
 

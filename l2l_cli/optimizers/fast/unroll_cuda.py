@@ -1,8 +1,8 @@
-"""The compiled path through a learned rule's unroll on a GPU: Triton's steps, in CUDA graphs.
+"""The compiled path through a learned rule's unroll on a GPU: Triton kernels in CUDA graphs.
 
 A meta-update on small problems takes hundreds of kernels of a few microseconds each, and launching them from Python
-takes several times as long as running them.  So an unroll whose shapes recur is recorded twice, once up to the losses
-and once back from them, and replayed on new data; the meta-loss between the two stays ordinary torch.
+takes several times as long as running them.  So an unroll whose shapes recur is recorded as two graphs, one up to the
+losses and one back from them, and replayed on new data; the meta-loss between the two is computed by ordinary torch.
 Reference: ``Descent.unroll`` under automatic differentiation (Andrychowicz et al. 2016, §2).
 """
 
@@ -27,14 +27,14 @@ from l2l_cli.optimizers.compiled import Fitting, Unroll
 from l2l_cli.optimizers.lstm_cell import LSTMStates
 
 WINDOW = 20
-"""Steps in one recording of an unroll without derivatives; as many batches are in memory at once."""
+"""Number of steps in one recording of an unroll without derivatives; as many batches are in memory at once."""
 
 WARM_UPS = 3
-"""Runs before a recording, in which kernels are compiled and libraries choose their algorithms."""
+"""Number of runs before a recording, in which kernels are compiled and libraries choose their algorithms."""
 
 
 Start = tuple[Params, LSTMStates, Batches]
-"""What an unroll starts from and sees, besides φ."""
+"""Everything that an unroll depends on besides φ: parameters, memory and batches."""
 
 
 class Options(NamedTuple):
@@ -140,7 +140,7 @@ class Recorded:
         )
 
     def replay(self, data: Start, phi: Sequence[Tensor]) -> Tensor:
-        """Return the losses, (T, E), from another start, on other examples and with another φ."""
+        """Return the losses, (T, E), for other data and another φ, of the same shapes."""
         old, new = ([value for _, value in leaves(each)] for each in (self._data, data))
         torch._foreach_copy_([*old, *self._phi], [value.detach() for value in (*new, *phi)])
         self._forward()
@@ -180,7 +180,7 @@ class Recorded:
         self.outputs = torch.stack(outputs) if outputs else self._last
 
     def _differentiated(self) -> None:
-        """Weight each coordinate's gradients by ∂objective/∂(its episode's losses), and go back through the moves."""
+        """Weight each coordinate's gradients by ∂objective/∂(its episode's losses), and back-propagate the moves."""
         weighted = self._gradients * self._grad_losses[:, self._episode]
         # Σ over s > t: a move affects all later losses.
         grad_moves = weighted.flip(0).cumsum(0).flip(0) - weighted
@@ -199,10 +199,10 @@ def obstacle(weights: Weights, state_dtype: torch.dtype) -> str:
 
 
 class Repeated:
-    """A function that is called as it is the first time, and from then on as a CUDA graph.
+    """A function that is called directly the first time, and from then on is replayed as a CUDA graph.
 
-    All that it reads and writes must stay where it is.  What is called only once, as in many evaluations, is not worth
-    recording.
+    The addresses that it reads and writes must not change.  A function that is called only once, as in many
+    evaluations, is not worth recording.
     """
 
     def __init__(self, function: Callable[[], None], device: torch.device) -> None:
