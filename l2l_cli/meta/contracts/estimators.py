@@ -1,4 +1,4 @@
-"""What an estimator of meta-gradients owes."""
+"""The contract of an estimator of meta-gradients."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from l2l_cli.meta.gradient import Estimator
 
 
 def check_estimator(estimator: Estimator, learner: Learner[Any]) -> None:
-    """Check the estimate of a first window of two episodes.
+    """Check an estimator on the first window of two episodes.
 
     Raises:
         ContractError: Its meta-gradient lacks a φ, has another shape or is not finite, or differs when repeated.

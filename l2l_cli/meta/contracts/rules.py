@@ -1,4 +1,4 @@
-"""What an update rule owes: a finite displacement of every parameter, and a memory that is new at each step."""
+"""The contract of an update rule: a finite displacement of every parameter, and a memory that is new at each step."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def check_optimizer(rule: FirstOrder[Any]) -> None:
     """Check a rule that is to move φ, which is one vector.
 
     Raises:
-        ContractError: It breaks its contract.
+        ContractError: The rule breaks its contract.
     """
     if not isinstance(rule, FirstOrder):
         refuse(rule, "", "cannot move φ", "derive it from l2l_cli.optimizers.base.FirstOrder")

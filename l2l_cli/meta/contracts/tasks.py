@@ -1,4 +1,4 @@
-"""What a task owes; see README, "Add a task"."""
+"""The contract of a task; see README, "Add a task"."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ ATTRIBUTES = {
 
 
 def check_task(task: Task) -> None:
-    """Check that a task does what tasks owe, on three steps of two episodes, as in ``check_task(Rosenbrock())``.
+    """Check that a task keeps its contract, on three steps of two episodes, as in ``check_task(Rosenbrock())``.
 
-    Batches are pure functions of seed, step and split, shaped as ``spec`` says, and differ between seeds and phases;
+    Batches are pure functions of seed, step and split, have the shapes of ``spec`` and differ by seed and phase;
     the loss is finite, differentiable and separate for each episode; nothing changes its arguments; the network has all
     of its modules registered and gives the same outputs when it is called again.
 
@@ -32,7 +32,7 @@ def check_task(task: Task) -> None:
         task: Task to be checked.
 
     Raises:
-        ContractError: It breaks its contract; the message names the class, the line at fault and the cure.
+        ContractError: It breaks its contract; the message names the class, the line at fault and the remedy.
     """
     if not isinstance(task, Task):
         refuse(task, "", "is not a task", "derive it from l2l_cli.tasks.base.Task")
