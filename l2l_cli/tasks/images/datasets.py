@@ -164,7 +164,7 @@ def _cifar_batch(path: Path, checksum: str) -> LoadedImages:
 
 
 def _ensure(folder: Path, path: Path, addresses: Sequence[str], checksum: str) -> None:
-    """Download a file below the folder of data sets if it is missing, and check that it is whole."""
+    """Download a file into the folder of data sets if it is missing, and check that it is intact."""
     if not path.is_file():
         try:
             download(addresses, path, checksum)

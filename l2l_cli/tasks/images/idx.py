@@ -61,7 +61,7 @@ def _idx(place: Path, name: str, axes: int) -> Tensor:
 
 
 def _parsed(file: IO[bytes] | gzip.GzipFile, path: Path, axes: int, most: int) -> Tensor:
-    """Read what the header declares, and no more; ``most`` is how much the file can hold."""
+    """Read what the header declares, and no more; the file can hold at most ``most`` bytes."""
     header = file.read(4 + 4 * axes)
     if len(header) < 4 + 4 * axes:
         raise _damaged(path, f"it ends after {len(header)} bytes, within its header" if header else "it is empty")
