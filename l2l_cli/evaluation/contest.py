@@ -129,7 +129,7 @@ class Unit(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Name that no other unit of a command has."""
+        """Name that is unique among the units of a command."""
         return ", ".join(filter(None, [self.contender.name, self.problem.name, counted(self.problem.steps, "step")]))
 
     def missing(self, store: Store) -> int:
@@ -153,7 +153,7 @@ class Standing(NamedTuple):
         return side_by_side(self.scores)
 
     def cut(self, steps: int) -> Standing:
-        """Return the scores of the first steps; what a learner does at a step does not depend on later ones."""
+        """Return the standing over the first steps; what a learner does at a step does not depend on later ones."""
         return Standing(
             self.entry._replace(problem=self.entry.problem._replace(steps=steps)),
             [one.cut(steps) for one in self.scores],
@@ -199,7 +199,7 @@ def units_of(contenders: Iterable[Contender], problems: Sequence[Problem]) -> li
 
 
 def read_by(units: Iterable[Unit]) -> dict[str, Any]:
-    """Return the foreign code and the data that units read, as fingerprints; empty if there are none."""
+    """Return fingerprints of the foreign code and of the data that units read; empty if there are none."""
     nodes = [node for unit in units for node in (unit.contender.identity, unit.problem.identity)]
     parts = {"code": of_code(nodes), "data": sorted({node["data"] for node in nodes if "data" in node})}
     found = {name: part for name, part in parts.items() if part}
@@ -240,7 +240,7 @@ def _scored(entry: Entry, store: Store | None, seed: int, phase: Phase, tell: Te
 
 
 def _key(problem: Problem, contender: Node, seed: int, phase: Phase) -> dict[str, Any]:
-    """Return all that determines a score: contender, setting, problem, phase, seed, steps, episodes and their type."""
+    """Return all that determines a score: contender, setting, problem, phase, seed, steps, episodes and dtype."""
     return {
         "contender": dict(contender),
         "problem": dict(problem.identity),

@@ -22,7 +22,7 @@ EPISODES = "extra_evaluations"
 
 
 class Cost:
-    """The cost of an entry, which is known at the end of ``measured``."""
+    """The cost of an entry, which is known only at the end of ``measured``."""
 
     def __init__(self) -> None:
         self.cpu_seconds = self.began = 0.0
@@ -34,7 +34,7 @@ class Cost:
 
 @contextmanager
 def measured(activity: str) -> Iterator[Cost]:
-    """Count the time spent within the context towards an activity, and as the cost of an entry."""
+    """Count the CPU time spent within the context towards an activity, and as the cost of an entry."""
     cost, mark = Cost(), LEDGER.mark()
     with LEDGER.of(activity):
         yield cost
@@ -73,7 +73,7 @@ class Trials(NamedTuple):
         return self.store.read(TRIALS, self.key | {"setting": dict(setting)})
 
     def find(self, setting: Node) -> Kept | None:
-        """Return the same as ``peek``, and count what it cost."""
+        """Return the same as ``peek``, and count its cost as reused."""
         found = self.peek(setting)
         return found and reused(self.activity, found)
 

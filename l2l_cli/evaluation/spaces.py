@@ -15,7 +15,7 @@ from l2l_cli.core.random import generator
 from l2l_cli.core.ranges import Range
 
 NEAR_ONE = ("momentum", "beta1", "beta2", "decay")
-"""Endings of keys that are drawn log-uniformly in 1 − value, the inverse of the number of steps that they average."""
+"""Endings of keys that are drawn log-uniformly in 1 − value, the inverse of the number of steps averaged over."""
 
 EDGE = 0.03
 """Share of a range, on the scale on which it is drawn, that counts as its edge."""

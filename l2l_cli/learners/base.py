@@ -126,8 +126,8 @@ class Learner(nn.Module, ABC, Generic[State]):
         """
         del rho
         raise UsageError(
-            f"gradient.rho damps the derivative of the gradients that a learner descends, but {type(self).__name__} "
-            "descends none; use gradient.rho=null"
+            f"gradient.rho damps the derivative of a learner's inner gradients, but {type(self).__name__} uses none; "
+            "use gradient.rho=null"
         )
 
     def with_limit(self, limit: float) -> Self:

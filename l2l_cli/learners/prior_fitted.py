@@ -184,7 +184,7 @@ class PriorFitted(Learner[ExamplesInContext]):
 
         Where ``used`` is negative, nothing is computed, and the answer before squashing is 0.
         """
-        # Connected to φ, so that a window in which nothing is answered has a gradient, of zero.
+        # Connected to φ, so that a window in which nothing is answered has a gradient of zero.
         answers = 0.0 * self.start.sum().expand(*inputs.shape[:3], self.targets).flatten(0, 1)
         steps, found = [], []
         for layout in layouts(used, known, inputs.shape[2], self.way == "causal"):

@@ -121,9 +121,9 @@ class WeightsInCell(Learner[CellState]):
         """
         if task.model.shapes != self.task.model.shapes:
             raise UsageError(
-                f"weights_in_cell has a cell for each weight of the model that it was made for, "
-                f"{self.task.model.size} in all; that of {type(task).__name__} has {task.model.size}, or other shapes: "
-                "meta-train a learner on it"
+                f"weights_in_cell has a cell for each of the {self.task.model.size} weights of its own model, but the "
+                f"model of {type(task).__name__} has {task.model.size} weights, or weights of other shapes; meta-train "
+                "a learner on it"
             )
         twin = super().on(task)
         twin._kernel = self._new_kernel()

@@ -79,7 +79,7 @@ class Evidence(Estimator):
         self._found: tuple[int, Tensor, Found] | None = None
 
     def begin(self, learner: Learner[Any], seed: int, draw: int, done: float) -> Progress:
-        """Begin the ``draw``-th E functions of a seed, with a prior that has not been fitted.
+        """Begin the ``draw``-th set of E functions of a seed, with a prior that has not been fitted.
 
         Raises:
             UsageError: The learner is not ``OnlineLeastSquares``.
@@ -161,8 +161,8 @@ class Evidence(Estimator):
 def _owner(learner: Learner[Any]) -> OnlineLeastSquares:
     if not isinstance(learner, OnlineLeastSquares):
         raise UsageError(
-            "gradient=evidence asks a learner how likely its targets were, which learner=online_least_squares can "
-            f"answer and {type(learner).__name__} cannot; use gradient=backprop"
+            "gradient=evidence needs the likelihood of a learner's targets, which learner=online_least_squares gives "
+            f"and {type(learner).__name__} does not; use gradient=backprop"
         )
     return learner
 

@@ -88,7 +88,7 @@ class HeldOut(MetaLoss):
 
     Episodes without hidden targets in a window do not count in it; a window without any hidden targets gives 0.
 
-    Source: J_test of Bosc 2016, §2, which finds it far easier to meta-train by J_all, which is ``Trajectory``.
+    Source: J_test of Bosc 2016, §2, which finds meta-training by J_all (``Trajectory``) far easier.
     """
 
     def __call__(self, losses: Tensor, reached: float, shown: Tensor | None = None) -> Tensor:

@@ -68,7 +68,7 @@ class StoredParams(NamedTuple):
 
 
 class Replay:
-    """The rule by which episodes end at random after a window, θ may be stored, and a stored θ or a new θ_0 follows.
+    """After each window, episodes end at random; then their θ may be stored, and a stored θ or a new θ_0 follows.
 
     Deviation: the paper stores θ only if its loss is the best so far, so that φ no longer sees old θ once the best ones
     are young; "recent" stores every θ that is not worse than a new one.

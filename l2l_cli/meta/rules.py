@@ -51,7 +51,7 @@ class Kernel(NamedTuple):
 
 
 class OnlineRule(ABC):
-    """A rule that presents sequences once per epoch, with the state reset before each, and learns from their errors.
+    """A rule that presents a set of sequences once per epoch, with the state reset before each, and moves φ as it goes.
 
     Args:
         update: Time at which weights move: after every step ("online", with traces carried on while the weights move),

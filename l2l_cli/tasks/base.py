@@ -73,7 +73,7 @@ class Task(ABC):
         spec: Shapes of one example.
         horizon: Number of steps of an episode, unless a command sets another.
         vary: Function from a seed to a variation of this task, for meta-training; None if there are no variations.
-        told: Sentence that tells the user what the task has found out by itself; empty if there is none.
+        told: Sentence that tells the user what the task has found out by itself; empty if that is nothing.
     """
 
     model: Model

@@ -193,7 +193,7 @@ def _pair(name: str, batch: object) -> OwnExamples:
     """Return a batch as tensors.
 
     Raises:
-        UsageError: It is not a pair of tensors with equally many examples.
+        UsageError: It is not a pair of tensors with the same number of examples.
     """
     inputs, targets = _two(name, batch)
     try:
@@ -205,8 +205,8 @@ def _pair(name: str, batch: object) -> OwnExamples:
         ) from error
     if pair.inputs.dim() < 1 or pair.inputs.shape[:1] != pair.targets.shape[:1]:
         raise UsageError(
-            f"{name}: inputs of shape {tuple(pair.inputs.shape)} and targets of shape {tuple(pair.targets.shape)} are "
-            "not of equally many examples, which lie along the first axis"
+            f"{name}: inputs of shape {tuple(pair.inputs.shape)} and targets of shape {tuple(pair.targets.shape)} do "
+            "not have the same number of examples, which lie along the first axis"
         )
     return pair
 

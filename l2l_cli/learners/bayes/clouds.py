@@ -70,7 +70,7 @@ class Mesh(NamedTuple):
 
     Attributes:
         points: Corners, (P, 3).
-        triangles: Numbers of the three corners, (F, 3).
+        triangles: Indices of the three corners, (F, 3).
         areas: Area of each triangle, (F,).
         shares: A third of the total area of the triangles around each corner, (P,).
     """

@@ -75,7 +75,7 @@ class OnlineLeastSquares(Learner[Hypotheses]):
         ValueError: A number is out of range, or the task is scored by another loss.
     """
 
-    may_rest = True  # a single component has no share, and a wide prior no mean
+    may_rest = True  # the share of a lone component has no effect, nor has the mean of a wide prior
 
     def __init__(
         self,

@@ -19,7 +19,7 @@ def check_data(task: Task) -> None:
     """Check the episodes that a task draws.
 
     Raises:
-        ContractError: They break the contract.
+        ContractError: The episodes break their contract.
     """
     steps = min(STEPS, task.horizon)
 

@@ -27,4 +27,4 @@ def check_estimator(estimator: Estimator, learner: Learner[Any]) -> None:
     if grad.keys() != phi.keys() or any(grad[name].shape != value.shape for name, value in phi.items()):
         refuse(estimator, "estimate", "gives a meta-gradient of other names or shapes than φ", "use named φ")
     if not all_finite(grad):
-        refuse(estimator, "estimate", "gives a meta-gradient that is not finite at φ_0", "see 0 / 0 and √0")
+        refuse(estimator, "estimate", "gives a meta-gradient that is not finite at φ_0", "look for 0 / 0 or √0")

@@ -23,7 +23,7 @@ TRIES = 3
 
 
 def check_reached(learner: Learner[Any]) -> None:
-    """Check that the meta-loss of a window depends on every φ, as far as its gradient shows.
+    """Check that the meta-loss of a window depends on every φ in a differentiable way.
 
     A gradient that is zero at some φ is not a fault: a layer below one that starts at zero has such a gradient.
 

@@ -52,7 +52,8 @@ def _check_named(rule: Optimizer[Any], method: str, moves: Params, params: Param
             problem = f"returns {move.dtype} for {name}, which is {value.dtype}"
             refuse(rule, method, problem, "end with .to(grad.dtype)")
         if not move.isfinite().all():
-            refuse(rule, method, f"returns a {what} of {name} that is not finite at the first step", "see 0 / 0 and √0")
+            problem = f"returns a {what} of {name} that is not finite at the first step"
+            refuse(rule, method, problem, "look for 0 / 0 or √0")
 
 
 def check_optimizer(rule: FirstOrder[Any]) -> None:

@@ -98,7 +98,7 @@ def _check_loss(task: Task, outputs: Tensor, batch: Batch) -> None:
     if differing(before, (outputs, batch)):
         refuse(task, "loss", "changes its arguments in place", "make new tensors, as in outputs - targets")
     if not losses.isfinite().all():
-        refuse(task, "loss", f"is {losses.tolist()} at the first θ_0", "it must be finite there; see the root of 0")
+        refuse(task, "loss", f"is {losses.tolist()} at the first θ_0", "it must be finite there; look for √0")
     doubled = each(torch.cat([outputs, outputs]), torch.cat([batch.targets, batch.targets]))
     other = each(_first_for_all(outputs), _first_for_all(batch.targets))
     if not torch.allclose(other[0], losses[0]) or not torch.allclose(doubled[:EPISODES], losses):
@@ -119,5 +119,5 @@ def _check_derivative(task: Task, outputs: Tensor, batch: Batch) -> None:
     with calling(task, "loss"):
         losses = task.loss(free, batch.targets)
     if not losses.requires_grad:
-        problem = "does not depend on the outputs as far as derivatives know"
+        problem = "does not depend on the outputs in a differentiable way"
         refuse(task, "loss", problem, "compute it with torch, without .item(), .detach() or a comparison")

@@ -41,8 +41,8 @@ def augmented(images: Tensor, how: Augment, rng: Generator) -> Tensor:
 def draw_shifts(shape: Sequence[int], rng: Generator) -> Tensor:
     """Draw how "cifar" changes each of (n, channels, height, width) images, integers (3, n).
 
-    The rows are the pixels by which the place that an image is read from is shifted down and to the right, −1/8 … 1/8
-    of its height and width, and whether it is flipped, 0 or 1.
+    The rows are the offsets down and to the right at which an image is read, in pixels, −1/8 … 1/8 of its height and
+    width, and whether it is flipped, 0 or 1.
     """
     count, _, height, width = shape
     down, right = height // PADDING, width // PADDING

@@ -126,7 +126,7 @@ def _pooled(whole: LoadedImages, pool: int) -> LoadedImages:
 
 
 def _digits(folder: Path) -> Dataset:
-    """Return 1797 digits of 8 × 8 pixels, every second one for test: fewer would be memorised within an episode."""
+    """Return 1797 digits of 8 × 8 pixels, half of them test images: fewer would be memorised within an episode."""
     from sklearn.datasets import load_digits
 
     del folder
