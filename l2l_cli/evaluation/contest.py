@@ -88,7 +88,7 @@ class Contender(NamedTuple):
 
     Attributes:
         name: Name in tables.
-        prepare: Function that tunes the learner for a problem or transfers it there.
+        prepare: Function that tunes the learner for a problem or transfers it to the problem.
         identity: Configuration of the learner, with its meta-parameters where it has some.
         recall: Function that returns, without computing anything, how many settings ``prepare`` has still to try on a
             problem and, if there are none, the setting that it would choose.

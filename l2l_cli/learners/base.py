@@ -97,7 +97,7 @@ class Learner(nn.Module, ABC, Generic[State]):
         return state, step_losses(self.task, outputs, batches.targets)
 
     def extra_evaluations(self, state: State) -> Tensor | None:
-        """Return evaluations of the loss or its derivatives beyond one per step, (E,); None if there are none."""
+        """Return the number of evaluations of the loss or its derivatives beyond one per step, (E,); None if none."""
         del state
         return None
 

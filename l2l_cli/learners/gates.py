@@ -31,7 +31,7 @@ class Gates(nn.Linear):
 
     @torch.no_grad()
     def reset(self, biases: Tensor, scale: float, rng: Generator) -> None:
-        """Draw weights of standard deviation ``scale`` / √n."""
+        """Draw weights of standard deviation ``scale`` / √n, and set the biases."""
         bound = scale * math.sqrt(3.0 / self.in_features)
         self.weight.copy_(uniform(tuple(self.weight.shape), -bound, bound, rng))
         self.bias.copy_(biases)

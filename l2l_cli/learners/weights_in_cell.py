@@ -43,8 +43,8 @@ class CellState(NamedTuple):
 class WeightsInCell(Learner[CellState]):
     """θ_t = f_t ⊙ θ_{t−1} + i_t ⊙ c̃_t: a memory cell without an output gate for each weight θ of the task's model.
 
-    The model answers x_t with θ_{t−1}.  Then a feed-forward network of ReLU layers reads u_t = [x_t, I_t·y_t, ŷ_t, I_t]
-    and sets the gates f_t, i_t (logistic) and c̃_t (tanh); I_t is 0 where the target is hidden.  It does not see θ.
+    The model answers x_t with θ_{t−1}.  Then a feed-forward network of ReLU layers reads u_t = [x_t, I_t·y_t, ŷ_t,
+    I_t], but not θ, and sets the gates f_t, i_t (logistic) and c̃_t (tanh); I_t is 0 where the target is hidden.
 
     In Hochreiter's order (2001, §2) the network reads x_t together with the last example: [x_{t−1}, I_{t−1}·y_{t−1},
     ŷ_{t−1}, I_{t−1}, x_t] moves θ, and the moved weights answer x_t; θ_0 answers the first input.  x_{t−1} is included
@@ -55,7 +55,7 @@ class WeightsInCell(Learner[CellState]):
     θ_0.
 
     Args:
-        task: Task that shows one example a step.
+        task: Task that shows one example per step.
         hidden: Units of the ReLU layers.
         order: Order in which the weights answer and move.
         after_separator: Whether the weights move or are frozen at examples whose target is hidden (the paper: moves).

@@ -80,7 +80,7 @@ class OnlineTraining(Training):
         self._sync()
 
     def validate(self) -> Validation:
-        """Score the present weights."""
+        """Score the current weights."""
         self._sync()
         return super().validate()
 

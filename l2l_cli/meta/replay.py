@@ -78,9 +78,10 @@ class Replay:
             residual one.
         capacity: Number R of slots; the paper's 200.
         fresh: Probability of a new θ_0 in place of a stored one; the paper has 0.
-        store: Rule of storing: "recent" stores every θ whose loss is not above the first θ_0's; "best" stores θ if its
-            loss is not above the best so far and its norm at most 1.2 times that one's (the paper); "initial" holds
-            only the first θ_0, as the released code does in effect, since its best loss begins at 0.
+        store: Rule by which θ is stored: "recent" stores every θ whose loss is not above that of the first θ_0; "best"
+            stores θ if its loss is not above the best so far and its norm at most 1.2 times that of the best (the
+            paper); "initial" holds only the first θ_0, as the released code does in effect, since its best loss begins
+            at 0.
     """
 
     def __init__(

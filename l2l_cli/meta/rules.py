@@ -2,8 +2,8 @@
 
 Source: Hochreiter, Younger and Conwell 2001, §3.1 and Table 1.
 
-Deviation: the paper does not say whether its learning rates are on e² or on ½e²; ours are on e².  It gives one only for
-the LSTM on B14, 0.001, which ours uses for every family.
+Deviation: the paper does not say whether its learning rates are on e² or on ½e²; ours are on e².  It gives a rate only
+for the LSTM on B14, 0.001, which we use for every family.
 
 Deviation: the paper does not say what a batch update averages over; ours sums the gradient over steps and sequences,
 since its error is a sum.

@@ -36,7 +36,7 @@ class Validation(NamedTuple):
     """One validation: the number of updates before it, losses, and whether it is the best so far.
 
     ``train`` is the mean loss of the updates since the last validation; ``mean`` and ``final`` are the loss over all
-    steps and at the last step of the meta-valid episodes, ``held_out`` that of their hidden steps, None without any.
+    steps and at the last step of the meta-valid episodes, ``held_out`` that over their hidden steps, None if none are.
     ``norm`` is the mean norm of the meta-gradients since the last validation, NaN if there are none, and ``distance``
     is ‖φ − φ_0‖.
     """
@@ -56,7 +56,7 @@ class Training(ABC):
 
     Args:
         learner: Learner whose ``parameters()`` are trained, in place.
-        plan: Number of updates, and validation.
+        plan: Plan of updates and validations.
         seed: Seed of every draw.
 
     Attributes:

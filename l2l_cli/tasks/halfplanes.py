@@ -96,7 +96,7 @@ class Halfplanes(Task):
 
     Deviation: no surviving copy of the paper states the distribution of maps and thresholds; ours is U[−1, 1].  With
     thresholds of 0, linear classifiers are worse than the paper's.  Labels are those of the inputs without noise, which
-    the paper does not say either: with the labels of the noisy inputs there would be no noise to speak of.
+    the paper does not say either: labels of the noisy inputs would be a function of what learners see, without noise.
 
     Deviation: no surviving copy of the paper states the distribution of the training part's share; ours is
     U(0.1, 0.9) of 200 samples, in meta-training as in the test.

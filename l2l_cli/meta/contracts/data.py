@@ -80,7 +80,7 @@ def _check_stacked(episode: Episode, spec: Spec, steps: list[Batch]) -> None:
     del spec
     with calling(episode, "batches"), drawn(0):
         together: object = episode.batches(0, len(steps))
-    cure = "leave it out, or return Batches with axes (steps, episodes, …) of what batch(step) gives"
+    cure = "do not override it, or return Batches with axes (steps, episodes, …) of what batch(step) gives"
     if not isinstance(together, Batches) or together.steps != len(steps):
         refuse(episode, "batches", f"does not return the Batches of {len(steps)} steps", cure)
     for step, batch in enumerate(steps):

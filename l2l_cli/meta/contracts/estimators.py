@@ -25,6 +25,6 @@ def check_estimator(estimator: Estimator, learner: Learner[Any]) -> None:
     grad = repeated(estimator, "estimate", lambda: few.estimate(learner, progress, 0.0)[1].grad, cure)
     phi = phi_of(learner)
     if grad.keys() != phi.keys() or any(grad[name].shape != value.shape for name, value in phi.items()):
-        refuse(estimator, "estimate", "gives a meta-gradient of other names or shapes than φ", "use named φ")
+        refuse(estimator, "estimate", "gives a meta-gradient of other names or shapes than φ", "use those of φ")
     if not all_finite(grad):
         refuse(estimator, "estimate", "gives a meta-gradient that is not finite at φ_0", "look for 0 / 0 or √0")

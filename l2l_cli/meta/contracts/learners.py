@@ -170,9 +170,9 @@ class _Check:
             with calling(self.learner, "unroll"), drawn(0):
                 unrolled, together = self.learner.unroll(self.start(), self.data)
         if type(unrolled) is not type(state) or together.shape != torch.stack(answers).shape:
-            refuse(self.learner, "unroll", "gives other shapes than the loop over step", "leave it out")
+            refuse(self.learner, "unroll", "gives other shapes than the loop over step", "do not override it")
         if not torch.allclose(together, torch.stack(answers), rtol=1e-3, atol=1e-4, equal_nan=True):
-            refuse(self.learner, "unroll", "gives other answers than the loop over step", "leave it out")
+            refuse(self.learner, "unroll", "gives other answers than the loop over step", "do not override it")
 
     def _check_losses(self) -> None:
         """Check that the losses that training differentiates are those of the learner's steps, on any path."""
@@ -182,7 +182,7 @@ class _Check:
             with calling(self.owner, "losses"), drawn(0):
                 losses = self.learner.losses(self.start(), self.data)[1].detach()
         if not torch.allclose(losses, wanted, rtol=1e-3, atol=1e-4, equal_nan=True):
-            refuse(self.learner, "losses", "gives other losses than the loop over step", "leave it out")
+            refuse(self.learner, "losses", "gives other losses than the loop over step", "do not override it")
 
     def _check_episodes(self) -> None:
         """Check that the data of one episode do not affect the others."""

@@ -125,7 +125,7 @@ def decode(file: str, side: int, frame: Sequence[float]) -> npt.NDArray[np.uint8
     """Return a square part of an image in colour, (side, side, 3).
 
     Deviation: resizing and cropping are one resampling of just that part, so that its edges may lie between pixels;
-    where it shrinks, it averages over all pixels, whereas TensorFlow's picks some.
+    if the part shrinks, all of its pixels are averaged, whereas TensorFlow's resizing picks some.
 
     Args:
         file: Path of the image.
