@@ -1,4 +1,4 @@
-"""One contest: contenders × problems × seeds × episodes, each contender tuned for a problem or transferred to it.
+"""The comparison of contenders on problems, over seeds and episodes, each tuned for a problem or transferred to it.
 
 Every comparison of learners goes through ``scored``: ``compare``, ``evaluate`` with its grid, and every paper.  All
 contenders meet the same episodes, which depend only on the problem and the seed, so that comparisons are paired.
@@ -30,13 +30,13 @@ DIVERGED = 2.0
 
 
 class Plan(NamedTuple):
-    """How contenders are scored.
+    """The episodes on which contenders are scored.
 
     Attributes:
         episodes: Number of episodes for each seed.
         seeds: Seeds of the episodes.
         chunk: Largest number of episodes side by side, which bounds the memory.
-        share: Share of the usual number of episodes; contenders are tuned on the same share of theirs.
+        share: Share of the usual number of episodes; tuning uses the same share of its own episodes.
     """
 
     episodes: int
@@ -52,7 +52,7 @@ class Problem(NamedTuple):
         name: Name in tables; empty where there is only one problem.
         task: The task itself.
         steps: Number T of steps of an episode.
-        plan: How contenders are scored there.
+        plan: Plan by which contenders are scored on it.
         identity: Configuration of the task, and a fingerprint of the data that it reads.
     """
 
@@ -69,10 +69,10 @@ class Entry(NamedTuple):
     Attributes:
         contender: Name of the contender.
         problem: The problem.
-        learner: Learner at its setting.
+        learner: Learner with its setting.
         tuning: Trials that chose the setting, if anything was tuned.
         identity: Configuration of the learner and its setting.
-        chosen: How it came to its setting, for tables.
+        chosen: Description of how its setting was chosen, for tables.
     """
 
     contender: str
@@ -88,10 +88,10 @@ class Contender(NamedTuple):
 
     Attributes:
         name: Name in tables.
-        prepare: Function that tunes the learner for a problem or transfers it there.
+        prepare: Function that tunes the learner for a problem or transfers it to the problem.
         identity: Configuration of the learner, with its meta-parameters where it has some.
-        recall: Function that says of a problem, without computing anything, how many settings ``prepare`` has still to
-            try there and, if there are none, at which setting it would arrive.
+        recall: Function that returns, without computing anything, how many settings ``prepare`` has still to try on a
+            problem and, if there are none, the setting that it would choose.
         given: Values that the user gave and that are not tuned, by configuration key.
     """
 
@@ -110,7 +110,7 @@ class Contender(NamedTuple):
         return Entry(self.name, problem, learner, tuning, self._at(setting), chosen)
 
     def missing(self, problem: Problem, store: Store, phase: Phase = Phase.TEST) -> int:
-        """Return how many trials and sets of test episodes are still to be computed on a problem; computes nothing."""
+        """Return how many trials and sets of test episodes are still to be computed on a problem, without doing so."""
         trials, setting = self.recall(problem)
         if trials:
             return trials + len(problem.plan.seeds)
@@ -122,14 +122,14 @@ class Contender(NamedTuple):
 
 
 class Unit(NamedTuple):
-    """One contender on one problem: what is computed and stored as a whole, in this process or another one."""
+    """One contender on one problem, which is computed and stored as a whole, in this process or another one."""
 
     contender: Contender
     problem: Problem
 
     @property
     def name(self) -> str:
-        """Name that no other unit of a command has."""
+        """Name that is unique among the units of a command."""
         return ", ".join(filter(None, [self.contender.name, self.problem.name, counted(self.problem.steps, "step")]))
 
     def missing(self, store: Store) -> int:
@@ -153,7 +153,7 @@ class Standing(NamedTuple):
         return side_by_side(self.scores)
 
     def cut(self, steps: int) -> Standing:
-        """Return only the first steps: what a learner does at step t does not depend on what comes later."""
+        """Return the standing over the first steps; what a learner does at a step does not depend on later ones."""
         return Standing(
             self.entry._replace(problem=self.entry.problem._replace(steps=steps)),
             [one.cut(steps) for one in self.scores],
@@ -199,7 +199,7 @@ def units_of(contenders: Iterable[Contender], problems: Sequence[Problem]) -> li
 
 
 def read_by(units: Iterable[Unit]) -> dict[str, Any]:
-    """Return the foreign code and the data that units read, as fingerprints; empty if there are none."""
+    """Return fingerprints of the foreign code and of the data that units read; empty if there are none."""
     nodes = [node for unit in units for node in (unit.contender.identity, unit.problem.identity)]
     parts = {"code": of_code(nodes), "data": sorted({node["data"] for node in nodes if "data" in node})}
     found = {name: part for name, part in parts.items() if part}
@@ -214,7 +214,7 @@ def scored(
 ) -> Standing:
     """Score one entry for each seed of its plan, or find its scores in ``store``, where they are kept.
 
-    ``tell`` is told of the steps as they are made.
+    ``tell`` is called as the steps are made.
     """
     plan = entry.problem.plan
 
@@ -232,7 +232,7 @@ def _scored(entry: Entry, store: Store | None, seed: int, phase: Phase, tell: Te
         return found
     with measured("scoring") as cost:
         (made,) = score_together([entry.learner], plan.episodes, problem.steps, seed, phase, plan.chunk, tell)
-        made = Scores.of(made.tensors())  # on the CPU, as they would be found again
+        made = Scores.of(made.tensors())  # on the CPU, as if read from the store
     if store:
         labels = labels_of(entry.contender, entry.identity, problem.name, problem.identity, phase.value, seed)
         keep_scores(store, key, labels, made, cost)
@@ -240,7 +240,7 @@ def _scored(entry: Entry, store: Store | None, seed: int, phase: Phase, tell: Te
 
 
 def _key(problem: Problem, contender: Node, seed: int, phase: Phase) -> dict[str, Any]:
-    """Return all that decides a score: who, at which setting, on what, in which phase, by which seed, for how long."""
+    """Return all that determines a score: contender, setting, problem, phase, seed, steps, episodes and dtype."""
     return {
         "contender": dict(contender),
         "problem": dict(problem.identity),

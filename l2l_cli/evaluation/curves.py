@@ -13,7 +13,7 @@ from l2l_cli.evaluation.score import Scores
 from l2l_cli.results.metrics import Metric
 
 POINTS = 400
-"""Largest number of steps of a curve that are written; a longer one is thinned, evenly in log(step)."""
+"""Largest number of steps of a curve that are written; a longer curve is thinned evenly in log(step)."""
 
 
 def rows_of(
@@ -21,14 +21,13 @@ def rows_of(
 ) -> Iterator[Metric]:
     """Yield mean, median and quartiles at each step, and each episode's mean and final loss.
 
-    A learner that evaluates a batch more than once per step also has an episode's extra evaluations.  Where targets
-    are hidden, an episode also has its means over the hidden steps, of the loss as "held_out", of a metric as
-    "held_out_<metric>".
+    If a learner evaluates a batch more than once per step, each episode's extra evaluations follow.  If targets are
+    hidden, so do each episode's means over the hidden steps: "held_out" for the loss, "held_out_<metric>" for a metric.
 
     Args:
         scores: Scores of one seed, or of several side by side.
         contender: Name of the contender.
-        seed: Seed by which the rows are told apart.
+        seed: Seed that identifies the rows.
         problem: Name of the problem.
         split: Phase of the episodes.
         marks: Steps at which every episode's loss is kept, counted from 1: step t is the answer given before the t-th

@@ -18,23 +18,23 @@ from l2l_cli.evaluation.score import Scores
 from l2l_cli.results.store import SCORES, TRIALS, Column, Kept, Names, Store
 
 EPISODES = "extra_evaluations"
-"""Metric that an episode has once, not at every step; its rows are those of step 0."""
+"""Metric that an episode has once, not at every step; the step of its rows is 0."""
 
 
 class Cost:
-    """The cost of an entry, which is known at the end of ``measured``."""
+    """The cost of an entry, which is known only at the end of ``measured``."""
 
     def __init__(self) -> None:
         self.cpu_seconds = self.began = 0.0
 
     def facts(self, share: float = 1.0) -> Entries:
-        """Return what the entry records of it, or of a share of it."""
+        """Return the cost, or a share of it, as the entry records it."""
         return {"cpu_seconds": self.cpu_seconds * share, "began": self.began}
 
 
 @contextmanager
 def measured(activity: str) -> Iterator[Cost]:
-    """Count what is done within the context towards an activity, and as the cost of an entry."""
+    """Count the CPU time spent within the context towards an activity, and as the cost of an entry."""
     cost, mark = Cost(), LEDGER.mark()
     with LEDGER.of(activity):
         yield cost
@@ -43,13 +43,13 @@ def measured(activity: str) -> Iterator[Cost]:
 
 
 def reused(activity: str, found: Kept) -> Kept:
-    """Count an entry that was found as reused, at what it cost when it was computed."""
+    """Count an entry that was found in the store as reused, with the cost of computing it."""
     LEDGER.reuse(activity, found.facts["cpu_seconds"], found.facts["began"])
     return found
 
 
 class Trials(NamedTuple):
-    """The trials of one learner on one problem, as they are kept.
+    """The trials of one learner on one problem, as they are stored.
 
     Attributes:
         store: Store that keeps them.
@@ -73,17 +73,17 @@ class Trials(NamedTuple):
         return self.store.read(TRIALS, self.key | {"setting": dict(setting)})
 
     def find(self, setting: Node) -> Kept | None:
-        """Return the same as ``peek``, and count what it cost."""
+        """Return the same as ``peek``, and count its cost as reused."""
         found = self.peek(setting)
         return found and reused(self.activity, found)
 
     def keep(self, setting: Node, loss: float, facts: Node, updates: int = 0) -> None:
-        """Keep the trial of a setting: its loss, NaN if there is none, its cost, and all that is to be found again.
+        """Keep the trial of a setting: its loss, NaN if there is none, its cost, and further facts.
 
         Args:
             setting: Setting by configuration key.
             loss: Loss by which trials are compared.
-            facts: What ``find`` returns: the loss, the cost, and more.
+            facts: Facts that ``find`` returns: the loss, the cost, and more.
             updates: Number of meta-updates that were made.
         """
         columns = {

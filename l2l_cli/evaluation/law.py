@@ -1,4 +1,4 @@
-"""What tuning tries, round after round: a grid or draws, halved or not, then on beyond an edge."""
+"""The settings that tuning tries, round after round: a grid or random draws, halved or not, then beyond an edge."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class Round(NamedTuple):
 
 
 class Law(NamedTuple):
-    """The rule by which settings are tried, round after round; a round follows from the losses of those before.
+    """The rule by which settings are tried, round after round; a round depends on the losses of those before.
 
     Without ``rungs`` all settings of ``first`` are one round.  With them, the best of a rung go on to the next, which
-    has fewer settings and more episodes.  Where settings are drawn from ranges and choices, the last of the first rung
-    are not drawn: they are the best ones so far, each with another of its choices.  A choice that does not suit a
-    problem, such as a falling rate where there is no noise, would otherwise make most draws worthless.  Where the best
-    of the last rung lies at an end of what was tried, the search goes on from it, one value farther out at a time, for
-    at most ``extensions`` more settings.  All learners that are compared have the same law.
+    has fewer settings and more episodes.  If settings are drawn from ranges and choices, the last ones of the first
+    rung are not drawn: they are the best so far, each with another value for one of its choices.  Otherwise a choice
+    that does not suit a problem, such as a falling rate where there is no noise, would make most draws worthless.  If
+    the best of the last rung lies at an end of the values tried, the search continues from it, one value farther out at
+    a time, for at most ``extensions`` more settings.  All learners that are compared have the same law.
 
     Source: Jamieson and Talwalkar 2016 (successive halving).
 
@@ -40,7 +40,7 @@ class Law(NamedTuple):
         first: Settings that are tried first.
         episodes: Number of tune episodes, if there are no rungs.
         space: Lists and ranges that the settings come from.
-        extensions: Largest number of further settings that may be tried outside of these.
+        extensions: Largest number of further settings that may be tried beyond these.
         rungs: Numbers of settings and of episodes, rung by rung.
         changed: Number of settings that repeat the best of the first ones with another choice.
     """
@@ -53,7 +53,7 @@ class Law(NamedTuple):
     changed: int = 0
 
     def following(self, trials: Sequence[Trial]) -> Round | None:
-        """Return what is tried after some trials; None at the end."""
+        """Return the round that follows some trials; None at the end."""
         (end, episodes), *rungs = self.planned
         if len(trials) < end:
             return Round(self._otherwise(trials) if trials else self.first, episodes)
@@ -66,7 +66,7 @@ class Law(NamedTuple):
         return Round(settings, episodes) if settings else None
 
     def last(self, trials: Sequence[Trial]) -> Sequence[Trial]:
-        """Return the trials that are compared in the end: those of the last rung, and those that went on from it."""
+        """Return the trials that are compared in the end: those of the last rung, and those beyond an edge."""
         return trials[sum(count for count, _ in self.planned[:-1]) :]
 
     @property
@@ -75,11 +75,11 @@ class Law(NamedTuple):
         return sum(count for count, _ in self.planned)
 
     def weight(self, episodes: int) -> float:
-        """Return the share of the work that a trial on E episodes takes, in a total that counts as ``len(first)``."""
+        """Return the work of a trial on E episodes, in a unit in which all planned trials take ``len(first)``."""
         return len(self.first) * episodes / sum(count * each for count, each in self.planned)
 
     def edges(self, trials: Sequence[Trial]) -> list[tuple[str, int]]:
-        """Return the keys whose best value lies at an end of what was tried, each with the side of that end."""
+        """Return the keys whose best value lies at an end of the values tried, each with the side of that end."""
         best, tried = best_of(self.last(trials)), [trial.setting for trial in trials]
         setting = best.setting if best else {}
         sides = ((key, self.space.side(key, setting, tried)) for key in setting)
@@ -93,7 +93,7 @@ class Law(NamedTuple):
         return [(count, episodes), *((min(count, each), episodes) for each, episodes in rungs)]
 
     def _otherwise(self, trials: Sequence[Trial]) -> list[Entries]:
-        """Return the best settings, each with every other one of its choices in turn."""
+        """Return the best settings, each with every other value of one of its choices in turn."""
         found = [
             {**trial.setting, key: value}
             for trial in _ranked(trials)

@@ -23,11 +23,11 @@ WINDOW = 256
 """Largest number of steps whose data are in memory at once."""
 
 NUMBERS = 1 << 22
-"""Number of inputs in memory at once where windows are read: inputs that left the cache cost more than the steps."""
+"""Number of inputs in memory at once if windows are read: reading inputs that left the cache costs more than steps."""
 
 
 Tell = Callable[[float, str], None]
-"""Function that is told what share of some work has just been done, with a note."""
+"""Function that is called with the share of some work that has just been done, and a note."""
 
 
 class Scores(NamedTuple):
@@ -81,7 +81,7 @@ class Scores(NamedTuple):
         """Return the mean of (T, E) over each episode's hidden steps, (E,).
 
         Raises:
-            UsageError: Not every episode hides some.
+            UsageError: Not every episode hides some of its targets.
         """
         if self.visible is None or not self.hides:
             count = len(self.losses)
@@ -100,7 +100,7 @@ class Scores(NamedTuple):
 
     def by(self, criterion: str) -> float:
         """Return the mean over episodes of their "mean", "end", "final" or "held_out" loss."""
-        # "mean" averages all numbers at once: a mean of means has other last digits.
+        # "mean" averages all numbers at once: a mean of means would differ in the last digits.
         return (self.losses if criterion == "mean" else self.each(criterion)).mean().item()
 
     def each(self, criterion: str) -> Tensor:
@@ -115,7 +115,7 @@ class Scores(NamedTuple):
 
 
 def criterion_for(task: Task, asked: str | None) -> str:
-    """Return the criterion that is asked for, or else the one by which learners are judged on a task."""
+    """Return the criterion that is asked for, or else the default for a task."""
     return asked or ("held_out" if task.spec.hides else "mean")
 
 
@@ -160,7 +160,7 @@ def score_together(
 ) -> list[Scores]:
     """Score learners of one task side by side, so that each batch is drawn once for all; see ``score``.
 
-    ``tell`` is told of each share of the steps once it has been made.  Ranks, if any, divide the episodes.
+    ``tell`` is called with each share of the steps once they have been made.  Ranks, if any, divide the episodes.
     """
     parts = []
     for start in range(0, episodes, chunk):
@@ -169,7 +169,7 @@ def score_together(
         def made(step: int, until: int, share: float = count / episodes) -> None:
             tell(share * (until - step) / steps, f"step {until} of {steps}")
 
-        # Fewer episodes than ranks are scored by each rank.
+        # If there are fewer episodes than ranks, each rank scores all of them.
         divided = ranks if ranks is not None and count >= ranks.size else None
         scores = _score_chunk(learners, count, steps, derive(seed, "chunk", start), phase, made, divided)
         parts.append([one if divided is None else one.joined(divided, count) for one in scores])

@@ -1,4 +1,4 @@
-"""What settings are taken from: grids, ranges and lists of choices; where they end, and how a search goes beyond."""
+"""Search spaces of settings: grids, ranges and lists of choices, their ends, and the values beyond these."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from l2l_cli.core.random import generator
 from l2l_cli.core.ranges import Range
 
 NEAR_ONE = ("momentum", "beta1", "beta2", "decay")
-"""Endings of keys that are drawn log-uniformly in 1 − value, since what counts is how many steps they average over."""
+"""Endings of keys that are drawn log-uniformly in 1 − value, the inverse of the number of steps averaged over."""
 
 EDGE = 0.03
-"""Share of a range, on the scale that it is drawn on, that counts as its edge."""
+"""Share of a range, on the scale on which it is drawn, that counts as its edge."""
 
 PARTS = 8
-"""Number of parts of a range; a search beyond it goes on by one part at a time, as grids have eight values."""
+"""Number of parts of a range, as many as a grid has values; a search beyond the range goes on by one part at a time."""
 
 
 class Space(NamedTuple):
@@ -44,11 +44,11 @@ class Space(NamedTuple):
         return draws_of(self.ranges, budget, seed, self.lists) if self.ranges else settings_of(self.lists, budget)
 
     def side(self, key: str, best: Node, tried: Sequence[Node]) -> int:
-        """Say at which end of what was tried the best value of a key lies: −1 at the low one, 1, or 0 at neither.
+        """Return at which end of the values tried the best one of a key lies: −1 at the low, 1 at the high, 0 at none.
 
-        A range ends with the outer share ``EDGE`` of it, a list with the last of its values that were tried, unless a
-        setting that is farther out but otherwise the same was tried too.  Where a value is the last possible one, such
-        as no momentum or one iteration, nothing lies beyond, and it is not an edge.
+        The end of a range is its outer share ``EDGE``, and that of a list the last of its values that were tried,
+        unless a setting that is farther out but otherwise the same was tried too.  The last possible value, such as no
+        momentum or one iteration, is not an end, since nothing lies beyond it.
         """
         value = best[key]
         if not {key} & {*self.lists, *self.ranges} or not _is_number(value) or not _has_room(key, value):
@@ -65,9 +65,9 @@ class Space(NamedTuple):
         return side if side and not any(side * (each - value) > 0 for each in alike) else 0
 
     def beyond(self, key: str, value: float, side: int) -> float | int | None:
-        """Return the next value of a key on one side of a value, by the ratio that its grid has at that end.
+        """Return the next value of a key on one side of a value, by the ratio of its grid's two values at that end.
 
-        The step of a range is an eighth of it, on the scale that it is drawn on.  None if there is no such value.
+        The step of a range is an eighth of it, on the scale on which it is drawn.  None if there is no such value.
         """
         ends, parts, whole = list[float](), PARTS, False
         if key in self.ranges:
@@ -128,7 +128,7 @@ def draws_of(
 
 
 def spread(key: str, ends: Range, count: int) -> list[float]:
-    """Return values spaced evenly over a range, including both ends, on the scale that it is drawn on."""
+    """Return values spaced evenly over a range, including both ends, on the scale on which it is drawn."""
     low, high = _scale(key, ends.low), _scale(key, ends.high)
     return [float(f"{_unscale(key, low + index / (count - 1) * (high - low)):.4g}") for index in range(count)]
 
@@ -152,7 +152,7 @@ def _has_place(key: str, value: float) -> bool:
 
 
 def _has_room(key: str, value: float) -> bool:
-    """Say whether other values may lie on both sides of a value."""
+    """Return whether other values may lie on both sides of a value."""
     return _has_place(key, value) and value > 0
 
 

@@ -1,4 +1,4 @@
-"""Tuning hand-made learners on the tune phase only: by grid or random search, halved or not, then on beyond an edge."""
+"""Tuning of hand-made learners on the tune phase only: grid or random search, halved or not, then beyond an edge."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Judge(NamedTuple):
 
 
 class Tuning(NamedTuple):
-    """All trials in their order, the best of them, and the keys whose best value lies at the edge of what was tried.
+    """All trials in order, the best of them, and the keys whose best value lies at the edge of the values tried.
 
     ``beyond`` is the number of trials beyond an edge; ``rungs`` are the numbers of settings of all rungs but the first,
     if the settings were halved.
@@ -52,7 +52,7 @@ class Tuning(NamedTuple):
 
     @property
     def chosen(self) -> str:
-        """What was chosen, and out of how many, as in "best of 8: rule.lr=0.1"."""
+        """The setting that was chosen, and out of how many, as in "best of 8: rule.lr=0.1"."""
         first = len(self.trials) - self.beyond - sum(self.rungs)
         halved = f", halved to {' and '.join(map(str, self.rungs))}" if self.rungs else ""
         onward = f" and {self.beyond} beyond them" if self.beyond else ""
@@ -60,18 +60,18 @@ class Tuning(NamedTuple):
 
     @property
     def warning(self) -> str:
-        """Sentence on values at the edge of what was tried, and how far the search went on; empty if there are none."""
+        """Sentence on best values at an edge, and how far the search went beyond it; empty if there are none."""
         on = f", also after {counted(self.beyond, 'setting')} beyond the grid (tune.extensions)" if self.beyond else ""
         return f"the best {', '.join(self.at_edge)} lies at the edge of the values tried{on}" if self.at_edge else ""
 
 
 class Tuned(NamedTuple):
-    """A learner at its setting, ready to be scored.
+    """A learner with its setting, ready to be scored.
 
     Attributes:
         learner: The learner.
         tuning: Trials that chose the setting; None where there was nothing to choose from.
-        setting: Setting by configuration key, chosen or given; empty if the learner is as its node says.
+        setting: Setting by configuration key, chosen or given; empty if the learner is as configured.
     """
 
     learner: Learner[Any]
@@ -80,7 +80,7 @@ class Tuned(NamedTuple):
 
     @property
     def chosen(self) -> str:
-        """What was chosen, and out of how many, for tables."""
+        """The setting that was chosen, and out of how many, for tables."""
         if self.tuning:
             return self.tuning.chosen
         return f"{shown(self.setting)}, the one setting tried" if self.setting else "nothing to tune"
@@ -97,11 +97,11 @@ def tune(
 
     Args:
         make: Function that builds the learner of a setting.
-        law: Rule of what is tried.
+        law: Rule by which settings are tried.
         judge: Episodes and criterion by which settings are compared; the number of episodes is the law's.
-        tell: Function that is told of the trials as they are made; all but those beyond an edge add up to the number of
-            the law's first settings.
-        kept: Trials made before, which are not made again; None makes all of them and keeps none.
+        tell: Function that is called as trials are made; the shares of all but those beyond an edge add up to the
+            number of the law's first settings.
+        kept: Stored trials, which are not made again; None makes all trials and stores none.
 
     Raises:
         RunFailed: No setting gives a finite loss.
@@ -135,7 +135,7 @@ def recalled(law: Law, kept: Trials) -> tuple[int, Node]:
 
 
 class _Trying(NamedTuple):
-    """What makes the trials of one round; see ``tune``.  Each of them counts as ``weight``."""
+    """Makes the trials of one round, each of which counts as ``weight``; see ``tune``."""
 
     make: Callable[[Entries], Learner[Any]]
     judge: Judge
@@ -146,7 +146,7 @@ class _Trying(NamedTuple):
     def done(self, settings: Sequence[Entries], legal: bool) -> list[Trial]:
         """Make or find the trials of some settings.
 
-        Settings beyond an edge need not be ``legal``: one that the learner refuses then counts as an infinite loss.
+        Settings beyond an edge need not be ``legal``: one that the learner refuses then has an infinite loss.
         """
         losses = self._found(settings)
         if losses:
@@ -162,7 +162,7 @@ class _Trying(NamedTuple):
         return [Trial(setting, losses[index]) for index, setting in enumerate(settings)]
 
     def _found(self, settings: Sequence[Entries]) -> dict[int, float]:
-        """Return the losses of the settings that were tried before, by their place among the settings."""
+        """Return the losses of the settings that were tried before, by the index of the setting."""
         found = {index: self.kept.find(setting) for index, setting in enumerate(settings)} if self.kept else {}
         return {index: one.facts["loss"] for index, one in found.items() if one is not None}
 
@@ -174,7 +174,7 @@ class _Trying(NamedTuple):
         return True
 
     def _tried(self, settings: Sequence[Entries]) -> list[float]:
-        """Return the losses of some settings, scored side by side, so that each batch is drawn once for all of them."""
+        """Return the losses of some settings, scored side by side so that each batch is drawn once for all of them."""
 
         def heard(share: float, note: str) -> None:
             self.tell(self.weight * share * len(settings), f"{counted(len(settings), 'setting')} side by side, {note}")

@@ -1,9 +1,9 @@
-"""Gradient descent on a task's model, differentiable in its start and its rates, by recorded programs.
+"""Gradient descent on a task's model by recorded programs, differentiable with respect to its start and its rates.
 
-With θ_{t+1} = θ_t − α ⊙ s_t·g_t, g_t the gradient at step t and s_t whether its target is shown, the gradient a_t of
-the objective in θ_t obeys a_t = a_{t+1} − s_t·H_t(α ⊙ a_{t+1}) + w_t·g_t, w_t = ∂objective/∂loss_t: one Hessian product
-per step, and no graph.
-Reference: ``LearnedInit.step`` under automatic differentiation.
+Let θ_{t+1} = θ_t − α ⊙ s_t·g_t, where g_t is the gradient at step t and s_t is 1 if its target is shown, otherwise 0.
+The gradient a_t of the objective with respect to θ_t then satisfies a_t = a_{t+1} − s_t·H_t(α ⊙ a_{t+1}) + w_t·g_t with
+w_t = ∂objective/∂loss_t, so it takes one Hessian product per step, and no graph.
+The reference is ``LearnedInit.step`` under automatic differentiation.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from l2l_cli.tasks.base import Task
 
 
 class Adaptation:
-    """Runs T steps, and differentiates them.
+    """T steps of gradient descent, and their derivative.
 
     Args:
         task: Task whose model is fitted.
@@ -37,14 +37,14 @@ class Adaptation:
         Args:
             start: θ_0, (P,).
             rates: α, (P,) or (1,).
-            moved: Displacements before the first step, (E, P), which count as data.
+            moved: Displacements before the first step, (E, P), treated as constants.
             batches: The examples of T steps.
         """
         after, losses = _Descent.apply(self, start, rates, moved, batches)  # type: ignore[no-untyped-call]
         return after, losses
 
     def draws(self, theta: Tensor, batches: Batches) -> bool:
-        """Return whether the network draws random numbers, which recorded programs would not draw anew."""
+        """Return whether the network draws random numbers, which would differ between a step and its derivative."""
         return self.loss.draws(self.layout, theta.detach(), batches.inputs[0])
 
 

@@ -19,7 +19,7 @@ from l2l_cli.tasks.base import Task
 State = TypeVar("State")
 
 Read = Callable[[int], Batch]
-"""Function from a step, counted from 0, to its batch; it is called for the steps in order."""
+"""Function that maps a step, counted from 0, to its batch; it is called for the steps in order."""
 
 
 def step_losses(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -29,14 +29,14 @@ def step_losses(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def phi_of(learner: nn.Module) -> Params:
-    """Return a learner's own meta-parameters (no copies), by name: all parameters except frozen ones."""
+    """Return a learner's meta-parameters by name, without copying them: all parameters except frozen ones."""
     return {name: value for name, value in learner.named_parameters() if value.requires_grad}
 
 
 class Learner(nn.Module, ABC, Generic[State]):
-    """Slow weights φ are the unfrozen ``parameters()``; all that is acquired within an episode is a ``State``.
+    """Base class of everything that learns within an episode: φ is its unfrozen ``parameters()``.
 
-    A state is a NamedTuple of tensors and is never changed in place.
+    What is learned within an episode is held in a ``State``, a NamedTuple of tensors that is never changed in place.
 
     Args:
         task: Task whose episodes are to be learned.
@@ -44,7 +44,7 @@ class Learner(nn.Module, ABC, Generic[State]):
 
     Attributes:
         is_limit: Whether no learner can do better.
-        follows: Whether ``follow`` is as quick as ``unroll``.
+        follows: Whether ``follow`` is as fast as ``unroll``.
         may_rest: Whether tasks may leave a part of φ unused.
     """
 
@@ -63,13 +63,13 @@ class Learner(nn.Module, ABC, Generic[State]):
 
     def step_seconds(self, episodes: int) -> float:
         """Return roughly how many seconds a step takes on one core, for E episodes side by side."""
-        # Ten applications of meta-parameters to coordinates take a microsecond, a learning network takes half of one.
+        # A learned rule takes a microsecond for ten coordinates; any other network takes half a microsecond.
         applied = max(0.5, self.applications / 10) if self.is_meta_trained else 0.0
         return episodes * applied / 1e6
 
     @abstractmethod
     def init(self, episodes: int, rng: Generator) -> State:
-        """Return what is known before the first example, for E episodes."""
+        """Return the state of E episodes before the first example."""
 
     @abstractmethod
     def step(self, state: State, batch: Batch) -> tuple[State, Tensor]:
@@ -84,7 +84,7 @@ class Learner(nn.Module, ABC, Generic[State]):
         return self.follow(state, batches.at, batches.steps)
 
     def follow(self, state: State, read: Read, steps: int) -> tuple[State, Tensor]:
-        """Step through T batches as ``unroll`` does, each read in its turn, so that only one is in memory."""
+        """Step through T batches as ``unroll`` does, reading each when it is due, so that only one is in memory."""
         answers = []
         for step in range(steps):
             state, answer = self.step(state, read(step))
@@ -97,22 +97,22 @@ class Learner(nn.Module, ABC, Generic[State]):
         return state, step_losses(self.task, outputs, batches.targets)
 
     def extra_evaluations(self, state: State) -> Tensor | None:
-        """Return evaluations of the loss or its derivatives beyond one per step, (E,); None if there are none."""
+        """Return the number of evaluations of the loss or its derivatives beyond one per step, (E,); None if none."""
         del state
         return None
 
     @property
     def pieces(self) -> Pieces:
-        """Pieces of the axes of a state that hold the episodes in several; other axes are found without them."""
+        """Pieces of those axes of a state that hold the episodes in several pieces; other axes need no entry."""
         return {}
 
     @property
     def is_told(self) -> bool:
-        """Whether it plans for the end of an episode, so that the beginning of a long one is not like a short one."""
+        """Whether it plans for the end of an episode, so that its first steps depend on the episode's length."""
         return False
 
     def told(self, steps: int) -> Self:
-        """Return this learner for episodes of ``steps`` steps, which ``init`` notes if it plans for the end."""
+        """Return this learner for episodes of ``steps`` steps, a number that ``init`` uses if it plans for the end."""
         del steps
         return self
 
@@ -122,18 +122,18 @@ class Learner(nn.Module, ABC, Generic[State]):
         Both share φ.  With 0 the gradient is stopped; with 1 meta-gradients are exact.
 
         Raises:
-            UsageError: The learner does not descend gradients.
+            UsageError: The learner uses no inner gradients.
         """
         del rho
         raise UsageError(
-            f"gradient.rho damps the derivative of the gradients that a learner descends, but {type(self).__name__} "
-            "descends none; use gradient.rho=null"
+            f"gradient.rho damps the derivative of a learner's inner gradients, but {type(self).__name__} uses none; "
+            "use gradient.rho=null"
         )
 
     def with_limit(self, limit: float) -> Self:
-        """Return this learner with the norm of each episode's derivative in θ bounded by ``limit`` at every step.
+        """Return this learner with its derivative with respect to θ bounded in norm at every step.
 
-        Both share φ.
+        ``limit`` bounds each episode's derivative separately.  Both share φ.
 
         Raises:
             UsageError: The learner moves no parameters.

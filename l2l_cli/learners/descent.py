@@ -24,33 +24,33 @@ from l2l_cli.tasks.base import Task
 
 
 class DescentState(NamedTuple):
-    """The model's parameters, (E, ...) each, and whatever the optimizer remembers; see ``Timed`` for schedules."""
+    """The model's parameters, (E, ...) each, and the optimizer's memory; see ``Timed`` for schedules."""
 
     params: Params
     memory: Any
 
 
 class Timed(NamedTuple):
-    """What an optimizer with a schedule remembers, and the number of steps so far, () on the CPU."""
+    """The memory of an optimizer with a schedule, and the number of steps so far, () on the CPU."""
 
     memory: Any
     steps: Tensor
 
 
 class Descent(Learner[DescentState]):
-    """Answer with the model as it stands, then let the optimizer move it.
+    """A learner that answers with the task's model, then lets an optimizer take a step.
 
-    Where targets are hidden, the parameters stay where they are, whatever the optimizer would do.  To the optimizer the
-    surface is flat there, so its memory never depends on a hidden target; its time goes on, as in a decaying velocity.
+    At hidden targets the parameters do not move, whatever the optimizer would do.  The optimizer is given a zero
+    gradient there, so its memory never depends on a hidden target, but it does advance: a velocity decays, for example.
 
-    A schedule ends with the episode, at the last of the steps for which the rule is tuned and scored.  A loss at an
-    earlier mark, or a curve that is cut there, is an intermediate one, at a rate that has not reached its end.
+    A schedule ends with the episode, at the last step for which the rule is tuned and scored.  The loss at an earlier
+    mark, or at the end of a curve that is cut there, is therefore reached before the learning rate has fallen to zero.
 
     Args:
         task: Task whose model is fitted.
         rule: Update rule, hand-made or learned; a learned rule's weights are this learner's φ.
-        second_order: Whether meta-gradients flow through the gradients that the rule is shown (the paper: false); "ggn"
-            takes the Gauss-Newton matrix as the Hessian.
+        second_order: Whether meta-gradients flow through the gradients that the rule receives (the paper: false); "ggn"
+            replaces the Hessian by the Gauss-Newton matrix.
         visited: Share of the blocks of 64 coordinates that the CPU's kernels back-propagate through, drawn anew for
             each window so that the meta-gradient is unbiased; None is all.  Deviation: ours; with thousands of
             coordinates the sum over them hardly gets noisier, and the backward pass is three quarters of the work.
@@ -104,7 +104,7 @@ class Descent(Learner[DescentState]):
         return self.rule.extra_evaluations(self.memory_of(state))
 
     def memory_of(self, state: DescentState) -> object:
-        """Return what the rule itself remembers, whether its rate has a schedule or not."""
+        """Return the rule's own memory, whether its rate has a schedule or not."""
         return state.memory.memory if isinstance(state.memory, Timed) else state.memory
 
     @property
@@ -120,7 +120,7 @@ class Descent(Learner[DescentState]):
         return self.rule.is_told
 
     def told(self, steps: int) -> Self:
-        """Return this learner, whose rule plans for ``steps`` steps.  A schedule ends where it was built to end."""
+        """Return this learner for episodes of ``steps`` steps, if its rule plans for their end; otherwise itself."""
         if not self.rule.is_told or steps == self.episode_steps:
             return self
         twin = copy.copy(self)
@@ -128,7 +128,7 @@ class Descent(Learner[DescentState]):
         return twin
 
     def with_second_order(self, rho: float) -> Self:
-        """Return this learner with a factor ``rho`` on the derivative of its gradients, be it the Hessian or "ggn"."""
+        """Return this learner with a factor ``rho`` on the derivative of its gradients, whether exact or "ggn"."""
         if rho == (self.rho if self.second_order else 0.0):
             return self
         twin = copy.copy(self)
@@ -138,7 +138,7 @@ class Descent(Learner[DescentState]):
         return twin
 
     def with_limit(self, limit: float) -> Self:
-        """Return this learner with the norm of each episode's derivative in θ bounded by ``limit`` at every step."""
+        """Return this learner with each episode's derivative with respect to θ bounded in norm at every step."""
         twin = copy.copy(self)
         twin.limit = limit
         twin._compiled = twin._compiled_on(self.task)
@@ -188,7 +188,7 @@ class Descent(Learner[DescentState]):
         return self.follow(state, batches.at, batches.steps)
 
     def follow(self, state: DescentState, read: Read, steps: int) -> tuple[DescentState, Tensor]:
-        """Step through T batches, by compiled code where nothing is to be differentiated."""
+        """Step through T batches, on the compiled path if no gradients are recorded."""
         if isinstance(self._compiled, Unroll) and not torch.is_grad_enabled():
             unrolled = self._compiled.answers(*state, read, steps)
             if unrolled is not None:

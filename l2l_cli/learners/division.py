@@ -1,4 +1,4 @@
-"""Episodes that are divided over ranks: each rank draws all of them, and runs its own."""
+"""Episodes that are divided over ranks: each rank draws all episodes and runs its own part of them."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from l2l_cli.tasks.divided import DividedEpisode
 
 
 def axes_of(learner: Learner[Any]) -> Axes:
-    """Return where each tensor of a learner's state holds the episodes."""
+    """Return the axis of each tensor of a learner's state that holds the episodes."""
     one, two = (learner.init(episodes, generator(0)) for episodes in (1, 2))
     return episode_axes(one, two, learner.pieces)
 
 
 def init_part(learner: Learner[State], episodes: int, rng: Generator, ranks: Ranks | None) -> State:
-    """Return the state before the first example of this rank's part of E episodes; without ranks, of all."""
+    """Return the state of this rank's part of E episodes before the first example; without ranks, of all of them."""
     state = learner.init(episodes, rng)
     return state if ranks is None else part_of(state, axes_of(learner), ranks.span(episodes))
 
 
 def sample_part(task: Task, episodes: int, seed: int, phase: Phase, ranks: Ranks | None) -> Episode:
-    """Draw E episodes, and return this rank's part of them; without ranks, all."""
+    """Draw E episodes and return this rank's part of them; without ranks, all of them."""
     drawn = task.sample(episodes, seed, phase)
     return drawn if ranks is None else DividedEpisode(drawn, ranks.span(episodes))

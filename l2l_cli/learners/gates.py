@@ -17,7 +17,7 @@ def initial_biases(size: int, forget: float, entrance: float) -> Tensor:
 
 
 class Gates(nn.Linear):
-    """Gates that are affine in the features, each with its own weights: 3P · (n + 1) numbers.
+    """Gates that are affine in the features, each with its own weights: 3P · (n + 1) parameters.
 
     Source: Bosc 2016, §2.
 
@@ -31,18 +31,18 @@ class Gates(nn.Linear):
 
     @torch.no_grad()
     def reset(self, biases: Tensor, scale: float, rng: Generator) -> None:
-        """Draw weights of standard deviation ``scale`` / √n."""
+        """Draw weights of standard deviation ``scale`` / √n, and set the biases."""
         bound = scale * math.sqrt(3.0 / self.in_features)
         self.weight.copy_(uniform(tuple(self.weight.shape), -bound, bound, rng))
         self.bias.copy_(biases)
 
 
 class FactoredGates(nn.Module):
-    """Gates of low rank: for a matrix of weights (out, in) they are Σ_r a_r b_rᵀ / √rank, plus a bias for each.
+    """Gates of low rank: for a matrix of weights (out, in) they are Σ_r a_r b_rᵀ / √rank, plus a bias for each gate.
 
-    a (out) and b (in) are affine in the features; so a step costs about P · rank + (out + in) · n · rank operations in
-    place of P · n, and φ has 3P + 3 · (out + in) · (n + 1) · rank numbers.  A vector of weights (out,) counts as a
-    matrix of one column, and a convolution's weights as a matrix of their first axis and all others.
+    a (out) and b (in) are affine in the features, so a step takes about P · rank + (out + in) · n · rank operations
+    instead of P · n, and φ has 3P + 3 · (out + in) · (n + 1) · rank parameters.  A vector of weights (out,) is treated
+    as a matrix of one column, and a convolution's weights as a matrix whose columns run over all axes but the first.
 
     Args:
         features: Number n of features.

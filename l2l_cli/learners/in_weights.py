@@ -23,8 +23,8 @@ from l2l_cli.tasks.base import Task
 class InWeightsState(NamedTuple):
     """Hidden and cell activations, (layers, E, hidden) each, and the target seen last, (E, K).
 
-    If the task hides targets, a flag follows, (E, K + 1): 1 after a target that was shown, 0 after a hidden one, which
-    counts as zero, and at the start.
+    If the task hides targets, a flag is appended, (E, K + 1): 1 after a target that was shown, and 0 at the start and
+    after a hidden target, which is replaced by zeros.
     """
 
     hidden: Tensor
@@ -33,7 +33,7 @@ class InWeightsState(NamedTuple):
 
 
 class LSTM(Learner[InWeightsState]):
-    """A modern LSTM (forget gates) with a readout of its state and of the input.
+    """A modern LSTM, with forget gates, and a readout.
 
     Deviation: the paper's LSTM of 1997 has no forget gates, feeds gate activations back and is trained by a
     truncated gradient.  This one is meant to be trained by full back-propagation through time.
@@ -103,7 +103,7 @@ class LSTM(Learner[InWeightsState]):
         return state, answers[0]
 
     def predict(self, state: InWeightsState, inputs: Tensor) -> Tensor:
-        """Answer each of N inputs as if it came next, without any change of the state."""
+        """Answer each of N inputs as if it came next, without changing the state."""
         episodes, count = inputs.shape[:2]
         hidden, cell = (value.repeat_interleave(count, 1) for value in state[:2])
         flat = inputs.reshape(1, episodes * count, -1)
@@ -111,11 +111,11 @@ class LSTM(Learner[InWeightsState]):
         return answers.reshape(episodes, count, *self.task.spec.targets)
 
     def unroll(self, state: InWeightsState, batches: Batches) -> tuple[InWeightsState, Tensor]:
-        """Run all steps in one call: the targets, which are data, are known beforehand."""
+        """Run all steps in one call, which is possible because the targets are known beforehand."""
         return self._sequence(state, batches, self.path.is_compiled and not torch.is_grad_enabled())
 
     def losses(self, state: InWeightsState, batches: Batches) -> tuple[InWeightsState, Tensor]:
-        """Return the losses of T steps, from a state that counts as data if the path is compiled."""
+        """Return the losses of T steps; on the compiled path, the state before them is a constant."""
         state, outputs = self._sequence(state, batches, self.path.is_compiled)
         return state, step_losses(self.task, outputs, batches.targets)
 
@@ -131,7 +131,7 @@ class LSTM(Learner[InWeightsState]):
         return InWeightsState(hidden, cell, seen[-1]), answers.reshape(batches.targets.shape)
 
     def _shown(self, batches: Batches) -> Tensor:
-        """Return what may be known of each step's targets afterwards, (T, E, K), or with the flag (T, E, K + 1)."""
+        """Return each step's targets as the learner sees them later, (T, E, K), or with the flag (T, E, K + 1)."""
         targets = batches.targets.flatten(2)
         if not self.task.spec.hides:
             return targets
@@ -141,7 +141,7 @@ class LSTM(Learner[InWeightsState]):
     def _answer(
         self, inputs: Tensor, previous: Tensor, hidden: Tensor, cell: Tensor, fast: bool = False
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Run the cell over inputs (T, E, D) and what was seen before, (T, E, K or K + 1); answers are (T, E, K)."""
+        """Run the cell over inputs (T, E, D) and the targets before them, (T, E, K or K + 1); answers are (T, E, K)."""
         seen = torch.cat([inputs, previous], -1)
         if fast:
             activations, state = self._fast(seen, hidden, cell, list(self.cell.parameters()))

@@ -1,4 +1,4 @@
-"""Gradient descent on the task's own network, from a start and at rates that are meta-learned.
+"""Gradient descent on the task's own network, from a meta-learned initialisation at meta-learned rates.
 
 Names: θ_0 → ``start``; α → exp(``log_rates``).
 """
@@ -31,9 +31,9 @@ class Adapted(NamedTuple):
 
 
 class LearnedInit(Learner[Adapted]):
-    """Answer with the task's model, then take a step of gradient descent: θ ← θ − α ⊙ ∇loss, from a learned θ_0.
+    """A learner that answers with the task's model, then descends, θ ← θ − α ⊙ ∇loss, from a learned θ_0.
 
-    Where targets are hidden, the parameters stay where they are.
+    At hidden targets the parameters do not move.
 
     Source: Finn, Abbeel and Levine 2017 (MAML: θ_0); Li, Zhou, Chen and Li 2017 (Meta-SGD: α of each parameter).
     Deviation: one pass over the examples, one at a time, as for all learners here, in place of steps on whole data
@@ -44,7 +44,7 @@ class LearnedInit(Learner[Adapted]):
         lr: α at the start of meta-training.
         rates: Rates that are learned: "fixed" learns only θ_0, "shared" also one α for all parameters, "separate" one
             for each.
-        second_order: Whether meta-gradients flow through the gradients; if not, it is first-order MAML.
+        second_order: Whether meta-gradients flow through the gradients; if not, this is first-order MAML.
         initial_seed: Seed of θ_0 at the start of meta-training, which the task's model draws.
         paths: Paths that the learner may take.
     """
@@ -75,12 +75,12 @@ class LearnedInit(Learner[Adapted]):
         self._adaptation = Adaptation(task, second_order)
 
     def init(self, episodes: int, rng: Generator) -> Adapted:
-        """Start from θ_0, which is the same for all."""
+        """Start from θ_0, which is the same for all episodes."""
         del rng
         return Adapted(self.start.new_zeros(episodes, self.start.numel()))
 
     def with_second_order(self, rho: float) -> Self:
-        """Return this learner with a factor ``rho`` on its gradients' derivative; only the reference path damps."""
+        """Return this learner with a factor ``rho`` on its gradients' derivative; only the reference path damps it."""
         if rho == (self.rho if self.second_order else 0.0):
             return self
         twin = copy.copy(self)
@@ -112,7 +112,7 @@ class LearnedInit(Learner[Adapted]):
 
     def losses(self, state: Adapted, batches: Batches) -> tuple[Adapted, Tensor]:
         """Return the losses of T steps, by the recorded path where it may be taken."""
-        # What the network draws at random must be the same in the derivative of a step as in the step.
+        # The network's random draws would have to be the same in a step and in its derivative.
         if not self.path.is_compiled or self._adaptation.draws(self.start + state.displacement, batches):
             return super().losses(state, batches)
         after, losses = self._adaptation(self.start, self.log_rates.exp(), state.displacement, batches)

@@ -1,8 +1,8 @@
-"""What the networks of Hochreiter, Younger and Conwell 2001 share.
+"""The common base of the networks of Hochreiter, Younger and Conwell 2001, and their recurrent network.
 
 Source: Hochreiter, Younger and Conwell 2001, §2, §3.1.  All units but the inputs are logistic with a bias; the first
 layer reads (x_t, y_{t−1}), a bias and activations of step t − 1; weights start from U[−0.1, 0.1].  What is learned
-within an episode is in the activations.
+within an episode is held in the activations.
 
 Deviation: the paper does not say what y_0 is; ours is 0.
 """
@@ -25,7 +25,7 @@ State = TypeVar("State")
 
 
 class LogisticNetwork(Learner[State]):
-    """A network that reads one example a step and answers the next; its weights are fixed within an episode.
+    """A network that reads one example per step and answers the next; its weights are fixed within an episode.
 
     Its state is a NamedTuple of activations (E, ...), among them the last target, ``previous`` (E, targets).
 
@@ -66,7 +66,7 @@ class LogisticNetwork(Learner[State]):
         return known._replace(previous=batch.targets.flatten(1)), answer.view_as(batch.targets)
 
     def predict(self, state: State, inputs: Tensor) -> Tensor:
-        """Answer each of N inputs as if it came next, without any change of the state."""
+        """Answer each of N inputs as if it came next, without changing the state."""
         episodes, count = inputs.shape[:2]
         activations: Any = state
         repeated = activations._make(value.repeat_interleave(count, 0) for value in activations)

@@ -41,8 +41,8 @@ class LSTM1997(LogisticNetwork[MemoryState]):
         hidden: Conventional hidden units of the first layer.
         cells: Memory cells of the first layer.
         second: Units of an optional second layer, which the output then reads in place of the first.
-        truncated: Whether errors are cut where the algorithm of 1997 cuts them: at the recurrent inputs of every unit,
-            so that only the cells' own carousel carries errors back in time.  False differentiates through everything.
+        truncated: Whether errors are cut off where the algorithm of 1997 cuts them off, at the recurrent inputs of
+            every unit, so that only the cells' error carousel carries them back in time; otherwise all is exact.
         spread: Bound of the initial weights, drawn from U[−spread, spread]; the paper's 0.1.
         input_bias: Initial bias of the input gates; the paper's −1.
         initial_seed: Seed of the initial weights.

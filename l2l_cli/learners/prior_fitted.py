@@ -1,8 +1,8 @@
-"""A transformer that has been fitted to a task's prior, and predicts from the examples of an episode in its context.
+"""A transformer that is fitted to a task's prior and predicts from the examples of an episode in its context.
 
 Source: Müller, Hollmann, Pineda Arango, Grabocka and Hutter 2022, §3, "Transformers can do Bayesian inference"
-(arXiv 2112.10510): trained on data sets that are drawn from a prior, its answer for a query, given the data set's
-examples, tends to the posterior predictive distribution.
+(arXiv 2112.10510): after training on data sets drawn from a prior, the answer to a query, given the data set's
+examples, approximates the posterior predictive distribution.
 Names: θ → ``parameters()``; the training part D of a data set → ``ExamplesInContext``.
 """
 
@@ -23,7 +23,7 @@ from l2l_cli.learners.token_layout import TokenLayout, layouts
 from l2l_cli.tasks.base import Classification, Task
 
 LARGEST = 4096
-"""Largest number of examples of an episode: each is compared with every other."""
+"""Largest number of examples in an episode, since attention compares each of them with every other."""
 
 TOKEN_SECONDS = 6e-11
 """Seconds that a token takes for each meta-parameter."""
@@ -36,7 +36,7 @@ Prefixes = Literal["hidden", "each", "causal"]
 class ExamplesInContext(NamedTuple):
     """The examples whose targets were shown, inputs (E, n, D) and targets (E, n, K); ``known`` (E,) counts them.
 
-    There is room for all examples of the task's horizon from the first step on, and for more when they come.
+    Room for all examples of the task's horizon is allocated at the start, and more when it is needed.
     """
 
     inputs: Tensor
@@ -45,7 +45,7 @@ class ExamplesInContext(NamedTuple):
 
 
 class AttentionBlock(nn.Module):
-    """Attention to the first tokens, then two layers for each token separately; both pre-normalised and residual.
+    """Attention to the first tokens, then a two-layer network on each token; both pre-normalised and residual.
 
     Args:
         width: Number of features of a token.
@@ -62,7 +62,7 @@ class AttentionBlock(nn.Module):
         self.layers = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Map tokens (F, L, width), of which the first M may be attended to as the mask (F, L, M) says."""
+        """Map tokens (F, L, width), which attend to the first M of them where the mask (F, L, M) allows it."""
         normal = self.norms[0](tokens)
         pairs = self.pair(normal[:, : mask.shape[2]]).chunk(2, -1)
         query, key, value = (
@@ -87,16 +87,16 @@ class PriorFitted(Learner[ExamplesInContext]):
         task: Task with at most ``LARGEST`` examples in an episode.
         width: Number of features of a token.
         layers: Number of attention blocks.
-        heads: Attention heads of each.
-        prefixes: Way to answer each step from the examples before it: "causal" in one pass, "each" with a pass for each
-            step, "hidden" with a pass only for steps with hidden targets, and all others by ½, or 0 if not squashed.
-            None is "hidden" if the task hides targets, and otherwise "causal".
+        heads: Attention heads of each block.
+        prefixes: Way to answer each step from the examples before it: "causal" in one pass; "each" with a pass for each
+            step; "hidden" with a pass only for each step with hidden targets, while all other answers are ½, or 0 if
+            not squashed.  None is "hidden" if the task hides targets, and otherwise "causal".
         squash: Whether answers are squashed into (0, 1), where the targets must then lie.
         initial_seed: Seed of the initial weights.
 
     Raises:
-        ValueError: A size is out of range; the task has too many examples, takes logits, or hides no targets and
-            ``prefixes`` is "hidden".
+        ValueError: A size is out of range; the task has too many examples, or takes logits and ``squash`` is true, or
+            hides no targets and ``prefixes`` is "hidden".
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class PriorFitted(Learner[ExamplesInContext]):
         with torch.no_grad():
             for name, value in self.named_parameters():
                 if value.dim() == 2:
-                    # What a block adds starts so small that the sum over all blocks is of the size of a token.
+                    # The output of a block starts so small that the sum over all blocks is of the size of a token.
                     adds = name.endswith(("attended.weight", "layers.2.weight"))
                     bound = value.shape[1] ** -0.5 * (last if adds else 1.0)
                     value.copy_(uniform(tuple(value.shape), -bound, bound, rng))
@@ -182,9 +182,9 @@ class PriorFitted(Learner[ExamplesInContext]):
     def _answers(self, state: ExamplesInContext, used: Tensor, known: Tensor, inputs: Tensor) -> Tensor:
         """Answer inputs (T, E, N, D) from the first ``used`` (T, E) of ``known`` (E,) examples, (T, E, N, ...).
 
-        Where ``used`` is negative, nothing is computed, and the answer is a 0 before squashing.
+        Where ``used`` is negative, nothing is computed, and the answer before squashing is 0.
         """
-        # Zero in value, but it gives a gradient to a window in which nothing is answered.
+        # Connected to φ, so that a window in which nothing is answered has a gradient of zero.
         answers = 0.0 * self.start.sum().expand(*inputs.shape[:3], self.targets).flatten(0, 1)
         steps, found = [], []
         for layout in layouts(used, known, inputs.shape[2], self.way == "causal"):
@@ -203,7 +203,7 @@ class PriorFitted(Learner[ExamplesInContext]):
         shown = state.inputs[layout.rows, :most], state.targets[layout.rows, :most], torch.ones_like(flag)
         tokens = pad(flag * torch.cat(shown, 2), (0, 0, 0, length - most))
         tokens = tokens.index_put(layout.places, pad(queries.flatten(0, 1), (0, self.targets + 1)))
-        # The start is the very first token, and sees only itself.
+        # The start token comes first and attends only to itself.
         tokens = torch.cat([self.start.expand(sequences, 1, -1), self.embedding(tokens)], 1)
         mask = torch.arange(most + 1, device=queries.device) <= pad(layout.sees, (1, 0)).unsqueeze(2)
         for block in self.blocks:

@@ -1,6 +1,6 @@
-"""How the answers of several steps and episodes are laid out as sequences of tokens, examples before queries.
+"""The layout of the answers of several steps and episodes as sequences of tokens, examples before queries.
 
-The numbers of examples determine the shapes, so all of it is computed on the CPU.
+The shapes depend on the numbers of examples, so the layout is computed on the CPU.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 TOGETHER = 1 << 14
-"""Largest number of tokens that are computed side by side; more are computed in turn, to stay in the cache."""
+"""Rough number of tokens that are computed side by side; more are computed in turn, to stay in the cache."""
 
 
 class TokenLayout(NamedTuple):
@@ -22,7 +22,7 @@ class TokenLayout(NamedTuple):
         steps: Indices step · E + episode of the steps that are answered, (Q,).
         rows: Episode of each sequence, (F,).
         known: Mask of the examples of each sequence, (F, n) for n examples at most.
-        places: Sequence of each of the queries and place in it, (Q · N,) both.
+        places: Sequence of each query, and its place in the sequence, (Q · N,) both.
         sees: Number of examples, from the first on, that each token attends to, (F, L).
     """
 
@@ -34,7 +34,7 @@ class TokenLayout(NamedTuple):
 
 
 def layouts(used: Tensor, known: Tensor, count: int, causal: bool) -> Iterator[TokenLayout]:
-    """Lay out the answers to ``count`` queries at each step, ``TOGETHER`` tokens side by side.
+    """Lay out the answers to ``count`` queries at each step, about ``TOGETHER`` tokens at a time.
 
     Args:
         used: Number of examples that each step is answered from, (T, E); negative where it is not answered.
@@ -43,7 +43,7 @@ def layouts(used: Tensor, known: Tensor, count: int, causal: bool) -> Iterator[T
         causal: Whether an example sees only those before it, so that one sequence serves all steps of an episode.
     """
     episodes = len(known)
-    # A causal sequence has all examples of an episode, and each query sees what came before; others are a prefix.
+    # A causal sequence has all examples of an episode, of which a query sees those before it; any other has a prefix.
     sizes = (known.expand_as(used) if causal else used).flatten()
     asked = (used >= 0).flatten().nonzero().squeeze(1)
     # Sorted by size, so that sequences that are computed side by side have about the same length.
@@ -63,7 +63,7 @@ def layouts(used: Tensor, known: Tensor, count: int, causal: bool) -> Iterator[T
 
 
 def _places(sizes: Tensor, counts: Tensor, used: Tensor, causal: bool) -> tuple[tuple[Tensor, Tensor], Tensor]:
-    """Return sequence and place of queries, (Q,) both, and the number of examples that each token sees, (F, L).
+    """Return the sequence and place of each query, (Q,) both, and how many examples each token sees, (F, L).
 
     Args:
         sizes: Number of examples of each sequence, (F,).

@@ -1,4 +1,4 @@
-"""Any class of ``torch.optim.Optimizer`` as a learner: it fits the task's model, one episode after the other."""
+"""Any subclass of ``torch.optim.Optimizer`` as a learner, with an optimizer object for each episode."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class TorchOptimState(NamedTuple):
     Attributes:
         params: Parameters of the model that answers, (E, ...) each.
         memory: Optimizers and the parameters that they train, packed into bytes, (E, L) with zeros at the end.
-        sizes: Number of bytes of each episode, (E,); 0 before the first step.
+        sizes: Number of bytes of each episode's part of ``memory``, (E,); 0 before the first step.
         steps: Number of steps so far, ().
-        seed: Seed of what optimizers draw at random, ().
+        seed: Seed of the optimizers' random draws, ().
         evaluations: Evaluations beyond one gradient per step, (E,).
     """
 
@@ -42,13 +42,13 @@ class TorchOptimState(NamedTuple):
 
 
 class TorchOptim(Learner[TorchOptimState]):
-    """Answer with the model as it stands, then let each episode's own optimizer object move it.
+    """A learner that answers with the task's model, then lets each episode's own optimizer take a step.
 
-    The gradients of all episodes are computed side by side, and the optimizers make their steps one after the other.
-    Where targets are hidden, an episode makes no step.  An optimizer that calls its closure at further points gets the
-    losses on the step's batch, and each counts as an extra evaluation.  An optimizer with ``train()`` and ``eval()``,
-    such as Schedule-Free, learns at the parameters of the first mode and answers with those of the second; an answer
-    never counts as an evaluation.
+    The gradients of all episodes are computed side by side, and the optimizers take their steps one after the other.
+    At hidden targets an episode takes no step.  An optimizer that calls its closure at further points gets the losses
+    on the step's batch, and each call counts as an extra evaluation.  An optimizer with ``train()`` and ``eval()``,
+    such as Schedule-Free, takes gradients at the parameters of the first mode and answers with those of the second; an
+    answer never counts as an evaluation.
 
     Args:
         task: Task whose model is fitted.
@@ -163,7 +163,7 @@ class TorchOptim(Learner[TorchOptimState]):
     def _stepped(
         self, fits: list[Fit], params: Params, batch: Batch, draws: Draws, evaluations: Tensor
     ) -> tuple[Params, Tensor]:
-        """Move the optimizers, note their evaluations, and return the next parameters and this step's answer."""
+        """Let the optimizers step, count their evaluations, and return the next parameters and this step's answer."""
         learns = [shown > 0 for shown in batch.shown.tolist()] if batch.shown is not None else [True] * len(fits)
         moving = [fit for fit, moves in zip(fits, learns, strict=True) if moves]
         at = params
@@ -208,13 +208,13 @@ class TorchOptim(Learner[TorchOptimState]):
         return fit
 
     def _try(self) -> None:
-        """Make the optimizers of one episode, so that what they refuse is refused before anything is tuned."""
+        """Build the optimizers of one episode, so that wrong options are refused before anything is tuned."""
         start = self.task.model.init(1, generator(0))
         self._new({name: value[0] for name, value in start.items()})
 
 
 class _Surface:
-    """The losses of all episodes at one step, for optimizers that evaluate theirs once or more."""
+    """The losses of all episodes at one step, for optimizers that evaluate their own once or several times."""
 
     def __init__(self, task: Task, point: Point, batch: Batch) -> None:
         self._task, self._point, self._batch = task, point, batch

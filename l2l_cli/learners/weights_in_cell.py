@@ -1,4 +1,4 @@
-"""A network whose memory cells are the weights of another network, which answers.
+"""A network whose memory cells are the weights of a second network, which gives the answers.
 
 Source: Bosc 2016, §2.  Names: θ_t → ``CellState.params``; the paper's separator flag I_t → ``Batch.shown``;
 φ → ``parameters()``, among which θ_0 is ``start``.
@@ -41,13 +41,13 @@ class CellState(NamedTuple):
 
 
 class WeightsInCell(Learner[CellState]):
-    """θ_t = f_t ⊙ θ_{t−1} + i_t ⊙ c̃_t: a memory cell without output gate for each weight θ of the task's model.
+    """θ_t = f_t ⊙ θ_{t−1} + i_t ⊙ c̃_t: a memory cell without an output gate for each weight θ of the task's model.
 
-    The model answers x_t with θ_{t−1}.  Then a feed-forward network of ReLU layers reads u_t = [x_t, I_t·y_t, ŷ_t, I_t]
-    and sets the gates f_t, i_t (logistic) and c̃_t (tanh); I_t is 0 where the target is hidden.  It does not see θ.
+    The model answers x_t with θ_{t−1}.  Then a feed-forward network of ReLU layers reads u_t = [x_t, I_t·y_t, ŷ_t,
+    I_t], but not θ, and sets the gates f_t, i_t (logistic) and c̃_t (tanh); I_t is 0 where the target is hidden.
 
-    In Hochreiter's order (2001, §2) the network reads x_t with what followed x_{t−1}: [x_{t−1}, I_{t−1}·y_{t−1},
-    ŷ_{t−1}, I_{t−1}, x_t] moves θ, and the moved weights answer x_t; θ_0 answers the first.  x_{t−1} is included
+    In Hochreiter's order (2001, §2) the network reads x_t together with the last example: [x_{t−1}, I_{t−1}·y_{t−1},
+    ŷ_{t−1}, I_{t−1}, x_t] moves θ, and the moved weights answer x_t; θ_0 answers the first input.  x_{t−1} is included
     because these gates, unlike Hochreiter's network, remember nothing but θ, which they do not see.
 
     Deviation: the sizes of the layers and the initialisation of φ are not known.  Ours are 64 units, weights drawn as
@@ -55,16 +55,16 @@ class WeightsInCell(Learner[CellState]):
     θ_0.
 
     Args:
-        task: Task that shows one example a step.
+        task: Task that shows one example per step.
         hidden: Units of the ReLU layers.
         order: Order in which the weights answer and move.
-        after_separator: Whether they move, or are frozen, at examples whose target is hidden (the paper: moves).
+        after_separator: Whether the weights move or are frozen at examples whose target is hidden (the paper: moves).
         rank: Rank of factored gates, see ``FactoredGates``; None gives every gate its own weights (the paper).
-        sees: Number that each gate also reads of its own weight, times a learned factor: its value, or the gradient of
-            the example's loss, zero if the target is hidden; the paper's gates read neither.
+        sees: Quantity of its own weight that each gate also reads, times a learned factor: the weight itself, or the
+            gradient of the example's loss, which is zero if the target is hidden; the paper's gates read neither.
         forget_bias: Initial bias of f.
         input_bias: Initial bias of i.
-        gate_scale: Initial standard deviation of what features of unit size add to a gate.
+        gate_scale: Initial standard deviation of the contribution of features of unit size to a gate.
         initial_seed: Seed of φ.
         paths: Paths that the learner may take.
     """
@@ -97,7 +97,7 @@ class WeightsInCell(Learner[CellState]):
             Gates(widths[-1], size) if rank is None else FactoredGates(widths[-1], shapes, rank)
         )
         self.start = nn.Parameter(torch.empty(size))
-        # The factor on what a gate sees begins at zero: as in the paper.
+        # The factor starts at zero, so that at first the gates read only what the paper's do.
         self.sight = nn.Parameter(torch.zeros(3 * size)) if sees != "none" else None
         self._kernel = self._new_kernel()
         self._reset(initial_biases(size, forget_bias, input_bias), gate_scale, initial_seed)
@@ -117,13 +117,13 @@ class WeightsInCell(Learner[CellState]):
         """Return this learner on another task with the same model.
 
         Raises:
-            UsageError: The weights of the task's model are not those that the cells are for.
+            UsageError: The task's model has weights of other shapes.
         """
         if task.model.shapes != self.task.model.shapes:
             raise UsageError(
-                f"weights_in_cell has a cell for each weight of the model that it was made for, "
-                f"{self.task.model.size} in all; that of {type(task).__name__} has {task.model.size}, or other shapes: "
-                "meta-train a learner on it"
+                f"weights_in_cell has a cell for each of the {self.task.model.size} weights of its own model, but the "
+                f"model of {type(task).__name__} has {task.model.size} weights, or weights of other shapes; meta-train "
+                "a learner on it"
             )
         twin = super().on(task)
         twin._kernel = self._new_kernel()
@@ -149,7 +149,7 @@ class WeightsInCell(Learner[CellState]):
         return CellState(self._moved(theta, example, example), state.steps + 1, state.previous), answer
 
     def predict(self, state: CellState, inputs: Tensor) -> Tensor:
-        """Answer with θ as it stands; in Hochreiter's order each input as if it came next."""
+        """Answer with the current θ; in Hochreiter's order, answer each input as if it came next."""
         if self.order == "predict_then_update":
             return self.task.model(self.named(self._theta(state)), inputs)
         episodes, count = inputs.shape[:2]
@@ -160,13 +160,13 @@ class WeightsInCell(Learner[CellState]):
         return answers.view(episodes, count, *answers.shape[2:])
 
     def unroll(self, state: CellState, batches: Batches) -> tuple[CellState, Tensor]:
-        """Step through T batches, by compiled code where nothing is to be differentiated."""
+        """Step through T batches, on the compiled path if no gradients are recorded."""
         if torch.is_grad_enabled() or not self.path.is_compiled:
             return super().unroll(state, batches)
         return self._compiled(state, batches)
 
     def losses(self, state: CellState, batches: Batches) -> tuple[CellState, Tensor]:
-        """Return the losses of T steps, on the compiled path from a state that counts as data, except for θ_0."""
+        """Return the losses of T steps; on the compiled path, the state before them is a constant, except for θ_0."""
         if not self.path.is_compiled:
             return super().losses(state, batches)
         state, outputs = self._compiled(state, batches)
@@ -199,7 +199,7 @@ class WeightsInCell(Learner[CellState]):
         return CellState(params, state.steps + batches.steps, last), outputs
 
     def _theta(self, state: CellState) -> Tensor:
-        """Return θ, (E, P): before the first step it is a part of φ and can be differentiated."""
+        """Return θ, (E, P); before the first step it is a part of φ and can be differentiated."""
         return self.start.expand(len(state.params), -1) if int(state.steps) == 0 else state.params
 
     def named(self, theta: Tensor) -> Params:
@@ -207,7 +207,7 @@ class WeightsInCell(Learner[CellState]):
         return named(theta, self.task.model.shapes)
 
     def _met(self, theta: Tensor, state: CellState, inputs: Tensor) -> Tensor:
-        """Return θ as it answers inputs (E, 1, ...): in Hochreiter's order, the last example moves it only now."""
+        """Return the θ that answers inputs (E, 1, ...); in Hochreiter's order, the last example moves it only now."""
         if self.order == "predict_then_update" or int(state.steps) == 0:
             return theta
         return self._moved(theta, torch.cat([state.previous, inputs.flatten(1)], 1), state.previous)
@@ -269,7 +269,7 @@ def _example(batch: Batch, answer: Tensor) -> Tensor:
     """Return [x, I·y, ŷ, I] of one step, (E, D + K + A + 1)."""
     shown = answer.new_ones(len(answer)) if batch.shown is None else batch.shown.to(answer)
     flag = shown.unsqueeze(1)
-    # Selected, not multiplied: what stands in the place of a hidden target, even a NaN, is not read.
+    # Selected, not multiplied, so that the value of a hidden target is never read, not even a NaN.
     targets = torch.where(flag > 0, batch.targets.flatten(1).to(answer), 0.0)
     return torch.cat([batch.inputs.flatten(1), targets, answer.flatten(1), flag], 1)
 
@@ -282,7 +282,7 @@ def _answers(task: Task) -> int:
 
 
 def _is_known(model: Model) -> bool:
-    """Whether the kernels have this model: affine, ReLU, affine to one number, logistic."""
+    """Whether the kernels support this model: affine, ReLU, affine to one number, logistic."""
     module = model.module
     kinds = (nn.Linear, nn.ReLU, nn.Linear, nn.Sigmoid)
     if not isinstance(module, nn.Sequential) or tuple(map(type, module)) != kinds:

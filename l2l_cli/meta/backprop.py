@@ -19,18 +19,18 @@ from l2l_cli.meta.loss import MetaLoss, Trajectory
 from l2l_cli.optimizers.base import positive
 
 AT_END = 0.5
-"""Share of the single windows of long episodes that are the episodes' last ones."""
+"""Share of the episodes with a single window for which that window is the last one."""
 
 SECOND_ORDER = 2.0
 """Cost of an estimate that differentiates the inner gradient too, relative to one that stops it."""
 
 
 class Backprop(Estimator):
-    """The derivative of a window's meta-loss, with the state before the window as a constant; see ``Estimator``.
+    """The gradient of a window's meta-loss, with the state before the window held constant; see ``Estimator``.
 
-    An optimization is a dynamical system, and through many of its steps the exact derivative may grow without bound.
-    Between that and the stopped gradient lies the damped one: ``rho`` weights the path through the inner Hessian, and
-    ``gamma`` discounts the effects of a step the later they come.
+    An optimization is a dynamical system, and over many steps its exact derivative may grow without bound.  A damped
+    derivative lies between the exact one and that of stopped gradients: ``rho`` weights the path through the inner
+    Hessian, and ``gamma`` discounts the effects of a step on later ones.
 
     Source: Andrychowicz et al. 2016, §2 (windows of 20 steps); a window of the whole episode is exact.
     Damping is ours.
@@ -38,7 +38,7 @@ class Backprop(Estimator):
     Args:
         loss: Meta-loss; None is the mean along the trajectory.
         rho: Weight of the derivative of the inner gradient, in [0, 1]: 0 stops it, and 1 is exact.  None leaves it to
-            the learner, whose ``second_order`` is 1 or 0.
+            the learner's ``second_order``.
         gamma: Share of the state's derivative that is passed on from each step to the next, in (0, 1]; below 1 the
             learner takes its reference path.
         limit: Largest norm of the derivative of an episode's meta-loss with respect to its parameters θ at any step,
@@ -73,7 +73,7 @@ class Backprop(Estimator):
         self._weighed: dict[Learner[Any], Learner[Any]] = {}
 
     def begin(self, learner: Learner[Any], seed: int, draw: int, done: float) -> Progress:
-        """Begin the ``draw``-th E episodes of a seed, at the start of their one window where they have only one."""
+        """Begin the ``draw``-th set of E episodes, at the start of their window if they have only one."""
         progress = super().begin(learner, seed, draw, done)
         last = int(progress.horizon) - (self.window or int(progress.horizon))
         if not self.horizon.one_window or last < 1:
@@ -86,7 +86,7 @@ class Backprop(Estimator):
         return progress._replace(step=progress.step + start, state=state)
 
     def on_draw(self, learner: Learner[Any], seed: int, draw: int) -> Learner[Any]:
-        """Return the learner on the task of the ``draw``-th E episodes, weighted; the same each time."""
+        """Return the learner on the task of the ``draw``-th set of E episodes, damped; the same object each time."""
         drawn = super().on_draw(learner, seed, draw)
         # Kept, because a learner has recorded programs for its path.
         if drawn not in self._weighed:

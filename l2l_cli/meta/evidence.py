@@ -1,4 +1,4 @@
-"""Meta-training by the likelihood of what was observed: features by gradient, then a mixture prior by EM."""
+"""Meta-training by the likelihood of the targets: features by gradients, then a mixture prior by EM."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ OLD = 0.5
 
 
 class PriorFit(NamedTuple):
-    """The number of steps of expectation maximisation so far, (), and the mixture they led to; see ``Mixture``."""
+    """The number of steps of expectation maximisation so far, (), and the resulting mixture; see ``Mixture``."""
 
     steps: Tensor
     log_share: Tensor
@@ -42,17 +42,17 @@ class PriorFit(NamedTuple):
 class Evidence(Estimator):
     """The gradient of −log p(y_1 … y_T) of a least-squares learner; see ``Estimator``.
 
-    In a first stage the learner's prior is treated as a single Gaussian, and what is differentiated is the mean over
-    examples of the log density that it gives each example, given those before.  In a second stage, for a learner with
-    several components, its features stay fixed: the weights that they give many functions are found once, and each
-    update is a step of expectation maximisation of the prior on them, which needs neither a gradient nor the optimizer.
+    In a first stage the learner's prior is treated as a single Gaussian, and the mean over examples of the log density
+    of each, given those before, is differentiated.  In a second stage, for a learner with several components, the
+    features stay fixed: the weights of many functions on them are computed once, and each update fits the prior to
+    these by a step of expectation maximisation, which needs neither a gradient nor the optimizer.
 
     Deviation: von Oswald et al. 2023 train by the squared error; the likelihood weights a late, small error as much as
     an early, large one.
 
     Args:
         episodes: Number E of functions in an update of the first stage.
-        window: Number T of examples of each, from the first on; None is the task's horizon.
+        window: Number T of steps of each, from the first on; None is the task's horizon.
         until: Share of all updates that the first stage takes.
         functions: Number of functions that the prior is fitted to.
         examples: Number of examples of each of these; where functions change, those that were in force for less than
@@ -79,7 +79,7 @@ class Evidence(Estimator):
         self._found: tuple[int, Tensor, Found] | None = None
 
     def begin(self, learner: Learner[Any], seed: int, draw: int, done: float) -> Progress:
-        """Begin the ``draw``-th E functions of a seed, with a prior that has not been fitted.
+        """Begin the ``draw``-th set of E functions of a seed, with a prior that has not been fitted.
 
         Raises:
             UsageError: The learner is not ``OnlineLeastSquares``.
@@ -91,7 +91,7 @@ class Evidence(Estimator):
         return Progress(numbers[0], numbers[1], numbers[2], numbers[3], _unfitted(learner))
 
     def bytes_of(self, learner: Learner[Any]) -> tuple[float, float]:
-        """Return about how many bytes the second stage takes, and the first stage for each of its functions."""
+        """Return roughly how many bytes the second stage takes, and how many the first takes for each function."""
         owner = _owner(learner)
         size, number = owner.mean.shape[1], 8 * COPIES
         row = size * size / 2 + owner.mean.numel() + owner.components
@@ -161,8 +161,8 @@ class Evidence(Estimator):
 def _owner(learner: Learner[Any]) -> OnlineLeastSquares:
     if not isinstance(learner, OnlineLeastSquares):
         raise UsageError(
-            "gradient=evidence asks a learner how likely its targets were, which learner=online_least_squares can "
-            f"answer and {type(learner).__name__} cannot; use gradient=backprop"
+            "gradient=evidence needs the likelihood of a learner's targets, which learner=online_least_squares gives "
+            f"and {type(learner).__name__} does not; use gradient=backprop"
         )
     return learner
 

@@ -1,4 +1,4 @@
-"""Meta-gradients without back-propagation: the losses at random perturbations of φ give the gradient.
+"""Meta-gradients without back-propagation, estimated from the losses at random perturbations of φ.
 
 Nothing is differentiated, so learners need no derivative, and long unrolls cost no memory.  The estimated gradient is
 that of the meta-loss smoothed by N(0, σ²); unlike ``Backprop`` of a ``Descent``, it includes the effect of φ through
@@ -30,9 +30,9 @@ UNROLLS = 2
 
 
 class Antithetic(Estimator, ABC):
-    """A comparison of the losses at φ + ε and φ − ε, ε ~ N(0, σ²), in which terms that are even in ε cancel.
+    """Antithetic sampling: the losses at φ + ε and φ − ε, ε ~ N(0, σ²), are compared, so that even terms cancel.
 
-    Both members of a pair have the same episodes and the same start, so that they differ only by ε.
+    Both members of a pair have the same episodes and the same start, so that they differ only in ε.
 
     Args:
         episodes: Number of episodes side by side, the same for every pair.
@@ -91,10 +91,10 @@ class Antithetic(Estimator, ABC):
 
 
 class EvolutionStrategies(Antithetic):
-    """Evolution strategies: φ is perturbed anew in every window, from the one state that φ itself has reached.
+    """Evolution strategies: φ is perturbed anew in every window, from the state that φ itself has reached.
 
-    The state before the window counts as a constant, so that a window shorter than the episode is as biased as
-    truncated back-propagation.  A window costs 2 · pairs + 1 unrolls.
+    The state before the window is held constant, so a window shorter than the episode gives an estimate with the bias
+    of truncated back-propagation.  A window costs 2 · pairs + 1 unrolls.
 
     Source: Salimans et al. 2017, "Evolution strategies as a scalable alternative to reinforcement learning"; truncated
     as in Vicol et al. 2021, "Unbiased gradient estimation in unrolled computation graphs with persistent evolution
@@ -128,18 +128,18 @@ class Particles(NamedTuple):
 class PersistentES(Antithetic):
     """Persistent evolution strategies: φ is perturbed anew in every window, and every particle keeps its own state.
 
-    A window's loss is credited to all perturbations of its episode so far.  That makes the sum of an episode's
-    estimates unbiased for the gradient of the sum of its windows' (smoothed) meta-losses, however short they are, as
-    long as φ is the same throughout; under ``Trajectory`` that sum is the episode's mean loss times the number of
-    windows.  The variance grows with the number of windows.  A window costs 2 · pairs unrolls; 2 · pairs states are
-    kept.
+    A window's loss is credited to all perturbations of its episode so far.  This makes the sum of an episode's
+    estimates unbiased for the gradient of the sum of its windows' (smoothed) meta-losses, however short the windows
+    are, as long as φ is the same throughout; under ``Trajectory`` that sum is the episode's mean loss times the number
+    of windows.  The variance grows with the number of windows.  A window costs 2 · pairs unrolls, and 2 · pairs states
+    are kept.
 
     Source: Vicol, Metz, Sohl-Dickstein 2021, "Unbiased gradient estimation in unrolled computation graphs with
     persistent evolution strategies", Algorithm 2.
     """
 
     def begin(self, learner: Learner[Any], seed: int, draw: int, done: float) -> Progress:
-        """Begin the ``draw``-th E episodes of a seed, every particle from the same state."""
+        """Begin the ``draw``-th set of E episodes of a seed, every particle from the same state."""
         progress = super().begin(learner, seed, draw, done)
         shift = torch.zeros_like(self.noise(learner, progress))
         return progress._replace(state=Particles((progress.state,) * (2 * self.pairs), shift))
@@ -170,7 +170,7 @@ class PersistentES(Antithetic):
 
 @contextmanager
 def moved(learner: Learner[Any], shift: Tensor) -> Iterator[None]:
-    """Set a learner's φ to φ + shift, (P,), and restore it afterwards to the last bit, whatever happens."""
+    """Set a learner's φ to φ + shift, (P,), and restore it bit for bit afterwards, even after an error."""
     phi = {name: value.detach().clone() for name, value in phi_of(learner).items()}
     try:
         set_phi(learner, added(phi, unflattened(shift, phi)))

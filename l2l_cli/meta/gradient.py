@@ -22,7 +22,7 @@ from l2l_cli.tasks.base import Episode, Task
 
 
 class Progress(NamedTuple):
-    """The position within the present episodes, which is all that an estimator carries over.
+    """The position within the current episodes, which is all that an estimator carries from window to window.
 
     ``seed``, ``draw`` (the number of earlier draws of E episodes), ``step`` (the next one) and ``horizon`` are integer
     scalars, and ``state`` is the learner's state.  The data are not part of it: they are a function of seed and draw.
@@ -39,7 +39,7 @@ class Estimate(NamedTuple):
     """A meta-gradient by φ's names, its objective, (), and the mean loss of the window, ().
 
     ``over`` is the number of episodes that the objective is a mean over; None is all.  ``phi`` is the next φ if the
-    estimator finds it by itself; None if the optimizer moves φ by the meta-gradient.
+    estimator computes it by itself; None if the optimizer moves φ by the meta-gradient.
     """
 
     grad: Params
@@ -103,7 +103,7 @@ class Estimator(ABC):
     Attributes:
         work: Cost of an estimate in back-propagations of the same window, to estimate the time left.
         takes_one_window: Whether it can take just one window of each episode; see ``LogUniform``.
-        ranks: Ranks that the episodes are divided over, of which this one estimates its own part; None is all.
+        ranks: Ranks that the episodes are divided over, each of which estimates its own part; None does not divide.
     """
 
     work: float = 1.0
@@ -158,13 +158,13 @@ class Estimator(ABC):
         return twin
 
     def axes(self, learner: Learner[Any], seed: int, draw: int) -> Axes:
-        """Return which axis of each tensor of the progress in a draw of episodes runs over these."""
+        """Return the axis of each tensor of the progress that runs over the episodes of a draw."""
         pieces = self.on_draw(learner, seed, draw).pieces
         one, two = (self.smallest(episodes).begin(learner, seed, draw, 0.0) for episodes in (1, 2))
         return episode_axes(one, two, pieces)
 
     def smallest(self, episodes: int) -> Self:
-        """Return this estimator for some episodes in one process, with as small a progress as it can have."""
+        """Return this estimator for some episodes in one process, with the smallest progress that it can have."""
         twin = copy.copy(self)
         twin.episodes, twin.ranks, twin._drawn, twin._learners = episodes, None, None, {}
         return twin
@@ -174,7 +174,7 @@ class Estimator(ABC):
         return self.begin(learner, seed, 0, 0.0)
 
     def begin(self, learner: Learner[Any], seed: int, draw: int, done: float) -> Progress:
-        """Begin the ``draw``-th E episodes of a seed."""
+        """Begin the ``draw``-th set of E episodes of a seed."""
         learner = self.on_draw(learner, seed, draw)
         horizon = self.horizon.draw(done, learner.task.horizon, generator(seed, "horizon", draw))
         state = init_part(learner.told(horizon), self.episodes, generator(seed, "learner", draw), self.ranks)
@@ -182,7 +182,7 @@ class Estimator(ABC):
         return Progress(numbers[0], numbers[1], numbers[2], numbers[3], state)
 
     def on_draw(self, learner: Learner[Any], seed: int, draw: int) -> Learner[Any]:
-        """Return the learner on the task of the ``draw``-th E episodes, the same object each time."""
+        """Return the learner on the task of the ``draw``-th set of E episodes, the same object each time."""
         task = learner.task.drawn(derive(seed, "task", draw))
         if task is learner.task:
             return learner
@@ -192,7 +192,7 @@ class Estimator(ABC):
         return self._learners[task]
 
     def on_present(self, learner: Learner[Any], progress: Progress) -> Learner[Any]:
-        """Return the learner on the task of the present episodes."""
+        """Return the learner on the task of the current episodes."""
         return self.on_draw(learner, int(progress.seed), int(progress.draw))
 
     def resume(self, learner: Learner[Any], progress: Progress, done: float) -> Progress:
@@ -202,7 +202,7 @@ class Estimator(ABC):
         return self.begin(learner, int(progress.seed), int(progress.draw) + 1, done)
 
     def episode(self, learner: Learner[Any], progress: Progress) -> Episode:
-        """Return the present episodes, which the windows of one draw share."""
+        """Return the current episodes, which are the same for all windows of a draw."""
         key = int(progress.seed), int(progress.draw)
         if self._drawn is None or self._drawn[0] != key:
             seed = derive(key[0], "episode", key[1])

@@ -60,15 +60,15 @@ class MetaTraining(Training):
 
     @property
     def path(self) -> Path:
-        """The path that the estimator leaves to the learner."""
+        """The path that the learner takes in estimates."""
         return self._estimator.path_of(self.learner)
 
     def finish(self) -> None:
-        """Set the learner's φ to the best that validation has seen."""
+        """Set the learner's φ to the best one in validation."""
         self._load_vector(self._best)
 
     def tree(self) -> dict[str, Any]:
-        """Return φ, its running mean, the best of those, the optimizer's memory and the estimator's progress."""
+        """Return φ, its running mean, the best running mean, the optimizer's memory and the estimator's progress."""
         return {
             "phi": self.phi(),
             "average": self._average,
@@ -78,7 +78,7 @@ class MetaTraining(Training):
         }
 
     def restore(self, saved: Mapping[str, Tensor]) -> None:
-        """Continue from a checkpoint, in episodes whose model may differ from the first one's."""
+        """Continue from a checkpoint, within episodes whose model may differ from that of the first ones."""
         seed, draw = (int(saved[f"progress.{name}"]) for name in ("seed", "draw"))
         self._progress = self._estimator.begin(self.learner, seed, draw, 0.0)
         if self.ranks is not None:
@@ -86,12 +86,12 @@ class MetaTraining(Training):
         super().restore(saved)
 
     def checkpoint(self) -> dict[str, Tensor]:
-        """Return everything that a resumed run needs, by name; of several ranks, the first returns that of all."""
+        """Return everything that a resumed run needs, by name; with several ranks, the first returns that of all."""
         saved = super().checkpoint()
         return saved if self.ranks is None else self.ranks.joined(saved, self._axes(), self._estimator.episodes)
 
     def _axes(self) -> Axes:
-        """Return which axis of each tensor of a checkpoint runs over the present episodes."""
+        """Return the axis of each tensor of a checkpoint that runs over the current episodes."""
         seed, draw = int(self._progress.seed), int(self._progress.draw)
         axes = self._estimator.axes(self.learner, seed, draw)
         return {f"progress.{name}": axis for name, axis in axes.items()}
@@ -132,7 +132,7 @@ class MetaTraining(Training):
         return Update(self.number, loss, norm, skipped=False)
 
     def _averaged(self, ranks: Ranks, grad: Tensor, estimate: Estimate, finite: bool) -> tuple[Tensor, float, bool]:
-        """Return meta-gradient and loss over the episodes of all ranks, and whether the progress of all is finite."""
+        """Average meta-gradient and loss over the episodes of all ranks; return also whether all progress is finite."""
         mine = ranks.span(self._estimator.episodes)
         own = mine.stop - mine.start
         count = own if estimate.over is None else estimate.over
@@ -142,7 +142,7 @@ class MetaTraining(Training):
         return sums[:-2] / max(1.0, float(sums[-1])), float(sums[-2]) / self._estimator.episodes, finite
 
     def _skip(self, estimate: Estimate, loss: float, norm: float, done: float) -> Update:
-        """Leave φ as it is and begin new episodes, since the state of the present ones is not finite."""
+        """Leave φ as it is and begin new episodes, since a number of the current ones is not finite."""
         self.skipped += 1
         if self.skipped > SKIPPED_SHARE * max(self.number, 100):
             raise RunFailed(
@@ -154,7 +154,7 @@ class MetaTraining(Training):
         return Update(self.number, loss, norm, skipped=True)
 
     def _where_first(self, estimate: Estimate, done: float) -> str:
-        """Return where the present window, repeated from its beginning, stops being finite."""
+        """Return where the numbers of the current window, repeated from its beginning, stop being finite."""
         progress = self._estimator.resume(self.learner, self._progress, done)
         learner = self._estimator.on_present(self.learner, progress)
         batches = self._estimator.window_of(learner, progress)
@@ -163,7 +163,7 @@ class MetaTraining(Training):
         )
 
     def _set(self, phi: Params) -> None:
-        """Set φ, and its running mean too, to what the estimator has found."""
+        """Set φ and its running mean to the φ that the estimator has computed."""
         self._vector = flattened({name: value.detach() for name, value in phi.items()})
         self._average = self._vector.clone()
         self._load_vector(self._vector)

@@ -1,4 +1,4 @@
-"""Horizons: the number of steps of meta-training episodes in the course of training."""
+"""Horizons: the number of steps of meta-training episodes over the course of training."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ class Horizon(ABC):
     """A distribution of the number of steps of each new episode.
 
     Attributes:
-        one_window: Whether an episode that is longer than a window gives only one of its windows: half of the time the
-            last and otherwise any one, up to which it is unrolled without derivatives.  Long episodes then get no more
-            of the updates than short ones, and successive updates are less correlated.  A rule that diverges on the
-            way seldom meets the steps where that began, and may never recover.
+        one_window: Whether only one window of a longer episode is used: half of the time the last, otherwise one that
+            begins at a random step, up to which the episode is unrolled without derivatives.  Long episodes then get no
+            more updates than short ones, and successive updates are less correlated.  But a rule that diverges on the
+            way seldom sees the steps where this began, and may never recover.
     """
 
     one_window: bool = False
@@ -47,7 +47,7 @@ class LogUniform(Horizon):
         short: Number of steps of the shortest episodes.
         long: Number of steps of the longest.
         own: Share of the episodes that have the task's own horizon, in [0, 1].
-        one_window: Whether a long episode gives only one window; see ``Horizon``.
+        one_window: Whether only one window of a long episode is used; see ``Horizon``.
     """
 
     def __init__(self, short: int = 50, long: int = 2000, own: float = 0.0, one_window: bool = False) -> None:

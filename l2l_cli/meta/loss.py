@@ -12,7 +12,7 @@ from l2l_cli.optimizers.base import positive
 
 
 class MetaLoss(ABC):
-    """A map from the losses of a window, (T, E), to the number that φ minimises: a mean over episodes."""
+    """A map from the losses of a window, (T, E), to the objective that φ is to minimise, a mean over episodes."""
 
     @abstractmethod
     def __call__(self, losses: Tensor, reached: float, shown: Tensor | None = None) -> Tensor:
@@ -25,7 +25,7 @@ class MetaLoss(ABC):
         """
 
     def count(self, batches: Batches) -> float:
-        """Return the number of episodes that the mean is over, by which ranks weight their parts; by default all."""
+        """Return the number of episodes in the mean, by which ranks weight their parts; by default all episodes."""
         return batches.targets.shape[1]
 
 
@@ -49,7 +49,7 @@ class LogTrajectory(MetaLoss):
     Args:
         epsilon: Number that is added to losses.
         rising: Whether a window is weighted by the fraction of the episode that is over at its end (Andrychowicz et
-            al. 2016, eq. 3 with w_t rising); a truncated window ignores the later effects of its steps, which does
+            al. 2016, eq. 3 with w_t rising); a truncated window ignores the later effects of its steps, which does the
             most harm early on.
         end: Weight of the last tenth of a window that ends the episode, in [0, 1]; the whole window has the remaining
             weight.
@@ -88,7 +88,7 @@ class HeldOut(MetaLoss):
 
     Episodes without hidden targets in a window do not count in it; a window without any hidden targets gives 0.
 
-    Source: J_test of Bosc 2016, §2, which finds it far easier to meta-train by J_all, which is ``Trajectory``.
+    Source: J_test of Bosc 2016, §2, which finds meta-training by J_all (``Trajectory``) far easier.
     """
 
     def __call__(self, losses: Tensor, reached: float, shown: Tensor | None = None) -> Tensor:

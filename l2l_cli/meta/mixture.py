@@ -1,6 +1,6 @@
 """Mixtures of Gaussians by expectation maximisation, as a prior over the weights that were found for many functions.
 
-Source: Dempster, Laird and Rubin 1977; the start is that of Arthur and Vassilvitskii 2007, "k-means++".
+Source: Dempster, Laird and Rubin 1977; initialised as in Arthur and Vassilvitskii 2007, "k-means++".
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ TINY = 1e-9
 """Smallest share of a component."""
 
 WIDTH = 0.3
-"""Covariance of each component at the start, as a share of that of all weights."""
+"""Initial covariance of each component, as a share of that of all weights."""
 
 
 class Found(NamedTuple):
@@ -26,7 +26,7 @@ class Found(NamedTuple):
     Attributes:
         weights: Weights of the M targets of each function, (n, M, D).
         squares: Products of two weights of a target, summed over targets, (n, D (D + 1) / 2): the upper triangle.
-        doubt: Posterior covariance of them, the mean over functions, (D, D).
+        doubt: Posterior covariance of the weights, averaged over functions, (D, D).
     """
 
     weights: Tensor
@@ -35,7 +35,7 @@ class Found(NamedTuple):
 
     @classmethod
     def of(cls, weights: Tensor, doubt: Tensor) -> Found:
-        """Return what was found, with the products."""
+        """Return weights with their products."""
         row, column = _triangle(doubt)
         squares = sum(each[:, row] * each[:, column] for each in weights.unbind(1))
         return cls(weights, torch.as_tensor(squares), doubt)
@@ -68,7 +68,7 @@ class Mixture(NamedTuple):
 
     @classmethod
     def start(cls, found: Found, components: int, rng: Generator) -> Mixture:
-        """Return a mixture centred on functions that are drawn far from each other."""
+        """Return an initial mixture, centred on functions that are drawn far from each other."""
         flat = found.weights.flatten(1)
         chosen = [int(torch.randint(len(flat), (), generator=rng, device="cpu"))]
         nearest = torch.full((len(flat),), torch.inf).to(flat)

@@ -1,4 +1,4 @@
-"""The meta-gradient of MLHF: one objective for each of its two networks, everything else held constant.
+"""The meta-gradient of MLHF: one objective for each of its two networks, with everything else held constant.
 
 Source: Chen and Lu 2018, §4.3 and algorithm 3; details that the text leaves out follow their code.
 """
@@ -26,7 +26,7 @@ from l2l_cli.optimizers.base import added
 from l2l_cli.optimizers.mlhf import MLHF, SolvedSystem, in_order
 
 CURVATURE_FLOOR = 1e-12
-"""Smallest ⟨x, Ĥx⟩ of which the root is taken."""
+"""Lower bound of ⟨x, Ĥx⟩ under the root."""
 
 
 class UnrolledStep(NamedTuple):
@@ -50,9 +50,9 @@ class UnrolledStep(NamedTuple):
 class StoppedBackprop(Replayed):
     """The gradients of l_p for RNN_p and of l_s for RNN_s, back-propagated only through states and iterations.
 
-    l_p is the mean over a window of −⟨g, x⟩ / √⟨x, Ĥx⟩, least where x is along Ĥ⁻¹g, whatever its length.  l_s is the
+    l_p is the mean over a window of −⟨g, x⟩ / √⟨x, Ĥx⟩, minimal where x is along Ĥ⁻¹g, whatever its length.  l_s is the
     sum of w_t·m_t with m_t = ½(ℓ_{t+1}(θ_{t+1}) + ℓ_t(θ_{t+1})) − ℓ_t(θ_t) and w = softmax(m); ℓ_t is batch t's loss.
-    Held constant are θ_t, g_t, the last solution and residual at every step, w, and G in all products.
+    θ_t, g_t, the last solution and residual at every step, w, and G in all products are held constant.
 
     Args:
         episodes: Number of optimizations side by side; the paper's 1.
@@ -163,13 +163,13 @@ def solver_objective(steps: list[UnrolledStep]) -> Tensor:
     """Return l_p, (), whose gradient trains RNN_p."""
     each = []
     for system, *_ in steps:
-        curvature = dot(system.x, system.grad - system.residual)  # Ĥx is g minus the residual, at no extra product
+        curvature = dot(system.x, system.grad - system.residual)  # Ĥx = g − residual takes no further product
         each.append(-dot(system.grad, system.x) / curvature.clamp(min=CURVATURE_FLOOR).sqrt())
     return torch.stack(each).mean()
 
 
 def move_objective(steps: list[UnrolledStep]) -> Tensor:
-    """Return Σ_t w_t·½⟨∇ℓ_{t+1} + ∇ℓ_t, move⟩ at θ_{t+1}, (), whose gradient is that of l_s with constants held."""
+    """Return Σ_t w_t·½⟨∇ℓ_{t+1} + ∇ℓ_t, move⟩ at θ_{t+1}, (), whose gradient is that of l_s with its constants."""
     with torch.no_grad():
         before = torch.stack([step.loss for step in steps])
         after = torch.stack([step.loss_after for step in steps])

@@ -1,4 +1,4 @@
-"""Training by an online rule, the seeds of one configuration side by side in a kernel's lanes."""
+"""Training by an online rule, with the seeds of one configuration side by side in a kernel's lanes."""
 
 from __future__ import annotations
 
@@ -80,17 +80,17 @@ class OnlineTraining(Training):
         self._sync()
 
     def validate(self) -> Validation:
-        """Score the present weights."""
+        """Score the current weights."""
         self._sync()
         return super().validate()
 
     def tree(self) -> dict[str, Any]:
-        """Return φ, which is all there is: the state is zero between epochs."""
+        """Return φ, which is all that a resumed run needs: the state is zero between epochs."""
         self._sync()
         return {"phi": self.phi()}
 
     def take(self, tree: dict[str, Any]) -> None:
-        """Take nothing: there is only φ."""
+        """Do nothing: the tree holds only φ, which is set already."""
 
     def _sync(self) -> None:
         if self._lanes is not None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 DROPS = (0.6, 0.76, 0.88)
-"""Fractions of the updates after which the schedule "steps" divides by ten: epochs 150, 190 and 220 of 250."""
+"""Fractions of the updates after which "steps" divides the learning rate by ten: epochs 150, 190 and 220 of 250."""
 
 CRITERIA = ("mean", "end", "final", "held_out")
-"""Means of an episode's loss: over all steps, the last tenth, the last one, those whose targets are hidden."""
+"""Means of an episode's loss over all steps, the last tenth, the last step, or those whose targets are hidden."""
 
 
 @dataclass
@@ -26,9 +26,9 @@ class MetaPlan:
         average: Decay of a running mean of φ, which is then validated and kept; 0 keeps φ itself.
         validate_every: Number of updates between validations.
         patience: Number of validations without improvement after which training stops; None never stops early.
-        criterion: Loss that validation minimises: the "mean" over an episode, its "end", which is the last tenth, the
-            "final" one, or that of its "held_out" steps, whose targets are hidden; None is held_out for a task that
-            hides some, otherwise mean.
+        criterion: Loss that validation minimises: the "mean" over an episode, that of its "end", the last tenth, that
+            of its "final" step, or that of its "held_out" steps, whose targets are hidden; None is "held_out" for a
+            task that hides targets, otherwise "mean".
         validation_episodes: Number of meta-valid episodes, the same at each validation.
         validation_steps: Number of steps of these episodes; None is the task's horizon.
         checkpoint_every: Seconds between checkpoints.

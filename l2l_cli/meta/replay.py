@@ -68,7 +68,7 @@ class StoredParams(NamedTuple):
 
 
 class Replay:
-    """A random end of episodes after each window: θ may be stored, and a stored one or a new θ_0 follows it.
+    """After each window, episodes end at random; then their θ may be stored, and a stored θ or a new θ_0 follows.
 
     Deviation: the paper stores θ only if its loss is the best so far, so that φ no longer sees old θ once the best ones
     are young; "recent" stores every θ that is not worse than a new one.
@@ -78,9 +78,10 @@ class Replay:
             residual one.
         capacity: Number R of slots; the paper's 200.
         fresh: Probability of a new θ_0 in place of a stored one; the paper has 0.
-        store: Rule of storing: "recent" stores every θ whose loss is not above the first θ_0's; "best" stores θ if its
-            loss is not above the best so far and its norm at most 1.2 times that one's (the paper); "initial" holds
-            only the first θ_0, as the released code does in effect, since its best loss begins at 0.
+        store: Rule by which θ is stored: "recent" stores every θ whose loss is not above that of the first θ_0; "best"
+            stores θ if its loss is not above the best so far and its norm at most 1.2 times that of the best (the
+            paper); "initial" holds only the first θ_0, as the released code does in effect, since its best loss begins
+            at 0.
     """
 
     def __init__(
@@ -104,7 +105,7 @@ class Replay:
         return self._put(empty, params, 0, 0) if self.store == "initial" else empty
 
     def goes_on(self, rng: Generator) -> bool:
-        """Draw whether the present episodes continue."""
+        """Draw whether the current episodes continue."""
         return _chance(rng) < self.keep
 
     def take(self, slots: Slots, rng: Generator) -> StoredParams | None:
@@ -138,7 +139,7 @@ class Replay:
 
 
 def _norm(params: Params, ranks: Ranks | None) -> float:
-    """Return the norm of the parameters of all episodes, of which each of the ranks has some."""
+    """Return the norm of the parameters of all episodes, which are divided over the ranks."""
     if ranks is None:
         return float(flattened(params).norm())
     square = flattened(params).square().sum().view(1)
@@ -190,7 +191,7 @@ class Replayed(Estimator, ABC):
         return progress._replace(state=ReplayState(progress.state, slots, zero.to(torch.int64), zero))
 
     def replayed(self, learner: Learner[Any], progress: Progress, done: float) -> Progress:
-        """Continue the present episodes, or store their θ and start from another one with a new memory of the rule."""
+        """Continue the current episodes, or store their θ and start from another with a new memory of the rule."""
         replay: ReplayState = progress.state
         seed, number = int(progress.seed), int(replay.windows)
         rng = generator(seed, "replay", number)

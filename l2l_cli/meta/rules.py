@@ -2,8 +2,8 @@
 
 Source: Hochreiter, Younger and Conwell 2001, §3.1 and Table 1.
 
-Deviation: the paper does not say whether its learning rates are on e² or on ½e²; ours are on e².  It gives one only for
-the LSTM on B14, 0.001, which ours uses for every family.
+Deviation: the paper does not say whether its learning rates are on e² or on ½e²; ours are on e².  It gives a rate only
+for the LSTM on B14, 0.001, which we use for every family.
 
 Deviation: the paper does not say what a batch update averages over; ours sums the gradient over steps and sequences,
 since its error is a sum.
@@ -27,10 +27,10 @@ MODES = {"online": layers.ONLINE, "sequence": layers.SEQUENCE, "batch": layers.B
 
 
 MULTIPLY_ADDS = 2.5e10
-"""Number of multiply-adds per second that the compiled rules make on one core."""
+"""Number of multiply-adds per second of the compiled rules on one core."""
 
 SMALL = 1500
-"""Largest number of weights with which eight seeds share the lanes."""
+"""Largest number of weights for which eight seeds share the lanes."""
 
 
 class Kernel(NamedTuple):
@@ -44,14 +44,14 @@ class Kernel(NamedTuple):
     def lanes(self) -> int:
         """Number of seeds side by side that is fastest: eight small networks fit the first-level cache.
 
-        It depends on the network alone: with another number of lanes, sums would round differently, and a seed would
-        give other digits alone than beside others.
+        It depends on the network alone: with another number of lanes, sums would be rounded differently, and a seed
+        would give different digits alone and next to others.
         """
         return 8 if sum(rows * sources for rows, sources in self.sizes.shapes) <= SMALL else 1
 
 
 class OnlineRule(ABC):
-    """Presents a set of sequences once per epoch, the state reset before each, and descends as it goes.
+    """A rule that presents a set of sequences once per epoch, with the state reset before each, and moves φ as it goes.
 
     Args:
         update: Time at which weights move: after every step ("online", with traces carried on while the weights move),
@@ -59,7 +59,7 @@ class OnlineRule(ABC):
             the paper's error is.
         sequences: Number of sequences in an epoch, where the task has no fixed set of its own.
         half: Whether to minimise ½e² rather than e², which halves the learning rate.
-        horizon: Length of sequences by the share of the epochs done; None is the task's own length.
+        horizon: Length of sequences over the course of training; None is the task's own length.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class TruncatedBPTT(OnlineRule):
 
 
 class RTRL(OnlineRule):
-    """Real-time recurrent learning: the exact gradient, by the derivatives of all activations carried forward."""
+    """Real-time recurrent learning: the exact gradient, from derivatives of all activations carried forward in time."""
 
     def kernel(self, learner: Learner[Any]) -> Kernel:
         """Return the recurrent layer's kernel."""

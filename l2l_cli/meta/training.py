@@ -24,7 +24,7 @@ from l2l_cli.parallel.ranks import Ranks
 
 
 class Update(NamedTuple):
-    """One update of φ: its number from 1, its mean loss, the meta-gradient's norm before clipping, whether skipped."""
+    """One update of φ: its number from 1, mean loss, unclipped norm of the meta-gradient, whether it was skipped."""
 
     number: int
     loss: float
@@ -36,7 +36,7 @@ class Validation(NamedTuple):
     """One validation: the number of updates before it, losses, and whether it is the best so far.
 
     ``train`` is the mean loss of the updates since the last validation; ``mean`` and ``final`` are the loss over all
-    steps and at the last step of the meta-valid episodes, ``held_out`` that of their hidden steps, None without any.
+    steps and at the last step of the meta-valid episodes, ``held_out`` that over their hidden steps, None if none are.
     ``norm`` is the mean norm of the meta-gradients since the last validation, NaN if there are none, and ``distance``
     is ‖φ − φ_0‖.
     """
@@ -56,16 +56,16 @@ class Training(ABC):
 
     Args:
         learner: Learner whose ``parameters()`` are trained, in place.
-        plan: Number of updates, and validation.
+        plan: Plan of updates and validations.
         seed: Seed of every draw.
 
     Attributes:
         ranks: Ranks that carry out the training in step; None is this process alone.
         number: Number of updates made.
-        skipped: Number of them that were skipped for being non-finite.
+        skipped: Number of updates that were skipped because they were not finite.
         best: Lowest validation loss.
         stale: Number of validations since the lowest one.
-        norm: Mean norm of the meta-gradients before the last validation; NaN if there are none.
+        norm: Mean norm of the meta-gradients between the last two validations; NaN if there are none.
 
     Raises:
         ValueError: The learner has no φ.
@@ -120,7 +120,7 @@ class Training(ABC):
 
     @property
     def owes_validation(self) -> bool:
-        """Whether the present φ is still to be validated."""
+        """Whether the current φ is still to be validated."""
         due = self.number % self.plan.validate_every == 0 or self.number == self.plan.updates
         return due and self.number > self._validated
 
@@ -159,7 +159,7 @@ class Training(ABC):
         """Score the learner on the meta-valid episodes."""
         steps = self.plan.validation_steps or self.learner.task.horizon
         seed = derive(self.seed, "validation")
-        with STOP.at_once():  # it may take minutes, and nothing has been changed before its end
+        with STOP.at_once():  # it may take minutes, and nothing changes before its end
             scores = score(self.learner, self.plan.validation_episodes, steps, seed, Phase.META_VALID, ranks=self.ranks)
         mean, final = scores.by("mean"), scores.by("final")
         value = scores.by(criterion_for(self.learner.task, self.plan.criterion))
@@ -191,7 +191,7 @@ class Training(ABC):
 
         Raises:
             KeyError: The checkpoint belongs to another learner or estimator: a tensor is missing.
-            ValueError: It does, since a tensor has another shape or type.
+            ValueError: It belongs to another: a tensor has another shape or type.
         """
         present = self.tree()
         for name, old in leaves(present):

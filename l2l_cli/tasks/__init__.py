@@ -1,1 +1,1 @@
-"""What is learned."""
+"""Tasks: distributions of episodes in which something is learned."""

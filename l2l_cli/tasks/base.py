@@ -1,4 +1,4 @@
-"""What a task is: a distribution of episodes, the model that is fitted in them, and the loss of its outputs."""
+"""The interface of tasks: a distribution of episodes, the model that is fitted in them, and the loss of its outputs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Episode(ABC):
         """Return the data of one step, inputs (E, N, ...): a pure function of (seed, step, split)."""
 
     def batches(self, start: int, stop: int, split: Split = Split.TRAIN) -> Batches:
-        """Return the steps start … stop − 1 stacked, inputs (T, E, N, ...); a faster way may override it."""
+        """Return the steps start … stop − 1 stacked, inputs (T, E, N, ...); a subclass may have a faster way."""
         steps = [self.batch(step, split) for step in range(start, stop)]
         shown = [batch.shown for batch in steps if batch.shown is not None]
         return Batches(
@@ -73,7 +73,7 @@ class Task(ABC):
         spec: Shapes of one example.
         horizon: Number of steps of an episode, unless a command sets another.
         vary: Function from a seed to a variation of this task, for meta-training; None if there are no variations.
-        told: Sentence on what the task has found out by itself and a user should know; empty if there is none.
+        told: Sentence that tells the user what the task has found out by itself; empty if that is nothing.
     """
 
     model: Model
@@ -123,9 +123,9 @@ class Task(ABC):
         """Return the loss of outputs (E, N, ...) given targets (E, N, ...), (E,)."""
 
     def curvature(self, outputs: Tensor, targets: Tensor, u: Tensor) -> Tensor:
-        """Return the loss's Hessian with respect to the outputs, times u, (E, N, ...); a closed form may override it.
+        """Return the loss's Hessian with respect to the outputs, times u, (E, N, ...).
 
-        The Hessian of a convex loss is positive semidefinite.
+        A subclass may have a closed form.  The Hessian of a convex loss is positive semidefinite.
         """
         return output_hessian(self.loss, outputs, targets, u)
 

@@ -1,4 +1,4 @@
-"""Some of the episodes of one draw, as one of several processes meets them."""
+"""A part of the episodes of one draw, for one of several processes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from l2l_cli.tasks.base import Episode
 
 
 class DividedEpisode(Episode):
-    """A contiguous part of E parallel draws, with the same data that it has within the whole.
+    """A contiguous part of E parallel draws, with the same data as within the whole.
 
     Args:
         whole: All E draws.

@@ -70,7 +70,7 @@ class ExampleTask(Regression, ABC):
 
 
 class FunctionTask(ExampleTask):
-    """A family of functions, each given by K coefficients; every family has the arguments below.
+    """A family of functions, each given by K coefficients; every family takes the arguments below.
 
     Args:
         length: Number of examples in a sequence.

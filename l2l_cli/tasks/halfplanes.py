@@ -1,6 +1,6 @@
 """Two classes that are the XOR of two half-planes, under Gaussian noise: small data sets, each with a test part.
 
-Source: Bosc 2016, §3.  What no surviving copy of the paper states is an option here, and has its own note below.
+Source: Bosc 2016, §3.  Details that no surviving copy of the paper states are options here, each with a note below.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from l2l_cli.models.model import Model, glorot
 from l2l_cli.tasks.base import BlockEpisode, Task, binary_cross_entropy, binary_curvature
 
 ATTEMPTS = 100
-"""Number of rounds of candidates after which a minority share counts as out of reach."""
+"""Number of rounds of candidates after which a minority share is considered out of reach."""
 
 
 class Laws(NamedTuple):
@@ -96,7 +96,7 @@ class Halfplanes(Task):
 
     Deviation: no surviving copy of the paper states the distribution of maps and thresholds; ours is U[−1, 1].  With
     thresholds of 0, linear classifiers are worse than the paper's.  Labels are those of the inputs without noise, which
-    the paper does not say either: with the labels of the noisy inputs there would be no noise to speak of.
+    the paper does not say either: labels of the noisy inputs would be a function of what learners see, without noise.
 
     Deviation: no surviving copy of the paper states the distribution of the training part's share; ours is
     U(0.1, 0.9) of 200 samples, in meta-training as in the test.
@@ -108,7 +108,7 @@ class Halfplanes(Task):
         meta_noise: Mean of λ for meta-training and its validation; None is ``noise``.
         share: Lowest and highest share of the training part; two equal numbers fix it.
         minority: Smallest share of the rarer class; the paper's 0.15.
-        labels: Inputs that are labelled, "clean" or "noisy".
+        labels: Inputs from which labels are computed, "clean" or "noisy".
         thresholds: Largest absolute threshold; 0 makes half-planes through the origin.
         interleaved: Whether training and test samples are mixed at random (the paper's footnote) rather than one part
             following the other.

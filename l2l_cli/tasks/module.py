@@ -21,11 +21,11 @@ from l2l_cli.tasks.base import Episode, Task, softmax_cross_entropy
 from l2l_cli.tasks.own_data import Divided, Division, OwnExamples, read
 
 Kind = Literal["classes", "numbers", "own"]
-"""What a loss is: the cross-entropy of classes, the squared error of numbers, or the user's own."""
+"""Kinds of losses: the cross-entropy of classes, the squared error of numbers, or the user's own loss."""
 
 
 class _Meaning(NamedTuple):
-    """What the loss is, and the targets in the form that it takes."""
+    """The kind of the loss, the targets in the form that it takes, and a description of it for the user."""
 
     kind: Kind
     targets: Tensor
@@ -52,13 +52,13 @@ class ModuleEpisode(Episode):
 class ModuleTask(Task):
     """The user's network, fitted to the user's data, one random minibatch per step.
 
-    Buffers, dropout, batch normalisation, recurrent layers and frozen parts are treated as ``models.model.Model`` says;
+    Buffers, dropout, batch normalisation, recurrent layers and frozen parts are treated as in ``models.model.Model``;
     what cannot be fitted is refused, with advice.  The network is called in the mode, training or evaluation, in which
     it is made, with one tensor of inputs, whose examples lie along the first axis.
 
     Each phase of meta-learning has its own examples: six tenths for meta-training, two for the test and one each for
     validation and tuning, drawn at random but the same each time; within a phase a fifth is held out.  Neither the
-    data nor the initial values of ``start="fixed"`` depend on the seed of a training.
+    data nor the initial values of ``start="fixed"`` depend on the seed of a run.
 
     Args:
         model: Class of the network, or a function that returns a network; it is called without arguments.
@@ -149,7 +149,7 @@ class ModuleTask(Task):
         return outputs.movedim(2, -1) if self._classes_second else outputs
 
     def _understood(self, name: str, examples: OwnExamples) -> _Meaning:
-        """Find out what the loss is from the network's outputs for some examples.
+        """Infer the loss from the targets and from the network's outputs for some examples.
 
         Raises:
             UsageError: Outputs and targets do not fit each other.
@@ -182,7 +182,7 @@ def _answer(model: Model, name: str, inputs: Tensor) -> Tensor:
     """Return the network's outputs (N, ...) for some examples.
 
     Raises:
-        UsageError: It cannot take them.
+        UsageError: The network cannot take the examples.
     """
     params = model.init(1, generator(0))
     try:
@@ -201,7 +201,7 @@ def _answer(model: Model, name: str, inputs: Tensor) -> Tensor:
 
 
 def _module_of(model: Reference, seed: int) -> nn.Module:
-    """Make the network by a seed.
+    """Make the network, whose random numbers come from a seed.
 
     Raises:
         UsageError: It is not a network, or takes arguments.
@@ -224,7 +224,7 @@ def _module_of(model: Reference, seed: int) -> nn.Module:
 
 
 class _Anew:
-    """Draws θ_0 as the network itself does: one network is made for each episode.
+    """Draws θ_0 by the network's own initialisation: one network is made for each episode.
 
     Args:
         model: Class or function that makes the network.
@@ -236,7 +236,7 @@ class _Anew:
         self._drawn: dict[str, list[Tensor]] = {}
 
     def __call__(self, name: str, shape: tuple[int, ...], rng: Generator) -> Tensor:
-        """Return values (E, ...) of a parameter; the call for the network's first parameter draws those of all."""
+        """Return values (E, ...) of a parameter; the call for the network's first parameter draws all of them."""
         if name == self._names[0]:
             seeds = integers((shape[0],), 2**31, rng).tolist()
             made = [trained(_module_of(self._model, seed)) for seed in seeds]
@@ -259,7 +259,7 @@ def _number(loss: Reference, found: object) -> Tensor:
 
 
 def _classes_are_second(outputs: Tensor, targets: Tensor, network: str) -> bool:
-    """Say whether logits (N, C, ...) or (N, ..., C) have their classes along the second axis, as torch's losses do.
+    """Return whether logits (N, C, ...) or (N, ..., C) have their classes along the second axis, as in torch's losses.
 
     Raises:
         UsageError: Neither fits the targets (N, ...).

@@ -1,4 +1,4 @@
-"""Data in whatever form the user has them, as examples that the phases of meta-learning divide among themselves."""
+"""Data in whatever form the user has them, as examples that are divided over the phases of meta-learning."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HELD_OUT = 0.2
 """Share of a phase's examples that are held out within it."""
 
 MOST = 1_000_000
-"""Largest number of examples that are read, for data without an end."""
+"""Largest number of examples that are read, since data may be endless."""
 
 FORMS = (
     "a pair of tensors (inputs, targets), a torch Dataset, an iterable of batches (inputs, targets), a function "
@@ -68,7 +68,7 @@ def read(name: str, found: object, division: Division) -> Divided:
         division: Way to divide them, unless they are divided by phase already.
 
     Raises:
-        UsageError: They are of another form, or too few.
+        UsageError: The data are of another form, or too few.
     """
     found = _called(name, found)
     if not isinstance(found, Mapping):
@@ -79,7 +79,7 @@ def read(name: str, found: object, division: Division) -> Divided:
 
 
 def in_memory(name: str, found: object) -> object:
-    """Return data as pairs of tensors, or a mapping of such by phase: an iterator yields its items only once.
+    """Return data as a pair of tensors, or a mapping of pairs by phase, since an iterator yields its items only once.
 
     Raises:
         UsageError: See ``read``.
@@ -103,7 +103,7 @@ def _by_phase(name: str, found: Mapping[object, object]) -> dict[str, object]:
 
 
 def _joined(name: str, parts: Mapping[Phase, OwnExamples]) -> Divided:
-    """Return data that the user has divided; missing phases get a part of those of meta-training."""
+    """Return data that the user has divided; missing phases get a part of the examples of meta-training."""
     shares: Shares = {}
     begin, train = 0, Phase.META_TRAIN
     for phase, examples in parts.items():
@@ -193,7 +193,7 @@ def _pair(name: str, batch: object) -> OwnExamples:
     """Return a batch as tensors.
 
     Raises:
-        UsageError: It is not a pair of tensors with equally many examples.
+        UsageError: It is not a pair of tensors with the same number of examples.
     """
     inputs, targets = _two(name, batch)
     try:
@@ -205,14 +205,14 @@ def _pair(name: str, batch: object) -> OwnExamples:
         ) from error
     if pair.inputs.dim() < 1 or pair.inputs.shape[:1] != pair.targets.shape[:1]:
         raise UsageError(
-            f"{name}: inputs of shape {tuple(pair.inputs.shape)} and targets of shape {tuple(pair.targets.shape)} are "
-            "not of equally many examples, which lie along the first axis"
+            f"{name}: inputs of shape {tuple(pair.inputs.shape)} and targets of shape {tuple(pair.targets.shape)} do "
+            "not have the same number of examples, which lie along the first axis"
         )
     return pair
 
 
 def _checked(name: str, pairs: Iterable[OwnExamples]) -> OwnExamples:
-    """Return batches, up to ``MOST`` examples, as one."""
+    """Join batches to one, of at most ``MOST`` examples."""
     kept, count = [], 0
     for pair in pairs:
         kept.append(pair)

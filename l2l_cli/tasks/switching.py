@@ -16,7 +16,7 @@ from l2l_cli.tasks.functions import BLOCK, ExampleTask, FunctionTask
 
 
 class SwitchingEpisode(BlockEpisode):
-    """Sequences of examples of functions that are replaced, at each step with the same probability.
+    """Sequences of examples of functions that are replaced at each step with the same probability.
 
     Args:
         task: Task whose sequences these are.
@@ -34,7 +34,7 @@ class SwitchingEpisode(BlockEpisode):
         self._blocks: dict[tuple[int, Split], Batches] = {}
 
     def age(self, start: int, stop: int) -> Tensor:
-        """Return how many examples of the present function there are up to and including each step, (T, E)."""
+        """Return how many examples of the current function there are up to and including each step, (T, E)."""
         blocks = [self._function(block)[1] for block in range(start // BLOCK, (stop - 1) // BLOCK + 1)]
         first = start - (start // BLOCK) * BLOCK
         return torch.cat(blocks)[first : first + stop - start]
@@ -73,7 +73,7 @@ class Switching(ExampleTask):
     """Sequences of examples in which the function changes at random, unannounced.
 
     Args:
-        family: Family of the functions; its own sequence length does not matter.
+        family: Family of the functions; its own sequence length is not used.
         every: Mean number of examples between two changes: each step begins a new function with probability 1 / every.
         length: Number of examples in a sequence.
     """

@@ -1,4 +1,4 @@
-"""Variations of a task for meta-training: which of its settings change from one draw of episodes to the next."""
+"""Variations of a task for meta-training, whose settings change from one draw of episodes to the next."""
 
 from __future__ import annotations
 

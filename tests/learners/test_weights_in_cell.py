@@ -144,5 +144,5 @@ def test_wrong_options_are_explained(options, message):
 def test_it_needs_one_example_a_step_and_the_model_it_was_made_for():
     with pytest.raises(ValueError, match="reads one example a step; Quadratic gives"):
         WeightsInCell(Quadratic())
-    with pytest.raises(UsageError, match="193 in all; that of Booleans has"):
+    with pytest.raises(UsageError, match="each of the 193 weights of its own model, but the model of Booleans has"):
         WeightsInCell(Halfplanes()).on(Booleans())

@@ -171,7 +171,7 @@ def test_kernels_that_cannot_damp_say_so_and_are_left():
 
 def test_a_learner_that_descends_nothing_refuses_rho():
     learner = LSTM(Booleans(xor=False, length=8), hidden=3)
-    with pytest.raises(UsageError, match=r"LSTM descends none; use gradient\.rho=null"):
+    with pytest.raises(UsageError, match=r"LSTM uses none; use gradient\.rho=null"):
         estimate(learner, rho=0.5)
 
 

@@ -116,7 +116,7 @@ def test_a_single_gaussian_has_no_second_stage():
 
 
 def test_another_learner_is_refused():
-    with pytest.raises(UsageError, match="online_least_squares can answer and LSTM cannot"):
+    with pytest.raises(UsageError, match="online_least_squares gives and LSTM does not"):
         Evidence().init(LSTM(Booleans()), 0)
 
 

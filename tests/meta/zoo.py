@@ -253,7 +253,7 @@ BAD_TASKS: dict[Any, str] = {
     IgnoresSeed: "ignores `seed`",
     ScalarLoss: "returns shape () for outputs of 2 episodes",
     MixedLoss: "mixes episodes",
-    NumberLoss: "does not depend on the outputs as far as derivatives know",
+    NumberLoss: "does not depend on the outputs in a differentiable way",
     FailingLoss: "AttributeError: 'Tensor' object has no attribute 'squared'",
     NanLoss: "it must be finite",
     ChangesTargets: "changes its arguments in place",

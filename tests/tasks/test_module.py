@@ -188,7 +188,7 @@ BAD = {
     ),
     "inputs of several parts": ([((torch.zeros(2), torch.zeros(2)), torch.zeros(2))], "must be one tensor each"),
     "three things": ([(torch.zeros(2), torch.zeros(2), torch.zeros(2))], "holds a list|holds a tuple"),
-    "other lengths": ((torch.zeros(3, 4), torch.zeros(2)), "are not of equally many examples"),
+    "other lengths": ((torch.zeros(3, 4), torch.zeros(2)), "do not have the same number of examples"),
     "other shapes": ([(torch.zeros(2, 3), torch.zeros(2)), (torch.zeros(2, 4), torch.zeros(2))], "pad them to one"),
     "nothing": ([], "has no examples"),
     "no numbers": ((torch.full((9, 4), torch.nan), torch.zeros(9, 3)), "its inputs hold numbers that are not finite"),

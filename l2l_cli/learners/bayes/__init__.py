@@ -1,1 +1,1 @@
-"""The limits of learning: learners that know the prior that tasks are drawn from."""
+"""Limits of learning: learners that know the prior from which the functions of a task are drawn."""

@@ -1,12 +1,12 @@
 """The posterior of semi-linear functions that change without notice, exact except for pruning.
 
-A run is the stretch of examples since the current function began.  Without noise, n examples of one function leave a
-slice of the cube [−1, 1]³ for its weights w, and the joint density of u_i = artanh(2y_i − 1) = w·(x_i, 1) is
+A run is the stretch of examples since the current function began.  Without noise, n examples of one function confine
+its weights w to a slice of the cube [−1, 1]³, and the joint density of u_i = artanh(2y_i − 1) = w·(x_i, 1) is
 
     |slice| / (8 √det(X Xᵀ)),        X the n ≤ 3 rows (x_i, 1),
 
-by the coarea formula; the factor from u to y is the same for every run.  From the third example on, w is known, and the
-next example agrees with it to within the rounding of targets or ends the run.  Runs are weighted as in Adams and MacKay
+by the coarea formula; the factor from u to y is the same for every run.  After three examples w is known, and the next
+example either agrees with it, up to the rounding of targets, or ends the run.  Runs are weighted as in Adams and MacKay
 2007 (arXiv 0710.3742), and the least likely are dropped.
 """
 
@@ -28,7 +28,7 @@ EXCLUDED = -1e30
 """Logarithm of the probability of an excluded run."""
 
 ROUNDING = 6e-8
-"""Standard deviation of a target about its function, which is that of rounding to float32."""
+"""Standard deviation of a target about its function's value, due to rounding to float32."""
 
 
 class Runs(NamedTuple):
@@ -64,7 +64,7 @@ class ChangingSemiLinearPosterior:
         return Runs(weight, weight.new_zeros(episodes, RUNS, 3, 5), torch.zeros(episodes, RUNS, dtype=torch.int64))
 
     def mean(self, knowledge: Runs, inputs: Tensor) -> Tensor:
-        """Integrate over the weights that each run leaves, and over runs."""
+        """Average over the weights that each run allows, and over runs."""
         extended = torch.cat([inputs, torch.ones_like(inputs[..., :1])], -1)
         means = torch.full((*knowledge.seen.shape, inputs.shape[1]), 0.5, dtype=torch.float64)
         for count, where in _by_count(knowledge):
@@ -76,7 +76,7 @@ class ChangingSemiLinearPosterior:
         return torch.einsum("er,ern->en", knowledge.log_weight.softmax(1), means)
 
     def observe(self, knowledge: Runs, inputs: Tensor, target: Tensor) -> Runs:
-        """Weight all runs by the density of the example; then a new one may begin."""
+        """Weight all runs by the density of the example, then let a new run begin with the hazard's probability."""
         inner = target.clamp(1e-9, 1.0 - 1e-9)
         doubt = ROUNDING / (2.0 * inner * (1.0 - inner))
         columns = [inputs, torch.ones_like(inputs[:, :1]), 0.5 * torch.logit(inner).unsqueeze(1), doubt.unsqueeze(1)]
@@ -99,7 +99,7 @@ class ChangingSemiLinearPosterior:
 
 
 def _by_count(knowledge: Runs) -> list[tuple[int, tuple[Tensor, Tensor]]]:
-    """Return, for each number of examples, the indices of the runs that have so many and are not excluded."""
+    """Return, for each number of examples, the indices of the runs that have this number and are not excluded."""
     alive = knowledge.log_weight > EXCLUDED / 2
     found = []
     for count in range(4):
@@ -114,7 +114,7 @@ def _log_density(rows: Tensor, new: Tensor) -> Tensor:
         both = torch.cat([rows, new.unsqueeze(1)], 1)
         before = _log_joint(rows) if rows.shape[1] else torch.zeros_like(new[:, 0])
         return (_log_joint(both) - before).clamp(min=EXCLUDED)
-    # The new row is a linear combination of the three, and its u the same one of theirs, with their rounding.
+    # The new row is a linear combination of the three rows, and its u is the same combination of their rounded u.
     factors = torch.linalg.lstsq(rows[..., :3].mT, new[:, :3].unsqueeze(2)).solution.squeeze(2)
     variance = new[:, 4].square() + (factors * rows[..., 4]).square().sum(1)
     off = new[:, 3] - (factors * rows[..., 3]).sum(1)

@@ -1,4 +1,4 @@
-"""Weighted functions that represent a posterior, and how an example cuts them."""
+"""Posteriors represented by weighted functions, and the part of them that agrees with an example."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from scipy.spatial import ConvexHull
 from torch import Tensor
 
 NOISE = 1e-13
-"""Variance of a target about its function, which is that of rounding to float32."""
+"""Variance of a target about its function's value, due to rounding to float32."""
 
 
 class Cloud(NamedTuple):
-    """Functions by their coefficients (E, P, K), and their probabilities (E, P), which sum to 1, or are all 0."""
+    """Coefficients (E, P, K) of functions, and their probabilities (E, P), which sum to 1 or are all 0."""
 
     points: Tensor
     mass: Tensor
@@ -38,9 +38,9 @@ class Cloud(NamedTuple):
         return torch.einsum("epk,ek->ep", self.points, row)
 
     def between(self, row: Tensor, target: Tensor) -> Tensor:
-        """Return a mixture (E, K) of the functions above a target (E,) and those below with row · w = target.
+        """Mix the means of the functions above and below a target (E,) so that row · w = target, (E, K).
 
-        If the functions lie in a convex set, so does the mixture.  NaN where all lie on one side.
+        If the functions lie in a convex set, so does the mixture.  It is NaN where all of them lie on one side.
         """
         above = self.values(row) > target.unsqueeze(1)
         upper, lower = (torch.where(side, self.mass, 0.0) for side in (above, ~above))
@@ -70,9 +70,9 @@ class Mesh(NamedTuple):
 
     Attributes:
         points: Corners, (P, 3).
-        triangles: Numbers of the three corners, (F, 3).
+        triangles: Indices of the three corners, (F, 3).
         areas: Area of each triangle, (F,).
-        shares: A third of the areas of all triangles about a corner, (P,).
+        shares: A third of the total area of the triangles around each corner, (P,).
     """
 
     points: Tensor
@@ -104,10 +104,10 @@ def cut(surface: Cloud, over: Mesh, row: Tensor, target: Tensor) -> tuple[Tensor
 
     Values v and densities ρ are taken to be linear within a triangle of area A.  With v₁ ≤ v₂ ≤ v₃ at its corners,
     ∫ ρ δ(v − y) dA is ρ in the middle of the segment times 2A (y − v₁) / ((v₂ − v₁)(v₃ − v₁)) for y below v₂, and
-    analogous above it.
+    analogously above it.
 
     Returns:
-        Both ends of C segments, (E, C, K) each, and masses (E, C), which are 0 where there are fewer.
+        Both ends of C segments, (E, C, K) each, and masses (E, C), which are 0 where a surface has fewer segments.
     """
     heights, level = surface.values(row), target[:, None, None]
     above = (heights > target[:, None])[:, over.triangles].sum(2)

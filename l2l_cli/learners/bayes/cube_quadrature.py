@@ -1,4 +1,4 @@
-"""Quadrature over the slice of the cube [−1, 1]³ that k linear equations leave: a polygon, a segment or a point."""
+"""Quadrature over the slice of the cube [−1, 1]³ that satisfies k linear equations: a polygon, segment or point."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NODES = 8
 """Number of Gauss–Legendre nodes in each direction: three times as many change the limit by a relative 3e-8."""
 
 EDGE = 1e-4
-"""Distance from the cube up to which rounding may have moved a point out of it."""
+"""Largest distance by which rounding may have moved a point out of the cube."""
 
 
 def cube_slice(rows: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
@@ -38,7 +38,7 @@ def cube_slice(rows: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def slice_size(rows: Tensor, values: Tensor) -> Tensor:
-    """Return the area or length of the slice that ``cube_slice`` integrates over, (E,); for a point 1 if it exists."""
+    """Return the area or length of the slice, (E,); for a point, 1 if it lies in the cube and 0 otherwise."""
     match rows.shape[1]:
         case 1:
             corners = _corners(rows[:, 0], values[:, 0])
@@ -61,7 +61,7 @@ def _gauss_legendre() -> tuple[Tensor, Tensor]:
 
 
 def _line(rows: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the line w = base + t · direction, base and direction (E, 3), and the ends of t in the cube, (E,)."""
+    """Return the line w = base + t · direction, base and direction (E, 3), and the bounds of t in the cube, (E,)."""
     base = (torch.linalg.pinv(rows) @ values.unsqueeze(-1)).squeeze(-1)
     direction = torch.linalg.cross(rows[:, 0], rows[:, 1])
     direction = direction / direction.norm(dim=1, keepdim=True).clamp(min=1e-12)

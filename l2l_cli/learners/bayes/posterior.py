@@ -25,14 +25,14 @@ K = TypeVar("K", bound=tuple[Tensor, ...])
 
 
 class Knowledge(NamedTuple):
-    """The tensors of a posterior that needs two, float64, each with a leading axis E."""
+    """The state of a posterior that needs up to two tensors, float64, each with a leading axis E."""
 
     first: Tensor
     second: Tensor
 
 
 class Posterior(Protocol[K]):
-    """A prior over functions with its update; what is known, K, is a NamedTuple of tensors with a leading axis E."""
+    """A prior over functions with its update; its state K is a NamedTuple of tensors with a leading axis E."""
 
     def prior(self, episodes: int) -> K:
         """Return the knowledge before the first example."""
@@ -48,7 +48,7 @@ class Bayes(Learner[Knowledge | Belief | Runs]):
     """A learner that answers with the posterior mean.
 
     Raises:
-        ValueError: No such learner is known for the task.
+        ValueError: There is no such learner for the task.
     """
 
     is_limit = True
@@ -108,7 +108,7 @@ class BooleanPosterior:
         return (self._answers(inputs) * knowledge.first.unsqueeze(1)).sum(-1)
 
     def observe(self, knowledge: Knowledge, inputs: Tensor, target: Tensor) -> Knowledge:
-        """Exclude the tables that answer otherwise; then any table may follow, with the hazard's probability."""
+        """Exclude the tables that disagree, then allow for a change to any table with the hazard's probability."""
         consistent = knowledge.first * (self._answers(inputs) == target.unsqueeze(-1))
         consistent = consistent / consistent.sum(1, keepdim=True)
         return knowledge._replace(first=(1.0 - self._hazard) * consistent + self._hazard / len(self._tables))

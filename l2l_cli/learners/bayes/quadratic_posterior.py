@@ -1,23 +1,23 @@
 """The exact posterior of the quadratics, example by example.
 
-If functions are scaled one by one, a set of 4 − n dimensions remains of them after n examples:
+If each function is scaled separately, the functions that agree with n examples form a set of 4 − n dimensions:
 
 * n = 0: the prior.  Its mean is ½ everywhere, since g and 1 − g are equally likely.
 * n = 1, 2: a closed surface, which the half-planes of ``scaled_quadratics`` meet once in each direction, so that the
-  posterior is a sum over directions.  These are spread as the functions of a Gaussian would be.
-* n = 3: the curve on which the surface of n = 2 takes the third value, cut from its triangles.
-* n = 4: the few functions that take all four values.  The search starts where the curve comes near the fourth, and
-  finds them up to rounding in the plane that four examples leave; they are weighted by the density itself.
-* n = 5: the one of them that takes the fifth value; from n = 6 on the examples alone determine it.
+  posterior is a sum over directions.  These are distributed as they would be under a Gaussian.
+* n = 3: the curve of those functions on the surface of n = 2 that take the third value, cut from its triangles.
+* n = 4: the few functions that take all four values.  The search starts where the curve comes close to the fourth value
+  and finds them, up to rounding, in the plane that four examples leave; each is weighted by its density.
+* n = 5: the one of these functions that takes the fifth value; from n = 6 on, the examples alone determine it.
 
-Functions with one common scaling have coefficients that are uniform in a box; the part of it that remains has 6 − n
-dimensions, and its centroid is a sum over directions too.  Where a sum is empty, because a value lies just beyond all
-those that its points take, the functions count as Gaussian for that example.
+Functions that share one scaling have coefficients that are uniform in a box.  The part of it that agrees with n
+examples has 6 − n dimensions, and its centroid is a sum over directions too.  Where a sum is empty, because a value
+lies just beyond all values that the points take, the functions are treated as Gaussian for that example.
 
-No other prior has a smaller error, so least squares on the monomials under a mixture of Gaussians, fitted to the
+No other prior gives a smaller error, so least squares on the monomials under a mixture of Gaussians, fitted to the
 coefficients of 40 000 functions, bounds the limit from above.  Its MSEt over 1000 examples is 5.94e-5 with 128
-Gaussians, this posterior's 5.85e-5 on the same 8000 functions: 1.016 ± .002 times as much.  With 32 Gaussians it is
-1.036 ± .003 times as much, with one 1.10: the difference is the error of the mixture.
+Gaussians, and that of this posterior on the same 8000 functions is 5.85e-5, a ratio of 1.016 ± .002.  With 32 Gaussians
+the ratio is 1.036 ± .003, and with one it is 1.10: the difference is the error of the mixture.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ SETTLED = 12
 """Number of examples after which a function counts as known."""
 
 DIRECTIONS, CORNERS = 256, 512
-"""Directions on spheres, and corners of the mesh on that in three dimensions."""
+"""Numbers of directions on a sphere, and of corners of the mesh on the sphere in three dimensions."""
 
 _STARTS = 24
-"""Number of segments of the curve from which functions that take four values are searched for."""
+"""Number of segments of the curve from which the search for functions that take four values starts."""
 
 _RELAXATIONS, _MARGIN = 200, 1e-3
-"""Steps of the relaxation method, and how far within bounds it aims."""
+"""Number of steps of the relaxation method, and the margin within the bounds that it aims for."""
 
 _SAME, _DOUBT = 1e-6, 1e-6
 """Distance below which two solutions count as one, and variance of coefficients about a solution."""
@@ -52,11 +52,11 @@ _AVERAGE = (1 / 3, 1 / 3, 0.0, 0.0, 0.0, 1.0)
 """Means of the monomials over the square."""
 
 _MIDDLE, _REACH = (0.0, 0.0, 0.0, 0.0, 0.0, 0.5), 0.05
-"""Mean of the coefficients, and how far from it they lie at most where all functions have one scaling."""
+"""Mean of the coefficients, and their largest distance from it where all functions share one scaling."""
 
 
 class Belief(NamedTuple):
-    """What is known of E functions, float64.
+    """What is known about E functions, float64.
 
     Attributes:
         mean: Mean of the coefficients, (E, 6).
@@ -78,7 +78,7 @@ class Belief(NamedTuple):
         return Cloud(self.points, self.mass)
 
     def found(self, cloud: Cloud) -> Belief:
-        """Return the belief that a cloud represents, or this one where it has no mass."""
+        """Return the belief that a cloud represents, or this belief where the cloud has no mass."""
         exists = (cloud.mass.sum(1) > 0)[:, None]
         mean, covariance = cloud.moments()
         covariance = torch.where(exists.unsqueeze(2), covariance, self.covariance)
@@ -195,7 +195,7 @@ def _solution(belief: Belief, row: Tensor, target: Tensor) -> Belief:
 
 
 def _box(before: Belief, gaussian: Belief) -> Belief:
-    """Return the belief after one to five examples of functions of one scaling.
+    """Return the belief after one to five examples of functions that share one scaling.
 
     A ray of length ρ from a point within a convex set of k dimensions has mass ρᵏ / k and its mean at ρ k / (k + 1).
     """
@@ -210,14 +210,14 @@ def _box(before: Belief, gaussian: Belief) -> Belief:
 
 
 def _out_of_the_box(functions: Tensor) -> tuple[Tensor, Tensor]:
-    """Return by how much functions (E, 6) leave the box, (E,), and the direction that would bring them back."""
+    """Return how far functions (E, 6) lie outside the box, (E,), and the direction that would bring them back."""
     away = functions - functions.new_tensor(_MIDDLE)
     by, axis = away.abs().max(1, keepdim=True)
     return (by - _REACH).squeeze(1), torch.zeros_like(away).scatter(1, axis, -away.gather(1, axis).sign())
 
 
 def _within(functions: Tensor, gaussian: Belief, excess: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Tensor:
-    """Replace functions (E, 6) that are NaN by some that meet all values and bounds, by the relaxation method."""
+    """Replace functions (E, 6) that are NaN: the relaxation method finds ones that satisfy all values and bounds."""
     lost = functions.isnan().any(1)
     found, covariance = gaussian.mean[lost], gaussian.covariance[lost]
     for _ in range(_RELAXATIONS):

@@ -1,20 +1,20 @@
 """Geometry of the quadratics whose extremes over the square are 0.2 and 0.8, given values that they take.
 
-A function g(x) = m(x)·w has six coefficients w; m(x) are the monomials.  Two equations pin its extremes, min g = lo(w)
+A function g(x) = m(x)·w has six coefficients w; m(x) are the monomials.  Two equations fix its extremes, min g = lo(w)
 = 0.2 and max g = hi(w) = 0.8, so the functions form a set of four dimensions.  The raw coefficients are uniform in a
-cube.  With u for the first five of w (the sixth only shifts a function), raw ones are r u with r up to 1 / |u|∞ and
-the density r⁴ dr; so the scaled ones have the density
+cube.  If u are the first five of w (the sixth only shifts a function), the raw coefficients are r u with r up to
+1 / |u|∞ and density r⁴ dr; so the scaled coefficients have the density
 
     δ(lo(w) − 0.2) δ(hi(w) − 0.8) |u|∞⁻⁵ dw,
 
 which an example (x, y) multiplies by δ(m(x)·w − y).  That is the exact posterior; the derivation is ours.
 
-lo is concave and hi convex, and their gradients are the monomials where they are attained, p and q.  In a plane
-w = w₀ + z₁ s + z₂ t their equations are solved by Newton's method, whose step solves
+lo is concave and hi convex, and their gradients are the monomials p and q at the points where they are attained.  In a
+plane w = w₀ + z₁ s + z₂ t the two equations are solved by Newton's method, whose step solves
 
     p·w = 0.2,  q·w = 0.8,       and there  δ δ dz₁ dz₂ = 1 / |p·s q·t − q·s p·t|.
 
-If s ≥ 0 on the square and w₀ lies within both extremes, a half-plane z₂ > 0 holds exactly one such point: z₁ lies above
+If s ≥ 0 on the square and w₀ lies within both extremes, a half-plane z₂ > 0 has exactly one such point: z₁ lies above
 a convex function of z₂ and below a concave one, which meet once.  If t takes both signs, a large z₂ violates both
 equations, and from there Newton's steps fall onto that point monotonically.
 """
@@ -32,10 +32,10 @@ LOW, HIGH = 0.2, 0.8
 """Extremes of a scaled function."""
 
 _PLANES = 4096
-"""Number of planes that are solved at once, so few that they stay in the cache."""
+"""Number of planes that are solved at once, small enough to stay in the cache."""
 
 _SOON, _LATE = 4, 25
-"""Numbers of Newton steps that all planes take, and that the few take which have not converged."""
+"""Numbers of Newton steps for all planes, and for the few that have not converged by then."""
 
 
 class Meeting(NamedTuple):
@@ -45,7 +45,7 @@ class Meeting(NamedTuple):
         points: w, (6, E, J).
         along: z₂, (E, J).
         jacobian: |p·s q·t − q·s p·t|, (E, J).
-        error: How far the extremes are off, (E, J).
+        error: Larger error of the two extremes, (E, J).
     """
 
     points: Tensor
@@ -91,7 +91,7 @@ def extremes(functions: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def excess(functions: Tensor) -> tuple[Tensor, Tensor]:
-    """Return by how much functions (E, 6) leave [0.2, 0.8], (E,), and the direction that would bring them back."""
+    """Return how far functions (E, 6) lie outside [0.2, 0.8], (E,), and the direction that would bring them back."""
     columns = functions.T
     p, q = extremes(columns)
     below, above = LOW - _dot(p, columns), _dot(q, columns) - HIGH
@@ -133,5 +133,5 @@ def _newton(steps: int, origin: Tensor, first: Tensor, second: Tensor, start: Te
 
 
 def _dot(left: Tensor, right: Tensor) -> Tensor:
-    """Sum products over the axis of coefficients, the first."""
+    """Sum products over the first axis, that of the coefficients."""
     return (left * right).sum(0)

@@ -1,9 +1,9 @@
 """Gaussian hypotheses about the weights of a function that is linear in features, conditioned example by example.
 
-A hypothesis belongs to a component N(c, L Lᵀ) of the prior and says of u = L⁻¹ (w − c) that it is N(mean, root rootᵀ).
-So before the first example all of them are the same, with mean 0 and root I, and the prior is not part of the state.
-An example updates the root of the covariance, not the covariance itself, which therefore stays positive semidefinite
-however long an episode is and however low the precision.
+A hypothesis belongs to a component N(c, L Lᵀ) of the prior and states that u = L⁻¹ (w − c) ~ N(mean, root rootᵀ).
+Before the first example all hypotheses are therefore the same, with mean 0 and root I, and the prior is not part of the
+state.  An example updates the root of the covariance, not the covariance itself, which therefore stays positive
+semidefinite however long an episode is and however low the precision.
 
 Source: J. E. Potter's square-root filter, in Bierman 1977, "Factorization Methods for Discrete Sequential Estimation",
 §II.2; for functions that change, the run lengths of Adams and MacKay 2007 (arXiv 0710.3742), pruned.
@@ -24,10 +24,10 @@ class Hypotheses(NamedTuple):
     """J hypotheses about the function of the next example, in each of E episodes.
 
     Attributes:
-        log_evidence: Logarithm of the probability of each minus that of its component's share, (E, J).
+        log_evidence: Logarithm of each hypothesis's probability minus that of its component's share, (E, J).
         component: Index of its component, (E, J).
         mean: Mean of u for M targets, (E, J, M, D).
-        root: Matrix whose product with its own transpose is the covariance of u, for every target, (E, J, D, D).
+        root: Matrix whose product with its own transpose is the covariance of u for each target, (E, J, D, D).
         age: Number of examples that it has been conditioned on, (E, J), as a floating-point number.
     """
 
@@ -38,7 +38,7 @@ class Hypotheses(NamedTuple):
     age: Tensor
 
     def at(self, index: Tensor) -> Hypotheses:
-        """Return some hypotheses, by their indices (E, I)."""
+        """Return the hypotheses with given indices (E, I)."""
         return Hypotheses(*(_rows(part, index) for part in self))
 
 
@@ -56,7 +56,7 @@ class View(NamedTuple):
     features: Tensor
 
     def of(self, known: Hypotheses) -> View:
-        """Return the part of this view of all components that belongs to some hypotheses."""
+        """Select, from this view of all components, the component of each hypothesis."""
         return View(*(_rows(part, known.component) for part in self))
 
     def expected(self, known: Hypotheses) -> Tensor:
@@ -66,7 +66,7 @@ class View(NamedTuple):
 
 
 class Prior(NamedTuple):
-    """K components, the same for all episodes (B = 1) or some for each (B = E).
+    """K components, the same for all episodes (B = 1) or separate ones for each episode (B = E).
 
     Attributes:
         log_share: Logarithms of their shares, (B, K).
@@ -79,7 +79,7 @@ class Prior(NamedTuple):
     root: Tensor
 
     def view(self, features: Tensor) -> View:
-        """Return how hypotheses of all components see features (E, D)."""
+        """Return the view that hypotheses of all components have of features (E, D)."""
         if len(self.root) == 1:
             size, count = features.shape[1], self.root.shape[1]
             seen = (features @ self.root[0].transpose(0, 1).reshape(size, -1)).view(-1, count, size)
@@ -90,7 +90,7 @@ class Prior(NamedTuple):
         return View(self.log_share.expand(len(features), -1), base, seen)
 
     def of_one(self, component: Tensor) -> Prior:
-        """Return the prior of one component of each episode, with index (E, 1)."""
+        """Return the prior that has only one component for each episode, by index (E, 1)."""
         return Prior(*(_rows(part.expand(len(component), *part.shape[1:]), component) for part in self))
 
 
@@ -132,9 +132,10 @@ def conditioned(known: Hypotheses, view: View, targets: Tensor, noise: Tensor) -
 
 
 def settled(known: Hypotheses, log_share: Tensor, age: int) -> Hypotheses:
-    """Let the likeliest of the hypotheses about a function that is ``age`` examples old represent them all.
+    """Keep only the likeliest of the hypotheses that have been conditioned on ``age`` examples.
 
-    They are one function's posterior under several components, which by then agree; the others are excluded.
+    They are the posteriors of one function under several components, which agree by then.  The likeliest takes over the
+    probability of the others, which are excluded.
 
     Args:
         known: Hypotheses before.
@@ -147,7 +148,7 @@ def settled(known: Hypotheses, log_share: Tensor, age: int) -> Hypotheses:
     chosen = torch.zeros_like(ripe).scatter(1, best, True) & ripe
     total = masked.logsumexp(1, keepdim=True) - log_share
     evidence = torch.where(chosen, total, torch.where(ripe, DEAD, known.log_evidence))
-    # Excluded ones become copies, so that steps reach the same state as the quicker way with one hypothesis.
+    # Excluded ones become copies, so that steps reach the same state as ``unroll`` with its single hypothesis.
     one, wide = known.at(best), ripe[:, :, None, None]
     return Hypotheses(
         evidence,
@@ -166,7 +167,7 @@ def changing(
     Args:
         known: J hypotheses about the function of the last example; their probabilities add up to 1.
         log_share: Logarithms of the shares of their components, (E, J).
-        fresh: K < J hypotheses about a new one.
+        fresh: K < J hypotheses about a new function.
         log_hazard: Logarithm of the probability of a change, ().
         log_stay: Logarithm of the probability of no change, ().
     """
@@ -195,7 +196,7 @@ def forgetting(known: Hypotheses, keep: Tensor) -> Hypotheses:
 
 
 def kept_where(shown: Tensor | None, old: Hypotheses, new: Hypotheses) -> Hypotheses:
-    """Return the new hypotheses of the episodes that show their targets, (E,) of 0 and 1, and the others' old ones."""
+    """Return the new hypotheses where ``shown``, (E,) of 0 and 1, is 1 or None, and the old ones elsewhere."""
     if shown is None:
         return new
     pairs, mask = zip(old, new, strict=True), shown > 0

@@ -1,8 +1,8 @@
 """The likelihood of a whole sequence under one Gaussian prior, N(0, I), from Cholesky factors.
 
-The targets of a sequence are jointly Gaussian, and one factor of their covariance, K = L Lᵀ, holds every prediction
-that a recursion makes on its way: with L z = r the surprise at step t is L_tt z_t, and its variance L_tt².  So
-derivatives need no loop over time.  Float64 throughout: the noise is far smaller than the rounding of K in float32.
+The targets of a sequence are jointly Gaussian, and one factor of their covariance, K = L Lᵀ, gives every prediction
+that a recursion would make: with L z = r the surprise at step t is L_tt z_t, and its variance is L_tt².  Derivatives
+therefore need no loop over time.  All is float64, since the noise is far smaller than the rounding of K in float32.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Ahead(NamedTuple):
 
 
 def stationary(features: Tensor, residuals: Tensor, noise: Tensor, keep: Tensor | None = None) -> Ahead:
-    """Predict each of T examples of a function that is fixed, or drifts as ``hypotheses.forgetting`` says.
+    """Predict each of T examples of a function that is fixed, or drifts as in ``hypotheses.forgetting``.
 
     Args:
         features: Features, (E, T, D).
@@ -41,10 +41,10 @@ def stationary(features: Tensor, residuals: Tensor, noise: Tensor, keep: Tensor 
 
 
 def changing(features: Tensor, residuals: Tensor, noise: Tensor, log_hazard: Tensor, log_stay: Tensor) -> Ahead:
-    """Predict each of T examples where a new function may take over before each but the first.
+    """Predict each of T examples if a new function may begin before any of them but the first.
 
     The sum over all sequences of changes is that of Adams and MacKay 2007, but exact: α_t(s) is the joint density of
-    the first t targets and of the current function having begun at s.  T Cholesky factors give all that it needs.
+    the first t targets and of the current function having begun at s.  It is computed from T Cholesky factors.
 
     Args:
         features: Features, (E, T, D).

@@ -1,12 +1,12 @@
-"""A learner that is online least squares on learned features, with a learned prior.
+"""Online least squares on learned features with a learned prior, as a learner.
 
     y = φ(x)·w + b + noise,    w ~ Σ_k π_k N(c_k, L_k L_kᵀ)
 
-What is learned within an episode is w: its posterior under each component, by one recursive least squares each, and the
-components' evidence.  What is meta-learned is the layer φ of features, the prior and the noise.
+Within an episode w is learned: recursive least squares gives its posterior under each component, together with the
+component's evidence.  The features φ, the prior and the noise are meta-learned.
 
 Source: von Oswald et al. 2023, "Uncovering mesa-optimization algorithms in transformers" (arXiv 2309.05858), §2, for a
-layer that is recursive least squares; the task is that of Hochreiter, Younger and Conwell 2001, §3.
+layer that performs recursive least squares; the task is that of Hochreiter, Younger and Conwell 2001, §3.
 Names: φ → ``features``; π, c, L → ``prior``; w → ``Hypotheses``.
 """
 
@@ -45,7 +45,7 @@ MATRIX_SECONDS = 3e-9
 """Seconds that an example takes for each number of a hypothesis's covariance."""
 
 NOISE = 1e-3
-"""Variance of the noise at the start of meta-training, in addition to the least."""
+"""Variance of the noise at the start of meta-training, in addition to ``least_noise``."""
 
 SPREAD = 0.1
 """Standard deviation of the components' means before the prior is fitted."""
@@ -55,7 +55,7 @@ class OnlineLeastSquares(Learner[Hypotheses]):
     """Recursive least squares on learned features, under a mixture of Gaussians as prior.
 
     The answer is the posterior mean.  With gradient=evidence, the features, a Gaussian prior and the noise are fitted
-    first, and then the mixture; see there.
+    first, and then the mixture; see ``meta.evidence``.
 
     Deviation: in the paper a layer's targets are learned too, layers are stacked, and there is no evidence.  This one
     is a single layer, whose targets are the task's.
@@ -66,16 +66,16 @@ class OnlineLeastSquares(Learner[Hypotheses]):
         dimensions: Number D of features.
         components: Number K of Gaussians in the prior.
         upkeep: Treatment of hypotheses between two examples; None suits functions that do not change.
-        least_noise: Lower bound of the variance of the noise.  Targets that take only a few values need a large one,
-            since their density has no bound: features that predict some functions exactly would count more than those
-            that tell all functions apart.
+        least_noise: Lower bound of the variance of the noise.  Targets that take only a few values need a large bound,
+            since their density is unbounded: features that predict some functions exactly would outweigh those that
+            tell all functions apart.
         initial_seed: Seed of the initial weights.
 
     Raises:
         ValueError: A number is out of range, or the task is scored by another loss.
     """
 
-    may_rest = True  # a single component has no share, and a wide prior no mean
+    may_rest = True  # the share of a lone component has no effect, nor has the mean of a wide prior
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class OnlineLeastSquares(Learner[Hypotheses]):
 
     @property
     def prior(self) -> Prior:
-        """The prior of w: a single component is N(mean, I), since a layer of features can learn the whitening."""
+        """The prior of w; a single component is N(mean, I), since the layer of features can learn the whitening."""
         if self.components == 1:
             eye = torch.eye(self.mean.shape[1], dtype=self.mean.dtype, device=self.mean.device)
             return Prior(torch.zeros_like(self.mean[:1, :1]), self.mean[None, None], eye[None, None])
@@ -152,10 +152,10 @@ class OnlineLeastSquares(Learner[Hypotheses]):
         return {name: value.to(self.mean) for name, value in parts.items()}
 
     def ahead(self, batches: Batches) -> Ahead:
-        """Return what the single Gaussian predicts of each example from those before it, from the first of an episode.
+        """Predict each example of an episode, from the first on, from those before it under the single Gaussian.
 
-        The T · N examples of T steps come one after the other, (E, T · N); where targets are hidden, both are 0.
-        Float64.
+        The T · N examples of T steps follow each other, (E, T · N).  Surprises and log densities are float64, and 0
+        where targets are hidden.
         """
         examples = batches.inputs.shape[2]
         features, targets = self.features(batches.inputs.flatten(3)), batches.targets.flatten(3)
@@ -193,7 +193,7 @@ class OnlineLeastSquares(Learner[Hypotheses]):
         return self._answers(state, self._views(self.prior, self.features(inputs.flatten(2))))
 
     def unroll(self, state: Hypotheses, batches: Batches) -> tuple[Hypotheses, Tensor]:
-        """Step through all batches, with a single hypothesis from the step on at which all are settled."""
+        """Step through all batches, with a single hypothesis per episode once all episodes are settled."""
         features, prior = self.features(batches.inputs.flatten(3)), self.prior
         answers, whole, alone = [], None, self._alone_from(state, batches)
         for step in range(batches.steps):
@@ -230,7 +230,7 @@ class OnlineLeastSquares(Learner[Hypotheses]):
         return answers.reshape(*answers.shape[:2], *self.task.spec.targets)
 
     def _of(self, state: Hypotheses, view: View) -> View:
-        # Of a single component there is nothing to select.
+        # With a single component there is nothing to select.
         return view if self.components == 1 or view.base.shape[1] == 1 else view.of(state)
 
     def _step(self, state: Hypotheses, prior: Prior, features: Tensor, batch: Batch) -> tuple[Hypotheses, Tensor]:

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Upkeep:
-    """How functions change, and which hypotheses about them are kept.
+    """The way in which functions change, and the hypotheses about them that are kept.
 
     Attributes:
         settle: Number of examples of a function after which only the likeliest component is kept; None keeps all.
-        forgetting: Forgetting factor λ from one example to the next, at the start of meta-training; 1 forgets nothing,
-            and is fixed.
+        forgetting: Forgetting factor λ from one example to the next, at the start of meta-training; 1 forgets nothing
+            and is not meta-learned.
         hazard: Probability that the function changes before an example, at the start of meta-training; 0 excludes
-            changes, and is fixed.
+            changes and is not meta-learned.
         spare: Number of hypotheses that are kept besides those of a new function, where functions change.
     """
 

@@ -1,1 +1,1 @@
-"""Learners that fit a classical model anew to all examples of an episode."""
+"""Learners that refit a classical model to all examples of an episode."""

@@ -1,4 +1,4 @@
-"""Learners that fit a classical model anew to all examples seen so far."""
+"""Learners that refit a classical model to all examples seen so far."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ Predictor = Callable[[Array], Array]
 """A fit: a map from inputs (N, D) to answers (N,)."""
 
 CACHED = 2048
-"""Number of fits that are kept; a state holds the examples of its fit, so that a dropped fit can be repeated."""
+"""Number of fits that are cached; a state holds the examples of its fit, so a dropped fit can be recomputed."""
 
 
 class Examples(NamedTuple):
     """The examples whose targets were shown, (E, n, D) and (E, n), zero where an episode has fewer than n.
 
-    ``known`` is the number of an episode's examples, and ``fitted`` that of the current fit's examples, (E,) both.
+    ``known`` is the number of examples of each episode and ``fitted`` the number that its current fit uses, both (E,).
     """
 
     inputs: Tensor
@@ -49,9 +49,9 @@ class Refit(Learner[Examples], ABC):
 
     Args:
         task: Task with one target in [0, 1] for each example.
-        growth: Relative growth of the number of examples at which a new fit is made; 0 fits at every step.  Examples
-            with hidden targets, and ``predict``, are always answered with a fit to all.  None makes no other fits, and
-            answers ½ until then.
+        growth: Relative growth of the number of examples after which a new fit is made; 0 fits at every step.  Hidden
+            targets, and the inputs of ``predict``, are always answered with a fit to all examples.  None makes only
+            these fits, and answers ½ before the first.
 
     Raises:
         ValueError: The task has other shapes; growth is negative, or None where nothing is hidden.
@@ -86,7 +86,7 @@ class Refit(Learner[Examples], ABC):
         return [self.fit(*pair) for pair in examples]
 
     def on(self, task: Task) -> Self:
-        """Return this learner on another task, with no fit."""
+        """Return this learner on another task, with an empty cache of fits."""
         twin = super().on(task)
         twin._fits = OrderedDict()
         return twin
@@ -99,7 +99,7 @@ class Refit(Learner[Examples], ABC):
         return Examples(torch.empty(episodes, 0, features), torch.empty(episodes, 0), zero, zero.clone())
 
     def step(self, state: Examples, batch: Batch) -> tuple[Examples, Tensor]:
-        """Answer, append, and fit again if it is due."""
+        """Answer, append the examples, and refit if it is due."""
         shown = None if batch.shown is None else batch.shown[None]
         state, answers = self.unroll(state, Batches(batch.inputs[None], batch.targets[None], shown))
         return state, answers[0]
@@ -132,7 +132,7 @@ class Refit(Learner[Examples], ABC):
         answers = np.zeros(queries.shape[:3])
         # Sorted by size, so that fits which are made side by side have about the same number of examples.
         needed = sorted((n, row) for row, column in enumerate(sizes.T) for n in np.unique(column))
-        # For matrices of this size, NumPy's own threads would occupy all cores and take longer.
+        # For matrices of this size, NumPy's own threads would occupy all cores and be slower.
         with threadpool_limits(torch.get_num_threads(), "blas"):
             for first in range(0, len(needed), self.together):
                 group = needed[first : first + self.together]

@@ -13,7 +13,7 @@ from l2l_cli.tasks.base import Task
 
 
 class GaussianProcess(Refit):
-    """P(y = 1 | x) = E[σ(f(x))], f ~ GP(0, v·exp(−|x − x′|² / 2ℓ²)), with the v and ℓ of largest marginal likelihood.
+    """P(y = 1 | x) = E[σ(f(x))], f ~ GP(0, v·exp(−|x − x′|² / 2ℓ²)); v and ℓ maximise the marginal likelihood.
 
     The posterior is Laplace's approximation.
 
@@ -45,8 +45,8 @@ class GaussianProcess(Refit):
     def _most_likely(self, model: GaussianProcessClassifier, kernel: Kernel) -> Array:
         """Return the logarithms of the (v, ℓ) with the largest marginal likelihood.
 
-        A maximum at a bound is as good as any, since data without a signal have v = 0 or ℓ = ∞; scikit-learn's own
-        search would warn of it.
+        A maximum at a bound is acceptable, since data without a signal have v = 0 or ℓ = ∞; scikit-learn's own search
+        would warn about it.
         """
 
         def negative(theta: Array) -> tuple[float, Array]:

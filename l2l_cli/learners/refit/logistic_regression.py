@@ -46,7 +46,7 @@ class LogisticRegression(Refit):
 class CrossValidatedLogisticRegression(Refit):
     """P(y = 1 | x) = σ(w·x + b), its penalty and the penalty's strength chosen by cross-validated cross-entropy.
 
-    Where a class has a single member, so that validation is impossible, it takes the last penalty at the middle
+    Where a class has a single member, so that validation is impossible, the last penalty is used at the middle
     strength.
 
     Source: Bosc 2016, §3 (L1 or L2, C by k-fold cross-validation; its grid and its k are not known).
@@ -92,7 +92,7 @@ class CrossValidatedLogisticRegression(Refit):
 def _fitted(penalty: Penalty, strength: float, inputs: Array, classes: NDArray[np.int64]) -> SklearnLogisticRegression:
     if penalty == "l2":
         model = SklearnLogisticRegression(C=strength, solver="newton-cholesky", max_iter=1000)
-    else:  # liblinear penalises the intercept too, but very little as the weight of a constant input 100
+    else:  # liblinear penalises the intercept too, but hardly if it is the weight of a constant input of 100
         model = SklearnLogisticRegression(
             C=strength, l1_ratio=1, solver="liblinear", intercept_scaling=100.0, max_iter=10000, random_state=0
         )

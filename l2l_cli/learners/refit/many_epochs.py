@@ -32,8 +32,8 @@ class ManyEpochs(Refit):
     """A fit of the task's model to the examples by many full-batch steps of a rule, with early stopping.
 
     The number of epochs is cross-validated: networks that start from the same θ_0 and each leave out one fold are
-    trained side by side, until the mean held-out loss has not improved for some epochs.  Then the network is trained
-    anew on all examples for the best number of epochs, again from θ_0.
+    trained side by side, until the mean held-out loss has not improved for ``patience`` epochs.  Then the network is
+    trained on all examples for the best number of epochs, again from θ_0.
 
     Source: Bosc 2016, §3, which leaves this comparison to future work; the protocol is ours.
 
@@ -98,7 +98,7 @@ class ManyEpochs(Refit):
             with torch.no_grad():
                 losses = held_out * self._losses(point.outputs, inner.targets)
                 mean = _mean(losses.view(count, episodes, size).sum(0), sets.fitted)
-                better = (mean < least) & (stale < self.patience)  # a data set out of patience stays so
+                better = (mean < least) & (stale < self.patience)  # once its patience has run out, a data set is done
                 least, best = torch.where(better, mean, least), torch.where(better, epoch, best)
                 stale = torch.where(better, 0, stale + 1)
             if (stale >= self.patience).all():

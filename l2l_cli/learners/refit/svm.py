@@ -25,8 +25,8 @@ class Svm(Refit):
     probabilities have the least cross-entropy is chosen, its machine fitted to all examples, and its calibration kept.
     Where a class has a single member, so that calibration is impossible, the answer is Laplace's (k + 1) / (n + 2).
 
-    The linear machine minimises squared hinges, which is a thousand times quicker than hinges at C = 1000 and a little
-    better on these tasks.
+    The linear machine minimises the squared hinge loss, which at C = 1000 is a thousand times faster than the hinge
+    loss, and slightly better on these tasks.
 
     Source: Bosc 2016, §3; Platt 1999.
     Deviation: the paper does not say how an SVM's cross-entropy is computed, nor does it give C, γ and k; all these are
@@ -35,7 +35,7 @@ class Svm(Refit):
     Args:
         task: Task whose targets are 0 or 1.
         kernel: Kernel of the machine: "linear", or "rbf", which is exp(−γ·|x − x′|²).
-        gamma: Kernel width γ; None is 1 / D, D the number of inputs.
+        gamma: Kernel parameter γ; None is 1 / D for D inputs.
         strengths: Values of C to choose from.
         folds: Number of parts of the examples, each held out once; fewer where a class has fewer members.
         growth: Growth of the examples until the next fit, as in ``Refit``.
@@ -81,11 +81,11 @@ class Svm(Refit):
 
     def _machine(self, strength: float, inputs: Array, classes: NDArray[np.int64]) -> SVC | LinearSVC:
         if self.kernel == "linear":
-            # It penalises the offset too, but very little as the weight of a constant input 10.
+            # It penalises the offset too, but hardly if it is the weight of a constant input of 10.
             model = LinearSVC(C=strength, dual=False, intercept_scaling=10.0, tol=1e-3, max_iter=10_000)
             with warnings.catch_warnings():
-                # Where few examples can be separated and C is large, Newton's method stops at the last digit of the
-                # loss and not by its criterion.  Held-out examples judge the machine in either case.
+                # Where few examples can be separated and C is large, Newton's method reaches the last digit of the
+                # loss before its own criterion holds.  Held-out examples judge the machine in either case.
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 return model.fit(inputs, classes)
         return SVC(C=strength, gamma=self.gamma).fit(inputs, classes)

@@ -1,1 +1,1 @@
-"""What tasks, learners, rules and estimators owe, tried on a few steps of a few episodes before they are trusted."""
+"""Contracts of tasks, learners, rules and estimators, checked on a few steps of a few episodes before a run."""

@@ -1,4 +1,4 @@
-"""What a task's episodes owe: batches are pure functions, of the spec's shapes, and differ by seed and phase."""
+"""The contract of episodes: batches are pure functions, have the shapes of the spec, and differ by seed and phase."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ PURE = "draw with core.random.generator(seed, …, step), a separate generator f
 
 
 def check_data(task: Task) -> None:
-    """Check what a task draws.
+    """Check the episodes that a task draws.
 
     Raises:
-        ContractError: It breaks its contract.
+        ContractError: The episodes break their contract.
     """
     steps = min(STEPS, task.horizon)
 
@@ -44,7 +44,7 @@ def sampled(task: Task, episodes: int, seed: int, phase: Phase) -> Episode:
     """Draw episodes of a task.
 
     Raises:
-        ContractError: It draws something else.
+        ContractError: The task draws something else.
     """
     with calling(task, "sample"):
         episode: object = task.sample(episodes, seed, phase)
@@ -80,7 +80,7 @@ def _check_stacked(episode: Episode, spec: Spec, steps: list[Batch]) -> None:
     del spec
     with calling(episode, "batches"), drawn(0):
         together: object = episode.batches(0, len(steps))
-    cure = "leave it out, or return Batches with axes (steps, episodes, …) of what batch(step) gives"
+    cure = "do not override it, or return Batches with axes (steps, episodes, …) of what batch(step) gives"
     if not isinstance(together, Batches) or together.steps != len(steps):
         refuse(episode, "batches", f"does not return the Batches of {len(steps)} steps", cure)
     for step, batch in enumerate(steps):
@@ -89,7 +89,7 @@ def _check_stacked(episode: Episode, spec: Spec, steps: list[Batch]) -> None:
 
 
 def _check_draws_apart(task: Task) -> None:
-    """Check that seeds and phases have their own draws, unless all draws are one and the same problem."""
+    """Check that each seed and phase has its own draws, unless all draws are one and the same problem."""
     draws = {(0, phase): _drawn(task, 0, phase) for phase in Phase}
     draws[1, Phase.META_VALID] = _drawn(task, 1, Phase.META_VALID)
     keys = list(draws)

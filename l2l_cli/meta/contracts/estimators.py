@@ -1,4 +1,4 @@
-"""What an estimator of meta-gradients owes."""
+"""The contract of an estimator of meta-gradients."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from l2l_cli.meta.gradient import Estimator
 
 
 def check_estimator(estimator: Estimator, learner: Learner[Any]) -> None:
-    """Check the estimate of a first window of two episodes.
+    """Check an estimator on the first window of two episodes.
 
     Raises:
         ContractError: Its meta-gradient lacks a φ, has another shape or is not finite, or differs when repeated.
@@ -25,6 +25,6 @@ def check_estimator(estimator: Estimator, learner: Learner[Any]) -> None:
     grad = repeated(estimator, "estimate", lambda: few.estimate(learner, progress, 0.0)[1].grad, cure)
     phi = phi_of(learner)
     if grad.keys() != phi.keys() or any(grad[name].shape != value.shape for name, value in phi.items()):
-        refuse(estimator, "estimate", "gives a meta-gradient of other names or shapes than φ", "use named φ")
+        refuse(estimator, "estimate", "gives a meta-gradient of other names or shapes than φ", "use those of φ")
     if not all_finite(grad):
-        refuse(estimator, "estimate", "gives a meta-gradient that is not finite at φ_0", "see 0 / 0 and √0")
+        refuse(estimator, "estimate", "gives a meta-gradient that is not finite at φ_0", "look for 0 / 0 or √0")

@@ -1,4 +1,4 @@
-"""What a module keeps where torch, training and checkpoints do not find it."""
+"""A search for what a module keeps where torch, training and checkpoints do not find it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OWN = frozenset(vars(nn.Module()))
 """Attributes that every module has."""
 
 DEEPEST = 5
-"""Depth of nested containers down to which the search goes."""
+"""Largest depth of nested containers that is searched."""
 
 
 def check_nothing_hidden(module: nn.Module, besides: tuple[str, ...] = ()) -> None:
@@ -29,7 +29,7 @@ def check_nothing_hidden(module: nn.Module, besides: tuple[str, ...] = ()) -> No
         besides: Attributes that are left out.
 
     Raises:
-        ContractError: One lies in a plain container or object, or so does a tensor that requires gradients.
+        ContractError: A module, parameter or tensor that requires gradients lies in a plain container or object.
     """
     for name, value in module.named_parameters():
         if isinstance(value, nn.parameter.UninitializedParameter):
@@ -53,7 +53,7 @@ def check_nothing_hidden(module: nn.Module, besides: tuple[str, ...] = ()) -> No
 def _unregistered(
     value: object, path: str, known: set[int], seen: set[int], depth: int = 0
 ) -> Iterator[tuple[str, object]]:
-    """Yield modules, parameters and tensors with gradients that are not known, each after the path to it."""
+    """Yield the modules, parameters and tensors with gradients that are not known, each with the path to it."""
     if isinstance(value, nn.Module | Tensor):
         if id(value) not in known and (not isinstance(value, Tensor) or (value.requires_grad and value.is_leaf)):
             yield path, value
@@ -79,10 +79,7 @@ def _unregistered(
 
 
 def attributes_of(module: nn.Module) -> dict[str, object]:
-    """Return the values of all tensors within a module, and of all that users' modules keep on themselves.
-
-    They are in a form that can be compared.
-    """
+    """Return all tensors within a module and all attributes of users' modules, in a form that can be compared."""
     found: dict[str, object] = {}
     for path, part in module.named_modules():
         prefix = f"{path}." if path else ""
@@ -121,5 +118,5 @@ def _comparable(value: object) -> object:
 
 
 def changed_attributes(before: Mapping[str, object], after: Mapping[str, object]) -> list[str]:
-    """Return the names of the attributes that differ or were not there before."""
+    """Return the names of the attributes that are new or differ from before."""
     return [name for name, value in after.items() if name not in before or before[name] != value]

@@ -1,4 +1,4 @@
-"""What a learner owes; see README, "Add a learner"."""
+"""The contract of a learner; see README, "Add a learner"."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ STATE = "keep all that is acquired in the state that step returns, a NamedTuple 
 
 
 def check_learner(learner: Learner[Any], differentiated: bool = True) -> None:
-    """Check that a learner does what learners owe, on a few steps of two episodes of its task.
+    """Check that a learner keeps its contract, on a few steps of two episodes of its task.
 
-    An update rule is checked in the learner that it makes: ``check_learner(Descent(Quadratic(), SignDescent()))``.  A
-    learner answers before it learns; its state is new at each step and holds all that it acquires, separately for
-    each episode; hidden targets do not matter; and every φ is registered, saved and reached by the meta-gradient.
+    A learner answers before it learns; its state is new at each step and holds all that is learned, separately for each
+    episode; hidden targets have no effect; and every φ is registered, saved and reached by the meta-gradient.  An
+    update rule is checked within a learner, as in ``check_learner(Descent(Quadratic(), SignDescent()))``.
 
     Args:
         learner: Learner to be checked.
         differentiated: Whether its φ is to be trained by meta-gradients rather than by evolution strategies.
 
     Raises:
-        ContractError: It breaks its contract; the message names the class, the line at fault and the cure.
+        ContractError: It breaks its contract; the message names the class, the line at fault and the remedy.
     """
     if isinstance(learner, Optimizer):
         refuse(learner, "", "is an update rule", "check the learner that it makes: check_learner(Descent(task, rule))")
@@ -79,7 +79,7 @@ class _Check:
             self._check_hidden()
 
     def start(self) -> Any:
-        """Return a first state, the same each time."""
+        """Return an initial state, the same each time."""
         with calling(self.owner, "init"):
             return self.learner.init(EPISODES, generator(0))
 
@@ -137,14 +137,14 @@ class _Check:
             self.task.loss(answer, self.data.at(0).targets)
 
     def _check_leaks(self) -> None:
-        """Check that nothing has been acquired except in the state."""
+        """Check that the learner itself has not changed."""
         if names := changed_attributes(self.before, attributes_of(self.learner)):
             problem = f"changes self.{', self.'.join(names)}, which leaks from one episode into the next"
             norms = [name for name in names if name.endswith(("running_mean", "running_var", "num_batches_tracked"))]
             refuse(self.owner, self.method, problem, "use track_running_stats=False" if norms else STATE)
 
     def _check_numbers(self, before: object, after: object) -> None:
-        """Check that whatever is not a tensor stays as it is, because checkpoints do not hold it."""
+        """Check that values other than tensors do not change, because checkpoints do not hold them."""
         if type(before) is not type(after):
             problem = f"returns a {type(after).__name__} where init returns a {type(before).__name__}"
             refuse(self.owner, self.method, problem, "a state keeps its type")
@@ -170,9 +170,9 @@ class _Check:
             with calling(self.learner, "unroll"), drawn(0):
                 unrolled, together = self.learner.unroll(self.start(), self.data)
         if type(unrolled) is not type(state) or together.shape != torch.stack(answers).shape:
-            refuse(self.learner, "unroll", "gives other shapes than the loop over step", "leave it out")
+            refuse(self.learner, "unroll", "gives other shapes than the loop over step", "do not override it")
         if not torch.allclose(together, torch.stack(answers), rtol=1e-3, atol=1e-4, equal_nan=True):
-            refuse(self.learner, "unroll", "gives other answers than the loop over step", "leave it out")
+            refuse(self.learner, "unroll", "gives other answers than the loop over step", "do not override it")
 
     def _check_losses(self) -> None:
         """Check that the losses that training differentiates are those of the learner's steps, on any path."""
@@ -182,10 +182,10 @@ class _Check:
             with calling(self.owner, "losses"), drawn(0):
                 losses = self.learner.losses(self.start(), self.data)[1].detach()
         if not torch.allclose(losses, wanted, rtol=1e-3, atol=1e-4, equal_nan=True):
-            refuse(self.learner, "losses", "gives other losses than the loop over step", "leave it out")
+            refuse(self.learner, "losses", "gives other losses than the loop over step", "do not override it")
 
     def _check_episodes(self) -> None:
-        """Check that the data of one episode do not matter to the others."""
+        """Check that the data of one episode do not affect the others."""
         inputs, targets = (
             torch.cat([own[:, :1], other[:, 1:]], 1) for own, other in zip(self.data[:2], self.others[:2], strict=True)
         )

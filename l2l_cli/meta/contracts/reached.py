@@ -1,4 +1,4 @@
-"""Whether the meta-gradient reaches every φ of a learner."""
+"""A check that the meta-gradient reaches every φ of a learner."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from l2l_cli.meta.gradient import connected_gradient, set_phi
 
 STEPS = 6
 TRIES = 3
-"""Number of values of φ at which a gradient is sought: the initial ones, often zero in parts, and random ones."""
+"""Number of values of φ at which the gradient is computed: the initial one, often zero in part, and random ones."""
 
 
 def check_reached(learner: Learner[Any]) -> None:
-    """Check that the meta-loss of a window depends on every φ, and that derivatives show it.
+    """Check that the meta-loss of a window depends on every φ in a differentiable way.
 
     A gradient that is zero at some φ is not a fault: a layer below one that starts at zero has such a gradient.
 
@@ -71,7 +71,7 @@ def _gradient(learner: Learner[Any]) -> dict[str, Tensor | None]:
 
 @contextmanager
 def _shifted(learner: Learner[Any], number: int) -> Iterator[None]:
-    """Set φ to random values near its own (for number 0, to its own), and back afterwards."""
+    """Shift φ by small random values, for number 0 by none, and restore it afterwards."""
     phi: Params = {name: value.detach().clone() for name, value in phi_of(learner).items()}
     moved = {
         name: value + number * 0.1 * normal(tuple(value.shape), generator(number, "shift", name)).to(value)

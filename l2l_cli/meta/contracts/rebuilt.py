@@ -1,4 +1,4 @@
-"""Whether what is built again from the same configuration, in another process, is the same."""
+"""Checks that what is built again from the same configuration, as in another process, is the same."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ SEEDED = "draw with core.random.generator(seed), or by torch's own functions, wh
 
 
 def check_task_again(task: Task, again: Task) -> None:
-    """Check that a task that is built again has the same network and draws the same.
+    """Check that a task that is built again has the same network and draws the same episodes.
 
     Raises:
-        ContractError: It does not.
+        ContractError: The network or the episodes differ.
     """
     with drawn(0):
         one, other = (sampled(each, EPISODES, 0, Phase.META_TRAIN).batch(0) for each in (task, again))
@@ -31,17 +31,17 @@ def check_task_again(task: Task, again: Task) -> None:
     with drawn(0):
         starts = [each.model.init(EPISODES, generator(0)) for each in (task, again)]
     weights = [dict(each.model.module.state_dict()) for each in (task, again)]
-    # Values of parameters may be drawn anew for each episode; those that are kept are the network's own.
+    # Parameters may be drawn anew for each episode; the network's other tensors must be the same.
     if names := differing(*starts) or [name for name in differing(*weights) if name not in starts[0]]:
         problem = f"has another {', '.join(names)} each time that it is built"
         refuse(task.model.module, "__init__", problem, SEEDED)
 
 
 def check_learner_again(learner: Learner[Any], again: Learner[Any]) -> None:
-    """Check that a learner that is built again is the same, also after φ is saved by one and loaded by the other.
+    """Check that a learner that is built again is the same, also after it loads the φ that the other has saved.
 
     Raises:
-        ContractError: It is not.
+        ContractError: The two differ.
     """
     if names := differing(dict(learner.state_dict()), dict(again.state_dict())):
         refuse(learner, "__init__", f"has another {', '.join(names)} each time that it is built", SEEDED)

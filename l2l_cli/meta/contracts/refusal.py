@@ -19,11 +19,11 @@ from l2l_cli.core.errors import L2LError, UsageError
 from l2l_cli.core.places import PACKAGE, is_ours, is_users, place_of, shown_place, where_raised
 
 LONGEST = 300
-"""Largest number of characters of a user's error that are passed on."""
+"""Largest number of characters of an error of the user's code that are shown."""
 
 
 class ContractError(UsageError):
-    """A user's class that breaks the contract of its kind."""
+    """A user's class breaks its contract."""
 
 
 def is_foreign(owner: object) -> bool:
@@ -56,7 +56,7 @@ def _name_of(owner: object, method: str) -> str:
 
 @contextmanager
 def calling(owner: object, method: str, cure: str = "") -> Iterator[None]:
-    """Turn whatever a user's method raises into one line that names the line of the user's code.
+    """Turn any error that a user's method raises into one sentence that names the line of the user's code.
 
     Raises:
         ContractError: The method raises.
@@ -65,7 +65,7 @@ def calling(owner: object, method: str, cure: str = "") -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore"
-            )  # a check is not a run: what is warned of here is either refused or told later
+            )  # a check is not a run: what causes a warning here is refused, or warned about later
             yield
     except L2LError:
         raise
@@ -82,10 +82,10 @@ DRAWS = frozenset(
     "dropout1d dropout2d dropout3d alpha_dropout feature_dropout feature_alpha_dropout rrelu gumbel_softmax normal_ "
     "uniform_ bernoulli_ exponential_ random_ log_normal_ cauchy_ geometric_".split()
 )
-"""Functions of torch that draw from its global generator, unless they are given one."""
+"""Functions of torch that draw from its global generator, unless they are given another."""
 
 CUTS = frozenset("detach detach_ item tolist numpy __float__ __int__ __bool__ __array__ new_tensor tensor data".split())
-"""Functions of torch whose result does not depend on their argument, as far as derivatives know."""
+"""Functions of torch whose result carries no gradient back to their argument."""
 
 
 class LineWatch(TorchFunctionMode):
@@ -115,7 +115,7 @@ class LineWatch(TorchFunctionMode):
 def _users_line(frame: FrameType | None) -> str | None:
     """Return the line that has called torch, if it is the user's."""
     while frame is not None and not is_users(file := frame.f_code.co_filename):
-        # A module's dropout is seeded, and this program's own calls are right.
+        # A module's dropout is seeded, and this program's own calls are allowed.
         if is_ours(file) or os.path.basename(file) == "dropout.py":
             return None
         frame = frame.f_back

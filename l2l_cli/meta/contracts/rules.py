@@ -1,4 +1,4 @@
-"""What an update rule owes: a finite displacement of every parameter, and a memory that is new at each step."""
+"""The contract of an update rule: a finite displacement of every parameter, and a memory that is new at each step."""
 
 from __future__ import annotations
 
@@ -52,14 +52,15 @@ def _check_named(rule: Optimizer[Any], method: str, moves: Params, params: Param
             problem = f"returns {move.dtype} for {name}, which is {value.dtype}"
             refuse(rule, method, problem, "end with .to(grad.dtype)")
         if not move.isfinite().all():
-            refuse(rule, method, f"returns a {what} of {name} that is not finite at the first step", "see 0 / 0 and √0")
+            problem = f"returns a {what} of {name} that is not finite at the first step"
+            refuse(rule, method, problem, "look for 0 / 0 or √0")
 
 
 def check_optimizer(rule: FirstOrder[Any]) -> None:
     """Check a rule that is to move φ, which is one vector.
 
     Raises:
-        ContractError: It breaks its contract.
+        ContractError: The rule breaks its contract.
     """
     if not isinstance(rule, FirstOrder):
         refuse(rule, "", "cannot move φ", "derive it from l2l_cli.optimizers.base.FirstOrder")

@@ -1,4 +1,4 @@
-"""What a task owes; see README, "Add a task"."""
+"""The contract of a task; see README, "Add a task"."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ ATTRIBUTES = {
 
 
 def check_task(task: Task) -> None:
-    """Check that a task does what tasks owe, on three steps of two episodes, as in ``check_task(Rosenbrock())``.
+    """Check that a task keeps its contract, on three steps of two episodes, as in ``check_task(Rosenbrock())``.
 
-    Batches are pure functions of seed, step and split, shaped as ``spec`` says, and differ between seeds and phases;
+    Batches are pure functions of seed, step and split, have the shapes of ``spec`` and differ by seed and phase;
     the loss is finite, differentiable and separate for each episode; nothing changes its arguments; the network has all
     of its modules registered and gives the same outputs when it is called again.
 
@@ -32,7 +32,7 @@ def check_task(task: Task) -> None:
         task: Task to be checked.
 
     Raises:
-        ContractError: It breaks its contract; the message names the class, the line at fault and the cure.
+        ContractError: It breaks its contract; the message names the class, the line at fault and the remedy.
     """
     if not isinstance(task, Task):
         refuse(task, "", "is not a task", "derive it from l2l_cli.tasks.base.Task")
@@ -98,7 +98,7 @@ def _check_loss(task: Task, outputs: Tensor, batch: Batch) -> None:
     if differing(before, (outputs, batch)):
         refuse(task, "loss", "changes its arguments in place", "make new tensors, as in outputs - targets")
     if not losses.isfinite().all():
-        refuse(task, "loss", f"is {losses.tolist()} at the first θ_0", "it must be finite there; see the root of 0")
+        refuse(task, "loss", f"is {losses.tolist()} at the first θ_0", "it must be finite there; look for √0")
     doubled = each(torch.cat([outputs, outputs]), torch.cat([batch.targets, batch.targets]))
     other = each(_first_for_all(outputs), _first_for_all(batch.targets))
     if not torch.allclose(other[0], losses[0]) or not torch.allclose(doubled[:EPISODES], losses):
@@ -119,5 +119,5 @@ def _check_derivative(task: Task, outputs: Tensor, batch: Batch) -> None:
     with calling(task, "loss"):
         losses = task.loss(free, batch.targets)
     if not losses.requires_grad:
-        problem = "does not depend on the outputs as far as derivatives know"
+        problem = "does not depend on the outputs in a differentiable way"
         refuse(task, "loss", problem, "compute it with torch, without .item(), .detach() or a comparison")

@@ -1,4 +1,4 @@
-"""Calling a user's method twice, to check that it does the same."""
+"""Repeated calls of a user's method, to check that it does the same each time."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def differing(one: object, other: object) -> list[str]:
 def _equal(one: Tensor, other: Tensor) -> bool:
     if one.shape != other.shape or one.dtype != other.dtype:
         return False
-    if one.is_cuda and one.is_floating_point():  # where sums need not be repeated in the same order
+    if one.is_cuda and one.is_floating_point():  # where sums may be taken in another order
         return torch.allclose(one, other, rtol=1e-5, atol=1e-7, equal_nan=True)
     return torch.equal(one, other) or bool(((one == other) | (one.isnan() & other.isnan())).all())
 
 
 def copied(tree: Result) -> Result:
-    """Return a copy of a state, or of anything like one."""
+    """Return a copy of a state or of another tree of tensors."""
     return tree_map(lambda value: value.detach().clone(), tree)
 
 
@@ -48,11 +48,11 @@ def repeated(owner: object, method: str, call: Callable[[], Result], cure: str) 
     Args:
         owner: Object whose method is called.
         method: Name of the method.
-        call: Function that calls it and returns something like a state.
+        call: Function that calls it and returns a tree of tensors.
         cure: Clause that says where its random numbers should come from.
 
     Raises:
-        ContractError: It returns something else when it is called again.
+        ContractError: The method returns something else when it is called again, or seeds the global generator.
     """
     with calling(owner, method):
         with drawn(0):

@@ -1,4 +1,4 @@
-"""Changes of images before a network is given them: random shifts, sizes and flips, and a common scale.
+"""Augmentation and scaling of images: random shifts, sizes and flips, and a common scale of pixel values.
 
 Sources: He et al. 2016, §4.2 (CIFAR-10: 4 pixels of padding, a random crop, a flip); Simonyan and Zisserman 2015, §3.1
 (ImageNet: the shorter side resized to 256 … 512, a random crop of 224, a flip, the mean colour subtracted).
@@ -41,8 +41,8 @@ def augmented(images: Tensor, how: Augment, rng: Generator) -> Tensor:
 def draw_shifts(shape: Sequence[int], rng: Generator) -> Tensor:
     """Draw how "cifar" changes each of (n, channels, height, width) images, integers (3, n).
 
-    They are how many pixels further down and to the right it is read from, −1/8 … 1/8 of its height and width, and
-    whether it is flipped, 0 or 1.
+    The rows are the offsets down and to the right at which an image is read, in pixels, −1/8 … 1/8 of its height and
+    width, and whether it is flipped, 0 or 1.
     """
     count, _, height, width = shape
     down, right = height // PADDING, width // PADDING
@@ -69,7 +69,7 @@ def shifted(images: Tensor, shifts: Tensor) -> Tensor:
 
 
 def _zoomed(images: Tensor, frames: Tensor) -> Tensor:
-    share = 1 / frames[:, 0]  # side of the crop over the image's; the rest is where its middle can be:
+    share = 1 / frames[:, 0]  # side of the crop over the image's; the rest is the range of its middle:
     down, right = ((2 * frames[:, axis] - 1) * (1 - share) for axis in (1, 2))
     maps = frames.new_zeros(len(images), 2, 3)
     maps[:, 0, 0], maps[:, 0, 2] = share * (1 - 2 * frames[:, 3]), right
@@ -82,8 +82,8 @@ def _zoomed(images: Tensor, frames: Tensor) -> Tensor:
 def draw_frames(count: int, rng: Generator) -> Tensor:
     """Draw the crop that "imagenet" takes of each image, (n, 4).
 
-    A row holds the image's shorter side over the crop's, the crop's place from top to bottom and from left to right,
-    each 0 … 1, and whether it is flipped, 0 or 1.
+    A row holds the image's shorter side over the crop's, the crop's position from top to bottom and from left to right,
+    0 … 1 each, and whether it is flipped, 0 or 1.
     """
     low, high = ZOOM
     zoom, down, right = torch.rand(3, count, generator=rng, device="cpu")
@@ -97,9 +97,9 @@ def middle_frames(count: int) -> Tensor:
 
 
 def rescale_(images: Tensor, how: Standardise) -> Tensor:
-    """Bring images (n, channels, height, width), numbers from 0 to 255, to a scale for networks, in place.
+    """Scale images (n, channels, height, width) with values from 0 to 255 for a network, in place.
 
-    "none" gives 0 … 1; "image" gives each image mean 0 and standard deviation 1 over all its numbers;
+    "none" gives 0 … 1; "image" gives each image mean 0 and standard deviation 1 over all its values;
     "channels" subtracts ImageNet's mean colour and keeps the scale.
     """
     if how == "none":

@@ -18,7 +18,7 @@ def verify(path: Path, content: bytes, checksum: str) -> None:
     """Check that a file's content has the given checksum, its MD5 in hexadecimal.
 
     Raises:
-        UsageError: It has another.
+        UsageError: It has another checksum.
     """
     if hashlib.md5(content, usedforsecurity=False).hexdigest() != checksum:
         raise UsageError(f"{path} is damaged or a different file: its MD5 is not {checksum}; delete it and try again")
@@ -28,7 +28,7 @@ def read_verified(path: Path, checksum: str) -> bytes:
     """Return a file's content after checking its checksum, unless that was done since the file last changed.
 
     Raises:
-        UsageError: It has another.
+        UsageError: It has another checksum, or is larger than any such file.
     """
     if (state := path.stat()).st_size > LARGEST:
         raise UsageError(
@@ -40,14 +40,14 @@ def read_verified(path: Path, checksum: str) -> bytes:
     known = _remembered(memory)
     if known.get(key) != fact:
         verify(path, content, checksum)
-        with suppress(OSError):  # a home that cannot be written to: computed anew in every process
+        with suppress(OSError):  # if the home folder cannot be written to, every process computes them again
             memory.parent.mkdir(parents=True, exist_ok=True)
             atomic_write(memory, json.dumps(known | {key: fact}))
     return content
 
 
 def _remembered(memory: Path) -> dict[str, object]:
-    """Return what is remembered, nothing if the memory is missing or damaged: then everything is computed again."""
+    """Return the checksums that are remembered; none if their file is missing or damaged, so that all are computed."""
     try:
         found = json.loads(memory.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The data of an image task: an entry of its configuration."""
+"""The interface of an image task's data, which are an entry of its configuration."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from l2l_cli.tasks.images.labelled import LabelledImages
 
 
 class Images(ABC):
-    """Training and test images of one shape, and how phases divide them.
+    """Training and test images of one shape, and their division over the phases.
 
     Attributes:
         name: Name of the data set.
         shape: Channels, height and width of an image.
-        outputs: Number of classes that one-hot targets tell apart.
+        outputs: Number of classes of the one-hot targets.
         division: Division of the images over the phases.
         stream: Name of the random stream that minibatches are drawn from.
-        reads_ahead: Whether the next minibatch is requested while the present one is in use.
+        reads_ahead: Whether the next minibatch is requested while the current one is in use.
     """
 
     name: str

@@ -126,7 +126,7 @@ def _pooled(whole: LoadedImages, pool: int) -> LoadedImages:
 
 
 def _digits(folder: Path) -> Dataset:
-    """Return 1797 digits of 8 × 8 pixels, every second one for test: fewer would be memorised within an episode."""
+    """Return 1797 digits of 8 × 8 pixels, half of them test images: fewer would be memorised within an episode."""
     from sklearn.datasets import load_digits
 
     del folder
@@ -164,7 +164,7 @@ def _cifar_batch(path: Path, checksum: str) -> LoadedImages:
 
 
 def _ensure(folder: Path, path: Path, addresses: Sequence[str], checksum: str) -> None:
-    """Download a file below the folder of data sets if it is missing, and check that it is whole."""
+    """Download a file into the folder of data sets if it is missing, and check that it is intact."""
     if not path.is_file():
         try:
             download(addresses, path, checksum)

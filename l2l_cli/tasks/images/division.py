@@ -1,4 +1,4 @@
-"""Which images of a data set each phase fits networks to, and which it holds out."""
+"""The images of a data set that each phase fits networks to, and those that it holds out."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Division:
     * "phases": the phase ``test`` fits to the test images, all others to the training images.
     * "shared": every phase fits to the training images (Chen and Lu 2018, first release of their code).
     * "parts": ``meta_train`` and ``meta_valid`` fit to the first three fifths of the training images, ``tune`` and
-      ``test`` to the others (their release of September 2018); within each class, where a data set lists one class
-      after the other.
+      ``test`` to the others (their release of September 2018).  If a data set lists one class after the other, each
+      class is divided in this way.
 
-    In the last two, the phase ``test`` fits to all of its images and holds the test images out.  Everywhere else
-    every 6th of a phase's images is held out, so that no test image is seen before that phase.
+    In the last two, the phase ``test`` fits to all of its images and holds out the test images.  In all other cases
+    every 6th of a phase's images is held out, so that no test image is seen before the phase ``test``.
 
     Args:
         scheme: Name of the rule.
@@ -61,7 +61,7 @@ class Division:
             raise ValueError(f"images must be at least 2, one to learn and one to hold out, not {self.images}")
 
     def fits_to_test(self, phase: Phase) -> bool:
-        """Whether a phase fits networks to test images."""
+        """Return whether a phase fits networks to test images."""
         return self.scheme == "phases" and phase == Phase.TEST
 
     def shares(self, train: LabelledImages, test: LabelledImages, phase: Phase) -> dict[Split, Share]:
@@ -103,7 +103,7 @@ class Division:
 
 
 def _first_part(labels: Tensor, rows: Tensor) -> Tensor:
-    """Return which of the rows belong to the first part, (n,)."""
+    """Return a mask of the rows that belong to the first part, (n,)."""
     part, whole = FIRST
     kept = labels[rows]
     runs = (kept.diff(prepend=kept[:1]) != 0).cumsum(0)

@@ -20,10 +20,10 @@ PIECE = 1 << 16
 """Number of bytes read at once."""
 
 PATIENCE = 30.0
-"""Seconds without a byte after which an address counts as dead."""
+"""Seconds without a byte after which an address is given up."""
 
 TRIES = 3
-"""Largest number of times that an address is tried before the next one is."""
+"""Largest number of times that an address is tried before the next one is tried."""
 
 OFTEN, SELDOM = 0.5, 10.0
 """Seconds between two lines of progress on a terminal, and elsewhere."""
@@ -34,12 +34,12 @@ class DownloadError(L2LError):
 
 
 def download(addresses: Sequence[str], path: Path, checksum: str) -> None:
-    """Fetch a file into its place, whole and with its MD5 or not at all.
+    """Download a file to its place, either completely and with the right MD5 or not at all.
 
     A download that was cut off resumes from ``PATH.part``, at any address that supports it.
 
     Raises:
-        DownloadError: No address gave it; the message says why not.
+        DownloadError: No address gave the file; the message says why not.
         OSError: The file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,11 +65,11 @@ def download(addresses: Sequence[str], path: Path, checksum: str) -> None:
 
 
 class _Broken(Exception):
-    """The network or the other side failed, not this disk."""
+    """The network or the server failed, not the local disk."""
 
 
 def _append(address: str, file: IO[bytes], before: int, name: str) -> None:
-    """Append the missing rest of a file, of which ``before`` bytes are there."""
+    """Append the missing rest of a file that has ``before`` bytes so far."""
     request = urllib.request.Request(address, headers={"Range": f"bytes={before}-"} if before else {})
     try:
         response = urllib.request.urlopen(request, timeout=PATIENCE)
@@ -111,7 +111,7 @@ class _Counter:
         VOICE.note(f"downloading {name} from {address.split('/')[2]}{whole}", sys.stderr)
 
     def tell(self, done: int) -> None:
-        """Say now and then how much has arrived."""
+        """Print from time to time how much has arrived."""
         if VOICE.quiet or time.monotonic() - self._said < (OFTEN if self._terminal else SELDOM):
             return
         self._said = time.monotonic()

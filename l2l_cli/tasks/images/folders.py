@@ -21,13 +21,13 @@ from l2l_cli.tasks.images.idx import read_idx
 from l2l_cli.tasks.images.labelled import Dataset, LoadedImages, Size, resized
 
 TEST_EVERY = 6
-"""One image in this many of each class is a test image where an image folder makes no division."""
+"""One image in this many of each class is a test image if an image folder has no folder of test images."""
 
 GREY, COLOUR = ("1", "L", "LA"), ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
-"""Pillow's names of the modes with 8 bits per channel; its others have more."""
+"""Pillow's names of the modes with 8 bits per channel; its other modes have more."""
 
 TRAIN, HELD = ("train", "training"), ("test", "val", "testing", "valid", "validation")
-"""Names of the folders of training images and of test images, in any case."""
+"""Names of the folders of training images and of test images, in upper or lower case."""
 
 NO_READERS = ("BUFR", "GRIB", "HDF5", "MPEG", "WMF", "EPS")
 """Formats that Pillow knows by name but cannot read by itself."""
@@ -50,7 +50,7 @@ def read_folder(place: Path, size: Size | None = None) -> Dataset:
         size: Height and width that images are resized to; None takes them as they are, if all are of one size.
 
     Raises:
-        UsageError: A file or folder, which the message names, is not as it should be.
+        UsageError: A file or folder, which the message names, is missing, damaged or unsuitable.
     """
     if any(place.glob("*-ubyte*")) or not class_folders(place):
         return resized(read_idx(place), size)
@@ -77,7 +77,7 @@ def train_folder(place: Path) -> Path | None:
 
 
 def _called(place: Path, names: Sequence[str]) -> Path | None:
-    """Return the sub-folder with the first of some names, in any case."""
+    """Return the sub-folder with the first of some names, in upper or lower case."""
     folders = {name.lower(): place / name for name in class_folders(place)} if place.is_dir() else {}
     return next((folders[name] for name in names if name in folders), None)
 
@@ -86,7 +86,7 @@ def train_and_test(place: Path, names: Sequence[str]) -> tuple[Paths, Paths]:
     """List a folder's training images in ``train/<class>/*`` and its test images in the first of ``names`` that exists.
 
     Raises:
-        UsageError: A folder, which the message names, is not as it should be.
+        UsageError: A folder, which the message names, is missing or unsuitable.
     """
     learned, held = train_folder(place) or place / "train", _called(place, names)
     if held is None:
@@ -109,7 +109,7 @@ def class_folders(place: Path) -> list[str]:
 
 
 def _paths(place: Path) -> Paths:
-    """List the images of each class, and say what other files there are; hidden ones do not count."""
+    """List the images of each class, and print a note on other files; hidden files are ignored."""
     listed = {name: _files(place / name) for name in class_folders(place)}
     if len(listed) < 2:
         hint = "" if listed else "; ILSVRC2012's validation images come without them: sort the images"
@@ -132,13 +132,13 @@ def _files(folder: Path) -> list[str]:
 
 
 def _is_image(file: str, kinds: Collection[str]) -> bool:
-    """Return whether a file counts as an image, by its extension; one without counts, unless named like a text file."""
+    """Return whether a file is taken for an image, by its extension; if it has none, unless named like a text file."""
     stem, end = os.path.splitext(os.path.basename(file))
     return end.lower() in kinds if end else stem.lower() not in ("readme", "license", "copying", "makefile")
 
 
 def few(names: Sequence[str]) -> str:
-    """Return a list of names; of many, only the first."""
+    """Join names to a list, which is cut off after the first ``NAMED``."""
     return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 

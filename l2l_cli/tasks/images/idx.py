@@ -61,7 +61,7 @@ def _idx(place: Path, name: str, axes: int) -> Tensor:
 
 
 def _parsed(file: IO[bytes] | gzip.GzipFile, path: Path, axes: int, most: int) -> Tensor:
-    """Read what the header declares, and no more; ``most`` is how much the file can hold."""
+    """Read what the header declares, and no more; the file can hold at most ``most`` bytes."""
     header = file.read(4 + 4 * axes)
     if len(header) < 4 + 4 * axes:
         raise _damaged(path, f"it ends after {len(header)} bytes, within its header" if header else "it is empty")
@@ -73,12 +73,12 @@ def _parsed(file: IO[bytes] | gzip.GzipFile, path: Path, axes: int, most: int) -
     if not size:
         raise _damaged(path, "it holds nothing")
     if size + len(header) > most:
-        raise _damaged(path, f"it is cut: its header says {size} values")
+        raise _damaged(path, f"it is truncated: its header declares {size} values")
     content = file.read(size)
     if len(content) < size:
-        raise _damaged(path, f"it is cut: {len(content)} of {size} values are there")
+        raise _damaged(path, f"it is truncated: it has {len(content)} of {size} values")
     if file.read(1):
-        raise _damaged(path, f"it has more than the {size} values that its header says")
+        raise _damaged(path, f"it has more than the {size} values that its header declares")
     return torch.from_numpy(np.frombuffer(content, np.uint8).reshape(shape).copy())
 
 

@@ -21,7 +21,7 @@ class ImagesInMemory(Images):
     Args:
         dataset: "digits" (in scikit-learn, 8 × 8), "mnist", "cifar10", a folder of IDX files, or an image folder with
             ``train/<class>`` and ``test/<class>``, or with just ``<class>``, where every 6th image is a test image.
-        classes: Labels whose images are used, numbered anew in this order; None is all of them.
+        classes: Labels whose images are used, renumbered in this order; None is all of them.
         pool: Height and width of the windows of pixels that are replaced by their mean; 1 leaves images as they are.
         size: Height and width that images are resized to; None takes them as they are, if they are all of one size.
         division: Name of the rule by which phases divide the images; see ``Division``.
@@ -30,7 +30,7 @@ class ImagesInMemory(Images):
 
     Raises:
         ValueError: A number is out of range.
-        UsageError: There is no such data set; by ``parts``, if its files can neither be found nor downloaded.
+        UsageError: There is no such data set; if its files can neither be found nor downloaded, ``parts`` raises it.
     """
 
     stream: ClassVar[str] = "images"

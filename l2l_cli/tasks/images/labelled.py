@@ -1,4 +1,4 @@
-"""Images with the labels of their classes: what data sets are made of."""
+"""Images with the labels of their classes, of which data sets consist."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Fill = Callable[[Tensor], None]
 
 
 class LabelledImages(Protocol):
-    """Images that are fetched by their indices, wherever they are."""
+    """Images that are fetched by their indices, wherever they are stored."""
 
     @property
     def labels(self) -> Tensor:
@@ -43,7 +43,7 @@ class LoadedImages(NamedTuple):
     labels: Tensor
 
     def request(self, rows: Tensor, augment: Augment, rng: Generator) -> Fill:
-        """Return the function that copies and changes the images, where they are."""
+        """Return the function that copies and changes the images on their own device."""
 
         def fill(out: Tensor) -> None:
             if out.device.type != "cpu" or augment == "imagenet":

@@ -66,16 +66,16 @@ class ImageFiles(NamedTuple):
 class ImagesOnDisk(Images):
     """Colour images in a folder laid out like ILSVRC2012's.
 
-    The images in ``train`` are the training images, those in ``val`` the test images.  As many threads as the run has,
-    ``hardware.threads``, decode them, one minibatch ahead of the one in use.
+    The images in ``train`` are the training images, those in ``val`` the test images.  They are decoded by as many
+    threads as the run has (``hardware.threads``), one minibatch ahead of the one in use.
 
     Args:
         dataset: A folder with ``train/<class>/*`` and ``val/<class>/*``, by its path or by its name in the folder of
             data sets.
         side: Height and width of the crops; the shorter side of an image is resized to 8/7 of it, or by the
             augmentation "imagenet" to 8/7 … 16/7 of it, 256 … 512.
-        outputs: Number of classes that targets tell apart; None is the number of folders.  The code of Chen and Lu has
-            1001, one of which is never the target.
+        outputs: Number of classes of the targets; None is the number of folders.  The code of Chen and Lu has 1001, one
+            of which is never the target.
         division: Name of the rule by which phases divide the images; see ``Division``.
         images: Number of a phase's training images that are used, evenly spaced; None is all.
         data_folder: Folder of data sets; None is ``default_folder``.
@@ -125,7 +125,7 @@ def decode(file: str, side: int, frame: Sequence[float]) -> npt.NDArray[np.uint8
     """Return a square part of an image in colour, (side, side, 3).
 
     Deviation: resizing and cropping are one resampling of just that part, so that its edges may lie between pixels;
-    where it shrinks, it averages over all pixels, whereas TensorFlow's picks some.
+    if the part shrinks, all of its pixels are averaged, whereas TensorFlow's resizing picks some.
 
     Args:
         file: Path of the image.
@@ -174,6 +174,6 @@ def _required(name: str, folder: Path) -> Path:
 
 @lru_cache(maxsize=4)
 def _index(place: Path) -> tuple[_Files, _Files]:
-    """Return the training and the test images of a folder, which is listed once."""
+    """Return the training and the test images of a folder, which is listed only once."""
     train, test = train_and_test(place, ("val", "valid", "validation", "test"))
     return ([*chain(*train.values())], labels_of(train)), ([*chain(*test.values())], labels_of(test))

@@ -83,8 +83,8 @@ class ImageTask(Classification):
         examples: Number N of images in a minibatch, at least 2 for a network that normalises by the batch.
         horizon: Number of optimization steps in an episode.
         augment: Random changes of the images that are learned from, drawn anew each time; see ``augmented``.
-        augment_test: Whether test images are changed too where the phase ``test`` fits to them, which it does in the
-            division "phases".  What is held out is never changed.
+        augment_test: Whether test images are changed too if the phase ``test`` fits to them, as it does in the division
+            "phases".  Held-out images are never changed.
         standardise: Scale of the inputs; "none" is 0 … 1, see ``rescale_``.
     """
 

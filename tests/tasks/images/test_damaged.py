@@ -28,13 +28,13 @@ def load(place, size=None):
     [
         (b"", "it is empty"),
         (HEADER[:9], "within its header"),
-        (HEADER + bytes(23), "it is cut: "),
+        (HEADER + bytes(23), "it is truncated: "),
         (HEADER + bytes(25), "it "),
         (b"GIF89a" + bytes(40), "it is not an IDX file of bytes with 3 axes"),
         (struct.pack(">HBB3I", 0, 13, 3, 4, 2, 3) + bytes(96), "it is not an IDX file of bytes"),
         (struct.pack(">HBBI", 0, 8, 1, 24) + bytes(24), "it is not an IDX file of bytes with 3 axes"),
         (struct.pack(">HBB3I", 0, 8, 3, 0, 2, 3), "it holds nothing"),
-        (struct.pack(">HBB3I", 0, 8, 3, *[2**32 - 1] * 3) + bytes(24), "it is cut: its header says"),
+        (struct.pack(">HBB3I", 0, 8, 3, *[2**32 - 1] * 3) + bytes(24), "it is truncated: its header declares"),
     ],
 )
 @pytest.mark.parametrize("compressed", [False, True])

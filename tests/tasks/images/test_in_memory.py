@@ -40,7 +40,7 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path, monkeypatch):
     idx_folder(tmp_path)
     whole = (tmp_path / "train-labels-idx1-ubyte").read_bytes()
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(whole[:-1])
-    with pytest.raises(UsageError, match="it is cut"):
+    with pytest.raises(UsageError, match="it is truncated"):
         load(tmp_path)
     monkeypatch.setenv("L2L_DATA", str(tmp_path))
     (tmp_path / "MNIST" / "raw").mkdir(parents=True)
