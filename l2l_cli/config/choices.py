@@ -28,7 +28,7 @@ class Option(NamedTuple):
         key: Key on the command line, as in task.horizon.
         default: Its value in YAML, with references to other options unresolved.
         type: Type that the constructor declares, in Python's syntax; empty if it declares none.
-        meaning: Meaning: the comment next to it or, without one, the constructor's documentation of the argument.
+        meaning: Comment next to it or, without one, the constructor's documentation of the argument.
     """
 
     key: str
