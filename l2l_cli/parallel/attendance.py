@@ -1,4 +1,4 @@
-"""Presence of ranks, and the words that they leave when they go."""
+"""Presence of ranks, and the messages that they leave when they go."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Attendance:
             time.sleep(0.02)
 
     def leave_word(self, words: str) -> None:
-        """Leave a word for the other ranks, unless the process that hosts the store is gone."""
+        """Leave a message for the other ranks, unless the process that hosts the store is gone."""
         with suppress(RuntimeError):
             self._store.set(_left(self._rank), words)
 
@@ -113,7 +113,7 @@ class Attendance:
         return False
 
     def _words(self) -> dict[int, str]:
-        """Return the words that ranks have left."""
+        """Return the messages that ranks have left."""
         try:
             keys = {rank: _left(rank) for rank in range(self._size)}
             return {rank: self._store.get(key).decode() for rank, key in keys.items() if self._store.check([key])}
