@@ -1,4 +1,4 @@
-"""Hydra's ways to run a function on what it composes."""
+"""Running a function on a configuration that Hydra composes: alone, or through Hydra's main."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from l2l_cli.config.compose import VERSION_BASE, own_hydra
 from l2l_cli.config.groups import config_root
 
 Job = Callable[[DictConfig], Any]
-"""What runs on a composed configuration."""
+"""Function that runs on a composed configuration."""
 
 
 def alone(command: str, job: Job, overrides: Sequence[str]) -> None:
