@@ -5,8 +5,8 @@
     run = l2l.meta_train("task=quadratic")
     run.compare("adam").table
 
-The commands are functions here, and ``load_optimizer`` gives update rules as optimizers of torch.  Each name is loaded
-when it is first asked for.
+The commands are functions here, and ``load_optimizer`` returns update rules as torch optimizers.  Each name is loaded
+when it is first used.
 """
 
 from typing import TYPE_CHECKING
@@ -31,7 +31,7 @@ _PLACES = {
     "export": "runs.exporting",
     "load_optimizer": "runs.torch_form",
 }
-"""Module of this package that each name is loaded from."""
+"""Module of this package from which each name is loaded."""
 
 __all__ = [
     "DryRun",
@@ -54,7 +54,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Import what is asked for, so that the package itself loads nothing heavy."""
+    """Import the requested name, so that importing the package itself loads nothing heavy."""
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
@@ -65,5 +65,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    """Return all names, also of what is not loaded yet."""
+    """Return all names, including those that are not loaded yet."""
     return sorted({*globals(), *__all__})

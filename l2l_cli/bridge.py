@@ -1,4 +1,4 @@
-"""From the command line to Hydra and back: Hydra composes and sweeps, and this program talks."""
+"""The bridge from the command line to Hydra and back: Hydra composes and sweeps, and this program prints."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from l2l_cli.runs.aside import on_hardware
 from l2l_cli.sweep import MeetingPlace, Sweep, announcement, planned
 
 QUIET = (
-    # Hydra itself writes nothing: a run's folder is named by its configuration, and is made once that is valid.
+    # Hydra itself writes nothing: a run's folder is named after its configuration, and made once that is valid.
     "hydra.run.dir=.",
     "hydra.output_subdir=null",
     "hydra.sweep.subdir=.",
@@ -57,13 +57,13 @@ class HydraJob:
         command: Name of the command, a module of l2l_cli.commands.
         flags: Flags that are passed on to the command.
         config_dir: Folder with further configuration and Python modules.
-        argv: Command line as it was typed, for the run's records.
-        force: Whether it runs again although it is done.
-        hardware: Keys of hardware that a sweep varies, so that each job must run by itself.
+        argv: Command line as typed, for the run's records.
+        force: Whether it runs again even if it is done.
+        hardware: Keys of hardware that a sweep varies; each job must then run by itself.
         place: Place where the jobs of a sweep meet; None without a sweep.
         outcomes: Outcomes of the jobs that ran in this process without a sweep.
         elsewhere: Work that the jobs leave to a cluster.
-        quiet: Whether only errors and results are printed, also in another process.
+        quiet: Whether only errors and results are printed, even in another process.
     """
 
     command: str
@@ -78,7 +78,7 @@ class HydraJob:
     quiet: bool = field(default_factory=lambda: VOICE.quiet)
 
     def __call__(self, cfg: DictConfig) -> float:
-        """Run the command on one configuration, note how it ended, and return the loss that a sweeper minimises."""
+        """Run the command on one configuration, record its outcome, and return the loss that a sweeper minimises."""
         search_path(self.config_dir)
         runtime, VOICE.quiet = HydraConfig.get(), self.quiet
         if self.place is None:
@@ -100,7 +100,7 @@ class HydraJob:
         return NoLoss("nan") if math.isnan(job.objective) else job.objective
 
     def begin(self, arguments: Sequence[str]) -> Sweep:
-        """Begin a sweep with Hydra's ``arguments``, and say what will be run.
+        """Begin a sweep with Hydra's ``arguments``, and print what will be run.
 
         Raises:
             HydraException, OmegaConfBaseException, ValueError: The configuration is not valid.
@@ -128,7 +128,7 @@ class HydraJob:
         return sweep
 
     def _composed(self, config: DictConfig, overrides: list[str]) -> Settings | None:
-        """Return the settings of a future job; None where they are invalid, which the job itself will report."""
+        """Return the settings of a future job; None if they are invalid, which the job itself will report."""
         try:
             cfg = GlobalHydra.instance().config_loader().load_sweep_config(config, overrides)
             return self._settings(cfg, cfg.hydra)
@@ -136,7 +136,7 @@ class HydraJob:
             return None
 
     def _known(self, settings: Settings | None) -> tuple[str | None, bool]:
-        """Return the key of a future job, and whether it is already done; no key where its settings are invalid."""
+        """Return the key of a future job, None if its settings are invalid, and whether the job is already done."""
         if settings is None:
             return None, False
         try:
@@ -152,7 +152,7 @@ class HydraJob:
         return on_hardware(settings, words) if words else settings
 
     def _key(self, settings: Settings) -> str:
-        """Return 8 hex digits that name a job by its results, and by its hardware where a sweep varies that."""
+        """Return 8 hexadecimal digits that identify a job by its results and, if a sweep varies it, by its hardware."""
         key = key_of(self.command, settings, self.flags)
         return identity({"key": key, "output": settings.output}) if self.hardware else key
 
@@ -180,10 +180,10 @@ class HydraJob:
             sys.argv = patched
 
     def _on_cluster(self, settings: Settings, runtime: HydraConf) -> Outcome:
-        """Collect what is done, or leave the rest to be submitted.
+        """Collect results if all work is done; otherwise record the rest for submission.
 
         Raises:
-            UsageError: Something else is meant to run the jobs too, or waits for their results.
+            UsageError: Something else would run the jobs as well, or wait for their results.
         """
         if self.force:
             cluster = settings.hardware.cluster
@@ -222,7 +222,7 @@ def launch(
         flags: Flags that are passed on to the command.
         hydra_flags: Flags that Hydra itself understands: ``-m``, ``--cfg`` and ``--info``.
         config_dir: Folder with further configuration.
-        force: Whether it runs again although it is done.
+        force: Whether it runs again even if it is done.
 
     Raises:
         UsageError: The configuration is not valid.
@@ -266,7 +266,7 @@ def _sweep(job: HydraJob, arguments: Sequence[str], hydra_flags: Sequence[str]) 
 
 
 def _typed(runtime: HydraConf) -> list[str]:
-    """Return the overrides as typed: reading them one by one would resolve a ``${…}`` in them."""
+    """Return the overrides as typed; reading them one by one would resolve any ``${…}`` in them."""
     typed: Any = OmegaConf.to_container(runtime.overrides.task, resolve=False)
     return [str(item) for item in typed]
 

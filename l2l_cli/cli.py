@@ -55,7 +55,7 @@ from l2l_cli.listing import runs
 from l2l_cli.parallel.launched import refuse_ranks, take_place
 from l2l_cli.starting import starting
 
-# Typer gives the errors of its parser no public name; what they have in common is BadParameter's base.
+# Typer has no public name for the errors of its parser; their common class is the base of BadParameter.
 WRONG_USAGE: type[typer.BadParameter] = typer.BadParameter.__mro__[1]
 
 
@@ -87,7 +87,7 @@ def _launch(command: str, overrides: list[str] | None, given: Given, **flags: ob
 
 @contextmanager
 def _speaking(command: str, quiet: bool, as_json: bool) -> Iterator[None]:
-    """Speak as a user wants it, also when that user presses Ctrl-C."""
+    """Print in the manner that the user wants, even after Ctrl-C."""
     try:
         with VOICE.speaking(command, quiet, as_json):
             yield
@@ -267,26 +267,26 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 
 def main() -> None:
-    """Run the command line; every error that a user can correct is one line."""
+    """Run the command line; any error that a user can correct is printed in one line."""
     protect()
-    atexit.register(gc.freeze)  # or else Python looks for garbage once more, a second after all is said
+    atexit.register(gc.freeze)  # otherwise Python would run the garbage collector once more, which takes a second
     if {"--help", "-h"} & set(sys.argv) and {word.partition("=")[0] for word in sys.argv[2:]} & set(GROUPS):
         from l2l_cli.commands.choice_help import explained
 
         if explained(sys.argv[1:]):
             return
-    # Read when torch is loaded: otherwise its idle threads keep the cores busy that our kernels' threads wait for.
+    # Read when torch is loaded: otherwise its idle threads occupy the cores that our kernels' threads need.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
-        # Standalone, Typer would print its own errors over several lines.
-        # A launcher passes on a signal that the terminal has sent to all of its ranks already.
+        # In standalone mode, Typer would print its own errors over several lines.  A launcher passes on a signal that
+        # the terminal has already sent to all of its ranks.
         with STOP.listening(serves=take_place() is not None), starting(sys.argv[1:]):
             code = app(standalone_mode=False)
-    except KeyboardInterrupt:  # of what saves nothing, as a listing
+    except KeyboardInterrupt:  # from commands that save nothing, such as listings
         sys.exit(130)
     except WRONG_USAGE as error:
         path, message = error.ctx.command_path if error.ctx else "l2l", " ".join(error.format_message().split())
-        if message:  # empty where `l2l` alone has printed its help
+        if message:  # empty if `l2l` alone has printed its help
             print(f"error: {message} (see `{path} --help`)", file=sys.stderr)
         sys.exit(UsageError.exit_code)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Completion of words on the command line; it reads names of files, and nothing heavier."""
+"""Completion of words on the command line, from names of files only."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from l2l_cli.config.schema import GROUPS, SCALES
 from l2l_cli.core.suffixes import PRETRAINED, pretrained
 
 STATES = ("done", "failed", "interrupted", "killed", "running")
-"""States by which ``l2l runs`` is often asked for runs."""
+"""States that are completed for ``l2l runs status=…``."""
 
 ASKED = ("status", "task", "learner")
-"""Keys that it is often asked for."""
+"""Keys of conditions that are completed for ``l2l runs``."""
 
 
 def complete_overrides(context: typer.Context, incomplete: str) -> list[str]:
-    """Complete ``group=option`` as whole words, and the option alone where the shell splits words at '='."""
+    """Complete ``group=option`` as whole words, or only the option if the shell splits words at '='."""
     if group := _split_off(context, incomplete):
         return [name for name in _choices(group) if name.startswith(incomplete)]
     group, equals, start = incomplete.partition("=")
@@ -28,7 +28,7 @@ def complete_overrides(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def _split_off(context: typer.Context, incomplete: str) -> str | None:
-    """Return the group before an '=' that bash made a word of its own; Typer drops such a word at the end."""
+    """Return the group before an '=' that bash treats as a separate word; Typer drops such a word at the end."""
     words: list[str] = next(
         (context.params[name] for name in ("overrides", "contenders", "words") if context.params.get(name)), []
     )
@@ -65,7 +65,7 @@ def complete_unfinished(incomplete: str) -> list[str]:
 
 
 def complete_listed(context: typer.Context, incomplete: str) -> list[str]:
-    """Complete folders of all runs under ``outputs``, their names alone, and some of what runs can be asked for."""
+    """Complete folders of all runs under ``outputs``, their names alone, and some conditions on runs."""
     if key := _split_off(context, incomplete):
         return [name for name in _choices(key) if name.startswith(incomplete)]
     key, equals, start = incomplete.partition("=")
@@ -81,7 +81,7 @@ def _trained() -> list[str]:
 
 
 def _folders(pattern: str) -> list[str]:
-    """Return the folders of runs below ``outputs``, also those that an output folder below it holds."""
+    """Return the folders of runs below ``outputs``, including those in output folders within it."""
     return sorted({str(path.parent) for depth in ("", "*/") for path in Path("outputs").glob(depth + pattern)})
 
 

@@ -1,4 +1,4 @@
-"""Arguments and flags that several commands of the command line share; nothing heavy is loaded."""
+"""Arguments and flags that several commands of the command line share; nothing heavy is loaded here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 
 
 def groups_help(*groups: str) -> str:
-    """Return what stands below a command's help: the groups, and what each can be."""
+    """Return the text below a command's help: the groups, and the choices in each."""
     lines = [f"[bold]{group}[/]: {', '.join(options(group))}" for group in groups if options(group)]
     first = "Choose from a group with [cyan]task=quadratic[/]; set any option with [cyan]meta.updates=500[/]."
     more = "[cyan]task --help[/] describes all tasks, [cyan]task=quadratic --help[/] one task and its options."
@@ -51,7 +51,7 @@ Json = Annotated[
 
 
 class Given(NamedTuple):
-    """The flags that commands of a configuration have in common, as they were given; see above."""
+    """The flags that all commands with a configuration share, as given by the user."""
 
     config_dir: str | None
     multirun: bool

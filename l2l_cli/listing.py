@@ -44,5 +44,5 @@ def runs(
         raise typer.Exit(run(json_))
     from l2l_cli.commands import runs as command
 
-    asked = tuple(filter(None, words or ()))  # a shell leaves an empty one of an unset variable
+    asked = tuple(filter(None, words or ()))  # an unset variable of the shell gives an empty word
     raise typer.Exit(command.run(command.RunsRequest(asked, remove, yes, watch, all_, json_, open_)))

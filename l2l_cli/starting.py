@@ -1,4 +1,4 @@
-"""What a terminal shows from the first moment on, and whenever a command has nothing to say for some seconds."""
+"""The line that a terminal shows while a command starts, and whenever it has printed nothing for some seconds."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from typing import TextIO
 from l2l_cli.core.voice import VOICE
 
 AFTER = 0.3
-"""Seconds for which nothing is shown: most listings are through by then."""
+"""Seconds before anything is shown; most listings have finished by then."""
 
 SILENCE = 2.0
-"""Seconds of silence after which a command that has said something shows that it is still at work."""
+"""Seconds of silence after which a command that has printed something shows that it is still at work."""
 
 EVERY = 0.5
-"""Seconds between two lines."""
+"""Seconds between two updates of the line."""
 
 SILENT = ("--quiet", "-q", "--json", "--help", "-h", "--version")
-"""Words with which nothing is shown."""
+"""Words that suppress the line."""
 
 ERASE = "\r\x1b[2K"
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-"""What moves or hides the cursor, and is no text."""
+"""Escape sequences, which move or hide the cursor and are not text."""
 
 
 @contextmanager
 def starting(words: Sequence[str], screen: TextIO | None = None) -> Iterator[None]:
     """Show on a terminal that a command is starting, until it writes anything, and later that it is at work.
 
-    The line is taken away before anything else is written, and nothing is shown beside a line that is not at its end
-    yet, as a question or a bar.
+    The line is erased before anything else is written, and never shown next to an unfinished line, such as a question
+    or a progress bar.
 
     Args:
         words: Command line, without the name of the program.
-        screen: Terminal; None is the error output.
+        screen: Terminal; None means standard error.
     """
     screen = screen or sys.stderr
     if not words or set(SILENT) & set(words) or not screen.isatty():
@@ -56,7 +56,7 @@ def starting(words: Sequence[str], screen: TextIO | None = None) -> Iterator[Non
 
 
 class _Sign:
-    """A line that is written anew while nothing else is, and then is gone."""
+    """A line that is updated while nothing else is written, and then erased."""
 
     def __init__(self, title: str, screen: TextIO) -> None:
         self._title, self._screen, self._began = title, screen, time.monotonic()
@@ -67,7 +67,7 @@ class _Sign:
         threading.Thread(target=self._show, daemon=True).start()
 
     def give_way(self, text: str = "") -> None:
-        """Take the line away, before a text is written."""
+        """Erase the line before a text is written."""
         with self._lock:
             if self._shown:
                 self._shown = False
@@ -77,7 +77,7 @@ class _Sign:
                 self._has_begun, self._at_end, self._written = True, seen.endswith("\n"), time.monotonic()
 
     def end(self) -> None:
-        """Take the line away for good."""
+        """Erase the line for good."""
         self._ended.set()
         self.give_way()
 
@@ -101,13 +101,13 @@ class _Sign:
 
 
 class _Watched:
-    """An output before whose lines a sign is taken away."""
+    """An output that erases the line before anything is written."""
 
     def __init__(self, output: TextIO, sign: _Sign) -> None:
         self._output, self._sign = output, sign
 
     def write(self, text: str) -> int:
-        """Write a text, after the sign has gone."""
+        """Write a text, after erasing the line."""
         self._sign.give_way(text)
         return self._output.write(text)
 

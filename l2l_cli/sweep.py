@@ -1,4 +1,4 @@
-"""Sweeps: what their jobs share, wherever these run, and how they begin and end."""
+"""Sweeps: what their jobs share, on whatever machine they run, and how they begin and end."""
 
 from __future__ import annotations
 
@@ -46,25 +46,25 @@ from l2l_cli.results.sweeps import (
 )
 
 POLL = 0.2
-"""Seconds between two looks at jobs that are waited for."""
+"""Seconds between two checks of jobs that are waited for."""
 
 REASON = 200
-"""Longest text of an error of a launcher or a sweeper."""
+"""Largest number of characters of a launcher's or a sweeper's error."""
 
 ENDED = "ended"
-"""What the file of a sweep's process says when the sweep has come to its end."""
+"""Content of the file of a sweep's process when the sweep has ended."""
 
 WITHOUT_A_WORD = "its process ended without a message (killed for lack of memory?); the same command continues it"
 
 
 @dataclass(frozen=True)
 class MeetingPlace:
-    """Where the jobs of a sweep meet; it travels to their processes.
+    """The point where the jobs of a sweep coordinate; it is passed to their processes.
 
     Attributes:
         folder: Folder of the sweep.
         host: Name of the machine of the sweep's own process.
-        process: Number of the sweep's own process.
+        process: Id of the sweep's own process.
     """
 
     folder: Path
@@ -78,21 +78,21 @@ class MeetingPlace:
 
     @property
     def locks(self) -> Path:
-        """Folder of the files that say who is at work."""
+        """Folder of the files that show which processes are at work."""
         return self.folder / f"{AT_WORK}{self.process}"
 
     @property
     def starter(self) -> Path:
-        """File that is locked as long as the sweep's own process lives."""
+        """File that is locked while the sweep's own process is alive."""
         return self.locks / STARTER
 
     def at_work(self, job: SweepJob) -> Path:
-        """Return the file that is locked as long as a process is at a job."""
+        """Return the file that is locked while a process works on a job."""
         return self.locks / f"job-{job.number}"
 
     @contextmanager
     def serving(self, job: SweepJob) -> Iterator[None]:
-        """Be at work on a job, in a process that ends with the sweep's own, and hears requests to stop."""
+        """Work on a job, in a process that ends with the sweep's own process and responds to requests to stop."""
         if not self.is_here:
             _end_with(self)
         with STOP.listening(serves=not self.is_here), locked(self.at_work(job)):
@@ -100,12 +100,12 @@ class MeetingPlace:
 
     @contextmanager
     def alone(self, key: str) -> Iterator[None]:
-        """Keep other jobs with the same key waiting: they are the same work."""
+        """Make other jobs with the same key wait, since they are the same work."""
         with locked(self.locks / key):
             yield
 
     def note_done(self, key: str) -> None:
-        """Note that a job with this key is done."""
+        """Record that a job with this key is done."""
         (self.locks / f"{key}.done").touch()
 
     def is_done_here(self, key: str) -> bool:
@@ -114,17 +114,17 @@ class MeetingPlace:
 
 
 def _end_with(place: MeetingPlace) -> None:
-    """End this process when the sweep's own is gone, after a grace in which it may save what it is at.
+    """End this process when the sweep's own process is gone, after a grace period in which it may save its state.
 
-    On another machine nothing is to be seen of that process.
+    On another machine, that process cannot be observed.
     """
     if place.host != platform.node() or sys.platform == "win32":
         return
     name = f"ends with {place.starter}"
-    if any(thread.name == name for thread in threading.enumerate()):  # an earlier job has begun to watch
+    if any(thread.name == name for thread in threading.enumerate()):  # an earlier job has started the watch
         return
-    if not is_locked(place.starter):  # gone before this job has begun
-        os._exit(1)  # joblib's processes would take an exception for a result, and wait for more work
+    if not is_locked(place.starter):  # it was gone before this job began
+        os._exit(1)  # joblib's processes would treat an exception as a result, and wait for more work
     threading.Thread(target=_watch, args=(place.starter,), name=name, daemon=True).start()
 
 
@@ -137,11 +137,11 @@ def _watch(starter: Path) -> None:
 
 
 class Sweep:
-    """A sweep as its own process sees it, from the first job's beginning to the table.
+    """A sweep as seen by its own process, from the beginning of the first job to the table.
 
     Args:
-        folder: Folder of the sweep, which is made.
-        planned: Jobs that are known beforehand, if they are.
+        folder: Folder of the sweep, which is created.
+        planned: Jobs that are known in advance, if any.
     """
 
     def __init__(self, folder: Path, planned: Sequence[SweepJob]) -> None:
@@ -150,7 +150,7 @@ class Sweep:
         self._made = [one for one in (folder, *folder.parents) if not one.exists()]
         self._alive = ExitStack()
         self.place.locks.mkdir(parents=True)
-        for job in folder.glob("job-*.json"):  # an earlier sweep was told to use this folder too
+        for job in folder.glob("job-*.json"):  # an earlier sweep may have used this folder, too
             job.unlink()
         self._alive.enter_context(locked(self.place.starter))
 
@@ -168,18 +168,18 @@ class Sweep:
                 folder.rmdir()
 
     def finish(self, error: Exception | None = None, interrupted: bool = False) -> int:
-        """Print and write one table of all jobs and return the exit code of the worst.
+        """Print and write one table of all jobs, and return the highest exit code.
 
         Args:
-            error: Error with which a launcher or a sweeper has given up; the jobs that it left running are waited for.
-            interrupted: Whether the user has interrupted the sweep; what still runs is asked to stop.
+            error: Error with which a launcher or a sweeper has given up; jobs that it left running are waited for.
+            interrupted: Whether the user has interrupted the sweep; running jobs are asked to stop.
 
         Raises:
-            KeyboardInterrupt: The user interrupted the sweep, before or here.
+            KeyboardInterrupt: The user interrupted the sweep, before or during this call.
         """
         try:
             if interrupted:
-                self._alive.close()  # jobs in other processes take this for the end of this one
+                self._alive.close()  # to jobs in other processes this looks like the end of this one
                 self._wait(lambda running, still: not running or still > LEAVE)
             elif error is not None and self.has_begun:
                 # A launcher that starts all jobs at once may give up before the slowest of them has begun.
@@ -209,19 +209,19 @@ class Sweep:
         codes = [job.exit_code for job in jobs]
         if error is not None:
             codes.append(1)
-            if all(job.status != LOST for job in jobs):  # otherwise that is what the launcher met
+            if all(job.status != LOST for job in jobs):  # otherwise the lost job is the reason
                 reason = textwrap.shorten(expected(error) or f"{type(error).__name__}: {error}", REASON)
                 print(f"error: the sweep ended early: {reason}", file=sys.stderr)
         return max(codes, default=0)
 
     def _suggest(self, jobs: Sequence[SweepJob]) -> None:
-        """Suggest to go on with the job of the lowest loss, or with the command itself where none has ended well."""
+        """Suggest continuing with the job of the lowest loss or, if none succeeded, repeating the command itself."""
         scored = [job for job in jobs if job.row.get("run") and not math.isnan(job.objective)]
         best = min(scored, key=lambda job: job.objective, default=None)
         VOICE.suggest(*(sys.argv[1:] if best is None else after(str(best.row["run"]))))
 
     def _ended(self, job: SweepJob, interrupted: bool) -> SweepJob:
-        """Return a job as it is now that nothing runs any more."""
+        """Return the final state of a job, now that nothing runs any more."""
         if job.status == NOT_BEGUN:
             return replace(job, exit_code=1)
         if job.status != RUNNING:
@@ -238,7 +238,7 @@ class Sweep:
         return any(job.status == NOT_BEGUN for job in self._jobs())
 
     def _wait(self, is_enough: Callable[[bool, float], bool]) -> None:
-        """Wait until it is enough: of whether a job runs, and of the seconds in which nothing has changed."""
+        """Wait until a function of two values returns True: whether a job runs, and the seconds without any change."""
         seen, since = self._jobs(), time.monotonic()
         while True:
             running = any(job.status == RUNNING and is_locked(self.place.at_work(job)) for job in seen)
@@ -256,7 +256,7 @@ class Sweep:
 
 
 def planned(config: DictConfig) -> list[SweepJob] | None:
-    """Return the jobs of a sweep, where its sweeper knows them beforehand; None if it does not.
+    """Return the jobs of a sweep, if its sweeper knows them in advance, otherwise None.
 
     Raises:
         HydraException: An override cannot be read.
@@ -271,12 +271,12 @@ def planned(config: DictConfig) -> list[SweepJob] | None:
 
 
 def announcement(jobs: Sequence[SweepJob], keys: Sequence[str | None], done: Collection[str]) -> str:
-    """Say how many jobs a sweep has and how many of them are to be run.
+    """Return a sentence on how many jobs a sweep has and how many of them are to be run.
 
     Args:
         jobs: Jobs of the sweep.
-        keys: Key of each job, by which equal ones are known; None for one that cannot be known beforehand.
-        done: Keys of jobs that are done already.
+        keys: Key of each job, which identifies equal jobs; None for one whose key cannot be known in advance.
+        done: Keys of jobs that are already done.
     """
     before = sum(key in done for key in keys)
     fresh = [key for key in keys if key not in done]

@@ -1,4 +1,4 @@
-"""Contract checks for classes of one's own, to be called in their tests.
+"""Contract checks for your own classes, to be called in their tests.
 
     from l2l_cli.learners.descent import Descent
     from l2l_cli.tasks.quadratic import Quadratic
@@ -8,8 +8,8 @@
         check_task(Rosenbrock())
         check_learner(Descent(Quadratic(), SignDescent()))
 
-What a command builds from a ``_target_`` outside of this program passes the same checks before anything is trained or
-scored.
+Classes outside of this program that a command builds from a ``_target_`` must pass the same checks before anything is
+trained or scored.
 """
 
 from l2l_cli.meta.contracts.learners import check_learner

@@ -1,1 +1,1 @@
-"""What each of the five commands does, and how evaluate and compare show what they found."""
+"""The five commands, and how evaluate and compare show their results."""

@@ -15,7 +15,7 @@ from l2l_cli.results.terminal import FoldingTable, console
 HEAD = """l2l reproduce PAPER [ARTEFACT]… --scale SCALE
 Minutes on two cores, and the number of seeds in brackets.  Artefacts share runs, so
 a whole paper takes less than the sum."""
-"""What stands above the list."""
+"""Text above the list."""
 
 
 def print_catalogue(known: Mapping[str, list[str]], paper: str | None, config_dir: str | None) -> int:
@@ -48,7 +48,7 @@ def _print_paper(paper: str, names: Sequence[str], config_dir: str | None) -> No
 
 
 def _cost(scale: Mapping[str, Any], rows: Mapping[str, Row]) -> str:
-    """Return the minutes of a scale, with its number of seeds in brackets; nothing for one that runs no row."""
+    """Return the minutes of a scale, with its number of seeds in brackets; empty if no row is run at it."""
     counts = seed_counts(scale, rows)
     if not counts:
         return ""

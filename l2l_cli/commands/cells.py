@@ -1,4 +1,4 @@
-"""The cells of the generalisation grid: a standing with its intervals, and a run beside its rivals."""
+"""The cells of the generalisation grid: a standing with its intervals, and a run compared with its rivals."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from l2l_cli.results.spread import Array
 from l2l_cli.results.statistics import Interval, difference_of, median_of, over_episodes
 
 ENDS = ("", "_low", "_high")
-"""Endings of the columns that hold a statistic and its interval."""
+"""Suffixes of the columns that hold a statistic and its interval."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One contender on one problem at one horizon, which is ``stretch`` times the problem's own."""
+    """One contender on one problem at one horizon, which is ``stretch`` times the problem's own horizon."""
 
     standing: Standing
     stretch: float
@@ -48,17 +48,17 @@ class Cell:
 
     @property
     def criterion(self) -> str:
-        """Which loss the cell holds: "final" or "held_out"."""
+        """Loss that the cell shows: "final" or "held_out"."""
         return "held_out" if self.standing.entry.learner.task.spec.hides else "final"
 
     @property
     def where(self) -> str:
-        """Which loss the cell holds, in words."""
+        """Loss that the cell shows, in words."""
         return {"final": "at the last step", "held_out": "over hidden steps"}[self.criterion]
 
     @cached_property
     def ends(self) -> Array:
-        """Loss of each episode, infinite where it is not finite, (episodes,)."""
+        """Loss of each episode, infinite if it is not finite, (episodes,)."""
         values: Array = self.standing.ends.cpu().numpy()
         return values
 
@@ -90,7 +90,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A finished run beside its rivals, the hand-made learners, on one problem at one horizon."""
+    """A finished run and its rivals, the hand-made learners, on one problem at one horizon."""
 
     run: Cell
     rivals: Sequence[Cell]
@@ -100,9 +100,9 @@ class Comparison:
         return min(self.rivals, key=lambda cell: getattr(cell, statistic).value)
 
     def ratio(self, statistic: str = "mean") -> float:
-        """Return the run's loss as a multiple of the best rival's, or alone where there is none.
+        """Return the run's loss as a multiple of the best rival's, or the loss itself without rivals.
 
-        NaN where both are zero or both infinite.
+        The ratio is NaN if both are zero or both infinite.
         """
         ours: float = getattr(self.run, statistic).value
         if not self.rivals:
@@ -113,5 +113,5 @@ class Comparison:
         return ours / best if best else math.inf
 
     def difference(self) -> Interval:
-        """Return the run's mean loss less the best rival's, on the same episodes; no interval if one is not finite."""
+        """Return the run's mean loss minus the best rival's, on the same episodes; no interval if one is not finite."""
         return difference_of(self.run.ends[None], self.best().ends[None]).interval

@@ -1,4 +1,4 @@
-"""The certificate of a comparison: what each learned rule is worth beside each tuned rival."""
+"""The certificate of a comparison: how each learned rule compares with each tuned rival."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from l2l_cli.results.spread import Array
 from l2l_cli.runs.step_seconds import StepSeconds, step_seconds
 
 SEED = "seed"
-"""End of the keys by which runs of one recipe differ."""
+"""Suffix of the keys by which runs of one recipe differ."""
 
 
 class TrainedRecipe(NamedTuple):
-    """Runs of one way of meta-training, which differ by their seed alone.
+    """Runs of one recipe of meta-training, which differ only in their seeds.
 
     Attributes:
         name: Name in sentences and tables.
-        standings: Scores of each run, over the same episodes.
-        seconds: Seconds of one meta-training, the mean over runs; None if they are not known by the clock that steps
-            are measured with.
+        standings: Scores of each run, on the same episodes.
+        seconds: Seconds of one meta-training, as the mean over runs; None if they were not measured by the same clock
+            as the steps.
     """
 
     name: str
@@ -49,9 +49,9 @@ class Certified(NamedTuple):
     """All certificates of a comparison.
 
     Attributes:
-        all: One for each recipe and rival.
-        main: The recipe with the lowest loss at the end, against the rival with the lowest.
-        measured: How seconds were measured.
+        all: One certificate for each recipe and rival.
+        main: Certificate of the recipe with the lowest loss at the end against the rival with the lowest.
+        measured: Description of how seconds were measured.
     """
 
     all: list[Certificate]
@@ -60,7 +60,7 @@ class Certified(NamedTuple):
 
     @property
     def section(self) -> Section:
-        """The section of the page."""
+        """The section of the report."""
         marks = pd.DataFrame([row for one in self.all for row in one.rows()])
         costs = pd.DataFrame([one.cost_row() for one in self.all])
         meaning = MEANING.format(clock=self.measured.clock, loop=self.measured.loop)
@@ -69,24 +69,24 @@ class Certified(NamedTuple):
 
     @property
     def facts(self) -> Entries:
-        """Entries of run.json: the sentence of the main certificate, and all of them."""
+        """Entries of run.json: the sentence of the main certificate, and all certificates."""
         return {"certificate": self.main.sentence, "certificates": [one.entries() for one in self.all]}
 
     def say(self) -> None:
-        """Say the main certificate, and tell programs of all."""
+        """Print the main certificate, and write all of them as events."""
         print(f"certificate: {self.main.sentence}")
         for one in self.all:
             VOICE.event("certificate", **one.entries())
 
 
 def certified(finished: Sequence[tuple[FinishedRun, Settings]], standings: Mapping[str, Standing]) -> Certified | None:
-    """Certify finished runs against the rivals of a comparison; None where there is nobody to certify, or no rival.
+    """Certify finished runs against the rivals of a comparison; None if there are no such runs or no rivals.
 
-    Rivals are hand-made learners that evaluate each batch once.  Where a task hides targets, a loss at a mark is that
-    of a few of them, and nothing is certified.
+    Rivals are hand-made learners that evaluate each batch once.  If a task hides targets, nothing is certified, since
+    the loss at a mark would be that of a few of them.
 
     Args:
-        finished: Finished runs with their settings, in the order of their standings, which come first.
+        finished: Finished runs with their settings; their standings come first, in the same order.
         standings: Scores by contender.
     """
     learned = dict([*standings.items()][: len(finished)])
@@ -133,7 +133,7 @@ def _certificate(recipe: TrainedRecipe, name: str, rival: Standing, measured: St
 def _recipes(
     finished: Sequence[tuple[FinishedRun, Settings]], standings: Mapping[str, Standing]
 ) -> Iterator[TrainedRecipe]:
-    """Yield runs by recipe, in their order; a run and a copy of it are one, for they are no two samples of seeds."""
+    """Yield runs by recipe, in their order; a run and its copies count once, since they are not independent."""
     groups: dict[str, dict[str, int]] = {}
     for index, (_, saved) in enumerate(finished):
         whole = identity_of_training(saved)
@@ -154,16 +154,16 @@ def _recipes(
 
 
 def _without_seeds(node: object) -> object:
-    """Return a configuration without what its seed decides: the seed, and what is named after it."""
+    """Return a configuration without everything that its seed determines: the seed, and keys that end with its name."""
     if isinstance(node, Mapping):
         return {key: _without_seeds(value) for key, value in node.items() if not str(key).endswith(SEED)}
     return [*map(_without_seeds, node)] if isinstance(node, list) else node
 
 
 def _seconds(run: FinishedRun, on_cpu: bool) -> float | None:
-    """Return the seconds of a meta-training: CPU-seconds with those that were reused, or on a GPU those on the wall.
+    """Return the seconds of a meta-training: CPU-seconds including reused ones or, on a GPU, wall-clock seconds.
 
-    Seconds of one clock pay nothing by the other: a run of the other kind of device has none.
+    The two clocks cannot be compared, so a run from the other type of device has no seconds here.
     """
     facts = run.facts()
     was_on_cpu = str(facts.get("device", "cpu")).startswith("cpu")
@@ -176,7 +176,7 @@ def _seconds(run: FinishedRun, on_cpu: bool) -> float | None:
 
 
 def _losses(standings: Sequence[Standing], steps: int) -> Array:
-    """Return the losses of runs at a step, infinite where they are not finite, (S, E)."""
+    """Return the losses of runs at a step, infinite if they are not finite, (S, E)."""
     rows = torch.stack([one.joined.losses[steps - 1].double().cpu() for one in standings]).numpy()
     return np.where(np.isfinite(rows), rows, np.inf)
 
@@ -188,7 +188,7 @@ def _curve(standings: Sequence[Standing]) -> Array:
 
 
 def _named(rivals: Mapping[str, Standing], taken: Sequence[str]) -> dict[str, Standing]:
-    """Return rivals by what they are called: a class of torch.optim by its own name, unless another one has that."""
+    """Return rivals by name: a class of torch.optim has its own name, unless that is taken."""
     found: dict[str, Standing] = {}
     for name, one in rivals.items():
         learner = one.entry.identity.get("learner", {})

@@ -1,4 +1,4 @@
-"""What a command refuses by names and files alone, before torch is loaded."""
+"""Checks that a command makes on names and files only, before torch is loaded."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from l2l_cli.runs.folders import load_run, offer_task_of
 
 
 def check(command: str, settings: Settings, flags: Node, alone: bool) -> None:
-    """Refuse what a command can see to be wrong without building anything.
+    """Refuse what a command can recognise as wrong without building anything.
 
     Args:
         command: Name of the command.
         settings: Its configuration.
         flags: Its flags.
-        alone: Whether it is no job of a sweep, whose overrides were looked at together.
+        alone: Whether it is not a job of a sweep, whose overrides have been checked together.
 
     Raises:
-        UsageError: A run folder is missing or holds no finished run, there is nobody to compare, or an override is not
+        UsageError: A run folder is missing or holds no finished run, there is nothing to compare, or an override is not
             used.
     """
     if alone:
@@ -40,7 +40,7 @@ def check(command: str, settings: Settings, flags: Node, alone: bool) -> None:
 
 
 def on_the_task_of_runs(flags: Node, overrides: Sequence[str]) -> list[str]:
-    """Return overrides of which those of ``task.…`` change the task of the runs that a command reads, if it reads any.
+    """Return overrides such that those of ``task.…`` change the task of the runs that a command reads, if it reads any.
 
     Raises:
         UsageError: A run cannot be read, or the runs have different tasks.
@@ -53,10 +53,10 @@ def on_the_task_of_runs(flags: Node, overrides: Sequence[str]) -> list[str]:
 
 
 def wanted(settings: Settings, learners: list[str], has_runs: bool) -> dict[str, list[str]]:
-    """Return the overrides of the hand-made contenders of ``compare`` by name, as configured or as named.
+    """Return the overrides of the hand-made contenders of ``compare`` by name, as configured or named by the user.
 
     Raises:
-        UsageError: There is nobody to compare.
+        UsageError: There is nothing to compare.
     """
     asked = {str(name): [str(item) for item in items] for name, items in settings.contenders.items()}
     asked |= contenders_of(learners, settings.config_dir)
@@ -69,10 +69,10 @@ def wanted(settings: Settings, learners: list[str], has_runs: bool) -> dict[str,
 
 
 def check_reproduction(request: ReproduceRequest) -> None:
-    """Compose what overrides change before anything is written: a mistake in them fails at the first row.
+    """Check overrides by composing what they change, before anything is written: a mistake fails at the first row.
 
     Raises:
-        UsageError: A row does not compose, or no row uses an override.
+        UsageError: A row cannot be composed, or no row uses an override.
     """
     if not request.overrides:
         return

@@ -1,4 +1,4 @@
-"""``--help`` after a choice: what it is, and every option that it brings; no torch."""
+"""``--help`` after a choice: its description, and all of its options; no torch."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from l2l_cli.core.printable import printable
 HELP = ("--help", "-h")
 
 DESCRIBED = tuple(group for group in GROUPS if group not in ("recipe", "experiment"))
-"""Groups whose choices are described; those of papers are listed by ``l2l reproduce --list``."""
+"""Groups whose choices are described; ``l2l reproduce --list`` lists those of papers."""
 
 PLAIN = re.compile(r"(?:(?:Sequence|list|tuple|dict)\[)*(?:int|float|bool|str)\b.*")
-"""Types that a user can read; others are names of this program's own."""
+"""Types that a user can read; others are names internal to this program."""
 
 
 def explained(words: Sequence[str]) -> bool:
-    """Print what a command line asks of groups and choices, as `l2l meta-train task=digits --help`, if it does.
+    """Print the help that a command line requests on groups and choices, as in `l2l meta-train task=digits --help`.
 
-    An error that a user can correct is one line, and ends the program.
+    Returns whether there was any; an error that a user can correct is printed in one line and ends the program.
     """
     topics = asked(words)
     folders = [after for word, after in pairwise(words) if word == "--config-dir"]
@@ -43,14 +43,14 @@ def explained(words: Sequence[str]) -> bool:
 
 
 def asked(words: Sequence[str]) -> list[str]:
-    """Return the groups and choices that a command line asks for help on, as "task" and "task=digits"."""
+    """Return the groups and choices on which a command line requests help, such as "task" and "task=digits"."""
     if not any(word in HELP for word in words):
         return []
     return [word for word in words[1:] if word.partition("=")[0] in DESCRIBED]
 
 
 def print_choices(words: Sequence[str], command: str, config_dir: str | None) -> None:
-    """Print what groups and choices are.
+    """Print the descriptions of groups and choices.
 
     Raises:
         UsageError: A group has no such choice.
@@ -103,7 +103,7 @@ def _of_option(option: Option, width: int) -> list[Text]:
 
 
 def _readable(kind: str) -> str:
-    """Return a type in words; nothing for a class of this program's, whose names tell a user nothing."""
+    """Return a type in readable form; empty for a class of this program, whose name tells a user nothing."""
     if found := re.fullmatch(r"Literal\[(.*)\]", kind):
         return " | ".join(part.strip().strip("'\"") for part in found[1].split(","))
     return kind.replace("None", "null") if PLAIN.fullmatch(kind) else ""

@@ -1,4 +1,4 @@
-"""l2l compare: contenders on the same test episodes, the hand-made ones tuned with one equal budget."""
+"""l2l compare: contenders on the same test episodes; each hand-made one is tuned with the same budget."""
 
 from __future__ import annotations
 
@@ -58,15 +58,15 @@ EVALUATIONS = "evaluations per step"
 
 
 class Comparing(NamedTuple):
-    """What a comparison sets side by side, before anything is computed.
+    """The parts of a comparison, before anything is computed.
 
     Attributes:
-        settings: Settings with what finished runs say where the user said nothing.
-        identity: What decides the comparison's results.
-        finished: Finished runs with their settings, the contenders that come first.
+        settings: Settings, completed from finished runs where the user specified nothing.
+        identity: Values that determine the comparison's results.
+        finished: Finished runs with their settings; they are the first contenders.
         units: Each contender on the task.
         store: Store of scores and trials.
-        left_out: Reason why a learner does not take part, by name, of those that ``all`` stands for.
+        left_out: Reasons, by name, why learners that ``all`` stands for do not take part.
     """
 
     settings: Settings
@@ -78,7 +78,7 @@ class Comparing(NamedTuple):
 
 
 def plan(settings: Settings, learners: list[str], runs: list[str], trust: list[str]) -> Comparing:
-    """Build everybody and see that all fit the task; any process may then play one of the units into the store."""
+    """Build all contenders and check that they fit the task; any process may then play a unit into the store."""
     prepare(settings.hardware)
     finished = _opened(runs, settings)
     warn_of_changes(finished, trust)
@@ -103,7 +103,7 @@ def plan(settings: Settings, learners: list[str], runs: list[str], trust: list[s
 
 
 def run(settings: Settings, learners: list[str], runs: list[str], trust: list[str]) -> dict[str, Any]:
-    """Run the command; the result is the comparison's row in a sweep's summary."""
+    """Run the command and return the comparison's row in a sweep's summary."""
     planned = plan(settings, learners, runs, trust)
     settings, task = planned.settings, planned.units[0].problem.task
     root = Path(settings.output) / "compare"
@@ -136,10 +136,10 @@ def run(settings: Settings, learners: list[str], runs: list[str], trust: list[st
 
 
 def _opened(runs: Sequence[str], settings: Settings) -> list[tuple[FinishedRun, Settings]]:
-    """Open finished runs, each once, however often and by whichever path it was named.
+    """Open finished runs, each only once even if it is named several times or by different paths.
 
     Raises:
-        UsageError: One is no finished run, or damaged.
+        UsageError: One is not a finished run, or is damaged.
     """
     found: dict[Path, tuple[FinishedRun, Settings]] = {}
     for path in runs:
@@ -149,16 +149,16 @@ def _opened(runs: Sequence[str], settings: Settings) -> list[tuple[FinishedRun, 
 
 
 def _completed(settings: Settings, finished: Sequence[tuple[FinishedRun, Settings]]) -> Settings:
-    """Return the settings with what finished runs say where the user said nothing: the task, and how to tune."""
+    """Return the settings, with task and tuning criterion taken from finished runs if the user did not specify them."""
     settings = with_task_of(settings, finished)
     if finished and settings.tune.criterion is None:
-        # Hand-made rules are tuned for what the first meta-trained one was selected by.
+        # Hand-made rules are tuned by the criterion that selected the first meta-trained one.
         settings = replace(settings, tune=replace(settings.tune, criterion=finished[0][1].meta.criterion))
     return replace(settings, choices=settings.choices | {"learner": "contenders"})
 
 
 def _meta_trained(finished: Sequence[tuple[FinishedRun, Settings]], task: Task, builder: Builder) -> list[Contender]:
-    """Load what finished runs trained."""
+    """Load the learners that finished runs trained."""
     contenders = []
     for folder, saved in finished:
         learner = load_learner(folder, saved, task, builder)
@@ -167,14 +167,14 @@ def _meta_trained(finished: Sequence[tuple[FinishedRun, Settings]], task: Task, 
         alike = [other.path for other, present in finished if present.choices.get("learner") == name]
         tails = [path.name.rpartition("-")[2] for path in alike]
         tail = folder.path.name.rpartition("-")[2]
-        # A run is named by its learner, by its folder where that is not enough, and by its path where that is neither.
+        # A run is named by its learner; by its folder, too, if that is ambiguous; and by its path if both are.
         own = tail if tails.count(tail) == 1 else str(folder.path)
         contenders.append(learned_contender(f"{name} {own if len(alike) > 1 else '(meta-trained)'}", learner, saved))
     return contenders
 
 
 def _hand_made(name: str, prepared: Settings, settings: Settings, store: Store) -> Contender:
-    """Return a hand-made contender that shows how its tuning goes on."""
+    """Return a hand-made contender that shows the progress of its tuning."""
     prepared = replace(prepared, tune=replace(prepared.tune, criterion=settings.tune.criterion))
 
     def prepare(problem: Problem) -> Tuned:
@@ -193,9 +193,9 @@ def _hand_made(name: str, prepared: Settings, settings: Settings, store: Store) 
 
 
 def who_leads(standings: Mapping[str, Standing]) -> tuple[str, str]:
-    """Return who has the lowest loss, with "level" where that is not sure, and a sentence on its lead.
+    """Return the contender with the lowest loss, marked "level" if that is uncertain, and a sentence on its lead.
 
-    Limits and solvers, which evaluate a batch more than once per step, do not compete where two others do.
+    Limits and solvers, which evaluate a batch more than once per step, do not compete if two others do.
     """
     once = {name: one for name, one in standings.items() if one.evaluations == 1.0 and not one.entry.learner.is_limit}
     competing = once if len(once) > 1 else standings
@@ -217,7 +217,7 @@ def _trials(standing: Standing) -> list[dict[str, Any]]:
 
 
 def _edges(standings: Mapping[str, Standing]) -> list[str]:
-    """Name the contenders that a wider grid might serve better."""
+    """Return warnings about contenders for which a wider grid might be better."""
     return [
         f"{name}: {one.entry.tuning.warning}"
         for name, one in standings.items()
@@ -226,7 +226,7 @@ def _edges(standings: Mapping[str, Standing]) -> list[str]:
 
 
 def _budget(standings: Mapping[str, Standing], settings: Settings, task: Task) -> str:
-    """Say how the hand-made contenders were tuned, each with its budget where these differ."""
+    """Describe how the hand-made contenders were tuned, with the budget of each if budgets differ."""
     tried = {name: len(one.entry.tuning.trials) for name, one in standings.items() if one.entry.tuning}
     budgets = set(tried.values()) or {settings.tune.budget}
     each = ", ".join(f"{name} {counted(count, 'setting')}" for name, count in tried.items())
@@ -239,7 +239,7 @@ def _budget(standings: Mapping[str, Standing], settings: Settings, task: Task) -
 
 
 def _score(folder: RunFolder, planned: Comparing) -> tuple[dict[str, Standing], pd.DataFrame, Certified | None]:
-    """Score everybody on the test phase, certify what was learned, draw the curves and write the report."""
+    """Score all contenders in phase test, certify what was learned, draw the curves and write the report."""
     settings, task = planned.settings, planned.units[0].problem.task
     metrics = MetricsFile(folder.path / "metrics.csv")
     metrics.truncate(0)

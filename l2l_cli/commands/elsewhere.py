@@ -1,4 +1,4 @@
-"""What commands leave to a cluster, and what they print of it; no torch."""
+"""Work that commands submit to a cluster, and what they print about it; no torch."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from l2l_cli.runs.cluster import PieceState, send
 from l2l_cli.runs.pieces import Carrying
 
 SHOWN = 20
-"""Lines of the table, at most."""
+"""Largest number of lines in the table."""
 
 FOLDER = "cluster"
-"""Folder of the output for the jobs of all commands but ``reproduce``, which keeps them with its report."""
+"""Subfolder of the output folder for the jobs of all commands but ``reproduce``, which keeps them with its report."""
 
 
 class Left(NamedTuple):
-    """What is left to do of a command, and the number of pieces that are done."""
+    """The remaining pieces of a command, and the number of pieces that are done."""
 
     pieces: list[Carrying]
     done: int
 
 
 class Elsewhere:
-    """What jobs leave to a cluster, to be submitted together."""
+    """The work that the jobs of a sweep leave to a cluster, to be submitted together."""
 
     def __init__(self) -> None:
         self._left: dict[Path, Carrying] = {}
@@ -36,13 +36,13 @@ class Elsewhere:
         self._settings: Settings | None = None
 
     def leave(self, left: Left, settings: Settings) -> None:
-        """Note what a job leaves."""
+        """Record the work that a job leaves."""
         self._left |= {carrying.path: carrying for carrying in left.pieces}
         self._done += left.done
         self._settings = settings
 
     def send(self) -> int:
-        """Submit what was left, show how everything stands, and return an exit code; nothing where nothing was."""
+        """Submit the recorded work, show its state, and return an exit code; without any work, do nothing."""
         if self._settings is None:
             return 0
         folder = Path(self._settings.output) / FOLDER
@@ -51,10 +51,10 @@ class Elsewhere:
 
 
 def show(standings: Sequence[PieceState], done: int, folder: Path, what: str) -> int:
-    """Print where pieces stand that are not done, and how to go on; return the command's exit code.
+    """Print the state of the pieces that are not done, and how to continue; return the command's exit code.
 
     Args:
-        standings: State of each of these pieces.
+        standings: States of these pieces.
         done: Number of pieces that are done.
         folder: Folder of the jobs' output.
         what: What the same command does when all are done.

@@ -45,13 +45,13 @@ from l2l_cli.tasks.base import Task
 
 
 class Evaluating(NamedTuple):
-    """What an evaluation scores, before anything is computed.
+    """The parts of an evaluation, before anything is computed.
 
     Attributes:
-        settings: Settings with the run's own task where the user chose none.
+        settings: Settings, with the run's own task unless the user chose one.
         parent: Folder of the run.
-        grid: Grid of problems and horizons beside rivals, if one was asked for.
-        units: The run's learner at each horizon, or all that the grid holds.
+        grid: Grid of problems and horizons with rivals, if one was requested.
+        units: The run's learner at each horizon, or all units of the grid.
         store: Store of scores and trials.
     """
 
@@ -63,7 +63,7 @@ class Evaluating(NamedTuple):
 
 
 def plan(settings: Settings, run_folder: str, trust: list[str]) -> Evaluating:
-    """Build the learner and all that it is scored on; any process may then play one of the units into the store."""
+    """Build the learner and its problems; any process may then play one of the units into the store."""
     prepare(settings.hardware)
     parent, saved = load_run(run_folder, settings)
     warn_of_changes([(parent, saved)], trust)
@@ -83,7 +83,7 @@ def plan(settings: Settings, run_folder: str, trust: list[str]) -> Evaluating:
 
 
 def run(settings: Settings, run_folder: str, trust: list[str]) -> dict[str, Any]:
-    """Run the command; the result is the evaluation's row in a sweep's summary."""
+    """Run the command and return the evaluation's row in a sweep's summary."""
     planned = plan(settings, run_folder, trust)
     result = grid.run(planned.grid, planned.store) if planned.grid else _run(planned)
     VOICE.suggest(*after(result["run"]))

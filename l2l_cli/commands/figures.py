@@ -24,9 +24,9 @@ ALIKE = 1e-4
 
 
 def horizon_figure(frame: pd.DataFrame, folder: Path) -> Figure:
-    """Draw the loss at each horizon that was scored, mean and median over episodes.
+    """Draw the loss at each horizon that was scored, as mean and median over episodes.
 
-    An episode of which a longer one is the continuation is not drawn again; dotted lines say where each ends.
+    An episode that is the beginning of a longer one is not drawn again; dotted lines mark the end of each.
     """
     losses = frame[frame.metric == "loss"]
     ends = {str(name): int(part.step.max()) for name, part in losses.groupby("problem", sort=False)}
@@ -46,7 +46,7 @@ def horizon_figure(frame: pd.DataFrame, folder: Path) -> Figure:
 
 
 def _continued(losses: pd.DataFrame, ends: Mapping[str, int]) -> dict[str, str]:
-    """Return the horizons that no longer one begins with, each with a name of its own and of those it begins with."""
+    """Return the horizons that are not the beginning of longer ones, named after themselves and their beginnings."""
     found: dict[str, list[str]] = {}
     tables = {
         str(name): part.pivot_table(index="step", columns=["statistic", "seed"], values="value", dropna=False)
@@ -65,7 +65,7 @@ def _continued(losses: pd.DataFrame, ends: Mapping[str, int]) -> dict[str, str]:
 
 
 def contenders_figure(frame: pd.DataFrame, standings: Mapping[str, Standing], folder: Path) -> Figure:
-    """Draw every contender's loss against step, mean and median over episodes; what nobody can beat is dashed."""
+    """Draw every contender's loss against step, as mean and median over episodes; limits are dashed."""
     losses = frame[frame.metric == "loss"]
     styles = _styles(losses, standings)
     figure, axes = panels(1, 2, height=3.2)
@@ -75,8 +75,8 @@ def contenders_figure(frame: pd.DataFrame, standings: Mapping[str, Standing], fo
         decorate(panel, f"{statistic} over episodes", "step", "loss" if statistic == "mean" else "", "xy")
         shown = part[np.isfinite(part.value) & (part.value > 0)].value
         first = losses[(losses.statistic == "mean") & (losses.step == 1) & np.isfinite(losses.value)].value
-        start = first.max() if (first > 0).any() else math.nan  # losses below 0 have no place here
-        # A diverging contender or an exact one must not squeeze all the others into a line.
+        start = first.max() if (first > 0).any() else math.nan  # losses below 0 cannot be shown on this axis
+        # A diverging or an exact contender must not compress all the others into a line.
         low, high = max(shown.min() * 0.7, start * 1e-5), min(shown.max(), 10 * start) * 1.3
         if low < high:
             panel.set_ylim(low, high)
@@ -86,7 +86,7 @@ def contenders_figure(frame: pd.DataFrame, standings: Mapping[str, Standing], fo
 
 
 def _styles(losses: pd.DataFrame, standings: Mapping[str, Standing]) -> dict[str, Style]:
-    """Return line properties by contender: colours for those with the lowest last losses, grey for the rest."""
+    """Return line properties by contender: colours for those with the lowest final losses, grey for the rest."""
     last = losses[(losses.statistic == "mean") & (losses.step == losses.step.max())].groupby("contender").value.mean()
     limits = {name for name, one in standings.items() if one.entry.learner.is_limit}
     learned = {name for name, one in standings.items() if one.entry.learner.is_meta_trained}
@@ -98,7 +98,7 @@ def _styles(losses: pd.DataFrame, standings: Mapping[str, Standing]) -> dict[str
 
 
 def grid_figure(comparisons: Sequence[Comparison], folder: Path) -> Figure:
-    """Draw problems × horizons as a heat map: the loss, or its ratio to the best rival's, of mean and median."""
+    """Draw problems × horizons as a heat map of the loss, or of its ratio to the best rival's, for mean and median."""
     rows = list(dict.fromkeys(one.run.problem for one in comparisons))
     columns = [name.replace(" (", "\n").removesuffix(")") for name in horizon_names(comparisons).values()]
     ratio = bool(comparisons[0].rivals)
@@ -133,7 +133,7 @@ def grid_figure(comparisons: Sequence[Comparison], folder: Path) -> Figure:
 
 
 def horizon_names(comparisons: Sequence[Comparison]) -> dict[float, str]:
-    """Name the columns by their stretch, with the steps where all problems have the same."""
+    """Name the columns by their stretch, with the number of steps if it is the same for all problems."""
     names = {}
     for stretch in dict.fromkeys(one.run.stretch for one in comparisons):
         steps = {one.run.steps for one in comparisons if one.run.stretch == stretch}
@@ -142,7 +142,7 @@ def horizon_names(comparisons: Sequence[Comparison]) -> dict[float, str]:
 
 
 def _limits(values: np.ndarray[Any, Any], ratio: bool) -> tuple[float, float]:
-    """Return the ends of the colours: for ratios as far below 1 as above it, and no further than a factor of 8."""
+    """Return the limits of the colour scale; for ratios they are symmetric about 1, up to a factor of 8."""
     shown = values[np.isfinite(values) & (values > 0)]
     if not len(shown):
         return 0.5, 2.0
@@ -153,7 +153,7 @@ def _limits(values: np.ndarray[Any, Any], ratio: bool) -> tuple[float, float]:
 
 
 def _beyond(values: np.ndarray[Any, Any], limits: tuple[float, float]) -> str:
-    """Say at which ends of the colours there are numbers beyond: what Matplotlib calls "extend"."""
+    """Return the ends of the colour scale beyond which there are values, as Matplotlib's argument "extend"."""
     below, above = bool((values < limits[0]).any()), bool((values > limits[1]).any())
     return {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[below, above]
 

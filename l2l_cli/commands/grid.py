@@ -1,4 +1,4 @@
-"""The generalisation grid of ``l2l evaluate``: every problem at every horizon, beside rivals tuned for each."""
+"""The generalisation grid of ``l2l evaluate``: every problem at every horizon, with rivals tuned for each of them."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class Line(NamedTuple):
     """One problem of a grid.
 
     Attributes:
-        runs: The run at each horizon: the same unit at the longest one, of which the shorter ones are the beginning, or
-            one for each if its learner is told how long it has.
+        runs: The run at each horizon: the same unit at the longest one, which begins with the shorter ones, or one for
+            each if its learner is told the horizon.
         horizons: Number of steps by multiple of the problem's own.
         rivals: Rivals at each horizon.
     """
@@ -62,17 +62,17 @@ class Line(NamedTuple):
 
     @property
     def own(self) -> list[Unit]:
-        """The units of the run, each once."""
+        """The units of the run, without duplicates."""
         return list({unit.name: unit for unit in self.runs.values()}.values())
 
 
 class Grid(NamedTuple):
-    """What a grid holds, before anything is computed.
+    """The parts of a grid, before anything is computed.
 
     Attributes:
-        settings: Settings with the run's own task where the user chose none.
+        settings: Settings, with the run's own task unless the user chose one.
         parent: The run.
-        lines: All problems.
+        lines: Problems of the grid.
     """
 
     settings: Settings
@@ -81,14 +81,14 @@ class Grid(NamedTuple):
 
     @property
     def units(self) -> list[Unit]:
-        """Everything that is computed as a whole."""
+        """All units that are computed."""
         return [unit for line in self.lines for unit in (*line.own, *chain(*line.rivals.values()))]
 
 
 def plan(
     settings: Settings, parent: FinishedRun, saved: Settings, task_builder: Builder, builder: Builder, store: Store
 ) -> Grid:
-    """Build a grid for a finished run, whose settings are ``saved``.
+    """Build a grid for a finished run with settings ``saved``.
 
     The tasks are built by ``task_builder``, and the run's own learner by ``builder``.
     """
@@ -103,7 +103,7 @@ def plan(
         base = Problem(name, task, evaluation.steps or task.horizon, plan_of(settings), identity)
         horizons = {stretch: max(1, round(base.steps * stretch)) for stretch in evaluation.stretch}
         contender = learned_contender(str(settings.choices["learner"]), learner, saved)
-        # A part of a long episode serves for a short one, unless it is told how long it is.
+        # The beginning of a long episode serves as a short one, unless the learner is told the horizon.
         longest = {stretch: steps if learner.is_told else max(horizons.values()) for stretch, steps in horizons.items()}
         runs = {stretch: Unit(contender, base._replace(steps=steps)) for stretch, steps in longest.items()}
         tuned = {stretch: units_of(rivals, [base._replace(steps=steps)]) for stretch, steps in horizons.items()}
@@ -112,7 +112,7 @@ def plan(
 
 
 def run(grid: Grid, store: Store) -> dict[str, Any]:
-    """Score a finished run on a grid; the result is its row in a sweep's summary."""
+    """Score a finished run on a grid and return its row in a sweep's summary."""
     settings, parent = grid.settings, grid.parent
     config = identity_of(settings, "evaluation", "tune") | {"run": parent.path.name} | read_by(grid.units)
     folder = RunFolder.claim(Path(settings.output) / "evaluate", settings.run_name, config, settings.overrides)
@@ -138,7 +138,7 @@ def run(grid: Grid, store: Store) -> dict[str, Any]:
 
 
 def _rival(name: str, settings: Settings, tasks: Sequence[Task], store: Store) -> Contender:
-    """Compose a rival's settings, and see that it builds for every problem before anything is scored."""
+    """Compose a rival's settings, and check that it builds for every problem before anything is scored."""
     composed = hand_made(name, contender_words(name, settings.config_dir), settings, tasks[0])
     criterion = settings.tune.criterion or ("held_out" if tasks[0].spec.hides else "final")
     tunable(composed := replace(composed, tune=replace(composed.tune, criterion=criterion)))
@@ -148,7 +148,7 @@ def _rival(name: str, settings: Settings, tasks: Sequence[Task], store: Store) -
 
 
 def _play(grid: Grid, folder: RunFolder, store: Store) -> Iterator[Comparison]:
-    """Score everybody and write metrics.csv; yield the comparison of every problem and horizon."""
+    """Score all units and write metrics.csv; yield the comparison for every problem and horizon."""
     metrics = MetricsFile(folder.path / "metrics.csv")
     metrics.truncate(0)
 
@@ -176,7 +176,7 @@ def _play(grid: Grid, folder: RunFolder, store: Store) -> Iterator[Comparison]:
 
 
 def _edges(comparisons: Sequence[Comparison]) -> list[str]:
-    """Name the rivals' settings that lie at the edge of what was tried."""
+    """Return warnings about rivals whose best settings lie at the edge of those tried."""
     cells = [cell for comparison in comparisons for cell in comparison.rivals]
     return [
         f"{cell.contender} on {cell.problem} ×{cell.stretch:g}: {tuning.warning}"
@@ -186,7 +186,7 @@ def _edges(comparisons: Sequence[Comparison]) -> list[str]:
 
 
 def _overview(comparisons: Sequence[Comparison]) -> pd.DataFrame:
-    """Return one row a problem, one column a horizon: mean / median, and the ratio to the best rival."""
+    """Return a table with one row per problem and one column per horizon: mean / median, ratio to the best rival."""
 
     def text(one: Comparison) -> str:
         ratio = f"  ({number(one.ratio())} ×)" if one.rivals else ""
@@ -210,7 +210,7 @@ def _meaning(comparisons: Sequence[Comparison]) -> str:
 
 
 def _table(comparisons: Sequence[Comparison], what: str, text: Callable[[Comparison], str]) -> pd.DataFrame:
-    """Return one row a problem, one column a horizon; the first column's header says what the cells are."""
+    """Return a table with a row per problem and a column per horizon; the first header says what the cells show."""
     names = horizon_names(comparisons)
     rows: dict[str, dict[str, str]] = {}
     for one in comparisons:

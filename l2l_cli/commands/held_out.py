@@ -1,4 +1,4 @@
-"""What evaluate and compare say where a task hides targets: losses over the hidden steps, one number an episode."""
+"""Output of evaluate and compare for tasks that hide targets: losses over the hidden steps, one value per episode."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MEANING = (
 
 
 def row(scores: Scores) -> dict[str, float | str]:
-    """Return mean and standard deviation over episodes, the mean's interval, and the task's metrics."""
+    """Return the mean and standard deviation over episodes, the mean's interval, and the task's metrics."""
     values = scores.held_out
     mean = over_episodes(values.double().cpu().numpy())
     return {
@@ -29,7 +29,7 @@ def row(scores: Scores) -> dict[str, float | str]:
 
 
 def against_the_best(standings: Mapping[str, Standing]) -> Sequence[str]:
-    """Return each contender's mean held-out loss less the lowest one, with its paired interval."""
+    """Return the difference of each contender's mean held-out loss from the lowest one, with its paired interval."""
     values = {name: one.ends.cpu().numpy()[None] for name, one in standings.items()}
     best = min(values, key=lambda name: values[name].mean())
     return ["–" if name == best else difference_of(losses, values[best]).within() for name, losses in values.items()]

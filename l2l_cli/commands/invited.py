@@ -1,4 +1,4 @@
-"""The hand-made contenders of a comparison; of those that ``all`` stands for, the ones that apply."""
+"""The hand-made contenders of a comparison, including those that ``all`` stands for and that fit the task."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Invited(NamedTuple):
     """Hand-made contenders.
 
     Attributes:
-        asked: Overrides by the name that was asked for, without those that are left out.
-        prepared: Settings by the name in tables.
-        left_out: Reason by the name of those of ``all`` that do not apply.
+        asked: Overrides by the name that the user gave, without those that are left out.
+        prepared: Settings by name in tables.
+        left_out: Reasons, by name, why contenders that ``all`` stands for do not apply.
     """
 
     asked: Mapping[str, list[str]]
@@ -37,10 +37,10 @@ class Invited(NamedTuple):
 
     @classmethod
     def to(cls, asked: Mapping[str, list[str]], learners: Collection[str], settings: Settings, task: Task) -> Self:
-        """Prepare everybody who is asked for, and see who applies of those whom ``all`` alone asks for.
+        """Prepare the contenders that were named, and those among the ones that only ``all`` stands for that apply.
 
         Raises:
-            UsageError: Somebody who is named does not apply, or nobody does.
+            UsageError: A contender that was named does not apply, or none does.
         """
         prepared, left_out = {}, {}
         for name, words in asked.items():
@@ -61,10 +61,10 @@ class Invited(NamedTuple):
 
 
 def _title(name: str, settings: Settings, learner: Learner[Any]) -> str:
-    """Return what a learner is called among all, from a first look at a few batches.
+    """Return a learner's name in tables for ``all``, after trying it on a few batches.
 
     Raises:
-        UsageError: It does not take the task's data.
+        UsageError: It does not accept the task's data.
     """
     task = learner.task
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""What a job came to before: a job that is done need not run again; no torch."""
+"""Results of earlier jobs: a job that is done need not run again; no torch."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from l2l_cli.runs.folders import done_before, load_run, training_identity
 from l2l_cli.runs.sources import sources_of
 
 IRRELEVANT = ("hardware", "data", "output", "store", "logger", "replaces")
-"""Settings that leave a job's results as they are."""
+"""Settings that do not affect a job's results."""
 
 
 def key_of(command: str, settings: Settings, flags: Node) -> str:
-    """Return 8 hex digits that name a job by what its results depend on.
+    """Return 8 hexadecimal digits that identify a job by everything that its results depend on.
 
     Raises:
         UsageError: A run that the job reads cannot be read.
@@ -35,7 +35,7 @@ def key_of(command: str, settings: Settings, flags: Node) -> str:
     plain["choices"] = {group: name for group, name in settings.choices.items() if group != "logger"}
     hand_made = [_composed(settings, overrides) for overrides in Asked(settings, flags).contenders]
     plain |= {"hand-made": hand_made, "sources": sources_of(settings, plain, hand_made)}
-    # Which options were set counts beside their values: a task that was not chosen is the run's.
+    # Which options were set counts as well as their values: a task that was not chosen is the run's.
     plain["overrides"] = [item for item in settings.overrides if not item.lstrip("+").startswith(IRRELEVANT)]
     read = {
         name: _runs(value, settings, flags["trust"]) if name in ("run_folder", "runs") else value
@@ -45,7 +45,7 @@ def key_of(command: str, settings: Settings, flags: Node) -> str:
 
 
 def known(command: str, settings: Settings, flags: Node) -> Entries | None:
-    """Return the row of a job that is done already; None if it is still to be run.
+    """Return the row of a job that is already done; None if it is still to be run.
 
     Raises:
         UsageError: A run that the job reads cannot be read.
@@ -61,14 +61,14 @@ def known(command: str, settings: Settings, flags: Node) -> Entries | None:
         name = Path(row["run"]).name if isinstance(row, dict) else ""
     except (ValueError, KeyError, TypeError):  # damaged
         return None
-    # Relative to the present directory, which need not be that of the earlier job.
+    # Relative to the present directory, which may differ from that of the earlier job.
     run = RunFolder(Path(settings.output) / command / name)
     is_done = name and (run.path / RUN).is_file() and run.status == "done" and not run.damaged()
     return row | {"run": str(run.path)} if isinstance(row, dict) and is_done else None
 
 
 def remember(command: str, settings: Settings, flags: Node, row: Node) -> None:
-    """Keep the row of a job that is done, unless its run folder tells all that the row does."""
+    """Keep the row of a finished job, unless its run folder contains the same information."""
     if command != "meta-train":
         path = _path(command, settings, flags)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,14 +80,14 @@ def _path(command: str, settings: Settings, flags: Node) -> Path:
 
 
 def _composed(settings: Settings, overrides: list[str]) -> Entries:
-    """Return what decides a hand-made contender, whose files a user may change."""
+    """Return what determines a hand-made contender, including files that the user may change."""
     typed = [item for item in settings.overrides if not item.startswith("contenders")]
     composed = compose("compare", [*typed, *overrides], settings.config_dir)
     return {"learner": composed.learner, "tune": asdict(composed.tune)}
 
 
 def _runs(paths: str | Iterable[str], settings: Settings, trust: Sequence[str]) -> list[object]:
-    """Describe runs by what they are, wherever they lie: configuration, weights, and what they read of others."""
+    """Describe runs by what they are, not where they lie: configuration, weights, and sources outside of l2l."""
     found: list[object] = []
     for path in map(Path, [paths] if isinstance(paths, str) else paths):
         run, saved = load_run(str(path), settings)

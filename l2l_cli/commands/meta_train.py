@@ -1,4 +1,4 @@
-"""l2l meta-train: train a learner's φ, resumably, into a run folder."""
+"""l2l meta-train: resumable meta-training of a learner's φ into a run folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from l2l_cli.runs.folders import check_configuration, done_before, is_done
 from l2l_cli.runs.logging import log_what_is_done
 
 OF_THE_PRESENT = ("hardware", "data", "store", "logger")
-"""Parts of the settings that a run which goes on takes from the command line."""
+"""Parts of the settings that a resumed run takes from the command line."""
 
 
 def run(
@@ -39,11 +39,11 @@ def run(
 
     Args:
         settings: Its configuration.
-        resume: Folder of a run that goes on with its own settings.
+        resume: Folder of a run to continue with its own settings.
         trust: Packages whose classes that run's configuration may name.
-        dry_run: Whether to say what would be done, and do nothing.
+        dry_run: Whether to describe what would be done instead of doing it.
         export: File that the finished run is exported to.
-        licence: Licence of the weights in it.
+        licence: Licence of the weights in the exported file.
     """
     if export is not None:
         check_target(Path(export))
@@ -76,7 +76,7 @@ def run(
 
 
 def row_of(folder: RunFolder) -> Entries:
-    """Return the row of a run that is done in a sweep's summary."""
+    """Return the row of a finished run in a sweep's summary."""
     facts = folder.facts(TRAINED)
     return {
         "objective": "best_validation",
@@ -90,7 +90,7 @@ def row_of(folder: RunFolder) -> Entries:
     }
 
 
-# torch is imported within these functions, so that what is done or refused need not wait for it.
+# torch is imported within these functions, so that reusing or refusing work does not wait for it.
 
 
 def _dry(settings: Settings) -> Entries:
@@ -113,8 +113,8 @@ def _dry(settings: Settings) -> Entries:
 
 
 def _again(settings: Settings) -> RunFolder:
-    """Find that a configuration has been meta-trained, or meta-train it."""
-    if launched() is None and (folder := done_before(settings)):  # other ranks wait to hear it
+    """Find an earlier meta-training of a configuration, or run it."""
+    if launched() is None and (folder := done_before(settings)):  # other ranks wait for this one
         return _reused(folder, settings)
     from l2l_cli.runs.training import train
 
@@ -122,7 +122,7 @@ def _again(settings: Settings) -> RunFolder:
 
 
 def _resumed(settings: Settings, resume: str, trust: list[str]) -> RunFolder:
-    """Go on with a run, on the hardware and with the data of these settings."""
+    """Continue a run with the hardware, data, store and logger of these settings."""
     changes = [
         item
         for item in settings.overrides
@@ -142,7 +142,7 @@ def _resumed(settings: Settings, resume: str, trust: list[str]) -> RunFolder:
 
 
 def _reused(folder: RunFolder, settings: Settings) -> RunFolder:
-    """Say that a run is done, and let a logger that is new to it log its records."""
+    """Report that a run is done, and let a logger that has not recorded it yet do so."""
     log_what_is_done(folder, settings)
     VOICE.note(f"already done, reused: {folder.path}")
     return folder

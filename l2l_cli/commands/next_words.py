@@ -1,4 +1,4 @@
-"""Which command goes on from a run, as words of the command line that work as they are printed; no torch."""
+"""The command that continues from a run, as words of the command line that work as printed; no torch."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from l2l_cli.results.listing import ListedRun
 from l2l_cli.results.run import WEIGHTS
 
 OURS = ("l2l_cli", TORCH_OPTIMIZERS.partition(".")[0], GIVEN)
-"""Packages whose classes a saved run may name."""
+"""Packages whose classes a saved run may name without being trusted explicitly."""
 
 CONFIG_DIR = "--config-dir"
 
 
 def after(path: Path | str) -> list[str]:
-    """Return the words of the command that goes on from the run in a folder; see ``words_after``."""
+    """Return the words of the command that continues from the run in a folder; see ``words_after``."""
     folder = Path(path)
     return words_after(ListedRun.at(folder, folder.parent))
 
 
 def words_after(run: ListedRun) -> list[str]:
-    """Return the words of the command that goes on from a run, by what it is and how it stands.
+    """Return the words of the command that continues from a run, depending on its command and state.
 
-    A training is evaluated, what was evaluated is compared, reports are opened, what was interrupted goes on, and what
-    is going on is watched.
+    The next step after training is to evaluate, after evaluation to compare, and after a report to open it; interrupted
+    runs are continued, and running ones are watched.
     """
     path, typed = str(run.path), typed_words(run)
     if run.state in ("running", ON_CLUSTER):
@@ -48,14 +48,14 @@ def words_after(run: ListedRun) -> list[str]:
 
 
 def typed_words(run: ListedRun) -> list[str]:
-    """Return the words of the command that made a run; none where they cannot be told apart."""
+    """Return the words of the command that made a run; empty if they cannot be parsed."""
     with suppress(ValueError):
         return shlex.split(str(run.facts.get("command", "")))[1:]
     return []
 
 
 def _elsewhere(run: ListedRun, typed: Sequence[str]) -> list[str]:
-    """Return the flags that let a saved run's classes and files be found that are not of this program."""
+    """Return the flags by which a saved run's classes and files outside of this program are found."""
     folders = [after for word, after in pairwise([*typed_words(run), *typed]) if word == CONFIG_DIR]
     folders += [word.partition("=")[2] for word in typed if word.startswith(f"{CONFIG_DIR}=")]
     packages = sorted({name.partition(".")[0] for name in classes_in(run.config)} - {*OURS})

@@ -1,4 +1,4 @@
-"""One run wholly: what it is, how it was made, what came of it, its files, and the command that goes on with it."""
+"""Full description of one run: what it is, its origin, its result and files, and the command that continues from it."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from l2l_cli.runs.progress import duration
 from l2l_cli.runs.watching import progress_of
 
 PARTS = ("seed", "task", "learner", "optimizer", "gradient", "meta", "search", "vary", "evaluation", "tune")
-"""Parts of a configuration that are set beside the defaults."""
+"""Parts of a configuration that are compared with the defaults."""
 
 NAME = 12
-"""Characters of a line before its text."""
+"""Number of characters of a line before its text."""
 
 
 def lines_of(run: ListedRun) -> list[str]:
-    """Return a run wholly, line by line; what would be wider than the terminal goes on on further lines.
+    """Describe a run line by line; text wider than the terminal continues on further lines.
 
-    Commands stay in one line, to be copied.
+    Commands stay on one line, so that they can be copied.
     """
     width = max(40, console().width)
     lines = [printable(str(run.path))]
@@ -45,7 +45,7 @@ def lines_of(run: ListedRun) -> list[str]:
 
 
 def differences_of(run: ListedRun) -> list[str]:
-    """Return what differs from the defaults of a run's task and learner, or what was typed where that is not known."""
+    """Return the differences of a run from the defaults of its task and learner, or its overrides if unknown."""
     config, words = run.config, [f"{group}={name}" for group, name in run.choices.items()]
     if run.command == "reproduce" or not words:
         return run.differences
@@ -59,7 +59,7 @@ def differences_of(run: ListedRun) -> list[str]:
 
 
 def _changed(found: object, default: object, key: str) -> Iterator[tuple[str, object]]:
-    """Yield the values that differ from the defaults, by their keys with dots."""
+    """Yield the values that differ from the defaults, by dotted key."""
     if isinstance(found, Mapping) and isinstance(default, Mapping):
         for name, value in found.items():
             yield from _changed(value, default.get(name), f"{key}.{name}" if key else str(name))
@@ -68,7 +68,7 @@ def _changed(found: object, default: object, key: str) -> Iterator[tuple[str, ob
 
 
 def _parts(run: ListedRun) -> Iterator[tuple[str, Sequence[str]]]:
-    """Yield names and their texts, those that are known."""
+    """Yield names with their texts; texts are empty if unknown."""
     facts = run.facts
     result = run.headline or progress_of(run)[1]
     yield "state", [f"{run.state}, {age_text(run.changed)} ago"]
@@ -104,7 +104,7 @@ def _metrics(run: ListedRun) -> list[str]:
 
 
 def _files(run: ListedRun) -> list[str]:
-    """Return the files of a run's folder with their sizes, and its folders with how much is in them."""
+    """Return a run's files with their sizes, and its subfolders with the number and total size of their files."""
     found = []
     for path in sorted(run.path.iterdir()):
         if path.name.startswith("."):

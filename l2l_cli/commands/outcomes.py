@@ -1,4 +1,4 @@
-"""How a job ended, and what a sweeper is told of it; no torch."""
+"""The outcome of a job, and how it is reported to a sweeper; no torch."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from l2l_cli.results.sweeps import DONE, FAILED, REUSED, SENT
 
 
 class NoLoss(float):
-    """The loss of a job that failed: NaN for sweepers that compute with it, no number for those that ask for one.
+    """The loss of a job that failed: NaN for sweepers that compute with it, an error for those that convert it.
 
-    An error would end the sweep by most sweepers' defaults.  Nevergrad takes NaN for a very high loss; Optuna marks a
-    trial as failed whose result does not convert to a number, but breaks off at NaN.
+    An exception would end the sweep by most sweepers' defaults.  Nevergrad treats NaN as a very high loss; Optuna marks
+    a trial as failed if its result cannot be converted to a number, but stops at NaN.
     """
 
     def __float__(self) -> float:
-        """Refuse to be a number."""
+        """Refuse to be converted to a number."""
         raise ValueError("the job failed")
 
 
 def tell_of(status: str, row: Entries, message: str, exit_code: int, **job: object) -> None:
-    """Tell a program that listens how a job ended: done or reused, with its row, failed, or left to a cluster."""
+    """Write an event on the outcome of a job: done or reused, with its row; failed; or left to a cluster."""
     if message:
         VOICE.event("failed", message=message, exit_code=exit_code, **job)
-    elif "run" in row:  # not of a plan
+    elif "run" in row:  # not a plan
         report = Path(str(row["run"])) / REPORT
         score = {"objective": row.get("objective"), "score": row.get(str(row.get("objective")))}
         files = {"run": row["run"], "report": str(report) if report.is_file() else None}
@@ -36,7 +36,7 @@ def tell_of(status: str, row: Entries, message: str, exit_code: int, **job: obje
 
 
 class Outcome(NamedTuple):
-    """How a job ended: with a row, which may have been known before, or not; ``sent`` is left to a cluster."""
+    """The outcome of a job: its row, possibly from an earlier job, or an error; ``sent`` means left to a cluster."""
 
     row: Entries | None
     message: str = ""

@@ -1,4 +1,4 @@
-"""The first screen of a reproduction's report: what the paper asks, and what came of it, in at most five sentences."""
+"""The first screen of a reproduction's report: the paper's question, and the answer in at most five sentences."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from l2l_cli.results.tables import counted_verdicts
 from l2l_cli.results.verdicts import BETTER, DIFFERS, NOT_RUN, OPEN, REPRODUCED, WORSE, Result
 
 SMOKE = "smoke"
-"""Scale that shows that everything runs, and judges nothing."""
+"""Scale that only shows that everything runs; nothing is judged."""
 
 NAMED = 2
-"""Failures that the answer names; the others are counted."""
+"""Number of failures that the answer names; the others are only counted."""
 
 LONGEST = 90
-"""Characters of a claim in the answer; more of it stands in the section."""
+"""Largest number of characters of a claim in the answer; the section has the full text."""
 
 WORDS = {
     REPRODUCED: "reproduced",
@@ -31,19 +31,19 @@ WORDS = {
     DIFFERS: "different, with neither side better",
     OPEN: "open, as the interval does not decide",
 }
-"""What the answer calls a verdict."""
+"""Terms for verdicts in the answer."""
 
 OURS = ("Ours, ", "Ours: ")
-"""Beginnings of the claims that are not the paper's."""
+"""Prefixes of the claims that are not the paper's."""
 
 FEW = 8
-"""Published numbers that are shown where a paper has no headline, or was not asked for it."""
+"""Number of published numbers that are shown if a paper has no headline, or it was not reproduced."""
 
 
 def lead_of(
     paper: Paper, request: ReproduceRequest, asked: Sequence[Experiment], findings: Sequence[Findings], minutes: float
 ) -> Lead:
-    """Return the first screen; ``minutes`` is the CPU time of all that stands behind the report."""
+    """Return the first screen; ``minutes`` is the CPU time of all results in the report."""
     results = [result for each in findings for result in each.results]
     claims = [claim for each in findings for section in each.sections for claim in section.claims]
     headline = paper.headline if paper.headline and paper.headline.results(results) else None
@@ -61,19 +61,19 @@ def lead_of(
     if table is not None and request.scale == SMOKE:
         table = table.drop(columns="verdict", errors="ignore")
     figure = _figure(headline, findings)
-    about = "" if request.scale == SMOKE else headline.about  # what it says is true of the other scales
+    about = "" if request.scale == SMOKE else headline.about  # it describes the other scales
     return Lead(headline.question, answer, table, figure, command_of_all(request), about)
 
 
 def command_of_all(request: ReproduceRequest) -> str:
-    """Return the command that makes the whole report anew."""
+    """Return the command that reproduces the whole report."""
     words = ["l2l", "reproduce", request.paper, *request.artefacts, "--scale", request.scale]
     words += ["--config-dir", request.config_dir] if request.config_dir else []
     return " ".join([*words, *request.overrides])
 
 
 def _made_up(asked: Sequence[Experiment], results: Sequence[Result]) -> Headline:
-    """Return a headline of the first published numbers, or of the first numbers at all."""
+    """Return a headline of the first published numbers or, without any, of the first numbers."""
     published = [one for one in results if one.paper is not None and one.ours is not None]
     chosen = (published or [one for one in results if one.ours is not None])[:FEW]
     lines = {f"{one.row}, {one.metric}": (one.artefact, one.row, one.metric) for one in chosen}
@@ -87,7 +87,7 @@ def _figure(headline: Headline, findings: Sequence[Findings]) -> Figure | None:
 
 
 def _decision(headline: Headline, asked: Sequence[Experiment], findings: Sequence[Findings]) -> str:
-    """Answer the question by the claim that decides it, where it was judged: first where the headline's figure is."""
+    """Answer the question by the claim that decides it, if it was judged; the headline's own artefact comes first."""
     order = sorted(zip(asked, findings, strict=True), key=lambda pair: pair[0].name != headline.figure)
     sections = [section for _, each in order for section in each.sections]
     for claim in chain.from_iterable(section.claims for section in sections):
@@ -99,14 +99,14 @@ def _decision(headline: Headline, asked: Sequence[Experiment], findings: Sequenc
 
 
 def _named(claim: str) -> str:
-    """Return a claim in quotation marks, after whose it is."""
+    """Return a claim in quotation marks, preceded by whose claim it is."""
     if claim.startswith(OURS):
         return f"our own claim “{claim[len(OURS[0]) :]}”"
     return f"the paper's “{claim}”" if claim.startswith("Claim ") else f"the claim “{claim}”"
 
 
 def _numbers(results: Sequence[Result]) -> str:
-    """Say how many published numbers got each verdict, of those that were run."""
+    """Return a sentence that counts the verdicts on published numbers, among those that were run."""
     counts = counted_verdicts(results)
     left_out = counts.pop(NOT_RUN, 0)
     total = sum(counts.values())
@@ -118,7 +118,7 @@ def _numbers(results: Sequence[Result]) -> str:
 
 
 def _distance(headline: Headline, results: Sequence[Result]) -> str:
-    """Say how far ours is from the best rival where the table names one, or else from the limit."""
+    """Return a sentence that compares our results with the best rivals in the table or, without any, with the limit."""
     ahead, compared = headline.ahead_of_rivals(results)
     if compared:
         return (
@@ -133,7 +133,7 @@ def _distance(headline: Headline, results: Sequence[Result]) -> str:
 
 
 def _claims(claims: Sequence[Claim]) -> str:
-    """Say how many claims have each verdict, those of ours apart."""
+    """Return a sentence that counts the verdicts on claims, with our own claims counted separately."""
     verdicts: dict[bool, list[str]] = {False: [], True: []}
     for claim in claims:
         verdicts[claim.text.startswith(OURS)].append(claim.verdict)
@@ -152,7 +152,7 @@ def _verb(count: int, verdict: str) -> str:
 
 
 def _failures(claims: Sequence[Claim]) -> str:
-    """Name the claims that failed, each with that word before it."""
+    """Name the claims that failed, each preceded by that word."""
     failed = [claim.text for claim in claims if claim.holds is False]
     shown = [text if len(text) <= LONGEST else f"{text[: LONGEST - 1].rstrip()}…" for text in failed[:NAMED]]
     parts = [f"**fails**: “{text}”" for text in shown]
@@ -162,7 +162,7 @@ def _failures(claims: Sequence[Claim]) -> str:
 
 
 def _worse(results: Sequence[Result]) -> str:
-    """Name the rows with numbers worse than published, and of how many each, as others of a row may be better."""
+    """Name the rows with numbers worse than published, and their share of each row, as others may be better."""
     judged = [one for one in results if one.counts and one.verdict not in ("", NOT_RUN)]
     total = Counter(one.row for one in judged)
     found = Counter(one.row for one in judged if one.verdict == WORSE)

@@ -1,4 +1,4 @@
-"""The report of a reproduction: results, sections in their order, departures from the paper, and the runs' origin."""
+"""The report of a reproduction: results, sections in order, departures from the paper, and the origin of the runs."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from l2l_cli.results.tables import results_table, verdict_line
 from l2l_cli.results.verdicts import NOT_RUN, RULE, Result
 
 RIBBON = "Smoke run: it shows that everything runs.  Its numbers mean nothing, and nothing is judged."
-"""Mark across the page of a smoke run."""
+"""Banner across the page of a smoke run."""
 
 STUDY_TEXT = (
     "*Study* is the committed result of `l2l reproduce {paper} --scale study`: more seeds, and hours of computing."
 )
-"""What a reader must know of the numbers of the study, where they stand beside others."""
+"""Explanation of the study's numbers, for pages that show them next to others."""
 
 CONTENTS = (
     "Every table, figure and numbered claim of the paper: the artefact that reproduces it, and the scale, the date and "
     "the number of seeds of its last committed run, or the reason why there is none."
 )
-"""What is said above the table of a paper's contents."""
+"""Text above the table of a paper's contents."""
 
 SOURCES = "sources.md"
-"""Page beside the report that says where each part of the paper is in the code."""
+"""Page next to the report that says where each part of the paper is implemented."""
 
 NAMED = 12
-"""Rows that were not run of which the report gives the names."""
+"""Number of rows that the report names among those not run."""
 
 FREE = ("hardware", "data", "store")
-"""Keys that change where and how fast, never what: they do not mark a report as changed."""
+"""Keys that change where and how fast results are computed, but not which: they do not mark a report as changed."""
 
 
 def page_of(
@@ -55,9 +55,9 @@ def page_of(
     folder: RunFolder,
     behind: Sequence[Section],
 ) -> Report:
-    """Return the report: the answer, each artefact in the paper's order, what goes beyond it, and all numbers.
+    """Return the report: the answer, each artefact in the paper's order, additions to the paper, and all numbers.
 
-    The sections ``behind`` all artefacts come after them.
+    The sections in ``behind`` follow those of all artefacts.
     """
     results = [result for each in findings for result in each.results]
     opening = [
@@ -87,7 +87,7 @@ def page_of(
 
 
 def headline(page: Report, results: Sequence[Result]) -> str:
-    """Return what came of a reproduction, in one line."""
+    """Return the result of a reproduction in one line."""
     judged = tally(claim.verdict for section in page.sections for claim in section.claims)
     said = ", ".join(counted_verdict(count, verdict) for verdict, count in judged.items() if count)
     return "; ".join(filter(None, [page.ribbon.partition(":")[0], verdict_line(results), said and f"claims: {said}"]))
@@ -104,7 +104,7 @@ def in_order(
 
 
 def specific(name: str, notes: Mapping[str, Sequence[Note]]) -> list[Note]:
-    """Return the notes that concern an artefact but not all the others; those of all stand at the report's end."""
+    """Return the notes that concern an artefact but not all others; shared ones are at the report's end."""
     others = [set(each) for other, each in notes.items() if other != name]
     shared = set.intersection(*others) if others else set()
     return [note for note in notes[name] if note not in shared]
@@ -113,7 +113,7 @@ def specific(name: str, notes: Mapping[str, Sequence[Note]]) -> list[Note]:
 def closing_sections(
     paper: Paper, asked: Sequence[Experiment], costs: pd.DataFrame, folder: RunFolder
 ) -> list[Section]:
-    """Return what of the paper is where, departures and provenance, and write the page of the sources."""
+    """Return the sections on the paper's contents, departures and provenance, and write the page of sources."""
     sections = [_departures(paper, asked, folder), _provenance(asked, costs, folder)]
     if paper.contents:
         sections.insert(
@@ -123,7 +123,7 @@ def closing_sections(
 
 
 def _marks(request: ReproduceRequest) -> list[str]:
-    """Return what a reader must know before any number."""
+    """Return the warnings that must precede all numbers."""
     marks = []
     if request.scale == SMOKE:
         marks.append("**This is a smoke run: it shows that everything runs.  Its numbers mean nothing.**")
@@ -140,7 +140,7 @@ def deciding(overrides: Sequence[str]) -> list[str]:
 def _introduced(
     request: ReproduceRequest, one: Experiment, sections: Sequence[Section], part: str, notes: Sequence[Note]
 ) -> list[Section]:
-    """Give an artefact's first section its question and text, and its last one what makes it anew and where it is."""
+    """Add an artefact's question and text to its first section, and its command, notes and links to its last one."""
     sections = [replace(section, part=part) for section in sections]
     if sections:
         text = [*one.settings.text, *sections[0].text]
@@ -160,26 +160,26 @@ def _said(note: Note) -> str:
 
 
 def _links(sections: Sequence[Section]) -> list[Link]:
-    """Return the files of an artefact, which lie beside the report."""
+    """Return links to the files of an artefact, which are next to the report."""
     figures = [figure.path for section in sections for figure in section.figures]
     drawn = [Link(f"{path.stem}.pdf", f"figures/{quote(path.stem)}.pdf") for path in figures]
     return [Link("results.csv", RESULTS_FILE), Link("measurements (rows/)", "rows/"), Link("run folder", "./"), *drawn]
 
 
 def command_of(request: ReproduceRequest, one: Experiment) -> str:
-    """Return the command that makes an artefact anew."""
+    """Return the command that reproduces an artefact."""
     command = f"l2l reproduce {request.paper} {one.name} --scale {request.scale}"
     command += f" --config-dir {request.config_dir}" if request.config_dir else ""
     return " ".join([command, *request.overrides])
 
 
 def numbers_beside(paper: Paper, request: ReproduceRequest) -> dict[tuple[str, str, str], str]:
-    """Return the committed numbers of the paper's study, which others are shown beside."""
+    """Return the committed numbers of the paper's study, to be shown next to others."""
     return {} if request.scale in (SMOKE, STUDY) else numbers_of_study(type(paper))
 
 
 def _departures(paper: Paper, asked: Sequence[Experiment], folder: RunFolder) -> Section:
-    """List every departure that the code of any row notes, and write the page of the sources."""
+    """List every departure that the code behind any row notes, and write the page of sources."""
     notes = notes_of(set().union(*(one.built() for one in asked)))
     atomic_write(folder.path / SOURCES, source_page(paper.title, paper.citation, notes))
     departures = [note for note in notes if note.kind == "Deviation"]

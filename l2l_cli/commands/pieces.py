@@ -1,4 +1,4 @@
-"""What is left to do of a command, as pieces that jobs of a cluster carry out; the command itself then collects."""
+"""The remaining work of a command, as pieces for jobs of a cluster; the command itself then collects the results."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class TrainingWork:
     seconds: float
 
     def __call__(self, tell: Relay) -> None:
-        """Train, and tell of the expected seconds."""
+        """Train, and report the expected seconds that have passed."""
         update = self.seconds / expected_updates(self.settings, 1)
         train(self.settings, relay=lambda updates, note: tell(updates * update, note))
 
 
 @dataclass(frozen=True)
 class PlayingWork:
-    """The work of one unit of ``compare`` or ``evaluate``, which comes into the store."""
+    """The work of one unit of ``compare`` or ``evaluate``, whose result goes to the store."""
 
     command: str
     settings: Settings
@@ -49,10 +49,10 @@ class PlayingWork:
 
 
 def left_of(command: str, settings: Settings, flags: Entries) -> Left:
-    """Return what is left to do of a command on one configuration; nothing where it has only to collect.
+    """Return the remaining work of a command on one configuration; no pieces if it only has to collect results.
 
     Raises:
-        UsageError: The command goes on with a run that the user named, which is for the machine at hand.
+        UsageError: The command resumes a run that the user named, which is only possible on this machine.
     """
     if flags.get("resume"):
         raise UsageError(
@@ -80,6 +80,6 @@ def _planned(command: str, settings: Settings, flags: Entries) -> tuple[list[Uni
 
 
 def _here(settings: Settings) -> Settings:
-    """Return settings whose paths hold wherever a job runs."""
+    """Return settings with absolute paths, which are valid wherever a job runs."""
     output, store = Path(settings.output).resolve(), settings.store
     return replace(settings, output=str(output), store=replace(store, dir=str(store.dir or output / "store")))

@@ -1,4 +1,4 @@
-"""l2l runs pretrained: — the rules that come with the program, by their cards; no torch."""
+"""l2l runs pretrained: — the rules that come with the program, described by their cards; no torch."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def run(as_json: bool) -> int:
 
 
 def _cards() -> Iterator[Entries]:
-    """Yield the card of each rule with its name and the bytes of its file."""
+    """Yield the card of each rule, with its name and the size of its file in bytes."""
     for name in pretrained():
         file = ExportedRun.load(file_of(name))
         yield {"name": name, "bytes": file.path.stat().st_size, **file.card}
 
 
 def _certified(card: Node) -> Iterator[str]:
-    """Yield the certificates that a card holds, in sentences."""
+    """Yield the sentences of the certificates on a card."""
     for one in card["compared"]:
         yield from one.get("certificates", [])

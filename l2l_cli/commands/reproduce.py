@@ -1,4 +1,4 @@
-"""l2l reproduce: a paper's tables and figures, from real runs, beside the published numbers and the limits."""
+"""l2l reproduce: a paper's tables and figures from real runs, compared with the published numbers and the limits."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ from l2l_cli.runs.pieces import Carrying, carry_out_here
 from l2l_cli.runs.progress import Reporter
 
 OUTPUT = "outputs"
-"""Folder of all results, unless another is asked for."""
+"""Folder of all results, unless another one is given."""
 
 
 class Reproduced(NamedTuple):
-    """What came of the command: its exit code, and the folder of the report."""
+    """The command's exit code, and the folder of its report."""
 
     exit_code: int
     path: Path
@@ -54,10 +54,10 @@ def run(request: ReproduceRequest) -> Reproduced:
     """Run the command.
 
     Raises:
-        RunFailed: Rows failed; the report is that of the others.
-        PromiseBroken: With ``check``, a number lies outside what the preset promises.
+        RunFailed: Some rows failed; the report covers the others.
+        PromiseBroken: With ``check``, a number is outside the bounds of the preset.
     """
-    # What runs again finds nothing in any store.
+    # What runs again must find nothing in any store.
     words = [word for word in request.overrides if not (request.force and key_of_word(word).startswith("store"))]
     asked = experiments(replace(request, overrides=tuple(words)))
     paper: Paper = build(asked[0].settings.paper, "paper")
@@ -91,12 +91,12 @@ def run(request: ReproduceRequest) -> Reproduced:
 
 
 def _place(request: ReproduceRequest, folder: RunFolder) -> Path:
-    """Return where the report of what was run again belongs."""
+    """Return the folder to which the report of a repeated reproduction belongs."""
     return Path(request.output) if request.output else Path(OUTPUT) / request.paper / folder.path.name
 
 
 def _settle(request: ReproduceRequest, artefact: str, folder: RunFolder, root: Path) -> None:
-    """Put all that was run again in the place of what there was; any artefact's rows know the user's store."""
+    """Move everything that was run again to its proper place; the rows of any artefact give the user's store."""
     real = Path(request.output or OUTPUT)
     first = next(job for row in experiment(request, artefact).jobs.values() for job in row)
     for made in sorted((root / "meta-train").glob("*")):
@@ -107,14 +107,14 @@ def _settle(request: ReproduceRequest, artefact: str, folder: RunFolder, root: P
 
 
 def _hardware(asked: Sequence[Experiment]) -> Hardware:
-    """Return where the rows run, which is the same for all of them."""
+    """Return the hardware settings of the rows, which are the same for all."""
     return next(one.hardware for each in asked for one in each.configurations.values())
 
 
 def _on_cluster(
     paper: Paper, request: ReproduceRequest, asked: Sequence[Experiment], work: Work, folder: RunFolder
 ) -> int:
-    """Submit the rows, or show how they stand, with a report of those that there are; return the exit code."""
+    """Submit the rows, or show their state with a report on those that are done; return the exit code."""
     carried = [Carrying.of(piece, folder.path) for piece in work.pieces]
     standings = send(carried, folder.path / "cluster", _hardware(asked))
     if any(one.can_be_judged(work.files) for one in asked):
@@ -130,10 +130,10 @@ def _judged(
     folder: RunFolder,
     place: Path,
 ) -> list[Result]:
-    """Judge and draw what is measured, write the report and show it, with the place where it will be; return results.
+    """Judge and draw what was measured, write the report, and show it with its final ``place``; return the results.
 
     Raises:
-        RunFailed: Nothing is measured that could be judged.
+        RunFailed: Nothing was measured that could be judged.
     """
     judged = [one for one in asked if one.can_be_judged(files)]
     if not judged:
@@ -152,11 +152,11 @@ def _judged(
         behind = training_sections(judged, measured, folder.path)
         reporter.advance("trainings")
     missing = _missing(asked, files)
-    folder.note()  # what the report says of the run itself
+    folder.note()  # the report uses the run's own costs
     page = page_of(paper, request, judged, findings, cost_table(judged, measured), folder, behind)
     report.write(replace(page, opening=[*page.opening, *missing]), folder.path)
     said = headline(page, results)
-    folder.end("failed" if missing else "done", headline=said)  # when all of it is written
+    folder.end("failed" if missing else "done", headline=said)  # only when all of it is written
     _show(paper, request, results, place)
     for line in missing:
         print(line.replace("**", ""))
@@ -186,14 +186,14 @@ def _recorded(
 
 
 def _missing(asked: Sequence[Experiment], files: Mapping[str, Path]) -> list[str]:
-    """Return a mark that says what the report lacks, or nothing where it is whole."""
+    """Return a warning about what the report lacks, or nothing if it is complete."""
     rows = {one.name: one.missing(files) for one in asked}
     lacking = "; ".join(f"{name}: {', '.join(missing)}" for name, missing in rows.items() if missing)
     return [f"**This report is incomplete: it lacks some or all seeds of {lacking}.**"] if lacking else []
 
 
 def _folder(request: ReproduceRequest, asked: Sequence[Experiment]) -> tuple[RunFolder, Path]:
-    """Return where the report goes, and under which folder the runs are kept and found again."""
+    """Return the folder of the report, and the folder below which runs are stored and found."""
     config = {
         "name": request.paper,
         "scale": request.scale,
@@ -202,7 +202,7 @@ def _folder(request: ReproduceRequest, asked: Sequence[Experiment]) -> tuple[Run
             for one in asked
         },
     }
-    plain = json.loads(json.dumps(config))  # lists for tuples, as config.yaml will say
+    plain = json.loads(json.dumps(config))  # lists instead of tuples, as in config.yaml
     aside = f"{AGAIN}{identity(plain)}"
     if request.output is None:
         root = Path(OUTPUT) / aside if request.force else Path(OUTPUT)

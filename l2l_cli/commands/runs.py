@@ -1,4 +1,4 @@
-"""l2l runs: the runs and reports that there are, one of them wholly, their removal; no torch and no pandas."""
+"""l2l runs: list runs and reports, show one of them in full, or remove some; no torch and no pandas."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from l2l_cli.results.terminal import FoldingTable, console
 from l2l_cli.runs.watching import progress_of
 
 OUTPUT = Path("outputs")
-"""Folder that runs are looked for in, unless another is named."""
+"""Folder in which runs are looked for, unless another one is given."""
 
 SHOWN = 40
-"""Runs of the table, at most, unless all are asked for."""
+"""Largest number of runs in the table, unless all are requested."""
 
 LONGEST, WORDIEST = 120, 120
-"""Characters of a headline, and of what differs, in the table."""
+"""Largest numbers of characters of a headline, and of the differences, in the table."""
 
 STYLES = {"done": "green", "failed": "red", "damaged": "red", "running": "cyan"}
 
@@ -42,7 +42,7 @@ ENDED = {"done", "failed", "damaged"}
 
 
 class RunsRequest(NamedTuple):
-    """Arguments of the command: words that name runs, what to do with them, and how to print it."""
+    """Arguments of the command: words that select runs, what to do with them, and how to print them."""
 
     words: tuple[str, ...] = ()
     remove: bool = False
@@ -57,7 +57,7 @@ def run(request: RunsRequest) -> int:
     """Run the command and return its exit code.
 
     Raises:
-        UsageError: Words name nothing, or what is to be removed is being written, or nobody can be asked.
+        UsageError: Words select nothing, runs to be removed are being written, or there is no terminal to ask at.
     """
     if request.watch:
         return watch(request.words, OUTPUT, request.as_json)
@@ -82,7 +82,7 @@ def run(request: RunsRequest) -> int:
 
 
 def entries_of(run: ListedRun) -> Entries:
-    """Return a run as programs read it."""
+    """Return a run as an entry for programs."""
     return {
         "run": str(run.path),
         "command": run.command,
@@ -105,17 +105,17 @@ def result_of(run: ListedRun) -> str:
 
 
 def _open(chosen: Chosen) -> int:
-    """Open the report of one run, or say where it is.
+    """Open the report of one run, or print where it is.
 
     Raises:
-        UsageError: There are several, or the one has no report.
+        UsageError: Several runs have a report, or none has.
     """
     reports = [one for one in chosen.runs if one.has_report]
     if len(reports) != 1:
         names = ", ".join(one.place for one in chosen.runs[:3])
         raise UsageError(f"--open opens one report, and {len(reports)} of {names}, … have one; name one run folder")
     page = (reports[0].path / REPORT).resolve().as_uri()
-    # A browser in the terminal would take that over, where nobody sees it.
+    # A text browser would take over the terminal, even if no one can see it.
     is_open = (sys.stdout.isatty() or "BROWSER" in os.environ) and webbrowser.open(page)
     print(f"{'opened' if is_open else 'report'}: {page}")
     print(next_line(["runs"]))
@@ -136,7 +136,7 @@ def _list(chosen: Chosen, most: int) -> None:
 
 
 def _row(run: ListedRun, common: set[str]) -> list[str | Text]:
-    """Return the cells of a run; what all of them have in ``common`` comes last, where it may be cut."""
+    """Return the cells of a run; overrides in ``common`` come last, where they may be cut off."""
     state = Text(printable(run.state), STYLES.get(run.state, ""))
     words = sorted(run.differences, key=lambda word: word in common)
     what = [in_one_line(result_of(run), LONGEST), in_one_line(" ".join(words), WORDIEST)]
@@ -144,7 +144,7 @@ def _row(run: ListedRun, common: set[str]) -> list[str | Text]:
 
 
 def _remove(chosen: Chosen, request: RunsRequest) -> int:
-    """Show what is to be removed, ask, and remove it."""
+    """Show what is to be removed, ask for confirmation, and remove it."""
     if not chosen.narrowed:
         raise UsageError("--remove needs a selection, as in `l2l runs --remove status=failed`; '*' selects all runs")
     refuse_what_is_written(chosen.runs)
@@ -166,10 +166,10 @@ def _remove(chosen: Chosen, request: RunsRequest) -> int:
 
 
 def _agreed(question: str) -> bool:
-    """Ask a question on the terminal, and return whether the answer is yes.
+    """Ask a question on the terminal and return whether the answer is yes.
 
     Raises:
-        UsageError: There is nobody to ask.
+        UsageError: There is no terminal.
     """
     if not sys.stdin.isatty():
         raise UsageError("there is no terminal to ask at; --yes removes the runs listed above without asking")

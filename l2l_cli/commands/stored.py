@@ -1,4 +1,4 @@
-"""What the store knows of a command's work before it begins."""
+"""What the store already has of a command's work."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ from l2l_cli.results.store import Store
 
 
 def say_known(units: Sequence[Unit], store: Store, name: str) -> None:
-    """Say how many units of a command are known; ``name`` is what they are called there, in the plural."""
+    """Print how many units of a command are in the store; ``name`` is their name in the plural."""
     known = sum(unit.missing(store) == 0 for unit in units)
     VOICE.note(f"store: {known} of {len(units)} {name} known", sys.stderr)

@@ -1,6 +1,6 @@
-"""Overrides that a command does not use: they are refused, with what would be used, before anything is done; no torch.
+"""Overrides that a command does not use are refused before anything is done, with advice on what to use; no torch.
 
-``READ`` is the one table of which parts of the settings a command reads.
+``READ`` is the only table that says which parts of the settings a command reads.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from l2l_cli.core.nodes import Node
 
 
 class Asked(NamedTuple):
-    """What a command is to do: its settings, and its flags; ``reproduce`` has the role of a row for one."""
+    """A command's settings and flags; for ``reproduce``, the only flag is the role of a row."""
 
     settings: Settings
     flags: Node
 
     @property
     def contenders(self) -> list[list[str]]:
-        """The overrides of each hand-made contender or rival."""
+        """Overrides of each hand-made contender or rival."""
         named = [*self.flags.get("learners", []), *self.settings.evaluation.against]
         own = self.settings.contenders.values() if "learners" in self.flags else ()
         return [*contenders_of(named, self.settings.config_dir).values(), *(list(map(str, items)) for items in own)]
 
     @property
     def takes_learner(self) -> bool:
-        """Whether a contender is, or begins with, the learner that was chosen for all."""
+        """Whether a contender is, or starts from, the learner that was chosen for all."""
         chosen = {f"learner={self.settings.choices.get('learner')}"}
         choices = [{item for item in items if key_of_word(item) == "learner"} for items in self.contenders]
         return any(not one or one & chosen for one in choices)
 
     @property
     def depends_on_seed(self) -> bool:
-        """Whether something is tuned, or the task's definition has the seed in it."""
+        """Whether something is tuned, or the task's definition contains the seed."""
         if self.contenders:
             return True
         one = self.settings
@@ -233,16 +233,16 @@ WHY: Mapping[str, str | Mapping[str, str]] = {
     "hardware.processes": "it is for `l2l reproduce`; -m hydra/launcher=joblib runs a sweep's jobs in parallel",
     **dict.fromkeys((*OF_JOBS, *OF_SLURM), "it is for jobs of hardware=slurm"),
 }
-"""What to say of a part that is not read, for all commands or for each; ``FILES`` for the others."""
+"""Reason why a part is not read, for all commands or by command; ``FILES`` applies to the others."""
 
 
 def refuse_unused(command: str, words: Sequence[str], all_asked: Sequence[Asked]) -> None:
-    """Refuse words that nothing of what is asked for uses.
+    """Refuse overrides that none of the requested configurations uses.
 
     Args:
         command: Name of the command.
-        words: Overrides as they were typed.
-        all_asked: What is asked for: one configuration, those of a sweep's jobs, or those of a paper's rows.
+        words: Overrides as typed.
+        all_asked: Requested configurations: a single one, those of a sweep's jobs, or those of a paper's rows.
 
     Raises:
         UsageError: A word is not used.
@@ -255,7 +255,7 @@ def refuse_unused(command: str, words: Sequence[str], all_asked: Sequence[Asked]
 
 
 def parts_of(word: str) -> list[str]:
-    """Return the entries of ``READ`` that an override is for: none of Hydra's own, several if its value has keys."""
+    """Return the entries of ``READ`` that an override affects: none for Hydra's own, several if its value has keys."""
     key = key_of_word(word)
     if key.split(".")[0].split("/")[0] == "hydra":
         return []
@@ -274,7 +274,7 @@ def _leaves(key: str, value: Mapping[Any, Any]) -> Iterator[str]:
 
 
 def _entry(key: str, word: str) -> str | None:
-    """Return the longest entry of ``READ`` that a key lies under."""
+    """Return the longest entry of ``READ`` that is a prefix of a key."""
     if key == "learner" and "=" in word:
         return "learner="
     names = key.split("/")[0].split(".")

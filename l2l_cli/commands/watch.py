@@ -1,4 +1,4 @@
-"""l2l runs --watch: what is going on, followed from its files until nothing is; no torch and no pandas."""
+"""l2l runs --watch: follow work in progress from its files until it has ended; no torch and no pandas."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from l2l_cli.runs.progress import duration
 from l2l_cli.runs.watching import Watched, going_on
 
 LOOK = 1.0
-"""Seconds between two looks, at least."""
+"""Smallest number of seconds between two looks."""
 
 PAUSE = 9.0
-"""Multiple of the time that a look takes for which nothing is looked at after it."""
+"""Length of the pause after a look, as a multiple of the time that the look took."""
 
 LONGEST = 100
-"""Characters of a note in the table."""
+"""Largest number of characters of a note in the table."""
 
 KNOWN_AFTER = 5.0
-"""Seconds for which something is watched before a time left is told."""
+"""Seconds of watching before a remaining time is shown."""
 
 BAD = ("failed", "killed", "damaged")
-"""States of a run by whose end the command's exit code is 1."""
+"""States of a run that make the command's exit code 1 when it ends."""
 
 
 def watch(words: Sequence[str], default: Path, as_json: bool) -> int:
-    """Follow what words name until nothing of it is going on, and return the exit code: 1 where a run came to nothing.
+    """Follow the work that words name until all of it has ended; return the exit code, which is 1 if a run failed.
 
     Raises:
-        UsageError: A word names nothing to begin with.
-        KeyboardInterrupt: The user has seen enough.
+        UsageError: A word names nothing at the beginning.
+        KeyboardInterrupt: The user stops watching.
     """
     seen = _look(words, default, first=True)
     if not seen:
@@ -60,7 +60,7 @@ def watch(words: Sequence[str], default: Path, as_json: bool) -> int:
 
 
 def _follow(seen: dict[str, Watched], words: Sequence[str], default: Path, follower: _Follower) -> None:
-    """Show what is going on until nothing is."""
+    """Show work in progress until there is none."""
     screen = Console()
     with Live(console=screen, auto_refresh=False) if screen.is_terminal and not follower.as_json else _Lines() as shown:
         while seen:
@@ -72,7 +72,7 @@ def _follow(seen: dict[str, Watched], words: Sequence[str], default: Path, follo
 
 
 def _look(words: Sequence[str], default: Path, first: bool = False) -> dict[str, Watched]:
-    """Return what is going on, by name; a word that names nothing any more is of what is over."""
+    """Return the work in progress by name; a word that no longer names anything belongs to work that has ended."""
     others = [word for word in words if not Path(word).is_dir() or (Path(word) / RUN).is_file()]
     roots = [] if others else [Path(word) for word in words] or [default]
     try:
@@ -92,17 +92,17 @@ def _say(as_json: bool, event: str, *lines: str) -> None:
 
 
 class _Lines:
-    """Stands for a screen where there is none, and lines are printed."""
+    """Replacement for a screen where there is none, and lines are printed."""
 
     def __enter__(self) -> None:
-        """Begin with nothing."""
+        """Do nothing."""
 
     def __exit__(self, *_: object) -> None:
-        """Leave the lines."""
+        """Do nothing."""
 
 
 class _Follower:
-    """Shows what is watched, and remembers since when."""
+    """Shows what is watched, and remembers since when it has been watched."""
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
@@ -112,7 +112,7 @@ class _Follower:
         self.came_to_nothing = False
 
     def show(self, seen: dict[str, Watched], screen: Live | None) -> None:
-        """Show how everything stands: at once on a screen, and else now and then, and what is new."""
+        """Show the state of everything: continuously on a screen, otherwise at intervals and when something is new."""
         now = time.monotonic()
         for one in seen.values():
             if one.share is not None:
@@ -130,7 +130,7 @@ class _Follower:
             self._said = now
 
     def end(self, over: Sequence[Watched], screen: Console) -> None:
-        """Say how what is over has ended."""
+        """Print how the work that is over has ended."""
         for one in over:
             state, result, path = "over", "", Path(one.name)
             if (path / RUN).is_file():
@@ -154,7 +154,7 @@ class _Follower:
             print(printable(f"{one.state}: {one.name}: {done}{' · ' if done else ''}{one.note}"), flush=True)
 
     def _done(self, one: Watched) -> str:
-        """Return the share that is done, and the time left by the rate since this began to watch."""
+        """Return the share that is done, and the remaining time at the rate since watching began."""
         if one.share is None:
             return ""
         since, share = self._first.get(one.name, (time.monotonic(), one.share))

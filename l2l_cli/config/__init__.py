@@ -1,1 +1,1 @@
-"""Configuration: composed from files and overrides, checked, saved and built into objects; no torch."""
+"""Configuration, composed from files and overrides, checked, saved, and built into objects; no torch."""

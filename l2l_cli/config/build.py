@@ -1,4 +1,4 @@
-"""Objects from ``_target_`` nodes, their arguments checked against the class before it is called."""
+"""Building of objects from ``_target_`` nodes, whose arguments are checked before a class is called."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from l2l_cli.core.reference import Reference
 class Builder:
     """Calls a node's ``_target_`` with its other entries as arguments, nested nodes first.
 
-    A class's typed ``__init__`` is its schema: names and types are checked before it is called, and a ValueError
-    that it raises for a range is reported under the node's path.
+    A class's typed ``__init__`` is its schema: names and types are checked before the call, and a ValueError about a
+    value's range is reported under the node's path.
 
     Short keys: an entry that a node's class does not take goes to the one node directly inside it whose class does.  So
-    ``hidden`` beside ``network`` is ``network.hidden``, on the command line, in ``vary`` and in ``evaluation`` alike.
+    ``hidden`` next to ``network`` means ``network.hidden``, on the command line, in ``vary`` and in ``evaluation``.
 
     Args:
-        trust: Packages beside l2l_cli whose classes may be called; None allows any class, for what the user typed.
-        offered: Objects for the classes that have a parameter of that name; the configuration cannot set them.
+        trust: Packages besides l2l_cli whose classes may be called; None allows any class, for what the user typed.
+        offered: Objects passed to every class with a parameter of that name; the configuration cannot set them.
     """
 
     def __init__(self, trust: Sequence[str] | None = None, **offered: object) -> None:
@@ -44,7 +44,7 @@ class Builder:
         Args:
             node: Mapping with a ``_target_``, the dotted path of a class.
             path: Key of the node in the configuration, for messages.
-            given: Further arguments of this node's class, which must have such parameters.
+            given: Further arguments for this node's class, which must have these parameters.
 
         Raises:
             UsageError: The target, an argument's name, type or value is wrong, or the target is not trusted.
@@ -64,7 +64,7 @@ class Builder:
             raise UsageError(f"{path}: {error}") from error
 
     def _argument(self, name: str, value: object, hint: object, path: str) -> object:
-        """Return a node's object, the class or object that a name stands for where one is taken, or else the value.
+        """Return a node's object; the class or object that a name refers to, if the parameter takes one; or the value.
 
         Raises:
             UsageError: See ``__call__``.
@@ -82,10 +82,10 @@ class Builder:
         return found
 
     def _handed_down(self, node: Node, target: type[Any], settable: Sequence[str], path: str) -> Entries:
-        """Return a node's entries, those that its class does not take inside the node whose class does.
+        """Return a node's entries, with those that its class does not take moved into the inner node whose class does.
 
         Raises:
-            UsageError: Nothing takes an entry, several nodes do, or it is given twice.
+            UsageError: No class takes an entry, several do, or it is given twice.
         """
         entries = {name: value for name, value in node.items() if name != "_target_"}
         inner = {}
@@ -102,7 +102,7 @@ class Builder:
                     f"(it has {'; '.join(has)}); if a file sets it, take it out: ~{path}.{key}"
                 )
             if len(takers) > 1:
-                raise UsageError(f"{path}.{key} could be of {' or '.join(takers)}: write {path}.{takers[0]}.{key}")
+                raise UsageError(f"{path}.{key} could belong to {' or '.join(takers)}: write {path}.{takers[0]}.{key}")
             if key in entries[takers[0]]:
                 raise UsageError(f"{path}.{key} and {path}.{takers[0]}.{key} are the same: leave one of them out")
             entries[takers[0]] = {**entries[takers[0]], key: entries.pop(key)}
@@ -110,7 +110,7 @@ class Builder:
 
 
 build = Builder()
-"""Builder of what the user typed, which may name any class."""
+"""Builder for what the user typed, which may name any class."""
 
 
 def changed(node: Node, changes: Node, path: str) -> Entries:
@@ -119,11 +119,11 @@ def changed(node: Node, changes: Node, path: str) -> Entries:
     Args:
         node: Mapping with a ``_target_``.
         changes: New values by key relative to the node, as in ``rule.lr``; a mapping without a ``_target_`` changes the
-            entries that it names and leaves the others.
+            entries that it names and keeps the others.
         path: Key of the node in the configuration, for messages.
 
     Raises:
-        UsageError: A dotted key leads through something that has no entries.
+        UsageError: A dotted key leads through a value that is not a mapping.
     """
     result = copy.deepcopy(dict(node))
     for key, value in changes.items():
@@ -158,7 +158,7 @@ def _check(target: type[Any], arguments: Node, given: Node, path: str) -> None:
 
 
 def _check_type(value: object, hint: object, path: str) -> None:
-    # Strict: "3" is no number and true is no count; an integer does for a float.
+    # Strict: "3" is not accepted as a number, nor true as a count; an integer is accepted as a float.
     if isinstance(value, list) and _takes_tuple(hint):
         value = tuple(value)  # YAML has no tuples
     config = ConfigDict(arbitrary_types_allowed=True, strict=True)
@@ -172,7 +172,7 @@ def _check_type(value: object, hint: object, path: str) -> None:
 
 
 def _erased(hint: object) -> Any:
-    """Return a hint without the parameters of our generic classes, which cannot be checked."""
+    """Return a type hint without the parameters of our generic classes, which cannot be checked."""
     origin = typing.get_origin(hint)
     return origin if inspect.isclass(origin) and issubclass(origin, typing.Generic) else hint
 

@@ -1,4 +1,4 @@
-"""What a list of experiments shows of each, read from its files without composing all that it would run."""
+"""The entries of a list of experiments, read from their files without composing everything that they would run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from l2l_cli.core.nodes import Entries, Node
 
 
 class Listing(NamedTuple):
-    """The part of an experiment that a list shows; see ``Settings`` for the fields."""
+    """The part of an experiment that a list shows; ``Settings`` describes the fields."""
 
     rows: Mapping[str, Row]
     scales: Mapping[str, Any]
@@ -22,16 +22,16 @@ class Listing(NamedTuple):
 
 
 class _NotPlain(Exception):
-    """A file that needs Hydra: it does more than add to the files that its defaults name."""
+    """A file that needs Hydra, since it does more than add entries to the files that its defaults name."""
 
 
 def listing(paper: str, name: str, config_dir: str | None = None) -> Listing:
     """Return the listing of an experiment.
 
-    Hydra takes a tenth of a second for each, so files whose defaults are names alone are merged here.
+    Hydra takes a tenth of a second for each experiment, so files whose defaults are plain names are merged here.
 
     Raises:
-        UsageError: The experiment does not compose.
+        UsageError: The experiment cannot be composed.
     """
     roots = roots_of(config_dir)
     try:
@@ -44,7 +44,7 @@ def listing(paper: str, name: str, config_dir: str | None = None) -> Listing:
 
 
 def _merged(place: str, group: str, roots: list[Path]) -> Entries:
-    """Return a file's entries over those of its defaults, whose names are relative to ``group``."""
+    """Return a file's entries merged over those of its defaults, whose names are relative to ``group``."""
     file = next((path for root in roots if (path := root / f"{place}.yaml").is_file()), None)
     if file is None:
         raise _NotPlain(place)
@@ -60,7 +60,7 @@ def _merged(place: str, group: str, roots: list[Path]) -> Entries:
 
 
 def _over(below: Node, above: Node) -> Entries:
-    """Return two mappings as one, the second over the first."""
+    """Return two mappings merged, the second over the first."""
     both = dict(below)
     for key, value in above.items():
         inside = both.get(key)

@@ -1,6 +1,6 @@
-"""What can be chosen in a group, as its YAML says: a description, and every option with its default and comment.
+"""The choices in a group, as described by their YAML: a description, and every option with its default and comment.
 
-Only files are read; no class of a choice is imported, which would load torch.
+Only files are read; no class is imported, since that would load torch.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ class Option(NamedTuple):
     """An option of a choice.
 
     Attributes:
-        key: Key on the command line, as task.horizon.
-        default: Its value, as YAML; references to other options stay.
-        type: What the constructor takes, in Python's words; empty where it does not say.
-        meaning: What it is: the comment beside it, or else what the class says of the argument.
+        key: Key on the command line, as in task.horizon.
+        default: Its value in YAML, with references to other options unresolved.
+        type: Type that the constructor declares, in Python's syntax; empty if it declares none.
+        meaning: Comment next to it or, without one, the constructor's documentation of the argument.
     """
 
     key: str
@@ -43,9 +43,9 @@ class Choice(NamedTuple):
     Attributes:
         group: Name of the group.
         name: Name of the choice.
-        lines: What the YAML begins by saying: a description, and where it comes from.
-        options: Its options, by key; those of the choices that it is made of are included.
-        sets: What it chooses in other groups, as in "gradient=mlhf".
+        lines: Sentences at the top of the YAML file: a description, and its source.
+        options: Its options by key, including those of the choices that it is composed of.
+        sets: Choices that it makes in other groups, as in "gradient=mlhf".
     """
 
     group: str
@@ -56,12 +56,12 @@ class Choice(NamedTuple):
 
     @property
     def description(self) -> str:
-        """The first sentence of all."""
+        """The first sentence."""
         return self.lines[0].partition(".  ")[0].rstrip(".:") if self.lines else ""
 
 
 class Argument(NamedTuple):
-    """What a constructor says of an argument: its type and what it is."""
+    """A constructor's documentation of an argument: its type and its meaning."""
 
     type: str
     meaning: str
@@ -71,7 +71,7 @@ def choice_of(group: str, name: str, config_dir: str | None = None) -> Choice | 
     """Return a choice; None if there is no such file.
 
     Raises:
-        UsageError: The file is no YAML.
+        UsageError: The file is not valid YAML.
     """
     file = next((path for root in roots_of(config_dir) if (path := root / group / f"{name}.yaml").is_file()), None)
     if file is None:
@@ -91,7 +91,7 @@ def choice_of(group: str, name: str, config_dir: str | None = None) -> Choice | 
     if isinstance(node, yaml.MappingNode):
         found = {option.key: option for option in _options(node, prefix, text.splitlines(), folders)}
         filled = {key: _filled(option, options.get(key)) for key, option in found.items()}
-        # A node takes the place of a null.
+        # A node replaces a null.
         options = {
             key: one for key, one in options.items() if not any(own.startswith(f"{key}.") for own in found)
         } | filled
@@ -99,7 +99,7 @@ def choice_of(group: str, name: str, config_dir: str | None = None) -> Choice | 
 
 
 def _filled(own: Option, base: Option | None) -> Option:
-    """Return an option that says of itself what its base says, where it says nothing."""
+    """Return an option, with type and meaning taken from its base where it lacks them."""
     if base is None:
         return own
     return own._replace(type=own.type or base.type, meaning=own.meaning or base.meaning)
@@ -110,7 +110,7 @@ def _group_of(key: object) -> str:
 
 
 def _said(text: str) -> list[str]:
-    """Return the sentences that a file begins with, each of which ends with its line or goes on over several."""
+    """Return the sentences at the top of a file; each starts on a new line and may continue over several."""
     lines: list[str] = []
     for line in text.splitlines():
         if not line.startswith("#"):
@@ -146,7 +146,7 @@ def _comment(line: str) -> str:
 
 
 def _shown(node: yaml.Node) -> str:
-    """Return a value as it could be typed."""
+    """Return a value as it would be typed."""
     if isinstance(node, yaml.ScalarNode):
         return str(node.value)
     if isinstance(node, yaml.SequenceNode):
@@ -156,9 +156,9 @@ def _shown(node: yaml.Node) -> str:
 
 @cache
 def arguments_of(dotted: str, folders: tuple[Path, ...] = ()) -> dict[str, Argument]:
-    """Return what a class says of its constructor's arguments, read from its source; nothing where that is not found.
+    """Return the documentation of a class's constructor arguments, read from its source; empty if that is not found.
 
-    Arguments that a class passes on under their own names, as ``**options``, are not followed.
+    Arguments that a class passes on, as in ``**options``, are not followed.
     """
     module, _, name = dotted.rpartition(".")
     if (file := _source_of(module, folders)) is None:
@@ -186,7 +186,7 @@ def _source_of(module: str, folders: tuple[Path, ...]) -> Path | None:
         if (file := folder.joinpath(*parts).with_suffix(".py")).is_file():
             return file
     try:
-        spec = importlib.util.find_spec(parts[0])  # a package alone: to find its modules would import them
+        spec = importlib.util.find_spec(parts[0])  # of the package only: finding its modules would import it
     except (ImportError, ValueError):
         return None
     for place in (spec.submodule_search_locations or []) if spec else []:
@@ -196,7 +196,7 @@ def _source_of(module: str, folders: tuple[Path, ...]) -> Path | None:
 
 
 def _documented(docstring: str) -> dict[str, str]:
-    """Return the entries of a docstring's Args, each as one line."""
+    """Return the entries of a docstring's Args section, each as one line."""
     found = re.search(r"^(?:Args|Attributes):\n((?:[ ]+.*\n?|\n)+)", docstring, re.MULTILINE)
     if not found:
         return {}

@@ -1,4 +1,4 @@
-"""Classes that a configuration names: where they are looked for, and which of them a saved configuration may name."""
+"""Classes that a configuration names: where they are found, and which of them a saved configuration may name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from l2l_cli.core.reference import GIVEN, given, is_reference
 PACKAGE = "l2l_cli"
 
 ROOMS = ("learners", "meta", "models", "optimizers", "tasks")
-"""Parts of the package in which the classes are that a saved configuration may name."""
+"""Parts of the package that contain the classes that a saved configuration may name."""
 
 KINDS = {
     "tasks.base.Task": ("task",),
@@ -32,39 +32,39 @@ KINDS = {
     "optimizers.preprocess.Preprocess": (),
     "tasks.images.data.Images": (),
 }
-"""Bases of these classes, with the keys of the configuration that are of such a kind alone."""
+"""Base classes that a saved configuration may use, with the keys that require each of them."""
 
 EXTRAS = dict.fromkeys(("pytorch_optimizer", "schedulefree"), "optimizers")
-"""Packages that presets of ours name, by the extra that installs them."""
+"""Packages named by our presets, and the extra that installs each of them."""
 
 _FOLDERS: list[Path] = []
-"""Folder of ``--config-dir``, if there is one."""
+"""Folder given by ``--config-dir``, if there is one."""
 
 _USERS: set[str] = set()
-"""Names of the packages that were first imported for a configuration."""
+"""Names of the packages that were first imported on behalf of a configuration."""
 
 
 def add_folder(folder: Path) -> None:
-    """Let modules be found in the folder of ``--config-dir``: last, so that none of them takes the place of another."""
+    """Add the folder of ``--config-dir`` to the end of the import path, so that none of its modules hides another."""
     if folder in _FOLDERS and str(folder) in sys.path:
         return
     for earlier in _FOLDERS:
         sys.path[:] = [place for place in sys.path if place != str(earlier)]
     for name in [name for name in sys.modules if name.split(".")[0] in _USERS]:
-        del sys.modules[name]  # this folder's own may have the same name
+        del sys.modules[name]  # this folder may have modules of the same names
     _USERS.clear()
     _FOLDERS[:] = [folder]
     sys.path.append(str(folder))
 
 
 def find_class(dotted: str, path: str, trust: Sequence[str] | None, key: str = "_target_") -> type[Any]:
-    """Return the class of a dotted name.
+    """Return the class with a dotted name.
 
     Args:
-        dotted: The name, as package.module.Class.
+        dotted: Dotted name, as in package.module.Class.
         path: Key of its node in the configuration, for messages.
-        trust: Packages beside l2l_cli whose classes a saved configuration may name; None is for what the user typed.
-        key: Key of the node that names it; where it is another than ``_target_``, torch's optimizers are trusted.
+        trust: Packages besides l2l_cli whose classes a saved configuration may name; None for what the user typed.
+        key: Key of the node that contains the name; for keys other than ``_target_``, torch's optimizers are trusted.
 
     Raises:
         UsageError: There is no such class, or a saved configuration may not name it.
@@ -91,13 +91,13 @@ def find_class(dotted: str, path: str, trust: Sequence[str] | None, key: str = "
 
 
 def find_object(name: str, path: str, trust: Sequence[str] | None, key: str) -> object:
-    """Return the object of a name such as ``my_net:Net``.
+    """Return the object with a name such as ``my_net:Net``.
 
     Args:
-        name: The name, as package.module:name.
+        name: Name, as in package.module:name.
         path: Key of its node in the configuration, for messages.
-        trust: Packages whose objects a saved configuration may name; None is for what the user typed.
-        key: Key of the node that names it.
+        trust: Packages whose objects a saved configuration may name; None for what the user typed.
+        key: Key of the node that contains the name.
 
     Raises:
         UsageError: There is no such object, or a saved configuration may not name it.
@@ -121,10 +121,10 @@ def find_object(name: str, path: str, trust: Sequence[str] | None, key: str) -> 
 
 
 def _given(name: str, path: str, key: str) -> object:
-    """Return an object that a program has given, which is so trusted.
+    """Return an object that a program has passed in, which is trusted for that reason.
 
     Raises:
-        UsageError: It has not.
+        UsageError: The program has not passed it in.
     """
     try:
         return given(name)
@@ -136,11 +136,11 @@ def _given(name: str, path: str, key: str) -> object:
 
 
 def _not_for_saved(path: str, dotted: str) -> UsageError:
-    return UsageError(f"the saved {path} names {dotted}, which is nothing that a {path.rpartition('.')[2]} can be")
+    return UsageError(f"the saved {path} names {dotted}, which cannot be a {path.rpartition('.')[2]}")
 
 
 def _may_be_saved(found: type[Any], path: str, trust: Sequence[str]) -> bool:
-    """Say whether a class is defined where it may be, and of a kind that a configuration names."""
+    """Return whether a class is defined in a trusted place and has a base that a configuration may use."""
     package = found.__module__.split(".")[0]
     if package != PACKAGE:
         return package in trust
@@ -151,10 +151,10 @@ def _may_be_saved(found: type[Any], path: str, trust: Sequence[str]) -> bool:
 
 
 def _see_that_it_is_the_users(package: str) -> None:
-    """See that a module of the user's is not another's of the same name.
+    """Check that a module in the user's folder is not hidden by another one of the same name.
 
     Raises:
-        UsageError: It is.
+        UsageError: It is hidden.
     """
     for folder in _FOLDERS:
         if not ((folder / f"{package}.py").is_file() or (folder / package).is_dir()):
@@ -171,7 +171,7 @@ def _imported(module: str, key: str) -> Any:
     """Import a module that a key of the configuration names.
 
     Raises:
-        UsageError: There is no such module, or it imports one that is not there.
+        UsageError: There is no such module, or it imports one that does not exist.
     """
     package = module.split(".")[0]
     if package not in sys.modules:

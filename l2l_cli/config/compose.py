@@ -1,4 +1,4 @@
-"""From overrides to checked settings, and from mistakes to messages; no torch."""
+"""Composition of overrides into checked settings, and of error messages for mistakes; no torch."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from l2l_cli.core.plain_text import in_one_line
 ConfigError = (HydraException, OmegaConfBaseException, ValueError, TypeError, AssertionError, OSError)
 """Errors that Hydra and OmegaConf raise for an invalid configuration.
 
-ValueError is for task=null, TypeError for a list taken for a mapping, AssertionError for a group without a name, and
-OSError for a name that is too long for a file.
+ValueError occurs for task=null, TypeError for a list in place of a mapping, AssertionError for a group without a name,
+and OSError for a name that is too long for a file.
 """
 
 LONGEST = 2000
-"""Characters of a message."""
+"""Largest number of characters of a message."""
 
 INTERNAL = {"choices", "overrides", "config_dir", "replaces"}
 """Fields of the settings that the program fills in."""
@@ -41,7 +41,7 @@ OPEN = (
     *("evaluation.grid", "evaluation.problems", "evaluation.learner"),
     *("tune.grid", "tune.ranges", "tune.choices", "tune.halving", "contenders"),
 )
-"""Mappings whose keys the user chooses, so that a new one needs no "+"."""
+"""Mappings whose keys the user chooses, so that a new key needs no "+"."""
 
 
 def _schema() -> DictConfig:
@@ -56,7 +56,7 @@ ConfigStore.instance().store(name="l2l_schema", node=_schema())
 
 
 def compose(command: str, overrides: Sequence[str], config_dir: str | None = None) -> Settings:
-    """Compose a configuration as the command line does, also inside a running job.
+    """Compose a configuration as the command line does, even inside a running job.
 
     Raises:
         UsageError: The configuration is not valid.
@@ -66,7 +66,7 @@ def compose(command: str, overrides: Sequence[str], config_dir: str | None = Non
 
 
 def compose_seed(overrides: Sequence[str], seed: int, output: str, config_dir: str | None = None) -> Settings:
-    """Compose one seed of a training.
+    """Compose the configuration of one seed of a training.
 
     Raises:
         UsageError: The configuration is not valid.
@@ -90,10 +90,10 @@ def search_path(config_dir: str | None) -> list[str]:
 
 
 def folders_of(config_dir: str | None) -> list[Path]:
-    """Return the folders of configuration besides conf/, and let modules be imported from the user's.
+    """Return the folders of configuration besides conf/, and make modules in the user's folder importable.
 
     Raises:
-        UsageError: There is no such folder, or an installed package is broken.
+        UsageError: The folder does not exist, or an installed package is broken.
     """
     refuse_broken()
     folders = installed_folders()
@@ -112,7 +112,7 @@ def settings_from(cfg: DictConfig, choices: Node, overrides: Sequence[str]) -> S
     Raises:
         UsageError: A value is missing, of the wrong type or out of range.
     """
-    own = cfg.copy()  # of type Settings, for the schema comes first in the defaults of conf/base.yaml
+    own = cfg.copy()  # of type Settings, since the schema comes first in the defaults of conf/base.yaml
     OmegaConf.set_struct(own, False)
     own.pop("hydra", None)
     own.choices, own.overrides = dict(choices), list(overrides)
@@ -121,7 +121,7 @@ def settings_from(cfg: DictConfig, choices: Node, overrides: Sequence[str]) -> S
         if missing:
             raise UsageError(f"no value for {', '.join(missing)}; set it, as in {missing[0]}=…")
         settings = OmegaConf.to_object(own)
-    except ConfigError as error:  # also a range check of the schema
+    except ConfigError as error:  # including failed range checks of the schema
         raise usage_error(error, overrides) from error
     assert isinstance(settings, Settings)
     for key in _foreign(settings):
@@ -130,7 +130,7 @@ def settings_from(cfg: DictConfig, choices: Node, overrides: Sequence[str]) -> S
 
 
 def _foreign(node: object, prefix: str = "") -> Iterator[str]:
-    """Yield the dotted keys that the schema does not have; a ``+`` before an override adds any."""
+    """Yield the dotted keys that are not in the schema; an override with ``+`` can add any key."""
     known = getattr(node, "__dataclass_fields__", {})
     for name, value in vars(node).items():
         if name not in known:
@@ -140,25 +140,25 @@ def _foreign(node: object, prefix: str = "") -> Iterator[str]:
 
 
 def identity_of(settings: Settings, *keys: str) -> Entries:
-    """Return the part of the settings that determines a run's results, by the keys that its command reads."""
+    """Return the part of the settings that determines a run's results, given the keys that its command reads."""
     plain = asdict(settings)
     return {key: plain[key] for key in ("name", "seed", "task", *keys)} | {"name": settings.run_name}
 
 
 def identity_of_training(settings: Settings, *keys: str) -> Entries:
-    """Return the part of the settings that determines the result of meta-training, and further keys."""
+    """Return the part of the settings that determines the result of meta-training, and the values of further keys."""
     used = {"search": settings.search.trials > 0, "vary": bool(settings.vary)}
     given = [key for key, is_used in used.items() if is_used]
-    # Of the choices the names alone: two recipes that come to the same settings are one training.
+    # Only the names of these two choices count: two recipes that compose the same settings are the same training.
     names = {group: settings.choices.get(group) for group in ("task", "learner")}
     return identity_of(settings, "learner", "optimizer", "gradient", "meta", *given, *keys) | {"choices": names}
 
 
 def settings_of_run(config: Node, present: Settings) -> Settings:
-    """Return the settings that a run folder's config.yaml holds, with the present hardware and folders.
+    """Return the settings in a run folder's config.yaml, with the present hardware and folders.
 
     Raises:
-        UsageError: It is not what this version or an older one writes.
+        UsageError: It is not what this version or an older one would have written.
     """
     refuse_references(config)
     try:
@@ -174,7 +174,7 @@ def settings_of_run(config: Node, present: Settings) -> Settings:
 
 
 def _own(config: Node) -> Entries:
-    """Return what a config.yaml says but for the fingerprints of what the run read."""
+    """Return the content of a config.yaml without the fingerprints of code and data."""
     return {key: value for key, value in config.items() if key != "sources"}
 
 
@@ -184,7 +184,7 @@ def usage_error(error: Exception, overrides: Sequence[str] = (), config_dir: str
 
 
 def _described(error: Exception, overrides: Sequence[str], config_dir: str | None) -> str:
-    # Hydra wraps OmegaConf's error about an override's value.
+    # Hydra wraps OmegaConf's error about the value of an override.
     text = str(error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error)
     if isinstance(error, OverrideParseException):
         return f"cannot read {error.override!r} as KEY=VALUE; quote a value with signs, as in 'name=\"a=b\"'"
@@ -206,7 +206,7 @@ def _described(error: Exception, overrides: Sequence[str], config_dir: str | Non
 
 
 def _unknown_choice(asked: str, text: str, config_dir: str | None) -> str:
-    """Describe an option that a group does not have by those that it has; Hydra's ``text`` lists some of them."""
+    """Describe a missing option of a group by those that exist; Hydra's ``text`` lists some of them."""
     found = re.search(r"Available options in '[^']+':\n((?:\t.+\n?)+)", text)
     folder = asked.rpartition("/")[0]
     group = folder if folder.startswith("hydra/") else folder.partition("/")[0]
@@ -228,15 +228,15 @@ def _unknown_key(key: str, overrides: Sequence[str], config_dir: str | None) -> 
     if parent.startswith("rows."):
         known = [f"{parent}.{each.name}" for each in fields(Row)]
     else:
-        # A sweep's choices are left out: there is no one configuration to compare with.
+        # A sweep's choices are left out, since there is no single configuration to compare with.
         chosen = [item for item in overrides if item.split("=")[0] in GROUPS and "," not in item]
-        # Where the choices alone do not hold together, there is no configuration to compare with either.
+        # If the choices alone cannot be composed, there is no configuration to compare with, either.
         known = list(_keys(asdict(compose("meta-train", chosen, config_dir)))) if chosen != list(overrides) else []
     beside = [name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == parent]
     place = f"under {parent}" if parent else "at the top"
     listing = f" ({place}: {', '.join(beside)})" if beside else f"; there is nothing {place}"
     node = parent.partition(".")[0] in ("task", "learner", "optimizer", "gradient")
-    added = f"; if its class takes one of that name, +{key}=… gives it" if node and beside else ""
+    added = f"; if its class takes one of that name, +{key}=… adds it" if node and beside else ""
     return f"there is no option {key!r}{did_you_mean(key, known)}{listing}{added}"
 
 
@@ -251,7 +251,7 @@ def _keys(node: Node, prefix: str = "") -> Iterator[str]:
 
 
 def _full_key(text: str) -> str | None:
-    found = re.search(r"full_key: (.+)", text)  # the name of a row has spaces
+    found = re.search(r"full_key: (.+)", text)  # names of rows may contain spaces
     return found.group(1) if found else None
 
 

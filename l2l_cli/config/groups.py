@@ -1,4 +1,4 @@
-"""Options of the configuration's groups, read from the names of files: quick enough for help and completion."""
+"""Options of the configuration's groups, read from file names: fast enough for help and completion."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from l2l_cli.config.installed import installed_folders
 
 
 def config_root() -> Path:
-    """Return the folder of the configuration: beside the package in a checkout, inside it in a wheel."""
+    """Return the folder of the configuration: next to the package in a checkout, inside it in a wheel."""
     package = Path(__file__).resolve().parents[1]
     checkout = package.parent / "conf"
     return checkout if (package.parent / "pyproject.toml").is_file() else package / "conf"
@@ -22,7 +22,7 @@ def roots_of(config_dir: str | None = None) -> list[Path]:
 
 
 def options(group: str, config_dir: str | None = None) -> list[str]:
-    """Return the names that a group can take; files whose names begin with an underscore are parts of others."""
+    """Return the names of a group's options; files whose names begin with an underscore are parts of others."""
     names = {path.stem for root in roots_of(config_dir) for path in (root / group).glob("*.yaml")}
     return sorted(name for name in names if not name.startswith("_"))
 
@@ -31,11 +31,11 @@ ANY_CLASS = "torch_optim"
 """Learner that takes any class of ``torch.optim.Optimizer``."""
 
 ALL = "all"
-"""Name that stands for every hand-made learner that fits a task, among the contenders of ``compare``."""
+"""Name among the contenders of ``compare`` that stands for every hand-made learner that fits the task."""
 
 
 def contenders_of(names: Collection[str], config_dir: str | None = None) -> dict[str, list[str]]:
-    """Return the overrides of hand-made contenders by name; all learners in place of ``ALL``."""
+    """Return the overrides of hand-made contenders by name, with ``ALL`` replaced by all learners."""
     given = [name for name in names if name != ALL]
     known = options("learner", config_dir) if ALL in names else []
     return {name: contender_words(name, config_dir) for name in [*given, *known]}
@@ -49,12 +49,12 @@ def contender_words(name: str, config_dir: str | None = None) -> list[str]:
 
 
 def is_class(word: str) -> bool:
-    """Return whether a word reads like the dotted name of a class, as in torch.optim.NAdam."""
+    """Return whether a word has the form of a class's dotted name, as in torch.optim.NAdam."""
     return re.fullmatch(r"(?:[^\W\d]\w*\.)+[A-Z]\w*", word) is not None
 
 
 def recipes(config_dir: str | None = None) -> list[str]:
-    """Return the recipes of all papers, as in ``PAPER/NAME``."""
+    """Return the recipes of all papers, in the form ``PAPER/NAME``."""
     roots = [root / "recipe" for root in roots_of(config_dir)]
     files = [path.relative_to(root).with_suffix("") for root in roots for path in root.rglob("*.yaml")]
     return sorted({path.as_posix() for path in files if path.parts[0] not in ("learner", "pair")})

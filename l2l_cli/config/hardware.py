@@ -1,4 +1,4 @@
-"""Where and how fast a command runs: types and ranges of that part of the configuration."""
+"""Where and how fast a command runs: types and ranges of this part of the configuration."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ class Hardware:
     Attributes:
         device: Device of all tensors, "cpu" or "cuda".
         threads: Number of threads per process.
-        replicas: Number of processes that share the work of each step, each with its part of the batch.  They are for
-            learners that fit the task's model by gradients or Gauss-Newton products, such as ``hessian_free``, on
-            models without batch normalisation.  Each replica has ``threads`` threads, and on CUDA a GPU.
+        replicas: Number of processes that share the work of each step, each with its part of the batch.  Requires a
+            learner that fits the task's model by gradients or Gauss-Newton products, such as ``hessian_free``, and a
+            model without batch normalisation.  Each replica has ``threads`` threads, and on CUDA a GPU.
         world: Number of processes on this machine that meta-train one learner, each with its part of the episodes; a
             launcher such as torchrun starts them on several machines.  Each has ``threads`` threads, and on CUDA a GPU.
-        processes: Number of runs that `reproduce` executes in parallel; null: one per core that it may use.
-        deterministic: Whether operations whose result depends on timing are refused.
-        precision: Type of a learned rule's states in the kernels of a GPU; "bfloat16" halves their memory.
-        cluster: Engine whose jobs the runs become, which the command submits before it returns: "slurm", or "local" for
-            this machine; null runs them at once.  The keys below are for such jobs.
-        partition: Partition of the cluster; null is its default.
-        account: Account that is charged; null is the user's default.
-        minutes: Longest time of a job, after which it is queued again and goes on.
+        processes: Number of runs that `reproduce` executes in parallel; null means one per usable core.
+        deterministic: Whether operations with nondeterministic results are refused.
+        precision: Type of a learned rule's states in GPU kernels; "bfloat16" halves their memory.
+        cluster: Engine to which the command submits its runs as jobs before it returns: "slurm", or "local" for this
+            machine; null runs them immediately.  The next seven keys describe such jobs.
+        partition: Partition of the cluster; null means its default.
+        account: Account that is charged; null means the user's default.
+        minutes: Time limit of a job, after which it is queued again and continues.
         memory: Memory of a job in GB.
-        gpus: Number of GPUs of a job.
-        array: Number of jobs that may run at the same time.
-        resubmit: Whether runs that failed are submitted again.
-        kernels: Choice of the path: "auto" takes compiled kernels where there are any and at least 100 meta-updates are
-            to be made, "reference" never takes them, "fast" refuses to run without them.
+        gpus: Number of GPUs per job.
+        array: Largest number of jobs that run at the same time.
+        resubmit: Whether failed runs are submitted again.
+        kernels: Choice of the path: "auto" uses compiled kernels where they exist and at least 100 meta-updates are to
+            be made, "reference" never uses them, "fast" refuses to run without them.
     """
 
     device: str = "cpu"

@@ -1,6 +1,6 @@
-"""Folders of configuration that installed packages offer by entry points, beside ``--config-dir``; no torch.
+"""Folders of configuration that installed packages provide through entry points, besides ``--config-dir``; no torch.
 
-A package names the module whose folder holds the files, as in ``[project.entry-points."l2l.tasks"]`` with
+The entry point names the module whose folder holds the files, as in ``[project.entry-points."l2l.tasks"]`` with
 ``l2l-template = "l2l_template.conf"``.
 """
 
@@ -15,18 +15,18 @@ from l2l_cli.core.errors import UsageError
 from l2l_cli.core.places import spec_of
 
 ENTRY_POINTS = {"l2l.tasks": "task", "l2l.learners": "learner", "l2l.papers": "experiment"}
-"""Groups of entry points, with the folder whose YAML files each stands for."""
+"""Groups of entry points, and the folder of YAML files that each of them provides."""
 
 
 class Offer(NamedTuple):
-    """What an installed package offers.
+    """An entry point of an installed package.
 
     Attributes:
         package: Name and version of the package.
         group: Group of its entry point.
         module: Module that the entry point names.
         folder: Folder of that module; None if it is not found.
-        why_not: Why it is not found.
+        why_not: Reason why it is not found.
     """
 
     package: str
@@ -37,7 +37,7 @@ class Offer(NamedTuple):
 
     @property
     def fault(self) -> str:
-        """What is wrong with it; nothing if it is as it must be."""
+        """The fault of this entry point; empty if it has none."""
         if self.folder is None:
             return f"names the module {self.module}, which {self.why_not}"
         inner = self.folder / ENTRY_POINTS[self.group]
@@ -46,7 +46,7 @@ class Offer(NamedTuple):
 
 @cache
 def offers() -> tuple[Offer, ...]:
-    """Return what all installed packages offer, in the order of their names."""
+    """Return the entry points of all installed packages, ordered by package."""
     from importlib.metadata import entry_points
 
     found = []
@@ -58,12 +58,12 @@ def offers() -> tuple[Offer, ...]:
 
 
 def installed_folders() -> list[Path]:
-    """Return the folders of configuration that are as they must be, each once."""
+    """Return the folders of configuration without faults, each once."""
     return list(dict.fromkeys(one.folder for one in offers() if one.folder is not None and not one.fault))
 
 
 def refuse_broken() -> None:
-    """See that every offer is as it must be.
+    """Check that no entry point has a fault.
 
     Raises:
         UsageError: A package is broken.
@@ -78,15 +78,15 @@ def refuse_broken() -> None:
 
 
 def _folder_of(module: str) -> tuple[Path | None, str]:
-    """Return the folder of a module, which is not imported where it is found without that; or why there is none."""
+    """Return the folder of a module, imported only if it is not found otherwise; or the reason why there is none."""
     spec = spec_of(module)
     if spec is None:
         try:
             spec = importlib.util.find_spec(module)
         except ImportError:
             return None, "is not there"
-        except Exception as error:  # of the package's own code, which is carried out to find what lies within
-            from l2l_cli.core.plain_text import in_one_line  # help need not load it
+        except Exception as error:  # raised by the package's own code, which runs when its submodules are looked up
+            from l2l_cli.core.plain_text import in_one_line  # help should not load it
 
             return None, f"cannot be looked for: {in_one_line(f'{type(error).__name__}: {error}')}"
     if spec is None:

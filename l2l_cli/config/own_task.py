@@ -1,4 +1,4 @@
-"""The task of a finished run as a choice of the group ``task``, so that Hydra changes it as it changes any other."""
+"""The task of a finished run as a choice of the group ``task``, so that Hydra can change it like any other task."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from l2l_cli.core.errors import UsageError
 from l2l_cli.core.nodes import Node
 
 OWN_TASK = "task=of_the_run"
-"""Override that takes the task of a finished run; it stands before what the user typed."""
+"""Override that chooses the task of a finished run; it precedes what the user typed."""
 
 FREE = tuple(f"learner.{key}{sign}" for key in ("options", "others_options") for sign in ".=")
-"""Beginnings of overrides that need no "+" to add a key."""
+"""Prefixes of overrides that need no "+" to add a key."""
 
 
 def key_of_word(word: str) -> str:
-    """Return the key or group that an override is for, as "task.hidden" of "+task.hidden=[4]"."""
+    """Return the key or group of an override, as "task.hidden" of "+task.hidden=[4]"."""
     return word.lstrip("+~").split("=")[0].split("@")[0]
 
 
 def opened(overrides: Iterable[str]) -> list[str]:
-    """Return overrides that may add what a class has as options of its own, which no file of ours can list."""
+    """Return the overrides, allowing those that may add a class's own options, which our files cannot list."""
     return [f"++{word}" if word.startswith(FREE) else word for word in overrides]
 
 
 def task_was_chosen(overrides: Iterable[str]) -> bool:
-    """Return whether one of some overrides chooses a task, in place of changing one."""
+    """Return whether any of the overrides chooses a task rather than changing one."""
     return any(key_of_word(word) in ("task", "experiment") and word != OWN_TASK for word in overrides)
 
 
 def changes_of_task(overrides: Iterable[str]) -> list[str]:
-    """Return the overrides that change a task and choose none."""
+    """Return the overrides that change a task without choosing one."""
     return [word for word in overrides if key_of_word(word).startswith("task.")]
 
 
 def offer(tasks: Sequence[tuple[str, Node]]) -> None:
-    """Let ``OWN_TASK`` stand for the task of finished runs, given with the folder of each.
+    """Let ``OWN_TASK`` stand for the task of finished runs, given by folder and task.
 
     Raises:
-        UsageError: They have different tasks.
+        UsageError: The runs have different tasks.
     """
     (first, task), *others = tasks
     for other, another in others:
@@ -53,7 +53,7 @@ def offer(tasks: Sequence[tuple[str, Node]]) -> None:
 
 
 def withdraw() -> None:
-    """Let ``OWN_TASK`` stand for nothing again, in a program that has configurations of its own."""
+    """Undo ``offer``, for programs that have configurations of their own."""
     tasks = ConfigStore.instance().repo.get("task", {})
     tasks.pop(f"{OWN_TASK.partition('=')[2]}.yaml", None)
     if not tasks:
@@ -61,7 +61,7 @@ def withdraw() -> None:
 
 
 def _literal(value: object) -> object:
-    """Return a value whose texts are not resolved: of what a run's folder says, nothing is looked up."""
+    """Return a value whose strings are not interpolated, since nothing in a run's folder may be resolved."""
     if isinstance(value, Mapping):
         return {key: _literal(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

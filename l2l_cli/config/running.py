@@ -1,4 +1,4 @@
-"""Hydra's ways to run a function on what it composes."""
+"""Composition by Hydra, and functions that run on what it composes: alone, or through Hydra's main."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from l2l_cli.config.groups import config_root
 from l2l_cli.config.user_folder import UserFolder
 
 VERSION_BASE = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
-"""Argument by which Hydra 1.3 takes its own defaults; later versions warn of it."""
+"""Argument that makes Hydra 1.3 use its own defaults; later versions warn about it."""
 
 Job = Callable[[DictConfig], Any]
-"""What runs on a composed configuration."""
+"""Function that runs on a composed configuration."""
 
 
 @contextmanager
 def own_hydra() -> Iterator[None]:
-    """Use Hydra's global state and restore it afterwards: a job may be running under it."""
+    """Use Hydra's global state and restore it afterwards, since a job may be running under it."""
     state = GlobalHydra.instance()
     running, state.hydra = state.hydra, None
     try:
@@ -48,7 +48,7 @@ def searched(folders: Sequence[Path]) -> list[str]:
 
 
 def composition(command: str, overrides: Sequence[str], folders: Sequence[Path]) -> DictConfig:
-    """Return what Hydra composes, also inside a running job, with its own part under ``hydra``."""
+    """Compose a configuration, even inside a running job; Hydra's own part is under ``hydra``."""
     with own_hydra():
         return compose(command, [*overrides, *searched(folders)], return_hydra_config=True)
 

@@ -1,16 +1,15 @@
-"""Configurations saved by older versions, brought up to date: the one place that knows what was renamed since.
+"""Upgrades of configurations that older versions saved; this is the only module that knows what has been renamed.
 
-A run folder's ``config.yaml`` names classes and their constructors' keys as they were when it was written.  Whoever
-renames or restructures a class that a configuration may name adds an entry to ``UPGRADES``, under the class's dotted
-path as the *older* version wrote it: a function from the old node to the present one.  ``moved`` makes one for a class
-that has another path or other names for its keys,
+A run folder's ``config.yaml`` contains class names and constructor keys as they were when it was written.  When you
+rename or restructure a class that a configuration may name, add an entry to ``UPGRADES`` under the dotted path that the
+*older* version wrote: a function from the old node to the present one.  ``moved`` returns one for a class whose path or
+keys have been renamed:
 
     "l2l_cli.optimizers.mlhf.MLHF": moved("l2l_cli.optimizers.mlhf.MLHF", kinds="parameter_types")
 
-and whoever splits a class into several writes a function of that signature.  One table serves the runs of all versions,
-so a function must return a node of the present version as it is: a key that has moved already is not there to be moved.
-Inner nodes are brought up to date before outer ones.  Keys of ``vary`` are the task's, which may still be typed as
-before where a short key goes to the inner node that takes it.
+To split a class, write a function of this signature.  The table serves runs of all versions, so a function must not
+change a node of the present version: keys that have been renamed are no longer there.  Inner nodes are upgraded before
+outer ones.  Keys of ``vary`` are those of the task; old ones remain valid where a short key reaches the inner node.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ Upgrade = Callable[[Node], Node]
 
 
 def moved(target: str, **keys: str) -> Upgrade:
-    """Return the upgrade of a class that is elsewhere now, or whose keys have other names.
+    """Return an upgrade for a class that has moved, or whose keys have new names.
 
     Args:
-        target: Dotted path of the class now
+        target: Present dotted path of the class
         keys: New names by old ones
     """
     return lambda node: {keys.get(key, key): value for key, value in node.items()} | {"_target_": target}
@@ -48,7 +47,7 @@ UPGRADES: dict[str, Upgrade] = {
     },
     **dict.fromkeys(IMAGE_TASKS, image_task),
 }
-"""From a node as an older version wrote it to the present one, by the class's dotted path in the older version."""
+"""Functions from a node of an older version to the present node, by the class's dotted path in the older version."""
 
 
 def upgraded(config: Node) -> Entries:
@@ -57,10 +56,10 @@ def upgraded(config: Node) -> Entries:
 
 
 def refuse_references(config: object) -> None:
-    """See that a saved configuration is plain: what was saved was resolved, and a stranger's would read our secrets.
+    """Check that a saved configuration has no references: it was resolved when saved, and they could read our secrets.
 
     Raises:
-        UsageError: It holds a ``${…}``.
+        UsageError: It contains a ``${…}``.
     """
     match config:
         case Mapping():
@@ -71,11 +70,11 @@ def refuse_references(config: object) -> None:
             for value in config:
                 refuse_references(value)
         case str() if "${" in config:
-            raise UsageError(f"the run's config.yaml holds {config!r}, which a saved configuration must not refer to")
+            raise UsageError(f"the run's config.yaml holds {config!r}, which is not allowed in a saved configuration")
 
 
 def _upgraded(value: object) -> object:
-    """Return a value with every node in it brought up to date."""
+    """Return a value with all nodes in it upgraded."""
     if isinstance(value, list):
         return [_upgraded(item) for item in value]
     if not isinstance(value, Mapping):

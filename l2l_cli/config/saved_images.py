@@ -1,4 +1,4 @@
-"""Image tasks as version 0.1.0 saved them, one class a network, and the nodes that they are now."""
+"""Upgrades of image tasks, which version 0.1.0 saved as one class per network."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class _Parts(NamedTuple):
-    """The classes that took an old class's place, and those defaults of the old class that differ from theirs."""
+    """The classes that replace an old class, and those of its defaults that differ from theirs."""
 
     data: str
     network: str
@@ -36,11 +36,11 @@ IMAGE_TASKS = {
         "l2l_cli.tasks.images.on_disk.ImagesOnDisk", "l2l_cli.models.resnet.ResNet", _RESNET18
     ),
 }
-"""Parts by the old ``_target_``; the old keys keep their names, since short keys go to the part that takes them."""
+"""Replacements by the old ``_target_``; old keys keep their names, since short keys go to the part that takes them."""
 
 
 def image_task(node: Mapping[str, object]) -> dict[str, object]:
-    """Return the present node of an old one, whose ``_target_`` must be in ``IMAGE_TASKS``."""
+    """Return the present node for an old one, whose ``_target_`` must be in ``IMAGE_TASKS``."""
     parts = IMAGE_TASKS[str(node["_target_"])]
     present = {
         **parts.defaults,

@@ -1,4 +1,4 @@
-"""Types and ranges of the configuration, but for its nodes, which are checked against the classes that they name."""
+"""Types and ranges of the configuration, except its nodes, which are checked against the classes that they name."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ class Evaluation:
 
     Attributes:
         episodes: Number of fresh test episodes, the same ones for every contender.
-        steps: Length of an episode; null is the task's horizon.
+        steps: Length of an episode; null means the task's horizon.
         stretch: Multiples of that length at which ``evaluate`` scores.
         seeds: Seeds of the test episodes; each seed draws its own set of them.
         chunk: Number of episodes that are scored side by side, which bounds the memory.
         grid: Lists of values by key of the task's node, as in {activation: [sigmoid, relu]}.  ``evaluate`` scores on
             the task with each combination of these values.
-        problems: Changes of the task's node by the name of the problem, as in {wider: {hidden: [40]}}.  ``evaluate``
-            scores on each problem; without any, on the task as it is.
-        learner: Changes of the nodes of finished runs' learners before they are scored, as in {rule.lr: 0.5}; their φ
+        problems: Changes to the task's node by name of the problem, as in {wider: {hidden: [40]}}.  ``evaluate`` scores
+            on each problem; without any, on the unchanged task.
+        learner: Changes to the learners' nodes of finished runs before they are scored, as in {rule.lr: 0.5}; their φ
             must still fit.
-        against: Names of hand-made learners.  ``evaluate`` tunes them for every problem and horizon, and gives the
-            run's loss as a multiple of that of the best.
+        against: Names of hand-made learners.  ``evaluate`` tunes them for every problem and horizon, and reports the
+            run's loss as a multiple of the best one's.
     """
 
     episodes: int = 256
@@ -60,29 +60,29 @@ class Evaluation:
 
 @dataclass
 class Tune:
-    """How hand-made learners are tuned, on the tune phase.
+    """How hand-made learners are tuned, in phase tune.
 
     Attributes:
-        grid: Lists of values by configuration key, each combination of which is tried; conf/tune/ sets it.  Null leaves
-            a key out, here and below.
-        ranges: Ranges by configuration key, in place of a grid, from which settings are drawn at random: [low, high],
-            or [low, high, stream] for draws that do not depend on the other keys.
-        choices: Lists of values by configuration key, from which settings are drawn beside ``ranges``, as in
-            {learner.schedule: [constant, cosine, linear]}.  The last quarter of the budget gives the best settings
-            drawn other choices.
-        own: Number of these settings, a quarter at most, that are not drawn: they lie evenly over the first range, and
-            keep the learner's own values in all else.
-        budget: Number of settings that are tried for each learner; conf/tune/ may ask for more, and every table says
-            so.
-        extensions: Number of further settings that may be tried for each learner: where the best value of a key is an
-            end of its list or range, the search goes on from it, one value farther out at a time; never from a grid
-            that the budget cuts.
-        halving: Lists of ``settings`` and ``episodes``, rung by rung, in place of ``episodes``: the best settings of a
-            rung go on to the next, as in {settings: [32, 8, 2], episodes: [1, 4, 8]}; null does not halve.
-        episodes: Number of tune episodes that a setting is scored on.
+        grid: Lists of values by configuration key, all combinations of which are tried; conf/tune/ sets it.  Null omits
+            a key, here and below.
+        ranges: Ranges by configuration key from which settings are drawn at random, instead of a grid: [low, high], or
+            [low, high, stream] for draws that do not depend on the other keys.
+        choices: Lists of values by configuration key from which settings are drawn in addition to ``ranges``, as in
+            {learner.schedule: [constant, cosine, linear]}.  The last quarter of the budget tries the best settings with
+            other choices.
+        own: Number of settings in the budget, at most a quarter, that are not drawn: they are spread evenly over the
+            first range, and keep the learner's own values otherwise.
+        budget: Number of settings that are tried for each learner; conf/tune/ may ask for more, which every table then
+            states.
+        extensions: Number of further settings that may be tried for each learner: if the best value of a key is at an
+            end of its list or range, the search continues beyond it, one value at a time; never for a grid that the
+            budget cuts off.
+        halving: Lists of ``settings`` and ``episodes``, rung by rung, instead of ``episodes``: the best settings of a
+            rung advance to the next, as in {settings: [32, 8, 2], episodes: [1, 4, 8]}; null does not halve.
+        episodes: Number of episodes of phase tune on which a setting is scored.
         criterion: Loss that is minimised: "final" is that of the last step, "end" that of the last tenth of the steps,
             "mean" that of all, "held_out" that of the steps whose targets are hidden.  Null follows the first finished
-            run that is compared, or else is held_out for a task that hides targets and mean for all others.
+            run that is compared; without one, it is held_out for a task that hides targets and mean for all others.
     """
 
     grid: dict[str, Any] = field(default_factory=dict)
@@ -118,24 +118,24 @@ class Tune:
 
     @property
     def lists(self) -> dict[str, list[Any]]:
-        """The lists of values, in a grid or beside ranges, that are not null."""
+        """The lists of values, in a grid or next to ranges, that are not null."""
         return {key: values for key, values in {**self.grid, **self.choices}.items() if values is not None}
 
     @property
     def rungs(self) -> list[tuple[int, int]]:
-        """Numbers of settings and of episodes by rung; empty if nothing is halved."""
+        """Numbers of settings and of episodes by rung; empty without halving."""
         return rungs_of(self.halving, "tune.halving") if self.halving else []
 
 
 @dataclass
 class Search:
-    """Random search for the numbers of meta-training, by short trials before the run itself.
+    """Random search over numbers of meta-training, by short trials before the actual run.
 
     Attributes:
-        trials: Number of trials; 0 does not search.
+        trials: Number of trials; 0 means no search.
         updates: Number of meta-updates in each trial.
-        ranges: Ranges by configuration key, in which trials draw log-uniformly, as in ``tune.ranges``; null leaves a
-            key out.  A plus sign adds a key, as in +search.ranges={gradient.sigma: [0.001, 0.1]}.
+        ranges: Ranges by configuration key, from which trials draw log-uniformly, as in ``tune.ranges``; null omits a
+            key.  A plus sign adds a key, as in +search.ranges={gradient.sigma: [0.001, 0.1]}.
     """
 
     trials: int = 0
@@ -162,7 +162,7 @@ class Search:
 
 @dataclass
 class Data:
-    """Where data sets are kept, never which are used: folder ``dir``; null is $L2L_DATA, or else the user's cache."""
+    """Where data sets are kept, not which are used: folder ``dir``; null means $L2L_DATA or else the user's cache."""
 
     dir: str | None = None
 
@@ -170,23 +170,23 @@ class Data:
 ROLES = ("learned", "rival", "solver", "control", "best known", "limit")
 
 TRAINED = ("learned", "control", "best known")
-"""Roles of the rows that may be meta-trained."""
+"""Roles of rows that may be meta-trained."""
 
 
 @dataclass
 class Row:
-    """One contender of an experiment: what its configuration is, and what it is there for.
+    """One contender of an experiment: its configuration, and its purpose.
 
     Attributes:
-        use: Overrides that make its configuration, after those that all rows of the experiment have in ``common``.
-        role: Reason why it is there: "learned" is meta-trained, "rival" hand-made and tuned, "solver" a rival that
+        use: Overrides that make up its configuration, applied after ``common``, which all rows of the experiment share.
+        role: Purpose of the row: "learned" is meta-trained, "rival" hand-made and tuned, "solver" a rival that
             evaluates each batch more than once per step and does not compete, "control" explains another row, "best
-            known" is the best that anybody has found where the limit is not known, and does not compete, "limit" is the
-            best that is possible.
-        group: Family of rows that it belongs to, such as those that share an update rule.
+            known" is the best known result where the limit is unknown, and does not compete, "limit" is the best
+            possible result.
+        group: Family of rows that it belongs to, such as those with the same update rule.
         ours: Whether it goes beyond the paper's own rows.
         x: Values along the horizontal axes of figures, by name of the axis.
-        also: Names of what is measured beside the losses; a paper says which there are.
+        also: Names of quantities measured besides the losses; the paper's class defines them.
     """
 
     use: list[str] = field(default_factory=list)
@@ -208,24 +208,24 @@ class Settings:
 
     Attributes:
         task: Node of the task, a mapping with a ``_target_``; so are learner, optimizer and gradient.
-        logger: Node of what logs the records of a meta-training beside metrics.csv; empty is nothing.
-        vary: Lists of values by argument of the task, from which meta-training draws with each draw of episodes.
+        logger: Node of the logger that records a meta-training besides metrics.csv; empty for none.
+        vary: Lists of values by argument of the task, from which each draw of episodes in meta-training chooses.
         contenders: Lists of overrides by name, for ``compare``.
-        paper: Node of the class that says what is measured of an experiment's rows.
-        artefact: Node of the class that judges and draws an experiment.
+        paper: Node of the class that defines what is measured for an experiment's rows.
+        artefact: Node of the class that judges and plots an experiment.
         common: Overrides that all rows of an experiment have in common.
         rows: Rows of an experiment by name.
         published: Published numbers by problem, row and metric.
-        scales: Changes of an experiment by scale.
-        question: What an experiment asks, in one sentence.
-        text: Paragraphs that explain an experiment, the claims after the first.
+        scales: Changes to an experiment by scale.
+        question: Question that an experiment answers, in one sentence.
+        text: Paragraphs that explain an experiment; its claims are shown after the first.
         source: Place in the paper that an experiment reproduces.
         name: Name of the run; by default "<task>-<learner>".
         output: Folder of all results.
         choices: Name of the chosen file by group.
-        overrides: Overrides as they were typed.
+        overrides: Overrides as typed.
         config_dir: Folder with the user's configuration files.
-        replaces: Output and store whose entries the results replace when complete; empty for what does not run again.
+        replaces: Output and store that the results replace when complete; empty unless something is run again.
     """
 
     task: dict[str, Any] = field(default_factory=dict)
@@ -277,15 +277,15 @@ class ReproduceRequest:
 
     Attributes:
         paper: Name of the paper, a folder of conf/experiment.
-        artefacts: Names of artefacts, files of that folder; none is all.
-        scale: Name of the scale: smoke, short or paper.
-        seeds: Number of seeds in place of the scale's.
-        output: Folder for the results; None is outputs/PAPER/SCALE-HASH.
+        artefacts: Names of artefacts, files of that folder; empty means all.
+        scale: Name of the scale: smoke, short, study or paper.
+        seeds: Number of seeds, instead of the scale's.
+        output: Folder for the results; None means outputs/PAPER/SCALE-HASH.
         check: Whether to fail if a number breaks one of the preset's promises.
-        processes: Number of runs in parallel; None is one per core.
+        processes: Number of runs in parallel; None means one per core.
         config_dir: Folder with further configuration.
-        overrides: Overrides of every row's configuration, as typed.
-        force: Whether all of it runs again although it is done.
+        overrides: Overrides of each row's configuration, as typed.
+        force: Whether everything is run again, even if it is done.
     """
 
     paper: str

@@ -1,4 +1,4 @@
-"""Where what was computed is kept, an entry of the configuration; no torch."""
+"""The part of the configuration that says where results are stored; no torch."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Storing:
-    """Where scores and trials are kept and found again, never what they come to.
+    """Where scores and trials are stored and found again, not what they are.
 
     Attributes:
-        dir: Folder of the store; null is the folder ``store`` of the output.
-        also: Further stores, which are read and never written, such as those of others.
-        limit: Size of the store in gigabytes above which the entries that were not used longest are removed at the end
-            of a command; 0 empties it.
+        dir: Folder of the store; null means the folder ``store`` of the output folder.
+        also: Further stores that are read but never written, such as those of other people.
+        limit: Size of the store in gigabytes above which the least recently used entries are removed at the end of a
+            command; 0 empties it.
     """
 
     dir: str | None = None

@@ -1,4 +1,4 @@
-"""A user's own folder of configuration: Hydra's rules, except that comments may stand above ``# @package``."""
+"""A user's folder of configuration: Hydra's rules apply, but comments may stand above ``# @package``."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from l2l_cli.config.user_yaml import read_yaml
 class UserFolder(FileConfigSource):
     """Reads the files of ``--config-dir``.
 
-    Hydra reads ``# @package`` from the first line alone; here it may stand anywhere among a file's first comments, as
-    below the path that a reader copies from a listing.
+    Hydra looks for ``# @package`` in the first line only; here it may be anywhere among a file's first comments, for
+    example below a path that was copied from a listing.
     """
 
     @staticmethod
     def scheme() -> str:
-        """Return what an entry of the search path begins with."""
+        """Return the prefix of entries in the search path."""
         return "folder"
 
     def load_config(self, config_path: str) -> ConfigResult:
         """Read one file.
 
         Raises:
-            UsageError: It is no YAML; see ``read_yaml``.
+            UsageError: It is not valid YAML; see ``read_yaml``.
         """
         path = Path(self.path) / f"{config_path.removesuffix('.yaml')}.yaml"
         lines = read_yaml(path)[1].splitlines() if path.is_file() else []

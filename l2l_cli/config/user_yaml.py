@@ -1,4 +1,4 @@
-"""YAML files that a user wrote: what is wrong with them in one line, with the file's name and the line."""
+"""YAML files written by users: errors are reported in one line, with the file's name and the line number."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from l2l_cli.core.nodes import Entries
 
 
 class _Strict(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Refuses keys that stand twice, as Hydra does."""
+    """A loader that refuses duplicate keys, as Hydra does."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Return a mapping whose keys are different."""
+        """Return a mapping, after checking that its keys are distinct."""
         seen: set[str] = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
@@ -32,7 +32,7 @@ def read_yaml(path: Path) -> tuple[Entries, str]:
     """Return the entries of a file, none if it is empty, and its text.
 
     Raises:
-        UsageError: It is no YAML, not in UTF-8, or no mapping; names the line.
+        UsageError: It is not a mapping in valid YAML and UTF-8; the message gives the line.
     """
     content = path.read_bytes()
     try:
@@ -44,7 +44,7 @@ def read_yaml(path: Path) -> tuple[Entries, str]:
         ) from error
     try:
         found = yaml.load(text, Loader=_Strict)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: of a date that there is not
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError is raised for dates that do not exist
         raise UsageError(f"{path}{_described(error)}") from error
     if found is None:
         return {}, text

@@ -1,4 +1,4 @@
-"""What the words of a command line are: overrides, learners, folders of runs."""
+"""The roles of words on a command line: overrides, learners, folders of runs."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ next: l2l compare task=quadratic adam sgd"""
 
 
 def contenders_and_overrides(words: Sequence[str], config_dir: str | None) -> tuple[list[str], list[str], list[str]]:
-    """Return overrides, learners and run folders apart.
+    """Separate overrides, learners and run folders.
 
-    Overrides of ``learner.…`` are for the one learner that is named, where there is one and no other was chosen.
+    Overrides of ``learner.…`` apply to the learner that is named, if there is exactly one and no other was chosen.
 
     Raises:
-        UsageError: A word is none of them.
+        UsageError: A word is none of these.
     """
     from l2l_cli.config.own_task import key_of_word  # it loads Hydra
 
@@ -62,15 +62,15 @@ def contenders_and_overrides(words: Sequence[str], config_dir: str | None) -> tu
 
 
 def exporting(file: str | None, licence: str | None, trains: bool) -> dict[str, str | None]:
-    """Return the flags of a training that is exported, if it is.
+    """Return the flags for exporting a training.
 
     Args:
         file: File to write.
         licence: Licence of the weights.
-        trains: Whether it is one training, and not a sweep, a plan or a listing.
+        trains: Whether the command is a single training, not a sweep, a plan or a listing.
 
     Raises:
-        UsageError: It is none, or there is a licence alone.
+        UsageError: An export is requested without a single training, or a licence without an export.
     """
     if file and not trains:
         raise UsageError("--export writes one finished run; drop -m, --dry-run, --cfg and --info")
@@ -80,12 +80,12 @@ def exporting(file: str | None, licence: str | None, trains: bool) -> dict[str, 
 
 
 def is_override(word: str) -> bool:
-    """Return whether a word reads like one that changes the configuration."""
+    """Return whether a word has the form of an override."""
     return "=" in word or word.startswith(("~", "+"))
 
 
 def run_and_overrides(words: Sequence[str], run: str | None) -> tuple[list[str], str | None]:
-    """Return overrides and the folder of a run, which is a word or was given as ``run``.
+    """Return the overrides and the folder of a run, which is one of the words or given as ``run``.
 
     Raises:
         UsageError: There are several runs.
@@ -98,7 +98,7 @@ def run_and_overrides(words: Sequence[str], run: str | None) -> tuple[list[str],
 
 
 def _is_run(word: str) -> bool:
-    """Return whether a word is a run's folder or file, which may have a sign of an override in its name."""
+    """Return whether a word is a run's folder or file, whose name may contain characters of an override."""
     return (Path(word) / "run.json").is_file() or is_exported(Path(word))
 
 

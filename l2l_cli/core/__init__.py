@@ -1,1 +1,1 @@
-"""What every other folder uses: errors, random numbers, states as trees, parameters as vectors, batches."""
+"""The foundations that all other folders share: errors, random numbers, state trees, parameter vectors and batches."""

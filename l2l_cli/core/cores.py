@@ -11,7 +11,7 @@ ROOT = Path("/")
 
 
 def usable_cores(root: Path = ROOT) -> int:
-    """Return this process's share of the cores: those it is bound to, and no more than its control groups grant.
+    """Return the number of cores that this process may use: its CPU affinity, limited by its control groups.
 
     Args:
         root: Root of the file system, in which Linux shows control groups (versions 1 and 2).
@@ -22,10 +22,10 @@ def usable_cores(root: Path = ROOT) -> int:
 
 
 def usable_memory(root: Path = ROOT) -> int | None:
-    """Return the bytes that this process may still take: what is free, and no more than its control groups grant.
+    """Return the number of bytes that this process may still allocate: free memory, limited by its control groups.
 
-    Memory that holds copies of files counts as free, since the system gives it back when it is asked for.  None is
-    unknown, as on systems without ``/proc/meminfo``.
+    The page cache counts as free, since the system releases it on demand.  The result is None where it is unknown, as
+    on systems without ``/proc/meminfo``.
 
     Args:
         root: Root of the file system; see ``usable_cores``.
@@ -39,7 +39,7 @@ def usable_memory(root: Path = ROOT) -> int | None:
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:
-    """Yield the control groups of this process that a controller rules, its own and those that hold it."""
+    """Yield this process's control groups for a controller: its own and all that contain it."""
     listing = root / "proc/self/cgroup"
     for line in listing.read_text(encoding="utf-8").splitlines() if listing.is_file() else ():
         _, controllers, path = line.split(":", 2)
@@ -47,12 +47,12 @@ def _groups(root: Path, controller: str) -> Iterator[Path]:
             continue
         mount = root / "sys/fs/cgroup" / controllers
         own = PurePosixPath(path).relative_to("/")
-        # In a container the path may be that outside of it: then the root of the hierarchy holds its limits.
+        # In a container the path may be the one seen from the host; the limits are then at the root of the hierarchy.
         yield from (mount / own, *(mount / each for each in own.parents))
 
 
 def _quota(group: Path) -> list[float]:
-    """Return the cores that one control group grants, or nothing if it sets no limit."""
+    """Return the number of cores that one control group grants, or an empty list if it sets no limit."""
     if (group / "cpu.max").is_file():
         quota, period = (group / "cpu.max").read_text(encoding="utf-8").split()
     elif (group / "cpu.cfs_quota_us").is_file():
@@ -63,7 +63,7 @@ def _quota(group: Path) -> list[float]:
 
 
 def _memory_left(group: Path) -> list[int]:
-    """Return the bytes that one control group still grants, or nothing if it sets no limit."""
+    """Return the bytes that one control group still grants, or an empty list if it sets no limit."""
     versions = (
         ("memory.max", "memory.current", "inactive_file"),
         ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
@@ -76,6 +76,6 @@ def _memory_left(group: Path) -> list[int]:
 
 
 def _entry(path: Path, name: str) -> int:
-    """Return the number beside a name in a file of lines of both; 0 if it is not there."""
+    """Return the number that follows a name in a file of "name number" lines; 0 if the name is missing."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     return next((int(line.split()[1]) for line in lines if line.split()[:1] == [name]), 0)

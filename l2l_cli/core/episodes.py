@@ -1,4 +1,4 @@
-"""Where a state holds its episodes, and parts of it that hold some of them."""
+"""The axes of a state's tensors that hold its episodes, and states reduced to some of their episodes."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from l2l_cli.core.tree import flatten, unflatten
 Tree = TypeVar("Tree")
 
 Pieces = Mapping[str, Sequence[int]]
-"""Numbers of one episode in each piece of an axis, by a dotted part of the names of the tensors that have it."""
+"""Number of entries of one episode in each piece of an axis, by a dotted part of the names of the tensors with it."""
 
 
 class EpisodeAxis(NamedTuple):
-    """The axis of a tensor that holds the episodes, in pieces within which what belongs to an episode lies together.
+    """The axis of a tensor that holds the episodes: a row of pieces, in each of which an episode is contiguous.
 
-    ``pieces`` are the numbers of one episode in each of them.
+    ``pieces`` gives the number of entries of one episode in each piece.
     """
 
     axis: int
     pieces: tuple[int, ...]
 
     def shape(self, shape: Sequence[int], episodes: int) -> list[int]:
-        """Return the shape for E episodes of a tensor that has ``shape`` for some other number."""
+        """Return the shape for E episodes of a tensor whose shape for another number of episodes is ``shape``."""
         changed = list(shape)
         changed[self.axis] = episodes * sum(self.pieces)
         return changed
@@ -41,7 +41,7 @@ class EpisodeAxis(NamedTuple):
         return torch.cat(kept, self.axis)
 
     def join(self, parts: Sequence[Tensor]) -> Tensor:
-        """Return the tensor of all episodes from those of consecutive parts."""
+        """Concatenate the tensors of consecutive spans of episodes."""
         split = [self._split(part, part.shape[self.axis] // sum(self.pieces)) for part in parts]
         return torch.cat([piece for pieces in zip(*split, strict=True) for piece in pieces], self.axis)
 
@@ -53,18 +53,18 @@ Axes = Mapping[str, EpisodeAxis]
 
 
 def episode_axes(one: object, two: object, pieces: Pieces) -> dict[str, EpisodeAxis]:
-    """Return where each tensor of a state holds the episodes, by its name.
+    """Return the episode axis of each tensor of a state, by the tensor's name.
 
-    Its axis is the one that is twice as long in a state of ``two`` episodes as in one of ``one``.  A tensor without
-    such an axis is shared by all episodes, and left out.
+    It is the axis that is twice as long in a state of ``two`` episodes as in a state of ``one``.  A tensor without such
+    an axis is shared by all episodes and left out.
 
     Args:
         one: State of one episode.
         two: State of two episodes.
-        pieces: Pieces of axes that consist of several.
+        pieces: Pieces of the axes that consist of several.
 
     Raises:
-        ValueError: Several axes of a tensor grow with the number of episodes, or one grows otherwise.
+        ValueError: Several axes of a tensor grow with the number of episodes, or one grows but does not double.
     """
     axes, other = {}, flatten(two)
     for name, value in flatten(one).items():
@@ -84,10 +84,10 @@ def episode_axes(one: object, two: object, pieces: Pieces) -> dict[str, EpisodeA
 
 
 def part(tensors: Mapping[str, Tensor], axes: Axes, span: slice) -> dict[str, Tensor]:
-    """Return tensors by name, some episodes alone of those that have an axis of episodes."""
+    """Return tensors by name, reduced to a span of episodes where they have an episode axis."""
     return {name: axes[name].cut(value, span) if name in axes else value for name, value in tensors.items()}
 
 
 def part_of(tree: Tree, axes: Axes, span: slice) -> Tree:
-    """Return a state of some of its episodes; see ``part``."""
+    """Return a state reduced to a span of its episodes; see ``part``."""
     return unflatten(tree, part(flatten(tree), axes, span))

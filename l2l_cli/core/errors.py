@@ -14,7 +14,7 @@ class L2LError(Exception):
     exit_code = 1
 
     def __str__(self) -> str:
-        """Return the line, printable whatever was asked."""
+        """Return the message without unprintable characters."""
         return printable(super().__str__())
 
 
@@ -25,7 +25,7 @@ class UsageError(L2LError):
 
 
 class RunFailed(L2LError):
-    """A run that cannot go on."""
+    """A run cannot continue."""
 
 
 class PromiseBroken(L2LError):

@@ -1,4 +1,4 @@
-"""What a user is told when something fails: one line for whatever a user, a disk or a network can do."""
+"""Messages about failures: one line for each failure that a user, a disk or a network can cause."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ DISK = {
     errno.ELOOP: "its links form a circle; repair them, or choose another folder by output=…",
     errno.EAGAIN: "the system has no room for another process; lower hardware.processes or hardware.threads",
 }
-"""What is to be done next, by the system's number of the error."""
+"""Advice on what to do next, by ``errno``."""
 
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "cudaerrormemoryallocation")
-"""What torch says in lower case where no memory is left."""
+"""Parts of torch's out-of-memory messages, in lower case."""
 
 SMALLER = (
     "use fewer episodes at a time (gradient.episodes, meta.validation_episodes, evaluation.chunk) or a shorter "
@@ -49,13 +49,13 @@ SMALLER = (
 
 
 class UnforeseenError(RunFailed):
-    """A fault of this program, told with the lines of it that led there."""
+    """A bug in this program, reported with those lines of the program that led to it."""
 
 
 def failure_of(error: BaseException, place: str | Path | None = None) -> L2LError:
-    """Return what a user is told of an error: itself if it is meant for users, or else one that explains it.
+    """Return the error to show to a user: the error itself if it is meant for users, otherwise one that explains it.
 
-    ``place`` is the file or folder that was at work, for errors that name none, as that of a write to a full disk.
+    ``place`` is the file or folder in use, for errors that name none, such as a failed write to a full disk.
     """
     if isinstance(error, L2LError):
         return error
@@ -70,13 +70,13 @@ def failure_of(error: BaseException, place: str | Path | None = None) -> L2LErro
 
 
 def users_frames(frames: Sequence[FrameSummary]) -> list[FrameSummary]:
-    """Return the frames of the user's code that this program has called; its own callers do not count."""
+    """Return the stack frames of user code that this program has called; its own callers do not count."""
     first = next((index for index, frame in enumerate(frames) if is_ours(frame.filename)), len(frames))
     return [frame for frame in frames[first:] if is_users(frame.filename)]
 
 
 def expected(error: BaseException, place: str | Path | None = None) -> str:
-    """Return the line for what can happen to any program; empty for anything else."""
+    """Return the message for an error that any program can meet; empty for other errors."""
     text = " ".join(str(error).split())
     full = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
     if full or any(word in text.lower() for word in OUT_OF_MEMORY):
@@ -101,7 +101,7 @@ def _of_the_disk(error: OSError, place: str | Path | None) -> str:
 
 
 def _of_the_user(error: BaseException, frames: Sequence[FrameSummary]) -> str:
-    """Return what is to be said of the user's own code, with the frames of it alone."""
+    """Return the message for an error in the user's own code, with only that code's frames."""
     if isinstance(error, SyntaxError):
         return f"your code cannot be read: {type(error).__name__} at {error.filename}:{error.lineno}: {error.msg}"
     if isinstance(error, ModuleNotFoundError) and error.name:

@@ -1,7 +1,7 @@
-"""Files: the one door through which all that may last, or may be a stranger's, is written and read.
+"""Reading and writing of files: all files that are to last, or may come from someone else, pass through this module.
 
-What is written is whole at any moment, also after a power cut: content, then name, then folder reach the disk.  A link
-at the end of a path is not followed, and nothing but a file is opened: a FIFO would be waited for.
+Files are complete at any moment, even after a power cut: content, name and folder reach the disk in this order.  A link
+at the end of a path is not followed, and only regular files are opened, since a FIFO could block.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ from xxhash import xxh3_64
 from l2l_cli.core.errors import UsageError
 
 TEMPORARY = ".tmp"
-"""Ending of a file's name while it is being written; its first character is a dot."""
+"""Suffix of a file's name while it is being written; such a name also begins with a dot."""
 
 LARGEST = 1 << 33
-"""Bytes of a file that is read, where a reader knows no closer bound."""
+"""Largest size in bytes of a file to read, where the reader knows no tighter bound."""
 
 _CAREFUL = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 _NO_FOLDERS = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES)
-"""Errors of file systems that cannot bring a folder to the disk, and of folders that may not be read."""
+"""Error numbers of file systems that cannot flush a folder to disk, and of folders that may not be read."""
 
 
 def open_file(path: Path, mode: str = "rb") -> IO[bytes]:
-    """Open a file as ``open`` does, if it is one.
+    """Open a regular file as ``open`` does.
 
     Args:
         path: The file.
         mode: One of "rb", "ab", "a+b" and "xb".
 
     Raises:
-        UsageError: A link, a folder, a FIFO or a device is there in its place.
-        OSError: It cannot be opened.
+        UsageError: The path is a link, a folder, a FIFO or a device.
+        OSError: The file cannot be opened.
     """
     if os.path.lexists(path):
         _refuse(path, os.lstat(path).st_mode)
     file = open(path, mode, opener=lambda name, flags: os.open(name, flags | _CAREFUL, 0o666))
     try:
-        _refuse(path, os.fstat(file.fileno()).st_mode)  # what is there may have changed since
+        _refuse(path, os.fstat(file.fileno()).st_mode)  # the file may have been replaced since the first check
     except UsageError:
         file.close()
         raise
@@ -54,7 +54,7 @@ def open_file(path: Path, mode: str = "rb") -> IO[bytes]:
 
 
 def _refuse(path: Path, mode: int) -> None:
-    """Refuse what is no file, given its mode."""
+    """Refuse anything but a regular file, given its mode."""
     if stat.S_ISREG(mode):
         return
     kind = "a link, which is not followed" if stat.S_ISLNK(mode) else "a folder" if stat.S_ISDIR(mode) else "not a file"
@@ -62,7 +62,7 @@ def _refuse(path: Path, mode: int) -> None:
 
 
 def refuse_links(folder: Path) -> None:
-    """See that a folder holds files and folders alone, at any depth, so that writing in it writes nowhere else.
+    """Check that a folder holds only files and folders, at any depth, so that writing in it writes nowhere else.
 
     Raises:
         UsageError: It holds a link, a FIFO or a device.
@@ -79,7 +79,7 @@ def read_file(path: Path, largest: int = LARGEST) -> bytes:
     """Return the content of a file of at most ``largest`` bytes.
 
     Raises:
-        UsageError: It is larger, or no file.
+        UsageError: It is larger, or not a regular file.
         OSError: It cannot be read.
     """
     with open_file(path) as file:
@@ -101,12 +101,12 @@ def atomic_write(
     Args:
         path: The file; a link in its place is replaced, not followed.
         content: New content, or its parts.
-        kept: File that has the old content afterwards, or at a crash in between alone; None drops it.
-        lasting: Whether the file must still be there after a power cut; otherwise it may be missing, but never torn.
+        kept: File that receives the old content, and may be the only one after a crash in between; None discards it.
+        lasting: Whether the file must survive a power cut; otherwise it may then be missing, but never incomplete.
 
     Raises:
-        UsageError: A folder is there in its place, or in that of ``kept``.
-        OSError: It cannot be written.
+        UsageError: ``path`` or ``kept`` is a folder.
+        OSError: The file cannot be written.
     """
     for place in (path, kept):
         if place is not None and place.is_dir() and not place.is_symlink():
@@ -130,7 +130,7 @@ def atomic_write(
 
 
 def sync_file(path: Path) -> None:
-    """Bring what was appended to a file to the disk, and its name; nothing if there is no file."""
+    """Flush what was appended to a file, and the file's name, to disk; do nothing if there is no file."""
     if path.exists():
         with open_file(path, "ab") as file:
             os.fsync(file.fileno())
@@ -138,7 +138,7 @@ def sync_file(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk, where its file system can."""
+    """Flush the names in a folder to disk, if its file system supports it."""
     if sys.platform == "win32":
         return
     try:
@@ -153,7 +153,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and its parents, and bring the names of those that are new to the disk."""
+    """Make a folder and its parents, and flush the names of new ones to disk."""
     new = [one for one in (path, *path.parents) if not one.exists()]
     path.mkdir(parents=True, exist_ok=True)
     for one in reversed(new):
@@ -161,9 +161,9 @@ def make_folder(path: Path) -> None:
 
 
 def checksum(*parts: bytes | memoryview) -> str:
-    """Return 16 hex digits by which content, in one or more parts, is told from the same with damage.
+    """Return a checksum of content, in one or more parts, as 16 hexadecimal digits.
 
-    XXH3, which is as fast as the content is read (30 GB/s against 5 GB/s of CRC-32): it is to find damage, not forgery.
+    It is XXH3, which at 30 GB/s keeps pace with reading (CRC-32: 5 GB/s); it detects damage, not forgery.
     """
     found = xxh3_64()
     for part in parts:
@@ -175,7 +175,7 @@ def file_checksum(path: Path) -> str | None:
     """Return the checksum of a file's content; None if there is no file.
 
     Raises:
-        UsageError: It is larger than any file of a run, or something else is there in its place.
+        UsageError: It is larger than any file of a run, or not a regular file.
     """
     if not os.path.lexists(path):
         return None
@@ -188,5 +188,5 @@ def file_checksum(path: Path) -> str | None:
 
 
 def cache_folder() -> Path:
-    """Return the folder for what can be made or downloaded again, which may still have to be made."""
+    """Return the cache folder, for what can be computed or downloaded again; it need not exist yet."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "l2l"

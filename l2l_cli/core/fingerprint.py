@@ -1,4 +1,4 @@
-"""Fingerprints of what decides results behind a configuration: other people's code, and data files; no torch."""
+"""Fingerprints of what determines results besides a configuration: code outside of l2l, and data files; no torch."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from l2l_cli.core.places import spec_of
 from l2l_cli.core.reference import GIVEN
 
 LIBRARIES = ("site-packages", "dist-packages")
-"""Names of folders in which packages are installed; their modules have their own file alone as a fingerprint."""
+"""Names of folders in which packages are installed; the fingerprint of a module there covers its own file only."""
 
 SAMPLE, WHOLE = 1000, 64 << 20
-"""Number of files and of bytes whose content is looked at, at most, in a folder of data."""
+"""Number of files sampled from a large folder of data, and largest number of bytes read from any folder."""
 
 TICK = 2.0
-"""Seconds, the coarsest time of change that a file system keeps."""
+"""Coarsest resolution of modification times on any file system, in seconds."""
 
 
 def of_code(node: object) -> dict[str, str]:
-    """Return a fingerprint of the source of each module outside of l2l of which a node names a class.
+    """Return a fingerprint of the source of each module outside of l2l whose classes a node names.
 
-    Beside the module's own file it covers what the module most likely uses: all of its package, or for a module in no
-    package the others beside it.  Of what is installed it is the module's own file, and of a package itself its
-    version, too; torch's optimizers have none, as torch itself has none, and objects that a program gave have theirs in
-    their names.  A module that is not found, or has no source, has the fingerprint ``NO_SOURCE``.
+    It covers the module's own file and what the module most likely uses: all of its package or, for a module outside of
+    any package, the other modules in its folder.  For an installed module it covers only its own file and, for a
+    package, the version.  torch's optimizers have none, like torch itself; names of objects given by a program contain
+    their digests.  A module that is not found, or has no source, has the fingerprint ``NO_SOURCE``.
 
     Args:
         node: Mappings and lists, nested to any depth.
@@ -49,7 +49,7 @@ def of_module(name: str) -> str:
 
 
 def _sources(module: str) -> list[Path]:
-    """Return the files of a module's fingerprint, in order; none if it has no source."""
+    """Return the files that a module's fingerprint covers, in order; none if it has no source."""
     found = spec_of(module)
     if found is None or found.origin is None or not Path(found.origin).is_file():
         return []
@@ -63,7 +63,7 @@ def _sources(module: str) -> list[Path]:
 
 
 def _versions(module: str) -> list[tuple[str, bytes]]:
-    """Return the name and version of an installed package that is named itself, as its folder of metadata has them."""
+    """Return the name and version of an installed package, from its folder of metadata; nothing for a plain module."""
     own, top = spec_of(module), spec_of(module.split(".")[0])
     if own is None or not own.submodule_search_locations or top is None or not top.origin:
         return []
@@ -72,11 +72,11 @@ def _versions(module: str) -> list[tuple[str, bytes]]:
 
 
 def of_folder(place: Path) -> str:
-    """Return a fingerprint of a folder of data: names and sizes of all of its files, and content.
+    """Return a fingerprint of a folder of data: the names and sizes of all its files, and their content.
 
-    Folders of at most ``WHOLE`` bytes are read wholly.  Of larger ones ``SAMPLE`` files, evenly spread, are read at
-    their beginning and their end, so that a change that keeps every name and size may be missed there.  Nothing is read
-    where no size and no time of change differs from those of the last time.
+    Folders of at most ``WHOLE`` bytes are read completely.  In larger ones, ``SAMPLE`` evenly spread files are read at
+    their beginning and end, so a change that keeps every name and size may go unnoticed.  Nothing is read if all sizes
+    and modification times are those of the last call.
     """
     files = sorted(_files(place))
     states = [os.stat(file) for file in files]
@@ -92,7 +92,7 @@ def of_folder(place: Path) -> str:
     else:
         some = [files[index * len(files) // SAMPLE] for index in range(SAMPLE)] if len(files) > SAMPLE else files
         found = _digest([*names, *(("", _ends(file, WHOLE // len(some))) for file in some)])
-    # What changes within the same tick of the clock would look as before.
+    # A further change within the same tick of the clock would go unnoticed.
     if began - max((one.st_ctime for one in states), default=0.0) > TICK:
         with suppress(OSError):  # it will be read again
             kept.parent.mkdir(parents=True, exist_ok=True)
@@ -101,7 +101,7 @@ def of_folder(place: Path) -> str:
 
 
 def _kept(path: Path, state: str) -> str | None:
-    """Return the fingerprint of a folder that was in this state when it was last read; None if it was not."""
+    """Return the cached fingerprint of a folder if its state has not changed since, otherwise None."""
     try:
         before, _, found = path.read_text(encoding="ascii").partition(" ")
     except (OSError, ValueError):
@@ -110,9 +110,9 @@ def _kept(path: Path, state: str) -> str | None:
 
 
 def _files(place: Path) -> Iterator[str]:
-    """Yield the paths of all files below a folder that are not hidden; strings, for there may be millions.
+    """Yield the paths of all files below a folder that are not hidden; as strings, since there may be millions.
 
-    Files of other kinds, such as pipes, are left out: nothing waits for them.
+    Only regular files count: reading others, such as pipes, could block.
     """
     for folder, folders, names in os.walk(place, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -121,7 +121,7 @@ def _files(place: Path) -> Iterator[str]:
 
 
 def _ends(file: str, count: int) -> bytes:
-    """Return a file's content, or of more than ``count`` bytes the first and the last half of so many."""
+    """Return a file's content or, if it has more than ``count`` bytes, its first and its last ``count // 2``."""
     with open(file, "rb") as opened:
         size = os.fstat(opened.fileno()).st_size
         if size <= count:
@@ -132,7 +132,7 @@ def _ends(file: str, count: int) -> bytes:
 
 
 def _digest(parts: Iterable[tuple[str, bytes]]) -> str:
-    """Return 16 hex digits that name a sequence of names with their contents."""
+    """Return a digest of a sequence of names and contents, as 16 hexadecimal digits."""
     found = hashlib.blake2b(digest_size=8)
     for name, content in parts:
         found.update(f"{name}\0{len(content)}\0".encode() + content)

@@ -1,7 +1,7 @@
-"""The generators that all code of a process shares: torch's, NumPy's and Python's.
+"""The global random number generators of a process: those of torch, NumPy and Python.
 
-Nothing in this program draws from them, but dropout and the usual initial weights of torch's layers do.  They are
-seeded wherever something of a user's is built, trained or scored, so that its draws are functions of a seed, too.
+This program does not draw from them, but dropout and the default initialization of torch's layers do.  They are seeded
+wherever a user's code is built, trained or scored, so that its draws, too, are functions of a seed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _uses_cuda() -> bool:
 
 
 class GlobalState(NamedTuple):
-    """The state of every global generator; that of the GPU in use is None without one."""
+    """The states of all global generators; ``cuda`` is that of the current GPU, None if no GPU is in use."""
 
     torch: Tensor
     cuda: Tensor | None
@@ -57,9 +57,9 @@ class GlobalState(NamedTuple):
 
 
 class Draws:
-    """Draws from the global generators that depend on a seed and a purpose, and on nobody else's draws.
+    """A context in which draws from the global generators depend only on a seed and a purpose.
 
-    Entered again, it goes on where it left off; outside of it the generators are as they were.
+    When entered again, it continues where it left off; on exit, the generators are as they were before.
     """
 
     def __init__(self, seed: int, *labels: object) -> None:
@@ -68,7 +68,7 @@ class Draws:
         self._outside: GlobalState | None = None
 
     def __enter__(self) -> Self:
-        """Let what follows draw from this stream."""
+        """Switch the global generators to this stream."""
         self._outside = GlobalState.now()
         if self._inside is None:
             seed_global_generators(self._seed, *self._labels)
@@ -79,7 +79,7 @@ class Draws:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Give the generators back."""
+        """Restore the generators."""
         assert self._outside is not None
         self._inside = GlobalState.now()
         self._outside.restore()

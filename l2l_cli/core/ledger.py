@@ -1,4 +1,4 @@
-"""What a process spends its time on: CPU-seconds by activity, and when each began."""
+"""CPU time of a process by activity, and when each activity began."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 ACTIVITIES = ("training", "tuning", "scoring", "drawing")
-"""What is accounted for: meta-training with its validations, trials of settings, test episodes, figures and reports."""
+"""Meta-training with its validations; trials of settings; scoring of test episodes; figures and reports."""
 
 
 class Mark(NamedTuple):
-    """The state of a ledger: CPU-seconds by activity, spent and reused, and the number of times that one was begun."""
+    """The state of a ledger: CPU-seconds by activity, spent and reused, and the number of activities begun so far."""
 
     spent: dict[str, float]
     reused: dict[str, float]
@@ -21,12 +21,12 @@ class Mark(NamedTuple):
 
 
 class Spent(NamedTuple):
-    """What each activity came to since a mark.
+    """Time of each activity since a mark.
 
     Attributes:
-        seconds: CPU-seconds that were spent.
-        reused: CPU-seconds that were spent earlier on results that were found.
-        began: Time at which the activity first began, for such results too, in seconds since 1970.
+        seconds: CPU-seconds spent.
+        reused: CPU-seconds spent earlier on results that were reused.
+        began: Time at which the activity first began, also for reused results, in seconds since 1970.
     """
 
     seconds: dict[str, float]
@@ -35,7 +35,7 @@ class Spent(NamedTuple):
 
 
 class Ledger:
-    """CPU-seconds of this process and its threads; what an inner activity takes is not counted for the outer one."""
+    """CPU-seconds of this process and its threads; an inner activity's time is not counted for the outer one."""
 
     def __init__(self) -> None:
         self._spent = dict.fromkeys(ACTIVITIES, 0.0)
@@ -46,7 +46,7 @@ class Ledger:
 
     @contextmanager
     def of(self, activity: str) -> Iterator[None]:
-        """Count what is done within for an activity."""
+        """Count the CPU time of the block for an activity."""
         self._settle()
         self._begun.append((activity, time.time()))
         self._open.append(activity)
@@ -57,12 +57,12 @@ class Ledger:
             self._open.pop()
 
     def reuse(self, activity: str, seconds: float, began: float) -> None:
-        """Note that results were found: the CPU-seconds that they once took, and when, in seconds since 1970."""
+        """Record reused results: the CPU-seconds that they once took, and when they began, in seconds since 1970."""
         self._begun.append((activity, began))
         self._reused[activity] += seconds
 
     def mark(self) -> Mark:
-        """Return the present state, from which to count."""
+        """Return the present state, for ``since``."""
         self._settle()
         return Mark(dict(self._spent), dict(self._reused), len(self._begun))
 

@@ -1,8 +1,8 @@
-"""Locks of files that end with the process that holds them, however it ends, and that no process inherits.
+"""File locks that are released when their process ends, however it ends, and that no process inherits.
 
-On POSIX by fcntl: filelock's lock empties the file that says who has it, and a forked process inherits it, in versions
-before 4; and where a file system has no flock, its lock outlives its process.  Elsewhere by filelock, on a file beside
-the one that is locked, whose content others must be able to read.
+On POSIX they use fcntl: before version 4, filelock empties the file that names the holder and lets forked processes
+inherit its lock; and where a file system has no flock, its lock outlives the process.  Elsewhere they use filelock, on
+a file next to the locked one, whose content others must be able to read.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if sys.platform != "win32":
 HAS_FCNTL = sys.platform != "win32"
 
 _BESIDE: WeakKeyDictionary[IO[Any], Any] = WeakKeyDictionary()
-"""Locks of filelock by the open file that each stands for, whose end is theirs."""
+"""Locks of filelock by the open file that each stands for, with which it is released."""
 
 
 def try_lock(file: IO[Any]) -> bool:
     """Try to lock an open file until it is closed or its process ends.
 
-    By flock, so that this process too may open the file and see that it is locked.
+    On POSIX it is a flock, so that this process, too, can open the file and see that it is locked.
     """
     if not HAS_FCNTL:
         from filelock import Timeout
@@ -53,14 +53,14 @@ def _beside(path: Path) -> Any:
     return FileLock(path.with_name(f"{path.name}.held"))
 
 
-# The others are POSIX locks: a process that a launcher forks would inherit flock's, and keep them after this one.
+# The locks below are POSIX locks: a process forked by a launcher would inherit a flock and hold it after this one ends.
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Wait until no other process has locked a file, and keep it locked in the block.
 
-    A file may be locked by one block of a process at a time, which must not open it meanwhile.
+    Only one block of a process may lock a file at a time, and the process must not open the file meanwhile.
     """
     with open_file(path, "ab") as file:
         if not HAS_FCNTL:
@@ -86,7 +86,7 @@ def is_locked(path: Path) -> bool:
 
 
 def wait_for(path: Path) -> str:
-    """Wait until no other process has locked a file, and return its content, also if it is deleted meanwhile.
+    """Wait until no other process has locked a file, and return its content, even if it is deleted meanwhile.
 
     Raises:
         FileNotFoundError: There is no such file.

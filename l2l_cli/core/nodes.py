@@ -1,4 +1,4 @@
-"""Names for what YAML and JSON hold; values are checked where they are used."""
+"""Types of what YAML and JSON hold; values are checked where they are used."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ Node = Mapping[str, Any]
 """A mapping that is only read, such as a node of a configuration with its ``_target_``."""
 
 Entries = dict[str, Any]
-"""A mapping that whoever holds it may change."""
+"""A mapping that its holder may change."""
 
 CLASS_KEYS = ("optimizer", "others")
-"""Keys of a node whose values are classes, where its class takes them, beside ``_target_``."""
+"""Keys of a node, besides ``_target_``, whose values name classes, if the node's own class takes them."""
 
 REFERENCE_KEYS = ("model", "data", "loss")
-"""Keys of a node whose values are names of objects, as in ``my_net:Net``, where its class takes them."""
+"""Keys of a node whose values name objects, as in ``my_net:Net``, if the node's own class takes them."""
 
 TORCH_OPTIMIZERS = "torch.optim"
-"""Module whose classes are a learner's optimizers without further ado: part of torch, as all that this program does."""
+"""Module whose classes may be a learner's optimizers without being trusted explicitly: torch is trusted anyway."""
 
 
 def classes_in(node: object) -> Iterator[str]:
-    """Yield the dotted name of every class or other object that a node, or one within it, names."""
+    """Yield the dotted name of every class or other object that a node names, at any depth."""
     if isinstance(node, Mapping):
         for name, value in node.items():
             if name == "_target_" or (name in CLASS_KEYS and isinstance(value, str) and "." in value):

@@ -1,8 +1,8 @@
-"""What a function, a class or a value of the user's is, as a few digits: two that do the same have the same.
+"""Digests of a user's functions, classes and values: two objects that do the same have the same digest.
 
-Names say nothing about what is defined in a notebook or at a prompt, so its code is read: the byte code of functions
-with their defaults and what they refer to, the members of classes; of the user's modules, the files.  What is installed
-is told by its name.
+Names do not identify what is defined in a notebook or at a prompt, so code is read instead: the byte code of functions
+with their defaults and what they refer to, the members of classes, and the files of the user's modules.  Installed
+objects are identified by their names.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from l2l_cli.core.fingerprint import of_module
 from l2l_cli.core.places import is_library, is_users
 
 LENGTH = 8
-"""Number of digits."""
+"""Number of hexadecimal digits of a digest."""
 
 Seen = dict[int, object]
-"""Objects that were described, by their ids, which stay theirs for as long as they are held."""
+"""Objects already described, by id; holding them keeps their ids from being reused."""
 
 IGNORED = ("__module__", "__dict__", "__weakref__", "__doc__", "__firstlineno__", "__static_attributes__")
-"""Members of a class that say nothing of what it does."""
+"""Members of a class that do not affect what it does."""
 
 
 def digest_of(found: object) -> str:
-    """Return hex digits that name an object by what it does.
+    """Return a digest that identifies an object by what it does, as hexadecimal digits.
 
-    An object that can be neither read nor pickled has digits of its own each time, so that nothing is taken for it.
+    An object that can be neither read nor pickled has a new digest each time, so that no other is taken for it.
     """
     parts = "\0".join(_parts(found, {}))
     return hashlib.blake2b(parts.encode(errors="surrogateescape"), digest_size=LENGTH // 2).hexdigest()
@@ -53,7 +53,7 @@ def _parts(found: object, seen: Seen) -> Iterator[str]:
             yield from _class(found, seen)
         case types.ModuleType():
             yield found.__name__
-            if is_users(str(vars(found).get("__file__") or "<")):  # what is built in has no file
+            if is_users(str(vars(found).get("__file__") or "<")):  # built-in modules have no file
                 yield of_module(found.__name__)
         case set() | frozenset():
             yield from sorted(map(repr, found))
@@ -66,7 +66,7 @@ def _parts(found: object, seen: Seen) -> Iterator[str]:
 
 
 def _held(found: object) -> Sequence[object] | None:
-    """Return what an object holds and nothing more; None if it is more than that."""
+    """Return the content of an object that is a mere container; None for any other object."""
     match found:
         case list() | tuple():
             return found
@@ -128,15 +128,15 @@ def _thing(found: object, seen: Seen) -> Iterator[str]:
 
 
 def _is_installed(found: type) -> bool:
-    """Say whether a class is part of Python or of what is installed, so that its name says what it does."""
+    """Return whether a class belongs to Python or to an installed package, so that its name says what it does."""
     module = sys.modules.get(found.__module__)
     if module is None or found.__module__ == "__main__":
         return False
     file = getattr(module, "__file__", None)
-    if file is None:  # what is executed without a module of its own calls itself a builtin, too
+    if file is None:  # code executed outside of any module also names builtins as its module
         return vars(module).get(found.__name__, found) is found and not found.__flags__ & _OF_PYTHON_CODE
     return is_library(file)
 
 
 _OF_PYTHON_CODE = 1 << 9
-"""Flag of a class that a class statement has made."""
+"""Flag of a class made by a class statement."""

@@ -1,4 +1,4 @@
-"""Where code is: files of this program, of libraries and of users, modules, and lines for messages."""
+"""Where code lies: whether files are this program's, a library's or the user's, and places to name in messages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def is_ours(file: str) -> bool:
 
 
 def is_library(file: str) -> bool:
-    """Return whether a file is part of Python or of what is installed."""
+    """Return whether a file is part of Python or of an installed package."""
     return file.startswith(_STANDARD) or bool(_INSTALLED & {*Path(file).parts})
 
 
@@ -50,7 +50,7 @@ def shown_place(file: str, line: int) -> str:
 
 
 def place_of(owner: object, method: str = "") -> str:
-    """Return file and line of a method of an object's class, or of the class where the method is not its own."""
+    """Return file and line of a method of an object's class, or of the class if the method is not its own."""
     kind = owner if inspect.isclass(owner) else type(owner)
     found = owner if inspect.isfunction(owner) else getattr(kind, method, None) if method else None
     if inspect.isfunction(found) and found.__module__.split(".")[0] != PACKAGE:
@@ -62,7 +62,7 @@ def place_of(owner: object, method: str = "") -> str:
 
 
 def where_raised(trace: TracebackType | None) -> str | None:
-    """Return the innermost line of the user's that a traceback leads through; None without one."""
+    """Return the innermost line of user code in a traceback; None if there is none."""
     found = None
     while trace is not None:
         if is_users(trace.tb_frame.f_code.co_filename):

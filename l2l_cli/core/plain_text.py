@@ -1,4 +1,4 @@
-"""JSON and YAML that anybody may have written, as plain values of bounded size without signs that a terminal obeys."""
+"""JSON and YAML from untrusted sources, as plain values of bounded size without terminal control characters."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from l2l_cli.core.files import read_file
 from l2l_cli.core.printable import printable
 
 LARGEST_TEXT = 16 << 20
-"""Bytes of a file of text."""
+"""Largest size of a text file in bytes."""
 
 LARGEST_TREE = 200_000
-"""Values of a YAML file, those counted again that it repeats by an alias."""
+"""Largest number of values in a YAML file, with aliases expanded."""
 
 WIDEST = 128
-"""Bits of a whole number."""
+"""Largest number of bits of an integer."""
 
 DEEPEST = 60
-"""Levels of a YAML file, one inside the other."""
+"""Largest nesting depth of a YAML file."""
 
 
 def in_one_line(error: object, longest: int = 200) -> str:
-    """Return text, or what an error says, as one short printable line."""
+    """Return a text, or the message of an error, as one short printable line."""
     text = " ".join(printable(str(error)).split())
     return text if len(text) <= longest else f"{text[:longest]}…"
 
@@ -35,8 +35,8 @@ def read_text(path: Path) -> str:
     """Return the printable text of a file.
 
     Raises:
-        UsageError: It is too large, or no file.
-        OSError, ValueError: It cannot be read, or is no text.
+        UsageError: It is too large, or not a regular file.
+        OSError, ValueError: It cannot be read, or is not UTF-8.
     """
     return printable(read_file(path, LARGEST_TEXT).decode())
 
@@ -45,7 +45,7 @@ def parsed_json(text: str) -> object:
     """Return the values of a JSON text, all strings in it printable.
 
     Raises:
-        ValueError: It is no JSON.
+        ValueError: The text is not valid JSON, is nested too deeply, or holds too large an integer.
     """
     try:
         return _cleaned(json.loads(text))
@@ -57,8 +57,8 @@ def parsed_yaml(text: str) -> object:
     """Return the values of a YAML text, all strings in it printable.
 
     Raises:
-        ValueError: It is no YAML of plain values, has a key twice, or is too large or too deep when its aliases are
-            expanded.
+        ValueError: The text is not YAML of plain values, has a duplicate key, or is too large or too deep with its
+            aliases expanded.
     """
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
@@ -72,7 +72,7 @@ def parsed_yaml(text: str) -> object:
 
 @dataclass
 class _Level:
-    """A collection that is being read: its anchor, how much came before it, its keys if it has any, and its items."""
+    """A collection being read: its anchor, the values before it, the keys of a mapping, and the number of items."""
 
     anchor: str | None
     before: int
@@ -81,7 +81,7 @@ class _Level:
 
 
 class _Measure:
-    """Counts the values of a YAML text, aliases expanded, before anything is built of them."""
+    """Counts the values of a YAML text, with aliases expanded, before any object is built from them."""
 
     def __init__(self) -> None:
         self._total = 0
@@ -89,10 +89,10 @@ class _Measure:
         self._levels: list[_Level] = []
 
     def see(self, event: Any) -> None:
-        """Count what an event of the parser brings.
+        """Count the values that an event of the parser adds.
 
         Raises:
-            ValueError: It is too much, or too deep, or a key that was there before.
+            ValueError: The text is too large or too deep, repeats a key, or has an invalid alias.
         """
         if isinstance(event, yaml.CollectionEndEvent):
             level = self._levels.pop()
@@ -119,7 +119,7 @@ class _Measure:
             self._sizes[event.anchor] = 1
 
     def _as_item(self, event: Any, level: _Level) -> None:
-        """Count an item of a collection: in a mapping, keys and values take turns."""
+        """Count an item of a collection; in a mapping, keys and values alternate."""
         if level.keys is not None and level.items % 2 == 0 and isinstance(event, yaml.ScalarEvent):
             if event.value in level.keys:
                 raise ValueError(f"the key {event.value!r} occurs twice in one mapping")
@@ -131,7 +131,7 @@ def _cleaned(value: object) -> Any:
     """Return a value in which every string is printable.
 
     Raises:
-        ValueError: It holds a number that nothing here can need, and that even a message could not show.
+        ValueError: It holds an integer of more than ``WIDEST`` bits, which even a message could not show.
     """
     match value:
         case str():

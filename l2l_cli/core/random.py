@@ -1,4 +1,4 @@
-"""Random numbers by name: every draw is a pure function of a seed and of its purpose."""
+"""Named streams of random numbers: every draw is a pure function of a seed and a purpose."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 TRUNCATED = 0.8796256610342398
-"""Standard deviation of N(0, 1) cut at ± 2: √(1 − 4 ϕ(2) / (2 Φ(2) − 1))."""
+"""Standard deviation of N(0, 1) truncated at ± 2: √(1 − 4 ϕ(2) / (2 Φ(2) − 1))."""
 
 
 def derive(seed: int, *labels: object) -> int:
@@ -42,7 +42,7 @@ def normal(shape: tuple[int, ...], rng: Generator, scale: float = 1.0) -> Tensor
 
 
 def truncated_normal(shape: tuple[int, ...], rng: Generator, scale: float = 1.0) -> Tensor:
-    """Draw from a normal distribution cut at ± 2 of its standard deviations; the draws have variance ``scale``²."""
+    """Draw from a normal distribution truncated at ± 2 of its standard deviations; draws have variance ``scale``²."""
     edge = math.erf(math.sqrt(2.0))
     draw = torch.erfinv((2.0 * torch.rand(shape, generator=rng, device="cpu") - 1.0) * edge)
     return (draw * (math.sqrt(2.0) * scale / TRUNCATED)).to(torch.get_default_device())

@@ -13,7 +13,7 @@ class Range(NamedTuple):
     Attributes:
         low: Lowest value
         high: Highest value
-        stream: Label of its random numbers, which stay the same if the option that it is for is renamed
+        stream: Label of its random numbers, which keeps them the same if the option is renamed
     """
 
     low: float
@@ -29,7 +29,7 @@ def ranges_of(given: Mapping[str, object], where: str) -> dict[str, Range]:
         where: Key of the mapping in the configuration, for messages
 
     Raises:
-        ValueError: A range is neither, or its ends are no numbers in order.
+        ValueError: A range has neither form, or its ends are not increasing numbers.
     """
     found = {}
     for position, (key, value) in enumerate(given.items()):
@@ -45,14 +45,14 @@ def ranges_of(given: Mapping[str, object], where: str) -> dict[str, Range]:
 
 
 def rungs_of(given: Mapping[str, Any], where: str) -> list[tuple[int, int]]:
-    """Read the rungs of successive halving as they are configured: (settings, episodes) each.
+    """Read the rungs of successive halving as they are configured, each as (settings, episodes).
 
     Args:
         given: Lists of ``settings`` and ``episodes``, rung by rung
         where: Key of the mapping in the configuration, for messages
 
     Raises:
-        ValueError: The lists are no such ones, or do not have fewer settings on more episodes from rung to rung.
+        ValueError: The lists are malformed, or settings increase or episodes decrease from rung to rung.
     """
     match given:
         case {"settings": [*settings], "episodes": [*episodes], **others} if (
@@ -69,15 +69,15 @@ def rungs_of(given: Mapping[str, Any], where: str) -> list[tuple[int, int]]:
 
 
 def shown(values: Mapping[str, float]) -> str:
-    """Return values that were drawn as text, as in "optimizer.lr=0.00812"."""
+    """Return drawn values as text, as in "optimizer.lr=0.00812"."""
     return ", ".join(f"{key}={value:.4g}" for key, value in values.items())
 
 
 def at_least(low: int, **values: int | None) -> None:
-    """See that numbers, named by their keys with ``__`` for dots, are large enough; None is.
+    """Check that numbers are at least ``low``; keys are their names, with ``__`` for dots, and None is accepted.
 
     Raises:
-        ValueError: One is not.
+        ValueError: One is smaller.
     """
     for name, value in values.items():
         if value is not None and value < low:

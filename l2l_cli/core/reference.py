@@ -1,4 +1,4 @@
-"""Objects of the user's that a configuration names, as in ``task.model=my_net:Net``."""
+"""Objects of the user that a configuration names, as in ``task.model=my_net:Net``."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 GIVEN = "python"
-"""Stands for the module of an object that has none: one that a program has given, as in "python:Net_1a2b3c4d"."""
+"""Replaces the module in the name of an object that a program has passed in, as in "python:Net_1a2b3c4d"."""
 
 
 class Reference(NamedTuple):
-    """What a name "package.module:name" stands for: any object, as a class, a function or data."""
+    """An object named as "package.module:name": a class, a function, data or anything else."""
 
     name: str
     found: object
 
 
 def is_reference(value: object) -> bool:
-    """Say whether a value of a configuration reads like such a name."""
+    """Return whether a value of a configuration has the form of such a name."""
     return isinstance(value, str) and re.fullmatch(r"[^\W\d]\w*(\.\w+)*:[^\W\d]\w*", value) is not None
 
 
 _OBJECTS: dict[str, object] = {}
-"""What a program has given, by the whole name, while a command is carried out for it."""
+"""Objects that a program has passed in, by their full names, while a command runs on its behalf."""
 
 
 @contextmanager
 def giving(objects: Mapping[str, object]) -> Iterator[None]:
-    """Let names of ``GIVEN`` stand for a program's own objects."""
+    """Let names in ``GIVEN`` refer to a program's own objects within the block."""
     before = dict(_OBJECTS)
     _OBJECTS.update(objects)
     try:
@@ -40,9 +40,9 @@ def giving(objects: Mapping[str, object]) -> Iterator[None]:
 
 
 def given(name: str) -> object:
-    """Return an object that a program has given.
+    """Return an object that a program has passed in.
 
     Raises:
-        KeyError: It has given none of that name, or not now.
+        KeyError: There is no object of that name at present.
     """
     return _OBJECTS[name]

@@ -1,4 +1,4 @@
-"""Requests to stop: long work hears them between two of its steps, so that what it saves is whole."""
+"""Requests to stop: long work responds to them between two of its steps, so that the state it saves is consistent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP"
 
 
 class Stopped(KeyboardInterrupt):
-    """A request to stop that took effect between two steps: all state is whole and can be saved."""
+    """A request to stop that took effect between two steps: all state is consistent and can be saved."""
 
 
 class _Mode(Enum):
@@ -26,9 +26,9 @@ class _Mode(Enum):
 class Stop:
     """The requests to stop this process.
 
-    The first request waits where it is ``held``; a second one raises KeyboardInterrupt at once, in the middle of a
-    step, after which nothing must be saved.  In a process that works for another one, all signals of a terminal or a
-    scheduler are one request, since the other process hears them too and says itself when it insists.
+    Within ``held`` the first request waits; a second one raises KeyboardInterrupt at once, in the middle of a step,
+    after which nothing must be saved.  In a process that works for another one, all signals count as a single request:
+    the other process receives them too, and itself passes on that a user insists, by ``ask``.
     """
 
     def __init__(self) -> None:
@@ -43,24 +43,24 @@ class Stop:
 
     @property
     def by(self) -> int | None:
-        """The signal that was the first request."""
+        """The signal of the first request; None without a request."""
         return self._by
 
     @contextmanager
     def listening(self, serves: bool = False, signals: Sequence[int] = SIGNALS) -> Iterator[None]:
-        """Hear the signals from here on; requests are forgotten afterwards.
+        """Handle the signals within the block; requests are forgotten afterwards.
 
         Args:
-            serves: Whether this process works for another one, which will ``insist`` where the user does.
+            serves: Whether this process works for another one, which calls ``ask`` with ``insist`` if the user insists.
             signals: Signals that ask it to stop.
         """
-        # Only the main thread may handle signals; where they are heard already nothing is to be done.
+        # Only the main thread may handle signals; if they are handled already, nothing is to be done.
         if self._listens or threading.current_thread() is not threading.main_thread():
             yield
             return
         before = {number: signal.getsignal(number) for number in signals}
         for number in signals:
-            if number == signal.SIGINT or before[number] is not signal.SIG_IGN:  # nohup ignores SIGHUP, as it should be
+            if number == signal.SIGINT or before[number] is not signal.SIG_IGN:  # nohup ignores SIGHUP: keep that
                 signal.signal(number, self._hear)
         self._listens, self._serves = True, serves
         try:
@@ -73,14 +73,14 @@ class Stop:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Let requests wait for ``check``, which the end of the block calls too."""
+        """Let requests wait for ``check``, which is also called at the end of the block."""
         with self.listening(), self._in(_Mode.HELD):
             yield
             self.check()
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """Let requests raise Stopped where they are heard: for work within ``held`` that changes no state."""
+        """Let requests raise Stopped immediately, for work within ``held`` that changes no state."""
         mode = _Mode.AT_ONCE if self._mode is _Mode.HELD else self._mode
         with self._in(mode):
             if mode is _Mode.AT_ONCE:

@@ -1,4 +1,4 @@
-"""Standard output and errors that no closed pipe, full disk or narrow encoding can break: no result is lost by them."""
+"""Standard output and error that survive closed pipes, full disks and narrow encodings, so that no result is lost."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ PLAIN = {
     "∇": "grad",
     "‖": "|",
 }
-"""Text in ASCII for the signs that this program prints."""
+"""ASCII replacements of the characters that this program prints."""
 
 TRANSLITERATE = "l2l.transliterate"
-"""Name of the way to encode what an encoding lacks."""
+"""Name of the error handler for characters that an encoding lacks."""
 
 
 class _Lasting(io.FileIO):
-    """A file that takes what is written for nothing once its reader is gone or its disk is full."""
+    """A file that discards what is written once its reader has gone or its disk is full."""
 
     lost: OSError | None = None
 
     def write(self, data: object, /) -> int:
-        """Write, or else write no more."""
+        """Write the data; after an error, discard them and all that follow."""
         content = memoryview(data).cast("B")  # type: ignore[arg-type]
         try:
             return super().write(content) or 0
@@ -57,9 +57,9 @@ class _Lasting(io.FileIO):
 
 
 def protect() -> None:
-    """Make the process's own output last; what is captured or redirected in Python stays as it is."""
+    """Protect the process's own output; streams that Python code has captured or redirected stay as they are."""
     codecs.register_error(TRANSLITERATE, _transliterated)
-    for number in range(3):  # a closed one would be given to the next file that is opened
+    for number in range(3):  # the next file to be opened would get the number of a closed one
         try:
             os.fstat(number)
         except OSError:
@@ -69,7 +69,7 @@ def protect() -> None:
 
 
 def lost_output() -> str:
-    """Return why output could not be written, empty if it could; a reader that has seen enough is no failure."""
+    """Return why output could not be written; empty if it could, or if its reader merely closed the pipe."""
     with suppress(OSError, ValueError):
         sys.stdout.flush()
     raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
@@ -78,12 +78,12 @@ def lost_output() -> str:
 
 
 def stream_on(number: int) -> io.TextIOWrapper:
-    """Return a stream of lines on an open file's number that outlasts its reader; the number stays open with it."""
+    """Return a line-buffered stream on a file descriptor that outlasts its reader; the descriptor stays open."""
     return io.TextIOWrapper(io.BufferedWriter(_Lasting(number, "wb", closefd=False)), "utf-8", line_buffering=True)
 
 
 def lost_in(stream: object, own: object) -> None:
-    """Let what a stream has lost count as lost by another one, if both are of this module."""
+    """Record what one stream has lost as lost by another one, if both are of this module."""
     one, other = (getattr(getattr(each, "buffer", None), "raw", None) for each in (stream, own))
     if isinstance(one, _Lasting) and isinstance(other, _Lasting):
         other.lost = other.lost or one.lost

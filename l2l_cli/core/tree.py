@@ -13,7 +13,7 @@ Tree = TypeVar("Tree")
 
 
 def tree_map(fn: Callable[[Tensor], Tensor], tree: Tree) -> Tree:
-    """Apply ``fn`` to every tensor of a state and keep its structure; None, numbers and strings stay.
+    """Apply ``fn`` to every tensor of a state and keep its structure; None, numbers and strings are unchanged.
 
     Raises:
         TypeError: A leaf is neither a tensor, a number, a string nor None.
@@ -67,7 +67,7 @@ def unflatten(template: Tree, flat: Mapping[str, Tensor]) -> Tree:
 
 
 def detach(tree: Tree) -> Tree:
-    """Cut every tensor of a state from the graph that made it."""
+    """Detach every tensor of a state from its graph."""
     return tree_map(Tensor.detach, tree)
 
 

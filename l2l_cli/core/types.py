@@ -37,8 +37,8 @@ class Split(StrEnum):
 class Batch(NamedTuple):
     """N examples for each of E episodes: inputs (E, N, ...), targets (E, N, ...).
 
-    ``shown`` is the mask of the episodes whose targets may be learned from at this step, (E,) of 0 and 1; None is all.
-    A hidden target serves the score alone (the separator flag of Bosc 2016); later ones may be shown again.
+    ``shown`` is the mask of the episodes whose targets may be learned from at this step, (E,) of 0 and 1; None means
+    all.  A hidden target is only scored (the separator flag of Bosc 2016); later ones may be shown again.
     """
 
     inputs: Tensor
@@ -64,7 +64,7 @@ class Batches(NamedTuple):
 
 
 class Spec(NamedTuple):
-    """Shapes of one example's inputs and targets, the examples N of a step, and whether later targets are hidden."""
+    """Shapes of an example's inputs and targets, the number N of examples in a step, and whether targets are hidden."""
 
     inputs: tuple[int, ...]
     targets: tuple[int, ...]

@@ -41,7 +41,7 @@ def named(vectors: Tensor, shapes: Mapping[str, Sequence[int]]) -> Params:
 
 
 def dot(one: Tensor, other: Tensor) -> Tensor:
-    """Return the inner product of each episode's vectors (E, P), (E,)."""
+    """Return the inner products (E,) of each episode's vectors (E, P)."""
     product: Tensor = torch.linalg.vecdot(one, other)
     return product
 

@@ -1,4 +1,4 @@
-"""What a command says beside its results: notes, events for programs, signs of life, and what to do next."""
+"""What a command prints besides its results: notes, events for programs, signs of activity, and the next command."""
 
 from __future__ import annotations
 
@@ -20,20 +20,19 @@ from l2l_cli.core.printable import printable
 from l2l_cli.core.streams import lost_in, stream_on
 
 EVERY = 20.0
-"""Seconds after which a command that has said nothing gives a sign of life."""
+"""Seconds of silence after which a command shows that it is still at work."""
 
 BEAT = 0.5
-"""Seconds between two looks whether it has."""
+"""Seconds between two checks for such silence."""
 
 Sign = Callable[[], None]
-"""Function that gives a sign of life."""
+"""Function that shows that work is going on."""
 
 
 class Voice:
-    """The voice of this process: as usual, quiet, or in events, one JSON object a line on standard output.
+    """The output of this process: normal, quiet, or as events, one JSON object per line on standard output.
 
-    Where events are asked for, words for people go to standard error, those of other processes that this one starts,
-    too.
+    If events are asked for, text for people goes to standard error, including that of child processes.
     """
 
     def __init__(self) -> None:
@@ -45,7 +44,7 @@ class Voice:
 
     @property
     def has_events(self) -> bool:
-        """Whether a program listens."""
+        """Whether events are written."""
         return self._events is not None
 
     def note(self, text: str, to: TextIO | None = None) -> None:
@@ -55,23 +54,23 @@ class Voice:
             print(text, file=to or sys.stdout, flush=True)
 
     def event(self, name: str, **entries: object) -> None:
-        """Tell a program of something, if one listens."""
+        """Write an event, if events are asked for."""
         if self._events is not None:
             self.heard()
             line = json.dumps(_plain({"event": name, **entries}), default=str, ensure_ascii=False)
             print(printable(line), file=self._events, flush=True)
 
     def heard(self) -> None:
-        """Note that something was said."""
+        """Record that something has just been printed."""
         self._said = time.monotonic()
 
     def suggest(self, *words: str) -> None:
-        """Say at the end which command goes on from here, given its words."""
+        """Set the words of the command that is suggested at the end."""
         self._next = list(words)
 
     @contextmanager
     def at_work(self, sign: Sign) -> Iterator[None]:
-        """Let a piece of work give the signs of life while it goes on."""
+        """Use ``sign`` to show that work is going on, within the block."""
         self._signs.append(sign)
         self.heard()
         try:
@@ -81,12 +80,12 @@ class Voice:
 
     @contextmanager
     def speaking(self, command: str, quiet: bool = False, as_json: bool = False) -> Iterator[None]:
-        """Speak in one manner for a command, from its beginning to the line that says what to do next.
+        """Set the manner of a command's output, from its beginning to the line that suggests the next command.
 
         Args:
             command: Name of the command.
-            quiet: Whether to say errors and results alone.
-            as_json: Whether a program listens.
+            quiet: Whether to print only errors and results.
+            as_json: Whether to write events.
         """
         before, self.quiet, self._next = self.quiet, quiet, []
         over, began = threading.Event(), time.monotonic()
@@ -117,7 +116,7 @@ class Voice:
         self._say_next(sys.stderr)
 
     def _say_next(self, to: TextIO) -> None:
-        """Say which command goes on from here, where one is known."""
+        """Print the suggested command, if there is one."""
         if self._next and self.has_events:
             self.event("next", line=line_of(self._next, program()))
         elif self._next and not self.quiet:
@@ -125,14 +124,14 @@ class Voice:
 
     @contextmanager
     def _listened_to(self) -> Iterator[None]:
-        """Keep standard output for events, and let all words go to standard error."""
+        """Reserve standard output for events, and send all other text to standard error."""
         own = sys.stdout
         own.flush()
-        number = os.dup(1) if _number_of(own) == 1 else None  # none where whoever has called us captures it
+        number = os.dup(1) if _number_of(own) == 1 else None  # None where the caller captures the output
         self._events = own if number is None else stream_on(number)
         try:
             if number is not None:
-                os.dup2(2, 1)  # also for processes that this one starts
+                os.dup2(2, 1)  # also for child processes
             with redirect_stdout(sys.stderr):
                 yield
         finally:
@@ -143,7 +142,7 @@ class Voice:
             self._events = None
 
     def _live(self, over: threading.Event, command: str, began: float) -> None:
-        """Give signs of life until it is over."""
+        """Show from time to time that work is going on, until it is over."""
         while not over.wait(BEAT):
             if time.monotonic() - self._said < EVERY or self.quiet:
                 continue
@@ -162,7 +161,7 @@ def _as_ever() -> Iterator[None]:
 
 
 def _plain(value: object) -> object:
-    """Return a value as JSON may hold it: what is no finite number is null."""
+    """Return a value that JSON can hold: numbers that are not finite become null."""
     match value:
         case float() if not math.isfinite(value):
             return None
@@ -180,20 +179,20 @@ def _number_of(stream: TextIO) -> int | None:
 
 
 def line_of(words: Sequence[str], name: str = "l2l") -> str:
-    """Return a command of this program, under a name, as it is typed, its words quoted where a shell needs that."""
+    """Return a command line of this program, called ``name``, with its words quoted as a shell needs it."""
     return shlex.join([name, *words])
 
 
 def next_line(words: Sequence[str]) -> str:
-    """Return the line that says which command goes on from here."""
+    """Return the line that suggests the next command."""
     return f"next: {line_of(words, program())}"
 
 
 def program() -> str:
-    """Return how this program can be called here: by its name, or where no path leads to it by its place."""
+    """Return how to call this program here: by its name or, if it is not on the PATH, by its relative path."""
     called = Path(sys.argv[0])
     return "l2l" if called.name != "l2l" or shutil.which("l2l") else os.path.relpath(called)
 
 
 VOICE = Voice()
-"""The voice of this process."""
+"""The output of this process."""

@@ -1,4 +1,4 @@
-"""Which ranks are present, and the word that they leave when they go."""
+"""Presence of ranks, and the messages that they leave when they go."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ START = 600.0
 """Seconds that the ranks have to find each other."""
 
 REPLY = 1.0
-"""Seconds within which ranks that have lost a connection must say that they are still there."""
+"""Seconds within which ranks that have lost a connection must report that they are still there."""
 
 STOPPED, MISSES = "was asked to stop", "misses another rank"
 
@@ -27,7 +27,7 @@ class RankLost(L2LError):
 
 
 class Attendance:
-    """What N ranks tell each other through a store, which also works when their connections are broken.
+    """Messages between N ranks through a store, which also works when their connections are broken.
 
     Args:
         store: Store of torch.distributed that all ranks share.
@@ -36,7 +36,7 @@ class Attendance:
         workers: Processes of the ranks from 1 on, if this process has started them.
 
     Attributes:
-        speaks: Whether this rank tells the user what has happened: rank 0 does, or the first one left if it is lost.
+        speaks: Whether this rank reports to the user: rank 0 does, or the first one left if it is lost.
     """
 
     def __init__(self, store: Any, rank: int, size: int, workers: Sequence[Worker]) -> None:
@@ -45,7 +45,7 @@ class Attendance:
         store.set(_here(rank), f"{socket.gethostname()} {os.getpid()}")
 
     def wait_for_all(self) -> None:
-        """Wait until all ranks are present, in Python, so that signals are heard.
+        """Wait until all ranks are present; the loop is in Python, so that signals are handled.
 
         Raises:
             RankLost: One does not appear, or has left again.
@@ -60,7 +60,7 @@ class Attendance:
             time.sleep(0.02)
 
     def leave_word(self, words: str) -> None:
-        """Leave word for the others, unless the process that keeps the store is gone."""
+        """Leave a message for the other ranks, unless the process that hosts the store is gone."""
         with suppress(RuntimeError):
             self._store.set(_left(self._rank), words)
 
@@ -74,7 +74,7 @@ class Attendance:
             raise self.why()
 
     def why(self) -> BaseException:
-        """Return why others have left: those that are still there, or left of their own accord, say so."""
+        """Return why others have left; ranks that are still there, or left of their own accord, say so."""
         self.leave_word(MISSES)
         until = time.monotonic() + REPLY
         while len(said := self._words()) < self._size and time.monotonic() < until:
@@ -113,11 +113,11 @@ class Attendance:
         return False
 
     def _words(self) -> dict[int, str]:
-        """Return the words that ranks have left."""
+        """Return the messages that ranks have left."""
         try:
             keys = {rank: _left(rank) for rank in range(self._size)}
             return {rank: self._store.get(key).decode() for rank, key in keys.items() if self._store.check([key])}
-        except RuntimeError:  # the store is gone, and its keeper with it
+        except RuntimeError:  # the store is gone, and its host with it
             return {self._rank: MISSES}
 
 

@@ -12,12 +12,12 @@ from l2l_cli.parallel.transport import Formats, formats_of, packed, size_of, unp
 
 
 class Block(NamedTuple):
-    """Tensors in a block of shared memory, as they are sent through a pipe.
+    """Tensors in a block of shared memory, in the form in which they are sent through a pipe.
 
     Attributes:
-        number: Number of the block, by which the receiver recognises it.
+        number: Number by which the receiver recognises the block.
         formats: Shapes and types of the tensors.
-        memory: Bytes of the block the first time that the receiver is told of it, None later.
+        memory: Bytes of the block when it is sent to a receiver for the first time, None later.
     """
 
     number: int
@@ -26,20 +26,20 @@ class Block(NamedTuple):
 
 
 class Writer:
-    """The blocks that a process writes to, one for each purpose and size; a pipe carries each of them once."""
+    """The blocks that a process writes to, one for each purpose and size; each is sent through a pipe only once."""
 
     def __init__(self) -> None:
         self._blocks: dict[tuple[str, int], tuple[int, Tensor]] = {}
         self._told: set[tuple[int, int]] = set()
 
     def block(self, receiver: int, purpose: str, tensors: Sequence[Tensor], fresh: bool = True) -> Block:
-        """Return tensors from any device in the form in which a receiver is told of them.
+        """Return tensors from any device as a block for a receiver.
 
         Args:
             receiver: Number of the receiver.
-            purpose: Purpose of the block, whose last content must have been read.
+            purpose: Purpose of the block; its previous content must have been read.
             tensors: The tensors.
-            fresh: Whether they are still to be written; another receiver may have been told of them.
+            fresh: Whether they must still be written; for another receiver they may have been written already.
         """
         formats = formats_of(tensors)
         key = purpose, max(1, size_of(formats))  # a block of 0 bytes cannot be shared
@@ -55,13 +55,13 @@ class Writer:
 
 
 class Reader:
-    """The blocks that a process was told of by one pipe."""
+    """The blocks that a process has received through one pipe."""
 
     def __init__(self) -> None:
         self._blocks: dict[int, Tensor] = {}
 
     def tensors(self, block: Block) -> list[Tensor]:
-        """Return the tensors of a block, on the CPU; they are valid until the writer is asked for more."""
+        """Return the tensors of a block, on the CPU; they are valid until the next request to the writer."""
         if block.memory is not None:
             self._blocks[block.number] = block.memory
         return unpacked(self._blocks[block.number], block.formats)

@@ -1,4 +1,4 @@
-"""What a launcher such as torchrun tells a process about its place among others; without torch."""
+"""The place among other processes that a launcher such as torchrun assigns to this one; without torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from l2l_cli.core.errors import UsageError
 
 
 class Place(NamedTuple):
-    """The place of a process among those that carry out one command: its rank, how many there are, its GPU."""
+    """The place of a process among those that carry out one command: its rank, their number, its local rank."""
 
     rank: int
     size: int
@@ -36,7 +36,7 @@ _SPEAKS: list[int] = []
 
 
 def be_silent() -> None:
-    """Hide all output of this process, whether Python or a library writes it: rank 0 talks for all."""
+    """Hide all output of this process, whether Python or a library writes it: rank 0 speaks for all."""
     _SPEAKS.append(os.dup(2))
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for number in (1, 2):
@@ -57,7 +57,7 @@ def take_place() -> Place | None:
 
 
 def say(text: str) -> None:
-    """Print a line to where this process's standard error went before it fell silent."""
+    """Print a line to this process's original standard error."""
     os.write(_SPEAKS[0] if _SPEAKS else 2, f"{text}\n".encode())
 
 

@@ -1,4 +1,4 @@
-"""Pieces of work in processes side by side: a stop reaches all, a lost process costs only its own piece."""
+"""Pieces of work in parallel processes: a stop reaches all, and a lost process costs only its own piece."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Assignment(NamedTuple):
 
 @dataclass(frozen=True)
 class _Work:
-    """Work that tells its starter nothing before it ends."""
+    """Work that reports nothing to its starter before it ends."""
 
     work: Callable[[], object]
 
@@ -46,12 +46,12 @@ def carry_out(
         tasks: Tasks in the order in which they are begun.
         processes: Largest number of processes.
         look: Function that is called a few times per second.
-        ended: Function that is told of each ended task by its index, and of the error that ended it, if one did.
+        ended: Function that is called with the index of each ended task, and with the error that ended it, or None.
 
     Raises:
         UsageError: A task refuses its configuration; the others have been stopped, since the user must act first.
-        KeyboardInterrupt: There was a request to stop, to this process or to one of the others; all have saved their
-            state, unless the request was repeated.
+        KeyboardInterrupt: This process or one of the others was asked to stop; all have saved their state, unless the
+            request was repeated.
     """
     with ExitStack() as stack, STOP.held():
         pool = _Crew(tasks, processes, stack, ended)
@@ -84,7 +84,7 @@ class _Crew:
         self.refusal: UsageError | None = None
 
     def goes_on(self) -> bool:
-        """Hand out all work that can be begun; say whether there is anything left to wait for."""
+        """Hand out all work that can be begun; return whether there is anything left to wait for."""
         if STOP.asked and not self._stopping:
             print(
                 f"stopping after the present step of {len(self._busy)} run{'s' if len(self._busy) != 1 else ''}; "

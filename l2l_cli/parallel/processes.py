@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # at run time the class takes no parameters
     Pipe = Connection[Any, Any]
 
 Work = Callable[["Pipe"], object]
-"""What a worker carries out: a picklable callable, given the pipe on which it may talk with its starter."""
+"""Work of a worker: a picklable callable, given the pipe through which it may communicate with its starter."""
 
 STOP_PLEASE, STOP_NOW = "stop", "stop now"
 
@@ -50,8 +50,8 @@ class Ended(NamedTuple):
 class Worker:
     """A process that carries out one piece of work after another.
 
-    It is spawned, since a fork would inherit locks.  It hears requests to stop through a separate pipe and ends when
-    that pipe is closed, so that no process is left behind.  Use it as a context manager, or ``end`` it.
+    It is spawned, since a fork would inherit locks.  It receives requests to stop through a separate pipe and ends when
+    that pipe is closed, so that no process is left behind.  Use it as a context manager, or call ``end``.
 
     Args:
         name: Name of the process, for messages; it may be changed.
@@ -81,7 +81,7 @@ class Worker:
         self.end()
 
     def begin(self, work: Work) -> None:
-        """Have it carry out some work, whose outcome must be fetched before it gets more.
+        """Send it some work, whose outcome must be fetched before the next.
 
         Raises:
             PicklingError, AttributeError, TypeError: The work cannot be sent to another process.
@@ -148,7 +148,7 @@ class Worker:
 
 @contextmanager
 def _without_main() -> Iterator[None]:
-    """Keep a new process from importing the script that starts it, which would begin all over again there.
+    """Keep a new process from importing the script that starts it, which would run it again from the beginning.
 
     What workers carry out never comes from that script.
     """
@@ -193,7 +193,7 @@ def _carried_out(work: Work, pipe: Pipe) -> Ended:
 
 
 def _hear(told: Pipe, grace: float) -> None:
-    """Hear requests to stop; the end of the pipe is one that allows no delay."""
+    """Receive requests to stop; when the pipe is closed, stop without waiting for the end of the step."""
     with suppress(EOFError, OSError):
         while True:
             STOP.ask(insist=told.recv() == STOP_NOW)

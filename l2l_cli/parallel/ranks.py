@@ -27,21 +27,21 @@ if TYPE_CHECKING:
 
 
 class Wishes(NamedTuple):
-    """Wishes of any rank that all adopt with an update: to stop after it, and to save."""
+    """Wishes of any rank that all ranks adopt with an update: to stop after it, and to save."""
 
     stop: bool = False
     save: bool = False
 
 
 Task = Callable[["Ranks"], object]
-"""What rank 0 has the others do: a picklable callable, given their ``Ranks``."""
+"""Task that rank 0 gives the others: a picklable callable, given their ``Ranks``."""
 
 
 class Ranks:
-    """One of N processes that make the same calls of ``Ranks`` in the same order; only rank 0 talks and writes.
+    """One of N processes that make the same calls of ``Ranks`` in the same order; only rank 0 prints and writes files.
 
-    Episodes are divided over them: each rank draws all of them and keeps a contiguous part, so that together they
-    compute what one process would, up to rounding.  Use it as a context manager: the others follow rank 0 within it.
+    Episodes are divided among them: each rank draws all of them and keeps a contiguous part, so that together they
+    compute what one process would, up to rounding.  Use it as a context manager, within which the others follow rank 0.
 
     Args:
         place: Place of this process.
@@ -50,7 +50,7 @@ class Ranks:
     Attributes:
         rank: Number of this process, from 0.
         size: Number N of processes.
-        local_rank: Number of this process among those of its machine, which is that of its GPU.
+        local_rank: Rank among the processes on its machine, which is also the index of its GPU.
         agreed: Wishes that all ranks adopted with the last update.
         save: Whether this rank wishes to save.
     """
@@ -70,7 +70,7 @@ class Ranks:
         """Start the other ranks, unless a launcher did so, and find them.
 
         Raises:
-            RankLost: They were not found.
+            RankLost: Not all of them were found.
         """
         try:
             if self._local:
@@ -93,7 +93,7 @@ class Ranks:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let the others end; tell them why this rank leaves, if an error makes it leave."""
+        """Let the others end; if an error makes this rank leave, tell them why."""
         if error is not None:
             # A launcher asks the others to stop when it misses one.
             lost = isinstance(error, KeyboardInterrupt) and self._attendance and self._attendance.lost()
@@ -103,14 +103,14 @@ class Ranks:
             return
         try:
             if self.rank == 0:
-                with suppress(RankLost, Stopped):  # all work is done, even if some have left before
+                with suppress(RankLost, Stopped):  # all work is done, even if some have left already
                     self.begin(None)
         finally:
             self._end()
 
     @property
     def speaks(self) -> bool:
-        """Whether this rank tells the user what has happened; another one does so if rank 0 is lost."""
+        """Whether this rank reports to the user; another one does so if rank 0 is lost."""
         return self.rank == 0 if self._attendance is None else self._attendance.speaks
 
     def _start(self, port: int) -> None:
@@ -140,7 +140,7 @@ class Ranks:
         self._broadcast(content)
 
     def follow(self) -> None:
-        """Carry out what rank 0 begins, until it ends the following."""
+        """Carry out the tasks that rank 0 begins, until it ends."""
         while True:
             length = torch.zeros(1, dtype=torch.int64, device="cpu")
             self._broadcast(length)
@@ -154,12 +154,12 @@ class Ranks:
     # --- Sums and parts -----------------------------------------------------------------------------------------------
 
     def span(self, episodes: int, rank: int | None = None) -> slice:
-        """Return which of E episodes are this rank's, or another's."""
+        """Return which of E episodes belong to this rank, or to another one."""
         rank = self.rank if rank is None else rank
         return slice(episodes * rank // self.size, episodes * (rank + 1) // self.size)
 
     def total(self, vector: Tensor) -> None:
-        """Replace a vector by its sum over ranks, the same to the last bit in each.
+        """Replace a vector by its sum over ranks, which is bitwise identical in all of them.
 
         Raises:
             RankLost: A rank has failed or ended unexpectedly.
@@ -177,9 +177,9 @@ class Ranks:
     def exchange(self, sums: Tensor, finite: bool) -> tuple[Tensor, bool]:
         """Return the sum of the ranks' vectors, and whether all are finite; adopt the wishes of all.
 
-        It is the only exchange of an update, and its result is the same to the last bit in each rank.
+        It is the only exchange of an update, and its result is bitwise identical in all ranks.
         """
-        orphaned = not self._local and os.getppid() != self._starter  # nobody would ask it to stop any more
+        orphaned = not self._local and os.getppid() != self._starter  # no one would ask it to stop any more
         together = torch.cat([sums, sums.new_tensor([not finite, STOP.asked or orphaned, self.save])])
         self.total(together)
         bad, stops, saves = together[-3:].tolist()
@@ -229,7 +229,7 @@ class Ranks:
 
 @dataclass(frozen=True)
 class Following:
-    """The work of a process that rank 0 has started: to follow it."""
+    """The work of a process that rank 0 has started, which is to follow rank 0."""
 
     place: Place
     port: int

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 C10D: Any = torch.distributed
-"""The module under a name without types: its stubs have neither its stores nor a group's calls."""
+"""The module as an untyped name: its stubs lack its stores and the calls of a group."""
 
 LOOPBACK = "127.0.0.1"
 
@@ -29,7 +29,7 @@ PATIENCE = timedelta(hours=24)
 """Time after which a collective call gives up; long, since an update of the slowest rank may take long."""
 
 Formats = Sequence[tuple[Sequence[int], torch.dtype]]
-"""Shapes and types of tensors that lie one after the other."""
+"""Shapes and types of consecutive tensors."""
 
 
 class Disconnected(Exception):
@@ -67,18 +67,18 @@ class Transport:
         self._nccl: Any = None
 
     def total(self, vector: Tensor) -> None:
-        """Replace a vector by the sum over all processes, which is the same to the last bit in each."""
+        """Replace a vector by its sum over all processes, which is bitwise identical in all of them."""
         if vector.is_cuda:
             self._finish(lambda: _OnGpu(self._on_gpu().allreduce([vector])))
         else:
             self._finish(lambda: self._gloo.allreduce([vector], _patient(C10D.AllreduceOptions())))
 
     def broadcast(self, content: Tensor) -> None:
-        """Replace a tensor on the CPU by that of process 0."""
+        """Replace a tensor on the CPU by the one of process 0."""
         self._finish(lambda: self._gloo.broadcast([content], _patient(C10D.BroadcastOptions())))
 
     def gathered(self, content: Tensor, everywhere: bool) -> list[Tensor]:
-        """Return the bytes of all processes, equally many each, in process 0 or ``everywhere``; others get none."""
+        """Return the bytes of all processes, equally many each, in process 0 or ``everywhere``; others get nothing."""
         parts = [torch.empty_like(content) for _ in range(self._size if everywhere or self._rank == 0 else 0)]
         if everywhere:
             self._finish(
@@ -102,7 +102,7 @@ class Transport:
             raise Disconnected(str(error)) from error
 
     def _finish(self, begin: Callable[[], Any]) -> None:
-        """Begin a collective call and wait for its end, in slices: no signal is heard within one.
+        """Begin a collective call and wait for its end in slices, since no signal is handled within a slice.
 
         Raises:
             Disconnected: Another process is gone.
@@ -111,7 +111,7 @@ class Transport:
         while True:
             try:
                 work.wait(SLICE)
-            except RuntimeError:  # it has failed, or is not there yet
+            except RuntimeError:  # it has failed, or is not complete yet
                 if work.is_completed():
                     return self.wait(work)
                 self._meanwhile()
@@ -140,13 +140,13 @@ def _patient(options: Any) -> Any:
 
 
 class _OnGpu:
-    """A pending call of NCCL whose ``wait`` means what gloo's does: NCCL's own makes only the GPU's queue wait."""
+    """A pending NCCL call whose ``wait`` waits like that of gloo; NCCL's own makes only the GPU's queue wait."""
 
     def __init__(self, work: Any) -> None:
         self._work = work
 
     def wait(self, longest: timedelta = PATIENCE) -> None:
-        """Let the GPU's queue wait for the sum, once it is there."""
+        """Wait until the sum is complete, and make the GPU's queue wait for it."""
         until = time.monotonic() + longest.total_seconds()
         while not self._work.is_completed():
             if time.monotonic() > until:
@@ -155,24 +155,24 @@ class _OnGpu:
         self._work.wait()
 
     def is_completed(self) -> bool:
-        """Return whether the sum is there, or has failed."""
+        """Return whether the sum is complete, or has failed."""
         return bool(self._work.is_completed())
 
 
 def size_of(formats: Formats) -> int:
-    """Return the number of bytes of ``packed`` tensors of some formats."""
+    """Return the number of bytes that ``packed`` tensors of the given formats take."""
     return sum(_bytes(shape, dtype) for shape, dtype in formats)
 
 
 def packed(tensors: Sequence[Tensor], into: Tensor) -> Tensor:
-    """Copy tensors from any device one after the other to the beginning of ``into``, bytes on the CPU; return it."""
+    """Copy tensors from any device one after another to the beginning of ``into``, bytes on the CPU; return it."""
     for view, value in zip(unpacked(into, formats_of(tensors)), tensors, strict=True):
         view.copy_(value.detach())
     return into
 
 
 def unpacked(content: Tensor, formats: Formats) -> list[Tensor]:
-    """Return the tensors of some formats that lie in bytes on the CPU, as views of them."""
+    """Return tensors of the given formats as views of bytes on the CPU."""
     views, start = [], 0
     for shape, dtype in formats:
         count = math.prod(shape) * dtype.itemsize

@@ -54,7 +54,7 @@ class Header(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What comes back through a pipe: the tensors of a result, or a failure and its traceback as text."""
+    """Reply sent through a pipe: the tensors of a result, or a failure and its traceback as text."""
 
     result: Block | None = None
     failure: str | None = None
@@ -86,7 +86,7 @@ class WorkerGroup:
             request: Name of the call.
             number: Number of the linearization.
             params: Tensors that all processes receive.
-            parts: Tensors of which each process receives its own, R of them or none.
+            parts: Tensors of which each process receives its own; either R of them or none.
             work: The caller's share of the work.
 
         Returns:
@@ -95,7 +95,7 @@ class WorkerGroup:
         Raises:
             RunFailed: A process failed or did not answer; by then all have been ended.
         """
-        # Taking a number out of a tensor keeps a recorder from making a program of this: other processes are at work.
+        # Reading a number from a tensor keeps a tracer from recording this call: other processes are involved.
         torch.zeros((), device="cpu").item()
         if not self._closing.alive:
             raise RunFailed("the other processes of hardware.replicas have ended; start the run again")
@@ -105,7 +105,7 @@ class WorkerGroup:
             self._send(request, number, params, parts)
             result = work()
             return result, [self._receive(rank) for rank in range(1, self._replicas)]
-        except BaseException:  # also Ctrl-C: a result that nobody waits for would be taken for the next one
+        except BaseException:  # even Ctrl-C: a result that is not fetched would be taken for the next one
             self.close()
             raise
 
@@ -114,7 +114,7 @@ class WorkerGroup:
         weakref.finalize(linear, self._forgotten.append, number).atexit = False
 
     def _start(self) -> None:
-        """Start the processes; their first answers tell whether that went well."""
+        """Start the processes; their first answers show whether they started properly."""
         module = copy.deepcopy(self._model.module).to("cpu")
         for rank in range(1, self._replicas):
             self._workers.append(Worker(f"process {rank} of hardware.replicas={self._replicas}"))
@@ -187,7 +187,7 @@ class _TorchSettings(NamedTuple):
 
 @dataclass(frozen=True)
 class _Serving:
-    """The work of one process: to carry out requests as long as the calling process sends some."""
+    """The work of one process: to carry out requests for as long as the calling process sends them."""
 
     module: nn.Module
     in_turn: bool | Literal["cpu"]

@@ -1,1 +1,1 @@
-"""The commands as functions: ``import l2l_cli as l2l`` offers them."""
+"""The commands as functions, which ``import l2l_cli as l2l`` provides."""

@@ -1,7 +1,7 @@
-"""A command within a program of the user's: it finds what a process of its own has, and leaves all as it was.
+"""Isolation of a command within a user's program: it runs as in a process of its own, and changes no global state.
 
-Commands set threads, devices, seeds, styles and folders for their process as if it were their own, so one call at a
-time is carried out: another thread that calls waits.
+Commands set threads, devices, seeds, styles and folders as if they owned the process, so only one call is carried out
+at a time; calls from other threads wait.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from l2l_cli.core.places import is_ours
 from l2l_cli.core.voice import VOICE
 
 _ONE = threading.RLock()
-"""Held by the thread whose call is carried out."""
+"""Lock held by the thread whose call is carried out."""
 
 WARNING = "warning: "
-"""Beginning of a line that warns."""
+"""Prefix of a line that warns."""
 
 
 class L2LWarning(UserWarning):
-    """What a command says in a line that begins with "warning:", where nothing else is shown."""
+    """A line of a command that begins with "warning:", when nothing is printed."""
 
 
 @contextmanager
 def apart(words: Sequence[str], quiet: bool) -> Iterator[None]:
-    """Carry out a command within.
+    """Carry out a command within the block.
 
     Args:
-        words: The command as it would be typed, for records: its name, then what it is given.
-        quiet: Whether nothing is printed; lines that warn are warnings of Python then.
+        words: Command as it would be typed, for records: its name, then its arguments.
+        quiet: Whether nothing is printed; warnings are then issued as Python warnings.
 
     Raises:
-        L2LError: The command failed; whatever else was raised is the cause.
+        L2LError: The command failed; any other exception that was raised is its cause.
     """
     said: list[str] = []
     try:
@@ -56,7 +56,7 @@ def apart(words: Sequence[str], quiet: bool) -> Iterator[None]:
                 stack.enter_context(_kept(said))
             stack.enter_context(VOICE.speaking(words[0], quiet))
             yield
-    except Exception as error:  # of a user's class, a disk or a network, told as the command line tells it
+    except Exception as error:  # from a user's class, a disk or a network; reported as on the command line
         failure = failure_of(error)
         if failure is error:
             raise
@@ -68,7 +68,7 @@ def apart(words: Sequence[str], quiet: bool) -> Iterator[None]:
 
 
 def warn(text: str) -> None:
-    """Warn whoever has called this program."""
+    """Issue a warning at the line outside of this program that called it."""
     level, frame = 1, inspect.currentframe()
     while frame is not None and (is_ours(frame.f_code.co_filename) or frame.f_code.co_filename == contextlib.__file__):
         level, frame = level + 1, frame.f_back
@@ -77,7 +77,7 @@ def warn(text: str) -> None:
 
 @contextmanager
 def _places(words: Sequence[str]) -> Iterator[None]:
-    """Keep the program's command line, its module search path, and its configurations in Hydra's store."""
+    """Restore the program's command line, module search path, and configurations in Hydra's store afterwards."""
     argv, path = sys.argv, list(sys.path)
     sys.argv = ["l2l", *words]
     try:
@@ -89,10 +89,10 @@ def _places(words: Sequence[str]) -> Iterator[None]:
 
 @contextmanager
 def _torch() -> Iterator[None]:
-    """Keep settings of torch and the state of all global random generators; begin with torch's own settings.
+    """Restore torch's settings and all global random generators afterwards; begin with torch's default settings.
 
     Raises:
-        UsageError: The call stands within ``with torch.device(…)``, which no setting undoes.
+        UsageError: The call is within ``with torch.device(…)``, which no setting can undo.
     """
     device, dtype, threads = torch.get_default_device(), torch.get_default_dtype(), torch.get_num_threads()
     mode, fills = torch.get_deterministic_debug_mode(), torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
@@ -117,13 +117,13 @@ def _torch() -> Iterator[None]:
 
 
 def _flushes() -> bool:
-    """Say whether this thread takes numbers below the smallest normal one for zero, which torch does not tell."""
+    """Return whether this thread flushes denormal numbers to zero, which torch does not report."""
     return torch.full((1,), 1e-39, dtype=torch.float32, device="cpu").mul(1.0).item() == 0.0
 
 
 @contextmanager
 def _style() -> Iterator[None]:
-    """Keep the style of the program's figures."""
+    """Restore the style of the program's figures afterwards."""
     if (plotting := sys.modules.get("matplotlib")) is not None:
         with plotting.rc_context():
             yield
@@ -137,7 +137,7 @@ def _style() -> Iterator[None]:
 
 @contextmanager
 def _kept(said: list[str]) -> Iterator[None]:
-    """Keep what this thread prints from being shown; what other threads print is."""
+    """Collect what this thread prints instead of showing it; output of other threads is shown."""
     before = sys.stdout, sys.stderr
     ours = _OfOthers(sys.stdout, said), _OfOthers(sys.stderr, said)
     sys.stdout, sys.stderr = ours
@@ -150,18 +150,18 @@ def _kept(said: list[str]) -> Iterator[None]:
 
 
 class _OfOthers:
-    """An output on which other threads than the present one write, until everything is let through."""
+    """An output that collects what the present thread writes and passes on the rest, until all is let through."""
 
     def __init__(self, output: TextIO, said: list[str]) -> None:
         self._output, self._said = output, said
         self._thread: int | None = threading.get_ident()
 
     def let_through(self) -> None:
-        """Write everything from now on: a logger that was set up meanwhile goes on to write here."""
+        """Pass on everything from now on: loggers set up in the meantime continue to write here."""
         self._thread = None
 
     def write(self, text: str) -> int:
-        """Write a text, or keep it."""
+        """Write a text, or collect it."""
         if threading.get_ident() == self._thread:
             self._said.append(text)
             return len(text)

@@ -1,4 +1,4 @@
-"""Meta-training and reproducing from Python, by the same code as ``l2l meta-train`` and ``l2l reproduce``."""
+"""Meta-training and reproduction from Python, by the same code as ``l2l meta-train`` and ``l2l reproduce``."""
 
 from __future__ import annotations
 
@@ -35,26 +35,26 @@ def meta_train(
     force: bool = False,
     quiet: bool = True,
 ) -> Run:
-    """Meta-train a learner, or find that it has been, as ``l2l meta-train`` does.
+    """Meta-train a learner, or find that this has been done, as ``l2l meta-train`` does.
 
         import l2l_cli as l2l
         run = l2l.meta_train("task=quadratic")
         run = l2l.meta_train("meta.updates=300", model=Net, data=batches)
 
-    Ctrl-C saves what was done, and the same call goes on from there.
+    Ctrl-C saves the progress, and the same call continues from there.
 
     Args:
         overrides: Overrides as on the command line.
-        model: Class of nn.Module, or a function that makes a network, to be the task with the data.
-        data: Pair of tensors, a Dataset, batches, a function that returns one of these, or a mapping of such by phase.
-        loss: Function (outputs, targets) -> number; None is the cross-entropy of whole targets, else the squared error.
-        config_dir: Folder with further configuration and Python modules, as ``--config-dir``.
-        force: Whether it runs again although it is done.
+        model: Subclass of nn.Module, or function that returns a network; together with ``data`` it defines the task.
+        data: Pair of tensors, Dataset, batches, function that returns one of these, or mapping of such by phase.
+        loss: Function (outputs, targets) -> number; None is the cross-entropy of integer targets, or the squared error.
+        config_dir: Folder with further configuration and Python modules, as for ``--config-dir``.
+        force: Whether it runs again even if it is done.
         quiet: Whether nothing is printed.
 
     Raises:
-        L2LError: As on the command line, in the same words: a UsageError for a wrong configuration, a RunFailed for a
-            training that cannot go on.
+        L2LError: As on the command line, with the same messages: a UsageError for an invalid configuration, a RunFailed
+            for a training that cannot continue.
         KeyboardInterrupt: The user interrupted it.
     """
     manner = Calling.of(config_dir, force, quiet)
@@ -73,20 +73,20 @@ def dry_run(
     config_dir: str | Path | None = None,
     quiet: bool = True,
 ) -> DryRun:
-    """Say what ``meta_train`` of the same would be and take, as ``l2l meta-train --dry-run`` does; train nothing.
+    """Describe what ``meta_train`` would do with these arguments, as ``l2l meta-train --dry-run``; train nothing.
 
     Everything is built and checked, an update and the beginning of a validation are timed, and nothing is written.
 
     Args:
         overrides: Overrides as on the command line.
-        model: Network, as of ``meta_train``; likewise data and loss.
+        model: Network, as for ``meta_train``; the same holds for data and loss.
         data: Data.
         loss: Loss.
         config_dir: Folder with further configuration and Python modules.
         quiet: Whether nothing is printed.
 
     Raises:
-        L2LError: As on the command line, in the same words.
+        L2LError: As on the command line, with the same messages.
     """
     manner = Calling.of(config_dir, False, quiet)
     row = _meta_trained(overrides, _given(overrides, model, data, loss, manner), manner, dry_run=True)
@@ -94,10 +94,10 @@ def dry_run(
 
 
 def _given(overrides: Sequence[str], model: object, data: object, loss: object, manner: Calling) -> GivenObjects:
-    """Return what a program gives as objects; a function that returns data is the user's code, and is called here.
+    """Return the objects that a program gives; a function that returns data is called here, as it is the user's code.
 
     Raises:
-        L2LError: They are no task; or the user's code failed.
+        L2LError: They do not form a task, or the user's code failed.
     """
     see_that_they_are_words(overrides)
     with apart(["meta-train", *overrides], manner.quiet):
@@ -105,10 +105,10 @@ def _given(overrides: Sequence[str], model: object, data: object, loss: object, 
 
 
 def _meta_trained(overrides: Sequence[str], given: GivenObjects, manner: Calling, dry_run: bool) -> Entries:
-    """Carry out ``l2l meta-train`` on overrides and objects, and return its row.
+    """Carry out ``l2l meta-train`` with overrides and objects, and return its row.
 
     Raises:
-        L2LError: As on the command line, in the same words.
+        L2LError: As on the command line, with the same messages.
     """
     if given.names and (chosen := [word for word in overrides if key_of_word(word) == "task"]):
         raise UsageError(f"model= and data= are the task, {MODULE}; drop {' '.join(chosen)}")
@@ -126,19 +126,19 @@ def reproduce(
     force: bool = False,
     quiet: bool = True,
 ) -> Reproduction:
-    """Run a paper's tables and figures beside the published numbers, as ``l2l reproduce`` does.
+    """Reproduce a paper's tables and figures, compared with the published numbers, as ``l2l reproduce`` does.
 
     Args:
         paper: Name of the paper.
-        words: Names of artefacts, by default all; and overrides, as "hardware.processes=2".
+        words: Names of artefacts, by default all; and overrides, such as "hardware.processes=2".
         scale: Scale: "smoke", "short", "study" or "paper".
-        seeds: Number of seeds of each row; None is the scale's.
+        seeds: Number of seeds of each row; None means the scale's.
         config_dir: Folder with further configuration and Python modules.
-        force: Whether all of it runs again although it is done.
+        force: Whether all of it runs again even if it is done.
         quiet: Whether nothing is printed.
 
     Raises:
-        L2LError: As on the command line, in the same words.
+        L2LError: As on the command line, with the same messages.
         KeyboardInterrupt: The user interrupted it.
     """
     see_that_they_are_words((paper, *words, scale))

@@ -1,4 +1,4 @@
-"""A command on words, as the command line composes, checks and carries it out, within a program of the user's."""
+"""Composition, checks and execution of a command as on the command line, within a user's program."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from l2l_cli.python.given import GivenObjects
 
 
 class Calling(NamedTuple):
-    """How a command is carried out.
+    """Options for carrying out a command.
 
     Attributes:
-        config_dir: Folder with further configuration and Python modules, as ``--config-dir``.
-        force: Whether it runs again although it is done.
+        config_dir: Folder with further configuration and Python modules, as for ``--config-dir``.
+        force: Whether it runs again even if it is done.
         quiet: Whether nothing is printed.
     """
 
@@ -34,7 +34,7 @@ class Calling(NamedTuple):
 
     @classmethod
     def of(cls, config_dir: str | Path | None, force: bool, quiet: bool) -> Calling:
-        """Return it, from what a program says."""
+        """Return the options, from a program's arguments."""
         return cls(None if config_dir is None else str(config_dir), force, quiet)
 
 
@@ -48,11 +48,11 @@ def carried_out(
         words: Words of its command line, for records.
         overrides: Overrides among them.
         flags: Its flags.
-        manner: How it is carried out.
+        manner: Options for carrying it out.
         given: Objects that its configuration names.
 
     Raises:
-        L2LError: As on the command line, in the same words.
+        L2LError: As on the command line, with the same messages.
     """
     asked = [*words, *(["--config-dir", manner.config_dir] if manner.config_dir else [])]
     with apart([command, *asked], manner.quiet), giving(given.objects):
@@ -64,8 +64,8 @@ def carried_out(
             raise on_a_cluster(command)
         if given.objects and max(settings.hardware.world, settings.hardware.replicas) > 1:
             raise UsageError(
-                "hardware.world and hardware.replicas divide work over processes, which do not have what is given here;"
-                " write it in a module of its own, and import it from there"
+                "hardware.world and hardware.replicas divide work over processes, which do not have the objects given "
+                "here; define them in a module, and import them from there"
             )
         return row_of_command(command, settings, flags, key_of(command, settings, flags) if manner.force else None)
 
@@ -78,10 +78,10 @@ def on_a_cluster(command: str) -> UsageError:
 
 
 def see_that_it_is_alone(command: str) -> None:
-    """See that no launcher has started the program several times.
+    """Check that no launcher has started several processes of the program.
 
     Raises:
-        UsageError: One has.
+        UsageError: A launcher has done so.
     """
     if place := launched():
         raise UsageError(
@@ -91,10 +91,10 @@ def see_that_it_is_alone(command: str) -> None:
 
 
 def see_that_they_are_words(words: Sequence[object]) -> None:
-    """See that all arguments are text.
+    """Check that all arguments are strings.
 
     Raises:
-        UsageError: One is something else.
+        UsageError: An argument is not a string.
     """
     for word in words:
         if not isinstance(word, str):

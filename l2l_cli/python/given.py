@@ -1,4 +1,4 @@
-"""A network, data and a loss that a program gives as objects, under the names by which a configuration knows them."""
+"""A network, data and a loss that a program gives as objects, and their names in a configuration."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from l2l_cli.core.reference import GIVEN
 from l2l_cli.tasks.own_data import OwnExamples, in_memory
 
 MODULE = "task=module"
-"""Task that these objects make."""
+"""Task that is made from these objects."""
 
 MAIN = ("__main__", "__mp_main__")
 """Names of modules that another process would not find."""
 
 
 class GivenObjects(NamedTuple):
-    """Objects of a program's.
+    """Objects that a program gives.
 
     Attributes:
-        names: Name of each in the configuration, by its key there: "my_net:Net" of what a module has, as on the command
-            line, or else one of ``reference.GIVEN`` that says what it is.
-        objects: Objects of the latter names.
+        names: Name of each object by its key in the configuration: as on the command line, such as "my_net:Net", for an
+            object in a module; otherwise a name in ``reference.GIVEN`` with the object's digest.
+        objects: Objects with names of the second form.
     """
 
     names: Mapping[str, str] = {}
@@ -37,10 +37,10 @@ class GivenObjects(NamedTuple):
 
     @classmethod
     def of(cls, model: object, data: object, loss: object) -> Self:
-        """Name what was given; data without a name are read, once, before anything else is done with them.
+        """Name the objects; data that have no name are read here, once, before anything else is done with them.
 
         Raises:
-            UsageError: The data are of no form that is known; or there is a loss alone.
+            UsageError: The data have an unknown form, or model or data is missing.
         """
         found = {
             key: value for key, value in zip(REFERENCE_KEYS, (model, data, loss), strict=True) if value is not None
@@ -60,19 +60,19 @@ class GivenObjects(NamedTuple):
 
     @property
     def words(self) -> list[str]:
-        """Overrides that choose the task that these make; none without objects."""
+        """Overrides that choose the task made from these objects; none without objects."""
         return [MODULE, *(f"task.{key}={name}" for key, name in self.names.items())] if self.names else []
 
     @property
     def packages(self) -> list[str]:
-        """Packages of those that modules have, whose classes a run of them may name."""
+        """Packages of the objects that are in modules, whose classes a run with them may name."""
         return sorted({name.split(":")[0].split(".")[0] for name in self.names.values()} - {GIVEN})
 
     def for_run(self, task: Node) -> tuple[GivenObjects, list[str]]:
-        """Return these under the names that a run's task has for them, and the keys whose content is another now.
+        """Return the objects under their names in a run's task, and the keys whose objects have changed since.
 
         Raises:
-            UsageError: The run was trained without one of them, so that it would not be asked.
+            UsageError: The run was trained without one of them, which would therefore not be used.
         """
         if none := [key for key in self.names if task.get(key) is None]:
             raise UsageError(
@@ -85,7 +85,7 @@ class GivenObjects(NamedTuple):
 
 
 def _in_a_module(value: object) -> str | None:
-    """Return the name under which any process finds a class or function; None if none would."""
+    """Return the name under which any process can find a class or function; None if there is none."""
     module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
     if not isinstance(module, str) or not isinstance(name, str) or module in MAIN or not name.isidentifier():
         return None
@@ -98,7 +98,7 @@ def _word(key: str, value: object) -> str:
 
 
 def _read(data: object) -> tuple[object, str]:
-    """Return data as tensors, and hex digits that name their content."""
+    """Return data as tensors, and a digest of their content."""
     with Draws(0, "module", "data"):
         kept = in_memory("data", data)
     parts = kept if isinstance(kept, Mapping) else {"": kept}

@@ -1,4 +1,4 @@
-"""What a notebook shows of a result: its headline, a table and its figures, all of it within the cell."""
+"""Display of results in a notebook: a headline, a table and figures, all within the cell."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ RIGHT = ' style="text-align: right"'
 
 
 def page(title: str, lines: Iterable[str], frame: pd.DataFrame, figures: Iterable[Path] = ()) -> str:
-    """Return a fragment of HTML.
+    """Return an HTML fragment.
 
     Args:
-        title: Title, a line of text.
+        title: Title as one line of text.
         lines: Paragraphs of text.
         frame: Table.
-        figures: Files of figures, PNG, whose SVG is taken where there is one.
+        figures: PNG files of figures; an SVG of the same name is preferred.
     """
     said = "".join(f"<p>{escape(line)}</p>" for line in lines if line)
     drawn = "".join(
@@ -31,7 +31,7 @@ def page(title: str, lines: Iterable[str], frame: pd.DataFrame, figures: Iterabl
 
 
 def table(frame: pd.DataFrame) -> str:
-    """Return a frame as a table, with numbers as reports have them."""
+    """Return a frame as an HTML table, with numbers formatted as in reports."""
     sides = [RIGHT if right else "" for right in are_numeric(frame).values()]
     head = "".join(f"<th{side}>{escape(str(name))}</th>" for name, side in zip(frame, sides, strict=True))
     rows = (

@@ -1,4 +1,4 @@
-"""What a Python program is given of a report: its table, its figures and its headline, read from its folder."""
+"""Results of a report for a Python program: its table, its figures and its headline, read from its folder."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from l2l_cli.results.verdicts import COLUMNS
 
 
 class DryRun:
-    """What a meta-training would be, and what it would take.
+    """Description of a meta-training, and estimate of its costs.
 
     Attributes:
-        lines: What would be trained, how and where, by what each line is about, as the command line shows it.
-        seconds: Seconds that it would take about, in one process on this machine.
-        bytes: Largest size that the process has had, in bytes; what the program itself took before counts, too.
+        lines: Description of what would be trained, how and where, as (what, how) lines that the command line shows.
+        seconds: Estimated seconds, in one process on this machine.
+        bytes: Peak memory of the process in bytes, including what the program itself took before.
     """
 
     def __init__(self, lines: Sequence[tuple[str, str]], seconds: float, size: int) -> None:
@@ -33,7 +33,7 @@ class DryRun:
 
     @property
     def minutes(self) -> float:
-        """Minutes that it would take about."""
+        """Estimated minutes."""
         return self.seconds / 60.0
 
     def __repr__(self) -> str:
@@ -45,7 +45,7 @@ class DryRun:
 
 
 GRID = "grid.csv"
-"""File of all cells of an evaluation on a grid."""
+"""File with all cells of an evaluation on a grid."""
 
 
 class Reported(ABC):
@@ -58,35 +58,35 @@ class Reported(ABC):
     @property
     @abstractmethod
     def table(self) -> pd.DataFrame:
-        """The table that the command shows, with its numbers unrounded."""
+        """The table that the command shows, with unrounded numbers."""
 
     @property
     def facts(self) -> Entries:
-        """What run.json says of it: versions, commit, seconds, seeds."""
+        """Entries of run.json: versions, commit, seconds, seeds."""
         return self._folder.facts()
 
     @property
     def headline(self) -> str:
-        """What came of it, in one line."""
+        """The result in one line."""
         return str(self.facts.get("headline", ""))
 
     @property
     def certificate(self) -> str:
-        """What a comparison certifies of a meta-trained rule beside its best rival; empty if nothing was certified."""
+        """The certificate of a meta-trained rule against its best rival; empty if nothing was certified."""
         return str(self.facts.get("certificate", ""))
 
     @property
     def report(self) -> Path:
-        """The page with all of it, for a browser."""
+        """The page of the report, for a browser."""
         return self.path / REPORT
 
     @property
     def figures(self) -> list[Path]:
-        """The report's figures, as PNG; PDF and SVG lie beside them."""
+        """The report's figures as PNG files; PDF and SVG files are next to them."""
         return sorted((self.path / "figures").glob("*.png"))
 
     def __repr__(self) -> str:
-        """Return the headline, and where the rest is."""
+        """Return the headline and the location of the report."""
         return f"{type(self).__name__}: {self.headline} ({self.report})"
 
     def _repr_html_(self) -> str:
@@ -95,11 +95,11 @@ class Reported(ABC):
 
 
 class Scored(Reported):
-    """What an evaluation or a comparison came to."""
+    """Results of an evaluation or a comparison."""
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """One row a horizon or a contender; of an evaluation on a grid one for each cell.
+        """One row for each horizon or contender; for an evaluation on a grid, one for each cell.
 
         Raises:
             UsageError: The command was not finished, or an earlier version wrote the folder.
@@ -113,12 +113,12 @@ class Scored(Reported):
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
-        """All that was measured, one row each: metrics.csv."""
+        """All measurements, one per row: metrics.csv."""
         return MetricsFile(self.path / METRICS).read()
 
 
 class Reproduction(Reported):
-    """A paper's tables and figures beside the published numbers."""
+    """A paper's tables and figures, compared with the published numbers."""
 
     @cached_property
     def _lines(self) -> pd.DataFrame:
@@ -126,7 +126,7 @@ class Reproduction(Reported):
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """One row for each published number: the number, ours with its interval, the limit, the verdict."""
+        """One row for each published number: the number, ours with its interval, the limit, and the verdict."""
         lines = self._lines
         return lines.loc[lines.metric != CLAIM, list(COLUMNS)].reset_index(drop=True)
 

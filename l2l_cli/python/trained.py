@@ -1,4 +1,4 @@
-"""A finished run in a Python program, and its scores on fresh episodes, alone and beside others."""
+"""A finished run in a Python program, and its scores on fresh episodes, alone and compared with others."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ from l2l_cli.runs.loading import load_learner
 
 
 class Run:
-    """A finished meta-training, opened by its folder or by the file that it was exported to.
+    """A finished meta-training, opened from its folder or from a file that it was exported to.
 
     Args:
-        path: Folder, file, or the name of a rule that comes with l2l, as "pretrained:digits".
-        trust: Packages beside l2l_cli whose classes the run may name.
+        path: Folder, file, or the name of a rule that comes with l2l, such as "pretrained:digits".
+        trust: Packages besides l2l_cli whose classes the run may name.
         config_dir: Folder with the modules of these classes.
-        model: Network that the run was trained on, if a Python program gave it; likewise data and loss.
+        model: Network that the run was trained on, if a Python program gave it; the same holds for data and loss.
         data: Data.
         loss: Loss.
 
@@ -54,8 +54,8 @@ class Run:
         given: Objects that its configuration names.
 
     Raises:
-        L2LError: It is no finished run, or damaged; it was trained without what is given; or a function that returns
-            its data failed.
+        L2LError: It is not a finished run, or is damaged; it was trained without an object that is given; or a function
+            that returns its data failed.
     """
 
     def __init__(
@@ -87,20 +87,20 @@ class Run:
 
     @property
     def facts(self) -> Entries:
-        """What run.json says of it: updates, validation loss, seconds, versions, commit."""
+        """Entries of run.json: updates, validation loss, seconds, versions, commit."""
         return self._run.facts(TRAINED)
 
     @property
     def config(self) -> Entries:
-        """The configuration that decided the training."""
+        """The configuration that determined the training."""
         return self._run.config()
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
-        """All that was measured while it was trained, one row each: metrics.csv.
+        """All measurements during training, one per row: metrics.csv.
 
         Raises:
-            UsageError: The run is an exported file, which leaves that out.
+            UsageError: The run is an exported file, which does not contain them.
         """
         if is_exported(self.path):
             raise UsageError(f"{self.path} is an exported file; the metrics are in the folder of its run")
@@ -111,39 +111,39 @@ class Run:
         """The meta-trained learner, for the task that it was trained on.
 
         Raises:
-            UsageError: A class of it is to be trusted first, or an object to be given again; or it is damaged.
+            UsageError: One of its classes must be trusted first, or an object given again; or the run is damaged.
         """
         builder = Builder(self.trust)
         with self._at_home(["evaluate", str(self.path)]):
             return load_learner(self._run, self._saved, build_task(self._saved, builder), builder)
 
     def evaluate(self, *overrides: str, force: bool = False, quiet: bool = True) -> Scored:
-        """Score it on fresh episodes; see ``evaluate``."""
+        """Score the learner on fresh episodes; see ``evaluate``."""
         return evaluate(self, *overrides, force=force, quiet=quiet)
 
     def compare(self, *others: str | Path | Run | type, force: bool = False, quiet: bool = True) -> Scored:
-        """Set it beside others; see ``compare``."""
+        """Compare the learner with others; see ``compare``."""
         return compare(self, *others, force=force, quiet=quiet)
 
     def export(self, file: str | Path, licence: str | None = None) -> Path:
-        """Write it to one file that later versions read, with a card; see ``l2l_cli.export``."""
+        """Export the run to one file, with a card, that later versions can read; see ``l2l_cli.export``."""
         with self._at_home(["meta-train", "--export", str(file)]):
             return export(self.path, file, licence, self.trust)
 
     @contextmanager
     def _at_home(self, words: Sequence[str]) -> Iterator[None]:
-        """Find the modules and the objects that its configuration names; ``words`` are for records."""
+        """Make the modules and objects that its configuration names available; ``words`` are for records."""
         with apart(words, quiet=True), giving(self.given.objects):
             if self.config_dir is not None:
                 add_folder(Path(self.config_dir).resolve())
             yield
 
     def __fspath__(self) -> str:
-        """Return its path, so that a run stands wherever a path may, as in ``load_optimizer(run, …)``."""
+        """Return its path, so that a run can be used wherever a path can, as in ``load_optimizer(run, …)``."""
         return str(self.path)
 
     def __repr__(self) -> str:
-        """Return what was trained, and how well."""
+        """Return what was trained, and how well it performs."""
         return f"Run: {self._title}, {self._validation} ({self.path})"
 
     def _repr_html_(self) -> str:
@@ -175,18 +175,18 @@ def evaluate(
     force: bool = False,
     quiet: bool = True,
 ) -> Scored:
-    """Score a run on fresh episodes, longer horizons, another task or a grid of them, as ``l2l evaluate`` does.
+    """Score a run on fresh episodes, longer horizons, another task or a grid of tasks, as ``l2l evaluate`` does.
 
     Args:
         run: Run, its folder, or the file that it was exported to.
-        overrides: Overrides as on the command line, as "evaluation.episodes=64".
-        trust: Packages beside l2l_cli whose classes the run may name, beside those that are the run's own.
-        config_dir: Folder with further configuration and Python modules; None is the one that the run has.
-        force: Whether it runs again although it is done.
+        overrides: Overrides as on the command line, such as "evaluation.episodes=64".
+        trust: Packages besides l2l_cli whose classes the run may name, in addition to those trusted by the run.
+        config_dir: Folder with further configuration and Python modules; None means the run's own.
+        force: Whether it runs again even if it is done.
         quiet: Whether nothing is printed.
 
     Raises:
-        L2LError: As on the command line, in the same words.
+        L2LError: As on the command line, with the same messages.
     """
     see_that_they_are_words(overrides)
     opened = run if isinstance(run, Run) else Run(run, trust=trust, config_dir=config_dir)
@@ -204,18 +204,18 @@ def compare(
     force: bool = False,
     quiet: bool = True,
 ) -> Scored:
-    """Set runs and tuned hand-made learners side by side on the same episodes, as ``l2l compare`` does.
+    """Compare runs and tuned hand-made learners on the same episodes, as ``l2l compare`` does.
 
     Args:
         contenders: Runs, or their folders or files; names of learners; classes of torch.optim.Optimizer; and overrides
-            as on the command line, as "task=quadratic".
-        trust: Packages beside l2l_cli whose classes runs may name, beside those that are their own.
-        config_dir: Folder with further configuration and Python modules; None is the one of the first run that has one.
-        force: Whether it runs again although it is done.
+            as on the command line, such as "task=quadratic".
+        trust: Packages besides l2l_cli whose classes runs may name, in addition to those trusted by each run.
+        config_dir: Folder with further configuration and Python modules; None means that of the first run that has one.
+        force: Whether it runs again even if it is done.
         quiet: Whether nothing is printed.
 
     Raises:
-        L2LError: As on the command line, in the same words.
+        L2LError: As on the command line, with the same messages.
     """
     own = [one for one in contenders if isinstance(one, Run)]
     folders = [one.config_dir for one in own if one.config_dir is not None] if config_dir is None else [config_dir]
@@ -231,7 +231,7 @@ def _word_of(contender: str | Path | Run | type) -> str:
     """Return a contender as the command line names it.
 
     Raises:
-        UsageError: It is nothing that can be compared.
+        UsageError: It is not something that can be compared.
     """
     match contender:
         case str():

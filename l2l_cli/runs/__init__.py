@@ -1,1 +1,1 @@
-"""What happens between a command and the mathematics: building, loading, tuning, training, progress."""
+"""The layer between commands and mathematics: building, loading, tuning, training and progress."""

@@ -1,4 +1,4 @@
-"""Results in a folder of their own: made again beside earlier ones whose place they take, or on some hardware."""
+"""Results in a folder of their own: runs repeated next to earlier ones that they will replace, or on some hardware."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from l2l_cli.results.folder_lock import LOCK
 from l2l_cli.results.run import RUN, RunFolder
 
 AGAIN = ".again-"
-"""Beginning of the name of a folder, below the output, in which something is run again."""
+"""Prefix of the name of a folder, below the output folder, in which something is run again."""
 
 HARDWARE = "hardware"
-"""Folder, below the output, of what a sweep over hardware measures."""
+"""Folder, below the output folder, for the measurements of a sweep over hardware."""
 
 
 def on_hardware(settings: Settings, words: Sequence[str]) -> Settings:
-    """Return settings whose results lie apart from those on other hardware, which would be taken for the same.
+    """Return settings whose results are kept apart from those on other hardware, with which they would be confused.
 
     Args:
         settings: The settings.
@@ -32,11 +32,11 @@ def on_hardware(settings: Settings, words: Sequence[str]) -> Settings:
 
 
 def again(settings: Settings, key: str) -> Settings:
-    """Return settings whose results are all computed anew, beside those that there are; see ``settled``.
+    """Return settings with which all results are computed again, next to existing ones; see ``settled``.
 
     Args:
         settings: The settings.
-        key: Name of what is run again: the same one goes on where it was interrupted.
+        key: Name of what is run again; the same name continues an interrupted repetition.
     """
     output, store = Path(settings.output), settings.store.dir
     replaces = {"output": str(output), "store": store or str(output / "store")}
@@ -48,9 +48,9 @@ def _below(settings: Settings, folder: Path) -> Settings:
 
 
 def settled(folder: RunFolder, settings: Settings) -> RunFolder:
-    """Put a run that is done, and all that was kept for it, in the place of the earlier ones, if it is to be there.
+    """Move a finished run, and all that was stored for it, to the place of the earlier results, if it replaces any.
 
-    The earlier run is out of its place for a moment, and removed after that.
+    The earlier run is moved aside for a moment, and deleted after that.
 
     Raises:
         UsageError: Another process is writing the earlier run; the new one stays where it is.
@@ -66,7 +66,7 @@ def settled(folder: RunFolder, settings: Settings) -> RunFolder:
 
 
 def keep_entries(store: Path, others: Path) -> None:
-    """Move the entries of a store into another one, where they replace those of their names."""
+    """Move the entries of a store into another one, where they replace those of the same names."""
     for entry in store.glob("*/*.parquet"):
         target = others / entry.relative_to(store)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ def keep_entries(store: Path, others: Path) -> None:
 
 
 def take_place(made: Path, place: Path) -> None:
-    """Move a folder to a place.
+    """Move a folder to a place, replacing a folder that is there.
 
     Raises:
         UsageError: Another process is writing the folder that is there.
@@ -93,13 +93,13 @@ def take_place(made: Path, place: Path) -> None:
 
 
 def _say(place: Path) -> None:
-    """Let the page of all results show a run that is in its place."""
+    """Let the index of all results show a run that is in its place."""
     if (place / RUN).exists():
         index.say(place, RunFolder(place).facts())
 
 
 def replace_files(made: Path, place: Path) -> None:
-    """Move the files of a folder to a place, where those of other names stay.
+    """Move the files of a folder to a place; files of other names that are there stay.
 
     Raises:
         UsageError: Another process is writing the folder that is there.
@@ -107,7 +107,7 @@ def replace_files(made: Path, place: Path) -> None:
     place.mkdir(parents=True, exist_ok=True)
     with RunFolder(place).lock():
         for path in sorted(made.rglob("*")):
-            if path.is_file() and path.name != LOCK:  # checksums beside rows are hidden, too
+            if path.is_file() and path.name != LOCK:  # checksums stored next to rows are hidden files, too
                 target = place / path.relative_to(made)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 path.replace(target)

@@ -1,4 +1,4 @@
-"""Tasks, learners and the store from settings, and the process that they are built in."""
+"""Tasks, learners and the store, built from settings, and the setup of the process that they are built in."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from l2l_cli.tasks.images.datasets import default_folder
 from l2l_cli.tasks.vary import Variations
 
 _META_TRAINED: dict[str, bool] = {}
-"""Results of ``is_meta_trained`` by the nodes of task and learner."""
+"""Results of ``is_meta_trained``, by the nodes of task and learner."""
 
 WORTH_COMPILING = 100
 
-"""Number of meta-updates from which ``kernels=auto`` compiles: shorter trial runs should not wait for it."""
+"""Number of meta-updates from which ``kernels=auto`` compiles: shorter trial runs should not wait for compilation."""
 
 
 def prepare(hardware: Hardware, local_rank: int | None = None) -> None:
-    """Set threads, device and determinism of this process; of ranks, each has the GPU of its ``local_rank``.
+    """Set threads, device and determinism of this process; a rank uses the GPU of its ``local_rank``.
 
     Raises:
-        UsageError: There is no such device.
+        UsageError: The device does not exist, or does not fit the other settings.
     """
     torch.set_num_threads(hardware.threads)
-    # The same switch as use_deterministic_algorithms, which would also import torch's compiler, two seconds of it.
+    # The same switch as use_deterministic_algorithms, which would also import torch's compiler and take two seconds.
     torch.set_deterministic_debug_mode("error" if hardware.deterministic else "default")
-    # Filling memory that will be written anyway costs a tenth of the time of small operations.
+    # Filling memory that will be overwritten anyway costs a tenth of the time of small operations.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if hardware.device.startswith("cuda") and not torch.cuda.is_available():
         raise UsageError("hardware.device=cuda, but torch finds no GPU; use hardware=cpu")
@@ -59,7 +59,7 @@ def _device(device: str, local_rank: int | None) -> str:
     """Return a rank's own GPU.
 
     Raises:
-        UsageError: There is none for it.
+        UsageError: There are fewer GPUs than ranks.
     """
     if local_rank is None or not device.startswith("cuda"):
         return device
@@ -67,15 +67,15 @@ def _device(device: str, local_rank: int | None) -> str:
         raise UsageError(
             f"every rank takes a GPU, but torch finds {found} here, none for rank {local_rank} of this machine"
         )
-    torch.cuda.set_device(local_rank)  # NCCL and kernels go by the present device
+    torch.cuda.set_device(local_rank)  # NCCL and kernels use the current device
     return f"cuda:{local_rank}"
 
 
 def build_task(settings: Settings, builder: Builder = build) -> Task:
-    """Build the task of a configuration and its variations; its data are looked for where ``data.dir`` says.
+    """Build the task of a configuration with its variations; data sets are looked for in ``data.dir``.
 
     Raises:
-        UsageError: The configuration does not build, or its batches cannot be divided over ``hardware.replicas``.
+        UsageError: The configuration does not build, or ``hardware.replicas`` exceeds the examples of a batch.
     """
     task = variation(settings, {}, "task", builder)
     if not settings.vary:
@@ -89,7 +89,7 @@ def build_task(settings: Settings, builder: Builder = build) -> Task:
 
 
 def _task_of(settings: Settings, node: Node, path: str, builder: Builder) -> Task:
-    """Build the task of a node, which finds its data sets."""
+    """Build the task of a node and tell it where data sets are."""
     seed_global_generators(settings.seed, "task")
     folder = Path(settings.data.dir).expanduser() if settings.data.dir else None
     task: Task = builder.offering(data_folder=folder)(node, path)
@@ -101,7 +101,7 @@ def variation(settings: Settings, changes: Node, path: str, builder: Builder = b
 
     Args:
         settings: Whole configuration.
-        changes: New values by key of the task's node; with a ``_target_`` they are a task of their own.
+        changes: New values by key of the task's node; with a ``_target_``, a complete task of its own.
         path: Key of the changes in the configuration, for messages.
         builder: Builder that knows which classes a saved configuration may name.
 
@@ -124,10 +124,10 @@ def variation(settings: Settings, changes: Node, path: str, builder: Builder = b
 
 
 def _refuse_paths(node: object, folder: Path, path: str) -> None:
-    """See that a saved configuration reads nothing outside of the folder of data sets.
+    """Check that a saved configuration reads nothing outside of the folder of data sets.
 
     Raises:
-        UsageError: It names another place.
+        UsageError: It names a path elsewhere.
     """
     match node:
         case Mapping():
@@ -154,7 +154,7 @@ def build_learner(
 ) -> Learner[Any]:
     """Build the learner of a configuration for a task, or of another ``node`` in its place.
 
-    Schedules end after so many ``steps``; None is the task's horizon.
+    Schedules end after ``steps`` steps; None means the task's horizon.
     """
     kernels = settings.hardware.kernels
     compiled = kernels == "fast" or (kernels == "auto" and settings.meta.updates >= WORTH_COMPILING)
@@ -173,12 +173,12 @@ def build_learner(
 
 
 def _kind(task: Task) -> str:
-    """Return what of a task decides whether a learner fits it."""
+    """Return the properties of a task that decide whether a learner fits it."""
     return f"{type(task).__name__} {task.spec} {task.model.shapes}"
 
 
 def is_meta_trained(settings: Settings) -> bool:
-    """Say whether a configuration's learner has meta-parameters to train; a process builds it once to see that."""
+    """Return whether a configuration's learner has meta-parameters; a process builds it only once to find out."""
     key = json.dumps([settings.task, settings.learner], sort_keys=True)
     if key not in _META_TRAINED:
         _META_TRAINED[key] = build_learner(settings, build_task(settings)).is_meta_trained
@@ -193,7 +193,7 @@ def store_of(settings: Settings) -> Store:
 
 
 def run_facts(settings: Settings) -> Entries:
-    """Return what run.json records of the machine's state."""
+    """Return what run.json records about the machine."""
     device = settings.hardware.device
     name = torch.cuda.get_device_name() if device.startswith("cuda") else "cpu"
     return {

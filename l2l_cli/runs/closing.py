@@ -1,4 +1,4 @@
-"""What is said of a meta-training when it ends: the course of its validation, and how it stands untuned."""
+"""Summary of a meta-training when it ends: the course of its validation, and how it compares with an untuned rule."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from l2l_cli.results.run import METRICS, RunFolder
 from l2l_cli.runs.untuned import beside_untuned
 
 CLOSING = "closing"
-"""Entry of run.json with the sentences; programs read ``course`` and ``beside``."""
+"""Entry of run.json with the sentences for people; programs read ``course`` and ``beside``."""
 
 
 def closing(settings: Settings, training: Training, folder: RunFolder, company: int) -> Entries:
-    """Return entries of run.json on a training whose learner has the weights that are kept.
+    """Return entries of run.json about a training whose learner has the selected weights.
 
     Args:
         settings: Whole configuration.
         training: The training.
         folder: Its folder, whose metrics.csv is complete.
-        company: Number of trainings that share the folder's seconds, each of which is closed like this.
+        company: Number of trainings that share the folder's seconds, each of which is summarized like this.
     """
     criterion = criterion_for(training.learner.task, training.plan.criterion)
     losses = losses_of(MetricsFile(folder.path / METRICS).rows(), criterion)
@@ -46,10 +46,10 @@ def closing(settings: Settings, training: Training, folder: RunFolder, company: 
 def closed(
     settings: Settings, training: Training, folder: RunFolder, company: int, save: Callable[[], None]
 ) -> Entries:
-    """Give the learner the weights that are kept and return what ``closing`` does, or ``save`` what there was.
+    """Give the learner the selected weights and return what ``closing`` does; ``save`` is called if interrupted.
 
     Raises:
-        KeyboardInterrupt: The user stops it here, where the run goes on then.
+        KeyboardInterrupt: The user stops it here; the run can then be continued.
     """
     last = training.phi()
     training.finish()
@@ -57,7 +57,7 @@ def closed(
         with LEDGER.of("training"):
             return closing(settings, training, folder, company)
     except KeyboardInterrupt:
-        if training.ranks is None:  # the others have gone
+        if training.ranks is None:  # the other ranks have ended
             set_phi(training.learner, last)
             save()
         raise

@@ -1,4 +1,4 @@
-"""Pieces of a command as jobs of a cluster: submitted once, by submitit, and then looked after by the same command."""
+"""Pieces of a command as jobs of a cluster: submitted once, through submitit, then followed by the same command."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from l2l_cli.runs.pieces import Carrying
 from l2l_cli.runs.progress_files import ProgressFile, stands_of
 
 REQUEUES = 100
-"""Number of times that a job that has used up its minutes is queued again."""
+"""Number of times that a job is queued again after it has used up its minutes."""
 
 JUST_NOW = 60.0
-"""Seconds after which what a job has done must be seen on a file system that machines share."""
+"""Seconds until what a job has done must be visible on a shared file system."""
 
 TURN = 0.5
-"""Seconds between two tries of a job on this machine to get its turn."""
+"""Seconds between two attempts of a job on this machine to get a slot."""
 
 OVER = (
     "COMPLETED",
@@ -46,7 +46,7 @@ OVER = (
 
 
 class PieceState(NamedTuple):
-    """Where a piece stands: its name, "waiting", "running" or "failed", and a note."""
+    """Where a piece stands: its name, its state ("waiting", "running", "done", "failed" or "lost"), and a note."""
 
     name: str
     state: str
@@ -55,12 +55,12 @@ class PieceState(NamedTuple):
 
 @dataclass(frozen=True)
 class ClusterJob:
-    """What a job of the cluster does: one piece; a request to make room lets it save what it is at and queue again.
+    """A job of the cluster, which carries out one piece; when preempted, it saves its state and is queued again.
 
     Attributes:
         carrying: The piece.
         modules: Folders in which the user's modules are found.
-        slots: Lock files of which a job holds one as it runs; none where a scheduler counts.
+        slots: Lock files, one of which a job holds while it runs; none if a scheduler limits the number of jobs.
     """
 
     carrying: Carrying
@@ -86,14 +86,14 @@ class ClusterJob:
                 raise
 
     def checkpoint(self) -> Any:
-        """Return what submitit queues again: all that is at work is saved by then."""
+        """Return what submitit queues again; all work in progress is saved by then."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
 
 
 def send(carried: Sequence[Carrying], folder: Path, hardware: Hardware) -> list[PieceState]:
-    """Submit the pieces that were not submitted, or whose jobs were lost, and return where all of them stand.
+    """Submit the pieces that are not submitted yet, or whose jobs were lost, and return where all pieces stand.
 
     Args:
         carried: Pieces that are not done, of one run or of several.
@@ -101,7 +101,7 @@ def send(carried: Sequence[Carrying], folder: Path, hardware: Hardware) -> list[
         hardware: What a job needs.
 
     Raises:
-        UsageError: submitit is not installed, or there is no such cluster here.
+        UsageError: submitit is not installed, or the cluster does not exist here.
     """
     executor = _executor(folder, hardware)
     standings = [_standing(one, folder, hardware) for one in carried]
@@ -121,12 +121,12 @@ def send(carried: Sequence[Carrying], folder: Path, hardware: Hardware) -> list[
 
 
 def _is_due(standing: PieceState | None, hardware: Hardware) -> bool:
-    """Say whether a piece is to be submitted."""
+    """Return whether a piece is to be submitted."""
     return standing is None or standing.state == "lost" or (standing.state == "failed" and hardware.resubmit)
 
 
 def _now(carrying: Carrying, before: PieceState | None, hardware: Hardware) -> PieceState:
-    """Return where a piece stands when all that are due have been submitted."""
+    """Return where a piece stands after all that are due have been submitted."""
     if before is None:
         return PieceState(carrying.piece.name, "waiting", "submitted")
     if _is_due(before, hardware):
@@ -135,7 +135,7 @@ def _now(carrying: Carrying, before: PieceState | None, hardware: Hardware) -> P
 
 
 def _standing(carrying: Carrying, folder: Path, hardware: Hardware) -> PieceState | None:
-    """Return where a piece stands, "lost" among the states; None if it was never submitted."""
+    """Return where a piece stands; None if it was never submitted."""
     if not _job_of(carrying.path).exists():
         return None
     stand, name = stands_of({"": carrying.path}).get(""), carrying.piece.name
@@ -157,9 +157,9 @@ def _standing(carrying: Carrying, folder: Path, hardware: Hardware) -> PieceStat
 
 
 def standings_of(folder: Path) -> dict[Path, PieceState]:
-    """Return where the pieces stand that were submitted from a folder, by its files alone: nobody is asked.
+    """Return where the pieces submitted from a folder stand, from its files alone, without asking a scheduler.
 
-    What was not begun counts as waiting, also where its job is gone, and what was begun and is not held is "lost".
+    A piece that has not begun counts as waiting, even if its job is gone; one that has, but is not locked, is "lost".
     """
     found = {}
     for job in sorted((folder / PROGRESS).glob("*.job")):
@@ -177,7 +177,7 @@ def standings_of(folder: Path) -> dict[Path, PieceState]:
 
 
 def _state_of(job: str, folder: Path, hardware: Hardware) -> str | None:
-    """Return in which state a job is over; None if it waits or runs."""
+    """Return how a job ended; None if it is waiting or running."""
     if hardware.cluster == "slurm":
         import submitit
 
@@ -227,7 +227,7 @@ def _executor(folder: Path, hardware: Hardware) -> Any:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Keep this process's output from jobs on this machine, which would hold it open until they end."""
+    """Hide this process's output from jobs on this machine, which would keep it open until they end."""
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     before = {number: os.dup(number) for number in (1, 2)}
@@ -243,7 +243,7 @@ def _silent() -> Iterator[None]:
 
 
 def _lock_of(path: Path) -> Path:
-    """Return the file that a job locks as long as it has a piece."""
+    """Return the file that a job locks while it works on a piece."""
     return path.with_suffix(".lock")
 
 
@@ -254,7 +254,7 @@ def _job_of(path: Path) -> Path:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock, after whoever has it."""
+    """Hold a lock, after waiting for its present holder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open_file(path, "ab") as file:
         while not try_lock(file):
@@ -271,7 +271,7 @@ def _is_locked(path: Path) -> bool:
 
 @contextmanager
 def _turn(slots: Sequence[Path]) -> Iterator[None]:
-    """Hold one of some locks, the first that is free."""
+    """Hold the first of several locks that becomes free."""
     with ExitStack() as files:
         opened = [files.enter_context(open_file(path, "ab")) for path in slots]
         while True:

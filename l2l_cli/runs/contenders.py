@@ -1,4 +1,4 @@
-"""Contenders and problems of a contest, from settings: what commands and papers both set against each other."""
+"""Contenders and problems of a contest, built from settings; shared by commands and papers."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from l2l_cli.runs.tuning import given, judge_of, law_of, tuned
 from l2l_cli.tasks.base import Task
 
 PLAIN = "as it is"
-"""Name of the one problem of a grid that changes nothing."""
+"""Name of the only problem of a grid that changes nothing."""
 
 
 def problems_of(settings: Settings, shorten: int | None = None) -> list[Problem]:
-    """Build the problems of an evaluation; without any, the task as it is, under an empty name.
+    """Build the problems of an evaluation; without any, the unchanged task under an empty name.
 
-    A problem that names a ``_target_`` is a task of its own, of another class; others say what changes in the task.
+    A problem with a ``_target_`` is a task of its own, of another class; others list changes to the task.
 
     Args:
         settings: Settings whose ``evaluation.problems`` are built; ``evaluation.steps`` bounds their horizons.
-        shorten: Horizon from which on a problem is scored on as many fewer episodes, two at least; None for never.
+        shorten: Horizon above which a problem is scored on proportionally fewer episodes, at least two; None for never.
     """
     problems = []
     for name, changes in (settings.evaluation.problems or {"": {}}).items():
@@ -48,7 +48,7 @@ def problems_of(settings: Settings, shorten: int | None = None) -> list[Problem]
 
 
 def identity_of_task(settings: Settings, task: Task, changes: Node | None = None) -> Entries:
-    """Return what decides a task's episodes: its node after some changes, and a fingerprint of the data it reads."""
+    """Return what determines a task's episodes: its node after some changes, and a fingerprint of its data."""
     given = changes or {}
     node = dict(given) if "_target_" in given else changed(settings.task, given, "task")
     data = task.fingerprint()
@@ -56,7 +56,7 @@ def identity_of_task(settings: Settings, task: Task, changes: Node | None = None
 
 
 def plan_of(settings: Settings, share: float = 1.0) -> Plan:
-    """Return the plan of an evaluation with a share of its episodes, if that is less than all."""
+    """Return the plan of an evaluation with a share of its episodes, if the share is below 1."""
     plan = settings.evaluation
     return Plan(_some(plan.episodes, share), plan.seeds, plan.chunk, share)
 
@@ -73,7 +73,7 @@ def hand_made_contender(
     Args:
         name: Name in tables.
         settings: Configuration of the learner and of its tuning.
-        tell: Function that is told of the trials.
+        tell: Function that is called with the progress of the trials.
         store: Store that keeps the trials; None if nothing is kept.
     """
     return _Tuned(name, settings, tell, store).contender
@@ -92,8 +92,8 @@ def learned_contender(
         name: Name in tables.
         learner: The learner.
         settings: Configuration that it was built from.
-        tell: Function that is told of the trials where numbers beside the meta-parameters are tuned for each problem;
-            None tunes nothing.
+        tell: Function that is called with the progress of the trials, if numbers other than meta-parameters are tuned
+            for each problem; None tunes nothing.
         store: Store that keeps the trials; None if nothing is kept.
     """
     if tell is not None:
@@ -102,7 +102,7 @@ def learned_contender(
 
 
 def identity_of_learner(settings: Settings, learned: Learner[Any] | None = None) -> Entries:
-    """Return what decides what a learner does: its node, its meta-parameters if it is learned, and its precision."""
+    """Return what determines what a learner does: its node, its meta-parameters if it is learned, and its precision."""
     weights = {} if learned is None else {"weights": digest(learned)}
     low = settings.hardware.precision != Hardware.precision
     return {"learner": settings.learner, **weights, **({"precision": settings.hardware.precision} if low else {})}
@@ -110,7 +110,7 @@ def identity_of_learner(settings: Settings, learned: Learner[Any] | None = None)
 
 @dataclass(frozen=True)
 class _Tuned:
-    """A learner that is tuned for a problem, on as large a share of the usual episodes as it is scored on."""
+    """A learner that is tuned for each problem, on the same share of the usual episodes as it is scored on."""
 
     name: str
     settings: Settings
@@ -143,7 +143,7 @@ class _Tuned:
         return replace(self.settings, tune=replace(plan, episodes=_some(plan.episodes, share), halving=halving))
 
     def _kept(self, problem: Problem, store: Store) -> Trials:
-        """Return the trials of the problem, by what decides them beside the setting."""
+        """Return the trials of a problem, by all that determines them besides the setting."""
         judge = judge_of(self._shared(problem), problem.task, problem.steps)
         key = {"contender": self._identity, "problem": problem.identity, "phase": Phase.TUNE.value, **judge._asdict()}
         labels = labels_of(self.name, self._identity, problem.name, problem.identity, Phase.TUNE.value, judge.seed)
@@ -159,12 +159,12 @@ def digest(learner: Learner[Any]) -> str:
 
 
 def variations(grid: Node, problems: Node) -> dict[str, Entries]:
-    """Return what changes in the task's node by the name of the problem: every named one with every point of the grid.
+    """Return the changes to the task's node by the name of the problem: each named problem at each point of the grid.
 
-    The grid has lists of values by key; a mapping in it is read as its dotted keys.
+    The grid maps keys to lists of values; nested mappings are read as dotted keys.
 
     Raises:
-        UsageError: A key of the grid has no list, or a problem is no mapping.
+        UsageError: A key of the grid has no list, or a problem is not a mapping.
     """
     for name, changes in problems.items():
         if not isinstance(changes, Mapping):
@@ -191,7 +191,7 @@ def _axes(grid: Node, path: str = "") -> Iterator[tuple[str, Sequence[object]]]:
 
 
 def _short(value: object) -> str:
-    """Write a value for a problem's name: the widths [20, 20] as 20–20."""
+    """Format a value for a problem's name: the widths [20, 20] become 20–20."""
     if isinstance(value, list):
         return "–".join(map(_short, value)) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,17 +1,17 @@
-"""A finished run as one file: written with a card that says what the rule is for and how well it does.
+"""Export of a finished run as one file, with a card that says what the rule is for and how well it performs.
 
-The card of the file says, under ``card`` of its note:
+The card is the entry ``card`` of the file's note:
 
-* ``learner``, ``task``: names of the files of conf/ that were chosen.
+* ``learner``, ``task``: names of the chosen files of conf/.
 * ``family``: class of the task; ``horizon``: its steps; ``data``: fingerprints of the code and data that it reads.
-* ``updates``, ``seed``, ``meta_parameters``, ``cpu_seconds``: what the meta-training was.
-* ``validation``: best validation loss, and by which criterion.
-* ``untuned``: loss beside that of an untuned rule on the same episodes, as the training noted it.
-* ``compared``: results of ``l2l compare`` that lie in the same output folder and have the run among their
-  contenders: settings that each rival was tuned with, mean losses by contender, the sentence on who leads, and those of
-  the certificates.
-* ``trust``: packages outside of this program whose classes the run names; the file does not hold their code.
-* ``version``, ``commit``, ``command``: what made it.
+* ``updates``, ``seed``, ``meta_parameters``, ``cpu_seconds``: facts of the meta-training.
+* ``validation``: best validation loss and its criterion.
+* ``untuned``: loss relative to that of an untuned rule on the same episodes, as recorded by the training.
+* ``compared``: results of each ``l2l compare`` in the same output folder that has the run among its contenders: number
+  of settings that each rival was tuned with, mean losses by contender, the sentence on who leads, and those of the
+  certificates.
+* ``trust``: packages outside of this program whose classes the run names; the file does not contain their code.
+* ``version``, ``commit``, ``command``: origin of the run.
 * ``licence``: licence of the weights, as its owner states it.
 """
 
@@ -47,19 +47,19 @@ FACTS = (
 
 
 def export(run: Path | str, file: Path | str, licence: str | None = None, trust: Sequence[str] | None = ()) -> Path:
-    """Write a finished run to one file that this version and every later one reads; see the module for its card.
+    """Export a finished run to one file that this version and every later one can read; the module describes its card.
 
     Args:
         run: Folder of the run.
         file: File to write; one that an earlier export wrote is replaced.
         licence: Licence of the weights, as in "CC0-1.0"; None states none.
-        trust: Packages beside l2l_cli whose classes the run may name; None is any.
+        trust: Packages besides l2l_cli whose classes the run may name; None means any.
 
     Returns:
         The file.
 
     Raises:
-        UsageError: The run is not done, or damaged; or nothing can be written there.
+        UsageError: The run is not done, or is damaged; or the file cannot be written.
     """
     folder, target = RunFolder.load(Path(run)), Path(file)
     check_target(target)
@@ -105,9 +105,9 @@ def _card(folder: RunFolder, saved: Settings, task: Task, licence: str | None) -
 
 
 def _compared(run: RunFolder) -> Iterator[Entries]:
-    """Yield what finished comparisons in the run's output folder say of it, by the names of their folders."""
+    """Yield what finished comparisons in the run's output folder say about it, by the names of their folders."""
     for path in sorted(run.path.resolve().parents[1].glob(f"compare/*/{RUN}")):
-        with suppress(L2LError):  # a neighbour that is damaged is no concern of this run
+        with suppress(L2LError):  # damage to another run is no concern of this one
             folder = RunFolder(path.parent)
             facts = folder.facts()
             parents = [Path(str(parent)).resolve() for parent in facts.get("parents", [])]

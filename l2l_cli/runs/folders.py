@@ -1,4 +1,4 @@
-"""The folders of meta-training runs: claimed, found done, or named by a user; no torch."""
+"""The folders of meta-training runs: claimed for a run, found by its settings, or named by a user; no torch."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from l2l_cli.runs.sources import SOURCES, as_sources, changes_of, said, sources_
 
 
 def claim(settings: Settings) -> RunFolder:
-    """Make or find the folder of a training; say so if one like it was made of other code or data."""
+    """Create or find the folder of a training; note if an earlier one like it used other code or data."""
     config, sources = identity_of_training(settings), _sources(settings)
     found, whole = _find(settings, config, sources), with_sources(config, sources)
     earlier = _others(settings, config) if sources and not found else []
     if found and not found.path.name.endswith(identity(whole)):
-        whole = config  # as it was when it was made
+        whole = config  # as it was when the folder was made
     folder = RunFolder.claim(_root(settings), settings.run_name, whole, settings.overrides)
     for path, before in earlier[-1:]:
         VOICE.note(f"{said(changes_of(before, sources), path)}; this run is trained from scratch, in {folder.path}")
@@ -37,13 +37,13 @@ def claim(settings: Settings) -> RunFolder:
 
 
 def done_before(settings: Settings) -> RunFolder | None:
-    """Return the folder of a training that is done already; None if it is still to be run."""
+    """Return the folder of a training that is already done; None if it is still to be run."""
     folder = _find(settings, identity_of_training(settings), _sources(settings))
     return folder if folder and is_done(folder) else None
 
 
 def is_done(folder: RunFolder) -> bool:
-    """Say whether a training is done and its weights are as it left them; other files that are not are named."""
+    """Return whether a training is done with its weights intact; warn of other files that have changed."""
     if folder.status != "done" or not (folder.path / WEIGHTS).exists():
         return False
     damaged = folder.damaged()
@@ -56,7 +56,7 @@ def is_done(folder: RunFolder) -> bool:
 
 
 def planned_folder(settings: Settings) -> tuple[Path, str]:
-    """Return the folder that a training would have, and in a word what is there."""
+    """Return the folder that a training would use, and a description of what is there."""
     folder = _find(settings, identity_of_training(settings), _sources(settings))
     if folder is None:
         return _root(settings) / f"{settings.run_name}-{identity(training_identity(settings))}", "new"
@@ -64,15 +64,15 @@ def planned_folder(settings: Settings) -> tuple[Path, str]:
 
 
 def training_identity(settings: Settings) -> Entries:
-    """Return all that decides the result of a training, with fingerprints of the code and data that it reads."""
+    """Return all that determines the result of a training, with fingerprints of the code and data that it reads."""
     return with_sources(identity_of_training(settings), _sources(settings))
 
 
 def changed_since(folder: FinishedRun, settings: Settings, trust: Sequence[str] | None = None) -> str:
-    """Say what code or data have changed since a training began; empty if nothing has, or nothing is known.
+    """Say which code or data have changed since a training began; empty if none have, or none are known.
 
     Raises:
-        UsageError: The task is of a package that is not among those to ``trust``; None is any.
+        UsageError: The task is from a package that is not among those to ``trust``; None means any.
     """
     before = _read_by(folder)
     changes = changes_of(before, _sources(settings, trust)) if before else []
@@ -84,12 +84,12 @@ def _sources(settings: Settings, trust: Sequence[str] | None = None) -> Entries:
 
 
 def _read_by(folder: FinishedRun) -> Entries:
-    """Return the fingerprints of what a run read; empty if none are known."""
+    """Return the fingerprints of the code and data that a run used; empty if none are known."""
     return as_sources(folder.config().get(SOURCES)) or as_sources(folder.facts().get(SOURCES))
 
 
 def _find(settings: Settings, config: Node, sources: Node) -> RunFolder | None:
-    """Return the folder of a training, also one that was made before its identity had ``sources``."""
+    """Return the folder of a training, even if it was made before identities included ``sources``."""
     root, name = _root(settings), settings.run_name
     found = RunFolder.find(root, name, with_sources(config, sources))
     if found or not sources:
@@ -102,11 +102,11 @@ def _find(settings: Settings, config: Node, sources: Node) -> RunFolder | None:
 
 
 def _others(settings: Settings, config: Node) -> list[tuple[Path, Entries]]:
-    """Return the folders of the same training of other code or data, with what they read, the latest last."""
+    """Return the folders of the same training with other code or data, and what they read; the latest comes last."""
     found = []
     for path in _root(settings).glob(f"{glob.escape(settings.run_name)}-*/{RUN}"):
         folder = RunFolder(path.parent)
-        with suppress(UsageError, TypeError):  # a neighbour that is damaged is no concern of this run
+        with suppress(UsageError, TypeError):  # damage to another run is no concern of this one
             saved = {key: value for key, value in folder.config().items() if key != SOURCES}
             if identity(saved) == identity(config) and (before := _read_by(folder)):
                 found.append((path.stat().st_mtime, path.parent, before))
@@ -118,10 +118,10 @@ def _root(settings: Settings) -> Path:
 
 
 def check_configuration(folder: RunFolder) -> None:
-    """See that a run's configuration is what the run was begun with.
+    """Check that a run's configuration is the one that the run was begun with.
 
     Raises:
-        UsageError: It is another one.
+        UsageError: It is not.
     """
     facts, hashed = folder.facts(), re.fullmatch(r".*-([0-9a-f]{8})", folder.path.resolve().name)
     if "results" not in facts or hashed is None:  # made by version 0.1.0, or named by the user
@@ -129,17 +129,17 @@ def check_configuration(folder: RunFolder) -> None:
     found = identity(folder.config(), int(facts["results"]))
     if found != hashed[1]:
         raise UsageError(
-            f"{folder.path / CONFIG} is not what this run was begun with: it comes to {found}, and the folder is "
-            f"that of {hashed[1]}; put the file back, or train the changed settings by `l2l meta-train`"
+            f"{folder.path / CONFIG} is not what this run was begun with: its hash is {found}, and the folder's is "
+            f"{hashed[1]}; put the file back, or train the changed settings by `l2l meta-train`"
         )
 
 
 def load_run(path: str, present: Settings) -> tuple[FinishedRun, Settings]:
-    """Open a finished run that a user named, whose learner is changed as ``evaluation.learner`` asks.
+    """Open a finished run that a user named, with its learner changed as ``evaluation.learner`` says.
 
     Raises:
-        UsageError: It is no finished meta-training run, its configuration was changed, or its learner has nothing of
-            that name.
+        UsageError: It is not a finished meta-training run, its configuration was changed, or ``evaluation.learner`` has
+            a key that its learner lacks.
     """
     run = _opened(Path(path))
     saved = settings_of_run(run.config(), present)
@@ -147,7 +147,7 @@ def load_run(path: str, present: Settings) -> tuple[FinishedRun, Settings]:
 
 
 def _opened(path: Path) -> FinishedRun:
-    """Open a finished run's folder, or the file that it was exported to."""
+    """Open a finished run's folder, or a file that one was exported to."""
     if is_exported(path):
         return ExportedRun.load(path)
     run = RunFolder.load(path)
@@ -158,10 +158,10 @@ def _opened(path: Path) -> FinishedRun:
 
 
 def warn_of_changes(runs: Iterable[tuple[FinishedRun, Settings]], trust: Sequence[str]) -> None:
-    """Say which finished runs are scored by other code, or on other data, than they were trained by.
+    """Warn of finished runs that are scored with other code, or on other data, than they were trained with.
 
     Raises:
-        UsageError: A run's task is of a package that is not among those to ``trust``.
+        UsageError: A run's task is from a package that is not among those to ``trust``.
     """
     for run, saved in runs:
         if line := changed_since(run, saved, trust):
@@ -171,7 +171,7 @@ def warn_of_changes(runs: Iterable[tuple[FinishedRun, Settings]], trust: Sequenc
 def with_task_of(settings: Settings, runs: Sequence[tuple[FinishedRun, Settings]]) -> Settings:
     """Return settings with the task that finished runs were trained on, unless another one was chosen.
 
-    What the user changed in that task is changed, and the settings' ``choices`` name it in either case.
+    The user's changes to that task are applied, and ``choices`` of the settings name the task in either case.
 
     Raises:
         UsageError: The task is changed, and the runs have different ones.
@@ -187,7 +187,7 @@ def with_task_of(settings: Settings, runs: Sequence[tuple[FinishedRun, Settings]
 
 
 def offer_task_of(runs: Iterable[Path]) -> None:
-    """Let overrides of ``task.…`` be changes of the task of finished runs, in this process.
+    """Let overrides of ``task.…`` change the task of finished runs, in this process.
 
     Raises:
         UsageError: A run cannot be read, or the runs have different tasks.
@@ -197,6 +197,6 @@ def offer_task_of(runs: Iterable[Path]) -> None:
 
 
 def label_of(settings: Settings, name: str) -> str:
-    """Return the name of a run or a task with what the user changed in the task that it has."""
+    """Return the name of a run or a task, followed by the user's changes to its task."""
     changes = changes_of_task(settings.overrides) if OWN_TASK in settings.overrides else []
     return f"{name} with {' '.join(changes)}" if changes else name

@@ -1,4 +1,4 @@
-"""The part of a training that ranks other than the first have: they compute, and neither write nor talk."""
+"""The part of a training that ranks other than the first carry out: they compute, but write and print nothing."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Follow:
 
     Attributes:
         settings: Whole configuration.
-        trust: Packages whose classes the configuration may name; None is any.
-        saved: Checkpoint that the training goes on from, if there is one.
-        saves: Whether the first rank writes checkpoints, which all have their part in.
+        trust: Packages whose classes the configuration may name; None means any.
+        saved: Checkpoint from which the training continues, if there is one.
+        saves: Whether the first rank writes checkpoints, to which all ranks contribute.
     """
 
     settings: Settings
@@ -47,7 +47,7 @@ class Follow:
             training.restore(self.saved)
         try:
             self._go_on(training, ranks)
-        except RunFailed:  # so has the first rank's, which says so
+        except RunFailed:  # the first rank fails, too, and reports it
             return
 
     def _go_on(self, training: Training, ranks: Ranks) -> None:
@@ -60,15 +60,15 @@ class Follow:
 
 
 def saves_after(training: Training, ranks: Ranks) -> bool:
-    """Return whether ranks write a checkpoint after an update.
+    """Return whether the ranks write a checkpoint after an update.
 
-    They do so before a validation, too, which a request to stop then may end without another one.
+    They also do so before a validation, since a request to stop during it may leave no other chance.
     """
     return ranks.agreed.stop or ranks.agreed.save or training.owes_validation
 
 
 def follow_the_first() -> None:
-    """Carry out this rank's part of what the first rank does, in a process that a launcher has started."""
+    """Carry out this rank's part of the first rank's work, in a process that a launcher has started."""
     place = launched()
     assert place is not None
     ranks = Ranks(place, local=False)

@@ -1,4 +1,4 @@
-"""What finished runs trained, ready to be measured."""
+"""The trained learners of finished runs, ready to be evaluated."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from l2l_cli.tasks.base import Task
 
 
 def weights_of(learner: Learner[Any]) -> dict[str, Tensor]:
-    """Return what is kept of a learner: its parameters, frozen ones too, and its buffers."""
+    """Return the saved state of a learner: its parameters, including frozen ones, and its buffers."""
     return {name: value.detach().cpu().clone().contiguous() for name, value in learner.state_dict().items()}
 
 
@@ -27,7 +27,7 @@ def load_learner(run: FinishedRun, saved: Settings, task: Task, builder: Builder
     """Build a finished run's learner for a task, with its trained weights.
 
     Raises:
-        UsageError: The weights do not fit: the task has other shapes than the run's, or the learner was changed so; or
+        UsageError: The weights do not fit, since the task or the changed learner has other shapes than the run's; or
             they are damaged, or not finite.
     """
     learner = build_learner(saved, task, builder)
@@ -42,7 +42,7 @@ def load_learner(run: FinishedRun, saved: Settings, task: Task, builder: Builder
 
 
 def _weights(run: FinishedRun, expected: int) -> dict[str, Tensor]:
-    """Read the trained weights, of about so many bytes.
+    """Read the trained weights, whose size is about ``expected`` bytes.
 
     Raises:
         UsageError: They are damaged, or not finite.

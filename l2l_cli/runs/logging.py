@@ -1,4 +1,4 @@
-"""The logger that a configuration asks for, and runs that were done without it; no torch."""
+"""The logger that a configuration asks for, and its records of runs that were done without it; no torch."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from l2l_cli.results.run import METRICS, RunFolder
 
 
 def logger_of(settings: Settings) -> Logger | None:
-    """Build what logs the records of a run beside metrics.csv; None if nothing does.
+    """Build the logger that records a run besides metrics.csv; None if there is none.
 
     Raises:
-        UsageError: It is no logger, or what it needs is not installed.
+        UsageError: It is not a logger, or a package that it needs is not installed.
     """
     if not settings.logger:
         return None
@@ -27,7 +27,7 @@ def logger_of(settings: Settings) -> Logger | None:
 
 
 def log_what_is_done(folder: RunFolder, settings: Settings) -> None:
-    """Let a logger that has not logged a run yet take its records from metrics.csv."""
+    """Let a logger that has not recorded a run yet take the records from its metrics.csv."""
     logger = logger_of(settings)
     if logger is not None and not logger.has_logged(folder.path):
         with folder.lock(), closing(logger):

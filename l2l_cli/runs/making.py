@@ -1,4 +1,4 @@
-"""The training that a configuration describes, in one process or over ranks."""
+"""Building of the training that a configuration describes, in one process or over ranks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def ranks_of(settings: Settings) -> Ranks | None:
     """Return the ranks of a configuration, or of the launcher; None if this process works alone.
 
     Raises:
-        UsageError: They are asked for twice, or together with replicas.
+        UsageError: Ranks are requested both by a launcher and by the configuration, or together with replicas.
     """
     place, world, replicas = launched(), settings.hardware.world, settings.hardware.replicas
     if place is not None and world > 1:
@@ -41,10 +41,10 @@ def ranks_of(settings: Settings) -> Ranks | None:
 
 
 def training_of(settings: Settings, builder: Builder = build, ranks: Ranks | None = None) -> Training:
-    """Build the training of a configuration, or a rank's part of it.
+    """Build the training of a configuration, or one rank's part of it.
 
     Raises:
-        UsageError: The configuration does not build, or its work cannot be divided over the ranks.
+        UsageError: The configuration does not build, or its work cannot be divided among the ranks.
     """
     learner = build_learner(settings, build_task(settings, builder), builder)
     if not learner.is_meta_trained:
@@ -72,7 +72,7 @@ def training_of(settings: Settings, builder: Builder = build, ranks: Ranks | Non
             "process, or gradient=backprop"
         )
     if kernels == "reference":
-        raise UsageError("hardware.kernels=reference, but the rules of 1997 have a compiled path alone; use auto")
+        raise UsageError("hardware.kernels=reference, but the rules of 1997 have only a compiled path; use auto")
     try:
         return OnlineTraining(learner, gradient, optimizer, settings.meta, settings.seed)
     except ValueError as error:
@@ -80,7 +80,7 @@ def training_of(settings: Settings, builder: Builder = build, ranks: Ranks | Non
 
 
 def _check_division(learner: Learner[Any], ranks: Ranks) -> None:
-    """Refuse what ranks would draw otherwise than one process.
+    """Refuse a learner for which ranks would draw other random numbers than one process.
 
     Raises:
         UsageError: The learner samples the coordinates that it back-propagates through.
@@ -93,6 +93,6 @@ def _check_division(learner: Learner[Any], ranks: Ranks) -> None:
 
 
 def choices_of(training: Training) -> list[str]:
-    """Return which path is taken where another was wished for, and what the task has found out by itself."""
+    """Return which path is taken where another was preferred, and what the task has determined automatically."""
     path, told = training.path, training.learner.task.told
     return [*([f"kernels: {path}"] if path.why_not else []), *([f"task: {in_one_line(told)}"] if told else [])]

@@ -1,4 +1,4 @@
-"""One run of a training: what it writes into its folder as the training goes on."""
+"""One run of a training, and what it writes to its folder as the training proceeds."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from l2l_cli.runs.progress import Reporter
 from l2l_cli.runs.tensors import CHECKPOINT, PREVIOUS, read_checkpoint, size_of, write_tensors
 
 OFFSET = "metrics_bytes"
-"""Name in the checkpoint of the length of metrics.csv when the checkpoint was written."""
+"""Key in the checkpoint of the length of metrics.csv when the checkpoint was written."""
 
 ANEW = "delete it and run again: training then starts from scratch"
 
 
 @dataclass
 class Member:
-    """One run: a training, the folder that it writes to, and what logs its records beside that, if anything does."""
+    """One run: a training, the folder that it writes to, and a logger that also gets its records, if there is one."""
 
     settings: Settings
     training: Training
@@ -42,7 +42,7 @@ class Member:
     _warned: bool = False
 
     def restore(self, builder: Builder) -> None:
-        """Restore the checkpoint, if there is one, also in the other ranks, which take part from here on."""
+        """Restore the checkpoint, if there is one, in the other ranks as well, which take part from here on."""
         ranks = self.training.ranks
         expected = size_of(flatten(self.training.tree())) * (1 if ranks is None else ranks.size)
         saved = read_checkpoint(self.folder.path, expected)
@@ -83,15 +83,15 @@ class Member:
 
     def checkpoint(self) -> None:
         """Save all that a resumed run needs."""
-        # Copies, because a new state may hold one tensor of zeros many times, and the format has no shared memory.
+        # Copies, since a new state may hold one tensor of zeros many times, and the format does not allow sharing.
         saved = {name: value.clone().contiguous() for name, value in self.training.checkpoint().items()}
-        self._metrics.sync()  # before they are counted
+        self._metrics.sync()  # before its bytes are counted
         saved[OFFSET] = torch.tensor(self._metrics.length(), device="cpu")
         write_tensors(self.folder.path / CHECKPOINT, saved, kept=self.folder.path / PREVIOUS)
-        self.folder.note()  # what it has cost so far, for a run that is killed
+        self.folder.note()  # records the costs so far, in case the run is killed
 
     def finish(self, company: int) -> str | None:
-        """Write the trained weights and close the run, one of a company; return why it failed, if φ never moved."""
+        """Write the trained weights and end the run, one of ``company``; return why it failed, if φ never moved."""
         reason, distance, told = never_moved(self.training, self.settings), self.training.distance(), {}
         if reason is None:
             told = closed(self.settings, self.training, self.folder, company, self.checkpoint)
@@ -111,7 +111,7 @@ class Member:
         return reason
 
     def close(self) -> None:
-        """Let the logger write what is still to be written."""
+        """Let the logger write what is still pending."""
         if self.logger is not None:
             self.logger.close()
 

@@ -1,4 +1,4 @@
-"""The memory that a training or a scoring takes, estimated before any of it is taken."""
+"""Estimates of the memory that a training or a scoring takes, made before any of it is allocated."""
 
 from __future__ import annotations
 
@@ -27,31 +27,31 @@ from l2l_cli.meta.replay import Replayed
 from l2l_cli.models.model import Model
 
 PROGRAM = 400 * 10**6
-"""Bytes of the program itself with its libraries."""
+"""Bytes that the program itself takes with its libraries."""
 
 TAPE = 7.0
-"""Copies of a learner's state that automatic differentiation keeps of each step."""
+"""Copies of a learner's state that automatic differentiation keeps for each step."""
 
 DRAWS = 8
-"""Draws of a task that varies of which the largest counts."""
+"""Number of draws of a varying task, the largest of which counts."""
 
 LARGER = "not even one episode fits; take a smaller task, or a machine with more memory"
-"""Advice where nothing fits."""
+"""Advice if nothing fits."""
 
 RECOMPUTED = 0.3
-"""Share of the activations that is kept of a network that computes them again."""
+"""Share of the activations that is kept by a network that recomputes them."""
 
 SAMPLE = 100_000
-"""Parameters of which a rule's memory is measured; of larger networks it is taken in proportion."""
+"""Number of parameters on which a rule's memory is measured; for larger networks the result is extrapolated."""
 
 
 class Footprint(NamedTuple):
-    """Bytes of some work.
+    """Bytes that some work takes.
 
     Attributes:
-        fixed: Bytes that depend on nothing.
-        episode: Bytes of each episode.
-        step: Bytes of each step of each episode that is kept for a backward pass.
+        fixed: Bytes that depend neither on episodes nor on steps.
+        episode: Bytes for each episode.
+        step: Bytes for each step of each episode that is kept for a backward pass.
     """
 
     fixed: float
@@ -59,11 +59,11 @@ class Footprint(NamedTuple):
     step: float
 
     def total(self, episodes: int, steps: int) -> int:
-        """Return the bytes of E episodes side by side, T steps of which are kept."""
+        """Return the bytes for E episodes side by side, with T steps of each kept."""
         return round(self.fixed + episodes * (self.episode + steps * self.step))
 
     def fitting(self, episodes: int, steps: int, free: int) -> tuple[int, int] | None:
-        """Return how many episodes, and of a single one how many steps, fit into some bytes; None if nothing does."""
+        """Return how many episodes, and of a single one how many steps, fit into ``free`` bytes; None if none do."""
         while self.total(episodes, steps) > free and episodes > 1:
             episodes //= 2
         while self.total(episodes, steps) > free and steps > 1:
@@ -72,7 +72,7 @@ class Footprint(NamedTuple):
 
 
 class _Episode(NamedTuple):
-    """Bytes of one episode: θ, the rest of the state, the activations of a step, and its data."""
+    """Bytes for one episode: θ, the rest of the state, the activations of a step, and its data."""
 
     params: int
     memory: int
@@ -85,17 +85,17 @@ class _Episode(NamedTuple):
 
 
 def estimated_bytes(settings: Settings, learner: Learner[Any], estimator: Estimator) -> int:
-    """Return about how many bytes meta-training takes at its peak, the program itself included."""
+    """Return an estimate of the peak memory of meta-training in bytes, including the program itself."""
     trained = training_footprint(learner, estimator).total(estimator.episodes, _window(learner, estimator))
     validated = scoring_footprint(learner).total(settings.meta.validation_episodes, 1)
     return PROGRAM + max(trained, validated)
 
 
 def refuse_excess(settings: Settings, learner: Learner[Any], estimator: Estimator) -> None:
-    """Refuse a training that takes more memory than there is, before any of it is taken.
+    """Refuse a training that takes more memory than there is, before any of it is allocated.
 
     Raises:
-        UsageError: It does; names what would fit.
+        UsageError: The training takes more; the message says what would fit.
     """
     episodes, steps, free = estimator.episodes, _window(learner, estimator), free_bytes(settings)
     if free is None:
@@ -112,12 +112,12 @@ def refuse_excess(settings: Settings, learner: Learner[Any], estimator: Estimato
 
 
 def refuse_excess_of_scoring(settings: Settings, learner: Learner[Any]) -> None:
-    """Refuse to score a learner where its episodes side by side take more memory than there is.
+    """Refuse to score a learner if its episodes side by side take more memory than there is.
 
-    Learners that fit no network have states too small to count.
+    Learners that do not fit a network have states too small to matter.
 
     Raises:
-        UsageError: They do; names what would fit.
+        UsageError: They take more; the message says what would fit.
     """
     free, chunk = free_bytes(settings), min(settings.evaluation.chunk, settings.evaluation.episodes)
     if free is None or not isinstance(learner, Descent):
@@ -130,7 +130,7 @@ def refuse_excess_of_scoring(settings: Settings, learner: Learner[Any]) -> None:
 
 
 def free_bytes(settings: Settings) -> int | None:
-    """Return the bytes that are free on the device of a configuration; None is unknown."""
+    """Return the bytes that are free on the device of a configuration; None if unknown."""
     if settings.hardware.device.startswith("cuda"):
         return int(torch.cuda.mem_get_info()[0])
     return usable_memory()
@@ -151,7 +151,7 @@ def _excess(settings: Settings, needed: int, free: int, at: str, cure: str) -> s
 
 
 def training_footprint(learner: Learner[Any], estimator: Estimator) -> Footprint:
-    """Return the footprint of one update of φ, of a task that varies on the largest of some draws."""
+    """Return the footprint of one update of φ; for a varying task, that of the largest of some draws."""
     tasks = {id(task): task for draw in range(DRAWS) for task in [learner.task.drawn(draw)]}.values()
     each = [_footprint(learner if task is learner.task else learner.on(task), estimator) for task in tasks]
     return max(each, key=lambda one: one.total(estimator.episodes, _window(learner, estimator)))
@@ -173,13 +173,13 @@ def _footprint(learner: Learner[Any], estimator: Estimator) -> Footprint:
 
 
 def scoring_footprint(learner: Learner[Any]) -> Footprint:
-    """Return the footprint of scoring, which keeps no steps."""
+    """Return the footprint of scoring, which keeps no steps for a backward pass."""
     parts = _parts(learner)
     return Footprint(4 * NUMBERS, 2 * parts.state + parts.activations + 2 * parts.data, 0)
 
 
 def _window(learner: Learner[Any], estimator: Estimator) -> int:
-    """Return the number of steps that are kept."""
+    """Return the number of steps that are kept for a backward pass."""
     return min(estimator.window or learner.task.horizon, learner.task.horizon)
 
 
@@ -195,7 +195,7 @@ def _parts(learner: Learner[Any]) -> _Episode:
 
 
 def _memory(learner: Descent, params: Params) -> int:
-    """Return the bytes that a rule remembers of one episode; rules remember the same of each parameter of a type."""
+    """Return the bytes of a rule's state for one episode; a rule keeps as much for each parameter of a type."""
     share = max(1, math.ceil(sum(value.numel() for value in params.values()) / SAMPLE))
     few = {name: value[:, : max(1, value[0].numel() // share // value[0, 0].numel())] for name, value in params.items()}
     return round(_bytes(learner.rule.init(few)) * _bytes(params) / _bytes(few))
@@ -206,9 +206,9 @@ def _bytes(tree: object) -> int:
 
 
 def activation_bytes(model: Model, inputs: tuple[int, ...]) -> int:
-    """Return the bytes that automatic differentiation keeps of a forward pass of one example.
+    """Return the bytes that automatic differentiation keeps for a forward pass of one example.
 
-    A network that does not take zeros, since it wants integers, counts as one that keeps nothing.
+    A network that does not accept zeros, since it expects integers, counts as keeping nothing.
     """
     found: dict[int, Tensor] = {}
     module = model.module
@@ -222,7 +222,7 @@ def activation_bytes(model: Model, inputs: tuple[int, ...]) -> int:
         return value
 
     first = next(iter(given.values()))
-    zeros = torch.zeros(2, *inputs, dtype=first.dtype, device=first.device)  # two, for those that normalise by them
+    zeros = torch.zeros(2, *inputs, dtype=first.dtype, device=first.device)  # two, for batch normalization
     hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value)
     with torch.random.fork_rng(devices=[]), torch.enable_grad(), hooks, suppress(RuntimeError, ValueError, IndexError):
         functional_call(module, values, (zeros,))

@@ -1,4 +1,4 @@
-"""What is said of a training whose meta-gradient is zero, or whose φ does not move."""
+"""Messages about a training whose meta-gradient is zero, or whose φ does not move."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from l2l_cli.core.printable import counted
 from l2l_cli.meta.training import Training, Validation
 
 ZERO_GRADIENT = (
-    "the meta-gradient is exactly zero: the loss depends on φ in steps alone, as through sign, round or a comparison, "
-    "or not at all; see `--dry-run`, or take gradient=es"
+    "the meta-gradient is exactly zero: the loss depends on φ only through step functions, such as sign, round or a "
+    "comparison, or not at all; see `--dry-run`, or use gradient=es"
 )
 
 
@@ -22,7 +22,7 @@ def standstill(record: Validation) -> str | None:
 
 
 def never_moved(training: Training, settings: Settings) -> str | None:
-    """Return why a training that is over has trained nothing; None if φ has moved, or the user wanted a rate of 0."""
+    """Return why a finished training has trained nothing; None if φ has moved, or the user chose a rate of 0."""
     if training.distance() > 0.0 or settings.optimizer.get("lr") == 0:
         return None
     if training.skipped == training.number:

@@ -1,4 +1,4 @@
-"""Pieces of a command that are carried out on their own: in processes here, or as jobs of a cluster."""
+"""Pieces of a command that are carried out separately: in processes on this machine, or as jobs of a cluster."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from l2l_cli.runs.progress_files import ProgressFile, Stand, stands_of
 
 @dataclass(frozen=True)
 class Piece:
-    """A piece of work, of which nothing is left to do once it has been carried out.
+    """A piece of work; once it has been carried out, running it again has nothing left to do.
 
     Attributes:
-        name: What it is, in a message.
-        key: Text that tells it from the other pieces of its command.
-        seconds: About how long it takes on one core.
-        work: Picklable function that carries it out, and tells of the expected seconds that are over.
+        name: Name of the piece in messages.
+        key: Text that distinguishes it from the other pieces of its command.
+        seconds: Expected time on one core.
+        work: Picklable function that carries it out, and reports which part of the expected seconds is done.
     """
 
     name: str
@@ -36,14 +36,14 @@ class Piece:
 
 @dataclass(frozen=True)
 class Carrying:
-    """A piece being carried out, and the file that says how far; a picklable callable."""
+    """A piece in progress, and the file that records its progress; a picklable callable."""
 
     piece: Piece
     path: Path
 
     @classmethod
     def of(cls, piece: Piece, folder: Path) -> Carrying:
-        """Return what carries out a piece of the command whose folder this is."""
+        """Return the object that carries out a piece of the command whose folder is given."""
         return cls(piece, folder / PROGRESS / f"{identity({'piece': piece.key})}.json")
 
     def __call__(self) -> None:
@@ -56,20 +56,20 @@ class Carrying:
             raise
         except Exception as error:
             failure = failure_of(error)
-            with suppress(OSError):  # of a full disk: who waits for this piece hears of it anyway
+            with suppress(OSError):  # of a full disk: whoever waits for this piece sees the error anyway
                 progress.say("failed", str(failure))
             raise failure from error
         progress.say("done", "")
 
 
 def carry_out_here(pieces: Sequence[Piece], folder: Path, processes: int, title: str) -> dict[str, L2LError]:
-    """Carry out pieces in so many processes of this machine, and show progress.
+    """Carry out pieces in up to ``processes`` processes of this machine, and show their progress.
 
     Returns:
-        The errors of the pieces that failed, by name; one that fails takes no other down.
+        The errors of the pieces that failed, by name; a failure does not affect the other pieces.
 
     Raises:
-        UsageError: A piece refuses its configuration.
+        UsageError: A piece rejects its configuration.
         KeyboardInterrupt: There was a request to stop; everything is saved.
     """
     carried = [Carrying.of(piece, folder) for piece in pieces]
@@ -93,7 +93,7 @@ def carry_out_here(pieces: Sequence[Piece], folder: Path, processes: int, title:
 
 
 class _Shown:
-    """What the reporter has shown of the pieces' progress so far."""
+    """The part of the pieces' progress that the reporter has shown so far."""
 
     def __init__(self, reporter: Reporter, carried: Sequence[Carrying]) -> None:
         self._reporter, self._paths = reporter, {one.piece.key: one.path for one in carried}
@@ -102,12 +102,12 @@ class _Shown:
         self._latest: Stand | None = None
 
     def look(self) -> None:
-        """Show what is new."""
+        """Show progress made since the last call."""
         stands = stands_of(self._paths)
         done = sum(stand.total if stand.state == "done" else stand.done for stand in stands.values())
         total = sum(stands[key].total if key in stands else seconds for key, seconds in self._seconds.items())
         latest = max(stands.values(), key=lambda stand: stand.when, default=None)
-        # Also where nothing counts: what is left may take longer than was expected, and must not look dead.
+        # Show it even if nothing was counted: the rest may take longer than expected, and must not look dead.
         if latest is not None and (done, total, latest) != (self._done, self._total, self._latest):
             ended = sum(stand.state == "done" for stand in stands.values())
             self._reporter.drop(self._total - total)

@@ -1,4 +1,4 @@
-"""What a meta-training would be: everything built and checked, one window timed, nothing trained or written."""
+"""A dry run of a meta-training: everything is built and checked and an update timed, but nothing trained or written."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from l2l_cli.runs.making import training_of
 from l2l_cli.runs.progress import duration
 
 PROBED = 4
-"""Steps of the validation that is timed."""
+"""Number of steps of the validation that is timed."""
 
 
 PATIENCE = 20.0
-"""Seconds after which nothing is timed again: compilation then is a small part of them."""
+"""Seconds after which work is not timed a second time: compilation is then a small part of its time."""
 
 
 class Times(NamedTuple):
-    """Seconds of an update and of a validation once all is compiled, those before, and bytes at the peak."""
+    """Seconds of an update and of a validation after compilation, extra seconds of the first ones, and peak bytes."""
 
     update: float
     validation: float
@@ -47,7 +47,7 @@ class Times(NamedTuple):
 
 
 class TrainingPlan(NamedTuple):
-    """What a meta-training would be, line by line as (what, how), and the seconds and bytes that it would take."""
+    """Description of a meta-training, line by line as (what, how), and the seconds and bytes that it would take."""
 
     lines: list[tuple[str, str]]
     seconds: float
@@ -55,10 +55,10 @@ class TrainingPlan(NamedTuple):
 
 
 def planned(settings: Settings, builder: Builder = build) -> TrainingPlan:
-    """Build and check a meta-training, and return what it would be.
+    """Build and check a meta-training, and describe it.
 
-    Times are of one update and of the beginning of a validation on this machine; memory is the largest that this
-    process has taken meanwhile.
+    Times are measured on this machine, for one update and the beginning of a validation; memory is the peak of this
+    process meanwhile.
 
     Raises:
         UsageError: The configuration does not build, or a class breaks its contract.
@@ -76,7 +76,7 @@ def planned(settings: Settings, builder: Builder = build) -> TrainingPlan:
 
 
 def _what(settings: Settings, training: Training) -> list[tuple[str, str]]:
-    """Say what would be trained."""
+    """Describe what would be trained."""
     task, learner = training.learner.task, training.learner
     path = NUMBA if isinstance(training, OnlineTraining) else learner.path
     phi = sum(value.numel() for value in phi_of(learner).values())
@@ -92,7 +92,7 @@ def _what(settings: Settings, training: Training) -> list[tuple[str, str]]:
 
 
 def _spent(settings: Settings, times: Times) -> tuple[float, list[tuple[str, str]]]:
-    """Return the seconds that it would take, and say all that it would."""
+    """Return the seconds that the training would take, and describe all its costs."""
     plan, search = settings.meta, settings.search
     validations = math.ceil(plan.updates / plan.validate_every)
     searched = search.trials * search.updates
@@ -111,7 +111,7 @@ def _spent(settings: Settings, times: Times) -> tuple[float, list[tuple[str, str
 
 
 def _measured(training: Training) -> Times:
-    """Make two updates and two short validations in memory, the first of which compile."""
+    """Run two updates and two short validations in memory; the first of each includes compilation."""
     plan, learner = training.plan, training.learner
     steps = plan.validation_steps or learner.task.horizon
     few = min(PROBED, steps)
@@ -129,7 +129,7 @@ def _measured(training: Training) -> Times:
 
 
 def _twice(work: Callable[[], object]) -> tuple[float, float]:
-    """Return the seconds of some work for the first time and for the second, if the first is not long."""
+    """Return the seconds of the first and of the second execution of some work; a long first one stands for both."""
     first = _seconds(work)
     return first, _seconds(work) if first < PATIENCE else first
 

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, a line every 20 seconds elsewhere, events for programs."""
+"""Progress of long work: a bar on a terminal, a line every 20 seconds elsewhere, or events for programs."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from l2l_cli.core.printable import printable
 from l2l_cli.core.voice import EVERY, VOICE
 
 Relay = Callable[[float, str], None]
-"""Function that is told of work that is done, or, by a negative number, of work that falls away, with a note."""
+"""Function called with the amount of work done, or the negative amount that turned out unnecessary, and a note."""
 
 OFTEN = 1.0
-"""Seconds between two events of one work."""
+"""Seconds between two events about the same work."""
 
 WIDE = 100
-"""Columns of a terminal that has room for a bar."""
+"""Columns from which a terminal has room for a bar."""
 
 KNOWN_AFTER = 1.0
-"""Seconds that a rate is measured for, from the first step on, before a time left is told."""
+"""Seconds for which a rate is measured, after the first step, before a remaining time is shown."""
 
 
 class Reporter:
-    """Counts the steps of a piece of work and shows rate, time left and the latest loss.
+    """Counts the steps of a piece of work and shows the rate, the remaining time and the latest loss.
 
-    The rate is measured from the end of the first step on: what comes before, as compilation, is done once.
+    The rate is measured from the end of the first step, since earlier work, such as compilation, occurs only once.
 
     Args:
         title: Name of the work.
         total: Number of steps in all.
-        done: Number of steps that an interrupted run has made before.
-        relay: Function that gets the steps and a note once a second, for work in other processes; nothing is shown.
-        unit: Name of the steps, in the plural; empty where they are expected seconds, which are shown as a share.
+        done: Number of steps that an interrupted run has already made.
+        relay: Function that gets the steps and a note once a second, for work in another process; nothing is shown.
+        unit: Name of the steps, in the plural; empty if they are expected seconds, which are shown as a share.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Reporter:
             self._open.enter_context(VOICE.at_work(self._sign))
         if self._console.is_terminal and self._relay is None and not VOICE.quiet and not VOICE.has_events:
             wide = self._console.width >= WIDE
-            # A narrow terminal has the title on a line of its own; what is too long goes on below, uncut.
+            # A narrow terminal has the title on a line of its own; text that is too long is wrapped, not cut.
             shape = "{task.description} {task.fields[note]}" if wide else "{task.description}\n{task.fields[note]}"
             text = TextColumn(shape, markup=False, table_column=Column(overflow="fold"))
             self._bar = Progress(TimeElapsedColumn(), *([BarColumn(20)] if wide else []), text, console=self._console)
@@ -83,7 +83,7 @@ class Reporter:
             self._bar.stop()
 
     def advance(self, note: str, steps: float = 1) -> None:
-        """Count steps, with a note on the latest, as in "loss 0.0123"."""
+        """Count steps, with a note on the latest one, as in "loss 0.0123"."""
         self._done += steps
         if self._relay is not None:
             self._unsaid += steps
@@ -107,19 +107,19 @@ class Reporter:
             self.say(f"{self._title}: {text}")
 
     def _tell(self) -> None:
-        """Tell a program how far it is."""
+        """Write the progress as an event."""
         counted = {"done": self._done, "total": self._total, "unit": self._unit or "expected seconds"}
         VOICE.event("progress", work=self._title, **counted, left_seconds=self._seconds_left(), note=self._note)
 
     def _seconds_left(self) -> float | None:
-        """Return the seconds left by the rate so far; None where that is not known."""
+        """Return the remaining seconds at the rate so far; None if it is not known."""
         if self._measured is None or self._done <= self._measured[1] or self._done > self._total:
             return None
         since, steps = time.monotonic() - self._measured[0], self._done - self._measured[1]
         return round((self._total - self._done) * since / steps, 1)
 
     def _sign(self) -> None:
-        """Give a sign of life during a step that takes long."""
+        """Show that work is going on during a long step."""
         if VOICE.has_events:
             self._tell()
         elif self._bar is None:
@@ -128,7 +128,7 @@ class Reporter:
             self.say(f"{self._title}: {' · '.join(filter(None, parts))}")
 
     def drop(self, steps: float) -> None:
-        """Take out steps that need not be made, as of what is found done; they are no measure of the rate."""
+        """Remove steps that turn out to be unnecessary, such as results that are found; they do not affect the rate."""
         if self._relay is not None:
             self.advance("known", steps)
             return
@@ -140,7 +140,7 @@ class Reporter:
         return f"{self._done / self._total:.0%} of the expected work" if self._total else ""
 
     def _left(self, now: float) -> str:
-        """Return the time left and the rate, as far as they are known, after a step that has ended now."""
+        """Return the remaining time and the rate, as far as they are known, after a step that has ended now."""
         if self._measured is None:
             self._measured = now, self._done
             return ""
@@ -154,7 +154,7 @@ class Reporter:
         return f"{left} · {rate}" if rate else left
 
     def say(self, text: str) -> None:
-        """Print a line, or tell a program of it."""
+        """Print a line, or write it as an event."""
         if self._relay is not None:
             return
         VOICE.heard()
@@ -165,31 +165,31 @@ class Reporter:
 
 
 class ExpectedWork:
-    """Expected seconds of some work, which are told as they pass, and of the rest at the end.
+    """Expected seconds of some work, reported as they pass; what remains is reported at the end.
 
     Args:
-        told: Function that is told of them.
+        told: Function to which they are reported.
         name: Name of the work.
-        seconds: Seconds in all.
+        seconds: Total number of expected seconds.
     """
 
     def __init__(self, told: Relay, name: str, seconds: float) -> None:
         self._told, self._name, self._left, self._seconds = told, name, seconds, seconds
 
     def tell(self, seconds: float, note: str) -> None:
-        """Tell of seconds that have passed, with a note on the work."""
+        """Report seconds that have passed, with a note on the work."""
         passed = min(seconds, self._left)
         self._left -= passed
         self._told(passed, f"{self._name}: {note}")
 
     def end(self) -> None:
-        """Tell of the rest; where nothing was told of before, since it was found done, all of it falls away."""
+        """Report the rest; if nothing was reported before, since the work was found done, all of it is dropped."""
         self._told(self._left if self._left < self._seconds else -self._left, f"{self._name}: done")
         self._left = 0.0
 
 
 def duration(seconds: float) -> str:
-    """Return seconds as people say them, as in "12 min"."""
+    """Return seconds in readable form, as in "12 min"."""
     minutes = round(seconds / 60)
     if minutes < 2:
         return f"{seconds:.0f} s"

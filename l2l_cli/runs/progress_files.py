@@ -1,4 +1,4 @@
-"""Progress of pieces of work in files, which tell those who wait what is done, wherever a piece is carried out."""
+"""Progress of pieces of work in files, which show waiting processes what is done, wherever a piece is carried out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from l2l_cli.core.files import open_file
 from l2l_cli.core.plain_text import in_one_line, parsed_json, read_text
 
 SELDOM = 1.0
-"""Seconds between two writings of one file, at least."""
+"""Smallest number of seconds between two writes of one file."""
 
 
 class Stand(NamedTuple):
@@ -25,11 +25,11 @@ class Stand(NamedTuple):
     Attributes:
         name: Name of the piece.
         state: "waiting", "running", "done", "stopped" or "failed".
-        done: Expected seconds of the work that are over.
+        done: Expected seconds of the work that is done.
         total: Expected seconds of all its work.
-        note: What it is at, or why it failed.
-        when: Time of this writing, in seconds since 1970.
-        where: Name of the machine, and number of the process.
+        note: What it is working on, or why it failed.
+        when: Time of the write, in seconds since 1970.
+        where: Name of the machine and id of the process.
     """
 
     name: str
@@ -57,7 +57,7 @@ class ProgressFile:
         self.say("running", "begins")
 
     def tell(self, seconds: float, note: str) -> None:
-        """Count expected seconds that are over, or by a negative number such as fall away, with a note on the work."""
+        """Count expected seconds of work that is done or, if negative, that is not needed after all, with a note."""
         self._done += max(0.0, seconds)
         self._total += min(0.0, seconds)
         if time.monotonic() - self._written > SELDOM:
@@ -68,7 +68,7 @@ class ProgressFile:
         self._written = time.monotonic()
         where = f"{socket.gethostname()} {os.getpid()}"
         stand = Stand(self._name, state, self._done, self._total, note, time.time(), where)
-        # Not through to the disk: what a crash of the machine loses here is of no use after it.
+        # Without flushing to disk: after a crash of the machine, what is lost here would be useless.
         temporary = self._path.with_name(
             f".{self._path.name}.{socket.gethostname()}.{os.getpid()}-{secrets.token_hex(4)}"
         )
@@ -78,7 +78,7 @@ class ProgressFile:
 
 
 def stands_of(paths: Mapping[str, Path]) -> dict[str, Stand]:
-    """Read where pieces stand, by their keys; those that were never begun are left out.
+    """Read where pieces stand, by their keys; pieces that have not begun are left out.
 
     Raises:
         UsageError: A file is damaged.

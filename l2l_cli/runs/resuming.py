@@ -1,4 +1,4 @@
-"""What is to be said and seen before a run that was interrupted goes on."""
+"""Warnings before an interrupted run continues."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ DECIDING = {
     "precision": "hardware.precision",
     "kernels": "the path of the kernels",
 }
-"""Entries of run.json on which last digits depend, and their names in a message; so do the versions of ``PACKAGES``."""
+"""Entries of run.json that affect the last digits, and their names in messages; ``PACKAGES`` affect them, too."""
 
 PACKAGES = ("torch", "numpy")
 
 
 def warnings(folder: RunFolder, settings: Settings, now: Node) -> list[str]:
-    """Return why the digits of a run that goes on may differ from those of one that was never interrupted.
+    """Return why the digits of a run that continues may differ from those of one that was never interrupted.
 
     Args:
-        folder: Folder of the run, before it goes on.
+        folder: Folder of the run, before it continues.
         settings: Its settings.
-        now: Facts of the present, by their names in run.json.
+        now: Facts of the present process, by their names in run.json.
     """
     before = folder.facts()
     changes = [

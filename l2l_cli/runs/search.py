@@ -38,7 +38,7 @@ Make = Callable[[Settings], Training]
 
 
 def draws(search: Search, seed: int) -> list[dict[str, float]]:
-    """Return the values of each trial, log-uniform in their ranges; they depend on the run's seed alone."""
+    """Return the values of each trial, log-uniform in their ranges; they depend only on the run's seed."""
     return [
         {key: _log_uniform(low, high, seed, stream, trial) for key, (low, high, stream) in search.wanted.items()}
         for trial in range(search.trials)
@@ -51,10 +51,10 @@ def _log_uniform(low: float, high: float, seed: int, *labels: object) -> float:
 
 
 def with_values(settings: Settings, values: Mapping[str, float]) -> Settings:
-    """Return a copy of the settings in which some keys have other values.
+    """Return a copy of the settings in which some keys have new values.
 
     Raises:
-        UsageError: There is no such number, or it is out of range.
+        UsageError: There is no numeric option of that name, or its value is out of range.
     """
     changed = copy.deepcopy(settings)
     places = {key: node for group in SEARCHED for key, node in _places(vars(changed)[group], group)}
@@ -73,8 +73,8 @@ def with_values(settings: Settings, values: Mapping[str, float]) -> Settings:
 
 
 def _places(node: object, prefix: str) -> Iterator[tuple[str, Entries]]:
-    """Yield each number's key and the mapping that holds it."""
-    # In the plan a whole number is a count; in an open node it may be a rate that was typed without a point.
+    """Yield each number's key and the mapping that contains it."""
+    # In the plan an integer is a count; in an open node it may be a rate that was typed without a decimal point.
     kinds = int | float if isinstance(node, dict) else float
     inside = node if isinstance(node, dict) else vars(node)
     for name, value in inside.items():
@@ -85,10 +85,10 @@ def _places(node: object, prefix: str) -> Iterator[tuple[str, Entries]]:
 
 
 def check(settings: Settings, make: Make) -> None:
-    """Check that a run can be made at both ends of every range, before anything is written.
+    """Check that a training can be built at both ends of every range, before anything is written.
 
     Raises:
-        UsageError: No run can be made there.
+        UsageError: A training cannot be built there.
     """
     if settings.search.trials:
         make(with_values(settings, {key: float(each.low) for key, each in settings.search.wanted.items()}))
@@ -98,13 +98,13 @@ def check(settings: Settings, make: Make) -> None:
 def searched(
     settings: Settings, folder: RunFolder, make: Make, relay: Relay | None, begin: Callable[[Settings], None]
 ) -> Settings:
-    """Return the settings with the best trial's values; run.json keeps all trials.
+    """Return the settings with the values of the best trial; run.json records all trials.
 
-    A trial is ``search.updates`` updates under the whole schedule, scored by its best validation.  Trials that
-    run.json or the store hold already are not run again; ``begin`` is called before each of the others.
+    A trial consists of ``search.updates`` updates under the whole schedule, and its score is its best validation.
+    Trials that run.json or the store already has are not run again; ``begin`` is called before each of the others.
 
     Raises:
-        RunFailed: No trial came to a finite validation loss.
+        RunFailed: No trial reached a finite validation loss.
     """
     if not settings.search.trials:
         return settings
@@ -131,9 +131,9 @@ def searched(
 def _trials(
     settings: Settings, folder: RunFolder, make: Make, relay: Relay | None, begin: Callable[[Settings], None]
 ) -> list[Entries]:
-    """Run the trials that are still to be run, and record each as it ends."""
+    """Run the trials that are still missing, and record each when it ends."""
     search, drawn, store = settings.search, draws(settings.search, settings.seed), store_of(settings)
-    # What run.json holds counts as far as it is of these very draws.
+    # Trials in run.json count only as long as they are of the same draws.
     pairs = zip(folder.facts().get("search", []), drawn, strict=False)
     trials: list[Entries] = [trial for trial, _ in takewhile(lambda pair: pair[1].items() <= pair[0].items(), pairs)]
     title = f"search {settings.run_name} seed {settings.seed}"
@@ -156,7 +156,7 @@ def _known_or_run(
     reporter: Reporter,
     begin: Callable[[Settings], None],
 ) -> Entries:
-    """Return what a trial came to, from the store if it was run before."""
+    """Return the outcome of a trial, from the store if it was run before."""
     kept = _kept(asked, training.learner.task, store)
     if found := kept.find(values):
         reporter.drop(asked.meta.updates)
@@ -170,7 +170,7 @@ def _known_or_run(
 
 
 def _kept(asked: Settings, task: Task, store: Store) -> Trials:
-    """Return where the trial of a training is kept, by all that decides the training."""
+    """Return the stored trials of a training, by all that determines the training."""
     nodes = asdict(asked)
     learner = {key: nodes[key] for key in ("learner", "optimizer", "gradient", "meta", "vary")}
     del learner["meta"]["checkpoint_every"]
@@ -197,7 +197,7 @@ def _trial(training: Training, updates: int, reporter: Reporter) -> Entries:
         best = training.best if math.isfinite(training.best) else None
     except RunFailed as error:
         reporter.say(str(error))
-    reporter.advance("trial over", updates - training.number)  # patience, or divergence, saved the rest
+    reporter.advance("trial over", updates - training.number)  # updates saved by patience, or by divergence
     return {"validation": best, "updates": training.number}
 
 

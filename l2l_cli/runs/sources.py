@@ -1,6 +1,6 @@
-"""What decides a run's results behind its configuration: the code of others, and data; torch only where data are read.
+"""What determines a run's results besides its configuration: users' code, and data; torch is loaded only to read data.
 
-A run's identity has them where there are any, and its config.yaml names them under ``sources``.
+If there is any, it is part of the run's identity and is recorded in its config.yaml under ``sources``.
 """
 
 from __future__ import annotations
@@ -15,49 +15,49 @@ from l2l_cli.core.nodes import Entries, Node
 from l2l_cli.core.plain_text import in_one_line
 
 SOURCES = "sources"
-"""Entry of a run's config.yaml, or of run.json for a run that was made before that entry was."""
+"""Entry of a run's config.yaml or, for runs made before it was introduced, of run.json."""
 
 SHIPPED = ("digits", "mnist", "cifar10")
-"""Data sets whose content is known by checksums, so that their names say all."""
+"""Data sets that are verified by checksums, so that their names identify them."""
 
 
 def sources_of(
     settings: Settings, *nodes: object, trust: Sequence[str] | None = None, problems: bool = False
 ) -> Entries:
-    """Return fingerprints of what a configuration reads: by module, and by data set; empty if it reads neither.
+    """Return fingerprints of what a configuration reads, by module and by data set; empty if it reads neither.
 
     Args:
-        settings: The configuration, whose task's data are looked at.
-        nodes: Nodes whose classes' code counts, beside the task's.
-        trust: Packages beside l2l_cli whose classes may be built; None is any, for what the user typed.
-        problems: Whether the problems of the evaluation are read, too.
+        settings: The configuration, including that of the task whose data are fingerprinted.
+        nodes: Nodes whose classes' code counts in addition to the task's.
+        trust: Packages besides l2l_cli whose classes may be built; None means any, for what the user typed.
+        problems: Whether the evaluation's problems are included.
 
     Raises:
-        UsageError: The task may read data, and does not build, or is not to be trusted.
+        UsageError: The task may read data, but cannot be built, or is not trusted.
     """
     further = list(settings.evaluation.problems.values()) if problems else []
     return named_sources(of_code([settings.task, *nodes]), _data(settings, Builder(trust), further))
 
 
 def named_sources(code: Mapping[str, str], data: Mapping[str, str]) -> Entries:
-    """Return fingerprints as they stand in a configuration, leaving out what there is none of."""
+    """Return fingerprints in the form of a configuration, without empty groups."""
     return {name: dict(found) for name, found in (("code", code), ("data", data)) if found}
 
 
 def with_sources(config: Node, sources: Node) -> Entries:
-    """Return a configuration with what it reads; as it is, if it reads nothing."""
+    """Return a configuration together with its sources; unchanged if it has none."""
     return {**config, **({SOURCES: dict(sources)} if sources else {})}
 
 
 def as_sources(found: object) -> Entries:
-    """Return fingerprints that a run's folder holds; empty if it holds something else."""
+    """Return the fingerprints in a run's folder; empty if the entry is malformed."""
     if not isinstance(found, Mapping):
         return {}
     return {str(kind): dict(each) for kind, each in found.items() if isinstance(each, Mapping)}
 
 
 def changes_of(before: Node, now: Node) -> list[str]:
-    """Return the names of modules and data sets of which the fingerprint is not as before, if they are found at all."""
+    """Return the names of modules and data sets whose fingerprints have changed, except modules that are not found."""
     kinds = [(before.get(kind, {}), now.get(kind, {})) for kind in ("code", "data")]
     return [
         name
@@ -68,9 +68,9 @@ def changes_of(before: Node, now: Node) -> list[str]:
 
 
 def _data(settings: Settings, builder: Builder, further: Sequence[Node]) -> dict[str, str]:
-    """Return fingerprints of the data sets that a task and its variations read, but for those that we ship.
+    """Return fingerprints of the data sets that a task and its variations read, except those in ``SHIPPED``.
 
-    What is ``further`` changed in the task makes variations, too.
+    The changes in ``further`` define variations, too.
     """
     varied = [{key: value} for key, values in settings.vary.items() for value in values if isinstance(value, str)]
     found = {}
@@ -94,7 +94,7 @@ def _names(node: Node) -> Iterator[str]:
 
 
 def said(changes: list[str], path: Path) -> str:
-    """Say that what a run read has changed since."""
+    """Return the message that sources of a run have changed since."""
     return (
         f"{', '.join(map(in_one_line, changes))} {'has' if len(changes) == 1 else 'have'} changed since {path} was made"
     )

@@ -1,4 +1,4 @@
-"""What a step of a training costs with one learner or another, measured side by side."""
+"""The cost of a training step with each of several learners, measured side by side."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ from l2l_cli.optimizers.torch_rule import RuleOptimizer
 from l2l_cli.tasks.base import Task
 
 ROUNDS = 7
-"""Rounds of steps of each learner, in turn, so that all of them share what else the machine does."""
+"""Rounds of steps of each learner; learners take turns, so that other load on the machine affects all of them."""
 
 SECONDS = 0.04
 """About how long a round of one learner takes."""
 
 WARM = 3
-"""Steps before the first that counts, in which kernels are compiled and memories are made."""
+"""Steps before the first that counts, in which kernels are compiled and buffers allocated."""
 
 BATCHES = 16
-"""Batches that are drawn; they are used again and again."""
+"""Number of batches that are drawn; they are reused in turn."""
 
 PLAIN = "a plain PyTorch training loop of one network, with each rule as a torch optimizer"
 OURS = "a single episode, since not every contender is a torch optimizer"
 
 Step = Callable[[], None]
-"""Function that makes one step of a training."""
+"""Function that performs one training step."""
 
 
 class StepSeconds(NamedTuple):
-    """Seconds of a step by learner.
+    """Seconds per step by learner.
 
     Attributes:
         seconds: Median over rounds, by the learner's name.
-        loop: What was measured, in words.
-        clock: Name of the seconds, in words.
+        loop: Description of what was measured.
+        clock: Description of the kind of seconds.
     """
 
     seconds: dict[str, float]
@@ -65,12 +65,12 @@ class StepSeconds(NamedTuple):
 def step_seconds(learners: Mapping[str, Learner[Any]], steps: int) -> StepSeconds:
     """Measure the seconds that a step of each learner takes on one network of their task.
 
-    They are those of ``PLAIN`` if every learner is an optimizer of torch, and else of ``OURS``.  On a CPU they are
-    CPU-seconds, which do not count what other programs take; elsewhere those of a clock on the wall.
+    The loop is ``PLAIN`` if every learner is a torch optimizer, and otherwise ``OURS``.  On a CPU, CPU-seconds are
+    measured, which exclude what other programs take; elsewhere, wall-clock seconds.
 
     Args:
         learners: Learners of one task, by name.
-        steps: Steps of a training, for rules that plan for its end.
+        steps: Number of steps of a training, for rules that plan for its end.
     """
     task, on_cpu = next(iter(learners.values())).task, torch.get_default_device().type == "cpu"
     episode = task.sample(1, 0, Phase.TUNE)
@@ -88,7 +88,7 @@ def step_seconds(learners: Mapping[str, Learner[Any]], steps: int) -> StepSecond
     is_plain = all(isinstance(one, Descent | TorchOptim) for one in learners.values())
     try:
         loops, counts = begun(_plain if is_plain else _ours)
-    except UsageError:  # an optimizer of torch does not take this network
+    except UsageError:  # a torch optimizer rejects this network
         is_plain = False
         loops, counts = begun(_ours)
     rounds: dict[str, list[float]] = {name: [] for name in loops}
@@ -103,7 +103,7 @@ def step_seconds(learners: Mapping[str, Learner[Any]], steps: int) -> StepSecond
 
 
 def _many(step: Step, now: Callable[[], float]) -> int:
-    """Return how many steps a round has, after some that warm up."""
+    """Return the number of steps in a round, after some warm-up steps."""
     for _ in range(WARM):
         step()
     began = now()
@@ -145,7 +145,7 @@ def _of_curvature(optimizer: CurvatureOptimizer, closure: Callable[[], tuple[Ten
 
 
 def _network(task: Task) -> nn.Module:
-    """Return a network of the task's model, at values that an episode may begin with."""
+    """Return a network of the task's model, with initial values as an episode would draw them."""
     network = copy.deepcopy(task.model.module)
     values = task.model.init(1, generator(0))
     with torch.no_grad():
@@ -156,7 +156,7 @@ def _network(task: Task) -> nn.Module:
 
 
 def _ours(learner: Learner[Any], batches: Sequence[Batch], steps: int) -> Step:
-    """Return the step of an episode by itself."""
+    """Return the step of a single episode."""
     told, turn = learner.told(steps), cycle(batches)
     state = told.init(1, generator(0))
 

@@ -1,4 +1,4 @@
-"""Files of tensors: checkpoints and weights, which carry a checksum and are read without trust."""
+"""Files of tensors: checkpoints and weights, which contain a checksum and are not trusted when they are read."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from l2l_cli.results.tensor_files import KEY, UNKNOWN, Damaged, sealed, see_that
 CHECKPOINT, PREVIOUS = "checkpoint.safetensors", "checkpoint.previous.safetensors"
 
 ROOM = 64 << 20
-"""Bytes that a file may have beside four times its expected tensors: heads of safetensors have less."""
+"""Bytes that a file may have in addition to four times its expected tensors; headers of safetensors are smaller."""
 
 
 def write_tensors(
     path: Path, tensors: Mapping[str, Tensor], kept: Path | None = None, notes: Mapping[str, str] | None = None
 ) -> None:
-    """Write tensors with a checksum of the whole file in its head, and ``notes`` there by name.
+    """Write tensors and ``notes``, with a checksum of the whole file in its header.
 
-    The old content may be ``kept`` under that name; see ``sealed``.
+    The old content is moved to ``kept``, if that is given; see ``sealed``.
     """
     content = to_safetensors({name: value.contiguous() for name, value in tensors.items()}, {KEY: UNKNOWN})
     atomic_write(path, sealed(content, notes), kept)
 
 
 def read_tensors(path: Path, expected: int) -> dict[str, Tensor]:
-    """Read a file of about ``expected`` bytes of tensors, if it is whole.
+    """Read a file of about ``expected`` bytes of tensors, if it is intact.
 
     Raises:
-        Damaged: It is not as it was written, or cannot be read.
-        UsageError: It is no file, or far too large for what it is to hold.
+        Damaged: The file is not as it was written, or cannot be read.
+        UsageError: It is not a regular file, or far larger than expected.
         FileNotFoundError: There is no such file.
     """
     try:
@@ -53,13 +53,13 @@ def read_tensors(path: Path, expected: int) -> dict[str, Tensor]:
 
 
 def read_checkpoint(folder: Path, expected: int) -> dict[str, Tensor] | None:
-    """Read a run's checkpoint, or where that is damaged the one before it, which then takes its place.
+    """Read a run's checkpoint or, if it is damaged, the one before it, which then replaces it.
 
     Returns:
         Its tensors; None if there is none.
 
     Raises:
-        RunFailed: All that there is is damaged.
+        RunFailed: All existing checkpoints are damaged.
     """
     reasons = []
     for name in (CHECKPOINT, PREVIOUS):

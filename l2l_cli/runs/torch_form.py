@@ -1,4 +1,4 @@
-"""Learned rules, and hand-made ones by name, in anybody's training loop: ``from l2l_cli import load_optimizer``."""
+"""Learned and hand-made update rules in any PyTorch training loop: ``from l2l_cli import load_optimizer``."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def load_optimizer(
     compiled: bool = True,
     **options: object,
 ) -> TorchForm:
-    """Return an update rule as an optimizer of torch: a meta-trained one, or a hand-made one by its name.
+    """Return an update rule as a torch optimizer: a meta-trained one, or a hand-made one by its name.
 
         from l2l_cli import load_optimizer
         optimizer = load_optimizer("outputs/meta-train/quadratic-coordinatewise_lstm-1a2b3c4d", net.parameters())
@@ -49,22 +49,22 @@ def load_optimizer(
         optimizer = load_optimizer("digits", net.parameters())
         optimizer = load_optimizer("kfac", net, lr=0.03, damping=0.01)
 
-    Rules that take gradients are a ``RuleOptimizer``, and those that ask for curvature a ``CurvatureOptimizer``, which
-    is given the network itself and steps a closure that returns outputs and loss.
+    A rule that takes gradients becomes a ``RuleOptimizer``; one that needs curvature becomes a ``CurvatureOptimizer``,
+    which is given the network itself and takes a closure in ``step`` that returns outputs and loss.
 
     Args:
-        source: Finished run, its folder, a file that one was exported to, or the name of a learned rule that comes
-            with the program (``l2l runs pretrained:`` lists them) or of a hand-made one of conf/learner.
-        params: Parameters, groups of them, or the network, of which all parameters count.
-        lr: Learning rate of a rule that has one, or a factor on the displacement of one that has none; None is the
-            rule's own, or 1.
-        horizon: Number of steps of the training, for rules that plan for the end.
-        trust: Packages beside l2l_cli whose classes a run may name.
-        compiled: Whether compiled kernels may be taken.
+        source: Finished run, as its folder or as a file that it was exported to; or the name of a learned rule that
+            comes with the program (``l2l runs pretrained:`` lists them), or of a hand-made one in conf/learner.
+        params: Parameters, parameter groups, or the network, all of whose parameters are optimized.
+        lr: Learning rate of a rule that has one, or a factor on the updates of one that has none; None means the rule's
+            own rate, or 1.
+        horizon: Number of steps of the training, for rules that plan for its end.
+        trust: Packages besides l2l_cli whose classes a run may name.
+        compiled: Whether compiled kernels may be used.
         **options: Numbers of the rule itself, as its file in conf/learner lists them.
 
     Raises:
-        UsageError: There is no such run or rule; it moves no parameters; or an option or a group is wrong.
+        UsageError: There is no such run or rule, it does not update parameters, or an option or a group is invalid.
     """
     source = os.fspath(source)
     rule = _rule(source, trust, compiled, {f"rule.{name}": value for name, value in options.items()})
@@ -80,7 +80,7 @@ def load_optimizer(
 
 
 def _rule(source: str, trust: Sequence[str], compiled: bool, options: Entries) -> Optimizer[Any]:
-    """Return the rule that a source names, with some of its numbers changed.
+    """Return the rule that a source names, with some of its options changed.
 
     Raises:
         UsageError: See ``load_optimizer``.
@@ -104,7 +104,7 @@ def _hand_made(name: str, trust: Sequence[str]) -> Settings:
     """Return settings with a hand-made learner of conf/learner.
 
     Raises:
-        UsageError: There is none, or it is learned.
+        UsageError: There is none, or it is a learned rule.
     """
     known = options("learner")
     if name not in known:
@@ -124,10 +124,10 @@ def _hand_made(name: str, trust: Sequence[str]) -> Settings:
 
 
 def _see_that_it_moves(settings: Settings, source: str, trust: Sequence[str] | None) -> None:
-    """See that a learner is a rule that moves parameters, before it is built for a task that is not its own.
+    """Check that a learner has an update rule for parameters, before it is built for a task other than its own.
 
     Raises:
-        UsageError: It is something else.
+        UsageError: It has none.
     """
     kind = find_class(str(settings.learner.get("_target_")), "learner", trust)
     if not issubclass(kind, Descent):

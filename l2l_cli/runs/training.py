@@ -1,4 +1,4 @@
-"""Meta-training a configuration, resumably, into a run folder; seeds of it side by side."""
+"""Resumable meta-training of a configuration into a run folder, with several seeds side by side."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def train(
     claimed: RunFolder | None = None,
     relay: Relay | None = None,
 ) -> RunFolder:
-    """Meta-train one configuration, or find that it has been.
+    """Meta-train one configuration, or find that this has been done.
 
-    Its run folder may be claimed already; ``relay`` is told of progress in place of the user.
+    The run folder may be claimed already; progress is reported to ``relay``, if given, instead of the user.
 
     Raises:
         UsageError: The configuration does not build.
@@ -77,7 +77,7 @@ def train_together(
     with ExitStack() as stack:
         members = []
         for settings, training, folder, logger in zip(seeds, trainings, folders, loggers, strict=True):
-            # A piece of work waits for whoever trains the same; a user is told.
+            # A piece of work waits while another process trains the same; a user gets an error instead.
             stack.enter_context(folder.lock(PATIENCE if relay is None else math.inf))
             if ranks is not None:
                 stack.enter_context(ranks)
@@ -89,7 +89,7 @@ def train_together(
                 VOICE.note(f"already done, reused: {folder.path}")
         for member in members:
             member.restore(builder)
-        # Seeds that were interrupted at different epochs cannot share a kernel's lanes.
+        # Seeds that were interrupted at different updates cannot share a kernel's lanes.
         members.sort(key=lambda member: member.training.number)
         for _, group in groupby(members, key=lambda member: member.training.number):
             _train(list(group), relay)
@@ -97,26 +97,26 @@ def train_together(
 
 
 def _warn(settings: Settings, training: Training, folder: RunFolder) -> None:
-    """Say why a run that goes on may come to other digits, if it may."""
+    """Warn if a run that continues may give other digits."""
     if (folder.path / CHECKPOINT).exists() and folder.status != "done":
         for line in warnings(folder, settings, run_facts(settings) | _how(training)):
             print(f"warning: {line}", file=sys.stderr)
 
 
 def _how(training: Training) -> Entries:
-    """Return what run.json says of how a training is computed."""
+    """Return what run.json records about how a training is computed."""
     path = NUMBA if isinstance(training, OnlineTraining) else training.path
     return {"world": 1 if training.ranks is None else training.ranks.size, "kernels": str(path)}
 
 
 def _begin(ranks: Ranks | None, builder: Builder, settings: Settings) -> None:
-    """Let other ranks begin their part of a trial."""
+    """Let the other ranks begin their part of a trial."""
     if ranks is not None:
         ranks.begin(Follow(settings, builder.trust, None, saves=False))
 
 
 def side_by_side(settings: Settings) -> int:
-    """Return how many seeds of a configuration can be trained together in the time of one."""
+    """Return how many seeds of a configuration can be trained together in the time of a single one."""
     gradient = build(settings.gradient, "gradient")
     if not isinstance(gradient, OnlineRule):
         return 1
@@ -124,12 +124,12 @@ def side_by_side(settings: Settings) -> int:
 
 
 def expected_updates(settings: Settings, seeds: int) -> int:
-    """Return the number of updates of some seeds together, whose searches run one after the other."""
+    """Return the total number of updates of several seeds trained together, whose searches run one after another."""
     return settings.meta.updates + seeds * settings.search.trials * settings.search.updates
 
 
 def expected_seconds(settings: Settings) -> float:
-    """Return about how long seeds that are trained together take on one core, to order runs and estimate time left."""
+    """Return the expected seconds on one core of seeds trained together, for ordering runs and estimating time left."""
     seeds = side_by_side(settings)
     gradient: Estimator | OnlineRule = build(settings.gradient, "gradient")
     learner = build_learner(settings, build_task(settings))
@@ -137,7 +137,7 @@ def expected_seconds(settings: Settings) -> float:
 
 
 def _train(members: Sequence[Member], relay: Relay | None) -> None:
-    """Train members that stand at the same update, from there to the end or an interruption."""
+    """Train members that are at the same update, until the end or an interruption."""
     online = [member.training for member in members if isinstance(member.training, OnlineTraining)]
     if online:
         online[0].together_with(online)
@@ -146,8 +146,8 @@ def _train(members: Sequence[Member], relay: Relay | None) -> None:
     try:
         _loop(members, relay)
     except KeyboardInterrupt as stop:
-        # Within an update state is half-made, and between their validations seeds side by side are out of step: then
-        # the last checkpoint is the better one.  Ranks have written theirs before they stop.
+        # Within an update the state is incomplete, and between validations seeds side by side are out of step; then the
+        # last checkpoint is the better one.  Ranks have written their checkpoint before they stop.
         whole = isinstance(stop, Stopped) and len({member.training.owes_validation for member in members}) == 1
         whole = whole and members[0].training.ranks is None
         for member in members:
@@ -171,7 +171,7 @@ def _loop(members: Sequence[Member], relay: Relay | None) -> None:
     title = f"meta-train {first.settings.run_name} seed{'s' if len(members) > 1 else ''} {seeds}"
     reporting = Reporter(title, plan.updates, first.training.number, relay, "updates")
     with LEDGER.of("training"), reporting as reporter, STOP.held():
-        # Members stand at the same number throughout, so their records are of one kind, unless patience ends one.
+        # Members are at the same number throughout, so their records are of one type, unless patience ends one of them.
         for records in zip_longest(*(member.training.records() for member in members)):
             met = [(member, record) for member, record in zip(members, records, strict=True) if record is not None]
             for member, record in met:

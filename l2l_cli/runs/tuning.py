@@ -1,4 +1,4 @@
-"""Hand-made learners from settings: composed, and tuned for a task."""
+"""Hand-made learners: their settings, and their tuning for a task."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from l2l_cli.runs.building import build_learner
 from l2l_cli.tasks.base import Task
 
 QUARTER = 4
-"""Of so many settings from ranges one is a best one with another choice, and at most one is ``tune.own``."""
+"""One in so many settings drawn from ranges is a best setting with another choice, and at most one is ``tune.own``."""
 
 
 def hand_made(name: str, overrides: Sequence[str], settings: Settings, task: Task) -> Settings:
-    """Compose a hand-made learner's settings, with what the user typed before its overrides, and check that it builds.
+    """Compose a hand-made learner's settings, the user's overrides before its own, and check that it builds.
 
     Raises:
         UsageError: There is no such learner, it does not fit the task, or it would have to be meta-trained first.
@@ -48,18 +48,18 @@ def tuned(
     learned: Learner[Any] | None = None,
     kept: Trials | None = None,
 ) -> Tuned:
-    """Tune a configuration's hand-made learner for a task on the tune phase, and build it at its best.
+    """Tune a configuration's hand-made learner for a task in phase tune, and build it with the best setting.
 
     Args:
-        settings: Settings whose ``tune`` says what is tried and by which criterion; see ``criterion_for`` for null.
+        settings: Settings whose ``tune`` says what is tried and by which criterion; for null see ``criterion_for``.
         task: Task that the learner is tuned for, which need not be the configuration's.
-        steps: Length of the tune episodes, the horizon that the learner is tuned for.
-        tell: Function that is told of the trials as they go on, each of which counts as 1.
-        learned: Meta-trained learner whose φ is taken, while numbers beside φ are tuned; None for hand-made learners.
-        kept: Trials that were made before; None if none are kept.
+        steps: Length of the tuning episodes, which is the horizon that the learner is tuned for.
+        tell: Function that is called with the progress of the trials, each of which counts as 1.
+        learned: Meta-trained learner whose φ is kept while its other numbers are tuned; None for hand-made learners.
+        kept: Trials made earlier; None if none are stored.
 
     Raises:
-        UsageError: A key to tune is not the learner's.
+        UsageError: The learner has no such key to tune.
         RunFailed: No setting gives a finite loss.
     """
     law = law_of(settings)
@@ -78,13 +78,13 @@ def tuned(
 
 
 def judge_of(settings: Settings, task: Task, steps: int) -> Judge:
-    """Return by what ``tuned`` compares settings."""
+    """Return the criterion and the episodes by which ``tuned`` compares settings."""
     plan = settings.tune
     return Judge(plan.episodes, steps, settings.seed, criterion_for(task, plan.criterion))
 
 
 def tunable(settings: Settings) -> list[Entries]:
-    """Return the settings that ``tuned`` tries first, by configuration key; [{}] where there is nothing to tune.
+    """Return the settings that ``tuned`` tries first, by configuration key; [{}] if there is nothing to tune.
 
     Raises:
         UsageError: See ``law_of``.
@@ -93,10 +93,10 @@ def tunable(settings: Settings) -> list[Entries]:
 
 
 def law_of(settings: Settings) -> Law:
-    """Return the law by which ``tuned`` tries settings.  What the user gave is not tuned.
+    """Return the law by which ``tuned`` tries settings.  Values that the user gave are not tuned.
 
     Raises:
-        UsageError: A key is not under ``learner``, or a range is not valid.
+        UsageError: A key is not under ``learner``, or a range is invalid.
     """
     plan, fixed = settings.tune, given(settings)
     for key in (*plan.lists, *plan.ranges):
@@ -119,9 +119,9 @@ def law_of(settings: Settings) -> Law:
 
 
 def _own(settings: Settings, space: Space, count: int) -> list[Entries]:
-    """Return settings that are spread evenly over the first range, with the learner's own values in all else.
+    """Return settings spread evenly over the first range, with the learner's own values for everything else.
 
-    The first choice stands for what its node leaves out.
+    The first choice is used for keys that its node leaves out.
     """
     values = {key: each[0] for key, each in space.lists.items()} | dict(_leaves(settings.learner, "learner"))
     if count < 2 or not space.ranges or not space.ranges.keys() <= values.keys():
@@ -131,7 +131,7 @@ def _own(settings: Settings, space: Space, count: int) -> list[Entries]:
 
 
 def given(settings: Settings) -> Entries:
-    """Return the numbers and other values of the learner that the user gave, by configuration key."""
+    """Return the learner's values that the user gave, by configuration key."""
     values = dict(_leaves(settings.learner, "learner"))
     typed = [key_of_word(word) for word in settings.overrides if "=" in word and not word.startswith("~")]
     typed = [key for key in typed if key.startswith("learner.")]
@@ -139,7 +139,7 @@ def given(settings: Settings) -> Entries:
 
 
 def _leaves(node: Node, path: str) -> Iterator[tuple[str, object]]:
-    """Yield the dotted keys of a node with their values, down to those that hold no keys."""
+    """Yield the dotted keys of a node's leaves with their values."""
     for name, value in node.items():
         if isinstance(value, Mapping):
             yield from _leaves(value, f"{path}.{name}")

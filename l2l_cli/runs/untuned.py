@@ -1,4 +1,4 @@
-"""A meta-trained learner beside one that nobody tuned, on validation episodes that neither has met."""
+"""Comparison of a meta-trained learner with an untuned one, on validation episodes that neither has met."""
 
 from __future__ import annotations
 
@@ -25,32 +25,32 @@ from l2l_cli.runs.building import build_learner
 from l2l_cli.tasks.base import Task
 
 HAND_MADE, LIMIT = "adam", "bayes"
-"""Files of conf/learner: the hand-made rule at its preset learning rate, and the best that is possible."""
+"""Files of conf/learner: the hand-made rule at its preset learning rate, and the best possible learner."""
 
 SHARE = 0.05
-"""Share of the training's seconds that the comparison may be expected to take; estimates err by less than twice."""
+"""Share of the training's seconds that the comparison is expected to take; the estimate errs by less than twice."""
 
 SHORTEST = 2.0
-"""Seconds of training below which a comparison's mere beginning would be more than a tenth of it."""
+"""Seconds of training below which even the start of a comparison would take more than a tenth of it."""
 
 PILOT = 8
-"""Episodes of the trial by which the time is estimated, and the fewest that are compared; of steps it has 1 in 20."""
+"""Episodes of the trial that estimates the time, and fewest that are compared; the trial has 1 in 20 steps."""
 
 
 class Beside(NamedTuple):
-    """A learner's loss beside another's on the same episodes, or why there is none.
+    """A learner's loss compared with another's on the same episodes, or why there is no comparison.
 
     Attributes:
         learner: Name of the other learner's file.
-        setting: How the other one is set.
-        criterion: The loss that is compared.
+        setting: Setting of the other learner.
+        criterion: Loss that is compared.
         ours: Mean of the learner's loss over the episodes.
-        theirs: Mean of the other one's loss over them.
-        ratio: The one over the other; 0 if nothing was compared.
-        lower: Number of episodes on which the learner's is the lower one.
+        theirs: Mean of the other learner's loss over them.
+        ratio: ``ours`` over ``theirs``; 0 if nothing was compared.
+        lower: Number of episodes on which the learner's loss is the lower one.
         episodes: Number of episodes.
         seconds: Seconds that the comparison took.
-        skipped: Why nothing was compared; empty if it was.
+        skipped: Reason why nothing was compared; empty if something was.
     """
 
     learner: str
@@ -81,15 +81,15 @@ def _episodes(count: int) -> str:
 
 
 def beside_untuned(settings: Settings, training: Training, seconds: float) -> Beside:
-    """Score a finished training's learner and an untuned one on fresh episodes of the validation phase.
+    """Score a finished training's learner and an untuned one on fresh episodes of phase meta_valid.
 
-    Learners that fit the task's network are set beside Adam at its preset learning rate; others beside the Bayes
-    learner of the task's prior, if one is known, or else beside Adam on the task's network.
+    Learners that fit the task's network are compared with Adam at its preset learning rate; others with the Bayes
+    learner of the task's prior, if one is known, and otherwise with Adam on the task's network.
 
     Args:
         settings: Whole configuration.
-        training: The training, whose learner has the weights that are kept.
-        seconds: Seconds that the training took; a tenth of them bounds what this may take.
+        training: Training, whose learner has the selected weights.
+        seconds: Seconds that the training took; a tenth of them bounds the time of the comparison.
     """
     learner = training.learner
     name, node = _other(learner)
@@ -99,12 +99,12 @@ def beside_untuned(settings: Settings, training: Training, seconds: float) -> Be
         return blank._replace(skipped=f"a training of {seconds:.1f} s leaves no time for it")
     try:
         return _compared(blank, settings, training, node, seconds)
-    except (L2LError, RuntimeError, ValueError, TypeError) as error:  # where there is no such learner for a user's task
+    except (L2LError, RuntimeError, ValueError, TypeError) as error:  # a user's task may not allow such a learner
         return blank._replace(skipped=in_one_line(str(error)))
 
 
 def _compared(blank: Beside, settings: Settings, training: Training, node: Entries, seconds: float) -> Beside:
-    """Return the comparison on as many episodes as there is time for; see ``beside_untuned``."""
+    """Return the comparison on as many episodes as time allows; see ``beside_untuned``."""
     began, learner, plan = time.monotonic(), training.learner, training.plan
     both = [learner, build_learner(settings, learner.task, build, node)]
     steps, few = plan.validation_steps or learner.task.horizon, min(PILOT, plan.validation_episodes)
@@ -112,10 +112,10 @@ def _compared(blank: Beside, settings: Settings, training: Training, node: Entri
     def scores(episodes: int, length: int) -> list[Scores]:
         return score_together(both, episodes, length, derive(training.seed, "beside"), Phase.META_VALID)
 
-    scores(few, 1)  # what is compiled or recorded at the first step is no part of the others' time
+    scores(few, 1)  # compilation and recording at the first step must not count
     part, since = max(1, steps // 20), time.monotonic()
     scores(few, part)
-    # Episodes side by side take no more time than one after the other.
+    # Episodes side by side take no longer than one after another.
     an_episode = (time.monotonic() - since) * steps / part / few
     left = SHARE * seconds - (time.monotonic() - began)
     episodes = min(plan.validation_episodes, int(left / an_episode))
@@ -136,7 +136,7 @@ def _compared(blank: Beside, settings: Settings, training: Training, node: Entri
 
 
 def _other(learner: Learner[Any]) -> tuple[str, Entries]:
-    """Return the name and the node of the learner that another is set beside."""
+    """Return the name and the node of the learner to compare with."""
     name = LIMIT if not isinstance(learner, Descent) and _has_limit(learner.task) else HAND_MADE
     return name, read_yaml(config_root() / "learner" / f"{name}.yaml")[0]
 

@@ -1,4 +1,4 @@
-"""Classes from outside of this program are checked before anything is trained or scored with them."""
+"""Checks of classes from outside of this program, made before anything is trained or scored with them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _BY_ANOTHER = ContextVar("_BY_ANOTHER", default=False)
 
 @contextmanager
 def checked_by_another() -> Iterator[None]:
-    """Check nothing meanwhile: another process has, or does."""
+    """Check nothing within the block, since another process does."""
     token = _BY_ANOTHER.set(True)
     try:
         yield
@@ -44,12 +44,12 @@ def checked_by_another() -> Iterator[None]:
 
 
 def vet_task(node: Node, task: Task, make: Callable[[], Task]) -> None:
-    """Check a task, if it or anything within it is a class from elsewhere.
+    """Check a task if its class, or any class within it, is from outside of this program.
 
     Args:
         node: Node that it was built from.
         task: The task.
-        make: Function that builds it once more.
+        make: Function that builds it again.
 
     Raises:
         ContractError: It breaks its contract.
@@ -61,7 +61,7 @@ def vet_task(node: Node, task: Task, make: Callable[[], Task]) -> None:
 
 
 def vet_learner(node: Node, learner: Learner[Any], make: Callable[[], Learner[Any]]) -> None:
-    """Check a learner, if it or anything within it is a class from elsewhere; see ``vet_task``."""
+    """Check a learner if its class, or any class within it, is from outside of this program; see ``vet_task``."""
     with _once(node) as wanted:
         if wanted:
             check_learner(_alone(learner), differentiated=False)
@@ -71,7 +71,7 @@ def vet_learner(node: Node, learner: Learner[Any], make: Callable[[], Learner[An
 def vet_training(
     settings: Settings, learner: Learner[Any], gradient: Estimator | OnlineRule, optimizer: FirstOrder[Any]
 ) -> None:
-    """Check that a learner's φ can be trained, and what trains it, where these are classes from elsewhere.
+    """Check that a learner's φ can be trained, and what trains it, where classes are from outside of this program.
 
     Raises:
         ContractError: One of them breaks its contract.
@@ -90,7 +90,7 @@ def vet_training(
 
 @contextmanager
 def _once(node: Node, *besides: object) -> Iterator[bool]:
-    """Say whether a node is still to be checked by this process, and note that it has been."""
+    """Yield whether this process still has to check a node, and record that it has done so."""
     key = json.dumps([_without_rates(node), *besides], sort_keys=True, default=str)
     wanted = is_foreign(node) and key not in _CHECKED and not _BY_ANOTHER.get()
     if not wanted:
@@ -102,19 +102,19 @@ def _once(node: Node, *besides: object) -> Iterator[bool]:
 
 
 def is_foreign(node: object) -> bool:
-    """Return whether a node, or one within it, names a class from outside of this program and of torch."""
+    """Return whether a node, at any depth, names a class from outside of this program and of torch."""
     return any(name.split(".")[0] not in ("l2l_cli", "torch") for name in classes_in(node))
 
 
 def _without_rates(node: object) -> object:
-    """Return a node without its fractions: the settings of a tuning are one configuration to be checked."""
+    """Return a node without its fractions, so that the settings of a tuning are checked only once."""
     if isinstance(node, Mapping):
         return {name: _without_rates(value) for name, value in node.items()}
     return None if isinstance(node, float) else node
 
 
 def _alone(learner: Learner[Any]) -> Learner[Any]:
-    """Return a learner whose model is computed by this process alone."""
+    """Return a learner whose model is computed in this process only."""
     model = learner.task.model
     if not isinstance(model, Replicated):
         return learner

@@ -1,4 +1,4 @@
-"""What is going on below a folder, from its files alone: runs, sweeps and jobs of a cluster; no torch."""
+"""Work in progress below a folder, from its files alone: runs, sweeps and jobs of a cluster; no torch."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from l2l_cli.runs.cluster import standings_of
 from l2l_cli.runs.progress_files import stands_of
 
 GOING = ("running", ON_CLUSTER)
-"""States of what is going on."""
+"""States of work in progress."""
 
 TO_COME = ("waiting", "running")
-"""States of jobs whose work is not over."""
+"""States of jobs that have not ended."""
 
 SWEEPS, JOBS = "multirun", "cluster"
-"""Folders of an output for sweeps, and for the jobs of all commands but ``reproduce``."""
+"""Subfolders of an output folder for sweeps, and for the jobs of all commands but ``reproduce``."""
 
 
 class Watched(NamedTuple):
-    """Something that is going on.
+    """A run, a sweep or a job in progress.
 
     Attributes:
         name: Its folder, or the name of a job's work.
         state: One of ``GOING``.
-        share: Share of its work that is done; None where that is not known.
-        note: What it is at.
+        share: Share of its work that is done; None if unknown.
+        note: What it is working on.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Watched(NamedTuple):
 
 
 def going_on(runs: Iterable[ListedRun], roots: Sequence[Path]) -> list[Watched]:
-    """Return the runs among these that are going on, and the sweeps and jobs of some output folders that are."""
+    """Return the runs in progress among those given, and the sweeps and jobs in progress in some output folders."""
     found = [one for run in runs if run.state in GOING and (one := _watched(run))]
     for root in roots:
         found += [*_sweeps(root / SWEEPS), *_jobs(root / JOBS, str(root / JOBS))]
@@ -53,7 +53,7 @@ def going_on(runs: Iterable[ListedRun], roots: Sequence[Path]) -> list[Watched]:
 
 
 def progress_of(run: ListedRun) -> tuple[float | None, str]:
-    """Return the share of a run's work that is done, where that is known, and what it is at."""
+    """Return the share of a run's work that is done, None if unknown, and what it is working on."""
     if run.command == "meta-train":
         return _of_training(run)
     paths = {path.stem: path for path in sorted((run.path / PROGRESS).glob("*.json"))}
@@ -67,12 +67,12 @@ def progress_of(run: ListedRun) -> tuple[float | None, str]:
     latest = max(stands, key=lambda stand: stand.when)
     total = sum(stand.total for stand in stands)
     done = sum(stand.total if stand.state == "done" else stand.done for stand in stands)
-    # Pieces that were not begun have no file yet, so that the share would be one of what was begun alone.
+    # Pieces that have not begun have no file yet, so this is the share of those that have begun.
     return None if not total else min(1.0, done / total), f"{_counted(counts)} of those begun · {latest.note}"
 
 
 def _watched(run: ListedRun) -> Watched | None:
-    """Return where a run stands; None where jobs of a cluster were at it, and no more are to come."""
+    """Return where a run stands; None if it was left to jobs of a cluster, all of which have ended."""
     if run.state == ON_CLUSTER:
         jobs = list(standings_of(run.path).values())
         if not any(job.state in TO_COME for job in jobs):
@@ -83,7 +83,7 @@ def _watched(run: ListedRun) -> Watched | None:
 
 
 def _of_training(run: ListedRun) -> tuple[float | None, str]:
-    """Return where a meta-training stands by its last validation."""
+    """Return the progress of a meta-training at its last validation."""
     plan = run.config.get("meta")
     updates = plan.get("updates") if isinstance(plan, dict) else None
     try:
@@ -97,7 +97,7 @@ def _of_training(run: ListedRun) -> tuple[float | None, str]:
 
 
 def _sweeps(folder: Path) -> list[Watched]:
-    """Return the sweeps whose own process lives."""
+    """Return the sweeps whose own process is alive."""
     found = []
     for starter in sorted(folder.glob(f"*/{AT_WORK}*/{STARTER}")):
         sweep = starter.parent.parent
@@ -105,7 +105,7 @@ def _sweeps(folder: Path) -> list[Watched]:
             if not is_locked(starter):
                 continue
             counts = Counter(job.status for job in read_jobs(sweep))
-        except (L2LError, OSError) as error:  # also one that ends at this moment
+        except (L2LError, OSError) as error:  # including one that ends at this moment
             found.append(Watched(str(sweep), "running", None, in_one_line(error)))
             continue
         found.append(Watched(str(sweep), "running", None, f"jobs begun: {_counted(counts)}"))
@@ -113,7 +113,7 @@ def _sweeps(folder: Path) -> list[Watched]:
 
 
 def _jobs(folder: Path, name: str) -> list[Watched]:
-    """Return a line for the jobs submitted from a folder, if some are to come, and one for each that runs."""
+    """Return a line for the jobs submitted from a folder, if some have not ended, and one for each that is running."""
     jobs = list(standings_of(folder).values())
     if not any(job.state in TO_COME for job in jobs):
         return []

@@ -54,7 +54,7 @@ class Outer:
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ({"shared": "x"}, r"it.shared could be of part or other: write it.part.shared"),
+        ({"shared": "x"}, r"it.shared could belong to part or other: write it.part.shared"),
         ({"width": 2, "part": {**PART, "width": 3}}, r"it.width and it.part.width are the same: leave one of them out"),
         ({"widht": 3}, r"it.widht: Whole has no such argument; did you mean 'width'\? .*; part: width, shared; other:"),
         ({"width": "x"}, r"it.part.width must be of type int, not 'x'"),

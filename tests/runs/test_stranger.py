@@ -161,21 +161,21 @@ def test_an_entry_of_the_store_that_is_a_link_is_computed_again(tmp_path, capsys
 # --- Saved configurations ---------------------------------------------------------------------------------------------
 
 HOSTILE = {
-    "environment": ({"name": "${oc.env:TOKEN}"}, "which a saved configuration must not refer to"),
-    "environment of a choice": ({"choices__task": "${oc.env:TOKEN}"}, "must not refer to"),
-    "environment of a node": ({"task__dimension": "${oc.decode:${oc.env:TOKEN}}"}, "must not refer to"),
+    "environment": ({"name": "${oc.env:TOKEN}"}, "not allowed in a saved configuration"),
+    "environment of a choice": ({"choices__task": "${oc.env:TOKEN}"}, "not allowed"),
+    "environment of a node": ({"task__dimension": "${oc.decode:${oc.env:TOKEN}}"}, "not allowed"),
     "absolute": ({"choices__task": "/tmp/l2l-escaped"}, "is not a valid run name"),
     "upwards": ({"choices__task": "../../../escaped"}, "is not a valid run name"),
     "name upwards": ({"name": "../../escaped"}, "name must be a folder's name"),
     "no choice": ({"choices": {}}, "does not say which task and learner"),
     "choice of another type": ({"choices__learner": [1]}, "does not say which task and learner"),
     "foreign class": ({"task___target_": "os.path.join"}, "which is not part of l2l; pass --trust os"),
-    "re-export": ({"task___target_": "l2l_cli.tasks.images.in_memory.Path"}, "which is nothing that a task can be"),
-    "module of another": ({"task___target_": "l2l_cli.core.files.os.system"}, "nothing that a task can be"),
-    "class that writes": ({"task___target_": "l2l_cli.results.store.Store"}, "nothing that a task can be"),
-    "class that starts": ({"learner__rule___target_": "l2l_cli.parallel.pool.Pool"}, "nothing that a rule can be"),
-    "main": ({"task___target_": "l2l_cli.__main__.X"}, "nothing that a task can be"),
-    "class of another kind": ({"task___target_": "l2l_cli.learners.in_weights.LSTM"}, "nothing that a task can be"),
+    "re-export": ({"task___target_": "l2l_cli.tasks.images.in_memory.Path"}, "cannot be a task"),
+    "module of another": ({"task___target_": "l2l_cli.core.files.os.system"}, "cannot be a task"),
+    "class that writes": ({"task___target_": "l2l_cli.results.store.Store"}, "cannot be a task"),
+    "class that starts": ({"learner__rule___target_": "l2l_cli.parallel.pool.Pool"}, "cannot be a rule"),
+    "main": ({"task___target_": "l2l_cli.__main__.X"}, "cannot be a task"),
+    "class of another kind": ({"task___target_": "l2l_cli.learners.in_weights.LSTM"}, "cannot be a task"),
     "function": ({"learner___target_": "l2l_cli.learners.division.divided"}, "has no class"),
     "wrong type": ({"seed": "many"}, "config.yaml cannot be read"),
     "date": ({"meta__updates": "2001-01-01"}, "config.yaml cannot be read"),
@@ -314,5 +314,5 @@ def test_a_trusted_package_needs_its_folder(monkeypatch):
     monkeypatch.setattr(classes, "_FOLDERS", [])
     with pytest.raises(UsageError, match=r"no module 'zoo3' among what is installed; --config-dir says where else"):
         classes.find_class("zoo3.rules.Rule", "learner.rule", ["zoo3"])
-    with pytest.raises(UsageError, match="which is nothing that a rule can be"):  # it is not defined there
+    with pytest.raises(UsageError, match="cannot be a rule"):  # it is not defined there
         classes.find_class("tests.runs.test_stranger.Path", "learner.rule", ["tests"])
