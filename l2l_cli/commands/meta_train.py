@@ -123,11 +123,7 @@ def _again(settings: Settings) -> RunFolder:
 
 def _resumed(settings: Settings, resume: str, trust: list[str]) -> RunFolder:
     """Continue a run with the hardware, data, store and logger of these settings."""
-    changes = [
-        item
-        for item in settings.overrides
-        if key_of_word(item).split(".")[0] not in ("hardware", "data", "store", "logger")
-    ]
+    changes = [item for item in settings.overrides if key_of_word(item).split(".")[0] not in OF_THE_PRESENT]
     if changes:
         raise UsageError(f"--resume keeps the run's own settings; drop {' '.join(changes)}")
     folder = RunFolder.load(Path(resume))

@@ -117,7 +117,8 @@ def draws_of(
     columns: dict[str, list[Any]] = {}
     for key, (start, end, stream) in ranges.items():
         if not (0 <= start if _is_near_one(key) else 0 < start):
-            raise ValueError(f"tune.ranges must give {key} as [low, high] with 0 < low < high, not {[start, end]}")
+            sign = "≤" if _is_near_one(key) else "<"
+            raise ValueError(f"tune.ranges must give {key} as [low, high] with 0 {sign} low < high, not {[start, end]}")
         if _is_near_one(key) and end >= 1:
             raise ValueError(f"tune.ranges: {key} must end below 1, not at {end}")
         low, high = _scale(key, start), _scale(key, end)

@@ -33,8 +33,11 @@ def ggn_diagonal(point: Point) -> Diagonal:
     for ten classes, and one more to check that it does not mix them.  All others, such as those with batch
     normalisation, take one for each output of *each example*.  No meta-gradient flows through it.
     """
-    found = _by_layers(point)
-    return _by_examples(point) if found is None else found
+    found, spent = _by_layers(point)
+    if found is None:
+        found = _by_examples(point)
+        spent += found.passes
+    return found._replace(passes=spent)
 
 
 def estimated_diagonal(point: Point, rng: Generator) -> Diagonal:
@@ -71,28 +74,28 @@ def _add_squares(values: Params, point: Point, vector: Tensor) -> None:
         values[name].addcmul_(gradient, gradient)
 
 
-def _by_layers(point: Point) -> Diagonal | None:
-    """Return the diagonal by few passes, or None if the layers do not allow it."""
+def _by_layers(point: Point) -> tuple[Diagonal | None, int]:
+    """Return the diagonal by few passes, or None if the layers do not allow it, and the number of passes taken."""
     try:
-        layers = point.layers(generator(0), "exact")  # the signs of the vectors make no difference
-        traced = {name: _positions(layer) for name, layer in layers.items()}
         if point.mixes_examples:
-            return None
+            return None, 1
+        layers = point.layers(generator(0), "exact")  # the signs of the vectors make no difference
     except Untraceable:
-        return None
+        return None, 0
+    passes = 1 + (len(next(iter(layers.values())).gradients) if layers else 0)
     diagonal: Params = {}
-    for name, positions in traced.items():
+    for name, layer in layers.items():
+        positions = _positions(layer)
         if positions is None:
-            return None
-        (inputs, gradients), module, prefix = positions, layers[name].module, f"{name}." if name else ""
+            return None, passes
+        (inputs, gradients), module, prefix = positions, layer.module, f"{name}." if name else ""
         squares = _squared(inputs, gradients)
         own = {"weight": squares.reshape(len(squares), *module.get_parameter("weight").shape)}
         own["bias"] = gradients.sum(-1).square().sum((0, 2))
         diagonal |= {f"{prefix}{key}": value for key, value in own.items() if f"{prefix}{key}" in point.params}
     if point.params.keys() - diagonal.keys() - point.unreached:  # of modules that are never called
-        return None
-    passes = 1 + (len(next(iter(layers.values())).gradients) if layers else 0)
-    return Diagonal(_zeros(point) | diagonal, passes)
+        return None, passes
+    return Diagonal(_zeros(point) | diagonal, passes), passes
 
 
 def _positions(layer: LayerTrace) -> tuple[Tensor, Tensor] | None:

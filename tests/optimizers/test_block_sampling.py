@@ -9,7 +9,9 @@ from l2l_cli.core.random import generator
 from l2l_cli.core.types import Phase
 from l2l_cli.kernels.blocks import BLOCK
 from l2l_cli.learners.descent import Descent
+from l2l_cli.meta.loss import LogTrajectory, Trajectory
 from l2l_cli.optimizers.coordinatewise_lstm import CoordinatewiseLSTM
+from l2l_cli.optimizers.fast import lstm_steps
 from l2l_cli.optimizers.fast.block_sampling import all_that_matter, sample
 from tests.image_tasks import digits_mlp
 
@@ -64,6 +66,26 @@ def test_meta_gradients_are_right_on_average(double):
     whole = torch.cat([value.flatten() for value in torch.autograd.grad(losses.mean(), list(exact.parameters()))])
     assert learner.path.is_compiled
     assert (mean - whole).norm() < 0.1 * whole.norm()
+
+
+@pytest.mark.parametrize("objective", [Trajectory(), LogTrajectory()])
+def test_each_window_draws_its_own_blocks_and_draws_them_again(objective, monkeypatch):
+    task = digits_mlp(hidden=[6], examples=5, start=0.3)
+    learner = Descent(task, CoordinatewiseLSTM(hidden=3), visited=0.4)
+    episode, state = task.sample(2, 0, Phase.META_TRAIN), learner.init(2, generator(0))
+    drawn = []
+
+    def recorded(grad_moves, share, rng):
+        drawn.append(float(torch.rand((), generator=rng, device="cpu")))
+        return sample(grad_moves, share, rng)
+
+    monkeypatch.setattr(lstm_steps, "sample", recorded)
+    for start in (0, 4, 8, 0):
+        batches = episode.batches(start, start + 4)
+        _, losses = learner.losses(state, batches)
+        torch.autograd.grad(objective(losses, 0.1), list(learner.parameters()))
+    assert len(set(drawn[:3])) == 3
+    assert drawn[3] == drawn[0]
 
 
 def test_the_share_is_checked():

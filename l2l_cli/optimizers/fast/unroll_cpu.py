@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Batch, Batches, Params
@@ -80,7 +80,10 @@ class UnrollByType(Unroll[dict[str, Memory]]):
         def windows() -> list[int]:
             return [steps.windows for steps in self._steps.values()]
 
-        (losses,) = differentiable(forward, lambda grad: self._backward(grad, params), windows, phi)
+        def backward(grad: Tensor) -> list[Tensor]:
+            return self._backward(grad, params, _visits(grad, losses.detach()))
+
+        (losses,) = differentiable(forward, backward, windows, phi)
         return found[0], losses
 
     def answers(
@@ -142,11 +145,9 @@ class UnrollByType(Unroll[dict[str, Memory]]):
                 each.advance(t, piece)
         return torch.stack(outputs) if outputs else theta.new_empty(0), torch.stack(losses)
 
-    def _backward(self, grad_losses: Tensor, params: Params) -> list[Tensor]:
+    def _backward(self, grad_losses: Tensor, params: Params, rng: Generator) -> list[Tensor]:
         """Return the gradient of φ, in the order of the rules' parameters, from ∂objective/∂losses (T, E)."""
         groups, grad_phi = self._split(params), list[Tensor]()
-        # Seeded by ∂objective/∂losses: a resumed run draws the same blocks without storing a generator's state.
-        rng = generator(0, "visits", grad_losses.numpy().tobytes().hex())
         for name, steps in self._steps.items():
             if name in groups:
                 grad_phi += steps.backward(grad_losses, groups[name], self._visited, rng)
@@ -159,6 +160,17 @@ class UnrollByType(Unroll[dict[str, Memory]]):
             name: _Part(group, self._steps[name], sum(value.numel() for value in group.values()))
             for name, group in self._split(params).items()
         }
+
+
+def _visits(grad_losses: Tensor, losses: Tensor) -> Generator:
+    """Return the generator of the blocks that a window's backward pass visits.
+
+    It is seeded by the window's own numbers, so that a resumed run draws the same blocks without storing a generator's
+    state: by ∂objective/∂losses and, where that is one number, which other windows have too, also by the losses.
+    """
+    is_mean = bool((grad_losses == grad_losses.flatten()[0]).all())
+    own = [grad_losses, losses] if is_mean else [grad_losses]
+    return generator(0, "visits", b"".join(values.numpy().tobytes() for values in own).hex())
 
 
 class UnrollOfOne(Unroll[Memory]):
