@@ -10,7 +10,7 @@ from torch import Tensor
 
 from l2l_cli.core.random import derive, generator
 from l2l_cli.core.types import Phase
-from l2l_cli.evaluation.score import score
+from l2l_cli.evaluation.score import score, score_together
 from l2l_cli.learners.base import Learner, step_losses
 from l2l_cli.learners.bayes.posterior import Bayes
 from l2l_cli.learners.lstm1997 import LSTM1997
@@ -80,10 +80,18 @@ class Hochreiter2001(Paper):
 def error_rows(name: str, learner: Learner[Any], subject: Subject) -> Iterator[Metric]:
     """Yield MSEt on training and test sequences, and the mean error at each step of the latter."""
     steps, episodes, seed = subject.task.horizon, subject.settings.evaluation.episodes, subject.test_seed
-    test = score(learner, episodes, steps, seed, Phase.TEST).losses
+
+    def scored(phase: Phase) -> Tensor:
+        def tell(share: float, note: str) -> None:
+            subject.scoring(share / 4, f"{name}, {note}")  # learner and limit on two sets of sequences
+
+        (scores,) = score_together([learner], episodes, steps, seed, phase, tell=tell)
+        return scores.losses
+
+    test = scored(Phase.TEST)
     train = _on_the_training_set(learner, steps)
     if train is None:
-        train = score(learner, episodes, steps, seed, Phase.META_TRAIN).losses
+        train = scored(Phase.META_TRAIN)
     for split, losses in zip(SPLITS, (train, test), strict=True):
         yield Metric(name, subject.seed, "mse", losses.mean().item(), statistic="mean", split=split)
     for step, value in enumerate(test.mean(1).tolist(), start=1):
