@@ -87,14 +87,18 @@ def _figure(headline: Headline, findings: Sequence[Findings]) -> Figure | None:
 
 
 def _decision(headline: Headline, asked: Sequence[Experiment], findings: Sequence[Findings]) -> str:
-    """Answer the question by the claim that decides it, if it was judged; the headline's own artefact comes first."""
+    """Answer the question by the claim that decides it, if it was judged; the headline's own artefact comes first.
+
+    Without such a claim, as for artefacts that the headline is not about, the first one that was judged is stated.
+    """
     order = sorted(zip(asked, findings, strict=True), key=lambda pair: pair[0].name != headline.figure)
     sections = [section for _, each in order for section in each.sections]
-    for claim in chain.from_iterable(section.claims for section in sections):
-        if headline.decided_by and claim.text.startswith(headline.decided_by) and claim.evidence:
+    judged = [claim for claim in chain.from_iterable(section.claims for section in sections) if claim.evidence]
+    for claim in judged:
+        if claim.text.startswith(headline.decided_by):
             word, verb = {True: ("Yes", "holds"), False: ("No", "fails"), None: ("Open", "is not decided")}[claim.holds]
-            number = f" ({claim.number})" if claim.number else ""
-            return f"**{word}**: {_named(claim.text)} {verb}{number}."
+            said = f"{_named(claim.text)} {verb}{f' ({claim.number})' if claim.number else ''}."
+            return f"**{word}**: {said}" if headline.decided_by else said[0].upper() + said[1:]
     return ""
 
 

@@ -61,6 +61,12 @@ def test_the_deciding_claim_answers_the_question(holds, said):
     assert lead(holds).answer[0] == said
 
 
+def test_without_a_claim_that_decides_the_first_is_stated(monkeypatch):
+    monkeypatch.setattr(MadeUp, "headline", None)
+    assert lead(None).answer[0] == "The claim “It wins by far” is not decided (1 < 2)."
+    assert lead(True).answer[0] == "The claim “It wins by far” holds (1 < 2)."
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [
