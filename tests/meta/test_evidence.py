@@ -141,8 +141,9 @@ def test_it_comes_near_the_limit(task):
 @pytest.mark.slow
 def test_it_comes_near_the_limit_where_functions_change():
     task = Switching(Booleans(xor=False), every=16, length=64)
+    # With a lower bound of 0.01 features are found that explain some functions as changes: 1.8 times the limit.
     learner = OnlineLeastSquares(
-        task, hidden=8, dimensions=4, components=16, upkeep=Upkeep(hazard=0.05, spare=16), least_noise=0.01
+        task, hidden=16, dimensions=4, components=24, upkeep=Upkeep(hazard=0.05, spare=16), least_noise=0.03
     )
     plan = MetaPlan(updates=500, validate_every=500, validation_episodes=16, warmup=30)
     for _ in MetaTraining(
@@ -150,4 +151,4 @@ def test_it_comes_near_the_limit_where_functions_change():
     ).records():
         pass
     ours, best = (score(one, 500, 64, 0, Phase.META_VALID).by("mean") for one in (learner, Bayes(task)))
-    assert best < ours < 1.1 * best
+    assert best < ours < 1.05 * best
