@@ -27,13 +27,12 @@ Job = Callable[[DictConfig], Any]
 @contextmanager
 def own_hydra() -> Iterator[None]:
     """Use Hydra's global state and restore it afterwards, since a job may be running under it."""
-    state = GlobalHydra.instance()
-    running, state.hydra = state.hydra, None
+    running, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None
     try:
         with initialize_config_dir(str(config_root()), job_name="l2l", **VERSION_BASE):
             yield
     finally:
-        state.hydra = running
+        GlobalHydra.instance().hydra = running  # of another instance: the initialization has put back a copy
 
 
 def quoted(text: str) -> str:

@@ -115,7 +115,7 @@ def test_words_narrow_the_list_down(words, expected, monkeypatch, capsys):
     [
         ("status=brokn", "no run in outputs has status=brokn (status: done (2), "),
         ("task=b15", "did you mean 'b14'? (task: b14 (4), quadratic (1))"),
-        ("tsak=b14", "no run in outputs says what tsak it has; did you mean 'task'? (known: command, "),
+        ("tsak=b14", "no run in outputs has a value for tsak; did you mean 'task'? (known: command, "),
         ("quadratix", "no run in outputs has 'quadratix' in its name; did you mean 'quadratic'? (runs: "),
         ("task=b14 status=failed", "no run in outputs has status=failed"),
         ("--remove", "--remove needs a selection"),

@@ -15,7 +15,7 @@ from l2l_cli.bridge import launch
 from l2l_cli.config.build import Builder, build
 from l2l_cli.config.compose import compose, identity_of
 from l2l_cli.config.groups import config_root, options, papers
-from l2l_cli.config.running import VERSION_BASE
+from l2l_cli.config.running import VERSION_BASE, composition
 from l2l_cli.core.errors import UsageError
 from tests.test_cli import run
 
@@ -158,16 +158,16 @@ def test_identity_leaves_the_machine_out():
 
 
 def test_compose_leaves_hydra_as_it_was():
-    state = GlobalHydra.instance()
     compose("compare", ["learner=adam"])
-    assert not state.is_initialized()
+    assert not GlobalHydra.instance().is_initialized()
     with initialize_config_dir(str(config_root()), **VERSION_BASE):
-        running = state.hydra
-        compose("compare", ["learner=adam"])
+        running = GlobalHydra.instance().hydra
+        assert running is not None
+        composition("compare", ["learner=adam"], [])
         with pytest.raises(UsageError):
             compose("compare", ["learner=adm"])
-        assert state.hydra is running
-    assert not state.is_initialized()
+        assert GlobalHydra.instance().hydra is running
+    assert not GlobalHydra.instance().is_initialized()
 
 
 def test_a_folder_of_ones_own_may_have_any_name(tmp_path, monkeypatch):

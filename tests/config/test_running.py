@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.hydra import Hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 
@@ -21,6 +22,8 @@ def composed(monkeypatch):
         found.append(compose(self, *args, **kwargs))
         return found[-1]
 
+    # Hydra composes more to describe it, where an earlier test has left logging at DEBUG.
+    monkeypatch.setattr(Hydra, "_print_debug_info", lambda *_, **__: None)
     monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", load)
     return found
 
