@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
 
-from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -36,23 +35,6 @@ LONGEST = 2000
 
 INTERNAL = {"choices", "overrides", "config_dir", "replaces"}
 """Fields of the settings that the program fills in."""
-
-OPEN = (
-    *("evaluation.grid", "evaluation.problems", "evaluation.learner"),
-    *("tune.grid", "tune.ranges", "tune.choices", "tune.halving", "contenders"),
-)
-"""Mappings whose keys the user chooses, so that a new key needs no "+"."""
-
-
-def _schema() -> DictConfig:
-    schema = OmegaConf.structured(Settings)
-    for key in OPEN:
-        OmegaConf.set_struct(OmegaConf.select(schema, key), False)
-    assert isinstance(schema, DictConfig)
-    return schema
-
-
-ConfigStore.instance().store(name="l2l_schema", node=_schema())
 
 
 def compose(command: str, overrides: Sequence[str], config_dir: str | None = None) -> Settings:

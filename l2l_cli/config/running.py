@@ -11,10 +11,12 @@ from typing import Any
 
 import hydra
 from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from l2l_cli.config.groups import config_root
+from l2l_cli.config.schema import Settings
 from l2l_cli.config.user_folder import UserFolder
 
 VERSION_BASE = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
@@ -22,6 +24,24 @@ VERSION_BASE = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") e
 
 Job = Callable[[DictConfig], Any]
 """Function that runs on a composed configuration."""
+
+
+OPEN = (
+    *("evaluation.grid", "evaluation.problems", "evaluation.learner"),
+    *("tune.grid", "tune.ranges", "tune.choices", "tune.halving", "contenders"),
+)
+"""Mappings whose keys the user chooses, so that a new key needs no "+"."""
+
+
+def _schema() -> DictConfig:
+    schema = OmegaConf.structured(Settings)
+    for key in OPEN:
+        OmegaConf.set_struct(OmegaConf.select(schema, key), False)
+    assert isinstance(schema, DictConfig)
+    return schema
+
+
+ConfigStore.instance().store(name="l2l_schema", node=_schema())
 
 
 @contextmanager
