@@ -76,8 +76,11 @@ def _made_up(asked: Sequence[Experiment], results: Sequence[Result]) -> Headline
     """Return a headline of the first published numbers or, without any, of the first numbers."""
     published = [one for one in results if one.paper is not None and one.ours is not None]
     chosen = (published or [one for one in results if one.ours is not None])[:FEW]
-    lines = {f"{one.row}, {one.metric}": (one.artefact, one.row, one.metric) for one in chosen}
-    return Headline(asked[0].settings.question, "row", lines, "")
+    metrics, rows = {one.metric for one in chosen}, {one.row for one in chosen}
+    is_one = len(metrics) == 1 and len(rows) == len(chosen)
+    names = [one.row if is_one else f"{one.row}, {one.metric}" for one in chosen]
+    lines = {name: (one.artefact, one.row, one.metric) for name, one in zip(names, chosen, strict=True)}
+    return Headline(asked[0].settings.question, min(metrics).replace("_", " ") if is_one else "row", lines, "")
 
 
 def _figure(headline: Headline, findings: Sequence[Findings]) -> Figure | None:

@@ -65,6 +65,7 @@ def test_without_a_claim_that_decides_the_first_is_stated(monkeypatch):
     monkeypatch.setattr(MadeUp, "headline", None)
     assert lead(None).answer[0] == "The claim “It wins by far” is not decided (1 < 2)."
     assert lead(True).answer[0] == "The claim “It wins by far” holds (1 < 2)."
+    assert next(iter(lead(True).table)) == "mse"  # the one metric of all its rows
 
 
 @pytest.mark.parametrize(
