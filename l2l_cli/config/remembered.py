@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -47,13 +47,13 @@ def composed(command: str, words: Sequence[str], folders: Sequence[Path]) -> Com
     Raises:
         HydraException, OmegaConfBaseException, ValueError: The configuration is not valid.
     """
-    roots = (config_root(), *folders)
-    chosen = [word for word in words if _is_choice(word, roots)]
+    chosen = [word for word in words if _is_choice(word)]
     values = [word for word in words if word not in chosen]
-    changes = _changes(values) if OWN_TASK not in words else None
+    # A user's folder may be a whole project: looking for what has changed in it takes longer than composing.
+    changes = _changes(values) if OWN_TASK not in words and not folders else None
     if changes is None:
         return _whole(composition(command, words, folders))
-    base = _kept(command, tuple(chosen), tuple(folders), _stamps(roots))
+    base = _kept(command, tuple(chosen), _stamps())
     config = copy.deepcopy(base.config)
     try:
         for change in changes:
@@ -78,10 +78,10 @@ def _without_hydra(config: DictConfig) -> Composed:
     return Composed(config, choices)
 
 
-def _is_choice(word: str, roots: Iterable[Path]) -> bool:
+def _is_choice(word: str) -> bool:
     """Say whether an override chooses a file of a group: then the order of all others stays what it is."""
     key = key_of_word(word)
-    return word[0] not in "+~" and (key != word.split("=")[0] or "/" in key or any((r / key).is_dir() for r in roots))
+    return word[0] not in "+~" and (key != word.split("=")[0] or "/" in key or (config_root() / key).is_dir())
 
 
 def _changes(words: Sequence[str]) -> list[Override] | None:
@@ -92,13 +92,13 @@ def _changes(words: Sequence[str]) -> list[Override] | None:
     return None if any(change.is_sweep_override() for change in changes) else changes
 
 
-def _stamps(roots: Iterable[Path]) -> tuple[tuple[str, int, int], ...]:
-    """Return path, time and size of all files of configuration, so that a file that has changed is read again."""
-    files = sorted(path for root in roots for path in root.rglob("*.yaml"))
+def _stamps() -> tuple[tuple[str, int, int], ...]:
+    """Return path, time and size of all files in conf/, so that a file that has changed is read again."""
+    files = sorted(config_root().rglob("*.yaml"))
     return tuple((str(path), (state := path.stat()).st_mtime_ns, state.st_size) for path in files)
 
 
 @lru_cache(KEPT)
-def _kept(command: str, chosen: tuple[str, ...], folders: tuple[Path, ...], stamps: object) -> Composed:
+def _kept(command: str, chosen: tuple[str, ...], stamps: object) -> Composed:
     del stamps
-    return _without_hydra(composition(command, chosen, folders))
+    return _without_hydra(composition(command, chosen, []))

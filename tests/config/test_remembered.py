@@ -76,6 +76,12 @@ def test_hydra_is_asked_once_for_the_same_choices(monkeypatch):
     assert len(asked) == 1
 
 
+def test_a_users_folder_is_not_searched(monkeypatch, tmp_path):
+    monkeypatch.setattr(remembered, "_stamps", lambda: pytest.fail("conf/ alone is remembered"))
+    (tmp_path / "meta").mkdir()  # of the user's own, and no group
+    assert compose("meta-train", ["task=quadratic", "meta.updates=3"], str(tmp_path)).meta.updates == 3
+
+
 def test_what_one_caller_changes_no_other_sees():
     first = composed("meta-train", ["task=quadratic"], [])
     first.config.task.dimension = 77
