@@ -104,7 +104,11 @@ def verdict_line(results: Sequence[Result]) -> str:
     judged = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
     total = sum(counts.values())
     if not counts:
-        return "nothing is judged" if any(result.paper is not None for result in results) else "no published number"
+        return (
+            "no published number is judged here"
+            if any(result.paper is not None for result in results)
+            else "no published number"
+        )
     return f"{total} published number{'s' if total > 1 else ''}: {judged}"
 
 

@@ -100,7 +100,7 @@ def test_verdicts_are_counted():
     results.append(replace(results[0], counts=False))  # judged in another place, too
     assert verdict_line(results) == "3 published numbers: 2 better, 1 reproduced"
     assert verdict_line([summarise(KEY, [0.1], None)]) == "no published number"
-    assert verdict_line([results[-1]]) == "nothing is judged"
+    assert verdict_line([results[-1]]) == "no published number is judged here"
 
 
 def shown(table) -> str:
