@@ -31,7 +31,7 @@ from l2l_cli.papers.training_curves import training_sections
 from l2l_cli.results import report
 from l2l_cli.results.ending import ending
 from l2l_cli.results.run import RunFolder, identity
-from l2l_cli.results.tables import counted_verdicts, terminal_table, verdict_line
+from l2l_cli.results.tables import counted_verdicts, terminal_table
 from l2l_cli.results.terminal import console
 from l2l_cli.results.verdicts import Result
 from l2l_cli.runs.aside import AGAIN, keep_entries, replace_files, take_place
@@ -157,7 +157,7 @@ def _judged(
     report.write(replace(page, opening=[*page.opening, *missing]), folder.path)
     said = headline(page, results)
     folder.end("failed" if missing else "done", headline=said)  # only when all of it is written
-    _show(paper, request, results, place)
+    _show(paper, request, results, said, place)
     for line in missing:
         print(line.replace("**", ""))
     return results
@@ -212,10 +212,11 @@ def _folder(request: ReproduceRequest, asked: Sequence[Experiment]) -> tuple[Run
     return RunFolder.make(path, plain, []), path
 
 
-def _show(paper: Paper, request: ReproduceRequest, results: Sequence[Result], place: Path) -> None:
+def _show(paper: Paper, request: ReproduceRequest, results: Sequence[Result], said: str, place: Path) -> None:
+    """Show the numbers and what the report says of them in one line, where it lies, and what to do next."""
     shown, left_out = run_and_left_out(results)
     console().print(terminal_table(shown, f"{paper.title} (scale {request.scale})", numbers_beside(paper, request)))
-    print(verdict_line(results))
+    print(said)
     if left_out:
         print(left_out)
     print(f"report: {place / 'report.md'}  (and report.html, results.csv, figures/)")
@@ -225,7 +226,7 @@ def _show(paper: Paper, request: ReproduceRequest, results: Sequence[Result], pl
     else:
         VOICE.suggest("runs", str(place), "--open")
     verdicts = dict(counted_verdicts(results))
-    VOICE.event("done", run=str(place), report=str(place / "report.html"), result=verdict_line(results), **verdicts)
+    VOICE.event("done", run=str(place), report=str(place / "report.html"), result=said, **verdicts)
 
 
 def _check(asked: Sequence[Experiment], results: Sequence[Result]) -> int:
