@@ -22,7 +22,8 @@ from l2l_cli.completion import (
     complete_unfinished,
 )
 from l2l_cli.config.groups import papers
-from l2l_cli.config.schema import GROUPS, ReproduceRequest
+from l2l_cli.config.request import ReproduceRequest
+from l2l_cli.config.schema import GROUPS
 from l2l_cli.config.words import (
     START,
     START_COMPARE,

@@ -8,6 +8,7 @@ import typer
 
 from l2l_cli.config.groups import ALL, options, papers, recipes
 from l2l_cli.config.schema import GROUPS, SCALES
+from l2l_cli.core.layout import META_TRAIN, OUTPUTS
 from l2l_cli.core.suffixes import PRETRAINED, pretrained
 
 STATES = ("done", "failed", "interrupted", "killed", "running")
@@ -60,7 +61,7 @@ def complete_runs(context: typer.Context, incomplete: str) -> list[str]:
 
 def complete_unfinished(incomplete: str) -> list[str]:
     """Complete folders of runs under ``outputs`` that have no weights yet."""
-    trained = _folders("meta-train/*/weights.safetensors")
+    trained = _folders(f"{META_TRAIN}/*/weights.safetensors")
     return [name for name in _folders("meta-train/*/run.json") if name.startswith(incomplete) and name not in trained]
 
 
@@ -77,12 +78,12 @@ def complete_listed(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def _trained() -> list[str]:
-    return [*_folders("meta-train/*/weights.safetensors"), *(f"{PRETRAINED}{name}" for name in pretrained())]
+    return [*_folders(f"{META_TRAIN}/*/weights.safetensors"), *(f"{PRETRAINED}{name}" for name in pretrained())]
 
 
 def _folders(pattern: str) -> list[str]:
     """Return the folders of runs below ``outputs``, including those in output folders within it."""
-    return sorted({str(path.parent) for depth in ("", "*/") for path in Path("outputs").glob(depth + pattern)})
+    return sorted({str(path.parent) for depth in ("", "*/") for path in Path(OUTPUTS).glob(depth + pattern)})
 
 
 def complete_scales(incomplete: str) -> list[str]:

@@ -8,7 +8,8 @@ from pathlib import Path
 from l2l_cli.commands.unused import Asked, refuse_unused
 from l2l_cli.config.groups import ALL, contenders_of, options
 from l2l_cli.config.own_task import OWN_TASK, changes_of_task, task_was_chosen
-from l2l_cli.config.schema import ReproduceRequest, Settings
+from l2l_cli.config.request import ReproduceRequest
+from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.nodes import Node
 from l2l_cli.papers.agenda import agenda_of, artefacts_of

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from l2l_cli.config.schema import Settings
+from l2l_cli.core.layout import CLUSTER
 from l2l_cli.core.voice import VOICE
 from l2l_cli.results.terminal import FoldingTable, console
 from l2l_cli.runs.cluster import PieceState, send
@@ -15,9 +16,6 @@ from l2l_cli.runs.pieces import Carrying
 
 SHOWN = 20
 """Largest number of lines in the table."""
-
-FOLDER = "cluster"
-"""Subfolder of the output folder for the jobs of all commands but ``reproduce``, which keeps them with its report."""
 
 
 class Left(NamedTuple):
@@ -45,7 +43,7 @@ class Elsewhere:
         """Submit the recorded work, show its state, and return an exit code; without any work, do nothing."""
         if self._settings is None:
             return 0
-        folder = Path(self._settings.output) / FOLDER
+        folder = Path(self._settings.output) / CLUSTER
         states = send(list(self._left.values()), folder, self._settings.hardware)
         return show(states, self._done, folder, "shows the results")
 

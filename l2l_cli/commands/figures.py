@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from l2l_cli.commands.cells import Comparison
+from l2l_cli.core.layout import FIGURES
 from l2l_cli.core.printable import counted
 from l2l_cli.evaluation.contest import Standing
 from l2l_cli.results.content import Figure
@@ -42,7 +43,7 @@ def horizon_figure(frame: pd.DataFrame, folder: Path) -> Figure:
     if len(names) > 1:
         legend(figure, axes, columns=4)
     caption = "Loss against step on fresh test episodes; dotted: where each horizon but the longest ends."
-    return saved(figure, folder / "figures" / "horizons", caption)
+    return saved(figure, folder / FIGURES / "horizons", caption)
 
 
 def _continued(losses: pd.DataFrame, ends: Mapping[str, int]) -> dict[str, str]:
@@ -82,7 +83,7 @@ def contenders_figure(frame: pd.DataFrame, standings: Mapping[str, Standing], fo
             panel.set_ylim(low, high)
     legend(figure, axes, columns=3)
     caption = "Loss against step on the same fresh test episodes; bands span the evaluation seeds."
-    return saved(figure, folder / "figures" / "contenders", caption)
+    return saved(figure, folder / FIGURES / "contenders", caption)
 
 
 def _styles(losses: pd.DataFrame, standings: Mapping[str, Standing]) -> dict[str, Style]:
@@ -129,7 +130,7 @@ def grid_figure(comparisons: Sequence[Comparison], folder: Path) -> Figure:
         if ratio
         else "."
     )
-    return saved(figure, folder / "figures" / "grid", caption)
+    return saved(figure, folder / FIGURES / "grid", caption)
 
 
 def horizon_names(comparisons: Sequence[Comparison]) -> dict[float, str]:

@@ -13,6 +13,7 @@ from l2l_cli.commands.unused import Asked
 from l2l_cli.config.compose import compose
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.files import atomic_write
+from l2l_cli.core.layout import SWEEPS
 from l2l_cli.core.nodes import Entries, Node
 from l2l_cli.core.plain_text import parsed_json, read_text
 from l2l_cli.results.run import RUN, RunFolder, identity
@@ -76,7 +77,7 @@ def remember(command: str, settings: Settings, flags: Node, row: Node) -> None:
 
 
 def _path(command: str, settings: Settings, flags: Node) -> Path:
-    return Path(settings.output) / "multirun" / ".known" / f"{key_of(command, settings, flags)}.json"
+    return Path(settings.output) / SWEEPS / ".known" / f"{key_of(command, settings, flags)}.json"
 
 
 def _composed(settings: Settings, overrides: list[str]) -> Entries:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import chain
 
-from l2l_cli.config.schema import ReproduceRequest
+from l2l_cli.config.request import ReproduceRequest
 from l2l_cli.core.printable import counted
 from l2l_cli.papers.base import Findings, Paper
 from l2l_cli.papers.experiments import Experiment

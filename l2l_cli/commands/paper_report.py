@@ -10,7 +10,7 @@ import pandas as pd
 
 from l2l_cli import __version__
 from l2l_cli.commands.paper_lead import SMOKE, lead_of
-from l2l_cli.config.schema import ReproduceRequest
+from l2l_cli.config.request import ReproduceRequest
 from l2l_cli.core.files import atomic_write
 from l2l_cli.papers.base import Findings, Paper
 from l2l_cli.papers.experiments import Experiment, cpu_minutes

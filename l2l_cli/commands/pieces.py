@@ -6,10 +6,11 @@ import importlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from l2l_cli.commands.elsewhere import FOLDER, Left
+from l2l_cli.commands.elsewhere import Left
 from l2l_cli.commands.known import key_of
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError
+from l2l_cli.core.layout import CLUSTER, STORE
 from l2l_cli.core.nodes import Entries
 from l2l_cli.evaluation.contest import Unit
 from l2l_cli.results.store import Store
@@ -59,7 +60,7 @@ def left_of(command: str, settings: Settings, flags: Entries) -> Left:
             "--resume continues a run on this machine, and cluster jobs continue by themselves; drop hardware.cluster, "
             "or --resume"
         )
-    root, here = Path(settings.output) / FOLDER, _here(settings)
+    root, here = Path(settings.output) / CLUSTER, _here(settings)
     if command == "meta-train":
         if done_before(settings):
             return Left([], 1)
@@ -82,4 +83,4 @@ def _planned(command: str, settings: Settings, flags: Entries) -> tuple[list[Uni
 def _here(settings: Settings) -> Settings:
     """Return settings with absolute paths, which are valid wherever a job runs."""
     output, store = Path(settings.output).resolve(), settings.store
-    return replace(settings, output=str(output), store=replace(store, dir=str(store.dir or output / "store")))
+    return replace(settings, output=str(output), store=replace(store, dir=str(store.dir or output / STORE)))

@@ -16,9 +16,10 @@ from l2l_cli.commands.paper_report import command_of, deciding, headline, number
 from l2l_cli.config.build import build
 from l2l_cli.config.hardware import Hardware
 from l2l_cli.config.own_task import key_of_word
-from l2l_cli.config.schema import ReproduceRequest
+from l2l_cli.config.request import ReproduceRequest
 from l2l_cli.core.cores import usable_cores
 from l2l_cli.core.errors import PromiseBroken, RunFailed, UsageError
+from l2l_cli.core.layout import CLUSTER, META_TRAIN, OUTPUTS, STORE
 from l2l_cli.core.ledger import LEDGER
 from l2l_cli.core.printable import counted
 from l2l_cli.core.voice import VOICE
@@ -38,9 +39,6 @@ from l2l_cli.runs.aside import AGAIN, keep_entries, replace_files, take_place
 from l2l_cli.runs.cluster import send
 from l2l_cli.runs.pieces import Carrying, carry_out_here
 from l2l_cli.runs.progress import Reporter
-
-OUTPUT = "outputs"
-"""Folder of all results, unless another one is given."""
 
 
 class Reproduced(NamedTuple):
@@ -92,16 +90,16 @@ def run(request: ReproduceRequest) -> Reproduced:
 
 def _place(request: ReproduceRequest, folder: RunFolder) -> Path:
     """Return the folder to which the report of a repeated reproduction belongs."""
-    return Path(request.output) if request.output else Path(OUTPUT) / request.paper / folder.path.name
+    return Path(request.output) if request.output else Path(OUTPUTS) / request.paper / folder.path.name
 
 
 def _settle(request: ReproduceRequest, artefact: str, folder: RunFolder, root: Path) -> None:
     """Move everything that was run again to its proper place; the rows of any artefact give the user's store."""
-    real = Path(request.output or OUTPUT)
+    real = Path(request.output or OUTPUTS)
     first = next(job for row in experiment(request, artefact).jobs.values() for job in row)
-    for made in sorted((root / "meta-train").glob("*")):
-        take_place(made, real / "meta-train" / made.name)
-    keep_entries(root / "store", Path(first.settings(real).store.dir or real / "store").expanduser())
+    for made in sorted((root / META_TRAIN).glob("*")):
+        take_place(made, real / META_TRAIN / made.name)
+    keep_entries(root / STORE, Path(first.settings(real).store.dir or real / STORE).expanduser())
     replace_files(folder.path, _place(request, folder))
     shutil.rmtree(root.parent if request.output else root)
 
@@ -116,10 +114,10 @@ def _on_cluster(
 ) -> int:
     """Submit the rows, or show their state with a report on those that are done; return the exit code."""
     carried = [Carrying.of(piece, folder.path) for piece in work.pieces]
-    standings = send(carried, folder.path / "cluster", _hardware(asked))
+    standings = send(carried, folder.path / CLUSTER, _hardware(asked))
     if any(one.can_be_judged(work.files) for one in asked):
         _judged(paper, request, asked, work.files, folder, folder.path)
-    return show(standings, work.done, folder.path / "cluster", "writes the report")
+    return show(standings, work.done, folder.path / CLUSTER, "writes the report")
 
 
 def _judged(
@@ -205,7 +203,7 @@ def _folder(request: ReproduceRequest, asked: Sequence[Experiment]) -> tuple[Run
     plain = json.loads(json.dumps(config))  # lists instead of tuples, as in config.yaml
     aside = f"{AGAIN}{identity(plain)}"
     if request.output is None:
-        root = Path(OUTPUT) / aside if request.force else Path(OUTPUT)
+        root = Path(OUTPUTS) / aside if request.force else Path(OUTPUTS)
         return RunFolder.claim(root / request.paper, request.scale, plain, []), root
     path = Path(request.output)
     path = path.parent / aside / path.name if request.force else path

@@ -15,6 +15,7 @@ from rich.text import Text
 from l2l_cli.commands.one_run import lines_of
 from l2l_cli.commands.watch import watch
 from l2l_cli.core.errors import UsageError
+from l2l_cli.core.layout import OUTPUTS
 from l2l_cli.core.ledger import date_of
 from l2l_cli.core.nodes import Entries
 from l2l_cli.core.plain_text import in_one_line
@@ -27,7 +28,7 @@ from l2l_cli.results.removal import refuse_what_is_written, remove
 from l2l_cli.results.terminal import FoldingTable, console
 from l2l_cli.runs.watching import progress_of
 
-OUTPUT = Path("outputs")
+OUTPUT = Path(OUTPUTS)
 """Folder in which runs are looked for, unless another one is given."""
 
 SHOWN = 40

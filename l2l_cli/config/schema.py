@@ -7,6 +7,7 @@ from typing import Any
 
 from l2l_cli.config.hardware import Hardware
 from l2l_cli.config.storing import Storing
+from l2l_cli.core.layout import OUTPUTS
 from l2l_cli.core.ranges import Range, at_least, ranges_of, rungs_of
 from l2l_cli.meta.plan import CRITERIA, MetaPlan
 
@@ -252,7 +253,7 @@ class Settings:
     text: list[str] = field(default_factory=list)
     source: str | None = None
     name: str | None = None
-    output: str = "outputs"
+    output: str = OUTPUTS
     seed: int = 0
     choices: dict[str, Any] = field(default_factory=dict)
     overrides: list[str] = field(default_factory=list)
@@ -269,32 +270,3 @@ class Settings:
     def run_name(self) -> str:
         """The run's name."""
         return self.name or f"{self.choices.get('task', 'task')}-{self.choices.get('learner', 'learner')}"
-
-
-@dataclass(frozen=True)
-class ReproduceRequest:
-    """Arguments of the command ``reproduce``.
-
-    Attributes:
-        paper: Name of the paper, a folder of conf/experiment.
-        artefacts: Names of artefacts, files of that folder; empty means all.
-        scale: Name of the scale: smoke, short, study or paper.
-        seeds: Number of seeds, instead of the scale's.
-        output: Folder for the results; None means outputs/PAPER/SCALE-HASH.
-        check: Whether to fail if a number breaks one of the preset's promises.
-        processes: Number of runs in parallel; None means one per core.
-        config_dir: Folder with further configuration.
-        overrides: Overrides of each row's configuration, as typed.
-        force: Whether everything is run again, even if it is done.
-    """
-
-    paper: str
-    artefacts: tuple[str, ...] = ()
-    scale: str = "short"
-    seeds: int | None = None
-    output: str | None = None
-    check: bool = False
-    processes: int | None = None
-    config_dir: str | None = None
-    overrides: tuple[str, ...] = ()
-    force: bool = False

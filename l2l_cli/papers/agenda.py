@@ -11,7 +11,8 @@ from typing import Any
 
 from l2l_cli.config.compose import compose, compose_seed
 from l2l_cli.config.groups import papers
-from l2l_cli.config.schema import ReproduceRequest, Row, Settings
+from l2l_cli.config.request import ReproduceRequest
+from l2l_cli.config.schema import Row, Settings
 from l2l_cli.core.errors import UsageError
 
 

@@ -15,7 +15,8 @@ from l2l_cli.config.build import build
 from l2l_cli.config.catalogue import listing
 from l2l_cli.config.compose import identity_of_training
 from l2l_cli.config.groups import papers
-from l2l_cli.config.schema import ROLES, TRAINED, ReproduceRequest, Row, Settings
+from l2l_cli.config.request import ReproduceRequest
+from l2l_cli.config.schema import ROLES, TRAINED, Row, Settings
 from l2l_cli.core.errors import UsageError, did_you_mean
 from l2l_cli.core.ledger import date_of
 from l2l_cli.papers.accounts import SEARCH_COST

@@ -9,6 +9,7 @@ from pathlib import Path
 from l2l_cli.config.compose import identity_of, identity_of_training
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.files import make_folder
+from l2l_cli.core.layout import ROWS
 from l2l_cli.core.voice import VOICE
 from l2l_cli.papers.agenda import Job
 from l2l_cli.papers.measured import COSTS
@@ -62,7 +63,7 @@ def work_of(jobs: Sequence[Job], folder: Path, root: Path, archive: Path | None 
 
 
 def _work_of(jobs: Sequence[Job], folder: Path, root: Path, archive: Path | None) -> Work:
-    rows = folder / "rows"
+    rows = folder / ROWS
     make_folder(rows)
     settings, files = dict[str, Settings](), dict[str, Path]()
     with Reporter("compose the runs", len(jobs), unit="runs") as reporter:

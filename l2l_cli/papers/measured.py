@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from l2l_cli.config.schema import ROLES, Row
+from l2l_cli.core.layout import FIGURES
 from l2l_cli.papers.panels import styles_of
 from l2l_cli.results.content import Figure
 from l2l_cli.results.drawing import saved
@@ -179,7 +180,7 @@ class Measured:
         """Write a figure under the artefact's name, with a legend in ``columns`` columns unless 0, and return it."""
         if columns:
             legend(drawing, drawing.axes, columns=columns)
-        return saved(drawing, self.folder / "figures" / f"{self.artefact}{suffix}".replace(" ", "_"), caption)
+        return saved(drawing, self.folder / FIGURES / f"{self.artefact}{suffix}".replace(" ", "_"), caption)
 
 
 def name_of(row: str, variant: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from l2l_cli.config.compose import identity_of_training
+from l2l_cli.core.layout import FIGURES
 from l2l_cli.core.printable import counted
 from l2l_cli.papers.agenda import Job
 from l2l_cli.papers.experiments import Experiment
@@ -127,4 +128,4 @@ def _drawn(trained: Sequence[Trained], folder: Path) -> Figure:
             panel.plot(kept, [curve[step] for step in kept], "o", color=COLOURS[1], markersize=4.0, zorder=3)
         panel.set_title(one.name, loc="left", fontsize=7.5)
     caption = "Validation loss against meta-updates, one line per seed; dots: the weights that were kept."
-    return saved(figure, folder / "figures" / "meta_training", caption)
+    return saved(figure, folder / FIGURES / "meta_training", caption)

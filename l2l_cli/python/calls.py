@@ -8,7 +8,7 @@ from pathlib import Path
 from l2l_cli.commands.checks import check_reproduction
 from l2l_cli.commands.reproduce import run as run_reproduction
 from l2l_cli.config.own_task import key_of_word
-from l2l_cli.config.schema import ReproduceRequest
+from l2l_cli.config.request import ReproduceRequest
 from l2l_cli.config.words import artefacts_and_overrides
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.nodes import Entries

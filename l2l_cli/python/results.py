@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from l2l_cli.core.errors import UsageError
+from l2l_cli.core.layout import FIGURES
 from l2l_cli.core.nodes import Entries
 from l2l_cli.papers.origin import CLAIM, RESULTS_FILE
 from l2l_cli.python.html import page
@@ -83,7 +84,7 @@ class Reported(ABC):
     @property
     def figures(self) -> list[Path]:
         """The report's figures as PNG files; PDF and SVG files are next to them."""
-        return sorted((self.path / "figures").glob("*.png"))
+        return sorted((self.path / FIGURES).glob("*.png"))
 
     def __repr__(self) -> str:
         """Return the headline and the location of the report."""

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from l2l_cli.core.errors import L2LError
 from l2l_cli.core.files import atomic_write, open_file, read_file
+from l2l_cli.core.layout import PROGRESS
 from l2l_cli.core.ledger import date_of
 from l2l_cli.core.locks import locked
 from l2l_cli.core.nodes import Entries
@@ -30,9 +31,6 @@ REPORT = "report.html"
 
 KILLED, ON_CLUSTER = "killed", "on the cluster"
 """States of a run in addition to those of run.json."""
-
-PROGRESS = "progress"
-"""Folder, within that of a run, in which its pieces of work report their progress."""
 
 ASIDE = "."
 """Prefix of the names of folders whose runs are temporary."""

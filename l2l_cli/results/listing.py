@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 from l2l_cli.core.errors import UsageError
+from l2l_cli.core.layout import STORE, WITHIN_A_RUN
 from l2l_cli.core.nodes import Entries
 from l2l_cli.core.plain_text import in_one_line, parsed_yaml, read_text
 from l2l_cli.results.index import ASIDE, REPORT, headline_of, state_of
@@ -25,7 +26,7 @@ COMMANDS = ("meta-train", "evaluate", "compare", "reproduce")
 DEEPEST = 8
 """Number of levels of folders that are searched for runs."""
 
-WITHIN = ("figures", "rows", "progress", "cluster", "store")
+WITHIN = (*WITHIN_A_RUN, STORE)
 """Names of the folders, within a run's or an output folder, that hold no runs."""
 
 DAMAGED = "damaged"

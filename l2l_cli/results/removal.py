@@ -11,6 +11,7 @@ from pathlib import Path
 
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.files import TEMPORARY
+from l2l_cli.core.layout import PROGRESS, WITHIN_A_RUN
 from l2l_cli.results import index
 from l2l_cli.results.folder_lock import LOCK
 from l2l_cli.results.listing import ListedRun
@@ -22,8 +23,6 @@ OWN = re.compile(
     rf"{re.escape(CONFIG)}|{re.escape(OVERRIDES)}|\..*{re.escape(TEMPORARY)}"
 )
 """Names of the files that a run writes in its folder, except ``RUN`` and its lock, which are removed last."""
-
-OWN_FOLDERS = ("figures", "rows", "progress", "cluster")
 
 
 def refuse_what_is_written(runs: Iterable[ListedRun]) -> None:
@@ -40,7 +39,7 @@ def refuse_what_is_written(runs: Iterable[ListedRun]) -> None:
         if run.state == index.ON_CLUSTER:
             raise UsageError(
                 f"jobs of a cluster write {run.path}, or are queued to; cancel them and delete "
-                f"{run.path / index.PROGRESS}, nothing is removed"
+                f"{run.path / PROGRESS}, nothing is removed"
             )
         if run.path.is_symlink():
             raise UsageError(f"{run.path} is a link, which is not followed; remove its target by its own name")
@@ -70,7 +69,7 @@ def _remove(folder: Path) -> list[Path]:
     """Remove a run's files, last those that make its folder a run, and the folder if it is empty; return the rest."""
     for path in sorted(folder.iterdir()):
         if path.is_dir() and not path.is_symlink():
-            if path.name in OWN_FOLDERS:
+            if path.name in WITHIN_A_RUN:
                 shutil.rmtree(path)
         elif OWN.fullmatch(path.name):
             path.unlink()

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from l2l_cli.config.schema import Settings
+from l2l_cli.core.layout import STORE
 from l2l_cli.results import index
 from l2l_cli.results.folder_lock import LOCK
 from l2l_cli.results.run import RUN, RunFolder
@@ -39,7 +40,7 @@ def again(settings: Settings, key: str) -> Settings:
         key: Name of what is run again; the same name continues an interrupted repetition.
     """
     output, store = Path(settings.output), settings.store.dir
-    replaces = {"output": str(output), "store": store or str(output / "store")}
+    replaces = {"output": str(output), "store": store or str(output / STORE)}
     return replace(_below(settings, output / f"{AGAIN}{key}"), replaces=replaces)
 
 
@@ -59,7 +60,7 @@ def settled(folder: RunFolder, settings: Settings) -> RunFolder:
         return folder
     output = Path(settings.output)
     place = Path(settings.replaces["output"]) / folder.path.relative_to(output)
-    keep_entries(output / "store", Path(settings.replaces["store"]).expanduser())
+    keep_entries(output / STORE, Path(settings.replaces["store"]).expanduser())
     take_place(folder.path, place)
     shutil.rmtree(output)
     return RunFolder(place)

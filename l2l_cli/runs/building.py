@@ -14,6 +14,7 @@ from l2l_cli.config.hardware import Hardware
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.global_draws import seed_global_generators
+from l2l_cli.core.layout import STORE
 from l2l_cli.core.nodes import Entries, Node
 from l2l_cli.kernels.paths import Paths
 from l2l_cli.learners.base import Learner
@@ -188,7 +189,7 @@ def is_meta_trained(settings: Settings) -> bool:
 def store_of(settings: Settings) -> Store:
     """Return the store of a configuration."""
     plan = settings.store
-    folder = Path(plan.dir).expanduser() if plan.dir else Path(settings.output) / "store"
+    folder = Path(plan.dir).expanduser() if plan.dir else Path(settings.output) / STORE
     return Store(folder, [Path(one).expanduser() for one in plan.also], plan.limit * GIGABYTE)
 
 

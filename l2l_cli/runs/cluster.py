@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 from l2l_cli.config.hardware import Hardware
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.files import atomic_write, open_file
+from l2l_cli.core.layout import PROGRESS
 from l2l_cli.core.locks import try_lock
 from l2l_cli.core.plain_text import read_text
 from l2l_cli.core.stop import STOP
-from l2l_cli.results.index import PROGRESS
 from l2l_cli.runs.pieces import Carrying
 from l2l_cli.runs.progress_files import ProgressFile, stands_of
 

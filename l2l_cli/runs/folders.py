@@ -15,6 +15,7 @@ from l2l_cli.config.compose import identity_of_training, settings_of_run
 from l2l_cli.config.own_task import OWN_TASK, changes_of_task, offer, task_was_chosen
 from l2l_cli.config.schema import Settings
 from l2l_cli.core.errors import UsageError
+from l2l_cli.core.layout import META_TRAIN
 from l2l_cli.core.nodes import Entries, Node
 from l2l_cli.core.suffixes import is_exported
 from l2l_cli.core.voice import VOICE
@@ -114,7 +115,7 @@ def _others(settings: Settings, config: Node) -> list[tuple[Path, Entries]]:
 
 
 def _root(settings: Settings) -> Path:
-    return Path(settings.output) / "meta-train"
+    return Path(settings.output) / META_TRAIN
 
 
 def check_configuration(folder: RunFolder) -> None:

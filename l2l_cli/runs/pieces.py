@@ -9,9 +9,9 @@ from pathlib import Path
 
 from l2l_cli.core.errors import L2LError
 from l2l_cli.core.failures import failure_of
+from l2l_cli.core.layout import PROGRESS
 from l2l_cli.core.printable import counted
 from l2l_cli.parallel.pool import Assignment, carry_out
-from l2l_cli.results.index import PROGRESS
 from l2l_cli.results.run import identity
 from l2l_cli.runs.progress import Relay, Reporter
 from l2l_cli.runs.progress_files import ProgressFile, Stand, stands_of

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from l2l_cli.core.errors import L2LError
+from l2l_cli.core.layout import CLUSTER, PROGRESS, SWEEPS
 from l2l_cli.core.locks import is_locked
 from l2l_cli.core.plain_text import in_one_line
-from l2l_cli.results.index import ON_CLUSTER, PROGRESS
+from l2l_cli.results.index import ON_CLUSTER
 from l2l_cli.results.listing import ListedRun
 from l2l_cli.results.metrics import MetricsFile
 from l2l_cli.results.run import METRICS
@@ -23,9 +24,6 @@ GOING = ("running", ON_CLUSTER)
 
 TO_COME = ("waiting", "running")
 """States of jobs that have not ended."""
-
-SWEEPS, JOBS = "multirun", "cluster"
-"""Subfolders of an output folder for sweeps, and for the jobs of all commands but ``reproduce``."""
 
 
 class Watched(NamedTuple):
@@ -48,7 +46,7 @@ def going_on(runs: Iterable[ListedRun], roots: Sequence[Path]) -> list[Watched]:
     """Return the runs in progress among those given, and the sweeps and jobs in progress in some output folders."""
     found = [one for run in runs if run.state in GOING and (one := _watched(run))]
     for root in roots:
-        found += [*_sweeps(root / SWEEPS), *_jobs(root / JOBS, str(root / JOBS))]
+        found += [*_sweeps(root / SWEEPS), *_jobs(root / CLUSTER, str(root / CLUSTER))]
     return found
 
 

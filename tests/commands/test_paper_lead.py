@@ -6,7 +6,7 @@ import pytest
 
 from l2l_cli.commands import paper_lead
 from l2l_cli.commands.paper_lead import lead_of
-from l2l_cli.config.schema import ReproduceRequest
+from l2l_cli.config.request import ReproduceRequest
 from l2l_cli.papers.base import Findings, Paper
 from l2l_cli.papers.experiments import experiments
 from l2l_cli.papers.headline import Headline

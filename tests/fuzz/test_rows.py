@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from l2l_cli.config.schema import ReproduceRequest
+from l2l_cli.config.request import ReproduceRequest
 from l2l_cli.core.errors import UsageError
 from l2l_cli.papers.experiments import Experiment, experiments
 from l2l_cli.papers.jobs import Work, work_of

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from l2l_cli.config.schema import ReproduceRequest
+from l2l_cli.config.request import ReproduceRequest
 from l2l_cli.core.files import atomic_write
 from l2l_cli.papers.agenda import artefacts_of
 from l2l_cli.papers.origin import RESULTS_FILE, archive_of, file_of_study

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from l2l_cli.config.schema import ReproduceRequest
+from l2l_cli.config.request import ReproduceRequest
 from l2l_cli.papers.base import Artefact
 from l2l_cli.papers.experiments import Experiment, experiment
 from l2l_cli.papers.measured import COST, Measured

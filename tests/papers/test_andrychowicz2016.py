@@ -15,7 +15,8 @@ import torch
 from l2l_cli.config.build import build
 from l2l_cli.config.compose import compose
 from l2l_cli.config.groups import config_root, papers
-from l2l_cli.config.schema import ReproduceRequest, Row, Settings
+from l2l_cli.config.request import ReproduceRequest
+from l2l_cli.config.schema import Row, Settings
 from l2l_cli.core.errors import UsageError
 from l2l_cli.evaluation.contest import Entry, Plan, Problem
 from l2l_cli.learners.descent import Descent

@@ -7,7 +7,7 @@ import pytest
 
 from l2l_cli.commands import reproduce
 from l2l_cli.config.groups import papers
-from l2l_cli.config.schema import ReproduceRequest
+from l2l_cli.config.request import ReproduceRequest
 from l2l_cli.core.errors import UsageError
 from l2l_cli.papers.experiments import experiment
 from l2l_cli.papers.jobs import Work, work_of

@@ -10,7 +10,7 @@ import pytest
 
 from l2l_cli.config.catalogue import listing
 from l2l_cli.config.groups import config_root, papers
-from l2l_cli.config.schema import ReproduceRequest
+from l2l_cli.config.request import ReproduceRequest
 from l2l_cli.core.errors import UsageError
 from l2l_cli.papers.experiments import experiment, experiments
 from l2l_cli.runs.building import build_learner, build_task

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from l2l_cli.config.compose import compose
-from l2l_cli.config.schema import ReproduceRequest, Row
+from l2l_cli.config.request import ReproduceRequest
+from l2l_cli.config.schema import Row
 from l2l_cli.core.random import derive, generator
 from l2l_cli.core.types import Phase
 from l2l_cli.learners.bayes.posterior import Bayes

@@ -13,7 +13,8 @@ import torch
 
 from l2l_cli.config.compose import compose
 from l2l_cli.config.groups import config_root, papers
-from l2l_cli.config.schema import ReproduceRequest, Row
+from l2l_cli.config.request import ReproduceRequest
+from l2l_cli.config.schema import Row
 from l2l_cli.core.errors import UsageError
 from l2l_cli.core.random import generator
 from l2l_cli.core.types import Phase

@@ -11,7 +11,7 @@ import pytest
 
 from l2l_cli.config.catalogue import listing
 from l2l_cli.config.groups import papers
-from l2l_cli.config.schema import ReproduceRequest
+from l2l_cli.config.request import ReproduceRequest
 from l2l_cli.papers import origin
 from l2l_cli.papers.base import Content, Paper
 from l2l_cli.papers.experiments import experiment

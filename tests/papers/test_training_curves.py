@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from l2l_cli.config.schema import ReproduceRequest
+from l2l_cli.config.request import ReproduceRequest
 from l2l_cli.papers import jobs
 from l2l_cli.papers.experiments import experiment
 from l2l_cli.papers.measured import SELECTED, TRAINING, VALIDATION

@@ -14,7 +14,7 @@ import pytest
 
 from l2l_cli.config.build import Builder
 from l2l_cli.config.groups import papers
-from l2l_cli.config.schema import ReproduceRequest
+from l2l_cli.config.request import ReproduceRequest
 from l2l_cli.papers.experiments import experiments
 from l2l_cli.results.notes import all_notes, built_by, notes_of, source_page
 
