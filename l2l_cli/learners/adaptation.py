@@ -35,7 +35,7 @@ class Adaptation:
         """Return the displacements (E, P) after T steps, as constants, and the losses (T, E).
 
         Args:
-            start: θ_0, (P,).
+            start: θ₀, (P,).
             rates: α, (P,) or (1,).
             moved: Displacements before the first step, (E, P), treated as constants.
             batches: The examples of T steps.
@@ -49,7 +49,7 @@ class Adaptation:
 
 
 class _Descent(torch.autograd.Function):
-    """Losses as a function of θ_0 and α."""
+    """Losses as a function of θ₀ and α."""
 
     @staticmethod
     def forward(

@@ -92,7 +92,7 @@ class Descent(Learner[DescentState]):
         return super().step_seconds(episodes) + self.rule.work * self.task.step_seconds(episodes)
 
     def init(self, episodes: int, rng: Generator) -> DescentState:
-        """Draw θ_0 for each episode."""
+        """Draw θ₀ for each episode."""
         params = self.task.model.init(episodes, rng)
         memory = self.rule.begin(params, self.episode_steps or self.task.horizon)
         if self.schedule != "constant":  # counted on the CPU, where reading it does not wait for a GPU

@@ -1,6 +1,6 @@
 """Gradient descent on the task's own network, from a meta-learned initialisation at meta-learned rates.
 
-Names: θ_0 → ``start``; α → exp(``log_rates``).
+Names: θ₀ → ``start``; α → exp(``log_rates``).
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from l2l_cli.tasks.base import Task
 
 
 class Adapted(NamedTuple):
-    """The displacement of each episode's parameters from θ_0, (E, P)."""
+    """The displacement of each episode's parameters from θ₀, (E, P)."""
 
     displacement: Tensor
 
 
 class LearnedInit(Learner[Adapted]):
-    """A learner that answers with the task's model, then descends, θ ← θ − α ⊙ ∇loss, from a learned θ_0.
+    """A learner that answers with the task's model, then descends, θ ← θ − α ⊙ ∇loss, from a learned θ₀.
 
     At hidden targets the parameters do not move.
 
-    Source: Finn, Abbeel and Levine 2017 (MAML: θ_0); Li, Zhou, Chen and Li 2017 (Meta-SGD: α of each parameter).
+    Source: Finn, Abbeel and Levine 2017 (MAML: θ₀); Li, Zhou, Chen and Li 2017 (Meta-SGD: α of each parameter).
     Deviation: one pass over the examples, one at a time, as for all learners here, in place of steps on whole data
     sets; and α stays positive, since its logarithm is learned.
 
     Args:
         task: Task whose model is fitted.
         lr: α at the start of meta-training.
-        rates: Rates that are learned: "fixed" learns only θ_0, "shared" also one α for all parameters, "separate" one
+        rates: Rates that are learned: "fixed" learns only θ₀, "shared" also one α for all parameters, "separate" one
             for each.
         second_order: Whether meta-gradients flow through the gradients; if not, this is first-order MAML.
-        initial_seed: Seed of θ_0 at the start of meta-training, which the task's model draws.
+        initial_seed: Seed of θ₀ at the start of meta-training, which the task's model draws.
         paths: Paths that the learner may take.
     """
 
@@ -75,7 +75,7 @@ class LearnedInit(Learner[Adapted]):
         self._adaptation = Adaptation(task, second_order)
 
     def init(self, episodes: int, rng: Generator) -> Adapted:
-        """Start from θ_0, which is the same for all episodes."""
+        """Start from θ₀, which is the same for all episodes."""
         del rng
         return Adapted(self.start.new_zeros(episodes, self.start.numel()))
 
@@ -92,7 +92,7 @@ class LearnedInit(Learner[Adapted]):
         """Return this learner on another task with a model of the same shapes.
 
         Raises:
-            UsageError: The model has other shapes, for which there is no θ_0.
+            UsageError: The model has other shapes, for which there is no θ₀.
         """
         if task.model.shapes != self.task.model.shapes:
             raise UsageError(

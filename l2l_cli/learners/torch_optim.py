@@ -111,7 +111,7 @@ class TorchOptim(Learner[TorchOptimState]):
         return self.task.step_seconds(episodes) + episodes * SECONDS
 
     def init(self, episodes: int, rng: Generator) -> TorchOptimState:
-        """Draw θ_0 for each episode."""
+        """Draw θ₀ for each episode."""
         params = self.task.model.init(episodes, rng)
         memory = torch.zeros(episodes, 0, dtype=torch.uint8, device="cpu")
         sizes = torch.zeros(episodes, dtype=torch.int64, device="cpu")

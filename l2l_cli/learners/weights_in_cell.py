@@ -1,7 +1,7 @@
 """A network whose memory cells are the weights of a second network, which gives the answers.
 
 Source: Bosc 2016, §2.  Names: θ_t → ``CellState.params``; the paper's separator flag I_t → ``Batch.shown``;
-φ → ``parameters()``, among which θ_0 is ``start``.
+φ → ``parameters()``, among which θ₀ is ``start``.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ class WeightsInCell(Learner[CellState]):
     I_t], but not θ, and sets the gates f_t, i_t (logistic) and c̃_t (tanh); I_t is 0 where the target is hidden.
 
     In Hochreiter's order (2001, §2) the network reads x_t together with the last example: [x_{t−1}, I_{t−1}·y_{t−1},
-    ŷ_{t−1}, I_{t−1}, x_t] moves θ, and the moved weights answer x_t; θ_0 answers the first input.  x_{t−1} is included
+    ŷ_{t−1}, I_{t−1}, x_t] moves θ, and the moved weights answer x_t; θ₀ answers the first input.  x_{t−1} is included
     because these gates, unlike Hochreiter's network, remember nothing but θ, which they do not see.
 
     Deviation: the sizes of the layers and the initialisation of φ are not known.  Ours are 64 units, weights drawn as
     by He et al. (2015), forget gates that are nearly open and input gates that are nearly shut, and the model's own
-    θ_0.
+    θ₀.
 
     Args:
         task: Task that shows one example per step.
@@ -133,7 +133,7 @@ class WeightsInCell(Learner[CellState]):
         return WeightsInCellKernel(frozen=self.after_separator == "frozen", waits=self.order == "hochreiter")
 
     def init(self, episodes: int, rng: Generator) -> CellState:
-        """Start from θ_0."""
+        """Start from θ₀."""
         del rng
         width = self._width if self.order == "hochreiter" else 0
         params = self.start.detach().expand(episodes, -1).clone()
@@ -166,7 +166,7 @@ class WeightsInCell(Learner[CellState]):
         return self._compiled(state, batches)
 
     def losses(self, state: CellState, batches: Batches) -> tuple[CellState, Tensor]:
-        """Return the losses of T steps; on the compiled path, the state before them is a constant, except for θ_0."""
+        """Return the losses of T steps; on the compiled path, the state before them is a constant, except for θ₀."""
         if not self.path.is_compiled:
             return super().losses(state, batches)
         state, outputs = self._compiled(state, batches)

@@ -39,7 +39,7 @@ class Slots(NamedTuple):
         age: Number of steps that they were fitted for, (R,).
         stored: Number of parameters ever stored, (); the first R fill the slots, and later ones replace the oldest.
         best: Lowest loss at which parameters were stored, and their norm, (2,).
-        chance: Loss of the first θ_0, ().
+        chance: Loss of the first θ₀, ().
     """
 
     params: Params
@@ -68,7 +68,7 @@ class StoredParams(NamedTuple):
 
 
 class Replay:
-    """After each window, episodes end at random; then their θ may be stored, and a stored θ or a new θ_0 follows.
+    """After each window, episodes end at random; then their θ may be stored, and a stored θ or a new θ₀ follows.
 
     Deviation: the paper stores θ only if its loss is the best so far, so that φ no longer sees old θ once the best ones
     are young; "recent" stores every θ that is not worse than a new one.
@@ -77,10 +77,10 @@ class Replay:
         keep: Probability that an episode continues; the paper's code has 0.3 for its convolutional network, 0.5 for its
             residual one.
         capacity: Number R of slots; the paper's 200.
-        fresh: Probability of a new θ_0 in place of a stored one; the paper has 0.
-        store: Rule by which θ is stored: "recent" stores every θ whose loss is not above that of the first θ_0; "best"
+        fresh: Probability of a new θ₀ in place of a stored one; the paper has 0.
+        store: Rule by which θ is stored: "recent" stores every θ whose loss is not above that of the first θ₀; "best"
             stores θ if its loss is not above the best so far and its norm at most 1.2 times that of the best (the
-            paper); "initial" holds only the first θ_0, as the released code does in effect, since its best loss begins
+            paper); "initial" holds only the first θ₀, as the released code does in effect, since its best loss begins
             at 0.
     """
 
@@ -109,7 +109,7 @@ class Replay:
         return _chance(rng) < self.keep
 
     def take(self, slots: Slots, rng: Generator) -> StoredParams | None:
-        """Draw stored parameters, each with the same probability; None stands for a new θ_0."""
+        """Draw stored parameters, each with the same probability; None stands for a new θ₀."""
         filled = min(int(slots.stored), len(slots.draw))
         if not filled or _chance(rng) < self.fresh:
             return None

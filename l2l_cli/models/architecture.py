@@ -24,7 +24,7 @@ class Architecture(ABC):
 
     @abstractmethod
     def model(self, shape: ImageShape, outputs: int) -> Model:
-        """Build the network and the initializer of its θ_0.
+        """Build the network and the initializer of its θ₀.
 
         Args:
             shape: Channels, height and width of an image.

@@ -134,7 +134,7 @@ class ConvNet(Architecture):
         kernel: Height and width of a convolution's window, odd.
         dense: Units of each dense layer before the last.
         scale: Whether normalisations learn a scale γ besides their offset; they do not in DeepMind's code.
-        start: Standard deviation of θ_0; the normalisations' offsets and scales start at 0 and 1.
+        start: Standard deviation of θ₀; the normalisations' offsets and scales start at 0 and 1.
     """
 
     normalises: ClassVar[bool] = True

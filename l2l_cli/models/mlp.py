@@ -49,7 +49,7 @@ class MLP(Architecture):
     Args:
         hidden: Units of each hidden layer.
         activation: Non-linearity of the hidden units.
-        start: Standard deviation of θ_0; 0.01 is that of the paper's code, while the paper says only "Gaussian".
+        start: Standard deviation of θ₀; 0.01 is that of the paper's code, while the paper says only "Gaussian".
     """
 
     flat: ClassVar[bool] = True
@@ -58,7 +58,7 @@ class MLP(Architecture):
     start: float = 0.01
 
     def model(self, shape: ImageShape, outputs: int) -> Model:
-        """Build pixels → hidden … → outputs; all of θ_0 is Gaussian."""
+        """Build pixels → hidden … → outputs; all of θ₀ is Gaussian."""
         return Model(mlp(math.prod(shape), self.hidden, outputs, self.activation), gaussian(self.start))
 
 

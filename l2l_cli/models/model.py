@@ -53,7 +53,7 @@ class Model:
 
     Args:
         module: The network.  Parameters keep their names and shapes, and shared ones stay shared.
-        initializer: Function that draws θ_0, one parameter at a time; where it returns None, every episode starts from
+        initializer: Function that draws θ₀, one parameter at a time; where it returns None, every episode starts from
             the module's own values of that parameter.  Without an initializer this holds for all parameters: the
             network is fine-tuned.
         in_turn: Whether episodes are computed one after another.  "cpu" does so on a CPU only, where the activations of
@@ -140,7 +140,7 @@ class Model:
         return counted
 
     def init(self, episodes: int, rng: Generator) -> Params:
-        """Draw θ_0 for each of E episodes; tensors are (E, ...).
+        """Draw θ₀ for each of E episodes; tensors are (E, ...).
 
         Raises:
             UsageError: There are no parameters to fit, or the initializer returns values of another shape.

@@ -79,7 +79,7 @@ class Point:
         self._linear: Linearization | None = None
         self._trace: Trace | None = None
         self._unreached: frozenset[str] = frozenset()
-        # Constants (θ_0, or everything outside meta-training) become leaves, so that they have a gradient, too.
+        # Constants (θ₀, or everything outside meta-training) become leaves, so that they have a gradient, too.
         self.params = {
             name: value if value.requires_grad and self._differentiable else value.detach().requires_grad_()
             for name, value in params.items()

@@ -88,5 +88,5 @@ class RowReader(Architecture):
     units: int = 32
 
     def model(self, shape: ImageShape, outputs: int) -> Model:
-        """Build the network; see ``row_reader_weights`` for θ_0."""
+        """Build the network; see ``row_reader_weights`` for θ₀."""
         return Model(row_reader(shape, self.units, outputs), row_reader_weights(self.units))

@@ -1,6 +1,6 @@
 """Residual networks with full pre-activation, as modules to be wrapped by ``models.model.Model``.
 
-Source: He et al. 2016, "Identity mappings in deep residual networks"; sizes, projections and the draw of θ_0 as in
+Source: He et al. 2016, "Identity mappings in deep residual networks"; sizes, projections and the draw of θ₀ as in
 TensorFlow's official models, on which the code of Chen and Lu 2018 is built.
 """
 

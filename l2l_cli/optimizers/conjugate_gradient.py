@@ -25,8 +25,8 @@ class ConjugateGradientMemory(NamedTuple):
 class ConjugateGradient(Optimizer[ConjugateGradientMemory]):
     """θ ← θ + α · p with p ← −g + β · p, where α minimises the second-order model of the loss along p.
 
-    On a quadratic, every first-order method that starts from θ_0 and adds multiples of past gradients is, after t
-    steps, somewhere in θ_0 plus the t-th Krylov space of the Hessian and the first gradient.  This one is at the point
+    On a quadratic, every first-order method that starts from θ₀ and adds multiples of past gradients is, after t
+    steps, somewhere in θ₀ plus the t-th Krylov space of the Hessian and the first gradient.  This one is at the point
     of least loss in that space, so none of them can be lower at any step: it is their limit, and after as many steps as
     there are dimensions it is the exact solution, up to rounding.  A rule that gives each coordinate its own rate, as
     Adam and learned rules do, may leave that space; for such rules it is only a yardstick.

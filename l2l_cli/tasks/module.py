@@ -224,7 +224,7 @@ def _module_of(model: Reference, seed: int) -> nn.Module:
 
 
 class _Anew:
-    """Draws θ_0 by the network's own initialisation: one network is made for each episode.
+    """Draws θ₀ by the network's own initialisation: one network is made for each episode.
 
     Args:
         model: Class or function that makes the network.

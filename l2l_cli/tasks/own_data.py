@@ -18,7 +18,7 @@ from l2l_cli.core.random import generator
 from l2l_cli.core.types import Phase, Split
 
 Division = Literal["phases", "shared"]
-"""Ways to divide examples: each phase has its own; or all have the same, and differ in θ_0 and minibatches."""
+"""Ways to divide examples: each phase has its own; or all have the same, and differ in θ₀ and minibatches."""
 
 SHARES = {Phase.META_TRAIN: 0.6, Phase.META_VALID: 0.1, Phase.TUNE: 0.1, Phase.TEST: 0.2}
 """Share of the examples that belongs to each phase."""

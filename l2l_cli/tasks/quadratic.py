@@ -46,7 +46,7 @@ class Quadratic(Regression):
     Args:
         dimension: Number of variables d; the paper's 10.
         horizon: Number of optimization steps in an episode; the paper's 100.
-        start: Standard deviation of θ_0 (the paper says only that it is Gaussian, its code 0.01).
+        start: Standard deviation of θ₀ (the paper says only that it is Gaussian, its code 0.01).
     """
 
     def __init__(self, dimension: int = 10, horizon: int = 100, start: float = 0.01) -> None:

@@ -61,7 +61,7 @@ class Fit(Task):
 
 
 class FixedSet(Fit):
-    """One problem for all; θ_0 alone is drawn."""
+    """One problem for all; θ₀ alone is drawn."""
 
     def sample(self, episodes, seed, phase):
         inputs = torch.arange(12.0).view(1, 4, 3).expand(episodes, 4, 3) / 12

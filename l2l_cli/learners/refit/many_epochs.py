@@ -31,9 +31,9 @@ class DataSets(NamedTuple):
 class ManyEpochs(Refit):
     """A fit of the task's model to the examples by many full-batch steps of a rule, with early stopping.
 
-    The number of epochs is cross-validated: networks that start from the same θ_0 and each leave out one fold are
+    The number of epochs is cross-validated: networks that start from the same θ₀ and each leave out one fold are
     trained side by side, until the mean held-out loss has not improved for ``patience`` epochs.  Then the network is
-    trained on all examples for the best number of epochs, again from θ_0.
+    trained on all examples for the best number of epochs, again from θ₀.
 
     Source: Bosc 2016, §3, which leaves this comparison to future work; the protocol is ours.
 
@@ -43,7 +43,7 @@ class ManyEpochs(Refit):
         epochs: Largest number of epochs.
         patience: Epochs without improvement after which training stops.
         folds: Number of parts of the examples, each left out once; fewer where there are fewer examples.
-        initial_seed: Seed of θ_0, which differs from data set to data set.
+        initial_seed: Seed of θ₀, which differs from data set to data set.
         growth: Growth of the examples until the next fit, as in ``Refit``.
     """
 
@@ -78,7 +78,7 @@ class ManyEpochs(Refit):
         return [self._predictor({name: value[[row]] for name, value in params.items()}) for row in range(len(examples))]
 
     def _start(self, examples: Sequence[tuple[Array, Array]]) -> Params:
-        """Draw each data set's θ_0, seeded by its content, so that it depends on no other data set."""
+        """Draw each data set's θ₀, seeded by its content, so that it depends on no other data set."""
         seeds = [hashlib.blake2b(x.tobytes() + y.tobytes()).hexdigest() for x, y in examples]
         drawn = [self.task.model.init(1, generator(self.initial_seed, "many_epochs", seed)) for seed in seeds]
         return {name: torch.cat([params[name] for params in drawn]) for name in drawn[0]}

@@ -99,7 +99,7 @@ def _check_draws_apart(task: Task) -> None:
             if not _alike(draws[one], draws[other]) or not _alike(_drawn(task, *one, 8), _drawn(task, *other, 8)):
                 continue
             if all(bool((value == value[:, :1]).all()) for value in draws[one] if value.numel()):
-                continue  # one problem for all episodes, which differ in θ_0
+                continue  # one problem for all episodes, which differ in θ₀
             seeds = one[0] != other[0]
             what = "seeds 0 and 1" if seeds else f"phases {other[1].value} and {one[1].value}"
             ignored = "seed" if seeds else "phase"

@@ -54,7 +54,7 @@ def check_task(task: Task) -> None:
 
 
 def _check_start(task: Task) -> Params:
-    """Return θ_0 after checking that it is drawn from the given generator."""
+    """Return θ₀ after checking that it is drawn from the given generator."""
     module = task.model.module
     cure = "an initializer is a function (name, shape, rng) -> Tensor that draws from `rng` alone"
     with without_dropout(module):
@@ -98,7 +98,7 @@ def _check_loss(task: Task, outputs: Tensor, batch: Batch) -> None:
     if differing(before, (outputs, batch)):
         refuse(task, "loss", "changes its arguments in place", "make new tensors, as in outputs - targets")
     if not losses.isfinite().all():
-        refuse(task, "loss", f"is {losses.tolist()} at the first θ_0", "it must be finite there; look for √0")
+        refuse(task, "loss", f"is {losses.tolist()} at the first θ₀", "it must be finite there; look for √0")
     doubled = each(torch.cat([outputs, outputs]), torch.cat([batch.targets, batch.targets]))
     other = each(_first_for_all(outputs), _first_for_all(batch.targets))
     if not torch.allclose(other[0], losses[0]) or not torch.allclose(doubled[:EPISODES], losses):

@@ -49,7 +49,7 @@ class OneForAll(Artefact):
         if not standings.contenders:
             return Findings(results)
         table = standings.against(measured.names("learned"), hand_made(measured))
-        caption = "Loss against updates on every problem; bands: range over seeds."
+        caption = "Loss against updates on every problem; bands: range over seeds, where there are several."
         drawn = [draw_curves(measured, [Panel(problem) for problem in standings.problems], caption, published=False)]
         if len(table):
             drawn.insert(0, _ratios(measured, table))

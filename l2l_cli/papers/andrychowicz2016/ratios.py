@@ -43,7 +43,14 @@ class Ratios(Artefact):
         rivals = [name for name in self.rivals or hand_made(measured) if name in standings.contenders]
         table = standings.against(measured.names("learned"), rivals)
         shown = [Panel(problem) for problem in standings.problems]
-        drawn = [draw_curves(measured, shown, "Loss against updates; bands: range over seeds.", published=False)]
+        drawn = [
+            draw_curves(
+                measured,
+                shown,
+                "Loss against updates; bands: range over seeds, where there are several.",
+                published=False,
+            )
+        ]
         text = []
         if len(table):
             each = by_seed(standings, table)

@@ -20,10 +20,18 @@ from l2l_cli.results.standings import Standings
 
 
 class Axis(NamedTuple):
-    """A panel: each seed's losses by contender and by the number in the column ``name``, which ``label`` describes."""
+    """A panel: each seed's losses by contender and by the number in the column ``name``.
+
+    Attributes:
+        name: Name of the column.
+        label: Label of the horizontal axis.
+        head: Format of a number in the head of the table.
+        frame: Losses, one row for each contender, seed and number.
+    """
 
     name: str
     label: str
+    head: str
     frame: pd.DataFrame
 
 
@@ -50,7 +58,7 @@ class Samples(Artefact):
         if not standings.contenders:
             return Findings(results)
         ends = standings.ends()
-        axis = Axis("samples", "training samples", ends.assign(samples=ends.problem.map(self.samples)))
+        axis = Axis("samples", "training samples", "{:g} samples", ends.assign(samples=ends.problem.map(self.samples)))
         claims = [self._leads(standings, problem) for problem in self.samples]
         section = _section(title, measured, self.learner, [axis], claims)
         tuning = what_tuning_chose(title, measured, "Tuned for each number of samples.")
@@ -92,8 +100,8 @@ class Sweeps(Artefact):
         dimension = sized.contender.map({name: row.x["dimension"] for name, row in rows.items()})
         group = sized.contender.map({name: row.group for name, row in rows.items()})
         axes = [
-            Axis("noise", "mean variance of the noise", noisy.assign(noise=noisy.problem.map(noise))),
-            Axis("dimension", "inputs d", sized.assign(dimension=dimension, contender=group)),
+            Axis("noise", "mean variance of the noise", "noise {:g}", noisy.assign(noise=noisy.problem.map(noise))),
+            Axis("dimension", "inputs d", "dimension {:g}", sized.assign(dimension=dimension, contender=group)),
         ]
         tuning = what_tuning_chose(title, measured, "Tuned on tune data sets of each problem.")
         return Findings(results, [_section(title, measured, self.learner, axes), *tuning])
@@ -116,13 +124,15 @@ def _section(
     tables = []
     styles = _styles(measured)
     styles[learner] = {**styles.get(learner, {}), "linewidth": 2.4, "zorder": 4}
-    for panel, (column, label, frame) in zip(axes, axes_of, strict=True):
+    for panel, (column, label, head, frame) in zip(axes, axes_of, strict=True):
         curves(panel, frame, order, styles, x=column)
         decorate(panel, "", label, "held-out cross-entropy, nats")
         wide = frame.pivot_table(index="contender", columns=column, values="value", sort=False).reset_index()
-        wide.columns = ["contender", *(f"{column} {value:g}" for value in wide.columns[1:])]
+        wide.columns = ["contender", *map(head.format, wide.columns[1:])]
         tables.append(wide)
     names = " and ".join(axis.label for axis in axes_of)
-    drawn = measured.save(figure, f"Mean held-out loss against {names}; bands: range over seeds.", columns=4)
+    drawn = measured.save(
+        figure, f"Mean held-out loss against {names}; bands: range over seeds, where there are several.", columns=4
+    )
     formats = {name: ".3f" for table in tables for name in table.columns[1:]}
     return Section(title, (), tables, [drawn], formats, claims)

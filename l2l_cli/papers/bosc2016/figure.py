@@ -48,7 +48,7 @@ class LearnedDataSet(Artefact):
         claim = in_every_seed(
             "The loss falls while samples are shown and is flat afterwards",
             [middle < first and abs(late - middle) < FLAT for first, middle, late in seeds],
-            f"mean over data sets {before:.3f} with θ_0, {end:.3f} at the separator, {after:.3f} at the end",
+            f"mean over data sets {before:.3f} with θ₀, {end:.3f} at the separator, {after:.3f} at the end",
         )
         return Findings(results, [Section("The figure: a data set is learned", figures=[drawn], claims=[claim])])
 

@@ -78,7 +78,7 @@ def matrices(task: Task) -> dict[str, slice]:
 
 
 def trajectory(learner: WeightsInCell, sets: int, seed: int) -> Tensor:
-    """Return θ_t of test data sets, from θ_0 on, (T + 1, E, P)."""
+    """Return θ_t of test data sets, from θ₀ on, (T + 1, E, P)."""
     episode = learner.task.sample(sets, seed, Phase.TEST)
     state = learner.init(sets, generator(seed, "moves"))
     thetas = [learner.start.expand(sets, -1)]

@@ -28,7 +28,7 @@ NEAR = 0.02
 
 COLUMNS: Mapping[str, Callable[[Difference], str]] = {
     "difference (learner − contender) [95 %]": Difference.within,
-    "p": lambda difference: p_text(difference.p),
+    "p": lambda difference: p_text(difference.p).removeprefix("p ").removeprefix("= "),
     "sets on which the learner is better": lambda difference: f"{difference.won:.0%}",
 }
 """Functions from a paired difference to a column of the table."""

@@ -131,7 +131,7 @@ def _claims(facts: Mapping[str, pd.DataFrame]) -> list[Claim]:
             f"moves weights by so much of what the training part did: {_means(drifted, '.2f')}",
         ),
         in_every_seed(
-            "Claim 5, some weights stay where θ_0 has put them, others move",
+            "Claim 5, some weights stay where θ₀ has put them, others move",
             ((static > 0) & (static < 1)).all(axis=1).tolist(),
             f"share of static weights: {_means(static, '.0%')}",
         ),

@@ -92,7 +92,7 @@ def _by_age(measured: Measured) -> Figure:
     if frames:
         curves(axes[0], pd.concat(frames), list(styles), styles)
     decorate(axes[0], "Unannounced changes, B14", "examples of the present function", "mean squared error", "xy")
-    caption = "Mean squared error by the age of the present function; bands: range over seeds."
+    caption = "Mean squared error by the age of the present function; bands: range over seeds, where there are several."
     return measured.save(figure, caption, columns=3)
 
 

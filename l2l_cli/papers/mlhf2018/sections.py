@@ -25,7 +25,7 @@ ENDS = (
     "*Loss* is the mean training cross-entropy over the last tenth of the steps, which is also what tuning minimises "
     "on episodes of its own; *held-out* is measured on images that were never learned from, after the last step; "
     "*longest step* is the largest ‖θ_{t+1} − θ_t‖ ÷ ‖θ_t‖; *MB* is the peak memory of a run beyond its images and "
-    "θ_0, for all of its episodes together, and empty where that fits into what its process held before."
+    "θ₀, for all of its episodes together, and empty where that fits into what its process held before."
 )
 
 INSIDE = (

@@ -19,6 +19,12 @@ WORST = ("fails", "open", "holds", "not run", "not judged")
 
 STYLES = {"holds": "green", "fails": "red", "open": "yellow", "not run": "dim", "not judged": "dim"}
 
+LONG = 48
+"""Number of characters above which a cell keeps a minimal width."""
+
+BRIEF, BRIEF_NAME, BRIEF_HEAD = 40, 15, 16
+"""Largest number of characters that stay in one line: of a cell, of the first cell of a row, and of a column's head."""
+
 _WITH_INTERVAL = re.compile(r"(\S+) (\[[^\]]*\]|± \S+|\([^)]* … [^)]*\))")
 
 
@@ -57,10 +63,14 @@ def page_table(frame: pd.DataFrame, formats: Mapping[str, str] | None = None) ->
     styles = [" ".join(filter(None, [side, "" if one else "minor"])) for side, one in zip(sides, main, strict=True)]
     rows = []
     for texts in cells_of(frame, formats):
-        cells = [_cell(*each) for each in zip(texts, styles, names, strict=True)]
+        longest = [BRIEF_NAME, *[BRIEF] * (len(names) - 1)]
+        cells = [_cell(*each) for each in zip(texts, styles, names, longest, strict=True)]
         rows.append((_word(texts[names.index("verdict")]) if "verdict" in names else "", cells))
     verdicts = sorted({verdict for verdict, _ in rows if verdict})
-    return PageTable(list(zip(names, styles, strict=True)), rows, folds, verdicts)
+    heads = [
+        f"{style} broad".strip() if len(name) > BRIEF_HEAD else style for name, style in zip(names, styles, strict=True)
+    ]
+    return PageTable(list(zip(names, heads, strict=True)), rows, folds, verdicts)
 
 
 def _is_ours(name: str) -> bool:
@@ -76,13 +86,15 @@ def _word(verdict: str) -> str:
     return verdict.partition(" (")[0]
 
 
-def _cell(text: str, style: str, label: str) -> PageCell:
+def _cell(text: str, style: str, label: str, longest: int) -> PageCell:
     if label == "verdict" and (colour := VERDICT_STYLE.get(_word(text), "yellow" if text else "")):
         return PageCell(_word(text), text.removeprefix(_word(text)).strip(), f"{style} {colour}")
+    size = "long" if len(text) > LONG else "brief" if len(text) <= longest else ""
+    style = f"{style} {size}".strip()
     split = _WITH_INTERVAL.fullmatch(text)
     if split:
         return PageCell(split[1], split[2], style)
-    return PageCell(text, "", f"{style} long" if len(text) > 48 else style)
+    return PageCell(text, "", style)
 
 
 class PageVerdict(NamedTuple):

@@ -74,7 +74,7 @@ class ImageEpisode(Episode):
 class ImageTask(Classification):
     """Classification of some images by some network.
 
-    Each phase has its own draws of θ_0 and of minibatches.  In a configuration, the options of ``data`` and of
+    Each phase has its own draws of θ₀ and of minibatches.  In a configuration, the options of ``data`` and of
     ``network`` stand beside those of the task, as in ``task.hidden``; see ``config.build.Builder``.
 
     Args:

@@ -46,7 +46,7 @@ class FewShots(Episode):
 class Sinusoids(Regression):
     """Fit 1–40–40–1 ReLU units to a sinusoid by a few steps of gradient descent on a few of its points.
 
-    Deviation: θ_0 is drawn by Glorot's rule before meta-training; the paper does not say how.
+    Deviation: θ₀ is drawn by Glorot's rule before meta-training; the paper does not say how.
 
     Args:
         shots: Number K of points that are seen, and of other points that are scored.
