@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from itertools import chain
@@ -13,7 +14,7 @@ from l2l_cli.papers.experiments import Experiment
 from l2l_cli.papers.headline import Headline
 from l2l_cli.results.content import UNDECIDED, Claim, Figure, Lead, counted_verdict, tally
 from l2l_cli.results.tables import counted_verdicts
-from l2l_cli.results.verdicts import BETTER, DIFFERS, NOT_RUN, OPEN, REPRODUCED, WORSE, Result
+from l2l_cli.results.verdicts import BETTER, DIFFERS, NOT_RUN, OPEN, REPRODUCED, TOLERANCE, WORSE, Result
 
 SMOKE = "smoke"
 """Scale that only shows that everything runs; nothing is judged."""
@@ -24,8 +25,11 @@ NAMED = 2
 LONGEST = 90
 """Largest number of characters of a claim in the answer; the section has the full text."""
 
+BRIEF = 24
+"""Largest number of characters of the number that decides a claim which failed."""
+
 WORDS = {
-    REPRODUCED: "reproduced",
+    REPRODUCED: f"reproduced (within {100 * TOLERANCE:g} %)",
     BETTER: "better than published",
     WORSE: "worse",
     DIFFERS: "different, with neither side better",
@@ -62,7 +66,7 @@ def lead_of(
         table = table.drop(columns="verdict", errors="ignore")
     figure = _figure(headline, findings)
     about = "" if request.scale == SMOKE else headline.about  # it describes the other scales
-    return Lead(headline.question, answer, table, figure, command_of_all(request), about)
+    return Lead(headline.question, answer, table, figure, command_of_all(request), about, paper.citation)
 
 
 def command_of_all(request: ReproduceRequest) -> str:
@@ -119,7 +123,9 @@ def _numbers(results: Sequence[Result]) -> str:
     total = sum(counts.values())
     if not total:
         return ""
-    said = "; ".join(f"{counts[verdict]} {words}" for verdict, words in WORDS.items() if counts[verdict])
+    differ = sorted({one.metric.replace("_", " ") for one in results if one.counts and one.verdict == DIFFERS})
+    words = WORDS | {DIFFERS: f"{WORDS[DIFFERS]} ({', '.join(differ)})"}
+    said = "; ".join(f"{counts[verdict]} {each}" for verdict, each in words.items() if counts[verdict])
     rest = f" ({left_out} more: not run at this scale)" if left_out else ""
     return f"Of {counted(total, 'published number')}{rest}: {said}{_worse(results)}."
 
@@ -160,12 +166,22 @@ def _verb(count: int, verdict: str) -> str:
 
 def _failures(claims: Sequence[Claim]) -> str:
     """Name the claims that failed, each preceded by that word."""
-    failed = [claim.text for claim in claims if claim.holds is False]
-    shown = [text if len(text) <= LONGEST else f"{text[: LONGEST - 1].rstrip()}…" for text in failed[:NAMED]]
-    parts = [f"**fails**: “{text}”" for text in shown]
+    failed = [claim for claim in claims if claim.holds is False]
+    shown = failed[:NAMED]
+    parts = [f"**fails**: “{_cut(one.text)}”{_decider(one.number)}" for one in shown]
     more = len(failed) - len(shown)
     parts += [f"{more} more fail{'s' if more == 1 else ''}"] if more else []
     return f"; {'; '.join(parts)}." if parts else "." if claims else ""
+
+
+def _decider(number: str) -> str:
+    """Return a short number that decides a claim, in brackets, without its interval, which the claim's section has."""
+    mean = re.sub(r" \[[^\]]*\]", "", number)
+    return f" ({mean})" if 0 < len(mean) <= BRIEF else ""
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1].rstrip()}…"
 
 
 def _worse(results: Sequence[Result]) -> str:

@@ -199,6 +199,7 @@ class Lead:
         figure: Figure that supports the answer.
         command: Command that reproduces the whole report.
         about: What a reader must know about the table, in a short sentence.
+        source: Citation of what was reproduced, which a narrow screen leaves out.
     """
 
     question: str
@@ -207,6 +208,7 @@ class Lead:
     figure: Figure | None = None
     command: str = ""
     about: str = ""
+    source: str = ""
 
     def __post_init__(self) -> None:
         """Check that the answer is short."""

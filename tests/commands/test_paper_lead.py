@@ -95,6 +95,16 @@ def test_the_answer_counts_numbers_and_claims_and_names_what_fails():
     assert answer[4].endswith("12.0 CPU-minutes in total.")
 
 
+def test_a_failure_is_named_with_the_number_that_decides_it_and_what_differs_with_its_metric():
+    result = summarise(("a", "x", "sd"), [0.1, 0.11, 0.12], 0.2, lower_is_better=None)
+    claims = [Claim("It lasts", False, "no", "ratio 1.1, mark 1")]
+    answer = lead_of(
+        MadeUp(), REQUEST, experiments(REQUEST), [Findings([result], [Section("a", claims=claims)])], 1.0
+    ).answer
+    assert "Of 1 published number: 1 different, with neither side better (sd)." in answer
+    assert "Of 1 claim, 1 fails; **fails**: “It lasts” (ratio 1.1, mark 1)." in answer
+
+
 def test_each_row_that_is_worse_than_published_is_named_once_and_those_beyond_three_are_counted():
     rows = ["SGD", "SGD", "SGD", "NAG", "Adam", "LSTM", "LSTM"]
     results = [summarise(("a", row, f"loss@{at}"), [2.0, 2.1, 2.2], 1.0) for at, row in enumerate(rows)]

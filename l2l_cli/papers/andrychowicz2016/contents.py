@@ -38,5 +38,6 @@ HEADLINE = Headline(
     rivals=RIVALS,
     who="LSTM",
     decided_by="Claim 1, the LSTM beats tuned",
-    about="Loss after 99 updates, or 199, on networks that no rule has met; the rival is the best of the paper's four.",
+    about="Loss after 99 updates, or 199, on networks that no rule has met; lower is "
+    "better.  The rival is the best of the paper's four.",
 )

@@ -25,6 +25,9 @@ LONG = 48
 BRIEF, BRIEF_NAME, BRIEF_HEAD = 40, 15, 16
 """Largest number of characters that stay in one line: of a cell, of the first cell of a row, and of a column's head."""
 
+FEW = 4
+"""Largest number of main columns that fit a narrow screen with their numbers in one line."""
+
 _WITH_INTERVAL = re.compile(r"(\S+) (\[[^\]]*\]|± \S+|\([^)]* … [^)]*\))")
 
 
@@ -43,12 +46,14 @@ class PageTable(NamedTuple):
         head: Name and CSS classes of every column.
         rows: For every row, the verdict by which it may be filtered, and its cells.
         folds: Whether a narrow screen shows its main columns and folds the others below them.
+        is_few: Whether its main columns are so few that their numbers need not break on a narrow screen.
         verdicts: Verdicts that its rows have, in alphabetical order.
     """
 
     head: Sequence[tuple[str, str]]
     rows: Sequence[tuple[str, Sequence[PageCell]]]
     folds: bool
+    is_few: bool
     verdicts: Sequence[str]
 
 
@@ -70,7 +75,7 @@ def page_table(frame: pd.DataFrame, formats: Mapping[str, str] | None = None) ->
     heads = [
         f"{style} broad".strip() if len(name) > BRIEF_HEAD else style for name, style in zip(names, styles, strict=True)
     ]
-    return PageTable(list(zip(names, heads, strict=True)), rows, folds, verdicts)
+    return PageTable(list(zip(names, heads, strict=True)), rows, folds, sum(main) <= FEW, verdicts)
 
 
 def _is_ours(name: str) -> bool:
