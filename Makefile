@@ -23,7 +23,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-reproduce: $(READY) ## Reproduce Hochreiter 2001 at its default scale (about four minutes on two cores)
+reproduce: $(READY) ## Reproduce Hochreiter 2001 at its default scale (four to seven minutes on two cores)
 	$(BIN)/l2l reproduce hochreiter2001
 
 test: $(READY) ## Run the quick tests, on all cores

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,7 @@ from l2l_cli.results.drawing import saved
 from l2l_cli.results.lines import Style
 from l2l_cli.results.plot import legend
 from l2l_cli.results.spread import Array
-from l2l_cli.results.standings import Standings, curves_of, standings_of
+from l2l_cli.results.standings import Marking, Standings, curves_of, standings_of
 from l2l_cli.results.verdicts import Result, summarise
 
 TUNE, COST, TRAINING = "tune", "cost", "training"
@@ -94,6 +94,16 @@ class Measured:
         """Measurements by contender: each row's learner, once for each variant in which it was run."""
         return {name: frame for name, (_, _, frame) in self._own.items()}
 
+    @cached_property
+    def _by_metric(self) -> dict[tuple[str, str], pd.DataFrame]:
+        """Measurements by contender and metric."""
+        frames = self.contenders.items()
+        return {(name, str(metric)): part for name, frame in frames for metric, part in frame.groupby("metric")}
+
+    def _of(self, metric: str) -> dict[str, pd.DataFrame]:
+        """Return the measurements of one metric by contender; an empty frame where there are none."""
+        return {name: self._by_metric.get((name, metric), frame[:0]) for name, frame in self.contenders.items()}
+
     @property
     def origin(self) -> dict[str, str]:
         """Name of the row of each contender that was run."""
@@ -140,21 +150,17 @@ class Measured:
         return float(self.select(row, metric, split=COST).value.mean())
 
     def standings(
-        self, metric: str = "loss", mark: Callable[[int], int] = lambda step: step, variant: str | None = None
+        self, metric: str = "loss", mark: Marking = lambda step: step, variant: str | None = None
     ) -> Standings:
         """Return the losses on every problem, of the contenders of one variant or of all; see ``standings_of``."""
-        frames, names = self.contenders, self.names(variant=variant)
+        frames, names = self._of(metric), self.names(variant=variant)
         return standings_of({name: frames[name] for name in names}, metric, mark)
 
     def curves(
-        self,
-        problem: str,
-        metric: str = "loss",
-        statistic: str = "mean",
-        mark: Callable[[int], int] = lambda step: step,
+        self, problem: str, metric: str = "loss", statistic: str = "mean", mark: Marking = lambda step: step
     ) -> pd.DataFrame:
         """Return one statistic of a metric along the steps, of every contender; see ``curves_of``."""
-        return curves_of(self.contenders, problem, metric, statistic, mark)
+        return curves_of(self._of(metric), problem, metric, statistic, mark)
 
     def points(self, problem: str, metric: str = "loss") -> dict[str, dict[int, float]]:
         """Return the published values of a metric on a problem by row and mark, from keys such as "loss@99"."""

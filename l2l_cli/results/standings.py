@@ -26,6 +26,9 @@ AHEAD, BEHIND, LEVEL = "ahead", "behind", "level"
 BESIDE = {AHEAD: "ahead of", BEHIND: "behind", LEVEL: "level with"}
 """The same words, to be followed by the name of the other contender."""
 
+Marking = Callable[[int], int]
+"""Function from the step of a measurement to its mark."""
+
 TOO_FEW = "too few seeds"
 """Verdict in place of "level" where the seeds are too few for any p-value to be significant."""
 
@@ -212,7 +215,7 @@ def stands(difference: Interval, p: float | None = None) -> str:
 
 
 def standings_of(
-    frames: Mapping[str, pd.DataFrame], metric: str = "loss", mark: Callable[[int], int] = lambda step: step
+    frames: Mapping[str, pd.DataFrame], metric: str = "loss", mark: Marking = lambda step: step
 ) -> Standings:
     """Read the standings from measurements of single episodes.
 
@@ -228,11 +231,22 @@ def standings_of(
         for _, group in rows.groupby(["problem", "step"], sort=False) if len(rows) else ():
             problem, step = str(group.problem.iloc[0]), int(group.step.iloc[0])
             problems.setdefault(problem)
-            table = group.pivot_table(index="seed", columns="episode", values="value", dropna=False)
-            values = table.to_numpy(float)
+            values = _table(group)
             losses[name, problem, mark(step)] = np.where(np.isfinite(values), values, np.inf)
     run = [name for name in frames if any(contender == name for contender, _, _ in losses)]
     return Standings(losses, run, list(problems))
+
+
+def _table(group: pd.DataFrame) -> Array:
+    """Return values by seed and episode, (S, E); NaN where there is none, and the mean of those that occur twice."""
+    seeds, episodes = np.unique(group.seed), np.unique(group.episode)
+    ordered = group.iloc[np.lexsort((group.episode, group.seed))]
+    everywhere = len(group) == len(seeds) * len(episodes)
+    if everywhere and np.array_equal(ordered.seed, np.repeat(seeds, len(episodes))):
+        if np.array_equal(ordered.episode, np.tile(episodes, len(seeds))):
+            values: Array = ordered.value.to_numpy(float).reshape(len(seeds), len(episodes))
+            return values
+    return group.pivot_table(index="seed", columns="episode", values="value", dropna=False).to_numpy(float)
 
 
 def curves_of(
@@ -240,7 +254,7 @@ def curves_of(
     problem: str,
     metric: str = "loss",
     statistic: str = "mean",
-    mark: Callable[[int], int] = lambda step: step,
+    mark: Marking = lambda step: step,
 ) -> pd.DataFrame:
     """Return one statistic of a metric along the steps: columns contender, seed, updates and value."""
     columns = ["contender", "seed", "updates", "value"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from l2l_cli.results.metrics import Metric
@@ -98,3 +99,16 @@ def test_curves_are_statistics_by_contender():
     assert frame.contender.unique().tolist() == ["shown"]
     assert frame.updates.tolist() == [10, 20, 10, 20]
     assert last_values(frame) == {"shown": 2.5}
+
+
+def test_values_lie_by_seed_and_episode_in_whatever_order_they_were_measured():
+    rows = [(seed, episode, 10.0 * seed + episode) for seed in (3, 1) for episode in (2, 0, 1)]
+    frame = pd.DataFrame(rows, columns=["seed", "episode", "value"]).assign(problem="p", step=1, metric="loss")
+    expected = [[10, 11, 12], [30, 31, 32]]
+    assert standings_of({"x": frame.sample(frac=1, random_state=0)}).values("x", "p", 1).tolist() == expected
+
+
+def test_episodes_that_a_seed_lacks_are_infinite_and_repeated_ones_are_averaged():
+    rows = [(0, 0, 1.0), (0, 1, 2.0), (1, 1, 3.0), (1, 1, 5.0)]
+    frame = pd.DataFrame(rows, columns=["seed", "episode", "value"]).assign(problem="p", step=1, metric="loss")
+    assert standings_of({"x": frame}).values("x", "p", 1).tolist() == [[1, 2], [np.inf, 4]]
