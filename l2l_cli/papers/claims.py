@@ -13,7 +13,7 @@ import numpy as np
 from l2l_cli.core.printable import counted
 from l2l_cli.results.content import Claim
 from l2l_cli.results.spread import Array
-from l2l_cli.results.standings import SIGNIFICANT, Standings
+from l2l_cli.results.standings import SIGNIFICANT, TOO_FEW, Standings
 from l2l_cli.results.statistics import Difference, Interval, difference_of, holm, mean_of, p_text
 
 ALIKE = 0.25
@@ -71,19 +71,19 @@ def below(
     hardest = [_hardest(standings, who, rivals, problem, mark) for mark in judged]
     corrected = holm([one.p for one in hardest])
     ahead = [one.interval.value < 0 and p < SIGNIFICANT for one, p in zip(hardest, corrected, strict=True)]
-    behind = any(one.interval.side > 0 for one in hardest)
     lost = [
         f"{mark} (to {rival})"
         for mark in run
         if (rival := standings.best(rivals, problem, mark))
         and not standings.mean(who, problem, mark) < standings.mean(rival, problem, mark)
     ]
-    evidence = f"lowest mean loss at {len(run) - len(lost)} of {len(run)} numbers of updates"
-    evidence += f", not at {', '.join(lost)}" if lost else ""
+    share = f"{len(run) - len(lost)} of {len(run)} numbers of updates"
     tests = ", ".join(f"{p_text(p)} after {mark}" for mark, p in zip(judged, corrected, strict=True))
-    evidence += f"; {against_the_best(standings, who, rivals, problem, run[-1])}; {tests}"
-    number = f"lowest at {len(run) - len(lost)} of {len(run)} numbers of updates"
-    return Claim(text, True if all(ahead) else False if behind else None, evidence, number)
+    lowest = f"lowest mean loss at {share}" + (f", not at {', '.join(lost)}" if lost else "")
+    evidence = f"{lowest}; {against_the_best(standings, who, rivals, problem, run[-1])}; {tests}"
+    holds = True if all(ahead) else False if any(one.interval.side > 0 for one in hardest) else None
+    few = holds is None and standings.are_few(who, rivals, problem, run[-1], len(judged))
+    return Claim(text, holds, evidence, f"lowest at {share}{f'; {TOO_FEW} for a verdict' if few else ''}")
 
 
 def _hardest(standings: Standings, who: str, rivals: Collection[str], problem: str, mark: int) -> Difference:
@@ -150,7 +150,7 @@ def alike(text: str, standings: Standings, contenders: Collection[str], problem:
     bounds = [mean_of(sign * (each - (1.0 + sign * ALIKE) * middle)) for each in losses.values() for sign in (1, -1)]
     means = {name: float(each.mean()) for name, each in losses.items()}
     apart = max(abs(mean - float(middle.mean())) for mean in means.values()) / float(middle.mean())
-    number = f"at most {apart:.0%} from their mean, mark {ALIKE:.0%}"
+    number = f"at most {100 * apart:.0f} % from their mean, mark {100 * ALIKE:.0f} %"
     return Claim(text, all_of([below_bound(bound) for bound in bounds]), shown(means), number)
 
 

@@ -99,6 +99,8 @@ def curves(
 ) -> None:
     """Draw values against x, one line per contender: the mean over seeds, and their range as a band.
 
+    Grey lines, which are only background, have none.
+
     Args:
         axes: Axes to draw in.
         frame: Columns ``x``, value, contender and seed.
@@ -111,7 +113,7 @@ def curves(
         stroke, colour = divmod(index, len(COLOURS))
         style = {"color": COLOURS[colour], "linestyle": STROKES[stroke % len(STROKES)], **(styles or {}).get(name, {})}
         axes.plot(table.index, table.mean(axis=1), label=name, **style)
-        if table.shape[1] > 1:
+        if table.shape[1] > 1 and style["color"] != GREY:
             axes.fill_between(table.index, table.min(axis=1), table.max(axis=1), color=style["color"], alpha=0.15, lw=0)
 
 
@@ -127,7 +129,10 @@ def decorate(axes: Axes, title: str, x: str, y: str, log: str = "") -> None:
 
 
 def legend(figure: Figure, axes: Sequence[Axes], published: str = "", columns: int = 5) -> None:
-    """Draw a legend below the panels that names every line once, and the hollow marks if ``published`` names them."""
+    """Draw a legend below the panels that names every line once, and the hollow marks if ``published`` names them.
+
+    It has as few rows as ``columns`` allow, and these are about equally long.
+    """
     handles, greys = dict[str, Any](), dict[str, Any]()
     for panel in axes:
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
@@ -141,7 +146,13 @@ def legend(figure: Figure, axes: Sequence[Axes], published: str = "", columns: i
     if published:
         (mark,) = axes[0].plot([], [], "o", markerfacecolor="none", color="#777777", markersize=4.0)
         handles[published] = mark
-    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=columns)
+    figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=_even(len(handles), columns))
+
+
+def _even(entries: int, columns: int) -> int:
+    """Return the number of columns, at most ``columns``, that divides entries into the fewest and most equal rows."""
+    rows = max(1, math.ceil(entries / columns))
+    return max(1, math.ceil(entries / rows))
 
 
 def heat_map(

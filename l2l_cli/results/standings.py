@@ -121,16 +121,21 @@ class Standings:
         judged = {}
         for (mark, one), p in zip(found.items(), ps, strict=True):
             verdict = stands(one.interval, p)
-            if verdict == LEVEL and self._are_few(pairs[mark], problem, mark, len(ps)):
+            first, second = pairs[mark]
+            if verdict == LEVEL and self.are_few(first, [second], problem, mark, len(ps)):
                 verdict = TOO_FEW
             judged[mark] = one._replace(p=p), verdict
         return judged
 
-    def _are_few(self, pair: tuple[str, str], problem: str, mark: int, tests: int) -> bool:
-        """Return whether not even the smallest p that the seeds can give, corrected for the tests, is significant."""
-        counts = [len(self.values(name, problem, mark)) for name in pair]
-        seeds = max(counts) if min(counts) == 1 else min(counts)
-        return seeds > 1 and tests * 2.0 ** (1 - seeds) >= SIGNIFICANT
+    def are_few(self, who: str, rivals: Collection[str], problem: str, mark: int, tests: int) -> bool:
+        """Return whether not even the smallest p that the seeds can give, corrected for the tests, is significant.
+
+        This is so if it holds beside any of the rivals that were scored there.
+        """
+        own = len(self.values(who, problem, mark))
+        others = [len(self.values(rival, problem, mark)) for rival in self.scored(rivals, problem, mark)]
+        paired = [max(own, other) if min(own, other) == 1 else min(own, other) for other in others]
+        return any(seeds > 1 and tests * 2.0 ** (1 - seeds) >= SIGNIFICANT for seeds in paired)
 
     def winners(self, problem: str, contenders: Collection[str]) -> pd.DataFrame:
         """Return which of some contenders has the lowest mean loss at each judged mark, and whether it is ahead."""

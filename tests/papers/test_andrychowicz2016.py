@@ -134,6 +134,8 @@ def test_claims_hold_or_do_not():
     undecided = below("x", standings_of(three), "LSTM", RIVALS, "base", [5, 99])
     assert (undecided.holds, "*open*" in str(undecided)) == (None, True)
     assert "p = 0.5 after 99" in undecided.evidence
+    assert undecided.number == "lowest at 2 of 2 numbers of updates; too few seeds for a verdict"
+    assert "too few" not in lost.number
     assert below("x", ahead, "LSTM", RIVALS, "CIFAR-2", [99]).holds is None
     assert alike("x", ahead, ("Adam", "RMSprop", "NAG"), "base", 99).holds
     assert alike("x", ahead, ("LSTM", "SGD"), "base", 99).holds is False

@@ -14,7 +14,7 @@ from matplotlib.text import Text
 
 from l2l_cli.results.drawing import save
 from l2l_cli.results.metrics import Metric, MetricsFile
-from l2l_cli.results.plot import COLOURS, DIGITISED, curves, decorate, dots, error_over_time, legend, panels
+from l2l_cli.results.plot import COLOURS, DIGITISED, GREY, curves, decorate, dots, error_over_time, legend, panels
 from l2l_cli.results.ticks import log_ticks, plain, widened
 from l2l_cli.results.verdicts import summarise
 
@@ -70,6 +70,12 @@ def test_bands_span_the_seeds():
     edges = axes.collections[0].get_paths()[0].vertices
     first = edges[edges[:, 0] == 1, 1]
     assert (first.min(), first.max()) == pytest.approx((1.0, 1.4))
+
+
+def test_what_is_grey_has_no_band():
+    _, axes = panels(1, 1)
+    curves(axes[0], frame(), ["lstm", "bayes"], {"bayes": {"color": GREY}})
+    assert len(axes[0].collections) == 1
 
 
 def test_one_seed_has_no_band():
@@ -213,3 +219,14 @@ def test_the_legend_names_nothing_that_is_not_drawn():
     axes[1].plot([], [], label="b")
     legend(figure, axes, DIGITISED)
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", DIGITISED]
+
+
+@pytest.mark.parametrize(
+    ("lines", "most", "columns"), [(6, 5, 3), (7, 5, 4), (5, 5, 5), (8, 4, 4), (1, 4, 1), (11, 5, 4)]
+)
+def test_the_rows_of_a_legend_are_about_equally_long(lines, most, columns):
+    figure, axes = panels(1, 1)
+    for index in range(lines):
+        axes[0].plot([1, 2], [1.0, 2.0], label=str(index))
+    legend(figure, axes, columns=most)
+    assert figure.legends[0]._ncols == columns

@@ -182,7 +182,7 @@ def downhill(measured: Measured, problem: str) -> Claim:
         return Claim(text, None)
     shares = {str(name): float(part.value.mean()) for name, part in table.groupby("contender", sort=False)}
     evidence = f"share of the steps diagnosed: {shown(shares, '.1%')}"
-    return Claim(text, set(shares.values()) == {1.0}, evidence, f"in {min(shares.values()):.1%} of steps")
+    return Claim(text, set(shares.values()) == {1.0}, evidence, f"in {100 * min(shares.values()):.4g} % of steps")
 
 
 def stays_finite(text: str, lost: Mapping[str, Sequence[float]]) -> Claim:
