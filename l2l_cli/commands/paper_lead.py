@@ -32,8 +32,8 @@ WORDS = {
     REPRODUCED: f"reproduced (within {100 * TOLERANCE:g} %)",
     BETTER: "better than published",
     WORSE: "worse",
-    DIFFERS: "different, with neither side better",
-    OPEN: "open, as the interval does not decide",
+    DIFFERS: "different where neither side is better",
+    OPEN: "open, as the 95 % interval does not decide",
 }
 """Terms for verdicts in the answer."""
 
@@ -123,11 +123,15 @@ def _numbers(results: Sequence[Result]) -> str:
     total = sum(counts.values())
     if not total:
         return ""
-    differ = sorted({one.metric.replace("_", " ") for one in results if one.counts and one.verdict == DIFFERS})
+    differ = sorted({_spelled(one.metric) for one in results if one.counts and one.verdict == DIFFERS})
     words = WORDS | {DIFFERS: f"{WORDS[DIFFERS]} ({', '.join(differ)})"}
     said = "; ".join(f"{counts[verdict]} {each}" for verdict, each in words.items() if counts[verdict])
     rest = f" ({left_out} more: not run at this scale)" if left_out else ""
     return f"Of {counted(total, 'published number')}{rest}: {said}{_worse(results)}."
+
+
+def _spelled(metric: str) -> str:
+    return metric.replace("_", " ").replace("mse", "MSE")
 
 
 def _distance(headline: Headline, results: Sequence[Result]) -> str:
@@ -161,7 +165,8 @@ def _claims(claims: Sequence[Claim]) -> str:
 
 def _verb(count: int, verdict: str) -> str:
     said = counted_verdict(count, verdict)
-    return said.replace(" ", " is " if count == 1 else " are ", 1) if verdict == UNDECIDED else said
+    verb = " is " if count == 1 else " are "
+    return f"{said.replace(' ', verb, 1)} (undecided)" if verdict == UNDECIDED else said
 
 
 def _failures(claims: Sequence[Claim]) -> str:
@@ -191,7 +196,8 @@ def _worse(results: Sequence[Result]) -> str:
     found = Counter(one.row for one in judged if one.verdict == WORSE)
     rows = [f"{row} ({count} of its {total[row]})" if total[row] > 1 else row for row, count in found.items()]
     named, others = rows[: NAMED + 1], len(rows) - NAMED - 1
-    return f"; **worse**: {'; '.join(named)}{f' and {others} more' if others > 0 else ''}" if rows else ""
+    named += [f"and {counted(others, 'more row')}"] if others > 0 else []
+    return f"; **worse**: {'; '.join(named)}" if rows else ""
 
 
 def _size(request: ReproduceRequest, asked: Sequence[Experiment], minutes: float) -> str:

@@ -101,7 +101,7 @@ def test_a_failure_is_named_with_the_number_that_decides_it_and_what_differs_wit
     answer = lead_of(
         MadeUp(), REQUEST, experiments(REQUEST), [Findings([result], [Section("a", claims=claims)])], 1.0
     ).answer
-    assert "Of 1 published number: 1 different, with neither side better (sd)." in answer
+    assert "Of 1 published number: 1 different where neither side is better (sd)." in answer
     assert "Of 1 claim, 1 fails; **fails**: “It lasts” (ratio 1.1, mark 1)." in answer
 
 
@@ -110,7 +110,7 @@ def test_each_row_that_is_worse_than_published_is_named_once_and_those_beyond_th
     results = [summarise(("a", row, f"loss@{at}"), [2.0, 2.1, 2.2], 1.0) for at, row in enumerate(rows)]
     results.append(summarise(("a", "SGD", "loss@99"), [2.0, 2.1, 2.2], 4.0))
     answer = lead_of(MadeUp(), REQUEST, experiments(REQUEST), [Findings(results)], 12.0).answer
-    assert any("; **worse**: SGD (3 of its 4); NAG; Adam and 1 more." in sentence for sentence in answer)
+    assert any("; **worse**: SGD (3 of its 4); NAG; Adam; and 1 more row." in sentence for sentence in answer)
 
 
 def test_the_table_has_ours_as_a_multiple_of_the_papers_number():

@@ -11,7 +11,7 @@ from l2l_cli.results.plot import decorate, legend, panels
 
 
 class Polyak1964(Paper):
-    title = "Some Methods of Speeding up the Convergence of Iteration Methods, reproduced"
+    title = "Some Methods of Speeding up the Convergence of Iteration Methods: a reproduction"
     citation = "Boris Polyak: Some Methods of Speeding up the Convergence of Iteration Methods.  1964."
 
     def measure(self, subject):

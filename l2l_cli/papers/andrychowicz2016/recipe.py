@@ -42,7 +42,7 @@ class Andrychowicz2016(Paper):
         followed: Problems on which move sizes are measured.
     """
 
-    title = "Learning to learn by gradient descent by gradient descent, reproduced"
+    title = "Learning to learn by gradient descent by gradient descent: a reproduction"
     citation = (
         "Marcin Andrychowicz, Misha Denil, Sergio Gómez Colmenarejo, Matthew W. Hoffman, David Pfau, Tom Schaul, "
         "Brendan Shillingford and Nando de Freitas: Learning to learn by gradient descent by gradient descent.  "

@@ -42,7 +42,7 @@ class Bosc2016(Paper):
     to on ours.
     """
 
-    title = "Learning to Learn Neural Networks, reproduced"
+    title = "Learning to Learn Neural Networks: a reproduction"
     citation = "Tom Bosc: Learning to Learn Neural Networks.  2016, arXiv 1610.06072."
     contents = CONTENTS
     headline = HEADLINE

@@ -51,7 +51,7 @@ class Hochreiter2001(Paper):
     sequences, so the limit is measured only for the modern ones.
     """
 
-    title = "Learning to Learn Using Gradient Descent, reproduced"
+    title = "Learning to Learn Using Gradient Descent: a reproduction"
     citation = (
         "Sepp Hochreiter, A. Steven Younger and Peter R. Conwell: Learning to Learn Using Gradient Descent.  ICANN "
         "2001, LNCS 2130, pages 87–94."

@@ -52,7 +52,7 @@ class Mlhf2018(Paper):
         near_exact: Whether systems that are diagnosed are also solved nearly exactly.
     """
 
-    title = "Meta-learning with Hessian-free approach in deep neural nets training, reproduced"
+    title = "Meta-learning with Hessian-free approach in deep neural nets training: a reproduction"
     citation = (
         "Boyu Chen and Wenlian Lu: Meta-learning with Hessian-free approach in deep neural nets training.  2018, "
         "arXiv 1805.08462, first version; the learning rate called batch ratio is that of the second version, which "

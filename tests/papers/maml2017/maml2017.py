@@ -23,7 +23,7 @@ HELD_OUT = "held_out"
 class Maml2017(Paper):
     """Finn, Abbeel and Levine's start that is learned for being adapted."""
 
-    title = "Model-Agnostic Meta-Learning, reproduced on sinusoids"
+    title = "Model-Agnostic Meta-Learning: a reproduction on sinusoids"
     citation = (
         "Chelsea Finn, Pieter Abbeel and Sergey Levine: Model-Agnostic Meta-Learning for Fast Adaptation of Deep "
         "Networks.  ICML 2017, arXiv 1703.03400."
