@@ -120,7 +120,7 @@ def test_ours_and_verdict_stay_in_sight(browser, folder, size, theme):
     with Opened(browser, folder / "report.html", size, theme) as opened:
         opened.open_all()
         seen = """Array.from(document.querySelectorAll('section .folds tbody tr, .lead tbody tr')).flatMap((row) => {
-            const names = Array.from(row.closest('table').querySelectorAll('thead th')).map((one) => one.innerText);
+            const names = Array.from(row.closest('table').querySelectorAll('thead th')).map((one) => one.textContent.trim());
             return ['ours [95 %]', 'verdict'].map((name) => {
                 const cell = row.cells[names.findIndex((one) => one.startsWith(name))];
                 return cell.getBoundingClientRect();

@@ -5,14 +5,14 @@
   const token = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const HEIGHT = 230, LEAD = 200, LOW = 165;
 
-  // Black and dark grey lines would vanish on a dark page.
+  // Black and dark grey lines would vanish on a dark page; colours are raised little, as blue and sky blue must differ.
   const shade = (colour) => {
     if (!dark.matches) return colour;
     const parts = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
     const light = 0.3 * parts[0] + 0.59 * parts[1] + 0.11 * parts[2];
     if (light > 95) return colour;
     const grey = Math.max(...parts) - Math.min(...parts) < 24;
-    const raised = grey ? parts.map((one) => 235 - one * 0.7) : parts.map((one) => one + (255 - one) * 0.4);
+    const raised = grey ? parts.map((one) => 235 - one * 0.7) : parts.map((one) => one + (255 - one) * 0.15);
     return "#" + raised.map((one) => Math.round(one).toString(16).padStart(2, "0")).join("") + colour.slice(7);
   };
 
