@@ -102,6 +102,25 @@ def test_ratios_are_those_of_each_seed(tmp_path):
     assert {result.metric for result in findings.results if result.ours is not None} == {"loss@99"}
 
 
+def test_ratios_to_a_learned_row_leave_it_out_and_name_it(tmp_path):
+    def scored(row, factor):
+        at = Metric(row, 0, "loss", 0.0, step=100, problem="base")
+        return frame_of(
+            [
+                *(at._replace(value=factor * (1 + episode), episode=episode) for episode in range(8)),
+                at._replace(value=factor * 4.5, statistic="mean"),
+                *costs(row, 1),
+            ]
+        )
+
+    frames = {"mixture": scored("mixture", 1.0), "no skip": scored("no skip", 2.0)}
+    artefact, measured = measured_of(PAPER, "ablation", frames, tmp_path)
+    (section, *_) = artefact.judge(measured).sections
+    (line,) = section.tables[0].to_dict("records")
+    assert (line["contender"], line["best rival"], line["ratio"]) == ("no skip", "mixture", pytest.approx(2.0))
+    assert "lower mean loss than mixture; 0 of 1 ratios" in section.text[0]
+
+
 def test_all_problems_of_the_transfer_take_the_data_of_the_first():
     request = ReproduceRequest(PAPER, scale="paper", overrides=("evaluation.problems.elsewhere.dataset=mine",))
     for settings in experiment(request, "transfer").configurations.values():

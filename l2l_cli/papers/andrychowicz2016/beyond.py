@@ -10,7 +10,7 @@ import pandas as pd
 from l2l_cli.papers.andrychowicz2016.curves import TUNING, Panel, draw_curves, hand_made, updates_at
 from l2l_cli.papers.andrychowicz2016.move_sizes import move_size_sections
 from l2l_cli.papers.base import Artefact, Findings, RowName
-from l2l_cli.papers.claims import goes_on, shown
+from l2l_cli.papers.claims import all_of, at_most, goes_on, shown
 from l2l_cli.papers.measured import Measured
 from l2l_cli.papers.sections import loss_results, what_tuning_chose, who_leads
 from l2l_cli.results.content import Claim, Figure, Section
@@ -28,33 +28,41 @@ class OneForAll(Artefact):
     Attributes:
         paper: Row of the paper's rule, with whose published losses every learned rule's are compared.
         base: Problem whose name is omitted from results.
-        problems: Problems on which a rule should end at or below the best tuned one.
-        longer: Problems with more updates than in meta-training.
-        updates: Number of updates in meta-training.
-        longest: Number of updates on the longer problems.
+        problems: Problems on which a rule should end below the best tuned one.
+        longer: Problems with ``longest`` updates, on which it should end within ``margin`` of the best tuned one.
+        unlike: Problems with networks or data unlike those of meta-training, on which it should end within ``slack``.
+        updates: Number of updates of all problems that are not longer.
+        longest: Number of updates of the longer problems.
+        margin: Share by which a rule may end above the best tuned one on the longer problems.
+        slack: The same on the problems unlike those of meta-training.
     """
 
     paper: RowName
     base: str
     problems: list[str]
     longer: list[str]
+    unlike: list[str]
     updates: int
     longest: int
+    margin: float
+    slack: float
 
     def judge(self, measured: Measured) -> Findings:
         """Judge and draw every learned rule on every problem."""
-        measured = measured.restricted([*self.problems, *self.longer])
+        measured = measured.restricted([*self.problems, *self.longer, *self.unlike])
         standings = measured.standings(mark=updates_at)
         results = self._results(measured, standings)
         if not standings.contenders:
             return Findings(results)
-        table = standings.against(measured.names("learned"), hand_made(measured))
+        rivals = hand_made(measured, ours=True)
+        table = standings.against(measured.names("learned"), rivals)
         caption = "Loss against updates on every problem; bands: range over seeds, where there are several."
         drawn = [draw_curves(measured, [Panel(problem) for problem in standings.problems], caption, published=False)]
         if len(table):
             drawn.insert(0, _ratios(measured, table))
         followed = [problem for problem in self.problems if problem in standings.problems]
-        claims = self._claims(measured, standings, table, followed)
+        by_rule = [self._claims(measured, standings, table, name, rivals) for name in measured.names("learned")]
+        claims = [claim for one in by_rule for claim in one]
         sections = [
             Section(TITLE, (), [table], drawn, claims=claims),
             *move_size_sections(measured, followed),
@@ -82,17 +90,26 @@ class OneForAll(Artefact):
         ]
 
     def _claims(
-        self, measured: Measured, standings: Standings, table: pd.DataFrame, problems: list[str]
+        self, measured: Measured, standings: Standings, table: pd.DataFrame, name: str, rivals: Collection[str]
     ) -> list[Claim]:
-        claims = []
-        for name in measured.names("learned"):
-            said = f"one rule for {len(problems)} networks"
-            one = one_for_all(f"{name}, {said}", table, name, problems)
-            claims.append(replace(one, statement=said.capitalize(), variant=name))
-            said = f"a loss after {self.longest} updates no higher than after {self.updates}"
-            one = goes_on(f"{name}, {said}", standings, name, self.longer, self.updates, self.longest)
-            claims.append(replace(one, statement=said.capitalize(), variant=name))
-        return claims
+        """Return the claims about one learned rule."""
+        run = [problem for problem in self.problems if problem in standings.problems]
+        everywhere = [*self.problems, *self.longer, *self.unlike]
+        said = {
+            f"one rule for {len(run)} networks": lambda text: one_for_all(text, table, name, run),
+            f"within {self.margin:.0%} of the best tuned rule after {self.longest} updates": lambda text: within_reach(
+                text, standings, name, rivals, self.longer, 1.0 + self.margin
+            ),
+            f"within {self.slack:.0%} of it on networks and data unlike any before": lambda text: within_reach(
+                text, standings, name, rivals, self.unlike, 1.0 + self.slack
+            ),
+            "no run ends above its start": lambda text: ends_below_start(text, measured, standings, name, everywhere),
+            f"a loss after {self.longest} updates no higher than after {self.updates}": lambda text: goes_on(
+                text, standings, name, self.longer, self.updates, self.longest
+            ),
+        }
+        judged = {statement: judge(f"{name}, {statement}") for statement, judge in said.items()}
+        return [replace(one, statement=text[0].upper() + text[1:], variant=name) for text, one in judged.items()]
 
 
 def one_for_all(text: str, table: pd.DataFrame, who: str, problems: Collection[str]) -> Claim:
@@ -107,6 +124,37 @@ def one_for_all(text: str, table: pd.DataFrame, who: str, problems: Collection[s
     evidence = f"its loss as a multiple of the best tuned rule's: {shown(ratios, '.2f')}"
     verdict = False if BEHIND in stands else True if stands == {AHEAD} else None
     return Claim(text, verdict, evidence, f"at most {max(ratios.values()):.2f} ×")
+
+
+def within_reach(
+    text: str, standings: Standings, who: str, rivals: Collection[str], problems: Collection[str], share: float
+) -> Claim:
+    """Judge whether a rule ends at or below a multiple of the best rival's loss, on each of some problems."""
+    run = {problem: standings.last(problem) for problem in problems if problem in standings.problems}
+    judged = {name: at_most(text, standings, who, rivals, name, mark, share) for name, mark in run.items()}
+    judged = {name: one for name, one in judged.items() if one.evidence}
+    if not judged:
+        return Claim(text, None)
+    evidence = "; ".join(f"{name}: {one.evidence}" for name, one in judged.items())
+    numbers = ", ".join(f"{name} {one.number.split(',')[0].removeprefix('ratio ')}" for name, one in judged.items())
+    return Claim(text, all_of([one.holds for one in judged.values()]), evidence, f"{numbers}, mark {share:.2f}")
+
+
+def ends_below_start(text: str, measured: Measured, standings: Standings, who: str, problems: Collection[str]) -> Claim:
+    """Judge whether no episode of any seed ends above the mean loss before the first update."""
+    above, ends = list[str](), list[float]()
+    for problem in problems:
+        course = measured.curves(problem, mark=updates_at)
+        first = course[(course.contender == who) & (course.updates == 0)].value
+        if len(first):
+            values = standings.values(who, problem, standings.last(problem))
+            over = int((values > first.mean()).sum())
+            above += [f"{over} on {problem}"] if over else []
+            ends += [*values.ravel()]
+    if not ends:
+        return Claim(text, None)
+    said = f"highest loss at an end {max(ends):.3g}"
+    return Claim(text, not above, f"{', '.join(above) or 'none'} of {len(ends)} episodes; {said}", said)
 
 
 def _ratios(measured: Measured, table: pd.DataFrame) -> Figure:

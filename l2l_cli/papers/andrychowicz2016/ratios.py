@@ -1,4 +1,4 @@
-"""Losses of learned rules as multiples of tuned rivals': how recipes depend on settings, and how rules transfer."""
+"""Losses of learned rules as multiples of others': how recipes depend on settings and parts, and how rules transfer."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from l2l_cli.results.standings import Standings
 
 @dataclass(frozen=True)
 class Ratios(Artefact):
-    """The final loss of every learned row on every problem, as a multiple of the best tuned rival's.
+    """The final loss of every learned row on every problem, as a multiple of that of the best of some other rows.
 
     Attributes:
         title: Title of the sections.
         updates: Number of updates in the names of results that were not run.
         base: Problem whose name is omitted from results.
-        rivals: Rows to compare with; if empty, the paper's hand-made rules.
+        rivals: Rows to compare with, hand-made or learned; if empty, the paper's hand-made rules.
     """
 
     title: str
@@ -41,7 +41,8 @@ class Ratios(Artefact):
         if not standings.contenders:
             return Findings(results)
         rivals = [name for name in self.rivals or hand_made(measured) if name in standings.contenders]
-        table = standings.against(measured.names("learned"), rivals)
+        learned = [name for name in measured.names("learned") if name not in rivals]
+        table = standings.against(learned, rivals)
         shown = [Panel(problem) for problem in standings.problems]
         drawn = [
             draw_curves(
@@ -56,8 +57,9 @@ class Ratios(Artefact):
             each = by_seed(standings, table)
             texts = [" · ".join(f"{ratio:.2f}" for ratio in ratios) for ratios in each]
             table.insert(list(table.columns).index("ratio") + 1, "ratio of each seed", texts)
-            drawn.insert(0, _drawn(measured, table, each))
-            text = [_counted(table, rivals)]
+            tuned = not {*rivals} & {*measured.names("learned")}
+            drawn.insert(0, _drawn(measured, table, each, "the best tuned rule" if tuned else " and ".join(rivals)))
+            text = [_counted(table, rivals, tuned)]
         section = Section(self.title, text, [table], drawn)
         return Findings(results, [section, *what_tuning_chose(self.title, measured, TUNING)])
 
@@ -68,7 +70,7 @@ def by_seed(standings: Standings, table: pd.DataFrame) -> list[list[float]]:
     return [[loss / bar for loss in standings.seeds(name, problem, mark)] for name, problem, mark, bar in lines]
 
 
-def _drawn(measured: Measured, table: pd.DataFrame, each: Sequence[Sequence[float]]) -> Figure:
+def _drawn(measured: Measured, table: pd.DataFrame, each: Sequence[Sequence[float]], bar: str) -> Figure:
     """Draw the ratios, one line per row of the table: the ratio of the mean, and that of every seed."""
     several = table.problem.nunique() > 1
     names = [
@@ -82,14 +84,15 @@ def _drawn(measured: Measured, table: pd.DataFrame, each: Sequence[Sequence[floa
     axes[0].axvline(1.0, color="#555555", linewidth=0.9)
     axes[0].set_yticks([-index for index in range(len(names))], names)
     axes[0].set_ylim(-len(names) + 0.4, 0.6)
-    decorate(axes[0], "Left of the line the learned rule is ahead", "final loss ÷ best tuned rule's", "", "x")
-    return measured.save(figure, "Final loss as a multiple of the best tuned rule's; strokes: seeds.", "_ratios")
+    decorate(axes[0], "Left of the line a row's loss is lower", f"final loss ÷ that of {bar}", "", "x")
+    return measured.save(figure, f"Final loss as a multiple of that of {bar}; strokes: seeds.", "_ratios")
 
 
-def _counted(table: pd.DataFrame, rivals: Sequence[str]) -> str:
+def _counted(table: pd.DataFrame, rivals: Sequence[str], tuned: bool) -> str:
     ahead = int((table.ratio < 1).sum())
+    bar = f"the best of {' and '.join(rivals)}, each tuned on the problem for its number of steps"
     return (
-        f"A ratio below 1 means that the learned rule has a lower mean loss than the best of {' and '.join(rivals)}, "
-        f"each tuned on the problem for its number of steps; {ahead} of {len(table)} ratios are below 1.  Nothing was "
-        "chosen by this table."
+        "A ratio below 1 means that the learned rule has a lower mean loss than "
+        f"{bar if tuned else ' and '.join(rivals)}; {ahead} of {len(table)} ratios are below 1.  Nothing was chosen by "
+        "this table."
     )
