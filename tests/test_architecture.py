@@ -192,7 +192,7 @@ def test_the_package_does_not_grow():
 
 
 def test_papers_share_what_they_have_in_common():
-    assert lines(sorted((PACKAGE / "papers").rglob("*.py"))) <= 5_450
+    assert lines(sorted((PACKAGE / "papers").rglob("*.py"))) <= 5_500
 
 
 # --- Signatures -------------------------------------------------------------------------------------------------------

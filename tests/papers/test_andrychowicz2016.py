@@ -27,6 +27,7 @@ from l2l_cli.papers.andrychowicz2016 import proposals
 from l2l_cli.papers.andrychowicz2016.beyond import ends_below_start, one_for_all, within_reach
 from l2l_cli.papers.andrychowicz2016.curves import updates_at
 from l2l_cli.papers.andrychowicz2016.move_sizes import move_size_rows, move_size_sections
+from l2l_cli.papers.andrychowicz2016.sizes import nearly_everywhere
 from l2l_cli.papers.base import Subject
 from l2l_cli.papers.claims import alike, below, fails, goes_on
 from l2l_cli.papers.experiments import cost_table, experiment
@@ -169,6 +170,16 @@ def test_a_rule_is_within_reach_if_it_is_so_on_every_problem():
     assert within_reach("x", standings_of(rows), "LSTM", RIVALS, ["never run"], 1.1) == Claim("x", None)
 
 
+@pytest.mark.parametrize(
+    ("ahead", "behind", "holds"),
+    [(20, 0, True), (18, 2, True), (17, 2, None), (4, 2, None), (17, 3, False), (0, 20, False)],
+)
+def test_a_rule_may_win_nearly_everywhere(ahead, behind, holds):
+    claim = nearly_everywhere("x", ahead, behind, 20)
+    assert (claim.holds, claim.number) == (holds, f"ahead on {ahead} of 20, behind on {behind}")
+    assert nearly_everywhere("x", 0, 0, 0) == Claim("x", None)
+
+
 def test_no_episode_may_end_above_its_start(tmp_path):
     rows = contenders("base", "ReLU")
     start = [
@@ -263,10 +274,6 @@ def test_artefacts_judge_and_draw_made_up_runs(name, tmp_path):
     if name == "figure7":
         assert ("LSTM-sub, CIFAR-5", "loss@99") in verdicts
         assert ("LSTM-sub, CIFAR-10", "loss@99") not in verdicts
-    if name == "beyond":
-        notes = {item.row: item.note for item in findings.results if item.paper is not None}
-        own = "paper: its LSTM; judged in figure4_mnist and figure5"
-        assert notes == {"LSTM": own, "LSTM, ReLU": own}
     judged = [item for item in findings.results if item.counts]
     assert all(item.paper is not None and item.verdict for item in judged)
     report.write(Report("title", [], findings.sections), tmp_path)
@@ -360,7 +367,7 @@ def test_figure6_draws_every_network_beside_the_best_rival(tmp_path):
 
 
 def test_rows_that_artefacts_share_are_measured_once():
-    plans = [composed(PRESET, name, "short") for name in ("figure4_mnist", "figure5", "beyond", "figure10")]
+    plans = [composed(PRESET, name, "short") for name in ("figure4_mnist", "figure5", "figure10")]
     for row in ("LSTM", "SGD", "Adam"):
         assert len({tuple(job.key for job in plan.jobs[row]) for plan in plans}) == 1
     assert [len(plans[0].jobs[row]) for row in ("LSTM", "SGD")] == [3, 1]
@@ -373,7 +380,7 @@ def test_rows_that_artefacts_share_are_measured_once():
         ("figure7", "  LSTM-sub: {", "  LSTM-part: {", "LSTM-sub"),
         ("figure5", "    NAG: {loss@99: 0.37}", "    Nesterov: {loss@99: 0.37}", "Nesterov"),
         ("figure6", "  learner: LSTM", "  learner: LSMT", "LSMT"),
-        ("beyond", "  paper: LSTM", "  paper: LSTM, ours", "LSTM, ours"),
+        ("ablation", "  rivals: [mixture]", "  rivals: [mixtures]", "mixtures"),
     ],
 )
 def test_a_renamed_row_is_refused_when_the_experiment_is_composed(tmp_path, name, old, new, row):

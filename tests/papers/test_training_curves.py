@@ -113,11 +113,11 @@ def test_ratios_to_a_learned_row_leave_it_out_and_name_it(tmp_path):
             ]
         )
 
-    frames = {"mixture": scored("mixture", 1.0), "no skip": scored("no skip", 2.0)}
+    frames = {"mixture": scored("mixture", 1.0), "without skip": scored("without skip", 2.0)}
     artefact, measured = measured_of(PAPER, "ablation", frames, tmp_path)
     (section, *_) = artefact.judge(measured).sections
     (line,) = section.tables[0].to_dict("records")
-    assert (line["contender"], line["best rival"], line["ratio"]) == ("no skip", "mixture", pytest.approx(2.0))
+    assert (line["contender"], line["best rival"], line["ratio"]) == ("without skip", "mixture", pytest.approx(2.0))
     assert "lower mean loss than mixture; 0 of 1 ratios" in section.text[0]
 
 

@@ -9,14 +9,13 @@ import pandas as pd
 
 from l2l_cli.papers.andrychowicz2016.curves import TUNING, Panel, draw_curves, hand_made, updates_at
 from l2l_cli.papers.andrychowicz2016.move_sizes import move_size_sections
-from l2l_cli.papers.base import Artefact, Findings, RowName
+from l2l_cli.papers.base import Artefact, Findings
 from l2l_cli.papers.claims import all_of, at_most, goes_on, shown
 from l2l_cli.papers.measured import Measured
 from l2l_cli.papers.sections import loss_results, what_tuning_chose, who_leads
 from l2l_cli.results.content import Claim, Figure, Section
 from l2l_cli.results.plot import decorate, panels
 from l2l_cli.results.standings import AHEAD, BEHIND, STANDS, Standings
-from l2l_cli.results.verdicts import Result
 
 TITLE = "One rule for all problems"
 
@@ -26,7 +25,6 @@ class OneForAll(Artefact):
     """Every learned rule against the best tuned one, on every problem.
 
     Attributes:
-        paper: Row of the paper's rule, with whose published losses every learned rule's are compared.
         base: Problem whose name is omitted from results.
         problems: Problems on which a rule should end below the best tuned one.
         longer: Problems with ``longest`` updates, on which it should end within ``margin`` of the best tuned one.
@@ -37,7 +35,6 @@ class OneForAll(Artefact):
         slack: The same on the problems unlike those of meta-training.
     """
 
-    paper: RowName
     base: str
     problems: list[str]
     longer: list[str]
@@ -51,7 +48,9 @@ class OneForAll(Artefact):
         """Judge and draw every learned rule on every problem."""
         measured = measured.restricted([*self.problems, *self.longer, *self.unlike])
         standings = measured.standings(mark=updates_at)
-        results = self._results(measured, standings)
+        run = standings.problems or self.problems
+        mark = {problem: standings.last(problem) or self.updates for problem in run}
+        results = loss_results(measured, standings, run, lambda row, problem: [mark[problem]], self.base)
         if not standings.contenders:
             return Findings(results)
         rivals = hand_made(measured, ours=True)
@@ -70,24 +69,6 @@ class OneForAll(Artefact):
             *what_tuning_chose(TITLE, measured, TUNING),
         ]
         return Findings(results, sections)
-
-    def _results(self, measured: Measured, standings: Standings) -> list[Result]:
-        learned = measured.names("learned")
-        published = measured.published.items()
-        beside = {problem: dict.fromkeys(learned, rows.get(self.paper, {})) for problem, rows in published}
-        results = loss_results(
-            replace(measured, published=beside),
-            standings,
-            standings.problems or self.problems,
-            lambda row, problem: [standings.last(problem) or self.updates],
-            self.base,
-            judged_in="figure4_mnist and figure5",
-        )
-        note = f"paper: its {self.paper}"
-        return [
-            one if one.paper is None else replace(one, note="; ".join(filter(None, [note, one.note])))
-            for one in results
-        ]
 
     def _claims(
         self, measured: Measured, standings: Standings, table: pd.DataFrame, name: str, rivals: Collection[str]
