@@ -76,21 +76,22 @@ class OneForAll(Artefact):
         """Return the claims about one learned rule."""
         run = [problem for problem in self.problems if problem in standings.problems]
         everywhere = [*self.problems, *self.longer, *self.unlike]
-        said = {
-            f"one rule for {len(run)} networks": lambda text: one_for_all(text, table, name, run),
-            f"within {self.margin:.0%} of the best tuned rule after {self.longest} updates": lambda text: within_reach(
-                text, standings, name, rivals, self.longer, 1.0 + self.margin
-            ),
-            f"within {self.slack:.0%} of it on networks and data unlike any before": lambda text: within_reach(
-                text, standings, name, rivals, self.unlike, 1.0 + self.slack
-            ),
-            "no run ends above its start": lambda text: ends_below_start(text, measured, standings, name, everywhere),
-            f"a loss after {self.longest} updates no higher than after {self.updates}": lambda text: goes_on(
-                text, standings, name, self.longer, self.updates, self.longest
-            ),
-        }
-        judged = {statement: judge(f"{name}, {statement}") for statement, judge in said.items()}
-        return [replace(one, statement=text[0].upper() + text[1:], variant=name) for text, one in judged.items()]
+        far = f"within {self.margin:.0%} of the best tuned rule after {self.longest} updates"
+        elsewhere = f"within {self.slack:.0%} of it on networks and data unlike any before"
+        on = f"a loss after {self.longest} updates no higher than after {self.updates}"
+        own = f"{name}, "
+        judged = [
+            one_for_all(f"{own}one rule for {len(run)} networks", table, name, run),
+            within_reach(own + far, standings, name, rivals, self.longer, 1.0 + self.margin),
+            within_reach(own + elsewhere, standings, name, rivals, self.unlike, 1.0 + self.slack),
+            ends_below_start(f"{own}no run ends above its start", measured, standings, name, everywhere),
+            goes_on(own + on, standings, name, self.longer, self.updates, self.longest),
+        ]
+        said = [one.text.removeprefix(own) for one in judged]
+        return [
+            replace(one, statement=text[0].upper() + text[1:], variant=name)
+            for text, one in zip(said, judged, strict=True)
+        ]
 
 
 def one_for_all(text: str, table: pd.DataFrame, who: str, problems: Collection[str]) -> Claim:
