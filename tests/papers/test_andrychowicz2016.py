@@ -176,7 +176,7 @@ def test_a_rule_is_within_reach_if_it_is_so_on_every_problem():
 )
 def test_a_rule_may_win_nearly_everywhere(ahead, behind, holds):
     claim = nearly_everywhere("x", ahead, behind, 20)
-    assert (claim.holds, claim.number) == (holds, f"ahead on {ahead} of 20, behind on {behind}")
+    assert (claim.holds, claim.number) == (holds, f"ahead on {ahead} of 20 networks, behind on {behind}")
     assert nearly_everywhere("x", 0, 0, 0) == Claim("x", None)
 
 

@@ -76,8 +76,8 @@ class OneForAll(Artefact):
         """Return the claims about one learned rule."""
         run = [problem for problem in self.problems if problem in standings.problems]
         everywhere = [*self.problems, *self.longer, *self.unlike]
-        far = f"within {self.margin:.0%} of the best tuned rule after {self.longest} updates"
-        elsewhere = f"within {self.slack:.0%} of it on networks and data unlike any before"
+        far = f"within {100 * self.margin:.0f} % of the best tuned rule after {self.longest} updates"
+        elsewhere = f"within {100 * self.slack:.0f} % of it on networks and data unlike any before"
         on = f"a loss after {self.longest} updates no higher than after {self.updates}"
         own = f"{name}, "
         judged = [

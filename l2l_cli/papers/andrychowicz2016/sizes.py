@@ -97,10 +97,8 @@ def nearly_everywhere(text: str, ahead: int, behind: int, networks: int) -> Clai
     if not networks:
         return Claim(text, None)
     holds = True if ahead >= NEARLY_ALL * networks else False if networks - behind < NEARLY_ALL * networks else None
-    evidence = (
-        f"ahead on {ahead} of {counted(networks, 'network')}, behind on {behind} (mark: ahead on {NEARLY_ALL:.0%})"
-    )
-    return Claim(text, holds, evidence, f"ahead on {ahead} of {networks}, behind on {behind}")
+    found = f"ahead on {ahead} of {counted(networks, 'network')}, behind on {behind}"
+    return Claim(text, holds, f"{found}; mark: ahead on {100 * NEARLY_ALL:.0f} %", found)
 
 
 def _ratios(measured: Measured, table: pd.DataFrame) -> Figure:
