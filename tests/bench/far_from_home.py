@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +55,12 @@ def settings_of() -> Settings:
     return compose("compare", words)
 
 
-def problem_of(name: str, steps: int) -> Problem:
-    """Return a problem at a number of steps."""
+def problem_of(name: str, steps: int, episodes: int = EPISODES) -> Problem:
+    """Return a problem at a number of steps, to be scored on some test episodes."""
     task = task_of(name)
     task.horizon = steps
     identity = {"task": {"far": name, "horizon": steps}, "data": task.fingerprint()}
-    return Problem(name, task, steps, Plan(EPISODES, [SEED], EPISODES), identity)
+    return Problem(name, task, steps, Plan(episodes, [SEED], episodes), identity)
 
 
 def rival(name: str, problem: Problem, settings: Settings) -> Contender:
@@ -75,13 +75,18 @@ def rule(name: str, problem: Problem, settings: Settings) -> Contender:
     return learned_contender(name, load_learner(run, saved, problem.task, Builder()), saved)
 
 
-def scored(problem: Problem, settings: Settings) -> Iterator[dict[str, Any]]:
-    """Yield a row for each contender on a problem: the mean loss over the last tenth, beside the best rival's."""
-    makers = dict.fromkeys(RIVALS, rival) | dict.fromkeys(pretrained(), rule)
+def scored(
+    problem: Problem, settings: Settings, rivals: Collection[str] = tuple(RIVALS), rules: Collection[str] = ()
+) -> Iterator[dict[str, Any]]:
+    """Yield a row for each contender on a problem: the mean loss over the last tenth, beside the best rival's.
+
+    The rules are all that come with the package unless some are named.
+    """
+    makers = dict.fromkeys(rivals, rival) | dict.fromkeys(rules or pretrained(), rule)
     units = {name: Unit(make(name, problem, settings), problem) for name, make in makers.items()}
     standings = {name: unit.play(store_of(settings)) for name, unit in units.items()}
     losses = {name: one.joined.end.double().nan_to_num(float("inf")).numpy()[None] for name, one in standings.items()}
-    best = min(RIVALS, key=lambda name: losses[name].mean())
+    best = min(rivals, key=lambda name: losses[name].mean())
     for name, one in standings.items():
         gain = gain_of(losses[name], losses[best])
         how = "" if name == best else stands(difference_of(losses[name], losses[best]).interval)
@@ -129,6 +134,14 @@ def home() -> str:
     return "\n".join(lines)
 
 
+def keep(file: Path, problem: Problem, rows: Iterator[dict[str, Any]]) -> None:
+    """Put the rows of a problem and its steps in the place of those that a file has; these go as soon as it is run."""
+    known = pd.read_csv(file, dtype=str) if file.is_file() else pd.DataFrame(columns=COLUMNS)
+    other = known[(known.problem != problem.name) | (known.steps.astype(int) != problem.steps)]
+    other.to_csv(file, index=False)
+    pd.concat([other, pd.DataFrame(rows)]).to_csv(file, index=False)
+
+
 def write(frame: pd.DataFrame) -> None:
     """Write the page's tables from numbers and from the cards."""
     page = DOCS / "pretrained.md"
@@ -159,10 +172,7 @@ def main() -> None:
                     print(name, steps, one, rival(one, problem, settings).prepare(problem).chosen, flush=True)
                 continue
             file = DOCS / "pretrained.csv"
-            known = pd.read_csv(file, dtype=str) if file.is_file() else pd.DataFrame(columns=COLUMNS)
-            other = known[(known.problem != name) | (known.steps.astype(int) != steps)]
-            other.to_csv(file, index=False)
-            pd.concat([other, pd.DataFrame(scored(problem, settings))]).to_csv(file, index=False)
+            keep(file, problem, scored(problem, settings))
             write(pd.read_csv(file, keep_default_na=False))
             print(name, steps, flush=True)
 

@@ -13,7 +13,10 @@ from l2l_cli.evaluation.score import score
 from l2l_cli.learners.descent import Descent
 from l2l_cli.optimizers.sgd import Sgd
 from tests.bench.far_from_home import COLUMNS, DOCS, RIVALS, page_with, table_of
-from tests.bench.far_problems import PROBLEMS, SYMBOLS, task_of
+from tests.bench.far_problems import LARGE, PROBLEMS, SYMBOLS, task_of
+from tests.bench.on_arrival import RIVAL, RULE, STEPS, course_of
+from tests.bench.on_arrival import page_with as page_of_arrival
+from tests.bench.on_arrival import table_of as table_of_arrival
 
 
 def numbers():
@@ -45,7 +48,36 @@ def test_what_was_not_run_is_said():
     assert nothing.count("not run") == 3 * len(PROBLEMS)
 
 
-@pytest.mark.parametrize("name", PROBLEMS)
+def test_a_ratio_on_arrival_is_what_the_gain_leaves():
+    assert table_of_arrival(pd.DataFrame(columns=COLUMNS)).count("not run") == len(STEPS) * len(LARGE)
+    name = next(iter(LARGE))
+    bar = dict.fromkeys(COLUMNS, "") | {"problem": name, "steps": 500, "contender": RIVAL, "loss": "2"}
+    own = bar | {
+        "contender": RULE,
+        "loss": "2.5",
+        "beside_best": "-0.25",
+        "low": "-0.5",
+        "high": "-0.1",
+        "stands": "behind",
+    }
+    table = table_of_arrival(pd.DataFrame([bar, own]))
+    assert f"| {name} | 500 | 2 | 2.5 | 1.25 [1.1, 1.5], behind |" in table
+    assert page_of_arrival("a <!-- numbers arrival -->\n<!-- end --> b", pd.DataFrame([bar, own])).endswith(
+        "<!-- end --> b"
+    )
+
+
+def test_a_course_has_the_sizes_of_the_moves():
+    task = task_of("diabetes, MLP")
+    slow, fast = (course_of(Descent(task, Sgd(rate)), 11) for rate in (1e-7, 2e-7))
+    assert [step for step, _, _ in slow] == [0, 5, 10]
+    assert fast[0][1:] == pytest.approx((slow[0][1], 2 * slow[0][2]), rel=1e-4)
+    assert fast[-1][1] < slow[-1][1]
+
+
+@pytest.mark.parametrize(
+    "name", [*PROBLEMS, *(pytest.param(one, marks=pytest.mark.data) if "CIFAR" in one else one for one in LARGE)]
+)
 def test_every_problem_can_be_fitted(name):
     task = task_of(name)
     found = score(Descent(task, Sgd(1e-6)), 2, 3, 0, Phase.TEST)
