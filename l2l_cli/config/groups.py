@@ -54,10 +54,11 @@ def is_class(word: str) -> bool:
 
 
 def recipes(config_dir: str | None = None) -> list[str]:
-    """Return the recipes of all papers, in the form ``PAPER/NAME``."""
+    """Return the recipes of all papers, in the form ``PAPER/NAME``, without the parts of others; see ``options``."""
     roots = [root / "recipe" for root in roots_of(config_dir)]
     files = [path.relative_to(root).with_suffix("") for root in roots for path in root.rglob("*.yaml")]
-    return sorted({path.as_posix() for path in files if path.parts[0] not in ("learner", "pair")})
+    named = [path for path in files if path.parts[0] not in ("learner", "pair") and not path.name.startswith("_")]
+    return sorted({path.as_posix() for path in named})
 
 
 def papers(config_dir: str | None = None) -> dict[str, list[str]]:

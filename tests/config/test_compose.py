@@ -292,7 +292,7 @@ def test_everything_that_is_tuned_as_standard_can_be_tuned_whole():
     assert (halved.rungs, list(halved.ranges)) == ([(32, 2), (8, 3), (2, 4)], ["learner.rule.lr"])
 
 
-@pytest.mark.parametrize("asked", ["task=quadratc", "experiment=mlhf2018/figur1"])
+@pytest.mark.parametrize("asked", ["task=quadratc", "experiment=mlhf2018/figur1", "recipe=andrychowicz2016/mnst"])
 def test_parts_of_others_are_no_choices(asked):
     with pytest.raises(UsageError) as refused:
         compose("reproduce" if "experiment" in asked else "meta-train", [asked])
