@@ -260,9 +260,15 @@ def _by_flips(gaps: Array) -> float:
     return float(found.pvalue)
 
 
+def p_value(p: float) -> str:
+    """Return p for a table, as an upper bound, "< 0.0003", where random flips do not resolve it."""
+    return f"< {2.5 / (DRAWS + 1):.1g}" if p <= 2.0 / (DRAWS + 1) else f"{p:.2g}"
+
+
 def p_text(p: float) -> str:
-    """Return p for a report, as an upper bound where random flips do not resolve it."""
-    return f"p < {2.5 / (DRAWS + 1):.1g}" if p <= 2.0 / (DRAWS + 1) else f"p = {p:.2g}"
+    """Return p for a sentence, as "p = 0.25" or "p < 0.0003"."""
+    text = p_value(p)
+    return f"p {'' if text.startswith('<') else '= '}{text}"
 
 
 def holm(ps: Sequence[float]) -> list[float]:

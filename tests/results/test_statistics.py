@@ -22,6 +22,7 @@ from l2l_cli.results.statistics import (
     over_episodes,
     p_of,
     p_text,
+    p_value,
     sd_of,
     share_of,
 )
@@ -167,6 +168,7 @@ def test_p_of_many_episodes_is_near_students():
         assert p_of(values) == pytest.approx(ttest_1samp(values[0], 0.0).pvalue, abs=0.02)
     assert p_text(p_of(np.full((1, 40), -0.3))) == "p < 0.0003"
     assert p_text(0.034) == "p = 0.034"
+    assert (p_value(0.034), p_value(0.0)) == ("0.034", "< 0.0003")
 
 
 def test_p_of_a_recipe_is_the_largest_of_three():

@@ -16,7 +16,7 @@ from l2l_cli.papers.sections import what_tuning_chose
 from l2l_cli.results.content import Claim, Figure, Section
 from l2l_cli.results.plot import LIMIT, NARROW, decorate, legend, panels
 from l2l_cli.results.standings import Standings
-from l2l_cli.results.statistics import Difference, Interval, mean_of, p_text, sd_of
+from l2l_cli.results.statistics import Difference, Interval, mean_of, p_value, sd_of
 from l2l_cli.results.verdicts import Result
 
 TITLE = "Test cross-entropy"
@@ -28,7 +28,7 @@ NEAR = 0.02
 
 COLUMNS: Mapping[str, Callable[[Difference], str]] = {
     "difference (learner − contender) [95 %]": Difference.within,
-    "p": lambda difference: p_text(difference.p).removeprefix("p ").removeprefix("= "),
+    "p": lambda difference: p_value(difference.p),
     "sets on which the learner is better": lambda difference: f"{difference.won:.0%}",
 }
 """Functions from a paired difference to a column of the table."""
