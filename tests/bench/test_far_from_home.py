@@ -17,6 +17,7 @@ from tests.bench.far_problems import LARGE, PROBLEMS, SYMBOLS, task_of
 from tests.bench.on_arrival import RIVAL, RULE, STEPS, course_of
 from tests.bench.on_arrival import page_with as page_of_arrival
 from tests.bench.on_arrival import table_of as table_of_arrival
+from tests.image_tasks import real
 
 
 def numbers():
@@ -75,13 +76,21 @@ def test_a_course_has_the_sizes_of_the_moves():
     assert fast[-1][1] < slow[-1][1]
 
 
-@pytest.mark.parametrize(
-    "name", [*PROBLEMS, *(pytest.param(one, marks=pytest.mark.data) if "CIFAR" in one else one for one in LARGE)]
-)
+AT_HAND = [one for one in [*PROBLEMS, *LARGE] if "CIFAR" not in one]
+
+
+@pytest.mark.parametrize("name", AT_HAND)
 def test_every_problem_can_be_fitted(name):
     task = task_of(name)
     found = score(Descent(task, Sgd(1e-6)), 2, 3, 0, Phase.TEST)
     assert torch.isfinite(found.losses).all()
+
+
+@pytest.mark.data
+@real
+@pytest.mark.parametrize("name", sorted({*LARGE} - {*AT_HAND}))
+def test_every_problem_on_real_data_can_be_fitted(name):
+    test_every_problem_can_be_fitted(name)
 
 
 def test_the_transformer_does_not_see_what_comes():
