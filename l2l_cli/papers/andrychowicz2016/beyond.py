@@ -112,14 +112,18 @@ def within_reach(
     text: str, standings: Standings, who: str, rivals: Collection[str], problems: Collection[str], share: float
 ) -> Claim:
     """Judge whether a rule ends at or below a multiple of the best rival's loss, on each of some problems."""
-    run = {problem: standings.last(problem) for problem in problems if problem in standings.problems}
-    judged = {name: at_most(text, standings, who, rivals, name, mark, share) for name, mark in run.items()}
-    judged = {name: one for name, one in judged.items() if one.evidence}
+    judged, ratios = dict[str, Claim](), dict[str, float]()
+    for problem in problems:
+        mark = standings.last(problem)
+        best = standings.best(rivals, problem, mark)
+        if best is not None and standings.has(who, problem, mark):
+            judged[problem] = at_most(text, standings, who, rivals, problem, mark, share)
+            ratios[problem] = standings.mean(who, problem, mark) / standings.mean(best, problem, mark)
     if not judged:
         return Claim(text, None)
     evidence = "; ".join(f"{name}: {one.evidence}" for name, one in judged.items())
-    numbers = ", ".join(f"{name} {one.number.split(',')[0].removeprefix('ratio ')}" for name, one in judged.items())
-    return Claim(text, all_of([one.holds for one in judged.values()]), evidence, f"{numbers}, mark {share:.2f}")
+    verdict = all_of([one.holds for one in judged.values()])
+    return Claim(text, verdict, evidence, f"{shown(ratios, '.3f')}, mark {share:.2f}")
 
 
 def ends_below_start(text: str, measured: Measured, standings: Standings, who: str, problems: Collection[str]) -> Claim:
